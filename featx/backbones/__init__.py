@@ -1,0 +1,64 @@
+"""Which frozen backbones exist, by name."""
+
+from __future__ import annotations
+
+from featx.backbones.base import Backbone, DirectBackbone, Weights
+from featx.backbones.keras_applications import KERAS_BACKBONES, KerasBackbone
+from featx.errors import OptionError, UnknownBackboneError, did_you_mean
+
+__all__ = [
+    "Backbone",
+    "DirectBackbone",
+    "KerasBackbone",
+    "Weights",
+    "available_backbones",
+    "load_backbone",
+    "register_backbone",
+]
+
+_registered: dict[str, Backbone] = {backbone.name: backbone for backbone in KERAS_BACKBONES}
+
+
+def available_backbones() -> list[str]:
+    """Return the names of all backbones, in order.
+
+    Examples
+    --------
+    >>> available_backbones()
+    ['mobilenet', 'mobilenet_v2', 'resnet50', 'resnet50_v2']
+    """
+    return sorted(_registered)
+
+
+def load_backbone(name: str) -> Backbone:
+    """Return the backbone of this name; nothing heavy is loaded.
+
+    Raises
+    ------
+    UnknownBackboneError
+        No backbone has this name; the nearest one is suggested.
+
+    Examples
+    --------
+    >>> load_backbone("resnet50").n_features("avg")
+    2048
+    """
+    try:
+        return _registered[name]
+    except (KeyError, TypeError):
+        hint = did_you_mean(str(name), _registered)
+        raise UnknownBackboneError(
+            f"Unknown backbone {name!r}.{hint} Run `featx backbones` to list all {len(_registered)}."
+        ) from None
+
+
+def register_backbone(backbone: Backbone) -> None:
+    """Make a backbone known by its name, in this process.
+
+    Raises
+    ------
+    OptionError
+        Another backbone has the name already.
+    """
+    if _registered.setdefault(backbone.name, backbone) is not backbone:
+        raise OptionError(f"A backbone named {backbone.name!r} exists already. Give yours another name.")

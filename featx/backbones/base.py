@@ -1,0 +1,80 @@
+"""What every backbone says of itself, and the kind that needs no network."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Weights that were found: what names them, and where they are.
+
+    Attributes
+    ----------
+    digest : str
+        SHA-256 in hex; "" for a backbone without weights.
+    path : Path or None
+        The file to read them from.
+    """
+
+    digest: str
+    path: Path | None
+
+
+class Backbone(abc.ABC):
+    """A frozen function from pixels to features.
+
+    Attributes
+    ----------
+    name : str
+        What users write.
+    image_size : int
+        Default height and width, in pixels.
+    minimum_size : int
+        Smallest height and width that it can take, in pixels.
+    layer : str
+        Name of the layer whose output becomes the features.
+    """
+
+    name: str
+    image_size: int
+    minimum_size: int = 1
+    layer: str = "output"
+
+    @abc.abstractmethod
+    def n_features(self, pooling: str) -> int:
+        """Return the length of a row."""
+
+    @abc.abstractmethod
+    def find_weights(self, weights: str) -> Weights:
+        """Return the weights that a user asked for, fetching them if need be."""
+
+
+class DirectBackbone(Backbone):
+    """A backbone that is plain Python: it runs itself, without engine or weights.
+
+    Examples
+    --------
+    >>> class MeanColor(DirectBackbone):
+    ...     name, image_size = "mean_color", 32
+    ...     def n_features(self, pooling): return 3
+    ...     def extract(self, pixels): return pixels.mean(axis=(1, 2), dtype="float32")
+    >>> MeanColor().extract(np.zeros((2, 32, 32, 3), "uint8")).shape
+    (2, 3)
+    """
+
+    @abc.abstractmethod
+    def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return float32 features (n, n_features) of uint8 pixels (n, height, width, 3).
+
+        A row must depend on its own image alone.
+        """
+
+    def find_weights(self, weights: str) -> Weights:
+        """Return no weights: there are none."""
+        return Weights("", None)

@@ -1,0 +1,220 @@
+"""Networks of keras.applications: their weights, and how each wants its pixels. The one home of Keras."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from featx.backbones.base import Backbone, Weights
+from featx.errors import EngineError, WeightsError, WeightsNotFoundError
+from featx.recipe import Recipe
+
+_SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
+_BUNDLED = Path(__file__).parent / "weights"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class KerasBackbone(Backbone):
+    """A network of ``keras.applications`` without its head.
+
+    Its pixels are prepared by the ``preprocess_input`` of its own module, inside the graph.
+
+    Attributes
+    ----------
+    application : str
+        Module and function below ``keras.applications``: ``"resnet.ResNet50"``.
+    channels : int
+        Channels of the last convolutional output: the length of a row.
+    weights_url : str
+        Where Keras keeps the ImageNet weights without head.
+    weights_md5 : str
+        MD5 that Keras expects of that file, or "" where it names none.
+    bundled : str
+        File name of weights that come with featx, or "".
+    bundled_digest : str
+        SHA-256 of that file, in hex.
+    """
+
+    name: str
+    application: str
+    layer: str
+    channels: int
+    weights_url: str
+    image_size: int = 224
+    minimum_size: int = 32
+    weights_md5: str = ""
+    bundled: str = ""
+    bundled_digest: str = ""
+
+    def n_features(self, pooling: str) -> int:
+        """Return the length of a row: every pooling gives one feature a channel."""
+        return self.channels
+
+    def find_weights(self, weights: str) -> Weights:
+        """Return the weights: bundled, from a file, from Keras's cache folder or from its server.
+
+        Parameters
+        ----------
+        weights : str
+            ``"imagenet"``, or the path of a weights file of this network without head.
+
+        Raises
+        ------
+        WeightsNotFoundError
+            No such file, or not to be had from the network either.
+        """
+        if weights != "imagenet":
+            return self._weights_file(Path(weights))
+        if self.bundled:
+            return Weights(self.bundled_digest, _BUNDLED / self.bundled)
+        path = keras_home() / "models" / self.weights_url.rsplit("/", 1)[1]
+        if not path.is_file():
+            self._download(path)
+        return self._weights_file(path)
+
+    def _weights_file(self, path: Path) -> Weights:
+        try:
+            return Weights(_sha256(path), path)
+        except OSError as error:
+            raise WeightsNotFoundError(
+                f"Cannot read the weights {str(path)!r} for {self.name!r}: {error.strerror}. Pass 'imagenet', or "
+                "the path of a .weights.h5 or .h5 file of this network without its head."
+            ) from error
+
+    def _download(self, path: Path) -> None:
+        keras = import_keras()
+        try:
+            # Everything but the data goes to stderr, Keras's progress bar included.
+            with contextlib.redirect_stdout(sys.stderr):
+                keras.utils.get_file(
+                    path.name,
+                    self.weights_url,
+                    file_hash=self.weights_md5 or None,
+                    cache_dir=keras_home(),
+                    cache_subdir="models",
+                )
+        except Exception as error:  # Keras raises a bare Exception when a server cannot be reached
+            raise WeightsNotFoundError(
+                f"The ImageNet weights of {self.name!r} are not on this machine, and fetching them failed "
+                f"({_first_line(error)}). Download {self.weights_url} elsewhere, and put it at {str(path)!r} or "
+                "pass its path as weights; or use 'mobilenet', whose weights come with featx."
+            ) from error
+
+    def build(self, recipe: Recipe, weights_path: Path) -> Any:
+        """Return the frozen network as a ``keras.Model`` from uint8 pixels to features.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            Gives size, layer and pooling, and the digest that the weights must have.
+        weights_path : Path
+            The file to read the weights from.
+
+        Raises
+        ------
+        WeightsError
+            The file is altered, or holds the weights of another network.
+        """
+        self._check_weights(recipe, weights_path)
+        keras = import_keras()
+        module_name, function = self.application.split(".")
+        module = importlib.import_module(f"keras.applications.{module_name}")
+        shape = (*recipe.image_size, 3)
+        network = getattr(module, function)(include_top=False, weights=None, input_shape=shape)
+        try:
+            network.load_weights(weights_path)
+        except Exception as error:  # Keras and h5py raise many kinds for a file of the wrong shape
+            raise WeightsError(
+                f"The weights {str(weights_path)!r} do not fit {self.name!r} without its head "
+                f"({_first_line(error)}). Pass a file saved from this network with include_top=False."
+            ) from error
+        network.trainable = False
+        pixels = keras.Input(shape, dtype="uint8", name="pixels")
+        prepared = module.preprocess_input(keras.ops.cast(pixels, "float32"))
+        maps = network(prepared, training=False)
+        pool = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+        return keras.Model(pixels, pool[recipe.pooling](name="features")(maps))
+
+    def _check_weights(self, recipe: Recipe, path: Path) -> None:
+        found = self._weights_file(path).digest
+        if found != recipe.weights:
+            raise WeightsError(
+                f"The weights {str(path)!r} of {self.name!r} are altered or damaged: expected SHA-256 "
+                f"{recipe.weights}, got {found}. Install featx again, or fetch the file again."
+            )
+
+
+def keras_home() -> Path:
+    """Return the folder where Keras keeps what it downloads."""
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+
+
+def import_keras() -> Any:
+    """Return the keras module, imported quietly.
+
+    Raises
+    ------
+    EngineError
+        Keras or its backend is missing or broken.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        return importlib.import_module("keras")
+    except Exception as error:  # a broken tensorflow fails with anything, from ImportError to RuntimeError
+        raise EngineError(
+            f"Keras cannot be imported ({_first_line(error)}). Install it anew: pip install tensorflow."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+KERAS_BACKBONES = (
+    KerasBackbone(
+        name="mobilenet",
+        application="mobilenet.MobileNet",
+        layer="conv_pw_13_relu",
+        channels=1024,
+        weights_url=f"{_SERVER}/mobilenet/mobilenet_1_0_224_tf_no_top.h5",
+        bundled="mobilenet_1_0_224_tf_no_top.weights.h5",
+        bundled_digest="9c4fd7b47b2e4952c65b68c7218579d0ab1a98a77742effefd238f2326cf64c6",
+    ),
+    KerasBackbone(
+        name="mobilenet_v2",
+        application="mobilenet_v2.MobileNetV2",
+        layer="out_relu",
+        channels=1280,
+        weights_url=(
+            f"{_SERVER}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
+        ),
+    ),
+    KerasBackbone(
+        name="resnet50",
+        application="resnet.ResNet50",
+        layer="conv5_block3_out",
+        channels=2048,
+        weights_url=f"{_SERVER}/resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        weights_md5="4d473c1dd8becc155b73f8504c6f6626",
+    ),
+    KerasBackbone(
+        name="resnet50_v2",
+        application="resnet_v2.ResNet50V2",
+        layer="post_relu",
+        channels=2048,
+        weights_url=f"{_SERVER}/resnet/resnet50v2_weights_tf_dim_ordering_tf_kernels_notop.h5",
+        weights_md5="fac2f116257151a9d068a22e544a4917",
+    ),
+)

@@ -1,0 +1,357 @@
+"""The command line: parse → call → print. Data goes to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featx import __version__
+from featx.errors import FeatxError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from featx.compare import BackboneComparison
+    from featx.options import ExtractionOptions
+    from featx.outputs import ExtractionSummary
+
+_EXTRACT_EXAMPLES = """examples:
+  featx extract photos/ -o features.npy
+  featx extract photos/cats photos/dogs --backbone resnet50 --pooling max
+  featx extract photos/ --json --quiet > summary.json
+"""
+_COMPARE_EXAMPLES = """examples:
+  featx compare photos/
+  featx compare photos/ --backbone mobilenet --backbone resnet50 --csv scores.csv
+  featx compare photos/ --estimator logreg --estimator knn --cv 10
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return the exit code: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
+    args = _parser().parse_args(argv)
+    try:
+        _set_up_messages(getattr(args, "quiet", False))
+        args.run(args)
+        sys.stdout.flush()
+    except FeatxError as error:
+        print(f"Error: {_one_line(str(error))}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nInterrupted. Rows already committed are kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone (featx … | head): nothing is left to say to it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _extract(args: argparse.Namespace) -> None:
+    from featx.outputs import check_output, extract_to_file
+    from featx.progress import progress_bar
+    from featx.sources import find_images
+
+    output = Path(args.output)
+    check_output(output)
+    options = _options(args, args.backbone)
+    table = find_images(args.source)
+    with progress_bar(len(table), args.backbone, shown=not args.quiet) as progress:
+        summary = extract_to_file(
+            table, options.resolve(), output, cache=_cache(args), on_error=args.on_error, progress=progress
+        )
+    _note_ignored(args, table.n_ignored)
+    print(json.dumps(vars(summary)) if args.json else _extract_text(summary))
+
+
+def _extract_text(summary: ExtractionSummary) -> str:
+    from featx.outputs import failures_path, table_path
+
+    output = Path(summary.output)
+    lines = [
+        f"{summary.rows} rows of {summary.features} features in {output}; paths and labels in {table_path(output)}",
+        f"{summary.computed} computed, {summary.cached} from the store, {summary.failed} failed; "
+        f"{summary.seconds:.1f} s, {summary.images_per_second:.0f} images/s "
+        f"({summary.backbone}, {summary.precision}, {summary.engine})",
+    ]
+    if summary.failed:
+        lines.append(f"What failed, and why: {failures_path(output)}")
+    return "\n".join(lines)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from featx.sources import find_images
+
+    table = find_images(args.source)
+    comparison = _compared(args, table)
+    _note_ignored(args, table.n_ignored)
+    if args.csv:
+        _write_csv(comparison.table, Path(args.csv))
+    print(json.dumps(comparison.as_dict()) if args.json else _compare_text(comparison))
+
+
+def _compared(args: argparse.Namespace, table: Any) -> BackboneComparison:
+    from featx.baselines import BASELINES
+    from featx.compare import compare_backbones
+
+    unlabelled = len(table) - len(table.labelled())
+    comparison = compare_backbones(
+        table,
+        [_options(args, backbone) for backbone in dict.fromkeys(args.backbone or ["mobilenet"])],
+        cache=_cache(args),
+        on_error=args.on_error,
+        estimators=list(dict.fromkeys(args.estimator or BASELINES)),
+        cv=args.cv,
+        random_state=args.random_state,
+        n_jobs=args.n_jobs,
+        show_progress=not args.quiet,
+        progress=lambda name: _say(args, f"Comparing: {name} …"),
+    )
+    if unlabelled:
+        _say(args, f"{unlabelled} images outside of any class folder were left out.")
+    if comparison.failures:
+        first = comparison.failures[0]
+        _say(args, f"{len(comparison.failures)} images cannot be read; the first is {first.image!r}: {first.reason}.")
+    return comparison
+
+
+def _compare_text(comparison: BackboneComparison) -> str:
+    best = comparison.best
+    lines = [
+        f"{comparison.n_rows} images, {comparison.n_classes} classes; mean ± sd over folds",
+        "",
+        f"  {'backbone':<13} {'estimator':<10} {'accuracy':<15} {'macro-F1':<15} {'fit s':>7} {'predict s':>9}",
+    ]
+    for row in comparison.table.itertuples():
+        mark = "*" if row.Index == best.name else " "
+        accuracy = f"{row.accuracy_mean:.3f} ± {row.accuracy_std:.3f}"
+        f1 = f"{row.f1_macro_mean:.3f} ± {row.f1_macro_std:.3f}"
+        lines.append(
+            f"{mark} {row.backbone:<13} {row.estimator:<10} {accuracy:<15} {f1:<15} "
+            f"{row.fit_seconds:>7.2f} {row.predict_seconds:>9.3f}"
+        )
+    lines += ["", f"* best: {best['estimator']} on {best['backbone']}, accuracy {best['accuracy_mean']:.3f}"]
+    return "\n".join(lines)
+
+
+def _demo(args: argparse.Namespace) -> None:
+    from featx.demo import write_digits
+    from featx.outputs import extract_to_file
+    from featx.progress import progress_bar
+    from featx.sources import find_images
+
+    folder = Path(args.folder)
+    images = folder / "digits"
+    print("1. Images: scikit-learn's handwritten digits, as PNG files in class folders.")
+    n_written = write_digits(images)
+    table = find_images([images])
+    print(f"   {len(table)} files in {images} ({n_written} written now)")
+    print("2. Features: a MobileNet trained on ImageNet, frozen, turns each image into 1,024 numbers.", flush=True)
+    output = folder / "features.npy"
+    with progress_bar(len(table), "mobilenet", shown=not args.quiet) as progress:
+        resolved = _options(args, "mobilenet").resolve()
+        summary = extract_to_file(table, resolved, output, cache=_cache(args), progress=progress)
+    print("   " + _extract_text(summary).replace("\n", "\n   "))
+    print(f"   Every row is kept in {_cache(args)}{os.sep} and never computed again.")
+    print("3. Baselines: scikit-learn estimators, cross-validated on the features.", flush=True)
+    quiet = argparse.Namespace(**{**vars(args), "quiet": True})
+    print("\n" + _compare_text(_compared(quiet, table)) + "\n")
+    print("Now your own photos, a folder with one folder for each class:")
+    print("   featx compare photos/")
+    print("   featx extract photos/ -o features.npy")
+
+
+def _backbones(args: argparse.Namespace) -> None:
+    from featx.backbones import available_backbones, load_backbone
+
+    rows = [
+        {"backbone": name, "features": backbone.n_features("avg"), "image_size": backbone.image_size}
+        for name in available_backbones()
+        for backbone in [load_backbone(name)]
+    ]
+    if args.json:
+        print(json.dumps(rows))
+        return
+    print(f"{'backbone':<13} {'features':>8} {'image size':>10}")
+    for row in rows:
+        print(f"{row['backbone']:<13} {row['features']:>8} {row['image_size']:>10}")
+
+
+# Arguments -------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="featx",
+        description="Images → features for scikit-learn: a frozen network, every row kept, nothing computed twice.",
+        epilog="Begin with: featx demo. Help for a command: featx COMMAND --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"featx {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_extract(commands)
+    _add_compare(commands)
+    _add_demo(commands)
+    _add_backbones(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, summary: str, examples: str, run: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_extract(commands: Any) -> None:
+    parser = _command(commands, "extract", "turn images into a .npy matrix of features", _EXTRACT_EXAMPLES, _extract)
+    _add_sources(parser)
+    parser.add_argument(
+        "-o", "--output", default="features.npy", metavar="FILE", help="the matrix (default: features.npy)"
+    )
+    parser.add_argument("--backbone", default="mobilenet", metavar="NAME", help="network (default: mobilenet)")
+    _add_extraction_options(parser)
+    _add_common(parser)
+
+
+def _add_compare(commands: Any) -> None:
+    parser = _command(commands, "compare", "compare scikit-learn baselines on features", _COMPARE_EXAMPLES, _compare)
+    _add_sources(parser)
+    parser.add_argument(
+        "--backbone", action="append", metavar="NAME", help="network (default: mobilenet); may be repeated"
+    )
+    parser.add_argument(
+        "--estimator", action="append", metavar="NAME", help="dummy, logreg, svm, knn (default: all); may be repeated"
+    )
+    parser.add_argument("--cv", type=int, default=5, metavar="N", help="number of stratified folds (default: 5)")
+    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="decides the folds (default: 0)")
+    parser.add_argument("--n-jobs", type=int, default=None, metavar="N", help="folds computed at once (default: 1)")
+    parser.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
+    _add_extraction_options(parser)
+    _add_common(parser)
+
+
+def _add_demo(commands: Any) -> None:
+    summary = "show the whole job on scikit-learn's digits, with the bundled MobileNet"
+    parser = _command(commands, "demo", summary, "example:\n  featx demo\n", _demo)
+    parser.add_argument(
+        "--folder", default="featx-demo", metavar="DIR", help="where images and features go (default: featx-demo)"
+    )
+    _add_cache(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    parser.set_defaults(
+        backbone=["mobilenet"], estimator=None, cv=5, random_state=0, n_jobs=None, on_error="skip", **_DEFAULTS
+    )
+
+
+def _add_backbones(commands: Any) -> None:
+    parser = _command(commands, "backbones", "list the networks", "example:\n  featx backbones --json\n", _backbones)
+    parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
+
+
+def _add_sources(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source", nargs="+", metavar="SOURCE", help="a folder of class folders, a flat folder, or image files"
+    )
+
+
+_DEFAULTS: dict[str, Any] = {
+    "weights": "imagenet",
+    "image_size": None,
+    "pooling": "avg",
+    "resize": "squash",
+    "precision": "auto",
+    "engine": "auto",
+    "batch_size": 32,
+}
+
+
+def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("extraction")
+    group.add_argument("--weights", metavar="FILE", help="weights of this network without its head")
+    group.add_argument("--image-size", type=int, metavar="N", help="side in pixels (default: the network's own)")
+    group.add_argument("--pooling", metavar="NAME", help="avg or max (default: avg)")
+    group.add_argument("--resize", metavar="NAME", help="squash, crop or pad (default: squash)")
+    group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
+    group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
+    group.add_argument("--batch-size", type=int, metavar="N", help="images at a time; no effect on values (default: 32)")
+    group.add_argument(
+        "--on-error",
+        choices=("skip", "raise"),
+        default="skip",
+        help="an unreadable image: leave it out and list it, or stop (default: skip)",
+    )
+    _add_cache(group)
+    parser.set_defaults(**_DEFAULTS)
+
+
+def _add_cache(parser: Any) -> None:
+    parser.add_argument(
+        "--cache", default="auto", metavar="DIR", help="keeps every row (default: $FEATX_CACHE, else cache/)"
+    )
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="one JSON object on standard output instead of text")
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+def _options(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
+    from featx.options import ExtractionOptions
+
+    return ExtractionOptions(backbone=backbone, **{name: getattr(args, name) for name in _DEFAULTS})
+
+
+def _cache(args: argparse.Namespace) -> Path | None:
+    from featx.options import resolve_cache
+
+    return resolve_cache(args.cache)
+
+
+# Messages --------------------------------------------------------------------------------------------
+
+
+def _set_up_messages(quiet: bool) -> None:
+    import logging
+
+    def show(message: Warning | str, *ignored: Any, **also_ignored: Any) -> None:
+        print(f"Warning: {_one_line(str(message))}", file=sys.stderr)
+
+    warnings.showwarning = show
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("featx").setLevel(logging.WARNING if quiet else logging.INFO)
+
+
+def _say(args: argparse.Namespace, message: str) -> None:
+    if not args.quiet:
+        print(message, file=sys.stderr)
+
+
+def _note_ignored(args: argparse.Namespace, n_ignored: int) -> None:
+    if n_ignored:
+        _say(args, f"{n_ignored} files that are no images by their suffix were passed over.")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _write_csv(table: pd.DataFrame, path: Path) -> None:
+    from featx.errors import OutputError
+
+    try:
+        table.to_csv(path, index=False)
+    except OSError as error:
+        raise OutputError(
+            f"The table cannot be written to {str(path)!r}: {error.strerror or error}. Choose another --csv file."
+        ) from error

@@ -1,0 +1,105 @@
+"""The side index: which file had which digest, so that an unchanged file is not read again."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import time
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+from featx.errors import StoreWarning
+from featx.images import DIGEST_SIZE
+
+#: A file touched this recently may change again without its time stamp moving (as git's "racy" files).
+RACY_SECONDS = 2.0
+_SEAL_SIZE = 8
+
+
+class DigestIndex:
+    """Map the path and state of a file to the digest of its bytes.
+
+    An accelerator only: whatever is wrong with it (missing, damaged, locked, read-only) costs reading
+    the files again, never a wrong digest. Each entry is sealed with a hash of the path, the file's
+    size, inode and times, and the digest, so a changed file and a damaged entry both miss.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file; made when first written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+        self._new: dict[bytes, tuple[bytes, bytes]] = {}
+        self._usable = True
+
+    def find(self, states: Iterable[tuple[str, os.stat_result]]) -> list[bytes | None]:
+        """Return the digest of each file in the given state, None where it is not known."""
+        entries = [(os.fsencode(os.path.abspath(path)), state) for path, state in states]
+        if not self._usable or (self._connection is None and not self._path.exists()):
+            return [None] * len(entries)
+        try:
+            return [self._find_one(key, state) for key, state in entries]
+        except sqlite3.Error as error:
+            self._give_up(error)
+            return [None] * len(entries)
+
+    def _find_one(self, key: bytes, state: os.stat_result) -> bytes | None:
+        row = self._connected().execute("SELECT digest, seal FROM files WHERE path = ?", (key,)).fetchone()
+        return row[0] if row is not None and row[1] == _seal(key, state, row[0]) else None
+
+    def add(self, path: str, state: os.stat_result, digest: bytes) -> None:
+        """Remember the digest of a file that was in this state while it was read."""
+        if time.time() - max(state.st_mtime, state.st_ctime) >= RACY_SECONDS:
+            key = os.fsencode(os.path.abspath(path))
+            self._new[key] = (digest, _seal(key, state, digest))
+
+    def commit(self) -> None:
+        """Write what was added."""
+        if not self._new or not self._usable:
+            return
+        rows = [(key, digest, seal) for key, (digest, seal) in self._new.items()]
+        try:
+            with self._connected() as transaction:
+                transaction.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            self._give_up(error)
+        self._new.clear()
+
+    def close(self) -> None:
+        """Write what was added and close the file."""
+        self.commit()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = sqlite3.connect(self._path, timeout=10)
+            # Losing recent entries in a power cut costs reading files again; waiting for the disk costs more.
+            self._connection.execute("PRAGMA synchronous = OFF")
+            self._connection.execute(
+                "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, digest BLOB, seal BLOB) WITHOUT ROWID"
+            )
+        return self._connection
+
+    def _give_up(self, error: sqlite3.Error) -> None:
+        self._usable = False
+        warnings.warn(
+            f"The index {str(self._path)!r} cannot be used ({error}); every file is read again. "
+            "Delete it to start a new one.",
+            StoreWarning,
+            stacklevel=2,
+        )
+
+
+def _seal(key: bytes, state: os.stat_result, digest: bytes) -> bytes:
+    """Hash what an entry stands for; the change time catches new bytes under a restored mtime."""
+    seal = hashlib.blake2b(digest, digest_size=_SEAL_SIZE, key=digest[:DIGEST_SIZE])
+    seal.update(b"%d %d %d %d " % (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))
+    seal.update(key)
+    return seal.digest()

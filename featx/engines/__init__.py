@@ -1,0 +1,130 @@
+"""Run a backbone on pixels: which engine and precision, and a started engine for a recipe."""
+
+from __future__ import annotations
+
+import collections
+import importlib.util
+import platform
+import threading
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from featx.backbones import Backbone, DirectBackbone, KerasBackbone
+from featx.errors import EngineError, MissingDependencyError
+from featx.recipe import Recipe
+
+ENGINES = ("auto", "openvino", "keras")
+PRECISIONS = ("auto", "float32", "bfloat16")
+_KEPT = 2
+
+_lock = threading.Lock()
+_started: collections.OrderedDict[tuple[str, str, str], Engine] = collections.OrderedDict()
+
+
+class Engine(Protocol):
+    """A started network: uint8 pixels (n, height, width, 3) in, float32 rows (n, n_features) out."""
+
+    def __call__(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return the rows; any n, any number of threads."""
+
+
+def resolve_engine(engine: str, backbone: Backbone) -> str:
+    """Return the name of the engine that will run, importing none.
+
+    ``"auto"`` is OpenVINO where it is installed, else Keras; a plain Python backbone is ``"direct"``.
+
+    Raises
+    ------
+    MissingDependencyError
+        OpenVINO was asked for and is not installed.
+    """
+    if isinstance(backbone, DirectBackbone):
+        return "direct"
+    installed = importlib.util.find_spec("openvino") is not None
+    if engine == "auto":
+        return "openvino" if installed else "keras"
+    if engine == "openvino" and not installed:
+        raise MissingDependencyError(
+            'engine="openvino" needs the package openvino, which is not installed. '
+            'Install it: pip install openvino; or pass engine="keras".'
+        )
+    return engine
+
+
+def resolve_precision(precision: str, engine: str) -> str:
+    """Return ``"float32"`` or ``"bfloat16"`` for a resolved engine.
+
+    ``"auto"`` is bfloat16 where OpenVINO runs it natively on this CPU, and float32 elsewhere.
+
+    Raises
+    ------
+    EngineError
+        bfloat16 was asked of an engine that computes in float32 only.
+    """
+    if precision == "auto":
+        return "bfloat16" if engine == "openvino" and has_native_bfloat16() else "float32"
+    if precision == "bfloat16" and engine != "openvino":
+        raise EngineError(
+            f'precision="bfloat16" needs engine="openvino"; engine {engine!r} computes in float32. '
+            'Pass precision="float32", or engine="openvino".'
+        )
+    return precision
+
+
+def has_native_bfloat16() -> bool:
+    """Return whether this CPU multiplies bfloat16 natively, as far as the system tells without OpenVINO.
+
+    Linux on x86 tells; elsewhere the answer is no, and ``precision="bfloat16"`` can be asked for.
+    """
+    if platform.system() != "Linux" or platform.machine() not in ("x86_64", "AMD64"):
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def start_engine(
+    backbone: Backbone, recipe: Recipe, weights_path: Path | None, engine: str, compiled: Path | None
+) -> Engine:
+    """Return a running engine for a recipe; the last two stay alive, so the next call is free.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    recipe : Recipe
+    weights_path : Path or None
+        Read only where the network is not compiled yet.
+    engine : {"openvino", "keras", "direct"}
+        As :func:`resolve_engine` returned it.
+    compiled : Path or None
+        Folder for compiled graphs; None compiles anew and keeps nothing on disk.
+    """
+    if isinstance(backbone, DirectBackbone):
+        return backbone.extract
+    assert isinstance(backbone, KerasBackbone)
+    assert weights_path is not None
+    key = (engine, recipe.graph_fingerprint, recipe.precision)
+    with _lock:
+        if key not in _started:
+            _started[key] = _start(backbone, recipe, weights_path, engine, compiled)
+        _started.move_to_end(key)
+        while len(_started) > _KEPT:
+            _started.popitem(last=False)
+        return _started[key]
+
+
+def _start(
+    backbone: KerasBackbone, recipe: Recipe, weights_path: Path, engine: str, compiled: Path | None
+) -> Engine:
+    if engine == "keras":
+        from featx.engines.keras import KerasEngine
+
+        return KerasEngine(backbone.build(recipe, weights_path))
+    from featx.engines.compilation import load_or_compile
+    from featx.engines.openvino import OpenVinoEngine
+
+    return OpenVinoEngine(load_or_compile(backbone, recipe, weights_path, compiled), recipe.precision)

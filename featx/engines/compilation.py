@@ -1,0 +1,143 @@
+"""The compiled graph on disk: made once from Keras in a child process, checked whenever it is read."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import featx.errors
+from featx import files
+from featx.backbones import KerasBackbone
+from featx.errors import EngineError, FeatxError, StoreError, StoreWarning
+from featx.recipe import Recipe
+
+#: Layout of the files of a compiled graph, and revision of how graphs are made; part of their check.
+GRAPH_FORMAT = 1
+
+_log = logging.getLogger("featx")
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """A network in OpenVINO's format: the structure (`xml`) and the weights (`bin`)."""
+
+    xml: bytes
+    bin: bytes
+
+
+def load_or_compile(backbone: KerasBackbone, recipe: Recipe, weights_path: Path, folder: Path | None) -> Graph:
+    """Return the graph of a recipe: from the folder if it is there and whole, else made from Keras.
+
+    Parameters
+    ----------
+    backbone : KerasBackbone
+    recipe : Recipe
+    weights_path : Path
+    folder : Path or None
+        Where compiled graphs are kept; None keeps nothing.
+
+    Raises
+    ------
+    WeightsError, EngineError
+        The network cannot be built or converted.
+    StoreError
+        The folder cannot be written.
+    """
+    name = recipe.graph_fingerprint
+    graph = _load(folder, name) if folder is not None else None
+    if graph is None:
+        _log.info("Compiling %s for this machine, once: about 10 seconds …", backbone.name)
+        graph = _convert(backbone, recipe, weights_path)
+        if folder is not None:
+            _save(graph, folder, name)
+    return graph
+
+
+def _load(folder: Path, name: str) -> Graph | None:
+    try:
+        manifest = (folder / f"{name}.json").read_text(encoding="utf-8")
+        graph = Graph((folder / f"{name}.xml").read_bytes(), (folder / f"{name}.bin").read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = str(error)
+    else:
+        if manifest == _manifest(graph):
+            return graph
+        reason = "its checksum does not match"
+    warnings.warn(
+        f"The compiled graph {str(folder / name)!r} is damaged ({reason}); it is compiled anew.",
+        StoreWarning,
+        stacklevel=4,
+    )
+    return None
+
+
+def _save(graph: Graph, folder: Path, name: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.remove_abandoned(folder)
+        for suffix, data in ((".xml", graph.xml), (".bin", graph.bin)):
+            with files.replacing(folder / (name + suffix)) as temporary:
+                temporary.write_bytes(data)
+        files.write_text(folder / f"{name}.json", _manifest(graph))
+    except OSError as error:
+        raise StoreError(
+            f"The compiled graph cannot be kept in {str(folder)!r}: {error.strerror or error}. "
+            "Free or unlock the folder, or choose another cache folder."
+        ) from error
+
+
+def _manifest(graph: Graph) -> str:
+    checksum = hashlib.blake2b(graph.bin, key=hashlib.blake2b(graph.xml).digest()).hexdigest()
+    return json.dumps({"format": GRAPH_FORMAT, "checksum": checksum}) + "\n"
+
+
+def _convert(backbone: KerasBackbone, recipe: Recipe, weights_path: Path) -> Graph:
+    """Convert in a child process, which takes tensorflow's seconds and memory with it when it ends."""
+    with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+        task = {
+            "backbone": dataclasses.asdict(backbone),
+            "recipe": recipe.as_dict(),
+            "weights_path": str(weights_path.resolve()),
+            "folder": folder,
+        }
+        # -P: a file named keras.py in the user's folder must not be taken for Keras.
+        command = [sys.executable, "-P", "-m", "featx.engines.conversion"]
+        child = subprocess.run(
+            command, input=json.dumps(task), capture_output=True, text=True, env=_child_environment(), check=False
+        )
+        if child.returncode != 0:
+            raise _child_error(child, backbone)
+        return Graph((Path(folder) / "graph.xml").read_bytes(), (Path(folder) / "graph.bin").read_bytes())
+
+
+def _child_environment() -> dict[str, str]:
+    here = str(Path(featx.errors.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    # Conversion starts from tensorflow's graph, on the CPU, whatever the user's own Keras runs on.
+    fixed = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {**os.environ, **fixed, "PYTHONPATH": path}
+
+
+def _child_error(child: subprocess.CompletedProcess[str], backbone: KerasBackbone) -> FeatxError:
+    """Return the child's error: its own kind if it is featx's, else the end of what it printed."""
+    lines = child.stdout.strip().splitlines()
+    if lines and lines[-1].startswith("{"):
+        told = json.loads(lines[-1])
+        kind = getattr(featx.errors, told["error"])
+        error: FeatxError = kind(told["message"])
+        return error
+    last = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
+    return EngineError(
+        f"{backbone.name!r} cannot be converted for OpenVINO ({last}). "
+        'Pass engine="keras", or install other versions of openvino and tensorflow.'
+    )

@@ -1,0 +1,43 @@
+"""Convert one Keras network for OpenVINO: run as a child process, told on standard input what to do."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from featx.backbones import KerasBackbone
+from featx.engines.batches import COMPILED_BATCH
+from featx.engines.openvino import import_openvino
+from featx.errors import FeatxError
+from featx.recipe import Recipe
+
+
+def convert(task: dict[str, Any]) -> None:
+    """Write ``graph.xml`` and ``graph.bin`` into the task's folder."""
+    fields = task["recipe"]
+    recipe = Recipe(**{**fields, "image_size": tuple(fields["image_size"])})
+    model = KerasBackbone(**task["backbone"]).build(recipe, Path(task["weights_path"]))
+    openvino = import_openvino()
+    with warnings.catch_warnings():
+        # OpenVINO calls the model with a list of one tensor, which Keras remarks upon.
+        warnings.filterwarnings("ignore", message="The structure of `inputs`", category=UserWarning)
+        graph = openvino.convert_model(model)
+    graph.reshape([COMPILED_BATCH, *recipe.image_size, 3])
+    openvino.save_model(graph, Path(task["folder"]) / "graph.xml", compress_to_fp16=False)
+
+
+def main() -> int:
+    """Convert; on one of featx's own errors print it as a line of JSON and return 1."""
+    try:
+        convert(json.load(sys.stdin))
+    except FeatxError as error:
+        print(json.dumps({"error": type(error).__name__, "message": str(error)}))
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

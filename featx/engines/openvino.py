@@ -1,0 +1,79 @@
+"""The fast engine: a compiled graph on the CPU. The one home of OpenVINO."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+from featx.engines.batches import in_fixed_batches
+from featx.engines.compilation import Graph
+from featx.errors import EngineError
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+def import_openvino() -> Any:
+    """Return the openvino module, without its telemetry.
+
+    Importing openvino reports the import to its makers over the network; with its telemetry package
+    hidden for the moment of the import it uses its own stub instead, and featx sends nothing anywhere.
+    """
+    hide = "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
+    if hide:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # documented: makes imports fail
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        if hide:
+            del sys.modules["openvino_telemetry"]
+
+
+class OpenVinoEngine:
+    """Run a compiled graph from uint8 pixels to features.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network for `COMPILED_BATCH` images.
+    precision : {"float32", "bfloat16"}
+
+    Raises
+    ------
+    EngineError
+        OpenVINO cannot run the graph, or not at this precision on this CPU.
+    """
+
+    def __init__(self, graph: Graph, precision: str) -> None:
+        openvino = import_openvino()
+        core = openvino.Core()
+        # LATENCY gives all cores to one run; decoding goes on in threads of its own meanwhile.
+        settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        try:
+            network = core.read_model(model=graph.xml, weights=graph.bin)
+            compiled = core.compile_model(network, "CPU", settings)
+        except RuntimeError as error:
+            raise EngineError(
+                f"OpenVINO {openvino.__version__} cannot run the network ({error}). "
+                'Pass engine="keras", or install another version of openvino.'
+            ) from error
+        used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if used != _HINTS[precision]:
+            raise EngineError(
+                f'This CPU does not run precision="{precision}" natively (OpenVINO chose {used}). '
+                'Pass precision="float32" or "auto".'
+            )
+        self._request = compiled.create_infer_request()
+        self._lock = threading.Lock()
+
+    def __call__(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return float32 rows (n, n_features) of uint8 pixels (n, height, width, 3)."""
+        with self._lock:
+            return in_fixed_batches(self._run, pixels)
+
+    def _run(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        # The request's own output buffer is written again by the next run: hence the copy.
+        return np.array(self._request.infer([batch])[0])

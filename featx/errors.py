@@ -1,0 +1,142 @@
+"""Every error and warning that featx raises on purpose.
+
+::
+
+    FeatxError
+    ├── OptionError              (ValueError)         an option has a value that cannot be used
+    │   └── UnknownBackboneError
+    ├── InputError               (TypeError)          what was passed is not a list of images
+    ├── SourceError              (ValueError)         a folder or file to read images from is no use
+    │   └── SourceNotFoundError  (FileNotFoundError)
+    ├── UnreadableImageError     (OSError)            one image cannot be read
+    ├── WeightsError             (ValueError)         weights that are altered or of another network
+    │   └── WeightsNotFoundError (FileNotFoundError)
+    ├── EngineError              (RuntimeError)       a network cannot be run
+    ├── MissingDependencyError   (ImportError)        an optional package is not installed
+    ├── StoreError               (OSError)            the store cannot be written or understood
+    ├── OutputError              (OSError)            a result cannot be written
+    ├── AuditError               (RuntimeError)       rows and images do not match: nothing was kept
+    └── ComparisonError          (ValueError)         baselines cannot be compared on this data
+
+    FeatxWarning (UserWarning)
+    ├── UnreadableImagesWarning  images left out or given NaN rows: one warning for a run
+    └── StoreWarning             a damaged file of the store was passed over; its rows are extracted anew
+
+A message says what failed (its name and value), what was expected against what was found, and what
+to do. Each error also inherits the builtin that it is a case of, so ``except ValueError`` keeps working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class FeatxError(Exception):
+    """Any error that featx raises on purpose."""
+
+
+class OptionError(FeatxError, ValueError):
+    """An option has a value that cannot be used."""
+
+
+class UnknownBackboneError(OptionError):
+    """No backbone has this name."""
+
+
+class InputError(FeatxError, TypeError):
+    """What was passed is not a list of images."""
+
+
+class SourceError(FeatxError, ValueError):
+    """A folder or file to read images from is of no use."""
+
+
+class SourceNotFoundError(SourceError, FileNotFoundError):
+    """A folder or file to read images from does not exist."""
+
+
+class UnreadableImageError(FeatxError, OSError):
+    """One image cannot be read.
+
+    Parameters
+    ----------
+    reason : str
+        What is wrong with it, without its name.
+    image : str, default=""
+        What to call it: a path, or the kind of object that was passed.
+    position : int or None, default=None
+        Where it stood among the images of the call, from 0.
+    """
+
+    def __init__(self, reason: str, image: str = "", position: int | None = None) -> None:
+        self.reason = reason
+        self.image = image
+        self.position = position
+        super().__init__(reason, image, position)
+
+    def __str__(self) -> str:
+        where = f" at position {self.position}" if self.position is not None else ""
+        return (
+            f"Cannot read image {self.image!r}{where}: {self.reason}. "
+            'Mend or remove it, or pass on_error="nan" (on the command line: --on-error skip).'
+        )
+
+
+class WeightsError(FeatxError, ValueError):
+    """Weights are altered, damaged or made for another network."""
+
+
+class WeightsNotFoundError(WeightsError, FileNotFoundError):
+    """Weights are neither on this machine nor to be had from the network."""
+
+
+class EngineError(FeatxError, RuntimeError):
+    """A network cannot be run as asked."""
+
+
+class MissingDependencyError(FeatxError, ImportError):
+    """An optional package is not installed."""
+
+
+class StoreError(FeatxError, OSError):
+    """The store cannot be written or understood."""
+
+
+class OutputError(FeatxError, OSError):
+    """A result cannot be written."""
+
+
+class AuditError(FeatxError, RuntimeError):
+    """Rows and images do not match."""
+
+
+class ComparisonError(FeatxError, ValueError):
+    """Baselines cannot be compared on this data."""
+
+
+class FeatxWarning(UserWarning):
+    """Any warning that featx gives on purpose."""
+
+
+class UnreadableImagesWarning(FeatxWarning):
+    """Some images could not be read: one warning for a whole run."""
+
+
+class StoreWarning(FeatxWarning):
+    """A damaged file of the store was passed over."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the nearest known name, or "".
+
+    Examples
+    --------
+    >>> did_you_mean("mobilnet", ["mobilenet", "resnet50"])
+    " Did you mean 'mobilenet'?"
+    >>> did_you_mean("zzz", ["mobilenet"])
+    ''
+    """
+    import difflib
+
+    nearest = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return f" Did you mean {nearest[0]!r}?" if nearest else ""

@@ -1,0 +1,337 @@
+"""One pass over images: rows that are stored, decode ahead for the others, run the network, commit."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from featx import images as image_reading
+from featx.digests import DigestIndex
+from featx.engines import Engine
+from featx.errors import AuditError, SourceError, StoreError, UnreadableImageError
+from featx.images import DIGEST_SIZE, Image
+from featx.options import Resolved
+from featx.segments import DigestArray
+from featx.store import Store
+
+_LOOK_UP_AT_ONCE = 2048
+_CACHED, _COMPUTED, _FAILED = 1, 2, 3
+
+
+class Rows(Protocol):
+    """Where rows go: a float32 array (n_samples, n_features), in memory or on disk."""
+
+    def __setitem__(self, positions: Any, rows: Any) -> None: ...
+
+    def __getitem__(self, position: Any) -> Any: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """An image that could not be read.
+
+    Attributes
+    ----------
+    position : int
+        Where it stood among the images, from 0.
+    image : str
+        Its path, or the kind of object it was.
+    reason : str
+    """
+
+    position: int
+    image: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class _Prepared:
+    """What a decoding thread made of one image: pixels, or the reason why there are none."""
+
+    position: int
+    digest: bytes = b""
+    state: os.stat_result | None = None
+    pixels: np.ndarray[Any, Any] | None = None
+    stored: bool = False
+    error: str = ""
+
+
+class Extraction:
+    """Fill one row for each image: from the store where it is there, else from the network.
+
+    Parameters
+    ----------
+    images : sequence of images
+        As :func:`featx.images.as_image_list` returns it.
+    resolved : Resolved
+        What to run.
+    out : array of float32, shape (n_samples, n_features)
+        Receives the rows; NaN where an image cannot be read.
+    cache : Path or None
+        The cache folder; None keeps nothing.
+    on_error : {"raise", "nan"}, default="raise"
+    progress : callable, default=None
+        Called with the number of images done since the last call.
+
+    Attributes
+    ----------
+    digests : ndarray of uint8, shape (n_samples, 16)
+        Zeros where an image could not be read at all.
+    failures : list of Failure
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Image],
+        resolved: Resolved,
+        out: Rows,
+        *,
+        cache: Path | None,
+        on_error: str = "raise",
+        progress: Callable[[int], object] | None = None,
+    ) -> None:
+        self._images = images
+        self._resolved = resolved
+        self._out = out
+        self._on_error = on_error
+        self._progress = progress or (lambda n_done: None)
+        self._compiled = cache / "compiled" if cache else None
+        recipe = resolved.recipe
+        self.store = Store(cache, recipe.fingerprint, recipe.as_dict(), resolved.n_features) if cache else None
+        self._index = DigestIndex(cache / "digests.sqlite") if cache else None
+        self._engine: Engine | None = None
+        self._status = np.zeros(len(images), dtype=np.uint8)
+        self.digests: DigestArray = np.zeros((len(images), DIGEST_SIZE), dtype=np.uint8)
+        self.failures: list[Failure] = []
+        # digest → the position whose row serves every image of this content
+        self._claimed: dict[bytes, int] = {}
+        self._repeats: list[int] = []
+
+    @property
+    def n_computed(self) -> int:
+        """Distinct images that went through the network."""
+        return int((self._status == _COMPUTED).sum())
+
+    @property
+    def n_cached(self) -> int:
+        """Images whose row was in the store, or was computed for an equal image of this run."""
+        return int((self._status == _CACHED).sum())
+
+    def run(self) -> None:
+        """Fill every row; what is computed is committed even if this ends in an error.
+
+        Raises
+        ------
+        UnreadableImageError
+            With ``on_error="raise"``: the first image that cannot be read.
+        StoreError
+            The cache cannot be written.
+        AuditError
+            Some row was not accounted for.
+        """
+        try:
+            positions: Sequence[int] = range(len(self._images))
+            while len(positions):
+                positions = self._pass_over(positions)
+            self._fill_repeats()
+        except StoreError:
+            raise
+        except BaseException:
+            self._commit()  # Ctrl-C and unreadable images cost no row that was computed
+            raise
+        self._commit()
+        self.failures.sort(key=lambda failure: failure.position)
+        self._audit()
+
+    def _commit(self) -> None:
+        if self.store is not None and self._index is not None:
+            self.store.commit()
+            self._index.close()
+
+    # One pass ----------------------------------------------------------------------------------------
+
+    def _pass_over(self, positions: Sequence[int]) -> list[int]:
+        """Settle positions; return those whose stored row proved damaged, to be computed."""
+        batch: list[_Prepared] = []
+        stored: list[_Prepared] = []
+        damaged: list[int] = []
+        for prepared in self._prepared(self._not_known_as_stored(positions)):
+            self._note_digest(prepared)
+            if prepared.error:
+                self._fail(prepared)
+            elif prepared.pixels is not None:
+                batch.append(prepared)
+            elif prepared.stored:
+                stored.append(prepared)
+            else:
+                self._repeats.append(prepared.position)
+            if len(batch) == self._resolved.batch_size:
+                self._compute(batch)
+                batch = []
+            if len(stored) == _LOOK_UP_AT_ONCE:
+                damaged += self._fill_stored([item.position for item in stored])
+                stored = []
+        self._compute(batch)
+        damaged += self._fill_stored([item.position for item in stored])
+        for position in damaged:
+            del self._claimed[self.digests[position].tobytes()]
+        return damaged
+
+    def _not_known_as_stored(self, positions: Iterable[int]) -> Iterator[int]:
+        """Fill rows of files that the index knows and the store has; yield the other positions."""
+        remaining = iter(positions)
+        while chunk := list(itertools.islice(remaining, _LOOK_UP_AT_ONCE)):
+            known = self._known_digests(chunk)
+            missing = set(self._fill_stored(known))
+            known_set = set(known)
+            yield from (at for at in chunk if at not in known_set or at in missing)
+
+    def _known_digests(self, positions: list[int]) -> list[int]:
+        """Note the digests that the index knows; return the positions they belong to."""
+        if self._index is None:
+            return []
+        files = []
+        for position in positions:
+            image = self._images[position]
+            if isinstance(image, str | os.PathLike):
+                try:
+                    files.append((position, (os.fspath(image), os.stat(image))))
+                except (OSError, ValueError):
+                    continue  # reading it will say what is wrong
+        known = []
+        for (position, _), digest in zip(files, self._index.find([file for _, file in files]), strict=True):
+            if digest is not None:
+                self.digests[position] = np.frombuffer(digest, dtype=np.uint8)
+                known.append(position)
+        return known
+
+    def _fill_stored(self, positions: list[int]) -> list[int]:
+        """Fill rows from the store; return the positions that it does not have."""
+        if self.store is None or not positions:
+            return positions
+        at = np.array(positions)
+        found, rows = self.store.read(self.digests[at])
+        self._out[at[found]] = rows
+        self._settle(at[found], _CACHED)
+        missing: list[int] = at[~found].tolist()
+        return missing
+
+    def _prepared(self, positions: Iterator[int]) -> Iterator[_Prepared]:
+        """Read and decode ahead in threads, in order, never holding more than a few batches."""
+        n_threads = _n_cpus()
+        ahead = 2 * self._resolved.batch_size + n_threads
+        waiting: collections.deque[concurrent.futures.Future[_Prepared]] = collections.deque()
+        pool = concurrent.futures.ThreadPoolExecutor(n_threads, thread_name_prefix="featx-decode")
+        try:
+            for position in positions:
+                waiting.append(pool.submit(self._prepare, position))
+                if len(waiting) >= ahead:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _prepare(self, position: int) -> _Prepared:
+        digest = b""
+        state = None
+        try:
+            content, state = image_reading.read(self._images[position])
+            digest = image_reading.digest(content)
+            if self._claimed.setdefault(digest, position) != position:
+                return _Prepared(position, digest, state)
+            if self.store is not None and self.store.find(np.frombuffer(digest, dtype=np.uint8)[None])[0] >= 0:
+                return _Prepared(position, digest, state, stored=True)
+            recipe = self._resolved.recipe
+            pixels = image_reading.decode(content, recipe.image_size, recipe.resize)
+        except UnreadableImageError as error:
+            return _Prepared(position, digest, state, error=error.reason)
+        return _Prepared(position, digest, state, pixels)
+
+    def _note_digest(self, prepared: _Prepared) -> None:
+        if not prepared.digest:
+            return
+        self.digests[prepared.position] = np.frombuffer(prepared.digest, dtype=np.uint8)
+        image = self._images[prepared.position]
+        if self._index is not None and prepared.state is not None and isinstance(image, str | os.PathLike):
+            self._index.add(os.fspath(image), prepared.state, prepared.digest)
+
+    def _compute(self, batch: list[_Prepared]) -> None:
+        if not batch:
+            return
+        if self._engine is None:
+            if self.store is not None:
+                self.store.prepare()
+            self._engine = self._resolved.start(self._compiled)
+        pixels = np.stack([item.pixels for item in batch if item.pixels is not None])
+        rows = np.asarray(self._engine(pixels), dtype=np.float32)
+        at = np.array([item.position for item in batch])
+        self._out[at] = rows
+        self._settle(at, _COMPUTED)
+        if self.store is not None and self._index is not None and self.store.append(self.digests[at], rows):
+            self._index.commit()
+
+    def _fail(self, prepared: _Prepared) -> None:
+        name = image_reading.describe(self._images[prepared.position])
+        if self._on_error == "raise":
+            raise UnreadableImageError(prepared.error, name, prepared.position)
+        self.failures.append(Failure(prepared.position, name, prepared.error))
+        self._out[prepared.position] = np.nan
+        self._settle(np.array([prepared.position]), _FAILED)
+
+    def _fill_repeats(self) -> None:
+        """Copy rows to images equal to one computed or stored; an image equal to a bad one is bad."""
+        reasons = {failure.position: failure.reason for failure in self.failures}
+        for position in self._repeats:
+            digest = self.digests[position].tobytes()
+            first = self._claimed[digest]
+            if first in reasons:
+                self._fail(_Prepared(position, digest, error=reasons[first]))
+            else:
+                self._out[position] = self._out[first]
+                self._settle(np.array([position]), _CACHED)
+
+    def _settle(self, positions: np.ndarray[Any, Any], status: int) -> None:
+        if self._status[positions].any():
+            raise AuditError(f"Images {positions[:3].tolist()} … were given a row twice. Please report this.")
+        self._status[positions] = status
+        self._progress(len(positions))
+
+    def _audit(self) -> None:
+        left = np.flatnonzero(self._status == 0)
+        if len(left) or len(self.failures) != (self._status == _FAILED).sum():
+            raise AuditError(f"{len(left)} images were given no row, the first at {left[:1]}. Please report this.")
+
+
+def readable_positions(n_images: int, failures: Sequence[Failure]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the positions that have a row, in order.
+
+    Raises
+    ------
+    SourceError
+        There is none.
+    """
+    kept = np.ones(n_images, dtype=bool)
+    kept[[failure.position for failure in failures]] = False
+    if not kept.any():
+        first = failures[0]
+        raise SourceError(
+            f"None of the {n_images} images can be read; the first is {first.image!r}: {first.reason}. "
+            "Look at the files with an image viewer, or point at another folder."
+        )
+    return np.flatnonzero(kept)
+
+
+def _n_cpus() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,139 @@
+"""What a user points at → a table of image files and their labels."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from featx.errors import SourceError, SourceNotFoundError
+
+#: Files of a folder with these suffixes, in any case, are taken for images. Their content decides the
+#: format when they are read.
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageTable:
+    """Image files and their labels, row by row.
+
+    Attributes
+    ----------
+    paths : list of str
+        As the user would write them: each begins with the source it was found in.
+    labels : list of (str or None)
+        Name of the class folder; None for images outside of any.
+    n_ignored : int
+        Files passed over because their suffix is no image's.
+    """
+
+    paths: list[str]
+    labels: list[str | None]
+    n_ignored: int = 0
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def labelled(self) -> ImageTable:
+        """Return the rows that have a label."""
+        pairs = [pair for pair in zip(self.paths, self.labels, strict=True) if pair[1] is not None]
+        return ImageTable([path for path, _ in pairs], [label for _, label in pairs], self.n_ignored)
+
+
+def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
+    """Return the images of folders and files, sorted within each source.
+
+    In a folder, the first folder below it names the class: ``photos/cat/1.jpg`` is a ``cat``, and so is
+    ``photos/cat/2019/2.jpg``. Where several flat folders are given, each is a class (``photos/*``).
+    Hidden files and folders are passed over; a file given by name is taken whatever its suffix.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+
+    Raises
+    ------
+    SourceNotFoundError
+        No such folder or file.
+    SourceError
+        No image in any of them, or a folder that cannot be listed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("cat/1.jpg", "dog/2.png", "dog/notes.txt"):
+    ...         path = Path(folder, name)
+    ...         path.parent.mkdir(exist_ok=True)
+    ...         _ = path.write_bytes(b"")
+    ...     find_images([folder]).labels
+    ['cat', 'dog']
+    """
+    paths: list[str] = []
+    labels: list[str | None] = []
+    ignored: collections.Counter[str] = collections.Counter()
+    for source in map(os.fspath, sources):
+        if os.path.isdir(source):
+            found = [(path, _class_of(path, source)) for path in _walk(source, ignored)]
+            if len(sources) > 1 and found and all(label is None for _, label in found):
+                found = [(path, os.path.basename(os.path.normpath(source))) for path, _ in found]
+        elif os.path.exists(source):
+            found = [(source, None)]
+        else:
+            raise SourceNotFoundError(_not_found(source))
+        paths += [path for path, _ in found]
+        labels += [label for _, label in found]
+    if not paths:
+        raise SourceError(_no_images(sources, ignored))
+    return ImageTable(paths, labels, ignored.total())
+
+
+def _class_of(path: str, source: str) -> str | None:
+    parts = os.path.relpath(path, source).split(os.sep)
+    return parts[0] if len(parts) > 1 else None
+
+
+def _walk(folder: str, ignored: collections.Counter[str]) -> Iterator[str]:
+    """Yield image files below a folder in sorted order, following each linked folder once."""
+    seen: set[tuple[int, int]] = set()
+
+    def enter(folder: str) -> Iterator[str]:
+        state = os.stat(folder)
+        if (state.st_dev, state.st_ino) in seen:
+            return
+        seen.add((state.st_dev, state.st_ino))
+        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from enter(entry.path)
+            elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
+                yield entry.path
+            else:
+                ignored[os.path.splitext(entry.name)[1].lower()] += 1
+
+    try:
+        yield from enter(folder)
+    except OSError as error:
+        raise SourceError(
+            f"Cannot list the folder {error.filename!r}: {error.strerror}. Check its permissions, or point at "
+            "another folder."
+        ) from error
+
+
+def _not_found(source: str) -> str:
+    from difflib import get_close_matches
+
+    parent = Path(source).parent
+    near = get_close_matches(Path(source).name, os.listdir(parent) if parent.is_dir() else [], n=1)
+    hint = f" Did you mean {str(parent / near[0])!r}?" if near else ""
+    return f"No such folder or file: {source!r}.{hint} Check the spelling; relative paths start at {os.getcwd()!r}."
+
+
+def _no_images(sources: Sequence[str | os.PathLike[str]], ignored: collections.Counter[str]) -> str:
+    listed = ", ".join(repr(os.fspath(source)) for source in sources)
+    found = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in ignored.most_common(3))
+    known = " ".join(sorted(IMAGE_SUFFIXES))
+    return f"No images in {listed} (other files: {found or 'none'}). Expected files ending in {known}."

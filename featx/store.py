@@ -1,0 +1,274 @@
+"""The rows of one recipe on disk: immutable segments, each committed by the manifest written last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+import uuid
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx import files
+from featx.errors import StoreError, StoreWarning
+from featx.segments import DamagedSegmentError, DigestArray, DigestOrder, FloatArray, IntArray, Segment
+
+#: Layout of a segment and its manifest. Raised when an older featx could not read what a newer one
+#: writes; an older one then refuses the folder instead of guessing.
+FORMAT = 1
+#: A segment is committed when it has this many bytes of rows, or this many seconds after its first row.
+SEGMENT_BYTES = 16 * 2**20
+SEGMENT_SECONDS = 30.0
+_ORPHANED_AFTER = 600.0
+
+_CACHE_IGNORE = "# Kept by featx; safe to delete.\n*\n!.gitignore\n"
+
+
+def prepare_cache(folder: Path) -> None:
+    """Make the cache folder, or say why it cannot be written.
+
+    Raises
+    ------
+    StoreError
+        It is a file, or cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            files.write_text(ignore, _CACHE_IGNORE)
+        elif not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(13, os.strerror(13))
+    except OSError as error:
+        raise _not_writable(folder, error) from error
+
+
+def _not_writable(folder: Path, error: OSError) -> StoreError:
+    return StoreError(
+        f"The cache folder {str(folder)!r} cannot be written: {error.strerror or error}. What is committed "
+        "there is safe. Free or unlock it, or choose another: --cache, cache= or the variable FEATX_CACHE."
+    )
+
+
+class Store:
+    """Rows of one recipe: find them by digest, read them, append new ones.
+
+    Any number of processes may read and append at once: segments never change, and a segment exists
+    from the moment its manifest does.
+
+    Parameters
+    ----------
+    cache : Path
+        The cache folder.
+    fingerprint : str
+        Names the recipe's folder.
+    recipe : dict
+        Written beside the rows for people to read.
+    n_features : int
+        Length of a row.
+    """
+
+    def __init__(self, cache: Path, fingerprint: str, recipe: dict[str, Any], n_features: int) -> None:
+        self.cache = cache
+        self.folder = cache / "features" / fingerprint
+        self.n_features = n_features
+        self._recipe = recipe
+        self._segments: dict[str, Segment] = {}
+        self._index = DigestOrder([])
+        self._order: list[Segment] = []
+        self._passed_over: set[str] = set()
+        self._pending: list[tuple[DigestArray, FloatArray]] = []
+        self._pending_since = 0.0
+        self._check_format()
+        self.refresh()
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    # Reading ---------------------------------------------------------------------------------------
+
+    def refresh(self) -> None:
+        """Take in segments that this or another process has committed since."""
+        try:
+            names = {entry.name for entry in os.scandir(self.folder) if entry.name.endswith(".json")}
+        except FileNotFoundError:
+            names = set()
+        names -= {"recipe.json"}
+        known = set(self._segments)
+        for name in sorted(names - known - self._passed_over):
+            try:
+                self._segments[name] = Segment(self.folder / name, self.n_features)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                self._pass_over(name, error)
+        for name in known - names:
+            del self._segments[name]
+        if set(self._segments) != known:
+            self._rebuild_index()
+
+    def _rebuild_index(self) -> None:
+        self._order = [self._segments[name] for name in sorted(self._segments)]
+        self._index = DigestOrder([segment.digests for segment in self._order])
+
+    def _pass_over(self, name: str, error: Exception) -> None:
+        self._passed_over.add(name)
+        self._segments.pop(name, None)
+        warnings.warn(
+            f"The segment {str(self.folder / name)!r} is damaged ({error}); its rows are extracted anew.",
+            StoreWarning,
+            stacklevel=2,
+        )
+
+    def find(self, digests: DigestArray) -> IntArray:
+        """Return where each row is, -1 where it is not stored.
+
+        Parameters
+        ----------
+        digests : ndarray of uint8, shape (n, 16)
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+            Counted over all segments; good until the next :meth:`refresh`.
+        """
+        return self._index.find(digests)
+
+    def read(self, digests: DigestArray) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], FloatArray]:
+        """Return which rows are stored, and those rows in order.
+
+        Parameters
+        ----------
+        digests : ndarray of uint8, shape (n, 16)
+
+        Returns
+        -------
+        found : ndarray of bool, shape (n,)
+        rows : ndarray of float32, shape (found.sum(), n_features)
+        """
+        while True:
+            places = self.find(digests)
+            found = places >= 0
+            try:
+                return found, self._gather(places[found])
+            except DamagedSegmentError as damaged:
+                self._pass_over(damaged.name, damaged.reason)
+                self._rebuild_index()
+
+    def _gather(self, places: IntArray) -> FloatArray:
+        """Read rows segment by segment, never one by one."""
+        rows = np.empty((len(places), self.n_features), dtype=np.float32)
+        segments, offsets = self._index.locate(places)
+        for number in np.unique(segments):
+            segment = self._order[number]
+            here = np.flatnonzero(segments == number)
+            try:
+                rows[here] = segment.open()[offsets[here]]
+            except (OSError, ValueError) as error:
+                raise DamagedSegmentError(segment.path.with_suffix(".json").name, error) from error
+        return rows
+
+    # Writing ---------------------------------------------------------------------------------------
+
+    def append(self, digests: DigestArray, rows: FloatArray) -> bool:
+        """Add rows; return whether a segment was committed.
+
+        Parameters
+        ----------
+        digests : ndarray of uint8, shape (n, 16)
+        rows : ndarray of float32, shape (n, n_features)
+        """
+        if not self._pending:
+            self._pending_since = time.monotonic()
+        self._pending.append((digests.copy(), rows.copy()))
+        size = sum(held.nbytes for _, held in self._pending)
+        if size < SEGMENT_BYTES and time.monotonic() - self._pending_since < SEGMENT_SECONDS:
+            return False
+        self.commit()
+        return True
+
+    def commit(self) -> None:
+        """Write the rows that were appended as one segment; from then on they are never lost.
+
+        :meth:`find` sees them after the next :meth:`refresh`.
+
+        Raises
+        ------
+        StoreError
+            The folder cannot be written; what was committed before is untouched.
+        """
+        if not self._pending:
+            return
+        digests = np.concatenate([digest for digest, _ in self._pending])
+        rows = np.concatenate([row for _, row in self._pending])
+        self._pending.clear()
+        try:
+            self._write_segment(digests, rows)
+        except OSError as error:
+            raise _not_writable(self.cache, error) from error
+
+    def prepare(self) -> None:
+        """Make the folders for writing, and clear away what killed writers left.
+
+        Raises
+        ------
+        StoreError
+            The cache folder cannot be written.
+        """
+        prepare_cache(self.cache)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            description = self.folder / "recipe.json"
+            if not description.exists():
+                fields = {"format": FORMAT, "recipe": self._recipe}
+                files.write_text(description, json.dumps(fields, indent=2) + "\n")
+            files.remove_abandoned(self.folder)
+            self._remove_orphans()
+        except OSError as error:
+            raise _not_writable(self.cache, error) from error
+
+    def _write_segment(self, digests: DigestArray, rows: FloatArray) -> None:
+        name = uuid.uuid4().hex
+        path = self.folder / f"{name}.npy"
+        with files.replacing(path) as temporary:
+            with open(temporary, "xb") as file:
+                np.save(file, rows, allow_pickle=False)
+            with open(temporary, "rb") as file:
+                checksum = hashlib.file_digest(file, "blake2b").hexdigest()
+            size = temporary.stat().st_size
+        manifest = {
+            "format": FORMAT,
+            "rows": len(rows),
+            "features": self.n_features,
+            "bytes": size,
+            "checksum": checksum,
+            "digests": digests.tobytes().hex(),
+        }
+        try:
+            files.write_text(path.with_suffix(".json"), json.dumps(manifest))
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
+        files.sync_folder(self.folder)
+
+    def _remove_orphans(self) -> None:
+        """Remove rows whose writer was killed before the manifest; young ones may be about to get theirs."""
+        for path in self.folder.glob("*.npy"):
+            if not path.with_suffix(".json").exists() and time.time() - path.stat().st_mtime > _ORPHANED_AFTER:
+                path.unlink(missing_ok=True)
+
+    def _check_format(self) -> None:
+        try:
+            fields = json.loads((self.folder / "recipe.json").read_text(encoding="utf-8"))
+            found = int(fields["format"])
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # only a description: segments carry what reading them needs, checksums included
+        if found > FORMAT:
+            raise StoreError(
+                f"The store {str(self.folder)!r} has format {found}; this featx reads up to {FORMAT}. "
+                "Upgrade featx, or choose another cache folder."
+            )
