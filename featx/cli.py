@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from featx.compare import BackboneComparison
     from featx.options import ExtractionOptions
-    from featx.outputs import ExtractionSummary
 
 _EXTRACT_EXAMPLES = """examples:
   featx extract photos/ -o features.npy
@@ -67,22 +66,7 @@ def _extract(args: argparse.Namespace) -> None:
             table, options.resolve(), output, cache=_cache(args), on_error=args.on_error, progress=progress
         )
     _note_ignored(args, table.n_ignored)
-    print(json.dumps(vars(summary)) if args.json else _extract_text(summary))
-
-
-def _extract_text(summary: ExtractionSummary) -> str:
-    from featx.outputs import failures_path, table_path
-
-    output = Path(summary.output)
-    lines = [
-        f"{summary.rows} rows of {summary.features} features in {output}; paths and labels in {table_path(output)}",
-        f"{summary.computed} computed, {summary.cached} from the store, {summary.failed} failed; "
-        f"{summary.seconds:.1f} s, {summary.images_per_second:.0f} images/s "
-        f"({summary.backbone}, {summary.precision}, {summary.engine})",
-    ]
-    if summary.failed:
-        lines.append(f"What failed, and why: {failures_path(output)}")
-    return "\n".join(lines)
+    print(json.dumps(vars(summary)) if args.json else summary.as_text())
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -93,7 +77,7 @@ def _compare(args: argparse.Namespace) -> None:
     _note_ignored(args, table.n_ignored)
     if args.csv:
         _write_csv(comparison.table, Path(args.csv))
-    print(json.dumps(comparison.as_dict()) if args.json else _compare_text(comparison))
+    print(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
 
 
 def _compared(args: argparse.Namespace, table: Any) -> BackboneComparison:
@@ -121,25 +105,6 @@ def _compared(args: argparse.Namespace, table: Any) -> BackboneComparison:
     return comparison
 
 
-def _compare_text(comparison: BackboneComparison) -> str:
-    best = comparison.best
-    lines = [
-        f"{comparison.n_rows} images, {comparison.n_classes} classes; mean ± sd over folds",
-        "",
-        f"  {'backbone':<13} {'estimator':<10} {'accuracy':<15} {'macro-F1':<15} {'fit s':>7} {'predict s':>9}",
-    ]
-    for row in comparison.table.itertuples():
-        mark = "*" if row.Index == best.name else " "
-        accuracy = f"{row.accuracy_mean:.3f} ± {row.accuracy_std:.3f}"
-        f1 = f"{row.f1_macro_mean:.3f} ± {row.f1_macro_std:.3f}"
-        lines.append(
-            f"{mark} {row.backbone:<13} {row.estimator:<10} {accuracy:<15} {f1:<15} "
-            f"{row.fit_seconds:>7.2f} {row.predict_seconds:>9.3f}"
-        )
-    lines += ["", f"* best: {best['estimator']} on {best['backbone']}, accuracy {best['accuracy_mean']:.3f}"]
-    return "\n".join(lines)
-
-
 def _demo(args: argparse.Namespace) -> None:
     from featx.demo import write_digits
     from featx.outputs import extract_to_file
@@ -157,11 +122,11 @@ def _demo(args: argparse.Namespace) -> None:
     with progress_bar(len(table), "mobilenet", shown=not args.quiet) as progress:
         resolved = _options(args, "mobilenet").resolve()
         summary = extract_to_file(table, resolved, output, cache=_cache(args), progress=progress)
-    print("   " + _extract_text(summary).replace("\n", "\n   "))
+    print("   " + summary.as_text().replace("\n", "\n   "))
     print(f"   Every row is kept in {_cache(args)}{os.sep} and never computed again.")
     print("3. Baselines: scikit-learn estimators, cross-validated on the features.", flush=True)
     quiet = argparse.Namespace(**{**vars(args), "quiet": True})
-    print("\n" + _compare_text(_compared(quiet, table)) + "\n")
+    print("\n" + _compared(quiet, table).as_text() + "\n")
     print("Now your own photos, a folder with one folder for each class:")
     print("   featx compare photos/")
     print("   featx extract photos/ -o features.npy")
@@ -235,7 +200,9 @@ def _add_compare(commands: Any) -> None:
     )
     parser.add_argument("--cv", type=int, default=5, metavar="N", help="number of stratified folds (default: 5)")
     parser.add_argument("--random-state", type=int, default=0, metavar="N", help="decides the folds (default: 0)")
-    parser.add_argument("--n-jobs", type=int, default=None, metavar="N", help="folds computed at once (default: 1)")
+    parser.add_argument(
+        "--n-jobs", type=int, default=-1, metavar="N", help="folds computed at once (default: -1, all cores)"
+    )
     parser.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
     _add_extraction_options(parser)
     _add_common(parser)
@@ -250,7 +217,7 @@ def _add_demo(commands: Any) -> None:
     _add_cache(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
     parser.set_defaults(
-        backbone=["mobilenet"], estimator=None, cv=5, random_state=0, n_jobs=None, on_error="skip", **_DEFAULTS
+        backbone=["mobilenet"], estimator=None, cv=5, random_state=0, n_jobs=-1, on_error="skip", **_DEFAULTS
     )
 
 
@@ -284,7 +251,9 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--resize", metavar="NAME", help="squash, crop or pad (default: squash)")
     group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
-    group.add_argument("--batch-size", type=int, metavar="N", help="images at a time; no effect on values (default: 32)")
+    group.add_argument(
+        "--batch-size", type=int, metavar="N", help="images at a time; no effect on values (default: 32)"
+    )
     group.add_argument(
         "--on-error",
         choices=("skip", "raise"),
@@ -299,6 +268,7 @@ def _add_cache(parser: Any) -> None:
     parser.add_argument(
         "--cache", default="auto", metavar="DIR", help="keeps every row (default: $FEATX_CACHE, else cache/)"
     )
+    parser.add_argument("--no-cache", dest="cache", action="store_const", const=None, help="keep nothing")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:

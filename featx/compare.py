@@ -44,7 +44,7 @@ class BackboneComparison:
     @property
     def best(self) -> pd.Series[Any]:
         """The row of the table with the highest mean accuracy."""
-        return self.table.loc[self.table["accuracy_mean"].idxmax()]
+        return self.table.iloc[int(self.table["accuracy_mean"].argmax())]
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``featx compare --json`` prints."""
@@ -58,6 +58,24 @@ class BackboneComparison:
             "best": {"backbone": best["backbone"], "estimator": best["estimator"]},
         }
 
+    def as_text(self) -> str:
+        """Return the table for people, the best marked."""
+        best = self.best
+        lines = [
+            f"{self.n_rows} images, {self.n_classes} classes; mean ± sd over folds",
+            "",
+            f"  {'backbone':<13} {'estimator':<10} {'accuracy':<15} {'macro-F1':<15} {'fit s':>7} {'predict s':>9}",
+        ]
+        for number, row in self.table.iterrows():
+            accuracy = f"{row['accuracy_mean']:.3f} ± {row['accuracy_std']:.3f}"
+            f1_macro = f"{row['f1_macro_mean']:.3f} ± {row['f1_macro_std']:.3f}"
+            lines.append(
+                f"{'*' if number == best.name else ' '} {row['backbone']:<13} {row['estimator']:<10} {accuracy:<15} "
+                f"{f1_macro:<15} {row['fit_seconds']:>7.2f} {row['predict_seconds']:>9.3f}"
+            )
+        lines += ["", f"* best: {best['estimator']} on {best['backbone']}, accuracy {best['accuracy_mean']:.3f}"]
+        return "\n".join(lines)
+
 
 def compare_backbones(
     table: ImageTable,
@@ -68,7 +86,7 @@ def compare_backbones(
     estimators: Sequence[str] = BASELINES,
     cv: int = 5,
     random_state: int = 0,
-    n_jobs: int | None = None,
+    n_jobs: int | None = -1,
     show_progress: bool = False,
     progress: Callable[[str], object] | None = None,
 ) -> BackboneComparison:
@@ -108,9 +126,7 @@ def compare_backbones(
         rows = np.empty((len(table), wanted.n_features), dtype=np.float32)
         with progress_bar(len(table), wanted.backbone, shown=show_progress) as advance:
             on_bad = "nan" if on_error == "skip" else "raise"
-            extraction = Extraction(
-                table.paths, wanted.resolve(), rows, cache=cache, on_error=on_bad, progress=advance
-            )
+            extraction = Extraction(table.paths, wanted.resolve(), rows, cache=cache, on_error=on_bad, progress=advance)
             extraction.run()
         n_computed += extraction.n_computed
         n_cached += extraction.n_cached

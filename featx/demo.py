@@ -7,8 +7,8 @@ from pathlib import Path
 from featx import files
 from featx.errors import OutputError
 
-#: The 8 × 8 scans are enlarged, every pixel to a square of this side, so that a person can look at them.
-_ENLARGED = 8
+#: The 8 × 8 scans are enlarged to this side, in pixels, so that a person can look at them.
+_SIDE = 64
 
 
 def write_digits(folder: Path) -> int:
@@ -37,9 +37,9 @@ def write_digits(folder: Path) -> int:
                 continue
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels = np.round(scan * (255 / 16)).astype(np.uint8)  # values run from 0 to 16
-            enlarged = np.kron(pixels, np.ones((_ENLARGED, _ENLARGED), dtype=np.uint8))
+            enlarged = Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
             with files.replacing(path, durable=False) as temporary:
-                Image.fromarray(enlarged).save(temporary, format="PNG")
+                enlarged.save(temporary, format="PNG")
             n_written += 1
     except OSError as error:
         raise OutputError(

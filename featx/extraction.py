@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import collections
-import concurrent.futures
 import dataclasses
 import itertools
 import os
@@ -14,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from featx import images as image_reading
+from featx.decoding import DecodeAhead, Prepared
 from featx.digests import DigestIndex
 from featx.engines import Engine
 from featx.errors import AuditError, SourceError, StoreError, UnreadableImageError
@@ -50,18 +49,6 @@ class Failure:
     position: int
     image: str
     reason: str
-
-
-@dataclasses.dataclass(frozen=True)
-class _Prepared:
-    """What a decoding thread made of one image: pixels, or the reason why there are none."""
-
-    position: int
-    digest: bytes = b""
-    state: os.stat_result | None = None
-    pixels: np.ndarray[Any, Any] | None = None
-    stored: bool = False
-    error: str = ""
 
 
 class Extraction:
@@ -111,8 +98,8 @@ class Extraction:
         self._status = np.zeros(len(images), dtype=np.uint8)
         self.digests: DigestArray = np.zeros((len(images), DIGEST_SIZE), dtype=np.uint8)
         self.failures: list[Failure] = []
-        # digest → the position whose row serves every image of this content
-        self._claimed: dict[bytes, int] = {}
+        ahead = 2 * resolved.batch_size
+        self._ahead = DecodeAhead(images, recipe.image_size, recipe.resize, self._is_stored, ahead)
         self._repeats: list[int] = []
 
     @property
@@ -139,7 +126,7 @@ class Extraction:
         """
         try:
             positions: Sequence[int] = range(len(self._images))
-            while len(positions):
+            while positions:
                 positions = self._pass_over(positions)
             self._fill_repeats()
         except StoreError:
@@ -160,10 +147,10 @@ class Extraction:
 
     def _pass_over(self, positions: Sequence[int]) -> list[int]:
         """Settle positions; return those whose stored row proved damaged, to be computed."""
-        batch: list[_Prepared] = []
-        stored: list[_Prepared] = []
+        batch: list[Prepared] = []
+        stored: list[Prepared] = []
         damaged: list[int] = []
-        for prepared in self._prepared(self._not_known_as_stored(positions)):
+        for prepared in self._ahead.prepare(self._not_known_as_stored(positions)):
             self._note_digest(prepared)
             if prepared.error:
                 self._fail(prepared)
@@ -182,7 +169,7 @@ class Extraction:
         self._compute(batch)
         damaged += self._fill_stored([item.position for item in stored])
         for position in damaged:
-            del self._claimed[self.digests[position].tobytes()]
+            self._ahead.release(self.digests[position].tobytes())
         return damaged
 
     def _not_known_as_stored(self, positions: Iterable[int]) -> Iterator[int]:
@@ -224,39 +211,10 @@ class Extraction:
         missing: list[int] = at[~found].tolist()
         return missing
 
-    def _prepared(self, positions: Iterator[int]) -> Iterator[_Prepared]:
-        """Read and decode ahead in threads, in order, never holding more than a few batches."""
-        n_threads = _n_cpus()
-        ahead = 2 * self._resolved.batch_size + n_threads
-        waiting: collections.deque[concurrent.futures.Future[_Prepared]] = collections.deque()
-        pool = concurrent.futures.ThreadPoolExecutor(n_threads, thread_name_prefix="featx-decode")
-        try:
-            for position in positions:
-                waiting.append(pool.submit(self._prepare, position))
-                if len(waiting) >= ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    def _is_stored(self, digest: bytes) -> bool:
+        return self.store is not None and bool(self.store.find(np.frombuffer(digest, dtype=np.uint8)[None])[0] >= 0)
 
-    def _prepare(self, position: int) -> _Prepared:
-        digest = b""
-        state = None
-        try:
-            content, state = image_reading.read(self._images[position])
-            digest = image_reading.digest(content)
-            if self._claimed.setdefault(digest, position) != position:
-                return _Prepared(position, digest, state)
-            if self.store is not None and self.store.find(np.frombuffer(digest, dtype=np.uint8)[None])[0] >= 0:
-                return _Prepared(position, digest, state, stored=True)
-            recipe = self._resolved.recipe
-            pixels = image_reading.decode(content, recipe.image_size, recipe.resize)
-        except UnreadableImageError as error:
-            return _Prepared(position, digest, state, error=error.reason)
-        return _Prepared(position, digest, state, pixels)
-
-    def _note_digest(self, prepared: _Prepared) -> None:
+    def _note_digest(self, prepared: Prepared) -> None:
         if not prepared.digest:
             return
         self.digests[prepared.position] = np.frombuffer(prepared.digest, dtype=np.uint8)
@@ -264,7 +222,7 @@ class Extraction:
         if self._index is not None and prepared.state is not None and isinstance(image, str | os.PathLike):
             self._index.add(os.fspath(image), prepared.state, prepared.digest)
 
-    def _compute(self, batch: list[_Prepared]) -> None:
+    def _compute(self, batch: list[Prepared]) -> None:
         if not batch:
             return
         if self._engine is None:
@@ -279,7 +237,7 @@ class Extraction:
         if self.store is not None and self._index is not None and self.store.append(self.digests[at], rows):
             self._index.commit()
 
-    def _fail(self, prepared: _Prepared) -> None:
+    def _fail(self, prepared: Prepared) -> None:
         name = image_reading.describe(self._images[prepared.position])
         if self._on_error == "raise":
             raise UnreadableImageError(prepared.error, name, prepared.position)
@@ -292,9 +250,9 @@ class Extraction:
         reasons = {failure.position: failure.reason for failure in self.failures}
         for position in self._repeats:
             digest = self.digests[position].tobytes()
-            first = self._claimed[digest]
+            first = self._ahead.claimant(digest)
             if first in reasons:
-                self._fail(_Prepared(position, digest, error=reasons[first]))
+                self._fail(Prepared(position, digest, error=reasons[first]))
             else:
                 self._out[position] = self._out[first]
                 self._settle(np.array([position]), _CACHED)
@@ -328,10 +286,3 @@ def readable_positions(n_images: int, failures: Sequence[Failure]) -> np.ndarray
             "Look at the files with an image viewer, or point at another folder."
         )
     return np.flatnonzero(kept)
-
-
-def _n_cpus() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

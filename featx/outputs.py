@@ -59,6 +59,19 @@ class ExtractionSummary:
     fingerprint: str
     output: str
 
+    def as_text(self) -> str:
+        """Return a summary for people."""
+        output = Path(self.output)
+        lines = [
+            f"{self.rows} rows of {self.features} features in {output}; paths and labels in {table_path(output)}",
+            f"{self.computed} computed, {self.cached} from the store, {self.failed} failed; "
+            f"{self.seconds:.1f} s, {self.images_per_second:.0f} images/s "
+            f"({self.backbone}, {self.precision}, {self.engine})",
+        ]
+        if self.failed:
+            lines.append(f"What failed, and why: {failures_path(output)}")
+        return "\n".join(lines)
+
 
 def table_path(output: Path) -> Path:
     """Where the table of rows is: ``features.csv`` beside ``features.npy``."""
@@ -79,7 +92,9 @@ def check_output(output: Path) -> None:
     """
     folder = output.parent
     if output.suffix != ".npy" or output.is_dir():
-        raise OutputError(f"The output {str(output)!r} is no file name ending in .npy. Pass for example -o features.npy.")
+        raise OutputError(
+            f"The output {str(output)!r} is no file name ending in .npy. Pass for example -o features.npy."
+        )
     if not folder.is_dir():
         raise OutputError(
             f"The folder {str(folder)!r} of the output {output.name!r} does not exist. Make it, or choose another -o."

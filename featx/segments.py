@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,12 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from featx import files
 from featx.images import DIGEST_SIZE
+
+#: Layout of a segment and its manifest. Raised when an older featx could not read what a newer one
+#: writes; an older one then refuses the folder instead of guessing.
+FORMAT = 1
 
 FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
@@ -18,40 +24,98 @@ DigestArray: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 
 
 class Segment:
-    """A committed segment: where it is, and what its manifest says of it."""
+    """A committed segment: where it is, and what its manifest says of it.
+
+    Parameters
+    ----------
+    manifest : Path
+        The ``.json`` file; the rows lie beside it.
+    n_features : int
+        What the rows must have.
+
+    Raises
+    ------
+    OSError, ValueError, KeyError, TypeError
+        The manifest or the rows are damaged.
+    """
 
     def __init__(self, manifest: Path, n_features: int) -> None:
         fields = json.loads(manifest.read_text(encoding="utf-8"))
+        self.manifest = manifest
         self.path = manifest.with_suffix(".npy")
-        self.n_features = n_features
-        self.checksum: str = fields["checksum"]
-        self.verified = False
+        self._n_features = n_features
+        self._checksum: str = fields["checksum"]
+        self._verified = False
         self.digests = np.frombuffer(bytes.fromhex(fields["digests"]), dtype=np.uint8).reshape(-1, DIGEST_SIZE)
+        if fields["seal"] != _seal(fields):
+            raise ValueError("its manifest does not match its seal")
         if fields["rows"] != len(self.digests) or fields["features"] != n_features:
-            raise ValueError("its manifest contradicts itself")
+            raise ValueError(f"it holds {fields['rows']} rows of {fields['features']} features")
         if self.path.stat().st_size != fields["bytes"]:
             raise ValueError(f"it should have {fields['bytes']} bytes, and has {self.path.stat().st_size}")
 
+    @property
+    def name(self) -> str:
+        """File name of the manifest."""
+        return self.manifest.name
+
     def open(self) -> FloatArray:
         """Map the rows; the first time, after comparing the whole file with its checksum."""
-        if not self.verified:
+        if not self._verified:
             with open(self.path, "rb") as file:
                 found = hashlib.file_digest(file, "blake2b").hexdigest()
-            if found != self.checksum:
+            if found != self._checksum:
                 raise ValueError("its checksum does not match")
         rows = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        if rows.dtype != np.float32 or rows.shape != (len(self.digests), self.n_features):
+        if rows.dtype != np.float32 or rows.shape != (len(self.digests), self._n_features):
             raise ValueError(f"it holds {rows.dtype} of shape {rows.shape}")
-        self.verified = True
+        self._verified = True
         return rows  # type: ignore[no-any-return]  # np.load is typed Any
+
+
+def write_segment(manifest: Path, digests: DigestArray, rows: FloatArray) -> None:
+    """Write rows beside the manifest, then the manifest, which commits them.
+
+    Raises
+    ------
+    OSError
+        Neither file is left.
+    """
+    path = manifest.with_suffix(".npy")
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(rows))
+    checksum = hashlib.blake2b(header.getvalue())
+    checksum.update(rows.data)
+    with files.replacing(path) as temporary, open(temporary, "xb") as file:
+        file.write(header.getvalue())
+        file.write(rows.data)
+    fields = {
+        "format": FORMAT,
+        "rows": len(rows),
+        "features": rows.shape[1],
+        "bytes": len(header.getvalue()) + rows.nbytes,
+        "checksum": checksum.hexdigest(),
+        "digests": digests.tobytes().hex(),
+    }
+    try:
+        files.write_text(manifest, json.dumps({**fields, "seal": _seal(fields)}))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _seal(fields: dict[str, Any]) -> str:
+    """Hash everything else that a manifest says."""
+    said = " ".join(str(fields[name]) for name in ("format", "rows", "features", "bytes", "checksum", "digests"))
+    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
 
 
 class DamagedSegmentError(Exception):
     """Says which segment a gather failed on; the store catches it."""
 
-    def __init__(self, name: str, reason: Exception) -> None:
-        super().__init__(name)
-        self.name = name
+    def __init__(self, segment: Segment, reason: Exception) -> None:
+        super().__init__(segment.name)
+        self.name = segment.name
         self.reason = reason
 
 

@@ -74,7 +74,7 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
     paths: list[str] = []
     labels: list[str | None] = []
     ignored: collections.Counter[str] = collections.Counter()
-    for source in map(os.fspath, sources):
+    for source in [os.fspath(source) for source in sources]:
         if os.path.isdir(source):
             found = [(path, _class_of(path, source)) for path in _walk(source, ignored)]
             if len(sources) > 1 and found and all(label is None for _, label in found):

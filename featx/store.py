@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
 import os
 import time
@@ -15,11 +15,17 @@ import numpy as np
 
 from featx import files
 from featx.errors import StoreError, StoreWarning
-from featx.segments import DamagedSegmentError, DigestArray, DigestOrder, FloatArray, IntArray, Segment
+from featx.segments import (
+    FORMAT,
+    DamagedSegmentError,
+    DigestArray,
+    DigestOrder,
+    FloatArray,
+    IntArray,
+    Segment,
+    write_segment,
+)
 
-#: Layout of a segment and its manifest. Raised when an older featx could not read what a newer one
-#: writes; an older one then refuses the folder instead of guessing.
-FORMAT = 1
 #: A segment is committed when it has this many bytes of rows, or this many seconds after its first row.
 SEGMENT_BYTES = 16 * 2**20
 SEGMENT_SECONDS = 30.0
@@ -80,7 +86,7 @@ class Store:
         self._segments: dict[str, Segment] = {}
         self._index = DigestOrder([])
         self._order: list[Segment] = []
-        self._passed_over: set[str] = set()
+        self._set_aside_names: set[str] = set()
         self._pending: list[tuple[DigestArray, FloatArray]] = []
         self._pending_since = 0.0
         self._check_format()
@@ -95,15 +101,15 @@ class Store:
         """Take in segments that this or another process has committed since."""
         try:
             names = {entry.name for entry in os.scandir(self.folder) if entry.name.endswith(".json")}
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             names = set()
         names -= {"recipe.json"}
         known = set(self._segments)
-        for name in sorted(names - known - self._passed_over):
+        for name in sorted(names - known - self._set_aside_names):
             try:
                 self._segments[name] = Segment(self.folder / name, self.n_features)
             except (OSError, ValueError, KeyError, TypeError) as error:
-                self._pass_over(name, error)
+                self._set_aside(name, error)
         for name in known - names:
             del self._segments[name]
         if set(self._segments) != known:
@@ -113,11 +119,19 @@ class Store:
         self._order = [self._segments[name] for name in sorted(self._segments)]
         self._index = DigestOrder([segment.digests for segment in self._order])
 
-    def _pass_over(self, name: str, error: Exception) -> None:
-        self._passed_over.add(name)
+    def _set_aside(self, name: str, error: Exception) -> None:
+        """Rename a damaged segment, so that it is kept, warned of once, and extracted anew."""
+        self._set_aside_names.add(name)
         self._segments.pop(name, None)
+        manifest = self.folder / name
+        if not manifest.exists():
+            return  # it was merged into another segment meanwhile
+        for path in (manifest, manifest.with_suffix(".npy")):
+            with contextlib.suppress(OSError):  # a read-only store stays as it is, and is passed over
+                os.replace(path, f"{path}.damaged")
         warnings.warn(
-            f"The segment {str(self.folder / name)!r} is damaged ({error}); its rows are extracted anew.",
+            f"The segment {str(manifest)!r} is damaged ({error}). It is set aside as '*.damaged'; its rows are "
+            "extracted anew.",
             StoreWarning,
             stacklevel=2,
         )
@@ -154,7 +168,7 @@ class Store:
             try:
                 return found, self._gather(places[found])
             except DamagedSegmentError as damaged:
-                self._pass_over(damaged.name, damaged.reason)
+                self._set_aside(damaged.name, damaged.reason)
                 self._rebuild_index()
 
     def _gather(self, places: IntArray) -> FloatArray:
@@ -167,7 +181,7 @@ class Store:
             try:
                 rows[here] = segment.open()[offsets[here]]
             except (OSError, ValueError) as error:
-                raise DamagedSegmentError(segment.path.with_suffix(".json").name, error) from error
+                raise DamagedSegmentError(segment, error) from error
         return rows
 
     # Writing ---------------------------------------------------------------------------------------
@@ -205,7 +219,8 @@ class Store:
         rows = np.concatenate([row for _, row in self._pending])
         self._pending.clear()
         try:
-            self._write_segment(digests, rows)
+            write_segment(self.folder / f"{uuid.uuid4().hex}.json", digests, rows)
+            files.sync_folder(self.folder)
         except OSError as error:
             raise _not_writable(self.cache, error) from error
 
@@ -228,30 +243,6 @@ class Store:
             self._remove_orphans()
         except OSError as error:
             raise _not_writable(self.cache, error) from error
-
-    def _write_segment(self, digests: DigestArray, rows: FloatArray) -> None:
-        name = uuid.uuid4().hex
-        path = self.folder / f"{name}.npy"
-        with files.replacing(path) as temporary:
-            with open(temporary, "xb") as file:
-                np.save(file, rows, allow_pickle=False)
-            with open(temporary, "rb") as file:
-                checksum = hashlib.file_digest(file, "blake2b").hexdigest()
-            size = temporary.stat().st_size
-        manifest = {
-            "format": FORMAT,
-            "rows": len(rows),
-            "features": self.n_features,
-            "bytes": size,
-            "checksum": checksum,
-            "digests": digests.tobytes().hex(),
-        }
-        try:
-            files.write_text(path.with_suffix(".json"), json.dumps(manifest))
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-        files.sync_folder(self.folder)
 
     def _remove_orphans(self) -> None:
         """Remove rows whose writer was killed before the manifest; young ones may be about to get theirs."""

@@ -8,6 +8,7 @@ import hashlib
 import importlib
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -88,17 +89,20 @@ class KerasBackbone(Backbone):
             ) from error
 
     def _download(self, path: Path) -> None:
+        """Fetch with Keras's own means, under another name until it is whole."""
         keras = import_keras()
+        partial = f"{path.name}.{os.getpid()}.part"
         try:
-            # Everything but the data goes to stderr, Keras's progress bar included.
-            with contextlib.redirect_stdout(sys.stderr):
-                keras.utils.get_file(
-                    path.name,
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.redirect_stdout(sys.stderr):  # Keras's progress bar
+                fetched = keras.utils.get_file(
+                    partial,
                     self.weights_url,
                     file_hash=self.weights_md5 or None,
                     cache_dir=keras_home(),
                     cache_subdir="models",
                 )
+            os.replace(fetched, path)
         except Exception as error:  # Keras raises a bare Exception when a server cannot be reached
             raise WeightsNotFoundError(
                 f"The ImageNet weights of {self.name!r} are not on this machine, and fetching them failed "
@@ -126,7 +130,10 @@ class KerasBackbone(Backbone):
         module_name, function = self.application.split(".")
         module = importlib.import_module(f"keras.applications.{module_name}")
         shape = (*recipe.image_size, 3)
-        network = getattr(module, function)(include_top=False, weights=None, input_shape=shape)
+        with warnings.catch_warnings():
+            # Of a size other than its own, Keras says which weights it will take: here it takes none.
+            warnings.filterwarnings("ignore", message=".*input_shape.* is undefined or non-square")
+            network = getattr(module, function)(include_top=False, weights=None, input_shape=shape)
         try:
             network.load_weights(weights_path)
         except Exception as error:  # Keras and h5py raise many kinds for a file of the wrong shape
@@ -165,11 +172,12 @@ def import_keras() -> Any:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        return importlib.import_module("keras")
+        import keras
     except Exception as error:  # a broken tensorflow fails with anything, from ImportError to RuntimeError
         raise EngineError(
             f"Keras cannot be imported ({_first_line(error)}). Install it anew: pip install tensorflow."
         ) from error
+    return keras
 
 
 def _first_line(error: Exception) -> str:
@@ -197,9 +205,7 @@ KERAS_BACKBONES = (
         application="mobilenet_v2.MobileNetV2",
         layer="out_relu",
         channels=1280,
-        weights_url=(
-            f"{_SERVER}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"
-        ),
+        weights_url=(f"{_SERVER}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"),
     ),
     KerasBackbone(
         name="resnet50",

@@ -117,9 +117,7 @@ def start_engine(
         return _started[key]
 
 
-def _start(
-    backbone: KerasBackbone, recipe: Recipe, weights_path: Path, engine: str, compiled: Path | None
-) -> Engine:
+def _start(backbone: KerasBackbone, recipe: Recipe, weights_path: Path, engine: str, compiled: Path | None) -> Engine:
     if engine == "keras":
         from featx.engines.keras import KerasEngine
 

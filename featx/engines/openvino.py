@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 import threading
 from typing import Any
@@ -26,10 +25,11 @@ def import_openvino() -> Any:
     if hide:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # documented: makes imports fail
     try:
-        return importlib.import_module("openvino")
+        import openvino
     finally:
         if hide:
             del sys.modules["openvino_telemetry"]
+    return openvino
 
 
 class OpenVinoEngine:

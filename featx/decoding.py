@@ -1,0 +1,119 @@
+"""Read, name and decode images ahead of the network, in threads, handing them on in order."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from featx import images, pixels
+from featx.errors import UnreadableImageError
+from featx.images import Image
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """What became of one image.
+
+    Attributes
+    ----------
+    position : int
+    digest : bytes
+        b"" if it could not be read at all.
+    state : os.stat_result or None
+        A file's state when it was read.
+    pixels : ndarray of uint8, shape (height, width, 3), or None
+        None if it need not be decoded (it is stored, or equal to another image), or cannot be.
+    stored : bool
+        Its row is in the store.
+    error : str
+        Why it cannot be read; "" if it can.
+    """
+
+    position: int
+    digest: bytes = b""
+    state: os.stat_result | None = None
+    pixels: np.ndarray[Any, Any] | None = None
+    stored: bool = False
+    error: str = ""
+
+
+class DecodeAhead:
+    """Decode each distinct image once, a bounded number of images ahead.
+
+    Parameters
+    ----------
+    images : sequence of images
+    size : tuple of (int, int)
+        Height and width of the pixels.
+    resize : {"squash", "crop", "pad"}
+    is_stored : callable
+        Says of a digest whether its row is in the store; called from several threads.
+    ahead : int
+        Images that may wait for the network.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[Image],
+        size: tuple[int, int],
+        resize: str,
+        is_stored: Callable[[bytes], bool],
+        ahead: int,
+    ) -> None:
+        self._images = images
+        self._size = size
+        self._resize = resize
+        self._is_stored = is_stored
+        self._ahead = ahead
+        self._claimants: dict[bytes, int] = {}
+
+    def claimant(self, digest: bytes) -> int:
+        """Return the position whose row serves every image with this digest."""
+        return self._claimants[digest]
+
+    def release(self, digest: bytes) -> None:
+        """Let the next image with this digest be decoded anew."""
+        del self._claimants[digest]
+
+    def prepare(self, positions: Iterator[int]) -> Iterator[Prepared]:
+        """Yield what becomes of each image, in the order of positions."""
+        n_threads = n_cpus()
+        waiting: collections.deque[concurrent.futures.Future[Prepared]] = collections.deque()
+        pool = concurrent.futures.ThreadPoolExecutor(n_threads, thread_name_prefix="featx-decode")
+        try:
+            for position in positions:
+                waiting.append(pool.submit(self._prepare_one, position))
+                if len(waiting) >= self._ahead + n_threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+    def _prepare_one(self, position: int) -> Prepared:
+        digest = b""
+        state = None
+        try:
+            content, state = images.read(self._images[position])
+            digest = images.digest(content)
+            if self._claimants.setdefault(digest, position) != position:
+                return Prepared(position, digest, state)
+            if self._is_stored(digest):
+                return Prepared(position, digest, state, stored=True)
+            decoded = pixels.decode(content, self._size, self._resize)
+        except UnreadableImageError as error:
+            return Prepared(position, digest, state, error=error.reason)
+        return Prepared(position, digest, state, decoded)
+
+
+def n_cpus() -> int:
+    """Return the number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from featx.digests import DigestIndex
+from featx.errors import StoreWarning
+
+DIGEST = bytes(range(16))
+
+
+def index_of(tmp_path: Path) -> DigestIndex:
+    return DigestIndex(tmp_path / "digests.sqlite")
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> str:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"content")
+    return str(path)
+
+
+def remember(tmp_path: Path, path: str) -> None:
+    index = index_of(tmp_path)
+    index.add(path, os.stat(path), DIGEST)
+    index.close()
+
+
+def found(tmp_path: Path, path: str) -> bytes | None:
+    index = index_of(tmp_path)
+    (digest,) = index.find([(path, os.stat(path))])
+    index.close()
+    return digest
+
+
+@pytest.mark.usefixtures("later")
+def test_an_unchanged_file_is_known_to_the_next_process(tmp_path: Path, image: str) -> None:
+    remember(tmp_path, image)
+    assert found(tmp_path, image) == DIGEST
+
+
+def test_a_file_touched_a_moment_ago_is_not_remembered(tmp_path: Path, image: str) -> None:
+    remember(tmp_path, image)
+    assert found(tmp_path, image) is None
+
+
+@pytest.mark.usefixtures("later")
+def test_new_bytes_of_the_same_size_under_a_restored_mtime_are_noticed(tmp_path: Path, image: str) -> None:
+    remember(tmp_path, image)
+    before = os.stat(image)
+    Path(image).write_bytes(b"CONTENT")
+    os.utime(image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert found(tmp_path, image) is None
+
+
+@pytest.mark.usefixtures("later")
+def test_a_relative_path_means_the_file_it_means_now(
+    tmp_path: Path, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(tmp_path, image)
+    monkeypatch.chdir(tmp_path)
+    assert found(tmp_path, "a.jpg") == DIGEST
+
+
+def test_without_a_file_nothing_is_known_and_none_is_made(tmp_path: Path, image: str) -> None:
+    assert found(tmp_path, image) is None
+    assert not (tmp_path / "digests.sqlite").exists()
+
+
+@pytest.mark.usefixtures("later")
+def test_a_damaged_file_costs_a_warning_and_nothing_else(tmp_path: Path, image: str) -> None:
+    (tmp_path / "digests.sqlite").write_bytes(b"not a database" * 100)
+    index = index_of(tmp_path)
+    with pytest.warns(StoreWarning, match="Delete it to start a new one"):
+        assert index.find([(image, os.stat(image))]) == [None]
+    index.add(image, os.stat(image), DIGEST)
+    index.close()
+
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("column", ["digest", "seal"])
+def test_a_damaged_entry_is_never_believed(tmp_path: Path, image: str, column: str) -> None:
+    remember(tmp_path, image)
+    with sqlite3.connect(tmp_path / "digests.sqlite") as connection:
+        (value,) = connection.execute(f"SELECT {column} FROM files").fetchone()
+        damaged = bytes([value[0] ^ 1]) + value[1:]
+        connection.execute(f"UPDATE files SET {column} = ?", (damaged,))
+    connection.close()
+    assert found(tmp_path, image) is None
+
+
+@pytest.mark.usefixtures("later")
+def test_non_utf8_names_are_kept(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")
+    with open(path, "wb") as file:
+        file.write(b"content")
+    remember(tmp_path, path)
+    assert found(tmp_path, path) == DIGEST

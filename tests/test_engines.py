@@ -1,0 +1,237 @@
+"""Both engines on every backbone: MobileNet with its own weights, the others with random ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from featx import KerasBackbone, available_backbones, engines
+from featx.backbones import load_backbone
+from featx.engines.batches import COMPILED_BATCH, in_fixed_batches
+from featx.errors import EngineError, MissingDependencyError, StoreWarning, WeightsError
+from featx.options import ExtractionOptions
+from tests.conftest import CountingBackbone
+
+KERAS_NAMES = [name for name in available_backbones() if isinstance(load_backbone(name), KerasBackbone)]
+
+
+@pytest.fixture(scope="module")
+def pixels(photos: list[PIL.Image.Image]) -> np.ndarray[Any, Any]:
+    """Photographs as the backbones are shown them; more than one batch, and no multiple of it."""
+    assert len(photos) % COMPILED_BATCH == 0
+    return np.stack([np.asarray(photo.resize((224, 224))) for photo in photos[:-3]])
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """For each backbone the weights to test with: random where featx has none of its own."""
+    import keras
+
+    paths = {"mobilenet": "imagenet"}
+    for name in KERAS_NAMES:
+        backbone = load_backbone(name)
+        assert isinstance(backbone, KerasBackbone)
+        if not backbone.bundled:
+            module, function = backbone.application.split(".")
+            keras.utils.set_random_seed(0)
+            network = getattr(getattr(keras.applications, module), function)(
+                include_top=False, weights=None, input_shape=(224, 224, 3)
+            )
+            paths[name] = str(tmp_path_factory.mktemp("weights") / f"{name}.weights.h5")
+            network.save_weights(paths[name])
+    return paths
+
+
+def rows_of(pixels: np.ndarray[Any, Any], compiled: Path | None, **options: Any) -> np.ndarray[Any, Any]:
+    return np.asarray(ExtractionOptions(**options).resolve().start(compiled)(pixels))
+
+
+def usual_rows(name: str, weights: str, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """What people write: preprocess_input, then predict."""
+    import keras
+
+    backbone = load_backbone(name)
+    assert isinstance(backbone, KerasBackbone)
+    path = backbone.find_weights(weights).path
+    module_name, function = backbone.application.split(".")
+    module = getattr(keras.applications, module_name)
+    network = getattr(module, function)(include_top=False, weights=None, input_shape=(224, 224, 3), pooling="avg")
+    network.load_weights(path)
+    rows = network.predict(module.preprocess_input(pixels.astype("float32")), verbose=0)
+    assert network.output_shape == (None, backbone.n_features("avg"))
+    return np.asarray(rows)
+
+
+@pytest.mark.parametrize("name", KERAS_NAMES)
+def test_both_engines_give_the_rows_of_plain_keras(
+    name: str, weights: dict[str, str], pixels: np.ndarray[Any, Any], compiled_cache: Path
+) -> None:
+    usual = usual_rows(name, weights[name], pixels)
+    scale = np.abs(usual).max() if name != "mobilenet" else 1.0
+    for engine in ("keras", "openvino"):
+        rows = rows_of(
+            pixels,
+            compiled_cache / "compiled",
+            backbone=name,
+            weights=weights[name],
+            engine=engine,
+            precision="float32",
+        )
+        assert rows.dtype == np.float32
+        assert np.abs(rows - usual).max() / scale < 1e-4, engine
+
+
+@pytest.mark.parametrize("name", KERAS_NAMES)
+def test_the_registered_layer_is_the_network_s_last(name: str) -> None:
+    import keras
+
+    backbone = load_backbone(name)
+    assert isinstance(backbone, KerasBackbone)
+    module, function = backbone.application.split(".")
+    network = getattr(getattr(keras.applications, module), function)(
+        include_top=False, weights=None, input_shape=(224, 224, 3)
+    )
+    assert network.layers[-1].name == backbone.layer
+    with pytest.raises(ValueError, match=str(backbone.minimum_size)):
+        getattr(getattr(keras.applications, module), function)(
+            include_top=False, weights=None, input_shape=(backbone.minimum_size - 1,) * 2 + (3,)
+        )
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("engine", ["keras", "openvino"])
+def test_a_row_depends_on_its_image_alone(
+    engine: str, precision: str, pixels: np.ndarray[Any, Any], compiled_cache: Path
+) -> None:
+    if precision == "bfloat16" and (engine == "keras" or not engines.has_native_bfloat16()):
+        pytest.skip("no bfloat16 here")
+    options = {"engine": engine, "precision": precision}
+    together = rows_of(pixels, compiled_cache / "compiled", **options)
+    order = np.random.default_rng(0).permutation(len(pixels))
+    shuffled = rows_of(pixels[order], compiled_cache / "compiled", **options)
+    alone = rows_of(pixels[5:6], compiled_cache / "compiled", **options)
+    tolerance = 1e-5 if engine == "keras" else 0
+    np.testing.assert_allclose(shuffled, together[order], rtol=0, atol=tolerance)
+    np.testing.assert_allclose(alone, together[5:6], rtol=0, atol=tolerance)
+
+
+@pytest.mark.skipif(not engines.has_native_bfloat16(), reason="this CPU has no bfloat16")
+def test_bfloat16_stays_near_float32(pixels: np.ndarray[Any, Any], compiled_cache: Path) -> None:
+    half = rows_of(pixels, compiled_cache / "compiled", precision="bfloat16")
+    full = rows_of(pixels, compiled_cache / "compiled", precision="float32")
+    cosines = (half * full).sum(axis=1) / np.linalg.norm(half, axis=1) / np.linalg.norm(full, axis=1)
+    assert cosines.mean() > 0.98
+    assert not np.array_equal(half, full)
+
+
+@pytest.mark.parametrize("pooling", ["avg", "max"])
+def test_pooling_is_over_positions(pooling: str, pixels: np.ndarray[Any, Any], compiled_cache: Path) -> None:
+    import keras
+
+    network = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(224, 224, 3))
+    network.load_weights(load_backbone("mobilenet").find_weights("imagenet").path)
+    prepared = keras.applications.mobilenet.preprocess_input(pixels[:8].astype("float32"))
+    maps = network.predict(prepared, verbose=0)
+    pooled = maps.mean(axis=(1, 2)) if pooling == "avg" else maps.max(axis=(1, 2))
+    rows = rows_of(pixels[:8], compiled_cache / "compiled", pooling=pooling, precision="float32")
+    np.testing.assert_allclose(rows, pooled, atol=1e-3)  # maxima run to 30
+
+
+def test_extracting_changes_no_weight(pixels: np.ndarray[Any, Any]) -> None:
+    from featx.engines.keras import KerasEngine
+
+    backbone = load_backbone("mobilenet")
+    assert isinstance(backbone, KerasBackbone)
+    resolved = ExtractionOptions().resolve()
+    assert resolved.weights_path is not None
+    model = backbone.build(resolved.recipe, resolved.weights_path)
+    before = [np.array(value) for value in model.get_weights()]
+    KerasEngine(model)(pixels)
+    assert len(before) > 100
+    assert not model.trainable_weights
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_any_number_of_images_runs_in_batches_of_one_size() -> None:
+    sizes = []
+
+    def run(batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        sizes.append(len(batch))
+        return batch[:, 0, 0, :1].astype(np.float32)
+
+    pixels = np.arange(19, dtype=np.uint8).reshape(19, 1, 1, 1)
+    np.testing.assert_array_equal(in_fixed_batches(run, pixels)[:, 0], np.arange(19))
+    assert sizes == [COMPILED_BATCH] * 3
+
+
+def test_altered_weights_are_refused(tmp_path: Path, pixels: np.ndarray[Any, Any]) -> None:
+    resolved = ExtractionOptions(precision="float32").resolve()
+    assert resolved.weights_path is not None
+    altered = tmp_path / resolved.weights_path.name
+    data = bytearray(resolved.weights_path.read_bytes())
+    data[len(data) // 2] ^= 1
+    altered.write_bytes(data)
+    for engine in ("keras", "openvino"):
+        wrong = dataclasses.replace(resolved, weights_path=altered, engine=engine)
+        engines._started.clear()
+        with pytest.raises(WeightsError, match="altered or damaged: expected SHA-256 9c4fd7b4.*Install featx again"):
+            wrong.start(None)
+
+
+def test_weights_of_another_network_are_refused(weights: dict[str, str]) -> None:
+    for engine in ("keras", "openvino"):
+        options = ExtractionOptions(backbone="resnet50", weights=weights["mobilenet_v2"], engine=engine)
+        with pytest.raises(WeightsError, match="do not fit 'resnet50'.*include_top=False"):
+            options.resolve().start(None)
+
+
+@pytest.mark.parametrize("suffix", [".xml", ".bin", ".json"])
+def test_a_damaged_compiled_graph_is_compiled_anew(
+    suffix: str, tmp_path: Path, compiled_cache: Path, pixels: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featx.engines import compilation
+
+    folder = tmp_path / "compiled"
+    shutil.copytree(compiled_cache / "compiled", folder)
+    resolved = ExtractionOptions(precision="float32").resolve()
+    path = folder / f"{resolved.recipe.graph_fingerprint}{suffix}"
+    whole = path.read_bytes()
+    converted = compilation.Graph(*(path.with_suffix(part).read_bytes() for part in (".xml", ".bin")))
+    monkeypatch.setattr(compilation, "_convert", lambda *args: converted)
+    path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
+    expected = rows_of(pixels, compiled_cache / "compiled", precision="float32")
+    engines._started.clear()
+    with pytest.warns(StoreWarning, match="checksum does not match.*compiled anew"):
+        np.testing.assert_array_equal(resolved.start(folder)(pixels), expected)
+
+
+def test_a_started_engine_is_used_again(compiled_cache: Path) -> None:
+    resolved = ExtractionOptions().resolve()
+    assert resolved.start(compiled_cache / "compiled") is resolved.start(None)
+
+
+def test_auto_is_keras_where_openvino_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.engines.importlib.util.find_spec", lambda name: None)
+    assert engines.resolve_engine("auto", load_backbone("mobilenet")) == "keras"
+    assert engines.resolve_precision("auto", "keras") == "float32"
+    with pytest.raises(MissingDependencyError, match="pip install openvino"):
+        engines.resolve_engine("openvino", load_backbone("mobilenet"))
+
+
+def test_keras_computes_in_float32_only() -> None:
+    with pytest.raises(EngineError, match='Pass precision="float32"'):
+        ExtractionOptions(engine="keras", precision="bfloat16").resolve()
+
+
+def test_a_plain_python_backbone_runs_itself(counting: CountingBackbone) -> None:
+    resolved = ExtractionOptions(backbone="counting").resolve()
+    assert (resolved.engine, resolved.recipe.precision, resolved.recipe.weights) == ("direct", "float32", "")
+    assert resolved.start(None)(np.zeros((2, 32, 32, 3), dtype=np.uint8)).shape == (2, 12)
+    assert counting.n_shown == 2

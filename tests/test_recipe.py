@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from featx import Recipe
+
+RECIPE = Recipe("mobilenet", "9c4f", (224, 224), "conv_pw_13_relu", "avg", "squash", "float32")
+CHANGES = {
+    "backbone": "other",
+    "weights": "other",
+    "image_size": (224, 192),
+    "layer": "other",
+    "pooling": "max",
+    "resize": "crop",
+    "precision": "bfloat16",
+    "pixels": RECIPE.pixels + 1,
+}
+
+
+def test_a_fingerprint_is_the_same_on_every_machine() -> None:
+    # A change here orphans every row that users have: it must be meant.
+    assert RECIPE.fingerprint == "0a84465b0ce7c1ce"
+
+
+def test_every_field_is_tried_below() -> None:
+    assert set(CHANGES) == {field.name for field in dataclasses.fields(Recipe)}
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_every_field_changes_the_fingerprint(field: str) -> None:
+    assert dataclasses.replace(RECIPE, **{field: CHANGES[field]}).fingerprint != RECIPE.fingerprint
+
+
+@pytest.mark.parametrize("field", CHANGES)
+def test_the_compiled_graph_is_shared_by_recipes_that_differ_outside_the_network(field: str) -> None:
+    changed = dataclasses.replace(RECIPE, **{field: CHANGES[field]})
+    shared = field in ("resize", "precision", "pixels")
+    assert (changed.graph_fingerprint == RECIPE.graph_fingerprint) is shared

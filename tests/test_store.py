@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from featx.errors import StoreError, StoreWarning
+from featx.segments import FORMAT, DigestArray, DigestOrder, FloatArray, _seal
+from featx.store import Store
+
+N_FEATURES = 5
+
+
+def store_in(cache: Path) -> Store:
+    return Store(cache, "abc", {"backbone": "test"}, N_FEATURES)
+
+
+def digests_of(numbers: range | list[int]) -> DigestArray:
+    joined = b"".join(number.to_bytes(16, "big") for number in numbers)
+    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, 16)
+
+
+def rows_of(numbers: range | list[int]) -> FloatArray:
+    return np.repeat(np.array(numbers, dtype=np.float32)[:, None], N_FEATURES, axis=1)
+
+
+def write(cache: Path, numbers: range) -> None:
+    store = store_in(cache)
+    store.prepare()
+    store.append(digests_of(numbers), rows_of(numbers))
+    store.commit()
+
+
+def assert_holds(cache: Path, numbers: range | list[int]) -> None:
+    found, rows = store_in(cache).read(digests_of(numbers))
+    assert found.all()
+    np.testing.assert_array_equal(rows, rows_of(numbers))
+
+
+def test_rows_come_back_in_any_order_and_number_from_any_segment(tmp_path: Path) -> None:
+    write(tmp_path, range(10))
+    write(tmp_path, range(10, 20))
+    assert_holds(tmp_path, [15, 3, 3, 19, 0])
+
+
+def test_what_is_not_stored_is_told_apart(tmp_path: Path) -> None:
+    write(tmp_path, range(10))
+    found, rows = store_in(tmp_path).read(digests_of([3, 30, 4]))
+    assert found.tolist() == [True, False, True]
+    np.testing.assert_array_equal(rows, rows_of([3, 4]))
+
+
+def test_rows_are_not_stored_before_they_are_committed(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.prepare()
+    store.append(digests_of(range(3)), rows_of(range(3)))
+    assert len(store_in(tmp_path)) == 0
+    store.commit()
+    assert len(store_in(tmp_path)) == 3
+
+
+def test_a_segment_is_committed_when_it_is_large_or_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_in(tmp_path)
+    store.prepare()
+    monkeypatch.setattr("featx.store.SEGMENT_BYTES", rows_of(range(4)).nbytes)
+    assert not store.append(digests_of(range(3)), rows_of(range(3)))
+    assert store.append(digests_of(range(3, 4)), rows_of(range(3, 4)))
+    monkeypatch.setattr("featx.store.SEGMENT_SECONDS", 0.0)
+    assert store.append(digests_of(range(5, 6)), rows_of(range(5, 6)))
+    assert len(list(store.folder.glob("*.npy"))) == 2
+
+
+def test_what_another_process_commits_is_seen_after_a_refresh(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    write(tmp_path, range(3))
+    assert len(store) == 0
+    store.refresh()
+    assert len(store) == 3
+
+
+def test_the_folder_explains_itself(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    described = json.loads((tmp_path / "features" / "abc" / "recipe.json").read_text())
+    assert described == {"format": FORMAT, "recipe": {"backbone": "test"}}
+    assert "*" in (tmp_path / ".gitignore").read_text().splitlines()
+
+
+def test_segments_are_plain_npy_files(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    (segment,) = (tmp_path / "features" / "abc").glob("*.npy")
+    np.testing.assert_array_equal(np.load(segment, allow_pickle=False), rows_of(range(3)))
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "delete"])
+def test_damage_never_gives_a_wrong_row(tmp_path: Path, suffix: str, damage: str) -> None:
+    write(tmp_path, range(3))
+    (path,) = (path for path in (tmp_path / "features" / "abc").glob(f"*{suffix}") if path.name != "recipe.json")
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[-40] ^= 1
+        path.write_bytes(data)
+    elif damage == "delete":
+        path.unlink()
+    else:
+        path.write_bytes(data[: len(data) // 2] if damage == "truncate" else b"")
+    uncommitted = suffix == ".json" and damage == "delete"
+    with contextlib.nullcontext() if uncommitted else pytest.warns(StoreWarning, match="extracted anew"):
+        found, rows = store_in(tmp_path).read(digests_of(range(3)))
+    np.testing.assert_array_equal(rows, rows_of(range(3))[found])
+    assert not found.any()
+    write(tmp_path, range(6))  # and no second warning
+    assert_holds(tmp_path, range(6))
+
+
+def test_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    description = tmp_path / "features" / "abc" / "recipe.json"
+    description.write_text(json.dumps({"format": FORMAT + 1, "recipe": {}}))
+    with pytest.raises(StoreError, match=f"format {FORMAT + 1}.*Upgrade featx"):
+        store_in(tmp_path)
+
+
+def test_a_segment_with_pickled_objects_is_never_loaded(tmp_path: Path) -> None:
+    import hashlib
+
+    write(tmp_path, range(3))
+    (segment,) = (tmp_path / "features" / "abc").glob("*.npy")
+    np.save(segment, np.array([[print]] * 3, dtype=object), allow_pickle=True)
+    manifest = segment.with_suffix(".json")
+    fields = json.loads(manifest.read_text())
+    fields["bytes"] = segment.stat().st_size
+    fields["checksum"] = hashlib.blake2b(segment.read_bytes()).hexdigest()
+    fields["seal"] = _seal(fields)
+    manifest.write_text(json.dumps(fields))
+    with pytest.warns(StoreWarning, match="damaged"):
+        found, _ = store_in(tmp_path).read(digests_of(range(3)))
+    assert not found.any()
+
+
+def test_a_cache_that_is_a_file_is_refused_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("")
+    with pytest.raises(StoreError, match="cannot be written.*FEATX_CACHE"):
+        store_in(tmp_path / "cache").prepare()
+
+
+def test_a_disk_that_is_full_costs_only_the_rows_not_yet_committed(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    code = (
+        "import resource, sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path; import test_store as t\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "try: t.write(Path(sys.argv[1]), range(3, 10_000))\n"
+        "except t.StoreError as error: print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), str(Path(__file__).parent)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "cannot be written: File too large. What is committed there is safe." in done.stdout
+    assert_holds(tmp_path, range(3))
+    assert len(os.listdir(tmp_path / "features" / "abc")) == 3
+
+
+def test_rows_left_without_a_manifest_by_a_kill_are_cleared_when_old(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    (manifest,) = (path for path in (tmp_path / "features" / "abc").glob("*.json") if path.name != "recipe.json")
+    manifest.unlink()
+    store_in(tmp_path).prepare()
+    assert manifest.with_suffix(".npy").exists()
+    os.utime(manifest.with_suffix(".npy"), (0, 0))
+    store_in(tmp_path).prepare()
+    assert not manifest.with_suffix(".npy").exists()
+
+
+@given(
+    stored=st.lists(st.lists(st.integers(0, 50), max_size=20), max_size=5),
+    wanted=st.lists(st.integers(0, 60), max_size=40),
+)
+@settings(max_examples=200, deadline=None)
+def test_the_index_finds_exactly_what_is_stored(stored: list[list[int]], wanted: list[int]) -> None:
+    # Digests that share their first half make the binary search collide.
+    order = DigestOrder([digests_of(segment) for segment in stored])
+    flat = [number for segment in stored for number in segment]
+    places = order.find(digests_of(wanted))
+    for number, place in zip(wanted, places.tolist(), strict=True):
+        assert (place >= 0) == (number in flat)
+        if place >= 0:
+            assert flat[place] == number
+            (segment,), (offset,) = order.locate(np.array([place]))
+            assert stored[segment][offset] == number
