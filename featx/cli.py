@@ -6,13 +6,13 @@ import argparse
 import json
 import os
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx import __version__
 from featx.errors import FeatxError
+from featx.progress import show_messages, write_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,14 +36,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
     args = _parser().parse_args(argv)
     try:
-        _set_up_messages(getattr(args, "quiet", False))
+        show_messages(getattr(args, "quiet", False))
         args.run(args)
         sys.stdout.flush()
     except FeatxError as error:
-        print(f"Error: {_one_line(str(error))}", file=sys.stderr)
+        write_line(f"Error: {error}")
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. Rows already committed are kept; the same command goes on from there.", file=sys.stderr)
+        print(file=sys.stderr)
+        write_line("Interrupted. Rows already committed are kept; the same command goes on from there.")
         return 130
     except BrokenPipeError:
         # The reader of our output has gone (featx … | head): nothing is left to say to it.
@@ -173,6 +174,7 @@ def _command(commands: Any, name: str, summary: str, examples: str, run: Any) ->
         description=summary[0].upper() + summary[1:] + ".",
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.set_defaults(run=run)
     return parser
@@ -291,29 +293,14 @@ def _cache(args: argparse.Namespace) -> Path | None:
 # Messages --------------------------------------------------------------------------------------------
 
 
-def _set_up_messages(quiet: bool) -> None:
-    import logging
-
-    def show(message: Warning | str, *ignored: Any, **also_ignored: Any) -> None:
-        print(f"Warning: {_one_line(str(message))}", file=sys.stderr)
-
-    warnings.showwarning = show
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
-    logging.getLogger("featx").setLevel(logging.WARNING if quiet else logging.INFO)
-
-
 def _say(args: argparse.Namespace, message: str) -> None:
     if not args.quiet:
-        print(message, file=sys.stderr)
+        write_line(message)
 
 
 def _note_ignored(args: argparse.Namespace, n_ignored: int) -> None:
     if n_ignored:
         _say(args, f"{n_ignored} files that are no images by their suffix were passed over.")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> None:

@@ -1,24 +1,49 @@
-"""A progress bar on standard error: images done, images/s, time left."""
+"""Progress and messages on standard error: images done, images/s, time left."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Iterator
+from typing import Any
 
 
 @contextlib.contextmanager
 def progress_bar(n_images: int, label: str, shown: bool = True) -> Iterator[Callable[[int], object]]:
     """Yield the function to call with the number of images done since the last call."""
     from tqdm import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
 
     # A log file gets a line now and then; a person watching gets a bar that moves.
     interval = 0.1 if sys.stderr.isatty() else 10.0
-    with (
-        logging_redirect_tqdm(),  # messages go above the bar instead of into it
-        tqdm(
-            total=n_images, desc=label, unit=" images", mininterval=interval, disable=not shown, file=sys.stderr
-        ) as bar,
-    ):
+    with tqdm(
+        total=n_images, desc=label, unit=" images", mininterval=interval, disable=not shown, file=sys.stderr
+    ) as bar:
         yield bar.update
+
+
+def show_messages(quiet: bool) -> None:
+    """Show featx's messages (unless quiet) and all warnings as single lines, above a bar if there is one."""
+    log = logging.getLogger("featx")
+    log.setLevel(logging.WARNING if quiet else logging.INFO)
+    log.handlers = [_AboveTheBar()]
+
+    def show(message: Warning | str, *where: Any, **more: Any) -> None:
+        write_line(f"Warning: {message}")
+
+    warnings.showwarning = show
+
+
+def write_line(text: str) -> None:
+    """Write one line to standard error, whatever line breaks the text has, above a bar if there is one."""
+    line = " ".join(text.split())
+    if "tqdm" in sys.modules:
+        sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
+    else:
+        print(line, file=sys.stderr)
+
+
+class _AboveTheBar(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        write_line(self.format(record))

@@ -111,6 +111,7 @@ def test_weights_that_keras_knows_to_be_wrong_are_refused(keras_home: Path, serv
     wrong = dataclasses.replace(served(server[0]), weights_md5="0" * 32)
     with pytest.raises(WeightsNotFoundError, match="fetching them failed"):
         wrong.find_weights("imagenet")
+    assert list((keras_home / "models").iterdir()) == []
 
 
 def test_a_weights_file_that_is_absent_is_named() -> None:

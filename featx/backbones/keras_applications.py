@@ -109,6 +109,8 @@ class KerasBackbone(Backbone):
                 f"({_first_line(error)}). Download {self.weights_url} elsewhere, and put it at {str(path)!r} or "
                 "pass its path as weights; or use 'mobilenet', whose weights come with featx."
             ) from error
+        finally:
+            (path.parent / partial).unlink(missing_ok=True)
 
     def build(self, recipe: Recipe, weights_path: Path) -> Any:
         """Return the frozen network as a ``keras.Model`` from uint8 pixels to features.

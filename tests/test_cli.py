@@ -1,0 +1,255 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx import cli
+from tests.conftest import CountingBackbone
+
+COMMANDS = ["extract", "compare", "demo", "backbones"]
+SUMMARY = [
+    "rows",
+    "features",
+    "computed",
+    "cached",
+    "failed",
+    "seconds",
+    "images_per_second",
+    "backbone",
+    "precision",
+    "engine",
+    "fingerprint",
+    "output",
+]
+
+
+@pytest.fixture(autouse=True)
+def _messages_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the command line's way of showing warnings and messages out of the other tests."""
+    monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
+
+
+def featx(*args: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user does."""
+    command = [sys.executable, "-m", "featx", *map(str, args)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, **options)
+
+
+def test_help_answers_at_once() -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
+        assert "featx demo" in featx("--help").stdout
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(3)) < 0.3
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = featx(command, "--help")
+    assert done.returncode == 0
+    assert "example" in done.stdout
+    assert f"featx {command}" in done.stdout.split("example")[1]
+
+
+def test_every_command_is_tried_above_and_named_in_the_readme() -> None:
+    (commands,) = [
+        action.choices for action in cli._parser()._actions if isinstance(getattr(action, "choices", None), dict)
+    ]
+    assert list(commands) == COMMANDS
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    assert all(f"featx {command}" in readme for command in COMMANDS)
+
+
+def test_extract_prints_a_summary(
+    photo_folder: Path, in_folder: Path, counting: CountingBackbone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["extract", str(photo_folder), "--backbone", "counting", "-o", "f.npy"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("24 rows of 12 features in f.npy; paths and labels in f.csv\n24 computed, 0 from the store")
+    assert "images/s" in err
+    assert counting.n_shown == 24
+
+
+@pytest.mark.usefixtures("counting")
+def test_extract_prints_one_json_object(
+    photo_folder: Path, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photo_folder / "china" / "00.jpg").write_bytes(b"")
+    args = ["extract", str(photo_folder), "--backbone", "counting", "--json", "--quiet", "--cache", "my-cache"]
+    for computed, cached in ((23, 0), (0, 23)):
+        assert cli.main(args) == 0
+        out, err = capsys.readouterr()
+        summary = json.loads(out)
+        assert list(summary) == SUMMARY
+        assert (summary["rows"], summary["computed"], summary["cached"], summary["failed"]) == (23, computed, cached, 1)
+        assert err == ""
+    assert (in_folder / "my-cache" / "features" / summary["fingerprint"]).is_dir()
+    assert np.load("features.npy").shape == (23, 12)
+
+
+def test_options_reach_the_recipe(photo_folder: Path, in_folder: Path, counting: CountingBackbone) -> None:
+    args = ["extract", str(photo_folder), "--backbone", "counting", "--quiet", "--cache", "c"]
+    options = ["--image-size", "48", "--resize", "crop", "--pooling", "max", "--batch-size", "5"]
+    assert cli.main([*args, *options, "--precision", "float32", "--engine", "auto"]) == 0
+    (description,) = (in_folder / "c").glob("features/*/recipe.json")
+    recipe = json.loads(description.read_text())["recipe"]
+    assert recipe["image_size"] == [48, 48]
+    assert (recipe["resize"], recipe["pooling"], recipe["precision"]) == ("crop", "max", "float32")
+
+
+@pytest.mark.usefixtures("in_folder")
+def test_no_cache_keeps_nothing(photo_folder: Path, counting: CountingBackbone) -> None:
+    args = ["extract", str(photo_folder), "--backbone", "counting", "--quiet", "--no-cache"]
+    assert cli.main(args) == cli.main(args) == 0
+    assert counting.n_shown == 48
+    assert sorted(os.listdir()) == ["features.csv", "features.npy"]
+
+
+@pytest.mark.usefixtures("in_folder", "counting")
+def test_compare_prints_a_table(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["compare", str(photo_folder), "--backbone", "counting", "--cv", "3", "--csv", "scores.csv"]
+    assert cli.main([*args, "--estimator", "knn", "--estimator", "dummy"]) == 0
+    out, err = capsys.readouterr()
+    assert "24 images, 2 classes" in out
+    assert "* best: " in out
+    assert "Comparing: knn" in err
+    with open("scores.csv", newline="") as file:
+        assert [row["estimator"] for row in csv.DictReader(file)] == ["knn", "dummy"]
+
+
+@pytest.mark.usefixtures("in_folder", "counting")
+def test_compare_prints_one_json_object(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", str(photo_folder), "--backbone", "counting", "--cv", "3", "--json"]) == 0
+    compared = json.loads(capsys.readouterr().out)
+    assert (compared["rows"], compared["classes"], compared["features"]) == (24, 2, 12)
+    assert set(compared["best"]) == {"backbone", "estimator"}
+    expected = {"backbone", "estimator"} | {
+        f"{score}_{stat}" for score in ("accuracy", "f1_macro") for stat in ("mean", "std")
+    }
+    assert all(expected | {"fit_seconds", "predict_seconds"} <= set(result) for result in compared["results"])
+    assert [result["estimator"] for result in compared["results"]] == ["dummy", "logreg", "svm", "knn"]
+
+
+@pytest.mark.usefixtures("in_folder")
+def test_the_demo_shows_the_whole_job_and_the_second_time_computes_nothing(
+    compiled_cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(compiled_cache / "compiled", "cache/compiled")
+    for computed, cached in ((1797, 0), (0, 1797)):
+        assert cli.main(["demo", "--cache", "cache"]) == 0
+        out, _ = capsys.readouterr()
+        assert f"{computed} computed, {cached} from the store, 0 failed" in out
+    assert "featx-demo/digits" in out
+    assert out.count("   featx ") == 2
+    scores = {name: float(score) for name, score in _scores(out)}
+    # A prototype of plain Keras and scikit-learn had 0.967, 0.953 and 0.945.
+    assert scores["logreg"] > 0.957
+    assert scores["svm"] > 0.943
+    assert scores["knn"] > 0.935
+
+
+def _scores(table: str) -> list[tuple[str, str]]:
+    rows = [line.lstrip("* ").split() for line in table.splitlines() if "±" in line and "mobilenet" in line]
+    return [(row[1], row[2]) for row in rows]
+
+
+def test_backbones_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["backbones"]) == 0
+    assert "resnet50_v2       2048" in capsys.readouterr().out
+    assert cli.main(["backbones", "--json"]) == 0
+    listed = {row["backbone"]: row["features"] for row in json.loads(capsys.readouterr().out)}
+    assert listed == {"mobilenet": 1024, "mobilenet_v2": 1280, "resnet50": 2048, "resnet50_v2": 2048}
+
+
+BAD = {
+    "no such folder": (["extract", "absent"], "No such folder or file: 'absent'"),
+    "no images": (["compare", "empty"], "No images in 'empty'"),
+    "one class": (["compare", "one"], "at least two classes"),
+    "few images": (["compare", "photos", "--cv", "13"], "fewer images than the 13 folds"),
+    "folds": (["compare", "photos", "--cv", "1"], "2 or more"),
+    "backbone": (["extract", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),
+    "estimator": (["compare", "photos", "--estimator", "svn"], "Did you mean 'svm'?"),
+    "cache": (["extract", "photos", "--cache", "empty/file.txt"], "cannot be written"),
+    "output folder": (["extract", "photos", "-o", "absent/f.npy"], "does not exist. Make it"),
+    "image size": (["extract", "photos", "--image-size", "0"], "32 or more"),
+    "weights": (["extract", "photos", "--weights", "absent.h5"], "absent.h5"),
+    "csv": (["compare", "photos", "--backbone", "counting", "--csv", "absent/t.csv"], "Choose another --csv"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_with_a_remedy_and_exit_code_1(
+    case: str,
+    in_folder: Path,
+    photo_folder: Path,
+    counting: CountingBackbone,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    args, remedy = BAD[case]
+    (in_folder / "empty").mkdir()
+    (in_folder / "empty" / "file.txt").write_text("")
+    (in_folder / "one").mkdir()
+    (in_folder / "one" / "china").symlink_to(photo_folder / "china")
+    (in_folder / "photos").symlink_to(photo_folder)
+    assert cli.main([*args, "--quiet"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("Error: ")
+    assert remedy in err
+
+
+@pytest.mark.parametrize("args", [[], ["extrac"], ["extract"], ["extract", "x", "--pool", "avg"], ["demo", "--colour"]])
+def test_wrong_usage_exits_with_2(args: list[str]) -> None:
+    done = featx(*args)
+    assert done.returncode == 2
+    assert "usage: featx" in done.stderr
+
+
+def test_ctrl_c_prints_one_line_and_leaves_no_temporary_file(
+    photo_folder: Path, in_folder: Path, compiled_cache: Path, photos: Any
+) -> None:
+    for number in range(600):
+        photos[number % 24].crop((number % 60, number // 60, 120, 100)).save(photo_folder / "china" / f"{number}.png")
+    shutil.copytree(compiled_cache, "cache")
+    command = [sys.executable, "-m", "featx", "extract", str(photo_folder), "--cache", "cache"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + 30
+        while not list(in_folder.glob(".*.tmp")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=30)
+    assert running.returncode == 130
+    assert out == ""
+    assert err.splitlines()[-1].startswith("Interrupted.")
+    assert "Traceback" not in err
+    assert os.listdir(in_folder) == ["cache"]
+    assert not list(Path("cache").rglob("*.tmp"))
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m featx backbones | head -n 0"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_warning_is_one_line_on_standard_error(in_folder: Path, photo_folder: Path, compiled_cache: Path) -> None:
+    shutil.copytree(compiled_cache, "cache")
+    Path("cache/digests.sqlite").write_bytes(b"not a database" * 100)
+    done = featx("extract", photo_folder, "--cache", "cache", "--quiet")
+    assert done.returncode == 0
+    assert done.stderr.startswith("Warning: The index 'cache/digests.sqlite' cannot be used")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import featx
+
+ROOT = Path(__file__).parents[1]
+HEAVY = {"numpy", "pandas", "sklearn", "PIL", "keras", "tensorflow", "openvino", "joblib", "simplejpeg", "tqdm"}
+
+
+def loaded_after(code: str) -> set[str]:
+    command = [sys.executable, "-W", "error", "-c", f"{code}; import sys; print(*sys.modules)"]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+
+
+def test_importing_featx_loads_nothing_heavy() -> None:
+    assert not HEAVY & loaded_after("import featx")
+
+
+def test_parsing_a_command_line_loads_nothing_heavy() -> None:
+    assert not HEAVY & loaded_after("import featx.cli; featx.cli._parser()")
+
+
+def test_extraction_from_the_command_line_loads_no_scikit_learn_or_pandas() -> None:
+    assert not (HEAVY - {"numpy", "PIL"}) & loaded_after("import featx.outputs, featx.sources")
+
+
+def test_every_public_name_is_there() -> None:
+    for name in featx.__all__:
+        assert getattr(featx, name) is not None
+    assert set(featx.__all__) <= set(dir(featx))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(featx, "FeatureExtracter")
+
+
+def test_the_version_is_the_installed_one() -> None:
+    assert importlib.metadata.version("featx") == featx.__version__
+    assert f"## {featx.__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_module_stands_on_the_readme_s_map() -> None:
+    readme = (ROOT / "README.md").read_text()
+    modules = {path.name for path in (ROOT / "featx").rglob("*.py") if path.name != "__init__.py"}
+    assert [name for name in sorted(modules) if name not in readme] == []

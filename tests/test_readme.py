@@ -1,0 +1,58 @@
+"""What the README shows is run, and prints what the README says it prints."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+import featx.backbones
+from featx import cli
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def _compiled(in_folder: Path, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FEATX_CACHE")
+    monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
+    monkeypatch.setattr(featx.backbones, "_registered", dict(featx.backbones._registered))
+    shutil.copytree(compiled_cache / "compiled", "cache/compiled")
+
+
+def test_there_are_exactly_two_set_up_commands() -> None:
+    commands = [line for _, block in BLOCKS for line in block.splitlines() if line.startswith("pip install")]
+    assert commands == ["pip install . && featx demo", "pip install '.[test]' && pytest"]
+
+
+def test_python_blocks_run(paths: list[str], labels: list[str]) -> None:
+    names: dict[str, object] = {"paths": paths, "y": labels}
+    blocks = [block for language, block in BLOCKS if language == "python"]
+    assert len(blocks) == 3
+    for block in blocks:
+        exec(block, names)  # the README's own code
+
+
+def test_command_blocks_run(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("photos").symlink_to(photo_folder)
+    commands = [line for _, block in BLOCKS for line in block.splitlines() if re.match(r"featx \w+.*#", line)]
+    assert len(commands) == 4
+    for command in commands:
+        assert cli.main(command.split("#")[0].split()[1:]) == 0
+        assert capsys.readouterr().out
+
+
+def test_the_demo_prints_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    (shown,) = [block for language, block in BLOCKS if language == "text"]
+    assert cli.main(["demo"]) == 0
+    assert _without_measurements(capsys.readouterr().out) == _without_measurements(shown)
+
+
+def _without_measurements(text: str) -> str:
+    """Blank what depends on the machine: times, scores, the precision, and which estimator is best."""
+    text = re.sub(r"\d+\.\d+ s, \d+ images/s \(mobilenet, \w+, \w+\)", "…", text)
+    text = re.sub(r"^\*? +mobilenet +(\w+) .*$", r"\1", text, flags=re.MULTILINE)
+    return re.sub(r"\* best: \w+ on mobilenet, accuracy \d\.\d+", "best", text)

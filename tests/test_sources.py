@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from featx.errors import SourceError, SourceNotFoundError
+from featx.sources import find_images
+
+
+def make(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder
+
+
+def found(*sources: Path) -> list[tuple[str, str | None]]:
+    table = find_images(sources)
+    root = os.path.commonpath([os.path.dirname(path) for path in table.paths])
+    return [(os.path.relpath(path, root), label) for path, label in zip(table.paths, table.labels, strict=True)]
+
+
+def test_the_first_folder_names_the_class(tmp_path: Path) -> None:
+    make(tmp_path, "dog/2.JPEG", "cat/1.jpg", "cat/2019/deep/3.png")
+    assert found(tmp_path) == [("cat/1.jpg", "cat"), ("cat/2019/deep/3.png", "cat"), ("dog/2.JPEG", "dog")]
+
+
+def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
+    assert found(make(tmp_path, "b.webp", "a.gif")) == [("a.gif", None), ("b.webp", None)]
+
+
+def test_several_flat_folders_are_classes(tmp_path: Path) -> None:
+    make(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    assert found(tmp_path / "dog", tmp_path / "cat") == [("dog/2.jpg", "dog"), ("cat/1.jpg", "cat")]
+
+
+def test_images_outside_of_class_folders_have_no_label_and_can_be_left_out(tmp_path: Path) -> None:
+    make(tmp_path, "cat/1.jpg", "stray.jpg")
+    table = find_images([tmp_path])
+    assert table.labels == ["cat", None]
+    assert [os.path.basename(path) for path in table.labelled().paths] == ["1.jpg"]
+
+
+def test_a_file_given_by_name_is_taken_whatever_its_suffix(tmp_path: Path) -> None:
+    make(tmp_path, "scan", "other.jpg")
+    assert find_images([tmp_path / "scan"]).paths == [str(tmp_path / "scan")]
+
+
+def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path: Path) -> None:
+    make(tmp_path, "a.jpg", ".hidden.jpg", ".git/x.jpg", "notes.txt", "Thumbs.db")
+    table = find_images([tmp_path])
+    assert [os.path.basename(path) for path in table.paths] == ["a.jpg"]
+    assert table.n_ignored == 2
+
+
+def test_a_loop_of_links_ends(tmp_path: Path) -> None:
+    make(tmp_path, "cat/1.jpg")
+    (tmp_path / "cat" / "again").symlink_to(tmp_path)
+    assert len(find_images([tmp_path])) == 1
+
+
+def test_linked_class_folders_are_followed(tmp_path: Path) -> None:
+    make(tmp_path, "all/cat/1.jpg", "subset/dog/2.jpg")
+    (tmp_path / "subset" / "cat").symlink_to(tmp_path / "all" / "cat")
+    assert find_images([tmp_path / "subset"]).labels == ["cat", "dog"]
+
+
+def test_paths_begin_as_the_user_wrote_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, "photos/cat/1.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert find_images(["photos"]).paths == [os.path.join("photos", "cat", "1.jpg")]
+
+
+def test_names_of_any_kind_are_found(tmp_path: Path) -> None:
+    names = ["new\nline.jpg", "emoji 🦆.jpg", "e\u0301.jpg", os.fsdecode(b"\xff\xfe.jpg"), "x" * 250 + ".jpg"]
+    make(tmp_path, *names)
+    assert sorted(os.path.basename(path) for path in find_images([tmp_path]).paths) == sorted(names)
+
+
+def test_a_folder_that_is_absent_names_the_nearest(tmp_path: Path) -> None:
+    make(tmp_path, "photos/1.jpg")
+    with pytest.raises(SourceNotFoundError, match="Did you mean '.*photos'"):
+        find_images([tmp_path / "photo"])
+
+
+def test_a_folder_without_images_says_what_is_there_and_what_is_expected(tmp_path: Path) -> None:
+    make(tmp_path, "a.txt", "b.txt", "c.pdf")
+    with pytest.raises(SourceError, match=r"2 \.txt, 1 \.pdf.*\.jpg"):
+        find_images([tmp_path])

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+import copy
+import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+import sklearn
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
+
+from featx import FeatureExtractor
+from featx.errors import FeatxError, InputError, OptionError, UnreadableImageError, UnreadableImagesWarning
+from tests.conftest import CountingBackbone
+
+
+def test_each_image_is_extracted_once_over_folds_and_candidates(
+    counting: CountingBackbone, paths: list[str], labels: list[str]
+) -> None:
+    pipe = make_pipeline(FeatureExtractor("counting"), StandardScaler(), LogisticRegression())
+    cross_val_score(pipe, paths, labels, cv=4)
+    search = GridSearchCV(pipe, {"logisticregression__C": [0.1, 1.0]}, cv=4).fit(paths, labels)
+    assert search.score(paths, labels) > 0.6
+    assert counting.n_shown == 24
+
+
+def test_a_real_network_tells_a_flower_from_a_temple_by_a_small_part_of_the_photo(
+    paths: list[str], labels: list[str], compiled_cache: Path
+) -> None:
+    pipe = make_pipeline(FeatureExtractor("mobilenet", cache=compiled_cache), StandardScaler(), LogisticRegression())
+    assert cross_val_score(pipe, paths, labels, cv=4).mean() > 0.75
+
+
+@pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize("kind", ["list", "tuple", "str array", "object array", "series", "frame"])
+def test_every_collection_gives_the_same_rows(kind: str, paths: list[str]) -> None:
+    collection: Any = {
+        "list": paths,
+        "tuple": tuple(paths),
+        "str array": np.array(paths),
+        "object array": np.array(paths, dtype=object)[:, None],
+        "series": pd.Series(paths, index=range(100, 124)),
+        "frame": pd.DataFrame({"path": paths}),
+    }[kind]
+    extractor = FeatureExtractor("counting")
+    rows = extractor.fit_transform(collection)
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows, extractor.transform([Path(path).read_bytes() for path in paths]))
+
+
+@pytest.mark.usefixtures("counting")
+def test_one_array_of_all_images_is_accepted(photos: list[PIL.Image.Image]) -> None:
+    extractor = FeatureExtractor("counting", cache=None)
+    stacked = np.stack([np.asarray(photo) for photo in photos])
+    np.testing.assert_array_equal(extractor.transform(stacked), extractor.transform(photos))
+
+
+@pytest.mark.usefixtures("counting")
+def test_no_images_give_no_rows() -> None:
+    assert FeatureExtractor("counting").transform([]).shape == (0, 12)
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_single_path_by_mistake_is_refused(paths: list[str]) -> None:
+    with pytest.raises(InputError, match="Put it in a list"):
+        FeatureExtractor("counting").transform(paths[0])
+
+
+def test_fit_loads_nothing_and_learns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.options.ExtractionOptions.resolve", lambda self: pytest.fail("something was resolved"))
+    extractor = FeatureExtractor("resnet50")
+    before = dict(vars(extractor))
+    assert extractor.fit(["absent.jpg"]) is extractor
+    assert vars(extractor) == before
+    check_is_fitted(extractor)
+
+
+def test_fit_refuses_a_wrong_parameter() -> None:
+    with pytest.raises(OptionError, match="Did you mean 'mobilenet'"):
+        FeatureExtractor("mobilnet").fit(["a.jpg"])
+    with pytest.raises(OptionError, match="one of 'raise', 'nan'"):
+        FeatureExtractor(on_error="ignore").fit(["a.jpg"])
+
+
+def test_feature_names_carry_the_backbone() -> None:
+    names = FeatureExtractor("resnet50").get_feature_names_out()
+    assert (len(names), names[0], names[-1]) == (2048, "resnet50_0", "resnet50_2047")
+
+
+@pytest.mark.usefixtures("counting")
+def test_pandas_output_keeps_index_and_names(paths: list[str]) -> None:
+    frame = pd.DataFrame({"path": paths}, index=range(100, 124))
+    rows = FeatureExtractor("counting").set_output(transform="pandas").fit_transform(frame)
+    assert list(rows.columns) == [f"counting_{i}" for i in range(12)]
+    assert list(rows.index) == list(frame.index)
+
+
+def test_clone_pickle_and_deepcopy_keep_parameters_and_no_network(compiled_cache: Path) -> None:
+    extractor = FeatureExtractor("mobilenet", resize="crop", cache=compiled_cache)
+    pixels = np.zeros((1, 40, 40, 3), dtype=np.uint8)
+    expected = extractor.fit_transform(pixels)
+    for other in (clone(extractor), pickle.loads(pickle.dumps(extractor)), copy.deepcopy(extractor)):
+        assert other.get_params() == extractor.get_params()
+        np.testing.assert_array_equal(other.transform(pixels), expected)
+    assert len(pickle.dumps(extractor)) < 2000
+
+
+@pytest.mark.usefixtures("counting")
+def test_an_unreadable_image_stops_with_its_name_position_and_reason(paths: list[str]) -> None:
+    with pytest.raises(UnreadableImageError, match=r"'absent\.jpg' at position 1: No such file"):
+        FeatureExtractor("counting").transform([paths[0], "absent.jpg"])
+
+
+@pytest.mark.usefixtures("counting")
+def test_unreadable_images_give_nan_rows_and_one_warning(paths: list[str]) -> None:
+    extractor = FeatureExtractor("counting", on_error="nan")
+    with pytest.warns(UnreadableImagesWarning, match=r"2 of 4 images.*'absent\.jpg' at position 1") as warned:
+        rows = extractor.transform([paths[0], "absent.jpg", None, paths[1]])
+    assert len(warned) == 1
+    assert np.isnan(rows).all(axis=1).tolist() == [False, True, True, False]
+
+
+def test_batch_size_and_engine_change_no_value(photos: list[PIL.Image.Image], compiled_cache: Path) -> None:
+    reference = FeatureExtractor(cache=None).transform(photos)
+    np.testing.assert_array_equal(FeatureExtractor(cache=None, batch_size=5).transform(photos), reference)
+    np.testing.assert_array_equal(FeatureExtractor(cache=compiled_cache).transform(photos), reference)
+    full = FeatureExtractor(cache=None, precision="float32").transform(photos)
+    keras = FeatureExtractor(cache=None, precision="float32", engine="keras").transform(photos)
+    np.testing.assert_allclose(full, keras, atol=1e-4)
+
+
+@pytest.mark.usefixtures("counting")
+def test_verbose_shows_a_progress_bar(paths: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    FeatureExtractor("counting").transform(paths)
+    assert capsys.readouterr().err == ""
+    FeatureExtractor("counting", verbose=True).transform(paths)
+    out, err = capsys.readouterr()
+    assert "24/24" in err
+    assert out == ""
+
+
+def test_tags_say_what_is_accepted() -> None:
+    tags = sklearn.utils.get_tags(FeatureExtractor())
+    assert tags.input_tags.string
+    assert tags.input_tags.three_d_array
+    assert not tags.input_tags.two_d_array
+    assert not tags.requires_fit
+
+
+# The checks of scikit-learn's own suite that need no numeric matrix.
+APPLICABLE = [
+    "check_parameters_default_constructible",
+    "check_no_attributes_set_in_init",
+    "check_get_params_invariance",
+    "check_set_params",
+    "check_estimator_cloneable",
+    "check_estimator_repr",
+    "check_valid_tag_types",
+    "check_do_not_raise_errors_in_init_or_set_params",
+    "check_estimator_tags_renamed",
+    "check_mixin_order",
+]
+
+
+@pytest.mark.parametrize("name", APPLICABLE)
+def test_scikit_learn_check(name: str) -> None:
+    from sklearn.utils import estimator_checks
+
+    getattr(estimator_checks, name)("FeatureExtractor", FeatureExtractor())
+
+
+def test_a_warm_run_in_a_new_process_imports_no_network_library(paths: list[str], compiled_cache: Path) -> None:
+    expected = FeatureExtractor(cache=compiled_cache).transform(paths)
+    code = (
+        "import sys; from featx import FeatureExtractor\n"
+        "rows = FeatureExtractor(cache=sys.argv[1]).transform(sys.argv[2:])\n"
+        "assert not {'keras', 'tensorflow', 'openvino'} & set(sys.modules)\n"
+        "print(repr(rows.tobytes()))"
+    )
+    command = [sys.executable, "-W", "error", "-c", code, str(compiled_cache), *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == repr(expected.tobytes())
+
+
+def test_a_compiled_graph_spares_the_next_process_tensorflow(paths: list[str], compiled_cache: Path) -> None:
+    code = (
+        "import sys; from featx import FeatureExtractor\n"
+        "FeatureExtractor(cache=sys.argv[1], resize='pad').transform(sys.argv[2:4])\n"
+        "assert 'openvino' in sys.modules\n"
+        "assert not {'keras', 'tensorflow', 'openvino_telemetry'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code, str(compiled_cache), *paths], check=True)
+
+
+def test_errors_are_featx_errors_and_builtin_ones() -> None:
+    for kind in (ValueError, FeatxError):
+        with pytest.raises(kind):
+            FeatureExtractor(pooling="sum").fit([])
+
+
+def test_no_warning_on_a_good_run(counting: CountingBackbone, paths: list[str]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        FeatureExtractor("counting").fit_transform(paths)
