@@ -163,7 +163,7 @@ def compare_baselines(
     >>> comparison.best
     'knn'
     >>> comparison.table["accuracy_mean"].round(2).tolist()
-    [0.33, 0.97]
+    [0.33, 0.95]
     """
     import pandas as pd
     from joblib import Parallel, delayed

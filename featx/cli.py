@@ -43,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         write_line(f"Error: {error}")
         return 1
     except KeyboardInterrupt:
-        print(file=sys.stderr)
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # the terminal has just echoed ^C
         write_line("Interrupted. Rows already committed are kept; the same command goes on from there.")
         return 130
     except BrokenPipeError:
@@ -62,9 +63,10 @@ def _extract(args: argparse.Namespace) -> None:
     check_output(output)
     options = _options(args, args.backbone)
     table = find_images(args.source)
+    resolved = options.resolve()
     with progress_bar(len(table), args.backbone, shown=not args.quiet) as progress:
         summary = extract_to_file(
-            table, options.resolve(), output, cache=_cache(args), on_error=args.on_error, progress=progress
+            table, resolved, output, cache=_cache(args), on_error=args.on_error, progress=progress
         )
     _note_ignored(args, table.n_ignored)
     print(json.dumps(vars(summary)) if args.json else summary.as_text())

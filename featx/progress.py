@@ -12,15 +12,36 @@ from typing import Any
 
 @contextlib.contextmanager
 def progress_bar(n_images: int, label: str, shown: bool = True) -> Iterator[Callable[[int], object]]:
-    """Yield the function to call with the number of images done since the last call."""
+    """Yield the function to call with the number of images done since the last call.
+
+    The bar appears with the first image done, so that what comes before (compiling a network, an
+    error) is not counted and not overwritten.
+    """
     from tqdm import tqdm
 
     # A log file gets a line now and then; a person watching gets a bar that moves.
     interval = 0.1 if sys.stderr.isatty() else 10.0
-    with tqdm(
-        total=n_images, desc=label, unit=" images", mininterval=interval, disable=not shown, file=sys.stderr
-    ) as bar:
-        yield bar.update
+    bars: list[Any] = []
+
+    def advance(n_done: int) -> None:
+        if not bars:
+            bars.append(
+                tqdm(
+                    total=n_images,
+                    desc=label,
+                    unit=" images",
+                    mininterval=interval,
+                    disable=not shown,
+                    file=sys.stderr,
+                )
+            )
+        bars[0].update(n_done)
+
+    try:
+        yield advance
+    finally:
+        for bar in bars:
+            bar.close()
 
 
 def show_messages(quiet: bool) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import importlib
 import os
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 from featx.backbones.base import Backbone, Weights
+from featx.children import run_child
 from featx.errors import EngineError, WeightsError, WeightsNotFoundError
 from featx.recipe import Recipe
 
@@ -89,28 +88,15 @@ class KerasBackbone(Backbone):
             ) from error
 
     def _download(self, path: Path) -> None:
-        """Fetch with Keras's own means, under another name until it is whole."""
-        keras = import_keras()
-        partial = f"{path.name}.{os.getpid()}.part"
+        task = {"url": self.weights_url, "path": str(path), "md5": self.weights_md5}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with contextlib.redirect_stdout(sys.stderr):  # Keras's progress bar
-                fetched = keras.utils.get_file(
-                    partial,
-                    self.weights_url,
-                    file_hash=self.weights_md5 or None,
-                    cache_dir=keras_home(),
-                    cache_subdir="models",
-                )
-            os.replace(fetched, path)
-        except Exception as error:  # Keras raises a bare Exception when a server cannot be reached
+            run_child("featx.backbones.downloading", task, f"fetching the weights of {self.name!r}")
+        except WeightsNotFoundError as error:
             raise WeightsNotFoundError(
-                f"The ImageNet weights of {self.name!r} are not on this machine, and fetching them failed "
-                f"({_first_line(error)}). Download {self.weights_url} elsewhere, and put it at {str(path)!r} or "
-                "pass its path as weights; or use 'mobilenet', whose weights come with featx."
+                f"The ImageNet weights of {self.name!r} are not on this machine, and fetching them failed ({error}). "
+                f"Download {self.weights_url} elsewhere, and put it at {str(path)!r} or pass its path as weights; or "
+                "use 'mobilenet', whose weights come with featx."
             ) from error
-        finally:
-            (path.parent / partial).unlink(missing_ok=True)
 
     def build(self, recipe: Recipe, weights_path: Path) -> Any:
         """Return the frozen network as a ``keras.Model`` from uint8 pixels to features.
@@ -141,7 +127,7 @@ class KerasBackbone(Backbone):
         except Exception as error:  # Keras and h5py raise many kinds for a file of the wrong shape
             raise WeightsError(
                 f"The weights {str(weights_path)!r} do not fit {self.name!r} without its head "
-                f"({_first_line(error)}). Pass a file saved from this network with include_top=False."
+                f"({first_line(error)}). Pass a file saved from this network with include_top=False."
             ) from error
         network.trainable = False
         pixels = keras.Input(shape, dtype="uint8", name="pixels")
@@ -177,12 +163,13 @@ def import_keras() -> Any:
         import keras
     except Exception as error:  # a broken tensorflow fails with anything, from ImportError to RuntimeError
         raise EngineError(
-            f"Keras cannot be imported ({_first_line(error)}). Install it anew: pip install tensorflow."
+            f"Keras cannot be imported ({first_line(error)}). Install it anew: pip install tensorflow."
         ) from error
     return keras
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of a message, or the kind of an error that has none."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 

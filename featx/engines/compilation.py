@@ -6,17 +6,14 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
-import subprocess
-import sys
 import tempfile
 import warnings
 from pathlib import Path
 
-import featx.errors
 from featx import files
 from featx.backbones import KerasBackbone
-from featx.errors import EngineError, FeatxError, StoreError, StoreWarning
+from featx.children import run_child
+from featx.errors import StoreError, StoreWarning
 from featx.recipe import Recipe
 
 #: Layout of the files of a compiled graph, and revision of how graphs are made; part of their check.
@@ -102,7 +99,6 @@ def _manifest(graph: Graph) -> str:
 
 
 def _convert(backbone: KerasBackbone, recipe: Recipe, weights_path: Path) -> Graph:
-    """Convert in a child process, which takes tensorflow's seconds and memory with it when it ends."""
     with tempfile.TemporaryDirectory(prefix="featx-") as folder:
         task = {
             "backbone": dataclasses.asdict(backbone),
@@ -110,34 +106,5 @@ def _convert(backbone: KerasBackbone, recipe: Recipe, weights_path: Path) -> Gra
             "weights_path": str(weights_path.resolve()),
             "folder": folder,
         }
-        # -P: a file named keras.py in the user's folder must not be taken for Keras.
-        command = [sys.executable, "-P", "-m", "featx.engines.conversion"]
-        child = subprocess.run(
-            command, input=json.dumps(task), capture_output=True, text=True, env=_child_environment(), check=False
-        )
-        if child.returncode != 0:
-            raise _child_error(child, backbone)
+        run_child("featx.engines.conversion", task, f"converting {backbone.name!r} for OpenVINO")
         return Graph((Path(folder) / "graph.xml").read_bytes(), (Path(folder) / "graph.bin").read_bytes())
-
-
-def _child_environment() -> dict[str, str]:
-    here = str(Path(featx.errors.__file__).parents[1])
-    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-    # Conversion starts from tensorflow's graph, on the CPU, whatever the user's own Keras runs on.
-    fixed = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return {**os.environ, **fixed, "PYTHONPATH": path}
-
-
-def _child_error(child: subprocess.CompletedProcess[str], backbone: KerasBackbone) -> FeatxError:
-    """Return the child's error: its own kind if it is featx's, else the end of what it printed."""
-    lines = child.stdout.strip().splitlines()
-    if lines and lines[-1].startswith("{"):
-        told = json.loads(lines[-1])
-        kind = getattr(featx.errors, told["error"])
-        error: FeatxError = kind(told["message"])
-        return error
-    last = (child.stderr.strip().splitlines() or [f"exit code {child.returncode}"])[-1]
-    return EngineError(
-        f"{backbone.name!r} cannot be converted for OpenVINO ({last}). "
-        'Pass engine="keras", or install other versions of openvino and tensorflow.'
-    )

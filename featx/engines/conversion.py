@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
 from featx.backbones import KerasBackbone
+from featx.children import serve_task
 from featx.engines.batches import COMPILED_BATCH
 from featx.engines.openvino import import_openvino
-from featx.errors import FeatxError
 from featx.recipe import Recipe
 
 
@@ -29,15 +28,5 @@ def convert(task: dict[str, Any]) -> None:
     openvino.save_model(graph, Path(task["folder"]) / "graph.xml", compress_to_fp16=False)
 
 
-def main() -> int:
-    """Convert; on one of featx's own errors print it as a line of JSON and return 1."""
-    try:
-        convert(json.load(sys.stdin))
-    except FeatxError as error:
-        print(json.dumps({"error": type(error).__name__, "message": str(error)}))
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(serve_task(convert))

@@ -64,7 +64,7 @@ class OpenVinoEngine:
         if used != _HINTS[precision]:
             raise EngineError(
                 f'This CPU does not run precision="{precision}" natively (OpenVINO chose {used}). '
-                'Pass precision="float32" or "auto".'
+                'Pass precision="float32".'
             )
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()

@@ -1,0 +1,93 @@
+"""Run one of featx's own modules in a child process, which takes tensorflow's seconds and memory with it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from featx import errors
+from featx.errors import EngineError, FeatxError
+
+
+def run_child(module: str, task: dict[str, Any], purpose: str) -> None:
+    """Run ``python -m module``, hand it a task on standard input, and wait.
+
+    What the child prints to standard output (a progress bar, say) appears on our standard error.
+
+    Parameters
+    ----------
+    module : str
+        A module that ends in ``sys.exit(serve_task(function))``.
+    task : dict
+        Plain JSON types.
+    purpose : str
+        For the message if it fails: ``"converting 'resnet50' for OpenVINO"``.
+
+    Raises
+    ------
+    FeatxError
+        The one that the child raised, of the same kind; EngineError if it ended in any other way.
+    """
+    # -P: a file named keras.py in the user's folder must not be taken for Keras.
+    command = [sys.executable, "-P", "-m", module]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=_our_stderr(), stderr=subprocess.PIPE, text=True, env=_environment()
+    ) as child:
+        try:
+            _, said = child.communicate(json.dumps(task))
+        except BaseException:
+            child.kill()
+            raise
+    if child.returncode != 0:
+        raise _error_of(said, child.returncode, purpose)
+
+
+def serve_task(function: Callable[[dict[str, Any]], None]) -> int:
+    """Call the function with the task on standard input; tell of featx's errors on standard error.
+
+    Returns
+    -------
+    int
+        The exit code.
+    """
+    try:
+        function(json.load(sys.stdin))
+    except FeatxError as error:
+        print(json.dumps({"error": type(error).__name__, "message": str(error)}), file=sys.stderr)
+        return 1
+    return 0
+
+
+def _our_stderr() -> int:
+    """Where the child's progress goes; a notebook's standard error has no file behind it."""
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return subprocess.DEVNULL
+
+
+def _environment() -> dict[str, str]:
+    here = str(Path(errors.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    # Networks are converted from tensorflow's graph, on the CPU, whatever the user's own Keras runs on.
+    fixed = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {**os.environ, **fixed, "PYTHONPATH": path}
+
+
+def _error_of(said: str, returncode: int, purpose: str) -> FeatxError:
+    """Return the child's error: its own kind if it is featx's, else the end of what it printed."""
+    last = (said.strip().splitlines() or [f"exit code {returncode}"])[-1]
+    if last.startswith('{"error"'):
+        told = json.loads(last)
+        kind = getattr(errors, told["error"])
+        error: FeatxError = kind(told["message"])
+        return error
+    return EngineError(
+        f"A child process failed at {purpose} ({last}). Check that tensorflow and openvino are whole: "
+        'pip install --force-reinstall tensorflow openvino; or try --engine keras (engine="keras").'
+    )
