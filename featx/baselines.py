@@ -38,6 +38,13 @@ def make_baseline(name: str, n_train: int | None = None) -> Any:
     ------
     OptionError
         No baseline has this name; the nearest one is suggested.
+
+    Examples
+    --------
+    >>> make_baseline("logreg")
+    Pipeline(steps=[('standardscaler', StandardScaler()),
+                    ('logisticregression',
+                     LogisticRegression(C=0.03, max_iter=1000))])
     """
     from sklearn.dummy import DummyClassifier
     from sklearn.linear_model import LogisticRegression
@@ -95,6 +102,14 @@ def check_labels(y: Sequence[Any] | np.ndarray[Any, Any], cv: int) -> None:
         One class only, or a class with fewer images than folds.
     OptionError
         `cv` is no whole number of at least 2.
+
+    Examples
+    --------
+    >>> check_labels(["cat", "cat", "dog", "dog"], cv=2)
+    >>> check_labels(["cat", "cat"], cv=2)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    featx.errors.ComparisonError: Expected at least two classes to compare baselines on, got one class, 'cat'. ...
     """
     if not isinstance(cv, int | np.integer) or cv < 2:
         raise OptionError(f"cv={cv!r}: expected a whole number of folds, 2 or more.")
@@ -113,6 +128,24 @@ def check_labels(y: Sequence[Any] | np.ndarray[Any, Any], cv: int) -> None:
             f"{len(small)} of {len(counts)} classes have fewer images than the {cv} folds; {label!r} has {count}. "
             f"Add images, {remedy}."
         )
+
+
+def check_comparison_options(estimators: Sequence[str], random_state: int, n_jobs: int | None) -> None:
+    """Raise if baselines cannot be compared with these options.
+
+    Raises
+    ------
+    OptionError
+        No estimator or an unknown one, `random_state` below 0 or above 2³² − 1, `n_jobs` of 0.
+    """
+    if isinstance(estimators, str) or not len(estimators):
+        raise OptionError(f"estimators={estimators!r}: expected a list of names from {', '.join(BASELINES)}.")
+    for name in estimators:
+        make_baseline(name)
+    if not isinstance(random_state, int | np.integer) or not 0 <= random_state < 2**32:
+        raise OptionError(f"random_state={random_state!r}: expected a whole number from 0 to 2**32 - 1.")
+    if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
+        raise OptionError(f"n_jobs={n_jobs!r}: expected a number of jobs, or -1 for one on each core.")
 
 
 def compare_baselines(
@@ -172,8 +205,8 @@ def compare_baselines(
 
     X, y = _checked(X, y)
     check_labels(y, cv)
-    for name in estimators:
-        make_baseline(name)
+    check_comparison_options(estimators, random_state, n_jobs)
+    estimators = list(dict.fromkeys(estimators))
     folds = list(StratifiedKFold(cv, shuffle=True, random_state=random_state).split(X, y))
     scored: list[dict[str, Any]] = []
     # A fold to each core and one BLAS thread to a fold: on matrices of this size several BLAS threads
@@ -193,6 +226,16 @@ def compare_baselines(
 def _checked(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     X = np.asarray(X)
     y = np.asarray(y)
+    if X.dtype.kind not in "fiu":
+        raise ComparisonError(
+            f"Expected X of numbers, got {X.dtype}. Turn images into features first: FeatureExtractor."
+        )
+    unlabelled = [row for row, label in enumerate(y.tolist()) if label is None or str(label) in ("nan", "<NA>", "NaT")]
+    if unlabelled:
+        raise ComparisonError(
+            f"{len(unlabelled)} of {len(y)} rows have no label, the first is row {unlabelled[0]}. Leave these rows out "
+            "of X and y."
+        )
     if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
         raise ComparisonError(
             f"Expected X of shape (n_samples, n_features) and one label a row, got X of shape {X.shape} and y of "

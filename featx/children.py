@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,10 +17,11 @@ from featx import errors
 from featx.errors import EngineError, FeatxError
 
 
-def run_child(module: str, task: dict[str, Any], purpose: str) -> None:
+def run_child(module: str, task: dict[str, Any], purpose: str, remedy: str) -> None:
     """Run ``python -m module``, hand it a task on standard input, and wait.
 
-    What the child prints to standard output (a progress bar, say) appears on our standard error.
+    What the child prints to standard output (a progress bar, say) appears on our standard error if featx's
+    messages do.
 
     Parameters
     ----------
@@ -25,8 +29,8 @@ def run_child(module: str, task: dict[str, Any], purpose: str) -> None:
         A module that ends in ``sys.exit(serve_task(function))``.
     task : dict
         Plain JSON types.
-    purpose : str
-        For the message if it fails: ``"converting 'resnet50' for OpenVINO"``.
+    purpose, remedy : str
+        For the message if it fails: ``"converting 'resnet50' for OpenVINO"``, and what to do then.
 
     Raises
     ------
@@ -36,15 +40,31 @@ def run_child(module: str, task: dict[str, Any], purpose: str) -> None:
     # -P: a file named keras.py in the user's folder must not be taken for Keras.
     command = [sys.executable, "-P", "-m", module]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=_our_stderr(), stderr=subprocess.PIPE, text=True, env=_environment()
+        command,
+        stdin=subprocess.PIPE,
+        stdout=_our_stderr(),
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env=_environment(),
     ) as child:
         try:
             _, said = child.communicate(json.dumps(task))
         except BaseException:
-            child.kill()
+            _end(child)
             raise
     if child.returncode != 0:
-        raise _error_of(said, child.returncode, purpose)
+        raise _error_of(said, child.returncode, purpose, remedy)
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    """End a child as Ctrl-C does, so that it clears up; or by force if it does not."""
+    if os.name != "nt":
+        child.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(timeout=5)
+            return
+    child.kill()
 
 
 def serve_task(function: Callable[[dict[str, Any]], None]) -> int:
@@ -65,6 +85,8 @@ def serve_task(function: Callable[[dict[str, Any]], None]) -> int:
 
 def _our_stderr() -> int:
     """Where the child's progress goes; a notebook's standard error has no file behind it."""
+    if not logging.getLogger("featx").isEnabledFor(logging.INFO):
+        return subprocess.DEVNULL
     try:
         return sys.stderr.fileno()
     except (AttributeError, OSError, ValueError):
@@ -79,15 +101,14 @@ def _environment() -> dict[str, str]:
     return {**os.environ, **fixed, "PYTHONPATH": path}
 
 
-def _error_of(said: str, returncode: int, purpose: str) -> FeatxError:
+def _error_of(said: str, returncode: int, purpose: str, remedy: str) -> FeatxError:
     """Return the child's error: its own kind if it is featx's, else the end of what it printed."""
-    last = (said.strip().splitlines() or [f"exit code {returncode}"])[-1]
-    if last.startswith('{"error"'):
-        told = json.loads(last)
-        kind = getattr(errors, told["error"])
-        error: FeatxError = kind(told["message"])
-        return error
-    return EngineError(
-        f"A child process failed at {purpose} ({last}). Check that tensorflow and openvino are whole: "
-        'pip install --force-reinstall tensorflow openvino; or try --engine keras (engine="keras").'
-    )
+    lines = said.strip().splitlines()
+    for line in reversed(lines):
+        if line.startswith('{"error"'):
+            told = json.loads(line)
+            kind = getattr(errors, told["error"])
+            error: FeatxError = kind(told["message"])
+            return error
+    last = lines[-1] if lines else f"exit code {returncode}"
+    return EngineError(f"A child process failed at {purpose} ({last}). {remedy}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -15,9 +16,6 @@ from featx.errors import FeatxError
 from featx.progress import show_messages, write_line
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from featx.compare import BackboneComparison
     from featx.options import ExtractionOptions
 
 _EXTRACT_EXAMPLES = """examples:
@@ -34,6 +32,9 @@ _COMPARE_EXAMPLES = """examples:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return the exit code: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name or an arrow that the console cannot show
     args = _parser().parse_args(argv)
     try:
         show_messages(getattr(args, "quiet", False))
@@ -73,66 +74,44 @@ def _extract(args: argparse.Namespace) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
+    from featx.baselines import BASELINES
+    from featx.compare import check_table_path, compare_backbones
     from featx.sources import find_images
 
-    table = find_images(args.source)
-    comparison = _compared(args, table)
-    _note_ignored(args, table.n_ignored)
     if args.csv:
-        _write_csv(comparison.table, Path(args.csv))
-    print(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
-
-
-def _compared(args: argparse.Namespace, table: Any) -> BackboneComparison:
-    from featx.baselines import BASELINES
-    from featx.compare import compare_backbones
-
-    unlabelled = len(table) - len(table.labelled())
+        check_table_path(Path(args.csv))
+    table = find_images(args.source)
     comparison = compare_backbones(
         table,
         [_options(args, backbone) for backbone in dict.fromkeys(args.backbone or ["mobilenet"])],
         cache=_cache(args),
         on_error=args.on_error,
-        estimators=list(dict.fromkeys(args.estimator or BASELINES)),
+        estimators=args.estimator or BASELINES,
         cv=args.cv,
         random_state=args.random_state,
         n_jobs=args.n_jobs,
         show_progress=not args.quiet,
         progress=lambda name: _say(args, f"Comparing: {name} …"),
     )
+    _note_ignored(args, table.n_ignored)
+    unlabelled = len(table) - len(table.labelled())
     if unlabelled:
         _say(args, f"{unlabelled} images outside of any class folder were left out.")
     if comparison.failures:
         first = comparison.failures[0]
         _say(args, f"{len(comparison.failures)} images cannot be read; the first is {first.image!r}: {first.reason}.")
-    return comparison
+    print(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
+    if args.csv:
+        comparison.to_csv(Path(args.csv))
 
 
 def _demo(args: argparse.Namespace) -> None:
-    from featx.demo import write_digits
-    from featx.outputs import extract_to_file
-    from featx.progress import progress_bar
-    from featx.sources import find_images
+    from featx.demo import run_demo
+    from featx.options import resolve_cache
 
-    folder = Path(args.folder)
-    images = folder / "digits"
-    print("1. Images: scikit-learn's handwritten digits, as PNG files in class folders.")
-    n_written = write_digits(images)
-    table = find_images([images])
-    print(f"   {len(table)} files in {images} ({n_written} written now)")
-    print("2. Features: a MobileNet trained on ImageNet, frozen, turns each image into 1,024 numbers.", flush=True)
-    output = folder / "features.npy"
-    with progress_bar(len(table), "mobilenet", shown=not args.quiet) as progress:
-        resolved = _options(args, "mobilenet").resolve()
-        summary = extract_to_file(table, resolved, output, cache=_cache(args), progress=progress)
-    print("   " + summary.as_text().replace("\n", "\n   "))
-    print(f"   Every row is kept in {_cache(args)}{os.sep} and never computed again.")
-    print("3. Baselines: scikit-learn estimators, cross-validated on the features.", flush=True)
-    quiet = argparse.Namespace(**{**vars(args), "quiet": True})
-    print("\n" + _compared(quiet, table).as_text() + "\n")
-    print("Now your own photos, a folder with one folder for each class:")
-    print("   featx compare photos/")
-    print("   featx extract photos/ -o features.npy")
+    cache = resolve_cache(args.cache)
+    assert cache is not None
+    run_demo(Path(args.folder), cache, show_progress=not args.quiet, say=lambda text: print(text, flush=True))
 
 
 def _backbones(args: argparse.Namespace) -> None:
@@ -220,9 +199,6 @@ def _add_demo(commands: Any) -> None:
     )
     _add_cache(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
-    parser.set_defaults(
-        backbone=["mobilenet"], estimator=None, cv=5, random_state=0, n_jobs=-1, on_error="skip", **_DEFAULTS
-    )
 
 
 def _add_backbones(commands: Any) -> None:
@@ -236,28 +212,19 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
     )
 
 
-_DEFAULTS: dict[str, Any] = {
-    "weights": "imagenet",
-    "image_size": None,
-    "pooling": "avg",
-    "resize": "squash",
-    "precision": "auto",
-    "engine": "auto",
-    "batch_size": 32,
-}
+_EXTRACTION_OPTIONS = ("weights", "image_size", "pooling", "resize", "precision", "engine", "batch_size")
 
 
 def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("extraction")
+    # SUPPRESS: an option that is not given is not there, and ExtractionOptions has the only default.
+    group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
     group.add_argument("--weights", metavar="FILE", help="weights of this network without its head")
     group.add_argument("--image-size", type=int, metavar="N", help="side in pixels (default: the network's own)")
     group.add_argument("--pooling", metavar="NAME", help="avg or max (default: avg)")
     group.add_argument("--resize", metavar="NAME", help="squash, crop or pad (default: squash)")
     group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
-    group.add_argument(
-        "--batch-size", type=int, metavar="N", help="images at a time; no effect on values (default: 32)"
-    )
+    group.add_argument("--batch-size", type=int, metavar="N", help="images at a time; changes no value (default: 32)")
     group.add_argument(
         "--on-error",
         choices=("skip", "raise"),
@@ -265,14 +232,13 @@ def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
         help="an unreadable image: leave it out and list it, or stop (default: skip)",
     )
     _add_cache(group)
-    parser.set_defaults(**_DEFAULTS)
+    group.add_argument("--no-cache", dest="cache", action="store_const", const=None, help="keep nothing")
 
 
 def _add_cache(parser: Any) -> None:
     parser.add_argument(
         "--cache", default="auto", metavar="DIR", help="keeps every row (default: $FEATX_CACHE, else cache/)"
     )
-    parser.add_argument("--no-cache", dest="cache", action="store_const", const=None, help="keep nothing")
 
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
@@ -283,7 +249,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def _options(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
     from featx.options import ExtractionOptions
 
-    return ExtractionOptions(backbone=backbone, **{name: getattr(args, name) for name in _DEFAULTS})
+    given = {name: getattr(args, name) for name in _EXTRACTION_OPTIONS if hasattr(args, name)}
+    return ExtractionOptions(backbone=backbone, **given)
 
 
 def _cache(args: argparse.Namespace) -> Path | None:
@@ -303,14 +270,3 @@ def _say(args: argparse.Namespace, message: str) -> None:
 def _note_ignored(args: argparse.Namespace, n_ignored: int) -> None:
     if n_ignored:
         _say(args, f"{n_ignored} files that are no images by their suffix were passed over.")
-
-
-def _write_csv(table: pd.DataFrame, path: Path) -> None:
-    from featx.errors import OutputError
-
-    try:
-        table.to_csv(path, index=False)
-    except OSError as error:
-        raise OutputError(
-            f"The table cannot be written to {str(path)!r}: {error.strerror or error}. Choose another --csv file."
-        ) from error

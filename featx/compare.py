@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.baselines import BASELINES, check_labels, compare_baselines, make_baseline
-from featx.extraction import Extraction, Failure, readable_positions
-from featx.options import ExtractionOptions
+from featx import files
+from featx.baselines import BASELINES, check_comparison_options, check_labels, compare_baselines
+from featx.errors import OutputError
+from featx.extraction import Extraction
+from featx.failures import Failure, readable_positions
+from featx.options import ExtractionOptions, Resolved
 from featx.progress import progress_bar
+from featx.segments import FloatArray
 from featx.sources import ImageTable
 
 if TYPE_CHECKING:
@@ -30,25 +35,21 @@ class BackboneComparison:
     n_rows, n_classes : int
     failures : list of Failure
         Images left out because they cannot be read.
-    n_computed, n_cached : int
-        Images that went through a network, and whose row was in the store.
     """
 
     table: pd.DataFrame
     n_rows: int
     n_classes: int
     failures: list[Failure]
-    n_computed: int
-    n_cached: int
 
     @property
-    def best(self) -> pd.Series[Any]:
+    def best_row(self) -> pd.Series[Any]:
         """The row of the table with the highest mean accuracy."""
         return self.table.iloc[int(self.table["accuracy_mean"].argmax())]
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``featx compare --json`` prints."""
-        best = self.best
+        best = self.best_row
         return {
             "rows": self.n_rows,
             "classes": self.n_classes,
@@ -58,9 +59,21 @@ class BackboneComparison:
             "best": {"backbone": best["backbone"], "estimator": best["estimator"]},
         }
 
+    def to_csv(self, path: Path) -> None:
+        """Write the table as CSV, whole or not at all.
+
+        Raises
+        ------
+        OutputError
+        """
+        try:
+            files.write_text(path, self.table.to_csv(index=False))
+        except OSError as error:
+            raise _table_not_written(path, error.strerror or str(error)) from error
+
     def as_text(self) -> str:
         """Return the table for people, the best marked."""
-        best = self.best
+        best = self.best_row
         lines = [
             f"{self.n_rows} images, {self.n_classes} classes; mean ± sd over folds",
             "",
@@ -75,6 +88,21 @@ class BackboneComparison:
             )
         lines += ["", f"* best: {best['estimator']} on {best['backbone']}, accuracy {best['accuracy_mean']:.3f}"]
         return "\n".join(lines)
+
+
+def check_table_path(path: Path) -> None:
+    """Raise if a table cannot be written here, before any work is done.
+
+    Raises
+    ------
+    OutputError
+    """
+    if os.path.isdir(path) or not os.path.isdir(path.parent) or not os.access(path.parent, os.W_OK | os.X_OK):
+        raise _table_not_written(path, "it is a folder, or its folder does not exist or is locked")
+
+
+def _table_not_written(path: Path, reason: str) -> OutputError:
+    return OutputError(f"The table cannot be written to {str(path)!r}: {reason}. Choose another --csv file.")
 
 
 def compare_backbones(
@@ -117,21 +145,14 @@ def compare_backbones(
 
     table = table.labelled()
     check_labels(table.labels, cv)
-    for name in estimators:
-        make_baseline(name)
+    check_comparison_options(estimators, random_state, n_jobs)
+    resolved = [wanted.resolve() for wanted in options]
     tables = []
     failures: dict[int, Failure] = {}
-    n_computed = n_cached = 0
-    for wanted in options:
-        rows = np.empty((len(table), wanted.n_features), dtype=np.float32)
-        with progress_bar(len(table), wanted.backbone, shown=show_progress) as advance:
-            on_bad = "nan" if on_error == "skip" else "raise"
-            extraction = Extraction(table.paths, wanted.resolve(), rows, cache=cache, on_error=on_bad, progress=advance)
-            extraction.run()
-        n_computed += extraction.n_computed
-        n_cached += extraction.n_cached
-        failures |= {failure.position: failure for failure in extraction.failures}
-        keep = readable_positions(len(table), extraction.failures)
+    for network in resolved:
+        rows, failed = _extract(table, network, cache, on_error == "raise", show_progress)
+        failures |= {failure.position: failure for failure in failed}
+        keep = readable_positions(len(table), failed)
         labels = np.array(table.labels, dtype=object)[keep]
         compared = compare_baselines(
             rows[keep],
@@ -142,14 +163,24 @@ def compare_backbones(
             n_jobs=n_jobs,
             progress=progress,
         ).table
-        compared.insert(0, "backbone", wanted.backbone)
-        compared.insert(1, "features", wanted.n_features)
+        compared.insert(0, "backbone", network.recipe.backbone)
+        compared.insert(1, "features", network.n_features)
         tables.append(compared)
     return BackboneComparison(
         table=pd.concat(tables, ignore_index=True),
         n_rows=len(labels),
         n_classes=len(set(labels)),
         failures=[failures[at] for at in sorted(failures)],
-        n_computed=n_computed,
-        n_cached=n_cached,
     )
+
+
+def _extract(
+    table: ImageTable, resolved: Resolved, cache: Path | None, raise_on_error: bool, show_progress: bool
+) -> tuple[FloatArray, list[Failure]]:
+    rows = np.empty((len(table), resolved.n_features), dtype=np.float32)
+    with progress_bar(len(table), resolved.recipe.backbone, shown=show_progress) as progress:
+        extraction = Extraction(
+            table.paths, resolved, rows, cache=cache, raise_on_error=raise_on_error, progress=progress
+        )
+        extraction.run()
+    return rows, extraction.failures

@@ -85,6 +85,7 @@ class DecodeAhead:
         """Yield what becomes of each image, in the order of positions."""
         n_threads = n_cpus()
         waiting: collections.deque[concurrent.futures.Future[Prepared]] = collections.deque()
+        pixels.load_decoders()
         pool = concurrent.futures.ThreadPoolExecutor(n_threads, thread_name_prefix="featx-decode")
         try:
             for position in positions:

@@ -1,14 +1,58 @@
-"""scikit-learn's digits as a folder of real PNG files, for the demonstration."""
+"""The demonstration: scikit-learn's digits as PNG files, their features, three baselines compared."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 from featx import files
+from featx.compare import compare_backbones
 from featx.errors import OutputError
+from featx.options import ExtractionOptions
+from featx.outputs import extract_to_file
+from featx.progress import progress_bar
+from featx.sources import find_images
 
 #: The 8 × 8 scans are enlarged to this side, in pixels, so that a person can look at them.
 _SIDE = 64
+
+
+def run_demo(folder: Path, cache: Path, *, show_progress: bool, say: Callable[[str], object]) -> None:
+    """Do the main job on digits, step by step, and say what happens.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets the images and the features.
+    cache : Path
+    show_progress : bool
+        Show a progress bar on standard error.
+    say : callable
+        Receives the text, for standard output.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be written.
+    StoreError
+        The cache cannot be written.
+    """
+    say("1. Images: scikit-learn's handwritten digits, as PNG files in class folders.")
+    n_written = write_digits(folder / "digits")
+    table = find_images([folder / "digits"])
+    say(f"   {len(table)} files in {folder / 'digits'} ({n_written} written now)")
+    say("2. Features: a MobileNet trained on ImageNet, frozen, turns each image into 1,024 numbers.")
+    options = ExtractionOptions("mobilenet")
+    with progress_bar(len(table), "mobilenet", shown=show_progress) as progress:
+        summary = extract_to_file(table, options.resolve(), folder / "features.npy", cache=cache, progress=progress)
+    say("   " + summary.as_text().replace("\n", "\n   "))
+    say(f"   Every row is kept in {cache}{os.sep} and never computed again.")
+    say("3. Baselines: scikit-learn estimators, cross-validated on the features.")
+    say("\n" + compare_backbones(table, [options], cache=cache).as_text() + "\n")
+    say("Now your own photos, a folder with one folder for each class:")
+    say("   featx compare photos/")
+    say("   featx extract photos/ -o features.npy")
 
 
 def write_digits(folder: Path) -> int:

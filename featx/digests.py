@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sqlite3
@@ -11,11 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from featx.errors import StoreWarning
-from featx.images import DIGEST_SIZE
 
 #: A file touched this recently may change again without its time stamp moving (as git's "racy" files).
 RACY_SECONDS = 2.0
 _SEAL_SIZE = 8
+_COMMIT_AFTER = 10_000
 
 
 class DigestIndex:
@@ -40,7 +41,7 @@ class DigestIndex:
     def find(self, states: Iterable[tuple[str, os.stat_result]]) -> list[bytes | None]:
         """Return the digest of each file in the given state, None where it is not known."""
         entries = [(os.fsencode(os.path.abspath(path)), state) for path, state in states]
-        if not self._usable or (self._connection is None and not self._path.exists()):
+        if not self._usable or (self._connection is None and not os.path.exists(self._path)):
             return [None] * len(entries)
         try:
             return [self._find_one(key, state) for key, state in entries]
@@ -50,17 +51,21 @@ class DigestIndex:
 
     def _find_one(self, key: bytes, state: os.stat_result) -> bytes | None:
         row = self._connected().execute("SELECT digest, seal FROM files WHERE path = ?", (key,)).fetchone()
-        return row[0] if row is not None and row[1] == _seal(key, state, row[0]) else None
+        if row is None or not isinstance(row[0], bytes) or row[1] != _seal(key, state, row[0]):
+            return None
+        return row[0]
 
     def add(self, path: str, state: os.stat_result, digest: bytes) -> None:
         """Remember the digest of a file that was in this state while it was read."""
-        if time.time() - max(state.st_mtime, state.st_ctime) >= RACY_SECONDS:
+        if self._usable and time.time() - max(state.st_mtime, state.st_ctime) >= RACY_SECONDS:
             key = os.fsencode(os.path.abspath(path))
             self._new[key] = (digest, _seal(key, state, digest))
+            if len(self._new) >= _COMMIT_AFTER:
+                self.commit()
 
     def commit(self) -> None:
-        """Write what was added."""
-        if not self._new or not self._usable:
+        """Write what was added, if the cache folder is there."""
+        if not self._new or not self._usable or not os.path.isdir(self._path.parent):
             return
         rows = [(key, digest, seal) for key, (digest, seal) in self._new.items()]
         try:
@@ -73,6 +78,9 @@ class DigestIndex:
     def close(self) -> None:
         """Write what was added and close the file."""
         self.commit()
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -89,9 +97,14 @@ class DigestIndex:
 
     def _give_up(self, error: sqlite3.Error) -> None:
         self._usable = False
+        remedy = "Delete it to start a new one."
+        if type(error) is sqlite3.DatabaseError:  # damage, and not a lock or a lack of permission
+            self._disconnect()
+            with contextlib.suppress(OSError):  # it stays, and is warned of again
+                os.replace(self._path, f"{self._path}.damaged")
+                remedy = "It is set aside as '*.damaged'; the next run starts a new one."
         warnings.warn(
-            f"The index {str(self._path)!r} cannot be used ({error}); every file is read again. "
-            "Delete it to start a new one.",
+            f"The index {str(self._path)!r} cannot be used ({error}); every file is read again. {remedy}",
             StoreWarning,
             stacklevel=2,
         )
@@ -99,7 +112,7 @@ class DigestIndex:
 
 def _seal(key: bytes, state: os.stat_result, digest: bytes) -> bytes:
     """Hash what an entry stands for; the change time catches new bytes under a restored mtime."""
-    seal = hashlib.blake2b(digest, digest_size=_SEAL_SIZE, key=digest[:DIGEST_SIZE])
+    seal = hashlib.blake2b(digest, digest_size=_SEAL_SIZE)
     seal.update(b"%d %d %d %d " % (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))
     seal.update(key)
     return seal.digest()

@@ -13,7 +13,8 @@
     │   └── WeightsNotFoundError (FileNotFoundError)
     ├── EngineError              (RuntimeError)       a network cannot be run
     ├── MissingDependencyError   (ImportError)        an optional package is not installed
-    ├── StoreError               (OSError)            the store cannot be written or understood
+    ├── StoreError               (OSError)            the store cannot be read, written or understood
+    ├── ResourceError            (OSError)            the system gives this process no more of something
     ├── OutputError              (OSError)            a result cannot be written
     ├── AuditError               (RuntimeError)       rows and images do not match: nothing was kept
     └── ComparisonError          (ValueError)         baselines cannot be compared on this data
@@ -99,7 +100,11 @@ class MissingDependencyError(FeatxError, ImportError):
 
 
 class StoreError(FeatxError, OSError):
-    """The store cannot be written or understood."""
+    """The store cannot be read, written or understood."""
+
+
+class ResourceError(FeatxError, OSError):
+    """The system gives this process no more files or memory: no fault of an image."""
 
 
 class OutputError(FeatxError, OSError):

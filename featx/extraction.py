@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +15,8 @@ from featx import images as image_reading
 from featx.decoding import DecodeAhead, Prepared
 from featx.digests import DigestIndex
 from featx.engines import Engine
-from featx.errors import AuditError, SourceError, StoreError, UnreadableImageError
+from featx.errors import AuditError, EngineError, StoreError, UnreadableImageError
+from featx.failures import Failure
 from featx.images import DIGEST_SIZE, Image
 from featx.options import Resolved
 from featx.segments import DigestArray
@@ -33,24 +34,6 @@ class Rows(Protocol):
     def __getitem__(self, position: Any) -> Any: ...
 
 
-@dataclasses.dataclass(frozen=True)
-class Failure:
-    """An image that could not be read.
-
-    Attributes
-    ----------
-    position : int
-        Where it stood among the images, from 0.
-    image : str
-        Its path, or the kind of object it was.
-    reason : str
-    """
-
-    position: int
-    image: str
-    reason: str
-
-
 class Extraction:
     """Fill one row for each image: from the store where it is there, else from the network.
 
@@ -64,7 +47,8 @@ class Extraction:
         Receives the rows; NaN where an image cannot be read.
     cache : Path or None
         The cache folder; None keeps nothing.
-    on_error : {"raise", "nan"}, default="raise"
+    raise_on_error : bool, default=True
+        Stop at the first image that cannot be read, or give it a row of NaN.
     progress : callable, default=None
         Called with the number of images done since the last call.
 
@@ -82,13 +66,13 @@ class Extraction:
         out: Rows,
         *,
         cache: Path | None,
-        on_error: str = "raise",
+        raise_on_error: bool = True,
         progress: Callable[[int], object] | None = None,
     ) -> None:
         self._images = images
         self._resolved = resolved
         self._out = out
-        self._on_error = on_error
+        self._raise_on_error = raise_on_error
         self._progress = progress or (lambda n_done: None)
         self._compiled = cache / "compiled" if cache else None
         recipe = resolved.recipe
@@ -118,7 +102,7 @@ class Extraction:
         Raises
         ------
         UnreadableImageError
-            With ``on_error="raise"``: the first image that cannot be read.
+            With `raise_on_error`: the first image that cannot be read.
         StoreError
             The cache cannot be written.
         AuditError
@@ -129,19 +113,21 @@ class Extraction:
             while positions:
                 positions = self._pass_over(positions)
             self._fill_repeats()
-        except StoreError:
-            raise
         except BaseException:
-            self._commit()  # Ctrl-C and unreadable images cost no row that was computed
+            with contextlib.suppress(StoreError):  # what went wrong before matters more
+                self._commit()  # also on Ctrl-C or an unreadable image, no row that was computed is lost
             raise
         self._commit()
         self.failures.sort(key=lambda failure: failure.position)
         self._audit()
 
     def _commit(self) -> None:
-        if self.store is not None and self._index is not None:
-            self.store.commit()
-            self._index.close()
+        try:
+            if self.store is not None:
+                self.store.commit()
+        finally:
+            if self._index is not None:
+                self._index.close()
 
     # One pass ----------------------------------------------------------------------------------------
 
@@ -152,6 +138,7 @@ class Extraction:
         damaged: list[int] = []
         for prepared in self._ahead.prepare(self._not_known_as_stored(positions)):
             self._note_digest(prepared)
+            self._commit_if_due()
             if prepared.error:
                 self._fail(prepared)
             elif prepared.pixels is not None:
@@ -230,17 +217,36 @@ class Extraction:
                 self.store.prepare()
             self._engine = self._resolved.start(self._compiled)
         pixels = np.stack([item.pixels for item in batch if item.pixels is not None])
-        rows = np.asarray(self._engine(pixels), dtype=np.float32)
+        rows = self._checked(np.asarray(self._engine(pixels), dtype=np.float32), len(batch))
         at = np.array([item.position for item in batch])
         self._out[at] = rows
         self._settle(at, _COMPUTED)
-        if self.store is not None and self._index is not None and self.store.append(self.digests[at], rows):
+        if self.store is not None:
+            self.store.append(self.digests[at], rows)
+
+    def _checked(self, rows: np.ndarray[Any, Any], n_images: int) -> np.ndarray[Any, Any]:
+        """Refuse rows that cannot be right, before anything keeps them."""
+        expected = (n_images, self._resolved.n_features)
+        if rows.shape != expected or not np.isfinite(rows).all():
+            found = f"shape {rows.shape}" if rows.shape != expected else "NaN or infinite values"
+            raise EngineError(
+                f"The backbone {self._resolved.recipe.backbone!r} gave {found}; expected finite rows of shape "
+                f"{expected}. None was kept. Mend its extract and n_features, or its weights."
+            )
+        return rows
+
+    def _commit_if_due(self) -> None:
+        if self.store is not None and self._index is not None and self.store.is_commit_due:
+            self.store.commit()
             self._index.commit()
 
     def _fail(self, prepared: Prepared) -> None:
+        if self._raise_on_error:
+            # Of equal images the first is named, whichever thread was quicker.
+            equal = [at for at in self._repeats if self.digests[at].tobytes() == prepared.digest]
+            first = min([prepared.position, *equal])
+            raise UnreadableImageError(prepared.error, image_reading.describe(self._images[first]), first)
         name = image_reading.describe(self._images[prepared.position])
-        if self._on_error == "raise":
-            raise UnreadableImageError(prepared.error, name, prepared.position)
         self.failures.append(Failure(prepared.position, name, prepared.error))
         self._out[prepared.position] = np.nan
         self._settle(np.array([prepared.position]), _FAILED)
@@ -267,22 +273,3 @@ class Extraction:
         left = np.flatnonzero(self._status == 0)
         if len(left) or len(self.failures) != (self._status == _FAILED).sum():
             raise AuditError(f"{len(left)} images were given no row, the first at {left[:1]}. Please report this.")
-
-
-def readable_positions(n_images: int, failures: Sequence[Failure]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the positions that have a row, in order.
-
-    Raises
-    ------
-    SourceError
-        There is none.
-    """
-    kept = np.ones(n_images, dtype=bool)
-    kept[[failure.position for failure in failures]] = False
-    if not kept.any():
-        first = failures[0]
-        raise SourceError(
-            f"None of the {n_images} images can be read; the first is {first.image!r}: {first.reason}. "
-            "Look at the files with an image viewer, or point at another folder."
-        )
-    return np.flatnonzero(kept)

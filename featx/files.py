@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import os
 import re
 import socket
@@ -11,7 +13,9 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-_TEMPORARY = re.compile(r"^\.(?P<host>.+)-(?P<pid>\d+)-[0-9a-f]{32}\.tmp$")
+#: .<where>-<pid>-<token>-<file>.tmp: which process, of which machine, writes it.
+_TEMPORARY = re.compile(r"^\.(?P<where>.+)-(?P<pid>\d+)-(?P<token>[0-9a-f]{8})-[0-9a-f]{8}\.tmp$")
+_TOKEN = uuid.uuid4().hex[:8]
 _ABANDONED_AFTER = 24 * 3600.0
 
 
@@ -22,7 +26,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     If durable, the file's bytes are on disk before it gets its name. On any exception, Ctrl-C included, the
     temporary file is removed. The folder is not synced: see :func:`sync_folder`.
     """
-    temporary = path.parent / f".{_host()}-{os.getpid()}-{uuid.uuid4().hex}.tmp"
+    temporary = path.parent / f".{_where()}-{os.getpid()}-{_TOKEN}-{uuid.uuid4().hex[:8]}.tmp"
     try:
         yield temporary
         if durable:
@@ -30,7 +34,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # what went wrong before matters more
             os.unlink(temporary)
         raise
 
@@ -42,12 +46,15 @@ def write_text(path: Path, text: str) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder durable; does nothing where folders cannot be synced (Windows)."""
+    """Make the names in a folder durable; does nothing where folders cannot be synced (Windows, some mounts)."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
     finally:
         os.close(descriptor)
 
@@ -56,18 +63,18 @@ def remove_abandoned(folder: Path) -> None:
     """Remove temporary files whose writer is gone: killed on this machine, or silent for a day elsewhere."""
     for entry in os.scandir(folder):
         found = _TEMPORARY.match(entry.name)
-        if found and _is_abandoned(entry, found["host"], int(found["pid"])):
+        if found and _is_abandoned(entry, found["where"], int(found["pid"]), found["token"]):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(entry.path)
 
 
-def _is_abandoned(entry: os.DirEntry[str], host: str, pid: int) -> bool:
-    if host != _host() or os.name == "nt":
+def _is_abandoned(entry: os.DirEntry[str], where: str, pid: int, token: str) -> bool:
+    if where != _where() or os.name == "nt":
         with contextlib.suppress(FileNotFoundError):
             return time.time() - entry.stat().st_mtime > _ABANDONED_AFTER
         return False
     if pid == os.getpid():
-        return False
+        return token != _TOKEN  # of an earlier process that had our number
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -77,5 +84,11 @@ def _is_abandoned(entry: os.DirEntry[str], host: str, pid: int) -> bool:
     return False
 
 
-def _host() -> str:
-    return re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
+@functools.cache
+def _where() -> str:
+    """Name what process numbers are unique in: the host, and in containers the namespace."""
+    host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
+    try:
+        return f"{host}.{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return host

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from featx import pixels
-from featx.errors import InputError, UnreadableImageError
+from featx.errors import InputError, ResourceError, UnreadableImageError
 from featx.pixels import Content
 
 if TYPE_CHECKING:
@@ -34,11 +35,20 @@ def as_image_list(images: Any) -> Sequence[Image]:
     Raises
     ------
     InputError
-        A single image, a table of several columns, or numbers that are no pixels.
+        A single image, a table of several columns, an iterator, or numbers that are no pixels.
+
+    Examples
+    --------
+    >>> as_image_list(np.array(["a.jpg", "b.jpg"]))
+    ['a.jpg', 'b.jpg']
+    >>> len(as_image_list(np.zeros((5, 8, 8, 3), dtype=np.uint8)))
+    5
     """
+    kind = type(images).__name__
     if isinstance(images, str | bytes | os.PathLike):
-        kind = type(images).__name__
         raise InputError(f"Expected a list of images, got a single {kind}. Put it in a list: [image].")
+    if isinstance(images, Iterator | Mapping | Set):
+        raise InputError(f"Expected images in an order that can be read twice, got a {kind}. Pass list(...) of it.")
     if hasattr(images, "columns") and hasattr(images, "iloc"):
         if images.shape[1] != 1:
             names = ", ".join(map(str, images.columns[:5]))
@@ -57,7 +67,7 @@ def as_image_list(images: Any) -> Sequence[Image]:
         return images if isinstance(images, list | tuple) else list(images)
     except TypeError:
         raise InputError(
-            f"Expected a list of images, got {type(images).__name__}. Pass a list, tuple, array, Series or "
+            f"Expected a list of images, got {kind}. Pass a list, tuple, array, Series or "
             "one-column DataFrame of paths, bytes, Pillow images or uint8 arrays."
         ) from None
 
@@ -117,7 +127,7 @@ def read(image: Any) -> tuple[Content, os.stat_result | None]:
     if isinstance(image, np.ndarray):
         return _checked_pixels(image), None
     if hasattr(image, "getexif"):
-        return np.asarray(pixels.upright_rgb(image)), None
+        return pixels.from_pillow(image), None
     missing = image is None or isinstance(image, float) or type(image).__name__ in ("NAType", "NaTType")
     found = "a missing value" if missing else f"a {type(image).__name__}"
     raise UnreadableImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {found}")
@@ -136,6 +146,11 @@ def _read_file(path: str) -> tuple[bytes, os.stat_result | None]:
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         if isinstance(error, UnreadableImageError):
             raise
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+            raise ResourceError(
+                f"{path!r} cannot be opened now ({error.strerror}): this process has come to a limit of the "
+                "system. Raise it (ulimit -n) or close files, and run the same again."
+            ) from error
         raise UnreadableImageError(getattr(error, "strerror", None) or str(error)) from error
     unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
     return data, after if unchanged and after.st_size == len(data) else None

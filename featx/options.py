@@ -14,6 +14,8 @@ from featx.recipe import Recipe
 
 POOLINGS = ("avg", "max")
 RESIZES = ("squash", "crop", "pad")
+#: Largest side that is accepted, in pixels; a typo beyond it would ask for more memory than there is.
+LARGEST_SIZE = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +59,10 @@ class ExtractionOptions:
         given = backbone.image_size if self.image_size is None else self.image_size
         sides = tuple(given) if isinstance(given, tuple | list) else (given, given)
         least = backbone.minimum_size
-        if len(sides) != 2 or not all(_is_whole(side) and side >= least for side in sides):
+        if len(sides) != 2 or not all(_is_whole(side) and least <= side <= LARGEST_SIZE for side in sides):
             raise OptionError(
-                f"image_size={self.image_size!r}: expected a whole number of pixels or (height, width), "
-                f"each {least} or more for {self.backbone!r}. Leave it out for the default, {backbone.image_size}."
+                f"image_size={self.image_size!r}: expected a whole number of pixels or (height, width), each from "
+                f"{least} to {LARGEST_SIZE} for {self.backbone!r}. Leave it out for the default, {backbone.image_size}."
             )
         return (int(sides[0]), int(sides[1]))
 
@@ -132,6 +134,6 @@ def resolve_cache(cache: str | os.PathLike[str] | None) -> Path | None:
     """Return the cache folder: ``"auto"`` is the variable ``FEATX_CACHE``, else ``cache``; None is none."""
     if cache is None:
         return None
-    if not isinstance(cache, str | os.PathLike):
+    if not isinstance(cache, str | os.PathLike) or not os.fspath(cache):
         raise OptionError(f"cache={cache!r}: expected a folder, 'auto' or None.")
     return Path(os.environ.get("FEATX_CACHE") or "cache") if cache == "auto" else Path(cache)

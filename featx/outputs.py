@@ -6,7 +6,6 @@ import contextlib
 import csv
 import dataclasses
 import os
-import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,15 +14,18 @@ from typing import Any
 import numpy as np
 
 from featx import files
-from featx.errors import AuditError, FeatxError, OutputError
-from featx.extraction import Extraction, Failure, readable_positions
+from featx.errors import AuditError, FeatxError, OutputError, ResourceError
+from featx.extraction import Extraction
+from featx.failures import Failure, readable_positions
+from featx.matrices import MatrixFile
 from featx.options import Resolved
-from featx.segments import FloatArray
+from featx.segments import DigestArray, FloatArray
 from featx.sources import ImageTable
 from featx.store import Store
 
-_HEADER_BYTES = 128
 _BLOCK_ROWS = 4096
+_TABLE_HEADER = ("row", "path", "label", "digest")
+_FAILURES_HEADER = ("path", "reason")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,18 +91,34 @@ def check_output(output: Path) -> None:
     Raises
     ------
     OutputError
+        A name that does not end in ``.npy``, a folder that is absent or locked, or a table beside it that is
+        not featx's to replace.
     """
     folder = output.parent
-    if output.suffix != ".npy" or output.is_dir():
+    if output.suffix != ".npy" or os.path.isdir(output):
         raise OutputError(
             f"The output {str(output)!r} is no file name ending in .npy. Pass for example -o features.npy."
         )
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise OutputError(
             f"The folder {str(folder)!r} of the output {output.name!r} does not exist. Make it, or choose another -o."
         )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise OutputError(f"The folder {str(folder)!r} cannot be written. Unlock it, or choose another -o.")
+    for path, header in ((table_path(output), _TABLE_HEADER), (failures_path(output), _FAILURES_HEADER)):
+        if os.path.exists(path) and not _begins_with(path, header):
+            raise OutputError(
+                f"{str(path)!r} is no table of featx, and would be replaced by one: expected it to begin with "
+                f"{','.join(header)!r}. Move it, or choose another -o."
+            )
+
+
+def _begins_with(path: Path, header: Sequence[str]) -> bool:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.readline().strip() == ",".join(header)
+    except OSError:
+        return False
 
 
 def extract_to_file(
@@ -114,8 +132,8 @@ def extract_to_file(
 ) -> ExtractionSummary:
     """Extract images into a ``.npy`` matrix on disk, with a table of its rows beside it.
 
-    Rows and files are audited against each other before any of them gets its name, so there is
-    either the whole result or what was there before.
+    Rows and files are audited against each other before any of them gets its name. The matrix gets its
+    name first and the table last: where there is a table, it is the one of the matrix beside it.
 
     Parameters
     ----------
@@ -140,32 +158,25 @@ def extract_to_file(
     """
     check_output(output)
     started = time.perf_counter()
-    try:
-        with files.replacing(output) as matrix, files.replacing(table_path(output)) as listing:
-            rows = _MatrixFile(matrix, len(table), resolved.n_features)
-            extraction = Extraction(
-                table.paths,
-                resolved,
-                rows,
-                cache=cache,
-                on_error="nan" if on_error == "skip" else "raise",
-                progress=progress,
-            )
-            extraction.run()
-            kept = readable_positions(len(table), extraction.failures)
-            rows.keep(kept)
-            _write_table(listing, table, extraction, kept)
-            _audit(matrix, listing, extraction.store)
-            _write_failures(failures_path(output), extraction.failures)
-    except OSError as error:
-        if isinstance(error, FeatxError):
-            raise
-        raise OutputError(
-            f"The output {str(output)!r} cannot be written: {error.strerror or error}. Rows extracted so far are kept "
-            "in the cache. Make room or choose another -o, and run the same command again."
-        ) from error
-    files.sync_folder(output.parent)
+    with contextlib.ExitStack() as outputs:
+        # Each gets its name at the end, last entered first: a table that is there proves its matrix.
+        outputs.enter_context(_telling_of_output(output))
+        listing = outputs.enter_context(files.replacing(table_path(output)))
+        matrix = outputs.enter_context(files.replacing(output))
+        files.remove_abandoned(output.parent)
+        rows = MatrixFile(matrix, len(table), resolved.n_features)
+        extraction = Extraction(
+            table.paths, resolved, rows, cache=cache, raise_on_error=on_error == "raise", progress=progress
+        )
+        _run(extraction)
+        kept = readable_positions(len(table), extraction.failures)
+        rows.keep(kept)
+        _write_table(listing, table, extraction, kept)
+        _audit(matrix, listing, extraction.store)
+        table_path(output).unlink(missing_ok=True)
+        _write_failures(failures_path(output), extraction.failures)
     seconds = time.perf_counter() - started
+    recipe = resolved.recipe
     return ExtractionSummary(
         rows=len(kept),
         features=resolved.n_features,
@@ -174,72 +185,36 @@ def extract_to_file(
         failed=len(extraction.failures),
         seconds=round(seconds, 3),
         images_per_second=round(len(table) / seconds, 1),
-        backbone=resolved.recipe.backbone,
-        precision=resolved.recipe.precision,
+        backbone=recipe.backbone,
+        precision=recipe.precision,
         engine=resolved.engine,
-        fingerprint=resolved.recipe.fingerprint,
+        fingerprint=recipe.fingerprint,
         output=str(output),
     )
 
 
-class _MatrixFile:
-    """A float32 ``.npy`` file filled row by row through a memory map, never held whole."""
-
-    def __init__(self, path: Path, n_rows: int, n_features: int) -> None:
-        self._path = path
-        self._shape = (n_rows, n_features)
-        self._touched = 0
-        size = _HEADER_BYTES + n_rows * n_features * 4
-        with open(path, "xb") as file:
-            file.write(_npy_header(self._shape))
-            # Space is taken now: a disk that fills up under a memory map kills the process (SIGBUS).
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:
-                _write_zeros(file, size - _HEADER_BYTES)
-        self._rows = self._map()
-
-    def _map(self) -> Any:
-        return np.memmap(self._path, dtype=np.float32, mode="r+", offset=_HEADER_BYTES, shape=self._shape)
-
-    def __setitem__(self, positions: Any, rows: Any) -> None:
-        self._rows[positions] = rows
-        self._touched += np.size(rows) * 4
-        if self._touched > 32 * 2**20:
-            # A new map leaves the written pages to the system, so that they do not count as ours.
-            self._rows = self._map()
-            self._touched = 0
-
-    def __getitem__(self, position: Any) -> Any:
-        return self._rows[position]
-
-    def keep(self, kept: np.ndarray[Any, Any]) -> None:
-        """Close the gaps of all other rows, in place: a row only ever moves towards the start."""
-        if len(kept) < self._shape[0]:
-            for start in range(0, len(kept), _BLOCK_ROWS):
-                block = kept[start : start + _BLOCK_ROWS]
-                self[start : start + len(block)] = np.array(self._rows[block])
-            self._shape = (len(kept), self._shape[1])
-            with open(self._path, "rb+") as file:
-                file.write(_npy_header(self._shape))
-                file.truncate(_HEADER_BYTES + self._shape[0] * self._shape[1] * 4)
-        del self._rows
+def _run(extraction: Extraction) -> None:
+    try:
+        extraction.run()
+    except OSError as error:
+        if isinstance(error, FeatxError):
+            raise
+        raise ResourceError(f"The system refused something ({error}). Run the same command again.") from error
 
 
-def _npy_header(shape: tuple[int, int]) -> bytes:
-    """Return a version 1.0 header of constant length, so that the number of rows can change later.
-
-    Layout: numpy's documentation, "numpy.lib.format".
-    """
-    fields = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
-    prefix = b"\x93NUMPY\x01\x00" + struct.pack("<H", _HEADER_BYTES - 10)
-    return prefix + fields.encode().ljust(_HEADER_BYTES - 11) + b"\n"
-
-
-def _write_zeros(file: Any, size: int) -> None:
-    block = bytes(2**20)
-    while size > 0:
-        size -= file.write(block[: min(size, len(block))])
+@contextlib.contextmanager
+def _telling_of_output(output: Path) -> Iterator[None]:
+    """Turn a failure to write into an OutputError; in the end make the new names durable."""
+    try:
+        yield
+        files.sync_folder(output.parent)
+    except OSError as error:
+        if isinstance(error, FeatxError):
+            raise
+        raise OutputError(
+            f"The output {str(output)!r} cannot be written: {error.strerror or error}. Make room or choose another -o, "
+            "and run the same command again; rows that are in the cache are not computed again."
+        ) from error
 
 
 @contextlib.contextmanager
@@ -251,7 +226,7 @@ def _csv_writer(path: Path) -> Iterator[Any]:
 
 def _write_table(path: Path, table: ImageTable, extraction: Extraction, kept: Iterable[int]) -> None:
     with _csv_writer(path) as writer:
-        writer.writerow(["row", "path", "label", "digest"])
+        writer.writerow(_TABLE_HEADER)
         for row, at in enumerate(kept):
             writer.writerow([row, table.paths[at], table.labels[at] or "", extraction.digests[at].tobytes().hex()])
 
@@ -261,34 +236,43 @@ def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
         path.unlink(missing_ok=True)  # of an earlier run
         return
     with files.replacing(path) as temporary, _csv_writer(temporary) as writer:
-        writer.writerow(["path", "reason"])
+        writer.writerow(_FAILURES_HEADER)
         writer.writerows([failure.image, failure.reason] for failure in failures)
 
 
 def _audit(matrix: Path, listing: Path, store: Store | None) -> None:
-    """Read both files back: a row for each line, in order, finite, and equal to the store's row of its digest."""
-    rows = np.load(matrix, mmap_mode="r", allow_pickle=False)
+    """Read both files back: a row for each line, in order, finite, and the one of its digest in the store."""
     if store is not None:
         store.refresh()
     checked = 0
     with open(listing, encoding="utf-8", errors="surrogateescape", newline="") as file:
         for lines in _blocks(csv.DictReader(file)):
+            # Mapped anew for each block, so that pages read do not add up.
+            rows = np.load(matrix, mmap_mode="r", allow_pickle=False)
             block = np.array(rows[checked : checked + len(lines)])
             if [int(line["row"]) for line in lines] != list(range(checked, checked + len(block))):
                 raise _audit_error(f"row numbers from {checked} on do not match")
             digests = np.frombuffer(bytes.fromhex("".join(line["digest"] for line in lines)), dtype=np.uint8)
-            if not np.isfinite(block).all() or not _stored(digests.reshape(len(lines), -1), block, store):
+            if not np.isfinite(block).all() or not _are_stored(digests.reshape(len(lines), -1), block, store):
                 raise _audit_error(f"a row among {checked} to {checked + len(lines) - 1} is not the one of its image")
             checked += len(lines)
-    if checked != len(rows):
-        raise _audit_error(f"{len(rows)} rows, {checked} lines")
+    n_rows = len(np.load(matrix, mmap_mode="r", allow_pickle=False))
+    if checked != n_rows:
+        raise _audit_error(f"{n_rows} rows, {checked} lines")
 
 
-def _stored(digests: np.ndarray[Any, Any], rows: FloatArray, store: Store | None) -> bool:
+def _are_stored(digests: DigestArray, rows: FloatArray, store: Store | None) -> bool:
+    """Whether these are the store's rows, or as near to them as another engine or CPU would come.
+
+    Two processes may have computed one image at the same time, and the store then has either's row.
+    """
     if store is None:
         return True
     found, kept = store.read(digests)
-    return bool(found.all()) and np.array_equal(kept, rows)
+    if not found.all():
+        return False
+    largest = np.abs(kept).max(axis=1)
+    return bool((np.abs(kept - rows).max(axis=1) <= 0.05 * largest + 1e-6).all())
 
 
 def _blocks(lines: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:

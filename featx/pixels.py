@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from featx.errors import UnreadableImageError
+from featx.errors import MissingDependencyError, UnreadableImageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -26,6 +30,8 @@ CROP_RATIO = 256 / 224
 #: features to the full decode is 0.995 at 1.5, but 0.985 at 1.
 _SHRINK_MARGIN = 1.5
 _ORIENTATION = 0x0112
+
+_pillow_images = threading.Lock()
 
 
 def decode(content: Content, size: tuple[int, int], resize: str = "squash") -> np.ndarray[Any, Any]:
@@ -53,10 +59,63 @@ def decode(content: Content, size: tuple[int, int], resize: str = "squash") -> n
     ------
     UnreadableImageError
         The reason, without the image's name.
+
+    Examples
+    --------
+    >>> decode(np.full((10, 20, 3), 255, dtype=np.uint8), (4, 4), "pad")[:, :, 0]
+    array([[  0,   0,   0,   0],
+           [255, 255, 255, 255],
+           [255, 255, 255, 255],
+           [  0,   0,   0,   0]], dtype=uint8)
     """
-    try:
+    load_decoders()
+    with _telling_the_reason(content):
         image = _open(content, size, resize) if isinstance(content, bytes) else _from_pixels(content)
         return np.asarray(_fit(image, size, resize))
+
+
+@functools.cache
+def load_decoders() -> None:
+    """Load every decoder, before threads do: Pillow's own loading on demand is not safe in several.
+
+    Raises
+    ------
+    MissingDependencyError
+        A decoder is not installed, which is no fault of an image.
+    """
+    try:
+        import PIL.Image
+        import simplejpeg  # noqa: F401  # that it can be imported is what is wanted
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Images cannot be decoded: {error}. Install featx anew: pip install --force-reinstall pillow simplejpeg."
+        ) from error
+    PIL.Image.init()
+
+
+def from_pillow(image: PILImage) -> np.ndarray[Any, Any]:
+    """Return the upright RGB pixels of a whole Pillow image.
+
+    Returns
+    -------
+    ndarray of uint8, shape (h, w, 3)
+
+    Raises
+    ------
+    UnreadableImageError
+        The reason, without the image's name.
+    """
+    # A Pillow image may still be reading its file, and several may share one: not for two threads at once.
+    with _telling_the_reason(image), _pillow_images:
+        _check_size(image)
+        return np.asarray(_upright_rgb(image))
+
+
+@contextlib.contextmanager
+def _telling_the_reason(content: object) -> Iterator[None]:
+    """Turn whatever a decoder raises into an UnreadableImageError."""
+    try:
+        yield
     except UnreadableImageError:
         raise
     except Exception as error:
@@ -64,11 +123,13 @@ def decode(content: Content, size: tuple[int, int], resize: str = "squash") -> n
         raise UnreadableImageError(_reason(content, error)) from error
 
 
-def _reason(content: Content, error: Exception) -> str:
+def _reason(content: object, error: Exception) -> str:
     from PIL import UnidentifiedImageError
 
     if isinstance(error, UnidentifiedImageError) and isinstance(content, bytes):
         return f"it is no image of a known format (its first bytes are {content[:8]!r})"
+    if isinstance(error, MemoryError):
+        return "there is not enough memory to decode it"
     return str(error) or type(error).__name__
 
 
@@ -84,15 +145,20 @@ def _open(data: bytes, size: tuple[int, int], resize: str) -> PILImage:
     if not data:
         raise UnreadableImageError("it is empty (0 bytes)")
     with PIL.Image.open(io.BytesIO(data)) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise UnreadableImageError(
-                f"it has {image.width} × {image.height} pixels, more than the limit of {MAX_PIXELS:,}"
-            )
+        _check_size(image)
         if image.format == "JPEG" and image.mode in ("RGB", "L"):
             scaled = _decode_jpeg(data, image, size, resize)
             if scaled is not None:
                 return scaled
-        return upright_rgb(image)
+        return _upright_rgb(image)
+
+
+def _check_size(image: PILImage) -> None:
+    """Refuse a decompression bomb by what its header says, before anything is decoded."""
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImageError(
+            f"it has {image.width} × {image.height} pixels, more than the limit of {MAX_PIXELS:,}"
+        )
 
 
 def _decode_jpeg(data: bytes, image: PILImage, size: tuple[int, int], resize: str) -> PILImage | None:
@@ -133,7 +199,7 @@ def _turned(image: PILImage, orientation: int) -> PILImage:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
-def upright_rgb(image: PILImage) -> PILImage:
+def _upright_rgb(image: PILImage) -> PILImage:
     """Return a whole Pillow image upright and in RGB: the reference path."""
     import PIL.Image
     import PIL.ImageOps

@@ -54,6 +54,8 @@ def show_messages(quiet: bool) -> None:
         write_line(f"Warning: {message}")
 
     warnings.showwarning = show
+    # Pillow remarks upon odd files one by one and without their names; what matters becomes an error.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def write_line(text: str) -> None:

@@ -22,7 +22,7 @@ class Recipe:
     backbone : str
         Name of the network.
     weights : str
-        SHA-256 of the weights, in hex; "" for a backbone that has none.
+        SHA-256 of the weights, in hex; the version of a backbone that has none.
     image_size : tuple of (int, int)
         Height and width that the backbone is shown, in pixels.
     layer : str

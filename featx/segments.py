@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from featx import files
+from featx.errors import StoreError
 from featx.images import DIGEST_SIZE
 
 #: Layout of a segment and its manifest. Raised when an older featx could not read what a newer one
@@ -21,6 +23,23 @@ FORMAT = 1
 FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 DigestArray: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
+
+
+class DamagedSegmentError(Exception):
+    """A segment is proven to be damaged; the store catches this, and sets the segment aside.
+
+    Parameters
+    ----------
+    name : str
+        File name of the manifest.
+    reason : object
+        What is wrong.
+    """
+
+    def __init__(self, name: str, reason: object) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
 
 
 class Segment:
@@ -35,42 +54,68 @@ class Segment:
 
     Raises
     ------
-    OSError, ValueError, KeyError, TypeError
-        The manifest or the rows are damaged.
+    DamagedSegmentError
+        The manifest or the rows are damaged or gone.
+    StoreError
+        A newer featx wrote it.
+    OSError
+        The files cannot be read just now, which says nothing about them.
     """
 
     def __init__(self, manifest: Path, n_features: int) -> None:
-        fields = json.loads(manifest.read_text(encoding="utf-8"))
-        self.manifest = manifest
-        self.path = manifest.with_suffix(".npy")
+        self.name = manifest.name
+        self._path = manifest.with_suffix(".npy")
         self._n_features = n_features
-        self._checksum: str = fields["checksum"]
         self._verified = False
-        self.digests = np.frombuffer(bytes.fromhex(fields["digests"]), dtype=np.uint8).reshape(-1, DIGEST_SIZE)
-        if fields["seal"] != _seal(fields):
-            raise ValueError("its manifest does not match its seal")
-        if fields["rows"] != len(self.digests) or fields["features"] != n_features:
-            raise ValueError(f"it holds {fields['rows']} rows of {fields['features']} features")
-        if self.path.stat().st_size != fields["bytes"]:
-            raise ValueError(f"it should have {fields['bytes']} bytes, and has {self.path.stat().st_size}")
-
-    @property
-    def name(self) -> str:
-        """File name of the manifest."""
-        return self.manifest.name
+        with self._proving_damage():
+            fields = json.loads(manifest.read_text(encoding="utf-8"))
+            if fields["format"] > FORMAT:
+                raise newer_format(manifest, fields["format"])
+            if fields["seal"] != _seal(fields):
+                raise ValueError("its manifest does not match its seal")
+            self._checksum: str = fields["checksum"]
+            digests = np.frombuffer(bytes.fromhex(fields["digests"]), dtype=np.uint8)
+            self.digests: DigestArray = digests.reshape(-1, DIGEST_SIZE)
+            if (fields["rows"], fields["features"]) != (len(self.digests), n_features):
+                raise ValueError(f"it holds {fields['rows']} rows of {fields['features']} features")
+            if self._path.stat().st_size != fields["bytes"]:
+                raise ValueError(f"it should have {fields['bytes']} bytes, and has {self._path.stat().st_size}")
 
     def open(self) -> FloatArray:
-        """Map the rows; the first time, after comparing the whole file with its checksum."""
-        if not self._verified:
-            with open(self.path, "rb") as file:
-                found = hashlib.file_digest(file, "blake2b").hexdigest()
-            if found != self._checksum:
-                raise ValueError("its checksum does not match")
-        rows = np.load(self.path, mmap_mode="r", allow_pickle=False)
-        if rows.dtype != np.float32 or rows.shape != (len(self.digests), self._n_features):
-            raise ValueError(f"it holds {rows.dtype} of shape {rows.shape}")
-        self._verified = True
-        return rows  # type: ignore[no-any-return]  # np.load is typed Any
+        """Map the rows; the first time, after comparing the whole file with its checksum.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_rows, n_features)
+        """
+        with self._proving_damage():
+            if not self._verified:
+                with open(self._path, "rb") as file:
+                    found = hashlib.file_digest(file, "blake2b").hexdigest()
+                if found != self._checksum:
+                    raise ValueError("its checksum does not match")
+            rows: FloatArray = np.load(self._path, mmap_mode="r", allow_pickle=False)
+            if rows.dtype != np.float32 or rows.shape != (len(self.digests), self._n_features):
+                raise ValueError(f"it holds {rows.dtype} of shape {rows.shape}")
+            self._verified = True
+        return rows
+
+    @contextlib.contextmanager
+    def _proving_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except StoreError:
+            raise
+        except (FileNotFoundError, EOFError, KeyError, TypeError, ValueError) as error:
+            raise DamagedSegmentError(self.name, error) from error
+
+
+def newer_format(path: Path, found: object) -> StoreError:
+    """Return the error for a file that a newer featx wrote."""
+    return StoreError(
+        f"{str(path)!r} has format {found}; this featx reads up to {FORMAT}. Upgrade featx, or choose another cache "
+        "folder."
+    )
 
 
 def write_segment(manifest: Path, digests: DigestArray, rows: FloatArray) -> None:
@@ -108,15 +153,6 @@ def _seal(fields: dict[str, Any]) -> str:
     """Hash everything else that a manifest says."""
     said = " ".join(str(fields[name]) for name in ("format", "rows", "features", "bytes", "checksum", "digests"))
     return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
-
-
-class DamagedSegmentError(Exception):
-    """Says which segment a gather failed on; the store catches it."""
-
-    def __init__(self, segment: Segment, reason: Exception) -> None:
-        super().__init__(segment.name)
-        self.name = segment.name
-        self.reason = reason
 
 
 class DigestOrder:

@@ -127,7 +127,11 @@ def _not_found(source: str) -> str:
     from difflib import get_close_matches
 
     parent = Path(source).parent
-    near = get_close_matches(Path(source).name, os.listdir(parent) if parent.is_dir() else [], n=1)
+    try:
+        names = os.listdir(parent)
+    except OSError:
+        names = []  # only for a hint
+    near = get_close_matches(Path(source).name, names, n=1)
     hint = f" Did you mean {str(parent / near[0])!r}?" if near else ""
     return f"No such folder or file: {source!r}.{hint} Check the spelling; relative paths start at {os.getcwd()!r}."
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
+import re
 import time
 import uuid
 import warnings
@@ -23,6 +25,7 @@ from featx.segments import (
     FloatArray,
     IntArray,
     Segment,
+    newer_format,
     write_segment,
 )
 
@@ -30,6 +33,7 @@ from featx.segments import (
 SEGMENT_BYTES = 16 * 2**20
 SEGMENT_SECONDS = 30.0
 _ORPHANED_AFTER = 600.0
+_MANIFEST = re.compile(r"[0-9a-f]{32}\.json")
 
 _CACHE_IGNORE = "# Kept by featx; safe to delete.\n*\n!.gitignore\n"
 
@@ -44,11 +48,10 @@ def prepare_cache(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        ignore = folder / ".gitignore"
-        if not ignore.exists():
-            files.write_text(ignore, _CACHE_IGNORE)
-        elif not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(13, os.strerror(13))
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if not os.listdir(folder):  # in a folder that holds other things, git must go on seeing them
+            files.write_text(folder / ".gitignore", _CACHE_IGNORE)
     except OSError as error:
         raise _not_writable(folder, error) from error
 
@@ -99,42 +102,57 @@ class Store:
 
     def refresh(self) -> None:
         """Take in segments that this or another process has committed since."""
-        try:
-            names = {entry.name for entry in os.scandir(self.folder) if entry.name.endswith(".json")}
-        except (FileNotFoundError, NotADirectoryError):
-            names = set()
-        names -= {"recipe.json"}
+        names = set(filter(_MANIFEST.fullmatch, self._listing())) - self._set_aside_names
         known = set(self._segments)
-        for name in sorted(names - known - self._set_aside_names):
+        damaged = []
+        for name in sorted(names - known):
             try:
                 self._segments[name] = Segment(self.folder / name, self.n_features)
-            except (OSError, ValueError, KeyError, TypeError) as error:
-                self._set_aside(name, error)
+            except DamagedSegmentError as error:
+                damaged.append(error)
+            except OSError as error:
+                raise self._not_readable(error) from error
         for name in known - names:
             del self._segments[name]
         if set(self._segments) != known:
             self._rebuild_index()
+        self._set_aside(damaged)
+
+    def _listing(self) -> list[str]:
+        try:
+            return os.listdir(self.folder)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            raise self._not_readable(error) from error
+
+    def _not_readable(self, error: OSError) -> OSError:
+        if isinstance(error, StoreError):
+            return error
+        return StoreError(
+            f"The store {str(self.folder)!r} cannot be read: {error.strerror or error}. Nothing in it was changed. "
+            "Mend the cause (permissions, open files, the disk) or choose another cache folder."
+        )
 
     def _rebuild_index(self) -> None:
         self._order = [self._segments[name] for name in sorted(self._segments)]
         self._index = DigestOrder([segment.digests for segment in self._order])
 
-    def _set_aside(self, name: str, error: Exception) -> None:
-        """Rename a damaged segment, so that it is kept, warned of once, and extracted anew."""
-        self._set_aside_names.add(name)
-        self._segments.pop(name, None)
-        manifest = self.folder / name
-        if not manifest.exists():
-            return  # it was merged into another segment meanwhile
-        for path in (manifest, manifest.with_suffix(".npy")):
-            with contextlib.suppress(OSError):  # a read-only store stays as it is, and is passed over
-                os.replace(path, f"{path}.damaged")
-        warnings.warn(
-            f"The segment {str(manifest)!r} is damaged ({error}). It is set aside as '*.damaged'; its rows are "
-            "extracted anew.",
-            StoreWarning,
-            stacklevel=2,
-        )
+    def _set_aside(self, damaged: list[DamagedSegmentError]) -> None:
+        """Rename damaged segments, so that they are kept, warned of once, and extracted anew."""
+        for error in damaged:
+            self._set_aside_names.add(error.name)
+            manifest = self.folder / error.name
+            for path in (manifest, manifest.with_suffix(".npy")):
+                with contextlib.suppress(OSError):  # a read-only store stays as it is, and is passed over
+                    os.replace(path, f"{path}.damaged")
+        if damaged:
+            warnings.warn(
+                f"{len(damaged)} damaged segments in {str(self.folder)!r}, the first is {damaged[0].name} "
+                f"({damaged[0].reason}). They are set aside as '*.damaged'; their rows are extracted anew.",
+                StoreWarning,
+                stacklevel=3,
+            )
 
     def find(self, digests: DigestArray) -> IntArray:
         """Return where each row is, -1 where it is not stored.
@@ -162,32 +180,35 @@ class Store:
         found : ndarray of bool, shape (n,)
         rows : ndarray of float32, shape (found.sum(), n_features)
         """
+        damaged: list[DamagedSegmentError] = []
         while True:
             places = self.find(digests)
             found = places >= 0
             try:
-                return found, self._gather(places[found])
-            except DamagedSegmentError as damaged:
-                self._set_aside(damaged.name, damaged.reason)
+                rows = self._gather(places[found])
+            except DamagedSegmentError as error:
+                damaged.append(error)
+                del self._segments[error.name]
                 self._rebuild_index()
+            except OSError as error:
+                raise self._not_readable(error) from error
+            else:
+                self._set_aside(damaged)
+                return found, rows
 
     def _gather(self, places: IntArray) -> FloatArray:
         """Read rows segment by segment, never one by one."""
         rows = np.empty((len(places), self.n_features), dtype=np.float32)
         segments, offsets = self._index.locate(places)
         for number in np.unique(segments):
-            segment = self._order[number]
             here = np.flatnonzero(segments == number)
-            try:
-                rows[here] = segment.open()[offsets[here]]
-            except (OSError, ValueError) as error:
-                raise DamagedSegmentError(segment, error) from error
+            rows[here] = self._order[number].open()[offsets[here]]
         return rows
 
     # Writing ---------------------------------------------------------------------------------------
 
-    def append(self, digests: DigestArray, rows: FloatArray) -> bool:
-        """Add rows; return whether a segment was committed.
+    def append(self, digests: DigestArray, rows: FloatArray) -> None:
+        """Add rows, to be written by the next :meth:`commit`.
 
         Parameters
         ----------
@@ -197,14 +218,17 @@ class Store:
         if not self._pending:
             self._pending_since = time.monotonic()
         self._pending.append((digests.copy(), rows.copy()))
-        size = sum(held.nbytes for _, held in self._pending)
-        if size < SEGMENT_BYTES and time.monotonic() - self._pending_since < SEGMENT_SECONDS:
+
+    @property
+    def is_commit_due(self) -> bool:
+        """Whether the rows added since the last commit are many or old."""
+        if not self._pending:
             return False
-        self.commit()
-        return True
+        size = sum(rows.nbytes for _, rows in self._pending)
+        return size >= SEGMENT_BYTES or time.monotonic() - self._pending_since >= SEGMENT_SECONDS
 
     def commit(self) -> None:
-        """Write the rows that were appended as one segment; from then on they are never lost.
+        """Write the rows that were added as one segment; from then on they are never lost.
 
         :meth:`find` sees them after the next :meth:`refresh`.
 
@@ -217,12 +241,13 @@ class Store:
             return
         digests = np.concatenate([digest for digest, _ in self._pending])
         rows = np.concatenate([row for _, row in self._pending])
-        self._pending.clear()
         try:
             write_segment(self.folder / f"{uuid.uuid4().hex}.json", digests, rows)
             files.sync_folder(self.folder)
         except OSError as error:
+            self._pending.clear()
             raise _not_writable(self.cache, error) from error
+        self._pending.clear()  # only now: an interrupt before this leaves them to the next commit
 
     def prepare(self) -> None:
         """Make the folders for writing, and clear away what killed writers left.
@@ -247,19 +272,16 @@ class Store:
     def _remove_orphans(self) -> None:
         """Remove rows whose writer was killed before the manifest; young ones may be about to get theirs."""
         for path in self.folder.glob("*.npy"):
-            if not path.with_suffix(".json").exists() and time.time() - path.stat().st_mtime > _ORPHANED_AFTER:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+                young = time.time() - path.stat().st_mtime <= _ORPHANED_AFTER
+                if not young and not path.with_suffix(".json").exists():
+                    path.unlink()
 
     def _check_format(self) -> None:
         try:
             fields = json.loads((self.folder / "recipe.json").read_text(encoding="utf-8"))
             found = int(fields["format"])
-        except (FileNotFoundError, NotADirectoryError):
-            return
         except (OSError, ValueError, KeyError, TypeError):
-            return  # only a description: segments carry what reading them needs, checksums included
+            return  # only a description: segments carry what reading them needs, format and checksums included
         if found > FORMAT:
-            raise StoreError(
-                f"The store {str(self.folder)!r} has format {found}; this featx reads up to {FORMAT}. "
-                "Upgrade featx, or choose another cache folder."
-            )
+            raise newer_format(self.folder / "recipe.json", found)

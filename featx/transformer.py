@@ -11,7 +11,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from featx.errors import OptionError, UnreadableImagesWarning
-from featx.extraction import Extraction, Failure
+from featx.extraction import Extraction
+from featx.failures import Failure
 from featx.images import as_image_list
 from featx.options import ExtractionOptions, resolve_cache
 from featx.progress import progress_bar
@@ -149,7 +150,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
                 resolved,
                 rows,
                 cache=resolve_cache(self.cache),
-                on_error=self.on_error,
+                raise_on_error=self.on_error == "raise",
                 progress=progress,
             )
             extraction.run()

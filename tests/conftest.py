@@ -24,6 +24,7 @@ class CountingBackbone(DirectBackbone):
     """Mean colours of the image's quarters; counts the images it is shown."""
 
     name = "counting"
+    version = 1
     image_size = 32
     minimum_size = 2
 

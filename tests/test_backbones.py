@@ -12,7 +12,7 @@ import pytest
 
 import featx
 from featx.backbones import KerasBackbone, keras_applications
-from featx.errors import OptionError, UnknownBackboneError, WeightsNotFoundError
+from featx.errors import OptionError, UnknownBackboneError, WeightsError, WeightsNotFoundError
 from tests.conftest import CountingBackbone
 
 MOBILENET = featx.load_backbone("mobilenet")
@@ -73,14 +73,17 @@ def test_bundled_weights_are_found_without_looking_elsewhere(keras_home: Path) -
 
 
 def test_weights_in_keras_own_folder_are_used(keras_home: Path) -> None:
-    backbone = featx.load_backbone("resnet50")
-    assert isinstance(backbone, KerasBackbone)
-    (keras_home / "models").mkdir(parents=True)
-    path = keras_home / "models" / "resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    path.write_bytes(b"weights")
-    found = backbone.find_weights("imagenet")
-    assert found.path == path
-    assert found.digest == hashlib.sha256(b"weights").hexdigest()
+    backbone = dataclasses.replace(
+        served("http://127.0.0.1:9"), weights_md5=hashlib.md5(BUNDLED.read_bytes()).hexdigest()
+    )
+    path = keras_home / "models" / BUNDLED.name
+    path.parent.mkdir(parents=True)
+    shutil.copy(BUNDLED, path)
+    assert backbone.find_weights("imagenet").path == path
+    path.chmod(0o600)
+    path.write_bytes(b"half a file")
+    with pytest.raises(WeightsError, match="altered or damaged.*Delete the file"):
+        backbone.find_weights("imagenet")
 
 
 def test_weights_are_downloaded_once(keras_home: Path, server: tuple[str, list[str]]) -> None:

@@ -20,12 +20,12 @@ def test_an_error_of_the_child_comes_back_as_its_own_kind(tmp_path: Path) -> Non
 
 
 def test_a_child_that_breaks_gives_its_last_words_and_a_remedy() -> None:
-    with pytest.raises(EngineError, match=r"failed at trying this \(.*No module named featx.absent.*--engine keras"):
-        run_child("featx.absent", {}, "trying this")
+    with pytest.raises(EngineError, match=r"failed at trying this \(.*No module named featx.absent.*Do that."):
+        run_child("featx.absent", {}, "trying this", "Do that.")
 
 
 def test_a_child_that_is_killed_says_nothing() -> None:
-    assert "exit code -9" in str(_error_of("", -9, "trying this"))
+    assert "exit code -9" in str(_error_of("", -9, "trying this", "Do that."))
 
 
 def test_files_of_the_user_are_not_taken_for_libraries(in_folder: Path) -> None:

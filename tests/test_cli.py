@@ -183,7 +183,7 @@ BAD = {
     "estimator": (["compare", "photos", "--estimator", "svn"], "Did you mean 'svm'?"),
     "cache": (["extract", "photos", "--cache", "empty/file.txt"], "cannot be written"),
     "output folder": (["extract", "photos", "-o", "absent/f.npy"], "does not exist. Make it"),
-    "image size": (["extract", "photos", "--image-size", "0"], "32 or more"),
+    "image size": (["extract", "photos", "--image-size", "0"], "from 32 to 4096"),
     "weights": (["extract", "photos", "--weights", "absent.h5"], "absent.h5"),
     "csv": (["compare", "photos", "--backbone", "counting", "--csv", "absent/t.csv"], "Choose another --csv"),
 }

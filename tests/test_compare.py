@@ -21,8 +21,8 @@ def test_each_backbone_gets_its_rows_and_the_best_is_named(
     comparison = compare_backbones(find_images([photo_folder]), both, cache=tmp_path / "cache", cv=3)
     assert len(comparison.table) == 8
     assert list(comparison.table.columns[:3]) == ["backbone", "features", "estimator"]
-    assert comparison.best["accuracy_mean"] == comparison.table["accuracy_mean"].max()
-    assert (comparison.n_rows, comparison.n_classes, comparison.n_computed) == (24, 2, 48)
+    assert comparison.best_row["accuracy_mean"] == comparison.table["accuracy_mean"].max()
+    assert (comparison.n_rows, comparison.n_classes) == (24, 2)
     text = comparison.as_text().splitlines()
     assert sum(line.startswith("* counting") for line in text) == 1
     assert counting.n_shown == 48

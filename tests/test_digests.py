@@ -74,10 +74,28 @@ def test_without_a_file_nothing_is_known_and_none_is_made(tmp_path: Path, image:
 def test_a_damaged_file_costs_a_warning_and_nothing_else(tmp_path: Path, image: str) -> None:
     (tmp_path / "digests.sqlite").write_bytes(b"not a database" * 100)
     index = index_of(tmp_path)
-    with pytest.warns(StoreWarning, match="Delete it to start a new one"):
+    with pytest.warns(StoreWarning, match="set aside.*the next run starts a new one"):
         assert index.find([(image, os.stat(image))]) == [None]
     index.add(image, os.stat(image), DIGEST)
     index.close()
+    remember(tmp_path, image)
+    assert found(tmp_path, image) == DIGEST
+
+
+@pytest.mark.usefixtures("later")
+def test_a_locked_index_is_done_without_and_not_set_aside(
+    tmp_path: Path, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember(tmp_path, image)
+    connect = sqlite3.connect
+    monkeypatch.setattr("featx.digests.sqlite3.connect", lambda path, timeout: connect(path, timeout=0))
+    with connect(tmp_path / "digests.sqlite", isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.warns(StoreWarning, match="locked.*every file is read again. Delete it"):
+            assert found(tmp_path, image) is None
+        other.execute("COMMIT")
+    other.close()
+    assert found(tmp_path, image) == DIGEST
 
 
 @pytest.mark.usefixtures("later")
@@ -86,10 +104,11 @@ def test_a_damaged_entry_is_never_believed(tmp_path: Path, image: str, column: s
     remember(tmp_path, image)
     with sqlite3.connect(tmp_path / "digests.sqlite") as connection:
         (value,) = connection.execute(f"SELECT {column} FROM files").fetchone()
-        damaged = bytes([value[0] ^ 1]) + value[1:]
-        connection.execute(f"UPDATE files SET {column} = ?", (damaged,))
+        for damaged in (bytes([value[0] ^ 1]) + value[1:], b"", None, "text", 7):
+            connection.execute(f"UPDATE files SET {column} = ?", (damaged,))
+            connection.commit()
+            assert found(tmp_path, image) is None
     connection.close()
-    assert found(tmp_path, image) is None
 
 
 @pytest.mark.usefixtures("later")

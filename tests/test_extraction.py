@@ -27,7 +27,7 @@ def extract(images: Sequence[Any], cache: Path | None, **options: Any) -> tuple[
     on_error = options.pop("on_error", "raise")
     resolved = ExtractionOptions(backbone="counting", **options).resolve()
     rows = np.empty((len(images), resolved.n_features), dtype=np.float32)
-    extraction = Extraction(images, resolved, rows, cache=cache, on_error=on_error)
+    extraction = Extraction(images, resolved, rows, cache=cache, raise_on_error=on_error == "raise")
     extraction.run()
     return rows, extraction
 
@@ -214,7 +214,7 @@ def test_progress_tells_of_every_image(counting: CountingBackbone, paths: list[s
     resolved = ExtractionOptions(backbone="counting").resolve()
     rows = np.empty((26, 12), dtype=np.float32)
     images = [*paths, paths[0], b"bad"]
-    Extraction(images, resolved, rows, cache=None, on_error="nan", progress=done.append).run()
+    Extraction(images, resolved, rows, cache=None, raise_on_error=False, progress=done.append).run()
     assert sum(done) == 26
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -121,3 +122,12 @@ def test_pillow_images_and_bytes_are_read_too(photo: PIL.Image.Image, encoded: C
     pixels, state = images.read(photo)
     np.testing.assert_array_equal(pixels, np.asarray(photo))
     assert state is None
+
+
+def test_a_pillow_image_that_breaks_while_it_is_read_gives_the_reason(
+    photo: PIL.Image.Image, encoded: Callable[..., bytes]
+) -> None:
+    data = encoded(photo)
+    opened = PIL.Image.open(io.BytesIO(data[: len(data) // 2]))
+    with pytest.raises(UnreadableImageError, match="truncated"):
+        images.read(opened)

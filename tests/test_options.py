@@ -20,10 +20,11 @@ from featx.options import ExtractionOptions, resolve_cache
         ({"batch_size": 0}, "1 or more"),
         ({"batch_size": 2.5}, "1 or more"),
         ({"batch_size": True}, "1 or more"),
-        ({"image_size": 0}, "each 32 or more for 'mobilenet'.*default, 224"),
+        ({"image_size": 0}, "each from 32 to 4096 for 'mobilenet'.*default, 224"),
+        ({"image_size": 100_000}, "each from 32 to 4096"),
         ({"image_size": 224.0}, "whole number of pixels"),
         ({"image_size": (224,)}, r"\(height, width\)"),
-        ({"image_size": (224, 16)}, "each 32 or more"),
+        ({"image_size": (224, 16)}, "each from 32 to 4096"),
         ({"layer": "conv1"}, "expected None or 'conv_pw_13_relu'"),
         ({"weights": None}, "expected 'imagenet' or the path"),
     ],
@@ -56,5 +57,6 @@ def test_the_cache_is_the_variable_else_a_folder_here(monkeypatch: pytest.Monkey
     assert resolve_cache("auto") == Path("cache")
     assert resolve_cache("elsewhere") == Path("elsewhere")
     assert resolve_cache(None) is None
-    with pytest.raises(OptionError, match="expected a folder"):
-        resolve_cache(7)  # type: ignore[arg-type]
+    for wrong in (7, ""):
+        with pytest.raises(OptionError, match="expected a folder"):
+            resolve_cache(wrong)  # type: ignore[arg-type]

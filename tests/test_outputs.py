@@ -75,6 +75,8 @@ def test_many_more_rows_than_one_block_come_out_right(
     cached: bool, photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("featx.outputs._BLOCK_ROWS", 7)
+    monkeypatch.setattr("featx.matrices._BLOCK_ROWS", 7)
+    monkeypatch.setattr("featx.matrices._RENEWED_AFTER", 500)
     for number in range(60):
         path = tmp_path / "many" / f"{number:03}.png"
         path.parent.mkdir(exist_ok=True)
@@ -136,13 +138,13 @@ def test_a_row_that_is_not_its_image_s_is_noticed_and_nothing_is_kept(
 ) -> None:
     from featx import outputs
 
-    keep = outputs._MatrixFile.keep
+    keep = outputs.MatrixFile.keep
 
     def swap_two_rows(self: Any, kept: Any) -> None:
         self[[3, 4]] = np.array(self[[4, 3]])
         keep(self, kept)
 
-    monkeypatch.setattr(outputs._MatrixFile, "keep", swap_two_rows)
+    monkeypatch.setattr(outputs.MatrixFile, "keep", swap_two_rows)
     with pytest.raises(AuditError, match="not the one of its image"):
         extract(photo_folder, in_folder / "features.npy")
     assert os.listdir(in_folder) == ["cache"]

@@ -71,11 +71,17 @@ def test_a_segment_is_committed_when_it_is_large_or_old(tmp_path: Path, monkeypa
     store = store_in(tmp_path)
     store.prepare()
     monkeypatch.setattr("featx.store.SEGMENT_BYTES", rows_of(range(4)).nbytes)
-    assert not store.append(digests_of(range(3)), rows_of(range(3)))
-    assert store.append(digests_of(range(3, 4)), rows_of(range(3, 4)))
+    assert not store.is_commit_due
+    store.append(digests_of(range(3)), rows_of(range(3)))
+    assert not store.is_commit_due
+    store.append(digests_of(range(3, 4)), rows_of(range(3, 4)))
+    assert store.is_commit_due
+    store.commit()
+    assert not store.is_commit_due
+    store.append(digests_of(range(5, 6)), rows_of(range(5, 6)))
+    assert not store.is_commit_due
     monkeypatch.setattr("featx.store.SEGMENT_SECONDS", 0.0)
-    assert store.append(digests_of(range(5, 6)), rows_of(range(5, 6)))
-    assert len(list(store.folder.glob("*.npy"))) == 2
+    assert store.is_commit_due
 
 
 def test_what_another_process_commits_is_seen_after_a_refresh(tmp_path: Path) -> None:

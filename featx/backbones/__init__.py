@@ -58,7 +58,27 @@ def register_backbone(backbone: Backbone) -> None:
     Raises
     ------
     OptionError
-        Another backbone has the name already.
+        Another backbone has the name already; or it cannot be registered.
+
+    Examples
+    --------
+    >>> class MeanColor(DirectBackbone):
+    ...     name, version, image_size = "mean_color", 1, 32
+    ...     def n_features(self, pooling): return 3
+    ...     def extract(self, pixels): return pixels.mean(axis=(1, 2), dtype="float32")
+    >>> register_backbone(MeanColor())
+    >>> load_backbone("mean_color").find_weights("").digest
+    'version 1'
     """
+    if isinstance(backbone, KerasBackbone) and type(backbone) is not KerasBackbone:
+        raise OptionError(
+            f"{type(backbone).__name__} is a subclass of KerasBackbone, which the child process that converts it "
+            "would not know. Register a KerasBackbone, or write a DirectBackbone."
+        )
+    if isinstance(backbone, DirectBackbone) and not hasattr(backbone, "version"):
+        raise OptionError(
+            f"{type(backbone).__name__} has no version. Give it one (version = 1), and another whenever its extract "
+            "changes."
+        )
     if _registered.setdefault(backbone.name, backbone) is not backbone:
         raise OptionError(f"A backbone named {backbone.name!r} exists already. Give yours another name.")

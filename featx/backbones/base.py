@@ -17,7 +17,7 @@ class Weights:
     Attributes
     ----------
     digest : str
-        SHA-256 in hex; "" for a backbone without weights.
+        SHA-256 in hex; the version of a backbone without weights.
     path : Path or None
         The file to read them from.
     """
@@ -58,15 +58,22 @@ class Backbone(abc.ABC):
 class DirectBackbone(Backbone):
     """A backbone that is plain Python: it runs itself, without engine or weights.
 
+    Attributes
+    ----------
+    version : int or str
+        Part of the recipe: change it whenever `extract` changes, or old rows are taken for new ones.
+
     Examples
     --------
     >>> class MeanColor(DirectBackbone):
-    ...     name, image_size = "mean_color", 32
+    ...     name, version, image_size = "mean_color", 1, 32
     ...     def n_features(self, pooling): return 3
     ...     def extract(self, pixels): return pixels.mean(axis=(1, 2), dtype="float32")
     >>> MeanColor().extract(np.zeros((2, 32, 32, 3), "uint8")).shape
     (2, 3)
     """
+
+    version: int | str
 
     @abc.abstractmethod
     def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -76,5 +83,5 @@ class DirectBackbone(Backbone):
         """
 
     def find_weights(self, weights: str) -> Weights:
-        """Return no weights: there are none."""
-        return Weights("", None)
+        """Return the version in the place of weights: there are none."""
+        return Weights(f"version {self.version}", None)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib
+import logging
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from featx.errors import EngineError, WeightsError, WeightsNotFoundError
 from featx.recipe import Recipe
 
 _SERVER = "https://storage.googleapis.com/tensorflow/keras-applications"
+_log = logging.getLogger("featx")
 _BUNDLED = Path(__file__).parent / "weights"
 
 
@@ -76,11 +81,17 @@ class KerasBackbone(Backbone):
         path = keras_home() / "models" / self.weights_url.rsplit("/", 1)[1]
         if not path.is_file():
             self._download(path)
-        return self._weights_file(path)
+        found = self._weights_file(path)
+        if self.weights_md5 and _file_digests(path)["md5"] != self.weights_md5:
+            raise WeightsError(
+                f"The weights {str(path)!r} of {self.name!r} are altered or damaged: expected MD5 {self.weights_md5}, "
+                f"got {_file_digests(path)['md5']}. Delete the file; it is then fetched again."
+            )
+        return found
 
     def _weights_file(self, path: Path) -> Weights:
         try:
-            return Weights(_sha256(path), path)
+            return Weights(_file_digests(path)["sha256"], path)
         except OSError as error:
             raise WeightsNotFoundError(
                 f"Cannot read the weights {str(path)!r} for {self.name!r}: {error.strerror}. Pass 'imagenet', or "
@@ -90,7 +101,9 @@ class KerasBackbone(Backbone):
     def _download(self, path: Path) -> None:
         task = {"url": self.weights_url, "path": str(path), "md5": self.weights_md5}
         try:
-            run_child("featx.backbones.downloading", task, f"fetching the weights of {self.name!r}")
+            _log.info("Fetching the weights of %s from %s …", self.name, self.weights_url)
+            remedy = "Install tensorflow anew: pip install --force-reinstall tensorflow."
+            run_child("featx.backbones.downloading", task, f"fetching the weights of {self.name!r}", remedy)
         except WeightsNotFoundError as error:
             raise WeightsNotFoundError(
                 f"The ImageNet weights of {self.name!r} are not on this machine, and fetching them failed ({error}). "
@@ -114,7 +127,10 @@ class KerasBackbone(Backbone):
             The file is altered, or holds the weights of another network.
         """
         self._check_weights(recipe, weights_path)
-        keras = import_keras()
+        with _plain_settings(import_keras()) as keras:
+            return self._build(keras, recipe, weights_path)
+
+    def _build(self, keras: Any, recipe: Recipe, weights_path: Path) -> Any:
         module_name, function = self.application.split(".")
         module = importlib.import_module(f"keras.applications.{module_name}")
         shape = (*recipe.image_size, 3)
@@ -168,15 +184,41 @@ def import_keras() -> Any:
     return keras
 
 
+@contextlib.contextmanager
+def _plain_settings(keras: Any) -> Iterator[Any]:
+    """Build with Keras as it comes: what a user has set for other networks must not change a row."""
+    before = keras.config.dtype_policy(), keras.config.floatx(), keras.config.image_data_format()
+    try:
+        keras.config.set_floatx("float32")
+        keras.config.set_dtype_policy("float32")
+        keras.config.set_image_data_format("channels_last")
+        yield keras
+    finally:
+        keras.config.set_floatx(before[1])
+        keras.config.set_dtype_policy(before[0])
+        keras.config.set_image_data_format(before[2])
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of a message, or the kind of an error that has none."""
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _sha256(path: Path) -> str:
+def _file_digests(path: Path) -> dict[str, str]:
+    """Return SHA-256 and MD5 of a file, read once in a process while it does not change."""
+    state = os.stat(path)
+    return _digests_in_state(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+
+
+@functools.lru_cache(maxsize=16)
+def _digests_in_state(path: Path, *state: int) -> dict[str, str]:
+    digests = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(2**20):
+            for digest in digests.values():
+                digest.update(block)
+    return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
 KERAS_BACKBONES = (

@@ -20,7 +20,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 _KEPT = 2
 
 _lock = threading.Lock()
-_started: collections.OrderedDict[tuple[str, str, str], Engine] = collections.OrderedDict()
+_started: collections.OrderedDict[tuple[str, ...], Engine] = collections.OrderedDict()
 
 
 class Engine(Protocol):
@@ -107,8 +107,12 @@ def start_engine(
         return backbone.extract
     assert isinstance(backbone, KerasBackbone)
     assert weights_path is not None
-    key = (engine, recipe.graph_fingerprint, recipe.precision)
+    # The folder belongs to the key: a second cache is to get the compiled graph as well.
+    network = (engine, recipe.graph_fingerprint, recipe.precision)
+    key: tuple[str, ...] = (*network, str(compiled.resolve()) if compiled else "")
     with _lock:
+        if compiled is None:
+            key = next((started for started in _started if started[:3] == network), key)
         if key not in _started:
             _started[key] = _start(backbone, recipe, weights_path, engine, compiled)
         _started.move_to_end(key)

@@ -13,7 +13,7 @@ from pathlib import Path
 from featx import files
 from featx.backbones import KerasBackbone
 from featx.children import run_child
-from featx.errors import StoreError, StoreWarning
+from featx.errors import EngineError, FeatxError, StoreError, StoreWarning
 from featx.recipe import Recipe
 
 #: Layout of the files of a compiled graph, and revision of how graphs are made; part of their check.
@@ -82,6 +82,8 @@ def _save(graph: Graph, folder: Path, name: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files.remove_abandoned(folder)
+        if (folder / f"{name}.json").exists() and _load(folder, name) is not None:
+            return  # another process was quicker, and may be reading
         for suffix, data in ((".xml", graph.xml), (".bin", graph.bin)):
             with files.replacing(folder / (name + suffix)) as temporary:
                 temporary.write_bytes(data)
@@ -99,12 +101,25 @@ def _manifest(graph: Graph) -> str:
 
 
 def _convert(backbone: KerasBackbone, recipe: Recipe, weights_path: Path) -> Graph:
-    with tempfile.TemporaryDirectory(prefix="featx-") as folder:
-        task = {
-            "backbone": dataclasses.asdict(backbone),
-            "recipe": recipe.as_dict(),
-            "weights_path": str(weights_path.resolve()),
-            "folder": folder,
-        }
-        run_child("featx.engines.conversion", task, f"converting {backbone.name!r} for OpenVINO")
-        return Graph((Path(folder) / "graph.xml").read_bytes(), (Path(folder) / "graph.bin").read_bytes())
+    try:
+        with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+            task = {
+                "backbone": dataclasses.asdict(backbone),
+                "recipe": recipe.as_dict(),
+                "weights_path": str(weights_path.resolve()),
+                "folder": folder,
+            }
+            run_child(
+                "featx.engines.conversion",
+                task,
+                f"converting {backbone.name!r} for OpenVINO",
+                'Pass engine="keras" (--engine keras), or install tensorflow and openvino anew.',
+            )
+            return Graph((Path(folder) / "graph.xml").read_bytes(), (Path(folder) / "graph.bin").read_bytes())
+    except OSError as error:
+        if isinstance(error, FeatxError):
+            raise
+        raise EngineError(
+            f"{backbone.name!r} cannot be converted in {tempfile.gettempdir()!r}: {error.strerror or error}. "
+            "Make room there, or name another folder in the variable TMPDIR."
+        ) from error

@@ -26,6 +26,11 @@ def import_openvino() -> Any:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # documented: makes imports fail
     try:
         import openvino
+    except Exception as error:  # a broken openvino fails with anything, from ImportError to RuntimeError
+        raise EngineError(
+            f"OpenVINO cannot be imported ({error}). Install it anew (pip install --force-reinstall openvino), or pass "
+            'engine="keras" (--engine keras).'
+        ) from error
     finally:
         if hide:
             del sys.modules["openvino_telemetry"]
@@ -49,10 +54,10 @@ class OpenVinoEngine:
 
     def __init__(self, graph: Graph, precision: str) -> None:
         openvino = import_openvino()
-        core = openvino.Core()
         # LATENCY gives all cores to one run; decoding goes on in threads of its own meanwhile.
         settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
         try:
+            core = openvino.Core()
             network = core.read_model(model=graph.xml, weights=graph.bin)
             compiled = core.compile_model(network, "CPU", settings)
         except RuntimeError as error:
@@ -75,5 +80,5 @@ class OpenVinoEngine:
             return in_fixed_batches(self._run, pixels)
 
     def _run(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        # The request's own output buffer is written again by the next run: hence the copy.
-        return np.array(self._request.infer([batch])[0])
+        # Shared, the request's own output buffer is written again by the next run: hence one copy.
+        return np.array(self._request.infer([batch], share_outputs=True)[0])
