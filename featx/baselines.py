@@ -92,6 +92,13 @@ class Comparison:
         """Name of the estimator with the highest mean accuracy."""
         return str(self.table["estimator"].iloc[self.table["accuracy_mean"].argmax()])
 
+    def __str__(self) -> str:
+        return f"{self.table.round(4).to_string(index=False)}\nbest: {self.best}"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the table."""
+        return str(self.table.round(4).to_html(index=False))
+
 
 def check_labels(y: Sequence[Any] | np.ndarray[Any, Any], cv: int) -> None:
     """Raise if these labels cannot be split into stratified folds.

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,20 @@ def run_child(module: str, task: dict[str, Any], purpose: str, remedy: str) -> N
     """
     # -P: a file named keras.py in the user's folder must not be taken for Keras.
     command = [sys.executable, "-P", "-m", module]
+    try:
+        # A folder of the child's own, so that whatever it leaves goes with it.
+        with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+            returncode, said = _run(command, json.dumps(task), _environment(folder))
+    except OSError as error:
+        raise EngineError(
+            f"A child process failed at {purpose} in {tempfile.gettempdir()!r}: {error.strerror or error}. Make room "
+            "there, or name another folder in the variable TMPDIR."
+        ) from error
+    if returncode != 0:
+        raise _error_of(said, returncode, purpose, remedy)
+
+
+def _run(command: list[str], task: str, environment: dict[str, str]) -> tuple[int, str]:
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -46,15 +61,14 @@ def run_child(module: str, task: dict[str, Any], purpose: str, remedy: str) -> N
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env=_environment(),
+        env=environment,
     ) as child:
         try:
-            _, said = child.communicate(json.dumps(task))
+            _, said = child.communicate(task)
         except BaseException:
             _end(child)
             raise
-    if child.returncode != 0:
-        raise _error_of(said, child.returncode, purpose, remedy)
+    return child.returncode, said
 
 
 def _end(child: subprocess.Popen[str]) -> None:
@@ -93,12 +107,12 @@ def _our_stderr() -> int:
         return subprocess.DEVNULL
 
 
-def _environment() -> dict[str, str]:
+def _environment(temporary: str) -> dict[str, str]:
     here = str(Path(errors.__file__).parents[1])
     path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
     # Networks are converted from tensorflow's graph, on the CPU, whatever the user's own Keras runs on.
     fixed = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return {**os.environ, **fixed, "PYTHONPATH": path}
+    return {**os.environ, **fixed, "PYTHONPATH": path, "TMPDIR": temporary}
 
 
 def _error_of(said: str, returncode: int, purpose: str, remedy: str) -> FeatxError:

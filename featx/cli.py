@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
-import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx import __version__
-from featx.errors import FeatxError
+from featx.errors import FeatxError, OutputError
 from featx.progress import show_messages, write_line
 
 if TYPE_CHECKING:
@@ -31,28 +33,64 @@ _COMPARE_EXAMPLES = """examples:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run one command; return the exit code: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name or an arrow that the console cannot show
     args = _parser().parse_args(argv)
     try:
-        show_messages(getattr(args, "quiet", False))
-        args.run(args)
-        sys.stdout.flush()
+        with _ended_by_signals():
+            show_messages(getattr(args, "quiet", False))
+            args.run(args)
     except FeatxError as error:
         write_line(f"Error: {error}")
         return 1
-    except KeyboardInterrupt:
-        if sys.stderr.isatty():
+    except KeyboardInterrupt as interrupt:
+        if sys.stderr is not None and sys.stderr.isatty():
             print(file=sys.stderr)  # the terminal has just echoed ^C
         write_line("Interrupted. Rows already committed are kept; the same command goes on from there.")
-        return 130
-    except BrokenPipeError:
-        # The reader of our output has gone (featx … | head): nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
+    except _ReaderGoneError:
         return 1
     return 0
+
+
+class _ReaderGoneError(Exception):
+    """Nobody reads our output any more (featx … | head), so nobody is left to be told."""
+
+
+def _print(text: str) -> None:
+    """Print data to standard output."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        sys.stdout = None  # or Python would try once more when it ends
+        if isinstance(error, BrokenPipeError):
+            raise _ReaderGoneError from error
+        raise OutputError(
+            f"Standard output cannot be written: {error.strerror}. Make room there, or send it elsewhere."
+        ) from error
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: what is computed is committed, the rest cleared up."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []  # Python takes handlers from the main thread only
+    before = {number: signal.getsignal(number) for number in numbers}
+    for number in numbers:
+        if before[number] is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _extract(args: argparse.Namespace) -> None:
@@ -70,7 +108,7 @@ def _extract(args: argparse.Namespace) -> None:
             table, resolved, output, cache=_cache(args), on_error=args.on_error, progress=progress
         )
     _note_ignored(args, table.n_ignored)
-    print(json.dumps(vars(summary)) if args.json else summary.as_text())
+    _print(json.dumps(vars(summary)) if args.json else summary.as_text())
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -100,7 +138,7 @@ def _compare(args: argparse.Namespace) -> None:
     if comparison.failures:
         first = comparison.failures[0]
         _say(args, f"{len(comparison.failures)} images cannot be read; the first is {first.image!r}: {first.reason}.")
-    print(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
+    _print(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
     if args.csv:
         comparison.to_csv(Path(args.csv))
 
@@ -111,7 +149,7 @@ def _demo(args: argparse.Namespace) -> None:
 
     cache = resolve_cache(args.cache)
     assert cache is not None
-    run_demo(Path(args.folder), cache, show_progress=not args.quiet, say=lambda text: print(text, flush=True))
+    run_demo(Path(args.folder), cache, show_progress=not args.quiet, say=_print)
 
 
 def _backbones(args: argparse.Namespace) -> None:
@@ -123,11 +161,11 @@ def _backbones(args: argparse.Namespace) -> None:
         for backbone in [load_backbone(name)]
     ]
     if args.json:
-        print(json.dumps(rows))
+        _print(json.dumps(rows))
         return
-    print(f"{'backbone':<13} {'features':>8} {'image size':>10}")
+    _print(f"{'backbone':<13} {'features':>8} {'image size':>10}")
     for row in rows:
-        print(f"{row['backbone']:<13} {row['features']:>8} {row['image_size']:>10}")
+        _print(f"{row['backbone']:<13} {row['features']:>8} {row['image_size']:>10}")
 
 
 # Arguments -------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ class BackboneComparison:
             "classes": self.n_classes,
             "features": int(best["features"]),
             "failed": len(self.failures),
-            "results": self.table.to_dict(orient="records"),
+            "results": self.table.drop(columns="features").to_dict(orient="records"),
             "best": {"backbone": best["backbone"], "estimator": best["estimator"]},
         }
 

@@ -23,6 +23,8 @@ from featx.segments import DigestArray
 from featx.store import Store
 
 _LOOK_UP_AT_ONCE = 2048
+#: Whatever the batch size, no more than this many bytes of pixels go to the network at a time.
+_BATCH_BYTES = 64 * 2**20
 _CACHED, _COMPUTED, _FAILED = 1, 2, 3
 
 
@@ -82,8 +84,9 @@ class Extraction:
         self._status = np.zeros(len(images), dtype=np.uint8)
         self.digests: DigestArray = np.zeros((len(images), DIGEST_SIZE), dtype=np.uint8)
         self.failures: list[Failure] = []
-        ahead = 2 * resolved.batch_size
-        self._ahead = DecodeAhead(images, recipe.image_size, recipe.resize, self._is_stored, ahead)
+        height, width = recipe.image_size
+        self._batch_size = min(resolved.batch_size, max(1, _BATCH_BYTES // (3 * height * width)))
+        self._ahead = DecodeAhead(images, recipe.image_size, recipe.resize, self._is_stored, 2 * self._batch_size)
         self._repeats: list[int] = []
 
     @property
@@ -147,7 +150,7 @@ class Extraction:
                 stored.append(prepared)
             else:
                 self._repeats.append(prepared.position)
-            if len(batch) == self._resolved.batch_size:
+            if len(batch) == self._batch_size:
                 self._compute(batch)
                 batch = []
             if len(stored) == _LOOK_UP_AT_ONCE:

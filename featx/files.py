@@ -13,8 +13,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-#: .<where>-<pid>-<token>-<file>.tmp: which process, of which machine, writes it.
-_TEMPORARY = re.compile(r"^\.(?P<where>.+)-(?P<pid>\d+)-(?P<token>[0-9a-f]{8})-[0-9a-f]{8}\.tmp$")
+#: .featx-<where>-<pid>-<token>-<file>.tmp: which process, of which machine, writes it.
+_TEMPORARY = re.compile(r"^\.featx-(?P<where>.+)-(?P<pid>\d+)-(?P<token>[0-9a-f]{8})-[0-9a-f]{8}\.tmp$")
 _TOKEN = uuid.uuid4().hex[:8]
 _ABANDONED_AFTER = 24 * 3600.0
 
@@ -26,7 +26,7 @@ def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     If durable, the file's bytes are on disk before it gets its name. On any exception, Ctrl-C included, the
     temporary file is removed. The folder is not synced: see :func:`sync_folder`.
     """
-    temporary = path.parent / f".{_where()}-{os.getpid()}-{_TOKEN}-{uuid.uuid4().hex[:8]}.tmp"
+    temporary = path.parent / f".featx-{_where()}-{os.getpid()}-{_TOKEN}-{uuid.uuid4().hex[:8]}.tmp"
     try:
         yield temporary
         if durable:

@@ -136,4 +136,5 @@ def resolve_cache(cache: str | os.PathLike[str] | None) -> Path | None:
         return None
     if not isinstance(cache, str | os.PathLike) or not os.fspath(cache):
         raise OptionError(f"cache={cache!r}: expected a folder, 'auto' or None.")
-    return Path(os.environ.get("FEATX_CACHE") or "cache") if cache == "auto" else Path(cache)
+    folder = os.environ.get("FEATX_CACHE") or "cache" if cache == "auto" else cache
+    return Path(folder).expanduser()

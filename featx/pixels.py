@@ -39,7 +39,8 @@ def decode(content: Content, size: tuple[int, int], resize: str = "squash") -> n
 
     EXIF orientation is applied, transparency is composited on white, 16-bit values are scaled (not
     clipped) to 8, an animation gives its first frame, and everything becomes RGB; then an
-    antialiased bilinear resize.
+    antialiased bilinear resize. Grey pixels in float or 32-bit integers are scaled from the smallest of
+    the usual ranges that holds them: 0–1 (float only), 0–255 or 0–65535.
 
     Parameters
     ----------
@@ -208,6 +209,8 @@ def _upright_rgb(image: PILImage) -> PILImage:
     image = PIL.ImageOps.exif_transpose(image)
     if image.mode in ("F", "I") or image.mode.startswith("I;16"):
         return PIL.Image.fromarray(_scaled_to_8_bits(np.asarray(image))).convert("RGB")
+    if image.mode in ("La", "RGBa"):  # premultiplied, which Pillow turns into nothing but its plain kind
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = PIL.Image.new("RGBA", rgba.size, "white")
@@ -219,7 +222,7 @@ def _scaled_to_8_bits(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Scale deep grey pixels to 0–255 by the range they are stored in, told by their type or largest value."""
     values = np.nan_to_num(pixels.astype(np.float64))
     top = float(values.max())
-    ranges = [1.0, 255.0, 65535.0] if pixels.dtype.kind == "f" else [65535.0, 2.0**31 - 1]
+    ranges = {"f": [1.0, 255.0, 65535.0], "i": [255.0, 65535.0, 2.0**31 - 1], "u": [65535.0]}[pixels.dtype.kind]
     full = next((limit for limit in ranges if top <= limit), top)
     scaled: np.ndarray[Any, Any] = np.clip(values * (255.0 / full), 0, 255).round().astype(np.uint8)
     return scaled

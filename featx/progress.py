@@ -20,7 +20,7 @@ def progress_bar(n_images: int, label: str, shown: bool = True) -> Iterator[Call
     from tqdm import tqdm
 
     # A log file gets a line now and then; a person watching gets a bar that moves.
-    interval = 0.1 if sys.stderr.isatty() else 10.0
+    interval = 0.1 if sys.stderr is not None and sys.stderr.isatty() else 10.0
     bars: list[Any] = []
 
     def advance(n_done: int) -> None:
@@ -31,7 +31,7 @@ def progress_bar(n_images: int, label: str, shown: bool = True) -> Iterator[Call
                     desc=label,
                     unit=" images",
                     mininterval=interval,
-                    disable=not shown,
+                    disable=not shown or sys.stderr is None,
                     file=sys.stderr,
                 )
             )
@@ -61,6 +61,8 @@ def show_messages(quiet: bool) -> None:
 def write_line(text: str) -> None:
     """Write one line to standard error, whatever line breaks the text has, above a bar if there is one."""
     line = " ".join(text.split())
+    if sys.stderr is None:  # closed by whoever started us
+        return
     if "tqdm" in sys.modules:
         sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
     else:

@@ -198,5 +198,5 @@ def warn_of_failures(failures: Sequence[Failure], n_images: int) -> None:
             f"{len(failures)} of {n_images} images cannot be read; their rows are NaN. The first is "
             f"{first.image!r} at position {first.position}: {first.reason}.",
             UnreadableImagesWarning,
-            stacklevel=3,
+            stacklevel=4,  # past scikit-learn's wrapper of transform
         )

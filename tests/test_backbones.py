@@ -131,3 +131,22 @@ def test_one_name_is_one_backbone(counting: CountingBackbone) -> None:
     featx.register_backbone(counting)
     with pytest.raises(OptionError, match="exists already"):
         featx.register_backbone(CountingBackbone())
+
+
+def test_a_backbone_that_could_not_work_is_refused() -> None:
+    class Unversioned(CountingBackbone):
+        name = "unversioned"
+
+        def __getattribute__(self, name: str) -> object:
+            if name == "version":
+                raise AttributeError(name)
+            return super().__getattribute__(name)
+
+    class Derived(KerasBackbone):
+        pass
+
+    with pytest.raises(OptionError, match="has no version. Give it one"):
+        featx.register_backbone(Unversioned())
+    assert isinstance(MOBILENET, KerasBackbone)
+    with pytest.raises(OptionError, match="subclass of KerasBackbone"):
+        featx.register_backbone(Derived(**{**dataclasses.asdict(MOBILENET), "name": "derived"}))

@@ -88,6 +88,34 @@ def test_an_unknown_estimator_names_the_nearest() -> None:
         compare_baselines(np.zeros((10, 2)), ["a", "b"] * 5, estimators=["logrec"])
 
 
+@pytest.mark.parametrize(
+    ("wrong", "expected"),
+    [
+        ({"random_state": -1}, "random_state=-1: expected a whole number"),
+        ({"n_jobs": 0}, "n_jobs=0: expected a number of jobs"),
+        ({"estimators": []}, "expected a list of names"),
+        ({"estimators": "svm"}, "expected a list of names"),
+    ],
+    ids=str,
+)
+def test_options_that_cannot_be_are_named(wrong: Any, expected: str) -> None:
+    with pytest.raises(OptionError, match=expected):
+        compare_baselines(np.zeros((10, 2)), ["a", "b"] * 5, **wrong)
+
+
+def test_rows_without_labels_and_matrices_without_numbers_are_refused() -> None:
+    with pytest.raises(ComparisonError, match="1 of 10 rows have no label, the first is row 4"):
+        compare_baselines(np.zeros((10, 2)), ["a", "b", "a", "b", None, "a", "b", "a", "b", "a"])
+    with pytest.raises(ComparisonError, match="Expected X of numbers.*FeatureExtractor"):
+        compare_baselines(np.full((10, 2), "a.jpg"), ["a", "b"] * 5)
+
+
+def test_a_comparison_shows_its_table(digits: Any) -> None:
+    comparison = compare_baselines(*digits, estimators=["dummy", "knn", "knn"])
+    assert "best: knn" in str(comparison)
+    assert comparison._repr_html_().count("<tr") == 3
+
+
 @pytest.mark.parametrize("cv", [1, 0, 2.5, "5"])
 def test_folds_are_a_whole_number_of_at_least_two(cv: Any) -> None:
     with pytest.raises(OptionError, match="2 or more"):

@@ -185,6 +185,9 @@ BAD = {
     "output folder": (["extract", "photos", "-o", "absent/f.npy"], "does not exist. Make it"),
     "image size": (["extract", "photos", "--image-size", "0"], "from 32 to 4096"),
     "weights": (["extract", "photos", "--weights", "absent.h5"], "absent.h5"),
+    "random state": (["compare", "photos", "--random-state", "-1"], "from 0 to"),
+    "jobs": (["compare", "photos", "--n-jobs", "0"], "-1 for one on each core"),
+    "empty cache": (["extract", "photos", "--cache", ""], "expected a folder"),
     "csv": (["compare", "photos", "--backbone", "counting", "--csv", "absent/t.csv"], "Choose another --csv"),
 }
 
@@ -238,6 +241,69 @@ def test_ctrl_c_prints_one_line_and_leaves_no_temporary_file(
     assert "Traceback" not in err
     assert os.listdir(in_folder) == ["cache"]
     assert not list(Path("cache").rglob("*.tmp"))
+
+
+@pytest.mark.usefixtures("in_folder", "counting")
+def test_on_error_raise_stops_at_the_first_bad_image(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photo_folder / "china" / "05.jpg").write_bytes(b"")
+    for command in ("extract", "compare"):
+        args = [command, str(photo_folder), "--backbone", "counting", "--on-error", "raise", "--quiet"]
+        assert cli.main(args) == 1
+        assert "05.jpg' at position 5: it is empty" in capsys.readouterr().err
+    assert os.listdir() == []
+
+
+@pytest.mark.usefixtures("in_folder", "counting")
+def test_compare_tells_what_it_left_out_and_random_state_decides_the_folds(
+    photo_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photo_folder / "china" / "05.jpg").write_bytes(b"")
+    (photo_folder / "stray.png").write_bytes(b"")
+    (photo_folder / "notes.txt").write_bytes(b"")
+    tables = []
+    for state in ("0", "1", "1"):
+        args = ["compare", str(photo_folder), "--backbone", "counting", "--cv", "4", "--json", "--random-state", state]
+        assert cli.main(args) == 0
+        out, err = capsys.readouterr()
+        tables.append([result["accuracy_mean"] for result in json.loads(out)["results"]])
+    assert tables[0] != tables[1] == tables[2]
+    assert "1 images cannot be read" in err
+    assert "1 images outside of any class folder" in err
+    assert "1 files that are no images" in err
+
+
+def test_sigterm_ends_a_run_as_ctrl_c_does(photo_folder: Path, in_folder: Path, compiled_cache: Path) -> None:
+    shutil.copytree(compiled_cache, "cache")
+    script = "import time; time.sleep(60)"
+    code = (
+        "import sys; from featx import cli, extraction\n"
+        f"extraction.Extraction._pass_over = lambda self, positions: exec({script!r})\n"
+        "sys.exit(cli.main(['extract', sys.argv[1], '--cache', 'cache']))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(photo_folder)], stderr=subprocess.PIPE, text=True
+    ) as running:
+        deadline = time.monotonic() + 30
+        while not list(in_folder.glob(".*.tmp")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        running.terminate()
+        _, err = running.communicate(timeout=30)
+    assert running.returncode == 143
+    assert err.splitlines()[-1].startswith("Interrupted.")
+    assert os.listdir(in_folder) == ["cache"]
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">/dev/full"])
+def test_closed_or_full_streams_give_no_traceback(closed: str) -> None:
+    command = f"{sys.executable} -m featx backbones {closed}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert done.returncode == (1 if closed == ">/dev/full" else 0)
+
+
+def test_a_console_without_unicode_is_served() -> None:
+    done = featx("--help", env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

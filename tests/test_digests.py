@@ -42,9 +42,22 @@ def test_an_unchanged_file_is_known_to_the_next_process(tmp_path: Path, image: s
     assert found(tmp_path, image) == DIGEST
 
 
-def test_a_file_touched_a_moment_ago_is_not_remembered(tmp_path: Path, image: str) -> None:
+@pytest.mark.parametrize(("seconds", "remembered"), [(0.0, False), (1.9, False), (2.1, True)])
+def test_a_file_touched_a_moment_ago_is_not_remembered(
+    seconds: float, remembered: bool, tmp_path: Path, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touched = os.stat(image).st_ctime
+    monkeypatch.setattr("featx.digests.time.time", lambda: touched + seconds)
     remember(tmp_path, image)
-    assert found(tmp_path, image) is None
+    assert (found(tmp_path, image) == DIGEST) is remembered
+
+
+@pytest.mark.usefixtures("later")
+def test_a_cache_folder_that_is_absent_is_no_trouble(tmp_path: Path, image: str) -> None:
+    index = DigestIndex(tmp_path / "absent" / "digests.sqlite")
+    index.add(image, os.stat(image), DIGEST)
+    index.close()
+    assert not (tmp_path / "absent").exists()
 
 
 @pytest.mark.usefixtures("later")

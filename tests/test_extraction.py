@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from featx.errors import StoreError, StoreWarning, UnreadableImageError
+from featx.errors import AuditError, EngineError, StoreError, StoreWarning, UnreadableImageError
 from featx.extraction import Extraction
 from featx.options import ExtractionOptions
 from tests.conftest import CountingBackbone
@@ -252,3 +255,154 @@ def test_every_kind_of_image_gives_the_same_row(photo: PIL.Image.Image, encoded:
     rows, _ = extract([photo, np.asarray(photo), data], None)
     np.testing.assert_array_equal(rows[0], rows[1])
     np.testing.assert_array_equal(rows[0], rows[2])
+
+
+@pytest.mark.usefixtures("later")
+def test_many_more_images_than_are_looked_up_at_once(
+    counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.extraction._LOOK_UP_AT_ONCE", 5)
+    reference, _ = extract(paths, None)
+    extract(paths[::2], tmp_path / "cache")
+    copies = [Path(path).read_bytes() for path in paths]
+    for images in (paths, copies, [*paths, *copies]):
+        rows, _ = extract(images, tmp_path / "cache")
+        np.testing.assert_array_equal(rows, reference[np.arange(len(images)) % 24])
+    assert counting.n_shown == 48
+
+
+def test_a_new_version_of_a_plain_backbone_shares_no_row_with_the_old(
+    counting: CountingBackbone, paths: list[str], tmp_path: Path
+) -> None:
+    extract(paths, tmp_path / "cache")
+    counting.version = 2
+    extract(paths, tmp_path / "cache")
+    assert counting.n_shown == 48
+
+
+@pytest.mark.parametrize(
+    ("wrong", "found"),
+    [
+        (lambda n: np.zeros(12), r"shape \(12,\); expected finite rows of shape \(24, 12\)"),
+        (lambda n: np.zeros((n, 1)), r"shape \(24, 1\)"),
+        (lambda n: np.full((n, 12), np.nan), "NaN or infinite"),
+    ],
+)
+def test_rows_that_cannot_be_right_are_refused_and_not_kept(
+    wrong: Any,
+    found: str,
+    counting: CountingBackbone,
+    paths: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(counting, "extract", lambda pixels: wrong(len(pixels)))
+    with pytest.raises(EngineError, match=found):
+        extract(paths, tmp_path / "cache")
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+
+
+def test_failures_are_listed_in_order_and_the_first_of_equal_ones_is_named(counting: CountingBackbone) -> None:
+    images = [b"bad", b"bad", b"worse", b"bad"]
+    _, done = extract(images, None, on_error="nan")
+    assert [failure.position for failure in done.failures] == [0, 1, 2, 3]
+    with pytest.raises(UnreadableImageError, match="position 0"):
+        extract(images, None)
+
+
+def test_an_image_without_a_row_or_with_two_is_noticed(
+    counting: CountingBackbone, paths: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featx.decoding import DecodeAhead
+
+    prepare = DecodeAhead.prepare
+    monkeypatch.setattr(DecodeAhead, "prepare", lambda self, positions: list(prepare(self, positions))[:-1])
+    with pytest.raises(AuditError, match="1 images were given no row"):
+        extract(paths, None)
+    monkeypatch.setattr(DecodeAhead, "prepare", lambda self, positions: list(prepare(self, positions)) * 2)
+    with pytest.raises(AuditError, match="a row twice"):
+        extract(paths, None, batch_size=4)
+
+
+def test_rows_are_committed_in_time_while_the_run_goes_on(
+    counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.store.SEGMENT_SECONDS", 0.0)
+    extract(paths, tmp_path / "cache", batch_size=4)
+    assert len(list((tmp_path / "cache").rglob("*.npy"))) == 6
+
+
+def test_trouble_in_reading_the_store_is_an_error_and_no_damage(
+    counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract(paths, tmp_path / "cache")
+
+    def refuse(*args: Any, **options: Any) -> None:
+        raise OSError(24, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("featx.segments.np.load", refuse)
+        with pytest.raises(StoreError, match="cannot be read: Too many open files. Nothing in it was changed"):
+            extract(paths, tmp_path / "cache")
+    _, done = extract(paths, tmp_path / "cache")
+    assert done.n_cached == 24
+
+
+SLOW_RUN = """
+import sys, time
+from pathlib import Path
+import featx, numpy as np
+from tests.conftest import CountingBackbone
+from tests.test_extraction import extract
+import featx.store
+
+class Slow(CountingBackbone):
+    def extract(self, pixels):
+        time.sleep(0.02)
+        with open(sys.argv[1], "a") as log:
+            log.write("." * len(pixels))
+        return super().extract(pixels)
+
+featx.register_backbone(Slow())
+featx.store.SEGMENT_SECONDS = 0.05
+rows, done = extract(sys.argv[3:], Path(sys.argv[2]), batch_size=2)
+np.save(sys.argv[1] + ".npy", rows)
+"""
+
+
+def start(log: Path, cache: Path, paths: Sequence[str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-W", "error", "-c", SLOW_RUN, str(log), str(cache), *paths]
+    return subprocess.Popen(command, cwd=Path(__file__).parents[1])
+
+
+def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_rows(
+    counting: CountingBackbone, paths: list[str], tmp_path: Path
+) -> None:
+    reference, _ = extract(paths, None)
+    cache = tmp_path / "cache"
+    for wait in (0.02, 0.07, 0.12):
+        with start(tmp_path / "log", cache, paths) as run:
+            deadline = time.monotonic() + 60
+            while not (tmp_path / "log").exists() and time.monotonic() < deadline:
+                time.sleep(0.005)
+            time.sleep(wait)
+            run.kill()
+    with start(tmp_path / "log", cache, paths) as run:
+        assert run.wait(timeout=60) == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "log.npy"), reference)
+    assert not list(cache.rglob("*.tmp"))
+    # Lost by a kill is what was not committed: at 0.05 s a segment, no more than 4 batches of 2.
+    assert 24 <= len((tmp_path / "log").read_text()) <= 24 + 3 * 8
+
+
+def test_several_processes_fill_one_store_at_once(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
+    reference, _ = extract(paths, None)
+    orders = [np.random.default_rng(seed).permutation(24)[:18] for seed in range(4)]
+    runs = [start(tmp_path / str(n), tmp_path / "cache", [paths[at] for at in order]) for n, order in enumerate(orders)]
+    for number, (run, order) in enumerate(zip(runs, orders, strict=True)):
+        assert run.wait(timeout=60) == 0
+        np.testing.assert_array_equal(np.load(tmp_path / f"{number}.npy"), reference[order])
+    counting.n_shown = 0
+    rows, _ = extract(paths, tmp_path / "cache")
+    np.testing.assert_array_equal(rows, reference)
+    assert counting.n_shown == 24 - len(set(np.concatenate(orders)))

@@ -28,6 +28,31 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr("featx.files.os.fsync", lambda descriptor: done.append("synced"))
+    monkeypatch.setattr("featx.files.os.replace", lambda *paths: (done.append("named"), replace(*paths)))
+    files.write_text(tmp_path / "a", "new")
+    files.sync_folder(tmp_path)
+    assert done == ["synced", "named", "synced"]
+
+
+def test_only_old_files_of_other_machines_are_removed(tmp_path: Path) -> None:
+    young, old = (tmp_path / f".featx-other.host-1-0123abcd-{n * 8}.tmp" for n in "12")
+    for path in (young, old):
+        path.write_text("half")
+    os.utime(old, (0, 0))
+    files.remove_abandoned(tmp_path)
+    assert os.listdir(tmp_path) == [young.name]
+
+
+def test_an_earlier_process_with_our_number_is_not_taken_for_us(tmp_path: Path) -> None:
+    (tmp_path / f".featx-{files._where()}-{os.getpid()}-00000000-11111111.tmp").write_text("half")
+    files.remove_abandoned(tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
 def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_holds_is_not(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, sys; from featx import files\n"

@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 
 from featx import images
-from featx.errors import InputError, UnreadableImageError
+from featx.errors import InputError, ResourceError, UnreadableImageError
 
 PATHS = ["a.jpg", "b.jpg"]
 
@@ -52,6 +52,9 @@ def test_one_array_of_pixels_is_as_many_images() -> None:
         (pd.DataFrame({"path": PATHS, "width": [1, 2]}), r"X\[\['path'\]\]"),
         (np.array([PATHS, PATHS]), "Select one"),
         (7, "Pass a list"),
+        (iter(PATHS), r"Pass list\(...\) of it"),
+        (set(PATHS), r"Pass list\(...\) of it"),
+        ({"a.jpg": "cat"}, r"Pass list\(...\) of it"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -108,6 +111,30 @@ def test_what_cannot_be_read_gives_the_reason(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnreadableImageError, match=reason):
         images.read(image)
+
+
+def test_a_file_that_changes_while_it_is_read_has_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"content")
+    states = [os.stat(path)]
+    os.utime(path, (0, 0))
+    states.append(os.stat(path))
+    monkeypatch.setattr("featx.images.os.fstat", lambda descriptor: states.pop(0) if len(states) > 1 else states[0])
+    assert images.read(path) == (b"content", None)
+
+
+def test_a_limit_of_the_system_is_no_fault_of_the_image(tmp_path: Path) -> None:
+    import resource
+
+    (tmp_path / "a.jpg").write_bytes(b"content")
+    images.read(tmp_path / "a.jpg")
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(ResourceError, match="ulimit -n"):
+            images.read(tmp_path / "a.jpg")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_a_fifo_is_not_opened(tmp_path: Path) -> None:

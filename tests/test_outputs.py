@@ -166,3 +166,87 @@ def test_a_full_disk_is_an_error_with_a_remedy_and_keeps_the_rows(photo_folder: 
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1])
     assert "cannot be written: File too large" in done.stdout
     assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_matrix_that_cannot_be_named_leaves_no_table_that_belongs_to_another(
+    photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract(photo_folder / "china", in_folder / "features.npy")
+    replace = os.replace
+
+    def refuse_the_matrix(source: Any, target: Any) -> None:
+        if str(target).endswith("features.npy"):
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr("featx.files.os.replace", refuse_the_matrix)
+    with pytest.raises(OutputError, match="Input/output error"):
+        extract(photo_folder / "flower", in_folder / "features.npy")
+    assert sorted(os.listdir(in_folder)) == ["cache", "features.npy"]
+
+
+@pytest.mark.parametrize("name", ["features.csv", "features.failures.csv"])
+def test_a_table_of_the_user_is_not_replaced(name: str, photo_folder: Path, in_folder: Path) -> None:
+    (in_folder / name).write_text("my,own,table\n")
+    with pytest.raises(OutputError, match="is no table of featx.*Move it"):
+        extract(photo_folder, in_folder / "features.npy")
+    assert (in_folder / name).read_text() == "my,own,table\n"
+
+
+def _spoil(function: Any, change: Any) -> Any:
+    def spoiled(path: Path, *args: Any) -> None:
+        function(path, *args)
+        listed = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(change(listed)))
+
+    return spoiled
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda listed: listed[:-1], "24 rows, 23 lines"),
+        (lambda listed: [listed[0], *listed[2:], listed[1]], "row numbers from 0 on do not match"),
+        (
+            lambda listed: [listed[0], listed[1].replace(listed[1][-9:], "00000000\n"), *listed[2:]],
+            "not the one of its",
+        ),
+    ],
+    ids=["a line lost", "lines out of order", "another digest"],
+)
+def test_a_table_that_does_not_match_is_noticed(
+    change: Any, found: str, photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featx import outputs
+
+    monkeypatch.setattr(outputs, "_write_table", _spoil(outputs._write_table, change))
+    with pytest.raises(AuditError, match=found):
+        extract(photo_folder, in_folder / "features.npy")
+
+
+def test_a_row_that_is_not_finite_is_noticed_without_a_store_too(
+    photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featx import outputs
+
+    keep = outputs.MatrixFile.keep
+
+    def spoil(self: Any, kept: Any) -> None:
+        self[5] = np.nan
+        keep(self, kept)
+
+    monkeypatch.setattr(outputs.MatrixFile, "keep", spoil)
+    with pytest.raises(AuditError, match="not the one of its image"):
+        extract(photo_folder, in_folder / "features.npy", cache=None)
+
+
+def test_what_a_killed_run_left_beside_the_output_is_removed_by_the_next(photo_folder: Path, in_folder: Path) -> None:
+    import subprocess
+    import sys
+
+    code = "import os; from pathlib import Path; from featx import files\nwith files.replacing(Path('f.npy')) as t:\n"
+    code += "    t.write_text('half'); os._exit(9)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(list(in_folder.glob(".featx-*.tmp"))) == 1
+    extract(photo_folder, in_folder / "other.npy")
+    assert not list(in_folder.glob(".featx-*.tmp"))

@@ -77,6 +77,23 @@ def test_other_modes_become_rgb(mode: str, photo: PIL.Image.Image, encoded: Enco
     assert np.abs(decoded.astype(int) - reference).mean() < (30 if mode in ("1", "P") else 2)
 
 
+@pytest.mark.parametrize("top", [1.0, 255.0, 65535.0])
+def test_float_pixels_are_scaled_from_the_range_that_holds_them(top: float, encoded: Encode) -> None:
+    ramp = np.linspace(0, top, 64 * 64, dtype=np.float32).reshape(64, 64)
+    ramp[0, 0] = np.nan
+    decoded = pixels.decode(encoded(PIL.Image.fromarray(ramp), "TIFF"), (64, 64))
+    expected = np.linspace(0, 255, 64 * 64).reshape(64, 64).round()
+    assert np.abs(decoded[:, :, 0] - expected).max() <= 1
+
+
+def test_premultiplied_modes_become_rgb(photo: PIL.Image.Image) -> None:
+    for mode, premultiplied in (("LA", "La"), ("RGBA", "RGBa")):
+        plain = photo.convert("L" if mode == "LA" else "RGB")
+        np.testing.assert_array_equal(
+            pixels.from_pillow(photo.convert(mode).convert(premultiplied)), plain.convert("RGB")
+        )
+
+
 def test_an_animation_gives_its_first_frame(photo: PIL.Image.Image, encoded: Encode) -> None:
     black = PIL.Image.new("RGB", photo.size)
     data = encoded(photo, "WEBP", save_all=True, append_images=[black], lossless=True, duration=100)
@@ -119,6 +136,15 @@ def test_crop_is_the_centre_of_the_image_scaled_to_256_for_224(photo: PIL.Image.
     reference = np.asarray(scaled.crop((round(left), 16, round(left) + 224, 240)))
     decoded = pixels.decode(np.asarray(photo), SIZE, "crop")
     assert np.abs(decoded.astype(int) - reference).mean() < 3
+    # Exactly: the part of the photo that those pixels show, resized in one step.
+    side = 427 * 224 / 256
+    box = (320 - side / 2, 213.5 - side / 2, 320 + side / 2, 213.5 + side / 2)
+    np.testing.assert_array_equal(decoded, np.asarray(photo.resize(SIZE, PIL.Image.Resampling.BILINEAR, box=box)))
+
+
+def test_pad_resizes_as_the_others_do(photo: PIL.Image.Image) -> None:
+    inner = photo.resize((224, 149), PIL.Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(pixels.decode(np.asarray(photo), SIZE, "pad")[37:186], np.asarray(inner))
 
 
 def test_pad_keeps_the_whole_image_and_fills_with_black() -> None:

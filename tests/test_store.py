@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +94,8 @@ def test_what_another_process_commits_is_seen_after_a_refresh(tmp_path: Path) ->
 
 
 def test_the_folder_explains_itself(tmp_path: Path) -> None:
-    write(tmp_path, range(3))
+    write(tmp_path / "cache", range(3))
+    tmp_path = tmp_path / "cache"
     described = json.loads((tmp_path / "features" / "abc" / "recipe.json").read_text())
     assert described == {"format": FORMAT, "recipe": {"backbone": "test"}}
     assert "*" in (tmp_path / ".gitignore").read_text().splitlines()
@@ -133,6 +135,48 @@ def test_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     description.write_text(json.dumps({"format": FORMAT + 1, "recipe": {}}))
     with pytest.raises(StoreError, match=f"format {FORMAT + 1}.*Upgrade featx"):
         store_in(tmp_path)
+
+
+def test_a_segment_of_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    (manifest,) = (path for path in (tmp_path / "features" / "abc").glob("*.json") if path.name != "recipe.json")
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": FORMAT + 1}))
+    with pytest.raises(StoreError, match="Upgrade featx"):
+        store_in(tmp_path)
+    assert manifest.exists()
+
+
+def test_files_of_others_in_the_folder_are_left_alone(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    for name in ("notes.json", "._x.json"):
+        (tmp_path / "features" / "abc" / name).write_text("mine")
+    assert_holds(tmp_path, range(3))
+    assert (tmp_path / "features" / "abc" / "notes.json").exists()
+
+
+def test_a_folder_that_holds_other_things_gets_no_gitignore(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("")
+    write(tmp_path, range(3))
+    assert not (tmp_path / ".gitignore").exists()
+    write(tmp_path / "new", range(3))
+    assert (tmp_path / "new" / ".gitignore").exists()
+
+
+def test_an_interrupted_commit_can_be_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_in(tmp_path)
+    store.prepare()
+    store.append(digests_of(range(3)), rows_of(range(3)))
+
+    def interrupt(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("featx.segments.files.write_text", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            store.commit()
+    assert not list(store.folder.glob("*.npy"))
+    store.commit()
+    assert_holds(tmp_path, range(3))
 
 
 def test_a_segment_with_pickled_objects_is_never_loaded(tmp_path: Path) -> None:
@@ -181,6 +225,10 @@ def test_rows_left_without_a_manifest_by_a_kill_are_cleared_when_old(tmp_path: P
     write(tmp_path, range(3))
     (manifest,) = (path for path in (tmp_path / "features" / "abc").glob("*.json") if path.name != "recipe.json")
     manifest.unlink()
+    store_in(tmp_path).prepare()
+    assert manifest.with_suffix(".npy").exists()
+    minute_ago = time.time() - 60
+    os.utime(manifest.with_suffix(".npy"), (minute_ago, minute_ago))
     store_in(tmp_path).prepare()
     assert manifest.with_suffix(".npy").exists()
     os.utime(manifest.with_suffix(".npy"), (0, 0))

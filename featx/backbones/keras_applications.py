@@ -75,8 +75,8 @@ class KerasBackbone(Backbone):
             No such file, or not to be had from the network either.
         """
         if weights != "imagenet":
-            return self._weights_file(Path(weights))
-        if self.bundled:
+            return self._weights_file(Path(weights).expanduser())
+        if self.bundled and (_BUNDLED / self.bundled).is_file():
             return Weights(self.bundled_digest, _BUNDLED / self.bundled)
         path = keras_home() / "models" / self.weights_url.rsplit("/", 1)[1]
         if not path.is_file():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -64,7 +65,12 @@ def _load(folder: Path, name: str) -> Graph | None:
         graph = Graph((folder / f"{name}.xml").read_bytes(), (folder / f"{name}.bin").read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise StoreError(
+            f"The compiled graph {str(folder / name)!r} cannot be read: {error.strerror or error}. "
+            "Mend its permissions, or choose another cache folder."
+        ) from error
+    except UnicodeDecodeError as error:
         reason = str(error)
     else:
         if manifest == _manifest(graph):
@@ -89,6 +95,9 @@ def _save(graph: Graph, folder: Path, name: str) -> None:
                 temporary.write_bytes(data)
         files.write_text(folder / f"{name}.json", _manifest(graph))
     except OSError as error:
+        for suffix in (".json", ".xml", ".bin"):
+            with contextlib.suppress(OSError):  # on a full disk, what cannot be whole takes no room
+                (folder / (name + suffix)).unlink()
         raise StoreError(
             f"The compiled graph cannot be kept in {str(folder)!r}: {error.strerror or error}. "
             "Free or unlock the folder, or choose another cache folder."
