@@ -97,6 +97,26 @@ def test_weights_are_downloaded_once(keras_home: Path, server: tuple[str, list[s
     assert asked == [f"/{BUNDLED.name}"]
 
 
+@pytest.mark.parametrize("name", featx.available_backbones())
+def test_addresses_and_checksums_are_keras_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    asked: list[tuple[str, str, str]] = []
+
+    def get_file(fname: str, origin: str, file_hash: str | None = None, **options: object) -> None:
+        asked.append((fname, origin, file_hash or ""))
+        raise InterruptedError
+
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
+    backbone = featx.load_backbone(name)
+    assert isinstance(backbone, KerasBackbone)
+    module, function = backbone.application.split(".")
+    with pytest.raises(InterruptedError):
+        getattr(getattr(keras.applications, module), function)(include_top=False, input_shape=(224, 224, 3))
+    url = backbone.weights_url
+    assert asked == [(url.rsplit("/", 1)[1], url, backbone.weights_md5)]
+
+
 @pytest.mark.usefixtures("keras_home")
 def test_weights_that_no_server_has_give_the_ways_to_get_them(server: tuple[str, list[str]]) -> None:
     address, _ = server

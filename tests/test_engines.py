@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import platform
 import shutil
 from pathlib import Path
 from typing import Any
@@ -217,6 +218,22 @@ def test_a_started_engine_is_used_again(compiled_cache: Path) -> None:
     assert resolved.start(compiled_cache / "compiled") is resolved.start(None)
 
 
+def test_only_a_few_engines_stay_started(compiled_cache: Path, tmp_path: Path) -> None:
+    resolved = ExtractionOptions().resolve()
+    for name in ("a", "b", "c"):
+        shutil.copytree(compiled_cache / "compiled", tmp_path / name)
+        resolved.start(tmp_path / name)
+    assert len(engines._started) == 2
+
+
+@pytest.mark.skipif(platform.system() != "Linux", reason="elsewhere featx asks for float32 without looking")
+def test_native_bfloat16_is_what_openvino_says() -> None:
+    from featx.engines.openvino import import_openvino
+
+    capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert engines.has_native_bfloat16() is ("BF16" in capabilities)
+
+
 def test_auto_is_keras_where_openvino_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.engines.importlib.util.find_spec", lambda name: None)
     assert engines.resolve_engine("auto", load_backbone("mobilenet")) == "keras"
@@ -232,6 +249,6 @@ def test_keras_computes_in_float32_only() -> None:
 
 def test_a_plain_python_backbone_runs_itself(counting: CountingBackbone) -> None:
     resolved = ExtractionOptions(backbone="counting").resolve()
-    assert (resolved.engine, resolved.recipe.precision, resolved.recipe.weights) == ("direct", "float32", "")
+    assert (resolved.engine, resolved.recipe.precision, resolved.recipe.weights) == ("direct", "float32", "version 1")
     assert resolved.start(None)(np.zeros((2, 32, 32, 3), dtype=np.uint8)).shape == (2, 12)
     assert counting.n_shown == 2

@@ -52,7 +52,7 @@ def load_or_compile(backbone: KerasBackbone, recipe: Recipe, weights_path: Path,
     name = recipe.graph_fingerprint
     graph = _load(folder, name) if folder is not None else None
     if graph is None:
-        _log.info("Compiling %s for this machine, once: about 10 seconds …", backbone.name)
+        _log.info("Compiling %s for this machine, once: a few seconds …", backbone.name)
         graph = _convert(backbone, recipe, weights_path)
         if folder is not None:
             _save(graph, folder, name)
