@@ -11,25 +11,14 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from featx import __version__
+from featx.arguments import EXTRACTION_OPTIONS, make_parser
 from featx.errors import FeatxError, OutputError
 from featx.progress import show_messages, write_line
 
 if TYPE_CHECKING:
     from featx.options import ExtractionOptions
-
-_EXTRACT_EXAMPLES = """examples:
-  featx extract photos/ -o features.npy
-  featx extract photos/cats photos/dogs --backbone resnet50 --pooling max
-  featx extract photos/ --json --quiet > summary.json
-"""
-_COMPARE_EXAMPLES = """examples:
-  featx compare photos/
-  featx compare photos/ --backbone mobilenet --backbone resnet50 --csv scores.csv
-  featx compare photos/ --estimator logreg --estimator knn --cv 10
-"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,11 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name or an arrow that the console cannot show
-    args = _parser().parse_args(argv)
+    args = make_parser().parse_args(argv)
     try:
         with _ended_by_signals():
             show_messages(getattr(args, "quiet", False))
-            args.run(args)
+            _COMMANDS[args.command](args)
     except FeatxError as error:
         write_line(f"Error: {error}")
         return 1
@@ -168,126 +157,13 @@ def _backbones(args: argparse.Namespace) -> None:
         _print(f"{row['backbone']:<13} {row['features']:>8} {row['image_size']:>10}")
 
 
-# Arguments -------------------------------------------------------------------------------------------
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="featx",
-        description="Images → features for scikit-learn: a frozen network, every row kept, nothing computed twice.",
-        epilog="Begin with: featx demo. Help for a command: featx COMMAND --help.",
-    )
-    parser.add_argument("--version", action="version", version=f"featx {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_extract(commands)
-    _add_compare(commands)
-    _add_demo(commands)
-    _add_backbones(commands)
-    return parser
-
-
-def _command(commands: Any, name: str, summary: str, examples: str, run: Any) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
-        epilog=examples,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.set_defaults(run=run)
-    return parser
-
-
-def _add_extract(commands: Any) -> None:
-    parser = _command(commands, "extract", "turn images into a .npy matrix of features", _EXTRACT_EXAMPLES, _extract)
-    _add_sources(parser)
-    parser.add_argument(
-        "-o", "--output", default="features.npy", metavar="FILE", help="the matrix (default: features.npy)"
-    )
-    parser.add_argument("--backbone", default="mobilenet", metavar="NAME", help="network (default: mobilenet)")
-    _add_extraction_options(parser)
-    _add_common(parser)
-
-
-def _add_compare(commands: Any) -> None:
-    parser = _command(commands, "compare", "compare scikit-learn baselines on features", _COMPARE_EXAMPLES, _compare)
-    _add_sources(parser)
-    parser.add_argument(
-        "--backbone", action="append", metavar="NAME", help="network (default: mobilenet); may be repeated"
-    )
-    parser.add_argument(
-        "--estimator", action="append", metavar="NAME", help="dummy, logreg, svm, knn (default: all); may be repeated"
-    )
-    parser.add_argument("--cv", type=int, default=5, metavar="N", help="number of stratified folds (default: 5)")
-    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="decides the folds (default: 0)")
-    parser.add_argument(
-        "--n-jobs", type=int, default=-1, metavar="N", help="folds computed at once (default: -1, all cores)"
-    )
-    parser.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
-    _add_extraction_options(parser)
-    _add_common(parser)
-
-
-def _add_demo(commands: Any) -> None:
-    summary = "show the whole job on scikit-learn's digits, with the bundled MobileNet"
-    parser = _command(commands, "demo", summary, "example:\n  featx demo\n", _demo)
-    parser.add_argument(
-        "--folder", default="featx-demo", metavar="DIR", help="where images and features go (default: featx-demo)"
-    )
-    _add_cache(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
-
-
-def _add_backbones(commands: Any) -> None:
-    parser = _command(commands, "backbones", "list the networks", "example:\n  featx backbones --json\n", _backbones)
-    parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
-
-
-def _add_sources(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "source", nargs="+", metavar="SOURCE", help="a folder of class folders, a flat folder, or image files"
-    )
-
-
-_EXTRACTION_OPTIONS = ("weights", "image_size", "pooling", "resize", "precision", "engine", "batch_size")
-
-
-def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
-    # SUPPRESS: an option that is not given is not there, and ExtractionOptions has the only default.
-    group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
-    group.add_argument("--weights", metavar="FILE", help="weights of this network without its head")
-    group.add_argument("--image-size", type=int, metavar="N", help="side in pixels (default: the network's own)")
-    group.add_argument("--pooling", metavar="NAME", help="avg or max (default: avg)")
-    group.add_argument("--resize", metavar="NAME", help="squash, crop or pad (default: squash)")
-    group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
-    group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
-    group.add_argument("--batch-size", type=int, metavar="N", help="images at a time; changes no value (default: 32)")
-    group.add_argument(
-        "--on-error",
-        choices=("skip", "raise"),
-        default="skip",
-        help="an unreadable image: leave it out and list it, or stop (default: skip)",
-    )
-    _add_cache(group)
-    group.add_argument("--no-cache", dest="cache", action="store_const", const=None, help="keep nothing")
-
-
-def _add_cache(parser: Any) -> None:
-    parser.add_argument(
-        "--cache", default="auto", metavar="DIR", help="keeps every row (default: $FEATX_CACHE, else cache/)"
-    )
-
-
-def _add_common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output instead of text")
-    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+_COMMANDS = {"extract": _extract, "compare": _compare, "demo": _demo, "backbones": _backbones}
 
 
 def _options(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
     from featx.options import ExtractionOptions
 
-    given = {name: getattr(args, name) for name in _EXTRACTION_OPTIONS if hasattr(args, name)}
+    given = {name: getattr(args, name) for name in EXTRACTION_OPTIONS if hasattr(args, name)}
     return ExtractionOptions(backbone=backbone, **given)
 
 

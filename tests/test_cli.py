@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from featx import cli
+from featx.arguments import make_parser
 from tests.conftest import CountingBackbone
 
 COMMANDS = ["extract", "compare", "demo", "backbones"]
@@ -65,7 +66,7 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 
 def test_every_command_is_tried_above_and_named_in_the_readme() -> None:
     (commands,) = [
-        action.choices for action in cli._parser()._actions if isinstance(getattr(action, "choices", None), dict)
+        action.choices for action in make_parser()._actions if isinstance(getattr(action, "choices", None), dict)
     ]
     assert list(commands) == COMMANDS
     readme = (Path(__file__).parents[1] / "README.md").read_text()

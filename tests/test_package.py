@@ -21,7 +21,7 @@ def test_importing_featx_loads_nothing_heavy() -> None:
 
 
 def test_parsing_a_command_line_loads_nothing_heavy() -> None:
-    assert not HEAVY & loaded_after("import featx.cli; featx.cli._parser()")
+    assert not HEAVY & loaded_after("import featx.cli; featx.cli.make_parser()")
 
 
 def test_extraction_from_the_command_line_loads_no_scikit_learn_or_pandas() -> None:
