@@ -30,6 +30,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_extract(commands)
     _add_compare(commands)
+    _add_bench(commands)
     _add_demo(commands)
     _add_backbones(commands)
     return parser
@@ -75,6 +76,23 @@ def _add_compare(commands: Any) -> None:
     )
     parser.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
     _add_extraction_options(parser)
+    _add_common(parser)
+
+
+def _add_bench(commands: Any) -> None:
+    summary = "measure how fast this machine extracts, part by part and against tf.data + model.predict"
+    examples = "examples:\n  featx bench\n  featx bench photos/ --backbone mobilenet --backbone resnet50 --json\n"
+    parser = _command(commands, "bench", summary, examples)
+    parser.add_argument(
+        "source", nargs="*", metavar="SOURCE", help="folders or files of photos (default: generated, 500 × 375)"
+    )
+    parser.add_argument(
+        "--backbone", action="append", metavar="NAME", help="network (default: mobilenet); may be repeated"
+    )
+    parser.add_argument(
+        "--weights", default=argparse.SUPPRESS, metavar="FILE", help="weights of this network without its head"
+    )
+    _add_cache(parser)
     _add_common(parser)
 
 

@@ -141,6 +141,19 @@ def _demo(args: argparse.Namespace) -> None:
     run_demo(Path(args.folder), cache, show_progress=not args.quiet, say=_print)
 
 
+def _bench(args: argparse.Namespace) -> None:
+    import tempfile
+
+    from featx.bench import run_bench, write_photos
+    from featx.sources import find_images
+
+    options = [_options(args, backbone) for backbone in dict.fromkeys(args.backbone or ["mobilenet"])]
+    with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+        paths = find_images(args.source).paths if args.source else write_photos(Path(folder))
+        bench = run_bench(paths, options, cache=_cache(args), progress=lambda text: _say(args, text))
+    _print(json.dumps(bench.as_dict()) if args.json else bench.as_text())
+
+
 def _backbones(args: argparse.Namespace) -> None:
     from featx.backbones import available_backbones, load_backbone
 
@@ -157,7 +170,7 @@ def _backbones(args: argparse.Namespace) -> None:
         _print(f"{row['backbone']:<13} {row['features']:>8} {row['image_size']:>10}")
 
 
-_COMMANDS = {"extract": _extract, "compare": _compare, "demo": _demo, "backbones": _backbones}
+_COMMANDS = {"extract": _extract, "compare": _compare, "bench": _bench, "demo": _demo, "backbones": _backbones}
 
 
 def _options(args: argparse.Namespace, backbone: str) -> ExtractionOptions:

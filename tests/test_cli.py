@@ -18,7 +18,7 @@ from featx import cli
 from featx.arguments import make_parser
 from tests.conftest import CountingBackbone
 
-COMMANDS = ["extract", "compare", "demo", "backbones"]
+COMMANDS = ["extract", "compare", "bench", "demo", "backbones"]
 SUMMARY = [
     "rows",
     "features",

@@ -39,14 +39,14 @@ def test_python_blocks_run(paths: list[str], labels: list[str]) -> None:
 def test_command_blocks_run(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("photos").symlink_to(photo_folder)
     commands = [line for _, block in BLOCKS for line in block.splitlines() if re.match(r"featx \w+.*#", line)]
-    assert len(commands) == 4
+    assert len(commands) == 5
     for command in commands:
         assert cli.main(command.split("#")[0].split()[1:]) == 0
         assert capsys.readouterr().out
 
 
 def test_the_demo_prints_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    (shown,) = [block for language, block in BLOCKS if language == "text"]
+    shown = next(block for language, block in BLOCKS if language == "text")
     assert cli.main(["demo"]) == 0
     assert _without_measurements(capsys.readouterr().out) == _without_measurements(shown)
 

@@ -126,18 +126,28 @@ class KerasBackbone(Backbone):
         WeightsError
             The file is altered, or holds the weights of another network.
         """
-        self._check_weights(recipe, weights_path)
-        with _plain_settings(import_keras()) as keras:
-            return self._build(keras, recipe, weights_path)
+        with plain_settings(import_keras()) as keras:
+            network, module = self._load(recipe, weights_path)
+            pixels = keras.Input((*recipe.image_size, 3), dtype="uint8", name="pixels")
+            prepared = module.preprocess_input(keras.ops.cast(pixels, "float32"))
+            maps = network(prepared, training=False)
+            return keras.Model(pixels, _pooled(keras, recipe, maps))
 
-    def _build(self, keras: Any, recipe: Recipe, weights_path: Path) -> Any:
+    def build_usual(self, recipe: Recipe, weights_path: Path) -> tuple[Any, Any]:
+        """Return the network as people use it: a ``keras.Model`` of prepared pixels, and ``preprocess_input``."""
+        with plain_settings(import_keras()) as keras:
+            network, module = self._load(recipe, weights_path)
+            return keras.Model(network.input, _pooled(keras, recipe, network.output)), module.preprocess_input
+
+    def _load(self, recipe: Recipe, weights_path: Path) -> tuple[Any, Any]:
+        """Return the frozen network with its weights, and its module."""
+        self._check_weights(recipe, weights_path)
         module_name, function = self.application.split(".")
         module = importlib.import_module(f"keras.applications.{module_name}")
-        shape = (*recipe.image_size, 3)
         with warnings.catch_warnings():
             # Of a size other than its own, Keras says which weights it will take: here it takes none.
             warnings.filterwarnings("ignore", message=".*input_shape.* is undefined or non-square")
-            network = getattr(module, function)(include_top=False, weights=None, input_shape=shape)
+            network = getattr(module, function)(include_top=False, weights=None, input_shape=(*recipe.image_size, 3))
         try:
             network.load_weights(weights_path)
         except Exception as error:  # Keras and h5py raise many kinds for a file of the wrong shape
@@ -146,11 +156,7 @@ class KerasBackbone(Backbone):
                 f"({first_line(error)}). Pass a file saved from this network with include_top=False."
             ) from error
         network.trainable = False
-        pixels = keras.Input(shape, dtype="uint8", name="pixels")
-        prepared = module.preprocess_input(keras.ops.cast(pixels, "float32"))
-        maps = network(prepared, training=False)
-        pool = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
-        return keras.Model(pixels, pool[recipe.pooling](name="features")(maps))
+        return network, module
 
     def _check_weights(self, recipe: Recipe, path: Path) -> None:
         found = self._weights_file(path).digest
@@ -184,8 +190,13 @@ def import_keras() -> Any:
     return keras
 
 
+def _pooled(keras: Any, recipe: Recipe, maps: Any) -> Any:
+    pool = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+    return pool[recipe.pooling](name="features")(maps)
+
+
 @contextlib.contextmanager
-def _plain_settings(keras: Any) -> Iterator[Any]:
+def plain_settings(keras: Any) -> Iterator[Any]:
     """Build with Keras as it comes: what a user has set for other networks must not change a row."""
     before = keras.config.dtype_policy(), keras.config.floatx(), keras.config.image_data_format()
     try:
