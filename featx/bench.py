@@ -159,7 +159,7 @@ def run_bench(
     say = progress or (lambda text: None)
     compiled = cache / "compiled" if cache else None
     results = [_bench_one(chosen, wanted.resolve(), compiled, say) for wanted in options]
-    return Bench(_machine(), n_cpus(), len(chosen), results)
+    return Bench(describe_machine(), n_cpus(), len(chosen), results)
 
 
 def _bench_one(
@@ -270,7 +270,7 @@ def _cosine(rows: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> floa
     return round(float(((rows * reference).sum(axis=1) / norms).mean()), 5)
 
 
-def _machine() -> str:
+def describe_machine() -> str:
     """Name the processor and the system."""
     name = platform.processor() or platform.machine()
     try:

@@ -1,0 +1,259 @@
+"""Run the benchmarks, print each ratio, and write them as Markdown and JSON.
+
+Both sides of a row run one after the other, each in a fresh process, several times in turn; a row gives the
+median of the ratios of neighbours, so that a machine whose speed drifts does not decide it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from featx import engines
+from featx.bench import describe_machine, run_bench
+from featx.decoding import n_cpus
+from featx.options import ExtractionOptions
+from tests.benchmarks.photos import write_photos
+
+Row = dict[str, Any]
+ROOT = Path(__file__).parents[2]
+
+
+class Bench:
+    """Photos, a cache with compiled networks, and the sides in processes of their own."""
+
+    def __init__(self, folder: Path, runs: int) -> None:
+        self.folder = folder
+        self.runs = runs
+        self._n_stores = 0
+
+    def photos(self, number: int, width: int = 500, height: int = 375, quality: int = 85) -> list[str]:
+        return write_photos(self.folder / f"photos-{width}x{height}", number, width, height, quality)
+
+    def side(self, name: str, **arguments: Any) -> dict[str, Any]:
+        command = [sys.executable, "-m", "tests.benchmarks.sides", name]
+        done = subprocess.run(
+            command, input=json.dumps(arguments), capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        if done.returncode != 0:
+            raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
+        measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return measured
+
+    def store(self, options: dict[str, Any]) -> str:
+        """Return a cache without rows, in which the network is compiled."""
+        self._n_stores += 1
+        cache = self.folder / f"cache-{self._n_stores}"
+        ExtractionOptions(**options).resolve().start(cache / "compiled")
+        return str(cache)
+
+    def featx(
+        self, paths: list[str], options: dict[str, Any], cache: str | None = None, start: bool = True
+    ) -> dict[str, Any]:
+        cache = cache or self.store(options)
+        out = str(self.folder / "f.npy")
+        return self.side("featx_files", paths=paths, options=options, cache=cache, out=out, start=start)
+
+    def ratios(self, ours: Callable[[], Row], theirs: Callable[[], Row]) -> tuple[float, Row, Row]:
+        """Run both in turn; return the median of theirs/ours in seconds, and the last of each."""
+        pairs = [(ours(), theirs()) for _ in range(self.runs)]
+        ratio = statistics.median(their["seconds"] / our["seconds"] for our, their in pairs)
+        return ratio, *pairs[-1]
+
+
+def random_weights(folder: Path, application: str, name: str) -> str:
+    """Save a network with random weights, for those whose weights cannot be had here."""
+    path = folder / f"{name}.weights.h5"
+    code = (
+        "import sys, keras; keras.utils.set_random_seed(0); module, function = sys.argv[1].split('.')\n"
+        "getattr(getattr(keras.applications, module), function)(include_top=False, weights=None, "
+        "input_shape=(224, 224, 3)).save_weights(sys.argv[2])"
+    )
+    subprocess.run([sys.executable, "-c", code, application, str(path)], check=True, capture_output=True)
+    return str(path)
+
+
+def against_tf_data(bench: Bench, application: str, options: dict[str, Any], musts: dict[str, float]) -> list[Row]:
+    paths = bench.photos(1000)
+    rows = []
+    for precision in _precisions():
+        chosen = {**options, "precision": precision}
+        ratio, ours, theirs = bench.ratios(
+            lambda chosen=chosen: bench.featx(paths, chosen),  # type: ignore[misc]
+            lambda: bench.side("tf_data", paths=paths, application=application),
+        )
+        what = f"cold, 1,000 JPEG of 500 × 375, {application.split('.')[1]}, {precision}: against tf.data + predict"
+        measured = f"{1000 / ours['seconds']:.0f} against {1000 / theirs['seconds']:.0f} images/s"
+        rows.append(_row(what, ratio, f"≥ {musts[precision]}", ratio >= musts[precision], measured))
+    return rows
+
+
+def _precisions() -> list[str]:
+    return ["bfloat16", "float32"] if engines.has_native_bfloat16() else ["float32"]
+
+
+def row_1(bench: Bench) -> list[Row]:
+    return against_tf_data(bench, "mobilenet.MobileNet", {}, {"bfloat16": 5, "float32": 2})
+
+
+def row_2(bench: Bench) -> list[Row]:
+    weights = random_weights(bench.folder, "resnet.ResNet50", "resnet50")
+    options = {"backbone": "resnet50", "weights": weights}
+    return against_tf_data(bench, "resnet.ResNet50", options, {"bfloat16": 7, "float32": 1.4})
+
+
+def row_3(bench: Bench) -> list[Row]:
+    missing = [name for name in ("torch", "timm") if importlib.util.find_spec(name) is None]
+    what = "the same against timm + torch DataLoader"
+    if missing:
+        return [{"what": what, "skipped": f"not installed: {', '.join(missing)}"}]
+    paths = bench.photos(1000)
+    ratio, ours, theirs = bench.ratios(
+        lambda: bench.featx(paths, {}), lambda: bench.side("timm", paths=paths, model="mobilenetv1_100")
+    )
+    measured = f"{1000 / ours['seconds']:.0f} against {1000 / theirs['seconds']:.0f} images/s"
+    return [_row(what, ratio, "≥ 4", ratio >= 4, measured)]
+
+
+def row_4(bench: Bench) -> list[Row]:
+    cache = Path(bench.store({}))
+    shares = [run_bench(bench.photos(1000), [ExtractionOptions()], cache=cache).results[0] for _ in range(bench.runs)]
+    share = statistics.median(result.share_of_roof for result in shares)
+    last = shares[-1]
+    measured = f"decode {last.decode:.0f}, network {last.networks[0].images_per_second:.0f}, both {last.pipeline:.0f}/s"
+    return [_row("pipeline ÷ 1 / (1 / decode + 1 / network)", share, "≥ 0.95", share >= 0.95, measured)]
+
+
+def row_5(bench: Bench) -> list[Row]:
+    paths = bench.photos(60, 4000, 3000, 85)
+    rows = []
+    for side, must in (("tf_data", 2.2), ("load_img", 5.0)):
+        ratio, ours, theirs = bench.ratios(
+            lambda: bench.featx(paths, {}),
+            lambda side=side: bench.side(side, paths=paths, application="mobilenet.MobileNet"),  # type: ignore[misc]
+        )
+        measured = f"{60 / ours['seconds']:.1f} against {60 / theirs['seconds']:.1f} images/s"
+        rows.append(_row(f"12-megapixel photos, against {side}", ratio, f"≥ {must}", ratio >= must, measured))
+    return rows
+
+
+def row_6(bench: Bench) -> list[Row]:
+    paths = bench.photos(10_000, 256, 256)
+    cache = bench.store({})
+    cold = bench.featx(paths, {}, cache)
+    warm = [bench.side("featx_rows", paths=paths, options={}, cache=cache) for _ in range(max(3, bench.runs))]
+    rate = statistics.median(10_000 / run["seconds"] for run in warm)
+    ratio = rate * cold["seconds"] / 10_000
+    clean = all(run["computed"] == 0 and not run["imported"] for run in warm)
+    measured = f"{rate:,.0f} rows/s; no network library imported: {clean}"
+    return [_row("warm run, against the cold one", ratio, "≥ 100", ratio >= 100 and rate >= 50_000 and clean, measured)]
+
+
+def row_7(bench: Bench) -> list[Row]:
+    paths = bench.photos(1)
+    runs = [bench.featx(paths, {}, start=False) for _ in range(max(3, bench.runs))]
+    seconds = statistics.median(run["processor_seconds"] for run in runs)
+    clean = all("tensorflow" not in run["imported"] for run in runs)
+    what = "start to first features, network compiled: processor seconds"
+    return [_row(what, seconds, "≤ 0.8", seconds <= 0.8 and clean, f"tensorflow never imported: {clean}")]
+
+
+def rows_8_and_9(bench: Bench) -> list[Row]:
+    paths = bench.photos(60_000, 128, 128)
+    bench.featx(paths[:1000], {})  # the system's file cache is warm for neither
+    few, many = bench.featx(paths[:1000], {}), bench.featx(paths, {})
+    peak = many["peak_mb"]
+    change = (many["seconds"] / 60_000) / (few["seconds"] / 1000)
+    return [
+        _row("peak memory at 60,000 images, MB", peak, "≤ 350", peak <= 350, f"{few['peak_mb']:.0f} MB at 1,000"),
+        _row(
+            "time per image at 60,000 against 1,000 images",
+            change,
+            "≤ 1.1",
+            change <= 1.1,
+            f"{60_000 / many['seconds']:.0f} against {1000 / few['seconds']:.0f} images/s",
+        ),
+    ]
+
+
+def row_10(bench: Bench) -> list[Row]:
+    paths = bench.photos(10_000, 256, 256)
+    cache = bench.store({})
+    cold = bench.featx(paths[:-100], {}, cache)
+    added = bench.featx(paths, {}, cache)
+    share = added["seconds"] / cold["seconds"]
+    return [_row("adding 1 % to an extracted set, of the cold time", share, "≤ 0.03", share <= 0.03, "")]
+
+
+def row_11(bench: Bench) -> list[Row]:
+    ratio, ours, theirs = bench.ratios(lambda: bench.side("compare_featx"), lambda: bench.side("compare_plain"))
+    apart = max(abs(ours["scores"][name] - theirs["scores"][name]) for name in ours["scores"])
+    measured = f"{ours['seconds']:.1f} against {theirs['seconds']:.1f} s; scores apart by {apart:.4f} at most"
+    what = "compare on 8,000 × 1,024, 100 classes, against plain cross_validate"
+    return [_row(what, ratio, "≥ 4", ratio >= 4 and apart <= 0.002, measured)]
+
+
+def _row(what: str, value: float, must: str, holds: bool, measured: str) -> Row:
+    return {"what": what, "value": round(float(value), 3), "must": must, "holds": bool(holds), "measured": measured}
+
+
+ROWS: dict[str, Callable[[Bench], list[Row]]] = {
+    "1": row_1,
+    "2": row_2,
+    "3": row_3,
+    "4": row_4,
+    "5": row_5,
+    "6": row_6,
+    "7": row_7,
+    "8": rows_8_and_9,
+    "10": row_10,
+    "11": row_11,
+}
+
+
+def markdown(report: dict[str, Any]) -> str:
+    lines = [
+        f"{report['machine']}, {report['cores']} cores",
+        "",
+        "| what | value | must | measured |",
+        "|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        if "skipped" in row:
+            lines.append(f"| {row['what']} | – | – | skipped: {row['skipped']} |")
+        else:
+            value = f"{row['value']:g}{'' if row['holds'] else ' (missed)'}"
+            lines.append(f"| {row['what']} | {value} | {row['must']} | {row['measured']} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--rows", default=",".join(ROWS), help=f"of {','.join(ROWS)} (8 gives 8 and 9); default: all")
+    parser.add_argument("--runs", type=int, default=3, help="pairs of each comparison (default: 3)")
+    parser.add_argument("--out", type=Path, default=Path(), help="folder for benchmarks.md and .json (default: here)")
+    parser.add_argument("--photos", type=Path, help="keep the generated photos here, for the next time")
+    args = parser.parse_args()
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="featx-benchmarks-") as temporary:
+        bench = Bench(args.photos or Path(temporary), args.runs)
+        for number in args.rows.split(","):
+            found = ROWS[number](bench)
+            rows += found
+            for row in found:
+                print(row, flush=True)
+    report = {"machine": describe_machine(), "cores": n_cpus(), "rows": rows}
+    (args.out / "benchmarks.json").write_text(json.dumps(report, indent=2) + "\n")
+    (args.out / "benchmarks.md").write_text(markdown(report))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""One side of a benchmark, run in a fresh process: ``python -m tests.benchmarks.sides NAME ARGUMENTS-AS-JSON``."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def _timed(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def featx_files(paths: list[str], options: dict[str, Any], cache: str, out: str, start: bool) -> dict[str, Any]:
+    """From files to a matrix on disk, the compiled network being there; started before, as the peers' are, or not."""
+    from featx.options import ExtractionOptions
+    from featx.outputs import extract_to_file
+    from featx.sources import ImageTable
+
+    resolved = ExtractionOptions(**options).resolve()
+    table = ImageTable(paths, [None] * len(paths))
+    if start:
+        resolved.start(Path(cache) / "compiled")
+    started = time.perf_counter()
+    summary = extract_to_file(table, resolved, Path(out), cache=Path(cache))
+    seconds = time.perf_counter() - started
+    heavy = sorted({"tensorflow", "keras", "openvino"} & set(sys.modules))
+    return {"seconds": seconds, "computed": summary.computed, "imported": heavy, "precision": summary.precision}
+
+
+def featx_rows(paths: list[str], options: dict[str, Any], cache: str) -> dict[str, Any]:
+    """From files that are in the store to rows in memory."""
+    from featx.extraction import Extraction
+    from featx.options import ExtractionOptions
+
+    resolved = ExtractionOptions(**options).resolve()
+    rows = np.empty((len(paths), resolved.n_features), dtype=np.float32)
+    extraction = Extraction(paths, resolved, rows, cache=Path(cache))
+    seconds = _timed(extraction.run)
+    heavy = sorted({"tensorflow", "keras", "openvino"} & set(sys.modules))
+    return {"seconds": seconds, "computed": extraction.n_computed, "imported": heavy}
+
+
+def _keras_network(application: str) -> tuple[Any, Any]:
+    import keras
+
+    module_name, function = application.split(".")
+    module = getattr(keras.applications, module_name)
+    network = getattr(module, function)(include_top=False, weights=None, input_shape=(224, 224, 3), pooling="avg")
+    return network, module.preprocess_input
+
+
+def tf_data(paths: list[str], application: str) -> dict[str, Any]:
+    """The usual pipeline: tf.data with AUTOTUNE, batches of 32, prefetch, then model.predict."""
+    import tensorflow as tf
+
+    network, preprocess_input = _keras_network(application)
+
+    def load(path: Any) -> Any:
+        image = tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+        return preprocess_input(tf.image.resize(image, (224, 224)))
+
+    images = (
+        tf.data.Dataset.from_tensor_slices(paths)
+        .map(load, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(32)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    network.predict(images.take(2), verbose=0)  # compiling is not counted
+    return {"seconds": _timed(lambda: network.predict(images, verbose=0))}
+
+
+def load_img(paths: list[str], application: str) -> dict[str, Any]:
+    """The loop of many tutorials: keras.utils.load_img one by one, then model.predict in batches of 32."""
+    import keras
+
+    network, preprocess_input = _keras_network(application)
+    network.predict(np.zeros((32, 224, 224, 3), dtype=np.float32), verbose=0)
+
+    def run() -> None:
+        for start in range(0, len(paths), 32):
+            batch = [
+                keras.utils.img_to_array(keras.utils.load_img(path, target_size=(224, 224)))
+                for path in paths[start : start + 32]
+            ]
+            network.predict(preprocess_input(np.stack(batch)), verbose=0)
+
+    return {"seconds": _timed(run)}
+
+
+def timm(paths: list[str], model: str) -> dict[str, Any]:
+    """Torch: timm, a DataLoader with two workers, inference_mode, bfloat16 autocast, channels_last."""
+    import PIL.Image
+    import timm as timm_models  # type: ignore[import-not-found]  # optional peer
+    import torch  # type: ignore[import-not-found]  # optional peer
+
+    network = timm_models.create_model(model, pretrained=False, num_classes=0).eval()
+    network = network.to(memory_format=torch.channels_last)
+
+    class Photos(torch.utils.data.Dataset):  # type: ignore[misc]
+        def __len__(self) -> int:
+            return len(paths)
+
+        def __getitem__(self, at: int) -> Any:
+            with PIL.Image.open(paths[at]) as image:
+                pixels = np.asarray(image.convert("RGB").resize((224, 224), PIL.Image.Resampling.BILINEAR))
+            return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div_(127.5).sub_(1)
+
+    loader = torch.utils.data.DataLoader(Photos(), batch_size=32, num_workers=2)
+
+    def run() -> None:
+        with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+            for batch in loader:
+                network(batch.contiguous(memory_format=torch.channels_last))
+
+    return {"seconds": _timed(run)}
+
+
+def _hundred_classes() -> tuple[Any, Any]:
+    """8,000 × 1,024 non-negative features in 100 classes that overlap."""
+    random = np.random.default_rng(0)
+    y = np.repeat(np.arange(100), 80)
+    hidden = random.normal(size=(100, 64))[y] * 0.5 + random.normal(size=(8000, 64))
+    X = hidden @ random.normal(size=(64, 1024)) / 8 + 0.3 * random.normal(size=(8000, 1024))
+    return np.maximum(X, 0).astype(np.float32), y
+
+
+def compare_featx() -> dict[str, Any]:
+    """compare_baselines on a matrix."""
+    from featx import compare_baselines
+
+    X, y = _hundred_classes()
+    started = time.perf_counter()
+    table = compare_baselines(X, y, estimators=["logreg", "svm", "knn"]).table
+    scores = dict(zip(table["estimator"], table["accuracy_mean"], strict=True))
+    return {"seconds": time.perf_counter() - started, "scores": scores}
+
+
+def compare_plain() -> dict[str, Any]:
+    """The same estimators and folds in a plain loop of cross_validate."""
+    from sklearn.model_selection import StratifiedKFold, cross_validate
+
+    from featx.baselines import make_baseline
+
+    X, y = _hundred_classes()
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    scores = {}
+    started = time.perf_counter()
+    for name in ("logreg", "svm", "knn"):
+        found = cross_validate(make_baseline(name), X, y, cv=folds, scoring=("accuracy", "f1_macro"))
+        scores[name] = float(found["test_accuracy"].mean())
+    return {"seconds": time.perf_counter() - started, "scores": scores}
+
+
+SIDES: dict[str, Callable[..., dict[str, Any]]] = {
+    side.__name__: side for side in (featx_files, featx_rows, tf_data, load_img, timm, compare_featx, compare_plain)
+}
+
+if __name__ == "__main__":
+    measured = SIDES[sys.argv[1]](**json.load(sys.stdin))
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    measured["peak_mb"] = usage.ru_maxrss / 1024
+    measured["processor_seconds"] = usage.ru_utime + usage.ru_stime
+    print(json.dumps(measured))
