@@ -17,6 +17,7 @@ from featx.errors import StoreWarning
 RACY_SECONDS = 2.0
 _SEAL_SIZE = 8
 _COMMIT_AFTER = 10_000
+_ASKED_AT_ONCE = 500
 
 
 class DigestIndex:
@@ -44,16 +45,21 @@ class DigestIndex:
         if not self._usable or (self._connection is None and not os.path.exists(self._path)):
             return [None] * len(entries)
         try:
-            return [self._find_one(key, state) for key, state in entries]
+            known = self._entries([key for key, _ in entries])
         except sqlite3.Error as error:
             self._give_up(error)
             return [None] * len(entries)
+        return [_unsealed(key, state, *known.get(key, (None, None))) for key, state in entries]
 
-    def _find_one(self, key: bytes, state: os.stat_result) -> bytes | None:
-        row = self._connected().execute("SELECT digest, seal FROM files WHERE path = ?", (key,)).fetchone()
-        if row is None or not isinstance(row[0], bytes) or row[1] != _seal(key, state, row[0]):
-            return None
-        return row[0]
+    def _entries(self, keys: list[bytes]) -> dict[bytes, tuple[object, object]]:
+        found: dict[bytes, tuple[object, object]] = {}
+        for start in range(0, len(keys), _ASKED_AT_ONCE):
+            block = keys[start : start + _ASKED_AT_ONCE]
+            marks = ",".join("?" * len(block))
+            query = f"SELECT path, digest, seal FROM files WHERE path IN ({marks})"  # noqa: S608  # only question marks
+            for key, digest, seal in self._connected().execute(query, block):
+                found[key] = (digest, seal)
+        return found
 
     def add(self, path: str, state: os.stat_result, digest: bytes) -> None:
         """Remember the digest of a file that was in this state while it was read."""
@@ -110,9 +116,12 @@ class DigestIndex:
         )
 
 
+def _unsealed(key: bytes, state: os.stat_result, digest: object, seal: object) -> bytes | None:
+    """Return the digest of an entry that is whole and of this state of the file, or None."""
+    return digest if isinstance(digest, bytes) and _seal(key, state, digest) == seal else None
+
+
 def _seal(key: bytes, state: os.stat_result, digest: bytes) -> bytes:
     """Hash what an entry stands for; the change time catches new bytes under a restored mtime."""
-    seal = hashlib.blake2b(digest, digest_size=_SEAL_SIZE)
-    seal.update(b"%d %d %d %d " % (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino))
-    seal.update(key)
-    return seal.digest()
+    numbers = b"%d %d %d %d " % (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+    return hashlib.blake2b(numbers + digest + key, digest_size=_SEAL_SIZE).digest()
