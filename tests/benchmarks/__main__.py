@@ -30,13 +30,14 @@ ROOT = Path(__file__).parents[2]
 class Bench:
     """Photos, a cache with compiled networks, and the sides in processes of their own."""
 
-    def __init__(self, folder: Path, runs: int) -> None:
+    def __init__(self, folder: Path, runs: int, photos: Path | None = None) -> None:
         self.folder = folder
+        self._photos = photos or folder
         self.runs = runs
         self._n_stores = 0
 
     def photos(self, number: int, width: int = 500, height: int = 375, quality: int = 85) -> list[str]:
-        return write_photos(self.folder / f"photos-{width}x{height}", number, width, height, quality)
+        return write_photos(self._photos / f"photos-{width}x{height}", number, width, height, quality)
 
     def side(self, name: str, **arguments: Any) -> dict[str, Any]:
         command = [sys.executable, "-m", "tests.benchmarks.sides", name]
@@ -244,7 +245,7 @@ def main() -> None:
     args = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="featx-benchmarks-") as temporary:
-        bench = Bench(args.photos or Path(temporary), args.runs)
+        bench = Bench(Path(temporary), args.runs, args.photos)
         for number in args.rows.split(","):
             found = ROWS[number](bench)
             rows += found
