@@ -279,25 +279,3 @@ def describe_machine() -> str:
     except (OSError, StopIteration):
         pass  # not Linux on x86: the platform's own word is what there is
     return f"{name} ({platform.system()}, Python {platform.python_version()})"
-
-
-def write_photos(folder: Path, n_photos: int = 128) -> list[str]:
-    """Write real photographs of the usual size, 500 × 375, for who has none at hand; return their paths.
-
-    They are parts of scikit-learn's two sample photos, enlarged, with a little noise so that a JPEG decoder
-    has as much to do as with a camera's files.
-    """
-    from PIL import Image
-    from sklearn.datasets import load_sample_images
-
-    random = np.random.default_rng(0)
-    photos = [Image.fromarray(photo) for photo in load_sample_images().images]
-    paths = []
-    for number in range(n_photos):
-        whole = photos[number % len(photos)]
-        left, top = int(random.integers(0, whole.width - 400)), int(random.integers(0, whole.height - 300))
-        part = whole.crop((left, top, left + 400, top + 300)).resize((500, 375), Image.Resampling.BICUBIC)
-        noisy = np.asarray(part, dtype=np.int16) + random.integers(-6, 7, (375, 500, 1), dtype=np.int16)
-        paths.append(str(folder / f"{number:03}.jpg"))
-        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(paths[-1], quality=85)
-    return paths

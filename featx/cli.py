@@ -144,7 +144,8 @@ def _demo(args: argparse.Namespace) -> None:
 def _bench(args: argparse.Namespace) -> None:
     import tempfile
 
-    from featx.bench import run_bench, write_photos
+    from featx.bench import run_bench
+    from featx.photos import write_photos
     from featx.sources import find_images
 
     options = [_options(args, backbone) for backbone in dict.fromkeys(args.backbone or ["mobilenet"])]

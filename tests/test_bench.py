@@ -4,13 +4,13 @@ import dataclasses
 import json
 from pathlib import Path
 
-import PIL.Image
 import pytest
 
 from featx import cli, engines
-from featx.bench import Bench, run_bench, write_photos
+from featx.bench import Bench, run_bench
 from featx.errors import OptionError, SourceError
 from featx.options import ExtractionOptions
+from featx.photos import write_photos
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,6 @@ def test_a_bench_is_told_to_people_and_to_programs(bench: Bench) -> None:
 def test_no_row_is_kept(tmp_path: Path) -> None:
     run_bench(write_photos(tmp_path, 16), [ExtractionOptions()], cache=tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["compiled"]
-
-
-def test_generated_photos_are_different_real_ones(tmp_path: Path) -> None:
-    paths = write_photos(tmp_path, 16)
-    for path in paths:
-        with PIL.Image.open(path) as photo:
-            assert photo.size == (500, 375)
-    assert len({Path(path).read_bytes() for path in paths}) == 16
 
 
 @pytest.mark.usefixtures("counting", "in_folder")

@@ -21,7 +21,7 @@ from featx import engines
 from featx.bench import describe_machine, run_bench
 from featx.decoding import n_cpus
 from featx.options import ExtractionOptions
-from tests.benchmarks.photos import write_photos
+from featx.photos import write_photos
 
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]

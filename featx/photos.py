@@ -1,16 +1,37 @@
-"""Photographs to measure on: real ones, enlarged or cut, with noise, so that JPEG has something to decode."""
+"""Photographs to measure on, for who has none at hand."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
-from sklearn.datasets import load_sample_images
 
 
-def write_photos(folder: Path, number: int, width: int, height: int, quality: int) -> list[str]:
-    """Write different JPEG files; those that are there already are kept."""
+def write_photos(folder: Path, number: int = 128, width: int = 500, height: int = 375, quality: int = 85) -> list[str]:
+    """Write different JPEG files and return their paths; files that are there already are kept.
+
+    They are parts of scikit-learn's two sample photos, enlarged, with a little noise, so that a JPEG decoder
+    has as much to do as with a camera's files.
+
+    Parameters
+    ----------
+    folder : Path
+    number : int, default=128
+    width, height : int, default=500, 375
+        In pixels.
+    quality : int, default=85
+        Of the JPEG compression, up to 95.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [Path(path).name for path in write_photos(Path(folder), 2)]
+    ['000000.jpg', '000001.jpg']
+    """
+    import PIL.Image
+    from sklearn.datasets import load_sample_images
+
     folder.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     wholes = [PIL.Image.fromarray(photo) for photo in load_sample_images().images]
