@@ -247,7 +247,7 @@ KERAS_BACKBONES = (
         application="mobilenet_v2.MobileNetV2",
         layer="out_relu",
         channels=1280,
-        weights_url=(f"{_SERVER}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5"),
+        weights_url=f"{_SERVER}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224_no_top.h5",
     ),
     KerasBackbone(
         name="resnet50",
