@@ -71,8 +71,8 @@ def decode(content: Content, size: tuple[int, int], resize: str = "squash") -> n
     """
     load_decoders()
     with _telling_the_reason(content):
-        image = _open(content, size, resize) if isinstance(content, bytes) else _from_pixels(content)
-        return np.asarray(_fit(image, size, resize))
+        image = open_upright(content, size, resize) if isinstance(content, bytes) else _from_pixels(content)
+        return np.asarray(fit(image, size, resize))
 
 
 @functools.cache
@@ -140,7 +140,8 @@ def _from_pixels(pixels: np.ndarray[Any, Any]) -> PILImage:
     return PIL.Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
 
 
-def _open(data: bytes, size: tuple[int, int], resize: str) -> PILImage:
+def open_upright(data: bytes, size: tuple[int, int], resize: str) -> PILImage:
+    """Return the upright RGB image, of its own size or shrunk as far as `size` allows: decoding's first half."""
     import PIL.Image
 
     if not data:
@@ -228,7 +229,8 @@ def _scaled_to_8_bits(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return scaled
 
 
-def _fit(image: PILImage, size: tuple[int, int], resize: str) -> PILImage:
+def fit(image: PILImage, size: tuple[int, int], resize: str) -> PILImage:
+    """Return the image resized to exactly `size`: decoding's second half."""
     import PIL.Image
     from PIL.Image import Resampling
 

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from featx import pixels
+from featx import FeatureExtractor, compare_baselines, pixels
 from featx.errors import UnreadableImageError
 
 SIZE = (224, 224)
@@ -181,3 +182,46 @@ def test_a_decompression_bomb_is_refused_from_its_header(encoded: Encode, monkey
     monkeypatch.setattr(pixels, "MAX_PIXELS", 100)
     with pytest.raises(UnreadableImageError, match="more than the limit of 100"):
         pixels.decode(encoded(PIL.Image.new("RGB", (20, 20)), "PNG"), SIZE)
+
+
+@pytest.mark.slow
+def test_shrinking_large_jpegs_moves_neither_features_nor_scores(ucmerced: list[str], compiled_cache: Path) -> None:
+    labels = [Path(path).parent.name for path in ucmerced]
+    tiles = [PIL.Image.open(path).convert("RGB").resize((256, 256)) for path in ucmerced]
+    enlarged = [_jpeg(tile.resize((720, 720), PIL.Image.Resampling.BICUBIC)) for tile in tiles]
+    sharpest = [_jpeg(_mosaic(tiles[start : start + 9])) for start in range(0, len(tiles) - 8, 9)]
+    extractor = FeatureExtractor(cache=compiled_cache)
+
+    def both_paths(images: list[bytes]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        assert pixels._shrink_factor(PIL.Image.open(io.BytesIO(images[0])).size, SIZE, "squash") == 2
+        whole = [np.asarray(PIL.Image.open(io.BytesIO(image))) for image in images]  # decoded by Pillow at full size
+        return extractor.fit_transform(images), extractor.fit_transform(whole)
+
+    fast, reference = both_paths(enlarged)
+    assert _mean_cosine(fast, reference) >= 0.995
+    assert _mean_cosine(*both_paths(sharpest)) >= 0.995
+    for name in ("logreg", "svm", "knn"):
+        scores = [
+            compare_baselines(X, labels, estimators=[name], cv=5).table["accuracy_mean"].iloc[0]
+            for X in (fast, reference)
+        ]
+        assert abs(scores[0] - scores[1]) <= 0.003, (name, scores)
+
+
+def _jpeg(image: PIL.Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def _mosaic(tiles: list[PIL.Image.Image]) -> PIL.Image.Image:
+    """Nine photos side by side: more detail than any one of them has when enlarged."""
+    whole = PIL.Image.new("RGB", (768, 768))
+    for at, tile in enumerate(tiles):
+        whole.paste(tile, (at % 3 * 256, at // 3 * 256))
+    return whole
+
+
+def _mean_cosine(rows: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
+    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(reference, axis=1)
+    return float(((rows * reference).sum(axis=1) / norms).mean())
