@@ -17,6 +17,12 @@ _COMPARE_EXAMPLES = """examples:
   featx compare photos/ --backbone mobilenet --backbone resnet50 --csv scores.csv
   featx compare photos/ --estimator logreg --estimator knn --cv 10
 """
+_CACHE_EXAMPLES = """examples:
+  featx cache info
+  featx cache verify
+  featx cache compact
+  featx cache clear --backbone resnet50
+"""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -33,6 +39,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_demo(commands)
     _add_backbones(commands)
+    _add_cache_commands(commands)
     return parser
 
 
@@ -109,6 +116,37 @@ def _add_demo(commands: Any) -> None:
 def _add_backbones(commands: Any) -> None:
     parser = _command(commands, "backbones", "list the networks", "example:\n  featx backbones --json\n")
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
+
+
+def _add_cache_commands(commands: Any) -> None:
+    summary = "tell, check, merge or remove what is kept"
+    parser = commands.add_parser(
+        "cache",
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=_CACHE_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+        added = _command(actions, name, summary, f"example:\n  featx cache {example}\n")
+        added.set_defaults(command=f"cache {name}")
+        added.add_argument(
+            "--cache", default="auto", metavar="DIR", help="the cache folder (default: $FEATX_CACHE, else cache/)"
+        )
+        return added
+
+    _add_common(add("info", "tell which recipes have how many rows, and what they take", "info --json"))
+    verify = "read everything and name each damaged file; exit code 1 if there is one"
+    _add_common(add("verify", verify, "verify --cache cache/"))
+    compact = "merge small segments into large ones; others may read and write meanwhile"
+    _add_common(add("compact", compact, "compact"))
+    clear = add("clear", "remove rows, compiled networks and the index", "clear --backbone resnet50 --yes")
+    clear.add_argument("--backbone", metavar="NAME", help="only the rows of this network")
+    clear.add_argument("--damaged", action="store_true", help="only damaged files that were set aside")
+    clear.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:

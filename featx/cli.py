@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import io
 import json
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx.arguments import EXTRACTION_OPTIONS, make_parser
-from featx.errors import FeatxError, OutputError
+from featx.errors import FeatxError, OptionError, OutputError
 from featx.progress import show_messages, write_line
 
 if TYPE_CHECKING:
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM."""
+    """Run one command; return the exit code.
+
+    0, 1 for an error or a damaged cache, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM.
+    """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name or an arrow that the console cannot show
@@ -30,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _ended_by_signals():
             show_messages(getattr(args, "quiet", False))
-            _COMMANDS[args.command](args)
+            return _COMMANDS[args.command](args) or 0
     except FeatxError as error:
         write_line(f"Error: {error}")
         return 1
@@ -41,7 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
     except _ReaderGoneError:
         return 1
-    return 0
 
 
 class _ReaderGoneError(Exception):
@@ -134,11 +137,8 @@ def _compare(args: argparse.Namespace) -> None:
 
 def _demo(args: argparse.Namespace) -> None:
     from featx.demo import run_demo
-    from featx.options import resolve_cache
 
-    cache = resolve_cache(args.cache)
-    assert cache is not None
-    run_demo(Path(args.folder), cache, show_progress=not args.quiet, say=_print)
+    run_demo(Path(args.folder), _cache_folder(args), show_progress=not args.quiet, say=_print)
 
 
 def _bench(args: argparse.Namespace) -> None:
@@ -171,7 +171,77 @@ def _backbones(args: argparse.Namespace) -> None:
         _print(f"{row['backbone']:<13} {row['features']:>8} {row['image_size']:>10}")
 
 
-_COMMANDS = {"extract": _extract, "compare": _compare, "bench": _bench, "demo": _demo, "backbones": _backbones}
+def _cache_info(args: argparse.Namespace) -> None:
+    from featx.caches import describe_cache
+
+    info = describe_cache(_cache_folder(args))
+    _print(json.dumps(dataclasses.asdict(info)) if args.json else info.as_text())
+
+
+def _cache_verify(args: argparse.Namespace) -> int:
+    from featx.caches import verify_cache
+
+    cache = _cache_folder(args)
+    findings = verify_cache(cache, progress=lambda text: _say(args, text))
+    n_damaged = sum(finding.is_damage for finding in findings)
+    if args.json:
+        _print(json.dumps({"damaged": n_damaged, "findings": [dataclasses.asdict(finding) for finding in findings]}))
+    else:
+        lines = [f"{finding.path}: {finding.problem}; {finding.consequence}" for finding in findings]
+        _print("\n".join([*lines, f"{cache}: {f'{n_damaged} damaged' if n_damaged else 'whole'}"]))
+    return 1 if n_damaged else 0
+
+
+def _cache_compact(args: argparse.Namespace) -> int:
+    from featx.caches import compact_cache
+
+    done = compact_cache(_cache_folder(args))
+    damaged = [error for compaction in done.values() for error in compaction.damaged]
+    if args.json:
+        _print(json.dumps({fingerprint: compaction.as_dict() for fingerprint, compaction in done.items()}))
+    else:
+        _print("\n".join(f"{name}: {compaction.as_text()}" for name, compaction in done.items()) or "no rows")
+    if damaged:
+        _say(args, f"{len(damaged)} damaged segments were left as they are: featx cache verify names them.")
+    return 1 if damaged else 0
+
+
+def _cache_clear(args: argparse.Namespace) -> None:
+    from featx.caches import clear_cache, clear_set_aside, describe_cache, in_bytes, recipes_of_backbone
+
+    cache = _cache_folder(args)
+    info = describe_cache(cache)
+    if args.damaged:
+        _print(f"{in_bytes(clear_set_aside(cache))} of damaged files removed from {cache}")
+        return
+    chosen = recipes_of_backbone(info, args.backbone) if args.backbone else info.recipes
+    what = f"{sum(recipe.rows for recipe in chosen):,} rows of {len(chosen)} recipes"
+    if not args.backbone:
+        what += f" and everything else that featx keeps there, {in_bytes(info.bytes)},"
+    if not args.yes and not _confirmed(f"Remove {what} from {cache}? They would have to be extracted anew. [y/N] "):
+        raise OptionError("Nothing was removed: answer y, or pass --yes.")
+    clear_cache(cache, fingerprints=[recipe.fingerprint for recipe in chosen] if args.backbone else None)
+    _print(f"Removed {what.rstrip(',')} from {cache}")
+
+
+def _confirmed(question: str) -> bool:
+    if sys.stdin is None or not sys.stdin.isatty():
+        return False
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
+    "extract": _extract,
+    "compare": _compare,
+    "bench": _bench,
+    "demo": _demo,
+    "backbones": _backbones,
+    "cache info": _cache_info,
+    "cache verify": _cache_verify,
+    "cache compact": _cache_compact,
+    "cache clear": _cache_clear,
+}
 
 
 def _options(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
@@ -185,6 +255,12 @@ def _cache(args: argparse.Namespace) -> Path | None:
     from featx.options import resolve_cache
 
     return resolve_cache(args.cache)
+
+
+def _cache_folder(args: argparse.Namespace) -> Path:
+    cache = _cache(args)
+    assert cache is not None  # only --no-cache says so, which these commands do not have
+    return cache
 
 
 # Messages --------------------------------------------------------------------------------------------

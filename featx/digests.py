@@ -61,6 +61,20 @@ class DigestIndex:
                 found[key] = (digest, seal)
         return found
 
+    def check(self) -> tuple[int, str]:
+        """Return how many files are known, and what is wrong with the index, "" if nothing; change nothing."""
+        if not os.path.lexists(self._path):
+            return 0, ""
+        if self._path.is_symlink():
+            return 0, "it is a symbolic link"
+        try:
+            with contextlib.closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as opened:
+                (said,) = opened.execute("PRAGMA quick_check(1)").fetchone()
+                (entries,) = opened.execute("SELECT COUNT(*) FROM files").fetchone()
+        except sqlite3.Error as error:
+            return 0, str(error)
+        return int(entries), "" if said == "ok" else str(said)
+
     def add(self, path: str, state: os.stat_result, digest: bytes) -> None:
         """Remember the digest of a file that was in this state while it was read."""
         if self._usable and time.time() - max(state.st_mtime, state.st_ctime) >= RACY_SECONDS:
@@ -93,6 +107,8 @@ class DigestIndex:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
+            if self._path.is_symlink():  # it might lead to a database that is somebody else's
+                raise sqlite3.OperationalError("it is a symbolic link")
             self._connection = sqlite3.connect(self._path, timeout=10)
             # Losing recent entries in a power cut costs reading files again; waiting for the disk costs more.
             self._connection.execute("PRAGMA synchronous = OFF")

@@ -18,8 +18,8 @@ from featx.engines import Engine
 from featx.errors import AuditError, EngineError, StoreError, UnreadableImageError
 from featx.failures import Failure
 from featx.images import DIGEST_SIZE, Image
+from featx.lookup import DigestArray
 from featx.options import Resolved
-from featx.segments import DigestArray
 from featx.store import Store
 
 _LOOK_UP_AT_ONCE = 2048

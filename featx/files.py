@@ -5,28 +5,35 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import io
 import os
 import re
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-#: .featx-<where>-<pid>-<token>-<file>.tmp: which process, of which machine, writes it.
-_TEMPORARY = re.compile(r"^\.featx-(?P<where>.+)-(?P<pid>\d+)-(?P<token>[0-9a-f]{8})-[0-9a-f]{8}\.tmp$")
+#: .featx-<where>-<pid>-<token>-<tag>.tmp: which process, of which machine, writes it; the tag tells what it is.
+_TEMPORARY = re.compile(r"^\.featx-(?P<where>.+)-(?P<pid>\d+)-(?P<token>[0-9a-f]{8})-(?P<tag>[0-9a-f]{8,32})\.tmp$")
 _TOKEN = uuid.uuid4().hex[:8]
 _ABANDONED_AFTER = 24 * 3600.0
 
 
+def temporary_path(folder: Path, tag: str = "") -> Path:
+    """Return a name of this process's own; `tag`, 8 to 32 hex digits, is random if not given."""
+    return folder / f".featx-{_where()}-{os.getpid()}-{_TOKEN}-{tag or uuid.uuid4().hex[:8]}.tmp"
+
+
 @contextlib.contextmanager
-def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True, tag: str = "") -> Iterator[Path]:
     """Yield a temporary path beside `path`, which takes its place when the block ends well.
 
     If durable, the file's bytes are on disk before it gets its name. On any exception, Ctrl-C included, the
     temporary file is removed. The folder is not synced: see :func:`sync_folder`.
     """
-    temporary = path.parent / f".featx-{_where()}-{os.getpid()}-{_TOKEN}-{uuid.uuid4().hex[:8]}.tmp"
+    temporary = temporary_path(path.parent, tag)
     try:
         yield temporary
         if durable:
@@ -45,6 +52,29 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def open_regular(path: Path) -> io.FileIO:
+    """Open a regular file for reading. Links, pipes and devices are neither followed nor waited for.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+    OSError
+        It cannot be opened.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags | getattr(os, "O_CLOEXEC", 0))
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):
+            raise ValueError("it is no regular file") from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ValueError("it is no regular file")
+    return io.FileIO(descriptor, "r")
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable; does nothing where folders cannot be synced (Windows, some mounts)."""
     if os.name == "nt":
@@ -61,11 +91,16 @@ def sync_folder(folder: Path) -> None:
 
 def remove_abandoned(folder: Path) -> None:
     """Remove temporary files whose writer is gone: killed on this machine, or silent for a day elsewhere."""
+    for path, _ in abandoned(folder):
+        path.unlink(missing_ok=True)
+
+
+def abandoned(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the temporary files whose writer is gone, and their tags."""
     for entry in os.scandir(folder):
         found = _TEMPORARY.match(entry.name)
         if found and _is_abandoned(entry, found["where"], int(found["pid"]), found["token"]):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(entry.path)
+            yield Path(entry.path), found["tag"]
 
 
 def _is_abandoned(entry: os.DirEntry[str], where: str, pid: int, token: str) -> bool:

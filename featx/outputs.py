@@ -17,9 +17,10 @@ from featx import files
 from featx.errors import AuditError, FeatxError, OutputError, ResourceError
 from featx.extraction import Extraction
 from featx.failures import Failure, readable_positions
+from featx.lookup import DigestArray
 from featx.matrices import MatrixFile
 from featx.options import Resolved
-from featx.segments import DigestArray, FloatArray
+from featx.segments import FloatArray
 from featx.sources import ImageTable
 from featx.store import Store
 

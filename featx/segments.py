@@ -1,28 +1,37 @@
-"""Committed segments: what a manifest says, rows that are checked before use, and the index of digests."""
+"""Committed segments: immutable rows beside a manifest that says what they are, checked before use."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import io
-import json
-from collections.abc import Iterator, Sequence
+import os
+import re
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from featx import files
+from featx import files, sealed
 from featx.errors import StoreError
+from featx.folders import newer_format
 from featx.images import DIGEST_SIZE
+from featx.lookup import DigestArray, IntArray
 
 #: Layout of a segment and its manifest. Raised when an older featx could not read what a newer one
 #: writes; an older one then refuses the folder instead of guessing.
 FORMAT = 1
 
+#: Names of manifests. Whatever else lies in the folder is nobody's segment.
+MANIFEST = re.compile(r"[0-9a-f]{32}\.json")
+#: What the name of a file gets when it is set aside.
+DAMAGED = ".damaged"
+
 FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
-IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
-DigestArray: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
+
+_BLOCK_BYTES = 2**20
 
 
 class DamagedSegmentError(Exception):
@@ -49,8 +58,19 @@ class Segment:
     ----------
     manifest : Path
         The ``.json`` file; the rows lie beside it.
+    n_features : int or None, default=None
+        What the rows must have; None takes what the manifest says.
+
+    Attributes
+    ----------
+    name : str
+        File name of the manifest.
+    digests : ndarray of uint8, shape (n_rows, 16)
+        The digest of each row's image.
     n_features : int
-        What the rows must have.
+        Length of a row.
+    nbytes : int
+        Size of the file of rows.
 
     Raises
     ------
@@ -62,43 +82,98 @@ class Segment:
         The files cannot be read just now, which says nothing about them.
     """
 
-    def __init__(self, manifest: Path, n_features: int) -> None:
+    def __init__(self, manifest: Path, n_features: int | None = None) -> None:
         self.name = manifest.name
+        self.manifest = manifest
         self._path = manifest.with_suffix(".npy")
-        self._n_features = n_features
         self._verified = False
+        self._state = self._state_now()
         with self._proving_damage():
-            fields = json.loads(manifest.read_text(encoding="utf-8"))
+            fields = sealed.load(manifest)
             if fields["format"] > FORMAT:
-                raise newer_format(manifest, fields["format"])
-            if fields["seal"] != _seal(fields):
-                raise ValueError("its manifest does not match its seal")
+                raise newer_format(manifest, fields["format"], FORMAT)
             self._checksum: str = fields["checksum"]
             digests = np.frombuffer(bytes.fromhex(fields["digests"]), dtype=np.uint8)
             self.digests: DigestArray = digests.reshape(-1, DIGEST_SIZE)
-            if (fields["rows"], fields["features"]) != (len(self.digests), n_features):
+            self.n_features = int(fields["features"])
+            if fields["rows"] != len(self.digests) or n_features not in (None, self.n_features):
                 raise ValueError(f"it holds {fields['rows']} rows of {fields['features']} features")
-            if self._path.stat().st_size != fields["bytes"]:
-                raise ValueError(f"it should have {fields['bytes']} bytes, and has {self._path.stat().st_size}")
+            self._header = _header(len(self.digests), self.n_features)
+            self.nbytes = len(self._header) + 4 * len(self.digests) * self.n_features
+            status = os.lstat(self._path)
+            if not stat.S_ISREG(status.st_mode):
+                raise ValueError("its rows are not in a regular file")
+            if not fields["bytes"] == status.st_size == self.nbytes:
+                raise ValueError(f"it should have {self.nbytes} bytes, and has {status.st_size}")
 
-    def open(self) -> FloatArray:
-        """Map the rows; the first time, after comparing the whole file with its checksum.
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether both files are as they were when this was made; segments never change, unless by damage."""
+        return self._state is not None and self._state == self._state_now()
+
+    def _state_now(self) -> tuple[int, ...] | None:
+        try:
+            states = [os.lstat(path) for path in (self.manifest, self._path)]
+        except OSError:
+            return None  # whatever it is, reading the files will tell
+        return tuple(part for at in states for part in (at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns))
+
+    def read(self, offsets: IntArray) -> FloatArray:
+        """Return the rows at these offsets; the first time, after comparing the whole file with its checksum.
+
+        Files are read and not mapped: reading a mapped file that is truncated, or on a failing disk, kills the
+        process.
+
+        Parameters
+        ----------
+        offsets : ndarray of int64, shape (n,)
 
         Returns
         -------
-        ndarray of float32, shape (n_rows, n_features)
+        ndarray of float32, shape (n, n_features)
+
+        Raises
+        ------
+        DamagedSegmentError, OSError
         """
-        with self._proving_damage():
+        wanted, places = np.unique(offsets, return_inverse=True)
+        rows = np.empty((len(wanted), self.n_features), dtype=np.float32)
+        with self._proving_damage(), files.open_regular(self._path) as file:
             if not self._verified:
-                with open(self._path, "rb") as file:
-                    found = hashlib.file_digest(file, "blake2b").hexdigest()
-                if found != self._checksum:
-                    raise ValueError("its checksum does not match")
-            rows: FloatArray = np.load(self._path, mmap_mode="r", allow_pickle=False)
-            if rows.dtype != np.float32 or rows.shape != (len(self.digests), self._n_features):
-                raise ValueError(f"it holds {rows.dtype} of shape {rows.shape}")
-            self._verified = True
-        return rows
+                self._verify(file)
+            done = 0
+            for run in np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1):
+                if not len(run):
+                    continue
+                block = rows[done : done + len(run)]
+                file.seek(len(self._header) + int(run[0]) * 4 * self.n_features)
+                if _fill(file, block) != block.nbytes:
+                    raise EOFError("it is shorter than it was")
+                done += len(run)
+        return rows[places]
+
+    def verify(self) -> None:
+        """Compare the whole file of rows with its checksum.
+
+        Raises
+        ------
+        DamagedSegmentError, OSError
+        """
+        with self._proving_damage(), files.open_regular(self._path) as file:
+            self._verify(file)
+
+    def _verify(self, file: io.FileIO) -> None:
+        found = hashlib.blake2b()
+        begin = file.read(len(self._header)) or b""
+        if begin != self._header:  # so nothing ever interprets a header, let alone one with objects
+            raise ValueError(f"it does not begin as float32 rows of shape {self.digests.shape[0], self.n_features}")
+        found.update(begin)
+        block = bytearray(_BLOCK_BYTES)
+        while n_bytes := file.readinto(block):
+            found.update(memoryview(block)[:n_bytes])
+        if found.hexdigest() != self._checksum:
+            raise ValueError("its checksum does not match")
+        self._verified = True
 
     @contextlib.contextmanager
     def _proving_damage(self) -> Iterator[None]:
@@ -106,16 +181,25 @@ class Segment:
             yield
         except StoreError:
             raise
-        except (FileNotFoundError, EOFError, KeyError, TypeError, ValueError) as error:
+        except sealed.DAMAGE as error:
             raise DamagedSegmentError(self.name, error) from error
 
 
-def newer_format(path: Path, found: object) -> StoreError:
-    """Return the error for a file that a newer featx wrote."""
-    return StoreError(
-        f"{str(path)!r} has format {found}; this featx reads up to {FORMAT}. Upgrade featx, or choose another cache "
-        "folder."
-    )
+def find_manifests(folder: Path) -> set[str]:
+    """Return the names of the manifests of a folder; of none, if it is absent.
+
+    While segments are merged, one listing could pass over the new segment before it is there, and then over the
+    old ones when they are gone. So a listing counts when a second one says the same.
+    """
+    before: set[str] | None = None
+    while True:
+        try:
+            found = set(filter(MANIFEST.fullmatch, os.listdir(folder)))
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+        if found == before:
+            return found
+        before = found
 
 
 def write_segment(manifest: Path, digests: DigestArray, rows: FloatArray) -> None:
@@ -127,68 +211,61 @@ def write_segment(manifest: Path, digests: DigestArray, rows: FloatArray) -> Non
         Neither file is left.
     """
     path = manifest.with_suffix(".npy")
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(rows))
-    checksum = hashlib.blake2b(header.getvalue())
+    header = _header(*rows.shape)
+    checksum = hashlib.blake2b(header)
     checksum.update(rows.data)
-    with files.replacing(path) as temporary, open(temporary, "xb") as file:
-        file.write(header.getvalue())
-        file.write(rows.data)
     fields = {
         "format": FORMAT,
         "rows": len(rows),
         "features": rows.shape[1],
-        "bytes": len(header.getvalue()) + rows.nbytes,
+        "bytes": len(header) + rows.nbytes,
         "checksum": checksum.hexdigest(),
         "digests": digests.tobytes().hex(),
     }
     try:
-        files.write_text(manifest, json.dumps({**fields, "seal": _seal(fields)}))
+        # Both files are tagged with the segment, and the manifest's is there from before the rows have their name
+        # until it has its own: after a kill it tells whose the rows without a manifest are. See remove_leftovers.
+        with files.replacing(manifest, tag=manifest.stem) as committing:
+            committing.write_text(sealed.dump(fields), encoding="utf-8")
+            with files.replacing(path) as temporary, open(temporary, "xb") as file:
+                file.write(header)
+                file.write(rows.data)
     except BaseException:
-        path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong before matters more
+            path.unlink()
         raise
 
 
-def _seal(fields: dict[str, Any]) -> str:
-    """Hash everything else that a manifest says."""
-    said = " ".join(str(fields[name]) for name in ("format", "rows", "features", "bytes", "checksum", "digests"))
-    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+def remove_segment(manifest: Path) -> None:
+    """Remove a segment: from the first step on it is no longer committed, and any kill leaves nothing for good."""
+    leaving = files.temporary_path(manifest.parent, manifest.stem)
+    with contextlib.suppress(FileNotFoundError):  # another process was quicker
+        os.replace(manifest, leaving)
+        manifest.with_suffix(".npy").unlink(missing_ok=True)
+        leaving.unlink(missing_ok=True)
 
 
-class DigestOrder:
-    """Digests in sorted order, 24 bytes a row: a lookup is a binary search."""
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote or removed segments have left."""
+    for path, tag in files.abandoned(folder):
+        rows = folder / f"{tag}.npy"
+        if not rows.with_suffix(".json").exists():
+            rows.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
 
-    def __init__(self, segments: Sequence[DigestArray]) -> None:
-        self._starts = np.cumsum([0, *(len(digests) for digests in segments)], dtype=np.int64)
-        joined = np.concatenate(segments) if segments else np.empty((0, DIGEST_SIZE), dtype=np.uint8)
-        halves = np.ascontiguousarray(joined).view(np.uint64).reshape(-1, 2)
-        self._places: IntArray = np.lexsort((halves[:, 1], halves[:, 0])).astype(np.int64)
-        self._first = halves[self._places, 0]
-        self._second = halves[self._places, 1]
 
-    def __len__(self) -> int:
-        return len(self._places)
+def _header(n_rows: int, n_features: int) -> bytes:
+    """Return how the file of such rows begins."""
+    header = io.BytesIO()
+    described = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, n_features)}
+    np.lib.format.write_array_header_1_0(header, described)
+    return header.getvalue()
 
-    def find(self, digests: DigestArray) -> IntArray:
-        """Return the place of each digest, counted over all segments, or -1."""
-        places = np.full(len(digests), -1, dtype=np.int64)
-        if not len(self._places) or not len(digests):
-            return places
-        wanted = np.ascontiguousarray(digests).view(np.uint64).reshape(-1, 2)
-        at = np.searchsorted(self._first, wanted[:, 0])
-        unsettled = np.arange(len(wanted))
-        while len(unsettled):  # more than one round only where first halves collide
-            here = at[unsettled]
-            inside = here < len(self._first)
-            inside[inside] = self._first[here[inside]] == wanted[unsettled[inside], 0]
-            unsettled, here = unsettled[inside], here[inside]
-            equal = self._second[here] == wanted[unsettled, 1]
-            places[unsettled[equal]] = self._places[here[equal]]
-            unsettled = unsettled[~equal]
-            at[unsettled] += 1
-        return places
 
-    def locate(self, places: IntArray) -> tuple[IntArray, IntArray]:
-        """Return the segment of each place, and its offset there."""
-        segments = np.searchsorted(self._starts, places, side="right") - 1
-        return segments, places - self._starts[segments]
+def _fill(file: io.FileIO, block: FloatArray) -> int:
+    """Read into the block until it is full or the file ends; return the number of bytes."""
+    view = block.data.cast("B")
+    done = 0
+    while done < len(view) and (n_bytes := file.readinto(view[done:])):
+        done += n_bytes
+    return done

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import json
 import os
 import re
 import time
@@ -15,59 +13,33 @@ from typing import Any
 
 import numpy as np
 
-from featx import files
+from featx import files, folders, views
 from featx.errors import StoreError, StoreWarning
+from featx.lookup import DigestArray, IntArray
 from featx.segments import (
+    DAMAGED,
     FORMAT,
     DamagedSegmentError,
-    DigestArray,
-    DigestOrder,
     FloatArray,
-    IntArray,
     Segment,
-    newer_format,
+    find_manifests,
+    remove_leftovers,
     write_segment,
 )
 
 #: A segment is committed when it has this many bytes of rows, or this many seconds after its first row.
 SEGMENT_BYTES = 16 * 2**20
 SEGMENT_SECONDS = 30.0
+#: Rows without a manifest and without a trace of their writer are removed after this many seconds.
 _ORPHANED_AFTER = 600.0
-_MANIFEST = re.compile(r"[0-9a-f]{32}\.json")
-
-_CACHE_IGNORE = "# Kept by featx; safe to delete.\n*\n!.gitignore\n"
-
-
-def prepare_cache(folder: Path) -> None:
-    """Make the cache folder, or say why it cannot be written.
-
-    Raises
-    ------
-    StoreError
-        It is a file, or cannot be made or written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        if not os.listdir(folder):  # in a folder that holds other things, git must go on seeing them
-            files.write_text(folder / ".gitignore", _CACHE_IGNORE)
-    except OSError as error:
-        raise _not_writable(folder, error) from error
-
-
-def _not_writable(folder: Path, error: OSError) -> StoreError:
-    return StoreError(
-        f"The cache folder {str(folder)!r} cannot be written: {error.strerror or error}. What is committed "
-        "there is safe. Free or unlock it, or choose another: --cache, cache= or the variable FEATX_CACHE."
-    )
+_ROWS = re.compile(r"[0-9a-f]{32}\.npy")
 
 
 class Store:
     """Rows of one recipe: find them by digest, read them, append new ones.
 
-    Any number of processes may read and append at once: segments never change, and a segment exists
-    from the moment its manifest does.
+    Any number of processes may read and append at once, and one may merge segments meanwhile: segments
+    never change, and a segment exists as long as its manifest does.
 
     Parameters
     ----------
@@ -79,6 +51,11 @@ class Store:
         Written beside the rows for people to read.
     n_features : int
         Length of a row.
+
+    Raises
+    ------
+    StoreError
+        The folder cannot be read, or a newer featx wrote it.
     """
 
     def __init__(self, cache: Path, fingerprint: str, recipe: dict[str, Any], n_features: int) -> None:
@@ -86,45 +63,63 @@ class Store:
         self.folder = cache / "features" / fingerprint
         self.n_features = n_features
         self._recipe = recipe
-        self._segments: dict[str, Segment] = {}
-        self._index = DigestOrder([])
-        self._order: list[Segment] = []
-        self._set_aside_names: set[str] = set()
+        self._view = views.last_of(self.folder)
+        self._passed_over: set[str] = set()
         self._pending: list[tuple[DigestArray, FloatArray]] = []
         self._pending_since = 0.0
-        self._check_format()
+        folders.refuse_links(self.folder)
+        folders.check_format(self.folder, FORMAT)
+        with contextlib.suppress(OSError):  # a store that can only be read, or is not there yet
+            remove_leftovers(self.folder)
         self.refresh()
 
     def __len__(self) -> int:
-        return len(self._index)
+        return len(self._view.order)
+
+    @property
+    def index_bytes(self) -> int:
+        """Memory that finding rows takes."""
+        return self._view.order.nbytes
+
+    @property
+    def segments(self) -> list[Segment]:
+        """The committed segments that this process knows of."""
+        return list(self._view.segments)
 
     # Reading ---------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Take in segments that this or another process has committed since."""
-        names = set(filter(_MANIFEST.fullmatch, self._listing())) - self._set_aside_names
-        known = set(self._segments)
-        damaged = []
-        for name in sorted(names - known):
+        """Take in what this or another process has committed or merged since."""
+        known = {segment.name: segment for segment in self._view.segments if segment.is_unchanged}
+        damaged: list[DamagedSegmentError] = []
+        while True:
             try:
-                self._segments[name] = Segment(self.folder / name, self.n_features)
-            except DamagedSegmentError as error:
-                damaged.append(error)
+                names = find_manifests(self.folder) - self._passed_over
+                segments = [known[name] if name in known else self._open(name, damaged) for name in sorted(names)]
+            except _GoneError:
+                continue
             except OSError as error:
                 raise self._not_readable(error) from error
-        for name in known - names:
-            del self._segments[name]
-        if set(self._segments) != known:
-            self._rebuild_index()
+            break
+        whole = [segment for segment in segments if segment is not None]
+        if whole != self._view.segments:
+            self._view = views.View.of(whole)
+        views.remember(self.folder, self._view)
         self._set_aside(damaged)
 
-    def _listing(self) -> list[str]:
+    def _open(self, name: str, damaged: list[DamagedSegmentError]) -> Segment | None:
         try:
-            return os.listdir(self.folder)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        except OSError as error:
-            raise self._not_readable(error) from error
+            return Segment(self.folder / name, self.n_features)
+        except DamagedSegmentError as error:
+            self._check_not_gone(error)
+            self._passed_over.add(name)
+            damaged.append(error)
+            return None
+
+    def _check_not_gone(self, error: DamagedSegmentError) -> None:
+        """Tell damage from a segment that was merged into another since it was listed."""
+        if not os.path.lexists(self.folder / error.name):
+            raise _GoneError from error
 
     def _not_readable(self, error: OSError) -> OSError:
         if isinstance(error, StoreError):
@@ -134,22 +129,18 @@ class Store:
             "Mend the cause (permissions, open files, the disk) or choose another cache folder."
         )
 
-    def _rebuild_index(self) -> None:
-        self._order = [self._segments[name] for name in sorted(self._segments)]
-        self._index = DigestOrder([segment.digests for segment in self._order])
-
     def _set_aside(self, damaged: list[DamagedSegmentError]) -> None:
         """Rename damaged segments, so that they are kept, warned of once, and extracted anew."""
         for error in damaged:
-            self._set_aside_names.add(error.name)
+            self._passed_over.add(error.name)
             manifest = self.folder / error.name
             for path in (manifest, manifest.with_suffix(".npy")):
                 with contextlib.suppress(OSError):  # a read-only store stays as it is, and is passed over
-                    os.replace(path, f"{path}.damaged")
+                    os.replace(path, f"{path}{DAMAGED}")
         if damaged:
             warnings.warn(
                 f"{len(damaged)} damaged segments in {str(self.folder)!r}, the first is {damaged[0].name} "
-                f"({damaged[0].reason}). They are set aside as '*.damaged'; their rows are extracted anew.",
+                f"({damaged[0].reason}). They are set aside as '*{DAMAGED}'; their rows are extracted anew.",
                 StoreWarning,
                 stacklevel=3,
             )
@@ -164,9 +155,9 @@ class Store:
         Returns
         -------
         ndarray of int64, shape (n,)
-            Counted over all segments; good until the next :meth:`refresh`.
+            Counted over all segments; good until the next :meth:`refresh` or :meth:`read`.
         """
-        return self._index.find(digests)
+        return self._view.order.find(digests)
 
     def read(self, digests: DigestArray) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], FloatArray]:
         """Return which rows are stored, and those rows in order.
@@ -179,6 +170,11 @@ class Store:
         -------
         found : ndarray of bool, shape (n,)
         rows : ndarray of float32, shape (found.sum(), n_features)
+
+        Raises
+        ------
+        StoreError
+            The folder cannot be read just now.
         """
         damaged: list[DamagedSegmentError] = []
         while True:
@@ -186,10 +182,11 @@ class Store:
             found = places >= 0
             try:
                 rows = self._gather(places[found])
+            except _GoneError:
+                self.refresh()
             except DamagedSegmentError as error:
                 damaged.append(error)
-                del self._segments[error.name]
-                self._rebuild_index()
+                self._view = views.View.of(segment for segment in self._view.segments if segment.name != error.name)
             except OSError as error:
                 raise self._not_readable(error) from error
             else:
@@ -199,10 +196,16 @@ class Store:
     def _gather(self, places: IntArray) -> FloatArray:
         """Read rows segment by segment, never one by one."""
         rows = np.empty((len(places), self.n_features), dtype=np.float32)
-        segments, offsets = self._index.locate(places)
-        for number in np.unique(segments):
-            here = np.flatnonzero(segments == number)
-            rows[here] = self._order[number].open()[offsets[here]]
+        numbers, offsets = self._view.order.locate(places)
+        order = np.argsort(numbers, kind="stable")
+        for here in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+            if len(here):
+                segment = self._view.segments[numbers[here[0]]]
+                try:
+                    rows[here] = segment.read(offsets[here])
+                except DamagedSegmentError as error:
+                    self._check_not_gone(error)
+                    raise
         return rows
 
     # Writing ---------------------------------------------------------------------------------------
@@ -246,42 +249,34 @@ class Store:
             files.sync_folder(self.folder)
         except OSError as error:
             self._pending.clear()
-            raise _not_writable(self.cache, error) from error
+            raise folders.not_writable(self.cache, error) from error
         self._pending.clear()  # only now: an interrupt before this leaves them to the next commit
 
     def prepare(self) -> None:
-        """Make the folders for writing, and clear away what killed writers left.
+        """Make the folders for writing.
 
         Raises
         ------
         StoreError
             The cache folder cannot be written.
         """
-        prepare_cache(self.cache)
+        folders.prepare_cache(self.cache)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            description = self.folder / "recipe.json"
-            if not description.exists():
-                fields = {"format": FORMAT, "recipe": self._recipe}
-                files.write_text(description, json.dumps(fields, indent=2) + "\n")
-            files.remove_abandoned(self.folder)
+            folders.describe(self.folder, self._recipe, FORMAT)
             self._remove_orphans()
         except OSError as error:
-            raise _not_writable(self.cache, error) from error
+            raise folders.not_writable(self.cache, error) from error
 
     def _remove_orphans(self) -> None:
-        """Remove rows whose writer was killed before the manifest; young ones may be about to get theirs."""
-        for path in self.folder.glob("*.npy"):
+        """Remove old rows that no manifest and no writer's temporary file belongs to: nobody can want them."""
+        for name in filter(_ROWS.fullmatch, os.listdir(self.folder)):
+            path = self.folder / name
             with contextlib.suppress(FileNotFoundError):  # another process was quicker
-                young = time.time() - path.stat().st_mtime <= _ORPHANED_AFTER
-                if not young and not path.with_suffix(".json").exists():
+                young = time.time() - path.lstat().st_mtime <= _ORPHANED_AFTER
+                if not young and not os.path.lexists(path.with_suffix(".json")):
                     path.unlink()
 
-    def _check_format(self) -> None:
-        try:
-            fields = json.loads((self.folder / "recipe.json").read_text(encoding="utf-8"))
-            found = int(fields["format"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return  # only a description: segments carry what reading them needs, format and checksums included
-        if found > FORMAT:
-            raise newer_format(self.folder / "recipe.json", found)
+
+class _GoneError(Exception):
+    """A segment that was listed is no longer there: it was merged into another, or cleared."""

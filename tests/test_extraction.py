@@ -341,7 +341,7 @@ def test_trouble_in_reading_the_store_is_an_error_and_no_damage(
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr("featx.segments.np.load", refuse)
+        patch.setattr("featx.segments.files.open_regular", refuse)
         with pytest.raises(StoreError, match="cannot be read: Too many open files. Nothing in it was changed"):
             extract(paths, tmp_path / "cache")
     _, done = extract(paths, tmp_path / "cache")

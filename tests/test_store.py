@@ -13,8 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from featx import sealed
 from featx.errors import StoreError, StoreWarning
-from featx.segments import FORMAT, DigestArray, DigestOrder, FloatArray, _seal
+from featx.lookup import DigestArray, DigestOrder
+from featx.segments import FORMAT, FloatArray
 from featx.store import Store
 
 N_FEATURES = 5
@@ -97,6 +99,7 @@ def test_the_folder_explains_itself(tmp_path: Path) -> None:
     write(tmp_path / "cache", range(3))
     tmp_path = tmp_path / "cache"
     described = json.loads((tmp_path / "features" / "abc" / "recipe.json").read_text())
+    assert described.pop("seal")
     assert described == {"format": FORMAT, "recipe": {"backbone": "test"}}
     assert "*" in (tmp_path / ".gitignore").read_text().splitlines()
 
@@ -132,7 +135,7 @@ def test_damage_never_gives_a_wrong_row(tmp_path: Path, suffix: str, damage: str
 def test_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     write(tmp_path, range(3))
     description = tmp_path / "features" / "abc" / "recipe.json"
-    description.write_text(json.dumps({"format": FORMAT + 1, "recipe": {}}))
+    description.write_text(sealed.dump({"format": FORMAT + 1, "recipe": {}}))
     with pytest.raises(StoreError, match=f"format {FORMAT + 1}.*Upgrade featx"):
         store_in(tmp_path)
 
@@ -140,7 +143,7 @@ def test_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
 def test_a_segment_of_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     write(tmp_path, range(3))
     (manifest,) = (path for path in (tmp_path / "features" / "abc").glob("*.json") if path.name != "recipe.json")
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "format": FORMAT + 1}))
+    manifest.write_text(sealed.dump({**sealed.load(manifest), "format": FORMAT + 1, "new": [{}]}))
     with pytest.raises(StoreError, match="Upgrade featx"):
         store_in(tmp_path)
     assert manifest.exists()
@@ -186,11 +189,9 @@ def test_a_segment_with_pickled_objects_is_never_loaded(tmp_path: Path) -> None:
     (segment,) = (tmp_path / "features" / "abc").glob("*.npy")
     np.save(segment, np.array([[print]] * 3, dtype=object), allow_pickle=True)
     manifest = segment.with_suffix(".json")
-    fields = json.loads(manifest.read_text())
-    fields["bytes"] = segment.stat().st_size
-    fields["checksum"] = hashlib.blake2b(segment.read_bytes()).hexdigest()
-    fields["seal"] = _seal(fields)
-    manifest.write_text(json.dumps(fields))
+    checksum = hashlib.blake2b(segment.read_bytes()).hexdigest()
+    fields = {**sealed.load(manifest), "bytes": segment.stat().st_size, "checksum": checksum}
+    manifest.write_text(sealed.dump(fields))
     with pytest.warns(StoreWarning, match="damaged"):
         found, _ = store_in(tmp_path).read(digests_of(range(3)))
     assert not found.any()

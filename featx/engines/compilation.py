@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -19,6 +20,7 @@ from featx.recipe import Recipe
 
 #: Layout of the files of a compiled graph, and revision of how graphs are made; part of their check.
 GRAPH_FORMAT = 1
+_GRAPH_FILE = re.compile(r"[0-9a-f]{16}\.(json|xml|bin)")
 
 _log = logging.getLogger("featx")
 
@@ -61,27 +63,68 @@ def load_or_compile(backbone: KerasBackbone, recipe: Recipe, weights_path: Path,
 
 def _load(folder: Path, name: str) -> Graph | None:
     try:
-        manifest = (folder / f"{name}.json").read_text(encoding="utf-8")
-        graph = Graph((folder / f"{name}.xml").read_bytes(), (folder / f"{name}.bin").read_bytes())
-    except (FileNotFoundError, NotADirectoryError):
+        return _read(folder, name)
+    except FileNotFoundError:
         return None
+    except ValueError as error:
+        reason = error
     except OSError as error:
         raise StoreError(
             f"The compiled graph {str(folder / name)!r} cannot be read: {error.strerror or error}. "
             "Mend its permissions, or choose another cache folder."
         ) from error
-    except UnicodeDecodeError as error:
-        reason = str(error)
-    else:
-        if manifest == _manifest(graph):
-            return graph
-        reason = "its checksum does not match"
     warnings.warn(
         f"The compiled graph {str(folder / name)!r} is damaged ({reason}); it is compiled anew.",
         StoreWarning,
         stacklevel=4,
     )
     return None
+
+
+def _read(folder: Path, name: str) -> Graph:
+    """Return a graph that is whole; ValueError if it is not, FileNotFoundError if a part of it is absent."""
+    try:
+        parts = []
+        for suffix in (".json", ".xml", ".bin"):
+            with files.open_regular(folder / (name + suffix)) as file:
+                parts.append(file.readall())
+    except NotADirectoryError as error:
+        raise FileNotFoundError(*error.args) from error
+    manifest, graph = parts[0], Graph(parts[1], parts[2])
+    if manifest != _manifest(graph).encode():
+        raise ValueError("its checksum does not match")
+    return graph
+
+
+def find_graphs(folder: Path) -> dict[str, str]:
+    """Return the names of the compiled graphs of a folder, each with what is wrong with it, "" if nothing.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be read.
+    """
+    found = {}
+    if folder.is_dir():
+        for name in sorted({path.stem for path in folder.iterdir() if _GRAPH_FILE.fullmatch(path.name)}):
+            try:
+                _read(folder, name)
+                found[name] = ""
+            except FileNotFoundError:
+                found[name] = "a part of it is absent"
+            except ValueError as error:
+                found[name] = str(error)
+    return found
+
+
+def remove_graphs(folder: Path) -> None:
+    """Remove every compiled graph of a folder, and nothing else that lies there."""
+    if folder.is_dir():
+        files.remove_abandoned(folder)
+        # The manifest first: without it, the rest is nothing.
+        for path in sorted(folder.iterdir(), key=lambda path: path.suffix != ".json"):
+            if _GRAPH_FILE.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
 def _save(graph: Graph, folder: Path, name: str) -> None:

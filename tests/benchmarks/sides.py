@@ -160,8 +160,53 @@ def compare_plain() -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started, "scores": scores}
 
 
+def store_filled(cache: str, rows: int, segments: int) -> dict[str, Any]:
+    """Write a store of rows of 4 features, as a long job does and compaction leaves it."""
+    import uuid
+
+    from featx.segments import write_segment
+
+    folder = Path(cache) / "features" / ("0" * 16)
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for _ in range(segments):
+        digests = random.integers(0, 256, (rows // segments, 16), dtype=np.uint8)
+        write_segment(folder / f"{uuid.uuid4().hex}.json", digests, np.zeros((len(digests), 4), dtype=np.float32))
+    return {}
+
+
+def store_opened(cache: str) -> dict[str, Any]:
+    """Open a store, and look 100,000 digests up, half of which it has."""
+    from featx.store import Store
+
+    started = time.perf_counter()
+    store = Store(Path(cache), "0" * 16, {}, 4)
+    opened = time.perf_counter() - started
+    random = np.random.default_rng(1)
+    wanted = random.integers(0, 256, (100_000, 16), dtype=np.uint8)
+    known = np.concatenate([segment.digests[:50] for segment in store.segments])[:50_000]
+    wanted[: len(known)] = known
+    random.shuffle(wanted)
+    started = time.perf_counter()
+    found = store.find(wanted)
+    looked_up = time.perf_counter() - started
+    assert (found >= 0).sum() == len(known)
+    return {"seconds": opened, "looked_up": looked_up, "bytes_per_row": store.index_bytes / len(store)}
+
+
 SIDES: dict[str, Callable[..., dict[str, Any]]] = {
-    side.__name__: side for side in (featx_files, featx_rows, tf_data, load_img, timm, compare_featx, compare_plain)
+    side.__name__: side
+    for side in (
+        featx_files,
+        featx_rows,
+        tf_data,
+        load_img,
+        timm,
+        compare_featx,
+        compare_plain,
+        store_filled,
+        store_opened,
+    )
 }
 
 if __name__ == "__main__":
