@@ -26,6 +26,7 @@ def prepare_cache(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        files.remove_abandoned(folder)
         if not os.listdir(folder):  # in a folder that holds other things, git must go on seeing them
             files.write_text(folder / ".gitignore", _CACHE_IGNORE)
     except OSError as error:

@@ -126,6 +126,13 @@ def raising(error: BaseException, at: int) -> Iterator[list[str]]:
 
 
 @contextlib.contextmanager
+def another_process() -> Iterator[None]:
+    """Let what is done inside belong to a process that has ended afterwards."""
+    with mock.patch.object(files, "_TOKEN", uuid.uuid4().hex[:8]):
+        yield
+
+
+@contextlib.contextmanager
 def killing(at: int) -> Iterator[list[str]]:
     """Let the process die at call number `at`, as far as the disk can tell.
 
@@ -137,5 +144,5 @@ def killing(at: int) -> Iterator[list[str]]:
         if number >= at:
             raise Killed
 
-    with mock.patch.object(files, "_TOKEN", uuid.uuid4().hex[:8]), _watching(fault) as calls:
+    with another_process(), _watching(fault) as calls:
         yield calls

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -15,59 +16,41 @@ from hypothesis import strategies as st
 
 from featx import sealed
 from featx.errors import StoreError, StoreWarning
-from featx.lookup import DigestArray, DigestOrder
-from featx.segments import FORMAT, FloatArray
+from featx.lookup import DigestOrder
+from featx.segments import FORMAT
 from featx.store import Store
+from tests.store_contract import N_FEATURES, StoreContract, digests_of, rows_of
 
-N_FEATURES = 5
+
+class TestStore(StoreContract):
+    """The store on disk."""
+
+    def open(self, cache: Path) -> Store:
+        return store_in(cache)
+
+    def leftovers(self, cache: Path) -> list[Path]:
+        wanted = re.compile(r"[0-9a-f]{32}\.json|recipe\.json|\.gitignore")
+        return [
+            path
+            for path in cache.rglob("*")
+            if path.is_file()
+            and not wanted.fullmatch(path.name)
+            and not (path.suffix == ".npy" and path.with_suffix(".json").exists())
+        ]
 
 
 def store_in(cache: Path) -> Store:
     return Store(cache, "abc", {"backbone": "test"}, N_FEATURES)
 
 
-def digests_of(numbers: range | list[int]) -> DigestArray:
-    joined = b"".join(number.to_bytes(16, "big") for number in numbers)
-    return np.frombuffer(joined, dtype=np.uint8).reshape(-1, 16)
-
-
-def rows_of(numbers: range | list[int]) -> FloatArray:
-    return np.repeat(np.array(numbers, dtype=np.float32)[:, None], N_FEATURES, axis=1)
-
-
 def write(cache: Path, numbers: range) -> None:
-    store = store_in(cache)
-    store.prepare()
-    store.append(digests_of(numbers), rows_of(numbers))
-    store.commit()
+    TestStore().write(cache, numbers)
 
 
 def assert_holds(cache: Path, numbers: range | list[int]) -> None:
     found, rows = store_in(cache).read(digests_of(numbers))
     assert found.all()
     np.testing.assert_array_equal(rows, rows_of(numbers))
-
-
-def test_rows_come_back_in_any_order_and_number_from_any_segment(tmp_path: Path) -> None:
-    write(tmp_path, range(10))
-    write(tmp_path, range(10, 20))
-    assert_holds(tmp_path, [15, 3, 3, 19, 0])
-
-
-def test_what_is_not_stored_is_told_apart(tmp_path: Path) -> None:
-    write(tmp_path, range(10))
-    found, rows = store_in(tmp_path).read(digests_of([3, 30, 4]))
-    assert found.tolist() == [True, False, True]
-    np.testing.assert_array_equal(rows, rows_of([3, 4]))
-
-
-def test_rows_are_not_stored_before_they_are_committed(tmp_path: Path) -> None:
-    store = store_in(tmp_path)
-    store.prepare()
-    store.append(digests_of(range(3)), rows_of(range(3)))
-    assert len(store_in(tmp_path)) == 0
-    store.commit()
-    assert len(store_in(tmp_path)) == 3
 
 
 def test_a_segment_is_committed_when_it_is_large_or_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,14 +68,6 @@ def test_a_segment_is_committed_when_it_is_large_or_old(tmp_path: Path, monkeypa
     assert not store.is_commit_due
     monkeypatch.setattr("featx.store.SEGMENT_SECONDS", 0.0)
     assert store.is_commit_due
-
-
-def test_what_another_process_commits_is_seen_after_a_refresh(tmp_path: Path) -> None:
-    store = store_in(tmp_path)
-    write(tmp_path, range(3))
-    assert len(store) == 0
-    store.refresh()
-    assert len(store) == 3
 
 
 def test_the_folder_explains_itself(tmp_path: Path) -> None:
@@ -163,23 +138,6 @@ def test_a_folder_that_holds_other_things_gets_no_gitignore(tmp_path: Path) -> N
     assert not (tmp_path / ".gitignore").exists()
     write(tmp_path / "new", range(3))
     assert (tmp_path / "new" / ".gitignore").exists()
-
-
-def test_an_interrupted_commit_can_be_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = store_in(tmp_path)
-    store.prepare()
-    store.append(digests_of(range(3)), rows_of(range(3)))
-
-    def interrupt(*args: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("featx.segments.files.write_text", interrupt)
-        with pytest.raises(KeyboardInterrupt):
-            store.commit()
-    assert not list(store.folder.glob("*.npy"))
-    store.commit()
-    assert_holds(tmp_path, range(3))
 
 
 def test_a_segment_with_pickled_objects_is_never_loaded(tmp_path: Path) -> None:
