@@ -21,7 +21,8 @@
 
     FeatxWarning (UserWarning)
     ├── UnreadableImagesWarning  images left out or given NaN rows: one warning for a run
-    └── StoreWarning             a damaged file of the store was passed over; its rows are extracted anew
+    ├── StoreWarning             a damaged file of the store was passed over; its rows are extracted anew
+    └── SmallSegmentsWarning     a store is in so many small files that opening it is slow; how to merge them
 
 A message says what failed (its name and value), what was expected against what was found, and what
 to do. Each error also inherits the builtin that it is a case of, so ``except ValueError`` keeps working.
@@ -129,6 +130,10 @@ class UnreadableImagesWarning(FeatxWarning):
 
 class StoreWarning(FeatxWarning):
     """A damaged file of the store was passed over."""
+
+
+class SmallSegmentsWarning(FeatxWarning):
+    """A store is in so many small files that opening it is slow: ``featx cache compact`` merges them."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

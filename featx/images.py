@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Image: TypeAlias = "str | os.PathLike[str] | bytes | PILImage | np.ndarray[Any, Any]"
 
 DIGEST_SIZE = 16
+#: How often a file is read that is written to meanwhile.
+_ATTEMPTS = 3
 
 
 def as_image_list(images: Any) -> Sequence[Image]:
@@ -113,7 +115,7 @@ def read(image: Any) -> tuple[Content, os.stat_result | None]:
     -------
     content : bytes or ndarray of uint8, shape (h, w, 3) or (h, w)
     state : os.stat_result or None
-        None for what is no file, and for a file that changed while it was read.
+        None for what is no file.
 
     Raises
     ------
@@ -133,16 +135,12 @@ def read(image: Any) -> tuple[Content, os.stat_result | None]:
     raise UnreadableImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {found}")
 
 
-def _read_file(path: str) -> tuple[bytes, os.stat_result | None]:
+def _read_file(path: str) -> tuple[bytes, os.stat_result]:
     try:
-        # A FIFO or a device could block for ever or have side effects: only regular files are opened.
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            kind = "a folder" if os.path.isdir(path) else "not a regular file"
-            raise UnreadableImageError(f"it is {kind}")
-        with open(path, "rb", buffering=0) as file:
-            before = os.fstat(file.fileno())
-            data = file.read()
-            after = os.fstat(file.fileno())
+        for _ in range(_ATTEMPTS):
+            data, before, after = _read_once(path)
+            if len(data) == after.st_size and _is_same_state(before, after):
+                return data, after
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         if isinstance(error, UnreadableImageError):
             raise
@@ -152,8 +150,27 @@ def _read_file(path: str) -> tuple[bytes, os.stat_result | None]:
                 "system. Raise it (ulimit -n) or close files, and run the same again."
             ) from error
         raise UnreadableImageError(getattr(error, "strerror", None) or str(error)) from error
-    unchanged = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
-    return data, after if unchanged and after.st_size == len(data) else None
+    raise UnreadableImageError("it was written to whenever it was read; try again when it is complete")
+
+
+def _read_once(path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
+    # A FIFO or a device could block for ever or have side effects: only regular files are opened.
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        kind = "a folder" if os.path.isdir(path) else "not a regular file"
+        raise UnreadableImageError(f"it is {kind}")
+    with open(path, "rb", buffering=0) as file:
+        before = os.fstat(file.fileno())
+        data = file.read()
+        return data, before, os.fstat(file.fileno())
+
+
+def _is_same_state(before: os.stat_result, after: os.stat_result) -> bool:
+    """Return whether nobody wrote to a file between two looks; the change time shows it under a restored mtime."""
+    return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
+        after.st_size,
+        after.st_mtime_ns,
+        after.st_ctime_ns,
+    )
 
 
 def _checked_pixels(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

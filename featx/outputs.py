@@ -17,7 +17,7 @@ from featx import files
 from featx.errors import AuditError, FeatxError, OutputError, ResourceError
 from featx.extraction import Extraction
 from featx.failures import Failure, readable_positions
-from featx.lookup import DigestArray
+from featx.lookup import DigestArray, IntArray
 from featx.matrices import MatrixFile
 from featx.options import Resolved
 from featx.segments import FloatArray
@@ -173,7 +173,7 @@ def extract_to_file(
         kept = readable_positions(len(table), extraction.failures)
         rows.keep(kept)
         _write_table(listing, table, extraction, kept)
-        _audit(matrix, listing, extraction.store)
+        _audit(matrix, listing, extraction, kept)
         table_path(output).unlink(missing_ok=True)
         _write_failures(failures_path(output), extraction.failures)
     seconds = time.perf_counter() - started
@@ -241,8 +241,9 @@ def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
         writer.writerows([failure.image, failure.reason] for failure in failures)
 
 
-def _audit(matrix: Path, listing: Path, store: Store | None) -> None:
+def _audit(matrix: Path, listing: Path, extraction: Extraction, kept: IntArray) -> None:
     """Read both files back: a row for each line, in order, finite, and the one of its digest in the store."""
+    store = extraction.store
     if store is not None:
         store.refresh()
     checked = 0
@@ -253,8 +254,10 @@ def _audit(matrix: Path, listing: Path, store: Store | None) -> None:
             block = np.array(rows[checked : checked + len(lines)])
             if [int(line["row"]) for line in lines] != list(range(checked, checked + len(block))):
                 raise _audit_error(f"row numbers from {checked} on do not match")
-            digests = np.frombuffer(bytes.fromhex("".join(line["digest"] for line in lines)), dtype=np.uint8)
-            if not np.isfinite(block).all() or not _are_stored(digests.reshape(len(lines), -1), block, store):
+            joined = np.frombuffer(bytes.fromhex("".join(line["digest"] for line in lines)), dtype=np.uint8)
+            digests = joined.reshape(len(lines), -1)
+            right = np.array_equal(digests, extraction.digests[kept[checked : checked + len(lines)]])
+            if not right or not np.isfinite(block).all() or not _agree_with_store(digests, block, store):
                 raise _audit_error(f"a row among {checked} to {checked + len(lines) - 1} is not the one of its image")
             checked += len(lines)
     n_rows = len(np.load(matrix, mmap_mode="r", allow_pickle=False))
@@ -262,18 +265,17 @@ def _audit(matrix: Path, listing: Path, store: Store | None) -> None:
         raise _audit_error(f"{n_rows} rows, {checked} lines")
 
 
-def _are_stored(digests: DigestArray, rows: FloatArray, store: Store | None) -> bool:
-    """Whether these are the store's rows, or as near to them as another engine or CPU would come.
+def _agree_with_store(digests: DigestArray, rows: FloatArray, store: Store | None) -> bool:
+    """Whether these are the rows that the store has, or as near to them as another engine or CPU would come.
 
     Two processes may have computed one image at the same time, and the store then has either's row.
     """
     if store is None:
         return True
     found, kept = store.read(digests)
-    if not found.all():
-        return False
-    largest = np.abs(kept).max(axis=1)
-    return bool((np.abs(kept - rows).max(axis=1) <= 0.05 * largest + 1e-6).all())
+    rows = rows[found]  # the others were cleared or found damaged since they were copied from it
+    largest = np.abs(kept).max(axis=1, initial=0)
+    return bool((np.abs(kept - rows).max(axis=1, initial=0) <= 0.05 * largest + 1e-6).all())
 
 
 def _blocks(lines: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import time
 import uuid
 import warnings
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from featx import files, folders, views
-from featx.errors import StoreError, StoreWarning
+from featx.compaction import is_small
+from featx.errors import SmallSegmentsWarning, StoreError, StoreWarning
 from featx.lookup import DigestArray, IntArray
 from featx.segments import (
     DAMAGED,
@@ -30,6 +32,7 @@ from featx.segments import (
 #: A segment is committed when it has this many bytes of rows, or this many seconds after its first row.
 SEGMENT_BYTES = 16 * 2**20
 SEGMENT_SECONDS = 30.0
+_MANY_SEGMENTS = 256
 #: Rows without a manifest and without a trace of their writer are removed after this many seconds.
 _ORPHANED_AFTER = 600.0
 _ROWS = re.compile(r"[0-9a-f]{32}\.npy")
@@ -67,6 +70,7 @@ class Store:
         self._passed_over: set[str] = set()
         self._pending: list[tuple[DigestArray, FloatArray]] = []
         self._pending_since = 0.0
+        self._n_committed = 0
         folders.refuse_links(self.folder)
         folders.check_format(self.folder, FORMAT)
         with contextlib.suppress(OSError):  # a store that can only be read, or is not there yet
@@ -104,6 +108,7 @@ class Store:
         whole = [segment for segment in segments if segment is not None]
         if whole != self._view.segments:
             self._view = views.View.of(whole)
+        self._n_committed = 0
         views.remember(self.folder, self._view)
         self._set_aside(damaged)
 
@@ -251,6 +256,19 @@ class Store:
             self._pending.clear()
             raise folders.not_writable(self.cache, error) from error
         self._pending.clear()  # only now: an interrupt before this leaves them to the next commit
+        self._n_committed += 1
+        self._hint_at_small_segments()
+
+    def _hint_at_small_segments(self) -> None:
+        """Say that many small segments slow opening down; merging them is left to a moment that the user chooses."""
+        n_small = sum(map(is_small, self._view.segments)) + self._n_committed
+        if n_small >= _MANY_SEGMENTS and n_small.bit_count() == 1:  # at 256, 512, 1024 …
+            warnings.warn(
+                f"The store {str(self.folder)!r} has {n_small} small segments, which slow down opening it. Merge them "
+                f"when it suits you: featx cache compact --cache {shlex.quote(str(self.cache))}",
+                SmallSegmentsWarning,
+                stacklevel=2,
+            )
 
     def prepare(self) -> None:
         """Make the folders for writing.

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import warnings
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,58 @@ def test_non_utf8_names_are_kept(tmp_path: Path) -> None:
         file.write(b"content")
     remember(tmp_path, path)
     assert found(tmp_path, path) == DIGEST
+
+
+@pytest.mark.usefixtures("later")
+def test_no_flipped_byte_gives_a_wrong_digest(tmp_path: Path, image: str) -> None:
+    remember(tmp_path, image)
+    path = tmp_path / "digests.sqlite"
+    whole = path.read_bytes()
+    kept = 0
+    # Most of the pages are empty; of those bytes every 41st will do.
+    for at in (at for at in range(len(whole)) if whole[at] or at % 41 == 0):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            digest = found(tmp_path, image)
+        assert digest in (DIGEST, None)
+        kept += digest is not None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            remember(tmp_path, image)  # and whatever is damaged, the next run goes on
+    assert kept  # some bytes decide nothing
+
+
+@pytest.mark.usefixtures("later")
+def test_a_cut_or_empty_file_gives_no_wrong_digest(tmp_path: Path, image: str) -> None:
+    remember(tmp_path, image)
+    path = tmp_path / "digests.sqlite"
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 257):
+        path.write_bytes(whole[:length])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert found(tmp_path, image) in (DIGEST, None)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
+@pytest.mark.usefixtures("later")
+def test_a_link_to_somebody_else_s_database_is_left_alone(tmp_path: Path, image: str) -> None:
+    sqlite3.connect(tmp_path / "mine.sqlite").close()
+    (tmp_path / "digests.sqlite").symlink_to("mine.sqlite")
+    with pytest.warns(StoreWarning, match="symbolic link"):
+        remember(tmp_path, image)
+    assert (tmp_path / "mine.sqlite").read_bytes() == b""
+    assert index_of(tmp_path).check() == (0, "it is a symbolic link")
+
+
+@pytest.mark.usefixtures("later")
+def test_a_check_tells_entries_and_damage_and_changes_nothing(tmp_path: Path, image: str) -> None:
+    assert index_of(tmp_path).check() == (0, "")
+    remember(tmp_path, image)
+    path = tmp_path / "digests.sqlite"
+    before = path.stat().st_mtime_ns
+    assert index_of(tmp_path).check() == (1, "")
+    assert path.stat().st_mtime_ns == before
+    path.write_bytes(b"no database" * 100)
+    assert "not a database" in index_of(tmp_path).check()[1]

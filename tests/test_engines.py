@@ -213,6 +213,27 @@ def test_a_damaged_compiled_graph_is_compiled_anew(
         np.testing.assert_array_equal(resolved.start(folder)(pixels), expected)
 
 
+def test_no_flipped_or_cut_byte_of_a_compiled_graph_passes(tmp_path: Path) -> None:
+    from featx.engines import compilation
+
+    graph, name = compilation.Graph(b"<net>" * 30, bytes(range(200))), "ab" * 8
+    compilation._save(graph, tmp_path, name)
+    assert compilation.find_graphs(tmp_path) == {name: ""}
+    for suffix in (".xml", ".bin", ".json"):
+        path = tmp_path / (name + suffix)
+        whole = path.read_bytes()
+        flipped = [whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :] for at in range(len(whole))]
+        for damaged in [*flipped, b"", whole[:-1], whole + b" "]:
+            path.write_bytes(damaged)
+            assert compilation.find_graphs(tmp_path)[name] == "its checksum does not match"
+            with pytest.warns(StoreWarning, match="compiled anew"):
+                assert compilation._load(tmp_path, name) is None
+        path.unlink()
+        assert compilation._load(tmp_path, name) is None
+        path.write_bytes(whole)
+    assert compilation._load(tmp_path, name) == graph
+
+
 def test_a_started_engine_is_used_again(compiled_cache: Path) -> None:
     resolved = ExtractionOptions().resolve()
     assert resolved.start(compiled_cache / "compiled") is resolved.start(None)

@@ -113,14 +113,41 @@ def test_what_cannot_be_read_gives_the_reason(
         images.read(image)
 
 
-def test_a_file_that_changes_while_it_is_read_has_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+class _Written:
+    """A file that somebody writes to just before it is read, some times over."""
+
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+        self._path, self._times, self._read = path, times, images._read_once
+        monkeypatch.setattr(images, "_read_once", self)
+
+    def __call__(self, path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
+        data, before, after = self._read(path)
+        if self._times:
+            self._times -= 1
+            state = os.stat(path)
+            self._path.write_bytes(b"%-7d" % self._times)
+            os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # only the change time tells
+            after = os.stat(path)
+        return data, before, after
+
+
+def test_a_file_that_is_written_to_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(b"content")
-    states = [os.stat(path)]
-    os.utime(path, (0, 0))
-    states.append(os.stat(path))
-    monkeypatch.setattr("featx.images.os.fstat", lambda descriptor: states.pop(0) if len(states) > 1 else states[0])
-    assert images.read(path) == (b"content", None)
+    _Written(path, monkeypatch, times=2)
+    content, state = images.read(path)
+    assert content == b"0      "
+    assert state == os.stat(path)
+
+
+def test_a_file_that_never_stops_changing_is_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"content")
+    _Written(path, monkeypatch, times=100)
+    with pytest.raises(UnreadableImageError, match="written to whenever it was read; try again when it is complete"):
+        images.read(path)
 
 
 def test_a_limit_of_the_system_is_no_fault_of_the_image(tmp_path: Path) -> None:

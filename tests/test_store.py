@@ -11,12 +11,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from featx import sealed
 from featx.errors import StoreError, StoreWarning
-from featx.lookup import DigestOrder
 from featx.segments import FORMAT
 from featx.store import Store
 from tests.store_contract import N_FEATURES, StoreContract, digests_of, rows_of
@@ -140,21 +137,6 @@ def test_a_folder_that_holds_other_things_gets_no_gitignore(tmp_path: Path) -> N
     assert (tmp_path / "new" / ".gitignore").exists()
 
 
-def test_a_segment_with_pickled_objects_is_never_loaded(tmp_path: Path) -> None:
-    import hashlib
-
-    write(tmp_path, range(3))
-    (segment,) = (tmp_path / "features" / "abc").glob("*.npy")
-    np.save(segment, np.array([[print]] * 3, dtype=object), allow_pickle=True)
-    manifest = segment.with_suffix(".json")
-    checksum = hashlib.blake2b(segment.read_bytes()).hexdigest()
-    fields = {**sealed.load(manifest), "bytes": segment.stat().st_size, "checksum": checksum}
-    manifest.write_text(sealed.dump(fields))
-    with pytest.warns(StoreWarning, match="damaged"):
-        found, _ = store_in(tmp_path).read(digests_of(range(3)))
-    assert not found.any()
-
-
 def test_a_cache_that_is_a_file_is_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("")
     with pytest.raises(StoreError, match="cannot be written.*FEATX_CACHE"):
@@ -193,21 +175,3 @@ def test_rows_left_without_a_manifest_by_a_kill_are_cleared_when_old(tmp_path: P
     os.utime(manifest.with_suffix(".npy"), (0, 0))
     store_in(tmp_path).prepare()
     assert not manifest.with_suffix(".npy").exists()
-
-
-@given(
-    stored=st.lists(st.lists(st.integers(0, 50), max_size=20), max_size=5),
-    wanted=st.lists(st.integers(0, 60), max_size=40),
-)
-@settings(max_examples=200, deadline=None)
-def test_the_index_finds_exactly_what_is_stored(stored: list[list[int]], wanted: list[int]) -> None:
-    # Digests that share their first half make the binary search collide.
-    order = DigestOrder([digests_of(segment) for segment in stored])
-    flat = [number for segment in stored for number in segment]
-    places = order.find(digests_of(wanted))
-    for number, place in zip(wanted, places.tolist(), strict=True):
-        assert (place >= 0) == (number in flat)
-        if place >= 0:
-            assert flat[place] == number
-            (segment,), (offset,) = order.locate(np.array([place]))
-            assert stored[segment][offset] == number

@@ -56,7 +56,9 @@ def verify_cache(cache: Path, *, progress: Callable[[str], object] | None = None
         say("Reading the compiled networks and the index …")
         for name, problem in compilation.find_graphs(cache / "compiled").items():
             if problem:
-                findings.append(Finding(str(cache / "compiled" / name), problem, "the network is compiled anew"))
+                is_damage = problem != compilation.UNFINISHED
+                path = str(cache / "compiled" / name)
+                findings.append(Finding(path, problem, "the network is compiled anew", is_damage))
         _, problem = DigestIndex(cache / INDEX).check()
     if problem:
         findings.append(Finding(str(cache / INDEX), problem, "it is started anew; files are read again, once"))

@@ -20,6 +20,8 @@ from featx.recipe import Recipe
 
 #: Layout of the files of a compiled graph, and revision of how graphs are made; part of their check.
 GRAPH_FORMAT = 1
+#: What is wrong with a graph whose manifest, written last and removed first, is not there.
+UNFINISHED = "it was never finished"
 _GRAPH_FILE = re.compile(r"[0-9a-f]{16}\.(json|xml|bin)")
 
 _log = logging.getLogger("featx")
@@ -111,7 +113,7 @@ def find_graphs(folder: Path) -> dict[str, str]:
                 _read(folder, name)
                 found[name] = ""
             except FileNotFoundError:
-                found[name] = "a part of it is absent"
+                found[name] = "a part of it is absent" if (folder / f"{name}.json").exists() else UNFINISHED
             except ValueError as error:
                 found[name] = str(error)
     return found
