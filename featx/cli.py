@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from featx.arguments import EXTRACTION_OPTIONS, make_parser
 from featx.errors import FeatxError, OptionError, OutputError
 from featx.progress import show_messages, write_line
+from featx.wording import counted, in_bytes
 
 if TYPE_CHECKING:
     from featx.options import ExtractionOptions
@@ -126,10 +127,11 @@ def _compare(args: argparse.Namespace) -> None:
     _note_ignored(args, table.n_ignored)
     unlabelled = len(table) - len(table.labelled())
     if unlabelled:
-        _say(args, f"{unlabelled} images outside of any class folder were left out.")
+        _say(args, f"{counted(unlabelled, 'image')} outside of any class folder left out.")
     if comparison.failures:
         first = comparison.failures[0]
-        _say(args, f"{len(comparison.failures)} images cannot be read; the first is {first.image!r}: {first.reason}.")
+        number = counted(len(comparison.failures), "image")
+        _say(args, f"{number} left out as unreadable, the first {first.image!r}: {first.reason}.")
     _print(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
     if args.csv:
         comparison.to_csv(Path(args.csv))
@@ -202,12 +204,12 @@ def _cache_compact(args: argparse.Namespace) -> int:
     else:
         _print("\n".join(f"{name}: {compaction.as_text()}" for name, compaction in done.items()) or "no rows")
     if damaged:
-        _say(args, f"{len(damaged)} damaged segments were left as they are: featx cache verify names them.")
+        _say(args, f"{counted(len(damaged), 'damaged segment')} left as found: featx cache verify tells what is wrong.")
     return 1 if damaged else 0
 
 
 def _cache_clear(args: argparse.Namespace) -> None:
-    from featx.caches import clear_cache, clear_set_aside, describe_cache, in_bytes, recipes_of_backbone
+    from featx.caches import clear_cache, clear_set_aside, describe_cache, recipes_of_backbone
 
     cache = _cache_folder(args)
     info = describe_cache(cache)
@@ -215,7 +217,7 @@ def _cache_clear(args: argparse.Namespace) -> None:
         _print(f"{in_bytes(clear_set_aside(cache))} of damaged files removed from {cache}")
         return
     chosen = recipes_of_backbone(info, args.backbone) if args.backbone else info.recipes
-    what = f"{sum(recipe.rows for recipe in chosen):,} rows of {len(chosen)} recipes"
+    what = f"{counted(sum(recipe.rows for recipe in chosen), 'row')} of {counted(len(chosen), 'recipe')}"
     if not args.backbone:
         what += f" and everything else that featx keeps there, {in_bytes(info.bytes)},"
     if not args.yes and not _confirmed(f"Remove {what} from {cache}? They would have to be extracted anew. [y/N] "):
@@ -273,4 +275,4 @@ def _say(args: argparse.Namespace, message: str) -> None:
 
 def _note_ignored(args: argparse.Namespace, n_ignored: int) -> None:
     if n_ignored:
-        _say(args, f"{n_ignored} files that are no images by their suffix were passed over.")
+        _say(args, f"{counted(n_ignored, 'file')} passed over: no images by their suffix.")

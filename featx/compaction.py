@@ -12,6 +12,7 @@ import numpy as np
 from featx import files
 from featx.lookup import DigestArray, DigestOrder
 from featx.segments import DamagedSegmentError, FloatArray, Segment, find_manifests, remove_segment, write_segment
+from featx.wording import counted
 
 #: Segments grow to this many bytes of rows: few enough files for millions of rows, and small enough that proving one
 #: whole before its first use takes a fraction of a second.
@@ -53,9 +54,9 @@ class Compaction:
     def as_text(self) -> str:
         """Return a line for people."""
         if self.before == self.after:
-            return f"{self.before} segments, nothing to merge"
-        repeated = f"; {self.repeated:,} rows were there twice" if self.repeated else ""
-        return f"{self.before} segments are now {self.after}, {self.rows:,} rows moved{repeated}"
+            return f"{counted(self.before, 'segment')}, nothing to merge"
+        repeated = f", {counted(self.repeated, 'repeated row')} dropped" if self.repeated else ""
+        return f"{counted(self.before, 'segment')} → {self.after}, {counted(self.rows, 'row')} moved{repeated}"
 
 
 def is_small(segment: Segment) -> bool:

@@ -18,6 +18,17 @@ RACY_SECONDS = 2.0
 _SEAL_SIZE = 8
 _COMMIT_AFTER = 10_000
 _ASKED_AT_ONCE = 500
+_TROUBLE = (sqlite3.Error, ValueError)
+_NO_DAMAGE = {
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_CANTOPEN,
+}
 
 
 class DigestIndex:
@@ -46,7 +57,7 @@ class DigestIndex:
             return [None] * len(entries)
         try:
             known = self._entries([key for key, _ in entries])
-        except sqlite3.Error as error:
+        except _TROUBLE as error:
             self._give_up(error)
             return [None] * len(entries)
         return [_unsealed(key, state, *known.get(key, (None, None))) for key, state in entries]
@@ -71,7 +82,7 @@ class DigestIndex:
             with contextlib.closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as opened:
                 (said,) = opened.execute("PRAGMA quick_check(1)").fetchone()
                 (entries,) = opened.execute("SELECT COUNT(*) FROM files").fetchone()
-        except sqlite3.Error as error:
+        except _TROUBLE as error:
             return 0, str(error)
         return int(entries), "" if said == "ok" else str(said)
 
@@ -91,7 +102,7 @@ class DigestIndex:
         try:
             with self._connected() as transaction:
                 transaction.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
-        except sqlite3.Error as error:
+        except _TROUBLE as error:
             self._give_up(error)
         self._new.clear()
 
@@ -117,10 +128,10 @@ class DigestIndex:
             )
         return self._connection
 
-    def _give_up(self, error: sqlite3.Error) -> None:
+    def _give_up(self, error: Exception) -> None:
         self._usable = False
         remedy = "Delete it to start a new one."
-        if type(error) is sqlite3.DatabaseError:  # damage, and not a lock or a lack of permission
+        if _is_damage(error):
             self._disconnect()
             with contextlib.suppress(OSError):  # it stays, and is warned of again
                 os.replace(self._path, f"{self._path}.damaged")
@@ -130,6 +141,14 @@ class DigestIndex:
             StoreWarning,
             stacklevel=2,
         )
+
+
+def _is_damage(error: Exception) -> bool:
+    """Tell a damaged file from one that is locked, that there is no permission for, or that the disk refuses."""
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:
+        return isinstance(error, ValueError)  # sqlite3 cannot even decode some of its own messages of damage
+    return code & 0xFF not in _NO_DAMAGE
 
 
 def _unsealed(key: bytes, state: os.stat_result, digest: object, seal: object) -> bytes | None:

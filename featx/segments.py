@@ -39,15 +39,17 @@ class DamagedSegmentError(Exception):
 
     Parameters
     ----------
-    name : str
-        File name of the manifest.
+    manifest : Path
+    path : Path
+        What is damaged: the manifest, or the rows beside it.
     reason : object
         What is wrong.
     """
 
-    def __init__(self, name: str, reason: object) -> None:
-        super().__init__(name, reason)
-        self.name = name
+    def __init__(self, manifest: Path, path: Path, reason: object) -> None:
+        super().__init__(manifest, path, reason)
+        self.manifest = manifest
+        self.path = path
         self.reason = reason
 
 
@@ -88,7 +90,7 @@ class Segment:
         self._path = manifest.with_suffix(".npy")
         self._verified = False
         self._state = self._state_now()
-        with self._proving_damage():
+        with self._proving_damage(manifest):
             fields = sealed.load(manifest)
             if fields["format"] > FORMAT:
                 raise newer_format(manifest, fields["format"], FORMAT)
@@ -100,6 +102,7 @@ class Segment:
                 raise ValueError(f"it holds {fields['rows']} rows of {fields['features']} features")
             self._header = _header(len(self.digests), self.n_features)
             self.nbytes = len(self._header) + 4 * len(self.digests) * self.n_features
+        with self._proving_damage(self._path):
             status = os.lstat(self._path)
             if not stat.S_ISREG(status.st_mode):
                 raise ValueError("its rows are not in a regular file")
@@ -138,7 +141,7 @@ class Segment:
         """
         wanted, places = np.unique(offsets, return_inverse=True)
         rows = np.empty((len(wanted), self.n_features), dtype=np.float32)
-        with self._proving_damage(), files.open_regular(self._path) as file:
+        with self._proving_damage(self._path), files.open_regular(self._path) as file:
             if not self._verified:
                 self._verify(file)
             done = 0
@@ -159,7 +162,7 @@ class Segment:
         ------
         DamagedSegmentError, OSError
         """
-        with self._proving_damage(), files.open_regular(self._path) as file:
+        with self._proving_damage(self._path), files.open_regular(self._path) as file:
             self._verify(file)
 
     def _verify(self, file: io.FileIO) -> None:
@@ -176,30 +179,30 @@ class Segment:
         self._verified = True
 
     @contextlib.contextmanager
-    def _proving_damage(self) -> Iterator[None]:
+    def _proving_damage(self, path: Path) -> Iterator[None]:
         try:
             yield
         except StoreError:
             raise
         except sealed.DAMAGE as error:
-            raise DamagedSegmentError(self.name, error) from error
+            raise DamagedSegmentError(self.manifest, path, error) from error
 
 
 def find_manifests(folder: Path) -> set[str]:
     """Return the names of the manifests of a folder; of none, if it is absent.
 
     While segments are merged, one listing could pass over the new segment before it is there, and then over the
-    old ones when they are gone. So a listing counts when a second one says the same.
+    old ones when they are gone. So a listing counts if none of the one before has disappeared from it.
     """
-    before: set[str] | None = None
+    found: set[str] | None = None
     while True:
+        before = found
         try:
             found = set(filter(MANIFEST.fullmatch, os.listdir(folder)))
         except (FileNotFoundError, NotADirectoryError):
             return set()
-        if found == before:
+        if before is not None and before <= found:
             return found
-        before = found
 
 
 def write_segment(manifest: Path, digests: DigestArray, rows: FloatArray) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import shlex
@@ -28,11 +29,13 @@ from featx.segments import (
     remove_leftovers,
     write_segment,
 )
+from featx.wording import counted
 
 #: A segment is committed when it has this many bytes of rows, or this many seconds after its first row.
 SEGMENT_BYTES = 16 * 2**20
 SEGMENT_SECONDS = 30.0
 _MANY_SEGMENTS = 256
+_ATTEMPTS = 50
 #: Rows without a manifest and without a trace of their writer are removed after this many seconds.
 _ORPHANED_AFTER = 600.0
 _ROWS = re.compile(r"[0-9a-f]{32}\.npy")
@@ -96,15 +99,21 @@ class Store:
         """Take in what this or another process has committed or merged since."""
         known = {segment.name: segment for segment in self._view.segments if segment.is_unchanged}
         damaged: list[DamagedSegmentError] = []
-        while True:
+        for attempt in itertools.count():
             try:
                 names = find_manifests(self.folder) - self._passed_over
                 segments = [known[name] if name in known else self._open(name, damaged) for name in sorted(names)]
-            except _GoneError:
-                continue
+            except _GoneError as error:
+                if attempt == _ATTEMPTS:
+                    raise StoreError(
+                        f"The store {str(self.folder)!r} lists files that are not there: a network file system, or "
+                        "somebody clearing it without end. Run the same again."
+                    ) from error
+                time.sleep(0.01 * attempt)
             except OSError as error:
                 raise self._not_readable(error) from error
-            break
+            else:
+                break
         whole = [segment for segment in segments if segment is not None]
         if whole != self._view.segments:
             self._view = views.View.of(whole)
@@ -123,7 +132,7 @@ class Store:
 
     def _check_not_gone(self, error: DamagedSegmentError) -> None:
         """Tell damage from a segment that was merged into another since it was listed."""
-        if not os.path.lexists(self.folder / error.name):
+        if not os.path.lexists(error.manifest):
             raise _GoneError from error
 
     def _not_readable(self, error: OSError) -> OSError:
@@ -137,15 +146,15 @@ class Store:
     def _set_aside(self, damaged: list[DamagedSegmentError]) -> None:
         """Rename damaged segments, so that they are kept, warned of once, and extracted anew."""
         for error in damaged:
-            self._passed_over.add(error.name)
-            manifest = self.folder / error.name
-            for path in (manifest, manifest.with_suffix(".npy")):
+            self._passed_over.add(error.manifest.name)
+            for path in (error.manifest, error.manifest.with_suffix(".npy")):
                 with contextlib.suppress(OSError):  # a read-only store stays as it is, and is passed over
                     os.replace(path, f"{path}{DAMAGED}")
         if damaged:
+            first = damaged[0]
             warnings.warn(
-                f"{len(damaged)} damaged segments in {str(self.folder)!r}, the first is {damaged[0].name} "
-                f"({damaged[0].reason}). They are set aside as '*{DAMAGED}'; their rows are extracted anew.",
+                f"{counted(len(damaged), 'damaged segment')} in {str(self.folder)!r}, the first is {first.path.name} "
+                f"({first.reason}). Set aside as '*{DAMAGED}'; their rows are extracted anew.",
                 StoreWarning,
                 stacklevel=3,
             )
@@ -191,7 +200,9 @@ class Store:
                 self.refresh()
             except DamagedSegmentError as error:
                 damaged.append(error)
-                self._view = views.View.of(segment for segment in self._view.segments if segment.name != error.name)
+                self._view = views.View.of(
+                    segment for segment in self._view.segments if segment.manifest != error.manifest
+                )
             except OSError as error:
                 raise self._not_readable(error) from error
             else:

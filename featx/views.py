@@ -29,6 +29,10 @@ class View(NamedTuple):
             segment.digests = order.digests_of(number)  # the same values, held once
         return cls(held, order)
 
+    def without(self, manifest: Path) -> View:
+        """Return the view of all segments but one."""
+        return View.of(segment for segment in self.segments if segment.manifest != manifest)
+
 
 _remembered: collections.OrderedDict[Path, View] = collections.OrderedDict()
 _lock = threading.Lock()

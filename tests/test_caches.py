@@ -7,16 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from featx.caches import (
-    clear_cache,
-    clear_set_aside,
-    compact_cache,
-    describe_cache,
-    in_bytes,
-    recipes_of_backbone,
-    verify_cache,
-)
+from featx.caches import clear_cache, clear_set_aside, compact_cache, describe_cache, recipes_of_backbone, verify_cache
 from featx.errors import OptionError, StoreError, StoreWarning
+from featx.wording import counted, in_bytes
 from tests import faults
 from tests.conftest import CountingBackbone
 from tests.test_extraction import extract
@@ -78,17 +71,17 @@ def test_every_damaged_file_is_named_with_what_will_happen_to_it(cache: Path, pa
     flip(cache / "digests.sqlite", 3)
     found = {Path(finding.path).name: finding for finding in verify_cache(cache)}
     assert found.keys() == {
-        rows.with_suffix(".json").name,
+        rows.name,
         manifest.name,
         graph.stem,
         "recipe.json",
         "digests.sqlite",
     }
     assert all(finding.is_damage for finding in found.values())
-    assert "checksum" in found[rows.with_suffix(".json").name].problem
+    assert "checksum" in found[rows.name].problem
     assert "extracted anew" in found[manifest.name].consequence
     assert "compiled anew" in found[graph.stem].consequence
-    assert describe_cache(cache).as_text().count("segments are damaged") == 1  # a manifest is, by its seal
+    assert describe_cache(cache).as_text().count("1 damaged segment: ") == 1  # a manifest is, by its seal
     with pytest.warns(StoreWarning):
         extract(paths, cache)
     left = verify_cache(cache)
@@ -109,7 +102,7 @@ def test_compacting_merges_each_recipe_and_computes_nothing(
 ) -> None:
     done = compact_cache(cache)
     assert sorted((one.before, one.after) for one in done.values()) == [(1, 1), (3, 1)]
-    assert "3 segments are now 1, 24 rows moved" in [one.as_text() for one in done.values()]
+    assert "3 segments → 1, 24 rows moved" in [one.as_text() for one in done.values()]
     counting.n_shown = 0
     extract(paths, cache)
     assert counting.n_shown == 0
@@ -203,3 +196,4 @@ def test_recipes_are_chosen_by_backbone(cache: Path) -> None:
 def test_bytes_are_written_for_people() -> None:
     assert in_bytes(10**6) == "1.0 MB"
     assert in_bytes(3 * 10**15) == "3000.0 TB"
+    assert counted(0, "row") == "0 rows"

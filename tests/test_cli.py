@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import shutil
@@ -18,7 +19,8 @@ from featx import cli
 from featx.arguments import make_parser
 from tests.conftest import CountingBackbone
 
-COMMANDS = ["extract", "compare", "bench", "demo", "backbones"]
+COMMANDS = ["extract", "compare", "bench", "demo", "backbones", "cache"]
+CACHE_COMMANDS = ["cache info", "cache verify", "cache compact", "cache clear"]
 SUMMARY = [
     "rows",
     "features",
@@ -56,9 +58,9 @@ def test_help_answers_at_once() -> None:
     assert min(seconds() for _ in range(3)) < 0.3
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS + CACHE_COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
-    done = featx(command, "--help")
+    done = featx(*command.split(), "--help")
     assert done.returncode == 0
     assert "example" in done.stdout
     assert f"featx {command}" in done.stdout.split("example")[1]
@@ -70,7 +72,7 @@ def test_every_command_is_tried_above_and_named_in_the_readme() -> None:
     ]
     assert list(commands) == COMMANDS
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    assert all(f"featx {command}" in readme for command in COMMANDS)
+    assert all(f"featx {command}" in readme for command in COMMANDS + CACHE_COMMANDS)
 
 
 def test_extract_prints_a_summary(
@@ -222,26 +224,35 @@ def test_wrong_usage_exits_with_2(args: list[str]) -> None:
     assert "usage: featx" in done.stderr
 
 
-def test_ctrl_c_prints_one_line_and_leaves_no_temporary_file(
-    photo_folder: Path, in_folder: Path, compiled_cache: Path, photos: Any
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_a_run_in_one_line_and_the_next_goes_on_from_there(
+    number: int, code: int, photo_folder: Path, in_folder: Path, compiled_cache: Path, photos: Any
 ) -> None:
-    for number in range(600):
-        photos[number % 24].crop((number % 60, number // 60, 120, 100)).save(photo_folder / "china" / f"{number}.png")
-    shutil.copytree(compiled_cache, "cache")
-    command = [sys.executable, "-m", "featx", "extract", str(photo_folder), "--cache", "cache"]
+    for n in range(600):
+        photos[n % 24].crop((n % 60, n // 60, 120, 100)).save(photo_folder / "china" / f"{n}.png")
+    shutil.copytree(compiled_cache / "compiled", "cache/compiled")
+    command = [sys.executable, "-m", "featx", "extract", str(photo_folder), "--cache", "cache", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         deadline = time.monotonic() + 30
         while not list(in_folder.glob(".*.tmp")) and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(0.3)
-        running.send_signal(signal.SIGINT)
+        time.sleep(1)
+        running.send_signal(number)
         out, err = running.communicate(timeout=30)
-    assert running.returncode == 130
+    assert running.returncode == code
     assert out == ""
     assert err.splitlines()[-1].startswith("Interrupted.")
     assert "Traceback" not in err
     assert os.listdir(in_folder) == ["cache"]
     assert not list(Path("cache").rglob("*.tmp"))
+    assert featx("cache", "verify", "--cache", "cache").returncode == 0
+    info = json.loads(featx("cache", "info", "--cache", "cache", "--json").stdout)
+    kept = sum(recipe["rows"] for recipe in info["recipes"])
+    again = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert again["rows"] == 624
+    assert again["cached"] >= kept
+    assert again["computed"] <= 624 - kept
 
 
 @pytest.mark.usefixtures("in_folder", "counting")
@@ -268,30 +279,9 @@ def test_compare_tells_what_it_left_out_and_random_state_decides_the_folds(
         out, err = capsys.readouterr()
         tables.append([result["accuracy_mean"] for result in json.loads(out)["results"]])
     assert tables[0] != tables[1] == tables[2]
-    assert "1 images cannot be read" in err
-    assert "1 images outside of any class folder" in err
-    assert "1 files that are no images" in err
-
-
-def test_sigterm_ends_a_run_as_ctrl_c_does(photo_folder: Path, in_folder: Path, compiled_cache: Path) -> None:
-    shutil.copytree(compiled_cache, "cache")
-    script = "import time; time.sleep(60)"
-    code = (
-        "import sys; from featx import cli, extraction\n"
-        f"extraction.Extraction._pass_over = lambda self, positions: exec({script!r})\n"
-        "sys.exit(cli.main(['extract', sys.argv[1], '--cache', 'cache']))"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, str(photo_folder)], stderr=subprocess.PIPE, text=True
-    ) as running:
-        deadline = time.monotonic() + 30
-        while not list(in_folder.glob(".*.tmp")) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        running.terminate()
-        _, err = running.communicate(timeout=30)
-    assert running.returncode == 143
-    assert err.splitlines()[-1].startswith("Interrupted.")
-    assert os.listdir(in_folder) == ["cache"]
+    assert "1 image left out as unreadable" in err
+    assert "1 image outside of any class folder" in err
+    assert "1 file passed over: no images" in err
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">/dev/full"])
@@ -320,3 +310,52 @@ def test_a_warning_is_one_line_on_standard_error(in_folder: Path, photo_folder: 
     assert done.returncode == 0
     assert done.stderr.startswith("Warning: The index 'cache/digests.sqlite' cannot be used")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("in_folder", "counting")
+def test_the_cache_is_told_checked_merged_and_cleared(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*args: str) -> tuple[int, str, str]:
+        code = cli.main([*args, "--cache", "cache"])
+        return code, *capsys.readouterr()
+
+    for name in ("china", "flower"):
+        assert run("extract", str(photo_folder / name), "--backbone", "counting", "--quiet")[0] == 0
+    assert "24 rows of 12 features" in run("cache", "info")[1]
+    info = json.loads(run("cache", "info", "--json")[1])
+    assert [recipe["segments"] for recipe in info["recipes"]] == [2]
+    assert run("cache", "compact")[1] == f"{info['recipes'][0]['fingerprint']}: 2 segments → 1, 24 rows moved\n"
+    assert [done["after"] for done in json.loads(run("cache", "compact", "--json")[1]).values()] == [1]
+    assert run("cache", "verify")[:2] == (0, "cache: whole\n")
+    (rows,) = Path("cache/features").glob("*/*.npy")
+    rows.write_bytes(rows.read_bytes()[:-1])
+    code, out, err = run("cache", "verify")
+    assert code == 1
+    assert f"{rows}: it should have" in out
+    assert out.endswith("cache: 1 damaged\n")
+    assert "Reading" in err
+    code, out, err = run("cache", "verify", "--json", "--quiet")
+    assert (code, json.loads(out)["damaged"], err) == (1, 1, "")
+    assert run("cache", "compact")[0] == 1
+    assert run("cache", "clear")[::2] == (1, "Error: Nothing was removed: answer y, or pass --yes.\n")
+    assert "Did you mean 'counting'" in run("cache", "clear", "--backbone", "countin", "--yes")[2]
+    assert "Removed" in run("cache", "clear", "--backbone", "counting", "--yes")[1]
+    assert "removed from cache" in run("cache", "clear", "--damaged")[1]
+    assert "Removed 0 rows of 0 recipes" in run("cache", "clear", "--yes")[1]
+    assert os.listdir("cache") == [".gitignore"]
+
+
+@pytest.mark.parametrize(("answer", "removed"), [("y\n", True), ("yes\n", True), ("n\n", False), ("", False)])
+@pytest.mark.usefixtures("in_folder", "counting")
+def test_clearing_asks_a_person(
+    answer: str, removed: bool, photo_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    cli.main(["extract", str(photo_folder), "--backbone", "counting", "--quiet", "--cache", "cache"])
+    monkeypatch.setattr(sys, "stdin", Terminal(answer))
+    capsys.readouterr()
+    assert cli.main(["cache", "clear", "--cache", "cache"]) == (0 if removed else 1)
+    assert "Remove 24 rows" in capsys.readouterr().err
+    assert bool(list(Path("cache").rglob("*.npy"))) is not removed

@@ -139,7 +139,7 @@ def test_a_damaged_segment_is_left_as_it_is_and_the_others_are_merged(tmp_path: 
     victim.write_bytes(data[:-1] + b"\x7f")
     done = compact(folder_of(tmp_path))
     assert (done.before, done.after) == (4, 2)
-    assert [error.name for error in done.damaged] == [victim.with_suffix(".json").name]
+    assert [error.path for error in done.damaged] == [victim]
     assert victim.exists()
 
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
-import sys
-import time
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from featx.errors import AuditError, EngineError, StoreError, StoreWarning, UnreadableImageError
+from featx import images as image_reading
+from featx.errors import AuditError, EngineError, SmallSegmentsWarning, StoreError, StoreWarning, UnreadableImageError
 from featx.extraction import Extraction
 from featx.options import ExtractionOptions
 from tests.conftest import CountingBackbone
@@ -348,61 +347,93 @@ def test_trouble_in_reading_the_store_is_an_error_and_no_damage(
     assert done.n_cached == 24
 
 
-SLOW_RUN = """
-import sys, time
-from pathlib import Path
-import featx, numpy as np
-from tests.conftest import CountingBackbone
-from tests.test_extraction import extract
-import featx.store
-
-class Slow(CountingBackbone):
-    def extract(self, pixels):
-        time.sleep(0.02)
-        with open(sys.argv[1], "a") as log:
-            log.write("." * len(pixels))
-        return super().extract(pixels)
-
-featx.register_backbone(Slow())
-featx.store.SEGMENT_SECONDS = 0.05
-rows, done = extract(sys.argv[3:], Path(sys.argv[2]), batch_size=2)
-np.save(sys.argv[1] + ".npy", rows)
-"""
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize("mtime_restored", [False, True])
+def test_new_bytes_of_the_same_size_under_an_old_path_give_the_new_row(
+    mtime_restored: bool, counting: CountingBackbone, paths: list[str], tmp_path: Path
+) -> None:
+    extract(paths[:1], tmp_path / "cache")
+    old, new = Path(paths[0]).read_bytes(), Path(paths[1]).read_bytes()
+    size = max(len(old), len(new))  # a JPEG may be followed by anything
+    Path(paths[0]).write_bytes(old.ljust(size, b"\0"))
+    extract(paths[:1], tmp_path / "cache")
+    state = os.stat(paths[0])
+    Path(paths[0]).write_bytes(new.ljust(size, b"\0"))
+    if mtime_restored:
+        os.utime(paths[0], ns=(state.st_atime_ns, state.st_mtime_ns))
+    rows, _ = extract(paths[:1], tmp_path / "cache")
+    np.testing.assert_array_equal(rows, extract(paths[1:2], None)[0])
 
 
-def start(log: Path, cache: Path, paths: Sequence[str]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-W", "error", "-c", SLOW_RUN, str(log), str(cache), *paths]
-    return subprocess.Popen(command, cwd=Path(__file__).parents[1])
-
-
-def test_a_killed_run_goes_on_where_it_was_and_ends_with_the_same_rows(
+def test_a_file_that_is_written_again_at_once_gives_the_new_row(
     counting: CountingBackbone, paths: list[str], tmp_path: Path
 ) -> None:
-    reference, _ = extract(paths, None)
-    cache = tmp_path / "cache"
-    for wait in (0.02, 0.07, 0.12):
-        with start(tmp_path / "log", cache, paths) as run:
-            deadline = time.monotonic() + 60
-            while not (tmp_path / "log").exists() and time.monotonic() < deadline:
-                time.sleep(0.005)
-            time.sleep(wait)
-            run.kill()
-    with start(tmp_path / "log", cache, paths) as run:
-        assert run.wait(timeout=60) == 0
-    np.testing.assert_array_equal(np.load(tmp_path / "log.npy"), reference)
-    assert not list(cache.rglob("*.tmp"))
-    # Lost by a kill is what was not committed: at 0.05 s a segment, no more than 4 batches of 2.
-    assert 24 <= len((tmp_path / "log").read_text()) <= 24 + 3 * 8
+    image = tmp_path / "a.jpg"
+    for path in [*paths[:6], paths[0]]:  # faster than many a file system's time stamps move
+        image.write_bytes(Path(path).read_bytes())
+        rows, _ = extract([str(image)], tmp_path / "cache")
+        np.testing.assert_array_equal(rows, extract([path], None)[0])
 
 
-def test_several_processes_fill_one_store_at_once(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
-    reference, _ = extract(paths, None)
-    orders = [np.random.default_rng(seed).permutation(24)[:18] for seed in range(4)]
-    runs = [start(tmp_path / str(n), tmp_path / "cache", [paths[at] for at in order]) for n, order in enumerate(orders)]
-    for number, (run, order) in enumerate(zip(runs, orders, strict=True)):
-        assert run.wait(timeout=60) == 0
-        np.testing.assert_array_equal(np.load(tmp_path / f"{number}.npy"), reference[order])
-    counting.n_shown = 0
-    rows, _ = extract(paths, tmp_path / "cache")
-    np.testing.assert_array_equal(rows, reference)
-    assert counting.n_shown == 24 - len(set(np.concatenate(orders)))
+@pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
+@pytest.mark.usefixtures("later", "counting")
+def test_a_link_that_leads_elsewhere_now_gives_the_row_of_where_it_leads(paths: list[str], tmp_path: Path) -> None:
+    link = tmp_path / "link.jpg"
+    for path in (paths[0], paths[1], paths[0]):
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+        rows, _ = extract([str(link)], tmp_path / "cache")
+        np.testing.assert_array_equal(rows, extract([path], None)[0])
+
+
+@pytest.mark.usefixtures("later", "counting")
+def test_a_file_that_is_replaced_while_it_is_read_gives_the_old_row_or_the_new_but_keeps_neither_wrongly(
+    paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, cache = tmp_path / "a.jpg", tmp_path / "cache"
+    image.write_bytes(Path(paths[0]).read_bytes())
+    read = image_reading._read_once
+
+    def overtaken(path: str) -> Any:
+        result = read(path)
+        (tmp_path / "new").write_bytes(Path(paths[1]).read_bytes())
+        if path == str(image):
+            os.replace(tmp_path / "new", image)
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_reading, "_read_once", overtaken)
+        rows, _ = extract([str(image)], cache)
+    np.testing.assert_array_equal(rows, extract(paths[:1], None)[0])  # of the bytes that were read
+    rows, _ = extract([str(image)], cache)
+    np.testing.assert_array_equal(rows, extract(paths[1:2], None)[0])
+
+
+@pytest.mark.usefixtures("later", "counting")
+@pytest.mark.parametrize("known", [False, True])
+def test_a_file_that_vanishes_after_it_was_listed_is_a_failure_of_its_own(
+    known: bool, paths: list[str], tmp_path: Path
+) -> None:
+    if known:
+        extract(paths, tmp_path / "cache")
+    os.unlink(paths[3])
+    rows, done = extract(paths, tmp_path / "cache", on_error="nan")
+    assert [failure.position for failure in done.failures] == [3]
+    assert done.failures[0].reason == "No such file or directory"
+    assert np.isnan(rows).any(axis=1).tolist() == [at == 3 for at in range(24)]
+
+
+@pytest.mark.usefixtures("counting")
+def test_many_small_segments_are_hinted_at_now_and_then(
+    paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.store._MANY_SEGMENTS", 4)
+    hints = []
+    for number, path in enumerate(paths[:10], start=1):
+        with warnings.catch_warnings(record=True) as given:
+            warnings.simplefilter("always")
+            extract([path], tmp_path / "cache")
+        hints += [number] * len(given)
+        assert all(f"featx cache compact --cache {tmp_path / 'cache'}" in str(one.message) for one in given)
+        assert all(one.category is SmallSegmentsWarning for one in given)
+    assert hints == [4, 8]

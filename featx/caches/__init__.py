@@ -1,6 +1,5 @@
 """Caches as a whole: told, checked, compacted, cleared."""
 
-from featx.caches.contents import in_bytes
 from featx.caches.info import CacheInfo, RecipeInfo, describe_cache, recipes_of_backbone
 from featx.caches.upkeep import clear_cache, clear_set_aside, compact_cache
 from featx.caches.verification import Finding, verify_cache
@@ -13,7 +12,6 @@ __all__ = [
     "clear_set_aside",
     "compact_cache",
     "describe_cache",
-    "in_bytes",
     "recipes_of_backbone",
     "verify_cache",
 ]

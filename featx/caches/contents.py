@@ -52,21 +52,3 @@ def recipe_folders(cache: Path) -> list[Path]:
 def size_of(folder: Path) -> int:
     """Return the bytes of a folder's files."""
     return sum(path.lstat().st_size for path in folder.iterdir() if not path.is_dir())
-
-
-def in_bytes(number: int) -> str:
-    """Return a number of bytes as people write it.
-
-    Examples
-    --------
-    >>> in_bytes(999), in_bytes(3_440_000), in_bytes(2 * 10**12)
-    ('999 bytes', '3.4 MB', '2.0 TB')
-    """
-    if number < 1000:
-        return f"{number} bytes"
-    size = float(number)
-    for unit in ("kB", "MB", "GB", "TB"):
-        size /= 1000
-        if size < 1000 or unit == "TB":
-            break
-    return f"{size:.1f} {unit}"

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from featx import compaction, folders
-from featx.caches.contents import INDEX, SET_ASIDE, in_bytes, reading, recipe_folders, size_of
+from featx.caches.contents import INDEX, SET_ASIDE, reading, recipe_folders, size_of
 from featx.digests import DigestIndex
 from featx.engines import compilation
 from featx.errors import OptionError, did_you_mean
 from featx.segments import DAMAGED, DamagedSegmentError, Segment, find_manifests
+from featx.wording import counted, in_bytes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,19 +87,20 @@ class CacheInfo:
         for info in self.recipes:
             lines.append(info.in_words())
             lines.append(
-                f"  {info.rows:,} rows of {info.features} features, {in_bytes(info.bytes)} in {info.segments} segments"
-                f"   {info.fingerprint}"
+                f"  {counted(info.rows, 'row')} of {info.features} features, {in_bytes(info.bytes)} in "
+                f"{counted(info.segments, 'segment')}   {info.fingerprint}"
             )
             if info.small_segments > 1:
                 lines.append(f"  {info.small_segments} of the segments are small: featx cache compact merges them")
             if info.damaged_segments:
-                lines.append(f"  {info.damaged_segments} segments are damaged: featx cache verify names them")
+                damaged = counted(info.damaged_segments, "damaged segment")
+                lines.append(f"  {damaged}: featx cache verify tells what is wrong")
             if info.set_aside_bytes:
                 lines.append(f"  {in_bytes(info.set_aside_bytes)} of damaged files are set aside as *{DAMAGED}")
         if not self.recipes:
             lines.append("no rows")
-        lines += ["", f"{self.graphs} compiled networks, {in_bytes(self.graph_bytes)}"]
-        lines.append(f"{self.known_files:,} files known by name, {in_bytes(self.index_bytes)}")
+        lines += ["", f"{counted(self.graphs, 'compiled network')}, {in_bytes(self.graph_bytes)}"]
+        lines.append(f"{counted(self.known_files, 'file')} known by name, {in_bytes(self.index_bytes)}")
         return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -72,8 +73,8 @@ def _verify_recipe(folder: Path) -> Iterator[Finding]:
         try:
             Segment(folder / name).verify()
         except DamagedSegmentError as error:
-            if (folder / name).is_symlink() or (folder / name).exists():  # else it was merged meanwhile
-                yield Finding(str(folder / name), str(error.reason), anew)
+            if os.path.lexists(error.manifest):  # else it was merged into another meanwhile
+                yield Finding(str(error.path), str(error.reason), anew)
     if folders.read_description(folder) is None:
         yield Finding(str(folder / "recipe.json"), "it is absent or damaged", "the next run writes it anew")
     for path in sorted(folder.iterdir()):

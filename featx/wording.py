@@ -1,0 +1,34 @@
+"""Numbers as people write them."""
+
+from __future__ import annotations
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural if it is not one.
+
+    Examples
+    --------
+    >>> counted(1, "row"), counted(1200, "row"), counted(2, "damaged copy")
+    ('1 row', '1,200 rows', '2 damaged copies')
+    """
+    if number != 1:
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+    return f"{number:,} {noun}"
+
+
+def in_bytes(number: int) -> str:
+    """Return a number of bytes.
+
+    Examples
+    --------
+    >>> in_bytes(999), in_bytes(3_440_000), in_bytes(2 * 10**12)
+    ('999 bytes', '3.4 MB', '2.0 TB')
+    """
+    if number < 1000:
+        return f"{number} bytes"
+    size = float(number)
+    for unit in ("kB", "MB", "GB", "TB"):
+        size /= 1000
+        if size < 1000 or unit == "TB":
+            break
+    return f"{size:.1f} {unit}"
