@@ -136,15 +136,15 @@ def _add_cache_commands(commands: Any) -> None:
         added.add_argument(
             "--cache", default="auto", metavar="DIR", help="the cache folder (default: $FEATX_CACHE, else cache/)"
         )
+        added.add_argument("--backbone", metavar="NAME", help="only the rows of this network")
+        _add_common(added)
         return added
 
-    _add_common(add("info", "tell which recipes have how many rows, and what they take", "info --json"))
+    add("info", "tell which recipes have how many rows, and what they take", "info --json")
     verify = "read everything and name each damaged file; exit code 1 if there is one"
-    _add_common(add("verify", verify, "verify --cache cache/"))
-    compact = "merge small segments into large ones; others may read and write meanwhile"
-    _add_common(add("compact", compact, "compact"))
+    add("verify", verify, "verify --cache cache/")
+    add("compact", "merge small segments into large ones; others may read and write meanwhile", "compact")
     clear = add("clear", "remove rows, compiled networks and the index", "clear --backbone resnet50 --yes")
-    clear.add_argument("--backbone", metavar="NAME", help="only the rows of this network")
     clear.add_argument("--damaged", action="store_true", help="only damaged files that were set aside")
     clear.add_argument("--yes", action="store_true", help="do not ask")
 

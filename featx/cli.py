@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         if sys.stderr is not None and sys.stderr.isatty():
             print(file=sys.stderr)  # the terminal has just echoed ^C
-        write_line("Interrupted. Rows already committed are kept; the same command goes on from there.")
+        what = "" if args.command.startswith("cache ") else "Rows already committed are kept; t"
+        write_line(f"Interrupted. {what or 'T'}he same command goes on from there.")
         return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
     except _ReaderGoneError:
         return 1
@@ -177,6 +178,8 @@ def _cache_info(args: argparse.Namespace) -> None:
     from featx.caches import describe_cache
 
     info = describe_cache(_cache_folder(args))
+    if args.backbone:
+        info = dataclasses.replace(info, recipes=info.of_backbone(args.backbone))
     _print(json.dumps(dataclasses.asdict(info)) if args.json else info.as_text())
 
 
@@ -184,7 +187,7 @@ def _cache_verify(args: argparse.Namespace) -> int:
     from featx.caches import verify_cache
 
     cache = _cache_folder(args)
-    findings = verify_cache(cache, progress=lambda text: _say(args, text))
+    findings = verify_cache(cache, fingerprints=_fingerprints(args), progress=lambda text: _say(args, text))
     n_damaged = sum(finding.is_damage for finding in findings)
     if args.json:
         _print(json.dumps({"damaged": n_damaged, "findings": [dataclasses.asdict(finding) for finding in findings]}))
@@ -197,7 +200,7 @@ def _cache_verify(args: argparse.Namespace) -> int:
 def _cache_compact(args: argparse.Namespace) -> int:
     from featx.caches import compact_cache
 
-    done = compact_cache(_cache_folder(args))
+    done = compact_cache(_cache_folder(args), fingerprints=_fingerprints(args))
     damaged = [error for compaction in done.values() for error in compaction.damaged]
     if args.json:
         _print(json.dumps({fingerprint: compaction.as_dict() for fingerprint, compaction in done.items()}))
@@ -209,21 +212,33 @@ def _cache_compact(args: argparse.Namespace) -> int:
 
 
 def _cache_clear(args: argparse.Namespace) -> None:
-    from featx.caches import clear_cache, clear_set_aside, describe_cache, recipes_of_backbone
+    from featx.caches import clear_cache, clear_set_aside, describe_cache
 
     cache = _cache_folder(args)
     info = describe_cache(cache)
+    chosen = info.of_backbone(args.backbone) if args.backbone else info.recipes
+    fingerprints = [recipe.fingerprint for recipe in chosen] if args.backbone else None
+    n_rows = 0 if args.damaged else sum(recipe.rows for recipe in chosen)
+    n_bytes = info.bytes if not args.backbone else sum(recipe.bytes for recipe in chosen)
+    what = f"{counted(n_rows, 'row')} of {counted(len(chosen), 'recipe')}"
     if args.damaged:
-        _print(f"{in_bytes(clear_set_aside(cache))} of damaged files removed from {cache}")
-        return
-    chosen = recipes_of_backbone(info, args.backbone) if args.backbone else info.recipes
-    what = f"{counted(sum(recipe.rows for recipe in chosen), 'row')} of {counted(len(chosen), 'recipe')}"
-    if not args.backbone:
-        what += f" and everything else that featx keeps there, {in_bytes(info.bytes)},"
-    if not args.yes and not _confirmed(f"Remove {what} from {cache}? They would have to be extracted anew. [y/N] "):
+        n_bytes = info.set_aside_bytes if not args.backbone else sum(recipe.set_aside_bytes for recipe in chosen)
+        what = "damaged files that were set aside"
+    elif not args.backbone:
+        what += " and everything else that featx keeps there"
+    what += f", {in_bytes(n_bytes)}"
+    if not args.yes and not _confirmed(f"Remove {what}, from {cache}? [y/N] "):
         raise OptionError("Nothing was removed: answer y, or pass --yes.")
-    clear_cache(cache, fingerprints=[recipe.fingerprint for recipe in chosen] if args.backbone else None)
-    _print(f"Removed {what.rstrip(',')} from {cache}")
+    (clear_set_aside if args.damaged else clear_cache)(cache, fingerprints=fingerprints)
+    _print(json.dumps({"rows": n_rows, "bytes": n_bytes}) if args.json else f"Removed {what}, from {cache}")
+
+
+def _fingerprints(args: argparse.Namespace) -> list[str] | None:
+    from featx.caches import describe_cache
+
+    if not args.backbone:
+        return None
+    return [recipe.fingerprint for recipe in describe_cache(_cache_folder(args)).of_backbone(args.backbone)]
 
 
 def _confirmed(question: str) -> bool:

@@ -6,11 +6,12 @@ import dataclasses
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from featx import files
-from featx.lookup import DigestArray, DigestOrder
+from featx.lookup import DigestArray, DigestOrder, IntArray
 from featx.segments import DamagedSegmentError, FloatArray, Segment, find_manifests, remove_segment, write_segment
 from featx.wording import counted
 
@@ -81,13 +82,12 @@ def compact(folder: Path) -> Compaction:
         The folder cannot be read or written; every row is still there.
     """
     damaged: list[DamagedSegmentError] = []
-    segments = list(_whole_segments(folder, damaged))
+    segments = list(_opened(folder, damaged))
     n_after, n_rows, n_repeated = len(segments), 0, 0
     for group in _groups([segment for segment in segments if is_small(segment)]):
-        parts = list(_proven(group, damaged))
+        parts, digests, rows = _joined(group, damaged)
         if len(parts) < 2:
             continue
-        digests, rows = _joined(parts)
         write_segment(folder / f"{uuid.uuid4().hex}.json", digests, rows)
         files.sync_folder(folder)
         for segment in parts:
@@ -98,12 +98,13 @@ def compact(folder: Path) -> Compaction:
     return Compaction(len(segments), n_after, n_rows, n_repeated, damaged)
 
 
-def _whole_segments(folder: Path, damaged: list[DamagedSegmentError]) -> Iterator[Segment]:
+def _opened(folder: Path, damaged: list[DamagedSegmentError]) -> Iterator[Segment]:
     for name in sorted(find_manifests(folder)):
         try:
             yield Segment(folder / name)
         except DamagedSegmentError as error:
-            damaged.append(error)
+            if error.is_of_a_committed_segment:  # else another compaction was quicker
+                damaged.append(error)
 
 
 def _groups(segments: list[Segment]) -> Iterator[list[Segment]]:
@@ -119,23 +120,30 @@ def _groups(segments: list[Segment]) -> Iterator[list[Segment]]:
         yield group
 
 
-def _proven(group: list[Segment], damaged: list[DamagedSegmentError]) -> Iterator[Segment]:
+def _joined(group: list[Segment], damaged: list[DamagedSegmentError]) -> tuple[list[Segment], DigestArray, FloatArray]:
+    """Return the segments that are whole, and the rows of all of them, each digest's once."""
+    order = DigestOrder([segment.digests for segment in group])
+    parts, digests, rows = [], [], []
+    seen = np.zeros(len(order), dtype=bool)
     for segment in group:
         try:
-            segment.verify()
-            yield segment
+            whole = segment.read_all()
         except DamagedSegmentError as error:
-            damaged.append(error)
+            if error.is_of_a_committed_segment:
+                damaged.append(error)
+            continue
+        places = order.find(segment.digests)  # equal digests have one place
+        fresh = ~seen[places]
+        fresh[fresh] = _first_of_each(places[fresh])
+        seen[places] = True
+        parts.append(segment)
+        digests.append(segment.digests[fresh])
+        rows.append(whole[fresh])
+    empty = np.empty((0, group[0].n_features), dtype=np.float32)
+    return parts, np.concatenate([order.digests_of(0)[:0], *digests]), np.concatenate([empty, *rows])
 
 
-def _joined(parts: list[Segment]) -> tuple[DigestArray, FloatArray]:
-    """Return the rows of all parts, each digest's once."""
-    digests = np.concatenate([segment.digests for segment in parts])
-    places = np.arange(len(digests))
-    order = DigestOrder([segment.digests for segment in parts])
-    kept = places[order.find(digests) == places]
-    numbers, offsets = order.locate(kept)
-    rows = np.empty((len(kept), parts[0].n_features), dtype=np.float32)
-    for number, segment in enumerate(parts):
-        rows[numbers == number] = segment.read(offsets[numbers == number])
-    return digests[kept], rows
+def _first_of_each(places: IntArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    first = np.zeros(len(places), dtype=bool)
+    first[np.unique(places, return_index=True)[1]] = True
+    return first

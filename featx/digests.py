@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import sqlite3
+import stat
 import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from featx.errors import StoreWarning
+from featx.folders import DAMAGED
 
 #: A file touched this recently may change again without its time stamp moving (as git's "racy" files).
 RACY_SECONDS = 2.0
@@ -19,6 +23,11 @@ _SEAL_SIZE = 8
 _COMMIT_AFTER = 10_000
 _ASKED_AT_ONCE = 500
 _TROUBLE = (sqlite3.Error, ValueError)
+_REMEDIES = {
+    sqlite3.SQLITE_BUSY: "Another process holds it; when that is done, it is used again.",
+    sqlite3.SQLITE_FULL: "Make room on the disk.",
+    sqlite3.SQLITE_IOERR: "Look after the disk.",
+}
 _NO_DAMAGE = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_BUSY,
@@ -53,7 +62,7 @@ class DigestIndex:
     def find(self, states: Iterable[tuple[str, os.stat_result]]) -> list[bytes | None]:
         """Return the digest of each file in the given state, None where it is not known."""
         entries = [(os.fsencode(os.path.abspath(path)), state) for path, state in states]
-        if not self._usable or (self._connection is None and not os.path.exists(self._path)):
+        if not self._usable or (self._connection is None and not os.path.lexists(self._path)):
             return [None] * len(entries)
         try:
             known = self._entries([key for key, _ in entries])
@@ -72,19 +81,26 @@ class DigestIndex:
                 found[key] = (digest, seal)
         return found
 
-    def check(self) -> tuple[int, str]:
-        """Return how many files are known, and what is wrong with the index, "" if nothing; change nothing."""
+    def check(self) -> IndexCheck:
+        """Look the index over without changing it.
+
+        Its structure is checked; whether an entry is whole shows when it is used, by its seal.
+        """
         if not os.path.lexists(self._path):
-            return 0, ""
-        if self._path.is_symlink():
-            return 0, "it is a symbolic link"
+            return IndexCheck(0)
+        if not _is_regular(self._path):
+            return IndexCheck(0, "it is no regular file", is_damage=True)
         try:
-            with contextlib.closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as opened:
-                (said,) = opened.execute("PRAGMA quick_check(1)").fetchone()
-                (entries,) = opened.execute("SELECT COUNT(*) FROM files").fetchone()
+            said = str(self._asked("PRAGMA quick_check(1)"))
+            entries = int(self._asked("SELECT COUNT(*) FROM files"))
         except _TROUBLE as error:
-            return 0, str(error)
-        return int(entries), "" if said == "ok" else str(said)
+            return IndexCheck(0, str(error), _is_damage(error))
+        return IndexCheck(entries) if said == "ok" else IndexCheck(entries, said, is_damage=True)
+
+    def _asked(self, question: str) -> Any:
+        address = f"{self._path.absolute().as_uri()}?mode=ro"
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=1)) as opened:
+            return opened.execute(question).fetchone()[0]
 
     def add(self, path: str, state: os.stat_result, digest: bytes) -> None:
         """Remember the digest of a file that was in this state while it was read."""
@@ -118,8 +134,9 @@ class DigestIndex:
 
     def _connected(self) -> sqlite3.Connection:
         if self._connection is None:
-            if self._path.is_symlink():  # it might lead to a database that is somebody else's
-                raise sqlite3.OperationalError("it is a symbolic link")
+            if os.path.lexists(self._path) and not _is_regular(self._path):
+                # A link might lead to a database that is somebody else's, and a pipe would be waited for.
+                raise sqlite3.OperationalError("it is no regular file")
             self._connection = sqlite3.connect(self._path, timeout=10)
             # Losing recent entries in a power cut costs reading files again; waiting for the disk costs more.
             self._connection.execute("PRAGMA synchronous = OFF")
@@ -130,17 +147,47 @@ class DigestIndex:
 
     def _give_up(self, error: Exception) -> None:
         self._usable = False
-        remedy = "Delete it to start a new one."
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        remedy = _REMEDIES.get(code, "Unlock or remove it.")
         if _is_damage(error):
             self._disconnect()
+            remedy = "Remove it."
             with contextlib.suppress(OSError):  # it stays, and is warned of again
-                os.replace(self._path, f"{self._path}.damaged")
-                remedy = "It is set aside as '*.damaged'; the next run starts a new one."
+                os.replace(self._path, f"{self._path}{DAMAGED}")
+                remedy = f"It is set aside as '*{DAMAGED}'; the next run starts a new one."
+            with contextlib.suppress(OSError):  # or SQLite would apply it to the new one
+                os.unlink(f"{self._path}-journal")
         warnings.warn(
-            f"The index {str(self._path)!r} cannot be used ({error}); every file is read again. {remedy}",
+            f"The index {str(self._path)!r} cannot be used ({error}); files are read again. {remedy}",
             StoreWarning,
             stacklevel=2,
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexCheck:
+    """What is to be said of an index.
+
+    Attributes
+    ----------
+    entries : int
+        Files whose digest is known.
+    problem : str
+        "" if there is none.
+    is_damage : bool
+        False if it cannot be looked at just now, which says nothing about it.
+    """
+
+    entries: int
+    problem: str = ""
+    is_damage: bool = False
+
+
+def _is_regular(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _is_damage(error: Exception) -> bool:
@@ -158,5 +205,5 @@ def _unsealed(key: bytes, state: os.stat_result, digest: object, seal: object) -
 
 def _seal(key: bytes, state: os.stat_result, digest: bytes) -> bytes:
     """Hash what an entry stands for; the change time catches new bytes under a restored mtime."""
-    numbers = b"%d %d %d %d " % (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+    numbers = b"%d %d %d %d %d " % (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
     return hashlib.blake2b(numbers + digest + key, digest_size=_SEAL_SIZE).digest()

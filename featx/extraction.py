@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from featx import folders
 from featx import images as image_reading
 from featx.decoding import DecodeAhead, Prepared
 from featx.digests import DigestIndex
@@ -21,6 +22,7 @@ from featx.images import DIGEST_SIZE, Image
 from featx.lookup import DigestArray
 from featx.options import Resolved
 from featx.store import Store
+from featx.turns import Turns
 
 _LOOK_UP_AT_ONCE = 2048
 #: Whatever the batch size, no more than this many bytes of pixels go to the network at a time.
@@ -79,7 +81,7 @@ class Extraction:
         self._compiled = cache / "compiled" if cache else None
         recipe = resolved.recipe
         self.store = Store(cache, recipe.fingerprint, recipe.as_dict(), resolved.n_features) if cache else None
-        self._index = DigestIndex(cache / "digests.sqlite") if cache else None
+        self._index = DigestIndex(cache / folders.INDEX) if cache else None
         self._engine: Engine | None = None
         self._status = np.zeros(len(images), dtype=np.uint8)
         self.digests: DigestArray = np.zeros((len(images), DIGEST_SIZE), dtype=np.uint8)
@@ -88,6 +90,10 @@ class Extraction:
         self._batch_size = min(resolved.batch_size, max(1, _BATCH_BYTES // (3 * height * width)))
         self._ahead = DecodeAhead(images, recipe.image_size, recipe.resize, self._is_stored, 2 * self._batch_size)
         self._repeats: list[int] = []
+        # A network uses all cores, so one at a time is fastest; a backbone in plain Python is only kept from
+        # computing what another process is about to keep.
+        network = "" if resolved.engine != "direct" else f"{cache} {recipe.fingerprint}"
+        self._turns = Turns(network)
 
     @property
     def n_computed(self) -> int:
@@ -129,6 +135,7 @@ class Extraction:
             if self.store is not None:
                 self.store.commit()
         finally:
+            self._turns.give_up()
             if self._index is not None:
                 self._index.close()
 
@@ -213,6 +220,7 @@ class Extraction:
             self._index.add(os.fspath(image), prepared.state, prepared.digest)
 
     def _compute(self, batch: list[Prepared]) -> None:
+        batch = self._still_missing(batch)
         if not batch:
             return
         if self._engine is None:
@@ -226,6 +234,19 @@ class Extraction:
         self._settle(at, _COMPUTED)
         if self.store is not None:
             self.store.append(self.digests[at], rows)
+            if self._turns.should_be_given_up:
+                self._commit_rows()
+                self._turns.give_up()
+
+    def _still_missing(self, batch: list[Prepared]) -> list[Prepared]:
+        """Wait for this process's turn, if rows are kept; return what nobody has computed meanwhile."""
+        if self.store is None or not batch:
+            return batch
+        if not self._turns.is_mine:
+            self._turns.take()
+            self.store.refresh()
+        missing = set(self._fill_stored([item.position for item in batch]))
+        return [item for item in batch if item.position in missing]
 
     def _checked(self, rows: np.ndarray[Any, Any], n_images: int) -> np.ndarray[Any, Any]:
         """Refuse rows that cannot be right, before anything keeps them."""
@@ -239,7 +260,11 @@ class Extraction:
         return rows
 
     def _commit_if_due(self) -> None:
-        if self.store is not None and self._index is not None and self.store.is_commit_due:
+        if self.store is not None and self.store.is_commit_due:
+            self._commit_rows()
+
+    def _commit_rows(self) -> None:
+        if self.store is not None and self._index is not None:
             self.store.commit()
             self._index.commit()
 

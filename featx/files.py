@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 #: .featx-<where>-<pid>-<token>-<tag>.tmp: which process, of which machine, writes it; the tag tells what it is.
-_TEMPORARY = re.compile(r"^\.featx-(?P<where>.+)-(?P<pid>\d+)-(?P<token>[0-9a-f]{8})-(?P<tag>[0-9a-f]{8,32})\.tmp$")
+_TEMPORARY = re.compile(
+    r"^\.featx-(?P<where>.+)-(?P<pid>\d{1,10})-(?P<token>[0-9a-f]{8})-(?P<tag>[0-9a-f]{8,32})\.tmp$"
+)
 _TOKEN = uuid.uuid4().hex[:8]
 _ABANDONED_AFTER = 24 * 3600.0
 
@@ -103,6 +105,22 @@ def abandoned(folder: Path) -> Iterator[tuple[Path, str]]:
             yield Path(entry.path), found["tag"]
 
 
+def tags_in_use(folder: Path) -> set[str]:
+    """Return the tags of the temporary files of a folder."""
+    return {found["tag"] for name in os.listdir(folder) if (found := _TEMPORARY.match(name))}
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, durably; what is there already stays."""
+    missing = [folder, *folder.parents]
+    while missing and missing[-1].is_dir():
+        missing.pop()
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        with contextlib.suppress(PermissionError):  # a folder that one may enter and not list
+            sync_folder(path.parent)
+
+
 def _is_abandoned(entry: os.DirEntry[str], where: str, pid: int, token: str) -> bool:
     if where != _where() or os.name == "nt":
         with contextlib.suppress(FileNotFoundError):
@@ -114,16 +132,18 @@ def _is_abandoned(entry: os.DirEntry[str], where: str, pid: int, token: str) -> 
         os.kill(pid, 0)
     except ProcessLookupError:
         return True
-    except PermissionError:
+    except (PermissionError, OverflowError):  # somebody else's process; a number that is none
         return False
     return False
 
 
 @functools.cache
 def _where() -> str:
-    """Name what process numbers are unique in: the host, and in containers the namespace."""
+    """Name what process numbers are unique in: the host since it started, and in containers the namespace."""
     host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
     try:
-        return f"{host}.{os.stat('/proc/self/ns/pid').st_ino}"
+        # Hosts of one name may share a folder: cloned machines, or those that are all called localhost.
+        started = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+        return f"{host}.{started}.{os.stat('/proc/self/ns/pid').st_ino}"
     except OSError:
         return host

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,13 @@ from typing import Any
 from featx import files, sealed
 from featx.errors import StoreError
 
-_DESCRIPTION = "recipe.json"
+#: The index of known files; what it gives is only speed.
+INDEX = "digests.sqlite"
+#: What the name of a file gets when it is found damaged and set aside.
+DAMAGED = ".damaged"
+#: What a recipe's folder says of itself.
+DESCRIPTION = "recipe.json"
+_FIRST_FORMAT_BYTES = 100_000
 _CACHE_IGNORE = "# Kept by featx; safe to delete.\n*\n!.gitignore\n"
 
 
@@ -23,7 +30,7 @@ def prepare_cache(folder: Path) -> None:
         It is a file, or cannot be made or written to.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         files.remove_abandoned(folder)
@@ -49,14 +56,14 @@ def newer_format(path: Path, found: object, known: int) -> StoreError:
     )
 
 
-def refuse_links(folder: Path) -> None:
-    """Refuse the folder of a recipe that is a symbolic link, or lies in one.
+def refuse_links(*folders: Path) -> None:
+    """Refuse folders inside a cache that are symbolic links.
 
     Raises
     ------
     StoreError
     """
-    for path in (folder.parent, folder):
+    for path in folders:
         if path.is_symlink():
             raise StoreError(
                 f"{str(path)!r} is a symbolic link, which featx never makes inside a cache. Remove it; to keep rows "
@@ -67,7 +74,7 @@ def refuse_links(folder: Path) -> None:
 def describe(folder: Path, recipe: dict[str, Any], layout: int) -> None:
     """Write the recipe beside its rows, unless it is there and whole."""
     if read_description(folder) is None:
-        files.write_text(folder / _DESCRIPTION, sealed.dump({"format": layout, "recipe": recipe}, indent=2))
+        files.write_text(folder / DESCRIPTION, sealed.dump({"format": layout, "recipe": recipe}, indent=2))
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:
@@ -76,7 +83,7 @@ def read_description(folder: Path) -> dict[str, Any] | None:
     They are for people: segments carry what reading them needs, format and checksums included.
     """
     try:
-        fields = sealed.load(folder / _DESCRIPTION)
+        fields = sealed.load(folder / DESCRIPTION)
     except (*sealed.DAMAGE, OSError):
         return None
     whole = isinstance(fields.get("format"), int) and isinstance(fields.get("recipe"), dict)
@@ -92,4 +99,18 @@ def check_format(folder: Path, known: int) -> None:
     """
     described = read_description(folder)
     if described and described["format"] > known:
-        raise newer_format(folder / _DESCRIPTION, described["format"], known)
+        raise newer_format(folder / DESCRIPTION, described["format"], known)
+    if described is None and _is_first_format(folder / DESCRIPTION):
+        raise StoreError(
+            f"{str(folder)!r} was written before featx 0.1.0, in a format that is no longer read. Remove it (featx "
+            "cache clear), or choose another cache folder."
+        )
+
+
+def _is_first_format(path: Path) -> bool:
+    try:
+        with files.open_regular(path) as file:
+            fields = json.loads(file.read(_FIRST_FORMAT_BYTES) or b"")
+    except (*sealed.DAMAGE, OSError):
+        return False
+    return isinstance(fields, dict) and fields.keys() == {"format", "recipe"} and fields["format"] == 1

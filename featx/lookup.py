@@ -38,6 +38,11 @@ class DigestOrder:
         return len(self._places)
 
     @property
+    def n_segments(self) -> int:
+        """Number of segments."""
+        return len(self._starts) - 1
+
+    @property
     def nbytes(self) -> int:
         """Memory held, in bytes."""
         return self._halves.nbytes + self._places.nbytes + self._first.nbytes + self._starts.nbytes

@@ -22,12 +22,12 @@ from featx.lookup import DigestArray, IntArray
 
 #: Layout of a segment and its manifest. Raised when an older featx could not read what a newer one
 #: writes; an older one then refuses the folder instead of guessing.
-FORMAT = 1
+FORMAT = 2
 
 #: Names of manifests. Whatever else lies in the folder is nobody's segment.
 MANIFEST = re.compile(r"[0-9a-f]{32}\.json")
-#: What the name of a file gets when it is set aside.
-DAMAGED = ".damaged"
+#: Names of their rows.
+ROWS = re.compile(r"[0-9a-f]{32}\.npy")
 
 FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 
@@ -51,6 +51,11 @@ class DamagedSegmentError(Exception):
         self.manifest = manifest
         self.path = path
         self.reason = reason
+
+    @property
+    def is_of_a_committed_segment(self) -> bool:
+        """Whether the manifest is still there: merging and clearing remove it first, and that is no damage."""
+        return os.path.lexists(self.manifest)
 
 
 class Segment:
@@ -155,6 +160,23 @@ class Segment:
                 done += len(run)
         return rows[places]
 
+    def read_all(self) -> FloatArray:
+        """Return all rows, from the very bytes whose checksum was compared.
+
+        Returns
+        -------
+        ndarray of float32, shape (n_rows, n_features)
+
+        Raises
+        ------
+        DamagedSegmentError, OSError
+        """
+        with self._proving_damage(self._path), files.open_regular(self._path) as file:
+            data = file.readall()
+            if data[: len(self._header)] != self._header or hashlib.blake2b(data).hexdigest() != self._checksum:
+                raise ValueError("its checksum does not match")
+        return np.frombuffer(data, dtype="<f4", offset=len(self._header)).reshape(-1, self.n_features)
+
     def verify(self) -> None:
         """Compare the whole file of rows with its checksum.
 
@@ -234,8 +256,9 @@ def write_segment(manifest: Path, digests: DigestArray, rows: FloatArray) -> Non
                 file.write(header)
                 file.write(rows.data)
     except BaseException:
-        with contextlib.suppress(OSError):  # what went wrong before matters more
-            path.unlink()
+        if not os.path.lexists(manifest):  # an interrupt may come when it has just got its name
+            with contextlib.suppress(OSError):  # what went wrong before matters more
+                path.unlink()
         raise
 
 
@@ -255,6 +278,18 @@ def remove_leftovers(folder: Path) -> None:
         if not rows.with_suffix(".json").exists():
             rows.unlink(missing_ok=True)
         path.unlink(missing_ok=True)
+
+
+def uncommitted_rows(folder: Path) -> list[Path]:
+    """Return files of rows that neither a manifest nor a temporary file, of a writer or remover, belongs to."""
+    found = [name for name in os.listdir(folder) if ROWS.fullmatch(name)]
+    # In this order: a writer's temporary file is there before the rows, and until the manifest is.
+    in_use = files.tags_in_use(folder)
+    return [
+        folder / name
+        for name in found
+        if name.removesuffix(".npy") not in in_use and not os.path.lexists((folder / name).with_suffix(".json"))
+    ]
 
 
 def _header(n_rows: int, n_features: int) -> bytes:

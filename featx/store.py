@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import re
 import shlex
 import time
 import uuid
@@ -18,15 +17,16 @@ import numpy as np
 from featx import files, folders, views
 from featx.compaction import is_small
 from featx.errors import SmallSegmentsWarning, StoreError, StoreWarning
+from featx.folders import DAMAGED
 from featx.lookup import DigestArray, IntArray
 from featx.segments import (
-    DAMAGED,
     FORMAT,
     DamagedSegmentError,
     FloatArray,
     Segment,
     find_manifests,
     remove_leftovers,
+    uncommitted_rows,
     write_segment,
 )
 from featx.wording import counted
@@ -38,7 +38,6 @@ _MANY_SEGMENTS = 256
 _ATTEMPTS = 50
 #: Rows without a manifest and without a trace of their writer are removed after this many seconds.
 _ORPHANED_AFTER = 600.0
-_ROWS = re.compile(r"[0-9a-f]{32}\.npy")
 
 
 class Store:
@@ -70,23 +69,22 @@ class Store:
         self.n_features = n_features
         self._recipe = recipe
         self._view = views.last_of(self.folder)
-        self._passed_over: set[str] = set()
         self._pending: list[tuple[DigestArray, FloatArray]] = []
         self._pending_since = 0.0
-        self._n_committed = 0
-        folders.refuse_links(self.folder)
+        folders.refuse_links(self.folder.parent, self.folder)
         folders.check_format(self.folder, FORMAT)
         with contextlib.suppress(OSError):  # a store that can only be read, or is not there yet
             remove_leftovers(self.folder)
         self.refresh()
+        self._n_small = self._count_small()
 
     def __len__(self) -> int:
-        return len(self._view.order)
+        return len(self._view)
 
     @property
     def index_bytes(self) -> int:
         """Memory that finding rows takes."""
-        return self._view.order.nbytes
+        return self._view.nbytes
 
     @property
     def segments(self) -> list[Segment]:
@@ -96,13 +94,17 @@ class Store:
     # Reading ---------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Take in what this or another process has committed or merged since."""
-        known = {segment.name: segment for segment in self._view.segments if segment.is_unchanged}
+        """Take in what this or another process has committed or merged since.
+
+        Raises
+        ------
+        StoreError
+            The folder cannot be read just now.
+        """
         damaged: list[DamagedSegmentError] = []
         for attempt in itertools.count():
             try:
-                names = find_manifests(self.folder) - self._passed_over
-                segments = [known[name] if name in known else self._open(name, damaged) for name in sorted(names)]
+                view = self._view_now(damaged)
             except _GoneError as error:
                 if attempt == _ATTEMPTS:
                     raise StoreError(
@@ -114,26 +116,32 @@ class Store:
                 raise self._not_readable(error) from error
             else:
                 break
-        whole = [segment for segment in segments if segment is not None]
-        if whole != self._view.segments:
-            self._view = views.View.of(whole)
-        self._n_committed = 0
+        self._view = view.without([error.manifest.name for error in damaged]) if damaged else view
         views.remember(self.folder, self._view)
         self._set_aside(damaged)
+
+    def _view_now(self, damaged: list[DamagedSegmentError]) -> views.View:
+        before = self._view
+        names = find_manifests(self.folder) - before.passed_over - {error.manifest.name for error in damaged}
+        kept = [
+            segment
+            for segment in before.segments
+            if segment.name in names and segment.n_features == self.n_features and segment.is_unchanged
+        ]
+        known = {segment.name for segment in kept}
+        opened = [self._open(name, damaged) for name in sorted(names - known)]
+        added = [segment for segment in opened if segment is not None]
+        if len(kept) == len(before.segments):
+            return before.plus(added)
+        return views.View(passed_over=before.passed_over).plus([*kept, *added])
 
     def _open(self, name: str, damaged: list[DamagedSegmentError]) -> Segment | None:
         try:
             return Segment(self.folder / name, self.n_features)
         except DamagedSegmentError as error:
-            self._check_not_gone(error)
-            self._passed_over.add(name)
+            _check_not_gone(error)
             damaged.append(error)
             return None
-
-    def _check_not_gone(self, error: DamagedSegmentError) -> None:
-        """Tell damage from a segment that was merged into another since it was listed."""
-        if not os.path.lexists(error.manifest):
-            raise _GoneError from error
 
     def _not_readable(self, error: OSError) -> OSError:
         if isinstance(error, StoreError):
@@ -145,19 +153,25 @@ class Store:
 
     def _set_aside(self, damaged: list[DamagedSegmentError]) -> None:
         """Rename damaged segments, so that they are kept, warned of once, and extracted anew."""
+        if not damaged:
+            return
+        consequence = f"Set aside as '*{DAMAGED}'"
         for error in damaged:
-            self._passed_over.add(error.manifest.name)
-            for path in (error.manifest, error.manifest.with_suffix(".npy")):
-                with contextlib.suppress(OSError):  # a read-only store stays as it is, and is passed over
+            # The manifest last: until it has another name, it vouches for rows that must not be cleared away.
+            for path in (error.manifest.with_suffix(".npy"), error.manifest):
+                try:
                     os.replace(path, f"{path}{DAMAGED}")
-        if damaged:
-            first = damaged[0]
-            warnings.warn(
-                f"{counted(len(damaged), 'damaged segment')} in {str(self.folder)!r}, the first is {first.path.name} "
-                f"({first.reason}). Set aside as '*{DAMAGED}'; their rows are extracted anew.",
-                StoreWarning,
-                stacklevel=3,
-            )
+                except FileNotFoundError:
+                    continue
+                except OSError as reason:
+                    consequence = f"Passed over, as they cannot be renamed ({reason.strerror})"
+        first = damaged[0]
+        warnings.warn(
+            f"{counted(len(damaged), 'damaged segment')} in {str(self.folder)!r}, the first is {first.path.name} "
+            f"({first.reason}). {consequence}; their rows are extracted anew.",
+            StoreWarning,
+            stacklevel=3,
+        )
 
     def find(self, digests: DigestArray) -> IntArray:
         """Return where each row is, -1 where it is not stored.
@@ -171,7 +185,7 @@ class Store:
         ndarray of int64, shape (n,)
             Counted over all segments; good until the next :meth:`refresh` or :meth:`read`.
         """
-        return self._view.order.find(digests)
+        return self._view.find(digests)
 
     def read(self, digests: DigestArray) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], FloatArray]:
         """Return which rows are stored, and those rows in order.
@@ -190,39 +204,39 @@ class Store:
         StoreError
             The folder cannot be read just now.
         """
-        damaged: list[DamagedSegmentError] = []
+        all_damaged: list[DamagedSegmentError] = []
         while True:
-            places = self.find(digests)
+            view = self._view  # one and the same throughout, whatever other threads do
+            places = view.find(digests)
             found = places >= 0
             try:
-                rows = self._gather(places[found])
+                rows, damaged = self._gather(view, places[found])
             except _GoneError:
                 self.refresh()
-            except DamagedSegmentError as error:
-                damaged.append(error)
-                self._view = views.View.of(
-                    segment for segment in self._view.segments if segment.manifest != error.manifest
-                )
+                continue
             except OSError as error:
                 raise self._not_readable(error) from error
-            else:
-                self._set_aside(damaged)
+            all_damaged += damaged
+            if not damaged:
+                self._set_aside(all_damaged)
                 return found, rows
+            self._view = view.without([error.manifest.name for error in damaged])
+            views.remember(self.folder, self._view)
 
-    def _gather(self, places: IntArray) -> FloatArray:
-        """Read rows segment by segment, never one by one."""
+    def _gather(self, view: views.View, places: IntArray) -> tuple[FloatArray, list[DamagedSegmentError]]:
+        """Read rows segment by segment, never one by one; return also the segments that proved damaged."""
         rows = np.empty((len(places), self.n_features), dtype=np.float32)
-        numbers, offsets = self._view.order.locate(places)
+        damaged: list[DamagedSegmentError] = []
+        numbers, offsets = view.locate(places)
         order = np.argsort(numbers, kind="stable")
         for here in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
             if len(here):
-                segment = self._view.segments[numbers[here[0]]]
                 try:
-                    rows[here] = segment.read(offsets[here])
+                    rows[here] = view.segments[numbers[here[0]]].read(offsets[here])
                 except DamagedSegmentError as error:
-                    self._check_not_gone(error)
-                    raise
-        return rows
+                    _check_not_gone(error)
+                    damaged.append(error)
+        return rows, damaged
 
     # Writing ---------------------------------------------------------------------------------------
 
@@ -249,7 +263,7 @@ class Store:
     def commit(self) -> None:
         """Write the rows that were added as one segment; from then on they are never lost.
 
-        :meth:`find` sees them after the next :meth:`refresh`.
+        :meth:`find` sees them from then on, and with them what other processes have committed.
 
         Raises
         ------
@@ -261,22 +275,32 @@ class Store:
         digests = np.concatenate([digest for digest, _ in self._pending])
         rows = np.concatenate([row for _, row in self._pending])
         try:
-            write_segment(self.folder / f"{uuid.uuid4().hex}.json", digests, rows)
-            files.sync_folder(self.folder)
+            try:
+                self._write(digests, rows)
+            except FileNotFoundError:  # somebody has cleared the cache meanwhile
+                self.prepare()
+                self._write(digests, rows)
         except OSError as error:
             self._pending.clear()
-            raise folders.not_writable(self.cache, error) from error
+            raise error if isinstance(error, StoreError) else folders.not_writable(self.cache, error) from error
         self._pending.clear()  # only now: an interrupt before this leaves them to the next commit
-        self._n_committed += 1
+        self.refresh()
         self._hint_at_small_segments()
+
+    def _write(self, digests: DigestArray, rows: FloatArray) -> None:
+        write_segment(self.folder / f"{uuid.uuid4().hex}.json", digests, rows)
+        files.sync_folder(self.folder)
+
+    def _count_small(self) -> int:
+        return sum(map(is_small, self._view.segments))
 
     def _hint_at_small_segments(self) -> None:
         """Say that many small segments slow opening down; merging them is left to a moment that the user chooses."""
-        n_small = sum(map(is_small, self._view.segments)) + self._n_committed
-        if n_small >= _MANY_SEGMENTS and n_small.bit_count() == 1:  # at 256, 512, 1024 …
+        before, self._n_small = self._n_small, self._count_small()
+        if self._n_small >= _MANY_SEGMENTS and self._n_small.bit_length() > before.bit_length():  # 256, 512, 1024 …
             warnings.warn(
-                f"The store {str(self.folder)!r} has {n_small} small segments, which slow down opening it. Merge them "
-                f"when it suits you: featx cache compact --cache {shlex.quote(str(self.cache))}",
+                f"The store {str(self.folder)!r} has {self._n_small} small segments, which slow down opening it. Merge "
+                f"them when it suits you: featx cache compact --cache {shlex.quote(str(self.cache))}",
                 SmallSegmentsWarning,
                 stacklevel=2,
             )
@@ -291,20 +315,24 @@ class Store:
         """
         folders.prepare_cache(self.cache)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            files.make_folder(self.folder)
             folders.describe(self.folder, self._recipe, FORMAT)
             self._remove_orphans()
         except OSError as error:
-            raise folders.not_writable(self.cache, error) from error
+            raise error if isinstance(error, StoreError) else folders.not_writable(self.cache, error) from error
 
     def _remove_orphans(self) -> None:
         """Remove old rows that no manifest and no writer's temporary file belongs to: nobody can want them."""
-        for name in filter(_ROWS.fullmatch, os.listdir(self.folder)):
-            path = self.folder / name
+        for path in uncommitted_rows(self.folder):
             with contextlib.suppress(FileNotFoundError):  # another process was quicker
-                young = time.time() - path.lstat().st_mtime <= _ORPHANED_AFTER
-                if not young and not os.path.lexists(path.with_suffix(".json")):
+                if time.time() - path.lstat().st_mtime > _ORPHANED_AFTER:
                     path.unlink()
+
+
+def _check_not_gone(error: DamagedSegmentError) -> None:
+    """Tell damage from a segment that was merged into another since it was listed."""
+    if not error.is_of_a_committed_segment:
+        raise _GoneError from error
 
 
 class _GoneError(Exception):

@@ -1,8 +1,8 @@
-"""Faults on purpose: calls to the file system that fail, or at which the process dies.
+"""Faults on purpose: calls to the file system that fail, or at which the process dies or is interrupted.
 
-Every call that changes the file system passes here under a name: ``open`` (for writing), ``write``, ``fsync``,
-``replace``, ``unlink``, ``mkdir``, ``rmdir``. A run without a fault lists them; a test then repeats the run once for
-each::
+Every call that changes the file system passes here under a name and its target: ``open`` (for writing), ``write``,
+``fsync``, ``replace``, ``unlink``, ``mkdir``, ``rmdir``. A run without a fault lists them; a test then repeats the run
+once for each, or goes for one by its name::
 
     with faults.watching() as calls:
         store.commit()
@@ -10,12 +10,16 @@ each::
         with pytest.raises(faults.Killed), faults.killing(n):
             store.commit()
         # … and look at what is on disk
+
+    with pytest.raises(faults.Killed), faults.killing("replace *.json"):
+        store.commit()
 """
 
 from __future__ import annotations
 
 import builtins
 import contextlib
+import fnmatch
 import io
 import os
 import uuid
@@ -31,29 +35,40 @@ class Killed(BaseException):
 
 
 class _Watch:
-    """Pass calls on, and let `fault` raise before some of them; a write that fails has written its first half."""
+    """Pass calls on, and let `fault` raise before or after some; a write that fails has written its first half."""
 
-    def __init__(self, fault: Callable[[int, str], None]) -> None:
+    def __init__(self, fault: Callable[[int, str, bool], None]) -> None:
         self.calls: list[str] = []
         self._fault = fault
 
-    def call(self, name: str, path: object) -> None:
-        self.calls.append(f"{name} {os.path.basename(os.fspath(path)) if isinstance(path, str | os.PathLike) else ''}")
-        self._fault(len(self.calls) - 1, name)
+    @contextlib.contextmanager
+    def call(self, name: str, target: object) -> Iterator[None]:
+        said = os.path.basename(os.fspath(target)) if isinstance(target, str | os.PathLike) else ""
+        number, call = len(self.calls), f"{name} {said}"
+        self.calls.append(call)
+        self._fault(number, call, False)
+        yield
+        self._fault(number, call, True)
 
     def around(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
         def called(path: Any, *args: Any, **options: Any) -> Any:
-            self.call(name, path)
-            return real(path, *args, **options)
+            with self.call(name, args[0] if name == "replace" else path):
+                return real(path, *args, **options)
 
         return called
 
     def open(self, path: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-        writes = set(mode) & set("wxa+")
-        if writes:
-            self.call("open", path)
-        file = _open(path, mode, *args, **options)
-        return _File(file, self, path) if writes and "+" not in mode else file
+        if not set(mode) & set("wxa+"):
+            return _open(path, mode, *args, **options)
+        file = None
+        try:
+            with self.call("open", path):
+                file = _open(path, mode, *args, **options)
+        except BaseException:
+            if file is not None:
+                file.close()
+            raise
+        return _File(file, self, path) if "+" not in mode else file
 
 
 class _File:
@@ -61,13 +76,14 @@ class _File:
         self._file, self._watch, self._path = file, watch, path
 
     def write(self, data: Any) -> Any:
+        half = len(data) // 2
         try:
-            self._watch.call("write", self._path)
-        except BaseException:
-            self._file.write(data[: len(data) // 2])
+            with self._watch.call("write", self._path):
+                half = len(data)
+        finally:
+            self._file.write(data[:half])
             self._file.flush()
-            raise
-        return self._file.write(data)
+        return half
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
@@ -84,7 +100,7 @@ _CHANGING = ("fsync", "replace", "unlink", "mkdir", "rmdir")
 
 
 @contextlib.contextmanager
-def _watching(fault: Callable[[int, str], None]) -> Iterator[list[str]]:
+def _watching(fault: Callable[[int, str, bool], None]) -> Iterator[list[str]]:
     watch = _Watch(fault)
     with contextlib.ExitStack() as patches:
         patches.enter_context(mock.patch.object(builtins, "open", watch.open))
@@ -97,7 +113,7 @@ def _watching(fault: Callable[[int, str], None]) -> Iterator[list[str]]:
 @contextlib.contextmanager
 def watching() -> Iterator[list[str]]:
     """List the calls, as ``"replace name"`` and so on, without any fault."""
-    with _watching(lambda number, name: None) as calls:
+    with _watching(lambda number, call, is_done: None) as calls:
         yield calls
 
 
@@ -105,20 +121,35 @@ def watching() -> Iterator[list[str]]:
 def failing(code: int, *names: str, first: int = 0) -> Iterator[list[str]]:
     """Let calls of these names fail with the errno `code`, from call number `first` on."""
 
-    def fault(number: int, name: str) -> None:
-        if number >= first and name in names:
+    def fault(number: int, call: str, is_done: bool) -> None:
+        if number >= first and not is_done and call.split(" ", maxsplit=1)[0] in names:
             raise OSError(code, os.strerror(code))
 
     with _watching(fault) as calls:
         yield calls
 
 
-@contextlib.contextmanager
-def raising(error: BaseException, at: int) -> Iterator[list[str]]:
-    """Raise an error, such as KeyboardInterrupt, at one call; the calls after it succeed."""
+def _is_meant(at: int | str, number: int, call: str) -> bool:
+    return number == at if isinstance(at, int) else fnmatch.fnmatch(call, at)
 
-    def fault(number: int, name: str) -> None:
-        if number == at:
+
+@contextlib.contextmanager
+def raising(error: BaseException, at: int | str, *, after: bool = False) -> Iterator[list[str]]:
+    """Raise an error, such as KeyboardInterrupt, just before or after one call; the calls that follow succeed.
+
+    Parameters
+    ----------
+    error : BaseException
+    at : int or str
+        The number of the call, or a pattern of what it is, as ``"replace *.json"``; then the first that fits.
+    after : bool, default=False
+        When the call is done, as a signal does that comes during it.
+    """
+    to_come = [True]
+
+    def fault(number: int, call: str, is_done: bool) -> None:
+        if to_come and is_done is after and _is_meant(at, number, call):
+            to_come.clear()
             raise error
 
     with _watching(fault) as calls:
@@ -133,15 +164,17 @@ def another_process() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def killing(at: int) -> Iterator[list[str]]:
-    """Let the process die at call number `at`, as far as the disk can tell.
+def killing(at: int | str) -> Iterator[list[str]]:
+    """Let the process die before a call, given by number or as a pattern, as far as the disk can tell.
 
     That call and every later one raise :class:`Killed` and do nothing, whatever handlers and ``finally`` blocks try.
     What the process leaves belongs to another than the one that goes on.
     """
+    is_dead = []
 
-    def fault(number: int, name: str) -> None:
-        if number >= at:
+    def fault(number: int, call: str, is_done: bool) -> None:
+        if is_dead or (not is_done and _is_meant(at, number, call)):
+            is_dead.append(True)
             raise Killed
 
     with another_process(), _watching(fault) as calls:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import re
 import tempfile
@@ -163,10 +164,10 @@ class StoreContract:
         with faults.watching() as calls:
             clean.commit()
         assert len(calls) > 8
-        for at in range(len(calls)):
-            cache = tmp_path / str(at)
+        for at, after in itertools.product(range(len(calls)), (False, True)):
+            cache = tmp_path / f"{at}{after}"
             store = committed(cache)
-            with pytest.raises(KeyboardInterrupt), faults.raising(KeyboardInterrupt(), at):
+            with pytest.raises(KeyboardInterrupt), faults.raising(KeyboardInterrupt(), at, after=after):
                 store.commit()
             store.commit()
             assert self.held(cache, range(5)) == [0, 1, 2, 3, 4]

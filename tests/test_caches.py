@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import shutil
+import sqlite3
+import subprocess
+import sys
+import threading
 from pathlib import Path
 
 import pytest
 
-from featx.caches import clear_cache, clear_set_aside, compact_cache, describe_cache, recipes_of_backbone, verify_cache
+from featx import sealed
+from featx.caches import clear_cache, clear_set_aside, compact_cache, describe_cache, verify_cache
 from featx.errors import OptionError, StoreError, StoreWarning
 from featx.wording import counted, in_bytes
 from tests import faults
@@ -47,7 +53,7 @@ def test_what_a_cache_holds_is_told(cache: Path) -> None:
     on_disk = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file() and path.name != ".gitignore")
     assert info.bytes == on_disk
     text = info.as_text()
-    assert "counting, float32, 32 × 32 squash" in text
+    assert "counting, float32, 32 × 32, squash" in text
     assert "24 rows of 12 features" in text
     assert "3 of the segments are small: featx cache compact merges them" in text
 
@@ -73,21 +79,21 @@ def test_every_damaged_file_is_named_with_what_will_happen_to_it(cache: Path, pa
     assert found.keys() == {
         rows.name,
         manifest.name,
-        graph.stem,
+        graph.name,
         "recipe.json",
         "digests.sqlite",
     }
     assert all(finding.is_damage for finding in found.values())
     assert "checksum" in found[rows.name].problem
     assert "extracted anew" in found[manifest.name].consequence
-    assert "compiled anew" in found[graph.stem].consequence
-    assert describe_cache(cache).as_text().count("1 damaged segment: ") == 1  # a manifest is, by its seal
+    assert "compiled anew" in found[graph.name].consequence
+    assert describe_cache(cache).as_text().count("1 unreadable segment: ") == 1  # a manifest is, by its seal
     with pytest.warns(StoreWarning):
         extract(paths, cache)
     left = verify_cache(cache)
-    assert {Path(finding.path).name for finding in left if finding.is_damage} == {graph.stem}
+    assert {Path(finding.path).name for finding in left if finding.is_damage} == {graph.name}
     assert clear_set_aside(cache) > 0
-    assert [Path(finding.path).name for finding in verify_cache(cache)] == [graph.stem]
+    assert [Path(finding.path).name for finding in verify_cache(cache)] == [graph.name]
 
 
 def test_rows_that_were_never_committed_are_left_over_and_no_damage(cache: Path) -> None:
@@ -145,7 +151,7 @@ def test_clearing_that_is_killed_leaves_no_wrong_row_and_can_be_done_again(cache
         shutil.copytree(cache, copy)
         with pytest.raises(faults.Killed), faults.killing(at):
             clear_cache(copy)
-        assert not any(finding.is_damage and "recipe.json" not in finding.path for finding in verify_cache(copy))
+        assert not any(finding.is_damage for finding in verify_cache(copy))
         rows, _ = extract(paths, copy)
         assert (rows == reference).all()
         clear_cache(copy)
@@ -165,16 +171,108 @@ def test_what_is_no_cache_is_refused_and_left_alone(act: object, tmp_path: Path)
         act(tmp_path / "photos" / "a.npy")
 
 
-def test_a_recipe_s_folder_that_is_a_link_is_not_followed(cache: Path, tmp_path: Path, paths: list[str]) -> None:
-    folder = segments(cache)[0].parent
+@pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
+@pytest.mark.parametrize("which", ["features", "compiled", "recipe"])
+def test_folders_that_are_links_are_not_followed(which: str, cache: Path, tmp_path: Path, paths: list[str]) -> None:
+    (rows,) = {path.parent for path in segments(cache) if len(list(path.parent.iterdir())) == 7}
+    folder = rows if which == "recipe" else cache / which
     os.replace(folder, tmp_path / "elsewhere")
     folder.symlink_to(tmp_path / "elsewhere")
-    assert len(describe_cache(cache).recipes) == 1
-    clear_cache(cache)
-    assert list((tmp_path / "elsewhere").glob("*.npy"))
-    with pytest.raises(StoreError, match="is a symbolic link, which featx never makes"):
+    before = sorted((tmp_path / "elsewhere").rglob("*"))
+    describe_cache(cache)
+    verify_cache(cache)
+    compact_cache(cache)
+    if which == "recipe":
+        clear_cache(cache)
+    else:
+        with pytest.raises(StoreError, match="is a symbolic link, which featx never makes"):
+            clear_cache(cache)
+    if which != "compiled":
+        with pytest.raises(StoreError, match="is a symbolic link, which featx never makes"):
+            extract(paths, cache)
+    assert sorted((tmp_path / "elsewhere").rglob("*")) == before
+
+
+def test_two_compactions_and_readers_at_once_end_well(cache: Path, paths: list[str]) -> None:
+    script = "import sys; from featx.cli import main; sys.exit(main(sys.argv[1:]))"
+
+    def start(*args: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-W", "error", "-c", script, "cache", *args, "--cache", str(cache)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    for path in paths:
+        extract([path], cache, image_size=20)  # a segment each
+    commands = [("compact",), ("compact",), ("info", "--json"), ("verify",)]
+    for done in [start(*args) for args in commands]:
+        out, err = done.communicate(timeout=60)
+        assert done.returncode == 0, out + err
+        assert "Traceback" not in err
+    assert verify_cache(cache) == []
+    assert sum(recipe.rows for recipe in describe_cache(cache).recipes) >= 24 + 24 + 6
+
+
+def test_a_cache_is_described_and_verified_while_it_is_filled_and_merged(cache: Path, paths: list[str]) -> None:
+    stop = threading.Event()
+    trouble: list[BaseException] = []
+
+    def look() -> None:
+        try:
+            while not stop.is_set():
+                info = describe_cache(cache)
+                assert not any(recipe.unreadable_segments for recipe in info.recipes)
+                assert not any(finding.is_damage for finding in verify_cache(cache))
+        except BaseException as error:
+            trouble.append(error)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for size in range(17, 21):
+            for path in paths:
+                extract([path], cache, image_size=size)
+            compact_cache(cache)
+    finally:
+        stop.set()
+        looking.join()
+    assert not trouble
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
+def test_an_index_that_is_a_pipe_is_not_waited_for(cache: Path, paths: list[str]) -> None:
+    (cache / "digests.sqlite").unlink()
+    os.mkfifo(cache / "digests.sqlite")
+    assert [finding.problem for finding in verify_cache(cache)] == ["it is no regular file"]
+    assert describe_cache(cache).known_files == 0
+    with pytest.warns(StoreWarning, match="no regular file"):
         extract(paths, cache)
-        extract(paths, cache, image_size=16)
+    clear_cache(cache)
+
+
+def test_an_index_that_is_held_by_another_is_no_damage(cache: Path) -> None:
+    with contextlib.closing(sqlite3.connect(cache / "digests.sqlite")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        (finding,) = verify_cache(cache)
+    assert not finding.is_damage
+    assert finding.consequence == "it could not be checked now"
+
+
+def test_what_a_newer_featx_wrote_is_left_alone(cache: Path) -> None:
+    (large,) = {path.parent for path in segments(cache) if len(list(path.parent.iterdir())) == 7}
+    manifest = next(path for path in large.glob("*.json") if path.name != "recipe.json")
+    manifest.write_text(sealed.dump({**sealed.load(manifest), "format": 99}))
+    assert [recipe.unreadable_segments for recipe in describe_cache(cache).recipes if recipe.rows != 6] == [1]
+    (finding,) = verify_cache(cache)
+    assert "Upgrade featx" in finding.consequence
+    assert not finding.is_damage
+    with pytest.raises(StoreError, match="Upgrade featx"):
+        compact_cache(cache)
+    (large / "recipe.json").write_text(sealed.dump({"format": 99, "recipe": {"new": 1}}))
+    assert "?" in describe_cache(cache).as_text()
+    assert ["another format" in finding.problem for finding in verify_cache(cache)] == [True]
+    with pytest.raises(StoreError, match="Upgrade featx"):
+        compact_cache(cache)
+    clear_cache(cache)
+    assert os.listdir(cache) == [".gitignore"]
 
 
 @pytest.mark.parametrize("act", [compact_cache, clear_cache])
@@ -188,9 +286,9 @@ def test_a_disk_that_refuses_is_one_line_with_a_remedy(act: object, cache: Path)
 
 def test_recipes_are_chosen_by_backbone(cache: Path) -> None:
     info = describe_cache(cache)
-    assert len(recipes_of_backbone(info, "counting")) == 2
+    assert len(info.of_backbone("counting")) == 2
     with pytest.raises(OptionError, match="no rows of backbone 'countin'. Did you mean 'counting'"):
-        recipes_of_backbone(info, "countin")
+        info.of_backbone("countin")
 
 
 def test_bytes_are_written_for_people() -> None:

@@ -339,8 +339,9 @@ def test_the_cache_is_told_checked_merged_and_cleared(photo_folder: Path, capsys
     assert run("cache", "clear")[::2] == (1, "Error: Nothing was removed: answer y, or pass --yes.\n")
     assert "Did you mean 'counting'" in run("cache", "clear", "--backbone", "countin", "--yes")[2]
     assert "Removed" in run("cache", "clear", "--backbone", "counting", "--yes")[1]
-    assert "removed from cache" in run("cache", "clear", "--damaged")[1]
-    assert "Removed 0 rows of 0 recipes" in run("cache", "clear", "--yes")[1]
+    assert run("cache", "clear", "--damaged")[0] == 1
+    assert "Removed damaged files that were set aside, " in run("cache", "clear", "--damaged", "--yes")[1]
+    assert json.loads(run("cache", "clear", "--yes", "--json")[1])["rows"] == 0
     assert os.listdir("cache") == [".gitignore"]
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,3 +149,35 @@ def test_rows_of_unequal_length_are_not_mixed(tmp_path: Path) -> None:
         manifest = tmp_path / f"{n:032x}.json"
         write_segment(manifest, digests_of([n]), np.full((1, width), n, dtype=np.float32))
     assert compact(tmp_path).after == 2
+
+
+def test_only_bytes_that_were_checked_are_sealed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk whose second reading differs from the first must not have its rows vouched for."""
+    from featx.segments import Segment
+
+    def never(*args: object) -> None:
+        raise AssertionError("rows were read again after they were checked")
+
+    filled(tmp_path)
+    monkeypatch.setattr(Segment, "read", never)
+    monkeypatch.setattr(Segment, "verify", never)
+    assert compact(folder_of(tmp_path)).after == 1
+
+
+def test_a_part_that_another_compaction_took_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from featx.segments import Segment
+
+    filled(tmp_path)
+    read_all = Segment.read_all
+    times: list[int] = []
+
+    def overtaken(self: Segment) -> np.ndarray[Any, Any]:
+        times.append(1)
+        if len(times) == 2:
+            compact(folder_of(tmp_path))
+        return read_all(self)
+
+    monkeypatch.setattr(Segment, "read_all", overtaken)
+    assert compact(folder_of(tmp_path)).damaged == []
+    assert STORES.held(tmp_path, range(12)) == list(range(12))
+    assert STORES.leftovers(tmp_path) == []

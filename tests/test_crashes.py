@@ -30,7 +30,7 @@ RUN = """
 import json, os, sys, tempfile, time
 from pathlib import Path
 import numpy as np
-import featx, featx.store
+import featx, featx.store, featx.turns
 from featx.errors import StoreError
 from tests.conftest import CountingBackbone
 from tests.test_extraction import extract
@@ -46,6 +46,9 @@ class Slow(CountingBackbone):
 
 featx.register_backbone(Slow())
 featx.store.SEGMENT_SECONDS = task["segment_seconds"]
+featx.turns.TURN_SECONDS = task["turn_seconds"]
+if not task["takes_turns"]:  # as processes on several machines do
+    featx.turns.fcntl = None
 if task["as_nobody"] and os.geteuid() == 0:  # permissions do not bind the superuser
     with tempfile.TemporaryDirectory() as folder:  # load everything while it can be read
         extract(task["paths"][:1], Path(folder))
@@ -62,7 +65,7 @@ np.save(task["log"] + ".npy", rows)
 
 def start(log: Path, cache: Path, paths: Sequence[str], **task: Any) -> subprocess.Popen[str]:
     given = {"log": str(log), "cache": str(cache), "paths": list(paths)}
-    defaults = {"seconds": 0.01, "segment_seconds": 0.05, "as_nobody": False}
+    defaults = {"seconds": 0.01, "segment_seconds": 0.05, "turn_seconds": 2.0, "takes_turns": True, "as_nobody": False}
     command = [sys.executable, "-W", "error", "-c", RUN]
     pipe = subprocess.PIPE
     run = subprocess.Popen(command, cwd=Path(__file__).parents[1], stdin=pipe, stderr=pipe, text=True)
@@ -123,7 +126,7 @@ def kill_again_and_again(counting: CountingBackbone, paths: Sequence[str], tmp_p
         # 0.03 s at 0.005 s an image, the batch that reached it, and the one that was being computed
         assert len(again - after) <= 6 + 2 + 2, "more than one segment was lost"
         before = after
-    assert unfinished >= 0.8 * kills
+    assert unfinished >= 0.5 * kills
     finish(start(tmp_path / "last", cache, paths))
     np.testing.assert_array_equal(np.load(tmp_path / "last.npy"), reference)
     assert_clean(cache)
@@ -165,7 +168,8 @@ def test_four_processes_fill_one_store_at_once(
     reference, _ = extract(paths, None)
     orders = [np.random.default_rng(seed).permutation(160)[:120] for seed in range(4)]
     runs = [
-        start(tmp_path / str(n), cache, [paths[at] for at in order], seconds=0.01) for n, order in enumerate(orders)
+        start(tmp_path / str(n), cache, [paths[at] for at in order], takes_turns=False)
+        for n, order in enumerate(orders)
     ]
     merged = 0
     while compacting and any(run.poll() is None for run in runs):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.digests import DigestIndex
+from featx.digests import DigestIndex, IndexCheck
 from featx.errors import StoreWarning
 
 DIGEST = bytes(range(16))
@@ -105,7 +105,7 @@ def test_a_locked_index_is_done_without_and_not_set_aside(
     monkeypatch.setattr("featx.digests.sqlite3.connect", lambda path, timeout: connect(path, timeout=0))
     with connect(tmp_path / "digests.sqlite", isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.warns(StoreWarning, match="locked.*every file is read again. Delete it"):
+        with pytest.warns(StoreWarning, match="locked.*files are read again. Another process holds it"):
             assert found(tmp_path, image) is None
         other.execute("COMMIT")
     other.close()
@@ -171,19 +171,21 @@ def test_a_cut_or_empty_file_gives_no_wrong_digest(tmp_path: Path, image: str) -
 def test_a_link_to_somebody_else_s_database_is_left_alone(tmp_path: Path, image: str) -> None:
     sqlite3.connect(tmp_path / "mine.sqlite").close()
     (tmp_path / "digests.sqlite").symlink_to("mine.sqlite")
-    with pytest.warns(StoreWarning, match="symbolic link"):
+    with pytest.warns(StoreWarning, match="no regular file"):
         remember(tmp_path, image)
     assert (tmp_path / "mine.sqlite").read_bytes() == b""
-    assert index_of(tmp_path).check() == (0, "it is a symbolic link")
+    assert index_of(tmp_path).check() == IndexCheck(0, "it is no regular file", is_damage=True)
 
 
 @pytest.mark.usefixtures("later")
 def test_a_check_tells_entries_and_damage_and_changes_nothing(tmp_path: Path, image: str) -> None:
-    assert index_of(tmp_path).check() == (0, "")
+    assert index_of(tmp_path).check() == IndexCheck(0)
     remember(tmp_path, image)
     path = tmp_path / "digests.sqlite"
     before = path.stat().st_mtime_ns
-    assert index_of(tmp_path).check() == (1, "")
+    assert index_of(tmp_path).check() == IndexCheck(1)
     assert path.stat().st_mtime_ns == before
     path.write_bytes(b"no database" * 100)
-    assert "not a database" in index_of(tmp_path).check()[1]
+    check = index_of(tmp_path).check()
+    assert "not a database" in check.problem
+    assert check.is_damage

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from featx import files
+from tests import faults
 
 
 def test_a_file_gets_its_name_when_the_block_ends(tmp_path: Path) -> None:
@@ -65,3 +66,19 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_holds_is_not
         assert len(os.listdir(tmp_path)) == 2
         files.remove_abandoned(tmp_path)
         assert os.listdir(tmp_path) == [mine.name]
+
+
+def test_a_number_that_no_process_can_have_is_left_alone(tmp_path: Path) -> None:
+    for pid in ("9" * 10, "9" * 14):
+        (tmp_path / f".featx-{files._where()}-{pid}-00000000-11111111.tmp").write_text("half")
+    files.remove_abandoned(tmp_path)
+
+
+def test_folders_are_made_durably(tmp_path: Path) -> None:
+    with faults.watching() as calls:
+        files.make_folder(tmp_path / "a" / "b")
+        files.make_folder(tmp_path / "a" / "b")
+    assert [call.split()[0] for call in calls] == ["mkdir", "fsync"] * 2
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="exists"):
+        files.make_folder(tmp_path / "file")

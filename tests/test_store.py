@@ -1,21 +1,27 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import threading
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from featx import sealed
+from featx import files, sealed
+from featx.compaction import compact
 from featx.errors import StoreError, StoreWarning
 from featx.segments import FORMAT
 from featx.store import Store
+from tests import faults
 from tests.store_contract import N_FEATURES, StoreContract, digests_of, rows_of
 
 
@@ -175,3 +181,110 @@ def test_rows_left_without_a_manifest_by_a_kill_are_cleared_when_old(tmp_path: P
     os.utime(manifest.with_suffix(".npy"), (0, 0))
     store_in(tmp_path).prepare()
     assert not manifest.with_suffix(".npy").exists()
+
+
+def test_rows_of_another_length_are_never_served(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    store_in(tmp_path)  # remembered
+    with pytest.warns(StoreWarning, match="holds 3 rows of 5 features"):
+        other = Store(tmp_path, "abc", {}, N_FEATURES - 1)
+    assert not other.read(digests_of(range(3)))[0].any()
+
+
+def test_threads_share_a_store_that_changes(tmp_path: Path) -> None:
+    write(tmp_path, range(20))
+    store = store_in(tmp_path)
+    stop = threading.Event()
+
+    def change() -> None:
+        number = 100
+        while not stop.is_set():
+            write(tmp_path, range(number, number + 3))
+            store.refresh()
+            compact(store.folder)
+            number += 3
+
+    changing = threading.Thread(target=change)
+    changing.start()
+    try:
+        for _ in range(300):
+            found, rows = store.read(digests_of(range(20)))
+            assert found.all()
+            np.testing.assert_array_equal(rows, rows_of(range(20)))
+    finally:
+        stop.set()
+        changing.join()
+
+
+def test_rows_of_a_writer_that_sleeps_are_left_to_it(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    folder = store_in(tmp_path).folder
+    asleep = files.temporary_path(folder, "ab" * 16)  # this process lives: so does its writer
+    asleep.write_text("{}")
+    rows = folder / f"{'ab' * 16}.npy"
+    rows.write_bytes(b"rows")
+    os.utime(rows, (0, 0))
+    store_in(tmp_path).prepare()
+    assert rows.exists()
+    asleep.unlink()
+    store_in(tmp_path).prepare()
+    assert not rows.exists()
+
+
+def test_a_cache_that_is_cleared_during_a_run_is_made_anew(tmp_path: Path) -> None:
+    store = store_in(tmp_path / "cache")
+    store.prepare()
+    store.append(digests_of(range(3)), rows_of(range(3)))
+    shutil.rmtree(tmp_path / "cache")
+    store.commit()
+    assert_holds(tmp_path / "cache", range(3))
+
+
+def test_damage_that_cannot_be_set_aside_is_passed_over_and_warned_of_once(tmp_path: Path) -> None:
+    write(tmp_path, range(3))
+    write(tmp_path, range(3, 6))
+    victim = next(path for path in store_in(tmp_path).folder.glob("*.npy"))
+    victim.write_bytes(victim.read_bytes()[:-1])
+    passed_over = "Passed over, as they cannot be renamed \\(Read-only"
+    with faults.failing(errno.EROFS, "replace", "open"):
+        with pytest.warns(StoreWarning, match=passed_over):
+            assert store_in(tmp_path).read(digests_of(range(6)))[0].sum() == 3
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert store_in(tmp_path).read(digests_of(range(6)))[0].sum() == 3
+    assert victim.exists()
+
+
+def test_many_damaged_segments_are_found_in_one_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for start in range(0, 90, 3):
+        write(tmp_path, range(start, start + 3))
+    for path in store_in(tmp_path).folder.glob("*.npy"):
+        data = path.read_bytes()
+        path.write_bytes(data[:-1] + b"\x7f")
+    passes = []
+    gather = Store._gather
+    monkeypatch.setattr(Store, "_gather", lambda self, *args: (passes.append(1), gather(self, *args))[1])
+    with pytest.warns(StoreWarning, match="30 damaged segments"):
+        found, _ = store_in(tmp_path).read(digests_of(range(90)))
+    assert not found.any()
+    assert len(passes) == 2
+
+
+def test_a_store_of_the_format_before_is_refused_and_left_alone(tmp_path: Path) -> None:
+    folder = store_in(tmp_path).folder
+    folder.mkdir(parents=True)
+    (folder / "recipe.json").write_text(json.dumps({"format": 1, "recipe": {}}, indent=2))
+    with pytest.raises(StoreError, match="no longer read. Remove it .featx cache clear"):
+        store_in(tmp_path)
+
+
+def test_taking_segments_in_sorts_little_and_finds_all(tmp_path: Path) -> None:
+    store = store_in(tmp_path)
+    store.prepare()
+    for number in range(64):
+        store.append(digests_of([number]), rows_of([number]))
+        store.commit()
+    assert len(store) == 64
+    assert len(store._view.layers) <= 7
+    assert_holds(tmp_path, list(range(64)))
+    assert (store.read(digests_of(range(64)))[1] == rows_of(range(64))).all()

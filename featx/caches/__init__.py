@@ -1,6 +1,6 @@
 """Caches as a whole: told, checked, compacted, cleared."""
 
-from featx.caches.info import CacheInfo, RecipeInfo, describe_cache, recipes_of_backbone
+from featx.caches.info import CacheInfo, RecipeInfo, describe_cache
 from featx.caches.upkeep import clear_cache, clear_set_aside, compact_cache
 from featx.caches.verification import Finding, verify_cache
 
@@ -12,6 +12,5 @@ __all__ = [
     "clear_set_aside",
     "compact_cache",
     "describe_cache",
-    "recipes_of_backbone",
     "verify_cache",
 ]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from featx.errors import FeatxError, StoreError
-from featx.segments import DAMAGED
+from featx.folders import DAMAGED, INDEX
 
-INDEX = "digests.sqlite"
-#: Files of rows, and files that were set aside.
-ROWS = re.compile(r"[0-9a-f]{32}\.npy")
-SET_ASIDE = re.compile(r"([0-9a-f]{32}\.(json|npy)|digests\.sqlite)" + re.escape(DAMAGED))
+#: Files that were set aside.
+SET_ASIDE = re.compile(rf"([0-9a-f]{{32}}\.(json|npy)|{re.escape(INDEX)}){re.escape(DAMAGED)}")
 _RECIPE = re.compile(r"[0-9a-f]{16}")
 
 
@@ -21,34 +21,52 @@ _RECIPE = re.compile(r"[0-9a-f]{16}")
 def reading(cache: Path) -> Iterator[None]:
     """Check that there is a cache; turn a failure to read it into a StoreError."""
     try:
-        inside = {path.name for path in cache.iterdir()}
-        if inside - {".gitignore"} and not inside & {"features", "compiled", INDEX}:
-            raise StoreError(
-                f"{str(cache)!r} is no cache of featx: expected features/ or compiled/ in it. "
-                "Name the cache: --cache DIR, or the variable FEATX_CACHE."
-            )
-        yield
+        inside = set(os.listdir(cache))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(
             f"There is no cache in {str(cache)!r}. Name it (--cache DIR, or the variable FEATX_CACHE), or extract "
             "something first."
         ) from error
     except OSError as error:
-        if isinstance(error, FeatxError):
-            raise
-        raise StoreError(f"The cache {str(cache)!r} cannot be read: {error.strerror or error}. Unlock it.") from error
+        raise _not_readable(cache, error) from error
+    if inside - {".gitignore"} and not inside & {"features", "compiled", INDEX}:
+        raise StoreError(
+            f"{str(cache)!r} is no cache of featx: expected features/ or compiled/ in it. "
+            "Name the cache: --cache DIR, or the variable FEATX_CACHE."
+        )
+    try:
+        yield
+    except OSError as error:
+        raise error if isinstance(error, FeatxError) else _not_readable(cache, error) from error
 
 
-def recipe_folders(cache: Path) -> list[Path]:
-    """Return the folders of rows, in order."""
+def _not_readable(cache: Path, error: OSError) -> StoreError:
+    return StoreError(f"The cache {str(cache)!r} cannot be read: {error.strerror or error}. Mend that, and try again.")
+
+
+def recipe_folders(cache: Path, fingerprints: Collection[str] | None = None) -> list[Path]:
+    """Return the folders of rows, in order; of these recipes if any are named."""
     features = cache / "features"
     if features.is_symlink() or not features.is_dir():
         return []
     return sorted(
-        path for path in features.iterdir() if _RECIPE.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        path
+        for path in features.iterdir()
+        if _RECIPE.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        if fingerprints is None or path.name in fingerprints
     )
 
 
-def size_of(folder: Path) -> int:
-    """Return the bytes of a folder's files."""
-    return sum(path.lstat().st_size for path in folder.iterdir() if not path.is_dir())
+def set_aside_in(folder: Path) -> list[Path]:
+    """Return the files that were set aside in a folder."""
+    return sorted(path for path in folder.iterdir() if SET_ASIDE.fullmatch(path.name))
+
+
+def size_of(paths: Iterable[Path]) -> int:
+    """Return the bytes of files; of those that are gone meanwhile, none."""
+    total = 0
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            status = path.lstat()
+            total += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
+    return total

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from featx import compaction, folders
-from featx.caches.contents import INDEX, SET_ASIDE, reading, recipe_folders, size_of
+from featx.caches.contents import reading, recipe_folders, set_aside_in, size_of
 from featx.digests import DigestIndex
 from featx.engines import compilation
-from featx.errors import OptionError, did_you_mean
-from featx.segments import DAMAGED, DamagedSegmentError, Segment, find_manifests
+from featx.errors import OptionError, StoreError, did_you_mean
+from featx.folders import DAMAGED, INDEX
+from featx.segments import DamagedSegmentError, Segment, find_manifests
 from featx.wording import counted, in_bytes
 
 
@@ -29,8 +30,8 @@ class RecipeInfo:
         `features` is 0 where there is no row.
     bytes : int
         Of rows and manifests.
-    segments, small_segments, damaged_segments : int
-        Whole ones, those of them that are worth merging, and those that are not whole.
+    segments, small_segments, unreadable_segments : int
+        Whole ones, those of them that are worth merging, and those that are damaged or of a newer featx.
     set_aside_bytes : int
         Of damaged files that were set aside.
     """
@@ -42,19 +43,18 @@ class RecipeInfo:
     bytes: int
     segments: int
     small_segments: int
-    damaged_segments: int
+    unreadable_segments: int
     set_aside_bytes: int
 
     def in_words(self) -> str:
         """Return the recipe as people say it."""
         if not self.recipe:
             return f"{self.fingerprint} (its recipe.json is absent or damaged)"
-        recipe = self.recipe
-        height, width = recipe["image_size"]
-        return (
-            f"{recipe['backbone']}, {recipe['precision']}, {height} × {width} {recipe['resize']}, {recipe['layer']} "
-            f"{recipe['pooling']}, weights {recipe['weights'][:8]}"
-        )
+        said = {name: str(value) for name, value in self.recipe.items()}
+        said["image_size"] = " × ".join(map(str, self.recipe.get("image_size", [])))
+        said["weights"] = f"weights {said.get('weights', '')[:8]}"
+        order = ("backbone", "precision", "image_size", "resize", "layer", "pooling", "weights")
+        return ", ".join(said.get(name, "?") for name in order)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +71,8 @@ class CacheInfo:
         Compiled networks.
     known_files, index_bytes : int
         Files whose digest is known, and the size of that index.
+    set_aside_bytes : int
+        Of damaged files that were set aside.
     """
 
     folder: str
@@ -80,6 +82,24 @@ class CacheInfo:
     graph_bytes: int
     known_files: int
     index_bytes: int
+    set_aside_bytes: int
+
+    def of_backbone(self, backbone: str) -> list[RecipeInfo]:
+        """Return the recipes that use a backbone.
+
+        Raises
+        ------
+        OptionError
+            None does.
+        """
+        found = [recipe for recipe in self.recipes if recipe.recipe.get("backbone") == backbone]
+        if not found:
+            known = sorted({str(recipe.recipe.get("backbone")) for recipe in self.recipes if recipe.recipe})
+            raise OptionError(
+                f"The cache {self.folder!r} has no rows of backbone {backbone!r}.{did_you_mean(backbone, known)} "
+                f"It has: {', '.join(known) or 'none'}."
+            )
+        return found
 
     def as_text(self) -> str:
         """Return a summary for people."""
@@ -92,9 +112,9 @@ class CacheInfo:
             )
             if info.small_segments > 1:
                 lines.append(f"  {info.small_segments} of the segments are small: featx cache compact merges them")
-            if info.damaged_segments:
-                damaged = counted(info.damaged_segments, "damaged segment")
-                lines.append(f"  {damaged}: featx cache verify tells what is wrong")
+            if info.unreadable_segments:
+                unreadable = counted(info.unreadable_segments, "unreadable segment")
+                lines.append(f"  {unreadable}: featx cache verify tells why")
             if info.set_aside_bytes:
                 lines.append(f"  {in_bytes(info.set_aside_bytes)} of damaged files are set aside as *{DAMAGED}")
         if not self.recipes:
@@ -114,49 +134,41 @@ def describe_cache(cache: Path) -> CacheInfo:
     """
     with reading(cache):
         recipes = [_describe_recipe(folder) for folder in recipe_folders(cache)]
-        graphs = compilation.find_graphs(cache / "compiled")
-        graph_bytes = size_of(cache / "compiled") if graphs else 0
-        known, _ = DigestIndex(cache / INDEX).check()
-        index_bytes = sum(path.lstat().st_size for path in cache.glob(f"{INDEX}*"))
-    total = sum(info.bytes + info.set_aside_bytes for info in recipes) + graph_bytes + index_bytes
-    return CacheInfo(str(cache), total, recipes, len(graphs), graph_bytes, known, index_bytes)
+        compiled = cache / "compiled"
+        graphs = compilation.graph_names(compiled)
+        graph_bytes = size_of(compiled.iterdir()) if graphs else 0
+        index_aside = size_of(set_aside_in(cache))
+        index_bytes = size_of(cache.glob(f"{INDEX}*")) - index_aside
+    set_aside = sum(info.set_aside_bytes for info in recipes) + index_aside
+    total = sum(info.bytes for info in recipes) + graph_bytes + index_bytes + set_aside
+    known = DigestIndex(cache / INDEX).check().entries
+    return CacheInfo(str(cache), total, recipes, len(graphs), graph_bytes, known, index_bytes, set_aside)
 
 
 def _describe_recipe(folder: Path) -> RecipeInfo:
-    segments, damaged = [], 0
+    rows = features = n_segments = small = unreadable = 0
     for name in find_manifests(folder):
         try:
-            segments.append(Segment(folder / name))
-        except DamagedSegmentError:
-            damaged += 1
+            segment = Segment(folder / name)
+        except StoreError:
+            unreadable += 1
+        except DamagedSegmentError as error:
+            unreadable += error.is_of_a_committed_segment  # else it was merged into another meanwhile
+        else:
+            n_segments += 1
+            rows += len(segment.digests)
+            features = segment.n_features
+            small += compaction.is_small(segment)
     described = folders.read_description(folder)
-    set_aside = sum(path.lstat().st_size for path in folder.iterdir() if SET_ASIDE.fullmatch(path.name))
+    set_aside = size_of(set_aside_in(folder))
     return RecipeInfo(
         fingerprint=folder.name,
         recipe=described["recipe"] if described else {},
-        rows=sum(len(segment.digests) for segment in segments),
-        features=max((segment.n_features for segment in segments), default=0),
-        bytes=size_of(folder) - set_aside,
-        segments=len(segments),
-        small_segments=sum(map(compaction.is_small, segments)),
-        damaged_segments=damaged,
+        rows=rows,
+        features=features,
+        bytes=size_of(folder.iterdir()) - set_aside,
+        segments=n_segments,
+        small_segments=small,
+        unreadable_segments=unreadable,
         set_aside_bytes=set_aside,
     )
-
-
-def recipes_of_backbone(info: CacheInfo, backbone: str) -> list[RecipeInfo]:
-    """Return the recipes that use a backbone.
-
-    Raises
-    ------
-    OptionError
-        None does.
-    """
-    found = [recipe for recipe in info.recipes if recipe.recipe.get("backbone") == backbone]
-    if not found:
-        known = sorted({str(recipe.recipe["backbone"]) for recipe in info.recipes if recipe.recipe})
-        raise OptionError(
-            f"The cache {info.folder!r} has no rows of backbone {backbone!r}.{did_you_mean(backbone, known)} "
-            f"It has: {', '.join(known) or 'none'}."
-        )
-    return found

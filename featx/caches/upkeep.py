@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from pathlib import Path
 
 from featx import compaction, folders
-from featx.caches.contents import INDEX, ROWS, SET_ASIDE, reading, recipe_folders
+from featx.caches.contents import reading, recipe_folders, set_aside_in, size_of
 from featx.compaction import Compaction
 from featx.engines import compilation
 from featx.errors import FeatxError
-from featx.segments import find_manifests, remove_leftovers, remove_segment
+from featx.folders import INDEX
+from featx.segments import FORMAT, find_manifests, remove_leftovers, remove_segment, uncommitted_rows
 
 
-def compact_cache(cache: Path) -> dict[str, Compaction]:
+def compact_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -> dict[str, Compaction]:
     """Merge small segments, recipe by recipe, while others may read and write.
+
+    Parameters
+    ----------
+    cache : Path
+    fingerprints : collection of str or None, default=None
+        Recipes whose segments are merged; None is all.
 
     Returns
     -------
@@ -27,10 +35,11 @@ def compact_cache(cache: Path) -> dict[str, Compaction]:
         There is no cache, or it cannot be read or written; no row is lost.
     """
     with reading(cache):
-        found = recipe_folders(cache)
+        found = recipe_folders(cache, fingerprints)
     done = {}
     for folder in found:
         try:
+            folders.check_format(folder, FORMAT)
             remove_leftovers(folder)
             done[folder.name] = compaction.compact(folder)
         except OSError as error:
@@ -38,13 +47,13 @@ def compact_cache(cache: Path) -> dict[str, Compaction]:
     return done
 
 
-def clear_cache(cache: Path, *, fingerprints: list[str] | None = None) -> None:
+def clear_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -> None:
     """Remove rows; and if no recipes are named, compiled networks and the index too.
 
     Parameters
     ----------
     cache : Path
-    fingerprints : list of str or None, default=None
+    fingerprints : collection of str or None, default=None
         Recipes whose rows are removed; None removes all that featx keeps in the folder, and nothing else.
 
     Raises
@@ -53,11 +62,11 @@ def clear_cache(cache: Path, *, fingerprints: list[str] | None = None) -> None:
         There is no cache, or something cannot be removed.
     """
     with reading(cache):
-        found = recipe_folders(cache)
+        found = recipe_folders(cache, fingerprints)
     try:
+        folders.refuse_links(cache / "features", cache / "compiled")
         for folder in found:
-            if fingerprints is None or folder.name in fingerprints:
-                _clear_recipe(folder)
+            _clear_recipe(folder)
         if fingerprints is None:
             compilation.remove_graphs(cache / "compiled")
             for path in cache.glob(f"{INDEX}*"):
@@ -65,16 +74,28 @@ def clear_cache(cache: Path, *, fingerprints: list[str] | None = None) -> None:
             for folder in (cache / "features", cache / "compiled"):
                 _remove_if_empty(folder)
     except OSError as error:
-        raise folders.not_writable(cache, error) from error
+        raise error if isinstance(error, FeatxError) else folders.not_writable(cache, error) from error
 
 
-def clear_set_aside(cache: Path) -> int:
-    """Remove damaged files that were set aside; return their number of bytes."""
+def clear_set_aside(cache: Path, *, fingerprints: Collection[str] | None = None) -> int:
+    """Remove damaged files that were set aside; return their number of bytes.
+
+    Parameters
+    ----------
+    cache : Path
+    fingerprints : collection of str or None, default=None
+        Recipes whose files are removed; None is all, and the index.
+
+    Raises
+    ------
+    StoreError
+        There is no cache, or something cannot be removed.
+    """
     with reading(cache):
-        places = [cache, *recipe_folders(cache)]
-        paths = [path for place in places for path in place.iterdir() if SET_ASIDE.fullmatch(path.name)]
+        places = recipe_folders(cache, fingerprints) + ([cache] if fingerprints is None else [])
+        paths = [path for place in places for path in set_aside_in(place)]
+    n_bytes = size_of(paths)
     try:
-        n_bytes = sum(path.lstat().st_size for path in paths)
         for path in paths:
             path.unlink(missing_ok=True)
     except OSError as error:
@@ -86,9 +107,8 @@ def _clear_recipe(folder: Path) -> None:
     for name in find_manifests(folder):
         remove_segment(folder / name)
     remove_leftovers(folder)
-    for path in folder.iterdir():
-        if SET_ASIDE.fullmatch(path.name) or ROWS.fullmatch(path.name) or path.name == "recipe.json":
-            path.unlink(missing_ok=True)
+    for path in [*set_aside_in(folder), *uncommitted_rows(folder), folder / folders.DESCRIPTION]:
+        path.unlink(missing_ok=True)
     _remove_if_empty(folder)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from featx import folders
-from featx.caches.contents import INDEX, ROWS, SET_ASIDE, reading, recipe_folders
+from featx.caches.contents import reading, recipe_folders, set_aside_in
 from featx.digests import DigestIndex
 from featx.engines import compilation
-from featx.segments import DAMAGED, DamagedSegmentError, Segment, find_manifests
+from featx.errors import StoreError
+from featx.folders import DAMAGED, INDEX
+from featx.segments import FORMAT, DamagedSegmentError, Segment, find_manifests, uncommitted_rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +36,19 @@ class Finding:
     is_damage: bool = True
 
 
-def verify_cache(cache: Path, *, progress: Callable[[str], object] | None = None) -> list[Finding]:
+def verify_cache(
+    cache: Path,
+    *,
+    fingerprints: Collection[str] | None = None,
+    progress: Callable[[str], object] | None = None,
+) -> list[Finding]:
     """Read everything in a cache and return what is not whole; nothing is changed.
 
     Parameters
     ----------
     cache : Path
+    fingerprints : collection of str or None, default=None
+        Recipes whose rows are read; None is all, the compiled networks and the index.
     progress : callable, default=None
         Called with what is read next.
 
@@ -51,35 +60,53 @@ def verify_cache(cache: Path, *, progress: Callable[[str], object] | None = None
     say = progress or (lambda text: None)
     findings: list[Finding] = []
     with reading(cache):
-        for folder in recipe_folders(cache):
+        for folder in recipe_folders(cache, fingerprints):
             say(f"Reading {folder} …")
             findings += _verify_recipe(folder)
-        say("Reading the compiled networks and the index …")
-        for name, problem in compilation.find_graphs(cache / "compiled").items():
-            if problem:
-                is_damage = problem != compilation.UNFINISHED
-                path = str(cache / "compiled" / name)
-                findings.append(Finding(path, problem, "the network is compiled anew", is_damage))
-        _, problem = DigestIndex(cache / INDEX).check()
-    if problem:
-        findings.append(Finding(str(cache / INDEX), problem, "it is started anew; files are read again, once"))
+        if fingerprints is None:
+            say("Reading the compiled networks and the index …")
+            findings += _verify_graphs(cache / "compiled")
+            findings += _verify_index(cache / INDEX)
     return findings
 
 
 def _verify_recipe(folder: Path) -> Iterator[Finding]:
-    anew = f"it is set aside as *{DAMAGED}, and its rows are extracted anew when they are wanted"
-    names = find_manifests(folder)
-    for name in sorted(names):
+    try:
+        folders.check_format(folder, FORMAT)
+    except StoreError as error:
+        yield Finding(str(folder), "it has another format", str(error), is_damage=False)
+        return
+    for name in sorted(find_manifests(folder)):
         try:
             Segment(folder / name).verify()
+        except StoreError as error:
+            yield Finding(str(folder / name), "it has another format", str(error), is_damage=False)
         except DamagedSegmentError as error:
-            if os.path.lexists(error.manifest):  # else it was merged into another meanwhile
+            if error.is_of_a_committed_segment:  # else it was merged into another meanwhile
+                anew = f"it is set aside as *{DAMAGED}, and its rows are extracted anew when they are wanted"
                 yield Finding(str(error.path), str(error.reason), anew)
+    description = folder / folders.DESCRIPTION
     if folders.read_description(folder) is None:
-        yield Finding(str(folder / "recipe.json"), "it is absent or damaged", "the next run writes it anew")
-    for path in sorted(folder.iterdir()):
-        if SET_ASIDE.fullmatch(path.name):
-            kept = "it stays until you remove it: featx cache clear --damaged"
-            yield Finding(str(path), "it was found damaged earlier, and set aside", kept, is_damage=False)
-        elif ROWS.fullmatch(path.name) and not path.with_suffix(".json").exists():
-            yield Finding(str(path), "it was never committed", "a later run removes it", is_damage=False)
+        is_there = os.path.lexists(description)
+        problem = "it is damaged" if is_there else "it is absent"
+        yield Finding(str(description), problem, "the next run writes it anew", is_damage=is_there)
+    for path in set_aside_in(folder):
+        kept = "it stays until you remove it: featx cache clear --damaged"
+        yield Finding(str(path), "it was found damaged earlier, and set aside", kept, is_damage=False)
+    for path in uncommitted_rows(folder):
+        yield Finding(str(path), "it was never committed", "a later run removes it", is_damage=False)
+
+
+def _verify_graphs(folder: Path) -> Iterator[Finding]:
+    for name in compilation.graph_names(folder):
+        path, problem = compilation.check_graph(folder, name)
+        if problem:
+            is_damage = path.suffix != ".json" or os.path.lexists(path)  # the manifest is written last
+            yield Finding(str(path), problem, "the network is compiled anew", is_damage)
+
+
+def _verify_index(path: Path) -> Iterator[Finding]:
+    check = DigestIndex(path).check()
+    if check.problem:
+        consequence = "files are read again, once" if check.is_damage else "it could not be checked now"
+        yield Finding(str(path), check.problem, consequence, check.is_damage)

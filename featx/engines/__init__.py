@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import collections
+import ctypes
 import importlib.util
+import os
 import platform
 import threading
 from pathlib import Path
@@ -21,6 +23,8 @@ _KEPT = 2
 
 _lock = threading.Lock()
 _started: collections.OrderedDict[tuple[str, ...], Engine] = collections.OrderedDict()
+#: Whether this process was forked from one whose networks had started: their threads did not come along.
+_is_forked = False
 
 
 class Engine(Protocol):
@@ -102,9 +106,20 @@ def start_engine(
         As :func:`resolve_engine` returned it.
     compiled : Path or None
         Folder for compiled graphs; None compiles anew and keeps nothing on disk.
+
+    Raises
+    ------
+    EngineError
+        The network cannot run here, or this process was forked from one that had run it.
     """
     if isinstance(backbone, DirectBackbone):
         return backbone.extract
+    if _is_forked:
+        raise EngineError(
+            "This process was forked from one that has run a network, whose threads do not survive that. Start it "
+            'another way (joblib\'s "loky", multiprocessing\'s "spawn"), or extract before forking: rows that are in '
+            "the cache need no network."
+        )
     assert isinstance(backbone, KerasBackbone)
     assert weights_path is not None
     # The folder belongs to the key: a second cache is to get the compiled graph as well.
@@ -119,6 +134,19 @@ def start_engine(
         while len(_started) > _KEPT:
             _started.popitem(last=False)
         return _started[key]
+
+
+def _after_fork() -> None:
+    global _is_forked, _lock  # noqa: PLW0603  # what was true of the parent is not true here
+    _is_forked = _is_forked or bool(_started)
+    _lock = threading.Lock()  # another thread may have held it
+    for engine in _started.values():
+        # Its destructor would wait for threads that are not here: it must outlive even the interpreter.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def _start(backbone: KerasBackbone, recipe: Recipe, weights_path: Path, engine: str, compiled: Path | None) -> Engine:

@@ -7,12 +7,13 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 import re
 import tempfile
 import warnings
 from pathlib import Path
 
-from featx import files
+from featx import files, folders
 from featx.backbones import KerasBackbone
 from featx.children import run_child
 from featx.errors import EngineError, FeatxError, StoreError, StoreWarning
@@ -20,8 +21,6 @@ from featx.recipe import Recipe
 
 #: Layout of the files of a compiled graph, and revision of how graphs are made; part of their check.
 GRAPH_FORMAT = 1
-#: What is wrong with a graph whose manifest, written last and removed first, is not there.
-UNFINISHED = "it was never finished"
 _GRAPH_FILE = re.compile(r"[0-9a-f]{16}\.(json|xml|bin)")
 
 _log = logging.getLogger("featx")
@@ -64,6 +63,9 @@ def load_or_compile(backbone: KerasBackbone, recipe: Recipe, weights_path: Path,
 
 
 def _load(folder: Path, name: str) -> Graph | None:
+    folders.refuse_links(folder)
+    with contextlib.suppress(OSError):  # a cache that can only be read, or is not there yet
+        files.remove_abandoned(folder)
     try:
         return _read(folder, name)
     except FileNotFoundError:
@@ -98,30 +100,39 @@ def _read(folder: Path, name: str) -> Graph:
     return graph
 
 
-def find_graphs(folder: Path) -> dict[str, str]:
-    """Return the names of the compiled graphs of a folder, each with what is wrong with it, "" if nothing.
+def graph_names(folder: Path) -> list[str]:
+    """Return the names of the compiled graphs of a folder, whole or not."""
+    if not folder.is_dir() or folder.is_symlink():
+        return []
+    return sorted({name.split(".")[0] for name in os.listdir(folder) if _GRAPH_FILE.fullmatch(name)})
+
+
+def check_graph(folder: Path, name: str) -> tuple[Path, str]:
+    """Return the file that is to blame, and what is wrong with the graph, "" if nothing.
 
     Raises
     ------
     OSError
-        The folder cannot be read.
+        The files cannot be read.
     """
-    found = {}
-    if folder.is_dir():
-        for name in sorted({path.stem for path in folder.iterdir() if _GRAPH_FILE.fullmatch(path.name)}):
-            try:
-                _read(folder, name)
-                found[name] = ""
-            except FileNotFoundError:
-                found[name] = "a part of it is absent" if (folder / f"{name}.json").exists() else UNFINISHED
-            except ValueError as error:
-                found[name] = str(error)
-    return found
+    for suffix in (".json", ".xml", ".bin"):
+        path = folder / (name + suffix)
+        if not os.path.lexists(path):
+            return path, "it is absent"
+        try:
+            files.open_regular(path).close()
+        except ValueError as error:
+            return path, str(error)
+    try:
+        _read(folder, name)
+    except ValueError as error:
+        return folder / f"{name}.bin", str(error)
+    return folder / f"{name}.json", ""
 
 
 def remove_graphs(folder: Path) -> None:
     """Remove every compiled graph of a folder, and nothing else that lies there."""
-    if folder.is_dir():
+    if folder.is_dir() and not folder.is_symlink():
         files.remove_abandoned(folder)
         # The manifest first: without it, the rest is nothing.
         for path in sorted(folder.iterdir(), key=lambda path: path.suffix != ".json"):
@@ -131,8 +142,7 @@ def remove_graphs(folder: Path) -> None:
 
 def _save(graph: Graph, folder: Path, name: str) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        files.remove_abandoned(folder)
+        files.make_folder(folder)
         if (folder / f"{name}.json").exists() and _load(folder, name) is not None:
             return  # another process was quicker, and may be reading
         for suffix, data in ((".xml", graph.xml), (".bin", graph.bin)):

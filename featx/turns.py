@@ -1,0 +1,117 @@
+"""Processes that share cores take turns at computing rows: each row once, and one network at a time on the cores."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import tempfile
+import time
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows: processes do not wait for each other there, and may compute a row twice
+    fcntl = None  # type: ignore[assignment]
+
+#: A turn is given up after this many seconds, if somebody waits.
+TURN_SECONDS = 2.0
+#: A holder that gives nothing up for so long is stopped or stuck: then nobody waits for it any more.
+PATIENCE_SECONDS = 120.0
+_ASK_AGAIN = 0.02
+
+_log = logging.getLogger("featx")
+
+
+class Turns:
+    """A queue of the processes of one user, on the same cores of one machine.
+
+    It needs no cooperation of a file system that machines share, and a process that dies holds nothing: the system
+    frees its lock. Where locks cannot be had, everybody has the turn always.
+
+    Parameters
+    ----------
+    name : str
+        Those with the same name wait for each other.
+    """
+
+    def __init__(self, name: str) -> None:
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        user = os.getuid() if hasattr(os, "getuid") else 0
+        token = hashlib.blake2b(f"{name} {cores}".encode(), digest_size=8).hexdigest()
+        self._path = Path(tempfile.gettempdir()) / f"featx-{user}-{token}"
+        self._held: int | None = None
+        self._since = 0.0
+        self._not_before = 0.0
+        self._is_mine = False
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether it is this one's turn."""
+        return self._is_mine
+
+    def take(self) -> None:
+        """Wait for the turn."""
+        self._is_mine = True
+        if fcntl is not None:
+            with contextlib.suppress(OSError):
+                self._wait()
+        self._since = time.monotonic()
+
+    def _wait(self) -> None:
+        time.sleep(max(0.0, self._not_before - time.monotonic()))
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        shown: int | None = None
+        try:
+            while time.monotonic() < deadline:
+                self._held = _lock(self._path.with_suffix(".turn"), exclusive=True)
+                if self._held is not None:
+                    return
+                if shown is None:  # a holder who is just looking whether somebody waits is in the way for a moment
+                    shown = _lock(self._path.with_suffix(".waiting"), exclusive=False)
+                time.sleep(_ASK_AGAIN)
+            _log.info("Another process has held the cores for %.0f s; going on beside it.", PATIENCE_SECONDS)
+        finally:
+            _unlock(shown)
+
+    @property
+    def should_be_given_up(self) -> bool:
+        """Whether the turn has lasted long enough, and somebody waits."""
+        if self._held is None or time.monotonic() - self._since < TURN_SECONDS:
+            return False
+        try:
+            alone = _lock(self._path.with_suffix(".waiting"), exclusive=True)
+        except OSError:
+            return False
+        _unlock(alone)
+        return alone is None
+
+    def give_up(self) -> None:
+        """Let the next one have it."""
+        if self._held is not None:
+            _unlock(self._held)
+            self._held = None
+            self._not_before = time.monotonic() + 3 * _ASK_AGAIN  # whoever waits has asked by then
+        self._is_mine = False
+
+
+def _lock(path: Path, *, exclusive: bool) -> int | None:
+    """Return an open file that holds the lock, None if another one has it; never wait."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _unlock(descriptor: int | None) -> None:
+    if descriptor is not None:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave it to a process forked meanwhile
+        os.close(descriptor)
