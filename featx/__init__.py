@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # type checkers take this name for true; typing itself need not be loaded
 if TYPE_CHECKING:
+    from typing import Any
+
     from featx.backbones import (
         Backbone,
         DirectBackbone,
@@ -54,6 +54,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'featx' has no attribute {name!r}")
+    import importlib
+
     value = getattr(importlib.import_module(f"featx.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -136,7 +136,7 @@ def _add_cache_commands(commands: Any) -> None:
         added.add_argument(
             "--cache", default="auto", metavar="DIR", help="the cache folder (default: $FEATX_CACHE, else cache/)"
         )
-        added.add_argument("--backbone", metavar="NAME", help="only the rows of this network")
+        added.add_argument("--backbone", metavar="NAME", help="only the rows of this network, or of this fingerprint")
         _add_common(added)
         return added
 

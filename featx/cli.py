@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import io
 import json
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from featx.arguments import EXTRACTION_OPTIONS, make_parser
 from featx.errors import FeatxError, OptionError, OutputError
+from featx.interrupts import SIGNALS, Interrupts
 from featx.progress import show_messages, write_line
 from featx.wording import counted, in_bytes
 
@@ -28,25 +27,43 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0, 1 for an error or a damaged cache, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file name or an arrow that the console cannot show
-    args = make_parser().parse_args(argv)
-    try:
-        with _ended_by_signals():
+    with Interrupts() as signals:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")  # a file name or an arrow that the console cannot show
+        args = make_parser().parse_args(argv)
+        try:
             show_messages(getattr(args, "quiet", False))
             return _COMMANDS[args.command](args) or 0
-    except FeatxError as error:
-        write_line(f"Error: {error}")
-        return 1
-    except KeyboardInterrupt as interrupt:
-        if sys.stderr is not None and sys.stderr.isatty():
-            print(file=sys.stderr)  # the terminal has just echoed ^C
-        what = "" if args.command.startswith("cache ") else "Rows already committed are kept; t"
-        write_line(f"Interrupted. {what or 'T'}he same command goes on from there.")
-        return 128 + (interrupt.args[0] if interrupt.args else signal.SIGINT)
-    except _ReaderGoneError:
-        return 1
+        except KeyboardInterrupt:
+            return _interrupted(args.command, signals)
+        except FeatxError as error:
+            if signals.first:  # whatever went wrong then, somebody wanted it to end
+                return _interrupted(args.command, signals)
+            write_line(f"Error: {error}")
+            return 1
+        except _ReaderGoneError:
+            return 1
+        except Exception:
+            if signals.first:  # libraries may turn an interrupt into an error of their own
+                return _interrupted(args.command, signals)
+            raise
+
+
+def run() -> NoReturn:
+    """Run the command that was given to the process, and end the process."""
+    code = main()
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # the last word is said; nothing is to change the exit code
+    sys.exit(code)
+
+
+def _interrupted(command: str, signals: Interrupts) -> int:
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(file=sys.stderr)  # the terminal has just echoed ^C
+    kept = "" if command.startswith("cache ") else "Rows already committed are kept; "
+    write_line(f"Interrupted. {kept}the same command goes on from there.".replace(". t", ". T"))
+    return 128 + (signals.first or signal.SIGINT)
 
 
 class _ReaderGoneError(Exception):
@@ -64,27 +81,6 @@ def _print(text: str) -> None:
         raise OutputError(
             f"Standard output cannot be written: {error.strerror}. Make room there, or send it elsewhere."
         ) from error
-
-
-@contextlib.contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end a command as Ctrl-C does: what is computed is committed, the rest cleared up."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt(number)
-
-    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():
-        numbers = []  # Python takes handlers from the main thread only
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
-        if before[number] is signal.SIG_DFL:  # not under nohup
-            signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _extract(args: argparse.Namespace) -> None:

@@ -86,7 +86,7 @@ def compact(folder: Path) -> Compaction:
     n_after, n_rows, n_repeated = len(segments), 0, 0
     for group in _groups([segment for segment in segments if is_small(segment)]):
         parts, digests, rows = _joined(group, damaged)
-        if len(parts) < 2:
+        if len(parts) < 2 or not all(segment.is_unchanged for segment in parts):  # another compaction has them
             continue
         write_segment(folder / f"{uuid.uuid4().hex}.json", digests, rows)
         files.sync_folder(folder)

@@ -6,6 +6,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -27,6 +28,8 @@ class Prepared:
         b"" if it could not be read at all.
     state : os.stat_result or None
         A file's state when it was read.
+    read_at : float
+        The clock just before that, in seconds since 1970.
     pixels : ndarray of uint8, shape (height, width, 3), or None
         None if it need not be decoded (it is stored, or equal to another image), or cannot be.
     stored : bool
@@ -41,6 +44,7 @@ class Prepared:
     pixels: np.ndarray[Any, Any] | None = None
     stored: bool = False
     error: str = ""
+    read_at: float = 0.0
 
 
 class DecodeAhead:
@@ -100,17 +104,18 @@ class DecodeAhead:
     def _prepare_one(self, position: int) -> Prepared:
         digest = b""
         state = None
+        read_at = time.time()
         try:
             content, state = images.read(self._images[position])
             digest = images.digest(content)
             if self._claimants.setdefault(digest, position) != position:
-                return Prepared(position, digest, state)
+                return Prepared(position, digest, state, read_at=read_at)
             if self._is_stored(digest):
-                return Prepared(position, digest, state, stored=True)
+                return Prepared(position, digest, state, stored=True, read_at=read_at)
             decoded = pixels.decode(content, self._size, self._resize)
         except UnreadableImageError as error:
-            return Prepared(position, digest, state, error=error.reason)
-        return Prepared(position, digest, state, decoded)
+            return Prepared(position, digest, state, error=error.reason, read_at=read_at)
+        return Prepared(position, digest, state, decoded, read_at=read_at)
 
 
 def n_cpus() -> int:

@@ -8,7 +8,6 @@ import hashlib
 import os
 import sqlite3
 import stat
-import time
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,7 +24,6 @@ _ASKED_AT_ONCE = 500
 _TROUBLE = (sqlite3.Error, ValueError)
 _REMEDIES = {
     sqlite3.SQLITE_BUSY: "Another process holds it; when that is done, it is used again.",
-    sqlite3.SQLITE_FULL: "Make room on the disk.",
     sqlite3.SQLITE_IOERR: "Look after the disk.",
 }
 _NO_DAMAGE = {
@@ -102,9 +100,9 @@ class DigestIndex:
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=1)) as opened:
             return opened.execute(question).fetchone()[0]
 
-    def add(self, path: str, state: os.stat_result, digest: bytes) -> None:
-        """Remember the digest of a file that was in this state while it was read."""
-        if self._usable and time.time() - max(state.st_mtime, state.st_ctime) >= RACY_SECONDS:
+    def add(self, path: str, state: os.stat_result, digest: bytes, read_at: float) -> None:
+        """Remember the digest of a file that was in this state while it was read, not before `read_at`."""
+        if self._usable and read_at - max(state.st_mtime, state.st_ctime) >= RACY_SECONDS:
             key = os.fsencode(os.path.abspath(path))
             self._new[key] = (digest, _seal(key, state, digest))
             if len(self._new) >= _COMMIT_AFTER:
@@ -136,8 +134,8 @@ class DigestIndex:
         if self._connection is None:
             if os.path.lexists(self._path) and not _is_regular(self._path):
                 # A link might lead to a database that is somebody else's, and a pipe would be waited for.
-                raise sqlite3.OperationalError("it is no regular file")
-            self._connection = sqlite3.connect(self._path, timeout=10)
+                raise _NoFileError("it is no regular file")
+            self._connection = sqlite3.connect(self._path, timeout=2)
             # Losing recent entries in a power cut costs reading files again; waiting for the disk costs more.
             self._connection.execute("PRAGMA synchronous = OFF")
             self._connection.execute(
@@ -148,6 +146,8 @@ class DigestIndex:
     def _give_up(self, error: Exception) -> None:
         self._usable = False
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return  # the store, which matters more, says so; all that is lost is that files are read again
         remedy = _REMEDIES.get(code, "Unlock or remove it.")
         if _is_damage(error):
             self._disconnect()
@@ -183,6 +183,10 @@ class IndexCheck:
     is_damage: bool = False
 
 
+class _NoFileError(sqlite3.OperationalError):
+    """Something lies there that is no database and no file."""
+
+
 def _is_regular(path: Path) -> bool:
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
@@ -193,8 +197,8 @@ def _is_regular(path: Path) -> bool:
 def _is_damage(error: Exception) -> bool:
     """Tell a damaged file from one that is locked, that there is no permission for, or that the disk refuses."""
     code = getattr(error, "sqlite_errorcode", None)
-    if code is None:
-        return isinstance(error, ValueError)  # sqlite3 cannot even decode some of its own messages of damage
+    if code is None:  # sqlite3 cannot even decode some of its own messages of damage
+        return isinstance(error, ValueError | _NoFileError)
     return code & 0xFF not in _NO_DAMAGE
 
 

@@ -11,6 +11,7 @@
     ├── UnreadableImageError     (OSError)            one image cannot be read
     ├── WeightsError             (ValueError)         weights that are altered or of another network
     │   └── WeightsNotFoundError (FileNotFoundError)
+    ├── RecipeMismatchError      (ValueError)         a fitted extractor cannot give the features it was fitted with
     ├── EngineError              (RuntimeError)       a network cannot be run
     ├── MissingDependencyError   (ImportError)        an optional package is not installed
     ├── StoreError               (OSError)            the store cannot be read, written or understood
@@ -30,7 +31,7 @@ to do. Each error also inherits the builtin that it is a case of, so ``except Va
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class FeatxError(Exception):
@@ -90,6 +91,43 @@ class WeightsError(FeatxError, ValueError):
 
 class WeightsNotFoundError(WeightsError, FileNotFoundError):
     """Weights are neither on this machine nor to be had from the network."""
+
+
+class RecipeMismatchError(FeatxError, ValueError):
+    """A fitted extractor cannot give the features it was fitted with.
+
+    Parameters
+    ----------
+    backbone : str
+    differences : mapping of str to (object, object)
+        For each part of the recipe that differs, what it was when fitted and what it is here.
+    """
+
+    def __init__(self, backbone: str, differences: Mapping[str, tuple[object, object]]) -> None:
+        self.backbone = backbone
+        self.differences = dict(differences)
+        super().__init__(backbone, self.differences)
+
+    def __str__(self) -> str:
+        said = "; ".join(
+            f"{name} was {str(fitted)[:16]!r}, here it is {str(found)[:16]!r}"
+            for name, (fitted, found) in self.differences.items()
+        )
+        remedies = [_MISMATCH_REMEDIES[name] for name in self.differences if name in _MISMATCH_REMEDIES]
+        return (
+            f"This FeatureExtractor({self.backbone!r}) was fitted with another recipe than it has here: {said}. "
+            f"{' '.join(remedies)} Or fit the pipeline again."
+        )
+
+
+_MISMATCH_REMEDIES = {
+    "weights": "Pass the same weights file (weights=).",
+    "precision": (
+        "This CPU computes another way; fit with precision='float32' for features that are the same everywhere, or "
+        "accept slightly different ones with set_params(precision='float32')."
+    ),
+    "pixels": "Install the featx version that it was fitted with.",
+}
 
 
 class EngineError(FeatxError, RuntimeError):

@@ -217,7 +217,7 @@ class Extraction:
         self.digests[prepared.position] = np.frombuffer(prepared.digest, dtype=np.uint8)
         image = self._images[prepared.position]
         if self._index is not None and prepared.state is not None and isinstance(image, str | os.PathLike):
-            self._index.add(os.fspath(image), prepared.state, prepared.digest)
+            self._index.add(os.fspath(image), prepared.state, prepared.digest, prepared.read_at)
 
     def _compute(self, batch: list[Prepared]) -> None:
         batch = self._still_missing(batch)

@@ -8,8 +8,10 @@ import functools
 import io
 import os
 import re
+import shutil
 import socket
 import stat
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -46,6 +48,20 @@ def replacing(path: Path, *, durable: bool = True, tag: str = "") -> Iterator[Pa
         with contextlib.suppress(OSError):  # what went wrong before matters more
             os.unlink(temporary)
         raise
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield an empty folder among the system's temporary files; those that killed processes left are removed."""
+    place = Path(tempfile.gettempdir())
+    for path, _ in list(abandoned(place)):
+        shutil.rmtree(path, ignore_errors=True)  # another user's stays
+    folder = temporary_path(place)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

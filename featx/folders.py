@@ -32,12 +32,17 @@ def prepare_cache(folder: Path) -> None:
     try:
         files.make_folder(folder)
         if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            code = errno.EROFS if _is_read_only(folder) else errno.EACCES
+            raise OSError(code, os.strerror(code))
         files.remove_abandoned(folder)
         if not os.listdir(folder):  # in a folder that holds other things, git must go on seeing them
             files.write_text(folder / ".gitignore", _CACHE_IGNORE)
     except OSError as error:
         raise not_writable(folder, error) from error
+
+
+def _is_read_only(folder: Path) -> bool:
+    return hasattr(os, "statvfs") and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def not_writable(cache: Path, error: OSError) -> StoreError:
@@ -71,9 +76,16 @@ def refuse_links(*folders: Path) -> None:
             )
 
 
+def clear_the_way(path: Path) -> None:
+    """Set aside what lies in the place of a file and cannot be replaced by one: a folder."""
+    if path.is_dir() and not path.is_symlink():
+        os.replace(path, f"{path}{DAMAGED}")
+
+
 def describe(folder: Path, recipe: dict[str, Any], layout: int) -> None:
     """Write the recipe beside its rows, unless it is there and whole."""
     if read_description(folder) is None:
+        clear_the_way(folder / DESCRIPTION)
         files.write_text(folder / DESCRIPTION, sealed.dump({"format": layout, "recipe": recipe}, indent=2))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -32,6 +33,7 @@ ROWS = re.compile(r"[0-9a-f]{32}\.npy")
 FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 
 _BLOCK_BYTES = 2**20
+_MOST_FEATURES = 2**24
 
 
 class DamagedSegmentError(Exception):
@@ -103,7 +105,8 @@ class Segment:
             digests = np.frombuffer(bytes.fromhex(fields["digests"]), dtype=np.uint8)
             self.digests: DigestArray = digests.reshape(-1, DIGEST_SIZE)
             self.n_features = int(fields["features"])
-            if fields["rows"] != len(self.digests) or n_features not in (None, self.n_features):
+            believable = len(self.digests) >= 1 and 1 <= self.n_features <= _MOST_FEATURES
+            if not believable or fields["rows"] != len(self.digests) or n_features not in (None, self.n_features):
                 raise ValueError(f"it holds {fields['rows']} rows of {fields['features']} features")
             self._header = _header(len(self.digests), self.n_features)
             self.nbytes = len(self._header) + 4 * len(self.digests) * self.n_features
@@ -208,6 +211,10 @@ class Segment:
             raise
         except sealed.DAMAGE as error:
             raise DamagedSegmentError(self.manifest, path, error) from error
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            raise DamagedSegmentError(self.manifest, path, "the disk cannot read it") from error
 
 
 def find_manifests(folder: Path) -> set[str]:
@@ -280,8 +287,11 @@ def remove_leftovers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def uncommitted_rows(folder: Path) -> list[Path]:
-    """Return files of rows that neither a manifest nor a temporary file, of a writer or remover, belongs to."""
+def rows_without_manifest(folder: Path) -> list[Path]:
+    """Return files of rows that neither a manifest nor a temporary file, of a writer or remover, belongs to.
+
+    A kill leaves none, see :func:`write_segment`: their manifests were lost.
+    """
     found = [name for name in os.listdir(folder) if ROWS.fullmatch(name)]
     # In this order: a writer's temporary file is there before the rows, and until the manifest is.
     in_use = files.tags_in_use(folder)

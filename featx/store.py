@@ -26,7 +26,7 @@ from featx.segments import (
     Segment,
     find_manifests,
     remove_leftovers,
-    uncommitted_rows,
+    rows_without_manifest,
     write_segment,
 )
 from featx.wording import counted
@@ -71,12 +71,19 @@ class Store:
         self._view = views.last_of(self.folder)
         self._pending: list[tuple[DigestArray, FloatArray]] = []
         self._pending_since = 0.0
-        folders.refuse_links(self.folder.parent, self.folder)
-        folders.check_format(self.folder, FORMAT)
+        self._n_small = 0
+        try:
+            folders.refuse_links(self.folder.parent, self.folder)
+            folders.check_format(self.folder, FORMAT)
+        except OSError as error:
+            raise self._not_readable(error) from error
         with contextlib.suppress(OSError):  # a store that can only be read, or is not there yet
             remove_leftovers(self.folder)
         self.refresh()
         self._n_small = self._count_small()
+        if len(self):
+            with contextlib.suppress(OSError):  # as above
+                folders.describe(self.folder, self._recipe, FORMAT)
 
     def __len__(self) -> int:
         return len(self._view)
@@ -146,8 +153,9 @@ class Store:
     def _not_readable(self, error: OSError) -> OSError:
         if isinstance(error, StoreError):
             return error
+        where = str(error.filename or self.folder)
         return StoreError(
-            f"The store {str(self.folder)!r} cannot be read: {error.strerror or error}. Nothing in it was changed. "
+            f"{where!r} in the store cannot be read: {error.strerror or error}. Nothing was changed. "
             "Mend the cause (permissions, open files, the disk) or choose another cache folder."
         )
 
@@ -323,7 +331,7 @@ class Store:
 
     def _remove_orphans(self) -> None:
         """Remove old rows that no manifest and no writer's temporary file belongs to: nobody can want them."""
-        for path in uncommitted_rows(self.folder):
+        for path in rows_without_manifest(self.folder):
             with contextlib.suppress(FileNotFoundError):  # another process was quicker
                 if time.time() - path.lstat().st_mtime > _ORPHANED_AFTER:
                     path.unlink()

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from numbers import Integral
+from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from sklearn.utils.validation import _check_feature_names, _check_feature_names_in
 
-from featx.errors import OptionError, UnreadableImagesWarning
+from featx import engines
+from featx.errors import OptionError, RecipeMismatchError, UnreadableImagesWarning
 from featx.extraction import Extraction
 from featx.failures import Failure
 from featx.images import as_image_list
-from featx.options import ExtractionOptions, resolve_cache
+from featx.options import LARGEST_SIZE, POOLINGS, RESIZES, ExtractionOptions, Resolved, resolve_cache
 from featx.progress import progress_bar
+
+
+class InvalidOptionError(OptionError, InvalidParameterError):  # type: ignore[misc]  # scikit-learn is untyped
+    """A parameter has a value that cannot be used; in scikit-learn's words, and as its own error too."""
 
 
 class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """Turn images into rows of features with a frozen network, keeping every row ever computed.
 
-    ``fit`` learns nothing. A row depends on its image and on the options marked (*) alone, and is kept
-    under both, so folds, refits, clones and later sessions find it again.
+    ``fit`` learns nothing from the images: it pins the recipe, so that a fitted pipeline that is loaded elsewhere
+    gives the same features or says why it cannot. A row depends on its image and on the options marked (*) alone,
+    and is kept under both, so folds, refits, clones, processes and later sessions find it again.
 
     Parameters
     ----------
@@ -54,6 +64,17 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     verbose : bool, default=False
         Show a progress bar on standard error.
 
+    Attributes
+    ----------
+    recipe_ : dict
+        Everything that decides the value of a row, as fitted; see :class:`featx.Recipe`.
+    n_features_out_ : int
+        Length of a row.
+    n_features_in_ : int
+        1; only if fitted on a table of one column.
+    feature_names_in_ : ndarray of str, shape (1,)
+        Name of that column, if it has one.
+
     Examples
     --------
     >>> import numpy as np
@@ -65,6 +86,32 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     >>> list(extractor.get_feature_names_out()[:2])
     ['mobilenet_0', 'mobilenet_1']
     """
+
+    # Constraints as scikit-learn's own estimators declare them. Unknown backbones are told with the nearest name.
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "backbone": [str],
+        "weights": [str, os.PathLike],
+        "image_size": [Interval(Integral, 1, LARGEST_SIZE, closed="both"), tuple, list, None],
+        "layer": [str, None],
+        "pooling": [StrOptions(set(POOLINGS))],
+        "resize": [StrOptions(set(RESIZES))],
+        "precision": [StrOptions(set(engines.PRECISIONS))],
+        "engine": [StrOptions(set(engines.ENGINES))],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "cache": [str, os.PathLike, None],
+        "on_error": [StrOptions({"raise", "nan"})],
+        "verbose": ["verbose"],
+    }
+    #: Parameters whose values decide a row's.
+    _DECISIVE: ClassVar[tuple[str, ...]] = (
+        "backbone",
+        "weights",
+        "image_size",
+        "layer",
+        "pooling",
+        "resize",
+        "precision",
+    )
 
     def __init__(
         self,
@@ -96,12 +143,12 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> FeatureExtractor:
-        """Check the parameters; learn and load nothing.
+        """Check the parameters and pin the recipe; no image is read and no network is loaded.
 
         Parameters
         ----------
         X : list, tuple, ndarray, Series or one-column DataFrame of images
-            Only looked at to see that it is a collection.
+            Only looked at to see that it is a collection, and what its column is called.
         y : ignored
 
         Returns
@@ -114,9 +161,20 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             A parameter has a value that cannot be used.
         InputError
             `X` is no collection of images.
+        WeightsNotFoundError
+            The network's weights are nowhere to be had.
         """
-        self._options()
+        options = self._options()
         as_image_list(X)
+        for name in ("n_features_in_", "feature_names_in_"):  # of an earlier fit
+            if hasattr(self, name):
+                delattr(self, name)
+        if getattr(X, "ndim", 1) == 2:
+            self.n_features_in_ = 1
+            _check_feature_names(self, X, reset=True)
+        self.recipe_ = options.resolve().recipe.as_dict()
+        self.n_features_out_ = options.n_features
+        self._pinned_for = self._decisive_parameters()
         return self
 
     def transform(self, X: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -136,14 +194,19 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         ------
         UnreadableImageError
             With ``on_error="raise"``: the first image that cannot be read.
+        RecipeMismatchError
+            This extractor was fitted where the same parameters meant something else: other weights, another
+            arithmetic of the CPU, an older featx.
         OptionError, InputError, WeightsError, EngineError, StoreError
         """
         options = self._options()
         images = as_image_list(X)
+        if hasattr(self, "feature_names_in_") and hasattr(X, "columns"):  # a list has no names to compare
+            _check_feature_names(self, X, reset=False)
         rows = np.empty((len(images), options.n_features), dtype=np.float32)
         if not len(images):
             return rows
-        resolved = options.resolve()
+        resolved = self._as_pinned(options.resolve())
         with progress_bar(len(images), self.backbone, shown=bool(self.verbose)) as progress:
             extraction = Extraction(
                 images,
@@ -158,23 +221,55 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         return rows
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray[Any, Any]:
-        """Return ``<backbone>_0``, ``<backbone>_1`` and so on, one for each feature.
+        """Return ``<backbone>_0``, ``<backbone>_1`` and so on; layer and pooling are named if they are not the default.
 
         Parameters
         ----------
-        input_features : ignored
+        input_features : array of str or None, default=None
+            If given, must be the names that this was fitted with.
 
         Returns
         -------
         ndarray of str objects, shape (n_features,)
         """
-        return np.array([f"{self.backbone}_{i}" for i in range(self._options().n_features)], dtype=object)
+        if hasattr(self, "n_features_in_"):
+            _check_feature_names_in(self, input_features, generate_names=False)
+        options = self._options()
+        layer = "" if self.layer is None else f"_{self.layer}"
+        pooling = "" if self.pooling == "avg" else f"_{self.pooling}"
+        prefix = f"{self.backbone}{layer}{pooling}"
+        return np.array([f"{prefix}_{i}" for i in range(options.n_features)], dtype=object)
 
     def _options(self) -> ExtractionOptions:
-        if self.on_error not in ("raise", "nan"):
-            raise OptionError(f"on_error={self.on_error!r}: expected one of 'raise', 'nan'.")
+        try:
+            self._validate_params()
+        except InvalidParameterError as error:
+            raise InvalidOptionError(str(error)) from error
         fields = ExtractionOptions.__dataclass_fields__
         return ExtractionOptions(**{name: getattr(self, name) for name in fields})
+
+    def _decisive_parameters(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in self._DECISIVE}
+        return {name: os.fspath(value) if name == "weights" else value for name, value in given.items()}
+
+    def _as_pinned(self, resolved: Resolved) -> Resolved:
+        """Hold extraction to the recipe of the fit, as long as nobody has set another parameter since."""
+        if not hasattr(self, "recipe_") or self._pinned_for != self._decisive_parameters():
+            return resolved
+        pinned, found = self.recipe_, resolved.recipe.as_dict()
+        differing = [name for name in found if found[name] != pinned.get(name)]
+        if differing:
+            raise RecipeMismatchError(self.backbone, {name: (pinned.get(name), found[name]) for name in differing})
+        return resolved
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a pickled state; parameters that an older featx did not have get their defaults."""
+        defaults = {
+            name: parameter.default
+            for name, parameter in inspect.signature(type(self).__init__).parameters.items()
+            if name != "self"
+        }
+        super().__setstate__({**defaults, **state})
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

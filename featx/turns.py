@@ -8,6 +8,7 @@ import logging
 import os
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 try:
@@ -38,9 +39,7 @@ class Turns:
 
     def __init__(self, name: str) -> None:
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        user = os.getuid() if hasattr(os, "getuid") else 0
-        token = hashlib.blake2b(f"{name} {cores}".encode(), digest_size=8).hexdigest()
-        self._path = Path(tempfile.gettempdir()) / f"featx-{user}-{token}"
+        self._path = Path(tempfile.gettempdir()) / f"featx-{_user()}-{_token(f'{name} {cores}')}"
         self._held: int | None = None
         self._since = 0.0
         self._not_before = 0.0
@@ -94,6 +93,30 @@ class Turns:
             self._held = None
             self._not_before = time.monotonic() + 3 * _ASK_AGAIN  # whoever waits has asked by then
         self._is_mine = False
+
+
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[bool]:
+    """Tell whether nobody else of this machine is inside a block of this name; nobody waits."""
+    path = Path(tempfile.gettempdir()) / f"featx-{_user()}-{_token(name)}.alone"
+    held: int | None = None
+    is_alone = True
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            held = _lock(path, exclusive=True)
+            is_alone = held is not None
+    try:
+        yield is_alone
+    finally:
+        _unlock(held)
+
+
+def _user() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
+
+
+def _token(name: str) -> str:
+    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
 
 
 def _lock(path: Path, *, exclusive: bool) -> int | None:

@@ -98,12 +98,11 @@ def make_old(folder: Path) -> None:
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the index's clock an hour ahead, so that files just written are not racy."""
+    """Put the clock of reading an hour ahead, so that files just written are not racy."""
     import time
     import types
 
-    # Its own clock only: other modules judge by the time how old a file is, too.
-    monkeypatch.setattr("featx.digests.time", types.SimpleNamespace(time=lambda: time.time() + 3600))
+    monkeypatch.setattr("featx.decoding.time", types.SimpleNamespace(time=lambda: time.time() + 3600))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from featx.digests import DigestIndex, IndexCheck
 from featx.errors import StoreWarning
 
 DIGEST = bytes(range(16))
+LATER = time.time() + 3600
 
 
 def index_of(tmp_path: Path) -> DigestIndex:
@@ -24,9 +26,9 @@ def image(tmp_path: Path) -> str:
     return str(path)
 
 
-def remember(tmp_path: Path, path: str) -> None:
+def remember(tmp_path: Path, path: str, read_at: float = LATER) -> None:
     index = index_of(tmp_path)
-    index.add(path, os.stat(path), DIGEST)
+    index.add(path, os.stat(path), DIGEST, read_at)
     index.close()
 
 
@@ -37,7 +39,6 @@ def found(tmp_path: Path, path: str) -> bytes | None:
     return digest
 
 
-@pytest.mark.usefixtures("later")
 def test_an_unchanged_file_is_known_to_the_next_process(tmp_path: Path, image: str) -> None:
     remember(tmp_path, image)
     assert found(tmp_path, image) == DIGEST
@@ -45,23 +46,19 @@ def test_an_unchanged_file_is_known_to_the_next_process(tmp_path: Path, image: s
 
 @pytest.mark.parametrize(("seconds", "remembered"), [(0.0, False), (1.9, False), (2.1, True)])
 def test_a_file_touched_a_moment_ago_is_not_remembered(
-    seconds: float, remembered: bool, tmp_path: Path, image: str, monkeypatch: pytest.MonkeyPatch
+    seconds: float, remembered: bool, tmp_path: Path, image: str
 ) -> None:
-    touched = os.stat(image).st_ctime
-    monkeypatch.setattr("featx.digests.time.time", lambda: touched + seconds)
-    remember(tmp_path, image)
+    remember(tmp_path, image, os.stat(image).st_ctime + seconds)
     assert (found(tmp_path, image) == DIGEST) is remembered
 
 
-@pytest.mark.usefixtures("later")
 def test_a_cache_folder_that_is_absent_is_no_trouble(tmp_path: Path, image: str) -> None:
     index = DigestIndex(tmp_path / "absent" / "digests.sqlite")
-    index.add(image, os.stat(image), DIGEST)
+    index.add(image, os.stat(image), DIGEST, LATER)
     index.close()
     assert not (tmp_path / "absent").exists()
 
 
-@pytest.mark.usefixtures("later")
 def test_new_bytes_of_the_same_size_under_a_restored_mtime_are_noticed(tmp_path: Path, image: str) -> None:
     remember(tmp_path, image)
     before = os.stat(image)
@@ -70,7 +67,6 @@ def test_new_bytes_of_the_same_size_under_a_restored_mtime_are_noticed(tmp_path:
     assert found(tmp_path, image) is None
 
 
-@pytest.mark.usefixtures("later")
 def test_a_relative_path_means_the_file_it_means_now(
     tmp_path: Path, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,19 +80,17 @@ def test_without_a_file_nothing_is_known_and_none_is_made(tmp_path: Path, image:
     assert not (tmp_path / "digests.sqlite").exists()
 
 
-@pytest.mark.usefixtures("later")
 def test_a_damaged_file_costs_a_warning_and_nothing_else(tmp_path: Path, image: str) -> None:
     (tmp_path / "digests.sqlite").write_bytes(b"not a database" * 100)
     index = index_of(tmp_path)
     with pytest.warns(StoreWarning, match="set aside.*the next run starts a new one"):
         assert index.find([(image, os.stat(image))]) == [None]
-    index.add(image, os.stat(image), DIGEST)
+    index.add(image, os.stat(image), DIGEST, LATER)
     index.close()
     remember(tmp_path, image)
     assert found(tmp_path, image) == DIGEST
 
 
-@pytest.mark.usefixtures("later")
 def test_a_locked_index_is_done_without_and_not_set_aside(
     tmp_path: Path, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,7 +106,6 @@ def test_a_locked_index_is_done_without_and_not_set_aside(
     assert found(tmp_path, image) == DIGEST
 
 
-@pytest.mark.usefixtures("later")
 @pytest.mark.parametrize("column", ["digest", "seal"])
 def test_a_damaged_entry_is_never_believed(tmp_path: Path, image: str, column: str) -> None:
     remember(tmp_path, image)
@@ -125,7 +118,6 @@ def test_a_damaged_entry_is_never_believed(tmp_path: Path, image: str, column: s
     connection.close()
 
 
-@pytest.mark.usefixtures("later")
 def test_non_utf8_names_are_kept(tmp_path: Path) -> None:
     path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.jpg")
     with open(path, "wb") as file:
@@ -134,7 +126,6 @@ def test_non_utf8_names_are_kept(tmp_path: Path) -> None:
     assert found(tmp_path, path) == DIGEST
 
 
-@pytest.mark.usefixtures("later")
 def test_no_flipped_byte_gives_a_wrong_digest(tmp_path: Path, image: str) -> None:
     remember(tmp_path, image)
     path = tmp_path / "digests.sqlite"
@@ -154,7 +145,6 @@ def test_no_flipped_byte_gives_a_wrong_digest(tmp_path: Path, image: str) -> Non
     assert kept  # some bytes decide nothing
 
 
-@pytest.mark.usefixtures("later")
 def test_a_cut_or_empty_file_gives_no_wrong_digest(tmp_path: Path, image: str) -> None:
     remember(tmp_path, image)
     path = tmp_path / "digests.sqlite"
@@ -167,17 +157,17 @@ def test_a_cut_or_empty_file_gives_no_wrong_digest(tmp_path: Path, image: str) -
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
-@pytest.mark.usefixtures("later")
 def test_a_link_to_somebody_else_s_database_is_left_alone(tmp_path: Path, image: str) -> None:
     sqlite3.connect(tmp_path / "mine.sqlite").close()
     (tmp_path / "digests.sqlite").symlink_to("mine.sqlite")
-    with pytest.warns(StoreWarning, match="no regular file"):
+    assert index_of(tmp_path).check() == IndexCheck(0, "it is no regular file", is_damage=True)
+    with pytest.warns(StoreWarning, match="no regular file.*set aside"):
         remember(tmp_path, image)
     assert (tmp_path / "mine.sqlite").read_bytes() == b""
-    assert index_of(tmp_path).check() == IndexCheck(0, "it is no regular file", is_damage=True)
+    remember(tmp_path, image)
+    assert found(tmp_path, image) == DIGEST
 
 
-@pytest.mark.usefixtures("later")
 def test_a_check_tells_entries_and_damage_and_changes_nothing(tmp_path: Path, image: str) -> None:
     assert index_of(tmp_path).check() == IndexCheck(0)
     remember(tmp_path, image)

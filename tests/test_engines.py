@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import platform
 import shutil
 from pathlib import Path
@@ -209,7 +210,7 @@ def test_a_damaged_compiled_graph_is_compiled_anew(
     path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
     expected = rows_of(pixels, compiled_cache / "compiled", precision="float32")
     engines._started.clear()
-    with pytest.warns(StoreWarning, match="checksum does not match.*compiled anew"):
+    with pytest.warns(StoreWarning, match="damaged.*compiled anew"):
         np.testing.assert_array_equal(resolved.start(folder)(pixels), expected)
 
 
@@ -218,20 +219,27 @@ def test_no_flipped_or_cut_byte_of_a_compiled_graph_passes(tmp_path: Path) -> No
 
     graph, name = compilation.Graph(b"<net>" * 30, bytes(range(200))), "ab" * 8
     compilation._save(graph, tmp_path, name)
-    assert compilation.find_graphs(tmp_path) == {name: ""}
+    assert compilation.graph_names(tmp_path) == [name]
+    assert compilation.check_graph(tmp_path, name)[1] == ""
     for suffix in (".xml", ".bin", ".json"):
         path = tmp_path / (name + suffix)
         whole = path.read_bytes()
         flipped = [whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :] for at in range(len(whole))]
         for damaged in [*flipped, b"", whole[:-1], whole + b" "]:
             path.write_bytes(damaged)
-            assert compilation.find_graphs(tmp_path)[name] == "its checksum does not match"
+            assert compilation.check_graph(tmp_path, name)[1]
             with pytest.warns(StoreWarning, match="compiled anew"):
                 assert compilation._load(tmp_path, name) is None
         path.unlink()
+        assert compilation.check_graph(tmp_path, name) == (path, "it is absent")
         assert compilation._load(tmp_path, name) is None
-        path.write_bytes(whole)
+        path.mkdir()
+        assert compilation.check_graph(tmp_path, name) == (path, "it is no regular file")
+        compilation._save(graph, tmp_path, name)  # sets the folder aside
+        assert compilation.check_graph(tmp_path, name)[1] == ""
     assert compilation._load(tmp_path, name) == graph
+    os.truncate(tmp_path / f"{name}.bin", 2**40)  # and nothing reads a terabyte to find out
+    assert "bytes, which its manifest does not say" in compilation.check_graph(tmp_path, name)[1]
 
 
 def test_a_started_engine_is_used_again(compiled_cache: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -341,7 +342,7 @@ def test_trouble_in_reading_the_store_is_an_error_and_no_damage(
 
     with monkeypatch.context() as patch:
         patch.setattr("featx.segments.files.open_regular", refuse)
-        with pytest.raises(StoreError, match="cannot be read: Too many open files. Nothing in it was changed"):
+        with pytest.raises(StoreError, match="cannot be read: Too many open files. Nothing was changed"):
             extract(paths, tmp_path / "cache")
     _, done = extract(paths, tmp_path / "cache")
     assert done.n_cached == 24
@@ -437,3 +438,25 @@ def test_many_small_segments_are_hinted_at_now_and_then(
         assert all(f"featx cache compact --cache {tmp_path / 'cache'}" in str(one.message) for one in given)
         assert all(one.category is SmallSegmentsWarning for one in given)
     assert hints == [4, 8]
+
+
+def test_a_file_that_was_just_written_when_it_was_read_is_read_again_however_long_the_network_took(
+    counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time stamp may not tell of a second writing in the same tick of the clock."""
+    image, cache = tmp_path / "a.jpg", tmp_path / "cache"
+    image.write_bytes(Path(paths[0]).read_bytes())
+    compute = CountingBackbone.extract
+
+    def slowly(self: CountingBackbone, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        time.sleep(2.1)
+        return compute(self, pixels)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CountingBackbone, "extract", slowly)
+        extract([str(image)], cache)
+    opened = []
+    read = image_reading._read_once
+    monkeypatch.setattr(image_reading, "_read_once", lambda path: (opened.append(path), read(path))[1])
+    extract([str(image)], cache)
+    assert opened == [str(image)]

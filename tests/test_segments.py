@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -71,6 +72,7 @@ def test_only_the_header_that_featx_writes_is_read(header: str, manifest: Path) 
         {"features": "many"},
         {"features": None},
         {"rows": 1e400},
+        {"rows": 0, "digests": "", "features": 10**18},
         {"bytes": 0},
         {"digests": "zz"},
         {"digests": "00" * 17},
@@ -141,3 +143,16 @@ def test_a_segment_that_is_removed_is_gone_whatever_kills_the_remover(manifest: 
         remove_segment(manifest)
         remove_segment(manifest)  # and once more is no error
         assert os.listdir(folder) == []
+
+
+def test_a_sector_that_cannot_be_read_is_damage_of_that_segment(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = Segment(manifest)
+
+    def bad(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr("featx.segments.files.open_regular", bad)
+    with pytest.raises(DamagedSegmentError, match="the disk cannot read it"):
+        segment.verify()

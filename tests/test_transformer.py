@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted
 
 from featx import FeatureExtractor
@@ -77,20 +78,23 @@ def test_a_single_path_by_mistake_is_refused(paths: list[str]) -> None:
         FeatureExtractor("counting").transform(paths[0])
 
 
-def test_fit_loads_nothing_and_learns_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.options.ExtractionOptions.resolve", lambda self: pytest.fail("something was resolved"))
-    extractor = FeatureExtractor("resnet50")
-    before = dict(vars(extractor))
-    assert extractor.fit(["absent.jpg"]) is extractor
-    assert vars(extractor) == before
+def test_fit_pins_the_recipe_and_reads_no_image_and_loads_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.options.Resolved.start", lambda *args: pytest.fail("the network was started"))
+    extractor = FeatureExtractor("mobilenet", pooling="max")
     check_is_fitted(extractor)
+    assert extractor.fit(["absent.jpg"]) is extractor
+    assert extractor.n_features_out_ == 1024
+    assert extractor.recipe_["pooling"] == "max"
+    assert extractor.recipe_["weights"].startswith("9c4fd7b4")
 
 
 def test_fit_refuses_a_wrong_parameter() -> None:
     with pytest.raises(OptionError, match="Did you mean 'mobilenet'"):
         FeatureExtractor("mobilnet").fit(["a.jpg"])
-    with pytest.raises(OptionError, match="one of 'raise', 'nan'"):
+    expected = r"The 'on_error' parameter of FeatureExtractor must be a str among \{.*\}. Got 'ignore' instead."
+    with pytest.raises(OptionError, match=expected) as raised:
         FeatureExtractor(on_error="ignore").fit(["a.jpg"])
+    assert isinstance(raised.value, InvalidParameterError)
 
 
 def test_feature_names_carry_the_backbone() -> None:

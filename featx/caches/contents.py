@@ -10,10 +10,13 @@ from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 from featx.errors import FeatxError, StoreError
-from featx.folders import DAMAGED, INDEX
+from featx.folders import DAMAGED, DESCRIPTION, INDEX
 
 #: Files that were set aside.
-SET_ASIDE = re.compile(rf"([0-9a-f]{{32}}\.(json|npy)|{re.escape(INDEX)}){re.escape(DAMAGED)}")
+SET_ASIDE = re.compile(
+    rf"([0-9a-f]{{32}}\.(json|npy)|[0-9a-f]{{16}}\.(json|xml|bin)|{re.escape(DESCRIPTION)}|{re.escape(INDEX)})"
+    + re.escape(DAMAGED)
+)
 _RECIPE = re.compile(r"[0-9a-f]{16}")
 
 
@@ -41,7 +44,10 @@ def reading(cache: Path) -> Iterator[None]:
 
 
 def _not_readable(cache: Path, error: OSError) -> StoreError:
-    return StoreError(f"The cache {str(cache)!r} cannot be read: {error.strerror or error}. Mend that, and try again.")
+    where = error.filename or cache
+    return StoreError(
+        f"{str(where)!r} in the cache cannot be read: {error.strerror or error}. Mend that, and try again."
+    )
 
 
 def recipe_folders(cache: Path, fingerprints: Collection[str] | None = None) -> list[Path]:
@@ -57,8 +63,26 @@ def recipe_folders(cache: Path, fingerprints: Collection[str] | None = None) -> 
     )
 
 
+def index_files(cache: Path) -> list[Path]:
+    """Return the index and what SQLite keeps beside it."""
+    return [cache / f"{INDEX}{suffix}" for suffix in ("", "-journal", "-wal", "-shm")]
+
+
+def remove(path: Path) -> None:
+    """Remove a file of ours, or an empty folder that lies in its place; one that is not empty is not ours."""
+    try:
+        path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):
+        if not path.is_dir():
+            raise
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+
 def set_aside_in(folder: Path) -> list[Path]:
     """Return the files that were set aside in a folder."""
+    if not folder.is_dir() or folder.is_symlink():
+        return []
     return sorted(path for path in folder.iterdir() if SET_ASIDE.fullmatch(path.name))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from featx import compaction, folders
-from featx.caches.contents import reading, recipe_folders, set_aside_in, size_of
+from featx.caches.contents import index_files, reading, recipe_folders, set_aside_in, size_of
 from featx.digests import DigestIndex
 from featx.engines import compilation
 from featx.errors import OptionError, StoreError, did_you_mean
@@ -50,8 +50,8 @@ class RecipeInfo:
         """Return the recipe as people say it."""
         if not self.recipe:
             return f"{self.fingerprint} (its recipe.json is absent or damaged)"
-        said = {name: str(value) for name, value in self.recipe.items()}
-        said["image_size"] = " × ".join(map(str, self.recipe.get("image_size", [])))
+        said = {name: _printable(value) for name, value in self.recipe.items()}
+        said["image_size"] = said.get("image_size", "?").strip("[]").replace(", ", " × ")
         said["weights"] = f"weights {said.get('weights', '')[:8]}"
         order = ("backbone", "precision", "image_size", "resize", "layer", "pooling", "weights")
         return ", ".join(said.get(name, "?") for name in order)
@@ -85,16 +85,16 @@ class CacheInfo:
     set_aside_bytes: int
 
     def of_backbone(self, backbone: str) -> list[RecipeInfo]:
-        """Return the recipes that use a backbone.
+        """Return the recipes that use a backbone, or the one whose fingerprint this is.
 
         Raises
         ------
         OptionError
             None does.
         """
-        found = [recipe for recipe in self.recipes if recipe.recipe.get("backbone") == backbone]
+        found = [recipe for recipe in self.recipes if backbone in (recipe.recipe.get("backbone"), recipe.fingerprint)]
         if not found:
-            known = sorted({str(recipe.recipe.get("backbone")) for recipe in self.recipes if recipe.recipe})
+            known = sorted({str(recipe.recipe.get("backbone", recipe.fingerprint)) for recipe in self.recipes})
             raise OptionError(
                 f"The cache {self.folder!r} has no rows of backbone {backbone!r}.{did_you_mean(backbone, known)} "
                 f"It has: {', '.join(known) or 'none'}."
@@ -124,6 +124,10 @@ class CacheInfo:
         return "\n".join(lines)
 
 
+def _printable(value: object) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in str(value))
+
+
 def describe_cache(cache: Path) -> CacheInfo:
     """Return what a cache holds, from manifests and sizes; no row is read.
 
@@ -138,7 +142,7 @@ def describe_cache(cache: Path) -> CacheInfo:
         graphs = compilation.graph_names(compiled)
         graph_bytes = size_of(compiled.iterdir()) if graphs else 0
         index_aside = size_of(set_aside_in(cache))
-        index_bytes = size_of(cache.glob(f"{INDEX}*")) - index_aside
+        index_bytes = size_of(index_files(cache))
     set_aside = sum(info.set_aside_bytes for info in recipes) + index_aside
     total = sum(info.bytes for info in recipes) + graph_bytes + index_bytes + set_aside
     known = DigestIndex(cache / INDEX).check().entries

@@ -6,13 +6,12 @@ import contextlib
 from collections.abc import Collection
 from pathlib import Path
 
-from featx import compaction, folders
-from featx.caches.contents import reading, recipe_folders, set_aside_in, size_of
+from featx import compaction, folders, turns
+from featx.caches.contents import index_files, reading, recipe_folders, remove, set_aside_in, size_of
 from featx.compaction import Compaction
 from featx.engines import compilation
-from featx.errors import FeatxError
-from featx.folders import INDEX
-from featx.segments import FORMAT, find_manifests, remove_leftovers, remove_segment, uncommitted_rows
+from featx.errors import FeatxError, StoreError
+from featx.segments import FORMAT, find_manifests, remove_leftovers, remove_segment, rows_without_manifest
 
 
 def compact_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -> dict[str, Compaction]:
@@ -32,19 +31,23 @@ def compact_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -
     Raises
     ------
     StoreError
-        There is no cache, or it cannot be read or written; no row is lost.
+        There is no cache, it cannot be read or written, or another process compacts it; no row is lost.
     """
     with reading(cache):
         found = recipe_folders(cache, fingerprints)
-    done = {}
-    for folder in found:
-        try:
-            folders.check_format(folder, FORMAT)
-            remove_leftovers(folder)
-            done[folder.name] = compaction.compact(folder)
-        except OSError as error:
-            raise error if isinstance(error, FeatxError) else folders.not_writable(cache, error) from error
-    return done
+    with turns.alone(f"compacting {cache.resolve()}") as is_alone:
+        if not is_alone:
+            raise StoreError(f"{str(cache)!r} is being compacted by another process just now. Wait for that one.")
+        return {folder.name: _compact_recipe(cache, folder) for folder in found}
+
+
+def _compact_recipe(cache: Path, folder: Path) -> Compaction:
+    try:
+        folders.check_format(folder, FORMAT)
+        remove_leftovers(folder)
+        return compaction.compact(folder)
+    except OSError as error:
+        raise error if isinstance(error, FeatxError) else folders.not_writable(cache, error) from error
 
 
 def clear_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -> None:
@@ -69,8 +72,8 @@ def clear_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -> 
             _clear_recipe(folder)
         if fingerprints is None:
             compilation.remove_graphs(cache / "compiled")
-            for path in cache.glob(f"{INDEX}*"):
-                path.unlink(missing_ok=True)
+            for path in [*index_files(cache), *set_aside_in(cache), *set_aside_in(cache / "compiled")]:
+                remove(path)
             for folder in (cache / "features", cache / "compiled"):
                 _remove_if_empty(folder)
     except OSError as error:
@@ -92,12 +95,12 @@ def clear_set_aside(cache: Path, *, fingerprints: Collection[str] | None = None)
         There is no cache, or something cannot be removed.
     """
     with reading(cache):
-        places = recipe_folders(cache, fingerprints) + ([cache] if fingerprints is None else [])
+        places = recipe_folders(cache, fingerprints) + ([cache, cache / "compiled"] if fingerprints is None else [])
         paths = [path for place in places for path in set_aside_in(place)]
     n_bytes = size_of(paths)
     try:
         for path in paths:
-            path.unlink(missing_ok=True)
+            remove(path)
     except OSError as error:
         raise folders.not_writable(cache, error) from error
     return n_bytes
@@ -107,8 +110,8 @@ def _clear_recipe(folder: Path) -> None:
     for name in find_manifests(folder):
         remove_segment(folder / name)
     remove_leftovers(folder)
-    for path in [*set_aside_in(folder), *uncommitted_rows(folder), folder / folders.DESCRIPTION]:
-        path.unlink(missing_ok=True)
+    for path in [*set_aside_in(folder), *rows_without_manifest(folder), folder / folders.DESCRIPTION]:
+        remove(path)
     _remove_if_empty(folder)
 
 

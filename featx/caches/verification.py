@@ -13,7 +13,7 @@ from featx.digests import DigestIndex
 from featx.engines import compilation
 from featx.errors import StoreError
 from featx.folders import DAMAGED, INDEX
-from featx.segments import FORMAT, DamagedSegmentError, Segment, find_manifests, uncommitted_rows
+from featx.segments import FORMAT, DamagedSegmentError, Segment, find_manifests, rows_without_manifest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,8 +93,8 @@ def _verify_recipe(folder: Path) -> Iterator[Finding]:
     for path in set_aside_in(folder):
         kept = "it stays until you remove it: featx cache clear --damaged"
         yield Finding(str(path), "it was found damaged earlier, and set aside", kept, is_damage=False)
-    for path in uncommitted_rows(folder):
-        yield Finding(str(path), "it was never committed", "a later run removes it", is_damage=False)
+    for path in rows_without_manifest(folder):
+        yield Finding(str(path), "its manifest is gone", "its rows are extracted anew; a later run removes the file")
 
 
 def _verify_graphs(folder: Path) -> Iterator[Finding]:

@@ -20,7 +20,8 @@ from featx.errors import EngineError, FeatxError, StoreError, StoreWarning
 from featx.recipe import Recipe
 
 #: Layout of the files of a compiled graph, and revision of how graphs are made; part of their check.
-GRAPH_FORMAT = 1
+GRAPH_FORMAT = 2
+_MANIFEST_BYTES = 10_000
 _GRAPH_FILE = re.compile(r"[0-9a-f]{16}\.(json|xml|bin)")
 
 _log = logging.getLogger("featx")
@@ -88,13 +89,19 @@ def _load(folder: Path, name: str) -> Graph | None:
 def _read(folder: Path, name: str) -> Graph:
     """Return a graph that is whole; ValueError if it is not, FileNotFoundError if a part of it is absent."""
     try:
+        with files.open_regular(folder / f"{name}.json") as file:
+            manifest = file.read(_MANIFEST_BYTES) or b""
         parts = []
-        for suffix in (".json", ".xml", ".bin"):
+        for suffix in (".xml", ".bin"):
             with files.open_regular(folder / (name + suffix)) as file:
+                size = os.fstat(file.fileno()).st_size
+                # Before it is read: it might be larger than memory.
+                if f'"{suffix[1:]}": {size},'.encode() not in manifest:
+                    raise ValueError(f"its {suffix} has {size} bytes, which its manifest does not say")
                 parts.append(file.readall())
     except NotADirectoryError as error:
         raise FileNotFoundError(*error.args) from error
-    manifest, graph = parts[0], Graph(parts[1], parts[2])
+    graph = Graph(*parts)
     if manifest != _manifest(graph).encode():
         raise ValueError("its checksum does not match")
     return graph
@@ -143,11 +150,13 @@ def remove_graphs(folder: Path) -> None:
 def _save(graph: Graph, folder: Path, name: str) -> None:
     try:
         files.make_folder(folder)
-        if (folder / f"{name}.json").exists() and _load(folder, name) is not None:
+        if not check_graph(folder, name)[1]:
             return  # another process was quicker, and may be reading
         for suffix, data in ((".xml", graph.xml), (".bin", graph.bin)):
+            folders.clear_the_way(folder / (name + suffix))
             with files.replacing(folder / (name + suffix)) as temporary:
                 temporary.write_bytes(data)
+        folders.clear_the_way(folder / f"{name}.json")
         files.write_text(folder / f"{name}.json", _manifest(graph))
     except OSError as error:
         for suffix in (".json", ".xml", ".bin"):
@@ -161,17 +170,18 @@ def _save(graph: Graph, folder: Path, name: str) -> None:
 
 def _manifest(graph: Graph) -> str:
     checksum = hashlib.blake2b(graph.bin, key=hashlib.blake2b(graph.xml).digest()).hexdigest()
-    return json.dumps({"format": GRAPH_FORMAT, "checksum": checksum}) + "\n"
+    sizes = {"xml": len(graph.xml), "bin": len(graph.bin)}
+    return json.dumps({"format": GRAPH_FORMAT, **sizes, "checksum": checksum}) + "\n"
 
 
 def _convert(backbone: KerasBackbone, recipe: Recipe, weights_path: Path) -> Graph:
     try:
-        with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+        with files.temporary_folder() as folder:
             task = {
                 "backbone": dataclasses.asdict(backbone),
                 "recipe": recipe.as_dict(),
                 "weights_path": str(weights_path.resolve()),
-                "folder": folder,
+                "folder": str(folder),
             }
             run_child(
                 "featx.engines.conversion",
@@ -179,7 +189,7 @@ def _convert(backbone: KerasBackbone, recipe: Recipe, weights_path: Path) -> Gra
                 f"converting {backbone.name!r} for OpenVINO",
                 'Pass engine="keras" (--engine keras), or install tensorflow and openvino anew.',
             )
-            return Graph((Path(folder) / "graph.xml").read_bytes(), (Path(folder) / "graph.bin").read_bytes())
+            return Graph((folder / "graph.xml").read_bytes(), (folder / "graph.bin").read_bytes())
     except OSError as error:
         if isinstance(error, FeatxError):
             raise

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from featx import cli
+from featx.errors import EngineError
+from featx.interrupts import Interrupts
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_signal_interrupts_and_is_remembered(number: int) -> None:
+    before = signal.getsignal(number)
+    with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+    assert interrupts.first == number
+    assert signal.getsignal(number) is before
+
+
+def test_a_key_pressed_twice_interrupts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Interrupts() as interrupts:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)  # ignored: the end is under way
+        monkeypatch.setattr("featx.interrupts._IMPATIENCE_SECONDS", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)  # but not if it takes for ever
+    assert interrupts.first == signal.SIGINT
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts() as interrupts:
+            signal.raise_signal(signal.SIGHUP)
+        assert not interrupts.first
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_other_threads_have_no_handlers() -> None:
+    thread = threading.Thread(target=lambda: Interrupts().__enter__().__exit__())
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("error", [EngineError("cannot be imported"), AttributeError("half imported")])
+def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def swallowed(args: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt as interrupt:
+            raise error from interrupt
+
+    monkeypatch.setitem(cli._COMMANDS, "backbones", swallowed)
+    assert cli.main(["backbones"]) == 143
+    assert capsys.readouterr().err.startswith("Interrupted. Rows already committed are kept; the same command")
+
+
+@pytest.mark.slow
+def test_signals_at_any_moment_end_in_one_line(tmp_path: Path) -> None:
+    """From the first import to the last byte, once or twice."""
+    (tmp_path / "photos").mkdir()
+    command = [sys.executable, "-m", "featx", "cache", "info", "--cache", str(tmp_path)]
+    codes = set()
+    for at in range(40):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(0.02 + 0.005 * at)
+        for _ in range(1 + at % 2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.002)
+        _, err = process.communicate(timeout=60)
+        codes.add(process.returncode)
+        # Before Python gets to featx, the interrupt is Python's own.
+        assert "Traceback" not in err or "/featx/" not in err, err
+    assert codes <= {1, 130, -signal.SIGINT}
