@@ -9,14 +9,23 @@ if TYPE_CHECKING:
 
 def run() -> NoReturn:
     """Run the command line; Ctrl-C while it is still being loaded is one line, too."""
-    try:
-        from featx import cli
-    except KeyboardInterrupt:
-        import sys
+    import signal
 
-        sys.stderr.write("Interrupted.\n")
-        sys.exit(130)
+    is_python_s_own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if is_python_s_own:
+        signal.signal(signal.SIGINT, _leave)  # nothing has begun that could need clearing up
+    from featx import cli
+
+    if is_python_s_own:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     cli.run()
+
+
+def _leave(number: int, frame: object) -> None:
+    import os
+
+    os.write(2, b"Interrupted.\n")
+    os._exit(128 + number)
 
 
 if __name__ == "__main__":
