@@ -31,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="backslashreplace")  # a file name or an arrow that the console cannot show
-        args = make_parser().parse_args(argv)
+        args = argparse.Namespace(command="")
         try:
+            args = make_parser().parse_args(argv)
             show_messages(getattr(args, "quiet", False))
             return _COMMANDS[args.command](args) or 0
         except KeyboardInterrupt:

@@ -292,14 +292,17 @@ def rows_without_manifest(folder: Path) -> list[Path]:
 
     A kill leaves none, see :func:`write_segment`: their manifests were lost.
     """
-    found = [name for name in os.listdir(folder) if ROWS.fullmatch(name)]
-    # In this order: a writer's temporary file is there before the rows, and until the manifest is.
-    in_use = files.tags_in_use(folder)
-    return [
-        folder / name
-        for name in found
-        if name.removesuffix(".npy") not in in_use and not os.path.lexists((folder / name).with_suffix(".json"))
-    ]
+    suspects = [folder / name for name in os.listdir(folder) if ROWS.fullmatch(name)]
+    # A writer's temporary file is there before the rows and until the manifest is; a remover's is there from when the
+    # manifest is gone until the rows are. Each is seen by one of two looks, if the rows are looked for last.
+    for _ in range(2):
+        in_use = files.tags_in_use(folder)
+        suspects = [
+            path
+            for path in suspects
+            if path.stem not in in_use and not os.path.lexists(path.with_suffix(".json")) and os.path.lexists(path)
+        ]
+    return suspects
 
 
 def _header(n_rows: int, n_features: int) -> bytes:

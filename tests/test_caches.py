@@ -258,7 +258,7 @@ def test_a_cache_is_described_and_verified_while_it_is_filled_and_merged(cache: 
             while not stop.is_set():
                 info = describe_cache(cache)
                 assert not any(recipe.unreadable_segments for recipe in info.recipes)
-                assert not any(finding.is_damage for finding in verify_cache(cache))
+                assert not [finding for finding in verify_cache(cache) if finding.is_damage]
         except BaseException as error:
             trouble.append(error)
 
