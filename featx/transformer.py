@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import warnings
 from collections.abc import Sequence
@@ -172,10 +173,18 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         if getattr(X, "ndim", 1) == 2:
             self.n_features_in_ = 1
             _check_feature_names(self, X, reset=True)
-        self.recipe_ = options.resolve().recipe.as_dict()
+        # One string, so that a saved extractor is small in every format.
+        self._pin = json.dumps({"recipe": options.resolve().recipe.as_dict(), "set": self._decisive_parameters()})
         self.n_features_out_ = options.n_features
-        self._pinned_for = self._decisive_parameters()
         return self
+
+    @property
+    def recipe_(self) -> dict[str, Any]:
+        """Everything that decides the value of a row, as fitted."""
+        if not hasattr(self, "_pin"):
+            raise AttributeError(f"This {type(self).__name__} has no recipe_ before it is fitted.")
+        recipe: dict[str, Any] = json.loads(self._pin)["recipe"]
+        return recipe
 
     def transform(self, X: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Return one row of features for each image.
@@ -248,15 +257,15 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         fields = ExtractionOptions.__dataclass_fields__
         return ExtractionOptions(**{name: getattr(self, name) for name in fields})
 
-    def _decisive_parameters(self) -> dict[str, Any]:
-        given = {name: getattr(self, name) for name in self._DECISIVE}
-        return {name: os.fspath(value) if name == "weights" else value for name, value in given.items()}
+    def _decisive_parameters(self) -> str:
+        return repr([os.fspath(self.weights), *(getattr(self, name) for name in self._DECISIVE if name != "weights")])
 
     def _as_pinned(self, resolved: Resolved) -> Resolved:
         """Hold extraction to the recipe of the fit, as long as nobody has set another parameter since."""
-        if not hasattr(self, "recipe_") or self._pinned_for != self._decisive_parameters():
+        pin = json.loads(getattr(self, "_pin", "{}"))
+        if pin.get("set") != self._decisive_parameters():
             return resolved
-        pinned, found = self.recipe_, resolved.recipe.as_dict()
+        pinned, found = pin["recipe"], resolved.recipe.as_dict()
         differing = [name for name in found if found[name] != pinned.get(name)]
         if differing:
             raise RecipeMismatchError(self.backbone, {name: (pinned.get(name), found[name]) for name in differing})

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,10 +21,17 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils._param_validation import InvalidParameterError
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from featx import FeatureExtractor
-from featx.errors import FeatxError, InputError, OptionError, UnreadableImageError, UnreadableImagesWarning
+from featx.errors import (
+    FeatxError,
+    InputError,
+    OptionError,
+    RecipeMismatchError,
+    UnreadableImageError,
+    UnreadableImagesWarning,
+)
 from tests.conftest import CountingBackbone
 
 
@@ -82,6 +91,7 @@ def test_fit_pins_the_recipe_and_reads_no_image_and_loads_no_network(monkeypatch
     monkeypatch.setattr("featx.options.Resolved.start", lambda *args: pytest.fail("the network was started"))
     extractor = FeatureExtractor("mobilenet", pooling="max")
     check_is_fitted(extractor)
+    assert not hasattr(extractor, "recipe_")
     assert extractor.fit(["absent.jpg"]) is extractor
     assert extractor.n_features_out_ == 1024
     assert extractor.recipe_["pooling"] == "max"
@@ -162,26 +172,89 @@ def test_tags_say_what_is_accepted() -> None:
     assert not tags.requires_fit
 
 
-# The checks of scikit-learn's own suite that need no numeric matrix.
-APPLICABLE = [
-    "check_parameters_default_constructible",
-    "check_no_attributes_set_in_init",
-    "check_get_params_invariance",
-    "check_set_params",
+# The checks of scikit-learn's own suite. Its generator yields none for an estimator that takes no numeric matrix, so
+# they are called by name: those that pass data get an extractor that takes each row of a matrix for an image.
+class _OfRows(FeatureExtractor):  # type: ignore[misc]  # scikit-learn is untyped
+    """Takes a matrix as scikit-learn's checks pass it, and each of its rows for an image of one line."""
+
+    def __init__(self, backbone: str = "counting", *, cache: str | None = None) -> None:
+        super().__init__(backbone, cache=cache)
+
+    def fit(self, X: Any, y: Any = None) -> FeatureExtractor:
+        images = self._images(X, reset=True)
+        n_columns = self.n_features_in_
+        super().fit(images, y)  # a list of images has no columns
+        self.n_features_in_ = n_columns
+        return self
+
+    def transform(self, X: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
+        return super().transform(self._images(X, reset=False))
+
+    def _images(self, X: Any, *, reset: bool) -> list[np.ndarray[Any, Any]]:
+        rows = validate_data(self, X, reset=reset, dtype=np.float64)
+        return [np.repeat(np.clip(row * 40 + 128, 0, 255).astype(np.uint8)[None, :, None], 3, axis=2) for row in rows]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.two_d_array = True
+        tags.input_tags.string = tags.input_tags.three_d_array = False
+        return tags
+
+
+_ON_PARAMETERS_ALONE = {
+    "check_do_not_raise_errors_in_init_or_set_params",
     "check_estimator_cloneable",
     "check_estimator_repr",
-    "check_valid_tag_types",
-    "check_do_not_raise_errors_in_init_or_set_params",
     "check_estimator_tags_renamed",
+    "check_get_params_invariance",
     "check_mixin_order",
-]
+    "check_n_features_in_after_fitting",
+    "check_no_attributes_set_in_init",
+    "check_param_validation",
+    "check_parameters_default_constructible",
+    "check_set_params",
+    "check_transformer_n_iter",
+    "check_valid_tag_types",
+}
+_CANNOT_APPLY = {
+    "check_array_api_input": "rows come from the network's own engine, not from an array library",
+}
 
 
-@pytest.mark.parametrize("name", APPLICABLE)
-def test_scikit_learn_check(name: str) -> None:
+def _yielded() -> set[str]:
+    from sklearn.utils import estimator_checks
+
+    names = set()
+    for check in estimator_checks._yield_all_checks(_OfRows(), legacy=True):
+        plain = check
+        while hasattr(plain, "func"):
+            plain = plain.func
+        names.add(plain.__name__)
+    return names
+
+
+@pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize("name", sorted(_ON_PARAMETERS_ALONE))
+def test_scikit_learn_check_of_parameters(name: str) -> None:
     from sklearn.utils import estimator_checks
 
     getattr(estimator_checks, name)("FeatureExtractor", FeatureExtractor())
+
+
+@pytest.mark.usefixtures("counting")
+def test_every_check_of_scikit_learn_that_can_apply_passes() -> None:
+    from sklearn.utils import estimator_checks
+
+    names = _yielded()
+    passed = []
+    for name in sorted(names - _CANNOT_APPLY.keys()):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the checks' own
+            getattr(estimator_checks, name)("FeatureExtractor", _OfRows())
+        passed.append(name)
+    assert len(passed) == len(names) - len(_CANNOT_APPLY)
+    assert len(passed) >= 38  # of scikit-learn 1.6; later ones have more
+    assert names >= _ON_PARAMETERS_ALONE - {"check_param_validation", "check_estimator_cloneable"}
 
 
 def test_a_warm_run_in_a_new_process_imports_no_network_library(paths: list[str], compiled_cache: Path) -> None:
@@ -217,3 +290,100 @@ def test_no_warning_on_a_good_run(counting: CountingBackbone, paths: list[str]) 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         FeatureExtractor("counting").fit_transform(paths)
+
+
+# Pinned recipes --------------------------------------------------------------------------------------
+
+
+def _pin_with(extractor: FeatureExtractor, name: str, value: object) -> str:
+    """What a fit elsewhere would have pinned."""
+    pin = json.loads(extractor._pin)
+    return json.dumps({**pin, "recipe": {**pin["recipe"], name: value}})
+
+
+def test_a_fitted_extractor_that_cannot_give_the_same_features_says_why(paths: list[str]) -> None:
+    extractor = FeatureExtractor(cache=None).fit(paths)
+    for name, value, remedy in (
+        ("weights", "0" * 64, "Pass the same weights file"),
+        ("pixels", 99, "Install the featx version"),
+        ("precision", "float16", r"set_params\(precision='float32'\)"),
+    ):
+        loaded = pickle.loads(pickle.dumps(extractor))
+        loaded._pin = _pin_with(loaded, name, value)
+        with pytest.raises(RecipeMismatchError, match=f"{name} was .*{remedy}.*fit the pipeline again"):
+            loaded.transform(paths)
+        assert isinstance(pickle.loads(pickle.dumps(RecipeMismatchError("m", {name: (1, 2)}))), RecipeMismatchError)
+
+
+@pytest.mark.usefixtures("counting")
+def test_what_is_set_after_the_fit_counts(paths: list[str]) -> None:
+    extractor = FeatureExtractor("counting").fit(paths)
+    extractor._pin = _pin_with(extractor, "pixels", 99)
+    rows = extractor.set_params(image_size=16).transform(paths)
+    np.testing.assert_array_equal(rows, FeatureExtractor("counting", image_size=16).transform(paths))
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_state_of_an_older_featx_gets_the_defaults_of_what_it_lacks(paths: list[str]) -> None:
+    extractor = FeatureExtractor("counting").fit(paths)
+    state = {name: value for name, value in extractor.__getstate__().items() if name not in ("verbose", "resize")}
+    older = FeatureExtractor.__new__(FeatureExtractor)
+    older.__setstate__(state)
+    assert older.get_params() == extractor.get_params()
+    np.testing.assert_array_equal(older.transform(paths), extractor.transform(paths))
+
+
+def test_names_carry_layer_and_pooling_if_they_are_not_the_default() -> None:
+    assert FeatureExtractor(pooling="max").get_feature_names_out()[3] == "mobilenet_max_3"
+    layered = FeatureExtractor(layer="conv_pw_13_relu", pooling="max")
+    assert layered.get_feature_names_out()[0] == "mobilenet_conv_pw_13_relu_max_0"
+
+
+# Inputs ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize("kind", ["polars", "polars frame", "pyarrow", "pyarrow frame", "string", "str_"])
+def test_columns_of_other_libraries_are_accepted(kind: str, paths: list[str]) -> None:
+    extractor = FeatureExtractor("counting")
+    if kind.startswith("polars"):
+        column = pytest.importorskip("polars").Series("photo", paths)
+    elif kind.startswith("pyarrow"):
+        pytest.importorskip("pyarrow")
+        column = pd.Series(paths, dtype="string[pyarrow]", name="photo")
+    else:
+        column = pd.Series(paths, dtype="string") if kind == "string" else [np.str_(path) for path in paths]
+    collection = column.to_frame() if kind.endswith("frame") else column
+    np.testing.assert_array_equal(extractor.fit_transform(collection), extractor.transform(paths))
+
+
+@pytest.mark.usefixtures("counting")
+def test_empty_collections_of_any_kind_give_no_rows() -> None:
+    for empty in (
+        [],
+        (),
+        np.array([]),
+        np.array([], dtype=object),
+        pd.Series([], dtype=object),
+        pd.DataFrame({"a": []}),
+    ):
+        assert FeatureExtractor("counting").fit_transform(empty).shape == (0, 12)
+
+
+@pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
+def test_missing_values_are_unreadable_images(missing: object, paths: list[str]) -> None:
+    with pytest.raises(UnreadableImageError, match="at position 1: expected a path.*got a missing value"):
+        FeatureExtractor("counting").transform([paths[0], missing])
+
+
+def test_100_000_paths_take_time_in_proportion(counting: CountingBackbone, paths: list[str]) -> None:
+    extractor = FeatureExtractor("counting")
+    extractor.fit_transform(paths)
+    seconds = []
+    for times in (500, 4000):
+        started = time.perf_counter()
+        assert extractor.transform(paths * times).shape == (24 * times, 12)
+        seconds.append(time.perf_counter() - started)
+    assert counting.n_shown == 24
+    assert seconds[1] < 4 * 8 * seconds[0]  # quadratic would be 64 times
