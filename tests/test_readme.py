@@ -56,3 +56,12 @@ def _without_measurements(text: str) -> str:
     text = re.sub(r"\d+\.\d+ s, \d+ images/s \(mobilenet, \w+, \w+\)", "…", text)
     text = re.sub(r"^\*? +mobilenet +(\w+) .*$", r"\1", text, flags=re.MULTILINE)
     return re.sub(r"\* best: \w+ on mobilenet, accuracy \d\.\d+", "best", text)
+
+
+def test_what_composes_is_shown_by_tests_that_exist() -> None:
+    table = re.findall(r"^\| .* \| `(test_\w+)` \|$", README, flags=re.MULTILINE)
+    tests = re.findall(
+        r"^def (test_\w+)\(", (Path(__file__).parent / "test_composition.py").read_text(), flags=re.MULTILINE
+    )
+    assert len(table) == 12
+    assert set(table) <= set(tests)
