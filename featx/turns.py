@@ -39,7 +39,8 @@ class Turns:
 
     def __init__(self, name: str) -> None:
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        self._path = Path(tempfile.gettempdir()) / f"featx-{_user()}-{_token(f'{name} {cores}')}"
+        # One of 256 names: lock files stay, and two queues that share one do no harm.
+        self._path = Path(tempfile.gettempdir()) / f"featx-{_user()}-{_token(f'{name} {cores}', 1)}"
         self._held: int | None = None
         self._since = 0.0
         self._not_before = 0.0
@@ -98,7 +99,7 @@ class Turns:
 @contextlib.contextmanager
 def alone(name: str) -> Iterator[bool]:
     """Tell whether nobody else of this machine is inside a block of this name; nobody waits."""
-    path = Path(tempfile.gettempdir()) / f"featx-{_user()}-{_token(name)}.alone"
+    path = Path(tempfile.gettempdir()) / f"featx-{_user()}-{_token(name, 8)}.alone"
     held: int | None = None
     is_alone = True
     if fcntl is not None:
@@ -115,8 +116,8 @@ def _user() -> int:
     return os.getuid() if hasattr(os, "getuid") else 0
 
 
-def _token(name: str) -> str:
-    return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
+def _token(name: str, n_bytes: int) -> str:
+    return hashlib.blake2b(name.encode(), digest_size=n_bytes).hexdigest()
 
 
 def _lock(path: Path, *, exclusive: bool) -> int | None:

@@ -212,7 +212,7 @@ def test_metadata_routing(pipe: Pipeline, paths: list[str], y: np.ndarray[Any, A
         pipe[-2].set_fit_request(sample_weight=False)
         pipe[-1].set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
         pipe.fit(paths, y, sample_weight=np.ones(24))
-        scores = cross_validate(pipe, paths, y, cv=3, params={"sample_weight": np.ones(24)})
+        scores = cross_validate(pipe, paths, y, cv=3)
     assert len(scores["test_score"]) == 3
 
 

@@ -70,7 +70,11 @@ def usual_rows(name: str, weights: str, pixels: np.ndarray[Any, Any]) -> np.ndar
     return np.asarray(rows)
 
 
-@pytest.mark.parametrize("name", KERAS_NAMES)
+_SLOW = {"mobilenet_v2", "resnet50_v2"}  # of a family that another one here stands for
+_NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in _SLOW else name for name in KERAS_NAMES]
+
+
+@pytest.mark.parametrize("name", _NAMES)
 def test_both_engines_give_the_rows_of_plain_keras(
     name: str, weights: dict[str, str], pixels: np.ndarray[Any, Any], compiled_cache: Path
 ) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import featx
@@ -47,3 +48,10 @@ def test_every_module_stands_on_the_readme_s_map() -> None:
     readme = (ROOT / "README.md").read_text()
     modules = {path.name for path in (ROOT / "featx").rglob("*.py") if path.name != "__init__.py"}
     assert [name for name in sorted(modules) if name not in readme] == []
+
+
+def test_the_lowest_versions_are_those_that_are_tested() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    floors = dict(wanted.split(">=") for wanted in project["dependencies"])
+    tested = dict(line.split("==") for line in (ROOT / ".ci" / "lowest.txt").read_text().splitlines()[1:])
+    assert {name: f"{version}.*" for name, version in floors.items()} == {name: tested[name] for name in floors}

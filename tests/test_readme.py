@@ -36,6 +36,7 @@ def test_python_blocks_run(paths: list[str], labels: list[str]) -> None:
         exec(block, names)  # the README's own code
 
 
+@pytest.mark.slow
 def test_command_blocks_run(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("photos").symlink_to(photo_folder)
     commands = [line for _, block in BLOCKS for line in block.splitlines() if re.match(r"featx \w+.*#", line)]

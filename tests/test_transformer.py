@@ -252,7 +252,7 @@ def test_every_check_of_scikit_learn_that_can_apply_passes() -> None:
             warnings.simplefilter("ignore")  # of the checks' own
             getattr(estimator_checks, name)("FeatureExtractor", _OfRows())
         passed.append(name)
-    assert len(passed) == len(names) - len(_CANNOT_APPLY)
+    assert len(passed) == len(names) - len(names & _CANNOT_APPLY.keys())
     assert len(passed) >= 38  # of scikit-learn 1.6; later ones have more
     assert names >= _ON_PARAMETERS_ALONE - {"check_param_validation", "check_estimator_cloneable"}
 
