@@ -9,16 +9,18 @@ import os
 import sqlite3
 import stat
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from featx.errors import StoreWarning
 from featx.folders import DAMAGED
+from featx.wording import counted
 
 #: A file touched this recently may change again without its time stamp moving (as git's "racy" files).
 RACY_SECONDS = 2.0
 _SEAL_SIZE = 8
+_CHECK_SIZE = 4
 _COMMIT_AFTER = 10_000
 _ASKED_AT_ONCE = 500
 _TROUBLE = (sqlite3.Error, ValueError)
@@ -80,25 +82,27 @@ class DigestIndex:
         return found
 
     def check(self) -> IndexCheck:
-        """Look the index over without changing it.
-
-        Its structure is checked; whether an entry is whole shows when it is used, by its seal.
-        """
+        """Read the whole index without changing it."""
         if not os.path.lexists(self._path):
             return IndexCheck(0)
         if not _is_regular(self._path):
             return IndexCheck(0, "it is no regular file", is_damage=True)
         try:
-            said = str(self._asked("PRAGMA quick_check(1)"))
-            entries = int(self._asked("SELECT COUNT(*) FROM files"))
+            said = str(next(self._asked("PRAGMA quick_check(1)"))[0])
+            entries, damaged = 0, 0
+            for entry in self._asked("SELECT path, digest, seal FROM files"):
+                entries += 1
+                damaged += not _is_whole(*entry)
         except _TROUBLE as error:
             return IndexCheck(0, str(error), _is_damage(error))
+        if said == "ok" and damaged:
+            said = f"{counted(damaged, 'entry')} of {entries:,} do not match their seals"
         return IndexCheck(entries) if said == "ok" else IndexCheck(entries, said, is_damage=True)
 
-    def _asked(self, question: str) -> Any:
+    def _asked(self, question: str) -> Iterator[tuple[Any, ...]]:
         address = f"{self._path.absolute().as_uri()}?mode=ro"
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=1)) as opened:
-            return opened.execute(question).fetchone()[0]
+            yield from opened.execute(question)
 
     def add(self, path: str, state: os.stat_result, digest: bytes, read_at: float) -> None:
         """Remember the digest of a file that was in this state while it was read, not before `read_at`."""
@@ -210,4 +214,16 @@ def _unsealed(key: bytes, state: os.stat_result, digest: object, seal: object) -
 def _seal(key: bytes, state: os.stat_result, digest: bytes) -> bytes:
     """Hash what an entry stands for; the change time catches new bytes under a restored mtime."""
     numbers = b"%d %d %d %d %d " % (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
-    return hashlib.blake2b(numbers + digest + key, digest_size=_SEAL_SIZE).digest()
+    own = hashlib.blake2b(numbers + digest + key, digest_size=_SEAL_SIZE).digest()
+    return own + _check_of(key, digest, own)
+
+
+def _check_of(key: bytes, digest: bytes, own: bytes) -> bytes:
+    """Hash the entry itself, so that it can be checked without the file that it is of."""
+    return hashlib.blake2b(own + digest + key, digest_size=_CHECK_SIZE).digest()
+
+
+def _is_whole(key: object, digest: object, seal: object) -> bool:
+    if not (isinstance(key, bytes) and isinstance(digest, bytes) and isinstance(seal, bytes)):
+        return False
+    return seal[_SEAL_SIZE:] == _check_of(key, digest, seal[:_SEAL_SIZE])

@@ -130,19 +130,22 @@ def test_no_flipped_byte_gives_a_wrong_digest(tmp_path: Path, image: str) -> Non
     remember(tmp_path, image)
     path = tmp_path / "digests.sqlite"
     whole = path.read_bytes()
-    kept = 0
+    kept = unnoticed = 0
     # Most of the pages are empty; of those bytes every 41st will do.
     for at in (at for at in range(len(whole)) if whole[at] or at % 41 == 0):
         path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
+        whole_says_the_check = not index_of(tmp_path).check().problem
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             digest = found(tmp_path, image)
         assert digest in (DIGEST, None)
+        unnoticed += whole_says_the_check and digest is None
         kept += digest is not None
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             remember(tmp_path, image)  # and whatever is damaged, the next run goes on
     assert kept  # some bytes decide nothing
+    assert unnoticed <= 4  # a flip in the bookkeeping may lose the entry as if it had never been there
 
 
 def test_a_cut_or_empty_file_gives_no_wrong_digest(tmp_path: Path, image: str) -> None:
