@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,8 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 import featx.backbones
 from featx import FeatureExtractor
+from featx.caches import describe_cache
+from featx.errors import UnknownBackboneError
 from tests.conftest import CountingBackbone
 
 
@@ -120,6 +123,25 @@ def test_feature_union_of_two_backbones(
     assert list(union.get_feature_names_out()[[0, 12]]) == ["one__counting_0", "two__other_0"]
     assert cross_val_score(make_pipeline(union, KNeighborsClassifier()), paths, y, cv=3).mean() > 0.5
     assert (counting.n_shown, other.n_shown) == (24, 24)
+
+
+@pytest.mark.parametrize("backend", ["loky", "threading"])
+def test_feature_union_with_two_jobs(backend: str, paths: list[str], compiled_cache: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    shutil.copytree(compiled_cache / "compiled", cache / "compiled")
+    poolings = [("avg", FeatureExtractor(cache=cache)), ("max", FeatureExtractor(pooling="max", cache=cache))]
+    with joblib.parallel_config(backend):
+        rows = FeatureUnion(poolings, n_jobs=2).fit_transform(paths)
+    np.testing.assert_array_equal(rows, np.hstack([extractor.transform(paths) for _, extractor in poolings]))
+    assert [recipe.rows for recipe in describe_cache(cache).recipes] == [24, 24]
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_backbone_of_ones_own_needs_threads(paths: list[str], y: np.ndarray[Any, Any], pipe: Pipeline) -> None:
+    with joblib.parallel_config("threading", n_jobs=2):
+        assert cross_val_score(pipe, paths, y, cv=3).mean() > 0.6
+    with pytest.raises(UnknownBackboneError, match="known only to the process that registered it: use threads"):
+        FeatureUnion([("one", pipe[0]), ("two", pipe[0])], n_jobs=2).fit_transform(paths)
 
 
 @pytest.mark.parametrize("kind", [GridSearchCV, HalvingGridSearchCV])
@@ -247,10 +269,6 @@ if __name__ == "__main__":
 def test_two_jobs_extract_each_image_once(
     backend: str, warm: bool, paths: list[str], y: np.ndarray[Any, Any], compiled_cache: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
-    from featx.caches import describe_cache
-
     script, cache = tmp_path / "search.py", tmp_path / "cache"
     script.write_text(SEARCH)
     shutil.copytree(compiled_cache / "compiled", cache / "compiled")
@@ -335,3 +353,24 @@ def test_a_fitted_pipeline_travels_small_and_whole(
     assert file.stat().st_size <= 10_000
     assert loaded.get_params() == extractor.get_params()
     np.testing.assert_array_equal(loaded.transform(paths[:3]), expected)
+
+
+def test_a_saved_pipeline_predicts_in_another_process_and_folder(
+    pipe: Pipeline,
+    paths: list[str],
+    y: np.ndarray[Any, Any],
+    compiled_cache: Path,
+    tmp_path: Path,
+    in_folder: Path,
+    python: Callable[..., Any],
+) -> None:
+    """A relative cache is one in the folder where the program runs; nothing but the rows depends on it."""
+    shutil.copytree(compiled_cache / "compiled", in_folder / "rows" / "compiled")
+    pipe.set_params(featureextractor=FeatureExtractor(cache="rows")).fit(paths, y)
+    joblib.dump(pipe, tmp_path / "pipe.joblib")
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(compiled_cache / "compiled", elsewhere / "rows" / "compiled")
+    code = "import joblib, sys; print(joblib.load(sys.argv[1]).predict_proba(sys.argv[2:]).tobytes())"
+    done = python(code, str(tmp_path / "pipe.joblib"), *paths, cwd=elsewhere)
+    assert done.stdout.strip() == str(pipe.predict_proba(paths).tobytes()), done.stderr
+    assert [recipe.rows for recipe in describe_cache(elsewhere / "rows").recipes] == [24]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -32,7 +33,7 @@ from featx.errors import (
     UnreadableImageError,
     UnreadableImagesWarning,
 )
-from tests.conftest import CountingBackbone
+from tests.conftest import CountingBackbone, make_old
 
 
 def test_each_image_is_extracted_once_over_folds_and_candidates(
@@ -387,3 +388,22 @@ def test_100_000_paths_take_time_in_proportion(counting: CountingBackbone, paths
         seconds.append(time.perf_counter() - started)
     assert counting.n_shown == 24
     assert seconds[1] < 4 * 8 * seconds[0]  # quadratic would be 64 times
+
+
+@pytest.mark.slow
+def test_100_000_different_files_take_time_in_proportion(
+    counting: CountingBackbone, paths: list[str], tmp_path: Path
+) -> None:
+    many = []
+    for number in range(100_000):
+        many.append(str(tmp_path / f"{number:06}.jpg"))
+        os.link(paths[number % 24], many[-1])
+    make_old(tmp_path)
+    seconds = []
+    for some in (many[:10_000], many, many):  # the last one is warm
+        started = time.perf_counter()
+        assert FeatureExtractor("counting").fit_transform(some).shape == (len(some), 12)
+        seconds.append(time.perf_counter() - started)
+    assert counting.n_shown == 24
+    assert seconds[1] < 3 * 10 * seconds[0]  # quadratic would be 100 times
+    assert seconds[2] < seconds[1]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+
 from featx.backbones.base import Backbone, DirectBackbone, Weights
 from featx.backbones.keras_applications import KERAS_BACKBONES, KerasBackbone
 from featx.errors import OptionError, UnknownBackboneError, did_you_mean
@@ -48,8 +50,18 @@ def load_backbone(name: str) -> Backbone:
     except (KeyError, TypeError):
         hint = did_you_mean(str(name), _registered)
         raise UnknownBackboneError(
-            f"Unknown backbone {name!r}.{hint} Run `featx backbones` to list all {len(_registered)}."
+            f"Unknown backbone {name!r}.{hint} Run `featx backbones` to list all {len(_registered)}.{_of_a_worker()}"
         ) from None
+
+
+def _of_a_worker() -> str:
+    """Return what else may be the reason in a process that joblib or multiprocessing started."""
+    if multiprocessing.current_process().name == "MainProcess":
+        return ""
+    return (
+        " One of your own is known only to the process that registered it: use threads, "
+        'joblib.parallel_config("threading"), or register it in the workers too.'
+    )
 
 
 def register_backbone(backbone: Backbone) -> None:
