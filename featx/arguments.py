@@ -11,11 +11,15 @@ _EXTRACT_EXAMPLES = """examples:
   featx extract photos/ -o features.npy
   featx extract photos/cats photos/dogs --backbone resnet50 --pooling max
   featx extract photos/ --json --quiet > summary.json
+  featx extract labels.csv --path-column file
 """
 _COMPARE_EXAMPLES = """examples:
   featx compare photos/
   featx compare photos/ --backbone mobilenet --backbone resnet50 --csv scores.csv
-  featx compare photos/ --estimator logreg --estimator knn --cv 10
+  featx compare photos/ --estimator logreg --estimator knn --cv 10 --repeats 3
+  featx compare photos/ --report report.html
+  featx compare labels.csv --groups patient --tune
+  featx compare train/ --test test/
 """
 _CACHE_EXAMPLES = """examples:
   featx cache info
@@ -63,6 +67,7 @@ def _add_extract(commands: Any) -> None:
         "-o", "--output", default="features.npy", metavar="FILE", help="the matrix (default: features.npy)"
     )
     parser.add_argument("--backbone", default="mobilenet", metavar="NAME", help="network (default: mobilenet)")
+    _add_tables(parser)
     _add_extraction_options(parser)
     _add_common(parser)
 
@@ -74,16 +79,57 @@ def _add_compare(commands: Any) -> None:
         "--backbone", action="append", metavar="NAME", help="network (default: mobilenet); may be repeated"
     )
     parser.add_argument(
-        "--estimator", action="append", metavar="NAME", help="dummy, logreg, svm, knn (default: all); may be repeated"
+        "--estimator",
+        action="append",
+        metavar="NAME",
+        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid; for numbers dummy, ridge, svr, knn; or a "
+        "class of scikit-learn (default: dummy, logreg, svm, knn); may be repeated",
     )
-    parser.add_argument("--cv", type=int, default=5, metavar="N", help="number of stratified folds (default: 5)")
+    parser.add_argument(
+        "--task", default="auto", metavar="NAME", help="classification or regression (default: what the labels are)"
+    )
+    parser.add_argument("--tune", action="store_true", help="choose parameters by an inner cross-validation")
     parser.add_argument("--random-state", type=int, default=0, metavar="N", help="decides the folds (default: 0)")
     parser.add_argument(
         "--n-jobs", type=int, default=-1, metavar="N", help="folds computed at once (default: -1, all cores)"
     )
-    parser.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
-    _add_extraction_options(parser)
+    _add_split(parser)
+    _add_tables(parser)
+    results = parser.add_argument_group("results")
+    results.add_argument("--report", metavar="FILE", help="write a page with plots and thumbnails, one HTML file")
+    results.add_argument("--learning-curve", action="store_true", help="also score fewer training images")
+    results.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
+    results.add_argument("--label-issues", metavar="FILE", help="also write the labels that may be wrong as CSV")
+    _add_extraction_options(parser, several=True)
     _add_common(parser)
+
+
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("split")
+    group.add_argument("--cv", type=int, default=5, metavar="N", help="number of stratified folds (default: 5)")
+    group.add_argument("--repeats", type=int, default=1, metavar="N", help="repetitions of the folds (default: 1)")
+    group.add_argument("--test", action="append", metavar="SOURCE", help="images to score on instead; may be repeated")
+    group.add_argument(
+        "--groups",
+        default="auto",
+        metavar="COLUMN",
+        help="images of one group are on one side of every split: auto (duplicates and near-duplicates), none, or a "
+        "column of the table (default: auto)",
+    )
+    group.add_argument(
+        "--near",
+        type=float,
+        default=0.97,
+        metavar="COSINE",
+        help="features as alike as this are near-duplicates; 1: equal ones only (default: 0.97)",
+    )
+
+
+def _add_tables(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("tables (a CSV, TSV or Parquet file as SOURCE)")
+    group.add_argument("--path-column", metavar="COLUMN", help="paths (default: path, file, filename, image …)")
+    group.add_argument("--label-column", metavar="COLUMN", help="labels (default: label, class, category, target …)")
+    group.add_argument("--split-column", metavar="COLUMN", help="train, val or test")
 
 
 def _add_bench(commands: Any) -> None:
@@ -151,20 +197,26 @@ def _add_cache_commands(commands: Any) -> None:
 
 def _add_sources(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", nargs="+", metavar="SOURCE", help="a folder of class folders, a flat folder, or image files"
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        help="a folder of class folders, or with train and test folders of these; a flat folder; image files; or a "
+        "CSV, TSV or Parquet file that lists images",
     )
 
 
 #: Options that are handed to ExtractionOptions if they are given.
-EXTRACTION_OPTIONS = ("weights", "image_size", "pooling", "resize", "precision", "engine", "batch_size")
+EXTRACTION_OPTIONS = ("weights", "image_size", "layer", "pooling", "resize", "precision", "engine", "batch_size")
 
 
-def _add_extraction_options(parser: argparse.ArgumentParser) -> None:
+def _add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     # SUPPRESS: an option that is not given is not there, and ExtractionOptions has the only default.
     group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
     group.add_argument("--weights", metavar="FILE", help="weights of this network without its head")
     group.add_argument("--image-size", type=int, metavar="N", help="side in pixels (default: the network's own)")
-    group.add_argument("--pooling", metavar="NAME", help="avg or max (default: avg)")
+    more, again = ("append", "; may be repeated") if several else ("store", "")
+    group.add_argument("--layer", action=more, metavar="NAME", help=f"layer that is pooled (default: the last){again}")
+    group.add_argument("--pooling", action=more, metavar="NAME", help=f"avg or max (default: avg){again}")
     group.add_argument("--resize", metavar="NAME", help="squash, crop or pad (default: squash)")
     group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")

@@ -3,70 +3,39 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx import kernels
-from featx.errors import ComparisonError, OptionError, did_you_mean
-from featx.kernels import IntArray, SharedDistances
+from featx.errors import ComparisonError, OptionError
+from featx.estimators import TASKS, Baseline, Wanted, as_baselines
+from featx.fitting import Data, Scored, score_fold
+from featx.kernels import SharedKernel
+from featx.labels import checked_labels, task_of
+from featx.scores import (
+    METRICS,
+    add_verdicts,
+    best_row,
+    corrected_interval,
+    interval_of_one,
+    misleading_accuracy,
+    per_class,
+)
+from featx.splits import IntArray, Split, check_split_options, make_split
+from featx.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Names of the baselines, in the order they are shown. The dummy says what guessing would score.
-BASELINES = ("dummy", "logreg", "svm", "knn")
-_SCORES = ("accuracy", "f1_macro")
-_NEIGHBOURS = 5
-
-
-def make_baseline(name: str, n_train: int | None = None) -> Any:
-    """Return an unfitted baseline, with settings that do well unattended on frozen features.
-
-    Parameters
-    ----------
-    name : {"dummy", "logreg", "svm", "knn"}
-        Most frequent class; logistic regression (C = 0.03) on standardised features; RBF SVM (C = 10) on
-        features as they are; the 5 nearest neighbours by cosine, weighted by distance.
-    n_train : int or None, default=None
-        Rows it will be fitted on, where that may be fewer than 5.
-
-    Raises
-    ------
-    OptionError
-        No baseline has this name; the nearest one is suggested.
-
-    Examples
-    --------
-    >>> make_baseline("logreg")
-    Pipeline(steps=[('standardscaler', StandardScaler()),
-                    ('logisticregression',
-                     LogisticRegression(C=0.03, max_iter=1000))])
-    """
-    from sklearn.dummy import DummyClassifier
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.neighbors import KNeighborsClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import SVC
-
-    if name == "dummy":
-        return DummyClassifier(strategy="most_frequent")
-    if name == "logreg":
-        # A thousand features and few rows want far more shrinkage than scikit-learn's C = 1.
-        return make_pipeline(StandardScaler(), LogisticRegression(C=0.03, max_iter=1000))
-    if name == "svm":
-        # Not standardised: that blows up features which hardly ever fire. Measured on aerial photos and
-        # digits, accuracy 0.970 and 0.980 against 0.963 and 0.957; gamma="scale" sees to the units.
-        return SVC(C=10)
-    if name == "knn":
-        n_neighbors = min(_NEIGHBOURS, n_train or _NEIGHBOURS)
-        return KNeighborsClassifier(n_neighbors, metric="cosine", weights="distance")
-    hint = did_you_mean(str(name), BASELINES)
-    raise OptionError(f"Unknown estimator {name!r}.{hint} Expected one of: {', '.join(BASELINES)}.")
+#: What scikit-learn warns of for every fold, and which is as it should be here: a feature that is constant within a
+#: class, and few images of many classes.
+_NO_NEWS = ("within_class_std_dev_", "unique classes is greater than 50%", "The least populated class")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,110 +45,130 @@ class Comparison:
     Attributes
     ----------
     table : pandas.DataFrame
-        One row for each estimator: ``estimator, accuracy_mean, accuracy_std, f1_macro_mean,
-        f1_macro_std, fit_seconds, predict_seconds``. ``std`` is the standard deviation over folds (with
-        n − 1), seconds are the mean of a fold.
+        One row for each estimator: ``estimator``; for classification ``accuracy``, ``balanced_accuracy`` and
+        ``f1_macro``, for regression ``r2``, ``mae`` and ``rmse``, each with ``_mean`` and ``_std`` (standard deviation
+        over folds, with n − 1); ``low`` and ``high``, a 95 % interval for the first of them; ``p_value`` of no
+        difference to the best estimator; ``verdict``: ``best``, ``tie`` or ``worse``; ``fit_seconds`` and
+        ``predict_seconds``, the mean of a fold; if tuned, ``chosen`` parameters.
     fold_scores : pandas.DataFrame
-        One row for each estimator and fold: ``estimator, fold, accuracy, f1_macro, fit_seconds,
-        predict_seconds``.
+        One row for each estimator and fold: ``estimator, fold``, the scores, ``fit_seconds, predict_seconds``.
+    predictions : pandas.DataFrame
+        What each estimator, by name of column, said of a row when it was not fitted on it (in the first repetition);
+        the index are rows of `X`, those that were scored.
+    probabilities : dict of str to ndarray of float32, shape (n_scored, n_classes)
+        Of the same rows, for estimators that give any; columns as `classes`.
+    certainty : dict of str to ndarray of float32, shape (n_scored,)
+        Of the same rows, how far the predicted class is ahead of the next, in probability or decision value.
+    y : ndarray, shape (n_scored,)
+        Labels of the same rows.
+    task : {"classification", "regression"}
+    split : Split
+        The folds; what :attr:`Split.words` says.
+    notes : list of str
+        What was done that was not asked for, and what to beware of.
     """
 
     table: pd.DataFrame
     fold_scores: pd.DataFrame
+    predictions: pd.DataFrame
+    probabilities: dict[str, np.ndarray[Any, np.dtype[np.float32]]]
+    certainty: dict[str, np.ndarray[Any, np.dtype[np.float32]]]
+    y: np.ndarray[Any, Any]
+    task: str
+    split: Split
+    notes: list[str]
 
     @property
     def best(self) -> str:
-        """Name of the estimator with the highest mean accuracy."""
-        return str(self.table["estimator"].iloc[self.table["accuracy_mean"].argmax()])
+        """Name of the estimator with the highest mean accuracy, or R²."""
+        return str(self.table["estimator"].iloc[best_row(self.table, self.task)])
+
+    @property
+    def classes(self) -> np.ndarray[Any, Any]:
+        """The classes in sorted order."""
+        return np.unique(self.y)
+
+    def per_class(self, estimator: str | None = None) -> pd.DataFrame:
+        """Return ``label, images, recall, precision, f1`` for each class; of the best estimator if none is named."""
+        return per_class(self.y, self.predictions[estimator or self.best].to_numpy())
 
     def __str__(self) -> str:
-        return f"{self.table.round(4).to_string(index=False)}\nbest: {self.best}"
+        return "\n".join([self.table.round(4).to_string(index=False), f"best: {self.best}", *self.notes])
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the table."""
         return str(self.table.round(4).to_html(index=False))
 
 
-def check_labels(y: Sequence[Any] | np.ndarray[Any, Any], cv: int) -> None:
-    """Raise if these labels cannot be split into stratified folds.
-
-    Raises
-    ------
-    ComparisonError
-        One class only, or a class with fewer images than folds.
-    OptionError
-        `cv` is no whole number of at least 2.
-
-    Examples
-    --------
-    >>> check_labels(["cat", "cat", "dog", "dog"], cv=2)
-    >>> check_labels(["cat", "cat"], cv=2)  # doctest: +ELLIPSIS
-    Traceback (most recent call last):
-        ...
-    featx.errors.ComparisonError: Expected at least two classes to compare baselines on, got one class, 'cat'. ...
-    """
-    if not isinstance(cv, int | np.integer) or cv < 2:
-        raise OptionError(f"cv={cv!r}: expected a whole number of folds, 2 or more.")
-    counts = collections.Counter(np.asarray(y).tolist())
-    if len(counts) < 2:
-        only = f"one class, {next(iter(counts))!r}" if counts else "none"
-        raise ComparisonError(
-            f"Expected at least two classes to compare baselines on, got {only}. Give images of each class a "
-            "folder of their own."
-        )
-    small = sorted((count, str(label)) for label, count in counts.items() if count < cv)
-    if small:
-        count, label = small[0]
-        remedy = f"or use fewer folds (--cv {count}, cv={count})" if count >= 2 else "or leave the class out"
-        raise ComparisonError(
-            f"{len(small)} of {len(counts)} classes have fewer images than the {cv} folds; {label!r} has {count}. "
-            f"Add images, {remedy}."
-        )
-
-
-def check_comparison_options(estimators: Sequence[str], random_state: int, n_jobs: int | None) -> None:
-    """Raise if baselines cannot be compared with these options.
+def check_comparison_options(
+    *,
+    estimators: Wanted | None = None,
+    task: str = "auto",
+    cv: Any = 5,
+    repeats: int = 1,
+    random_state: int = 0,
+    n_jobs: int | None = -1,
+) -> None:
+    """Raise if baselines cannot be compared with these options, whatever the data.
 
     Raises
     ------
     OptionError
-        No estimator or an unknown one, `random_state` below 0 or above 2³² − 1, `n_jobs` of 0.
+        An unknown task; no estimator or an unknown one; `cv` or `repeats` too small; `random_state` below 0 or above
+        2³² − 1; `n_jobs` of 0.
     """
-    if isinstance(estimators, str) or not len(estimators):
-        raise OptionError(f"estimators={estimators!r}: expected a list of names from {', '.join(BASELINES)}.")
-    for name in estimators:
-        make_baseline(name)
+    if task not in TASKS:
+        raise OptionError(f"task={task!r}: expected one of {', '.join(TASKS)}.")
+    check_split_options(cv, repeats)
     if not isinstance(random_state, int | np.integer) or not 0 <= random_state < 2**32:
         raise OptionError(f"random_state={random_state!r}: expected a whole number from 0 to 2**32 - 1.")
     if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise OptionError(f"n_jobs={n_jobs!r}: expected a number of jobs, or -1 for one on each core.")
+    if task != "auto":
+        as_baselines(estimators, task, random_state)
 
 
 def compare_baselines(
     X: Any,
     y: Any,
     *,
-    estimators: Sequence[str] = BASELINES,
-    cv: int = 5,
+    estimators: Wanted | None = None,
+    task: str = "auto",
+    cv: Any = 5,
+    repeats: int = 1,
+    groups: Any = None,
+    tune: bool = False,
     random_state: int = 0,
     n_jobs: int | None = -1,
     progress: Callable[[str], object] | None = None,
 ) -> Comparison:
-    """Return the scores of baselines by stratified k-fold cross-validation.
+    """Return the scores of baselines by cross-validation, and which differences are more than chance.
 
-    Every estimator sees the same shuffled folds.
+    Every estimator sees the same shuffled folds, in which classes keep their proportions.
 
     Parameters
     ----------
     X : array-like of float, shape (n_samples, n_features)
     y : array-like, shape (n_samples,)
-        A label for each row.
-    estimators : sequence of {"dummy", "logreg", "svm", "knn"}
-        See :func:`make_baseline`.
-    cv : int, default=5
-        Number of folds.
+        A label or number for each row. Rows whose label is missing are left out, and noted.
+    estimators : sequence of str or estimator, mapping of str to estimator, or None, default=None
+        Names as for :func:`make_baseline`, or any estimators of scikit-learn. None is ``dummy``, ``logreg``, ``svm``
+        and ``knn``; for regression ``dummy``, ``ridge``, ``svr`` and ``knn``.
+    task : {"auto", "classification", "regression"}, default="auto"
+        ``"auto"`` is regression for numbers with fractions, and for whole numbers of more than 20 different values
+        of which fewer than five rows have the same on average.
+    cv : int, splitter, or list of (train, test), default=5
+        Number of folds; fewer are made, and noted, where a class is smaller. Or a splitter of scikit-learn, or the rows
+        themselves: ``[(train, test)]`` is one given test set.
+    repeats : int, default=1
+        Repetitions of the folds with other shuffles.
+    groups : array-like, shape (n_samples,), or None, default=None
+        Rows of one group (a patient, a place, near-duplicates) are all fitted on or all scored.
+    tune : bool, default=False
+        Choose parameters of the named estimators by an inner cross-validation on the rows that are fitted on, so that
+        the score remains one of rows that nothing was chosen by.
     random_state : int, default=0
-        Decides the folds: the same number gives the same scores.
+        Decides the folds, and estimators that are random: the same number gives the same scores.
     n_jobs : int or None, default=-1
         Folds computed at once, in threads; -1 is one for each core. Changes no score.
     progress : callable, default=None
@@ -192,114 +181,237 @@ def compare_baselines(
     Raises
     ------
     ComparisonError
-        One class only, a class with fewer rows than folds, NaN, or lengths that differ.
+        One class only, NaN in `X`, lengths that differ, labels that mix numbers and text, one group only.
     OptionError
-        An unknown estimator, or `cv` below 2.
+        As :func:`check_comparison_options`.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
-    >>> comparison = compare_baselines(*load_iris(return_X_y=True), estimators=["dummy", "knn"])
+    >>> comparison = compare_baselines(*load_iris(return_X_y=True), estimators=["dummy", "knn", "lda"])
     >>> comparison.best
-    'knn'
+    'lda'
     >>> comparison.table["accuracy_mean"].round(2).tolist()
-    [0.33, 0.95]
+    [0.33, 0.95, 0.98]
+    >>> comparison.table["verdict"].tolist()
+    ['worse', 'tie', 'best']
     """
-    import pandas as pd
-    from joblib import Parallel, delayed
-    from sklearn.model_selection import StratifiedKFold
     from threadpoolctl import threadpool_limits
 
-    X, y = _checked(X, y)
-    check_labels(y, cv)
-    check_comparison_options(estimators, random_state, n_jobs)
-    estimators = list(dict.fromkeys(estimators))
-    folds = list(StratifiedKFold(cv, shuffle=True, random_state=random_state).split(X, y))
-    scored: list[dict[str, Any]] = []
+    check_comparison_options(
+        estimators=estimators, task=task, cv=cv, repeats=repeats, random_state=random_state, n_jobs=n_jobs
+    )
+    X, y, rows, notes = _checked(X, y)
+    if task == "auto":
+        task = task_of(y)
+    y = checked_labels(y, task)
+    baselines = as_baselines(estimators, task, random_state)
+    if groups is not None:
+        groups = np.asarray(groups)[rows] if len(rows) < len(np.asarray(groups)) else np.asarray(groups)
+    split = make_split(y, task=task, cv=_among(cv, rows), repeats=repeats, groups=groups, random_state=random_state)
+    data = Data(X, y, task, groups, random_state)
     # A fold to each core and one BLAS thread to a fold: on matrices of this size several BLAS threads
     # mostly wait for each other (measured: logistic regression ten times slower with two).
-    with threadpool_limits(limits=1):
-        for name in estimators:
-            if progress is not None:
-                progress(name)
-            started = time.perf_counter()
+    with threadpool_limits(limits=1), collecting_warnings(notes):
+        scored = _score_all(baselines, data, split, tune=tune, n_jobs=n_jobs, progress=progress)
+    return _as_comparison(scored, data, split, rows, [*notes, *split.notes], tune=tune)
+
+
+def _score_all(
+    baselines: Sequence[Baseline],
+    data: Data,
+    split: Split,
+    *,
+    tune: bool,
+    n_jobs: int | None,
+    progress: Callable[[str], object] | None,
+) -> dict[str, list[Scored]]:
+    from joblib import Parallel, delayed
+
+    shared: SharedKernel | None = None
+    scored: dict[str, list[Scored]] = {}
+    for baseline in baselines:
+        if progress is not None:
+            progress(baseline.name)
+        started = time.perf_counter()
+        if shared is None and baseline.kernel and len(data.X) <= kernels.MOST_ROWS:
             # Measured on 8,000 × 1,024, 100 classes, 5 folds: 54 s for the SVM by itself, 5 s with this.
-            distances = SharedDistances(X) if name == "svm" and len(X) <= kernels.MOST_ROWS else None
-            shared_seconds = (time.perf_counter() - started) / cv
-            for score in Parallel(n_jobs=n_jobs, prefer="threads")(
-                delayed(_score_fold)(name, X, y, fold, distances) for fold in folds
-            ):
-                score["fit_seconds"] += shared_seconds
-                scored.append(score)
-    fold_scores = pd.DataFrame(scored)
-    fold_scores.insert(1, "fold", list(range(cv)) * len(estimators))
-    return Comparison(_summary(fold_scores), fold_scores)
+            shared = SharedKernel(data.X)
+        shared_seconds = (time.perf_counter() - started) / len(split.folds)
+        scored[baseline.name] = Parallel(n_jobs=n_jobs, prefer="threads")(
+            delayed(score_fold)(baseline, data, fold, shared, tune=tune) for fold in split.folds
+        )
+        for one in scored[baseline.name]:
+            one.scores["fit_seconds"] += shared_seconds
+    return scored
 
 
-def _checked(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+@contextlib.contextmanager
+def collecting_warnings(notes: list[str]) -> Iterator[None]:
+    """Note once what scikit-learn would say for every fold: that an estimator has not converged."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    unconverged = [one for one in caught if issubclass(one.category, ConvergenceWarning)]
+    if unconverged:
+        notes.append(
+            f"{counted(len(unconverged), 'fit')} did not converge: {str(unconverged[0].message).splitlines()[0]}"
+        )
+    for one in caught:
+        if one not in unconverged and not any(words in str(one.message) for words in _NO_NEWS):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+
+
+def _checked(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:
+    """Return rows and labels of those that have a label, their numbers, and a note of the others."""
     X = np.asarray(X)
     y = np.asarray(y)
     if X.dtype.kind not in "fiu":
         raise ComparisonError(
             f"Expected X of numbers, got {X.dtype}. Turn images into features first: FeatureExtractor."
         )
-    unlabelled = [row for row, label in enumerate(y.tolist()) if _is_missing(label)]
-    if unlabelled:
-        raise ComparisonError(
-            f"{len(unlabelled)} of {len(y)} rows have no label, the first is row {unlabelled[0]}. Leave these rows out "
-            "of X and y."
-        )
     if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
         raise ComparisonError(
             f"Expected X of shape (n_samples, n_features) and one label a row, got X of shape {X.shape} and y of "
             f"shape {y.shape}."
         )
+    missing = np.array([_is_missing(label) for label in y.tolist()], dtype=bool)
+    rows = np.flatnonzero(~missing)
+    notes = []
+    if missing.any():
+        first = ", ".join(map(str, np.flatnonzero(missing)[:5]))
+        more = missing.sum() - 5
+        notes.append(
+            f"{missing.sum():,} of {len(y):,} rows have no label and are left out: {first}"
+            f"{f' and {more:,} more' if more > 0 else ''}."
+        )
+        X, y = X[rows], y[rows]
     bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
     if len(bad):
         raise ComparisonError(
-            f"{len(bad)} of {len(X)} rows have NaN or infinite features, the first is row {bad[0]}. Leave these rows "
-            "out of X and y: keep = np.isfinite(X).all(axis=1)."
+            f"{len(bad)} of {len(X)} rows have NaN or infinite features, the first is row {rows[bad[0]]}. Leave these "
+            "rows out of X and y: keep = np.isfinite(X).all(axis=1)."
         )
-    return X, y
+    return X, y, rows, notes
 
 
 def _is_missing(label: Any) -> bool:
     return label is None or (not isinstance(label, str) and str(label) in ("nan", "<NA>", "NaT"))
 
 
-def _score_fold(
-    name: str,
-    X: np.ndarray[Any, Any],
-    y: np.ndarray[Any, Any],
-    fold: tuple[IntArray, IntArray],
-    distances: SharedDistances | None,
-) -> dict[str, Any]:
-    from sklearn.metrics import accuracy_score, f1_score
+def _among(cv: Any, rows: IntArray) -> Any:
+    """Return folds given as rows of `X` as rows of what has labels."""
+    if isinstance(cv, int | np.integer) or hasattr(cv, "split"):
+        return cv
+    return [tuple(_renumbered(np.asarray(part), rows) for part in pair) for pair in cv]
 
-    train, test = fold
-    estimator = make_baseline(name, n_train=len(train))
-    if distances is not None:
-        estimator.set_params(kernel="precomputed")
 
-    def rows(of: IntArray) -> np.ndarray[Any, Any]:
-        return X[of] if distances is None else distances.rbf(of, train)
+def _renumbered(part: np.ndarray[Any, Any], rows: IntArray) -> np.ndarray[Any, Any]:
+    if part.dtype == bool:
+        return part[rows] if len(part) > rows.max(initial=-1) else part
+    if part.dtype.kind not in "iu" or not len(rows) or rows[-1] == len(rows) - 1:
+        return part
+    there = part[np.isin(part, rows)]
+    return np.searchsorted(rows, there)
 
-    started = time.perf_counter()
-    estimator.fit(rows(train), y[train])
-    fitted = time.perf_counter()
-    predicted = estimator.predict(rows(test))
-    done = time.perf_counter()
-    return {
-        "estimator": name,
-        "accuracy": float(accuracy_score(y[test], predicted)),
-        "f1_macro": float(f1_score(y[test], predicted, average="macro", zero_division=0)),
-        "fit_seconds": fitted - started,
-        "predict_seconds": done - fitted,
+
+def _as_comparison(
+    scored: dict[str, list[Scored]], data: Data, split: Split, rows: IntArray, notes: list[str], *, tune: bool
+) -> Comparison:
+    import pandas as pd
+
+    fold_scores = pd.DataFrame(
+        [
+            {"estimator": name, "fold": fold, **one.scores}
+            for name, found in scored.items()
+            for fold, one in enumerate(found)
+        ]
+    )
+    of_first = [(fold, split.folds[fold][1]) for fold in split.first_repeat]
+    tested = np.concatenate([test for _, test in of_first])
+    order = np.argsort(tested, kind="stable")
+    tested = tested[order]
+    said = {
+        name: np.concatenate([found[fold].predicted for fold, _ in of_first])[order] for name, found in scored.items()
     }
+    predictions = pd.DataFrame(said, index=rows[tested])
+    y = data.y[tested]
+    probabilities = {
+        name: _joined([found[fold] for fold, _ in of_first], np.unique(y))[order]
+        for name, found in scored.items()
+        if all(one.probabilities is not None for one in found)
+    }
+    certainty = {
+        name: np.concatenate([_certainty(found[fold]) for fold, _ in of_first])[order]
+        for name, found in scored.items()
+        if all(one.certainty is not None for one in found)
+    }
+    table = _summary(fold_scores, data, split, predictions, y)
+    if tune:
+        table["chosen"] = [_chosen([one.params for one in found]) for found in scored.values()]
+    if data.task == "classification" and (warning := misleading_accuracy(table, y)):
+        notes = [*notes, warning]
+    return Comparison(table, fold_scores, predictions, probabilities, certainty, y, data.task, split, notes)
 
 
-def _summary(fold_scores: pd.DataFrame) -> pd.DataFrame:
+def _certainty(one: Scored) -> np.ndarray[Any, np.dtype[np.float32]]:
+    assert one.certainty is not None
+    return one.certainty
+
+
+def _joined(found: Sequence[Scored], classes: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the probabilities of all folds under each other, 0 for classes that a fold did not know."""
+    parts = []
+    for one in found:
+        assert one.probabilities is not None
+        assert one.classes is not None
+        columns = {label: column for column, label in enumerate(one.classes.tolist())}
+        part = np.zeros((len(one.predicted), len(classes)), dtype=np.float32)
+        for to, label in enumerate(classes.tolist()):
+            if label in columns:
+                part[:, to] = one.probabilities[:, columns[label]]
+        parts.append(part)
+    return np.concatenate(parts)
+
+
+def _summary(
+    fold_scores: pd.DataFrame, data: Data, split: Split, predictions: pd.DataFrame, y: np.ndarray[Any, Any]
+) -> pd.DataFrame:
+    first, *_ = metrics = METRICS[data.task]
     groups = fold_scores.groupby("estimator", sort=False)
-    columns = {f"{score}_{stat}": (score, stat) for score in _SCORES for stat in ("mean", "std")}
-    seconds = {name: (name, "mean") for name in ("fit_seconds", "predict_seconds")}
-    return groups.agg(**columns, **seconds).reset_index()
+    columns = {f"{metric}_{stat}": (metric, stat) for metric in metrics for stat in ("mean", "std")}
+    table = groups.agg(**columns).reset_index()
+    of_each = [scores.to_numpy() for _, scores in groups[first]]
+    if len(split.folds) > 1:
+        intervals = [corrected_interval(scores, split.test_share) for scores in of_each]
+        if data.task == "classification":
+            intervals = [(max(0.0, low), min(1.0, high)) for low, high in intervals]
+    else:
+        intervals = [
+            interval_of_one(data.task, y, predictions[name].to_numpy(), data.random_state)
+            for name in table["estimator"]
+        ]
+    at = list(table.columns).index(f"{first}_std") + 1
+    table.insert(at, "low", [low for low, _ in intervals])
+    table.insert(at + 1, "high", [high for _, high in intervals])
+    add_verdicts(
+        table,
+        of_each,
+        [predictions[name].to_numpy() for name in table["estimator"]],
+        y,
+        task=data.task,
+        test_share=split.test_share,
+    )
+    for seconds in ("fit_seconds", "predict_seconds"):
+        table[seconds] = groups[seconds].mean().to_numpy()
+    return table
+
+
+def _chosen(params: Sequence[dict[str, Any]]) -> str:
+    """Return the parameters that tuning chose, those of most folds first."""
+    counts = collections.Counter(
+        ", ".join(f"{name.split('__')[-1]}={value:g}" for name, value in sorted(one.items())) for one in params
+    )
+    return "; ".join(f"{words} ({count} of {len(params)})" for words, count in counts.most_common() if words)

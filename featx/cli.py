@@ -5,9 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import io
+import itertools
 import json
+import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -34,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = argparse.Namespace(command="")
         try:
             args = make_parser().parse_args(argv)
+            args.argv = sys.argv[1:] if argv is None else list(argv)
             show_messages(getattr(args, "quiet", False))
             return _COMMANDS[args.command](args) or 0
         except KeyboardInterrupt:
@@ -87,12 +91,12 @@ def _print(text: str) -> None:
 def _extract(args: argparse.Namespace) -> None:
     from featx.outputs import check_output, extract_to_file
     from featx.progress import progress_bar
-    from featx.sources import find_images
+    from featx.tables import find_labelled
 
     output = Path(args.output)
     check_output(output)
     options = _options(args, args.backbone)
-    table = find_images(args.source)
+    table = find_labelled(args.source, **_columns(args))
     resolved = options.resolve()
     with progress_bar(len(table), args.backbone, shown=not args.quiet) as progress:
         summary = extract_to_file(
@@ -103,36 +107,79 @@ def _extract(args: argparse.Namespace) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from featx.baselines import BASELINES
-    from featx.compare import check_table_path, compare_backbones
-    from featx.sources import find_images
+    from featx.compare import GROUPS, Asked, compare_backbones
+    from featx.results import check_output_path, write_csv
+    from featx.tables import find_labelled
 
-    if args.csv:
-        check_table_path(Path(args.csv))
-    table = find_images(args.source)
-    comparison = compare_backbones(
-        table,
-        [_options(args, backbone) for backbone in dict.fromkeys(args.backbone or ["mobilenet"])],
-        cache=_cache(args),
-        on_error=args.on_error,
-        estimators=args.estimator or BASELINES,
+    for file in filter(None, (args.csv, args.label_issues, args.report)):
+        check_output_path(Path(file))
+    column = None if args.groups in GROUPS else args.groups
+    asked = Asked(
+        estimators=args.estimator,
+        task=args.task,
         cv=args.cv,
+        repeats=args.repeats,
+        groups=args.groups if column is None else "auto",
+        near=args.near,
+        tune=args.tune,
+        curve=args.learning_curve or bool(args.report),
         random_state=args.random_state,
         n_jobs=args.n_jobs,
+    )
+    options = _all_options(args)
+    columns = _columns(args)
+    table = find_labelled(args.source, group_column=column, **columns)
+    test = find_labelled(args.test, group_column=column, **columns) if args.test else None
+    started = time.perf_counter()
+    comparison = compare_backbones(
+        table,
+        options,
+        asked,
+        test=test,
+        cache=_cache(args),
+        on_error=args.on_error,
         show_progress=not args.quiet,
-        progress=lambda name: _say(args, f"Comparing: {name} …"),
+        progress=lambda text: _say(args, text),
     )
     _note_ignored(args, table.n_ignored)
-    unlabelled = len(table) - len(table.labelled())
-    if unlabelled:
-        _say(args, f"{counted(unlabelled, 'image')} outside of any class folder left out.")
     if comparison.failures:
         first = comparison.failures[0]
         number = counted(len(comparison.failures), "image")
         _say(args, f"{number} left out as unreadable, the first {first.image!r}: {first.reason}.")
     _print(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
     if args.csv:
-        comparison.to_csv(Path(args.csv))
+        write_csv(Path(args.csv), comparison.table)
+    if args.label_issues:
+        write_csv(Path(args.label_issues), comparison.issues_table())
+    if args.report:
+        from featx.report import write_report
+
+        _say(args, "Writing the report …")
+        write_report(
+            Path(args.report),
+            comparison,
+            command=shlex.join(["featx", *args.argv]),
+            seconds=time.perf_counter() - started,
+        )
+        _say(args, f"The report is {args.report}: open it in a browser.")
+
+
+def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:
+    """Return every combination of the backbones, layers and poolings that were asked for."""
+    several = {name: getattr(args, name) for name in ("layer", "pooling") if hasattr(args, name)}
+    combinations = [
+        dict(zip(several, values, strict=True))
+        for values in itertools.product(*(dict.fromkeys(given) for given in several.values()))
+    ]
+    return [
+        _options(argparse.Namespace(**{**vars(args), **chosen}), backbone)
+        for backbone in dict.fromkeys(args.backbone or ["mobilenet"])
+        for chosen in combinations
+    ]
+
+
+def _columns(args: argparse.Namespace) -> dict[str, str | None]:
+    return {name: getattr(args, name) for name in ("path_column", "label_column", "split_column")}
 
 
 def _demo(args: argparse.Namespace) -> None:

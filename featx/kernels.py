@@ -1,4 +1,4 @@
-"""The RBF kernel of all rows computed once with BLAS and shared by all folds, instead of by each SVM alone."""
+"""The kernel of all rows computed once with BLAS and shared by all folds, instead of by each SVM alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 MOST_ROWS = 10_000
 
 
-class SharedDistances:
-    """Squared Euclidean distances between all rows.
+class SharedKernel:
+    """RBF and linear kernels between all rows.
 
     Parameters
     ----------
@@ -22,30 +22,34 @@ class SharedDistances:
     """
 
     def __init__(self, X: FloatMatrix) -> None:
-        self._X = X
-        # Distances do not change if all rows move; near the origin, float32 loses least in the difference below.
+        # Neither distances nor support vector machines change if all rows move; near the origin, float32 loses least
+        # in the difference below.
         centred = (X - X.mean(axis=0)).astype(np.float32, copy=False)
-        norms = np.einsum("ij,ij->i", centred, centred)
-        squared = centred @ centred.T
-        squared *= -2
-        squared += norms[:, None]
-        squared += norms[None, :]
-        self._squared = np.maximum(squared, 0, out=squared)
+        self._norms = np.einsum("ij,ij->i", centred, centred)
+        self._products = centred @ centred.T
 
-    def rbf(self, rows: IntArray, train: IntArray) -> FloatMatrix:
-        """Return the kernel that ``SVC(gamma="scale")`` has when it is fitted on the rows `train`.
+    def of(self, kind: str, rows: IntArray, train: IntArray, gamma: float) -> FloatMatrix:
+        """Return the kernel between rows: exp(−gamma · squared distance), or gamma · inner product.
 
         Parameters
         ----------
+        kind : {"rbf", "linear"}
         rows : ndarray of int, shape (n_rows,)
         train : ndarray of int, shape (n_train,)
+        gamma : float
 
         Returns
         -------
         ndarray of float64, shape (n_rows, n_train)
         """
-        gamma = 1 / (self._X.shape[1] * self._X[train].astype(np.float64).var())
-        kernel: FloatMatrix = self._squared[np.ix_(rows, train)]
-        kernel *= np.float32(-gamma)
-        np.exp(kernel, out=kernel)
+        kernel: FloatMatrix = self._products[np.ix_(rows, train)]
+        if kind == "rbf":
+            kernel *= -2
+            kernel += self._norms[rows, None]
+            kernel += self._norms[None, train]
+            np.maximum(kernel, 0, out=kernel)
+            gamma = -gamma
+        kernel *= np.float32(gamma)
+        if kind == "rbf":
+            np.exp(kernel, out=kernel)
         return kernel.astype(np.float64)

@@ -5,14 +5,27 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from featx.errors import SourceError, SourceNotFoundError
 
 #: Files of a folder with these suffixes, in any case, are taken for images. Their content decides the
 #: format when they are read.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+
+#: What folders and columns call the parts that images are split into.
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+    "testing": "test",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,31 +36,51 @@ class ImageTable:
     ----------
     paths : list of str
         As the user would write them: each begins with the source it was found in.
-    labels : list of (str or None)
-        Name of the class folder; None for images outside of any.
+    labels : list of (str, float or None)
+        Name of the class folder; None for images outside of any. Of a table, what its column says.
     n_ignored : int
         Files passed over because their suffix is no image's.
+    splits : list of {"train", "test", None}, or None
+        What to do with each image, where the source says so.
+    groups : list of (str or None), or None
+        What must not be divided between training and test, where the source says so.
     """
 
     paths: list[str]
-    labels: list[str | None]
+    labels: Sequence[Any]
     n_ignored: int = 0
+    splits: list[str | None] | None = None
+    groups: list[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def labelled(self) -> ImageTable:
         """Return the rows that have a label."""
-        pairs = [pair for pair in zip(self.paths, self.labels, strict=True) if pair[1] is not None]
-        return ImageTable([path for path, _ in pairs], [label for _, label in pairs], self.n_ignored)
+        return self.rows([at for at, label in enumerate(self.labels) if label is not None])
+
+    def rows(self, positions: Iterable[int]) -> ImageTable:
+        """Return some of the rows."""
+        kept = list(positions)
+        return dataclasses.replace(
+            self,
+            paths=[self.paths[at] for at in kept],
+            labels=[self.labels[at] for at in kept],
+            splits=None if self.splits is None else [self.splits[at] for at in kept],
+            groups=None if self.groups is None else [self.groups[at] for at in kept],
+        )
 
 
 def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
     """Return the images of folders and files, sorted within each source.
 
     In a folder, the first folder below it names the class: ``photos/cat/1.jpg`` is a ``cat``, and so is
-    ``photos/cat/2019/2.jpg``. Where several flat folders are given, each is a class (``photos/*``).
-    Hidden files and folders are passed over; a file given by name is taken whatever its suffix.
+    ``photos/cat/2019/2.jpg``. Where several flat folders are given, each is a class (``photos/*``). Hidden files and
+    folders are passed over; a file given by name is taken whatever its suffix.
+
+    Where all folders of the only source are called train, val and test (training, valid, validation, dev, testing),
+    they say what each image is for, and the class folders are one deeper: ``photos/train/cat/1.jpg``. Validation
+    images count as training images; if there are no test images, they are these.
 
     Parameters
     ----------
@@ -73,8 +106,16 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
     """
     paths: list[str] = []
     labels: list[str | None] = []
+    splits: list[str | None] = []
     ignored: collections.Counter[str] = collections.Counter()
     for source in [os.fspath(source) for source in sources]:
+        if len(sources) == 1 and (parts := _parts(source)):
+            for folder, split in parts:
+                found = [(path, _class_of(path, folder)) for path in _walk(folder, ignored)]
+                splits += [split] * len(found)
+                paths += [path for path, _ in found]
+                labels += [label for _, label in found]
+            break
         if os.path.isdir(source):
             found = [(path, _class_of(path, source)) for path in _walk(source, ignored)]
             if len(sources) > 1 and found and all(label is None for _, label in found):
@@ -87,7 +128,46 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
         labels += [label for _, label in found]
     if not paths:
         raise SourceError(_no_images(sources, ignored))
-    return ImageTable(paths, labels, ignored.total())
+    return ImageTable(paths, labels, ignored.total(), splits or None)
+
+
+def as_splits(names: Sequence[str | None]) -> list[str | None]:
+    """Return "train", "test" or None for each name as people write them.
+
+    Raises
+    ------
+    SourceError
+        A name that is none of the usual, or no image to train or none to test on.
+
+    Examples
+    --------
+    >>> as_splits(["train", "Validation", "test"]), as_splits(["training", "val"])
+    (['train', 'train', 'test'], ['train', 'test'])
+    """
+    unknown = [name for name in names if name is not None and name.lower() not in _SPLITS]
+    if unknown:
+        raise SourceError(f"{unknown[0]!r} is no part that images are split into. Expected {', '.join(_SPLITS)}.")
+    known = [None if name is None else _SPLITS[name.lower()] for name in names]
+    val = "train" if "test" in known else "test"
+    found = [val if name == "val" else name for name in known]
+    if {"train", "test"} - set(found):
+        raise SourceError("Expected images to train and images to test on, got one of the two only.")
+    return found
+
+
+def _parts(source: str) -> list[tuple[str, str]]:
+    """Return the folders of a source that is split into train and test, and which each is; else nothing."""
+    try:
+        names = sorted(entry.name for entry in os.scandir(source) if entry.is_dir() and entry.name[0] != ".")
+    except OSError:
+        return []
+    if len(names) < 2 or any(name.lower() not in _SPLITS for name in names):
+        return []
+    try:
+        splits = as_splits(names)
+    except SourceError:
+        return []
+    return [(os.path.join(source, name), split) for name, split in zip(names, splits, strict=True) if split]
 
 
 def _class_of(path: str, source: str) -> str | None:

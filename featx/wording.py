@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def counted(number: int, noun: str) -> str:
     """Return a number and its noun, in the plural if it is not one.
@@ -12,7 +14,7 @@ def counted(number: int, noun: str) -> str:
     ('1 row', '1,200 rows', '2 damaged copies')
     """
     if number != 1:
-        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}s"
+        noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number:,} {noun}"
 
 
@@ -32,3 +34,15 @@ def in_bytes(number: int) -> str:
         if size < 1000 or unit == "TB":
             break
     return f"{size:.1f} {unit}"
+
+
+def listed(names: Sequence[object], most: int = 3) -> str:
+    """Return the first few names, and how many more there are.
+
+    Examples
+    --------
+    >>> listed(["a", "b"]), listed([1, 2, 3, 4, 5])
+    ("'a', 'b'", '1, 2, 3 and 2 more')
+    """
+    shown = ", ".join(repr(name) for name in names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"

@@ -1,0 +1,132 @@
+"""Score against the number of training images: would more of them help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.baselines import collecting_warnings
+from featx.estimators import Wanted, as_baselines
+from featx.fitting import Data, score_fold
+from featx.kernels import MOST_ROWS, SharedKernel
+from featx.labels import checked_labels
+from featx.scores import METRICS
+from featx.splits import Fold, IntArray, Split
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+#: Small samples vary: up to this size, several are drawn from every fold.
+_SMALL = 10
+_DRAWS = 3
+
+
+def learning_curve(
+    X: Any,
+    y: Any,
+    split: Split,
+    *,
+    task: str = "classification",
+    estimators: Wanted = ("logreg",),
+    random_state: int = 0,
+    n_jobs: int | None = -1,
+) -> pd.DataFrame:
+    """Return the score of estimators fitted on fewer images of each class than there are.
+
+    Each fold's training rows are thinned out to 1, 2, 5, 10, … of each class (for regression, in all), larger samples
+    containing the smaller; the rows that are scored stay the same.
+
+    Parameters
+    ----------
+    X : array-like of float, shape (n_samples, n_features)
+    y : array-like, shape (n_samples,)
+    split : Split
+        As :attr:`Comparison.split`.
+    task : {"classification", "regression"}, default="classification"
+    estimators : as for :func:`compare_baselines`, default=("logreg",)
+    random_state : int, default=0
+        Decides which images are drawn.
+    n_jobs : int or None, default=-1
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``estimator, n_per_class, n_train, score_mean, score_std``: accuracy or R², over folds and draws; ``n_train`` is
+        the mean number of training rows. The last size has all of them. For regression ``n_per_class`` is the number
+        of rows.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from featx.splits import make_split
+    >>> X, y = load_iris(return_X_y=True)
+    >>> curve = learning_curve(X, y, make_split(y, task="classification"), estimators=["knn"])
+    >>> curve["n_per_class"].tolist()
+    [1, 2, 5, 10, 20, 40]
+    """
+    import pandas as pd
+    from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
+
+    X, y = np.asarray(X), checked_labels(np.asarray(y), task)
+    data = Data(X, y, task, None, random_state)
+    sizes = _sizes(y, split, task)
+    plans = [
+        (size, fold)
+        for number in split.first_repeat
+        for size, fold in _thinned(y, split.folds[number], task, sizes, random_state + number)
+    ]
+    found = []
+    notes: list[str] = []  # that an estimator has not converged on a handful of images is no news
+    with threadpool_limits(limits=1), collecting_warnings(notes):
+        for baseline in as_baselines(estimators, task, random_state):
+            shared = SharedKernel(X) if baseline.kernel and len(X) <= MOST_ROWS else None
+            scored = Parallel(n_jobs=n_jobs, prefer="threads")(
+                delayed(score_fold)(baseline, data, fold, shared, tune=False) for _, fold in plans
+            )
+            for (size, fold), one in zip(plans, scored, strict=True):
+                found.append((baseline.name, size, len(fold[0]), one.scores[METRICS[task][0]]))
+    frame = pd.DataFrame(found, columns=["estimator", "n_per_class", "n_train", "score"])
+    groups = frame.groupby(["estimator", "n_per_class"], sort=False)
+    return groups.agg(
+        n_train=("n_train", "mean"), score_mean=("score", "mean"), score_std=("score", "std")
+    ).reset_index()
+
+
+def _sizes(y: np.ndarray[Any, Any], split: Split, task: str) -> list[int]:
+    """Return the sizes up to that of the largest class of the smallest fold, which is all there is."""
+    largest = []
+    for number in split.first_repeat:
+        train = split.folds[number][0]
+        largest.append(len(train) if task == "regression" else np.unique(y[train], return_counts=True)[1].max())
+    most = int(min(largest))
+    least = 5 if task == "regression" else 1
+    return [size for size in _SIZES if least <= size < most] + [most]
+
+
+def _thinned(y: np.ndarray[Any, Any], fold: Fold, task: str, sizes: Sequence[int], seed: int) -> list[tuple[int, Fold]]:
+    train, test = fold
+    rng = np.random.default_rng(seed)
+    draws: list[tuple[int, Fold]] = []
+    for draw in range(_DRAWS):
+        order = rng.permutation(train)
+        rank = np.arange(len(order)) if task == "regression" else _rank_in_class(y[order])
+        for size in sizes:
+            if size == sizes[-1] and draw == 0:
+                draws.append((size, (train, test)))
+            elif (size <= _SMALL and size != sizes[-1]) or draw == 0:
+                draws.append((size, (np.sort(order[rank < size]), test)))
+    return draws
+
+
+def _rank_in_class(y: np.ndarray[Any, Any]) -> IntArray:
+    """Return how many rows of the same class came before each row."""
+    codes = np.unique(y, return_inverse=True)[1]
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], codes[order])
+    rank = np.empty(len(y), dtype=np.int64)
+    rank[order] = np.arange(len(y)) - starts
+    return rank

@@ -1,0 +1,182 @@
+"""Near-duplicates: rows of features so alike that they show the same thing."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from featx.errors import ComparisonError, OptionError
+
+IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
+FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
+
+#: Rows of at least this cosine are near-duplicates, whatever else there is.
+THRESHOLD = 0.97
+#: Below that, and down to here, those are that stand out: they are `_CLOSER` times nearer to each other (by 1 − cosine)
+#: than either is to its tenth-nearest neighbour. See :func:`find_duplicates` for what was measured.
+_FLOOR = 0.90
+_NEIGHBOUR = 10
+_CLOSER = 2.0
+#: A block of the matrix of cosines takes so many bytes.
+_BLOCK_BYTES = 64 * 2**20
+_MOST_EDGES = 5_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Duplicates:
+    """Groups of rows that show the same thing.
+
+    Attributes
+    ----------
+    groups : ndarray of int, shape (n_samples,)
+        Equal for rows of one group; most rows are alone in theirs. What :func:`compare_baselines` takes.
+    cosine : ndarray of float32, shape (n_samples,)
+        To the most similar other row of its group; NaN for rows that are alone.
+    threshold : float
+        As it was asked for.
+    """
+
+    groups: IntArray
+    cosine: FloatArray
+    threshold: float
+
+    @property
+    def clusters(self) -> list[IntArray]:
+        """The rows of each group of two or more, the largest first."""
+        order = np.argsort(self.groups, kind="stable")
+        starts = np.flatnonzero(np.diff(self.groups[order], prepend=-1))
+        parts = [part for part in np.split(order, starts[1:]) if len(part) > 1]
+        return sorted(parts, key=lambda part: (-len(part), int(part[0])))
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that have a near-duplicate."""
+        return int((~np.isnan(self.cosine)).sum())
+
+    def __len__(self) -> int:
+        """Return the number of groups of two or more."""
+        return len(self.clusters)
+
+
+def find_duplicates(features: Any, *, threshold: float = THRESHOLD) -> Duplicates:
+    """Return which rows are near-duplicates of each other.
+
+    Two rows are if their cosine is at least `threshold`; or if it is at least 0.90 and they are twice as near to each
+    other (by 1 − cosine) as either is to its tenth-nearest row. Whatever is linked by such pairs is one group.
+
+    The defaults were measured with MobileNet features of 840 aerial photos and 1,797 digits, and altered copies of 120
+    of each. A threshold of 0.97 alone finds 45 % of copies at JPEG quality 50, 14 % at half the size, 3 % cut by 5 % on
+    each side and 6 % of the mirrored ones among the photos; with the second rule it is 99, 78, 98 and 100 %. Of the
+    photos themselves 71 are put into groups (many are neighbouring cuts of one place, one pair is identical), of the
+    digits 60, no group holds more than five, and none mixes classes. A threshold of 0.95 alone would chain 104 digits
+    into one group.
+
+    Parameters
+    ----------
+    features : array-like of float, shape (n_samples, n_features)
+    threshold : float, default=0.97
+        From 0 to 1; 1 finds rows that are equal but for rounding, and nothing else.
+
+    Returns
+    -------
+    Duplicates
+
+    Raises
+    ------
+    OptionError
+        A threshold out of range.
+    ComparisonError
+        `features` is no matrix of finite numbers.
+
+    Notes
+    -----
+    Every row is compared with every other in blocks of 64 MB: 8,000 rows of 1,024 take 2 s on two cores, 60,000 some
+    100 s.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> features = rng.normal(size=(50, 64))
+    >>> features[40] = 1.01 * features[7]
+    >>> find_duplicates(features).clusters
+    [array([ 7, 40])]
+    """
+    if not isinstance(threshold, int | float | np.floating) or not 0 < threshold <= 1:
+        raise OptionError(f"threshold={threshold!r}: expected a cosine above 0 and up to 1, 0.97 say.")
+    rows = np.asarray(features, dtype=np.float32)
+    if rows.ndim != 2 or not np.isfinite(rows).all():
+        raise ComparisonError(
+            f"Expected finite numbers of shape (n_samples, n_features), got shape {rows.shape}"
+            f"{' with NaN or infinite ones' if rows.ndim == 2 else ''}. Leave such rows out."
+        )
+    # Equal rows would be similar to each other pair by pair: of each kind, one is enough.
+    unique, kinds, counts = _unique(rows)
+    length = np.linalg.norm(unique, axis=1, keepdims=True)
+    unit: FloatArray = (unique / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
+    labels, cosine = _linked(unit, float(threshold))
+    cosine = np.where(counts > 1, np.float32(1), cosine)
+    groups = np.unique(labels[kinds], return_inverse=True)[1].astype(np.int64)
+    return Duplicates(groups, cosine[kinds], float(threshold))
+
+
+def _unique(rows: FloatArray) -> tuple[FloatArray, IntArray, IntArray]:
+    """Return the different rows, which of them each row is, and how often each is there."""
+    as_bytes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.dtype.itemsize * max(1, rows.shape[1]))))
+    _, first, kinds, counts = np.unique(as_bytes[:, 0], return_index=True, return_inverse=True, return_counts=True)
+    return rows[first], kinds, counts
+
+
+def _linked(unit: FloatArray, threshold: float) -> tuple[IntArray, FloatArray]:
+    """Return a label for each row, equal for those linked by pairs, and the highest cosine of its pairs."""
+    n = len(unit)
+    # Cosines of float32 rows are exact to some 1e-6.
+    threshold = min(threshold, 1 - 2e-6)
+    floor = min(_FLOOR, threshold) if threshold < 1 - 2e-6 else threshold
+    kth = np.full(n, -1.0, dtype=np.float32)  # cosine to the tenth-nearest
+    cosine = np.full(n, np.nan, dtype=np.float32)
+    ones: list[IntArray] = []
+    others: list[IntArray] = []
+    standing_out: list[tuple[IntArray, IntArray, FloatArray]] = []
+    step = max(1, _BLOCK_BYTES // (4 * max(1, n)))
+    for start in range(0, n, step):
+        block = unit[start : start + step] @ unit.T
+        block[np.arange(len(block)), np.arange(start, start + len(block))] = -1
+        here = slice(start, start + len(block))
+        if n > 2 * _NEIGHBOUR:
+            kth[here] = np.partition(block, n - _NEIGHBOUR, axis=1)[:, n - _NEIGHBOUR]
+        one, other = np.nonzero(block >= threshold)
+        np.fmax.at(cosine, one + start, block[one, other])
+        ones.append(one + start)
+        others.append(other)
+        if sum(map(len, ones)) > _MOST_EDGES:
+            ones, others = _shortened(n, ones, others)
+        if n > 2 * _NEIGHBOUR:
+            near = (block >= floor) & (block < threshold) & (_CLOSER * (1 - block) <= 1 - kth[here, None])
+            one, other = np.nonzero(near)  # ten for each row at most
+            standing_out.append((one + start, other, block[one, other]))
+    for one, other, value in standing_out:
+        both = _CLOSER * (1 - value) <= 1 - kth[other]
+        np.fmax.at(cosine, one[both], value[both])
+        ones.append(one[both])
+        others.append(other[both])
+    return _components(n, ones, others), cosine
+
+
+def _components(n: int, ones: list[IntArray], others: list[IntArray]) -> IntArray:
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    one, other = np.concatenate([*ones, np.empty(0, int)]), np.concatenate([*others, np.empty(0, int)])
+    links = coo_matrix((np.ones(len(one), dtype=np.int8), (one, other)), shape=(n, n))
+    labels: IntArray = connected_components(links, directed=False)[1].astype(np.int64)
+    return labels
+
+
+def _shortened(n: int, ones: list[IntArray], others: list[IntArray]) -> tuple[list[IntArray], list[IntArray]]:
+    """Return fewer pairs that link the same rows: each with the first of its group."""
+    labels = _components(n, ones, others)
+    _, first = np.unique(labels, return_index=True)
+    linked = np.flatnonzero(first[labels] != np.arange(n))
+    return [linked], [first[labels[linked]]]

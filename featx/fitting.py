@@ -1,0 +1,164 @@
+"""One estimator fitted on some rows and scored on others, tuned on the first alone if that is wanted."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from typing import Any
+
+import numpy as np
+
+from featx.estimators import Baseline
+from featx.kernels import SharedKernel
+from featx.scores import METRICS, score
+from featx.splits import Fold, IntArray, make_split
+
+_INNER_FOLDS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    """What all folds share.
+
+    Attributes
+    ----------
+    X : ndarray of float, shape (n_samples, n_features)
+    y : ndarray, shape (n_samples,)
+    task : {"classification", "regression"}
+    groups : ndarray of int, shape (n_samples,), or None
+        Kept whole when tuning, too.
+    random_state : int
+    """
+
+    X: np.ndarray[Any, Any]
+    y: np.ndarray[Any, Any]
+    task: str
+    groups: np.ndarray[Any, Any] | None = None
+    random_state: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Scored:
+    """What one estimator did on one fold.
+
+    Attributes
+    ----------
+    scores : dict
+        The metrics of the task, ``fit_seconds`` and ``predict_seconds``.
+    params : dict
+        What tuning chose.
+    predicted : ndarray, shape (n_test,)
+    probabilities : ndarray of float32, shape (n_test, n_classes_of_train), or None
+    classes : ndarray or None
+        Of the columns of `probabilities`.
+    certainty : ndarray of float32, shape (n_test,), or None
+        Of a classifier, how far the class it predicts is ahead of the next, in probability or in decision value.
+    """
+
+    scores: dict[str, float]
+    params: dict[str, Any]
+    predicted: np.ndarray[Any, Any]
+    probabilities: np.ndarray[Any, Any] | None = None
+    classes: np.ndarray[Any, Any] | None = None
+    certainty: np.ndarray[Any, Any] | None = None
+
+
+def score_fold(baseline: Baseline, data: Data, fold: Fold, shared: SharedKernel | None, *, tune: bool) -> Scored:
+    """Fit on a fold's rows, with the best parameters for them if `tune`, and score on the others.
+
+    Parameters
+    ----------
+    baseline : Baseline
+    data : Data
+    fold : (ndarray of int, ndarray of int)
+    shared : SharedKernel or None
+        Of all rows of `data.X`, for baselines that use one.
+    tune : bool
+        Choose parameters by cross-validation within the rows that are fitted on: the rows that are scored have no say.
+    """
+    train, test = fold
+    started = time.perf_counter()
+    params = _tuned(baseline, data, train, shared) if tune and baseline.grid else {}
+    estimator = _fitted(baseline, data, train, shared, params)
+    fitted = time.perf_counter()
+    rows = _rows(baseline, data.X, fold, shared, estimator.get_params())
+    predicted = estimator.predict(rows)
+    done = time.perf_counter()
+    scores = score(data.task, data.y[test], predicted)
+    probabilities = classes = None
+    if hasattr(estimator, "predict_proba"):
+        probabilities, classes = estimator.predict_proba(rows).astype(np.float32), estimator.classes_
+    certainty = _lead(probabilities)
+    if certainty is None and data.task == "classification" and hasattr(estimator, "decision_function"):
+        certainty = _lead(estimator.decision_function(rows))
+    seconds = {"fit_seconds": fitted - started, "predict_seconds": done - fitted}
+    return Scored({**scores, **seconds}, params, predicted, probabilities, classes, certainty)
+
+
+def _lead(values: Any) -> np.ndarray[Any, Any] | None:
+    """Return by how much the highest value of each row exceeds the second; of two classes, twice the one value."""
+    if values is None:
+        return None
+    values = np.asarray(values)
+    if values.ndim == 1:
+        twice: np.ndarray[Any, Any] = np.abs(2 * values).astype(np.float32)
+        return twice
+    if values.shape[1] < 2:
+        return np.zeros(len(values), dtype=np.float32)
+    top = np.partition(values, -2, axis=1)[:, -2:]
+    lead: np.ndarray[Any, Any] = (top[:, 1] - top[:, 0]).astype(np.float32)
+    return lead
+
+
+def _tuned(baseline: Baseline, data: Data, train: IntArray, shared: SharedKernel | None) -> dict[str, Any]:
+    from sklearn.model_selection import ParameterGrid
+
+    groups = None if data.groups is None else data.groups[train]
+    if groups is not None and len(np.unique(groups)) < 2:
+        return {}
+    inner = make_split(
+        data.y[train], task=data.task, cv=_INNER_FOLDS, groups=groups, random_state=data.random_state
+    ).folds
+    metric = METRICS[data.task][0]
+    best: tuple[float, dict[str, Any]] = (-np.inf, {})
+    for params in ParameterGrid(dict(baseline.grid)):
+        if params.get("n_neighbors", 1) > min(len(fit_on) for fit_on, _ in inner):
+            continue
+        found = []
+        for fit_on, score_on in inner:
+            estimator = _fitted(baseline, data, train[fit_on], shared, params)
+            rows = _rows(baseline, data.X, (train[fit_on], train[score_on]), shared, estimator.get_params())
+            found.append(score(data.task, data.y[train[score_on]], estimator.predict(rows))[metric])
+        if np.mean(found) > best[0]:
+            best = (float(np.mean(found)), params)
+    return best[1]
+
+
+def _fitted(
+    baseline: Baseline, data: Data, train: IntArray, shared: SharedKernel | None, params: dict[str, Any]
+) -> Any:
+    estimator = baseline.make(len(train))
+    if baseline.kernel is not None:
+        gamma = f"{baseline.prefix}gamma"
+        factor = params.get(gamma, 1.0)
+        params = {**params, gamma: factor * scale_gamma(data.X, train)}
+        if shared is not None:
+            params[f"{baseline.prefix}kernel"] = "precomputed"
+    estimator.set_params(**params)
+    return estimator.fit(_rows(baseline, data.X, (train, train), shared, params), data.y[train])
+
+
+def _rows(
+    baseline: Baseline, X: np.ndarray[Any, Any], fold: Fold, shared: SharedKernel | None, params: dict[str, Any]
+) -> np.ndarray[Any, Any]:
+    """Return what an estimator that is fitted on the first of two lists of rows is shown of the second."""
+    train, rows = fold
+    if shared is None or baseline.kernel is None:
+        return X[rows]
+    return shared.of(baseline.kernel, rows, train, params[f"{baseline.prefix}gamma"])
+
+
+def scale_gamma(X: np.ndarray[Any, Any], train: IntArray) -> float:
+    """Return what ``gamma="scale"`` is when fitted on the rows `train`: 1 / (n_features · variance)."""
+    variance = float(X[train].astype(np.float64).var())
+    return 1 / (X.shape[1] * variance) if variance else 1.0

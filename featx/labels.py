@@ -1,0 +1,93 @@
+"""Labels: classes, or quantities."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from featx.errors import ComparisonError
+
+#: Whole numbers of more different values than this, each of them rare, are taken for quantities.
+_MOST_CLASSES_OF_NUMBERS = 20
+_FEW_OF_EACH = 5
+
+
+def task_of(y: np.ndarray[Any, Any]) -> str:
+    """Return whether labels are classes or quantities.
+
+    Numbers with fractions are quantities. Whole numbers are if there are more than 20 different ones and, on average,
+    fewer than five rows have the same.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n_samples,)
+
+    Returns
+    -------
+    {"classification", "regression"}
+
+    Raises
+    ------
+    ComparisonError
+        Labels that mix numbers and text.
+
+    Examples
+    --------
+    >>> task_of(np.array([0, 1, 1])), task_of(np.array([0.5, 1.5])), task_of(np.array(["a", "b"]))
+    ('classification', 'regression', 'classification')
+    """
+    if y.dtype.kind not in "iufO":
+        return "classification"
+    numeric = [label for label in y.tolist() if isinstance(label, int | float) and not isinstance(label, bool)]
+    if numeric and len(numeric) < len(y):
+        other = next(label for label in y.tolist() if not isinstance(label, int | float) or isinstance(label, bool))
+        raise ComparisonError(
+            f"Labels mix numbers and text: {numeric[0]!r} and {other!r}, for example. Make all of them text, or all "
+            "numbers."
+        )
+    if not numeric:
+        return "classification"
+    values = np.asarray(numeric, dtype=np.float64)
+    if (values != np.round(values)).any():
+        return "regression"
+    n_different = len(np.unique(values))
+    return (
+        "regression"
+        if n_different > _MOST_CLASSES_OF_NUMBERS and len(values) < _FEW_OF_EACH * n_different
+        else "classification"
+    )
+
+
+def checked_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
+    """Return labels in a form that suits the task: numbers for regression, sortable classes otherwise.
+
+    Raises
+    ------
+    ComparisonError
+        For regression, a label that is no number; otherwise, labels that mix numbers and text.
+    """
+    if task == "regression":
+        try:
+            numbers = y.astype(np.float64)
+        except (TypeError, ValueError):
+            wrong = next(label for label in y.tolist() if not _is_number(label))
+            raise ComparisonError(
+                f"Expected numbers for regression, got {wrong!r}. Leave that row out, or compare as classification."
+            ) from None
+        if not np.isfinite(numbers).all():
+            raise ComparisonError("Expected finite numbers for regression, got an infinite one. Leave that row out.")
+        return numbers
+    if y.dtype.kind == "O":
+        task_of(y)  # raises if mixed
+        texts = [isinstance(label, str) for label in y.tolist()]
+        return y if not all(texts) else np.array(y.tolist())
+    return y
+
+
+def _is_number(label: Any) -> bool:
+    try:
+        float(label)
+    except (TypeError, ValueError):
+        return False
+    return True

@@ -1,0 +1,165 @@
+"""Images that are in a collection more than once: the same bytes, the same pixels, or nearly the same picture."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from featx import images, pixels
+from featx.duplicates import Duplicates, IntArray, find_duplicates
+from featx.errors import UnreadableImageError
+from featx.lookup import DigestArray
+from featx.segments import FloatArray
+from featx.wording import counted
+
+#: Below this cosine of features, two images do not have the same pixels.
+_LEAST_OF_EQUAL_PIXELS = 0.99
+#: No more images than this are decoded once more to compare their pixels.
+_MOST_DECODED = 5_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Cluster:
+    """Images that show the same thing.
+
+    Attributes
+    ----------
+    rows : ndarray of int
+    kind : {"same bytes", "same pixels", "nearly the same"}
+        What holds for all of them.
+    labels : list
+        Their different labels.
+    """
+
+    rows: IntArray
+    kind: str
+    labels: list[Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaks:
+    """Duplicates and near-duplicates among images.
+
+    Attributes
+    ----------
+    duplicates : Duplicates
+    clusters : list of Cluster
+        The largest first.
+    n_same_bytes, n_same_pixels : int
+        Images with the bytes, and with the pixels but not the bytes, of an earlier one.
+    """
+
+    duplicates: Duplicates
+    clusters: list[Cluster]
+    n_same_bytes: int
+    n_same_pixels: int
+
+    def __len__(self) -> int:
+        """Return the number of clusters."""
+        return len(self.clusters)
+
+    @property
+    def groups(self) -> IntArray:
+        """Equal for images of one cluster, shape (n_samples,)."""
+        return self.duplicates.groups
+
+    @property
+    def conflicting(self) -> list[IntArray]:
+        """Rows of the clusters that have several labels."""
+        return [cluster.rows for cluster in self.clusters if len(cluster.labels) > 1]
+
+    @property
+    def words(self) -> str:
+        """How many there are, for people."""
+        n_rows = self.duplicates.n_rows
+        n_extra = n_rows - len(self)
+        parts = [f"{self.n_same_bytes} with the same bytes"] if self.n_same_bytes else []
+        parts += [f"{self.n_same_pixels} with the same pixels"] if self.n_same_pixels else []
+        n_near = n_extra - self.n_same_bytes - self.n_same_pixels
+        parts += [f"{n_near} nearly the same"] if n_near else []
+        return (
+            f"{counted(n_rows, 'image')} show in {counted(len(self), 'group')} what another one shows: "
+            f"{', '.join(parts)} as an earlier one"
+        )
+
+    def n_crossing(self, groups: Sequence[Any]) -> int:
+        """Return how many clusters have rows of several of the given groups."""
+        return sum(len({groups[at] for at in cluster.rows}) > 1 for cluster in self.clusters)
+
+    def as_dict(self, paths: Sequence[str]) -> dict[str, Any]:
+        """Return what ``featx compare --json`` prints."""
+        return {
+            "images": self.duplicates.n_rows,
+            "threshold": self.duplicates.threshold,
+            "same_bytes": self.n_same_bytes,
+            "same_pixels": self.n_same_pixels,
+            "groups": [
+                {
+                    "kind": cluster.kind,
+                    "paths": [paths[at] for at in cluster.rows],
+                    "labels": [_plain(label) for label in cluster.labels],
+                }
+                for cluster in self.clusters
+            ],
+        }
+
+
+def _plain(label: Any) -> Any:
+    return label.item() if isinstance(label, np.generic) else label
+
+
+def find_leaks(
+    paths: Sequence[str], rows: FloatArray, digests: DigestArray, y: np.ndarray[Any, Any], *, threshold: float
+) -> Leaks:
+    """Return the duplicates among images, by bytes, pixels and features.
+
+    Parameters
+    ----------
+    paths : sequence of str
+    rows : ndarray of float32, shape (n_samples, n_features)
+    digests : ndarray of uint8, shape (n_samples, 16)
+        Of the images' bytes.
+    y : ndarray, shape (n_samples,)
+    threshold : float
+        As for :func:`featx.find_duplicates`.
+    """
+    found = find_duplicates(rows, threshold=threshold)
+    keys = [digest.tobytes() for digest in digests]
+    clusters = []
+    n_same_bytes = n_same_pixels = n_decoded = 0
+    for members in found.clusters:
+        bytes_of = [keys[at] for at in members]
+        n_bytes = len(set(bytes_of))
+        n_pixels = n_bytes
+        # One of each kind of bytes, if their features are alike enough to have the same pixels.
+        candidates = [paths[at] for at in dict(zip(bytes_of, members, strict=True)).values()]
+        if (
+            n_bytes > 1
+            and np.nanmax(found.cosine[members]) >= _LEAST_OF_EQUAL_PIXELS
+            and n_decoded + n_bytes <= _MOST_DECODED
+        ):
+            n_decoded += n_bytes
+            n_pixels = len({_pixel_digest(path) for path in candidates})
+        n_same_bytes += len(members) - n_bytes
+        n_same_pixels += n_bytes - n_pixels
+        kind = "same bytes" if n_bytes == 1 else "same pixels" if n_pixels == 1 else "nearly the same"
+        clusters.append(Cluster(members, kind, np.unique(y[members]).tolist()))
+    return Leaks(found, clusters, n_same_bytes, n_same_pixels)
+
+
+def _pixel_digest(path: str) -> bytes:
+    """Return a digest of an image's upright RGB pixels, or of its path if it cannot be read any more."""
+    import io
+
+    import PIL.Image
+
+    try:
+        content, _ = images.read(path)
+        whole = pixels.from_pillow(PIL.Image.open(io.BytesIO(content))) if isinstance(content, bytes) else content
+    except (UnreadableImageError, OSError):
+        return path.encode("utf-8", "surrogateescape")
+    return hashlib.blake2b(f"{whole.shape}".encode() + whole.tobytes(), digest_size=16).digest()

@@ -1,0 +1,457 @@
+"""The page: what it says, and the file it becomes."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx import __version__, files
+from featx.errors import MissingDependencyError, OutputError
+from featx.report import charts, thumbnails
+from featx.results import METRIC_NAMES, BackboneComparison
+from featx.scores import METRICS
+from featx.wording import counted, in_bytes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Up to so many images, a t-SNE map is drawn without being asked for: it takes some 4 s.
+_FEW_FOR_TSNE = 1000
+#: Characters of a name that are shown.
+_MOST_CHARACTERS = 60
+_MOST_MISTAKES, _MOST_ISSUES, _MOST_CLUSTERS, _MOST_CONFUSIONS = 24, 60, 30, 20
+_PACKAGES = ("numpy", "scikit-learn", "openvino", "tensorflow", "keras", "bokeh")
+
+
+def write_report(
+    path: Path, result: BackboneComparison, *, command: str, seconds: float, tsne: bool | None = None
+) -> None:
+    """Write a comparison as one self-contained HTML page, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    result : BackboneComparison
+    command : str
+        What repeats it.
+    seconds : float
+        What it took.
+    tsne : bool or None, default=None
+        Draw a t-SNE map beside the PCA one; None: if there are no more than 1,000 images.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    MissingDependencyError
+        Bokeh or Jinja2 is not installed.
+    """
+    try:
+        import bokeh.embed
+        import bokeh.resources
+        import jinja2
+    except ImportError as error:
+        raise MissingDependencyError(f"The report needs {error.name}. Install it: pip install bokeh jinja2.") from error
+    page = _Page(result, tsne)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    # Bokeh defines a model where it first comes: the order of keys counts.
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    text = environment.get_template("page.html.jinja").render(
+        **page.content(command, seconds),
+        plots={name: bokeh.embed.json_item(figure, f"plot-{name}") for name, figure in page.figures().items()},
+        bokeh="\n".join(bokeh.resources.Resources(mode="inline", components=["bokeh"]).js_raw),
+        style=_beside("page.css"),
+        script=_beside("page.js"),
+    )
+    try:
+        files.write_text(path, text)
+    except OSError as error:
+        raise OutputError(
+            f"The report cannot be written to {str(path)!r}: {error.strerror or error}. Choose another --report file."
+        ) from error
+
+
+def _beside(name: str) -> str:
+    with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
+        return file.read()
+
+
+def shortened(text: str, most: int = _MOST_CHARACTERS) -> str:
+    """Return the end of a long name, where file names differ; control characters made visible."""
+    text = "".join(character if character.isprintable() else "\ufffd" for character in text)
+    return text if len(text) <= most else "…" + text[1 - most :]
+
+
+def _below_common_folder(paths: Sequence[str]) -> list[str]:
+    """Return paths without the folders that all of them share."""
+    try:
+        common = os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:  # absolute and relative ones
+        return list(paths)
+    return [os.path.relpath(path, common) for path in paths] if common else list(paths)
+
+
+class _Page:
+    """What the page shows of one comparison.
+
+    Parameters
+    ----------
+    result : BackboneComparison
+    tsne : bool or None
+    """
+
+    def __init__(self, result: BackboneComparison, tsne: bool | None) -> None:
+        self._result = result
+        self._best = result.best_row
+        self._network = result.best_network
+        comparison = self._network.comparison
+        self._is_classification = result.task == "classification"
+        self._estimator = str(self._best["estimator"])
+        self._metric = METRICS[result.task][0]
+        self._metric_name = METRIC_NAMES[self._metric]
+        # Everything below is about the rows that were scored, in the order of `comparison.y`.
+        self._rows = comparison.predictions.index.to_numpy()
+        self._y = comparison.y
+        self._predicted = comparison.predictions[self._estimator].to_numpy()
+        self._certainty = comparison.certainty.get(self._estimator)
+        self._classes = np.unique(np.concatenate([self._y, self._predicted])) if self._is_classification else None
+        self._shown = self._choose_shown()
+        self._tile = {int(row): number for number, row in enumerate(self._shown)}
+        paths = [result.paths[self._rows[at]] for at in self._shown]
+        self._atlas = thumbnails.make_atlas(paths)
+        self._names = [shortened(name) for name in _below_common_folder(paths)]
+        self._tsne = len(self._shown) <= _FEW_FOR_TSNE if tsne is None else tsne
+
+    # Which images ------------------------------------------------------------------------------------
+
+    def _mistakes(self) -> list[int]:
+        """Return positions of scored images that were told wrong, the most certain first."""
+        if not self._is_classification:
+            largest = np.argsort(-np.abs(self._predicted - self._y), kind="stable")[:_MOST_MISTAKES]
+            return [int(at) for at in largest]
+        wrong = np.flatnonzero(self._predicted != self._y)
+        if self._certainty is not None:
+            wrong = wrong[np.argsort(-self._certainty[wrong], kind="stable")]
+        return [int(at) for at in wrong]
+
+    def _issues(self) -> list[dict[str, Any]]:
+        issues = self._result.label_issues
+        return [] if issues is None else _records(issues.head(_MOST_ISSUES))
+
+    def _choose_shown(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Return positions of the images that are shown: all, or those that matter and some of the others."""
+        n = len(self._y)
+        if n <= thumbnails.MOST_IMAGES:
+            return np.arange(n)
+        of_row = {int(row): at for at, row in enumerate(self._rows)}
+        wanted = [*self._mistakes(), *(of_row[int(issue["row"])] for issue in self._issues())]
+        for cluster in self._result.leaks.clusters[:_MOST_CLUSTERS]:
+            wanted += [of_row[int(row)] for row in cluster.rows if int(row) in of_row]
+        others = np.random.default_rng(0).permutation(n).tolist()
+        chosen = list(dict.fromkeys([*wanted[: thumbnails.MOST_IMAGES // 2], *others]))[: thumbnails.MOST_IMAGES]
+        return np.sort(np.array(chosen, dtype=np.int64))
+
+    def _picture(self, position: int) -> int | None:
+        """Return the number of a scored image's thumbnail, if it has one."""
+        return self._tile.get(position)
+
+    # Plots -------------------------------------------------------------------------------------------
+
+    def figures(self) -> dict[str, Any]:
+        """Return the plots by name."""
+        result = self._result
+        names = [f"{row['estimator']} · {name}" for name, row in self._table_rows()]
+        found = {"scores": charts.scores_chart(names, result.table, self._metric, self._metric_name)}
+        if self._classes is not None:
+            found["confusion"] = charts.confusion_chart(self._class_names(), *self._codes())
+            caption = "<b>@label</b>, predicted @predicted<br>@name"
+        else:
+            found["errors"] = charts.errors_chart(
+                self._y[self._shown], self._predicted[self._shown].astype(float), self._names
+            )
+            caption = "<b>@label</b>, predicted @predicted<br>@name"
+        found["map"] = charts.map_chart(self._points(), side=self._atlas.side, caption=caption)
+        if result.curve is not None:
+            what = "training images per class" if self._is_classification else "training images"
+            found["curve"] = charts.curve_chart(result.curve, self._metric_name, what)
+        return found
+
+    def _class_names(self) -> list[str]:
+        assert self._classes is not None
+        return [shortened(str(label), 30) for label in self._classes]
+
+    def _codes(self) -> tuple[Any, Any]:
+        assert self._classes is not None
+        return np.searchsorted(self._classes, self._y), np.searchsorted(self._classes, self._predicted)
+
+    def _points(self) -> dict[str, Any]:
+        from sklearn.decomposition import PCA
+
+        shown = self._shown
+        features = self._network.rows[self._rows[shown]].astype(np.float32)
+        scale = features.std() or 1.0
+        n = min(50, *features.shape)
+        reduced = PCA(n, random_state=0).fit_transform(features / scale)
+        if reduced.shape[1] < 2:
+            reduced = np.hstack([reduced, np.zeros((len(reduced), 2 - reduced.shape[1]), dtype=reduced.dtype)])
+        x, y = reduced[:, 0], reduced[:, 1]
+        points: dict[str, Any] = {"x": x, "y": y, "pca_x": x, "pca_y": y}
+        if self._tsne and len(shown) > 4:
+            from sklearn.manifold import TSNE
+
+            found = TSNE(perplexity=min(30, (len(shown) - 1) / 3), init="pca", random_state=0).fit_transform(reduced)
+            points |= {"x": found[:, 0], "y": found[:, 1], "tsne_x": found[:, 0], "tsne_y": found[:, 1]}
+        side, n_columns = self._atlas.side, self._atlas.n_columns
+        points["tile"] = [f"-{at % n_columns * side}px -{at // n_columns * side}px" for at in range(len(shown))]
+        points["name"] = self._names
+        points["alpha"] = np.full(len(shown), 0.85, dtype=np.float32)
+        if self._classes is not None:
+            names, (true, predicted) = self._class_names(), self._codes()
+            looks = [charts.look_of(int(code)) for code in true[shown]]
+            points |= {
+                "label": [names[code] for code in true[shown]],
+                "predicted": [names[code] for code in predicted[shown]],
+                "colour": [colour for colour, _, _ in looks],
+                "marker": [marker for _, marker, _ in looks],
+                "wrong": (true != predicted)[shown],
+            }
+        else:
+            points |= self._points_of_quantities()
+        return points
+
+    def _points_of_quantities(self) -> dict[str, Any]:
+        from bokeh.palettes import Cividis256
+
+        values, said = self._y[self._shown], self._predicted[self._shown].astype(float)
+        spread = np.ptp(values) or 1.0
+        return {
+            "label": [f"{value:.4g}" for value in values],
+            "predicted": [f"{value:.4g}" for value in said],
+            "colour": [Cividis256[int(255 * (value - values.min()) / spread)] for value in values],
+            "marker": ["circle"] * len(values),
+            "wrong": np.zeros(len(values), dtype=bool),
+        }
+
+    # Words and tables --------------------------------------------------------------------------------
+
+    def _table_rows(self) -> list[tuple[str, dict[str, Any]]]:
+        result = self._result
+        names = [network.name for network in result.networks for _ in range(len(network.comparison.table))]
+        return list(zip(names, _records(result.table), strict=True))
+
+    def content(self, command: str, seconds: float) -> dict[str, Any]:
+        """Return everything that the template fills in but the plots."""
+        result = self._result
+        return {
+            "title": f"{self._estimator} on {self._network.name}: {self._metric_name} "
+            f"{self._best[f'{self._metric}_mean']:.3f}",
+            "summary": self._summary(),
+            "notes": result.notes,
+            "metrics": [(metric, METRIC_NAMES[metric]) for metric in METRICS[result.task]],
+            "table": self._table_rows(),
+            "best": int(result.table.index.get_loc(self._best.name)),  # type: ignore[arg-type]
+            "is_classification": self._is_classification,
+            "estimator": self._estimator,
+            "network": self._network.name,
+            "split": self._network.comparison.split.words,
+            "classes": self._class_table(),
+            "confusions": self._confusions(),
+            "mistakes": self._mistake_tiles(),
+            "n_mistakes": int((self._predicted != self._y).sum()) if self._is_classification else 0,
+            "issues": [issue for issue in map(self._issue_tile, self._issues()) if issue],
+            "n_issues": 0 if result.label_issues is None else len(result.label_issues),
+            "has_issues": result.label_issues is not None,
+            "clusters": self._cluster_tiles(),
+            "n_clusters": len(result.leaks),
+            "leaks": result.leaks,
+            "naive": result.naive,
+            "curve": [] if result.curve is None else result.curve.to_dict(orient="records"),
+            "metric_name": self._metric_name,
+            "n_shown": len(self._shown),
+            "n_scored": len(self._y),
+            "has_tsne": self._tsne and len(self._shown) > 4,
+            "failures": [(shortened(one.image), one.reason) for one in result.failures[:50]],
+            "n_failures": len(result.failures),
+            "runs": self._runs(),
+            "facts": self._facts(command, seconds),
+            "data": self._data(),
+            "atlas": self._atlas,
+        }
+
+    def _summary(self) -> str:
+        best, result = self._best, self._result
+        score = f"{best[f'{self._metric}_mean']:.3f}"
+        if self._is_classification:
+            what = f"{float(score):.1%} of {counted(len(self._y), 'image')} right, of {len(np.unique(self._y))} classes"
+        else:
+            what = f"R² of {score} on {counted(len(self._y), 'image')}"
+        low, high = float(best["low"]), float(best["high"])
+        interval = f" (95 % interval {low:.3f} – {high:.3f})" if np.isfinite(low) and np.isfinite(high) else ""
+        ties = result.table[result.table["verdict"] == "tie"]["estimator"].tolist()
+        tied = (
+            f" It is not told from {', '.join(dict.fromkeys(ties))} by more than chance."
+            if ties
+            else " Its lead over all others is more than chance."
+            if len(result.table) > 1
+            else ""
+        )
+        return f"The best, {self._estimator} on {self._network.name}, gets {what}{interval}.{tied}"
+
+    def _class_table(self) -> list[dict[str, Any]]:
+        if self._classes is None:
+            return []
+        looks = {label: charts.look_of(number) for number, label in enumerate(self._classes.tolist())}
+        numbers = {label: number for number, label in enumerate(self._classes.tolist())}
+        names = self._class_names()
+        return [
+            {
+                **row,
+                "number": numbers[row["label"]],
+                "name": names[numbers[row["label"]]],
+                "colour": looks[row["label"]][0],
+                "character": looks[row["label"]][2],
+            }
+            for row in _records(self._network.comparison.per_class(self._estimator))
+        ]
+
+    def _confusions(self) -> list[dict[str, Any]]:
+        if self._classes is None:
+            return []
+        true, predicted = self._codes()
+        wrong = true != predicted
+        pairs, counts = np.unique(np.column_stack([true[wrong], predicted[wrong]]), axis=0, return_counts=True)
+        names = self._class_names()
+        return [
+            {
+                "true": int(pairs[at][0]),
+                "predicted": int(pairs[at][1]),
+                "true_name": names[pairs[at][0]],
+                "predicted_name": names[pairs[at][1]],
+                "count": int(counts[at]),
+            }
+            for at in np.argsort(-counts, kind="stable")[:_MOST_CONFUSIONS]
+        ]
+
+    def _mistake_tiles(self) -> list[dict[str, Any]]:
+        return [
+            tile
+            for position in self._mistakes()[:_MOST_MISTAKES]
+            if (
+                tile := self._tile_of(
+                    position, f"{self._said(self._y[position])}, predicted {self._said(self._predicted[position])}"
+                )
+            )
+        ]
+
+    def _issue_tile(self, issue: dict[str, Any]) -> dict[str, Any] | None:
+        position = int(np.flatnonzero(self._rows == issue["row"])[0])
+        words = f"labelled {self._said(issue['label'])}, looks like {self._said(issue['suggested'])}"
+        return self._tile_of(position, words)
+
+    def _cluster_tiles(self) -> list[dict[str, Any]]:
+        of_row = {int(row): at for at, row in enumerate(self._rows)}
+        found = []
+        for cluster in self._result.leaks.clusters[:_MOST_CLUSTERS]:
+            positions = [of_row[int(row)] for row in cluster.rows[:12] if int(row) in of_row]
+            tiles = [self._tile_of(at, self._said(self._y[at])) for at in positions]
+            found.append(
+                {
+                    "kind": cluster.kind,
+                    "n": len(cluster.rows),
+                    "labels": [self._said(label) for label in cluster.labels],
+                    "tiles": [tile for tile in tiles if tile],
+                }
+            )
+        return found
+
+    def _tile_of(self, position: int, words: str) -> dict[str, Any] | None:
+        number = self._picture(position)
+        if number is None:
+            return None
+        side, n_columns = self._atlas.side, self._atlas.n_columns
+        return {
+            "x": number % n_columns * side,
+            "y": number // n_columns * side,
+            "name": self._names[number],
+            "words": words,
+        }
+
+    def _said(self, label: Any) -> str:
+        return shortened(str(label), 30) if self._is_classification else f"{float(label):.4g}"
+
+    def _data(self) -> dict[str, Any]:
+        """Return what the script needs to show images of a class, a cell or a point."""
+        data: dict[str, Any] = {
+            "side": self._atlas.side,
+            "columns": self._atlas.n_columns,
+            "names": self._names,
+            "classes": [],
+            "true": [self._said(value) for value in self._y[self._shown]] if self._classes is None else [],
+            "predicted": [self._said(value) for value in self._predicted[self._shown]] if self._classes is None else [],
+        }
+        if self._classes is not None:
+            true, predicted = self._codes()
+            data |= {
+                "classes": self._class_names(),
+                "true": true[self._shown].tolist(),
+                "predicted": predicted[self._shown].tolist(),
+            }
+        return data
+
+    def _runs(self) -> list[dict[str, Any]]:
+        found = []
+        for network in self._result.networks:
+            rate = network.n_computed / network.seconds if network.seconds else 0
+            found.append(
+                {
+                    "name": network.name,
+                    "recipe": json.dumps(network.resolved.recipe.as_dict(), sort_keys=True),
+                    "fingerprint": network.resolved.recipe.fingerprint,
+                    "engine": network.resolved.engine,
+                    "computed": network.n_computed,
+                    "seconds": network.seconds,
+                    "rate": rate,
+                }
+            )
+        return found
+
+    def _facts(self, command: str, seconds: float) -> list[tuple[str, str]]:
+        memory = in_bytes(len(self._atlas.data))
+        return [
+            ("command", command),
+            ("made on", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")),
+            ("took", f"{seconds:.1f} s"),
+            ("machine", f"{platform.system()} {platform.machine()}, {counted(os.cpu_count() or 1, 'core')}"),
+            ("featx", __version__),
+            ("Python", platform.python_version()),
+            *_versions(_PACKAGES),
+            ("thumbnails", f"{counted(len(self._shown), 'image')}, {memory}"),
+        ]
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
+
+
+def _versions(packages: Sequence[str]) -> list[tuple[str, str]]:
+    found = []
+    for package in packages:
+        try:
+            found.append((package, importlib.metadata.version(package)))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

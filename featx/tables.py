@@ -1,0 +1,170 @@
+"""A CSV, TSV or Parquet file that lists images → a table of image files, labels, splits and groups."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.errors import MissingDependencyError, SourceError, did_you_mean
+from featx.labels import task_of
+from featx.sources import ImageTable, as_splits, find_images
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq")
+#: Columns that are taken if none is named, the first that is there.
+_PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
+_LABEL_COLUMNS = ("label", "class", "category", "target", "y", "species")
+
+
+def find_labelled(
+    sources: Sequence[str | os.PathLike[str]],
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    group_column: str | None = None,
+) -> ImageTable:
+    """Return the images of folders and files, or those that a table lists.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+        As for :func:`featx.sources.find_images`; or one CSV, TSV or Parquet file.
+    path_column, label_column : str or None, default=None
+        Columns of the table. None is the first that is called path, file, filename, image or the like, and label,
+        class, category or target. Relative paths start at the table's folder, or, if the first is not there, at the
+        working folder. An empty label is a missing one.
+    split_column : str or None, default=None
+        Column that says train, val or test.
+    group_column : str or None, default=None
+        Column of what must not be divided between training and test. An image without one is a group of its own.
+
+    Raises
+    ------
+    SourceError
+        A table that cannot be read, lists nothing, or has no such column; the nearest name is suggested.
+    """
+    tables = [os.fspath(source) for source in sources if os.fspath(source).lower().endswith(TABLE_SUFFIXES)]
+    if tables and os.path.isfile(tables[0]):
+        if len(sources) > 1:
+            raise SourceError(f"A table is read alone: give {tables[0]!r} and no other source.")
+        return _from_table(tables[0], path_column, label_column, split_column, group_column)
+    columns = {
+        "--path-column": path_column,
+        "--label-column": label_column,
+        "--split-column": split_column,
+        "--groups": group_column,
+    }
+    given = [f"{option} {column}" for option, column in columns.items() if column]
+    if given:
+        raise SourceError(
+            f"{given[0]} names a column, but {os.fspath(sources[0])!r} is no table ({' '.join(TABLE_SUFFIXES)}). Leave "
+            "it out, or point at a table."
+        )
+    return find_images(sources)
+
+
+def _from_table(
+    source: str, path_column: str | None, label_column: str | None, split_column: str | None, group_column: str | None
+) -> ImageTable:
+    frame = _read(source)
+    paths = _column(frame, source, "path", path_column, _PATH_COLUMNS)
+    if paths is None:
+        raise SourceError(f"{source!r} has no column of paths: {_columns(frame)}. Name it: --path-column COLUMN.")
+    missing = [row for row, path in enumerate(paths) if path is None]
+    if missing:
+        raise SourceError(f"{source!r} has no path in {len(missing)} of {len(paths)} rows, first in row {missing[0]}.")
+    if not len(paths):
+        raise SourceError(f"{source!r} lists no images: it has {_columns(frame)} and no rows.")
+    labels = _column(frame, source, "label", label_column, _LABEL_COLUMNS) or [None] * len(paths)
+    splits = _column(frame, source, "split", split_column, ())
+    return ImageTable(
+        paths=_located(source, [str(path) for path in paths]),
+        labels=_quantities(labels),
+        splits=None if splits is None else as_splits(splits),
+        groups=_column(frame, source, "group", group_column, ()),
+    )
+
+
+def _read(source: str) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        if source.lower().endswith((".parquet", ".pq")):
+            frame = pd.read_parquet(source)
+        else:
+            separator = "\t" if source.lower().endswith((".tsv", ".tab")) else _separator(source)
+            # Everything is text: 007 is no number, and NA is a country. Only what is empty is missing.
+            frame = pd.read_csv(source, sep=separator, dtype=str, keep_default_na=False, na_values=[""])
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Parquet files need another package to be read: {error}. Install it (pip install pyarrow), or convert the "
+            "table to CSV."
+        ) from error
+    except OSError as error:
+        raise SourceError(f"The table {source!r} cannot be read: {error.strerror or error}.") from error
+    except Exception as error:  # pandas and pyarrow have a zoo of errors for bad tables
+        raise SourceError(
+            f"The table {source!r} cannot be read: {str(error).splitlines()[0]} Expected CSV with commas, TSV or "
+            "Parquet, with a row of column names."
+        ) from error
+    frame.columns = [str(column).strip() for column in frame.columns]
+    return frame
+
+
+def _separator(source: str) -> str:
+    """Return what separates the columns: spreadsheets write semicolons where the comma is in numbers."""
+    with open(source, encoding="utf-8", errors="replace") as file:
+        header = file.readline()
+    return ";" if ";" in header and "," not in header else ","
+
+
+def _column(
+    frame: pd.DataFrame, source: str, what: str, name: str | None, usual: Sequence[str]
+) -> list[str | None] | None:
+    """Return a column as text, None for what is missing; None if there is no such column and none was named."""
+    if name is None:
+        lower = {column.lower(): column for column in reversed(frame.columns)}
+        name = next((lower[column] for column in usual if column in lower), None)
+        if name is None:
+            return None
+    if name not in frame.columns:
+        hint = did_you_mean(name, list(frame.columns))
+        raise SourceError(f"{source!r} has no column {name!r} for the {what}.{hint} It has {_columns(frame)}.")
+    values = frame[name]
+    if getattr(values, "ndim", 1) != 1:
+        raise SourceError(f"{source!r} has several columns {name!r}. Rename all but one.")
+    return [None if missing else str(value) for value, missing in zip(values, values.isna(), strict=True)]
+
+
+def _columns(frame: pd.DataFrame) -> str:
+    return "the columns " + ", ".join(repr(column[:40]) for column in list(frame.columns)[:8])
+
+
+def _located(source: str, paths: list[str]) -> list[str]:
+    """Return paths as seen from the working folder."""
+    first = next((path for path in paths if not os.path.isabs(path)), None)
+    if first is None:
+        return paths
+    folder = os.path.dirname(source)
+    found = any(os.path.exists(os.path.join(folder, path)) for path in paths[:100])
+    if not found and any(os.path.exists(path) for path in paths[:100]):
+        return paths
+    return [os.path.join(folder, path) for path in paths]
+
+
+def _quantities(labels: list[str | None]) -> list[Any]:
+    """Return labels as numbers if they are quantities, else as they are."""
+    there = [label for label in labels if label is not None]
+    try:
+        numbers = np.array([float(label) for label in there])
+    except ValueError:
+        return labels
+    if not there or not np.isfinite(numbers).all() or task_of(numbers) != "regression":
+        return labels
+    return [None if label is None else float(label) for label in labels]
