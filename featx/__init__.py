@@ -18,6 +18,9 @@ if TYPE_CHECKING:
         register_backbone,
     )
     from featx.baselines import Comparison, compare_baselines
+    from featx.curves import learning_curve
+    from featx.duplicates import Duplicates, find_duplicates
+    from featx.label_issues import find_label_issues
     from featx.recipe import Recipe
     from featx.transformer import FeatureExtractor
 
@@ -27,12 +30,16 @@ __all__ = [
     "Backbone",
     "Comparison",
     "DirectBackbone",
+    "Duplicates",
     "FeatureExtractor",
     "KerasBackbone",
     "Recipe",
     "__version__",
     "available_backbones",
     "compare_baselines",
+    "find_duplicates",
+    "find_label_issues",
+    "learning_curve",
     "load_backbone",
     "register_backbone",
 ]
@@ -41,11 +48,15 @@ _HOMES = {
     "Backbone": "backbones",
     "Comparison": "baselines",
     "DirectBackbone": "backbones",
+    "Duplicates": "duplicates",
     "FeatureExtractor": "transformer",
     "KerasBackbone": "backbones",
     "Recipe": "recipe",
     "available_backbones": "backbones",
     "compare_baselines": "baselines",
+    "find_duplicates": "duplicates",
+    "find_label_issues": "label_issues",
+    "learning_curve": "curves",
     "load_backbone": "backbones",
     "register_backbone": "backbones",
 }

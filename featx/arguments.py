@@ -97,6 +97,7 @@ def _add_compare(commands: Any) -> None:
     _add_tables(parser)
     results = parser.add_argument_group("results")
     results.add_argument("--report", metavar="FILE", help="write a page with plots and thumbnails, one HTML file")
+    results.add_argument("--tsne", action="store_true", help="a t-SNE map in the report, however many images there are")
     results.add_argument("--learning-curve", action="store_true", help="also score fewer training images")
     results.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
     results.add_argument("--label-issues", metavar="FILE", help="also write the labels that may be wrong as CSV")

@@ -303,7 +303,7 @@ def _is_missing(label: Any) -> bool:
 
 def _among(cv: Any, rows: IntArray) -> Any:
     """Return folds given as rows of `X` as rows of what has labels."""
-    if isinstance(cv, int | np.integer) or hasattr(cv, "split"):
+    if not isinstance(cv, list | tuple):
         return cv
     return [tuple(_renumbered(np.asarray(part), rows) for part in pair) for pair in cv]
 

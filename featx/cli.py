@@ -160,6 +160,7 @@ def _compare(args: argparse.Namespace) -> None:
             comparison,
             command=shlex.join(["featx", *args.argv]),
             seconds=time.perf_counter() - started,
+            tsne=True if args.tsne else None,
         )
         _say(args, f"The report is {args.report}: open it in a browser.")
 

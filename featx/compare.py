@@ -13,7 +13,7 @@ import numpy as np
 from featx.baselines import Comparison, check_comparison_options, compare_baselines
 from featx.curves import learning_curve
 from featx.duplicates import THRESHOLD
-from featx.errors import OptionError
+from featx.errors import ComparisonError, OptionError
 from featx.estimators import Wanted
 from featx.extraction import Extraction
 from featx.failures import Failure, readable_positions
@@ -128,9 +128,9 @@ def compare_backbones(
     table = table.rows(keep)
     rows = [one.rows[keep] for one in extracted]
     y = checked_labels(_as_array(table.labels), asked.task)
-    leaks = find_leaks(table.paths, rows[0], extracted[0].digests[keep], y, threshold=asked.near)
+    leaks = _leaks(table, rows[0], extracted[0].digests[keep], asked, notes)
     groups = _groups(table, asked, leaks)
-    cv = asked.cv if table.splits is None else [_given(table.splits)]
+    cv = _cv(table, asked)
 
     def compare(X: FloatArray, groups: Any, estimators: Wanted | None, announce: Callable[[str], object]) -> Comparison:
         return compare_baselines(
@@ -231,7 +231,7 @@ def _checked_early(table: ImageTable, asked: Asked) -> Asked:
     make_split(
         y,
         task=task,
-        cv=asked.cv if table.splits is None else [_given(table.splits)],
+        cv=_cv(table, asked),
         repeats=asked.repeats,
         groups=groups,
         random_state=asked.random_state,
@@ -247,9 +247,11 @@ def _as_array(labels: Sequence[Any]) -> np.ndarray[Any, Any]:
     return array
 
 
-def _given(splits: Sequence[str | None]) -> tuple[Any, Any]:
-    parts = np.array(splits)
-    return np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test")
+def _cv(table: ImageTable, asked: Asked) -> Any:
+    if table.splits is None:
+        return asked.cv
+    parts = np.array(table.splits)
+    return [(np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test"))]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -276,6 +278,26 @@ def _extract(
 
 
 # Groups ----------------------------------------------------------------------------------------------
+
+
+def _leaks(table: ImageTable, rows: FloatArray, digests: DigestArray, asked: Asked, notes: list[str]) -> Leaks:
+    """Return the duplicates; equal images only, and a note, where features are too alike to tell near-duplicates."""
+    y = checked_labels(_as_array(table.labels), asked.task)
+    leaks = find_leaks(table.paths, rows, digests, y, threshold=asked.near)
+    if asked.groups == "none" or table.groups is not None or not len(leaks):
+        return leaks
+    try:
+        make_split(y, task=asked.task, cv=_cv(table, asked), groups=leaks.groups)
+        largest = len(leaks.clusters[0].rows)
+        if largest <= len(table) / 2:
+            return leaks
+    except ComparisonError:
+        largest = len(leaks.clusters[0].rows)
+    notes.append(
+        f"By these features {largest:,} of {len(table):,} images are near-duplicates of each other, too many to split: "
+        "only equal images are kept on one side."
+    )
+    return find_leaks(table.paths, rows, digests, y, threshold=1.0)
 
 
 def _groups(table: ImageTable, asked: Asked, leaks: Leaks) -> Any:

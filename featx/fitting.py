@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.errors import ComparisonError
 from featx.estimators import Baseline
 from featx.kernels import SharedKernel
 from featx.scores import METRICS, score
@@ -114,11 +115,12 @@ def _tuned(baseline: Baseline, data: Data, train: IntArray, shared: SharedKernel
     from sklearn.model_selection import ParameterGrid
 
     groups = None if data.groups is None else data.groups[train]
-    if groups is not None and len(np.unique(groups)) < 2:
+    try:
+        inner = make_split(
+            data.y[train], task=data.task, cv=_INNER_FOLDS, groups=groups, random_state=data.random_state
+        ).folds
+    except ComparisonError:  # too few images, or groups of them, to be split again: the defaults have to do
         return {}
-    inner = make_split(
-        data.y[train], task=data.task, cv=_INNER_FOLDS, groups=groups, random_state=data.random_state
-    ).folds
     metric = METRICS[data.task][0]
     best: tuple[float, dict[str, Any]] = (-np.inf, {})
     for params in ParameterGrid(dict(baseline.grid)):

@@ -78,11 +78,13 @@ def checked_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
         if not np.isfinite(numbers).all():
             raise ComparisonError("Expected finite numbers for regression, got an infinite one. Leave that row out.")
         return numbers
-    if y.dtype.kind == "O":
-        task_of(y)  # raises if mixed
-        texts = [isinstance(label, str) for label in y.tolist()]
-        return y if not all(texts) else np.array(y.tolist())
-    return y
+    if y.dtype.kind != "O":
+        return y
+    task_of(y)  # raises if mixed
+    plain = np.array(y.tolist())  # objects, but all of them text or all of them numbers
+    if plain.dtype.kind not in "iufbUS" or plain.ndim != 1:
+        raise ComparisonError(f"Expected labels that are text or numbers, got {y[0]!r}. Turn them into text.")
+    return plain
 
 
 def _is_number(label: Any) -> bool:

@@ -191,12 +191,9 @@ class BackboneComparison:
     def _conclusion(self) -> list[str]:
         best, first = self.best_row, METRICS[self.task][0]
         ties = self.table[self.table["verdict"] == "tie"]["estimator"].tolist()
-        lines = [
-            f"* best: {best['estimator']} on {self.best_network.name}, {METRIC_NAMES[first]} "
-            f"{best[f'{first}_mean']:.3f}"
-        ]
-        if ties:
-            lines.append(wrapped(f"tie: not told from the best by chance alone: {', '.join(dict.fromkeys(ties))}."))
+        chance = f"; its lead over {', '.join(dict.fromkeys(ties))} may be chance" if ties else ""
+        score = f"{METRIC_NAMES[first]} {best[f'{first}_mean']:.3f}"
+        lines = [wrapped(f"* best: {best['estimator']} on {self.best_network.name}, {score}{chance}")]
         if "chosen" in self.table:
             lines += [
                 wrapped(f"{row['estimator']} was tuned to {row['chosen']}.")

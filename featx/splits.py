@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -57,7 +56,7 @@ def check_split_options(cv: Any, repeats: int) -> None:
         `cv` is a number below 2, or neither a number nor something that makes folds; `repeats` below 1.
     """
     is_number = isinstance(cv, int | np.integer) and not isinstance(cv, bool)
-    if (is_number and cv < 2) or not (is_number or hasattr(cv, "split") or _is_list_of_pairs(cv)):
+    if (is_number and cv < 2) or not (is_number or _is_splitter(cv) or _is_list_of_pairs(cv)):
         raise OptionError(
             f"cv={cv!r}: expected a whole number of folds, 2 or more, a splitter of scikit-learn, or a list of "
             "(train, test) rows."
@@ -206,7 +205,7 @@ def _of_numbers(y: np.ndarray[Any, Any], cv: int, repeats: int, groups: IntArray
 
 def _given(y: np.ndarray[Any, Any], cv: Any, groups: IntArray | None) -> Split:
     """Return folds that the user gave, checked; what shares a group with a scored row is not fitted on."""
-    pairs = list(cv.split(np.zeros((len(y), 1)), y, groups) if hasattr(cv, "split") else cv)
+    pairs = list(cv.split(np.zeros((len(y), 1)), y, groups) if _is_splitter(cv) else cv)
     folds: list[Fold] = []
     n_left_out = 0
     for number, (train, test) in enumerate(pairs):
@@ -243,8 +242,11 @@ def _words(folds: str, repeats: int) -> str:
     return folds if repeats == 1 else f"{folds}, {repeats} times"
 
 
+def _is_splitter(cv: Any) -> bool:
+    return hasattr(cv, "split") and hasattr(cv, "get_n_splits")
+
+
 def _is_list_of_pairs(cv: Any) -> bool:
-    if isinstance(cv, str | bytes) or not isinstance(cv, Iterable):
+    if not isinstance(cv, list | tuple) or not cv:
         return False
-    pairs = list(cv) if isinstance(cv, list | tuple) else None
-    return bool(pairs) and all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in pairs or [])
+    return all(isinstance(pair, tuple | list) and len(pair) == 2 for pair in cv)

@@ -137,7 +137,9 @@ def test_compare_prints_one_json_object(photo_folder: Path, capsys: pytest.Captu
     assert cli.main(["compare", str(photo_folder), "--backbone", "counting", "--cv", "3", "--json"]) == 0
     compared = json.loads(capsys.readouterr().out)
     assert (compared["rows"], compared["classes"], compared["features"]) == (24, 2, 12)
-    assert set(compared["best"]) == {"backbone", "estimator"}
+    assert set(compared["best"]) == {"backbone", "layer", "pooling", "estimator"}
+    assert compared["task"] == "classification"
+    assert "NaN" not in json.dumps(compared)
     expected = {"backbone", "estimator"} | {
         f"{score}_{stat}" for score in ("accuracy", "f1_macro") for stat in ("mean", "std")
     }
@@ -180,7 +182,13 @@ BAD = {
     "no such folder": (["extract", "absent"], "No such folder or file: 'absent'"),
     "no images": (["compare", "empty"], "No images in 'empty'"),
     "one class": (["compare", "one"], "at least two classes"),
-    "few images": (["compare", "photos", "--cv", "13"], "fewer images than the 13 folds"),
+    "column": (["compare", "table.csv", "--label-column", "lable"], "Did you mean 'label'?"),
+    "no table": (["compare", "photos", "--groups", "site"], "--groups site names a column"),
+    "near": (["compare", "photos", "--near", "1.5"], "a cosine above 0 and up to 1"),
+    "task": (["compare", "photos", "--task", "regresion"], "classification, regression"),
+    "report": (["compare", "photos", "--report", "absent/r.html"], "Choose another file"),
+    "one group": (["compare", "table.csv", "--groups", "site"], "are in one group"),
+    "missing files": (["compare", "gone.csv", "--backbone", "counting"], "None of the 4 images can be read"),
     "folds": (["compare", "photos", "--cv", "1"], "2 or more"),
     "backbone": (["extract", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),
     "estimator": (["compare", "photos", "--estimator", "svn"], "Did you mean 'svm'?"),
@@ -191,7 +199,7 @@ BAD = {
     "random state": (["compare", "photos", "--random-state", "-1"], "from 0 to"),
     "jobs": (["compare", "photos", "--n-jobs", "0"], "-1 for one on each core"),
     "empty cache": (["extract", "photos", "--cache", ""], "expected a folder"),
-    "csv": (["compare", "photos", "--backbone", "counting", "--csv", "absent/t.csv"], "Choose another --csv"),
+    "csv": (["compare", "photos", "--backbone", "counting", "--csv", "absent/t.csv"], "Choose another file"),
 }
 
 
@@ -209,6 +217,9 @@ def test_bad_input_is_one_line_with_a_remedy_and_exit_code_1(
     (in_folder / "one").mkdir()
     (in_folder / "one" / "china").symlink_to(photo_folder / "china")
     (in_folder / "photos").symlink_to(photo_folder)
+    lines = [f"{path},{path.parent.name},a" for path in sorted(photo_folder.glob("*/*.jpg"))]
+    (in_folder / "table.csv").write_text("\n".join(["path,label,site", *lines]))
+    (in_folder / "gone.csv").write_text("path,label\n" + "".join(f"{at}.jpg,{'ab'[at % 2]}\n" for at in range(4)))
     assert cli.main([*args, "--quiet"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -280,7 +291,7 @@ def test_compare_tells_what_it_left_out_and_random_state_decides_the_folds(
         tables.append([result["accuracy_mean"] for result in json.loads(out)["results"]])
     assert tables[0] != tables[1] == tables[2]
     assert "1 image left out as unreadable" in err
-    assert "1 image outside of any class folder" in err
+    assert any(note.startswith("1 image without a label left out: ") for note in json.loads(out)["notes"])
     assert "1 file passed over: no images" in err
 
 
@@ -360,3 +371,51 @@ def test_clearing_asks_a_person(
     assert cli.main(["cache", "clear", "--cache", "cache"]) == (0 if removed else 1)
     assert "Remove 24 rows" in capsys.readouterr().err
     assert bool(list(Path("cache").rglob("*.npy"))) is not removed
+
+
+@pytest.mark.usefixtures("counting")
+def test_compare_takes_tables_test_sets_poolings_and_writes_what_is_asked_for(
+    in_folder: Path, photo_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = [
+        f"{path},{path.parent.name},{'test' if number % 4 == 0 else 'train'},{number // 2}"
+        for number, path in enumerate(sorted(photo_folder.glob("*/*.jpg")))
+    ]
+    (in_folder / "table.csv").write_text("\n".join(["path,label,part,site", *lines]))
+    common = ["--backbone", "counting", "--near", "1", "--json", "--quiet"]
+    assert cli.main(["compare", "table.csv", "--split-column", "part", *common]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["split"] == "fitted on 18, scored on 6"
+    assert found["results"][0]["accuracy_std"] is None
+    assert cli.main(["compare", "table.csv", "--groups", "site", "--cv", "3", "--repeats", "2", *common]) == 0
+    assert json.loads(capsys.readouterr().out)["split"] == "3 stratified folds, 2 times"
+    assert cli.main(["compare", str(photo_folder), "--test", "table.csv", *common]) == 1
+    assert "rows to fit on" in capsys.readouterr().err  # the same files: nothing is left
+    args = ["--pooling", "avg", "--pooling", "max", "--learning-curve", "--tune", "--estimator", "knn"]
+    assert cli.main(["compare", "table.csv", "--cv", "3", *args, *common]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [row["pooling"] for row in found["results"]] == ["avg", "max"]
+    assert found["learning_curve"][0]["n_per_class"] == 1
+    assert found["results"][0]["chosen"].startswith("n_neighbors=")
+    files = ["--csv", "scores.csv", "--label-issues", "labels.csv"]
+    assert cli.main(["compare", "table.csv", "--cv", "3", *files, *common]) == 0
+    with open("labels.csv") as file:
+        assert next(csv.reader(file)) == [
+            "path",
+            "label",
+            "suggested",
+            "probability_of_label",
+            "probability_of_suggested",
+        ]
+
+
+@pytest.mark.usefixtures("counting")
+def test_extract_takes_a_table(in_folder: Path, photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"{path.relative_to(photo_folder)},{path.parent.name}" for path in sorted(photo_folder.glob("*/*.jpg"))]
+    (photo_folder / "table.csv").write_text("\n".join(["bild,art", *lines]))
+    table = str(photo_folder / "table.csv")
+    columns = ["--path-column", "bild", "--label-column", "art"]
+    assert cli.main(["extract", table, *columns, "--backbone", "counting", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 24
+    with open("features.csv") as file:
+        assert [row["label"] for row in csv.DictReader(file)] == ["china"] * 12 + ["flower"] * 12

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
-from featx.compare import compare_backbones
+from featx.compare import Asked, compare_backbones
 from featx.errors import ComparisonError, OptionError, SourceError
 from featx.options import ExtractionOptions
 from featx.sources import ImageTable, find_images
@@ -18,13 +22,15 @@ def test_each_backbone_gets_its_rows_and_the_best_is_named(
     photo_folder: Path, tmp_path: Path, counting: CountingBackbone
 ) -> None:
     both = [ExtractionOptions(**COUNTING), ExtractionOptions(**COUNTING, resize="crop")]
-    comparison = compare_backbones(find_images([photo_folder]), both, cache=tmp_path / "cache", cv=3)
+    comparison = compare_backbones(find_images([photo_folder]), both, Asked(cv=3), cache=tmp_path / "cache")
     assert len(comparison.table) == 8
-    assert list(comparison.table.columns[:3]) == ["backbone", "features", "estimator"]
+    assert list(comparison.table.columns[:5]) == ["backbone", "layer", "pooling", "features", "estimator"]
     assert comparison.best_row["accuracy_mean"] == comparison.table["accuracy_mean"].max()
     assert (comparison.n_rows, comparison.n_classes) == (24, 2)
     text = comparison.as_text().splitlines()
     assert sum(line.startswith("* counting") for line in text) == 1
+    assert [network.name for network in comparison.networks] == ["counting squash", "counting crop"]
+    assert comparison.table["verdict"].tolist().count("best") == 1
     assert counting.n_shown == 48
 
 
@@ -32,22 +38,28 @@ def test_each_backbone_gets_its_rows_and_the_best_is_named(
 def test_unreadable_and_unlabelled_images_are_left_out(photo_folder: Path) -> None:
     (photo_folder / "china" / "00.jpg").write_bytes(b"")
     (photo_folder / "stray.jpg").write_bytes(b"")
-    comparison = compare_backbones(find_images([photo_folder]), [ExtractionOptions(**COUNTING)], cache=None, cv=3)
+    comparison = compare_backbones(
+        find_images([photo_folder]), [ExtractionOptions(**COUNTING)], Asked(cv=3), cache=None
+    )
     assert comparison.n_rows == 23
     assert [Path(failure.image).name for failure in comparison.failures] == ["00.jpg"]
     assert comparison.as_dict()["failed"] == 1
+    assert comparison.notes[0].startswith("1 image without a label left out: ")
 
 
 def test_labels_and_names_are_checked_before_anything_is_extracted(
     photo_folder: Path, counting: CountingBackbone
 ) -> None:
     table = find_images([photo_folder])
-    with pytest.raises(ComparisonError, match="12"):
-        compare_backbones(table, [ExtractionOptions(**COUNTING)], cache=None, cv=13)
     with pytest.raises(ComparisonError, match="at least two classes"):
         compare_backbones(ImageTable(table.paths, [None] * 24), [ExtractionOptions(**COUNTING)], cache=None)
     with pytest.raises(OptionError, match="Did you mean 'knn'"):
-        compare_backbones(table, [ExtractionOptions(**COUNTING)], cache=None, estimators=["kn"])
+        compare_backbones(table, [ExtractionOptions(**COUNTING)], Asked(estimators=["kn"]), cache=None)
+    with pytest.raises(ComparisonError, match="All 24 rows are in one group"):
+        one_group = dataclasses.replace(table, groups=["site"] * 24)
+        compare_backbones(one_group, [ExtractionOptions(**COUNTING)], cache=None)
+    with pytest.raises(ComparisonError, match="Expected numbers for regression, got 'china'"):
+        compare_backbones(table, [ExtractionOptions(**COUNTING)], Asked(task="regression"), cache=None)
     assert counting.n_shown == 0
 
 
@@ -58,7 +70,9 @@ def test_not_one_readable_image_is_an_error(tmp_path: Path) -> None:
         paths.append(str(tmp_path / f"{number}.jpg"))
         Path(paths[-1]).write_bytes(b"")
     with pytest.raises(SourceError, match="None of the 4 images"):
-        compare_backbones(ImageTable(paths, ["a", "a", "b", "b"]), [ExtractionOptions(**COUNTING)], cache=None, cv=2)
+        compare_backbones(
+            ImageTable(paths, ["a", "a", "b", "b"]), [ExtractionOptions(**COUNTING)], Asked(cv=2), cache=None
+        )
 
 
 def test_aerial_photos_score_as_plain_keras_and_scikit_learn_do(ucmerced: list[str], compiled_cache: Path) -> None:
@@ -67,8 +81,159 @@ def test_aerial_photos_score_as_plain_keras_and_scikit_learn_do(ucmerced: list[s
     scores = {}
     for precision in ("auto", "float32"):
         options = ExtractionOptions(precision=precision)
-        comparison = compare_backbones(table, [options], cache=compiled_cache)
+        # The same folds for both: near-duplicates are told by features, which differ a little.
+        comparison = compare_backbones(table, [options], Asked(groups="none"), cache=compiled_cache)
         scores[precision] = comparison.table.set_index("estimator")["accuracy_mean"]
         for name, plain in {"logreg": 0.960, "svm": 0.954, "knn": 0.937}.items():
             assert scores[precision][name] > plain - 0.01, (precision, name)
     assert np.abs(scores["auto"] - scores["float32"]).max() < 0.005
+
+
+# Leaks -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def leaky(photo_folder: Path) -> ImageTable:
+    """24 photos: one copied byte for byte, one saved without loss, one saved once more with the other label."""
+    one, two, three = sorted((photo_folder / "china").glob("*.jpg"))[:3]
+    (photo_folder / "china" / "copy.jpg").write_bytes(one.read_bytes())
+    PIL.Image.open(two).save(photo_folder / "china" / "lossless.png")
+    PIL.Image.open(three).save(photo_folder / "flower" / "again.jpg", quality=70)
+    return find_images([photo_folder])
+
+
+def _compare(table: ImageTable, cache: Path, **asked: Any) -> Any:
+    return compare_backbones(table, [ExtractionOptions()], Asked(**{"cv": 4, **asked}), cache=cache)
+
+
+def test_duplicates_are_told_by_kind_and_kept_together(leaky: ImageTable, compiled_cache: Path) -> None:
+    comparison = _compare(leaky, compiled_cache, estimators=["logreg"])
+    leaks = comparison.leaks
+    kinds = {Path(comparison.paths[cluster.rows[0]]).name: cluster.kind for cluster in leaks.clusters}
+    names = [{Path(comparison.paths[row]).name for row in cluster.rows} for cluster in leaks.clusters]
+    for pair, kind in (
+        ({"00.jpg", "copy.jpg"}, "same bytes"),
+        ({"01.jpg", "lossless.png"}, "same pixels"),
+        ({"02.jpg", "again.jpg"}, "nearly the same"),
+    ):
+        assert pair in names
+        assert kinds[min(pair)] == kind
+    assert (leaks.n_same_bytes, leaks.n_same_pixels) == (1, 1)
+    split = comparison.networks[0].comparison.split
+    for cluster in leaks.clusters:
+        for train, _ in split.folds:
+            assert np.isin(cluster.rows, train).sum() in (0, len(cluster.rows))
+    notes = "\n".join(comparison.notes)
+    assert "1 with the same bytes, 1 with the same pixels" in notes
+    assert "They are kept on one side of every split." in notes
+    assert "Split at random, the best would have had accuracy" in notes
+    assert "1 group of duplicates with different labels, the first: " in notes
+    found = comparison.as_dict()["duplicates"]
+    assert found["same_bytes"] == 1
+    assert found["naive"]["mean"] == pytest.approx(comparison.naive["mean"])
+
+
+def test_groups_none_switches_it_off(leaky: ImageTable, compiled_cache: Path) -> None:
+    comparison = _compare(leaky, compiled_cache, estimators=["logreg"], groups="none")
+    assert comparison.naive is None
+    assert any("split at random, as asked: scores may be too high" in note for note in comparison.notes)
+    kept = _compare(leaky, compiled_cache, estimators=["logreg"])
+    assert comparison.table["accuracy_mean"].item() == pytest.approx(kept.naive["mean"])
+
+
+def test_a_leak_would_have_raised_the_score(ucmerced: list[str], compiled_cache: Path, tmp_path: Path) -> None:
+    """Labels at random, every image twice: nothing can be learned, but a copy gives the label away."""
+    paths = []
+    for number, path in enumerate(ucmerced[::10]):
+        for copy, quality in enumerate((95, 80)):
+            paths.append(str(tmp_path / f"{number}-{copy}.jpg"))
+            buffer = io.BytesIO()
+            PIL.Image.open(path).save(buffer, "JPEG", quality=quality)
+            Path(paths[-1]).write_bytes(buffer.getvalue())
+    labels = np.repeat(np.random.default_rng(0).permutation(["a", "b"] * 42), 2).tolist()
+    comparison = _compare(ImageTable(paths, labels), compiled_cache, estimators=["knn"])
+    assert comparison.table["accuracy_mean"].item() < 0.65
+    assert comparison.naive["mean"] > 0.85
+
+
+def test_given_groups_are_kept_whole_and_checked_for_duplicates(leaky: ImageTable, compiled_cache: Path) -> None:
+    sites = [f"site {at % 5}" for at in range(len(leaky))]
+    comparison = _compare(dataclasses.replace(leaky, groups=sites), compiled_cache, estimators=["knn"])
+    for train, test in comparison.networks[0].comparison.split.folds:
+        assert not {sites[at] for at in train} & {sites[at] for at in test}
+    assert any("reach across the given groups: scores may be too high" in note for note in comparison.notes)
+
+
+def test_a_given_test_set_loses_no_image_but_training_loses_what_it_shows(
+    leaky: ImageTable, compiled_cache: Path
+) -> None:
+    is_copy = [Path(path).name in ("copy.jpg", "lossless.png") or at % 4 == 0 for at, path in enumerate(leaky.paths)]
+    test = leaky.rows([at for at, copied in enumerate(is_copy) if copied])
+    train = leaky.rows([at for at, copied in enumerate(is_copy) if not copied])
+    options = [ExtractionOptions()]
+    comparison = compare_backbones(train, options, Asked(estimators=["knn", "logreg"]), test=test, cache=compiled_cache)
+    split = comparison.networks[0].comparison.split
+    assert len(split.folds) == 1
+    assert len(split.folds[0][1]) == len(test)
+    assert any("not fitted on, being in one group" in note for note in comparison.notes)
+    assert comparison.table["accuracy_std"].isna().all()
+    assert (comparison.table["high"] > comparison.table["low"]).all()
+    parts = dataclasses.replace(leaky, splits=["test" if copied else "train" for copied in is_copy])
+    same = compare_backbones(parts, options, Asked(estimators=["knn", "logreg"]), cache=compiled_cache)
+    assert same.table["accuracy_mean"].tolist() == comparison.table["accuracy_mean"].tolist()
+
+
+# Results ---------------------------------------------------------------------------------------------
+
+
+def test_poolings_side_by_side_share_the_store_and_one_best(photo_folder: Path, compiled_cache: Path) -> None:
+    options = [ExtractionOptions(pooling=pooling) for pooling in ("avg", "max")]
+    comparison = compare_backbones(
+        find_images([photo_folder]), options, Asked(cv=3, estimators=["logreg", "knn"]), cache=compiled_cache
+    )
+    assert [network.name for network in comparison.networks] == ["mobilenet avg", "mobilenet max"]
+    assert comparison.table["pooling"].tolist() == ["avg", "avg", "max", "max"]
+    assert comparison.table["verdict"].tolist().count("best") == 1
+    best = comparison.best_row
+    assert comparison.best_network.name == f"mobilenet {best['pooling']}"
+
+
+@pytest.mark.usefixtures("counting")
+def test_quantities_are_compared_by_regression(photo_folder: Path) -> None:
+    table = find_images([photo_folder])
+    heights = [float(np.asarray(PIL.Image.open(path).convert("L")).mean()) for path in table.paths]
+    comparison = compare_backbones(
+        ImageTable(table.paths, heights), [ExtractionOptions(**COUNTING)], Asked(curve=True, near=1), cache=None
+    )
+    assert comparison.task == "regression"
+    assert comparison.best_row["r2_mean"] > 0.5
+    assert comparison.label_issues is None
+    text = comparison.as_text()
+    assert "R²" in text
+    assert "24 images; 5 folds" in text
+    assert comparison.as_dict()["classes"] == 0
+
+
+@pytest.mark.usefixtures("counting")
+def test_the_text_says_what_matters(photo_folder: Path) -> None:
+    table = find_images([photo_folder])
+    labels = list(table.labels)
+    labels[3] = "flower"
+    asked = Asked(cv=3, curve=True, tune=True, near=1, repeats=2, estimators=["dummy", "logreg", "knn"])
+    comparison = compare_backbones(ImageTable(table.paths, labels), [ExtractionOptions(**COUNTING)], asked, cache=None)
+    text = comparison.as_text()
+    assert "24 images, 2 classes; 3 stratified folds, 2 times; mean ± sd" in text
+    assert "was tuned to" in text
+    assert "images per class  score" in text
+    assert max(map(len, text.splitlines())) <= 125
+
+
+@pytest.mark.usefixtures("counting")
+def test_features_too_alike_to_tell_near_duplicates_are_said_to_be(photo_folder: Path) -> None:
+    """Mean colours of quarters: most cuts of one photo have nearly the same."""
+    paths = find_images([photo_folder / "china"]).paths
+    table = ImageTable(paths, ["a", "b"] * 6)
+    comparison = compare_backbones(table, [ExtractionOptions(**COUNTING)], Asked(cv=3), cache=None)
+    assert "near-duplicates of each other, too many to split" in comparison.notes[0]
+    assert len(comparison.leaks) == 0
+    assert comparison.n_rows == 12

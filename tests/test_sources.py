@@ -90,3 +90,34 @@ def test_a_folder_without_images_says_what_is_there_and_what_is_expected(tmp_pat
     make(tmp_path, "a.txt", "b.txt", "c.pdf")
     with pytest.raises(SourceError, match=r"2 \.txt, 1 \.pdf.*\.jpg"):
         find_images([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("names", "splits"),
+    [
+        (["train", "test"], ["train", "test"]),
+        (["Training", "validation"], ["train", "test"]),
+        (["train", "val", "test"], ["train", "train", "test"]),
+    ],
+)
+def test_folders_of_train_and_test(names: list[str], splits: list[str], tmp_path: Path) -> None:
+    for name in names:
+        for label in ("cat", "dog"):
+            (tmp_path / name / label).mkdir(parents=True)
+            (tmp_path / name / label / "1.jpg").write_bytes(b"")
+    table = find_images([tmp_path])
+    assert table.labels == ["cat", "dog"] * len(names)
+    by_folder = dict(zip((Path(path).parts[-3] for path in table.paths), table.splits or [], strict=True))
+    assert by_folder == dict(zip(names, splits, strict=True))
+
+
+def test_other_folders_are_classes(tmp_path: Path) -> None:
+    for name in ("train", "car"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.jpg").write_bytes(b"")
+    table = find_images([tmp_path])
+    assert table.splits is None
+    assert table.labels == ["car", "train"]
+    (tmp_path / "car" / "1.jpg").unlink()
+    (tmp_path / "car").rmdir()
+    assert find_images([tmp_path]).splits is None  # a class of trains

@@ -173,6 +173,7 @@ def map_chart(points: dict[str, Any], *, side: int, caption: str) -> Any:
     ring = {"size": 15, "marker": "circle", "fill_color": None, "line_width": 2, "nonselection_line_alpha": 1}
     figure.scatter("x", "y", source=source, view=view, name="rings", **ring)
     figure.hover.renderers = [dots]
+    figure.hover.limit = 3  # of points on top of each other
     figure.axis.visible = False
     figure.grid.grid_line_color = None
     return figure

@@ -303,7 +303,7 @@ class _Page:
         interval = f" (95 % interval {low:.3f} – {high:.3f})" if np.isfinite(low) and np.isfinite(high) else ""
         ties = result.table[result.table["verdict"] == "tie"]["estimator"].tolist()
         tied = (
-            f" It is not told from {', '.join(dict.fromkeys(ties))} by more than chance."
+            f" Its lead over {', '.join(dict.fromkeys(ties))} may be chance."
             if ties
             else " Its lead over all others is more than chance."
             if len(result.table) > 1

@@ -148,7 +148,7 @@ def compare_plain() -> dict[str, Any]:
     """The same estimators and folds in a plain loop of cross_validate."""
     from sklearn.model_selection import StratifiedKFold, cross_validate
 
-    from featx.baselines import make_baseline
+    from featx.estimators import make_baseline
 
     X, y = _hundred_classes()
     folds = StratifiedKFold(5, shuffle=True, random_state=0)

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from featx import compare_baselines
+from featx.curves import learning_curve
+
+
+def test_more_images_help_and_the_last_point_is_the_comparison_s_own() -> None:
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:600], y[:600]
+    comparison = compare_baselines(X, y, estimators=["logreg"])
+    curve = learning_curve(X, y, comparison.split, estimators=["logreg"])
+    assert curve["n_per_class"].tolist()[:5] == [1, 2, 5, 10, 20]
+    assert curve["n_train"].tolist()[:3] == [10, 20, 50]
+    assert curve["n_train"].iloc[-1] == 480
+    assert curve["score_mean"].iloc[0] < 0.75 < 0.9 < curve["score_mean"].iloc[-1]
+    assert curve["score_mean"].iloc[-1] == pytest.approx(comparison.table["accuracy_mean"].item())
+    again = learning_curve(X, y, comparison.split, estimators=["logreg"], n_jobs=1)
+    assert curve.equals(again)
+
+
+def test_quantities_are_counted_in_all() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 5))
+    y = X[:, 0] + 0.1 * rng.normal(size=100)
+    comparison = compare_baselines(X, y, estimators=["knn"])
+    curve = learning_curve(X, y, comparison.split, task="regression", estimators=["knn"])
+    assert curve["n_per_class"].tolist() == [5, 10, 20, 50, 80]

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from featx import FeatureExtractor, compare_baselines, find_label_issues
+from featx.errors import ComparisonError
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_flipped_labels_of_aerial_photos_are_found(seed: int, ucmerced: list[str], compiled_cache: Path) -> None:
+    rows = FeatureExtractor(cache=compiled_cache).transform(ucmerced)
+    y = np.array([Path(path).parent.name for path in ucmerced])
+    rng = np.random.default_rng(seed)
+    flipped = rng.choice(len(y), round(0.05 * len(y)), replace=False)
+    classes = np.unique(y)
+    for row in flipped:
+        y[row] = rng.choice(classes[classes != y[row]])
+    comparison = compare_baselines(rows, y, estimators=["logreg"])
+    issues = find_label_issues(comparison.y, comparison.probabilities["logreg"])
+    hits = np.isin(issues["row"], flipped)
+    assert hits.sum() >= 0.7 * len(flipped)
+    assert hits.mean() >= 0.6
+    assert hits[:20].mean() >= 0.8  # the likeliest come first
+
+
+def test_right_labels_are_not_in_doubt() -> None:
+    y = np.repeat(["a", "b"], 10)
+    of_b = np.repeat([0.1, 0.9], 10)
+    assert len(find_label_issues(y, np.column_stack([1 - of_b, of_b]))) == 0
+
+
+def test_a_class_without_rows_is_not_suggested() -> None:
+    probabilities = np.array([[0.1, 0.2, 0.7], [0.1, 0.9, 0.0], [0.8, 0.2, 0.0], [0.7, 0.3, 0.0]])
+    issues = find_label_issues(["b", "b", "a", "a"], probabilities, classes=["a", "b", "c"])
+    assert "c" not in issues["suggested"].tolist()
+
+
+def test_shapes_and_classes_must_match() -> None:
+    with pytest.raises(ComparisonError, match="for each of 2 rows and 2 classes, got shape \\(2, 3\\)"):
+        find_label_issues(["a", "b"], np.zeros((2, 3)))
+    with pytest.raises(ComparisonError, match="Label 'b' is none of the classes"):
+        find_label_issues(["a", "b"], np.zeros((2, 2)), classes=["a", "c"])

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import GroupKFold, StratifiedKFold
+
+from featx.errors import ComparisonError, OptionError
+from featx.splits import check_split_options, make_split
+
+Y = np.repeat(["a", "b"], 20)
+
+
+def test_without_groups_it_is_stratified_k_fold() -> None:
+    ours = make_split(Y, task="classification", cv=4, random_state=3)
+    usual = StratifiedKFold(4, shuffle=True, random_state=3).split(Y, Y)
+    for (train, test), (usual_train, usual_test) in zip(ours.folds, usual, strict=True):
+        np.testing.assert_array_equal(train, usual_train)
+        np.testing.assert_array_equal(test, usual_test)
+    assert ours.test_share == pytest.approx(1 / 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 3), min_size=12, max_size=60),
+    groups=st.lists(st.integers(0, 12), min_size=60, max_size=60),
+    cv=st.integers(2, 6),
+    repeats=st.integers(1, 3),
+)
+def test_whatever_the_groups_none_is_divided_and_every_row_is_scored_once(
+    labels: list[int], groups: list[int], cv: int, repeats: int
+) -> None:
+    y, codes = np.array(labels), np.array(groups[: len(labels)])
+    usable = [label for label in set(labels) if len(set(codes[y == label])) > 1]
+    if len(usable) < 2:
+        with pytest.raises(ComparisonError, match="Add images|one group|folder of their own"):
+            make_split(y, task="classification", cv=cv, repeats=repeats, groups=codes)
+        return
+    split = make_split(y, task="classification", cv=cv, repeats=repeats, groups=codes)
+    assert split.n_repeats == repeats
+    kept = None
+    per_repeat = len(split.folds) // repeats
+    for repeat in range(repeats):
+        folds = split.folds[repeat * per_repeat : (repeat + 1) * per_repeat]
+        tested = np.sort(np.concatenate([test for _, test in folds]))
+        kept = tested if kept is None else kept
+        np.testing.assert_array_equal(tested, kept)
+        for train, test in folds:
+            assert len(train)
+            assert len(test)
+            assert not set(codes[train]) & set(codes[test])
+            np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), kept)
+    assert kept is not None
+    assert (len(kept) == len(y)) == (not any("left out" in note for note in split.notes))
+
+
+def test_repetitions_are_shuffled_anew_and_repeatable() -> None:
+    split = make_split(Y, task="classification", cv=4, repeats=3, random_state=1)
+    tests = [tuple(test) for _, test in split.folds]
+    assert len(set(tests)) == 12
+    assert list(split.first_repeat) == [0, 1, 2, 3]
+    again = make_split(Y, task="classification", cv=4, repeats=3, random_state=1)
+    assert tests == [tuple(test) for _, test in again.folds]
+    assert split.words == "4 stratified folds, 3 times"
+
+
+def test_a_class_of_a_single_group_is_left_out() -> None:
+    y = np.array(["a"] * 6 + ["b"] * 6 + ["c"] * 4)
+    groups = np.array([*range(12), 50, 50, 50, 50])
+    split = make_split(y, task="classification", cv=3, groups=groups)
+    assert split.notes == ["1 class of a single image, or a single group of images left out (4 images): 'c'."]
+    assert max(test.max() for _, test in split.folds) < 12
+
+
+def test_fewer_groups_than_folds_mean_fewer_folds() -> None:
+    split = make_split(Y, task="classification", groups=np.tile([0, 1, 2], 14)[:40])
+    assert split.notes == ["3 folds instead of 5: there are 3 groups of images."]
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_single_group_is_an_error(task: str) -> None:
+    with pytest.raises(ComparisonError, match="All 40 rows are in one group.*another column"):
+        make_split(Y, task=task, groups=np.zeros(40))
+
+
+def test_quantities_are_split_at_random_or_by_group() -> None:
+    values = np.arange(40.0)
+    assert make_split(values, task="regression").words == "5 folds"
+    groups = np.arange(40) // 10
+    split = make_split(values, task="regression", groups=groups)
+    assert split.notes == ["5 folds instead of 5: there are 4 groups of images."] or len(split.folds) == 4
+    for train, test in split.folds:
+        assert not set(groups[train]) & set(groups[test])
+
+
+def test_given_folds_are_taken_and_lose_what_would_leak() -> None:
+    train, test = np.arange(30), np.arange(30, 40)
+    groups = np.arange(40)
+    groups[35] = groups[3]
+    split = make_split(Y, task="classification", cv=[(train, test)], groups=groups)
+    assert split.notes == ["1 image not fitted on, being in one group with an image that is scored."]
+    assert split.words == "fitted on 29, scored on 10"
+    assert 3 not in split.folds[0][0]
+
+
+def test_splitters_of_scikit_learn_are_taken() -> None:
+    groups = np.arange(40) // 4
+    split = make_split(Y, task="classification", cv=GroupKFold(5), groups=groups)
+    assert split.words == "5 given folds"
+
+
+@pytest.mark.parametrize(
+    ("cv", "words"),
+    [
+        ([([0, 1], [1, 2])], "Fold 0 scores rows that it is fitted on"),
+        ([([0, 1], [99])], "numbers of rows, from 0 to 39"),
+        ([([0, 1], [])], "Fold 0 has 2 rows to fit on and 0 to score"),
+        ([(["x"], [1])], "numbers of rows"),
+    ],
+    ids=str,
+)
+def test_bad_folds_are_refused(cv: Any, words: str) -> None:
+    with pytest.raises(ComparisonError, match=words):
+        make_split(Y, task="classification", cv=cv)
+
+
+@pytest.mark.parametrize("cv", ["5", 2.5, None, True, 1, [], [1, 2]])
+def test_what_makes_no_folds_is_refused(cv: Any) -> None:
+    with pytest.raises(OptionError, match="a whole number of folds, 2 or more, a splitter of scikit-learn"):
+        check_split_options(cv, 1)

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from featx.errors import SourceError
+from featx.tables import find_labelled
+
+
+@pytest.fixture
+def frame(paths: list[str], labels: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"file": paths, "label": labels, "part": ["train"] * 18 + ["test"] * 6, "site": list("abcd") * 6}
+    )
+
+
+def _write(frame: pd.DataFrame, path: Path) -> str:
+    if path.suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.tsv", "table.parquet", "TABLE.CSV"])
+def test_tables_of_every_kind(name: str, frame: pd.DataFrame, tmp_path: Path) -> None:
+    table = find_labelled([_write(frame, tmp_path / name)], split_column="part", group_column="site")
+    assert table.paths == frame["file"].tolist()
+    assert table.labels == frame["label"].tolist()
+    assert table.splits == frame["part"].tolist()
+    assert table.groups == frame["site"].tolist()
+
+
+def test_tables_of_spreadsheets_with_semicolons(frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame.to_csv(tmp_path / "table.csv", index=False, sep=";")
+    assert len(find_labelled([tmp_path / "table.csv"])) == 24
+
+
+def test_columns_are_named_or_known(frame: pd.DataFrame, tmp_path: Path) -> None:
+    source = _write(frame.rename(columns={"file": "Photo", "label": "kind"}), tmp_path / "table.csv")
+    table = find_labelled([source], label_column="kind")
+    assert table.labels == frame["label"].tolist()
+    assert find_labelled([source]).labels == [None] * 24
+    with pytest.raises(SourceError, match=r"no column 'knid' for the label\. Did you mean 'kind'\?"):
+        find_labelled([source], label_column="knid")
+    other = _write(frame.rename(columns={"file": "x"}), tmp_path / "other.csv")
+    with pytest.raises(SourceError, match="no column of paths: the columns 'x', 'label', 'part', 'site'"):
+        find_labelled([other])
+
+
+def test_relative_paths_start_at_the_table_or_at_the_working_folder(
+    frame: pd.DataFrame, photo_folder: Path, in_folder: Path
+) -> None:
+    relative = frame.assign(file=[str(Path(path).relative_to(photo_folder)) for path in frame["file"]])
+    source = _write(relative, photo_folder / "table.csv")
+    assert find_labelled([source]).paths == frame["file"].tolist()
+    (in_folder / "photos").symlink_to(photo_folder)
+    from_here = frame.assign(file=["photos/" + path for path in relative["file"]])
+    source = _write(from_here, photo_folder / "table.csv")
+    assert find_labelled([source]).paths == from_here["file"].tolist()
+
+
+def test_labels_are_text_unless_they_are_quantities(frame: pd.DataFrame, tmp_path: Path) -> None:
+    codes = _write(frame.assign(label=["007", "NA"] * 12), tmp_path / "codes.csv")
+    assert find_labelled([codes]).labels == ["007", "NA"] * 12
+    heights = _write(frame.assign(label=[f"{row / 2}" for row in range(23)] + [None]), tmp_path / "heights.csv")
+    assert find_labelled([heights]).labels == [row / 2 for row in range(23)] + [None]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "cannot be read: .*Expected CSV with commas"),
+        (b"file,label\n", "lists no images"),
+        (b"file,label\n,a\nb.jpg,b\n", "has no path in 1 of 2 rows, first in row 0"),
+        (b'file,label\n"a.jpg,b', "cannot be read"),
+        (b"\xff\xfe\x00\x01", "cannot be read|no column of paths"),
+    ],
+    ids=str,
+)
+def test_tables_that_are_no_use(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(SourceError, match=words):
+        find_labelled([tmp_path / "table.csv"])
+
+
+def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "table.parquet").write_bytes(b"no parquet")
+    with pytest.raises(SourceError, match="cannot be read"):
+        find_labelled([tmp_path / "table.parquet"])
+
+
+def test_a_table_is_read_alone_and_columns_are_for_tables(
+    frame: pd.DataFrame, tmp_path: Path, photo_folder: Path
+) -> None:
+    source = _write(frame, tmp_path / "table.csv")
+    with pytest.raises(SourceError, match="A table is read alone"):
+        find_labelled([source, photo_folder])
+    with pytest.raises(SourceError, match="--groups site names a column, but .* is no table"):
+        find_labelled([photo_folder], group_column="site")
+
+
+@pytest.mark.parametrize("parts", [["train", "tset"], ["train", "train"]])
+def test_splits_that_cannot_be(parts: list[str], frame: pd.DataFrame, tmp_path: Path) -> None:
+    source = _write(frame.assign(part=parts * 12), tmp_path / "table.csv")
+    with pytest.raises(SourceError, match="'tset' is no part|one of the two only"):
+        find_labelled([source], split_column="part")
