@@ -4,6 +4,7 @@
 
     FeatxError
     ├── OptionError              (ValueError)         an option has a value that cannot be used
+    │   ├── InvalidOptionError                        the same, in scikit-learn's words and as its own error too
     │   └── UnknownBackboneError
     ├── InputError               (TypeError)          what was passed is not a list of images
     ├── SourceError              (ValueError)         a folder or file to read images from is no use
@@ -121,10 +122,10 @@ class RecipeMismatchError(FeatxError, ValueError):
 
 
 _MISMATCH_REMEDIES = {
-    "weights": "Pass the same weights file (weights=).",
+    "weights": "Pass the weights file that it was fitted with (weights=); of a backbone of your own, its version.",
     "precision": (
-        "This CPU computes another way; fit with precision='float32' for features that are the same everywhere, or "
-        "accept slightly different ones with set_params(precision='float32')."
+        "This CPU does not compute that way; fit with precision='float32' for features that are the same everywhere, "
+        "or accept slightly different ones with set_params(precision='float32')."
     ),
     "pixels": "Install the featx version that it was fitted with.",
 }

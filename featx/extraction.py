@@ -243,6 +243,7 @@ class Extraction:
         if self.store is None or not batch:
             return batch
         if not self._turns.is_mine:
+            self._resolved.refuse_in_fork()
             self._turns.take()
             self.store.refresh()
         missing = set(self._fill_stored([item.position for item in batch]))

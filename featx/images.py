@@ -47,18 +47,20 @@ def as_image_list(images: Any) -> Sequence[Image]:
     5
     """
     kind = type(images).__name__
-    if isinstance(images, str | bytes | os.PathLike):
+    if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike):
         raise InputError(f"Expected a list of images, got a single {kind}. Put it in a list: [image].")
     if isinstance(images, Iterator | Mapping | Set):
         raise InputError(f"Expected images in an order that can be read twice, got a {kind}. Pass list(...) of it.")
-    if hasattr(images, "columns") and hasattr(images, "iloc"):
-        if images.shape[1] != 1:
-            names = ", ".join(map(str, images.columns[:5]))
+    if hasattr(images, "columns") and len(getattr(images, "shape", ())) == 2:
+        names = list(getattr(images, "column_names", images.columns))  # of pyarrow, and of pandas and polars
+        if len(names) != 1:
             raise InputError(
-                f"Expected one column of images, got {images.shape[1]} ({names}). "
+                f"Expected one column of images, got {len(names)} ({', '.join(map(str, names[:5]))}). "
                 "Select one: X[['path']], or use a ColumnTransformer."
             )
-        images = images.iloc[:, 0]
+        images = images.iloc[:, 0] if hasattr(images, "iloc") else images[names[0]]
+    if hasattr(images, "to_pylist"):  # of pyarrow
+        return list(images.to_pylist())
     if hasattr(images, "to_numpy"):
         images = images.to_numpy()
     if isinstance(images, np.ndarray):
@@ -75,7 +77,7 @@ def as_image_list(images: Any) -> Sequence[Image]:
 
 
 def _rows_of_array(array: np.ndarray[Any, Any]) -> Sequence[Image]:
-    if array.dtype.kind in "OUS":
+    if array.dtype.kind in "OUST":
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
         if array.ndim == 1:
@@ -89,8 +91,10 @@ def _rows_of_array(array: np.ndarray[Any, Any]) -> Sequence[Image]:
                 f"An array of shape {array.shape} reads as one image. Pass a list, [image], or an array of "
                 "shape (n, h, w, 3)."
             )
-    if array.size == 0 and array.ndim == 1:
+    if array.size == 0 and (array.ndim == 1 or array.shape[1:] == (1,)):
         return []
+    if array.dtype.kind == "f" and np.isnan(array).all() and (array.ndim == 1 or array.shape[1:] == (1,)):
+        return list(array.ravel().tolist())  # a column in which every image is missing
     raise InputError(
         f"Expected uint8 pixels of shape (n, h, w, 3) or an array of paths, got {array.dtype} of shape "
         f"{array.shape}. Scale pixels to 0–255 and convert them with .astype('uint8')."
@@ -130,7 +134,7 @@ def read(image: Any) -> tuple[Content, os.stat_result | None]:
         return _checked_pixels(image), None
     if hasattr(image, "getexif"):
         return pixels.from_pillow(image), None
-    missing = image is None or isinstance(image, float) or type(image).__name__ in ("NAType", "NaTType")
+    missing = image is None or isinstance(image, float | np.floating) or type(image).__name__ in ("NAType", "NaTType")
     found = "a missing value" if missing else f"a {type(image).__name__}"
     raise UnreadableImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {found}")
 

@@ -114,6 +114,10 @@ class Resolved:
     n_features: int
     batch_size: int
 
+    def refuse_in_fork(self) -> None:
+        """Raise :class:`EngineError` if this process was forked from one that has run a network."""
+        engines.refuse_in_fork(self.backbone)
+
     def start(self, compiled: Path | None) -> engines.Engine:
         """Return the running engine; `compiled` is the folder for compiled graphs."""
         return engines.start_engine(self.backbone, self.recipe, self.weights_path, self.engine, compiled)

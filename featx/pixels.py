@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import os
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -32,6 +33,15 @@ _SHRINK_MARGIN = 1.5
 _ORIENTATION = 0x0112
 
 _pillow_images = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _pillow_images  # noqa: PLW0603  # another thread of the parent may have held it
+    _pillow_images = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def decode(content: Content, size: tuple[int, int], resize: str = "squash") -> np.ndarray[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import os
@@ -11,12 +12,14 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
+from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_feature_names, _check_feature_names_in
 
 from featx import engines
-from featx.errors import OptionError, RecipeMismatchError, UnreadableImagesWarning
+from featx.backbones import load_backbone
+from featx.errors import OptionError, RecipeMismatchError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction import Extraction
 from featx.failures import Failure
 from featx.images import as_image_list
@@ -58,7 +61,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     batch_size : int, default=32
         Images handed to the network at a time. Bounds memory; changes no value.
     cache : str, Path or None, default="auto"
-        Folder that keeps rows; ``"auto"`` is ``$FEATX_CACHE``, else ``cache``; None keeps nothing.
+        Folder that keeps rows; ``"auto"`` is ``$FEATX_CACHE``, else ``cache``; None keeps nothing. A relative one is
+        in the folder where the process runs. Processes that joblib keeps alive stay in the folder, and keep the
+        variables, that they were started with: change those before, or name an absolute folder.
     on_error : {"raise", "nan"}, default="raise"
         What an image that cannot be read does: stop with its name, position and the reason; or get a
         row of NaN, with one warning for the whole call.
@@ -103,16 +108,6 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "on_error": [StrOptions({"raise", "nan"})],
         "verbose": ["verbose"],
     }
-    #: Parameters whose values decide a row's.
-    _DECISIVE: ClassVar[tuple[str, ...]] = (
-        "backbone",
-        "weights",
-        "image_size",
-        "layer",
-        "pooling",
-        "resize",
-        "precision",
-    )
 
     def __init__(
         self,
@@ -146,6 +141,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     def fit(self, X: Any, y: Any = None) -> FeatureExtractor:
         """Check the parameters and pin the recipe; no image is read and no network is loaded.
 
+        Weights that are not on this machine are fetched.
+
         Parameters
         ----------
         X : list, tuple, ndarray, Series or one-column DataFrame of images
@@ -162,21 +159,40 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             A parameter has a value that cannot be used.
         InputError
             `X` is no collection of images.
-        WeightsNotFoundError
-            The network's weights are nowhere to be had.
+        WeightsError
+            The network's weights are nowhere to be had (:class:`WeightsNotFoundError`), damaged, or another's.
+        EngineError, MissingDependencyError
+            The network cannot be run as asked.
+
+        Examples
+        --------
+        >>> FeatureExtractor("resnet50", weights=None).fit(["a.jpg"])
+        Traceback (most recent call last):
+            ...
+        featx.transformer.InvalidOptionError: The 'weights' parameter of FeatureExtractor must be ...
+        >>> FeatureExtractor("mobilenet").fit(["a.jpg"]).recipe_["image_size"]
+        [224, 224]
         """
         options = self._options()
+        resolve_cache(self.cache)
         as_image_list(X)
+        # One string, so that a saved extractor is small in every format.
+        pin = json.dumps({"recipe": options.resolve().recipe.as_dict(), "set": self._decisive_parameters()})
         for name in ("n_features_in_", "feature_names_in_"):  # of an earlier fit
             if hasattr(self, name):
                 delattr(self, name)
-        if getattr(X, "ndim", 1) == 2:
+        if len(getattr(X, "shape", ())) == 2:
             self.n_features_in_ = 1
             _check_feature_names(self, X, reset=True)
-        # One string, so that a saved extractor is small in every format.
-        self._pin = json.dumps({"recipe": options.resolve().recipe.as_dict(), "set": self._decisive_parameters()})
-        self.n_features_out_ = options.n_features
+        self._pin = pin
         return self
+
+    @property
+    def n_features_out_(self) -> int:
+        """Length of a row."""
+        if not hasattr(self, "_pin"):
+            raise AttributeError(f"This {type(self).__name__} has no n_features_out_ before it is fitted.")
+        return self._options().n_features
 
     @property
     def recipe_(self) -> dict[str, Any]:
@@ -193,7 +209,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         ----------
         X : list, tuple, ndarray, Series or one-column DataFrame of images
             Each a path, bytes, Pillow image, or uint8 array (h, w, 3) or (h, w); or one uint8 array
-            (n_samples, h, w, 3).
+            (n_samples, h, w, 3). Series and tables may be of pandas, polars or pyarrow.
 
         Returns
         -------
@@ -206,7 +222,28 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         RecipeMismatchError
             This extractor was fitted where the same parameters meant something else: other weights, another
             arithmetic of the CPU, an older featx.
-        OptionError, InputError, WeightsError, EngineError, StoreError
+        OptionError, InputError, WeightsError
+            As for :meth:`fit`.
+        ValueError
+            A table whose column is called another name than when fitted.
+        EngineError
+            The network cannot be run here.
+        StoreError, ResourceError
+            The cache cannot be read or written; the system has no more memory, files or threads.
+        AuditError
+            Rows and images do not match: nothing was kept.
+
+        Warns
+        -----
+        UnreadableImagesWarning
+            With ``on_error="nan"``: once, with the number of images that cannot be read, and the first.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> grey = np.full((1, 16, 16, 3), 128, dtype=np.uint8)
+        >>> FeatureExtractor("mobilenet", cache=None).transform(grey).dtype
+        dtype('float32')
         """
         options = self._options()
         images = as_image_list(X)
@@ -215,7 +252,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         rows = np.empty((len(images), options.n_features), dtype=np.float32)
         if not len(images):
             return rows
-        resolved = self._as_pinned(options.resolve())
+        resolved = self._as_pinned(options)
         with progress_bar(len(images), self.backbone, shown=bool(self.verbose)) as progress:
             extraction = Extraction(
                 images,
@@ -240,45 +277,87 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         Returns
         -------
         ndarray of str objects, shape (n_features,)
+
+        Raises
+        ------
+        ValueError
+            `input_features` are other names than it was fitted with.
+        OptionError
+            A parameter has a value that cannot be used.
+
+        Examples
+        --------
+        >>> FeatureExtractor("resnet50", pooling="max").get_feature_names_out()[-1]
+        'resnet50_max_2047'
         """
         if hasattr(self, "n_features_in_"):
             _check_feature_names_in(self, input_features, generate_names=False)
         options = self._options()
-        layer = "" if self.layer is None else f"_{self.layer}"
+        is_default = self.layer in (None, load_backbone(self.backbone).layer)
+        layer = "" if is_default else f"_{self.layer}"
         pooling = "" if self.pooling == "avg" else f"_{self.pooling}"
         prefix = f"{self.backbone}{layer}{pooling}"
         return np.array([f"{prefix}_{i}" for i in range(options.n_features)], dtype=object)
 
     def _options(self) -> ExtractionOptions:
         try:
-            self._validate_params()
-        except InvalidParameterError as error:
+            if not get_config()["skip_parameter_validation"]:
+                self._validate_params()
+            fields = ExtractionOptions.__dataclass_fields__
+            return ExtractionOptions(**{name: getattr(self, name) for name in fields})
+        except UnknownBackboneError:
+            raise
+        except (InvalidParameterError, OptionError) as error:
             raise InvalidOptionError(str(error)) from error
-        fields = ExtractionOptions.__dataclass_fields__
-        return ExtractionOptions(**{name: getattr(self, name) for name in fields})
 
-    def _decisive_parameters(self) -> str:
-        return repr([os.fspath(self.weights), *(getattr(self, name) for name in self._DECISIVE if name != "weights")])
+    def _decisive_parameters(self) -> dict[str, Any]:
+        """Return the parameters that decide a row, as JSON has them."""
+        size = self.image_size
+        return {
+            "backbone": str(self.backbone),
+            "weights": os.fspath(self.weights),
+            "image_size": size if size is None else [int(side) for side in np.broadcast_to(size, 2)],
+            "layer": None if self.layer is None else str(self.layer),
+            "pooling": str(self.pooling),
+            "resize": str(self.resize),
+            "precision": str(self.precision),
+        }
 
-    def _as_pinned(self, resolved: Resolved) -> Resolved:
-        """Hold extraction to the recipe of the fit, as long as nobody has set another parameter since."""
+    def _as_pinned(self, options: ExtractionOptions) -> Resolved:
+        """Return what will run, held to the recipe of the fit but for parameters that were set since.
+
+        Other weights than those of the fit are never taken for them, whatever their path.
+        """
         pin = json.loads(getattr(self, "_pin", "{}"))
-        if pin.get("set") != self._decisive_parameters():
-            return resolved
-        pinned, found = pin["recipe"], resolved.recipe.as_dict()
-        differing = [name for name in found if found[name] != pinned.get(name)]
+        if not pin or pin["set"].get("backbone") != self.backbone:
+            return options.resolve()
+        pinned = pin["recipe"]
+        now = self._decisive_parameters()
+        # A parameter that the featx of the fit did not have had what is its default now.
+        defaults = type(self)._defaults()
+        free = {name for name, value in now.items() if value != pin["set"].get(name, defaults.get(name))} - {"weights"}
+        if "precision" not in free and pinned.get("precision") == "float32":
+            # Any machine can do that, also one that would choose another by itself.
+            options = dataclasses.replace(options, precision="float32")
+        resolved = options.resolve()
+        found = resolved.recipe.as_dict()
+        differing = {
+            name: (pinned.get(name), found.get(name))
+            for name in pinned | found
+            if name not in free and pinned.get(name) != found.get(name)
+        }
         if differing:
-            raise RecipeMismatchError(self.backbone, {name: (pinned.get(name), found[name]) for name in differing})
+            raise RecipeMismatchError(self.backbone, differing)
         return resolved
+
+    @staticmethod
+    def _defaults() -> dict[str, Any]:
+        signature = inspect.signature(FeatureExtractor.__init__)
+        return {name: parameter.default for name, parameter in signature.parameters.items() if name != "self"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over a pickled state; parameters that an older featx did not have get their defaults."""
-        defaults = {
-            name: parameter.default
-            for name, parameter in inspect.signature(type(self).__init__).parameters.items()
-            if name != "self"
-        }
-        super().__setstate__({**defaults, **state})
+        super().__setstate__({**self._defaults(), **state})
 
     def __sklearn_is_fitted__(self) -> bool:
         return True

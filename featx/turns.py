@@ -18,11 +18,14 @@ except ImportError:  # Windows: processes do not wait for each other there, and 
 
 #: A turn is given up after this many seconds, if somebody waits.
 TURN_SECONDS = 2.0
-#: A holder that gives nothing up for so long is stopped or stuck: then nobody waits for it any more.
-PATIENCE_SECONDS = 120.0
+#: A holder that shows no sign of life for so long is stopped or stuck: then nobody waits for it any more.
+PATIENCE_SECONDS = 30.0
+_SIGN_SECONDS = 1.0
 _ASK_AGAIN = 0.02
 
 _log = logging.getLogger("featx")
+#: Queues whose holder this process has lost patience with, and its last sign of life.
+_stuck: dict[Path, int] = {}
 
 
 class Turns:
@@ -43,6 +46,7 @@ class Turns:
         self._path = Path(tempfile.gettempdir()) / f"featx-{_user()}-{_token(f'{name} {cores}', 1)}"
         self._held: int | None = None
         self._since = 0.0
+        self._signed = 0.0
         self._not_before = 0.0
         self._is_mine = False
 
@@ -61,26 +65,47 @@ class Turns:
 
     def _wait(self) -> None:
         time.sleep(max(0.0, self._not_before - time.monotonic()))
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        turn = self._path.with_suffix(".turn")
         shown: int | None = None
         try:
-            while time.monotonic() < deadline:
-                self._held = _lock(self._path.with_suffix(".turn"), exclusive=True)
+            while True:
+                self._held = _lock(turn, exclusive=True)
                 if self._held is not None:
+                    self._sign()
                     return
                 if shown is None:  # a holder who is just looking whether somebody waits is in the way for a moment
                     shown = _lock(self._path.with_suffix(".waiting"), exclusive=False)
+                sign = os.stat(turn).st_mtime_ns
+                if _stuck.get(turn) == sign:
+                    return
+                if time.time() - sign / 1e9 > PATIENCE_SECONDS:
+                    _stuck[turn] = sign
+                    _log.warning(
+                        "Another featx process has held this machine's cores for %.0f s without going on; this one no "
+                        "longer waits for it. Is one stopped (Ctrl-Z) or stuck?",
+                        PATIENCE_SECONDS,
+                    )
+                    return
                 time.sleep(_ASK_AGAIN)
-            _log.info("Another process has held the cores for %.0f s; going on beside it.", PATIENCE_SECONDS)
         finally:
             _unlock(shown)
+
+    def _sign(self) -> None:
+        """Show those who wait that this process is alive: by the time of the file."""
+        now = time.monotonic()
+        if self._held is not None and now - self._signed >= _SIGN_SECONDS:
+            self._signed = now
+            os.utime(self._held)
 
     @property
     def should_be_given_up(self) -> bool:
         """Whether the turn has lasted long enough, and somebody waits."""
-        if self._held is None or time.monotonic() - self._since < TURN_SECONDS:
+        if self._held is None:
             return False
         try:
+            self._sign()
+            if time.monotonic() - self._since < TURN_SECONDS:
+                return False
             alone = _lock(self._path.with_suffix(".waiting"), exclusive=True)
         except OSError:
             return False
@@ -92,6 +117,7 @@ class Turns:
         if self._held is not None:
             _unlock(self._held)
             self._held = None
+            self._signed = 0.0
             self._not_before = time.monotonic() + 3 * _ASK_AGAIN  # whoever waits has asked by then
         self._is_mine = False
 

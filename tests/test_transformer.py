@@ -4,9 +4,11 @@ import copy
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import time
+import unittest
 import warnings
 from pathlib import Path
 from typing import Any
@@ -183,13 +185,14 @@ class _OfRows(FeatureExtractor):  # type: ignore[misc]  # scikit-learn is untype
 
     def fit(self, X: Any, y: Any = None) -> FeatureExtractor:
         images = self._images(X, reset=True)
-        n_columns = self.n_features_in_
+        known = {name: getattr(self, name) for name in ("n_features_in_", "feature_names_in_") if hasattr(self, name)}
         super().fit(images, y)  # a list of images has no columns
-        self.n_features_in_ = n_columns
+        vars(self).update(known)
         return self
 
     def transform(self, X: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-        return super().transform(self._images(X, reset=False))
+        # Not wrapped a second time by set_output.
+        return FeatureExtractor.transform.__wrapped__(self, self._images(X, reset=False))
 
     def _images(self, X: Any, *, reset: bool) -> list[np.ndarray[Any, Any]]:
         rows = validate_data(self, X, reset=reset, dtype=np.float64)
@@ -202,40 +205,72 @@ class _OfRows(FeatureExtractor):  # type: ignore[misc]  # scikit-learn is untype
         return tags
 
 
-_ON_PARAMETERS_ALONE = {
-    "check_do_not_raise_errors_in_init_or_set_params",
-    "check_estimator_cloneable",
-    "check_estimator_repr",
-    "check_estimator_tags_renamed",
-    "check_get_params_invariance",
-    "check_mixin_order",
-    "check_n_features_in_after_fitting",
-    "check_no_attributes_set_in_init",
-    "check_param_validation",
-    "check_parameters_default_constructible",
-    "check_set_params",
-    "check_transformer_n_iter",
-    "check_valid_tag_types",
+#: Those that scikit-learn's own tests of its transformers call beside what the generator yields.
+_BESIDE_THE_GENERATOR = {
+    "check_dataframe_column_names_consistency",
+    "check_global_output_transform_pandas",
+    "check_global_set_output_transform_polars",
+    "check_inplace_ensure_writeable",
+    "check_set_output_transform",
+    "check_set_output_transform_pandas",
+    "check_set_output_transform_polars",
+    "check_transformer_get_feature_names_out",
+    "check_transformer_get_feature_names_out_pandas",
+    "check_transformer_preserve_dtypes",
 }
 _CANNOT_APPLY = {
-    "check_array_api_input": "rows come from the network's own engine, not from an array library",
+    "check_array_api_input": "rows come from the network's own engine, which knows no array library",
+    "check_get_feature_names_out_error": "names need no fit: nothing is learned",
+    "check_requires_y_none": "for estimators that need y",
+    "check_estimators_unfitted": "nothing needs a fit",
+    "check_transformers_unfitted": "nothing needs a fit",
+    "check_estimators_data_not_an_array": "a part of checks of classifiers and regressors",
+    "check_estimators_partial_fit_n_features": "there is no partial_fit: fit reads no image",
+    "check_fit_non_negative": "for estimators of non-negative numbers",
+    "check_non_transformer_estimators_n_iter": "this is a transformer, and iterates over nothing",
+    "check_sparsify_coefficients": "there are no coefficients",
 }
+#: What is there for other kinds of estimators, by its name.
+_OF_OTHER_KINDS = (
+    "class|regress|cluster|outlier|sparse|sample_weight|decision_proba|positive_only|nonsquare|min_n|"
+    "monotonic|linear|pairwise|supervised|multi|array_api|complex_data_init|estimator_sparse|requires_y|mixin_order"
+)
+_ON_PARAMETERS_ALONE = sorted(
+    {
+        "check_do_not_raise_errors_in_init_or_set_params",
+        "check_estimator_cloneable",
+        "check_estimator_repr",
+        "check_estimator_tags_renamed",
+        "check_get_params_invariance",
+        "check_mixin_order",
+        "check_no_attributes_set_in_init",
+        "check_param_validation",
+        "check_parameters_default_constructible",
+        "check_set_params",
+        "check_valid_tag_types",
+    }
+)
 
 
-def _yielded() -> set[str]:
+def _checks() -> dict[str, Any]:
+    """Return every check that can apply, under its name and what it is called with."""
     from sklearn.utils import estimator_checks
 
-    names = set()
+    found: dict[str, Any] = {}
     for check in estimator_checks._yield_all_checks(_OfRows(), legacy=True):
-        plain = check
+        plain, options = check, {}
         while hasattr(plain, "func"):
+            options |= plain.keywords
             plain = plain.func
-        names.add(plain.__name__)
-    return names
+        found[", ".join([plain.__name__, *(f"{name}={value}" for name, value in options.items())])] = check
+    for name in _BESIDE_THE_GENERATOR:
+        if hasattr(estimator_checks, name):
+            found[name] = getattr(estimator_checks, name)
+    return {name: check for name, check in found.items() if name.split(",")[0] not in _CANNOT_APPLY}
 
 
 @pytest.mark.usefixtures("counting")
-@pytest.mark.parametrize("name", sorted(_ON_PARAMETERS_ALONE))
+@pytest.mark.parametrize("name", _ON_PARAMETERS_ALONE)
 def test_scikit_learn_check_of_parameters(name: str) -> None:
     from sklearn.utils import estimator_checks
 
@@ -243,19 +278,25 @@ def test_scikit_learn_check_of_parameters(name: str) -> None:
 
 
 @pytest.mark.usefixtures("counting")
-def test_every_check_of_scikit_learn_that_can_apply_passes() -> None:
+@pytest.mark.parametrize("name", sorted(_checks()))
+def test_scikit_learn_check(name: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the checks' own
+        try:
+            _checks()[name]("FeatureExtractor", _OfRows())
+        except unittest.SkipTest as skipped:
+            pytest.fail(f"scikit-learn skips it: {skipped}")
+
+
+def test_no_check_of_scikit_learn_is_passed_over_in_silence() -> None:
     from sklearn.utils import estimator_checks
 
-    names = _yielded()
-    passed = []
-    for name in sorted(names - _CANNOT_APPLY.keys()):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the checks' own
-            getattr(estimator_checks, name)("FeatureExtractor", _OfRows())
-        passed.append(name)
-    assert len(passed) == len(names) - len(names & _CANNOT_APPLY.keys())
-    assert len(passed) >= 38  # of scikit-learn 1.6; later ones have more
-    assert names >= _ON_PARAMETERS_ALONE - {"check_param_validation", "check_estimator_cloneable"}
+    run = {name.split(",")[0] for name in _checks()} | set(_ON_PARAMETERS_ALONE)
+    there = {name for name in vars(estimator_checks) if name.startswith("check_")}
+    there -= {"check_estimator", "check_is_fitted", "check_array", "check_X_y", "check_random_state"}
+    passed_over = {name for name in there - run - _CANNOT_APPLY.keys() if not re.search(_OF_OTHER_KINDS, name)}
+    assert passed_over == set()
+    assert len(_checks()) >= 50
 
 
 def test_a_warm_run_in_a_new_process_imports_no_network_library(paths: list[str], compiled_cache: Path) -> None:
@@ -305,7 +346,7 @@ def _pin_with(extractor: FeatureExtractor, name: str, value: object) -> str:
 def test_a_fitted_extractor_that_cannot_give_the_same_features_says_why(paths: list[str]) -> None:
     extractor = FeatureExtractor(cache=None).fit(paths)
     for name, value, remedy in (
-        ("weights", "0" * 64, "Pass the same weights file"),
+        ("weights", "0" * 64, "Pass the weights file that it was fitted with"),
         ("pixels", 99, "Install the featx version"),
         ("precision", "float16", r"set_params\(precision='float32'\)"),
     ):
@@ -313,21 +354,100 @@ def test_a_fitted_extractor_that_cannot_give_the_same_features_says_why(paths: l
         loaded._pin = _pin_with(loaded, name, value)
         with pytest.raises(RecipeMismatchError, match=f"{name} was .*{remedy}.*fit the pipeline again"):
             loaded.transform(paths)
-        assert isinstance(pickle.loads(pickle.dumps(RecipeMismatchError("m", {name: (1, 2)}))), RecipeMismatchError)
+    error = RecipeMismatchError("m", {"pixels": (1, 2)})
+    assert str(pickle.loads(pickle.dumps(error))) == str(error)
 
 
 @pytest.mark.usefixtures("counting")
-def test_what_is_set_after_the_fit_counts(paths: list[str]) -> None:
+def test_what_is_set_after_the_fit_counts_and_the_rest_stays_pinned(paths: list[str]) -> None:
     extractor = FeatureExtractor("counting").fit(paths)
-    extractor._pin = _pin_with(extractor, "pixels", 99)
     rows = extractor.set_params(image_size=16).transform(paths)
     np.testing.assert_array_equal(rows, FeatureExtractor("counting", image_size=16).transform(paths))
+    extractor._pin = _pin_with(extractor, "pixels", 99)
+    with pytest.raises(RecipeMismatchError, match="pixels was '99'"):
+        extractor.transform(paths)
+    extractor.fit(paths).transform(paths)
+
+
+def test_other_weights_are_never_taken_for_those_of_the_fit(paths: list[str], tmp_path: Path) -> None:
+    from featx.backbones import load_backbone
+
+    bundled = load_backbone("mobilenet").find_weights("imagenet").path
+    assert bundled is not None
+    same, other = tmp_path / "same.weights.h5", tmp_path / "other.weights.h5"
+    same.write_bytes(bundled.read_bytes())
+    other.write_bytes(bundled.read_bytes()[:-1] + b"x")
+    extractor = FeatureExtractor().fit(paths)
+    expected = extractor.transform(paths[:2])
+    np.testing.assert_array_equal(extractor.set_params(weights=same).transform(paths[:2]), expected)
+    with pytest.raises(RecipeMismatchError, match="weights was '9c4fd7b4"):
+        extractor.set_params(weights=other).transform(paths[:2])
+
+
+def test_features_of_float32_are_had_on_machines_that_would_choose_bfloat16(
+    paths: list[str], monkeypatch: pytest.MonkeyPatch, compiled_cache: Path
+) -> None:
+    monkeypatch.setattr("featx.engines.has_native_bfloat16", lambda: False)
+    extractor = FeatureExtractor(cache=compiled_cache).fit(paths)
+    expected = extractor.transform(paths[:2])
+    monkeypatch.setattr("featx.engines.has_native_bfloat16", lambda: True)
+    np.testing.assert_array_equal(extractor.transform(paths[:2]), expected)
+    fitted_there = FeatureExtractor(cache=compiled_cache).fit(paths)
+    monkeypatch.setattr("featx.engines.has_native_bfloat16", lambda: False)
+    with pytest.raises(RecipeMismatchError, match=r"precision was 'bfloat16'.*set_params\(precision='float32'\)"):
+        fitted_there.transform(paths[:2])
+    np.testing.assert_array_equal(fitted_there.set_params(precision="float32").transform(paths[:2]), expected)
+
+
+@pytest.mark.usefixtures("counting")
+def test_pins_of_older_and_newer_versions_hold(paths: list[str]) -> None:
+    extractor = FeatureExtractor("counting").fit(paths)
+    pin = json.loads(extractor._pin)
+    del pin["set"]["resize"]  # of a featx that did not have the parameter: its default
+    extractor._pin = json.dumps(pin)
+    extractor.transform(paths)
+    pin["recipe"]["colours"] = "warm"  # of one that has more than this one
+    extractor._pin = json.dumps(pin)
+    with pytest.raises(RecipeMismatchError, match="colours was 'warm'"):
+        extractor.transform(paths)
+
+
+@pytest.mark.usefixtures("counting")
+def test_equal_parameters_of_other_types_are_equal(paths: list[str]) -> None:
+    extractor = FeatureExtractor(np.str_("counting"), image_size=np.int64(16)).fit(paths)
+    extractor._pin = _pin_with(extractor, "pixels", 99)
+    with pytest.raises(RecipeMismatchError):
+        extractor.set_params(backbone="counting", image_size=[16, 16]).transform(paths)
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_fit_that_fails_changes_nothing(paths: list[str]) -> None:
+    extractor = FeatureExtractor("counting").fit(pd.DataFrame({"photo": paths}))
+    pin = extractor._pin
+    with pytest.raises(OptionError):
+        extractor.set_params(pooling="sum").fit(paths)
+    assert extractor._pin == pin
+    assert extractor.n_features_in_ == 1
+    extractor.set_params(pooling="avg").fit(paths)
+    assert not hasattr(extractor, "n_features_in_")
+
+
+def test_the_length_of_a_row_follows_the_parameters() -> None:
+    extractor = FeatureExtractor("mobilenet")
+    assert not hasattr(extractor, "n_features_out_")
+    extractor.fit(["a.jpg"])
+    assert extractor.n_features_out_ == 1024
+    assert extractor.set_params(backbone="resnet50").n_features_out_ == 2048
 
 
 @pytest.mark.usefixtures("counting")
 def test_a_state_of_an_older_featx_gets_the_defaults_of_what_it_lacks(paths: list[str]) -> None:
     extractor = FeatureExtractor("counting").fit(paths)
     state = {name: value for name, value in extractor.__getstate__().items() if name not in ("verbose", "resize")}
+    for kind in (FeatureExtractor, _OfRows):  # a subclass may take fewer
+        older = kind.__new__(kind)
+        older.__setstate__(state)
+        assert (older.verbose, older.resize) == (False, "squash")
     older = FeatureExtractor.__new__(FeatureExtractor)
     older.__setstate__(state)
     assert older.get_params() == extractor.get_params()
@@ -336,19 +456,36 @@ def test_a_state_of_an_older_featx_gets_the_defaults_of_what_it_lacks(paths: lis
 
 def test_names_carry_layer_and_pooling_if_they_are_not_the_default() -> None:
     assert FeatureExtractor(pooling="max").get_feature_names_out()[3] == "mobilenet_max_3"
-    layered = FeatureExtractor(layer="conv_pw_13_relu", pooling="max")
-    assert layered.get_feature_names_out()[0] == "mobilenet_conv_pw_13_relu_max_0"
+    assert FeatureExtractor(layer="conv_pw_13_relu").get_feature_names_out()[0] == "mobilenet_0"
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": True}, {"image_size": (64,)}, {"layer": "absent"}, {"cache": ""}])
+def test_every_wrong_parameter_is_an_error_of_scikit_learn_s_kind(wrong: dict[str, Any]) -> None:
+    with pytest.raises(OptionError) as raised:
+        FeatureExtractor(**wrong).fit(["a.jpg"])
+    assert isinstance(raised.value, InvalidParameterError) or "cache" in wrong
+    with sklearn.config_context(skip_parameter_validation=True):
+        FeatureExtractor(verbose=3.5).fit(["a.jpg"])
 
 
 # Inputs ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("counting")
-@pytest.mark.parametrize("kind", ["polars", "polars frame", "pyarrow", "pyarrow frame", "string", "str_"])
+@pytest.mark.parametrize(
+    "kind", ["polars", "polars frame", "arrow dtype", "pyarrow", "pyarrow array", "pyarrow frame", "string", "str_"]
+)
 def test_columns_of_other_libraries_are_accepted(kind: str, paths: list[str]) -> None:
     extractor = FeatureExtractor("counting")
     if kind.startswith("polars"):
         column = pytest.importorskip("polars").Series("photo", paths)
+    elif kind == "arrow dtype":
+        column = pd.Series(paths, dtype=pd.ArrowDtype(pytest.importorskip("pyarrow").string()))
+    elif kind == "pyarrow array":
+        column = pytest.importorskip("pyarrow").array(paths)
+        np.testing.assert_array_equal(
+            extractor.transform(pytest.importorskip("pyarrow").table({"photo": paths})), extractor.transform(paths)
+        )
     elif kind.startswith("pyarrow"):
         pytest.importorskip("pyarrow")
         column = pd.Series(paths, dtype="string[pyarrow]", name="photo")
@@ -367,6 +504,9 @@ def test_empty_collections_of_any_kind_give_no_rows() -> None:
         np.array([], dtype=object),
         pd.Series([], dtype=object),
         pd.DataFrame({"a": []}),
+        np.empty((0, 1)),
+        pytest.importorskip("polars").DataFrame({"a": []}),
+        pytest.importorskip("polars").Series([]),
     ):
         assert FeatureExtractor("counting").fit_transform(empty).shape == (0, 12)
 
@@ -376,6 +516,43 @@ def test_empty_collections_of_any_kind_give_no_rows() -> None:
 def test_missing_values_are_unreadable_images(missing: object, paths: list[str]) -> None:
     with pytest.raises(UnreadableImageError, match="at position 1: expected a path.*got a missing value"):
         FeatureExtractor("counting").transform([paths[0], missing])
+
+
+@pytest.mark.usefixtures("counting")
+def test_a_column_of_missing_values_is_one_of_unreadable_images(paths: list[str]) -> None:
+    polars = pytest.importorskip("polars")
+    extractor = FeatureExtractor("counting", on_error="nan").fit(paths)
+    nan = float("nan")
+    for missing in (
+        pd.DataFrame({"photo": [nan, nan]}),
+        pd.Series([nan, nan]),
+        np.array([nan, nan], dtype=np.float32),
+        polars.Series([None, None]),
+        polars.DataFrame({"photo": [None, None]}),
+    ):
+        with pytest.warns(UnreadableImagesWarning, match="2 of 2 images.*a missing value"):
+            assert np.isnan(extractor.transform(missing)).all()
+
+
+@pytest.mark.usefixtures("counting")
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_columns_have_names(library: str, paths: list[str]) -> None:
+    frames = pytest.importorskip(library)
+    table = frames.DataFrame({"photo": paths})
+    extractor = FeatureExtractor("counting").fit(table)
+    assert extractor.n_features_in_ == 1
+    assert extractor.feature_names_in_.tolist() == ["photo"]
+    with pytest.raises(ValueError, match="feature names should match"):
+        extractor.transform(frames.DataFrame({"other": paths}))
+    with pytest.raises(InputError, match=r"Expected one column of images, got 2 \(photo, number\)"):
+        extractor.transform(frames.DataFrame({"photo": paths, "number": range(24)}))
+
+
+@pytest.mark.usefixtures("counting")
+def test_single_bytes_by_mistake_are_refused() -> None:
+    for single in (b"", bytearray(b"x"), memoryview(b"x")):
+        with pytest.raises(InputError, match="Put it in a list"):
+            FeatureExtractor("counting").transform(single)
 
 
 def test_100_000_paths_take_time_in_proportion(counting: CountingBackbone, paths: list[str]) -> None:

@@ -76,7 +76,7 @@ def test_others_are_let_in_before_it_is_taken_again(name: str, monkeypatch: pyte
 
 
 def test_a_holder_that_died_holds_nothing_and_one_that_sleeps_not_for_ever(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     code = (
         "import sys, time; from featx.turns import Turns\n"
@@ -85,17 +85,41 @@ def test_a_holder_that_died_holds_nothing_and_one_that_sleeps_not_for_ever(
     with subprocess.Popen([sys.executable, "-c", code, name], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "mine\n"
-        monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0.1)
+        monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0.5)
         waiting = Turns(name)
-        started = time.monotonic()
         waiting.take()
-        assert time.monotonic() - started >= 0.1
         assert waiting.is_mine
         waiting.give_up()
+        assert "Is one stopped (Ctrl-Z) or stuck?" in caplog.text
+        monkeypatch.setattr(turns, "PATIENCE_SECONDS", 60.0)
+        started = time.monotonic()
+        Turns(name).take()  # not waited for once more
+        assert time.monotonic() - started < 1
         holder.kill()
         holder.wait()
     monkeypatch.setattr(turns, "PATIENCE_SECONDS", 60.0)
     waiting.take()
+    waiting.give_up()
+
+
+def test_a_holder_that_shows_signs_of_life_is_waited_for(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0.4)
+    monkeypatch.setattr(turns, "_SIGN_SECONDS", 0.1)
+    holder, waiting = Turns(name), Turns(name)
+    holder.take()
+
+    def hold() -> None:
+        for _ in range(20):
+            time.sleep(0.06)
+            assert not holder.should_be_given_up
+        holder.give_up()
+
+    thread = threading.Thread(target=hold)
+    started = time.monotonic()
+    thread.start()
+    waiting.take()
+    assert time.monotonic() - started > 1
+    thread.join()
     waiting.give_up()
 
 

@@ -23,7 +23,9 @@ _KEPT = 2
 
 _lock = threading.Lock()
 _started: collections.OrderedDict[tuple[str, ...], Engine] = collections.OrderedDict()
-#: Whether this process was forked from one whose networks had started: their threads did not come along.
+#: Whether a network has been started here, or begun to be.
+_has_begun = False
+#: Whether this process was forked from one of which that was true: its threads did not come along.
 _is_forked = False
 
 
@@ -91,6 +93,21 @@ def has_native_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def refuse_in_fork(backbone: Backbone) -> None:
+    """Raise if this process cannot run a network, being forked from one that has; before it waits for anything.
+
+    Raises
+    ------
+    EngineError
+    """
+    if _is_forked and not isinstance(backbone, DirectBackbone):
+        raise EngineError(
+            "This process was forked from one that has run a network, whose threads do not survive that. Start it "
+            'another way (joblib\'s "loky", multiprocessing\'s "spawn"), or extract before forking: rows that are in '
+            "the cache need no network."
+        )
+
+
 def start_engine(
     backbone: Backbone, recipe: Recipe, weights_path: Path | None, engine: str, compiled: Path | None
 ) -> Engine:
@@ -112,14 +129,10 @@ def start_engine(
     EngineError
         The network cannot run here, or this process was forked from one that had run it.
     """
+    global _has_begun  # noqa: PLW0603  # a fork is to know, also one in mid-start
     if isinstance(backbone, DirectBackbone):
         return backbone.extract
-    if _is_forked:
-        raise EngineError(
-            "This process was forked from one that has run a network, whose threads do not survive that. Start it "
-            'another way (joblib\'s "loky", multiprocessing\'s "spawn"), or extract before forking: rows that are in '
-            "the cache need no network."
-        )
+    refuse_in_fork(backbone)
     assert isinstance(backbone, KerasBackbone)
     assert weights_path is not None
     # The folder belongs to the key: a second cache is to get the compiled graph as well.
@@ -129,6 +142,7 @@ def start_engine(
         if compiled is None:
             key = next((started for started in _started if started[:3] == network), key)
         if key not in _started:
+            _has_begun = True
             _started[key] = _start(backbone, recipe, weights_path, engine, compiled)
         _started.move_to_end(key)
         while len(_started) > _KEPT:
@@ -138,7 +152,7 @@ def start_engine(
 
 def _after_fork() -> None:
     global _is_forked, _lock  # noqa: PLW0603  # what was true of the parent is not true here
-    _is_forked = _is_forked or bool(_started)
+    _is_forked = _is_forked or _has_begun
     _lock = threading.Lock()  # another thread may have held it
     for engine in _started.values():
         # Its destructor would wait for threads that are not here: it must outlive even the interpreter.
