@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx import kernels
-from featx.errors import ComparisonError, OptionError
+from featx.errors import ComparisonError, FeatxError, OptionError
 from featx.estimators import TASKS, Baseline, Wanted, as_baselines
 from featx.fitting import Data, Scored, score_fold
 from featx.kernels import SharedKernel
-from featx.labels import checked_labels, task_of
+from featx.labels import checked_labels, is_missing, task_of
 from featx.scores import (
     METRICS,
     add_verdicts,
@@ -27,8 +27,8 @@ from featx.scores import (
     misleading_accuracy,
     per_class,
 )
-from featx.splits import IntArray, Split, check_split_options, make_split
-from featx.wording import counted
+from featx.splits import IntArray, Split, as_rows, check_split_options, make_split
+from featx.wording import counted, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,9 +61,11 @@ class Comparison:
         Of the same rows, how far the predicted class is ahead of the next, in probability or decision value.
     y : ndarray, shape (n_scored,)
         Labels of the same rows.
+    classes : ndarray, shape (n_classes,)
+        The classes that were fitted on or scored, sorted.
     task : {"classification", "regression"}
     split : Split
-        The folds; what :attr:`Split.words` says.
+        The folds, in rows of `X`.
     notes : list of str
         What was done that was not asked for, and what to beware of.
     """
@@ -74,6 +76,7 @@ class Comparison:
     probabilities: dict[str, np.ndarray[Any, np.dtype[np.float32]]]
     certainty: dict[str, np.ndarray[Any, np.dtype[np.float32]]]
     y: np.ndarray[Any, Any]
+    classes: np.ndarray[Any, Any]
     task: str
     split: Split
     notes: list[str]
@@ -82,11 +85,6 @@ class Comparison:
     def best(self) -> str:
         """Name of the estimator with the highest mean accuracy, or R²."""
         return str(self.table["estimator"].iloc[best_row(self.table, self.task)])
-
-    @property
-    def classes(self) -> np.ndarray[Any, Any]:
-        """The classes in sorted order."""
-        return np.unique(self.y)
 
     def per_class(self, estimator: str | None = None) -> pd.DataFrame:
         """Return ``label, images, recall, precision, f1`` for each class; of the best estimator if none is named."""
@@ -201,6 +199,7 @@ def compare_baselines(
     check_comparison_options(
         estimators=estimators, task=task, cv=cv, repeats=repeats, random_state=random_state, n_jobs=n_jobs
     )
+    n_rows = len(y)
     X, y, rows, notes = _checked(X, y)
     if task == "auto":
         task = task_of(y)
@@ -208,12 +207,14 @@ def compare_baselines(
     baselines = as_baselines(estimators, task, random_state)
     if groups is not None:
         groups = np.asarray(groups)[rows] if len(rows) < len(np.asarray(groups)) else np.asarray(groups)
-    split = make_split(y, task=task, cv=_among(cv, rows), repeats=repeats, groups=groups, random_state=random_state)
+    split = make_split(
+        y, task=task, cv=_among(cv, rows, n_rows), repeats=repeats, groups=groups, random_state=random_state
+    )
     data = Data(X, y, task, groups, random_state)
     # A fold to each core and one BLAS thread to a fold: on matrices of this size several BLAS threads
     # mostly wait for each other (measured: logistic regression ten times slower with two).
     with threadpool_limits(limits=1), collecting_warnings(notes):
-        scored = _score_all(baselines, data, split, tune=tune, n_jobs=n_jobs, progress=progress)
+        scored = _score_all(baselines, data, split, tune=tune, n_jobs=n_jobs, progress=progress, notes=notes)
     return _as_comparison(scored, data, split, rows, [*notes, *split.notes], tune=tune)
 
 
@@ -225,6 +226,7 @@ def _score_all(
     tune: bool,
     n_jobs: int | None,
     progress: Callable[[str], object] | None,
+    notes: list[str],
 ) -> dict[str, list[Scored]]:
     from joblib import Parallel, delayed
 
@@ -238,11 +240,20 @@ def _score_all(
             # Measured on 8,000 × 1,024, 100 classes, 5 folds: 54 s for the SVM by itself, 5 s with this.
             shared = SharedKernel(data.X)
         shared_seconds = (time.perf_counter() - started) / len(split.folds)
-        scored[baseline.name] = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(score_fold)(baseline, data, fold, shared, tune=tune) for fold in split.folds
-        )
+        try:
+            scored[baseline.name] = Parallel(n_jobs=n_jobs, prefer="threads")(
+                delayed(score_fold)(baseline, data, fold, shared, tune=tune) for fold in split.folds
+            )
+        except FeatxError:
+            raise
+        except Exception as error:  # whatever an estimator finds wrong with these features or labels
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            notes.append(f"{baseline.name} cannot be fitted here and is left out: {shortened(reason, 200)}")
+            continue
         for one in scored[baseline.name]:
             one.scores["fit_seconds"] += shared_seconds
+    if not scored:
+        raise ComparisonError(f"No estimator could be compared. {' '.join(notes)}")
     return scored
 
 
@@ -277,7 +288,7 @@ def _checked(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
             f"Expected X of shape (n_samples, n_features) and one label a row, got X of shape {X.shape} and y of "
             f"shape {y.shape}."
         )
-    missing = np.array([_is_missing(label) for label in y.tolist()], dtype=bool)
+    missing = np.array([is_missing(label) for label in y.tolist()], dtype=bool)
     rows = np.flatnonzero(~missing)
     notes = []
     if missing.any():
@@ -297,24 +308,17 @@ def _checked(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
     return X, y, rows, notes
 
 
-def _is_missing(label: Any) -> bool:
-    return label is None or (not isinstance(label, str) and str(label) in ("nan", "<NA>", "NaT"))
-
-
-def _among(cv: Any, rows: IntArray) -> Any:
+def _among(cv: Any, rows: IntArray, n_rows: int) -> Any:
     """Return folds given as rows of `X` as rows of what has labels."""
     if not isinstance(cv, list | tuple):
         return cv
-    return [tuple(_renumbered(np.asarray(part), rows) for part in pair) for pair in cv]
-
-
-def _renumbered(part: np.ndarray[Any, Any], rows: IntArray) -> np.ndarray[Any, Any]:
-    if part.dtype == bool:
-        return part[rows] if len(part) > rows.max(initial=-1) else part
-    if part.dtype.kind not in "iu" or not len(rows) or rows[-1] == len(rows) - 1:
-        return part
-    there = part[np.isin(part, rows)]
-    return np.searchsorted(rows, there)
+    number_of = np.full(n_rows, -1)
+    number_of[rows] = np.arange(len(rows))
+    found = []
+    for number, pair in enumerate(cv):
+        parts = (number_of[as_rows(part, n_rows, number)] for part in pair)
+        found.append(tuple(part[part >= 0] for part in parts))
+    return found
 
 
 def _as_comparison(
@@ -338,8 +342,9 @@ def _as_comparison(
     }
     predictions = pd.DataFrame(said, index=rows[tested])
     y = data.y[tested]
+    classes = np.unique(data.y[np.concatenate([*split.folds[0], tested])])
     probabilities = {
-        name: _joined([found[fold] for fold, _ in of_first], np.unique(y))[order]
+        name: _joined([found[fold] for fold, _ in of_first], classes)[order]
         for name, found in scored.items()
         if all(one.probabilities is not None for one in found)
     }
@@ -353,7 +358,9 @@ def _as_comparison(
         table["chosen"] = [_chosen([one.params for one in found]) for found in scored.values()]
     if data.task == "classification" and (warning := misleading_accuracy(table, y)):
         notes = [*notes, warning]
-    return Comparison(table, fold_scores, predictions, probabilities, certainty, y, data.task, split, notes)
+    return Comparison(
+        table, fold_scores, predictions, probabilities, certainty, y, classes, data.task, split.of_rows(rows), notes
+    )
 
 
 def _certainty(one: Scored) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -384,15 +391,13 @@ def _summary(
     columns = {f"{metric}_{stat}": (metric, stat) for metric in metrics for stat in ("mean", "std")}
     table = groups.agg(**columns).reset_index()
     of_each = [scores.to_numpy() for _, scores in groups[first]]
-    if len(split.folds) > 1:
-        intervals = [corrected_interval(scores, split.test_share) for scores in of_each]
-        if data.task == "classification":
-            intervals = [(max(0.0, low), min(1.0, high)) for low, high in intervals]
-    else:
-        intervals = [
-            interval_of_one(data.task, y, predictions[name].to_numpy(), data.random_state)
-            for name in table["estimator"]
-        ]
+    intervals = []
+    for name, scores in zip(table["estimator"], of_each, strict=True):
+        if len(scores) > 1 and np.ptp(scores) > 0:
+            low, high = corrected_interval(scores, split.test_share)
+        else:  # a single fold; or folds that all agree, as when all is right: what varies is the sample
+            low, high = interval_of_one(data.task, y, predictions[name].to_numpy(), data.random_state)
+        intervals.append((max(0.0, low), min(1.0, high)) if data.task == "classification" else (low, high))
     at = list(table.columns).index(f"{first}_std") + 1
     table.insert(at, "low", [low for low, _ in intervals])
     table.insert(at + 1, "high", [high for _, high in intervals])

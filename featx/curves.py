@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -71,7 +72,7 @@ def learning_curve(
     from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
 
-    X, y = np.asarray(X), checked_labels(np.asarray(y), task)
+    X, y, split = _of_the_split(np.asarray(X), np.asarray(y), split, task)
     data = Data(X, y, task, None, random_state)
     sizes = _sizes(y, split, task)
     plans = [
@@ -94,6 +95,17 @@ def learning_curve(
     return groups.agg(
         n_train=("n_train", "mean"), score_mean=("score", "mean"), score_std=("score", "std")
     ).reset_index()
+
+
+def _of_the_split(
+    X: np.ndarray[Any, Any], y: np.ndarray[Any, Any], split: Split, task: str
+) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], Split]:
+    """Return the rows that the split has, and the split by their numbers: others may have no label."""
+    rows = np.unique(np.concatenate([part for fold in split.folds for part in fold]))
+    number_of = np.full(len(X), -1)
+    number_of[rows] = np.arange(len(rows))
+    folds = [(number_of[train], number_of[test]) for train, test in split.folds]
+    return X[rows], checked_labels(y[rows], task), dataclasses.replace(split, folds=folds)
 
 
 def _sizes(y: np.ndarray[Any, Any], split: Split, task: str) -> list[int]:

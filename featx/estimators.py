@@ -241,7 +241,9 @@ def _named(name: str, task: str) -> Baseline:
 
         classes = dict(all_estimators(type_filter="classifier" if task == "classification" else "regressor"))
         if name in classes:
-            return Baseline(name, _made_of(classes[name]))
+            make = _made_of(classes[name])
+            make(_NEIGHBOURS)  # raises if it cannot be made
+            return Baseline(name, make)
         hint = did_you_mean(name, classes)
         raise OptionError(f"scikit-learn has no estimator {name!r} for {task}.{hint} Check the spelling.")
     hint = did_you_mean(str(name), NAMES[task])

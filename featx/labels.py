@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,11 @@ from featx.errors import ComparisonError
 #: Whole numbers of more different values than this, each of them rare, are taken for quantities.
 _MOST_CLASSES_OF_NUMBERS = 20
 _FEW_OF_EACH = 5
+
+
+def is_missing(label: Any) -> bool:
+    """Return whether a label, or a group, is none: None, NaN, or pandas's own."""
+    return label is None or (not isinstance(label, str) and str(label) in ("nan", "<NA>", "NaT"))
 
 
 def task_of(y: np.ndarray[Any, Any]) -> str:
@@ -39,9 +45,9 @@ def task_of(y: np.ndarray[Any, Any]) -> str:
     """
     if y.dtype.kind not in "iufO":
         return "classification"
-    numeric = [label for label in y.tolist() if isinstance(label, int | float) and not isinstance(label, bool)]
+    numeric = [label for label in y.tolist() if _is_quantity(label)]
     if numeric and len(numeric) < len(y):
-        other = next(label for label in y.tolist() if not isinstance(label, int | float) or isinstance(label, bool))
+        other = next(label for label in y.tolist() if not _is_quantity(label))
         raise ComparisonError(
             f"Labels mix numbers and text: {numeric[0]!r} and {other!r}, for example. Make all of them text, or all "
             "numbers."
@@ -81,10 +87,15 @@ def checked_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
     if y.dtype.kind != "O":
         return y
     task_of(y)  # raises if mixed
-    plain = np.array(y.tolist())  # objects, but all of them text or all of them numbers
+    # Objects, but all of them text or all of them numbers.
+    plain = np.array([label.item() if isinstance(label, np.generic) else label for label in y.tolist()])
     if plain.dtype.kind not in "iufbUS" or plain.ndim != 1:
         raise ComparisonError(f"Expected labels that are text or numbers, got {y[0]!r}. Turn them into text.")
     return plain
+
+
+def _is_quantity(label: Any) -> bool:
+    return isinstance(label, numbers.Real | np.number) and not isinstance(label, bool | np.bool_)
 
 
 def _is_number(label: Any) -> bool:

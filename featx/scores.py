@@ -93,7 +93,8 @@ def corrected_t_test(differences: FloatArray, test_share: float) -> float:
     Parameters
     ----------
     differences : ndarray of float, shape (n_folds,)
-        Score of one estimator minus score of the other, fold by fold on the same folds.
+        Score of one estimator minus score of the other, fold by fold on the same folds. If they are all the same but
+        not 0, the test says nothing, and NaN is returned.
     test_share : float
         n_test / n_train.
 
@@ -110,8 +111,8 @@ def corrected_t_test(differences: FloatArray, test_share: float) -> float:
 
     n = len(differences)
     spread = np.sqrt(differences.var(ddof=1) * (1 / n + test_share))
-    if spread < 1e-12:
-        return 1.0 if abs(differences.mean()) < 1e-12 else 0.0
+    if spread < 1e-12:  # says nothing: the folds may have been few, or small
+        return 1.0 if abs(differences.mean()) < 1e-12 else float("nan")
     return float(2 * t.sf(abs(differences.mean()) / spread, n - 1))
 
 
@@ -182,21 +183,20 @@ def add_verdicts(
     fold_scores : sequence of ndarray of float, shape (n_folds,)
         First metric of each of them, on the same folds.
     predictions : sequence of ndarray, shape (n_test,)
-        Of each, used if there is one fold only.
+        Of each, pooled over the folds; used if there is one fold only, or if all folds differ by the same.
     y : ndarray, shape (n_test,)
     task : {"classification", "regression"}
     test_share : float
         n_test / n_train.
     """
     best = best_row(table, task)
-    p_values = [
-        1.0
-        if at == best
-        else corrected_t_test(scores - fold_scores[best], test_share)
-        if len(scores) > 1
-        else paired_test_of_one(task, y, predictions[at], predictions[best])
-        for at, scores in enumerate(fold_scores)
-    ]
+    p_values = []
+    for at, scores in enumerate(fold_scores):
+        differences = scores - fold_scores[best]
+        p = corrected_t_test(differences, test_share) if len(scores) > 1 else float("nan")
+        if at != best and np.isnan(p):  # a single fold, or all of them equally different
+            p = paired_test_of_one(task, y, predictions[at], predictions[best])
+        p_values.append(p)
     table["p_value"] = [float("nan") if at == best else p for at, p in enumerate(p_values)]
     table["verdict"] = [
         "best" if at == best else "worse" if p < 1 - CONFIDENCE else "tie" for at, p in enumerate(p_values)
@@ -205,7 +205,8 @@ def add_verdicts(
 
 def best_row(table: pd.DataFrame, task: str) -> int:
     """Return the number of the row with the highest mean of the first metric."""
-    return int(np.nanargmax(table[f"{METRICS[task][0]}_mean"].to_numpy(dtype=float)))
+    scores = table[f"{METRICS[task][0]}_mean"].to_numpy(dtype=float)
+    return int(np.argmax(np.where(np.isnan(scores), -np.inf, scores)))
 
 
 def misleading_accuracy(table: pd.DataFrame, y: Any) -> str:

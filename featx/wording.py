@@ -46,3 +46,15 @@ def listed(names: Sequence[object], most: int = 3) -> str:
     """
     shown = ", ".join(repr(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+
+
+def shortened(text: str, most: int = 60) -> str:
+    """Return the end of a long name, where file names differ; what cannot be printed is replaced.
+
+    Examples
+    --------
+    >>> shortened("photos/" * 20 + "1.jpg", 20)
+    '…photos/photos/1.jpg'
+    """
+    text = "".join(character if character.isprintable() else "\ufffd" for character in text)
+    return text if len(text) <= most else "…" + text[1 - most :]

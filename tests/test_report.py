@@ -20,9 +20,9 @@ from featx.compare import Asked, compare_backbones
 from featx.errors import OutputError
 from featx.options import ExtractionOptions
 from featx.report import write_report
-from featx.report.page import shortened
 from featx.report.thumbnails import make_atlas
 from featx.sources import ImageTable, find_images
+from featx.wording import shortened
 from tests.conftest import CountingBackbone
 
 HOSTILE = ("<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "$$\\alpha$$ 🦜 </script>", "x" * 300)

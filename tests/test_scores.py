@@ -19,9 +19,24 @@ def test_the_corrected_test_is_the_one_of_nadeau_and_bengio() -> None:
     assert corrected_t_test(differences, 0) == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
 
 
-def test_differences_that_never_vary() -> None:
+def test_differences_that_never_vary_say_nothing_by_themselves() -> None:
     assert corrected_t_test(np.zeros(5), 0.25) == 1
-    assert corrected_t_test(np.full(5, 0.1), 0.25) == 0
+    assert np.isnan(corrected_t_test(np.full(5, 0.1), 0.25))
+    # One more error in each of two folds: two images in all, which McNemar's test is not impressed by.
+    table = pd.DataFrame({"estimator": ["a", "b"], "accuracy_mean": [1.0, 0.8]})
+    y = np.array(["x"] * 10)
+    wrong = y.copy()
+    wrong[[2, 7]] = "z"
+    add_verdicts(table, [np.ones(2), np.full(2, 0.8)], [y, wrong], y, task="classification", test_share=1.0)
+    assert table["verdict"].tolist() == ["best", "tie"]
+    assert table["p_value"][1] == 0.5
+
+
+def test_all_right_is_no_certainty() -> None:
+    X = np.repeat([[0.0, 5.0], [9.0, 1.0]], 10, axis=0) + np.random.default_rng(0).normal(size=(20, 2)) / 10
+    table = compare_baselines(X, np.repeat(["a", "b"], 10), estimators=["centroid", "dummy"], cv=2).table
+    assert table["accuracy_mean"][0] == 1
+    assert (table["low"][0], table["high"][0]) == pytest.approx((0.839, 1), abs=1e-3)
 
 
 def test_an_interval_and_the_test_agree() -> None:

@@ -18,15 +18,13 @@ from featx.errors import MissingDependencyError, OutputError
 from featx.report import charts, thumbnails
 from featx.results import METRIC_NAMES, BackboneComparison
 from featx.scores import METRICS
-from featx.wording import counted, in_bytes
+from featx.wording import counted, in_bytes, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
 
 #: Up to so many images, a t-SNE map is drawn without being asked for: it takes some 4 s.
 _FEW_FOR_TSNE = 1000
-#: Characters of a name that are shown.
-_MOST_CHARACTERS = 60
 _MOST_MISTAKES, _MOST_ISSUES, _MOST_CLUSTERS, _MOST_CONFUSIONS = 24, 60, 30, 20
 _PACKAGES = ("numpy", "scikit-learn", "openvino", "tensorflow", "keras", "bokeh")
 
@@ -88,12 +86,6 @@ def write_report(
 def _beside(name: str) -> str:
     with open(os.path.join(os.path.dirname(__file__), name), encoding="utf-8") as file:
         return file.read()
-
-
-def shortened(text: str, most: int = _MOST_CHARACTERS) -> str:
-    """Return the end of a long name, where file names differ; control characters made visible."""
-    text = "".join(character if character.isprintable() else "\ufffd" for character in text)
-    return text if len(text) <= most else "…" + text[1 - most :]
 
 
 def _below_common_folder(paths: Sequence[str]) -> list[str]:
@@ -260,7 +252,7 @@ class _Page:
             "title": f"{self._estimator} on {self._network.name}: {self._metric_name} "
             f"{self._best[f'{self._metric}_mean']:.3f}",
             "summary": self._summary(),
-            "notes": result.notes,
+            "notes": [shortened(note, 2000) for note in result.notes],
             "metrics": [(metric, METRIC_NAMES[metric]) for metric in METRICS[result.task]],
             "table": self._table_rows(),
             "best": int(result.table.index.get_loc(self._best.name)),  # type: ignore[arg-type]
@@ -432,7 +424,7 @@ class _Page:
     def _facts(self, command: str, seconds: float) -> list[tuple[str, str]]:
         memory = in_bytes(len(self._atlas.data))
         return [
-            ("command", command),
+            ("command", shortened(command, 2000)),
             ("made on", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")),
             ("took", f"{seconds:.1f} s"),
             ("machine", f"{platform.system()} {platform.machine()}, {counted(os.cpu_count() or 1, 'core')}"),
