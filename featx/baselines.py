@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import dataclasses
+import functools
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx import kernels
+from featx import kernels, plots
 from featx.errors import ComparisonError, FeatxError, OptionError
 from featx.estimators import TASKS, Baseline, Wanted, as_baselines
 from featx.fitting import Data, Scored, score_fold
 from featx.kernels import SharedKernel
-from featx.labels import checked_labels, is_missing, task_of
+from featx.label_issues import find_label_issues
+from featx.labels import as_column, checked_labels, is_missing, task_of
 from featx.scores import (
     METRICS,
     add_verdicts,
@@ -89,6 +91,28 @@ class Comparison:
     def per_class(self, estimator: str | None = None) -> pd.DataFrame:
         """Return ``label, images, recall, precision, f1`` for each class; of the best estimator if none is named."""
         return per_class(self.y, self.predictions[estimator or self.best].to_numpy())
+
+    @functools.cached_property
+    def label_issues(self) -> pd.DataFrame:
+        """As :func:`featx.find_label_issues`, in rows of `X`; by logistic regression, if it is there."""
+        usable = {name: found for name, found in self.probabilities.items() if name != "dummy"}
+        if self.task != "classification" or not usable:
+            raise ComparisonError(
+                "Labels in doubt need classes, and an estimator with probabilities: compare logreg, too."
+            )
+        issues = find_label_issues(self.y, usable.get("logreg", next(iter(usable.values()))), classes=self.classes)
+        issues["row"] = self.predictions.index.to_numpy()[issues["row"]]
+        return issues
+
+    def plot_scores(self, ax: Any = None) -> Any:
+        """Draw the scores with their intervals; return matplotlib's axes."""
+        return plots.scores(self.table, self.table["estimator"].tolist(), METRICS[self.task][0], ax)
+
+    def plot_confusion(self, estimator: str | None = None, ax: Any = None) -> Any:
+        """Draw the confusion matrix of an estimator, the best if none is named; return matplotlib's axes."""
+        if self.task != "classification":
+            raise ComparisonError("A confusion matrix needs classes; these are quantities.")
+        return plots.confusion(self.y, self.predictions[estimator or self.best].to_numpy(), ax)
 
     def __str__(self) -> str:
         return "\n".join([self.table.round(4).to_string(index=False), f"best: {self.best}", *self.notes])
@@ -338,9 +362,10 @@ def _as_comparison(
     order = np.argsort(tested, kind="stable")
     tested = tested[order]
     said = {
-        name: np.concatenate([found[fold].predicted for fold, _ in of_first])[order] for name, found in scored.items()
+        name: as_column(np.concatenate([found[fold].predicted for fold, _ in of_first])[order])
+        for name, found in scored.items()
     }
-    predictions = pd.DataFrame(said, index=rows[tested])
+    predictions = pd.DataFrame(said).set_axis(rows[tested], axis=0)
     y = data.y[tested]
     classes = np.unique(data.y[np.concatenate([*split.folds[0], tested])])
     probabilities = {

@@ -107,9 +107,9 @@ def _extract(args: argparse.Namespace) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from featx.compare import GROUPS, Asked, compare_backbones
+    from featx.compare import GROUPS, Asked, compare_tables
     from featx.results import check_output_path, write_csv
-    from featx.tables import find_labelled
+    from featx.tables import find_labelled, is_table
 
     for file in filter(None, (args.csv, args.label_issues, args.report)):
         check_output_path(Path(file))
@@ -122,16 +122,18 @@ def _compare(args: argparse.Namespace) -> None:
         groups=args.groups if column is None else "auto",
         near=args.near,
         tune=args.tune,
-        curve=args.learning_curve or bool(args.report),
+        extras=bool(args.learning_curve or args.report or args.label_issues or args.json),
         random_state=args.random_state,
         n_jobs=args.n_jobs,
     )
     options = _all_options(args)
     columns = _columns(args)
     table = find_labelled(args.source, group_column=column, **columns)
-    test = find_labelled(args.test, group_column=column, **columns) if args.test else None
+    test = None
+    if args.test:  # columns are those of tables; a folder may be tested on beside one
+        test = find_labelled(args.test, **({"group_column": column, **columns} if is_table(args.test) else {}))
     started = time.perf_counter()
-    comparison = compare_backbones(
+    comparison = compare_tables(
         table,
         options,
         asked,
@@ -142,15 +144,9 @@ def _compare(args: argparse.Namespace) -> None:
         progress=lambda text: _say(args, text),
     )
     _note_ignored(args, table.n_ignored)
-    if comparison.failures:
-        first = comparison.failures[0]
-        number = counted(len(comparison.failures), "image")
-        _say(args, f"{number} left out as unreadable, the first {first.image!r}: {first.reason}.")
     _print(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
     if args.csv:
         write_csv(Path(args.csv), comparison.table)
-    if args.label_issues:
-        write_csv(Path(args.label_issues), comparison.issues_table())
     if args.report:
         from featx.report import write_report
 
@@ -163,6 +159,8 @@ def _compare(args: argparse.Namespace) -> None:
             tsne=True if args.tsne else None,
         )
         _say(args, f"The report is {args.report}: open it in a browser.")
+    if args.label_issues:
+        write_csv(Path(args.label_issues), comparison.issues_table())
 
 
 def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from featx.baselines import Comparison, check_comparison_options, compare_baselines
 from featx.curves import learning_curve
@@ -17,21 +18,17 @@ from featx.errors import ComparisonError, OptionError
 from featx.estimators import Wanted
 from featx.extraction import Extraction
 from featx.failures import Failure, readable_positions
-from featx.label_issues import find_label_issues
 from featx.labels import checked_labels, task_of
 from featx.leaks import Leaks, find_leaks
 from featx.lookup import DigestArray
 from featx.options import ExtractionOptions, Resolved
 from featx.progress import progress_bar
-from featx.results import BackboneComparison, Network, join_tables
-from featx.scores import METRICS, best_row
+from featx.results import ImageComparison, Network, join_tables
+from featx.scores import METRIC_NAMES, METRICS, best_row
 from featx.segments import FloatArray
 from featx.sources import ImageTable
-from featx.splits import make_split
-from featx.wording import counted
-
-if TYPE_CHECKING:
-    import pandas as pd
+from featx.splits import IntArray, group_codes, make_split
+from featx.wording import counted, shortened
 
 GROUPS = ("auto", "none")
 #: Estimators that can be fitted on a single image of each class, the learning curve's first point.
@@ -47,12 +44,12 @@ class Asked:
     estimators, task, cv, repeats, tune, random_state, n_jobs
         As for :func:`featx.compare_baselines`.
     groups : {"auto", "none"}, default="auto"
-        ``"auto"`` keeps duplicates and near-duplicates on one side of every split; or, if the table of images names
-        groups, these.
+        ``"auto"`` keeps duplicates and near-duplicates on one side of every split, and with them what the table of
+        images has in one group.
     near : float, default=0.97
         Cosine from which images are near-duplicates; see :func:`featx.find_duplicates`.
-    curve : bool, default=False
-        Compute a learning curve.
+    extras : bool, default=False
+        Compute a learning curve, and look for labels in doubt also if logistic regression is not compared.
     """
 
     estimators: Wanted | None = None
@@ -62,7 +59,7 @@ class Asked:
     groups: str = "auto"
     near: float = THRESHOLD
     tune: bool = False
-    curve: bool = False
+    extras: bool = False
     random_state: int = 0
     n_jobs: int | None = -1
 
@@ -81,7 +78,7 @@ class Asked:
             raise OptionError(f"near={self.near!r}: expected a cosine above 0 and up to 1, 0.97 say.")
 
 
-def compare_backbones(
+def compare_tables(
     table: ImageTable,
     options: Sequence[ExtractionOptions],
     asked: Asked | None = None,
@@ -91,7 +88,7 @@ def compare_backbones(
     on_error: str = "skip",
     show_progress: bool = False,
     progress: Callable[[str], object] | None = None,
-) -> BackboneComparison:
+) -> ImageComparison:
     """Extract labelled images with each network, and compare baselines on the features.
 
     Parameters
@@ -116,100 +113,135 @@ def compare_backbones(
     ComparisonError
         Labels that cannot be split into folds: found before anything is extracted.
     """
-    asked = asked or Asked()
-    say = progress or (lambda text: None)
+    asked, say = asked or Asked(), progress or (lambda text: None)
     notes: list[str] = []
-    table = _with_test(_labelled(table, notes), None if test is None else _labelled(test, notes))
+    table = _prepared(table, test, notes)
     asked = _checked_early(table, asked)
     resolved = [wanted.resolve() for wanted in options]
     extracted = [_extract(table, network, cache, on_error == "raise", show_progress) for network in resolved]
     failures = {failure.position: failure for one in extracted for failure in one.failures}
     keep = readable_positions(len(table), list(failures.values()))
+    _note_failures([failures[position] for position in sorted(failures)], notes)
     table = table.rows(keep)
-    rows = [one.rows[keep] for one in extracted]
-    y = checked_labels(_as_array(table.labels), asked.task)
-    leaks = _leaks(table, rows[0], extracted[0].digests[keep], asked, notes)
-    groups = _groups(table, asked, leaks)
-    cv = _cv(table, asked)
-
-    def compare(X: FloatArray, groups: Any, estimators: Wanted | None, announce: Callable[[str], object]) -> Comparison:
-        return compare_baselines(
-            X,
-            y,
-            estimators=estimators,
-            task=asked.task,
-            cv=cv,
-            repeats=asked.repeats,
-            groups=groups,
-            tune=asked.tune,
-            random_state=asked.random_state,
-            n_jobs=asked.n_jobs,
-            progress=announce,
-        )
-
-    names = _names(resolved)
-    compared = [compare(X, groups, asked.estimators, lambda name: say(f"Comparing: {name} …")) for X in rows]
-    networks = [
-        Network(name, network, X, one, of.n_computed, of.seconds)
-        for name, network, X, one, of in zip(names, resolved, rows, compared, extracted, strict=True)
-    ]
+    task = _Task(table, checked_labels(_as_array(table.labels), asked.task), asked, say)
+    duplicates, groups = _without_leaks(task, extracted[0].rows[keep], extracted[0].digests[keep], notes)
+    networks = []
+    for name, network, one in zip(_names(resolved), resolved, extracted, strict=True):
+        comparison = task.compare(one.rows[keep], groups, lambda estimator: say(f"Comparing: {estimator} …"))
+        prefix = f"{name}: " if len(resolved) > 1 else ""
+        notes += [note for note in (f"{prefix}{note}" for note in comparison.notes) if note not in notes]
+        networks.append(Network(name, network, one.rows[keep], comparison, one.n_computed, one.seconds))
     whole = join_tables(networks)
     at = best_row(whole, asked.task)
-    best = networks[at // len(compared[0].table)]
-    estimator = str(whole["estimator"].iloc[at])
-    naive = None
-    if asked.groups == "auto" and table.groups is None and len(leaks):
-        say("Comparing: the best once more, with duplicates split at random …")
-        once_more = compare(best.rows, None, _only(asked.estimators, estimator), lambda name: None).table
-        metric = METRICS[asked.task][0]
-        naive = {stat: float(once_more[f"{metric}_{stat}"].iloc[0]) for stat in ("mean", "std")}
-    curve = None
-    if asked.curve:
-        say("Comparing: fewer training images …")
-        chosen = estimator if estimator in _FIT_FOR_A_CURVE else "logreg" if asked.task == "classification" else "ridge"
-        curve = learning_curve(
-            best.rows,
-            y,
-            best.comparison.split,
-            task=asked.task,
-            estimators=[chosen],
-            random_state=asked.random_state,
-            n_jobs=asked.n_jobs,
-        )
-    notes += list(dict.fromkeys(note for one in compared for note in one.notes))
-    notes += _group_notes(table, asked, leaks, naive)
-    return BackboneComparison(
+    best = next(one for one in networks if (at := at - len(one.comparison.table)) < 0)
+    naive = task.naive(best, duplicates, groups)
+    notes += _notes_on_leaks(table, asked, duplicates, naive, str(whole["estimator"].iloc[best_row(whole, asked.task)]))
+    return ImageComparison(
         table=whole,
         networks=networks,
         paths=list(table.paths),
-        y=y,
+        y=task.y,
         failures=[failures[position] for position in sorted(failures)],
-        leaks=leaks,
+        duplicates=duplicates,
         naive=naive,
-        label_issues=_label_issues(best, table.paths),
-        curve=curve,
+        label_issues=task.label_issues(best, groups),
+        learning_curve=task.learning_curve(best),
         notes=notes,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """Images and labels, and what was asked about them."""
+
+    table: ImageTable
+    y: np.ndarray[Any, Any]
+    asked: Asked
+    say: Callable[[str], object]
+
+    def compare(
+        self, X: FloatArray, groups: Any, progress: Callable[[str], object] | None = None, **instead: Any
+    ) -> Comparison:
+        asked = self.asked
+        wanted: dict[str, Any] = {
+            "estimators": asked.estimators,
+            "repeats": asked.repeats,
+            "tune": asked.tune,
+            **instead,
+        }
+        return compare_baselines(
+            X,
+            self.y,
+            task=asked.task,
+            cv=_cv(self.table, asked),
+            groups=groups,
+            random_state=asked.random_state,
+            n_jobs=asked.n_jobs,
+            progress=progress,
+            **wanted,
+        )
+
+    def naive(self, best: Network, duplicates: Leaks, groups: Any) -> pd.DataFrame | None:
+        """Return the scores on the best network, had duplicates been ignored; untuned, and in one repetition."""
+        if groups is None or not len(duplicates):
+            return None
+        self.say("Comparing once more, duplicates ignored …")
+        without = None if self.table.groups is None else _group_codes(self.table)
+        metric = METRICS[self.asked.task][0]
+        table = self.compare(best.rows, without, repeats=1, tune=False).table
+        columns = {"estimator": "estimator", f"{metric}_mean": "mean", f"{metric}_std": "std"}
+        return table[list(columns)].rename(columns=columns)
+
+    def label_issues(self, best: Network, groups: Any) -> pd.DataFrame | None:
+        """Return the labels most likely wrong, by logistic regression: compared, or fitted for it as an extra."""
+        if self.asked.task != "classification":
+            return None
+        comparison = best.comparison
+        if "logreg" not in comparison.probabilities:
+            if not self.asked.extras:
+                return None
+            self.say("Looking for labels in doubt …")
+            try:
+                comparison = self.compare(best.rows, groups, estimators=["logreg"], repeats=1, tune=False)
+            except ComparisonError:
+                return None
+        issues = comparison.label_issues
+        paths = pd.Series([self.table.paths[row] for row in issues["row"]], index=issues.index, dtype=object)
+        issues.insert(0, "path", paths)
+        return issues
+
+    def learning_curve(self, best: Network) -> pd.DataFrame | None:
+        """Return the learning curve of the quickest estimator that may be as good as the best."""
+        if not self.asked.extras:
+            return None
+        self.say("Comparing: fewer training images …")
+        table = best.comparison.table
+        fit = table[table["estimator"].isin(_FIT_FOR_A_CURVE) & (table["verdict"] != "worse")]
+        default = "logreg" if self.asked.task == "classification" else "ridge"
+        chosen = fit["estimator"].iloc[int(fit["fit_seconds"].argmin())] if len(fit) else default
+        return learning_curve(
+            best.rows,
+            self.y,
+            best.comparison.split,
+            task=self.asked.task,
+            estimators=[chosen],
+            random_state=self.asked.random_state,
+            n_jobs=self.asked.n_jobs,
+        )
 
 
 # Images and labels -----------------------------------------------------------------------------------
 
 
-def _labelled(table: ImageTable, notes: list[str]) -> ImageTable:
-    labelled = table.labelled()
-    missing = [path for path, label in zip(table.paths, table.labels, strict=True) if label is None]
-    if missing:
-        more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
-        notes.append(f"{counted(len(missing), 'image')} without a label left out: {', '.join(missing[:3])}{more}.")
-    return labelled
-
-
-def _with_test(table: ImageTable, test: ImageTable | None) -> ImageTable:
-    """Return both tables as one that is split."""
+def _prepared(table: ImageTable, test: ImageTable | None, notes: list[str]) -> ImageTable:
+    """Return the images that take part, of both tables, and note the others."""
+    table = _labelled(_of_a_part(table, notes), notes)
     if test is None:
-        if table.splits is None:
-            return table
-        return table.rows([at for at, split in enumerate(table.splits) if split is not None])
+        return table
+    if table.splits is not None:
+        table = table.rows([at for at, split in enumerate(table.splits) if split == "train"])
+        notes.append(f"Of the first source, only the {counted(len(table), 'training image')} are fitted on.")
+    test = _labelled(test, notes)
     return ImageTable(
         paths=[*table.paths, *test.paths],
         labels=[*table.labels, *test.labels],
@@ -219,6 +251,32 @@ def _with_test(table: ImageTable, test: ImageTable | None) -> ImageTable:
     )
 
 
+def _of_a_part(table: ImageTable, notes: list[str]) -> ImageTable:
+    if table.splits is None:
+        return table
+    _note_left_out(table, [split is None for split in table.splits], "that are neither to train nor to test on", notes)
+    return table.rows([at for at, split in enumerate(table.splits) if split is not None])
+
+
+def _labelled(table: ImageTable, notes: list[str]) -> ImageTable:
+    _note_left_out(table, [label is None for label in table.labels], "without a label", notes)
+    return table.labelled()
+
+
+def _note_failures(failures: Sequence[Failure], notes: list[str]) -> None:
+    if failures:
+        named = "; ".join(f"{shortened(failure.image)} ({failure.reason})" for failure in failures[:3])
+        more = f"; and {len(failures) - 3:,} more" if len(failures) > 3 else ""
+        notes.append(f"{counted(len(failures), 'image')} left out as unreadable: {named}{more}.")
+
+
+def _note_left_out(table: ImageTable, is_left_out: Sequence[bool], why: str, notes: list[str]) -> None:
+    names = [shortened(path) for path, out in zip(table.paths, is_left_out, strict=True) if out]
+    if names:
+        more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+        notes.append(f"{counted(len(names), 'image')} {why} left out: {', '.join(names[:3])}{more}.")
+
+
 def _checked_early(table: ImageTable, asked: Asked) -> Asked:
     """Raise for what need not wait for the features; return what was asked, the task decided."""
     y = _as_array(table.labels)
@@ -226,7 +284,7 @@ def _checked_early(table: ImageTable, asked: Asked) -> Asked:
     asked = dataclasses.replace(asked, task=task)  # checks the estimators, now that the task is known
     y = checked_labels(y, task)
     if table.splits is not None and (asked.repeats > 1):
-        raise OptionError("repeats: a given test set is scored once. Leave --repeats out.")
+        raise OptionError("repeats: a given test set is scored once. Leave repeats (--repeats) out.")
     groups = None if table.groups is None or asked.groups == "none" else _group_codes(table)
     make_split(
         y,
@@ -280,65 +338,64 @@ def _extract(
 # Groups ----------------------------------------------------------------------------------------------
 
 
-def _leaks(table: ImageTable, rows: FloatArray, digests: DigestArray, asked: Asked, notes: list[str]) -> Leaks:
-    """Return the duplicates; equal images only, and a note, where features are too alike to tell near-duplicates."""
-    y = checked_labels(_as_array(table.labels), asked.task)
-    leaks = find_leaks(table.paths, rows, digests, y, threshold=asked.near)
-    if asked.groups == "none" or table.groups is not None or not len(leaks):
-        return leaks
-    try:
-        make_split(y, task=asked.task, cv=_cv(table, asked), groups=leaks.groups)
-        largest = len(leaks.clusters[0].rows)
-        if largest <= len(table) / 2:
-            return leaks
-    except ComparisonError:
-        largest = len(leaks.clusters[0].rows)
-    notes.append(
-        f"By these features {largest:,} of {len(table):,} images are near-duplicates of each other, too many to split: "
-        "only equal images are kept on one side."
-    )
-    return find_leaks(table.paths, rows, digests, y, threshold=1.0)
+def _without_leaks(task: _Task, rows: FloatArray, digests: DigestArray, notes: list[str]) -> tuple[Leaks, Any]:
+    """Return the duplicates, and the groups that keep them, and what was asked for, on one side of every split.
 
-
-def _groups(table: ImageTable, asked: Asked, leaks: Leaks) -> Any:
+    Where that leaves nothing to split, only equal images are kept together, and the given groups; which is noted.
+    """
+    table, asked = task.table, task.asked
+    duplicates = find_leaks(table.paths, rows, digests, task.y, threshold=asked.near)
     if asked.groups == "none":
-        return None
-    if table.groups is not None:
-        return _group_codes(table)
-    return leaks.groups if len(leaks) else None
+        return duplicates, None
+    given = None if table.groups is None else _group_codes(table)
+    if not len(duplicates):
+        return duplicates, given
+    groups = duplicates.groups if given is None else duplicates.joined_with(given)
+    largest = int(np.bincount(groups).max())
+    try:
+        make_split(task.y, task=asked.task, cv=_cv(table, asked), groups=groups)
+        if largest <= len(table) / 2 or table.splits is not None:
+            return duplicates, groups
+    except ComparisonError:
+        pass
+    notes.append(
+        f"By these features {largest:,} of {len(table):,} images are near-duplicates of each other"
+        f"{' or in one group' if given is not None else ''}, too many to split: only those of equal features are kept "
+        "on one side."
+    )
+    duplicates = find_leaks(table.paths, rows, digests, task.y, threshold=1.0)
+    if given is not None:
+        return duplicates, duplicates.joined_with(given)
+    return duplicates, duplicates.groups if len(duplicates) else None
 
 
-def _group_codes(table: ImageTable) -> list[Any]:
-    assert table.groups is not None
-    return [("alone", at) if group is None else group for at, group in enumerate(table.groups)]
+def _group_codes(table: ImageTable) -> IntArray:
+    return group_codes(table.groups, len(table))
 
 
-def _group_notes(table: ImageTable, asked: Asked, leaks: Leaks, naive: dict[str, float] | None) -> list[str]:
-    notes = []
-    if len(leaks):
-        if asked.groups == "none":
-            kept = "They were split at random, as asked: scores may be too high."
-        elif table.groups is not None:
-            crossing = leaks.n_crossing(table.groups)
-            kept = (
-                f"{counted(crossing, 'group')} of them reach across the given groups: scores may be too high."
-                if crossing
-                else "The given groups keep them together."
-            )
-        elif table.splits is not None:
-            kept = "Training images among them that show what a test image shows were left out."
-        else:
-            kept = "They are kept on one side of every split."
-        notes.append(f"{leaks.words}. {kept}")
-    if naive is not None:
-        metric = {"accuracy": "accuracy", "r2": "R²"}[METRICS[asked.task][0]]
-        notes.append(f"Split at random, the best would have had {metric} {naive['mean']:.3f}.")
-    conflicting = leaks.conflicting
+def _notes_on_leaks(
+    table: ImageTable, asked: Asked, duplicates: Leaks, naive: pd.DataFrame | None, best: str
+) -> list[str]:
+    if not len(duplicates):
+        return []
+    if asked.groups == "none":
+        kept = "They were split at random, as asked: scores may be too high."
+    elif table.splits is not None:
+        kept = "Training images that show what a test image shows were left out."
+    else:
+        kept = "They are kept on one side of every split."
+    notes = [f"{duplicates.words}. {kept}"]
+    if naive is not None and best in naive["estimator"].tolist():
+        score = naive.set_index("estimator")["mean"][best]
+        name = METRIC_NAMES[METRICS[asked.task][0]]
+        notes.append(f"Had duplicates been ignored, {best} would have had {name} {score:.3f}.")
+    conflicting = duplicates.conflicting if asked.task == "classification" else []
     if conflicting:
-        notes.append(
-            f"{counted(len(conflicting), 'group')} of duplicates with different labels, the first: "
-            f"{', '.join(f'{table.paths[at]} ({table.labels[at]})' for at in conflicting[0][:3])}."
-        )
+        of_label: dict[Any, str] = {}
+        for at in conflicting[0].rows:
+            of_label.setdefault(table.labels[at], table.paths[at])
+        shown = [f"{shortened(path)} ({shortened(str(label))})" for label, path in list(of_label.items())[:3]]
+        notes.append(f"{counted(len(conflicting), 'group')} of duplicates with different labels: {', '.join(shown)}.")
     return notes
 
 
@@ -360,28 +417,3 @@ def _names(resolved: Sequence[Resolved]) -> list[str]:
         )
         for recipe in recipes
     ]
-
-
-def _only(estimators: Wanted | None, name: str) -> Wanted:
-    """Return the one estimator that was compared under this name."""
-    if isinstance(estimators, Mapping):
-        return {name: estimators[name]}
-    for estimator in estimators or [name]:
-        if not isinstance(estimator, str) and type(estimator).__name__ == name:
-            return {name: estimator}
-    return [name]
-
-
-def _label_issues(network: Network, paths: Sequence[str]) -> pd.DataFrame | None:
-    """Return the labels most likely wrong, by logistic regression if it was compared."""
-    comparison = network.comparison
-    if comparison.task != "classification" or not comparison.probabilities:
-        return None
-    usable = {name: found for name, found in comparison.probabilities.items() if name != "dummy"}
-    if not usable:
-        return None
-    probabilities = usable.get("logreg", next(iter(usable.values())))
-    issues = find_label_issues(comparison.y, probabilities)
-    issues["row"] = comparison.predictions.index.to_numpy()[issues["row"]]
-    issues.insert(0, "path", [paths[row] for row in issues["row"]])
-    return issues

@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-#: Small samples vary: up to this size, several are drawn from every fold.
-_SMALL = 10
-_DRAWS = 3
+#: Small samples vary: up to this size, two are drawn from every fold. No more folds than this are used: the curve is
+#: to cost no more than the comparison.
+_SMALL = 2
+_DRAWS = 2
+_MOST_FOLDS = 3
 
 
 def learning_curve(
@@ -37,8 +39,8 @@ def learning_curve(
 ) -> pd.DataFrame:
     """Return the score of estimators fitted on fewer images of each class than there are.
 
-    Each fold's training rows are thinned out to 1, 2, 5, 10, … of each class (for regression, in all), larger samples
-    containing the smaller; the rows that are scored stay the same.
+    The training rows of the first three folds are thinned out to 1, 2, 5, 10, … of each class (for regression, in all),
+    larger samples containing the smaller; the rows that are scored stay the same.
 
     Parameters
     ----------
@@ -77,7 +79,7 @@ def learning_curve(
     sizes = _sizes(y, split, task)
     plans = [
         (size, fold)
-        for number in split.first_repeat
+        for number in split.first_repeat[:_MOST_FOLDS]
         for size, fold in _thinned(y, split.folds[number], task, sizes, random_state + number)
     ]
     found = []
@@ -111,7 +113,7 @@ def _of_the_split(
 def _sizes(y: np.ndarray[Any, Any], split: Split, task: str) -> list[int]:
     """Return the sizes up to that of the largest class of the smallest fold, which is all there is."""
     largest = []
-    for number in split.first_repeat:
+    for number in split.first_repeat[:_MOST_FOLDS]:
         train = split.folds[number][0]
         largest.append(len(train) if task == "regression" else np.unique(y[train], return_counts=True)[1].max())
     most = int(min(largest))

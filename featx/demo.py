@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from featx import files
-from featx.compare import compare_backbones
+from featx.compare import compare_tables
 from featx.errors import OutputError
 from featx.options import ExtractionOptions
 from featx.outputs import extract_to_file
@@ -49,7 +49,7 @@ def run_demo(folder: Path, cache: Path, *, show_progress: bool, say: Callable[[s
     say("   " + summary.as_text().replace("\n", "\n   "))
     say(f"   Every row is kept in {cache}{os.sep} and never computed again.")
     say("3. Baselines: scikit-learn estimators, cross-validated on the features.")
-    say("\n" + compare_backbones(table, [options], cache=cache).as_text() + "\n")
+    say("\n" + compare_tables(table, [options], cache=cache).as_text() + "\n")
     say("Now your own photos, a folder with one folder for each class:")
     say("   featx compare photos/")
     say("   featx extract photos/ -o features.npy")

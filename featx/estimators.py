@@ -197,9 +197,9 @@ def as_baselines(estimators: Wanted | None, task: str, random_state: int) -> lis
 
     Parameters
     ----------
-    estimators : sequence of str or estimator, mapping of str to estimator, or None
-        Names as for :func:`make_baseline`; scikit-learn estimators are called by their class. None is
-        :data:`DEFAULT_NAMES`.
+    estimators : sequence of str, estimator or Baseline, mapping of str to estimator, or None
+        Names as for :func:`make_baseline`; scikit-learn estimators are called by their class; what this returned
+        before is taken as it is. None is :data:`DEFAULT_NAMES`.
     task : {"classification", "regression"}
     random_state : int
         For estimators that are random and have none set.
@@ -218,6 +218,9 @@ def as_baselines(estimators: Wanted | None, task: str, random_state: int) -> lis
     pairs = estimators.items() if isinstance(estimators, Mapping) else [("", estimator) for estimator in estimators]
     found: dict[str, Baseline] = {}
     for given, estimator in pairs:
+        if isinstance(estimator, Baseline):
+            found[estimator.name] = estimator
+            continue
         if isinstance(estimator, str):
             baseline = _named(estimator, task)
             if not given and baseline.name in found:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.errors import ComparisonError
+from featx.labels import as_column
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,8 +37,8 @@ def find_label_issues(y: Any, probabilities: Any, *, classes: Any = None) -> pd.
     Returns
     -------
     pandas.DataFrame
-        ``row, label, suggested, probability_of_label, probability_of_suggested``; sorted by how much more probable the
-        suggested label is.
+        ``row, given, suggested, confidence, probability_of_given``: the label as it is and the likelier one, each
+        with its probability; sorted by how far they are apart.
 
     Raises
     ------
@@ -53,7 +54,7 @@ def find_label_issues(y: Any, probabilities: Any, *, classes: Any = None) -> pd.
     --------
     >>> y = ["cat", "cat", "cat", "dog", "dog", "dog"]
     >>> of_dog = np.array([0.1, 0.2, 0.9, 0.9, 0.8, 0.7])
-    >>> find_label_issues(y, np.column_stack([1 - of_dog, of_dog]))[["row", "label", "suggested"]].values.tolist()
+    >>> find_label_issues(y, np.column_stack([1 - of_dog, of_dog]))[["row", "given", "suggested"]].values.tolist()
     [[2, 'cat', 'dog']]
     """
     import pandas as pd
@@ -67,27 +68,29 @@ def find_label_issues(y: Any, probabilities: Any, *, classes: Any = None) -> pd.
             f"{probabilities.shape}. Pass classes= if the columns are not the different labels, sorted."
         )
     column = {label: at for at, label in enumerate(names.tolist())}
+    if not np.isfinite(probabilities).all() or (probabilities < 0).any():
+        raise ComparisonError("Expected probabilities, got negative, NaN or infinite ones. Leave such rows out.")
     unknown = [label for label in y.tolist() if label not in column]
     if unknown:
         raise ComparisonError(f"Label {unknown[0]!r} is none of the classes. Pass the classes of all columns.")
-    given = np.array([column[label] for label in y.tolist()], dtype=np.int64)
+    codes = np.array([column[label] for label in y.tolist()], dtype=np.int64)
     rows = np.arange(len(y))
     # A class that no row has cannot be suggested.
-    there = np.isin(np.arange(len(names)), given)
-    usual = np.array([probabilities[given == at, at].mean() if there[at] else np.inf for at in range(len(names))])
+    there = np.isin(np.arange(len(names)), codes)
+    usual = np.array([probabilities[codes == at, at].mean() if there[at] else np.inf for at in range(len(names))])
     reached = probabilities >= _SHARE * usual
-    reached[rows, given] = False
-    reached &= probabilities > probabilities[rows, given, None]
+    reached[rows, codes] = False
+    reached &= probabilities > probabilities[rows, codes, None]
     suggested = np.where(reached, probabilities, -1).argmax(axis=1)
     doubtful = rows[reached.any(axis=1)]
-    margin = probabilities[doubtful, suggested[doubtful]] - probabilities[doubtful, given[doubtful]]
+    margin = probabilities[doubtful, suggested[doubtful]] - probabilities[doubtful, codes[doubtful]]
     doubtful = doubtful[np.argsort(-margin, kind="stable")]
     return pd.DataFrame(
         {
             "row": doubtful,
-            "label": y[doubtful],
-            "suggested": names[suggested[doubtful]],
-            "probability_of_label": probabilities[doubtful, given[doubtful]],
-            "probability_of_suggested": probabilities[doubtful, suggested[doubtful]],
+            "given": as_column(y[doubtful]),
+            "suggested": as_column(names[suggested[doubtful]]),
+            "confidence": probabilities[doubtful, suggested[doubtful]],
+            "probability_of_given": probabilities[doubtful, codes[doubtful]],
         }
     )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import numbers
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.errors import ComparisonError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Whole numbers of more different values than this, each of them rare, are taken for quantities.
 _MOST_CLASSES_OF_NUMBERS = 20
@@ -17,6 +20,13 @@ _FEW_OF_EACH = 5
 def is_missing(label: Any) -> bool:
     """Return whether a label, or a group, is none: None, NaN, or pandas's own."""
     return label is None or (not isinstance(label, str) and str(label) in ("nan", "<NA>", "NaT"))
+
+
+def as_column(labels: np.ndarray[Any, Any]) -> pd.Series[Any]:
+    """Return labels as a column; text as objects, for pandas's own kinds of text take no names that are not UTF-8."""
+    import pandas as pd
+
+    return pd.Series(labels, dtype=object if labels.dtype.kind in "UO" else None)
 
 
 def task_of(y: np.ndarray[Any, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import hashlib
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from featx import images, pixels
+from featx.decoding import n_cpus
 from featx.duplicates import Duplicates, IntArray, find_duplicates
 from featx.errors import UnreadableImageError
 from featx.lookup import DigestArray
@@ -68,35 +70,50 @@ class Leaks:
         return self.duplicates.groups
 
     @property
-    def conflicting(self) -> list[IntArray]:
-        """Rows of the clusters that have several labels."""
-        return [cluster.rows for cluster in self.clusters if len(cluster.labels) > 1]
+    def conflicting(self) -> list[Cluster]:
+        """The clusters that have several labels."""
+        return [cluster for cluster in self.clusters if len(cluster.labels) > 1]
+
+    @property
+    def n_near(self) -> int:
+        """Images that are nearly the same as an earlier one, but not the same."""
+        return self.duplicates.n_rows - len(self) - self.n_same_bytes - self.n_same_pixels
 
     @property
     def words(self) -> str:
         """How many there are, for people."""
         n_rows = self.duplicates.n_rows
-        n_extra = n_rows - len(self)
         parts = [f"{self.n_same_bytes} with the same bytes"] if self.n_same_bytes else []
         parts += [f"{self.n_same_pixels} with the same pixels"] if self.n_same_pixels else []
-        n_near = n_extra - self.n_same_bytes - self.n_same_pixels
-        parts += [f"{n_near} nearly the same"] if n_near else []
+        parts += [f"{self.n_near} nearly the same"] if self.n_near else []
         return (
             f"{counted(n_rows, 'image')} show in {counted(len(self), 'group')} what another one shows: "
             f"{', '.join(parts)} as an earlier one"
         )
 
-    def n_crossing(self, groups: Sequence[Any]) -> int:
-        """Return how many clusters have rows of several of the given groups."""
-        return sum(len({groups[at] for at in cluster.rows}) > 1 for cluster in self.clusters)
+    def joined_with(self, groups: IntArray) -> IntArray:
+        """Return groups that hold together what either these clusters or the given groups do."""
+        from scipy.sparse import coo_matrix
+        from scipy.sparse.csgraph import connected_components
+
+        # Rows are linked by way of their groups: a node for each row, given group and cluster.
+        n = len(groups)
+        given = n + np.unique(groups, return_inverse=True)[1]
+        own = n + n + self.groups
+        rows = np.concatenate([np.arange(n), np.arange(n)])
+        links = coo_matrix((np.ones(2 * n), (rows, np.concatenate([given, own]))), shape=(3 * n, 3 * n))
+        labels: IntArray = connected_components(links, directed=False)[1][:n].astype(np.int64)
+        return labels
 
     def as_dict(self, paths: Sequence[str]) -> dict[str, Any]:
         """Return what ``featx compare --json`` prints."""
         return {
             "images": self.duplicates.n_rows,
             "threshold": self.duplicates.threshold,
+            "exact": self.n_same_bytes + self.n_same_pixels,
             "same_bytes": self.n_same_bytes,
             "same_pixels": self.n_same_pixels,
+            "near": self.n_near,
             "groups": [
                 {
                     "kind": cluster.kind,
@@ -129,26 +146,35 @@ def find_leaks(
     """
     found = find_duplicates(rows, threshold=threshold)
     keys = [digest.tobytes() for digest in digests]
+    of_pixels = _pixel_digests(paths, found, keys)
     clusters = []
-    n_same_bytes = n_same_pixels = n_decoded = 0
+    n_same_bytes = n_same_pixels = 0
     for members in found.clusters:
-        bytes_of = [keys[at] for at in members]
-        n_bytes = len(set(bytes_of))
-        n_pixels = n_bytes
-        # One of each kind of bytes, if their features are alike enough to have the same pixels.
-        candidates = [paths[at] for at in dict(zip(bytes_of, members, strict=True)).values()]
-        if (
-            n_bytes > 1
-            and np.nanmax(found.cosine[members]) >= _LEAST_OF_EQUAL_PIXELS
-            and n_decoded + n_bytes <= _MOST_DECODED
-        ):
-            n_decoded += n_bytes
-            n_pixels = len({_pixel_digest(path) for path in candidates})
+        n_bytes = len({keys[at] for at in members})
+        n_pixels = len({of_pixels.get(keys[at], keys[at]) for at in members})
         n_same_bytes += len(members) - n_bytes
         n_same_pixels += n_bytes - n_pixels
         kind = "same bytes" if n_bytes == 1 else "same pixels" if n_pixels == 1 else "nearly the same"
         clusters.append(Cluster(members, kind, np.unique(y[members]).tolist()))
     return Leaks(found, clusters, n_same_bytes, n_same_pixels)
+
+
+def _pixel_digests(paths: Sequence[str], found: Duplicates, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+    """Return digests of the pixels of images that may have those of another one, by the digests of their bytes.
+
+    Of those too many to be decoded once more, only bytes and features are compared.
+    """
+    wanted: dict[bytes, str] = {}
+    for members in found.clusters:
+        of_bytes = {keys[at]: paths[at] for at in members}
+        if len(of_bytes) > 1 and np.nanmax(found.cosine[members]) >= _LEAST_OF_EQUAL_PIXELS:
+            wanted |= of_bytes
+    chosen = list(wanted.items())[:_MOST_DECODED]
+    pixels.load_decoders()
+    with concurrent.futures.ThreadPoolExecutor(n_cpus()) as threads:
+        return dict(
+            zip([key for key, _ in chosen], threads.map(_pixel_digest, [path for _, path in chosen]), strict=True)
+        )
 
 
 def _pixel_digest(path: str) -> bytes:

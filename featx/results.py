@@ -11,28 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx import files
+from featx import files, plots
 from featx.baselines import Comparison
-from featx.errors import ComparisonError, OutputError
+from featx.errors import ComparisonError, OptionError, OutputError
 from featx.failures import Failure
+from featx.labels import as_column
 from featx.leaks import Leaks
 from featx.options import Resolved
-from featx.scores import METRICS, add_verdicts, best_row
+from featx.scores import METRIC_NAMES, METRICS, add_verdicts, best_row
 from featx.segments import FloatArray
-from featx.wording import counted
+from featx.wording import counted, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: What metrics are called for people.
-METRIC_NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced",
-    "f1_macro": "macro-F1",
-    "r2": "R²",
-    "mae": "MAE",
-    "rmse": "RMSE",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +52,7 @@ class Network:
 
 
 @dataclasses.dataclass(frozen=True)
-class BackboneComparison:
+class ImageComparison:
     """Baselines compared on the features of each network.
 
     Attributes
@@ -74,15 +65,15 @@ class BackboneComparison:
     y : ndarray, shape (n_samples,)
     failures : list of Failure
         Images left out because they cannot be read.
-    leaks : Leaks
-        Duplicates and near-duplicates.
-    naive : dict of str to float, or None
-        Mean and sd of the first metric that the best row would have had if duplicates were split at random; None if
-        there are none, or they were.
+    duplicates : Leaks
+        Duplicates and near-duplicates, told by the features of the first network.
+    naive : pandas.DataFrame or None
+        ``estimator, mean, std`` of the first metric on the best network, had duplicates been ignored; None if there are
+        none, or they were.
     label_issues : pandas.DataFrame or None
-        As :func:`featx.find_label_issues`, with ``path``; None for regression, or if no estimator gave probabilities.
-    curve : pandas.DataFrame or None
-        As :func:`featx.curves.learning_curve`.
+        As :func:`featx.find_label_issues`, with ``path``; None for regression, or without logistic regression.
+    learning_curve : pandas.DataFrame or None
+        As :func:`featx.learning_curve`; None if it was not asked for.
     notes : list of str
         What was done that was not asked for, and what to beware of.
     """
@@ -92,10 +83,10 @@ class BackboneComparison:
     paths: list[str]
     y: np.ndarray[Any, Any]
     failures: list[Failure]
-    leaks: Leaks
-    naive: dict[str, float] | None
+    duplicates: Leaks
+    naive: pd.DataFrame | None
     label_issues: pd.DataFrame | None
-    curve: pd.DataFrame | None
+    learning_curve: pd.DataFrame | None
     notes: list[str]
 
     @property
@@ -104,14 +95,64 @@ class BackboneComparison:
         return self.networks[0].comparison.task
 
     @property
+    def best(self) -> str:
+        """Estimator and network with the highest mean accuracy, or R²: ``svm on mobilenet``."""
+        return self._named(best_row(self.table, self.task))
+
+    @property
     def best_row(self) -> pd.Series[Any]:
-        """The row of the table with the highest mean accuracy, or R²."""
+        """The row of the table that is best."""
         return self.table.iloc[best_row(self.table, self.task)]
 
     @property
     def best_network(self) -> Network:
         """The network of that row."""
-        return self.networks[best_row(self.table, self.task) // len(self.networks[0].comparison.table)]
+        return self.network_of(best_row(self.table, self.task))
+
+    def network_of(self, row: int) -> Network:
+        """Return the network of a row of the table."""
+        return next(one for one in self.networks if (row := row - len(one.comparison.table)) < 0)
+
+    @property
+    def ties(self) -> list[str]:
+        """Estimators, and their networks if there are several, whose distance to the best may be chance."""
+        return [self._named(row) for row in np.flatnonzero(self.table["verdict"] == "tie").tolist()]
+
+    def _named(self, row: int) -> str:
+        estimator = str(self.table["estimator"].iloc[row])
+        return estimator if len(self.networks) == 1 else f"{estimator} on {self.network_of(row).name}"
+
+    @property
+    def fold_scores(self) -> pd.DataFrame:
+        """As :attr:`featx.Comparison.fold_scores`, of all networks, with a column ``network``."""
+        import pandas as pd
+
+        parts = []
+        for network in self.networks:
+            part = network.comparison.fold_scores.copy()
+            part.insert(0, "network", network.name)
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """What each estimator said of images that it was not fitted on: ``network, path, label`` and a column for each.
+
+        For classifiers with probabilities, ``<estimator>_probability`` is that of what was said.
+        """
+        import pandas as pd
+
+        parts = []
+        for network in self.networks:
+            one = network.comparison
+            part = one.predictions.copy()
+            for name, probabilities in one.probabilities.items():
+                part[f"{name}_probability"] = probabilities.max(axis=1)
+            part.insert(0, "label", as_column(one.y).set_axis(part.index))
+            part.insert(0, "path", pd.Series([self.paths[row] for row in part.index], index=part.index, dtype=object))
+            part.insert(0, "network", network.name)
+            parts.append(part)
+        return pd.concat(parts, ignore_index=True)
 
     @property
     def n_rows(self) -> int:
@@ -123,26 +164,67 @@ class BackboneComparison:
         """Different labels; 0 for regression."""
         return len(np.unique(self.y)) if self.task == "classification" else 0
 
+    def to_html(self, path: str | os.PathLike[str], *, tsne: bool | None = None) -> None:
+        """Write the report: one HTML page that needs no other file.
+
+        Parameters
+        ----------
+        path : str or Path
+        tsne : bool or None, default=None
+            Draw a t-SNE map beside the PCA one; None: if there are no more than 1,000 images.
+
+        Raises
+        ------
+        OutputError
+            The file cannot be written.
+        """
+        from featx.report import write_report
+
+        write_report(Path(path), self, tsne=tsne)
+
+    def plot_scores(self, ax: Any = None) -> Any:
+        """Draw the scores with their intervals; return matplotlib's axes."""
+        names = [self._named(row) for row in range(len(self.table))]
+        return plots.scores(self.table, names, METRICS[self.task][0], ax)
+
+    def plot_confusion(self, ax: Any = None) -> Any:
+        """Draw the confusion matrix of the best row; return matplotlib's axes."""
+        return self.best_network.comparison.plot_confusion(str(self.best_row["estimator"]), ax)
+
+    def plot_learning_curve(self, ax: Any = None) -> Any:
+        """Draw the learning curve; return matplotlib's axes."""
+        if self.learning_curve is None:
+            raise OptionError("There is no learning curve: compare with extras=True.")
+        return plots.curve(self.learning_curve, METRICS[self.task][0], ax)
+
     def as_dict(self) -> dict[str, Any]:
         """Return what ``featx compare --json`` prints."""
         best = self.best_row
+        which = ("backbone", "layer", "pooling", "estimator")
+        naive = None if self.naive is None else dict(zip(self.naive["estimator"], self.naive["mean"], strict=True))
         found: dict[str, Any] = {
             "task": self.task,
             "rows": self.n_rows,
             "classes": self.n_classes,
             "features": int(best["features"]),
             "failed": len(self.failures),
+            "failures": [{"path": failure.image, "reason": failure.reason} for failure in self.failures],
             "split": self.networks[0].comparison.split.words,
-            "results": _without_nan(self.table.drop(columns="features").to_dict(orient="records")),
-            "best": {name: best[name] for name in ("backbone", "layer", "pooling", "estimator")},
-            "duplicates": {**self.leaks.as_dict(self.paths), "naive": self.naive},
-            "notes": self.notes,
+            "results": self.table.drop(columns="features").to_dict(orient="records"),
+            "best": {name: best[name] for name in which},
+            "ties": self.table[self.table["verdict"] == "tie"][list(which)].to_dict(orient="records"),
+            "duplicates": {**self.duplicates.as_dict(self.paths), "naive_accuracy": naive},
+            "label_issues": [],
+            "learning_curve": [],
+            "warnings": self.notes,
         }
         if self.label_issues is not None:
-            found["label_issues"] = self.issues_table().to_dict(orient="records")
-        if self.curve is not None:
-            found["learning_curve"] = _without_nan(self.curve.to_dict(orient="records"))
-        return found
+            columns = ["path", "given", "suggested", "confidence"]
+            found["label_issues"] = self.label_issues[columns].to_dict(orient="records")
+        if self.learning_curve is not None:
+            found["learning_curve"] = self.learning_curve.to_dict(orient="records")
+        plain: dict[str, Any] = _plain(found)
+        return plain
 
     def issues_table(self) -> pd.DataFrame:
         """Return the labels that may be wrong, the likeliest first.
@@ -154,8 +236,8 @@ class BackboneComparison:
         """
         if self.label_issues is None:
             raise ComparisonError(
-                "Labels that may be wrong are told by probabilities, which none of the estimators gives for this task. "
-                "Compare logreg, too: --estimator logreg."
+                "Labels that may be wrong are told by logistic regression, which there is none of here: these are "
+                "quantities, or it could not be fitted."
             )
         return self.label_issues.drop(columns="row")
 
@@ -169,7 +251,7 @@ class BackboneComparison:
 
     def _lines(self) -> list[str]:
         first, *others = METRICS[self.task]
-        names = [network.name for network in self.networks for _ in range(len(network.comparison.table))]
+        names = [self.network_of(row).name for row in range(len(self.table))]
         width = max(len(name) for name in [*names, "backbone"])
         wide = max(len(str(name)) for name in [*self.table["estimator"], "estimator"])
         others_header = "".join(f"  {METRIC_NAMES[metric]:<8}" for metric in others)
@@ -190,8 +272,7 @@ class BackboneComparison:
 
     def _conclusion(self) -> list[str]:
         best, first = self.best_row, METRICS[self.task][0]
-        ties = self.table[self.table["verdict"] == "tie"]["estimator"].tolist()
-        chance = f"; its lead over {', '.join(dict.fromkeys(ties))} may be chance" if ties else ""
+        chance = f"; its lead over {', '.join(self.ties)} may be chance" if self.ties else ""
         score = f"{METRIC_NAMES[first]} {best[f'{first}_mean']:.3f}"
         lines = [wrapped(f"* best: {best['estimator']} on {self.best_network.name}, {score}{chance}")]
         if "chosen" in self.table:
@@ -204,23 +285,30 @@ class BackboneComparison:
             first_issue = self.label_issues.iloc[0]
             lines.append(
                 wrapped(
-                    f"{counted(len(self.label_issues), 'label')} may be wrong, most likely {first_issue['path']}: "
-                    f"{first_issue['label']}, or {first_issue['suggested']}?"
+                    f"{counted(len(self.label_issues), 'label')} may be wrong, most likely that of "
+                    f"{shortened(first_issue['path'], 100)}: {shortened(str(first_issue['given']))}, or "
+                    f"{shortened(str(first_issue['suggested']))}?"
                 )
             )
-        if self.curve is not None:
+        if self.learning_curve is not None:
             lines += ["", "  images per class  score" if self.n_classes else "  images  score"]
             lines += [
                 f"  {row['n_per_class']:>{16 if self.n_classes else 6},}  {row['score_mean']:.3f}"
-                for row in self.curve.to_dict(orient="records")
+                for row in self.learning_curve.to_dict(orient="records")
             ]
             lines.append("")
         return lines
 
 
-def _without_nan(records: list[dict[Any, Any]]) -> list[dict[str, Any]]:
-    """Return records with None for NaN, which JSON does not have."""
-    return [{key: None if value != value else value for key, value in record.items()} for record in records]  # noqa: PLR0124  # NaN differs from itself
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: no NaN, no numbers of numpy."""
+    if isinstance(value, dict):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
@@ -231,7 +319,8 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     OutputError
     """
     try:
-        files.write_text(path, table.to_csv(index=False))
+        # Names that are not UTF-8 are written as the bytes they are.
+        files.write_text(path, table.to_csv(index=False), errors="surrogateescape")
     except OSError as error:
         raise _not_written(path, error.strerror or str(error)) from error
 

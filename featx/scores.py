@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from featx.labels import as_column
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -16,6 +18,15 @@ FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 METRICS = {
     "classification": ("accuracy", "balanced_accuracy", "f1_macro"),
     "regression": ("r2", "mae", "rmse"),
+}
+#: What they are called for people.
+METRIC_NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    "f1_macro": "macro-F1",
+    "r2": "R²",
+    "mae": "MAE",
+    "rmse": "RMSE",
 }
 #: Level of the intervals, and of calling a difference real.
 CONFIDENCE = 0.95
@@ -244,4 +255,6 @@ def per_class(y: Any, predicted: Any) -> pd.DataFrame:
 
     labels = np.unique(y)
     precision, recall, f1, images = precision_recall_fscore_support(y, predicted, labels=labels, zero_division=0)
-    return pd.DataFrame({"label": labels, "images": images, "recall": recall, "precision": precision, "f1": f1})
+    return pd.DataFrame(
+        {"label": as_column(labels), "images": images, "recall": recall, "precision": precision, "f1": f1}
+    )

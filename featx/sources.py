@@ -161,8 +161,15 @@ def _parts(source: str) -> list[tuple[str, str]]:
         names = sorted(entry.name for entry in os.scandir(source) if entry.is_dir() and entry.name[0] != ".")
     except OSError:
         return []
-    if len(names) < 2 or any(name.lower() not in _SPLITS for name in names):
+    known = {_SPLITS[name.lower()] for name in names if name.lower() in _SPLITS}
+    if "train" not in known or len(known) < 2:
         return []
+    stray = [name for name in names if name.lower() not in _SPLITS]
+    if stray:
+        raise SourceError(
+            f"{source!r} has folders to train and to test on, and {stray[0]!r} beside them. Move it elsewhere, or "
+            "point at the folders that are meant: featx compare train/ --test test/."
+        )
     try:
         splits = as_splits(names)
     except SourceError:

@@ -219,7 +219,7 @@ def _too_few_classes(labels: list[Any], alone: list[Any], has_groups: bool) -> s
         only = f"one class, {labels[0]!r}" if labels else "none"
         return (
             f"Expected at least two classes to compare baselines on, got {only}. Label samples of another class, too "
-            "(images: a folder for each class)."
+            "(images: a folder for each class, or a column of a table: --label-column)."
         )
     unit = "group" if has_groups else "sample"
     return (

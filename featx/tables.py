@@ -21,6 +21,11 @@ _PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "
 _LABEL_COLUMNS = ("label", "class", "category", "target", "y", "species")
 
 
+def is_table(sources: Sequence[str | os.PathLike[str]]) -> bool:
+    """Return whether the first of the sources is a table, by its name."""
+    return os.fspath(sources[0]).lower().endswith(TABLE_SUFFIXES)
+
+
 def find_labelled(
     sources: Sequence[str | os.PathLike[str]],
     *,
@@ -61,7 +66,7 @@ def find_labelled(
         "--groups": group_column,
     }
     given = [f"{option} {column}" for option, column in columns.items() if column]
-    if given:
+    if given and os.path.exists(sources[0]):
         raise SourceError(
             f"{given[0]} names a column, but {os.fspath(sources[0])!r} is no table ({' '.join(TABLE_SUFFIXES)}). Leave "
             "it out, or point at a table."
@@ -81,11 +86,11 @@ def _from_table(
         raise SourceError(f"{source!r} has no path in {len(missing)} of {len(paths)} rows, first in row {missing[0]}.")
     if not len(paths):
         raise SourceError(f"{source!r} lists no images: it has {_columns(frame)} and no rows.")
-    labels = _column(frame, source, "label", label_column, _LABEL_COLUMNS) or [None] * len(paths)
+    labels = _column(frame, source, "label", label_column, _LABEL_COLUMNS)
     splits = _column(frame, source, "split", split_column, ())
     return ImageTable(
         paths=_located(source, [str(path) for path in paths]),
-        labels=_quantities(labels),
+        labels=[None] * len(paths) if labels is None else _quantities(source, labels),
         splits=None if splits is None else as_splits(splits),
         groups=_column(frame, source, "group", group_column, ()),
     )
@@ -109,9 +114,10 @@ def _read(source: str) -> pd.DataFrame:
     except OSError as error:
         raise SourceError(f"The table {source!r} cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # pandas and pyarrow have a zoo of errors for bad tables
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise SourceError(
-            f"The table {source!r} cannot be read: {str(error).splitlines()[0]} Expected CSV with commas, TSV or "
-            "Parquet, with a row of column names."
+            f"The table {source!r} cannot be read: {reason}. Expected CSV with commas, TSV or Parquet, with a row of "
+            "column names."
         ) from error
     frame.columns = [str(column).strip() for column in frame.columns]
     return frame
@@ -158,13 +164,33 @@ def _located(source: str, paths: list[str]) -> list[str]:
     return [os.path.join(folder, path) for path in paths]
 
 
-def _quantities(labels: list[str | None]) -> list[Any]:
-    """Return labels as numbers if they are quantities, else as they are."""
-    there = [label for label in labels if label is not None]
-    try:
-        numbers = np.array([float(label) for label in there])
-    except ValueError:
+def _quantities(source: str, labels: list[str | None]) -> list[Any]:
+    """Return labels as numbers if they are quantities, else as they are.
+
+    Raises
+    ------
+    SourceError
+        Most are numbers with fractions, and some are no numbers.
+    """
+    numbers = [None if label is None else _number(label) for label in labels]
+    there = np.array([number for number in numbers if number is not None])
+    others = [label for label, number in zip(labels, numbers, strict=True) if label is not None and number is None]
+    if not len(there) or (others and not (len(there) > len(others) and (there != np.round(there)).any())):
         return labels
-    if not there or not np.isfinite(numbers).all() or task_of(numbers) != "regression":
-        return labels
-    return [None if label is None else float(label) for label in labels]
+    if others:
+        raise SourceError(
+            f"Labels of {source!r} mix numbers and text: {there[0]:g} and {others[0]!r}, for example. Leave the cell "
+            "empty if the label is missing, or make all of them text."
+        )
+    return numbers if task_of(there) == "regression" else labels
+
+
+def _number(label: str) -> float | None:
+    """Return the number that a text is, also with a decimal comma; None if it is none."""
+    for text in (label, label.replace(",", ".")):
+        try:
+            number = float(text)
+        except ValueError:
+            continue
+        return number if np.isfinite(number) else None
+    return None

@@ -290,8 +290,9 @@ def test_compare_tells_what_it_left_out_and_random_state_decides_the_folds(
         out, err = capsys.readouterr()
         tables.append([result["accuracy_mean"] for result in json.loads(out)["results"]])
     assert tables[0] != tables[1] == tables[2]
-    assert "1 image left out as unreadable" in err
-    assert any(note.startswith("1 image without a label left out: ") for note in json.loads(out)["notes"])
+    warnings = json.loads(out)["warnings"]
+    assert any(note.startswith("1 image left out as unreadable: ") for note in warnings)
+    assert any(note.startswith("1 image without a label left out: ") for note in warnings)
     assert "1 file passed over: no images" in err
 
 
@@ -402,10 +403,10 @@ def test_compare_takes_tables_test_sets_poolings_and_writes_what_is_asked_for(
     with open("labels.csv") as file:
         assert next(csv.reader(file)) == [
             "path",
-            "label",
+            "given",
             "suggested",
-            "probability_of_label",
-            "probability_of_suggested",
+            "confidence",
+            "probability_of_given",
         ]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx.compare import Asked, compare_backbones
+from featx.compare import Asked, compare_tables
 from featx.errors import OutputError
 from featx.options import ExtractionOptions
 from featx.report import write_report
@@ -32,8 +32,8 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 def _report(
     table: ImageTable, path: Path, *, cache: Path | None = None, backbone: str = "counting", **asked: Any
 ) -> str:
-    wanted = Asked(**{"cv": 3, "near": 1, "curve": True, "estimators": ["dummy", "logreg", "knn"], **asked})
-    result = compare_backbones(table, [ExtractionOptions("counting")], wanted, cache=None)
+    wanted = Asked(**{"cv": 3, "near": 1, "extras": True, "estimators": ["dummy", "logreg", "knn"], **asked})
+    result = compare_tables(table, [ExtractionOptions("counting")], wanted, cache=None)
     write_report(path, result, command="featx compare photos --report 'r.html'", seconds=1.5)
     return path.read_text(encoding="utf-8")
 

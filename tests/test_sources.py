@@ -121,3 +121,9 @@ def test_other_folders_are_classes(tmp_path: Path) -> None:
     (tmp_path / "car" / "1.jpg").unlink()
     (tmp_path / "car").rmdir()
     assert find_images([tmp_path]).splits is None  # a class of trains
+    (tmp_path / "train" / "1.jpg").unlink()
+    for name in ("train/cat", "test/cat", "extra"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "1.jpg").write_bytes(b"")
+    with pytest.raises(SourceError, match="and 'extra' beside them. Move it elsewhere"):
+        find_images([tmp_path])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from featx.errors import SourceError
+from featx.errors import SourceError, SourceNotFoundError
 from featx.tables import find_labelled
 
 
@@ -102,6 +102,20 @@ def test_a_table_is_read_alone_and_columns_are_for_tables(
         find_labelled([source, photo_folder])
     with pytest.raises(SourceError, match="--groups site names a column, but .* is no table"):
         find_labelled([photo_folder], group_column="site")
+
+
+def test_quantities_with_decimal_commas_and_with_words_among_them(frame: pd.DataFrame, tmp_path: Path) -> None:
+    values = [f"{row / 2:.1f}".replace(".", ",") for row in range(24)]
+    frame.assign(label=values).to_csv(tmp_path / "table.csv", index=False, sep=";")
+    assert find_labelled([tmp_path / "table.csv"]).labels == [row / 2 for row in range(24)]
+    mixed = _write(frame.assign(label=[*values[:-1], "unknown"]), tmp_path / "mixed.csv")
+    with pytest.raises(SourceError, match="mix numbers and text: 0 and 'unknown'.*Leave the cell empty"):
+        find_labelled([mixed])
+
+
+def test_a_table_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFoundError, match="No such folder or file"):
+        find_labelled([tmp_path / "absent.csv"], label_column="label")
 
 
 @pytest.mark.parametrize("parts", [["train", "tset"], ["train", "train"]])

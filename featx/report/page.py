@@ -16,12 +16,13 @@ import numpy as np
 from featx import __version__, files
 from featx.errors import MissingDependencyError, OutputError
 from featx.report import charts, thumbnails
-from featx.results import METRIC_NAMES, BackboneComparison
-from featx.scores import METRICS
+from featx.scores import METRIC_NAMES, METRICS
 from featx.wording import counted, in_bytes, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from featx.results import ImageComparison
 
 #: Up to so many images, a t-SNE map is drawn without being asked for: it takes some 4 s.
 _FEW_FOR_TSNE = 1000
@@ -30,17 +31,17 @@ _PACKAGES = ("numpy", "scikit-learn", "openvino", "tensorflow", "keras", "bokeh"
 
 
 def write_report(
-    path: Path, result: BackboneComparison, *, command: str, seconds: float, tsne: bool | None = None
+    path: Path, result: ImageComparison, *, command: str = "", seconds: float | None = None, tsne: bool | None = None
 ) -> None:
     """Write a comparison as one self-contained HTML page, whole or not at all.
 
     Parameters
     ----------
     path : Path
-    result : BackboneComparison
-    command : str
+    result : ImageComparison
+    command : str, default=""
         What repeats it.
-    seconds : float
+    seconds : float or None, default=None
         What it took.
     tsne : bool or None, default=None
         Draw a t-SNE map beside the PCA one; None: if there are no more than 1,000 images.
@@ -102,11 +103,11 @@ class _Page:
 
     Parameters
     ----------
-    result : BackboneComparison
+    result : ImageComparison
     tsne : bool or None
     """
 
-    def __init__(self, result: BackboneComparison, tsne: bool | None) -> None:
+    def __init__(self, result: ImageComparison, tsne: bool | None) -> None:
         self._result = result
         self._best = result.best_row
         self._network = result.best_network
@@ -151,7 +152,7 @@ class _Page:
             return np.arange(n)
         of_row = {int(row): at for at, row in enumerate(self._rows)}
         wanted = [*self._mistakes(), *(of_row[int(issue["row"])] for issue in self._issues())]
-        for cluster in self._result.leaks.clusters[:_MOST_CLUSTERS]:
+        for cluster in self._result.duplicates.clusters[:_MOST_CLUSTERS]:
             wanted += [of_row[int(row)] for row in cluster.rows if int(row) in of_row]
         others = np.random.default_rng(0).permutation(n).tolist()
         chosen = list(dict.fromkeys([*wanted[: thumbnails.MOST_IMAGES // 2], *others]))[: thumbnails.MOST_IMAGES]
@@ -170,16 +171,15 @@ class _Page:
         found = {"scores": charts.scores_chart(names, result.table, self._metric, self._metric_name)}
         if self._classes is not None:
             found["confusion"] = charts.confusion_chart(self._class_names(), *self._codes())
-            caption = "<b>@label</b>, predicted @predicted<br>@name"
         else:
             found["errors"] = charts.errors_chart(
                 self._y[self._shown], self._predicted[self._shown].astype(float), self._names
             )
-            caption = "<b>@label</b>, predicted @predicted<br>@name"
+        caption = "<b>@label</b>, predicted @predicted<br>@name"
         found["map"] = charts.map_chart(self._points(), side=self._atlas.side, caption=caption)
-        if result.curve is not None:
+        if result.learning_curve is not None:
             what = "training images per class" if self._is_classification else "training images"
-            found["curve"] = charts.curve_chart(result.curve, self._metric_name, what)
+            found["curve"] = charts.curve_chart(result.learning_curve, self._metric_name, what)
         return found
 
     def _class_names(self) -> list[str]:
@@ -242,10 +242,10 @@ class _Page:
 
     def _table_rows(self) -> list[tuple[str, dict[str, Any]]]:
         result = self._result
-        names = [network.name for network in result.networks for _ in range(len(network.comparison.table))]
+        names = [result.network_of(row).name for row in range(len(result.table))]
         return list(zip(names, _records(result.table), strict=True))
 
-    def content(self, command: str, seconds: float) -> dict[str, Any]:
+    def content(self, command: str, seconds: float | None) -> dict[str, Any]:
         """Return everything that the template fills in but the plots."""
         result = self._result
         return {
@@ -268,10 +268,10 @@ class _Page:
             "n_issues": 0 if result.label_issues is None else len(result.label_issues),
             "has_issues": result.label_issues is not None,
             "clusters": self._cluster_tiles(),
-            "n_clusters": len(result.leaks),
-            "leaks": result.leaks,
-            "naive": result.naive,
-            "curve": [] if result.curve is None else result.curve.to_dict(orient="records"),
+            "n_clusters": len(result.duplicates),
+            "leaks": result.duplicates,
+            "naive": None if result.naive is None else result.naive.set_index("estimator")["mean"].get(self._estimator),
+            "curve": [] if result.learning_curve is None else result.learning_curve.to_dict(orient="records"),
             "metric_name": self._metric_name,
             "n_shown": len(self._shown),
             "n_scored": len(self._y),
@@ -293,14 +293,7 @@ class _Page:
             what = f"R² of {score} on {counted(len(self._y), 'image')}"
         low, high = float(best["low"]), float(best["high"])
         interval = f" (95 % interval {low:.3f} – {high:.3f})" if np.isfinite(low) and np.isfinite(high) else ""
-        ties = result.table[result.table["verdict"] == "tie"]["estimator"].tolist()
-        tied = (
-            f" Its lead over {', '.join(dict.fromkeys(ties))} may be chance."
-            if ties
-            else " Its lead over all others is more than chance."
-            if len(result.table) > 1
-            else ""
-        )
+        tied = f" Its lead over {', '.join(result.ties)} may be chance." if result.ties else ""
         return f"The best, {self._estimator} on {self._network.name}, gets {what}{interval}.{tied}"
 
     def _class_table(self) -> list[dict[str, Any]]:
@@ -351,13 +344,13 @@ class _Page:
 
     def _issue_tile(self, issue: dict[str, Any]) -> dict[str, Any] | None:
         position = int(np.flatnonzero(self._rows == issue["row"])[0])
-        words = f"labelled {self._said(issue['label'])}, looks like {self._said(issue['suggested'])}"
+        words = f"labelled {self._said(issue['given'])}, looks like {self._said(issue['suggested'])}"
         return self._tile_of(position, words)
 
     def _cluster_tiles(self) -> list[dict[str, Any]]:
         of_row = {int(row): at for at, row in enumerate(self._rows)}
         found = []
-        for cluster in self._result.leaks.clusters[:_MOST_CLUSTERS]:
+        for cluster in self._result.duplicates.clusters[:_MOST_CLUSTERS]:
             positions = [of_row[int(row)] for row in cluster.rows[:12] if int(row) in of_row]
             tiles = [self._tile_of(at, self._said(self._y[at])) for at in positions]
             found.append(
@@ -421,12 +414,12 @@ class _Page:
             )
         return found
 
-    def _facts(self, command: str, seconds: float) -> list[tuple[str, str]]:
+    def _facts(self, command: str, seconds: float | None) -> list[tuple[str, str]]:
         memory = in_bytes(len(self._atlas.data))
         return [
-            ("command", shortened(command, 2000)),
+            *([("command", shortened(command, 2000))] if command else []),
             ("made on", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")),
-            ("took", f"{seconds:.1f} s"),
+            *([] if seconds is None else [("took", f"{seconds:.1f} s")]),
             ("machine", f"{platform.system()} {platform.machine()}, {counted(os.cpu_count() or 1, 'core')}"),
             ("featx", __version__),
             ("Python", platform.python_version()),
