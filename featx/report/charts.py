@@ -100,18 +100,19 @@ def confusion_chart(classes: Sequence[str], true: Any, predicted: Any) -> Any:
             "predicted": columns,
             "count": found,
             "share": share,
-            "alpha": 0.2 + 0.8 * share,
+            "alpha": np.where(share < 0.7, 0.15 + 0.4 * share, 1.0),
             "colour": np.where(rows == columns, _RIGHT, _WRONG).tolist(),
             "true_name": [classes[row] for row in rows.tolist()],
             "predicted_name": [classes[column] for column in columns.tolist()],
         }
     )
-    side = 26 if n <= _MOST_WRITTEN else 15
+    side = int(np.clip(480 / n, 26, 60)) if n <= _MOST_WRITTEN else 15
     longest = min(160, 7 * max(map(len, classes)))
     figure = _figure(
         "confusion",
         height=side * n + longest + 60,
         min_width=side * n + longest + 80,
+        max_width=max(420, int(1.6 * side * n) + longest + 80),
         x_range=(-0.5, n - 0.5),
         y_range=(-0.5, n - 0.5),
         x_axis_label="predicted",
@@ -122,9 +123,11 @@ def confusion_chart(classes: Sequence[str], true: Any, predicted: Any) -> Any:
     figure.rect("x", "y", 0.96, 0.96, source=source, fill_color="colour", fill_alpha="alpha", line_color=None)
     if n <= _MOST_WRITTEN:
         written = {"text": "count", "text_align": "center", "text_baseline": "middle", "text_font_size": "11px"}
-        for name, strong in (("on-strong", True), ("on-weak", False)):
-            here = CDSView(filter=IndexFilter(np.flatnonzero((share > 0.4) == strong).tolist()))
-            figure.text("x", "y", source=source, view=here, name=name, text_color="white", **written)
+        # White on the full blue, black on the full orange, and the page's own ink on what its paper shines through.
+        kinds = np.where(share < 0.7, "on-weak", np.where(rows == columns, "on-blue", "on-orange"))
+        for name, colour in (("on-weak", "grey"), ("on-blue", "white"), ("on-orange", "black")):
+            here = CDSView(filter=IndexFilter(np.flatnonzero(kinds == name).tolist()))
+            figure.text("x", "y", source=source, view=here, name=name, text_color=colour, **written)
     for axis, numbers in ((figure.xaxis, range(n)), (figure.yaxis, range(n - 1, -1, -1))):
         axis.ticker = list(range(n))
         axis.major_label_overrides = {at: plain(name) for at, name in zip(numbers, classes, strict=True)}

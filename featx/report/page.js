@@ -35,7 +35,8 @@
   function show(place, words, numbers) {
     const heading = document.createElement("p");
     const more = numbers.length > MOST_TILES ? `, the first ${MOST_TILES}` : "";
-    heading.textContent = `${words}: ${numbers.length} ${numbers.length === 1 ? "image" : "images"}${more}`;
+    const of = data.partial ? " of those on this page" : "";
+    heading.textContent = `${words}: ${numbers.length} ${numbers.length === 1 ? "image" : "images"}${of}${more}`;
     document.getElementById(place).replaceChildren(heading, ...numbers.slice(0, MOST_TILES).map(tile));
   }
 
@@ -49,6 +50,10 @@
   for (const button of document.querySelectorAll("button[data-predicted]")) {
     button.addEventListener("click", () => showCell(Number(button.dataset.true), Number(button.dataset.predicted)));
   }
+  document.getElementById("show-cell")?.addEventListener("click", () => {
+    const chosen = (id) => Number(document.getElementById(id).value);
+    showCell(chosen("of-label"), chosen("as-predicted"));
+  });
   for (const button of document.querySelectorAll("button[data-class]")) {
     button.addEventListener("click", () => {
       const label = Number(button.dataset.class);

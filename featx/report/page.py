@@ -281,6 +281,7 @@ class _Page:
             "runs": self._runs(),
             "facts": self._facts(command, seconds),
             "data": self._data(),
+            "described": self._described(),
             "atlas": self._atlas,
         }
 
@@ -295,6 +296,23 @@ class _Page:
         interval = f" (95 % interval {low:.3f} – {high:.3f})" if np.isfinite(low) and np.isfinite(high) else ""
         tied = f" Its lead over {', '.join(result.ties)} may be chance." if result.ties else ""
         return f"The best, {self._estimator} on {self._network.name}, gets {what}{interval}.{tied}"
+
+    def _described(self) -> dict[str, str]:
+        """Return in words what the plots show, for those who do not see them."""
+        scores = [f"{row['estimator']} on {name} {row[f'{self._metric}_mean']:.3f}" for name, row in self._table_rows()]
+        n_right = int((self._predicted == self._y).sum()) if self._is_classification else 0
+        mistakes = [
+            f"{one['true_name']} taken for {one['predicted_name']} {one['count']} times" for one in self._confusions()
+        ]
+        curve = [] if self._result.learning_curve is None else _records(self._result.learning_curve)
+        return {
+            "scores": ", ".join(scores) + ".",
+            "confusion": f"{n_right} of {len(self._y)} right. Most frequent mistakes: "
+            f"{', '.join(mistakes[:5]) or 'none'}.",
+            "map": f"{len(self._shown)} images"
+            + (f" of {len(self._class_names())} classes, which are listed below." if self._is_classification else "."),
+            "curve": ", ".join(f"{row['n_per_class']} images {row['score_mean']:.3f}" for row in curve) + ".",
+        }
 
     def _class_table(self) -> list[dict[str, Any]]:
         if self._classes is None:
@@ -384,6 +402,7 @@ class _Page:
             "side": self._atlas.side,
             "columns": self._atlas.n_columns,
             "names": self._names,
+            "partial": len(self._shown) < len(self._y),
             "classes": [],
             "true": [self._said(value) for value in self._y[self._shown]] if self._classes is None else [],
             "predicted": [self._said(value) for value in self._predicted[self._shown]] if self._classes is None else [],
