@@ -215,21 +215,21 @@ def test_tuning_is_nested_and_finds_what_is_better(digits: Any) -> None:
 
 
 def test_a_choice_among_many_does_not_raise_the_score() -> None:
-    """Coins tossed in place of predictions: the best of 40 looks good on what it was chosen by, and nowhere else."""
+    """Coins tossed in place of predictions: the best of 20 looks good on what it was chosen by, and nowhere else."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 3)), rng.permutation(np.repeat(["a", "b"], 20))
-    coins = Baseline("coins", lambda n_train: DummyClassifier(strategy="uniform"), {"random_state": range(40)})
+    coins = Baseline("coins", lambda n_train: DummyClassifier(strategy="uniform"), {"random_state": range(20)})
     data = Data(X, y, "classification")
-    folds = make_split(y, task="classification", repeats=4).folds
+    folds = make_split(y, task="classification", repeats=2).folds
     nested = [score_fold(coins, data, fold, None, tune=True).scores["accuracy"] for fold in folds]
     chosen_by_test = [
         max(
             DummyClassifier(strategy="uniform", random_state=seed).fit(X[train], y[train]).score(X[test], y[test])
-            for seed in range(40)
+            for seed in range(20)
         )
         for train, test in folds
     ]
-    assert np.mean(nested) < 0.6 < 0.75 < np.mean(chosen_by_test)
+    assert np.mean(nested) < 0.6 < 0.7 < np.mean(chosen_by_test)
 
 
 @pytest.mark.parametrize("name", ["svm", "linear-svm"])

@@ -70,7 +70,7 @@ def usual_rows(name: str, weights: str, pixels: np.ndarray[Any, Any]) -> np.ndar
     return np.asarray(rows)
 
 
-_SLOW = {"mobilenet_v2", "resnet50_v2"}  # of a family that another one here stands for
+_SLOW = {"mobilenet_v2", "resnet50", "resnet50_v2"}  # large, or of a family that another one here stands for
 _NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in _SLOW else name for name in KERAS_NAMES]
 
 

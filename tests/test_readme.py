@@ -46,6 +46,7 @@ def test_command_blocks_run(photo_folder: Path, capsys: pytest.CaptureFixture[st
         assert capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_demo_prints_what_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     shown = next(block for language, block in BLOCKS if language == "text")
     assert cli.main(["demo"]) == 0

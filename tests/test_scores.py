@@ -47,6 +47,7 @@ def test_an_interval_and_the_test_agree() -> None:
     assert np.isnan(corrected_interval(scores[:1], 0.25)).all()
 
 
+@pytest.mark.slow
 def test_equals_are_called_worse_in_one_of_twenty_cases_or_fewer() -> None:
     """Two estimators that do not differ, on the same folds of noise: the plain t-test errs several times as often."""
     rng = np.random.default_rng(0)

@@ -369,7 +369,9 @@ def test_what_is_set_after_the_fit_counts_and_the_rest_stays_pinned(paths: list[
     extractor.fit(paths).transform(paths)
 
 
-def test_other_weights_are_never_taken_for_those_of_the_fit(paths: list[str], tmp_path: Path) -> None:
+def test_other_weights_are_never_taken_for_those_of_the_fit(
+    paths: list[str], tmp_path: Path, compiled_cache: Path
+) -> None:
     from featx.backbones import load_backbone
 
     bundled = load_backbone("mobilenet").find_weights("imagenet").path
@@ -377,7 +379,7 @@ def test_other_weights_are_never_taken_for_those_of_the_fit(paths: list[str], tm
     same, other = tmp_path / "same.weights.h5", tmp_path / "other.weights.h5"
     same.write_bytes(bundled.read_bytes())
     other.write_bytes(bundled.read_bytes()[:-1] + b"x")
-    extractor = FeatureExtractor().fit(paths)
+    extractor = FeatureExtractor(cache=compiled_cache).fit(paths)
     expected = extractor.transform(paths[:2])
     np.testing.assert_array_equal(extractor.set_params(weights=same).transform(paths[:2]), expected)
     with pytest.raises(RecipeMismatchError, match="weights was '9c4fd7b4"):
@@ -557,6 +559,7 @@ def test_single_bytes_by_mistake_are_refused() -> None:
             FeatureExtractor("counting").transform(single)
 
 
+@pytest.mark.slow
 def test_100_000_paths_take_time_in_proportion(counting: CountingBackbone, paths: list[str]) -> None:
     extractor = FeatureExtractor("counting")
     extractor.fit_transform(paths)
