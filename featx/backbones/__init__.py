@@ -35,6 +35,15 @@ def available_backbones() -> list[str]:
 def load_backbone(name: str) -> Backbone:
     """Return the backbone of this name; nothing heavy is loaded.
 
+    Parameters
+    ----------
+    name : str
+        See :func:`available_backbones`.
+
+    Returns
+    -------
+    Backbone
+
     Raises
     ------
     UnknownBackboneError
@@ -66,6 +75,11 @@ def _of_a_worker() -> str:
 
 def register_backbone(backbone: Backbone) -> None:
     """Make a backbone known by its name, in this process.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        A :class:`DirectBackbone`, or a :class:`KerasBackbone`; its name must be free.
 
     Raises
     ------

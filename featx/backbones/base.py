@@ -39,6 +39,13 @@ class Backbone(abc.ABC):
         Smallest height and width that it can take, in pixels.
     layer : str
         Name of the layer whose output becomes the features.
+
+    Examples
+    --------
+    >>> from featx import load_backbone
+    >>> backbone = load_backbone("mobilenet")
+    >>> backbone.image_size, backbone.layer, backbone.n_features("avg")
+    (224, 'conv_pw_13_relu', 1024)
     """
 
     name: str
@@ -48,11 +55,35 @@ class Backbone(abc.ABC):
 
     @abc.abstractmethod
     def n_features(self, pooling: str) -> int:
-        """Return the length of a row."""
+        """Return the length of a row.
+
+        Parameters
+        ----------
+        pooling : {"avg", "max"}
+
+        Returns
+        -------
+        int
+        """
 
     @abc.abstractmethod
     def find_weights(self, weights: str) -> Weights:
-        """Return the weights that a user asked for, fetching them if need be."""
+        """Return the weights that a user asked for, fetching them if need be.
+
+        Parameters
+        ----------
+        weights : str
+            ``"imagenet"``, or the path of a file.
+
+        Returns
+        -------
+        Weights
+
+        Raises
+        ------
+        WeightsError
+            They are nowhere to be had (:class:`WeightsNotFoundError`), damaged, or another network's.
+        """
 
 
 class DirectBackbone(Backbone):
@@ -77,9 +108,15 @@ class DirectBackbone(Backbone):
 
     @abc.abstractmethod
     def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return float32 features (n, n_features) of uint8 pixels (n, height, width, 3).
+        """Return the features of images. A row must depend on its own image alone.
 
-        A row must depend on its own image alone.
+        Parameters
+        ----------
+        pixels : ndarray of uint8, shape (n, height, width, 3)
+
+        Returns
+        -------
+        ndarray of float32, shape (n, n_features)
         """
 
     def find_weights(self, weights: str) -> Weights:
