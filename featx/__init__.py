@@ -18,10 +18,12 @@ if TYPE_CHECKING:
         register_backbone,
     )
     from featx.baselines import Comparison, compare_baselines
+    from featx.compare import compare_images
     from featx.curves import learning_curve
     from featx.duplicates import Duplicates, find_duplicates
     from featx.label_issues import find_label_issues
     from featx.recipe import Recipe
+    from featx.results import ImageComparison
     from featx.transformer import FeatureExtractor
 
 __version__ = "0.1.0"
@@ -32,11 +34,13 @@ __all__ = [
     "DirectBackbone",
     "Duplicates",
     "FeatureExtractor",
+    "ImageComparison",
     "KerasBackbone",
     "Recipe",
     "__version__",
     "available_backbones",
     "compare_baselines",
+    "compare_images",
     "find_duplicates",
     "find_label_issues",
     "learning_curve",
@@ -50,10 +54,12 @@ _HOMES = {
     "DirectBackbone": "backbones",
     "Duplicates": "duplicates",
     "FeatureExtractor": "transformer",
+    "ImageComparison": "results",
     "KerasBackbone": "backbones",
     "Recipe": "recipe",
     "available_backbones": "backbones",
     "compare_baselines": "baselines",
+    "compare_images": "compare",
     "find_duplicates": "duplicates",
     "find_label_issues": "label_issues",
     "learning_curve": "curves",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import time
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,17 +12,16 @@ import numpy as np
 import pandas as pd
 
 from featx.baselines import Comparison, check_comparison_options, compare_baselines
+from featx.collection import as_array, extract, note_failures, prepared
 from featx.curves import learning_curve
 from featx.duplicates import THRESHOLD
 from featx.errors import ComparisonError, OptionError
 from featx.estimators import Wanted
-from featx.extraction import Extraction
-from featx.failures import Failure, readable_positions
-from featx.labels import checked_labels, task_of
+from featx.failures import readable_positions
+from featx.labels import checked_labels, is_missing, task_of
 from featx.leaks import Leaks, find_leaks
 from featx.lookup import DigestArray
-from featx.options import ExtractionOptions, Resolved
-from featx.progress import progress_bar
+from featx.options import ExtractionOptions, Resolved, resolve_cache
 from featx.results import ImageComparison, Network, join_tables
 from featx.scores import METRIC_NAMES, METRICS, best_row
 from featx.segments import FloatArray
@@ -31,8 +30,8 @@ from featx.splits import IntArray, group_codes, make_split
 from featx.wording import counted, shortened
 
 GROUPS = ("auto", "none")
-#: Estimators that can be fitted on a single image of each class, the learning curve's first point.
-_FIT_FOR_A_CURVE = ("logreg", "svm", "linear-svm", "knn", "ridge", "centroid", "svr")
+#: Estimators that can be fitted on a single image of each class, the learning curve's first point; the quickest first.
+_FIT_FOR_A_CURVE = ("centroid", "knn", "ridge", "logreg", "linear-svm", "svm", "svr")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +77,108 @@ class Asked:
             raise OptionError(f"near={self.near!r}: expected a cosine above 0 and up to 1, 0.97 say.")
 
 
+def compare_images(
+    paths: Sequence[str | os.PathLike[str]],
+    y: Sequence[Any],
+    *,
+    networks: Sequence[Any] = ("mobilenet",),
+    groups: Any = "auto",
+    is_test: Sequence[bool] | None = None,
+    near: float = THRESHOLD,
+    estimators: Wanted | None = None,
+    task: str = "auto",
+    cv: int = 5,
+    repeats: int = 1,
+    tune: bool = False,
+    extras: bool = True,
+    cache: str | os.PathLike[str] | None = "auto",
+    random_state: int = 0,
+    n_jobs: int | None = -1,
+) -> ImageComparison:
+    """Compare baselines on the features of image files: what ``featx compare`` does, from Python.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Files that cannot be read are left out, and noted.
+    y : sequence, the same length
+        Labels, or quantities; an image whose label is None or NaN is left out, and noted.
+    networks : sequence of str or FeatureExtractor, default=("mobilenet",)
+        Names of backbones, or extractors with other settings.
+    groups : {"auto", "none"} or sequence, the same length, default="auto"
+        ``"auto"`` keeps duplicates and near-duplicates on one side of every split; a sequence says what is to be kept
+        together besides. ``"none"`` switches both off.
+    is_test : sequence of bool, the same length, or None, default=None
+        Which images to score; None is cross-validation.
+    near : float, default=0.97
+        Cosine from which images are near-duplicates; see :func:`featx.find_duplicates`.
+    estimators, task, cv, repeats, tune, random_state, n_jobs
+        As for :func:`compare_baselines`.
+    extras : bool, default=True
+        Compute a learning curve, and look for labels in doubt.
+    cache : str, Path or None, default="auto"
+        As for :class:`FeatureExtractor`.
+
+    Returns
+    -------
+    ImageComparison
+
+    Raises
+    ------
+    ComparisonError
+        Labels or groups that cannot be split into folds.
+    OptionError
+        An unknown network or estimator, or another option that cannot be.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import tempfile
+    >>> from featx.demo import write_digits
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_digits(Path(folder))
+    ...     paths = sorted(Path(folder).glob("[0-2]/*.png"))[::20]
+    ...     y = [path.parent.name for path in paths]
+    ...     comparison = compare_images(paths, y, estimators=["dummy", "knn"], cv=3, cache=None)
+    >>> comparison.best
+    'knn'
+    """
+    n = len(paths)
+    given = None if isinstance(groups, str) else list(groups)
+    for name, of in (("y", y), ("groups", given), ("is_test", is_test)):
+        if of is not None and len(of) != n:
+            raise ComparisonError(f"Expected one of {name} for each of {n} paths, got {len(of)}.")
+    table = ImageTable(
+        paths=[os.fspath(path) for path in paths],
+        labels=[None if is_missing(label) else label for label in np.asarray(y).tolist()],
+        splits=None if is_test is None else ["test" if one else "train" for one in is_test],
+        groups=given,
+    )
+    asked = Asked(
+        estimators=estimators,
+        task=task,
+        cv=cv,
+        repeats=repeats,
+        groups=groups if given is None else "auto",
+        near=near,
+        tune=tune,
+        extras=extras,
+        random_state=random_state,
+        n_jobs=n_jobs,
+    )
+    return compare_tables(table, [_options_of(network) for network in networks], asked, cache=resolve_cache(cache))
+
+
+def _options_of(network: Any) -> ExtractionOptions:
+    if isinstance(network, str):
+        return ExtractionOptions(network)
+    names = [field.name for field in dataclasses.fields(ExtractionOptions)]
+    try:
+        return ExtractionOptions(**{name: getattr(network, name) for name in names})
+    except AttributeError as error:
+        raise OptionError(f"{network!r} is no network: expected a name, or a FeatureExtractor.") from error
+
+
 def compare_tables(
     table: ImageTable,
     options: Sequence[ExtractionOptions],
@@ -115,15 +216,15 @@ def compare_tables(
     """
     asked, say = asked or Asked(), progress or (lambda text: None)
     notes: list[str] = []
-    table = _prepared(table, test, notes)
+    table = prepared(table, test, notes)
     asked = _checked_early(table, asked)
     resolved = [wanted.resolve() for wanted in options]
-    extracted = [_extract(table, network, cache, on_error == "raise", show_progress) for network in resolved]
+    extracted = [extract(table, network, cache, on_error == "raise", show_progress) for network in resolved]
     failures = {failure.position: failure for one in extracted for failure in one.failures}
     keep = readable_positions(len(table), list(failures.values()))
-    _note_failures([failures[position] for position in sorted(failures)], notes)
+    note_failures([failures[position] for position in sorted(failures)], notes)
     table = table.rows(keep)
-    task = _Task(table, checked_labels(_as_array(table.labels), asked.task), asked, say)
+    task = _Task(table, checked_labels(as_array(table.labels), asked.task), asked, say)
     duplicates, groups = _without_leaks(task, extracted[0].rows[keep], extracted[0].digests[keep], notes)
     networks = []
     for name, network, one in zip(_names(resolved), resolved, extracted, strict=True):
@@ -134,6 +235,8 @@ def compare_tables(
     whole = join_tables(networks)
     at = best_row(whole, asked.task)
     best = next(one for one in networks if (at := at - len(one.comparison.table)) < 0)
+    if "dummy" in whole["estimator"][whole["verdict"] != "worse"].tolist():
+        notes.append("The dummy, which guesses, is not told from the best: nothing that was learned is beyond chance.")
     naive = task.naive(best, duplicates, groups)
     notes += _notes_on_leaks(table, asked, duplicates, naive, str(whole["estimator"].iloc[best_row(whole, asked.task)]))
     return ImageComparison(
@@ -205,7 +308,7 @@ class _Task:
                 comparison = self.compare(best.rows, groups, estimators=["logreg"], repeats=1, tune=False)
             except ComparisonError:
                 return None
-        issues = comparison.label_issues
+        issues = comparison.label_issues.copy()
         paths = pd.Series([self.table.paths[row] for row in issues["row"]], index=issues.index, dtype=object)
         issues.insert(0, "path", paths)
         return issues
@@ -216,9 +319,9 @@ class _Task:
             return None
         self.say("Comparing: fewer training images …")
         table = best.comparison.table
-        fit = table[table["estimator"].isin(_FIT_FOR_A_CURVE) & (table["verdict"] != "worse")]
+        good = table["estimator"][table["verdict"] != "worse"].tolist()
         default = "logreg" if self.asked.task == "classification" else "ridge"
-        chosen = fit["estimator"].iloc[int(fit["fit_seconds"].argmin())] if len(fit) else default
+        chosen = next((name for name in _FIT_FOR_A_CURVE if name in good), default)
         return learning_curve(
             best.rows,
             self.y,
@@ -230,56 +333,9 @@ class _Task:
         )
 
 
-# Images and labels -----------------------------------------------------------------------------------
-
-
-def _prepared(table: ImageTable, test: ImageTable | None, notes: list[str]) -> ImageTable:
-    """Return the images that take part, of both tables, and note the others."""
-    table = _labelled(_of_a_part(table, notes), notes)
-    if test is None:
-        return table
-    if table.splits is not None:
-        table = table.rows([at for at, split in enumerate(table.splits) if split == "train"])
-        notes.append(f"Of the first source, only the {counted(len(table), 'training image')} are fitted on.")
-    test = _labelled(test, notes)
-    return ImageTable(
-        paths=[*table.paths, *test.paths],
-        labels=[*table.labels, *test.labels],
-        n_ignored=table.n_ignored + test.n_ignored,
-        splits=[*["train"] * len(table), *["test"] * len(test)],
-        groups=None if table.groups is None or test.groups is None else [*table.groups, *test.groups],
-    )
-
-
-def _of_a_part(table: ImageTable, notes: list[str]) -> ImageTable:
-    if table.splits is None:
-        return table
-    _note_left_out(table, [split is None for split in table.splits], "that are neither to train nor to test on", notes)
-    return table.rows([at for at, split in enumerate(table.splits) if split is not None])
-
-
-def _labelled(table: ImageTable, notes: list[str]) -> ImageTable:
-    _note_left_out(table, [label is None for label in table.labels], "without a label", notes)
-    return table.labelled()
-
-
-def _note_failures(failures: Sequence[Failure], notes: list[str]) -> None:
-    if failures:
-        named = "; ".join(f"{shortened(failure.image)} ({failure.reason})" for failure in failures[:3])
-        more = f"; and {len(failures) - 3:,} more" if len(failures) > 3 else ""
-        notes.append(f"{counted(len(failures), 'image')} left out as unreadable: {named}{more}.")
-
-
-def _note_left_out(table: ImageTable, is_left_out: Sequence[bool], why: str, notes: list[str]) -> None:
-    names = [shortened(path) for path, out in zip(table.paths, is_left_out, strict=True) if out]
-    if names:
-        more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-        notes.append(f"{counted(len(names), 'image')} {why} left out: {', '.join(names[:3])}{more}.")
-
-
 def _checked_early(table: ImageTable, asked: Asked) -> Asked:
     """Raise for what need not wait for the features; return what was asked, the task decided."""
-    y = _as_array(table.labels)
+    y = as_array(table.labels)
     task = task_of(y) if asked.task == "auto" else asked.task
     asked = dataclasses.replace(asked, task=task)  # checks the estimators, now that the task is known
     y = checked_labels(y, task)
@@ -297,42 +353,11 @@ def _checked_early(table: ImageTable, asked: Asked) -> Asked:
     return asked
 
 
-def _as_array(labels: Sequence[Any]) -> np.ndarray[Any, Any]:
-    array = np.empty(len(labels), dtype=object)
-    array[:] = labels
-    if all(isinstance(label, float) for label in labels):
-        return array.astype(np.float64)
-    return array
-
-
 def _cv(table: ImageTable, asked: Asked) -> Any:
     if table.splits is None:
         return asked.cv
     parts = np.array(table.splits)
     return [(np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test"))]
-
-
-@dataclasses.dataclass(frozen=True)
-class _Extracted:
-    rows: FloatArray
-    digests: DigestArray
-    failures: list[Failure]
-    n_computed: int
-    seconds: float
-
-
-def _extract(
-    table: ImageTable, resolved: Resolved, cache: Path | None, raise_on_error: bool, show_progress: bool
-) -> _Extracted:
-    rows = np.empty((len(table), resolved.n_features), dtype=np.float32)
-    started = time.perf_counter()
-    with progress_bar(len(table), resolved.recipe.backbone, shown=show_progress) as progress:
-        extraction = Extraction(
-            table.paths, resolved, rows, cache=cache, raise_on_error=raise_on_error, progress=progress
-        )
-        extraction.run()
-    seconds = time.perf_counter() - started
-    return _Extracted(rows, extraction.digests, extraction.failures, extraction.n_computed, seconds)
 
 
 # Groups ----------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx.compare import Asked, compare_tables
+from featx import FeatureExtractor
+from featx.compare import Asked, compare_images, compare_tables
 from featx.errors import ComparisonError, OptionError, SourceError
 from featx.options import ExtractionOptions
 from featx.results import write_csv
@@ -284,7 +285,6 @@ def test_scores_are_the_same_whatever_the_number_of_jobs(photo_folder: Path) -> 
         one = compare_tables(table, [ExtractionOptions(**COUNTING)], asked, cache=None).as_dict()
         for row in one["results"]:
             del row["fit_seconds"], row["predict_seconds"]
-        del one["learning_curve"]  # of the quickest among equals
         found.append(one)
     assert found[0] == found[1]
 
@@ -331,3 +331,38 @@ def test_names_that_are_not_utf_8(photo_folder: Path, tmp_path: Path) -> None:
     write_csv(tmp_path / "labels.csv", comparison.issues_table())
     json.dumps(comparison.as_dict())
     assert comparison.as_text()
+
+
+@pytest.mark.usefixtures("counting")
+def test_nothing_learned_is_said_to_be(photo_folder: Path) -> None:
+    table = find_images([photo_folder])
+    labels = np.random.default_rng(0).permutation(table.labels).tolist()
+    comparison = compare_tables(
+        ImageTable(table.paths, labels), [ExtractionOptions(**COUNTING)], Asked(cv=3, near=1), cache=None
+    )
+    assert any(note.startswith("The dummy, which guesses, is not told from the best") for note in comparison.notes)
+    assert "path" not in comparison.best_network.comparison.label_issues  # what the whole adds stays its own
+
+
+@pytest.mark.usefixtures("counting")
+def test_from_python(photo_folder: Path, tmp_path: Path) -> None:
+    paths = [Path(path) for path in find_images([photo_folder]).paths]
+    y: list[Any] = [path.parent.name for path in paths]
+    y[0], y[13] = None, float("nan")
+    networks = ["counting", FeatureExtractor("counting", resize="crop")]
+    result = compare_images(paths, y, networks=networks, cv=3, near=1, estimators=["dummy", "knn"], cache=tmp_path)
+    assert [network.name for network in result.networks] == ["counting squash", "counting crop"]
+    assert result.n_rows == 22
+    assert result.learning_curve is not None
+    is_test = [number % 3 == 0 for number in range(24)]
+    result = compare_images(paths, y, networks=networks[:1], is_test=is_test, near=1, extras=False, cache=None)
+    assert result.networks[0].comparison.split.words == "fitted on 15, scored on 7"
+    sites = [number // 2 for number in range(24)]
+    result = compare_images(paths, y, networks=networks[:1], groups=sites, cv=3, near=1, extras=False, cache=None)
+    for train, test in result.networks[0].comparison.split.folds:
+        of_row = [Path(path) for path in result.paths]
+        assert not {sites[paths.index(of_row[at])] for at in train} & {sites[paths.index(of_row[at])] for at in test}
+    with pytest.raises(ComparisonError, match="Expected one of groups for each of 24 paths, got 3"):
+        compare_images(paths, y, groups=[1, 2, 3])
+    with pytest.raises(OptionError, match="3 is no network"):
+        compare_images(paths, y, networks=[3])
