@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import collections
-import contextlib
 import dataclasses
 import functools
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx import kernels, plots
+from featx.curves import FIT_FOR_A_CURVE, learning_curve
+from featx.duplicates import Duplicates, find_duplicates
 from featx.errors import ComparisonError, FeatxError, OptionError
 from featx.estimators import TASKS, Baseline, Wanted, as_baselines
-from featx.fitting import Data, Scored, score_fold
+from featx.fitting import Data, Scored, collecting_warnings, score_fold
 from featx.kernels import SharedKernel
 from featx.label_issues import find_label_issues
 from featx.labels import as_column, checked_labels, is_missing, task_of
@@ -29,15 +29,11 @@ from featx.scores import (
     misleading_accuracy,
     per_class,
 )
-from featx.splits import IntArray, Split, as_rows, check_split_options, make_split
+from featx.splits import IntArray, Split, as_rows, check_split_options, group_codes, make_split
 from featx.wording import counted, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: What scikit-learn warns of for every fold, and which is as it should be here: a feature that is constant within a
-#: class, and few images of many classes.
-_NO_NEWS = ("within_class_std_dev_", "unique classes is greater than 50%", "The least populated class")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +66,8 @@ class Comparison:
         The folds, in rows of `X`.
     notes : list of str
         What was done that was not asked for, and what to beware of.
+    duplicates : Duplicates or None
+        What ``groups="auto"`` found among the rows of `X` that have a label.
     """
 
     table: pd.DataFrame
@@ -82,6 +80,8 @@ class Comparison:
     task: str
     split: Split
     notes: list[str]
+    duplicates: Duplicates | None
+    _curve: functools.partial[pd.DataFrame] = dataclasses.field(repr=False, compare=False)
 
     @property
     def best(self) -> str:
@@ -103,6 +103,17 @@ class Comparison:
         issues = find_label_issues(self.y, usable.get("logreg", next(iter(usable.values()))), classes=self.classes)
         issues["row"] = self.predictions.index.to_numpy()[issues["row"]]
         return issues
+
+    @functools.cached_property
+    def learning_curve(self) -> pd.DataFrame:
+        """As :func:`featx.learning_curve`, of the quickest estimator that may be as good as the best; computed once."""
+        good = self.table["estimator"][self.table["verdict"] != "worse"].tolist()
+        default = "logreg" if self.task == "classification" else "ridge"
+        return self._curve(estimators=[next((name for name in FIT_FOR_A_CURVE if name in good), default)])
+
+    def plot_learning_curve(self, ax: Any = None) -> Any:
+        """Draw the learning curve; return matplotlib's axes."""
+        return plots.curve(self.learning_curve, METRICS[self.task][0], ax)
 
     def plot_scores(self, ax: Any = None) -> Any:
         """Draw the scores with their intervals; return matplotlib's axes."""
@@ -184,8 +195,9 @@ def compare_baselines(
         themselves: ``[(train, test)]`` is one given test set.
     repeats : int, default=1
         Repetitions of the folds with other shuffles.
-    groups : array-like, shape (n_samples,), or None, default=None
-        Rows of one group (a patient, a place, near-duplicates) are all fitted on or all scored.
+    groups : array-like, shape (n_samples,), "auto" or None, default=None
+        Rows of one group (a patient, a place) are all fitted on or all scored. ``"auto"`` does that with
+        near-duplicates, as :func:`find_duplicates` tells them.
     tune : bool, default=False
         Choose parameters of the named estimators by an inner cross-validation on the rows that are fitted on, so that
         the score remains one of rows that nothing was chosen by.
@@ -223,23 +235,35 @@ def compare_baselines(
     check_comparison_options(
         estimators=estimators, task=task, cv=cv, repeats=repeats, random_state=random_state, n_jobs=n_jobs
     )
-    n_rows = len(y)
-    X, y, rows, notes = _checked(X, y)
+    whole = np.asarray(X), np.asarray(y)
+    X, y, rows, notes = _checked(*whole)
     if task == "auto":
         task = task_of(y)
     y = checked_labels(y, task)
     baselines = as_baselines(estimators, task, random_state)
-    if groups is not None:
-        groups = np.asarray(groups)[rows] if len(rows) < len(np.asarray(groups)) else np.asarray(groups)
-    split = make_split(
-        y, task=task, cv=_among(cv, rows, n_rows), repeats=repeats, groups=groups, random_state=random_state
-    )
+    duplicates = None
+    if isinstance(groups, str):
+        if groups != "auto":
+            raise OptionError(f'groups={groups!r}: expected "auto", None, or one for each row.')
+        duplicates = find_duplicates(X)
+        groups = duplicates.groups if len(duplicates) else None
+        if len(duplicates):
+            number = counted(len(duplicates), "group")
+            notes.append(f"{duplicates.n_rows} near-duplicates in {number} are kept together.")
+    elif groups is not None:
+        groups = group_codes(groups, len(whole[0]))[rows]
+    cv = _among(cv, rows, len(whole[0]))
+    split = make_split(y, task=task, cv=cv, repeats=repeats, groups=groups, random_state=random_state)
     data = Data(X, y, task, groups, random_state)
     # A fold to each core and one BLAS thread to a fold: on matrices of this size several BLAS threads
     # mostly wait for each other (measured: logistic regression ten times slower with two).
     with threadpool_limits(limits=1), collecting_warnings(notes):
         scored = _score_all(baselines, data, split, tune=tune, n_jobs=n_jobs, progress=progress, notes=notes)
-    return _as_comparison(scored, data, split, rows, [*notes, *split.notes], tune=tune)
+    found = _parts_of_comparison(scored, data, split, rows, [*notes, *split.notes], tune=tune)
+    curve = functools.partial(
+        learning_curve, *whole, found["split"], task=task, random_state=random_state, n_jobs=n_jobs
+    )
+    return Comparison(**found, duplicates=duplicates, _curve=curve)
 
 
 def _score_all(
@@ -279,24 +303,6 @@ def _score_all(
     if not scored:
         raise ComparisonError(f"No estimator could be compared. {' '.join(notes)}")
     return scored
-
-
-@contextlib.contextmanager
-def collecting_warnings(notes: list[str]) -> Iterator[None]:
-    """Note once what scikit-learn would say for every fold: that an estimator has not converged."""
-    from sklearn.exceptions import ConvergenceWarning
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    unconverged = [one for one in caught if issubclass(one.category, ConvergenceWarning)]
-    if unconverged:
-        notes.append(
-            f"{counted(len(unconverged), 'fit')} did not converge: {str(unconverged[0].message).splitlines()[0]}"
-        )
-    for one in caught:
-        if one not in unconverged and not any(words in str(one.message) for words in _NO_NEWS):
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def _checked(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:
@@ -345,9 +351,9 @@ def _among(cv: Any, rows: IntArray, n_rows: int) -> Any:
     return found
 
 
-def _as_comparison(
+def _parts_of_comparison(
     scored: dict[str, list[Scored]], data: Data, split: Split, rows: IntArray, notes: list[str], *, tune: bool
-) -> Comparison:
+) -> dict[str, Any]:
     import pandas as pd
 
     fold_scores = pd.DataFrame(
@@ -383,9 +389,18 @@ def _as_comparison(
         table["chosen"] = [_chosen([one.params for one in found]) for found in scored.values()]
     if data.task == "classification" and (warning := misleading_accuracy(table, y)):
         notes = [*notes, warning]
-    return Comparison(
-        table, fold_scores, predictions, probabilities, certainty, y, classes, data.task, split.of_rows(rows), notes
-    )
+    return {
+        "table": table,
+        "fold_scores": fold_scores,
+        "predictions": predictions,
+        "probabilities": probabilities,
+        "certainty": certainty,
+        "y": y,
+        "classes": classes,
+        "task": data.task,
+        "split": split.of_rows(rows),
+        "notes": notes,
+    }
 
 
 def _certainty(one: Scored) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -13,7 +13,6 @@ import pandas as pd
 
 from featx.baselines import Comparison, check_comparison_options, compare_baselines
 from featx.collection import as_array, extract, note_failures, prepared
-from featx.curves import learning_curve
 from featx.duplicates import THRESHOLD
 from featx.errors import ComparisonError, OptionError
 from featx.estimators import Wanted
@@ -30,8 +29,6 @@ from featx.splits import IntArray, group_codes, make_split
 from featx.wording import counted, shortened
 
 GROUPS = ("auto", "none")
-#: Estimators that can be fitted on a single image of each class, the learning curve's first point; the quickest first.
-_FIT_FOR_A_CURVE = ("centroid", "knn", "ridge", "logreg", "linear-svm", "svm", "svr")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -318,19 +315,7 @@ class _Task:
         if not self.asked.extras:
             return None
         self.say("Comparing: fewer training images …")
-        table = best.comparison.table
-        good = table["estimator"][table["verdict"] != "worse"].tolist()
-        default = "logreg" if self.asked.task == "classification" else "ridge"
-        chosen = next((name for name in _FIT_FOR_A_CURVE if name in good), default)
-        return learning_curve(
-            best.rows,
-            self.y,
-            best.comparison.split,
-            task=self.asked.task,
-            estimators=[chosen],
-            random_state=self.asked.random_state,
-            n_jobs=self.asked.n_jobs,
-        )
+        return best.comparison.learning_curve
 
 
 def _checked_early(table: ImageTable, asked: Asked) -> Asked:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.baselines import collecting_warnings
 from featx.estimators import Wanted, as_baselines
-from featx.fitting import Data, score_fold
+from featx.fitting import Data, collecting_warnings, score_fold
 from featx.kernels import MOST_ROWS, SharedKernel
 from featx.labels import checked_labels
 from featx.scores import METRICS
@@ -19,6 +18,8 @@ from featx.splits import Fold, IntArray, Split
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Estimators that can be fitted on a single image of each class, the curve's first point; the quickest first.
+FIT_FOR_A_CURVE = ("centroid", "knn", "ridge", "logreg", "linear-svm", "svm", "svr")
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 #: Small samples vary: up to this size, two are drawn from every fold. No more folds than this are used: the curve is
 #: to cost no more than the comparison.

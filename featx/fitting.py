@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,12 @@ from featx.estimators import Baseline
 from featx.kernels import SharedKernel
 from featx.scores import METRICS, score
 from featx.splits import Fold, IntArray, make_split
+from featx.wording import counted
 
 _INNER_FOLDS = 3
+#: What scikit-learn warns of for every fold, and which is as it should be here: a feature that is constant within a
+#: class, and few images of many classes.
+_NO_NEWS = ("within_class_std_dev_", "unique classes is greater than 50%", "The least populated class")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,3 +171,21 @@ def scale_gamma(X: np.ndarray[Any, Any], train: IntArray) -> float:
     """Return what ``gamma="scale"`` is when fitted on the rows `train`: 1 / (n_features · variance)."""
     variance = float(X[train].astype(np.float64).var())
     return 1 / (X.shape[1] * variance) if variance else 1.0
+
+
+@contextlib.contextmanager
+def collecting_warnings(notes: list[str]) -> Iterator[None]:
+    """Note once what scikit-learn would say for every fold: that an estimator has not converged."""
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    unconverged = [one for one in caught if issubclass(one.category, ConvergenceWarning)]
+    if unconverged:
+        notes.append(
+            f"{counted(len(unconverged), 'fit')} did not converge: {str(unconverged[0].message).splitlines()[0]}"
+        )
+    for one in caught:
+        if one not in unconverged and not any(words in str(one.message) for words in _NO_NEWS):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import warnings
 from typing import Any
 
@@ -322,3 +323,28 @@ def test_a_comparison_shows_its_table(digits: Any) -> None:
 def test_folds_are_a_whole_number_of_at_least_two(cv: Any) -> None:
     with pytest.raises(OptionError, match="2 or more"):
         compare_baselines(np.zeros((10, 2)), ["a", "b"] * 5, cv=cv)
+
+
+def test_near_duplicates_are_kept_together_if_asked(digits: Any) -> None:
+    X, y = digits
+    X, y = np.concatenate([X, X[:30] * 1.001]), np.concatenate([y, y[:30]])
+    comparison = compare_baselines(X, y, estimators=["knn"], groups="auto", cv=3)
+    assert comparison.duplicates is not None
+    assert comparison.duplicates.n_rows >= 60
+    for train, test in comparison.split.folds:
+        assert not set(comparison.duplicates.groups[train]) & set(comparison.duplicates.groups[test])
+    assert "near-duplicates in" in comparison.notes[0]
+    with pytest.raises(OptionError, match="groups='sites': expected \"auto\""):
+        compare_baselines(X, y, groups="sites")
+
+
+def test_a_comparison_has_its_learning_curve_and_plots_and_can_be_kept(digits: Any) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("agg")
+    comparison = compare_baselines(*digits, estimators=["dummy", "knn", "logreg"])
+    again = pickle.loads(pickle.dumps(comparison))
+    assert comparison.learning_curve.equals(again.learning_curve)
+    assert comparison.learning_curve["n_per_class"].tolist()[:3] == [1, 2, 5]
+    assert len(comparison.label_issues) < 40
+    for axes in (comparison.plot_scores(), comparison.plot_confusion(), comparison.plot_learning_curve()):
+        assert axes.get_figure() is not None
