@@ -291,7 +291,8 @@ class ImageComparison:
                 )
             )
         if self.learning_curve is not None:
-            lines += ["", "  images per class  score" if self.n_classes else "  images  score"]
+            of = self.learning_curve["estimator"].iloc[0]
+            lines += ["", f"  images per class  score of {of}" if self.n_classes else f"  images  score of {of}"]
             lines += [
                 f"  {row['n_per_class']:>{16 if self.n_classes else 6},}  {row['score_mean']:.3f}"
                 for row in self.learning_curve.to_dict(orient="records")
