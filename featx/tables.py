@@ -42,8 +42,8 @@ def find_labelled(
         As for :func:`featx.sources.find_images`; or one CSV, TSV or Parquet file.
     path_column, label_column : str or None, default=None
         Columns of the table. None is the first that is called path, file, filename, image or the like, and label,
-        class, category or target. Relative paths start at the table's folder, or, if the first is not there, at the
-        working folder. An empty label is a missing one.
+        class, category or target. Relative paths start at the table's folder, or, if none of the first hundred is
+        there, at the working folder. An empty label is a missing one.
     split_column : str or None, default=None
         Column that says train, val or test.
     group_column : str or None, default=None
@@ -153,7 +153,7 @@ def _columns(frame: pd.DataFrame) -> str:
 
 
 def _located(source: str, paths: list[str]) -> list[str]:
-    """Return paths as seen from the working folder."""
+    """Return paths as seen from the working folder; the first hundred tell where they start."""
     first = next((path for path in paths if not os.path.isabs(path)), None)
     if first is None:
         return paths

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from featx.results import ImageComparison
 
-#: Up to so many images, a t-SNE map is drawn without being asked for: it takes some 4 s.
+#: Up to so many images, a t-SNE map is drawn without being asked for: it takes a few seconds.
 _FEW_FOR_TSNE = 1000
 _MOST_MISTAKES, _MOST_ISSUES, _MOST_CLUSTERS, _MOST_CONFUSIONS = 24, 60, 30, 20
 _PACKAGES = ("numpy", "scikit-learn", "openvino", "tensorflow", "keras", "bokeh")
