@@ -18,6 +18,7 @@ _COMPARE_EXAMPLES = """examples:
   featx compare photos/ --backbone mobilenet --backbone resnet50 --csv scores.csv
   featx compare photos/ --estimator logreg --estimator knn --cv 10 --repeats 3
   featx compare photos/ --report report.html
+  featx compare photos/ --layer 0.5 --layer 0.75 --layer 1.0 --pooling avg --pooling avgmax
   featx compare labels.csv --groups patient --tune
   featx compare train/ --test test/
 """
@@ -161,7 +162,10 @@ def _add_demo(commands: Any) -> None:
 
 
 def _add_backbones(commands: Any) -> None:
-    parser = _command(commands, "backbones", "list the networks", "example:\n  featx backbones --json\n")
+    examples = "examples:\n  featx backbones\n  featx backbones mobilenet --layers\n"
+    parser = _command(commands, "backbones", "list the networks, or the layers of one", examples)
+    parser.add_argument("name", nargs="?", metavar="NAME", help="only this one")
+    parser.add_argument("--layers", action="store_true", help="its layers instead, as --layer takes them")
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
 
 
@@ -216,8 +220,15 @@ def _add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = 
     group.add_argument("--weights", metavar="FILE", help="weights of this network without its head")
     group.add_argument("--image-size", type=int, metavar="N", help="side in pixels (default: the network's own)")
     more, again = ("append", "; may be repeated") if several else ("store", "")
-    group.add_argument("--layer", action=more, metavar="NAME", help=f"layer that is pooled (default: the last){again}")
-    group.add_argument("--pooling", action=more, metavar="NAME", help=f"avg or max (default: avg){again}")
+    group.add_argument(
+        "--layer",
+        action=more,
+        metavar="NAME",
+        help="layer that is pooled: a name, a place such as -2, a share of the depth such as 0.75, or several joined "
+        f"as A+B (default: the last){again}",
+    )
+    pooling = f"avg, max, avgmax (both), or none (every position) (default: avg){again}"
+    group.add_argument("--pooling", action=more, metavar="NAME", help=pooling)
     group.add_argument("--resize", metavar="NAME", help="squash, crop or pad (default: squash)")
     group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")

@@ -19,7 +19,7 @@ from featx.arguments import EXTRACTION_OPTIONS, make_parser
 from featx.errors import FeatxError, OptionError, OutputError
 from featx.interrupts import SIGNALS, Interrupts
 from featx.progress import show_messages, write_line
-from featx.wording import counted, in_bytes
+from featx.wording import as_columns, counted, in_bytes
 
 if TYPE_CHECKING:
     from featx.options import ExtractionOptions
@@ -204,17 +204,26 @@ def _bench(args: argparse.Namespace) -> None:
 def _backbones(args: argparse.Namespace) -> None:
     from featx.backbones import available_backbones, load_backbone
 
-    rows = [
-        {"backbone": name, "features": backbone.n_features("avg"), "image_size": backbone.image_size}
-        for name in available_backbones()
-        for backbone in [load_backbone(name)]
-    ]
-    if args.json:
-        _print(json.dumps(rows))
-        return
-    _print(f"{'backbone':<13} {'features':>8} {'image size':>10}")
-    for row in rows:
-        _print(f"{row['backbone']:<13} {row['features']:>8} {row['image_size']:>10}")
+    backbones = [load_backbone(name) for name in ([args.name] if args.name else available_backbones())]
+    if args.layers:
+        if not args.name:
+            raise OptionError("--layers: of which network? Name it: featx backbones mobilenet --layers.")
+        rows = [
+            {
+                "place": place,
+                "layer": layer.name,
+                "kind": layer.kind,
+                "shape": "×".join(map(str, layer.shape)),
+                "features": layer.n_features("avg"),
+                "block_ends": layer.ends_block,
+            }
+            for place, layer in enumerate(backbones[0].layers())
+        ]
+    else:
+        rows = [
+            {"backbone": one.name, "features": one.n_features("avg"), "image_size": one.image_size} for one in backbones
+        ]
+    _print(json.dumps(rows) if args.json else as_columns(rows))
 
 
 def _cache_info(args: argparse.Namespace) -> None:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import dataclasses
 import numbers
 import os
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from featx import backbones, engines
-from featx.errors import OptionError, did_you_mean
-from featx.recipe import Recipe
+from featx.backbones.layers import POOLINGS, Layer, LayerInfo, as_wanted, find_layers
+from featx.errors import FeatxWarning, OptionError, did_you_mean
+from featx.recipe import JOINT, Recipe
 
-POOLINGS = ("avg", "max")
 RESIZES = ("squash", "crop", "pad")
 #: Largest side that is accepted, in pixels; a typo beyond it would ask for more memory than there is.
 LARGEST_SIZE = 4096
+#: Features in a row from which a user is warned: scikit-learn becomes slow, and a million images take 400 GB.
+_MANY_FEATURES = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +35,7 @@ class ExtractionOptions:
     backbone: str = "mobilenet"
     weights: str | os.PathLike[str] = "imagenet"
     image_size: int | tuple[int, int] | None = None
-    layer: str | None = None
+    layer: Layer | Sequence[Layer] | None = None
     pooling: str = "avg"
     resize: str = "squash"
     precision: str = "auto"
@@ -48,12 +52,8 @@ class ExtractionOptions:
             raise OptionError(f"batch_size={self.batch_size!r}: expected a whole number of images, 1 or more.")
         if not isinstance(self.weights, str | os.PathLike):
             raise OptionError(f"weights={self.weights!r}: expected 'imagenet' or the path of a weights file.")
-        if self.layer not in (None, backbone.layer):
-            raise OptionError(
-                f"layer={self.layer!r} of {self.backbone!r} cannot be used: expected None or {backbone.layer!r}, "
-                "the last convolutional output."
-            )
         self._checked_size(backbone)
+        self._taken()
 
     def _checked_size(self, backbone: backbones.Backbone) -> tuple[int, int]:
         given = backbone.image_size if self.image_size is None else self.image_size
@@ -66,10 +66,41 @@ class ExtractionOptions:
             )
         return (int(sides[0]), int(sides[1]))
 
+    def _taken(self) -> tuple[LayerInfo, ...]:
+        """Return the layers that were asked for; none for the default of the backbone."""
+        backbone = backbones.load_backbone(self.backbone)
+        if self.layer is None:
+            return ()
+        wanted = as_wanted(self.layer)
+        if wanted == (backbone.layer,):
+            return ()
+        layers = backbone.layers()
+        if not layers:
+            raise OptionError(
+                f"layer={self.layer!r} of {self.backbone!r} cannot be used: it is plain Python and has the one output "
+                f"{backbone.layer!r}. Leave layer out."
+            )
+        found = find_layers(self.backbone, layers, wanted)
+        return () if [one.name for one in found] == [backbone.layer] else found
+
+    @property
+    def layer_name(self) -> str:
+        """Name of the layer that features are taken from; names joined by ``+`` if there are several."""
+        taken = self._taken()
+        return JOINT.join(layer.name for layer in taken) or backbones.load_backbone(self.backbone).layer
+
     @property
     def n_features(self) -> int:
         """Length of a row."""
-        return backbones.load_backbone(self.backbone).n_features(self.pooling)
+        backbone = backbones.load_backbone(self.backbone)
+        taken, size = self._taken(), self._checked_size(backbone)
+        is_default_size = size == (backbone.image_size, backbone.image_size)
+        if self.pooling == "none" and not is_default_size and (layers := backbone.layers(size)):
+            # Positions become features, and how many there are depends on the size.
+            taken = find_layers(self.backbone, layers, [layer.name for layer in taken] or [backbone.layer])
+        if not taken:
+            return backbone.n_features(self.pooling)
+        return sum(layer.n_features(self.pooling) for layer in taken)
 
     def resolve(self) -> Resolved:
         """Return what will run, fetching weights if they are not on this machine.
@@ -80,17 +111,26 @@ class ExtractionOptions:
         """
         backbone = backbones.load_backbone(self.backbone)
         engine = engines.resolve_engine(self.engine, backbone)
+        n_features = self.n_features
+        if n_features > _MANY_FEATURES:
+            warnings.warn(
+                f"A row has {n_features:,} features ({4 * n_features / 1e6:.1f} MB an image), as "
+                f"pooling={self.pooling!r} keeps every position of {self.layer_name!r}. Pool them (avg, max), take a "
+                "deeper layer, or a smaller image_size.",
+                FeatxWarning,
+                stacklevel=1,  # from one place, so that Python shows it once for fit and transform
+            )
         weights = backbone.find_weights(os.fspath(self.weights))
         recipe = Recipe(
             backbone=self.backbone,
             weights=weights.digest,
             image_size=self._checked_size(backbone),
-            layer=backbone.layer,
+            layer=self.layer_name,
             pooling=self.pooling,
             resize=self.resize,
             precision=engines.resolve_precision(self.precision, engine),
         )
-        return Resolved(backbone, recipe, engine, weights.path, self.n_features, int(self.batch_size))
+        return Resolved(backbone, recipe, engine, weights.path, n_features, int(self.batch_size))
 
 
 @dataclasses.dataclass(frozen=True)

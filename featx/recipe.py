@@ -7,6 +7,8 @@ import hashlib
 import json
 from typing import Any
 
+#: Between the names of layers that are used at once.
+JOINT = "+"
 #: Raised whenever decoding or resizing changes the pixels a backbone sees, so that old rows are left alone.
 PIXELS = 1
 
@@ -63,9 +65,14 @@ class Recipe:
 
     @property
     def graph_fingerprint(self) -> str:
-        """16 hex digits that name the compiled graph, which resizing and precision do not change."""
-        decides = ("backbone", "weights", "image_size", "layer", "pooling")
+        """16 hex digits that name the network as it is compiled, which recipes of other poolings share."""
+        decides = ("backbone", "weights", "image_size", "layer")
         return _fingerprint({key: value for key, value in self.as_dict().items() if key in decides})
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers that features are taken from."""
+        return self.layer.split(JOINT)
 
 
 def _fingerprint(fields: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ import json
 import os
 import warnings
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,12 +19,14 @@ from sklearn.utils.validation import _check_feature_names, _check_feature_names_
 
 from featx import engines
 from featx.backbones import load_backbone
+from featx.backbones.layers import POOLINGS, Layer, as_wanted
 from featx.errors import OptionError, RecipeMismatchError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction import Extraction
 from featx.failures import Failure
 from featx.images import as_image_list
-from featx.options import LARGEST_SIZE, POOLINGS, RESIZES, ExtractionOptions, Resolved, resolve_cache
+from featx.options import LARGEST_SIZE, RESIZES, ExtractionOptions, Resolved, resolve_cache
 from featx.progress import progress_bar
+from featx.recipe import JOINT
 
 
 class InvalidOptionError(OptionError, InvalidParameterError):  # type: ignore[misc]  # scikit-learn is untyped
@@ -46,10 +48,13 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         (*) ``"imagenet"``, or the path of a weights file of this network without its head.
     image_size : int, (int, int) or None, default=None
         (*) Height and width in pixels that the network is shown; None is its own default.
-    layer : str or None, default=None
-        (*) Layer that is pooled; None is the last convolutional output.
-    pooling : {"avg", "max"}, default="avg"
-        (*) How the layer's positions become one row.
+    layer : str, int, float, a sequence of these or None, default=None
+        (*) Layer that features are taken from: its name, its place in Keras's order (``-2``), or a share of the depth
+        (``0.75``: the last block that ends there). Several, also written ``"a+b"``, are taken in one pass and joined.
+        None is the last convolutional output. ``load_backbone(name).layers()`` lists them.
+    pooling : {"avg", "max", "avgmax", "none"}, default="avg"
+        (*) How a layer's positions become one row: their mean, their maximum, both one after the other, or all of
+        them as they are.
     resize : {"squash", "crop", "pad"}, default="squash"
         (*) ``"squash"`` changes the aspect ratio; ``"crop"`` scales the shorter side to size · 256 / 224
         and cuts out the centre; ``"pad"`` fits the whole image in and fills the rest with black.
@@ -98,7 +103,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "backbone": [str],
         "weights": [str, os.PathLike],
         "image_size": [Interval(Integral, 1, LARGEST_SIZE, closed="both"), tuple, list, None],
-        "layer": [str, None],
+        "layer": [str, Real, tuple, list, None],
         "pooling": [StrOptions(set(POOLINGS))],
         "resize": [StrOptions(set(RESIZES))],
         "precision": [StrOptions(set(engines.PRECISIONS))],
@@ -115,7 +120,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         *,
         weights: str | os.PathLike[str] = "imagenet",
         image_size: int | tuple[int, int] | None = None,
-        layer: str | None = None,
+        layer: Layer | Sequence[Layer] | None = None,
         pooling: str = "avg",
         resize: str = "squash",
         precision: str = "auto",
@@ -293,8 +298,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         if hasattr(self, "n_features_in_"):
             _check_feature_names_in(self, input_features, generate_names=False)
         options = self._options()
-        is_default = self.layer in (None, load_backbone(self.backbone).layer)
-        layer = "" if is_default else f"_{self.layer}"
+        is_default = options.layer_name == load_backbone(self.backbone).layer
+        layer = "" if is_default else f"_{options.layer_name}"
         pooling = "" if self.pooling == "avg" else f"_{self.pooling}"
         prefix = f"{self.backbone}{layer}{pooling}"
         return np.array([f"{prefix}_{i}" for i in range(options.n_features)], dtype=object)
@@ -317,7 +322,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             "backbone": str(self.backbone),
             "weights": os.fspath(self.weights),
             "image_size": size if size is None else [int(side) for side in np.broadcast_to(size, 2)],
-            "layer": None if self.layer is None else str(self.layer),
+            "layer": None if self.layer is None else JOINT.join(map(str, as_wanted(self.layer))),
             "pooling": str(self.pooling),
             "resize": str(self.resize),
             "precision": str(self.precision),

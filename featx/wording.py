@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def counted(number: int, noun: str) -> str:
@@ -58,3 +58,31 @@ def shortened(text: str, most: int = 60) -> str:
     """
     text = "".join(character if character.isprintable() else "\ufffd" for character in text)
     return text if len(text) <= most else "…" + text[1 - most :]
+
+
+def as_columns(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return rows under their names, numbers to the right; a truth is a yes, or nothing.
+
+    Examples
+    --------
+    >>> print(as_columns([{"layer": "conv1", "features": 32}, {"layer": "relu", "features": 1024}]))
+    layer  features
+    conv1        32
+    relu       1024
+    """
+    if not rows:
+        return ""
+    cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in rows[0]}
+    is_text = {name: isinstance(rows[0][name], str) for name in rows[0]}
+    lines = [{name: name.replace("_", " ") for name in rows[0]}, *cells]
+    return "\n".join(
+        "  ".join(f"{line[name]:{'<' if is_text[name] else '>'}{widths[name]}}" for name in widths).rstrip()
+        for line in lines
+    )
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return str(value)

@@ -207,7 +207,8 @@ def test_a_damaged_compiled_graph_is_compiled_anew(
     folder = tmp_path / "compiled"
     shutil.copytree(compiled_cache / "compiled", folder)
     resolved = ExtractionOptions(precision="float32").resolve()
-    path = folder / f"{resolved.recipe.graph_fingerprint}{suffix}"
+    assert isinstance(resolved.backbone, KerasBackbone)
+    path = folder / f"{compilation.as_compiled(resolved.backbone, resolved.recipe).graph_fingerprint}{suffix}"
     whole = path.read_bytes()
     converted = compilation.Graph(*(path.with_suffix(part).read_bytes() for part in (".xml", ".bin")))
     monkeypatch.setattr(compilation, "_convert", lambda *args: converted)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from featx.backbones.layers import LayerInfo
+
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
@@ -59,12 +61,16 @@ class Backbone(abc.ABC):
 
         Parameters
         ----------
-        pooling : {"avg", "max"}
+        pooling : {"avg", "max", "avgmax", "none"}
 
         Returns
         -------
         int
         """
+
+    def layers(self, image_size: tuple[int, int] | None = None) -> tuple[LayerInfo, ...]:
+        """Return the layers that features can be taken from; none but the default where it is plain Python."""
+        return ()
 
     @abc.abstractmethod
     def find_weights(self, weights: str) -> Weights:

@@ -7,14 +7,17 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import json
 import logging
 import os
+import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from featx.backbones.base import Backbone, Weights
+from featx.backbones.layers import LayerInfo, as_layers, find_layers, read_layers
 from featx.children import run_child
 from featx.errors import EngineError, WeightsError, WeightsNotFoundError
 from featx.recipe import Recipe
@@ -58,8 +61,22 @@ class KerasBackbone(Backbone):
     bundled_digest: str = ""
 
     def n_features(self, pooling: str) -> int:
-        """Return the length of a row: every pooling gives one feature a channel."""
-        return self.channels
+        """Return the length of a row of the default layer, at the default size."""
+        if pooling == "none":
+            return find_layers(self.name, self.layers(), [self.layer])[0].n_features(pooling)
+        return self.channels * (2 if pooling == "avgmax" else 1)
+
+    def layers(self, image_size: tuple[int, int] | None = None) -> tuple[LayerInfo, ...]:
+        """Return the layers, in Keras's order; no weights are needed.
+
+        Parameters
+        ----------
+        image_size : (int, int) or None, default=None
+            For which the shapes are; None is the default size.
+        """
+        default = (self.image_size, self.image_size)
+        known = read_layers(self.application) if image_size in (None, default) else None
+        return _described(self, image_size or default) if known is None else known
 
     def find_weights(self, weights: str) -> Weights:
         """Return the weights: bundled, from a file, from Keras's cache folder or from its server.
@@ -111,8 +128,20 @@ class KerasBackbone(Backbone):
                 "use 'mobilenet', whose weights come with featx."
             ) from error
 
+    def compiled_layers(self, wanted: Sequence[str]) -> list[str]:
+        """Return the layers that are compiled together so that one compilation serves many recipes.
+
+        Parameters
+        ----------
+        wanted : sequence of str
+            Those that a recipe takes. If each of them ends a block, all that do are compiled.
+        """
+        known = read_layers(self.application) or ()
+        ends = [layer.name for layer in known if layer.ends_block or layer.name == self.layer]
+        return ends if set(wanted) <= set(ends) else list(wanted)
+
     def build(self, recipe: Recipe, weights_path: Path) -> Any:
-        """Return the frozen network as a ``keras.Model`` from uint8 pixels to features.
+        """Return the frozen network as a ``keras.Model`` from uint8 pixels to the features of a recipe.
 
         Parameters
         ----------
@@ -127,27 +156,66 @@ class KerasBackbone(Backbone):
             The file is altered, or holds the weights of another network.
         """
         with plain_settings(import_keras()) as keras:
-            network, module = self._load(recipe, weights_path)
-            pixels = keras.Input((*recipe.image_size, 3), dtype="uint8", name="pixels")
-            prepared = module.preprocess_input(keras.ops.cast(pixels, "float32"))
-            maps = network(prepared, training=False)
-            return keras.Model(pixels, _pooled(keras, recipe, maps))
+            pixels, outputs = self._taken(keras, recipe, weights_path, recipe.layers)
+            return keras.Model(pixels, _pooled(keras, recipe, outputs))
+
+    def build_layers(self, recipe: Recipe, weights_path: Path, names: Sequence[str]) -> Any:
+        """Return the frozen network as a ``keras.Model`` from uint8 pixels to the outputs of these layers, by name.
+
+        Parameters
+        ----------
+        recipe : Recipe
+            Gives the size, and the digest that the weights must have.
+        weights_path : Path
+        names : sequence of str
+
+        Raises
+        ------
+        WeightsError
+            The file is altered, or holds the weights of another network.
+        """
+        with plain_settings(import_keras()) as keras:
+            pixels, outputs = self._taken(keras, recipe, weights_path, names)
+            return keras.Model(pixels, dict(zip(names, outputs, strict=True)))
+
+    def _taken(self, keras: Any, recipe: Recipe, weights_path: Path, names: Sequence[str]) -> tuple[Any, list[Any]]:
+        """Return the input for uint8 pixels, and the outputs of layers."""
+        network, module = self._load(recipe, weights_path)
+        pixels = keras.Input((*recipe.image_size, 3), dtype="uint8", name="pixels")
+        prepared = module.preprocess_input(keras.ops.cast(pixels, "float32"))
+        outputs = keras.Model(network.input, self._outputs(network, names))(prepared, training=False)
+        return pixels, list(outputs) if isinstance(outputs, list | tuple) else [outputs]
+
+    def _outputs(self, network: Any, names: Sequence[str]) -> list[Any]:
+        """Return the outputs of layers of this network."""
+        if list(names) == [self.layer]:
+            return [network.output]
+        # By place: Keras numbers the names of some layers by what else was built in the process.
+        layers = self.layers()
+        found = []
+        for wanted in find_layers(self.name, layers, names):
+            place = layers.index(wanted)
+            layer: Any = network.layers[place] if place < len(network.layers) else None
+            if type(layer).__name__ != wanted.kind or layer.output.shape[-1] != wanted.shape[-1]:
+                raise EngineError(
+                    f"The network {self.name!r} of this version of Keras has other layers: expected {wanted.kind} "
+                    f"{wanted.name!r} at place {place}, got {getattr(layer, 'name', None)!r}. Leave layer out, or "
+                    "install another version of tensorflow."
+                )
+            found.append(layer.output)
+        return found
 
     def build_usual(self, recipe: Recipe, weights_path: Path) -> tuple[Any, Any]:
         """Return the network as people use it: a ``keras.Model`` of prepared pixels, and ``preprocess_input``."""
         with plain_settings(import_keras()) as keras:
             network, module = self._load(recipe, weights_path)
-            return keras.Model(network.input, _pooled(keras, recipe, network.output)), module.preprocess_input
+            return keras.Model(network.input, _pooled(keras, recipe, [network.output])), module.preprocess_input
 
     def _load(self, recipe: Recipe, weights_path: Path) -> tuple[Any, Any]:
         """Return the frozen network with its weights, and its module."""
         self._check_weights(recipe, weights_path)
-        module_name, function = self.application.split(".")
-        module = importlib.import_module(f"keras.applications.{module_name}")
-        with warnings.catch_warnings():
-            # Of a size other than its own, Keras says which weights it will take: here it takes none.
-            warnings.filterwarnings("ignore", message=".*input_shape.* is undefined or non-square")
-            network = getattr(module, function)(include_top=False, weights=None, input_shape=(*recipe.image_size, 3))
+        module = importlib.import_module(f"keras.applications.{self.application.split('.')[0]}")
+        network = self.build_empty(recipe.image_size)
         try:
             network.load_weights(weights_path)
         except Exception as error:  # Keras and h5py raise many kinds for a file of the wrong shape
@@ -157,6 +225,16 @@ class KerasBackbone(Backbone):
             ) from error
         network.trainable = False
         return network, module
+
+    def build_empty(self, image_size: tuple[int, int]) -> Any:
+        """Return the network as a ``keras.Model`` without its head, with random weights."""
+        keras = import_keras()
+        module_name, function = self.application.split(".")
+        module = importlib.import_module(f"keras.applications.{module_name}")
+        with warnings.catch_warnings(), plain_settings(keras):
+            # Of a size other than its own, Keras says which weights it will take: here it takes none.
+            warnings.filterwarnings("ignore", message=".*input_shape.* is undefined or non-square")
+            return getattr(module, function)(include_top=False, weights=None, input_shape=(*image_size, 3))
 
     def _check_weights(self, recipe: Recipe, path: Path) -> None:
         found = self._weights_file(path).digest
@@ -190,9 +268,30 @@ def import_keras() -> Any:
     return keras
 
 
-def _pooled(keras: Any, recipe: Recipe, maps: Any) -> Any:
-    pool = {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
-    return pool[recipe.pooling](name="features")(maps)
+def _pooled(keras: Any, recipe: Recipe, outputs: Any) -> Any:
+    """Return one row of features from the outputs of one layer or several."""
+    of_keras = keras.layers
+    pools = {
+        "avg": [of_keras.GlobalAveragePooling2D],
+        "max": [of_keras.GlobalMaxPooling2D],
+        "avgmax": [of_keras.GlobalAveragePooling2D, of_keras.GlobalMaxPooling2D],
+        "none": [of_keras.Flatten],
+    }[recipe.pooling]
+    parts = [
+        part for maps in outputs for part in ([pool()(maps) for pool in pools] if len(maps.shape) == 4 else [maps])
+    ]
+    return parts[0] if len(parts) == 1 else of_keras.Concatenate()(parts)
+
+
+@functools.lru_cache(maxsize=16)
+def _described(backbone: KerasBackbone, image_size: tuple[int, int]) -> tuple[LayerInfo, ...]:
+    """Return the layers of a network at a size, which a child process builds for that: seconds."""
+    with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+        file = Path(folder) / "layers.json"
+        task = {"backbone": dataclasses.asdict(backbone), "image_size": list(image_size), "file": str(file)}
+        remedy = "Install tensorflow anew: pip install --force-reinstall tensorflow."
+        run_child("featx.backbones.describing", task, f"describing the layers of {backbone.name!r}", remedy)
+        return as_layers(json.loads(file.read_text(encoding="utf-8")))
 
 
 @contextlib.contextmanager

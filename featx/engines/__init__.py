@@ -136,11 +136,11 @@ def start_engine(
     assert isinstance(backbone, KerasBackbone)
     assert weights_path is not None
     # The folder belongs to the key: a second cache is to get the compiled graph as well.
-    network = (engine, recipe.graph_fingerprint, recipe.precision)
+    network = (engine, recipe.graph_fingerprint, recipe.pooling, recipe.precision)
     key: tuple[str, ...] = (*network, str(compiled.resolve()) if compiled else "")
     with _lock:
         if compiled is None:
-            key = next((started for started in _started if started[:3] == network), key)
+            key = next((started for started in _started if started[:-1] == network), key)
         if key not in _started:
             _has_begun = True
             _started[key] = _start(backbone, recipe, weights_path, engine, compiled)
@@ -171,4 +171,5 @@ def _start(backbone: KerasBackbone, recipe: Recipe, weights_path: Path, engine: 
     from featx.engines.compilation import load_or_compile
     from featx.engines.openvino import OpenVinoEngine
 
-    return OpenVinoEngine(load_or_compile(backbone, recipe, weights_path, compiled), recipe.precision)
+    graph = load_or_compile(backbone, recipe, weights_path, compiled)
+    return OpenVinoEngine(graph, recipe.layers, recipe.pooling, recipe.precision)

@@ -17,10 +17,10 @@ from featx import files, folders
 from featx.backbones import KerasBackbone
 from featx.children import run_child
 from featx.errors import EngineError, FeatxError, StoreError, StoreWarning
-from featx.recipe import Recipe
+from featx.recipe import JOINT, Recipe
 
 #: Layout of the files of a compiled graph, and revision of how graphs are made; part of their check.
-GRAPH_FORMAT = 2
+GRAPH_FORMAT = 3
 _MANIFEST_BYTES = 10_000
 _GRAPH_FILE = re.compile(r"[0-9a-f]{16}\.(json|xml|bin)")
 
@@ -36,7 +36,7 @@ class Graph:
 
 
 def load_or_compile(backbone: KerasBackbone, recipe: Recipe, weights_path: Path, folder: Path | None) -> Graph:
-    """Return the graph of a recipe: from the folder if it is there and whole, else made from Keras.
+    """Return a graph with the layers of a recipe: from the folder if it is there and whole, else made from Keras.
 
     Parameters
     ----------
@@ -53,6 +53,7 @@ def load_or_compile(backbone: KerasBackbone, recipe: Recipe, weights_path: Path,
     StoreError
         The folder cannot be written.
     """
+    recipe = as_compiled(backbone, recipe)
     name = recipe.graph_fingerprint
     graph = _load(folder, name) if folder is not None else None
     if graph is None:
@@ -61,6 +62,11 @@ def load_or_compile(backbone: KerasBackbone, recipe: Recipe, weights_path: Path,
         if folder is not None:
             _save(graph, folder, name)
     return graph
+
+
+def as_compiled(backbone: KerasBackbone, recipe: Recipe) -> Recipe:
+    """Return the recipe of all layers that are compiled together with those of a recipe."""
+    return dataclasses.replace(recipe, layer=JOINT.join(backbone.compiled_layers(recipe.layers)))
 
 
 def _load(folder: Path, name: str) -> Graph | None:

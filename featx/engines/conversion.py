@@ -15,10 +15,11 @@ from featx.recipe import Recipe
 
 
 def convert(task: dict[str, Any]) -> None:
-    """Write ``graph.xml`` and ``graph.bin`` into the task's folder."""
+    """Write ``graph.xml`` and ``graph.bin`` into the task's folder: one output for each layer, under its name."""
     fields = task["recipe"]
     recipe = Recipe(**{**fields, "image_size": tuple(fields["image_size"])})
-    model = KerasBackbone(**task["backbone"]).build(recipe, Path(task["weights_path"]))
+    backbone = KerasBackbone(**task["backbone"])
+    model = backbone.build_layers(recipe, Path(task["weights_path"]), recipe.layers)
     openvino = import_openvino()
     with warnings.catch_warnings():
         # OpenVINO calls the model with a list of one tensor, which Keras remarks upon.

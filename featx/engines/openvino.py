@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -37,13 +39,37 @@ def import_openvino() -> Any:
     return openvino
 
 
+def _with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
+    """Return a network from pixels to one row of features, which computes no further than these layers."""
+    openvino = import_openvino()
+    operations = openvino.opset8
+    reductions = {
+        "avg": [operations.reduce_mean],
+        "max": [operations.reduce_max],
+        "avgmax": [operations.reduce_mean, operations.reduce_max],
+    }
+    parts = []
+    for layer in layers:
+        maps = network.output(layer).get_node().input_value(0)
+        shape = list(maps.shape)
+        if len(shape) == 4 and pooling != "none":
+            parts += [reduce(maps, [1, 2], False) for reduce in reductions[pooling]]
+        else:
+            parts.append(operations.reshape(maps, [shape[0], math.prod(shape[1:])], False))
+    row = parts[0] if len(parts) == 1 else operations.concat(parts, 1)
+    return openvino.Model([operations.result(row)], network.get_parameters(), "features")
+
+
 class OpenVinoEngine:
     """Run a compiled graph from uint8 pixels to features.
 
     Parameters
     ----------
     graph : Graph
-        The network for `COMPILED_BATCH` images.
+        The network for `COMPILED_BATCH` images, with one output for each layer.
+    layers : sequence of str
+        The layers that features are taken from.
+    pooling : {"avg", "max", "avgmax", "none"}
     precision : {"float32", "bfloat16"}
 
     Raises
@@ -52,13 +78,13 @@ class OpenVinoEngine:
         OpenVINO cannot run the graph, or not at this precision on this CPU.
     """
 
-    def __init__(self, graph: Graph, precision: str) -> None:
+    def __init__(self, graph: Graph, layers: Sequence[str], pooling: str, precision: str) -> None:
         openvino = import_openvino()
         # LATENCY gives all cores to one run; decoding goes on in threads of its own meanwhile.
         settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
         try:
             core = openvino.Core()
-            network = core.read_model(model=graph.xml, weights=graph.bin)
+            network = _with_pooling(core.read_model(model=graph.xml, weights=graph.bin), layers, pooling)
             compiled = core.compile_model(network, "CPU", settings)
         except RuntimeError as error:
             raise EngineError(

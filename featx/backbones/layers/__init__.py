@@ -1,0 +1,149 @@
+"""The layers of a network: which there are, and which of them a user means."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import math
+import numbers
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from featx.errors import OptionError, did_you_mean
+from featx.recipe import JOINT
+
+POOLINGS = ("avg", "max", "avgmax", "none")
+_FOLDER = Path(__file__).parent
+
+#: A layer as a user writes it: its name, its place in Keras's order, or a share of the depth.
+Layer = str | int | float
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerInfo:
+    """One layer of a network.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        Class of the layer in Keras: ``"Conv2D"``.
+    shape : tuple of int
+        Of its output for one image at the network's default size: (height, width, channels), or (features,).
+    ends_block : bool
+        Whether all that the network knows of an image goes through this layer, after a nonlinearity or a sum:
+        where a share of the depth is cut.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    ends_block: bool
+
+    def n_features(self, pooling: str) -> int:
+        """Return how many features its output becomes."""
+        if pooling == "none":
+            return math.prod(self.shape)
+        return self.shape[-1] * (2 if pooling == "avgmax" and len(self.shape) == 3 else 1)
+
+
+@functools.cache
+def read_layers(application: str) -> tuple[LayerInfo, ...] | None:
+    """Return the layers of a network of keras.applications that featx knows, without importing Keras; or None."""
+    try:
+        text = (_FOLDER / f"{application}.json").read_text(encoding="utf-8")
+    except OSError:
+        return None
+    return as_layers(json.loads(text))
+
+
+def as_layers(rows: Iterable[Sequence[Any]]) -> tuple[LayerInfo, ...]:
+    """Return layers from the rows of a JSON file, which :mod:`featx.backbones.describing` writes."""
+    return tuple(LayerInfo(name, kind, tuple(shape), ends_block) for name, kind, shape, ends_block in rows)
+
+
+def as_wanted(layer: Any) -> tuple[Layer, ...]:
+    """Return the layers that a user wrote: one or several, names or depths, also as in ``"a+b"`` and ``"-2"``.
+
+    Raises
+    ------
+    OptionError
+    """
+    several = layer if isinstance(layer, tuple | list) else [layer]
+    wanted: list[Layer] = []
+    for one in several:
+        if isinstance(one, str):
+            wanted += [_number_or_name(part.strip()) for part in one.split(JOINT)]
+        elif isinstance(one, numbers.Integral) and not isinstance(one, bool):
+            wanted.append(int(one))
+        elif isinstance(one, numbers.Real) and not isinstance(one, bool):
+            wanted.append(float(one))
+        else:
+            raise OptionError(f"layer={layer!r}: expected None, {_ACCEPTED}.")
+    if not wanted or "" in wanted:
+        raise OptionError(f"layer={layer!r} names no layer: expected None, {_ACCEPTED}.")
+    return tuple(wanted)
+
+
+_ACCEPTED = "a name, a place such as -2, a share of the depth such as 0.75, or several of these"
+
+
+def _number_or_name(text: str) -> Layer:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def find_layers(backbone: str, layers: Sequence[LayerInfo], wanted: Iterable[Layer]) -> tuple[LayerInfo, ...]:
+    """Return the layers that are wanted of a network, each once.
+
+    Parameters
+    ----------
+    backbone : str
+        Its name, for the message.
+    layers : sequence of LayerInfo
+        All of it, in Keras's order, the input first.
+    wanted : iterable of str, int or float
+        As :func:`as_wanted` returns them.
+
+    Raises
+    ------
+    OptionError
+        There is no such layer (the nearest is named), or its output is not one of numbers for each image.
+    """
+    return tuple(dict.fromkeys(_find(backbone, layers, one) for one in wanted))
+
+
+def _find(backbone: str, layers: Sequence[LayerInfo], wanted: Layer) -> LayerInfo:
+    see = f"Run `featx backbones {backbone} --layers` to list all {len(layers)}."
+    if isinstance(wanted, str):
+        names = {layer.name: layer for layer in layers}
+        if wanted not in names:
+            raise OptionError(f"{backbone!r} has no layer {wanted!r}.{did_you_mean(wanted, names)} {see}")
+        found = names[wanted]
+    elif isinstance(wanted, int):
+        if not -len(layers) <= wanted < len(layers):
+            raise OptionError(f"layer={wanted}: {backbone!r} has layers 0 to {len(layers) - 1}. {see}")
+        found = layers[wanted]
+    else:
+        found = _at_share(backbone, layers, wanted)
+    if found.kind == "InputLayer" or len(found.shape) not in (1, 3):
+        raise OptionError(
+            f"The layer {found.name!r} of {backbone!r} ({found.kind}, {found.shape}) cannot be features: expected an "
+            f"output of maps or of features. {see}"
+        )
+    return found
+
+
+def _at_share(backbone: str, layers: Sequence[LayerInfo], share: float) -> LayerInfo:
+    if not 0 < share <= 1:
+        raise OptionError(f"layer={share!r}: expected a share of the depth of {backbone!r}, above 0 and up to 1.")
+    deepest = round(share * (len(layers) - 1))
+    ends = [at for at, layer in enumerate(layers) if layer.ends_block]
+    within = [at for at in ends if at <= deepest]
+    return layers[within[-1] if within else ends[0]]
