@@ -222,7 +222,8 @@ def compare_tables(
     note_failures([failures[position] for position in sorted(failures)], notes)
     table = table.rows(keep)
     task = _Task(table, checked_labels(as_array(table.labels), asked.task), asked, say)
-    duplicates, groups = _without_leaks(task, extracted[0].rows[keep], extracted[0].digests[keep], notes)
+    teller = extracted[_that_tells_duplicates(resolved)]
+    duplicates, groups = _without_leaks(task, teller.rows[keep], teller.digests[keep], notes)
     networks = []
     for name, network, one in zip(_names(resolved), resolved, extracted, strict=True):
         comparison = task.compare(one.rows[keep], groups, lambda estimator: say(f"Comparing: {estimator} …"))
@@ -348,6 +349,19 @@ def _cv(table: ImageTable, asked: Asked) -> Any:
 # Groups ----------------------------------------------------------------------------------------------
 
 
+def _that_tells_duplicates(resolved: Sequence[Resolved]) -> int:
+    """Return which network's features tell duplicates best: such as the threshold was measured with, or like them."""
+    fitness = [
+        (
+            one.engine != "direct",
+            one.recipe.layer == one.backbone.layer,
+            one.recipe.pooling == "avg",
+        )
+        for one in resolved
+    ]
+    return fitness.index(max(fitness))
+
+
 def _without_leaks(task: _Task, rows: FloatArray, digests: DigestArray, notes: list[str]) -> tuple[Leaks, Any]:
     """Return the duplicates, and the groups that keep them, and what was asked for, on one side of every split.
 
@@ -362,6 +376,11 @@ def _without_leaks(task: _Task, rows: FloatArray, digests: DigestArray, notes: l
         return duplicates, given
     groups = duplicates.groups if given is None else duplicates.joined_with(given)
     largest = int(np.bincount(groups).max())
+    if duplicates.duplicates.centered and asked.near < 1:
+        notes.append(
+            "By these features most images are alike: near-duplicates were told by what distinguishes each from the "
+            "mean of all."
+        )
     try:
         make_split(task.y, task=asked.task, cv=_cv(table, asked), groups=groups)
         if largest <= len(table) / 2 or table.splits is not None:
@@ -420,10 +439,8 @@ def _names(resolved: Sequence[Resolved]) -> list[str]:
         for key in ("layer", "pooling", "image_size", "resize", "precision", "weights")
         if any(one["backbone"] == other["backbone"] and one[key] != other[key] for one in recipes for other in recipes)
     ]
-    return [
-        " ".join(
-            [str(recipe["backbone"])]
-            + ["×".join(map(str, recipe[key])) if key == "image_size" else str(recipe[key])[:20] for key in differing]
-        )
-        for recipe in recipes
-    ]
+    return [" ".join([str(recipe["backbone"]), *(_said(recipe[key]) for key in differing)]) for recipe in recipes]
+
+
+def _said(value: Any) -> str:
+    return "×".join(map(str, value)) if isinstance(value, list) else shortened(str(value), 40)

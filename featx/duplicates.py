@@ -36,11 +36,14 @@ class Duplicates:
         To the most similar other row of its group; NaN for rows that are alone.
     threshold : float
         As it was asked for.
+    centered : bool
+        Whether the cosines are of what distinguishes a row from the mean of all; see :func:`find_duplicates`.
     """
 
     groups: IntArray
     cosine: FloatArray
     threshold: float
+    centered: bool = False
 
     @property
     def clusters(self) -> list[IntArray]:
@@ -73,6 +76,11 @@ def find_duplicates(features: Any, *, threshold: float = THRESHOLD) -> Duplicate
     digits 60, no group holds more than five, and none mixes classes. A threshold of 0.95 alone would chain 104 digits
     into one group. What the second rule cannot find are more than ten images of a cosine between 0.90 and 0.97, such as
     frames of a film: the tenth-nearest row is then one of them. Give their groups by hand.
+
+    Features that have much in common whatever they show (early layers, few columns) are all near each other. Where one
+    group would hold more than half of the different rows, the mean row is therefore subtracted from all before cosines
+    are compared. On the photos, at 0.9 of the network's depth, that finds 116 of the 126 pairs that the last layer
+    tells, and 139 rather than all 840 photos are in groups; at half the depth 122 pairs, and 505 photos.
 
     Parameters
     ----------
@@ -114,12 +122,20 @@ def find_duplicates(features: Any, *, threshold: float = THRESHOLD) -> Duplicate
         )
     # Equal rows would be similar to each other pair by pair: of each kind, one is enough.
     unique, kinds, counts = _unique(rows)
-    length = np.linalg.norm(unique, axis=1, keepdims=True)
-    unit: FloatArray = (unique / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
-    labels, cosine = _linked(unit, float(threshold))
+    labels, cosine = _linked(_unit(unique), float(threshold))
+    centered = len(unique) > 2 * _NEIGHBOUR and 2 * int(np.bincount(labels).max()) > len(unique)
+    if centered:
+        labels, cosine = _linked(_unit(unique - unique.mean(axis=0)), float(threshold))
     cosine = np.where(counts > 1, np.float32(1), cosine)
     groups = np.unique(labels[kinds], return_inverse=True)[1].astype(np.int64)
-    return Duplicates(groups, cosine[kinds], float(threshold))
+    return Duplicates(groups, cosine[kinds], float(threshold), centered)
+
+
+def _unit(rows: FloatArray) -> FloatArray:
+    """Return rows of length one; zeros stay zeros."""
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    unit: FloatArray = (rows / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
+    return unit
 
 
 def _unique(rows: FloatArray) -> tuple[FloatArray, IntArray, IntArray]:

@@ -66,7 +66,7 @@ class ImageComparison:
     failures : list of Failure
         Images left out because they cannot be read.
     duplicates : Leaks
-        Duplicates and near-duplicates, told by the features of the first network.
+        Duplicates and near-duplicates, told by the features of the first network that is pooled at its default layer.
     naive : pandas.DataFrame or None
         ``estimator, mean, std`` of the first metric on the best network, had duplicates been ignored; None if there are
         none, or they were.
@@ -117,6 +117,12 @@ class ImageComparison:
     def ties(self) -> list[str]:
         """Estimators, and their networks if there are several, whose distance to the best may be chance."""
         return [self._named(row) for row in np.flatnonzero(self.table["verdict"] == "tie").tolist()]
+
+    @property
+    def ties_in_words(self) -> str:
+        """The first few ties, and how many more there are."""
+        shown = ", ".join(self.ties[:5])
+        return shown if len(self.ties) <= 5 else f"{shown} and {len(self.ties) - 5} more"
 
     def _named(self, row: int) -> str:
         estimator = str(self.table["estimator"].iloc[row])
@@ -272,7 +278,7 @@ class ImageComparison:
 
     def _conclusion(self) -> list[str]:
         best, first = self.best_row, METRICS[self.task][0]
-        chance = f"; its lead over {', '.join(self.ties)} may be chance" if self.ties else ""
+        chance = f"; its lead over {self.ties_in_words} may be chance" if self.ties else ""
         score = f"{METRIC_NAMES[first]} {best[f'{first}_mean']:.3f}"
         lines = [wrapped(f"* best: {best['estimator']} on {self.best_network.name}, {score}{chance}")]
         if "chosen" in self.table:

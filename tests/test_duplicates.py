@@ -112,3 +112,24 @@ def test_a_matrix_of_finite_numbers_is_expected() -> None:
 def test_few_rows_are_no_trouble(n: int) -> None:
     rows = np.random.default_rng(0).normal(size=(n, 8))
     assert find_duplicates(rows).clusters == []
+
+
+@pytest.mark.slow  # compiles two layers
+def test_early_layers_tell_duplicates_by_what_distinguishes_them(ucmerced: list[str], compiled_cache: Any) -> None:
+    late = find_duplicates(FeatureExtractor(cache=compiled_cache).fit_transform(ucmerced))
+    early = find_duplicates(FeatureExtractor(layer=0.9, cache=compiled_cache).fit_transform(ucmerced))
+    assert not late.centered
+    assert early.centered
+    assert early.n_rows < 200
+    pairs = [(one, other) for cluster in late.clusters for one in cluster for other in cluster if one < other]
+    found = sum(early.groups[one] == early.groups[other] for one, other in pairs)
+    assert found > 0.9 * len(pairs)
+
+
+def test_rows_that_have_much_in_common_are_not_all_duplicates() -> None:
+    rng = np.random.default_rng(0)
+    rows = 20 + rng.normal(size=(200, 64)).astype(np.float32)
+    rows[150] = rows[3] + 0.01 * rng.normal(size=64)
+    found = find_duplicates(rows)
+    assert found.centered
+    assert [cluster.tolist() for cluster in found.clusters] == [[3, 150]]

@@ -294,7 +294,7 @@ class _Page:
             what = f"R² of {score} on {counted(len(self._y), 'image')}"
         low, high = float(best["low"]), float(best["high"])
         interval = f" (95 % interval {low:.3f} – {high:.3f})" if np.isfinite(low) and np.isfinite(high) else ""
-        tied = f" Its lead over {', '.join(result.ties)} may be chance." if result.ties else ""
+        tied = f" Its lead over {result.ties_in_words} may be chance." if result.ties else ""
         return f"The best, {self._estimator} on {self._network.name}, gets {what}{interval}.{tied}"
 
     def _described(self) -> dict[str, str]:
