@@ -109,7 +109,9 @@ class Comparison:
         """As :func:`featx.learning_curve`, of the quickest estimator that may be as good as the best; computed once."""
         good = self.table["estimator"][self.table["verdict"] != "worse"].tolist()
         default = "logreg" if self.task == "classification" else "ridge"
-        return self._curve(estimators=[next((name for name in FIT_FOR_A_CURVE if name in good), default)])
+        chosen = next((name for name in FIT_FOR_A_CURVE if name in good), default)
+        was_tuned = "chosen" in self.table and self.table.set_index("estimator")["chosen"].get(chosen)
+        return self._curve(estimators=[chosen], fold_scores=None if was_tuned else self.fold_scores)
 
     def plot_learning_curve(self, ax: Any = None) -> Any:
         """Draw the learning curve; return matplotlib's axes."""
@@ -190,9 +192,9 @@ def compare_baselines(
     task : {"auto", "classification", "regression"}, default="auto"
         ``"auto"`` is regression for numbers with fractions, and for whole numbers of more than 20 different values
         of which fewer than five rows have the same on average.
-    cv : int, splitter, or list of (train, test), default=5
+    cv : int, splitter, list of (train, test) or Split, default=5
         Number of folds; fewer are made, and noted, where a class is smaller. Or a splitter of scikit-learn, or the rows
-        themselves: ``[(train, test)]`` is one given test set.
+        themselves: ``[(train, test)]`` is one given test set. Or the ``split`` of another comparison, as it is.
     repeats : int, default=1
         Repetitions of the folds with other shuffles.
     groups : array-like, shape (n_samples,), "auto" or None, default=None
@@ -340,6 +342,9 @@ def _checked(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]
 
 def _among(cv: Any, rows: IntArray, n_rows: int) -> Any:
     """Return folds given as rows of `X` as rows of what has labels."""
+    if isinstance(cv, Split) and len(rows) == n_rows:
+        return cv
+    cv = cv.folds if isinstance(cv, Split) else cv
     if not isinstance(cv, list | tuple):
         return cv
     number_of = np.full(n_rows, -1)

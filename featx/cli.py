@@ -107,7 +107,8 @@ def _extract(args: argparse.Namespace) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from featx.compare import GROUPS, Asked, compare_tables
+    from featx.asked import GROUPS, Asked
+    from featx.compare import compare_tables
     from featx.results import check_output_path, write_csv
     from featx.tables import find_labelled, is_table
 

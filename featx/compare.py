@@ -11,67 +11,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from featx.baselines import Comparison, check_comparison_options, compare_baselines
+from featx.asked import Asked, Task, checked_early, given_groups
+from featx.baselines import Comparison, compare_baselines
 from featx.collection import as_array, extract, note_failures, prepared
 from featx.duplicates import THRESHOLD
 from featx.errors import ComparisonError, OptionError
 from featx.estimators import Wanted
 from featx.failures import readable_positions
-from featx.labels import checked_labels, is_missing, task_of
-from featx.leaks import Leaks, find_leaks
-from featx.lookup import DigestArray
+from featx.grouping import notes_on_leaks, that_tells_duplicates, without_leaks
+from featx.labels import checked_labels, is_missing
+from featx.leaks import Leaks
 from featx.options import ExtractionOptions, Resolved, resolve_cache
 from featx.results import ImageComparison, Network, join_tables
-from featx.scores import METRIC_NAMES, METRICS, best_row
+from featx.scores import METRICS, best_row
 from featx.segments import FloatArray
 from featx.sources import ImageTable
-from featx.splits import IntArray, group_codes, make_split
-from featx.wording import counted, shortened
+from featx.splits import Split
+from featx.wording import shortened
 
-GROUPS = ("auto", "none")
-
-
-@dataclasses.dataclass(frozen=True)
-class Asked:
-    """What to compare, and how to split.
-
-    Attributes
-    ----------
-    estimators, task, cv, repeats, tune, random_state, n_jobs
-        As for :func:`featx.compare_baselines`.
-    groups : {"auto", "none"}, default="auto"
-        ``"auto"`` keeps duplicates and near-duplicates on one side of every split, and with them what the table of
-        images has in one group.
-    near : float, default=0.97
-        Cosine from which images are near-duplicates; see :func:`featx.find_duplicates`.
-    extras : bool, default=False
-        Compute a learning curve, and look for labels in doubt also if logistic regression is not compared.
-    """
-
-    estimators: Wanted | None = None
-    task: str = "auto"
-    cv: int = 5
-    repeats: int = 1
-    groups: str = "auto"
-    near: float = THRESHOLD
-    tune: bool = False
-    extras: bool = False
-    random_state: int = 0
-    n_jobs: int | None = -1
-
-    def __post_init__(self) -> None:
-        check_comparison_options(
-            estimators=self.estimators,
-            task=self.task,
-            cv=self.cv,
-            repeats=self.repeats,
-            random_state=self.random_state,
-            n_jobs=self.n_jobs,
-        )
-        if self.groups not in GROUPS:
-            raise OptionError(f"groups={self.groups!r}: expected one of {', '.join(GROUPS)}.")
-        if not 0 < self.near <= 1:
-            raise OptionError(f"near={self.near!r}: expected a cosine above 0 and up to 1, 0.97 say.")
+#: Of more images than this, scores with duplicates ignored are those of two folds: precise to half a point.
+_MANY = 5000
 
 
 def compare_images(
@@ -214,7 +173,7 @@ def compare_tables(
     asked, say = asked or Asked(), progress or (lambda text: None)
     notes: list[str] = []
     table = prepared(table, test, notes)
-    asked = _checked_early(table, asked)
+    asked = checked_early(table, asked)
     resolved = [wanted.resolve() for wanted in options]
     extracted = [extract(table, network, cache, on_error == "raise", show_progress) for network in resolved]
     failures = {failure.position: failure for one in extracted for failure in one.failures}
@@ -222,11 +181,11 @@ def compare_tables(
     note_failures([failures[position] for position in sorted(failures)], notes)
     table = table.rows(keep)
     task = _Task(table, checked_labels(as_array(table.labels), asked.task), asked, say)
-    teller = extracted[_that_tells_duplicates(resolved)]
-    duplicates, groups = _without_leaks(task, teller.rows[keep], teller.digests[keep], notes)
+    teller = extracted[that_tells_duplicates(resolved)]
+    duplicates, groups, split = without_leaks(task, teller.rows[keep], teller.digests[keep], notes)
     networks = []
     for name, network, one in zip(_names(resolved), resolved, extracted, strict=True):
-        comparison = task.compare(one.rows[keep], groups, lambda estimator: say(f"Comparing: {estimator} …"))
+        comparison = task.compare(one.rows[keep], groups, split, lambda estimator: say(f"Comparing: {estimator} …"))
         prefix = f"{name}: " if len(resolved) > 1 else ""
         notes += [note for note in (f"{prefix}{note}" for note in comparison.notes) if note not in notes]
         networks.append(Network(name, network, one.rows[keep], comparison, one.n_computed, one.seconds))
@@ -236,7 +195,7 @@ def compare_tables(
     if "dummy" in whole["estimator"][whole["verdict"] != "worse"].tolist():
         notes.append("The dummy, which guesses, is not told from the best: nothing that was learned is beyond chance.")
     naive = task.naive(best, duplicates, groups)
-    notes += _notes_on_leaks(table, asked, duplicates, naive, str(whole["estimator"].iloc[best_row(whole, asked.task)]))
+    notes += notes_on_leaks(table, asked, duplicates, naive, str(whole["estimator"].iloc[best_row(whole, asked.task)]))
     return ImageComparison(
         table=whole,
         networks=networks,
@@ -245,28 +204,24 @@ def compare_tables(
         failures=[failures[position] for position in sorted(failures)],
         duplicates=duplicates,
         naive=naive,
-        label_issues=task.label_issues(best, groups),
+        label_issues=task.label_issues(best, groups, split),
         learning_curve=task.learning_curve(best),
         notes=notes,
     )
 
 
 @dataclasses.dataclass(frozen=True)
-class _Task:
-    """Images and labels, and what was asked about them."""
+class _Task(Task):
+    """What is computed about them."""
 
-    table: ImageTable
-    y: np.ndarray[Any, Any]
-    asked: Asked
     say: Callable[[str], object]
 
     def compare(
-        self, X: FloatArray, groups: Any, progress: Callable[[str], object] | None = None, **instead: Any
+        self, X: FloatArray, groups: Any, split: Split, progress: Callable[[str], object] | None = None, **instead: Any
     ) -> Comparison:
         asked = self.asked
         wanted: dict[str, Any] = {
             "estimators": asked.estimators,
-            "repeats": asked.repeats,
             "tune": asked.tune,
             **instead,
         }
@@ -274,7 +229,7 @@ class _Task:
             X,
             self.y,
             task=asked.task,
-            cv=_cv(self.table, asked),
+            cv=split,
             groups=groups,
             random_state=asked.random_state,
             n_jobs=asked.n_jobs,
@@ -283,17 +238,21 @@ class _Task:
         )
 
     def naive(self, best: Network, duplicates: Leaks, groups: Any) -> pd.DataFrame | None:
-        """Return the scores on the best network, had duplicates been ignored; untuned, and in one repetition."""
+        """Return the scores on the best network, had duplicates been ignored; untuned, and in one repetition.
+
+        Of many images, two of the folds are enough.
+        """
         if groups is None or not len(duplicates):
             return None
         self.say("Comparing once more, duplicates ignored …")
-        without = None if self.table.groups is None else _group_codes(self.table)
+        without = given_groups(self.table)
         metric = METRICS[self.asked.task][0]
-        table = self.compare(best.rows, without, repeats=1, tune=False).table
+        split = _first_folds(self.split(without), 2 if len(self.y) > _MANY else None)
+        table = self.compare(best.rows, without, split, tune=False).table
         columns = {"estimator": "estimator", f"{metric}_mean": "mean", f"{metric}_std": "std"}
         return table[list(columns)].rename(columns=columns)
 
-    def label_issues(self, best: Network, groups: Any) -> pd.DataFrame | None:
+    def label_issues(self, best: Network, groups: Any, split: Split) -> pd.DataFrame | None:
         """Return the labels most likely wrong, by logistic regression: compared, or fitted for it as an extra."""
         if self.asked.task != "classification":
             return None
@@ -303,7 +262,7 @@ class _Task:
                 return None
             self.say("Looking for labels in doubt …")
             try:
-                comparison = self.compare(best.rows, groups, estimators=["logreg"], repeats=1, tune=False)
+                comparison = self.compare(best.rows, groups, _first_folds(split), estimators=["logreg"], tune=False)
             except ComparisonError:
                 return None
         issues = comparison.label_issues.copy()
@@ -319,116 +278,10 @@ class _Task:
         return best.comparison.learning_curve
 
 
-def _checked_early(table: ImageTable, asked: Asked) -> Asked:
-    """Raise for what need not wait for the features; return what was asked, the task decided."""
-    y = as_array(table.labels)
-    task = task_of(y) if asked.task == "auto" else asked.task
-    asked = dataclasses.replace(asked, task=task)  # checks the estimators, now that the task is known
-    y = checked_labels(y, task)
-    if table.splits is not None and (asked.repeats > 1):
-        raise OptionError("repeats: a given test set is scored once. Leave repeats (--repeats) out.")
-    groups = None if table.groups is None or asked.groups == "none" else _group_codes(table)
-    make_split(
-        y,
-        task=task,
-        cv=_cv(table, asked),
-        repeats=asked.repeats,
-        groups=groups,
-        random_state=asked.random_state,
-    )
-    return asked
-
-
-def _cv(table: ImageTable, asked: Asked) -> Any:
-    if table.splits is None:
-        return asked.cv
-    parts = np.array(table.splits)
-    return [(np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test"))]
-
-
-# Groups ----------------------------------------------------------------------------------------------
-
-
-def _that_tells_duplicates(resolved: Sequence[Resolved]) -> int:
-    """Return which network's features tell duplicates best: such as the threshold was measured with, or like them."""
-    fitness = [
-        (
-            one.engine != "direct",
-            one.recipe.layer == one.backbone.layer,
-            one.recipe.pooling == "avg",
-        )
-        for one in resolved
-    ]
-    return fitness.index(max(fitness))
-
-
-def _without_leaks(task: _Task, rows: FloatArray, digests: DigestArray, notes: list[str]) -> tuple[Leaks, Any]:
-    """Return the duplicates, and the groups that keep them, and what was asked for, on one side of every split.
-
-    Where that leaves nothing to split, only equal images are kept together, and the given groups; which is noted.
-    """
-    table, asked = task.table, task.asked
-    duplicates = find_leaks(table.paths, rows, digests, task.y, threshold=asked.near)
-    if asked.groups == "none":
-        return duplicates, None
-    given = None if table.groups is None else _group_codes(table)
-    if not len(duplicates):
-        return duplicates, given
-    groups = duplicates.groups if given is None else duplicates.joined_with(given)
-    largest = int(np.bincount(groups).max())
-    if duplicates.duplicates.centered and asked.near < 1:
-        notes.append(
-            "By these features most images are alike: near-duplicates were told by what distinguishes each from the "
-            "mean of all."
-        )
-    try:
-        make_split(task.y, task=asked.task, cv=_cv(table, asked), groups=groups)
-        if largest <= len(table) / 2 or table.splits is not None:
-            return duplicates, groups
-    except ComparisonError:
-        pass
-    notes.append(
-        f"By these features {largest:,} of {len(table):,} images are near-duplicates of each other"
-        f"{' or in one group' if given is not None else ''}, too many to split: only those of equal features are kept "
-        "on one side."
-    )
-    duplicates = find_leaks(table.paths, rows, digests, task.y, threshold=1.0)
-    if given is not None:
-        return duplicates, duplicates.joined_with(given)
-    return duplicates, duplicates.groups if len(duplicates) else None
-
-
-def _group_codes(table: ImageTable) -> IntArray:
-    return group_codes(table.groups, len(table))
-
-
-def _notes_on_leaks(
-    table: ImageTable, asked: Asked, duplicates: Leaks, naive: pd.DataFrame | None, best: str
-) -> list[str]:
-    if not len(duplicates):
-        return []
-    if asked.groups == "none":
-        kept = "They were split at random, as asked: scores may be too high."
-    elif table.splits is not None:
-        kept = "Training images that show what a test image shows were left out."
-    else:
-        kept = "They are kept on one side of every split."
-    notes = [f"{duplicates.words}. {kept}"]
-    if naive is not None and best in naive["estimator"].tolist():
-        score = naive.set_index("estimator")["mean"][best]
-        name = METRIC_NAMES[METRICS[asked.task][0]]
-        notes.append(f"Had duplicates been ignored, {best} would have had {name} {score:.3f}.")
-    conflicting = duplicates.conflicting if asked.task == "classification" else []
-    if conflicting:
-        of_label: dict[Any, str] = {}
-        for at in conflicting[0].rows:
-            of_label.setdefault(table.labels[at], table.paths[at])
-        shown = [f"{shortened(path)} ({shortened(str(label))})" for label, path in list(of_label.items())[:3]]
-        notes.append(f"{counted(len(conflicting), 'group')} of duplicates with different labels: {', '.join(shown)}.")
-    return notes
-
-
-# Results ---------------------------------------------------------------------------------------------
+def _first_folds(split: Split, most: int | None = None) -> Split:
+    """Return the first folds of a split: its first repetition, or as many as are wanted."""
+    n_folds = min(most or split.n_first, split.n_first)
+    return dataclasses.replace(split, folds=split.folds[:n_folds], n_first=n_folds)
 
 
 def _names(resolved: Sequence[Resolved]) -> list[str]:

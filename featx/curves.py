@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.estimators import Wanted, as_baselines
+from featx.estimators import Baseline, Wanted, as_baselines
 from featx.fitting import Data, collecting_warnings, score_fold
 from featx.kernels import MOST_ROWS, SharedKernel
 from featx.labels import checked_labels
@@ -35,6 +35,7 @@ def learning_curve(
     *,
     task: str = "classification",
     estimators: Wanted = ("logreg",),
+    fold_scores: pd.DataFrame | None = None,
     random_state: int = 0,
     n_jobs: int | None = -1,
 ) -> pd.DataFrame:
@@ -51,6 +52,9 @@ def learning_curve(
         As :attr:`Comparison.split`.
     task : {"classification", "regression"}, default="classification"
     estimators : as for :func:`compare_baselines`, default=("logreg",)
+    fold_scores : pandas.DataFrame or None, default=None
+        As :attr:`Comparison.fold_scores`, of estimators that were not tuned: what is there of all training rows is not
+        computed again.
     random_state : int, default=0
         Decides which images are drawn.
     n_jobs : int or None, default=-1
@@ -77,9 +81,10 @@ def learning_curve(
 
     X, y, split = _of_the_split(np.asarray(X), np.asarray(y), split, task)
     data = Data(X, y, task, None, random_state)
+    metric = METRICS[task][0]
     sizes = _sizes(y, split, task)
     plans = [
-        (size, fold)
+        (number, size, fold)
         for number in split.first_repeat[:_MOST_FOLDS]
         for size, fold in _thinned(y, split.folds[number], task, sizes, random_state + number)
     ]
@@ -88,16 +93,33 @@ def learning_curve(
     with threadpool_limits(limits=1), collecting_warnings(notes):
         for baseline in as_baselines(estimators, task, random_state):
             shared = SharedKernel(X) if baseline.kernel and len(X) <= MOST_ROWS else None
-            scored = Parallel(n_jobs=n_jobs, prefer="threads")(
-                delayed(score_fold)(baseline, data, fold, shared, tune=False) for _, fold in plans
+            known = {} if fold_scores is None else _of_all_rows(fold_scores, baseline.name, metric)
+            scores = Parallel(n_jobs=n_jobs, prefer="threads")(
+                delayed(_score)(baseline, data, fold, shared, known.get(number) if size == sizes[-1] else None)
+                for number, size, fold in plans
             )
-            for (size, fold), one in zip(plans, scored, strict=True):
-                found.append((baseline.name, size, len(fold[0]), one.scores[METRICS[task][0]]))
+            found += [
+                (baseline.name, size, len(fold[0]), score) for (_, size, fold), score in zip(plans, scores, strict=True)
+            ]
     frame = pd.DataFrame(found, columns=["estimator", "n_per_class", "n_train", "score"])
     groups = frame.groupby(["estimator", "n_per_class"], sort=False)
     return groups.agg(
         n_train=("n_train", "mean"), score_mean=("score", "mean"), score_std=("score", "std")
     ).reset_index()
+
+
+def _score(
+    baseline: Baseline, data: Data, fold: Fold, shared: SharedKernel | None, known: float | None = None
+) -> float:
+    if known is not None:
+        return known
+    return score_fold(baseline, data, fold, shared, tune=False).scores[METRICS[data.task][0]]
+
+
+def _of_all_rows(fold_scores: pd.DataFrame, estimator: str, metric: str) -> dict[int, float]:
+    """Return the score of an estimator on each fold, if it was compared."""
+    rows = fold_scores[fold_scores["estimator"] == estimator]
+    return {int(fold): float(score) for fold, score in zip(rows["fold"], rows[metric], strict=True)}
 
 
 def _of_the_split(

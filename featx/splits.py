@@ -61,7 +61,7 @@ def check_split_options(cv: Any, repeats: int) -> None:
         `cv` is a number below 2, or neither a number nor something that makes folds; `repeats` below 1.
     """
     is_number = isinstance(cv, int | np.integer) and not isinstance(cv, bool)
-    if (is_number and cv < 2) or not (is_number or _is_splitter(cv) or _is_list_of_pairs(cv)):
+    if (is_number and cv < 2) or not (is_number or isinstance(cv, Split) or _is_splitter(cv) or _is_list_of_pairs(cv)):
         raise OptionError(
             f"cv={cv!r}: expected a whole number of folds, 2 or more, a splitter of scikit-learn, or a list of "
             "(train, test) rows."
@@ -90,10 +90,10 @@ def make_split(
     ----------
     y : ndarray, shape (n_samples,)
     task : {"classification", "regression"}
-    cv : int, splitter, or list of (train, test), default=5
-        Fewer folds are made where the smallest class is smaller, or would be scored in a fold that is not fitted on
-        it; a class of a single sample, or of a single group, is left out. Both are noted. Of folds that are given,
-        rows to fit on that share a group with a row to score are left out.
+    cv : int, splitter, list of (train, test) or Split, default=5
+        A Split is taken as it is. Fewer folds are made where the smallest class is smaller, or would be scored in a
+        fold that is not fitted on it; a class of a single sample, or of a single group, is left out. Both are noted. Of
+        folds that are given, rows to fit on that share a group with a row to score are left out.
     repeats : int, default=1
         Repetitions with other shuffles.
     groups : array-like, shape (n_samples,), or None
@@ -114,6 +114,8 @@ def make_split(
     ('2 stratified folds', ["2 folds instead of 5: the smallest class, 'cat', has 2 samples."])
     """
     check_split_options(cv, repeats)
+    if isinstance(cv, Split):
+        return cv
     codes = None if groups is None else group_codes(groups, len(y))
     if not isinstance(cv, int | np.integer):
         return _given(y, cv, codes, task)

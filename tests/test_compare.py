@@ -13,7 +13,8 @@ import PIL.Image
 import pytest
 
 from featx import FeatureExtractor
-from featx.compare import Asked, compare_images, compare_tables
+from featx.asked import Asked
+from featx.compare import compare_images, compare_tables
 from featx.errors import ComparisonError, OptionError, SourceError
 from featx.options import ExtractionOptions
 from featx.results import write_csv

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
+from sklearn.datasets import load_digits, load_iris
 
 from featx import compare_baselines
 from featx.curves import learning_curve
@@ -30,3 +30,14 @@ def test_quantities_are_counted_in_all() -> None:
     comparison = compare_baselines(X, y, estimators=["knn"])
     curve = learning_curve(X, y, comparison.split, task="regression", estimators=["knn"])
     assert curve["n_per_class"].tolist() == [5, 10, 20, 50, 80]
+
+
+def test_what_was_scored_before_is_not_computed_again() -> None:
+    X, y = load_iris(return_X_y=True)
+    comparison = compare_baselines(X, y, estimators=["knn"], cv=3)
+    known = comparison.fold_scores.assign(accuracy=[0.25, 0.5, 0.75])
+    taken = learning_curve(X, y, comparison.split, estimators=["knn"], fold_scores=known)
+    computed = learning_curve(X, y, comparison.split, estimators=["knn"])
+    assert taken["score_mean"].iloc[-1] == 0.5
+    assert taken.iloc[:-1].equals(computed.iloc[:-1])
+    assert computed["score_mean"].iloc[-1] == comparison.table["accuracy_mean"].iloc[0]

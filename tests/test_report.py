@@ -16,7 +16,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx.compare import Asked, compare_tables
+from featx.asked import Asked
+from featx.compare import compare_tables
 from featx.errors import OutputError
 from featx.options import ExtractionOptions
 from featx.report import write_report

@@ -160,6 +160,37 @@ def compare_plain() -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started, "scores": scores}
 
 
+def compare_extras(folder: str) -> dict[str, Any]:
+    """``compare_images`` on that matrix with 200 duplicates, with and without all that it does besides."""
+    import PIL.Image
+
+    from featx import DirectBackbone, compare_images, register_backbone
+
+    X, y = _hundred_classes()
+    X[::40] = 1.001 * X[1::40]
+
+    class Matrix(DirectBackbone):
+        name, version, image_size = "matrix", 1, 2
+
+        def n_features(self, pooling: str) -> int:
+            return X.shape[1]
+
+        def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            return np.asarray(X[pixels[:, 0, 0, :2].astype(int) @ [1, 256]])
+
+    register_backbone(Matrix())
+    paths = [f"{folder}/{number}.png" for number in range(len(X))]
+    for number, path in enumerate(paths):
+        PIL.Image.new("RGB", (2, 2), (number % 256, number // 256, 0)).save(path)
+    common = {"networks": ["matrix"], "estimators": ["logreg", "svm", "knn"], "cache": f"{folder}/cache"}
+    seconds = {}
+    for name, extras, groups in (("", False, "none"), ("plain", False, "none"), ("all", True, "auto")):
+        started = time.perf_counter()
+        compare_images(paths, y, extras=extras, groups=groups, **common)
+        seconds[name] = time.perf_counter() - started
+    return {"seconds": seconds["plain"], "extras": seconds["all"] - seconds["plain"]}
+
+
 def store_filled(cache: str, rows: int, segments: int) -> dict[str, Any]:
     """Write a store of rows of 4 features, as a long job does and compaction leaves it."""
     import uuid
@@ -204,6 +235,7 @@ SIDES: dict[str, Callable[..., dict[str, Any]]] = {
         timm,
         compare_featx,
         compare_plain,
+        compare_extras,
         store_filled,
         store_opened,
     )

@@ -1,0 +1,96 @@
+"""Duplicates, and the groups that a user gave, kept on one side of every split; and what is said about them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.asked import Asked, Task, given_groups
+from featx.errors import ComparisonError
+from featx.leaks import Leaks, find_leaks
+from featx.lookup import DigestArray
+from featx.options import Resolved
+from featx.scores import METRIC_NAMES, METRICS
+from featx.segments import FloatArray
+from featx.sources import ImageTable
+from featx.splits import Split
+from featx.wording import counted, shortened
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def that_tells_duplicates(resolved: Sequence[Resolved]) -> int:
+    """Return which network's features tell duplicates best: such as the threshold was measured with, or like them."""
+    fitness = [
+        (
+            one.engine != "direct",
+            one.recipe.layer == one.backbone.layer,
+            one.recipe.pooling == "avg",
+        )
+        for one in resolved
+    ]
+    return fitness.index(max(fitness))
+
+
+def without_leaks(task: Task, rows: FloatArray, digests: DigestArray, notes: list[str]) -> tuple[Leaks, Any, Split]:
+    """Return the duplicates, the groups that keep them, and what was asked for, on one side of every split, and that.
+
+    Where that leaves nothing to split, only equal images are kept together, and the given groups; which is noted.
+    """
+    table, asked = task.table, task.asked
+    duplicates = find_leaks(table.paths, rows, digests, task.y, threshold=asked.near)
+    if asked.groups == "none":
+        return duplicates, None, task.split(None)
+    given = given_groups(table)
+    if not len(duplicates):
+        return duplicates, given, task.split(given)
+    groups = duplicates.groups if given is None else duplicates.joined_with(given)
+    largest = int(np.bincount(groups).max())
+    if duplicates.duplicates.centered and asked.near < 1:
+        notes.append(
+            "By these features most images are alike: near-duplicates were told by what distinguishes each from the "
+            "mean of all."
+        )
+    with contextlib.suppress(ComparisonError):
+        if largest <= len(table) / 2 or table.splits is not None:
+            return duplicates, groups, task.split(groups)
+    notes.append(
+        f"By these features {largest:,} of {len(table):,} images are near-duplicates of each other"
+        f"{' or in one group' if given is not None else ''}, too many to split: only those of equal features are kept "
+        "on one side."
+    )
+    duplicates = find_leaks(table.paths, rows, digests, task.y, threshold=1.0)
+    equal = duplicates.groups if len(duplicates) else None
+    remaining = equal if given is None else duplicates.joined_with(given)
+    return duplicates, remaining, task.split(remaining)
+
+
+def notes_on_leaks(
+    table: ImageTable, asked: Asked, duplicates: Leaks, naive: pd.DataFrame | None, best: str
+) -> list[str]:
+    """Return what is to be said about duplicates: how many there are, what was done, and what it changed."""
+    if not len(duplicates):
+        return []
+    if asked.groups == "none":
+        kept = "They were split at random, as asked: scores may be too high."
+    elif table.splits is not None:
+        kept = "Training images that show what a test image shows were left out."
+    else:
+        kept = "They are kept on one side of every split."
+    notes = [f"{duplicates.words}. {kept}"]
+    if naive is not None and best in naive["estimator"].tolist():
+        score = naive.set_index("estimator")["mean"][best]
+        name = METRIC_NAMES[METRICS[asked.task][0]]
+        notes.append(f"Had duplicates been ignored, {best} would have had {name} {score:.3f}.")
+    conflicting = duplicates.conflicting if asked.task == "classification" else []
+    if conflicting:
+        of_label: dict[Any, str] = {}
+        for at in conflicting[0].rows:
+            of_label.setdefault(table.labels[at], table.paths[at])
+        shown = [f"{shortened(path)} ({shortened(str(label))})" for label, path in list(of_label.items())[:3]]
+        notes.append(f"{counted(len(conflicting), 'group')} of duplicates with different labels: {', '.join(shown)}.")
+    return notes
