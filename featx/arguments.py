@@ -108,7 +108,7 @@ def _add_compare(commands: Any) -> None:
 
 def _add_split(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("split")
-    group.add_argument("--cv", type=int, default=5, metavar="N", help="number of stratified folds (default: 5)")
+    group.add_argument("--cv", type=int, metavar="N", help="number of stratified folds (default: 5)")
     group.add_argument("--repeats", type=int, default=1, metavar="N", help="repetitions of the folds (default: 1)")
     group.add_argument("--test", action="append", metavar="SOURCE", help="images to score on instead; may be repeated")
     group.add_argument(

@@ -17,6 +17,7 @@ from featx.sources import ImageTable
 from featx.splits import IntArray, Split, group_codes, make_split
 
 GROUPS = ("auto", "none")
+_FOLDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +26,10 @@ class Asked:
 
     Attributes
     ----------
-    estimators, task, cv, repeats, tune, random_state, n_jobs
+    estimators, task, repeats, tune, random_state, n_jobs
         As for :func:`featx.compare_baselines`.
+    cv : int or None, default=None
+        Number of folds, where there is no test set; None is 5.
     groups : {"auto", "none"}, default="auto"
         ``"auto"`` keeps duplicates and near-duplicates on one side of every split, and with them what the table of
         images has in one group.
@@ -38,7 +41,7 @@ class Asked:
 
     estimators: Wanted | None = None
     task: str = "auto"
-    cv: int = 5
+    cv: int | None = None
     repeats: int = 1
     groups: str = "auto"
     near: float = THRESHOLD
@@ -51,7 +54,7 @@ class Asked:
         check_comparison_options(
             estimators=self.estimators,
             task=self.task,
-            cv=self.cv,
+            cv=_FOLDS if self.cv is None else self.cv,
             repeats=self.repeats,
             random_state=self.random_state,
             n_jobs=self.n_jobs,
@@ -88,8 +91,9 @@ def checked_early(table: ImageTable, asked: Asked) -> Asked:
     task = task_of(y) if asked.task == "auto" else asked.task
     asked = dataclasses.replace(asked, task=task)  # checks the estimators, now that the task is known
     y = checked_labels(y, task)
-    if table.splits is not None and (asked.repeats > 1):
-        raise OptionError("repeats: a given test set is scored once. Leave repeats (--repeats) out.")
+    for name, given in (("repeats", asked.repeats > 1), ("cv", asked.cv is not None)):
+        if table.splits is not None and given:
+            raise OptionError(f"{name}: a given test set is scored once. Leave {name} (--{name}) out.")
     groups = None if asked.groups == "none" else given_groups(table)
     make_split(
         y,
@@ -105,7 +109,7 @@ def checked_early(table: ImageTable, asked: Asked) -> Asked:
 def cv_of(table: ImageTable, asked: Asked) -> Any:
     """Return the number of folds, or the one test set that the table gives."""
     if table.splits is None:
-        return asked.cv
+        return _FOLDS if asked.cv is None else asked.cv
     parts = np.array(table.splits)
     return [(np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test"))]
 

@@ -43,7 +43,7 @@ def compare_images(
     near: float = THRESHOLD,
     estimators: Wanted | None = None,
     task: str = "auto",
-    cv: int = 5,
+    cv: int | None = None,
     repeats: int = 1,
     tune: bool = False,
     extras: bool = True,
@@ -68,7 +68,9 @@ def compare_images(
         Which images to score; None is cross-validation.
     near : float, default=0.97
         Cosine from which images are near-duplicates; see :func:`featx.find_duplicates`.
-    estimators, task, cv, repeats, tune, random_state, n_jobs
+    cv : int or None, default=None
+        Number of folds, where there is no test set; None is 5.
+    estimators, task, repeats, tune, random_state, n_jobs
         As for :func:`compare_baselines`.
     extras : bool, default=True
         Compute a learning curve, and look for labels in doubt.

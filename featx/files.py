@@ -30,6 +30,18 @@ def temporary_path(folder: Path, tag: str = "") -> Path:
     return folder / f".featx-{_where()}-{os.getpid()}-{_TOKEN}-{tag or uuid.uuid4().hex[:8]}.tmp"
 
 
+def why_not_writable(folder: Path) -> str:
+    """Return why no file can be made in a folder, or "". It is tried: permissions do not tell of /proc or mounts."""
+    temporary = temporary_path(folder)
+    try:
+        with open(temporary, "xb"):
+            pass
+        os.unlink(temporary)
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = True, tag: str = "") -> Iterator[Path]:
     """Yield a temporary path beside `path`, which takes its place when the block ends well.

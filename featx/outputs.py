@@ -104,8 +104,8 @@ def check_output(output: Path) -> None:
         raise OutputError(
             f"The folder {str(folder)!r} of the output {output.name!r} does not exist. Make it, or choose another -o."
         )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise OutputError(f"The folder {str(folder)!r} cannot be written. Unlock it, or choose another -o.")
+    if reason := files.why_not_writable(folder):
+        raise OutputError(f"The folder {str(folder)!r} cannot be written: {reason}. Unlock it, or choose another -o.")
     for path, header in ((table_path(output), _TABLE_HEADER), (failures_path(output), _FAILURES_HEADER)):
         if os.path.exists(path) and not _begins_with(path, header):
             raise OutputError(

@@ -339,8 +339,10 @@ def check_output_path(path: Path) -> None:
     ------
     OutputError
     """
-    if os.path.isdir(path) or not os.path.isdir(path.parent) or not os.access(path.parent, os.W_OK | os.X_OK):
-        raise _not_written(path, "it is a folder, or its folder does not exist or is locked")
+    if os.path.isdir(path):
+        raise _not_written(path, "it is a folder")
+    if reason := files.why_not_writable(path.parent):
+        raise _not_written(path, f"its folder: {reason}")
 
 
 def wrapped(text: str) -> str:

@@ -60,6 +60,18 @@ def shortened(text: str, most: int = 60) -> str:
     return text if len(text) <= most else "…" + text[1 - most :]
 
 
+def abridged(text: str, most: int) -> str:
+    """Return the beginning and the end of a long name; what cannot be printed is replaced.
+
+    Examples
+    --------
+    >>> abridged("a class with a name that never ends, it seems", 20)
+    'a class w…, it seems'
+    """
+    text = shortened(text, len(text))
+    return text if len(text) <= most else text[: (most - 1) // 2] + "…" + text[(most - 1) // 2 - most + 1 :]
+
+
 def as_columns(rows: Sequence[Mapping[str, object]]) -> str:
     """Return rows under their names, numbers to the right; a truth is a yes, or nothing.
 

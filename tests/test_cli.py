@@ -173,6 +173,11 @@ def _scores(table: str) -> list[tuple[str, str]]:
 def test_backbones_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["backbones"]) == 0
     assert "resnet50_v2       2048" in capsys.readouterr().out
+    assert cli.main(["backbones", "mobilenet", "--layers"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].split() == ["85", "conv_pw_13_relu", "ReLU", "7×7×1024", "1024", "yes"]
+    assert cli.main(["backbones", "--layers"]) == 1
+    assert "of which network" in capsys.readouterr().err
     assert cli.main(["backbones", "--json"]) == 0
     listed = {row["backbone"]: row["features"] for row in json.loads(capsys.readouterr().out)}
     assert listed == {"mobilenet": 1024, "mobilenet_v2": 1280, "resnet50": 2048, "resnet50_v2": 2048}

@@ -302,6 +302,9 @@ def test_a_test_set_of_its_own_is_scored_and_no_other(photo_folder: Path) -> Non
     comparison = compare_tables(parts, options, Asked(near=1), test=test, cache=None)
     assert comparison.networks[0].comparison.split.words == "fitted on 18, scored on 2"
     assert any("only the 18 training images are fitted on" in note for note in comparison.notes)
+    for wrong in ({"cv": 5}, {"repeats": 2}):
+        with pytest.raises(OptionError, match="a given test set is scored once"):
+            compare_tables(parts, options, Asked(near=1, **wrong), cache=None)
 
 
 @pytest.mark.usefixtures("counting")
@@ -367,3 +370,14 @@ def test_from_python(photo_folder: Path, tmp_path: Path) -> None:
         compare_images(paths, y, groups=[1, 2, 3])
     with pytest.raises(OptionError, match="3 is no network"):
         compare_images(paths, y, networks=[3])
+
+
+def test_layers_and_poolings_stand_side_by_side(photo_folder: Path, compiled_cache: Path) -> None:
+    table = find_images([photo_folder])
+    options = [ExtractionOptions(layer=layer, pooling=pooling) for layer in (0.5, 1.0) for pooling in ("avg", "max")]
+    comparison = compare_tables(table, options, Asked(cv=3, estimators=["knn"]), cache=compiled_cache)
+    assert comparison.table["layer"].tolist() == ["conv_pw_6_relu"] * 2 + ["conv_pw_13_relu"] * 2
+    assert comparison.table["pooling"].tolist() == ["avg", "max"] * 2
+    assert comparison.table["features"].tolist() == [512, 512, 1024, 1024]
+    assert [network.name for network in comparison.networks][-1] == "mobilenet conv_pw_13_relu max"
+    assert not comparison.duplicates.duplicates.centered  # told by the last layer, though it does not come first

@@ -82,3 +82,11 @@ def test_folders_are_made_durably(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="exists"):
         files.make_folder(tmp_path / "file")
+
+
+def test_whether_a_file_can_be_made_is_tried(tmp_path: Path) -> None:
+    assert files.why_not_writable(tmp_path) == ""
+    assert list(tmp_path.iterdir()) == []
+    assert files.why_not_writable(tmp_path / "absent") == "No such file or directory"
+    if Path("/proc").is_dir():  # whose permissions promise root everything
+        assert files.why_not_writable(Path("/proc"))

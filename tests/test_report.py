@@ -21,6 +21,7 @@ from featx.compare import compare_tables
 from featx.errors import OutputError
 from featx.options import ExtractionOptions
 from featx.report import write_report
+from featx.report.charts import look_of
 from featx.report.thumbnails import make_atlas
 from featx.sources import ImageTable, find_images
 from featx.wording import shortened
@@ -72,6 +73,12 @@ def test_hostile_names_are_text(tmp_path: Path) -> None:
     assert "<img src=x" not in text
     assert "x" * 61 not in text
     assert text.count("</script>") == len(re.findall(r"<script[ >]", text))
+
+
+def test_112_classes_look_different() -> None:
+    looks = [look_of(number) for number in range(112)]
+    assert len({(look.colour, look.fill, look.marker) for look in looks}) == 112
+    assert len({(look.colour, look.character) for look in looks}) == 112
 
 
 def test_long_names_keep_their_end() -> None:
@@ -216,7 +223,7 @@ def test_hostile_names_do_nothing_in_a_browser(
     page.execute_script("document.querySelectorAll('button').forEach((button) => button.click())")
     assert _complaints(page) == []
     shown = page.execute_script("return document.querySelector('#of-class p').textContent")
-    assert shown.startswith(("<script>", "\"'><img", "$$", "…xxx"))
+    assert shown.startswith(("<script>", "\"'><img", "$$", "xxx"))
 
 
 def test_a_click_on_a_mistake_shows_its_images_and_a_class_is_highlighted(
@@ -248,6 +255,13 @@ def test_a_click_on_a_mistake_shows_its_images_and_a_class_is_highlighted(
     )
     assert set(alphas) == {1, 0.08}
     run("document.querySelector('input[value=pca]').click()")
+    are_rings_shown = (
+        "for (const document of Bokeh.documents) for (const model of document.all_models) "
+        "if (model.name === 'rings') return model.visible"
+    )
+    assert run(are_rings_shown) is True
+    run("document.getElementById('rings').click()")
+    assert run(are_rings_shown) is False
     run("document.getElementById('of-label').value = 0; document.getElementById('as-predicted').value = 0")
     run("document.getElementById('show-cell').click()")
     assert run("return document.querySelector('#gallery p').textContent").startswith("china, predicted china: ")

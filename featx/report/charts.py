@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,27 +14,47 @@ if TYPE_CHECKING:
 #: Colours that stay apart for colour-blind readers, on white and on black (after M. Okabe and K. Ito, "Color universal
 #: design", 2008; without its black and yellow).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C")
-#: With these, 7 × 8 classes look different; Bokeh's name, and the same as a character.
+#: With these, filled and hollow, 7 × 8 × 2 classes look different; Bokeh's name, and the same as characters.
 MARKERS = (
-    ("circle", "●"),
-    ("square", "■"),
-    ("triangle", "▲"),
-    ("diamond", "◆"),
-    ("inverted_triangle", "▼"),
-    ("hex", "⬢"),
-    ("star", "★"),
-    ("plus", "✚"),
+    ("circle", "●○"),
+    ("square", "■□"),
+    ("triangle", "▲△"),
+    ("diamond", "◆◇"),
+    ("inverted_triangle", "▼▽"),
+    ("hex", "⬢⬡"),
+    ("star", "★☆"),
+    ("plus", "✚✛"),
 )
+_HOLLOW = "#00000000"
 _RIGHT, _WRONG = COLOURS[0], COLOURS[5]
 #: Counts are written into the cells of a confusion matrix of up to so many classes.
 _MOST_WRITTEN = 30
 
 
-def look_of(number: int) -> tuple[str, str, str]:
-    """Return colour, marker and character of a class."""
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What the points of a class look like on the map, and the character that stands for them in the legend."""
+
+    colour: str
+    fill: str
+    marker: str
+    character: str
+
+
+def look_of(number: int) -> Look:
+    """Return the look of a class."""
     # The marker changes with every class, so that neighbours in the list differ twice.
-    marker, character = MARKERS[number % len(MARKERS)]
-    return COLOURS[number % len(COLOURS)], marker, character
+    marker, characters = MARKERS[number % len(MARKERS)]
+    colour = COLOURS[number % len(COLOURS)]
+    is_hollow = number // (len(MARKERS) * len(COLOURS)) % 2
+    return Look(colour, _HOLLOW if is_hollow else colour, marker, characters[is_hollow])
+
+
+def palette() -> Sequence[str]:
+    """Return the 256 colours of quantities, from low to high."""
+    from bokeh.palettes import Cividis256
+
+    return tuple(Cividis256)
 
 
 def plain(text: str) -> str:
@@ -137,7 +158,7 @@ def confusion_chart(classes: Sequence[str], true: Any, predicted: Any) -> Any:
     return figure
 
 
-def map_chart(points: dict[str, Any], *, side: int, caption: str) -> Any:
+def map_chart(points: dict[str, Any], *, side: int, caption: str, scale: tuple[float, float] | None = None) -> Any:
     """Return the map of features: a point for each image, its picture on hover, mistakes ringed.
 
     Parameters
@@ -148,8 +169,10 @@ def map_chart(points: dict[str, Any], *, side: int, caption: str) -> Any:
         Of a thumbnail.
     caption : str
         What a point's picture is described by, in columns as ``@label``.
+    scale : (float, float) or None, default=None
+        The lowest and highest quantity, whose colours are then explained beside the map.
     """
-    from bokeh.models import CDSView, ColumnDataSource, IndexFilter
+    from bokeh.models import CDSView, ColorBar, ColumnDataSource, IndexFilter, LinearColorMapper
 
     source = ColumnDataSource(points)
     picture = f"width:{side}px;height:{side}px;background:var(--atlas) @tile"
@@ -165,7 +188,7 @@ def map_chart(points: dict[str, Any], *, side: int, caption: str) -> Any:
         source=source,
         size=9,
         marker="marker",
-        fill_color="colour",
+        fill_color="fill",
         line_color="colour",
         alpha="alpha",
         nonselection_alpha=0.25,
@@ -179,6 +202,9 @@ def map_chart(points: dict[str, Any], *, side: int, caption: str) -> Any:
     figure.hover.limit = 3  # of points on top of each other
     figure.axis.visible = False
     figure.grid.grid_line_color = None
+    if scale is not None and scale[0] < scale[1]:
+        mapper = LinearColorMapper(palette=palette(), low=scale[0], high=scale[1])
+        figure.add_layout(ColorBar(color_mapper=mapper, background_fill_alpha=0, title="label"), "right")
     return figure
 
 

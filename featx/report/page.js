@@ -95,7 +95,7 @@
     const style = getComputedStyle(document.documentElement);
     const [ink, soft, line] = ["--ink", "--soft", "--line"].map((name) => style.getPropertyValue(name).trim());
     const colours = {
-      axis_label_text_color: ink, major_label_text_color: ink, axis_line_color: soft, major_tick_line_color: soft,
+      axis_label_text_color: ink, major_label_text_color: ink, title_text_color: ink, axis_line_color: soft, major_tick_line_color: soft,
       minor_tick_line_color: null, grid_line_color: line,
     };
     for (const view of views) {
@@ -136,6 +136,10 @@
         views.find((one) => one.model.name === "map").model.reset.emit();
       });
     }
+    document.getElementById("rings")?.addEventListener("change", (event) => {
+      const rings = views.find((one) => one.model.name === "map").model.renderers.find((one) => one.name === "rings");
+      rings.visible = event.target.checked;
+    });
     const legend = [...document.querySelectorAll("button[data-highlight]")];
     for (const button of legend) {
       button.addEventListener("click", () => {

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
-import json
 import os
-import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx import __version__, files
+from featx import files
 from featx.errors import MissingDependencyError, OutputError
 from featx.report import charts, thumbnails
+from featx.report.facts import facts, runs
+from featx.report.points import of_classes, of_quantities, positions
 from featx.scores import METRIC_NAMES, METRICS
-from featx.wording import counted, in_bytes, shortened
+from featx.wording import abridged, counted, in_bytes, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 #: Up to so many images, a t-SNE map is drawn without being asked for: it takes a few seconds.
 _FEW_FOR_TSNE = 1000
 _MOST_MISTAKES, _MOST_ISSUES, _MOST_CLUSTERS, _MOST_CONFUSIONS = 24, 60, 30, 20
-_PACKAGES = ("numpy", "scikit-learn", "openvino", "tensorflow", "keras", "bokeh")
 
 
 def write_report(
@@ -127,7 +124,7 @@ class _Page:
         paths = [result.paths[self._rows[at]] for at in self._shown]
         self._atlas = thumbnails.make_atlas(paths)
         self._names = [shortened(name) for name in _below_common_folder(paths)]
-        self._tsne = len(self._shown) <= _FEW_FOR_TSNE if tsne is None else tsne
+        self._has_tsne = len(self._shown) > 4 and (len(self._shown) <= _FEW_FOR_TSNE if tsne is None else tsne)
 
     # Which images ------------------------------------------------------------------------------------
 
@@ -175,8 +172,7 @@ class _Page:
             found["errors"] = charts.errors_chart(
                 self._y[self._shown], self._predicted[self._shown].astype(float), self._names
             )
-        caption = "<b>@label</b>, predicted @predicted<br>@name"
-        found["map"] = charts.map_chart(self._points(), side=self._atlas.side, caption=caption)
+        found["map"] = self._map()
         if result.learning_curve is not None:
             what = "training images per class" if self._is_classification else "training images"
             found["curve"] = charts.curve_chart(result.learning_curve, self._metric_name, what)
@@ -184,59 +180,25 @@ class _Page:
 
     def _class_names(self) -> list[str]:
         assert self._classes is not None
-        return [shortened(str(label), 30) for label in self._classes]
+        return [abridged(str(label), 30) for label in self._classes]
 
     def _codes(self) -> tuple[Any, Any]:
         assert self._classes is not None
         return np.searchsorted(self._classes, self._y), np.searchsorted(self._classes, self._predicted)
 
-    def _points(self) -> dict[str, Any]:
-        from sklearn.decomposition import PCA
-
+    def _map(self) -> Any:
         shown = self._shown
-        features = self._network.rows[self._rows[shown]].astype(np.float32)
-        scale = features.std() or 1.0
-        n = min(50, *features.shape)
-        reduced = PCA(n, random_state=0).fit_transform(features / scale)
-        if reduced.shape[1] < 2:
-            reduced = np.hstack([reduced, np.zeros((len(reduced), 2 - reduced.shape[1]), dtype=reduced.dtype)])
-        x, y = reduced[:, 0], reduced[:, 1]
-        points: dict[str, Any] = {"x": x, "y": y, "pca_x": x, "pca_y": y}
-        if self._tsne and len(shown) > 4:
-            from sklearn.manifold import TSNE
-
-            found = TSNE(perplexity=min(30, (len(shown) - 1) / 3), init="pca", random_state=0).fit_transform(reduced)
-            points |= {"x": found[:, 0], "y": found[:, 1], "tsne_x": found[:, 0], "tsne_y": found[:, 1]}
-        side, n_columns = self._atlas.side, self._atlas.n_columns
-        points["tile"] = [f"-{at % n_columns * side}px -{at // n_columns * side}px" for at in range(len(shown))]
-        points["name"] = self._names
-        points["alpha"] = np.full(len(shown), 0.85, dtype=np.float32)
+        points = positions(self._network.rows[self._rows[shown]], tsne=self._has_tsne)
+        corners = map(self._atlas.corner, range(len(shown)))
+        points |= {"tile": [f"-{x}px -{y}px" for x, y in corners], "name": self._names}
+        caption = "<b>@label</b>, predicted @predicted<br>@name"
         if self._classes is not None:
-            names, (true, predicted) = self._class_names(), self._codes()
-            looks = [charts.look_of(int(code)) for code in true[shown]]
-            points |= {
-                "label": [names[code] for code in true[shown]],
-                "predicted": [names[code] for code in predicted[shown]],
-                "colour": [colour for colour, _, _ in looks],
-                "marker": [marker for _, marker, _ in looks],
-                "wrong": (true != predicted)[shown],
-            }
-        else:
-            points |= self._points_of_quantities()
-        return points
-
-    def _points_of_quantities(self) -> dict[str, Any]:
-        from bokeh.palettes import Cividis256
-
-        values, said = self._y[self._shown], self._predicted[self._shown].astype(float)
-        spread = np.ptp(values) or 1.0
-        return {
-            "label": [f"{value:.4g}" for value in values],
-            "predicted": [f"{value:.4g}" for value in said],
-            "colour": [Cividis256[int(255 * (value - values.min()) / spread)] for value in values],
-            "marker": ["circle"] * len(values),
-            "wrong": np.zeros(len(values), dtype=bool),
-        }
+            true, predicted = self._codes()
+            points |= of_classes(self._class_names(), true[shown], predicted[shown])
+            return charts.map_chart(points, side=self._atlas.side, caption=caption)
+        values = self._y[shown].astype(float)
+        points |= of_quantities(values, self._predicted[shown].astype(float))
+        return charts.map_chart(points, side=self._atlas.side, caption=caption, scale=(values.min(), values.max()))
 
     # Words and tables --------------------------------------------------------------------------------
 
@@ -275,15 +237,18 @@ class _Page:
             "metric_name": self._metric_name,
             "n_shown": len(self._shown),
             "n_scored": len(self._y),
-            "has_tsne": self._tsne and len(self._shown) > 4,
+            "has_tsne": self._has_tsne,
             "failures": [(shortened(one.image), one.reason) for one in result.failures[:50]],
             "n_failures": len(result.failures),
-            "runs": self._runs(),
-            "facts": self._facts(command, seconds),
+            "runs": runs(result.networks),
+            "facts": facts(command, seconds, self._thumbnails()),
             "data": self._data(),
             "described": self._described(),
             "atlas": self._atlas,
         }
+
+    def _thumbnails(self) -> str:
+        return f"{counted(len(self._shown), 'image')}, {in_bytes(len(self._atlas.data))}"
 
     def _summary(self) -> str:
         best, result = self._best, self._result
@@ -325,8 +290,8 @@ class _Page:
                 **row,
                 "number": numbers[row["label"]],
                 "name": names[numbers[row["label"]]],
-                "colour": looks[row["label"]][0],
-                "character": looks[row["label"]][2],
+                "colour": looks[row["label"]].colour,
+                "character": looks[row["label"]].character,
             }
             for row in _records(self._network.comparison.per_class(self._estimator))
         ]
@@ -385,16 +350,11 @@ class _Page:
         number = self._picture(position)
         if number is None:
             return None
-        side, n_columns = self._atlas.side, self._atlas.n_columns
-        return {
-            "x": number % n_columns * side,
-            "y": number // n_columns * side,
-            "name": self._names[number],
-            "words": words,
-        }
+        x, y = self._atlas.corner(number)
+        return {"x": x, "y": y, "name": self._names[number], "words": words}
 
     def _said(self, label: Any) -> str:
-        return shortened(str(label), 30) if self._is_classification else f"{float(label):.4g}"
+        return abridged(str(label), 30) if self._is_classification else f"{float(label):.4g}"
 
     def _data(self) -> dict[str, Any]:
         """Return what the script needs to show images of a class, a cell or a point."""
@@ -416,46 +376,6 @@ class _Page:
             }
         return data
 
-    def _runs(self) -> list[dict[str, Any]]:
-        found = []
-        for network in self._result.networks:
-            rate = network.n_computed / network.seconds if network.seconds else 0
-            found.append(
-                {
-                    "name": network.name,
-                    "recipe": json.dumps(network.resolved.recipe.as_dict(), sort_keys=True),
-                    "fingerprint": network.resolved.recipe.fingerprint,
-                    "engine": network.resolved.engine,
-                    "computed": network.n_computed,
-                    "seconds": network.seconds,
-                    "rate": rate,
-                }
-            )
-        return found
-
-    def _facts(self, command: str, seconds: float | None) -> list[tuple[str, str]]:
-        memory = in_bytes(len(self._atlas.data))
-        return [
-            *([("command", shortened(command, 2000))] if command else []),
-            ("made on", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")),
-            *([] if seconds is None else [("took", f"{seconds:.1f} s")]),
-            ("machine", f"{platform.system()} {platform.machine()}, {counted(os.cpu_count() or 1, 'core')}"),
-            ("featx", __version__),
-            ("Python", platform.python_version()),
-            *_versions(_PACKAGES),
-            ("thumbnails", f"{counted(len(self._shown), 'image')}, {memory}"),
-        ]
-
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
-
-
-def _versions(packages: Sequence[str]) -> list[tuple[str, str]]:
-    found = []
-    for package in packages:
-        try:
-            found.append((package, importlib.metadata.version(package)))
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found

@@ -40,6 +40,11 @@ class Atlas:
     side: int
     n_columns: int
 
+    def corner(self, number: int) -> tuple[int, int]:
+        """Return where the thumbnail of an image begins, in pixels from the left and from the top."""
+        row, column = divmod(number, self.n_columns)
+        return column * self.side, row * self.side
+
     @property
     def url(self) -> str:
         """The picture as a data URL."""
