@@ -211,7 +211,10 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 
 
 #: Options that are handed to ExtractionOptions if they are given.
-EXTRACTION_OPTIONS = ("weights", "image_size", "layer", "pooling", "resize", "precision", "engine", "batch_size")
+EXTRACTION_OPTIONS = (
+    *("weights", "image_size", "layer", "pooling", "resize", "precision", "engine", "batch_size"),
+    *("max_pixels", "on_truncated"),
+)
 
 
 def _add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
@@ -233,6 +236,12 @@ def _add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = 
     group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
     group.add_argument("--batch-size", type=int, metavar="N", help="images at a time; changes no value (default: 32)")
+    group.add_argument("--max-pixels", type=int, metavar="N", help="refuse larger images (default: 178956970)")
+    group.add_argument(
+        "--on-truncated",
+        metavar="NAME",
+        help="a JPEG or PNG that ends too early: raise (cannot be read), or pad (missing parts grey) (default: raise)",
+    )
     group.add_argument(
         "--on-error",
         choices=("skip", "raise"),

@@ -65,6 +65,13 @@ def note_failures(failures: Sequence[Failure], notes: list[str]) -> None:
         notes.append(f"{counted(len(failures), 'image')} left out as unreadable: {named}{more}.")
 
 
+def note_padded(table: ImageTable, padded: Sequence[int], notes: list[str]) -> None:
+    """Note how many images ended too early and were made complete."""
+    if padded:
+        first = shortened(table.paths[padded[0]])
+        notes.append(f"{counted(len(padded), 'truncated image')} made complete, with grey or black: {first} first.")
+
+
 def _note_left_out(table: ImageTable, is_left_out: Sequence[bool], why: str, notes: list[str]) -> None:
     names = [shortened(path) for path, out in zip(table.paths, is_left_out, strict=True) if out]
     if names:
@@ -90,6 +97,8 @@ class Extracted:
     rows : ndarray of float32, shape (n_samples, n_features)
     digests : ndarray of uint8, shape (n_samples, 16)
     failures : list of Failure
+    padded : list of int
+        Positions of images that ended too early and were made complete.
     n_computed : int
         Images that went through the network, and were not in the store.
     seconds : float
@@ -98,6 +107,7 @@ class Extracted:
     rows: FloatArray
     digests: DigestArray
     failures: list[Failure]
+    padded: list[int]
     n_computed: int
     seconds: float
 
@@ -124,4 +134,4 @@ def extract(
         )
         extraction.run()
     seconds = time.perf_counter() - started
-    return Extracted(rows, extraction.digests, extraction.failures, extraction.n_computed, seconds)
+    return Extracted(rows, extraction.digests, extraction.failures, extraction.padded, extraction.n_computed, seconds)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from featx.asked import Asked, Task, checked_early, given_groups
 from featx.baselines import Comparison, compare_baselines
-from featx.collection import as_array, extract, note_failures, prepared
+from featx.collection import as_array, extract, note_failures, note_padded, prepared
 from featx.duplicates import THRESHOLD
 from featx.errors import ComparisonError, OptionError
 from featx.estimators import Wanted
@@ -180,6 +180,7 @@ def compare_tables(
     extracted = [extract(table, network, cache, on_error == "raise", show_progress) for network in resolved]
     failures = {failure.position: failure for one in extracted for failure in one.failures}
     keep = readable_positions(len(table), list(failures.values()))
+    note_padded(table, sorted({position for one in extracted for position in one.padded}), notes)
     note_failures([failures[position] for position in sorted(failures)], notes)
     table = table.rows(keep)
     task = _Task(table, checked_labels(as_array(table.labels), asked.task), asked, say)

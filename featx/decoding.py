@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from featx import images, pixels
-from featx.errors import UnreadableImageError
+from featx.errors import TruncatedImageError, UnreadableImageError
 from featx.images import Image
 
 
@@ -34,8 +34,10 @@ class Prepared:
         None if it need not be decoded (it is stored, or equal to another image), or cannot be.
     stored : bool
         Its row is in the store.
-    error : str
-        Why it cannot be read; "" if it can.
+    error : UnreadableImageError or None
+        Why it cannot be read.
+    is_padded : bool
+        It ended too early, and was made complete.
     """
 
     position: int
@@ -43,8 +45,9 @@ class Prepared:
     state: os.stat_result | None = None
     pixels: np.ndarray[Any, Any] | None = None
     stored: bool = False
-    error: str = ""
+    error: UnreadableImageError | None = None
     read_at: float = 0.0
+    is_padded: bool = False
 
 
 class DecodeAhead:
@@ -60,6 +63,10 @@ class DecodeAhead:
         Says of a digest whether its row is in the store; called from several threads.
     ahead : int
         Images that may wait for the network.
+    max_pixels : int
+        Images of more pixels are refused.
+    pads_truncated : bool
+        Make images that end too early complete, rather than refuse them.
     """
 
     def __init__(
@@ -69,12 +76,17 @@ class DecodeAhead:
         resize: str,
         is_stored: Callable[[bytes], bool],
         ahead: int,
+        *,
+        max_pixels: int = pixels.MAX_PIXELS,
+        pads_truncated: bool = False,
     ) -> None:
         self._images = images
         self._size = size
         self._resize = resize
         self._is_stored = is_stored
         self._ahead = ahead
+        self._max_pixels = max_pixels
+        self._pads_truncated = pads_truncated
         self._claimants: dict[bytes, int] = {}
 
     def claimant(self, digest: bytes) -> int:
@@ -112,10 +124,24 @@ class DecodeAhead:
                 return Prepared(position, digest, state, read_at=read_at)
             if self._is_stored(digest):
                 return Prepared(position, digest, state, stored=True, read_at=read_at)
-            decoded = pixels.decode(content, self._size, self._resize)
+            return self._decode(Prepared(position, digest, state, read_at=read_at), content)
         except UnreadableImageError as error:
-            return Prepared(position, digest, state, error=error.reason, read_at=read_at)
-        return Prepared(position, digest, state, decoded, read_at=read_at)
+            return Prepared(position, digest, state, error=error, read_at=read_at)
+
+    def _decode(self, prepared: Prepared, content: pixels.Content) -> Prepared:
+        wanted = (self._size, self._resize, self._max_pixels)
+        try:
+            return dataclasses.replace(prepared, pixels=pixels.decode(content, *wanted))
+        except TruncatedImageError:
+            if not self._pads_truncated:
+                raise
+        # Its row is not that of these bytes: whoever wants whole images must not find it. And no index may know the
+        # file by that name, or it would be found by it.
+        digest = images.digest_of_padded(prepared.digest)
+        prepared = dataclasses.replace(prepared, digest=digest, state=None, is_padded=True)
+        if self._is_stored(digest):
+            return dataclasses.replace(prepared, stored=True)
+        return dataclasses.replace(prepared, pixels=pixels.decode_truncated(content, *wanted))
 
 
 def n_cpus() -> int:

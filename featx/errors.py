@@ -9,7 +9,11 @@
     ├── InputError               (TypeError)          what was passed is not a list of images
     ├── SourceError              (ValueError)         a folder or file to read images from is no use
     │   └── SourceNotFoundError  (FileNotFoundError)
-    ├── UnreadableImageError     (OSError)            one image cannot be read
+    ├── UnreadableImageError     (OSError)            one image cannot be read: it is damaged, or one of these
+    │   ├── UnknownFormatError                        no image, or of a format that is not read
+    │   ├── TruncatedImageError                       it ends too early
+    │   ├── ImageTooLargeError                        more pixels or bytes than the limit
+    │   └── UnreachableImageError                     its file cannot be opened
     ├── WeightsError             (ValueError)         weights that are altered or of another network
     │   └── WeightsNotFoundError (FileNotFoundError)
     ├── RecipeMismatchError      (ValueError)         a fitted extractor cannot give the features it was fitted with
@@ -84,6 +88,22 @@ class UnreadableImageError(FeatxError, OSError):
             f"Cannot read image {self.image!r}{where}: {self.reason}. "
             'Mend or remove it, or pass on_error="nan" (on the command line: --on-error skip).'
         )
+
+
+class UnknownFormatError(UnreadableImageError):
+    """It is no image, or of a format that is not read."""
+
+
+class TruncatedImageError(UnreadableImageError):
+    """It ends too early: ``on_truncated="pad"`` takes what there is."""
+
+
+class ImageTooLargeError(UnreadableImageError):
+    """It has more pixels or bytes than the limit, by its header."""
+
+
+class UnreachableImageError(UnreadableImageError):
+    """Its file or address cannot be read: it is gone, locked, no file, or out of reach."""
 
 
 class WeightsError(FeatxError, ValueError):

@@ -61,6 +61,8 @@ class Extraction:
     digests : ndarray of uint8, shape (n_samples, 16)
         Zeros where an image could not be read at all.
     failures : list of Failure
+    padded : list of int
+        Positions of images that ended too early and were made complete.
     """
 
     def __init__(
@@ -86,10 +88,20 @@ class Extraction:
         self._status = np.zeros(len(images), dtype=np.uint8)
         self.digests: DigestArray = np.zeros((len(images), DIGEST_SIZE), dtype=np.uint8)
         self.failures: list[Failure] = []
+        self.padded: list[int] = []
         height, width = recipe.image_size
         self._batch_size = min(resolved.batch_size, max(1, _BATCH_BYTES // (3 * height * width)))
-        self._ahead = DecodeAhead(images, recipe.image_size, recipe.resize, self._is_stored, 2 * self._batch_size)
+        self._ahead = DecodeAhead(
+            images,
+            recipe.image_size,
+            recipe.resize,
+            self._is_stored,
+            2 * self._batch_size,
+            max_pixels=resolved.max_pixels,
+            pads_truncated=resolved.pads_truncated,
+        )
         self._repeats: list[int] = []
+        self._errors: dict[int, UnreadableImageError] = {}
         # A network uses all cores, so one at a time is fastest; a backbone in plain Python is only kept from
         # computing what another process is about to keep.
         network = "" if resolved.engine != "direct" else f"{cache} {recipe.fingerprint}"
@@ -128,6 +140,7 @@ class Extraction:
             raise
         self._commit()
         self.failures.sort(key=lambda failure: failure.position)
+        self.padded.sort()
         self._audit()
 
     def _commit(self) -> None:
@@ -212,6 +225,8 @@ class Extraction:
         return self.store is not None and bool(self.store.find(np.frombuffer(digest, dtype=np.uint8)[None])[0] >= 0)
 
     def _note_digest(self, prepared: Prepared) -> None:
+        if prepared.is_padded:
+            self.padded.append(prepared.position)
         if not prepared.digest:
             return
         self.digests[prepared.position] = np.frombuffer(prepared.digest, dtype=np.uint8)
@@ -270,25 +285,30 @@ class Extraction:
             self._index.commit()
 
     def _fail(self, prepared: Prepared) -> None:
+        assert prepared.error is not None
+        error, reason = type(prepared.error), prepared.error.reason
         if self._raise_on_error:
             # Of equal images the first is named, whichever thread was quicker.
             equal = [at for at in self._repeats if self.digests[at].tobytes() == prepared.digest]
             first = min([prepared.position, *equal])
-            raise UnreadableImageError(prepared.error, image_reading.describe(self._images[first]), first)
+            raise error(reason, image_reading.describe(self._images[first]), first) from prepared.error
         name = image_reading.describe(self._images[prepared.position])
-        self.failures.append(Failure(prepared.position, name, prepared.error))
+        self.failures.append(Failure(prepared.position, name, reason, error.__name__))
+        self._errors[prepared.position] = prepared.error
         self._out[prepared.position] = np.nan
         self._settle(np.array([prepared.position]), _FAILED)
 
     def _fill_repeats(self) -> None:
         """Copy rows to images equal to one computed or stored; an image equal to a bad one is bad."""
-        reasons = {failure.position: failure.reason for failure in self.failures}
         for position in self._repeats:
             digest = self.digests[position].tobytes()
             first = self._ahead.claimant(digest)
-            if first in reasons:
-                self._fail(Prepared(position, digest, error=reasons[first]))
+            if first in self._errors:
+                self._fail(Prepared(position, digest, error=self._errors[first]))
             else:
+                if not np.array_equal(self.digests[position], self.digests[first]):  # it was made complete
+                    self.digests[position] = self.digests[first]
+                    self.padded.append(position)
                 self._out[position] = self._out[first]
                 self._settle(np.array([position]), _CACHED)
 

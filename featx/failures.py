@@ -22,11 +22,14 @@ class Failure:
     image : str
         Its path, or the kind of object it was.
     reason : str
+    error : str
+        Name of the error's class.
     """
 
     position: int
     image: str
     reason: str
+    error: str = "UnreadableImageError"
 
 
 def readable_positions(n_images: int, failures: Sequence[Failure]) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from featx import pixels
-from featx.errors import InputError, ResourceError, UnreadableImageError
+from featx.errors import InputError, ResourceError, UnreachableImageError, UnreadableImageError
 from featx.pixels import Content
 
 if TYPE_CHECKING:
@@ -153,15 +153,15 @@ def _read_file(path: str) -> tuple[bytes, os.stat_result]:
                 f"{path!r} cannot be opened now ({error.strerror}): this process has come to a limit of the "
                 "system. Raise it (ulimit -n) or close files, and run the same again."
             ) from error
-        raise UnreadableImageError(getattr(error, "strerror", None) or str(error)) from error
-    raise UnreadableImageError("it was written to whenever it was read; try again when it is complete")
+        raise UnreachableImageError(getattr(error, "strerror", None) or str(error)) from error
+    raise UnreachableImageError("it was written to whenever it was read; try again when it is complete")
 
 
 def _read_once(path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
     # A FIFO or a device could block for ever or have side effects: only regular files are opened.
     if not stat.S_ISREG(os.stat(path).st_mode):
         kind = "a folder" if os.path.isdir(path) else "not a regular file"
-        raise UnreadableImageError(f"it is {kind}")
+        raise UnreachableImageError(f"it is {kind}")
     with open(path, "rb", buffering=0) as file:
         before = os.fstat(file.fileno())
         data = file.read()
@@ -200,3 +200,8 @@ def digest(content: Content) -> bytes:
     named.update(repr(content.shape).encode())
     named.update(np.ascontiguousarray(content).data)
     return named.digest()
+
+
+def digest_of_padded(digest: bytes) -> bytes:
+    """Return the name of an image that ended too early and was made complete, from that of its bytes."""
+    return hashlib.blake2b(digest, digest_size=DIGEST_SIZE, person=b"featx-padded").digest()

@@ -179,13 +179,9 @@ def _pixel_digests(paths: Sequence[str], found: Duplicates, keys: Sequence[bytes
 
 def _pixel_digest(path: str) -> bytes:
     """Return a digest of an image's upright RGB pixels, or of its path if it cannot be read any more."""
-    import io
-
-    import PIL.Image
-
     try:
         content, _ = images.read(path)
-        whole = pixels.from_pillow(PIL.Image.open(io.BytesIO(content))) if isinstance(content, bytes) else content
+        whole = pixels.decode_whole(content)
     except (UnreadableImageError, OSError):
         return path.encode("utf-8", "surrogateescape")
     return hashlib.blake2b(f"{whole.shape}".encode() + whole.tobytes(), digest_size=16).digest()

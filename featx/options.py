@@ -13,9 +13,11 @@ from typing import Any
 from featx import backbones, engines
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, as_wanted, find_layers
 from featx.errors import FeatxWarning, OptionError, did_you_mean
+from featx.pixels import MAX_PIXELS
 from featx.recipe import JOINT, Recipe
 
 RESIZES = ("squash", "crop", "pad")
+ON_TRUNCATED = ("raise", "pad")
 #: Largest side that is accepted, in pixels; a typo beyond it would ask for more memory than there is.
 LARGEST_SIZE = 4096
 #: Features in a row from which a user is warned: scikit-learn becomes slow, and a million images take 400 GB.
@@ -41,6 +43,8 @@ class ExtractionOptions:
     precision: str = "auto"
     engine: str = "auto"
     batch_size: int = 32
+    max_pixels: int = MAX_PIXELS
+    on_truncated: str = "raise"
 
     def __post_init__(self) -> None:
         backbone = backbones.load_backbone(self.backbone)
@@ -50,6 +54,9 @@ class ExtractionOptions:
         _check_choice("engine", self.engine, engines.ENGINES)
         if not _is_whole(self.batch_size) or self.batch_size < 1:
             raise OptionError(f"batch_size={self.batch_size!r}: expected a whole number of images, 1 or more.")
+        if not _is_whole(self.max_pixels) or self.max_pixels < 1:
+            raise OptionError(f"max_pixels={self.max_pixels!r}: expected a whole number of pixels, 1 or more.")
+        _check_choice("on_truncated", self.on_truncated, ON_TRUNCATED)
         if not isinstance(self.weights, str | os.PathLike):
             raise OptionError(f"weights={self.weights!r}: expected 'imagenet' or the path of a weights file.")
         self._checked_size(backbone)
@@ -130,7 +137,16 @@ class ExtractionOptions:
             resize=self.resize,
             precision=engines.resolve_precision(self.precision, engine),
         )
-        return Resolved(backbone, recipe, engine, weights.path, n_features, int(self.batch_size))
+        return Resolved(
+            backbone,
+            recipe,
+            engine,
+            weights.path,
+            n_features,
+            batch_size=int(self.batch_size),
+            max_pixels=int(self.max_pixels),
+            pads_truncated=self.on_truncated == "pad",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +161,8 @@ class Resolved:
     weights_path : Path or None
     n_features : int
     batch_size : int
+    max_pixels : int
+    pads_truncated : bool
     """
 
     backbone: backbones.Backbone
@@ -153,6 +171,8 @@ class Resolved:
     weights_path: Path | None
     n_features: int
     batch_size: int
+    max_pixels: int = MAX_PIXELS
+    pads_truncated: bool = False
 
     def refuse_in_fork(self) -> None:
         """Raise :class:`EngineError` if this process was forked from one that has run a network."""

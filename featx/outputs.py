@@ -23,10 +23,11 @@ from featx.options import Resolved
 from featx.segments import FloatArray
 from featx.sources import ImageTable
 from featx.store import Store
+from featx.wording import counted
 
 _BLOCK_ROWS = 4096
 _TABLE_HEADER = ("row", "path", "label", "digest")
-_FAILURES_HEADER = ("path", "reason")
+_FAILURES_HEADER = ("position", "path", "error", "reason")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,8 @@ class ExtractionSummary:
         Length of a row.
     computed, cached, failed : int
         Images that went through the network, whose row was there already, that cannot be read.
+    padded : int
+        Images that ended too early and were made complete.
     seconds, images_per_second : float
         Wall-clock time of the extraction, and images over it.
     backbone, precision, engine, fingerprint : str
@@ -54,6 +57,7 @@ class ExtractionSummary:
     computed: int
     cached: int
     failed: int
+    padded: int
     seconds: float
     images_per_second: float
     backbone: str
@@ -71,6 +75,8 @@ class ExtractionSummary:
             f"{self.seconds:.1f} s, {self.images_per_second:.0f} images/s "
             f"({self.backbone}, {self.precision}, {self.engine})",
         ]
+        if self.padded:
+            lines.append(f"{counted(self.padded, 'truncated image')} made complete: what is missing is grey or black")
         if self.failed:
             lines.append(f"What failed, and why: {failures_path(output)}")
         return "\n".join(lines)
@@ -184,6 +190,7 @@ def extract_to_file(
         computed=extraction.n_computed,
         cached=extraction.n_cached,
         failed=len(extraction.failures),
+        padded=len(extraction.padded),
         seconds=round(seconds, 3),
         images_per_second=round(len(table) / seconds, 1),
         backbone=recipe.backbone,
@@ -238,7 +245,7 @@ def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
         return
     with files.replacing(path) as temporary, _csv_writer(temporary) as writer:
         writer.writerow(_FAILURES_HEADER)
-        writer.writerows([failure.image, failure.reason] for failure in failures)
+        writer.writerows([failure.position, failure.image, failure.error, failure.reason] for failure in failures)
 
 
 def _audit(matrix: Path, listing: Path, extraction: Extraction, kept: IntArray) -> None:

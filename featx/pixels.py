@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import io
 import os
+import re
 import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from featx.errors import MissingDependencyError, UnreadableImageError
+from featx import color, formats
+from featx.errors import (
+    ImageTooLargeError,
+    MissingDependencyError,
+    TruncatedImageError,
+    UnknownFormatError,
+    UnreadableImageError,
+)
+from featx.truncation import padded
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -20,8 +28,13 @@ if TYPE_CHECKING:
 #: What is left of an image once it has been read: encoded bytes, or pixels.
 Content: TypeAlias = "bytes | np.ndarray[Any, Any]"
 
-#: No more pixels than this are decoded: twice what Pillow warns of, the limit at which it refuses.
+#: No more pixels than this are decoded if nothing else is said: twice what Pillow warns of, where it refuses.
 MAX_PIXELS = 178_956_970
+#: Of formats that may hold an animation, whose decoders keep several whole frames, a third of it.
+_FRAMES_IN_MEMORY = {"WEBP": 3, "AVIF": 3, "GIF": 3}
+#: Images of more pixels are decoded one at a time, and made smaller before their colours are converted: memory would
+#: grow with the number of threads.
+_LARGE = 16_000_000
 #: `resize="crop"`: the shorter side becomes size · 256 / 224 before the centre is cut out, as
 #: ImageNet networks are evaluated.
 CROP_RATIO = 256 / 224
@@ -32,25 +45,31 @@ CROP_RATIO = 256 / 224
 _SHRINK_MARGIN = 1.5
 _ORIENTATION = 0x0112
 
+#: What decoders say of a file that ends too early.
+_TRUNCATED = re.compile("truncat|premature|unexpected end|end of file|incomplete|not enough (image )?data|EOF", re.I)
+
 _pillow_images = threading.Lock()
+_large_images = threading.Lock()
 
 
 def _after_fork() -> None:
-    global _pillow_images  # noqa: PLW0603  # another thread of the parent may have held it
-    _pillow_images = threading.Lock()
+    global _pillow_images, _large_images  # another thread of the parent may have held them
+    _pillow_images, _large_images = threading.Lock(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def decode(content: Content, size: tuple[int, int], resize: str = "squash") -> np.ndarray[Any, Any]:
+def decode(
+    content: Content, size: tuple[int, int], resize: str = "squash", max_pixels: int = MAX_PIXELS
+) -> np.ndarray[Any, Any]:
     """Return upright RGB pixels of the wanted size.
 
-    EXIF orientation is applied, transparency is composited on white, 16-bit values are scaled (not
-    clipped) to 8, an animation gives its first frame, and everything becomes RGB; then an
-    antialiased bilinear resize. Grey pixels in float or 32-bit integers are scaled from the smallest of
-    the usual ranges that holds them: 0–1 (float only), 0–255 or 0–65535.
+    EXIF orientation is applied, colours with an ICC profile are converted to sRGB, transparency is composited on white,
+    16-bit values are scaled (not clipped) to 8, an animation gives its first frame and a document its first page, and
+    everything becomes RGB; then an antialiased bilinear resize. Grey pixels in float or 32-bit integers are scaled from
+    the smallest of the usual ranges that holds them: 0–1 (float only), 0–255 or 0–65535.
 
     Parameters
     ----------
@@ -61,6 +80,8 @@ def decode(content: Content, size: tuple[int, int], resize: str = "squash") -> n
     resize : {"squash", "crop", "pad"}
         Change the aspect ratio; cut out the centre after scaling the shorter side to
         size · 256 / 224; or fit the whole image and fill the rest with black.
+    max_pixels : int, default=178_956_970
+        Refuse an image of more pixels by its header; of WebP, AVIF and GIF, a third of it.
 
     Returns
     -------
@@ -69,7 +90,8 @@ def decode(content: Content, size: tuple[int, int], resize: str = "squash") -> n
     Raises
     ------
     UnreadableImageError
-        The reason, without the image's name.
+        The reason, without the image's name. :class:`TruncatedImageError`, :class:`ImageTooLargeError` and
+        :class:`UnknownFormatError` are such.
 
     Examples
     --------
@@ -80,9 +102,18 @@ def decode(content: Content, size: tuple[int, int], resize: str = "squash") -> n
            [  0,   0,   0,   0]], dtype=uint8)
     """
     load_decoders()
-    with _telling_the_reason(content):
-        image = open_upright(content, size, resize) if isinstance(content, bytes) else _from_pixels(content)
-        return np.asarray(fit(image, size, resize))
+    with _telling_the_reason(content if isinstance(content, bytes) else b""):
+        if isinstance(content, bytes):
+            return _decode_bytes(content, size, resize, max_pixels)
+        return np.asarray(fit(_from_pixels(content), size, resize))
+
+
+def _decode_bytes(data: bytes, size: tuple[int, int], resize: str, max_pixels: int) -> np.ndarray[Any, Any]:
+    with formats.open_image(data) as image:
+        _check_size(image, max_pixels)
+        is_large = image.width * image.height > _LARGE
+        with _large_images if is_large else contextlib.nullcontext():
+            return np.asarray(fit(open_upright(data, image, size, resize), size, resize))
 
 
 @functools.cache
@@ -104,6 +135,40 @@ def load_decoders() -> None:
     PIL.Image.init()
 
 
+def decode_truncated(
+    content: Content, size: tuple[int, int], resize: str = "squash", max_pixels: int = MAX_PIXELS
+) -> np.ndarray[Any, Any]:
+    """Return the pixels of a JPEG or PNG that ends too early, what is missing filled by its decoder or black.
+
+    The parameters are those of :func:`decode`, which has found it to be truncated.
+
+    Raises
+    ------
+    TruncatedImageError
+        It is of another format, or ends before its first pixel.
+    """
+    assert isinstance(content, bytes)
+    with _telling_the_reason(content):
+        return _decode_bytes(padded(content), size, resize, max_pixels)
+
+
+def decode_whole(content: Content) -> np.ndarray[Any, Any]:
+    """Return the upright RGB pixels of what :func:`featx.images.read` returned, all of them.
+
+    Raises
+    ------
+    UnreadableImageError
+        The reason, without the image's name.
+    """
+    load_decoders()
+    with _telling_the_reason():
+        if not isinstance(content, bytes):
+            return np.asarray(_from_pixels(content))
+        with formats.open_image(content) as image:
+            _check_size(image, MAX_PIXELS)
+            return np.asarray(_upright_rgb(image))
+
+
 def from_pillow(image: PILImage) -> np.ndarray[Any, Any]:
     """Return the upright RGB pixels of a whole Pillow image.
 
@@ -117,31 +182,33 @@ def from_pillow(image: PILImage) -> np.ndarray[Any, Any]:
         The reason, without the image's name.
     """
     # A Pillow image may still be reading its file, and several may share one: not for two threads at once.
-    with _telling_the_reason(image), _pillow_images:
-        _check_size(image)
+    with _telling_the_reason(), _pillow_images:
+        _check_size(image, MAX_PIXELS)
         return np.asarray(_upright_rgb(image))
 
 
 @contextlib.contextmanager
-def _telling_the_reason(content: object) -> Iterator[None]:
-    """Turn whatever a decoder raises into an UnreadableImageError."""
+def _telling_the_reason(data: bytes = b"") -> Iterator[None]:
+    """Turn whatever a decoder raises into an UnreadableImageError; `data` tells whether the file is whole."""
+    import PIL.Image
+
     try:
         yield
-    except UnreadableImageError:
+    except (ImageTooLargeError, TruncatedImageError, UnknownFormatError):
         raise
+    except MemoryError as error:
+        raise ImageTooLargeError("there is not enough memory to decode it") from error
+    except PIL.Image.DecompressionBombError as error:  # of WebP, whose decoder looks itself
+        raise ImageTooLargeError(str(error)) from error
     except Exception as error:
         # Every decoder has its own zoo of errors for bad data; nothing but decoding happens here.
-        raise UnreadableImageError(_reason(content, error)) from error
-
-
-def _reason(content: object, error: Exception) -> str:
-    from PIL import UnidentifiedImageError
-
-    if isinstance(error, UnidentifiedImageError) and isinstance(content, bytes):
-        return f"it is no image of a known format (its first bytes are {content[:8]!r})"
-    if isinstance(error, MemoryError):
-        return "there is not enough memory to decode it"
-    return str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
+        if isinstance(error, UnreadableImageError):
+            reason = error.reason
+        if (expected := formats.n_bytes_declared(data)) > len(data):
+            reason = f"it is truncated: {len(data):,} of {expected:,} bytes are there ({reason})"
+        kind = TruncatedImageError if isinstance(error, EOFError) or _TRUNCATED.search(reason) else UnreadableImageError
+        raise kind(reason) from error
 
 
 def _from_pixels(pixels: np.ndarray[Any, Any]) -> PILImage:
@@ -150,26 +217,31 @@ def _from_pixels(pixels: np.ndarray[Any, Any]) -> PILImage:
     return PIL.Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
 
 
-def open_upright(data: bytes, size: tuple[int, int], resize: str) -> PILImage:
-    """Return the upright RGB image, of its own size or shrunk as far as `size` allows: decoding's first half."""
-    import PIL.Image
+def open_upright(data: bytes, image: PILImage, size: tuple[int, int], resize: str) -> PILImage:
+    """Return an image upright and in RGB, of its own size or shrunk as far as `size` allows: decoding's first half.
 
-    if not data:
-        raise UnreadableImageError("it is empty (0 bytes)")
-    with PIL.Image.open(io.BytesIO(data)) as image:
-        _check_size(image)
-        if image.format == "JPEG" and image.mode in ("RGB", "L"):
-            scaled = _decode_jpeg(data, image, size, resize)
-            if scaled is not None:
-                return scaled
-        return _upright_rgb(image)
+    Parameters
+    ----------
+    data : bytes
+    image : PIL.Image.Image
+        As :func:`featx.formats.open_image` returned it for them.
+    size, resize
+        As for :func:`decode`.
+    """
+    if image.format == "JPEG" and (image.mode == "RGB" or (image.mode == "L" and "icc_profile" not in image.info)):
+        scaled = _decode_jpeg(data, image, size, resize)
+        if scaled is not None:
+            return scaled
+    return _upright_rgb(image, (size, resize))
 
 
-def _check_size(image: PILImage) -> None:
+def _check_size(image: PILImage, max_pixels: int) -> None:
     """Refuse a decompression bomb by what its header says, before anything is decoded."""
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImageError(
-            f"it has {image.width} × {image.height} pixels, more than the limit of {MAX_PIXELS:,}"
+    limit = max_pixels // _FRAMES_IN_MEMORY.get(image.format or "", 1)
+    if image.width * image.height > limit:
+        raise ImageTooLargeError(
+            f"it has {image.width} × {image.height} pixels, more than the limit of {limit:,}; raise max_pixels "
+            "(--max-pixels) if that is what it should have"
         )
 
 
@@ -186,7 +258,7 @@ def _decode_jpeg(data: bytes, image: PILImage, size: tuple[int, int], resize: st
         pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
     except ValueError:
         return None  # Pillow, the reference, decides whether the file is bad, and words the reason
-    return _turned(PIL.Image.fromarray(pixels), orientation)
+    return _turned(color.to_srgb(PIL.Image.fromarray(pixels), image.info.get("icc_profile")), orientation)
 
 
 def _shrink_factor(full: tuple[int, int], size: tuple[int, int], resize: str) -> int:
@@ -211,32 +283,59 @@ def _turned(image: PILImage, orientation: int) -> PILImage:
     return image.transpose(turns[orientation]) if orientation in turns else image
 
 
-def _upright_rgb(image: PILImage) -> PILImage:
-    """Return a whole Pillow image upright and in RGB: the reference path."""
-    import PIL.Image
-    import PIL.ImageOps
+def _upright_rgb(image: PILImage, target: tuple[tuple[int, int], str] | None = None) -> PILImage:
+    """Return a Pillow image upright and in RGB: the reference path. A large one is made smaller, as `target` allows."""
+    import PIL.ImageChops
 
     image.load()
-    image = PIL.ImageOps.exif_transpose(image)
-    if image.mode in ("F", "I") or image.mode.startswith("I;16"):
-        return PIL.Image.fromarray(_scaled_to_8_bits(np.asarray(image))).convert("RGB")
+    orientation = 1 if image.format == "HEIF" else image.getexif().get(_ORIENTATION, 1)  # a HEIC turns itself
+    profile = image.info.get("icc_profile")
+    if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
+        # Pillow takes all of them for Adobe's, which stores inks inverted and says so.
+        image = PIL.ImageChops.invert(image)
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _scaled_to_8_bits(image)
+    elif image.mode in ("P", "PA"):
+        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode in ("L", "RGB") and image.has_transparency_data:
+        image = image.convert("RGBA")
+    if target is not None and image.width * image.height > _LARGE:
+        (height, width), resize = target
+        turned = (width, height) if orientation in (5, 6, 7, 8) else (height, width)
+        factor = _shrink_factor((image.height, image.width), turned, resize)
+        image = image.reduce(factor) if factor > 1 else image
+    return _turned(_on_white(color.to_srgb(image, profile)), orientation)
+
+
+def _on_white(image: PILImage) -> PILImage:
+    import PIL.Image
+
     if image.mode in ("La", "RGBa"):  # premultiplied, which Pillow turns into nothing but its plain kind
         image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = PIL.Image.new("RGBA", rgba.size, "white")
         return PIL.Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def _scaled_to_8_bits(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Scale deep grey pixels to 0–255 by the range they are stored in, told by their type or largest value."""
-    values = np.nan_to_num(pixels.astype(np.float64))
-    top = float(values.max())
+def _scaled_to_8_bits(image: PILImage) -> PILImage:
+    """Return deep grey pixels as 0–255, by the range they are stored in, told by their type or largest value."""
+    import PIL.Image
+
+    pixels = np.asarray(image)
+    blocks = range(0, len(pixels), max(1, 2**20 // pixels.shape[1]))  # at a time: wide copies of all would be large
+    of_block = [np.nan_to_num(pixels[at : at + blocks.step].astype(np.float64)).max() for at in blocks]
+    top = float(max(of_block))
     ranges = {"f": [1.0, 255.0, 65535.0], "i": [255.0, 65535.0, 2.0**31 - 1], "u": [65535.0]}[pixels.dtype.kind]
     full = next((limit for limit in ranges if top <= limit), top)
-    scaled: np.ndarray[Any, Any] = np.clip(values * (255.0 / full), 0, 255).round().astype(np.uint8)
-    return scaled
+    scaled = np.empty(pixels.shape, dtype=np.uint8)
+    for at in blocks:
+        block = np.nan_to_num(pixels[at : at + blocks.step].astype(np.float64)) * (255.0 / full)
+        scaled[at : at + blocks.step] = np.clip(block, 0, 255).round()
+    return PIL.Image.fromarray(scaled)
 
 
 def fit(image: PILImage, size: tuple[int, int], resize: str) -> PILImage:

@@ -10,7 +10,7 @@ from typing import Any
 #: Between the names of layers that are used at once.
 JOINT = "+"
 #: Raised whenever decoding or resizing changes the pixels a backbone sees, so that old rows are left alone.
-PIXELS = 1
+PIXELS = 2
 
 
 @dataclasses.dataclass(frozen=True)

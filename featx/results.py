@@ -214,7 +214,7 @@ class ImageComparison:
             "classes": self.n_classes,
             "features": int(best["features"]),
             "failed": len(self.failures),
-            "failures": [{"path": failure.image, "reason": failure.reason} for failure in self.failures],
+            "failures": [{"path": one.image, "error": one.error, "reason": one.reason} for one in self.failures],
             "split": self.networks[0].comparison.split.words,
             "results": self.table.drop(columns="features").to_dict(orient="records"),
             "best": {name: best[name] for name in which},

@@ -10,10 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import SourceError, SourceNotFoundError
-
-#: Files of a folder with these suffixes, in any case, are taken for images. Their content decides the
-#: format when they are read.
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+from featx.formats import SUFFIXES
 
 #: What folders and columns call the parts that images are split into.
 _SPLITS = {
@@ -196,7 +193,7 @@ def _walk(folder: str, ignored: collections.Counter[str]) -> Iterator[str]:
                 continue
             if entry.is_dir():
                 yield from enter(entry.path)
-            elif os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES:
+            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
                 yield entry.path
             else:
                 ignored[os.path.splitext(entry.name)[1].lower()] += 1
@@ -226,5 +223,5 @@ def _not_found(source: str) -> str:
 def _no_images(sources: Sequence[str | os.PathLike[str]], ignored: collections.Counter[str]) -> str:
     listed = ", ".join(repr(os.fspath(source)) for source in sources)
     found = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in ignored.most_common(3))
-    known = " ".join(sorted(IMAGE_SUFFIXES))
+    known = " ".join(sorted(SUFFIXES))
     return f"No images in {listed} (other files: {found or 'none'}). Expected files ending in {known}."

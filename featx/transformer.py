@@ -23,8 +23,9 @@ from featx.backbones.layers import POOLINGS, Layer, as_wanted
 from featx.errors import OptionError, RecipeMismatchError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction import Extraction
 from featx.failures import Failure
-from featx.images import as_image_list
-from featx.options import LARGEST_SIZE, RESIZES, ExtractionOptions, Resolved, resolve_cache
+from featx.images import Image, as_image_list, describe
+from featx.options import LARGEST_SIZE, ON_TRUNCATED, RESIZES, ExtractionOptions, Resolved, resolve_cache
+from featx.pixels import MAX_PIXELS
 from featx.progress import progress_bar
 from featx.recipe import JOINT
 
@@ -65,6 +66,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         What runs the network: ``"auto"`` is OpenVINO where it is installed. ``"keras"`` is the reference.
     batch_size : int, default=32
         Images handed to the network at a time. Bounds memory; changes no value.
+    max_pixels : int, default=178_956_970
+        An image of more pixels is one that cannot be read; of WebP, AVIF and GIF, of a third as many.
+    on_truncated : {"raise", "pad"}, default="raise"
+        What a JPEG or PNG that ends too early is: one that cannot be read; or one whose missing part is grey or black,
+        with one warning for the whole call.
     cache : str, Path or None, default="auto"
         Folder that keeps rows; ``"auto"`` is ``$FEATX_CACHE``, else ``cache``; None keeps nothing. A relative one is
         in the folder where the process runs. Processes that joblib keeps alive stay in the folder, and keep the
@@ -109,6 +115,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "precision": [StrOptions(set(engines.PRECISIONS))],
         "engine": [StrOptions(set(engines.ENGINES))],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "max_pixels": [Interval(Integral, 1, None, closed="left")],
+        "on_truncated": [StrOptions(set(ON_TRUNCATED))],
         "cache": [str, os.PathLike, None],
         "on_error": [StrOptions({"raise", "nan"})],
         "verbose": ["verbose"],
@@ -126,6 +134,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         precision: str = "auto",
         engine: str = "auto",
         batch_size: int = 32,
+        max_pixels: int = MAX_PIXELS,
+        on_truncated: str = "raise",
         cache: str | os.PathLike[str] | None = "auto",
         on_error: str = "raise",
         verbose: bool = False,
@@ -139,6 +149,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.precision = precision
         self.engine = engine
         self.batch_size = batch_size
+        self.max_pixels = max_pixels
+        self.on_truncated = on_truncated
         self.cache = cache
         self.on_error = on_error
         self.verbose = verbose
@@ -269,6 +281,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             )
             extraction.run()
         warn_of_failures(extraction.failures, len(images))
+        warn_of_padded(images, extraction.padded)
         return rows
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray[Any, Any]:
@@ -385,6 +398,17 @@ def warn_of_failures(failures: Sequence[Failure], n_images: int) -> None:
         warnings.warn(
             f"{len(failures)} of {n_images} images cannot be read; their rows are NaN. The first is "
             f"{first.image!r} at position {first.position}: {first.reason}.",
+            UnreadableImagesWarning,
+            stacklevel=4,  # past scikit-learn's wrapper of transform
+        )
+
+
+def warn_of_padded(images: Sequence[Image], padded: Sequence[int]) -> None:
+    """Give one warning for all images of a call that ended too early and were made complete."""
+    if padded:
+        warnings.warn(
+            f"{len(padded)} of {len(images)} images end too early; what is missing of them is grey or black. The first "
+            f"is {describe(images[padded[0]])!r} at position {padded[0]}.",
             UnreadableImagesWarning,
             stacklevel=4,  # past scikit-learn's wrapper of transform
         )

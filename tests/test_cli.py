@@ -27,6 +27,7 @@ SUMMARY = [
     "computed",
     "cached",
     "failed",
+    "padded",
     "seconds",
     "images_per_second",
     "backbone",

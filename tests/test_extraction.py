@@ -17,7 +17,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from featx import images as image_reading
-from featx.errors import AuditError, EngineError, SmallSegmentsWarning, StoreError, StoreWarning, UnreadableImageError
+from featx.errors import (
+    AuditError,
+    EngineError,
+    ImageTooLargeError,
+    SmallSegmentsWarning,
+    StoreError,
+    StoreWarning,
+    UnreadableImageError,
+)
 from featx.extraction import Extraction
 from featx.options import ExtractionOptions
 from tests.conftest import CountingBackbone
@@ -461,3 +469,39 @@ def test_a_file_that_was_just_written_when_it_was_read_is_read_again_however_lon
     monkeypatch.setattr(image_reading, "_read_once", lambda path: (opened.append(path), read(path))[1])
     extract(images, cache)
     assert str(image) in opened
+
+
+def test_a_truncated_image_that_is_made_complete_never_passes_for_a_whole_one(
+    counting: CountingBackbone, paths: list[str], tmp_path: Path
+) -> None:
+    cut = Path(paths[3])
+    cut.write_bytes(cut.read_bytes()[:-400])
+    copy = tmp_path / "copy.jpg"
+    copy.write_bytes(cut.read_bytes())
+    rows = np.empty((25, 12), np.float32)
+
+    def extract(on_truncated: str) -> Extraction:
+        resolved = ExtractionOptions("counting", on_truncated=on_truncated).resolve()
+        found = Extraction([*paths, str(copy)], resolved, rows, cache=tmp_path / "cache", raise_on_error=False)
+        found.run()
+        return found
+
+    strict = extract("raise")
+    truncated = [(3, "TruncatedImageError"), (24, "TruncatedImageError")]
+    assert [(failure.position, failure.error) for failure in strict.failures] == truncated
+    counting.n_shown = 0
+    for _ in range(2):  # the second time, its row is there
+        padded = extract("pad")
+        assert (padded.padded, padded.failures, counting.n_shown) == ([3, 24], [], 1)
+        assert np.isfinite(rows).all()
+    assert extract("raise").failures == strict.failures
+    assert counting.n_shown == 1
+
+
+def test_a_limit_of_pixels_is_the_caller_s(counting: CountingBackbone, paths: list[str]) -> None:
+    resolved = ExtractionOptions("counting", max_pixels=160 * 120 - 1).resolve()
+    extraction = Extraction(paths, resolved, np.empty((24, 12), np.float32), cache=None, raise_on_error=False)
+    extraction.run()
+    assert {failure.error for failure in extraction.failures} == {"ImageTooLargeError"}
+    with pytest.raises(ImageTooLargeError, match="position 0"):
+        Extraction(paths, resolved, np.empty((24, 12), np.float32), cache=None).run()

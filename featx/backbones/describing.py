@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.backbones import KerasBackbone, load_backbone
+from featx.backbones.keras_applications import import_keras
 from featx.backbones.layers import __file__ as layers_file
 from featx.children import serve_task
 
@@ -63,6 +64,7 @@ def _main(names: list[str]) -> int:
     for name in names:
         backbone = load_backbone(name)
         assert isinstance(backbone, KerasBackbone)
+        import_keras().utils.clear_session()  # or names would be numbered by the networks before
         rows = layer_rows(backbone.build_empty((backbone.image_size, backbone.image_size)))
         (Path(layers_file).parent / f"{backbone.application}.json").write_text(_as_json(rows), encoding="utf-8")
     return 0

@@ -1,0 +1,258 @@
+"""Every kind of file gives the right pixels, told by a reference that is not featx; and what is no image is named."""
+
+from __future__ import annotations
+
+import io
+import random
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from PIL import features
+
+from featx import formats, pixels
+from featx.errors import TruncatedImageError, UnknownFormatError, UnreadableImageError
+from tests import samples
+from tests.samples import Array, encoded, png, ramp, tiff16
+
+RAMP = ramp()
+SIZE = RAMP.shape[:2]
+GREY = RAMP[:, :, 1]
+
+
+def decoded(data: bytes, **options: Any) -> Array:
+    """The file at its own size: nothing is resized."""
+    with formats.open_image(data) as image:
+        size = image.height, image.width
+    return pixels.decode(data, size, **options).astype(int)
+
+
+def on_white(pixels: Array, alpha: Array) -> Array:
+    share = alpha[:, :, None] / 255
+    return np.broadcast_to(pixels, (*alpha.shape, 3)) * share + 255 * (1 - share)
+
+
+def as_three(grey: Array) -> Array:
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+ALPHA = np.linspace(0, 255, GREY.size).reshape(GREY.shape).astype(np.uint8)
+DEEP = np.linspace(0, 65535, RAMP.size).reshape(RAMP.shape).astype(np.uint16)
+PALETTE = PIL.Image.fromarray(RAMP).quantize(64)
+CMYK = np.dstack([RAMP, GREY // 2])
+
+
+def cmyk_as_rgb(inks: Array = CMYK) -> Array:
+    found: Array = 255 * (1 - inks[:, :, :3] / 255) * (1 - inks[:, :, 3:] / 255)
+    return found
+
+
+KINDS: dict[str, tuple[bytes, Array, float]] = {
+    # The file, what its pixels are, and how far they may be from that on average (of 255).
+    "grey PNG": (encoded(GREY, "PNG"), as_three(GREY), 0),
+    "grey and alpha PNG": (png(np.dstack([GREY, ALPHA])), on_white(GREY[:, :, None], ALPHA), 1),
+    "1-bit PNG": (encoded(PIL.Image.fromarray(GREY > 100), "PNG"), as_three(np.where(GREY > 100, 255, 0)), 0),
+    "palette PNG": (encoded(PALETTE, "PNG"), np.asarray(PALETTE.convert("RGB")), 0),
+    "palette GIF": (encoded(PALETTE, "GIF"), np.asarray(PALETTE.convert("RGB")), 0),
+    "RGBA PNG": (png(np.dstack([RAMP, ALPHA])), on_white(RAMP, ALPHA), 1),
+    "RGBA WebP": (encoded(np.dstack([RAMP, ALPHA]), "WEBP", lossless=True, exact=True), on_white(RAMP, ALPHA), 1),
+    "16-bit grey PNG": (png(DEEP[:, :, :1], bits=16), as_three(DEEP[:, :, 0] / 257), 1),
+    "16-bit RGB PNG": (png(DEEP, bits=16), DEEP / 257, 1),
+    "16-bit RGBA PNG": (png(np.dstack([DEEP, ALPHA.astype(int) * 257]), bits=16), on_white(DEEP / 257, ALPHA), 1),
+    "16-bit RGB TIFF": (tiff16(DEEP), DEEP / 257, 1),
+    "16-bit grey TIFF": (encoded(DEEP[:, :, 0].copy(), "TIFF"), as_three(DEEP[:, :, 0] / 257), 1),
+    "float TIFF": (encoded((GREY / 255).astype(np.float32), "TIFF"), as_three(GREY), 1),
+    "CMYK TIFF": (encoded(PIL.Image.fromarray(CMYK, "CMYK"), "TIFF"), cmyk_as_rgb(), 1),
+    "CMYK JPEG": (encoded(PIL.Image.fromarray(CMYK, "CMYK"), "JPEG", quality=98), cmyk_as_rgb(), 2),
+    "YCCK JPEG": (samples.YCCK_JPEG, cmyk_as_rgb(np.dstack([ramp(24, 32), ramp(24, 32)[:, :, 1] // 2])), 2),
+    "baseline JPEG": (encoded(RAMP, "JPEG", quality=95), RAMP, 2),
+    "progressive JPEG": (encoded(RAMP, "JPEG", quality=95, progressive=True), RAMP, 2),
+    "grey JPEG": (encoded(GREY, "JPEG", quality=95), as_three(GREY), 1),
+    "arithmetic JPEG": (samples.ARITHMETIC_JPEG, RAMP, 2),
+    "BMP": (encoded(RAMP, "BMP"), RAMP, 0),
+    "PPM": (encoded(RAMP, "PPM"), RAMP, 0),
+    "QOI": (encoded(RAMP, "QOI"), RAMP, 0),
+    "JPEG 2000": (encoded(RAMP, "JPEG2000"), RAMP, 1),
+    "lossless WebP": (encoded(RAMP, "WEBP", lossless=True), RAMP, 0),
+    "ICO": (encoded(RAMP[:32, :32].copy(), "ICO", sizes=[(32, 32)]), RAMP[:32, :32], 0),
+    "animated GIF": (
+        encoded(PALETTE, "GIF", save_all=True, append_images=[PIL.Image.new("P", PALETTE.size)]),
+        np.asarray(PALETTE.convert("RGB")),
+        0,
+    ),
+    "animated PNG": (
+        encoded(PIL.Image.fromarray(RAMP), "PNG", save_all=True, append_images=[PIL.Image.new("RGB", (56, 40))]),
+        RAMP,
+        0,
+    ),
+    "animated WebP": (
+        encoded(
+            PIL.Image.fromarray(RAMP),
+            "WEBP",
+            save_all=True,
+            lossless=True,
+            append_images=[PIL.Image.new("RGB", (56, 40))],
+        ),
+        RAMP,
+        0,
+    ),
+    "TIFF of two pages": (
+        encoded(PIL.Image.fromarray(RAMP), "TIFF", save_all=True, append_images=[PIL.Image.new("RGB", (56, 40))]),
+        RAMP,
+        0,
+    ),
+    "MPO": (
+        encoded(
+            PIL.Image.fromarray(RAMP), "MPO", save_all=True, quality=95, append_images=[PIL.Image.new("RGB", (56, 40))]
+        ),
+        RAMP,
+        2,
+    ),
+}
+if features.check("avif"):
+    KINDS["AVIF"] = (encoded(RAMP, "AVIF", quality=95), RAMP, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_file_gives_the_right_pixels(kind: str) -> None:
+    data, right, tolerance = KINDS[kind]
+    difference = np.abs(decoded(data) - right)
+    assert difference.mean() <= max(tolerance, 1e-9)
+    assert difference.max() <= max(1, 20 * tolerance)
+
+
+def test_a_cmyk_jpeg_is_inverted_if_it_is_adobe_s() -> None:
+    data = KINDS["CMYK JPEG"][0]
+    assert b"Adobe" in data  # as Pillow writes it: inverted, and said so
+    marker = data.index(b"\xff\xee")
+    length = int.from_bytes(data[marker + 2 : marker + 4], "big")
+    plain = data[:marker] + data[marker + 2 + length :]
+    inks = 255 - CMYK.astype(int)  # what is stored, taken at its word
+    right = (255 - inks[:, :, :3]) * (255 - inks[:, :, 3:]) / 255
+    assert np.abs(decoded(plain) - right).mean() < 2
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("space", samples.SPACES)
+def test_colours_with_a_profile_are_converted_to_srgb(space: str, format: str) -> None:
+    options = {"JPEG": {"quality": 98, "subsampling": 0}, "WEBP": {"lossless": True}}.get(format, {})
+    plain = decoded(encoded(RAMP, format, **options))
+    converted = decoded(encoded(RAMP, format, icc_profile=samples.icc_profile(space), **options))
+    right = samples.as_srgb(plain, space)
+    assert np.abs(right - plain).mean() > 5
+    assert np.abs(converted - right).mean() < 1
+    assert np.abs(converted - right).max() <= 6  # near black, the curve of Little CMS is a table
+
+
+def test_a_profile_of_srgb_or_a_broken_one_changes_nothing() -> None:
+    plain = decoded(encoded(RAMP, "PNG"))
+    whole = samples.icc_profile("Display P3")
+    profiles = [samples.icc_profile("Display P3", "sRGB IEC61966-2.1"), whole[:60], whole[:200], b"x" * 300, b"\0"]
+    for profile in [*profiles, whole.replace(b"RGB XYZ ", b"CMYKXYZ ")]:
+        np.testing.assert_array_equal(decoded(encoded(RAMP, "PNG", icc_profile=profile)), plain)
+
+
+def test_transparency_stays_where_colours_are_converted() -> None:
+    data = encoded(np.dstack([RAMP, ALPHA]), "PNG", icc_profile=samples.icc_profile("Adobe RGB"))
+    assert np.abs(decoded(data) - on_white(samples.as_srgb(RAMP, "Adobe RGB"), ALPHA)).mean() < 1
+
+
+def test_content_decides_the_format_whatever_the_name() -> None:
+    assert {formats.open_image(data).format for data, _, _ in KINDS.values()} >= {"JPEG", "PNG", "TIFF", "WEBP", "GIF"}
+
+
+def test_heic_is_read_if_its_package_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    buffer = io.BytesIO()
+    turned = PIL.Image.fromarray(RAMP)
+    heif.from_pillow(turned).save(buffer, quality=95, chroma=444)
+    data = buffer.getvalue()
+    assert np.abs(decoded(data) - RAMP).mean() < 3
+    assert "HEIF" not in PIL.Image.OPEN  # Pillow itself is as it was
+    for at in range(1, 16):
+        with pytest.raises(UnreadableImageError):
+            pixels.decode(data[: len(data) * at // 16], SIZE)
+    monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
+    with pytest.raises(UnknownFormatError, match=r"pip install 'featx\[heic\]'"):
+        decoded(data)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (20, 20_000)])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_extreme_shapes_are_read(shape: tuple[int, int], format: str, resize: str) -> None:
+    found = pixels.decode(encoded(np.full((*shape, 3), 99, dtype=np.uint8), format), (224, 224), resize)
+    assert found.shape == (224, 224, 3)
+    assert abs(int(found.max()) - 99) <= 1
+
+
+def _cuts(data: bytes) -> list[bytes]:
+    return [data[: len(data) * part // 16] for part in range(1, 16)]
+
+
+WHOLE = random.Random(0).randbytes(96 * 96 * 3)
+NOISE = np.frombuffer(WHOLE, dtype=np.uint8).reshape(96, 96, 3)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP", "JPEG2000", "PPM", "QOI", "AVIF"])
+def test_a_file_that_is_cut_anywhere_is_an_error(format: str) -> None:
+    if format == "AVIF" and not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    for number, cut in enumerate(_cuts(encoded(NOISE, format)), 1):
+        with pytest.raises(UnreadableImageError) as error:
+            pixels.decode(cut, (96, 96))
+        assert isinstance(error.value, TruncatedImageError), (number, error.value.reason)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"%PDF-1.7 ...", "a PDF document"),
+        (b"\n<!DOCTYPE html><html>404", "a web page"),
+        (b"<svg xmlns=", "an SVG drawing"),
+        (b"PK\x03\x04....", "a ZIP archive"),
+        (b"\x00\x00\x00\x20ftypisom....", "a video"),
+        (b"hello, world\n", "no image but text"),
+        (bytes(5000), "zeros only"),
+        (b"\xff\x0a....", "a JPEG XL image, which is not read"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "a PostScript document"),
+        (random.Random(1).randbytes(5000), "first bytes are"),
+    ],
+)
+def test_what_is_no_image_is_named(data: bytes, reason: str) -> None:
+    with pytest.raises(UnknownFormatError, match=reason):
+        pixels.decode(data, SIZE)
+
+
+@pytest.mark.parametrize(
+    ("data", "rows_of_the_whole"),
+    [
+        (encoded(NOISE, "JPEG", quality=90), 30),
+        (encoded(NOISE, "JPEG", quality=90, progressive=True), 0),
+        (encoded(NOISE, "PNG"), 30),
+        (encoded(NOISE[:, :, 0].copy(), "PNG"), 30),
+        (encoded(PIL.Image.fromarray(NOISE).convert("1"), "PNG"), 30),
+        (png(np.dstack([NOISE, NOISE[:, :, 0]]).astype(np.uint16) * 257, bits=16), 30),
+    ],
+)
+def test_what_there_is_of_a_truncated_image_can_be_taken(data: bytes, rows_of_the_whole: int) -> None:
+    whole = pixels.decode(data, (96, 96)).astype(int)
+    for part in (8, 12, 15):
+        cut = data[: len(data) * part // 16]
+        with pytest.raises(TruncatedImageError):
+            pixels.decode(cut, (96, 96))
+        found = pixels.decode_truncated(cut, (96, 96)).astype(int)
+        assert found.shape == whole.shape
+        np.testing.assert_array_equal(found[:rows_of_the_whole], whole[:rows_of_the_whole])
+        assert (found != whole).any()
+
+
+def test_of_other_formats_only_whole_files_can_be_read() -> None:
+    for kind in ("GIF", "TIFF", "BMP", "WEBP"):
+        data = encoded(NOISE, kind)
+        with pytest.raises(TruncatedImageError, match="only whole files"):
+            pixels.decode_truncated(data[: len(data) // 2], (96, 96))
+    for at in (20, 40):
+        with pytest.raises(UnreadableImageError):
+            pixels.decode_truncated(encoded(NOISE, "PNG")[:at], (96, 96))
