@@ -227,8 +227,8 @@ def _add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = 
         "--layer",
         action=more,
         metavar="NAME",
-        help="layer that is pooled: a name, a place such as -2, a share of the depth such as 0.75, or several joined "
-        f"as A+B (default: the last){again}",
+        help="layer that is pooled: a name, a share of the depth such as 0.75 (1.0 is all of it), a place such as -2 "
+        f"(1 is the first after the input), or several joined as A+B (default: the last){again}",
     )
     pooling = f"avg, max, avgmax (both), or none (every position) (default: avg){again}"
     group.add_argument("--pooling", action=more, metavar="NAME", help=pooling)

@@ -9,7 +9,7 @@ import numpy as np
 
 from featx.baselines import check_comparison_options
 from featx.collection import as_array
-from featx.duplicates import THRESHOLD
+from featx.duplicates import THRESHOLD, check_threshold
 from featx.errors import OptionError
 from featx.estimators import Wanted
 from featx.labels import checked_labels, task_of
@@ -61,8 +61,9 @@ class Asked:
         )
         if self.groups not in GROUPS:
             raise OptionError(f"groups={self.groups!r}: expected one of {', '.join(GROUPS)}.")
-        if not 0 < self.near <= 1:
-            raise OptionError(f"near={self.near!r}: expected a cosine above 0 and up to 1, 0.97 say.")
+        if not isinstance(self.cv, int | np.integer | None):
+            raise OptionError(f"cv={self.cv!r}: expected a number of folds. Say which images to score by is_test.")
+        check_threshold("near", self.near)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,7 +19,7 @@ from featx.estimators import TASKS, Baseline, Wanted, as_baselines
 from featx.fitting import Data, Scored, collecting_warnings, score_fold
 from featx.kernels import SharedKernel
 from featx.label_issues import find_label_issues
-from featx.labels import as_column, checked_labels, is_missing, task_of
+from featx.labels import as_column, as_label_array, checked_labels, is_missing, task_of
 from featx.scores import (
     METRICS,
     add_verdicts,
@@ -82,6 +82,7 @@ class Comparison:
     notes: list[str]
     duplicates: Duplicates | None
     _curve: functools.partial[pd.DataFrame] = dataclasses.field(repr=False, compare=False)
+    _own: frozenset[str] = dataclasses.field(repr=False, compare=False)
 
     @property
     def best(self) -> str:
@@ -106,16 +107,20 @@ class Comparison:
 
     @functools.cached_property
     def learning_curve(self) -> pd.DataFrame:
-        """As :func:`featx.learning_curve`, of the quickest estimator that may be as good as the best; computed once."""
+        """As :func:`featx.learning_curve`, of the quickest of featx's own that may be as good as the best.
+
+        It is computed once, and not tuned, also where the comparison was.
+        """
         good = self.table["estimator"][self.table["verdict"] != "worse"].tolist()
         default = "logreg" if self.task == "classification" else "ridge"
-        chosen = next((name for name in FIT_FOR_A_CURVE if name in good), default)
+        chosen = next((name for name in FIT_FOR_A_CURVE if name in good and name in self._own), default)
         was_tuned = "chosen" in self.table and self.table.set_index("estimator")["chosen"].get(chosen)
-        return self._curve(estimators=[chosen], fold_scores=None if was_tuned else self.fold_scores)
+        is_known = chosen in self._own and not was_tuned
+        return self._curve(estimators=[chosen], fold_scores=self.fold_scores if is_known else None)
 
     def plot_learning_curve(self, ax: Any = None) -> Any:
         """Draw the learning curve; return matplotlib's axes."""
-        return plots.curve(self.learning_curve, METRICS[self.task][0], ax)
+        return plots.curve(self.learning_curve, self.task, ax)
 
     def plot_scores(self, ax: Any = None) -> Any:
         """Draw the scores with their intervals; return matplotlib's axes."""
@@ -194,7 +199,7 @@ def compare_baselines(
         of which fewer than five rows have the same on average.
     cv : int, splitter, list of (train, test) or Split, default=5
         Number of folds; fewer are made, and noted, where a class is smaller. Or a splitter of scikit-learn, or the rows
-        themselves: ``[(train, test)]`` is one given test set. Or the ``split`` of another comparison, as it is.
+        themselves: ``[(train, test)]`` is one given test set. Or the ``split`` of another comparison.
     repeats : int, default=1
         Repetitions of the folds with other shuffles.
     groups : array-like, shape (n_samples,), "auto" or None, default=None
@@ -237,7 +242,7 @@ def compare_baselines(
     check_comparison_options(
         estimators=estimators, task=task, cv=cv, repeats=repeats, random_state=random_state, n_jobs=n_jobs
     )
-    whole = np.asarray(X), np.asarray(y)
+    whole = np.asarray(X), as_label_array(y)
     X, y, rows, notes = _checked(*whole)
     if task == "auto":
         task = task_of(y)
@@ -251,7 +256,8 @@ def compare_baselines(
         groups = duplicates.groups if len(duplicates) else None
         if len(duplicates):
             number = counted(len(duplicates), "group")
-            notes.append(f"{duplicates.n_rows} near-duplicates in {number} are kept together.")
+            by = ", told by what distinguishes rows from their mean" if duplicates.centered else ""
+            notes.append(f"{duplicates.n_rows} near-duplicates in {number} are kept together{by}.")
     elif groups is not None:
         groups = group_codes(groups, len(whole[0]))[rows]
     cv = _among(cv, rows, len(whole[0]))
@@ -265,7 +271,8 @@ def compare_baselines(
     curve = functools.partial(
         learning_curve, *whole, found["split"], task=task, random_state=random_state, n_jobs=n_jobs
     )
-    return Comparison(**found, duplicates=duplicates, _curve=curve)
+    own = frozenset(baseline.name for baseline in baselines if baseline.is_own)
+    return Comparison(**found, duplicates=duplicates, _curve=curve, _own=own)
 
 
 def _score_all(
@@ -309,8 +316,6 @@ def _score_all(
 
 def _checked(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:
     """Return rows and labels of those that have a label, their numbers, and a note of the others."""
-    X = np.asarray(X)
-    y = np.asarray(y)
     if X.dtype.kind not in "fiu":
         raise ComparisonError(
             f"Expected X of numbers, got {X.dtype}. Turn images into features first: FeatureExtractor."

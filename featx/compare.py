@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from featx.asked import Asked, Task, checked_early, given_groups
@@ -18,19 +17,16 @@ from featx.duplicates import THRESHOLD
 from featx.errors import ComparisonError, OptionError
 from featx.estimators import Wanted
 from featx.failures import readable_positions
-from featx.grouping import notes_on_leaks, that_tells_duplicates, without_leaks
-from featx.labels import checked_labels, is_missing
+from featx.grouping import MANY, N_FOLDS_OF_MANY, naive_words, notes_on_leaks, that_tells_duplicates, without_leaks
+from featx.labels import as_label_array, checked_labels, is_missing
 from featx.leaks import Leaks
 from featx.options import ExtractionOptions, Resolved, resolve_cache
 from featx.results import ImageComparison, Network, join_tables
 from featx.scores import METRICS, best_row
 from featx.segments import FloatArray
 from featx.sources import ImageTable
-from featx.splits import Split
+from featx.splits import Split, make_split
 from featx.wording import shortened
-
-#: Of more images than this, scores with duplicates ignored are those of two folds: precise to half a point.
-_MANY = 5000
 
 
 def compare_images(
@@ -108,7 +104,7 @@ def compare_images(
             raise ComparisonError(f"Expected one of {name} for each of {n} paths, got {len(of)}.")
     table = ImageTable(
         paths=[os.fspath(path) for path in paths],
-        labels=[None if is_missing(label) else label for label in np.asarray(y).tolist()],
+        labels=[None if is_missing(label) else label for label in as_label_array(y).tolist()],
         splits=None if is_test is None else ["test" if one else "train" for one in is_test],
         groups=given,
     )
@@ -176,7 +172,7 @@ def compare_tables(
     notes: list[str] = []
     table = prepared(table, test, notes)
     asked = checked_early(table, asked)
-    resolved = [wanted.resolve() for wanted in options]
+    resolved = _different([wanted.resolve() for wanted in options], notes)
     extracted = [extract(table, network, cache, on_error == "raise", show_progress) for network in resolved]
     failures = {failure.position: failure for one in extracted for failure in one.failures}
     keep = readable_positions(len(table), list(failures.values()))
@@ -189,9 +185,8 @@ def compare_tables(
     networks = []
     for name, network, one in zip(_names(resolved), resolved, extracted, strict=True):
         comparison = task.compare(one.rows[keep], groups, split, lambda estimator: say(f"Comparing: {estimator} …"))
-        prefix = f"{name}: " if len(resolved) > 1 else ""
-        notes += [note for note in (f"{prefix}{note}" for note in comparison.notes) if note not in notes]
         networks.append(Network(name, network, one.rows[keep], comparison, one.n_computed, one.seconds))
+    notes += _notes_of(networks)
     whole = join_tables(networks)
     at = best_row(whole, asked.task)
     best = next(one for one in networks if (at := at - len(one.comparison.table)) < 0)
@@ -207,6 +202,7 @@ def compare_tables(
         failures=[failures[position] for position in sorted(failures)],
         duplicates=duplicates,
         naive=naive,
+        naive_words=naive_words(asked, len(table)),
         label_issues=task.label_issues(best, groups, split),
         learning_curve=task.learning_curve(best),
         notes=notes,
@@ -250,7 +246,7 @@ class _Task(Task):
         self.say("Comparing once more, duplicates ignored …")
         without = given_groups(self.table)
         metric = METRICS[self.asked.task][0]
-        split = _first_folds(self.split(without), 2 if len(self.y) > _MANY else None)
+        split = _first_folds(self.split(without), N_FOLDS_OF_MANY if len(self.y) > MANY else None)
         table = self.compare(best.rows, without, split, tune=False).table
         columns = {"estimator": "estimator", f"{metric}_mean": "mean", f"{metric}_std": "std"}
         return table[list(columns)].rename(columns=columns)
@@ -260,14 +256,13 @@ class _Task(Task):
         if self.asked.task != "classification":
             return None
         comparison = best.comparison
-        if "logreg" not in comparison.probabilities:
-            if not self.asked.extras:
-                return None
+        if self.asked.extras and (self.table.splits is not None or "logreg" not in comparison.probabilities):
             self.say("Looking for labels in doubt …")
-            try:
-                comparison = self.compare(best.rows, groups, _first_folds(split), estimators=["logreg"], tune=False)
-            except ComparisonError:
-                return None
+            if self.table.splits is not None:  # training images may be labelled wrongly, too
+                split = make_split(self.y, task="classification", groups=groups, random_state=self.asked.random_state)
+            comparison = self.compare(best.rows, groups, _first_folds(split), estimators=["logreg"], tune=False)
+        elif "logreg" not in comparison.probabilities:
+            return None
         issues = comparison.label_issues.copy()
         paths = pd.Series([self.table.paths[row] for row in issues["row"]], index=issues.index, dtype=object)
         issues.insert(0, "path", paths)
@@ -285,6 +280,23 @@ def _first_folds(split: Split, most: int | None = None) -> Split:
     """Return the first folds of a split: its first repetition, or as many as are wanted."""
     n_folds = min(most or split.n_first, split.n_first)
     return dataclasses.replace(split, folds=split.folds[:n_folds], n_first=n_folds)
+
+
+def _different(resolved: Sequence[Resolved], notes: list[str]) -> list[Resolved]:
+    """Return the networks, each recipe once, and note how many were the same."""
+    found = {network.recipe.fingerprint: network for network in reversed(resolved)}
+    if len(found) < len(resolved):
+        notes.append(f"{len(resolved) - len(found)} of {len(resolved)} networks are the same as another one.")
+    return [network for network in dict.fromkeys(resolved) if found[network.recipe.fingerprint] is network]
+
+
+def _notes_of(networks: Sequence[Network]) -> list[str]:
+    """Return the notes on each network, named, and those on all of them once."""
+    notes: dict[str, list[str]] = {}
+    for network in networks:
+        for note in network.comparison.notes:
+            notes.setdefault(note, []).append(network.name)
+    return [note if len(names) == len(networks) else f"{', '.join(names)}: {note}" for note, names in notes.items()]
 
 
 def _names(resolved: Sequence[Resolved]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 from featx.estimators import Baseline, Wanted, as_baselines
 from featx.fitting import Data, collecting_warnings, score_fold
 from featx.kernels import MOST_ROWS, SharedKernel
-from featx.labels import checked_labels
+from featx.labels import as_label_array, checked_labels
 from featx.scores import METRICS
 from featx.splits import Fold, IntArray, Split
 
@@ -79,7 +79,7 @@ def learning_curve(
     from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
 
-    X, y, split = _of_the_split(np.asarray(X), np.asarray(y), split, task)
+    X, y, split = _of_the_split(np.asarray(X), as_label_array(y), split, task)
     data = Data(X, y, task, None, random_state)
     metric = METRICS[task][0]
     sizes = _sizes(y, split, task)

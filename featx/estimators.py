@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -29,6 +30,8 @@ class Baseline:
         Of a support vector machine whose kernel can be computed beforehand.
     prefix : str, default=""
         Where its kernel is among its parameters.
+    is_own : bool, default=False
+        It is one of featx's own, whose settings suit any number of rows.
     """
 
     name: str
@@ -36,6 +39,7 @@ class Baseline:
     grid: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
     kernel: str | None = None
     prefix: str = ""
+    is_own: bool = False
 
 
 def _dummy_classifier(n_train: int) -> Any:
@@ -129,28 +133,29 @@ def _standardised(estimator: Any) -> Any:
 
 _GAMMAS = (0.3, 1.0, 3.0)
 _KS = (1, 3, 5, 10, 20)
+_own = functools.partial(Baseline, is_own=True)
 _BASELINES = {
     "classification": (
-        Baseline("dummy", _dummy_classifier),
-        Baseline("logreg", _logreg, {"logisticregression__C": (0.001, 0.01, 0.03, 0.1, 1.0)}),
-        Baseline("svm", _svm, {"C": (1, 10, 100), "gamma": _GAMMAS}, kernel="rbf"),
-        Baseline("linear-svm", _linear_svm, {"C": (0.1, 1, 10)}, kernel="linear"),
-        Baseline("knn", _knn, {"n_neighbors": _KS}),
-        Baseline("ridge", _ridge, {"ridgeclassifier__alpha": (10, 100, 1000, 10_000)}),
-        Baseline("lda", _lda),
-        Baseline("centroid", _centroid),
+        _own("dummy", _dummy_classifier),
+        _own("logreg", _logreg, {"logisticregression__C": (0.001, 0.01, 0.03, 0.1, 1.0)}),
+        _own("svm", _svm, {"C": (1, 10, 100), "gamma": _GAMMAS}, kernel="rbf"),
+        _own("linear-svm", _linear_svm, {"C": (0.1, 1, 10)}, kernel="linear"),
+        _own("knn", _knn, {"n_neighbors": _KS}),
+        _own("ridge", _ridge, {"ridgeclassifier__alpha": (10, 100, 1000, 10_000)}),
+        _own("lda", _lda),
+        _own("centroid", _centroid),
     ),
     "regression": (
-        Baseline("dummy", _dummy_regressor),
-        Baseline("ridge", _ridge_regression, {"ridge__alpha": (10, 100, 1000, 10_000)}),
-        Baseline(
+        _own("dummy", _dummy_regressor),
+        _own("ridge", _ridge_regression, {"ridge__alpha": (10, 100, 1000, 10_000)}),
+        _own(
             "svr",
             _svr,
             {"regressor__C": (1, 10, 100), "regressor__gamma": _GAMMAS},
             kernel="rbf",
             prefix="regressor__",
         ),
-        Baseline("knn", _knn_regression, {"n_neighbors": _KS}),
+        _own("knn", _knn_regression, {"n_neighbors": _KS}),
     ),
 }
 #: Names of all baselines of a task, in the order they are shown. The dummy says what guessing would score.
@@ -231,7 +236,9 @@ def as_baselines(estimators: Wanted | None, task: str, random_state: int) -> lis
         while name in found:
             number += 1
             name = f"{given or baseline.name}-{number}"
-        found[name] = dataclasses.replace(baseline, name=name, make=_seeded(baseline.make, random_state))
+        is_own = baseline.is_own and name == baseline.name
+        make = _seeded(baseline.make, random_state)
+        found[name] = dataclasses.replace(baseline, name=name, make=make, is_own=is_own)
     return list(found.values())
 
 

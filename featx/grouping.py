@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,10 @@ from featx.wording import counted, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+#: Of more images than this, scores with duplicates ignored are those of so many folds: they cost as much as the others.
+MANY, N_FOLDS_OF_MANY = 5000, 2
 
 
 def that_tells_duplicates(resolved: Sequence[Resolved]) -> int:
@@ -45,28 +48,37 @@ def without_leaks(task: Task, rows: FloatArray, digests: DigestArray, notes: lis
     duplicates = find_leaks(table.paths, rows, digests, task.y, threshold=asked.near)
     if asked.groups == "none":
         return duplicates, None, task.split(None)
-    given = given_groups(table)
-    if not len(duplicates):
-        return duplicates, given, task.split(given)
-    groups = duplicates.groups if given is None else duplicates.joined_with(given)
-    largest = int(np.bincount(groups).max())
-    if duplicates.duplicates.centered and asked.near < 1:
+    if duplicates.duplicates.centered:
         notes.append(
             "By these features most images are alike: near-duplicates were told by what distinguishes each from the "
             "mean of all."
         )
-    with contextlib.suppress(ComparisonError):
-        if largest <= len(table) / 2 or table.splits is not None:
-            return duplicates, groups, task.split(groups)
-    notes.append(
-        f"By these features {largest:,} of {len(table):,} images are near-duplicates of each other"
-        f"{' or in one group' if given is not None else ''}, too many to split: only those of equal features are kept "
-        "on one side."
-    )
-    duplicates = find_leaks(table.paths, rows, digests, task.y, threshold=1.0)
-    equal = duplicates.groups if len(duplicates) else None
-    remaining = equal if given is None else duplicates.joined_with(given)
-    return duplicates, remaining, task.split(remaining)
+    largest = int(np.bincount(duplicates.groups).max())
+    if largest > len(table) / 2 and table.splits is None:
+        notes.append(
+            f"By these features {largest:,} of {len(table):,} images are near-duplicates of each other, too many to "
+            "split: only those of equal features are kept on one side. If others show one thing, scores are too high."
+        )
+        duplicates = find_leaks(table.paths, rows, digests, task.y, threshold=1.0)
+    given = given_groups(table)
+    if not len(duplicates):
+        return duplicates, given, task.split(given)
+    groups = duplicates.groups if given is None else duplicates.joined_with(given)
+    try:
+        return duplicates, groups, task.split(groups)
+    except ComparisonError as error:
+        raise ComparisonError(
+            f"{error} Duplicates and near-duplicates are kept on one side of every split: groups='none' (--groups "
+            "none) divides them, and scores are then too high; near=1 (--near 1) keeps equal images together only."
+        ) from error
+
+
+def naive_words(asked: Asked, n_images: int) -> str:
+    """Return how scores with duplicates ignored were computed otherwise than the others, for people."""
+    ways = ["untuned"] if asked.tune else []
+    ways += ["in one repetition"] if asked.repeats > 1 else []
+    ways += [f"on {N_FOLDS_OF_MANY} folds"] if n_images > MANY else []
+    return ", ".join(ways)
 
 
 def notes_on_leaks(
@@ -85,7 +97,8 @@ def notes_on_leaks(
     if naive is not None and best in naive["estimator"].tolist():
         score = naive.set_index("estimator")["mean"][best]
         name = METRIC_NAMES[METRICS[asked.task][0]]
-        notes.append(f"Had duplicates been ignored, {best} would have had {name} {score:.3f}.")
+        how = f" ({naive_words(asked, len(table))})" if naive_words(asked, len(table)) else ""
+        notes.append(f"Had duplicates been ignored, {best} would have had {name} {score:.3f}{how}.")
     conflicting = duplicates.conflicting if asked.task == "classification" else []
     if conflicting:
         of_label: dict[Any, str] = {}

@@ -104,6 +104,15 @@ def checked_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
     return plain
 
 
+def as_label_array(labels: Any) -> np.ndarray[Any, Any]:
+    """Return labels as an array in which each stays what it is: of a list, numpy would make text of numbers and NaN."""
+    if isinstance(labels, list | tuple) and len({type(label) for label in labels}) > 1:
+        array = np.empty(len(labels), dtype=object)
+        array[:] = labels
+        return array
+    return np.asarray(labels)
+
+
 def _is_quantity(label: Any) -> bool:
     return isinstance(label, numbers.Real | np.number) and not isinstance(label, bool | np.bool_)
 

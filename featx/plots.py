@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.errors import MissingDependencyError
-from featx.scores import METRIC_NAMES
+from featx.scores import METRIC_NAMES, METRICS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,20 +66,21 @@ def confusion(y: Any, predicted: Any, ax: Any = None) -> Any:
     return ax
 
 
-def curve(found: pd.DataFrame, metric: str, ax: Any = None) -> Any:
+def curve(found: pd.DataFrame, task: str, ax: Any = None) -> Any:
     """Draw a learning curve; return the axes.
 
     Parameters
     ----------
     found : DataFrame
         As :func:`featx.learning_curve` returns it.
-    metric : str
+    task : {"classification", "regression"}
     ax : matplotlib Axes or None, default=None
     """
     ax = _axes(ax, figsize=(6, 3.5))
     for estimator, of_one in found.groupby("estimator", sort=False):
         ax.errorbar(of_one["n_per_class"], of_one["score_mean"], of_one["score_std"], marker="o", label=estimator)
-    ax.set(xscale="log", xlabel="training images of each class", ylabel=METRIC_NAMES[metric])
+    of_what = "training images per class" if task == "classification" else "training images"
+    ax.set(xscale="log", xlabel=of_what, ylabel=METRIC_NAMES[METRICS[task][0]])
     ax.set_xticks(found["n_per_class"].unique(), [f"{n:,}" for n in found["n_per_class"].unique()])
     ax.legend()
     return ax

@@ -28,9 +28,9 @@ class Recipe:
     image_size : tuple of (int, int)
         Height and width that the backbone is shown, in pixels.
     layer : str
-        Name of the layer whose output is pooled.
-    pooling : {"avg", "max"}
-        How the layer's positions become one row.
+        Name of the layer whose output is pooled; several are joined by ``+``.
+    pooling : {"avg", "max", "avgmax", "none"}
+        How a layer's positions become one row.
     resize : {"squash", "crop", "pad"}
         How an image gets to `image_size`.
     precision : {"float32", "bfloat16"}

@@ -70,6 +70,8 @@ class ImageComparison:
     naive : pandas.DataFrame or None
         ``estimator, mean, std`` of the first metric on the best network, had duplicates been ignored; None if there are
         none, or they were. Untuned, in one repetition, and of more than 5,000 images on the first two folds.
+    naive_words : str
+        How that was computed otherwise than the table, for people.
     label_issues : pandas.DataFrame or None
         As :func:`featx.find_label_issues`, with ``path``; None for regression, or without logistic regression.
     learning_curve : pandas.DataFrame or None
@@ -85,9 +87,17 @@ class ImageComparison:
     failures: list[Failure]
     duplicates: Leaks
     naive: pd.DataFrame | None
+    naive_words: str
     label_issues: pd.DataFrame | None
     learning_curve: pd.DataFrame | None
     notes: list[str]
+
+    def __str__(self) -> str:
+        return self.as_text()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the table."""
+        return str(self.table.round(4).to_html(index=False))
 
     @property
     def task(self) -> str:
@@ -96,7 +106,7 @@ class ImageComparison:
 
     @property
     def best(self) -> str:
-        """Estimator and network with the highest mean accuracy, or R²: ``svm on mobilenet``."""
+        """Estimator with the highest mean accuracy, or R²; of several networks ``svm on mobilenet``."""
         return self._named(best_row(self.table, self.task))
 
     @property
@@ -162,13 +172,20 @@ class ImageComparison:
 
     @property
     def n_rows(self) -> int:
-        """Images that were compared on."""
-        return len(self.y)
+        """Images that were compared on: fitted on, or scored."""
+        return len(self._compared)
+
+    @property
+    def _compared(self) -> np.ndarray[Any, Any]:
+        """Their labels."""
+        folds = self.networks[0].comparison.split.folds
+        labels: np.ndarray[Any, Any] = self.y[np.unique(np.concatenate([rows for fold in folds for rows in fold]))]
+        return labels
 
     @property
     def n_classes(self) -> int:
         """Different labels; 0 for regression."""
-        return len(np.unique(self.y)) if self.task == "classification" else 0
+        return len(np.unique(self._compared)) if self.task == "classification" else 0
 
     def to_html(self, path: str | os.PathLike[str], *, tsne: bool | None = None) -> None:
         """Write the report: one HTML page that needs no other file.
@@ -201,7 +218,7 @@ class ImageComparison:
         """Draw the learning curve; return matplotlib's axes."""
         if self.learning_curve is None:
             raise OptionError("There is no learning curve: compare with extras=True.")
-        return plots.curve(self.learning_curve, METRICS[self.task][0], ax)
+        return plots.curve(self.learning_curve, self.task, ax)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``featx compare --json`` prints."""

@@ -91,9 +91,9 @@ def make_split(
     y : ndarray, shape (n_samples,)
     task : {"classification", "regression"}
     cv : int, splitter, list of (train, test) or Split, default=5
-        A Split is taken as it is. Fewer folds are made where the smallest class is smaller, or would be scored in a
-        fold that is not fitted on it; a class of a single sample, or of a single group, is left out. Both are noted. Of
-        folds that are given, rows to fit on that share a group with a row to score are left out.
+        A Split is taken as folds that are given. Fewer folds are made where the smallest class is smaller, or would be
+        scored in a fold that is not fitted on it; a class of a single sample, or of a single group, is left out. Both
+        are noted. Of folds that are given, rows to fit on that share a group with a row to score are left out.
     repeats : int, default=1
         Repetitions with other shuffles.
     groups : array-like, shape (n_samples,), or None
@@ -114,9 +114,11 @@ def make_split(
     ('2 stratified folds', ["2 folds instead of 5: the smallest class, 'cat', has 2 samples."])
     """
     check_split_options(cv, repeats)
-    if isinstance(cv, Split):
-        return cv
     codes = None if groups is None else group_codes(groups, len(y))
+    if isinstance(cv, Split):
+        checked = _given(y, cv.folds, codes, task)
+        notes = list(dict.fromkeys([*cv.notes, *checked.notes]))
+        return dataclasses.replace(cv, folds=checked.folds, notes=notes)
     if not isinstance(cv, int | np.integer):
         return _given(y, cv, codes, task)
     if task == "regression":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_diabetes, load_digits
+from sklearn.datasets import load_diabetes, load_digits, load_iris
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -348,3 +348,16 @@ def test_a_comparison_has_its_learning_curve_and_plots_and_can_be_kept(digits: A
     assert len(comparison.label_issues) < 40
     for axes in (comparison.plot_scores(), comparison.plot_confusion(), comparison.plot_learning_curve()):
         assert axes.get_figure() is not None
+
+
+def test_groups_are_kept_whole_in_a_split_of_another_comparison() -> None:
+    X, y = load_iris(return_X_y=True)
+    split = compare_baselines(X, y, estimators=["knn"]).split
+    groups = np.arange(150) // 2
+    comparison = compare_baselines(X, y, estimators=["knn"], cv=split, groups=groups)
+    for train, test in comparison.split.folds:
+        assert not set(groups[train]) & set(groups[test])
+    assert any("being in one group with what is scored" in note for note in comparison.notes)
+    assert comparison.split.words == split.words
+    with pytest.raises(ComparisonError, match="row"):
+        compare_baselines(X[:50], y[:50] + np.arange(50) % 2, estimators=["knn"], cv=split)

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx import FeatureExtractor
+import featx.backbones
+from featx import DirectBackbone, FeatureExtractor
 from featx.asked import Asked
 from featx.compare import compare_images, compare_tables
 from featx.errors import ComparisonError, OptionError, SourceError
@@ -381,3 +383,123 @@ def test_layers_and_poolings_stand_side_by_side(photo_folder: Path, compiled_cac
     assert comparison.table["features"].tolist() == [512, 512, 1024, 1024]
     assert [network.name for network in comparison.networks][-1] == "mobilenet conv_pw_13_relu max"
     assert not comparison.duplicates.duplicates.centered  # told by the last layer, though it does not come first
+
+
+class _Matrix(DirectBackbone):
+    """Rows of a matrix, by the number that an image is painted with."""
+
+    name, version, image_size = "matrix", 1, 2
+    rows: np.ndarray[Any, Any]
+
+    def n_features(self, pooling: str) -> int:
+        return self.rows.shape[1]
+
+    def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.asarray(self.rows[pixels[:, 0, 0, :2].astype(int) @ [1, 256]])
+
+
+@pytest.fixture
+def compare_matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Compare images whose features are the rows of a matrix."""
+    backbone = _Matrix()
+    monkeypatch.setitem(featx.backbones._registered, "matrix", backbone)
+
+    def compare(rows: np.ndarray[Any, Any], y: list[Any], **options: Any) -> Any:
+        backbone.rows = rows.astype(np.float32)
+        paths = [tmp_path / f"{number}.png" for number in range(len(rows))]
+        for number, path in enumerate(paths):
+            PIL.Image.new("RGB", (2, 2), (number % 256, number // 256, 0)).save(path)
+        return compare_images(paths, y, **{"networks": ["matrix"], "cache": None, "estimators": ["knn"], **options})
+
+    return compare
+
+
+def _divided(result: Any, one: int, other: int) -> bool:
+    folds = result.networks[0].comparison.split.folds
+    return any((one in train) != (other in train) for train, _ in folds)
+
+
+def test_a_large_group_of_the_user_s_does_not_switch_duplicates_off(compare_matrix: Callable[..., Any]) -> None:
+    rows = np.random.default_rng(0).normal(size=(100, 32))
+    rows[90] = rows[10] + 0.01
+    groups = ["site"] * 60 + [str(number) for number in range(60, 100)]
+    result = compare_matrix(rows, ["a", "b"] * 50, groups=groups)
+    assert [cluster.rows.tolist() for cluster in result.duplicates.clusters] == [[10, 90]]
+    assert not _divided(result, 10, 90)
+    assert not any("too many to split" in note for note in result.notes)
+
+
+def test_a_class_of_near_duplicates_only_is_an_error_that_says_so(compare_matrix: Callable[..., Any]) -> None:
+    rows = np.random.default_rng(0).normal(size=(100, 32))
+    rows[:3] = rows[0] + 0.01 * np.arange(3)[:, None]
+    with pytest.raises(ComparisonError, match="single group: 'rare'.*--groups none"):
+        compare_matrix(rows, ["rare"] * 3 + ["usual"] * 97)
+    assert compare_matrix(rows, ["rare"] * 3 + ["usual"] * 97, groups="none").n_classes == 2
+
+
+def test_images_that_are_all_alike_are_said_to_be(compare_matrix: Callable[..., Any]) -> None:
+    rows = 20 + np.random.default_rng(0).normal(size=(100, 32))
+    result = compare_matrix(rows, ["a", "b"] * 50)
+    assert result.notes[0].startswith("By these features most images are alike")
+    assert len(result.duplicates) == 0
+
+
+def test_scores_with_duplicates_ignored_say_how_they_were_computed(
+    compare_matrix: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 32))
+    rows[50] = rows[10] + 0.01
+    y = ["a", "b"] * 30
+    (note,) = (one for one in compare_matrix(rows, y).notes if "Had duplicates" in one)
+    assert re.search(r"accuracy 0\.\d{3}\.$", note)
+    monkeypatch.setattr("featx.grouping.MANY", 50)
+    monkeypatch.setattr("featx.compare.MANY", 50)
+    (note,) = (one for one in compare_matrix(rows, y, tune=True, repeats=2).notes if "Had duplicates" in one)
+    assert note.endswith("(untuned, in one repetition, on 2 folds).")
+
+
+def test_labels_stay_what_they_are_in_a_list(compare_matrix: Callable[..., Any]) -> None:
+    rows = np.random.default_rng(0).normal(size=(40, 32))
+    result = compare_matrix(rows, ["a", "b", "a", float("nan")] + ["a", "b"] * 18)
+    assert (result.n_rows, result.n_classes) == (39, 2)
+    with pytest.raises(ComparisonError, match="mix numbers and text"):
+        compare_matrix(rows, ["a", 1] * 20)
+
+
+def test_the_same_network_twice_is_compared_once(compare_matrix: Callable[..., Any]) -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 32))
+    result = compare_matrix(rows, ["a", "b"] * 15, networks=["matrix", FeatureExtractor("matrix", image_size=2)])
+    assert len(result.networks) == 1
+    assert result.notes[0] == "1 of 2 networks are the same as another one."
+
+
+def test_a_note_on_all_networks_is_given_once(compare_matrix: Callable[..., Any]) -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 32))
+    networks = ["matrix", FeatureExtractor("matrix", resize="crop")]
+    result = compare_matrix(rows, ["a"] * 27 + ["b"] * 3, networks=networks)
+    assert [note for note in result.notes if "3 folds instead of 5" in note] == [
+        "3 folds instead of 5: the smallest class, 'b', has 3 samples."
+    ]
+
+
+def test_classes_that_are_left_out_are_not_counted(compare_matrix: Callable[..., Any]) -> None:
+    rows = np.random.default_rng(0).normal(size=(41, 32))
+    result = compare_matrix(rows, ["a", "b"] * 20 + ["alone"])
+    assert (result.n_rows, result.n_classes) == (40, 2)
+    assert str(result).startswith("40 images, 2 classes")
+    assert "<table" in result._repr_html_()
+
+
+def test_doubtful_labels_are_looked_for_among_training_images_too(compare_matrix: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(0)
+    y = ["a", "b"] * 60
+    rows = rng.normal(size=(120, 32)) + np.array([[3.0 if label == "a" else -3.0] for label in y])
+    y[0] = "b"
+    result = compare_matrix(rows, y, is_test=[number >= 90 for number in range(120)])
+    assert [Path(path).name for path in result.label_issues["path"]] == ["0.png"]
+
+
+@pytest.mark.parametrize("wrong", [{"near": "0.9"}, {"near": 0}, {"cv": [(1, 2)]}, {"cv": "5"}])
+def test_options_of_the_wrong_kind_are_named(wrong: dict[str, Any], compare_matrix: Callable[..., Any]) -> None:
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        compare_matrix(np.zeros((4, 3)), ["a", "b"] * 2, **wrong)

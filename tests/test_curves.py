@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits, load_iris
+from sklearn.neighbors import KNeighborsClassifier
 
 from featx import compare_baselines
 from featx.curves import learning_curve
@@ -41,3 +42,10 @@ def test_what_was_scored_before_is_not_computed_again() -> None:
     assert taken["score_mean"].iloc[-1] == 0.5
     assert taken.iloc[:-1].equals(computed.iloc[:-1])
     assert computed["score_mean"].iloc[-1] == comparison.table["accuracy_mean"].iloc[0]
+
+
+def test_an_estimator_of_the_user_s_that_has_a_usual_name_is_not_taken_for_it() -> None:
+    X, y = load_digits(return_X_y=True)
+    comparison = compare_baselines(X[:300], y[:300], estimators={"knn": KNeighborsClassifier(100)}, cv=3)
+    assert set(comparison.learning_curve["estimator"]) == {"logreg"}
+    assert comparison.learning_curve["score_mean"].is_monotonic_increasing

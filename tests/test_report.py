@@ -106,14 +106,17 @@ def test_an_atlas_has_every_image_at_its_place_and_grey_for_those_gone(tmp_path:
 
 
 @pytest.mark.slow
-def test_5000_real_photos_take_less_than_8_mb(ucmerced: list[str], counting: CountingBackbone, tmp_path: Path) -> None:
+def test_5001_real_photos_with_names_of_emoji_take_less_than_8_mb(
+    ucmerced: list[str], counting: CountingBackbone, tmp_path: Path
+) -> None:
     paths, labels = [], []
     for turn in range(6):
         for number, path in enumerate(ucmerced):
-            paths.append(str(tmp_path / f"a long name of a photo, such as cameras give it {turn} {number}.jpg"))
+            paths.append(str(tmp_path / f"{'🦜' * 50} {turn} {number}.jpg"))
             PIL.Image.open(path).rotate(15 * turn).save(paths[-1])
             labels.append(Path(path).parent.name)
-    _report(ImageTable(paths[:5000], labels[:5000]), tmp_path / "r.html", estimators=["knn"])
+    text = _report(ImageTable(paths[:5001], labels[:5001]), tmp_path / "r.html", estimators=["knn"])
+    assert "5,000 of 5,001 images are shown" in text
     assert os.path.getsize(tmp_path / "r.html") <= 8_000_000
 
 
@@ -374,4 +377,25 @@ def test_quantities_have_a_report_too(opened: Callable[[Path], Any], photo_folde
     page = opened(tmp_path / "r.html")
     for name in ("scores", "errors", "map", "curve"):
         assert page.execute_async_script(_DRAWN, name) > 500, name
+    assert _complaints(page) == []
+
+
+@pytest.mark.usefixtures("counting")
+def test_duplicates_of_test_and_training_images_are_shown_side_by_side(
+    opened: Callable[[Path], Any], photo_folder: Path, tmp_path: Path
+) -> None:
+    table = find_images([photo_folder])
+    for number, copied in ((3, 13), (5, 6)):  # of a test image with another label; of a training image
+        shutil.copy(table.paths[number], table.paths[copied])
+    splits: list[str | None] = ["test" if number % 3 == 0 else "train" for number in range(24)]
+    text = _report(ImageTable(table.paths, table.labels, splits=splits), tmp_path / "r.html", cv=None)
+    assert "2 images, same bytes: different labels" in text
+    page = opened(tmp_path / "r.html")
+    assert page.execute_script("return document.querySelectorAll('.cluster .tile').length") == 4
+    assert page.execute_script("return document.querySelectorAll('.conflict').length") == 1
+    points = (
+        "for (const document of Bokeh.documents) for (const model of document.all_models) "
+        "if (model.name === 'dots') return model.data_source.data.name"
+    )
+    assert len(page.execute_script(points)) == 8
     assert _complaints(page) == []

@@ -188,8 +188,10 @@ class KerasBackbone(Backbone):
 
     def _outputs(self, network: Any, names: Sequence[str]) -> list[Any]:
         """Return the outputs of layers of this network."""
-        if list(names) == [self.layer]:
-            return [network.output]
+        known = read_layers(self.application)
+        if list(names) == [self.layer] and (known is None or known[-1].name == self.layer):
+            named = [layer.output for layer in network.layers if layer.name == self.layer]
+            return named or [network.output]
         # By place: Keras numbers the names of some layers by what else was built in the process.
         layers = self.layers()
         found = []

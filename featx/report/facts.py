@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from featx import __version__
-from featx.wording import counted, shortened
+from featx.wording import abridged, counted
 
 if TYPE_CHECKING:
     from featx.results import Network
@@ -41,7 +41,7 @@ def runs(networks: Sequence[Network]) -> list[dict[str, Any]]:
 def facts(command: str, seconds: float | None, thumbnails: str) -> list[tuple[str, str]]:
     """Return what was run, when, on what and with which versions, by name."""
     return [
-        *([("command", shortened(command, 2000))] if command else []),
+        *([("command", abridged(command, 2000))] if command else []),
         ("made on", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")),
         *([] if seconds is None else [("took", f"{seconds:.1f} s")]),
         ("machine", f"{platform.system()} {platform.machine()}, {counted(os.cpu_count() or 1, 'core')}"),

@@ -129,6 +129,7 @@
     const cells = source("confusion");
     onSelect(cells, ([at]) => showCell(cells.data.true[at], cells.data.predicted[at]));
     const points = source("map", "dots");
+    points.data = { ...points.data, name: data.names };
     onSelect(points, (indices) => show("chosen", "Chosen", [...indices]));
     for (const radio of document.querySelectorAll("input[name=projection]")) {
       radio.addEventListener("change", () => {

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 #: Up to so many images, a t-SNE map is drawn without being asked for: it takes a few seconds.
 _FEW_FOR_TSNE = 1000
-_MOST_MISTAKES, _MOST_ISSUES, _MOST_CLUSTERS, _MOST_CONFUSIONS = 24, 60, 30, 20
+_MOST_MISTAKES, _MOST_ISSUES, _MOST_CLUSTERS, _MOST_CONFUSIONS, _MOST_OF_CLUSTER = 24, 60, 30, 20, 12
 
 
 def write_report(
@@ -65,7 +65,7 @@ def write_report(
         undefined=jinja2.StrictUndefined,
     )
     # Bokeh defines a model where it first comes: the order of keys counts.
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "ensure_ascii": False}
     text = environment.get_template("page.html.jinja").render(
         **page.content(command, seconds),
         plots={name: bokeh.embed.json_item(figure, f"plot-{name}") for name, figure in page.figures().items()},
@@ -120,8 +120,9 @@ class _Page:
         self._certainty = comparison.certainty.get(self._estimator)
         self._classes = np.unique(np.concatenate([self._y, self._predicted])) if self._is_classification else None
         self._shown = self._choose_shown()
-        self._tile = {int(row): number for number, row in enumerate(self._shown)}
-        paths = [result.paths[self._rows[at]] for at in self._shown]
+        pictured = [*(int(self._rows[at]) for at in self._shown), *self._others_pictured()]
+        self._number_of_row = {row: number for number, row in enumerate(pictured)}
+        paths = [result.paths[row] for row in pictured]
         self._atlas = thumbnails.make_atlas(paths)
         self._names = [shortened(name) for name in _below_common_folder(paths)]
         self._has_tsne = len(self._shown) > 4 and (len(self._shown) <= _FEW_FOR_TSNE if tsne is None else tsne)
@@ -148,16 +149,21 @@ class _Page:
         if n <= thumbnails.MOST_IMAGES:
             return np.arange(n)
         of_row = {int(row): at for at, row in enumerate(self._rows)}
-        wanted = [*self._mistakes(), *(of_row[int(issue["row"])] for issue in self._issues())]
+        wanted = self._mistakes()
+        wanted += [of_row[int(issue["row"])] for issue in self._issues() if int(issue["row"]) in of_row]
         for cluster in self._result.duplicates.clusters[:_MOST_CLUSTERS]:
             wanted += [of_row[int(row)] for row in cluster.rows if int(row) in of_row]
         others = np.random.default_rng(0).permutation(n).tolist()
         chosen = list(dict.fromkeys([*wanted[: thumbnails.MOST_IMAGES // 2], *others]))[: thumbnails.MOST_IMAGES]
         return np.sort(np.array(chosen, dtype=np.int64))
 
-    def _picture(self, position: int) -> int | None:
-        """Return the number of a scored image's thumbnail, if it has one."""
-        return self._tile.get(position)
+    def _others_pictured(self) -> list[int]:
+        """Return rows that are shown although they were not scored: training images, as duplicates or in doubt."""
+        scored = set(self._rows.tolist())
+        clusters = self._result.duplicates.clusters[:_MOST_CLUSTERS]
+        wanted = [int(row) for cluster in clusters for row in cluster.rows[:_MOST_OF_CLUSTER]]
+        wanted += [int(issue["row"]) for issue in self._issues()]
+        return [row for row in dict.fromkeys(wanted) if row not in scored]
 
     # Plots -------------------------------------------------------------------------------------------
 
@@ -190,7 +196,7 @@ class _Page:
         shown = self._shown
         points = positions(self._network.rows[self._rows[shown]], tsne=self._has_tsne)
         corners = map(self._atlas.corner, range(len(shown)))
-        points |= {"tile": [f"-{x}px -{y}px" for x, y in corners], "name": self._names}
+        points["tile"] = [f"-{x}px -{y}px" for x, y in corners]  # the page's script adds the names, which it has
         caption = "<b>@label</b>, predicted @predicted<br>@name"
         if self._classes is not None:
             true, predicted = self._codes()
@@ -232,6 +238,8 @@ class _Page:
             "clusters": self._cluster_tiles(),
             "n_clusters": len(result.duplicates),
             "leaks": result.duplicates,
+            "naive_words": f" ({result.naive_words})" if result.naive_words else "",
+            "n_images": len(result.paths),
             "naive": None if result.naive is None else result.naive.set_index("estimator")["mean"].get(self._estimator),
             "curve": [] if result.learning_curve is None else result.learning_curve.to_dict(orient="records"),
             "metric_name": self._metric_name,
@@ -315,27 +323,21 @@ class _Page:
         ]
 
     def _mistake_tiles(self) -> list[dict[str, Any]]:
-        return [
-            tile
-            for position in self._mistakes()[:_MOST_MISTAKES]
-            if (
-                tile := self._tile_of(
-                    position, f"{self._said(self._y[position])}, predicted {self._said(self._predicted[position])}"
-                )
-            )
-        ]
+        found = []
+        for position in self._mistakes()[:_MOST_MISTAKES]:
+            words = f"{self._said(self._y[position])}, predicted {self._said(self._predicted[position])}"
+            found.append(self._tile_of(int(self._rows[position]), words))
+        return [tile for tile in found if tile]
 
     def _issue_tile(self, issue: dict[str, Any]) -> dict[str, Any] | None:
-        position = int(np.flatnonzero(self._rows == issue["row"])[0])
         words = f"labelled {self._said(issue['given'])}, looks like {self._said(issue['suggested'])}"
-        return self._tile_of(position, words)
+        return self._tile_of(int(issue["row"]), words)
 
     def _cluster_tiles(self) -> list[dict[str, Any]]:
-        of_row = {int(row): at for at, row in enumerate(self._rows)}
         found = []
         for cluster in self._result.duplicates.clusters[:_MOST_CLUSTERS]:
-            positions = [of_row[int(row)] for row in cluster.rows[:12] if int(row) in of_row]
-            tiles = [self._tile_of(at, self._said(self._y[at])) for at in positions]
+            rows = cluster.rows[:_MOST_OF_CLUSTER].tolist()
+            tiles = [self._tile_of(row, self._said(self._result.y[row])) for row in rows]
             found.append(
                 {
                     "kind": cluster.kind,
@@ -346,8 +348,8 @@ class _Page:
             )
         return found
 
-    def _tile_of(self, position: int, words: str) -> dict[str, Any] | None:
-        number = self._picture(position)
+    def _tile_of(self, row: int, words: str) -> dict[str, Any] | None:
+        number = self._number_of_row.get(row)
         if number is None:
             return None
         x, y = self._atlas.corner(number)
@@ -361,7 +363,7 @@ class _Page:
         data: dict[str, Any] = {
             "side": self._atlas.side,
             "columns": self._atlas.n_columns,
-            "names": self._names,
+            "names": self._names[: len(self._shown)],
             "partial": len(self._shown) < len(self._y),
             "classes": [],
             "true": [self._said(value) for value in self._y[self._shown]] if self._classes is None else [],

@@ -21,7 +21,7 @@ _SIDES = ((300, 128), (1200, 96), (2500, 72), (5000, 56))
 #: No more images than this are shown; it keeps a page below 8 MB.
 MOST_IMAGES = 5000
 #: The atlas is compressed harder until it takes no more than this.
-_MOST_BYTES = 3_500_000
+_MOST_BYTES = 3_200_000
 
 
 @dataclasses.dataclass(frozen=True)
