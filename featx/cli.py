@@ -102,7 +102,7 @@ def _extract(args: argparse.Namespace) -> None:
         summary = extract_to_file(
             table, resolved, output, cache=_cache(args), on_error=args.on_error, progress=progress
         )
-    _note_ignored(args, table.n_ignored)
+    _note_ignored(args, table.ignored)
     _print(json.dumps(vars(summary)) if args.json else summary.as_text())
 
 
@@ -144,7 +144,7 @@ def _compare(args: argparse.Namespace) -> None:
         show_progress=not args.quiet,
         progress=lambda text: _say(args, text),
     )
-    _note_ignored(args, table.n_ignored)
+    _note_ignored(args, table.ignored)
     _print(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
     if args.csv:
         write_csv(Path(args.csv), comparison.table)
@@ -341,6 +341,9 @@ def _say(args: argparse.Namespace, message: str) -> None:
         write_line(message)
 
 
-def _note_ignored(args: argparse.Namespace, n_ignored: int) -> None:
-    if n_ignored:
-        _say(args, f"{counted(n_ignored, 'file')} passed over: no images by their suffix.")
+def _note_ignored(args: argparse.Namespace, ignored: dict[str, int]) -> None:
+    from featx.sources import ignored_in_words
+
+    if ignored:
+        n_ignored = counted(sum(ignored.values()), "file")
+        _say(args, f"{n_ignored} passed over, no images by their names: {ignored_in_words(ignored)}.")

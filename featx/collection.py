@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import time
 from collections.abc import Sequence
@@ -32,7 +33,7 @@ def prepared(table: ImageTable, test: ImageTable | None, notes: list[str]) -> Im
     return ImageTable(
         paths=[*table.paths, *test.paths],
         labels=[*table.labels, *test.labels],
-        n_ignored=table.n_ignored + test.n_ignored,
+        ignored=dict(collections.Counter(table.ignored) + collections.Counter(test.ignored)),
         splits=[*["train"] * len(table), *["test"] * len(test)],
         groups=_both(table, test),
     )

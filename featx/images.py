@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from featx import pixels
-from featx.errors import InputError, ResourceError, UnreachableImageError, UnreadableImageError
+from featx.errors import ImageTooLargeError, InputError, ResourceError, UnreachableImageError, UnreadableImageError
 from featx.pixels import Content
+from featx.wording import in_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 Image: TypeAlias = "str | os.PathLike[str] | bytes | PILImage | np.ndarray[Any, Any]"
 
 DIGEST_SIZE = 16
+#: A larger file is not read: it would have to be held in memory.
+MAX_BYTES = 2**30
 #: How often a file is read that is written to meanwhile.
 _ATTEMPTS = 3
 
@@ -164,6 +167,8 @@ def _read_once(path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
         raise UnreachableImageError(f"it is {kind}")
     with open(path, "rb", buffering=0) as file:
         before = os.fstat(file.fileno())
+        if before.st_size > MAX_BYTES:
+            raise ImageTooLargeError(f"it has {in_bytes(before.st_size)}, more than the limit of {in_bytes(MAX_BYTES)}")
         data = file.read()
         return data, before, os.fstat(file.fileno())
 

@@ -23,7 +23,7 @@ from featx.options import Resolved
 from featx.segments import FloatArray
 from featx.sources import ImageTable
 from featx.store import Store
-from featx.wording import counted
+from featx.wording import as_cell, as_path_cell, counted
 
 _BLOCK_ROWS = 4096
 _TABLE_HEADER = ("row", "path", "label", "digest")
@@ -236,7 +236,9 @@ def _write_table(path: Path, table: ImageTable, extraction: Extraction, kept: It
     with _csv_writer(path) as writer:
         writer.writerow(_TABLE_HEADER)
         for row, at in enumerate(kept):
-            writer.writerow([row, table.paths[at], table.labels[at] or "", extraction.digests[at].tobytes().hex()])
+            label = table.labels[at]
+            cells = [as_path_cell(table.paths[at]), as_cell(str(label)) if label is not None else ""]
+            writer.writerow([row, *cells, extraction.digests[at].tobytes().hex()])
 
 
 def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
@@ -245,7 +247,8 @@ def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
         return
     with files.replacing(path) as temporary, _csv_writer(temporary) as writer:
         writer.writerow(_FAILURES_HEADER)
-        writer.writerows([failure.position, failure.image, failure.error, failure.reason] for failure in failures)
+        for failure in failures:
+            writer.writerow([failure.position, as_path_cell(failure.image), failure.error, as_cell(failure.reason)])
 
 
 def _audit(matrix: Path, listing: Path, extraction: Extraction, kept: IntArray) -> None:

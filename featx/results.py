@@ -20,7 +20,7 @@ from featx.leaks import Leaks
 from featx.options import Resolved
 from featx.scores import METRIC_NAMES, METRICS, add_verdicts, best_row
 from featx.segments import FloatArray
-from featx.wording import counted, shortened
+from featx.wording import as_cell, as_path_cell, counted, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -344,9 +344,21 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     """
     try:
         # Names that are not UTF-8 are written as the bytes they are.
-        files.write_text(path, table.to_csv(index=False), errors="surrogateescape")
+        files.write_text(path, _safe(table).to_csv(index=False), errors="surrogateescape")
     except OSError as error:
         raise _not_written(path, error.strerror or str(error)) from error
+
+
+def _safe(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which no text is a formula."""
+    texts = {
+        column: [
+            (as_path_cell if column == "path" else as_cell)(value) if isinstance(value, str) else value
+            for value in table[column]
+        ]
+        for column in table.columns
+    }
+    return table.assign(**texts)
 
 
 def check_output_path(path: Path) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from featx.errors import SourceError, SourceNotFoundError
 from featx.formats import SUFFIXES
+
+#: What macOS and Windows leave beside images.
+_OF_THE_SYSTEM = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 
 #: What folders and columns call the parts that images are split into.
 _SPLITS = {
@@ -35,8 +39,8 @@ class ImageTable:
         As the user would write them: each begins with the source it was found in.
     labels : list of (str, float or None)
         Name of the class folder; None for images outside of any. Of a table, what its column says.
-    n_ignored : int
-        Files passed over because their suffix is no image's.
+    ignored : dict of str to int
+        How many files and folders were passed over, by their suffix, or as ``"hidden"`` or ``"of the system"``.
     splits : list of {"train", "test", None}, or None
         What to do with each image, where the source says so.
     groups : list of (str or None), or None
@@ -45,7 +49,7 @@ class ImageTable:
 
     paths: list[str]
     labels: Sequence[Any]
-    n_ignored: int = 0
+    ignored: dict[str, int] = dataclasses.field(default_factory=dict)
     splits: list[str | None] | None = None
     groups: list[str | None] | None = None
 
@@ -73,7 +77,8 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
 
     In a folder, the first folder below it names the class: ``photos/cat/1.jpg`` is a ``cat``, and so is
     ``photos/cat/2019/2.jpg``. Where several flat folders are given, each is a class (``photos/*``). Hidden files and
-    folders are passed over; a file given by name is taken whatever its suffix.
+    folders, and what systems leave (``__MACOSX``, ``Thumbs.db``), are passed over; a file given by name is taken
+    whatever its suffix.
 
     Where all folders of the only source are called train, val and test (training, valid, validation, dev, testing),
     they say what each image is for, and the class folders are one deeper: ``photos/train/cat/1.jpg``. Validation
@@ -125,7 +130,7 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
         labels += [label for _, label in found]
     if not paths:
         raise SourceError(_no_images(sources, ignored))
-    return ImageTable(paths, labels, ignored.total(), splits or None)
+    return ImageTable(paths, labels, dict(ignored.most_common()), splits or None)
 
 
 def as_splits(names: Sequence[str | None]) -> list[str | None]:
@@ -176,35 +181,58 @@ def _parts(source: str) -> list[tuple[str, str]]:
 
 def _class_of(path: str, source: str) -> str | None:
     parts = os.path.relpath(path, source).split(os.sep)
-    return parts[0] if len(parts) > 1 else None
+    return as_label(parts[0]) if len(parts) > 1 else None
+
+
+def as_label(name: str) -> str:
+    """Return the name of a class with each letter written one way: systems write é as one character or as two."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _walk(folder: str, ignored: collections.Counter[str]) -> Iterator[str]:
     """Yield image files below a folder in sorted order, following each linked folder once."""
     seen: set[tuple[int, int]] = set()
-
-    def enter(folder: str) -> Iterator[str]:
-        state = os.stat(folder)
-        if (state.st_dev, state.st_ino) in seen:
-            return
-        seen.add((state.st_dev, state.st_ino))
-        for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir():
-                yield from enter(entry.path)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+    try:
+        within = [_entries(folder, seen)]
+        while within:  # no recursion: trees are deeper than Python's stack
+            entry = next(within[-1], None)
+            if entry is None:
+                within.pop()
+            elif why := why_ignored(entry.name):
+                ignored[why] += 1
+            elif entry.is_dir():
+                within.append(_entries(entry.path, seen))
+            elif is_image_name(entry.name):
                 yield entry.path
             else:
-                ignored[os.path.splitext(entry.name)[1].lower()] += 1
-
-    try:
-        yield from enter(folder)
+                ignored[os.path.splitext(entry.name)[1].lower() or "without suffix"] += 1
     except OSError as error:
         raise SourceError(
             f"Cannot list the folder {error.filename!r}: {error.strerror}. Check its permissions, or point at "
             "another folder."
         ) from error
+
+
+def _entries(folder: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
+    """Return what is in a folder, sorted by name; nothing if it was entered before."""
+    state = os.stat(folder)
+    if (state.st_dev, state.st_ino) in seen:
+        return iter(())
+    seen.add((state.st_dev, state.st_ino))
+    with os.scandir(folder) as entries:
+        return iter(sorted(entries, key=lambda entry: entry.name))
+
+
+def why_ignored(name: str) -> str:
+    """Return why a file or folder of this name is passed over whatever it holds, or ""."""
+    if name.startswith("."):
+        return "hidden"
+    return "of the system" if name.lower() in _OF_THE_SYSTEM else ""
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file of this name is taken for an image."""
+    return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def _not_found(source: str) -> str:
@@ -220,8 +248,13 @@ def _not_found(source: str) -> str:
     return f"No such folder or file: {source!r}.{hint} Check the spelling; relative paths start at {os.getcwd()!r}."
 
 
+def ignored_in_words(ignored: Mapping[str, int]) -> str:
+    """Return how many files were passed over of which kind, for people."""
+    return ", ".join(f"{count:,} {kind}" for kind, count in ignored.items())
+
+
 def _no_images(sources: Sequence[str | os.PathLike[str]], ignored: collections.Counter[str]) -> str:
     listed = ", ".join(repr(os.fspath(source)) for source in sources)
-    found = ", ".join(f"{count} {suffix or 'without suffix'}" for suffix, count in ignored.most_common(3))
+    found = ignored_in_words(dict(ignored.most_common(3)))
     known = " ".join(sorted(SUFFIXES))
     return f"No images in {listed} (other files: {found or 'none'}). Expected files ending in {known}."

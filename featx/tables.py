@@ -10,7 +10,7 @@ import numpy as np
 
 from featx.errors import MissingDependencyError, SourceError, did_you_mean
 from featx.labels import task_of
-from featx.sources import ImageTable, as_splits, find_images
+from featx.sources import ImageTable, as_label, as_splits, find_images
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,10 +90,14 @@ def _from_table(
     splits = _column(frame, source, "split", split_column, ())
     return ImageTable(
         paths=_located(source, [str(path) for path in paths]),
-        labels=[None] * len(paths) if labels is None else _quantities(source, labels),
+        labels=[None] * len(paths) if labels is None else _quantities(source, _normal(labels)),
         splits=None if splits is None else as_splits(splits),
         groups=_column(frame, source, "group", group_column, ()),
     )
+
+
+def _normal(labels: Sequence[str | None]) -> list[str | None]:
+    return [None if label is None else as_label(label) for label in labels]
 
 
 def _read(source: str) -> pd.DataFrame:

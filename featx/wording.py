@@ -72,6 +72,34 @@ def abridged(text: str, most: int) -> str:
     return text if len(text) <= most else text[: (most - 1) // 2] + "…" + text[(most - 1) // 2 - most + 1 :]
 
 
+def as_cell(text: str) -> str:
+    """Return text that no spreadsheet takes for a formula: with ``'`` in front if it begins like one.
+
+    Examples
+    --------
+    >>> as_cell("cat"), as_cell("=1+1"), as_cell("-2.5")
+    ('cat', "'=1+1", '-2.5')
+    """
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
+def as_path_cell(path: str) -> str:
+    """Return a path that no spreadsheet takes for a formula, and that leads to the same file.
+
+    Examples
+    --------
+    >>> as_path_cell("=1+1.jpg"), as_path_cell("photos/1.jpg")
+    ('./=1+1.jpg', 'photos/1.jpg')
+    """
+    return path if as_cell(path) == path else f"./{path}"
+
+
 def as_columns(rows: Sequence[Mapping[str, object]]) -> str:
     """Return rows under their names, numbers to the right; a truth is a yes, or nothing.
 

@@ -29,6 +29,7 @@ from featx.errors import (
 from featx.extraction import Extraction
 from featx.options import ExtractionOptions
 from tests.conftest import CountingBackbone
+from tests.samples import encoded
 
 #: At 32 pixels these JPEG files are decoded at half their size, which differs a little from the full decode.
 SHRUNK = 2
@@ -505,3 +506,22 @@ def test_a_limit_of_pixels_is_the_caller_s(counting: CountingBackbone, paths: li
     assert {failure.error for failure in extraction.failures} == {"ImageTooLargeError"}
     with pytest.raises(ImageTooLargeError, match="position 0"):
         Extraction(paths, resolved, np.empty((24, 12), np.float32), cache=None).run()
+
+
+@pytest.mark.parametrize("bad", [[0], [9_999], [31, 32], list(range(64, 96)), [0, 4_999, 9_999]], ids=str)
+def test_among_10_000_images_bad_ones_cost_no_other(bad: list[int], counting: CountingBackbone) -> None:
+    colours = np.stack(np.unravel_index(np.arange(10_000), (22, 22, 22)), axis=1).astype(np.uint8) * 11
+    images: list[Any] = [encoded(np.broadcast_to(colour, (2, 2, 3)), "PPM") for colour in colours]
+    for at in bad:
+        images[at] = images[at][:-3]
+    rows = np.full((10_000, 12), -1, dtype=np.float32)
+    resolved = ExtractionOptions("counting", image_size=2, batch_size=32).resolve()
+    extraction = Extraction(images, resolved, rows, cache=None, raise_on_error=False)
+    extraction.run()  # ends with an audit
+    assert [(failure.position, failure.error) for failure in extraction.failures] == [
+        (at, "TruncatedImageError") for at in bad
+    ]
+    good = np.setdiff1d(np.arange(10_000), bad)
+    np.testing.assert_array_equal(rows[good], np.tile(colours[good], 4))
+    assert np.isnan(rows[bad]).all()
+    assert (extraction.n_computed, extraction.n_cached) == (10_000 - len(bad), 0)

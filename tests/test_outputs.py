@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,13 @@ pytestmark = pytest.mark.usefixtures("counting")
 
 
 def extract(folder: Path, output: Path, **options: Any) -> ExtractionSummary:
+    return extract_sources([folder], output, **options)
+
+
+def extract_sources(sources: Sequence[str | Path], output: Path, **options: Any) -> ExtractionSummary:
     options.setdefault("cache", output.parent / "cache")
     resolved = ExtractionOptions(backbone="counting").resolve()
-    return extract_to_file(find_images([folder]), resolved, output, **options)
+    return extract_to_file(find_images(sources), resolved, output, **options)
 
 
 def lines(path: Path) -> list[dict[str, str]]:
@@ -96,12 +101,31 @@ def test_many_more_rows_than_one_block_come_out_right(
 
 
 def test_names_of_any_kind_survive_the_table(photos: Any, tmp_path: Path) -> None:
-    names = ["new\nline.png", 'quote", comma.png', "emoji 🦆.png", os.fsdecode(b"\xff\xfe.png")]
+    names = ["new\nline.png", 'quote", comma.png', "emoji 🦆.png", os.fsdecode(b"\xff\xfe.png"), "x" * 251 + ".png"]
     (tmp_path / "odd").mkdir()
     for name, photo in zip(names, photos, strict=False):
         photo.save(tmp_path / "odd" / name)
     extract(tmp_path / "odd", tmp_path / "f.npy")
     assert sorted(os.path.basename(line["path"]) for line in lines(tmp_path / "f.csv")) == sorted(names)
+
+
+def test_no_cell_is_a_formula(photos: Any, in_folder: Path) -> None:
+    for number, name in enumerate(["=1+1", "@SUM(A1)", "+x", "-3", "plain"]):
+        Path(name).mkdir()
+        photos[number].save(f"{name}/a.png")
+        Path(name, "broken.png").write_bytes(b"=cmd|' /C calc'!A0")
+    extract(Path("."), Path("f.npy"))
+    table = lines(in_folder / "f.csv")
+    assert [line["label"] for line in table] == ["'+x", "-3", "'=1+1", "'@SUM(A1)", "plain"]
+    assert all(Path(line["path"]).is_file() for line in table)
+    extract_sources(["=1+1", "@SUM(A1)"], in_folder / "g.npy")
+    for line in [*lines(in_folder / "g.csv"), *lines(in_folder / "g.failures.csv")]:
+        assert line["path"].startswith(("./=", "./@"))
+        assert Path(line["path"]).is_file()
+    failures = lines(in_folder / "f.failures.csv")
+    assert list(failures[0]) == ["position", "path", "error", "reason"]
+    assert failures[0]["error"] == "UnknownFormatError"
+    assert [int(line["position"]) for line in failures] == [1, 3, 5, 7, 9]
 
 
 def test_raise_stops_at_the_first_and_leaves_the_old_files(photo_folder: Path, in_folder: Path) -> None:

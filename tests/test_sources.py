@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -50,10 +51,35 @@ def test_a_file_given_by_name_is_taken_whatever_its_suffix(tmp_path: Path) -> No
 
 
 def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path: Path) -> None:
-    make(tmp_path, "a.jpg", ".hidden.jpg", ".git/x.jpg", "notes.txt", "Thumbs.db")
+    make(tmp_path, "a.JPG", ".hidden.jpg", ".git/x.jpg", "notes.txt", "Thumbs.db", "__MACOSX/a.jpg", "bare")
     table = find_images([tmp_path])
-    assert [os.path.basename(path) for path in table.paths] == ["a.jpg"]
-    assert table.n_ignored == 2
+    assert [os.path.basename(path) for path in table.paths] == ["a.JPG"]
+    assert table.ignored == {"hidden": 2, "of the system": 2, ".txt": 1, "without suffix": 1}
+
+
+def test_a_class_is_one_however_its_accents_are_written(tmp_path: Path) -> None:
+    make(tmp_path, "caf\u00e9/1.jpg", "cafe\u0301/2.jpg")
+    assert set(find_images([tmp_path]).labels) == {"caf\u00e9"}
+
+
+def test_a_tree_may_be_deeper_than_python_s_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(1100):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("1.jpg").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    (path,) = find_images(["d"]).paths
+    assert path.count("d") == 1100
+
+
+@pytest.mark.slow  # makes 100,000 files
+def test_100_000_files_in_one_folder_are_listed_in_two_seconds(tmp_path: Path) -> None:
+    for number in range(100_000):
+        os.close(os.open(tmp_path / f"{number}.jpg", os.O_CREAT))
+    started = time.perf_counter()
+    assert len(find_images([tmp_path])) == 100_000
+    assert time.perf_counter() - started < 2
 
 
 def test_a_loop_of_links_ends(tmp_path: Path) -> None:
