@@ -111,6 +111,7 @@ def decode(
 def _decode_bytes(data: bytes, size: tuple[int, int], resize: str, max_pixels: int) -> np.ndarray[Any, Any]:
     with formats.open_image(data) as image:
         _check_size(image, max_pixels)
+        _check_that_it_fits(image, len(data))
         is_large = image.width * image.height > _LARGE
         with _large_images if is_large else contextlib.nullcontext():
             return np.asarray(fit(open_upright(data, image, size, resize), size, resize))
@@ -245,6 +246,22 @@ def _check_size(image: PILImage, max_pixels: int) -> None:
         )
 
 
+def _check_that_it_fits(image: PILImage, n_bytes: int) -> None:
+    """Refuse an image whose header promises more pixels than its bytes can hold, before memory is taken for them."""
+    if image.format in ("TIFF", "BMP", "PPM") and all(tile[0] == "raw" for tile in getattr(image, "tile", [("",)])):
+        pixels_of_byte = 1.0
+    elif image.format == "PNG":
+        pixels_of_byte = 1100.0  # Deflate packs 1,032 bytes into one
+    else:
+        return
+    # A pixel of these modes may take one bit only.
+    bits = 1 if image.mode in ("1", "L", "P") else 8 * len(image.getbands())
+    if image.width * image.height * bits / 8 > n_bytes * pixels_of_byte:
+        raise TruncatedImageError(
+            f"it is truncated, or its header lies: {n_bytes:,} bytes cannot hold {image.width} × {image.height} pixels"
+        )
+
+
 def _decode_jpeg(data: bytes, image: PILImage, size: tuple[int, int], resize: str) -> PILImage | None:
     """Decode with libjpeg-turbo, scaled down on the way where that is harmless; None: it cannot."""
     import PIL.Image
@@ -293,20 +310,33 @@ def _upright_rgb(image: PILImage, target: tuple[tuple[int, int], str] | None = N
     if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
         # Pillow takes all of them for Adobe's, which stores inks inverted and says so.
         image = PIL.ImageChops.invert(image)
-    if image.mode == "F" or image.mode.startswith("I"):
-        image = _scaled_to_8_bits(image)
-    elif image.mode in ("P", "PA"):
-        image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    elif image.mode == "1":
-        image = image.convert("L")
-    elif image.mode in ("L", "RGB") and image.has_transparency_data:
-        image = image.convert("RGBA")
-    if target is not None and image.width * image.height > _LARGE:
-        (height, width), resize = target
-        turned = (width, height) if orientation in (5, 6, 7, 8) else (height, width)
-        factor = _shrink_factor((image.height, image.width), turned, resize)
-        image = image.reduce(factor) if factor > 1 else image
+    if image.mode in ("F", "I"):
+        image = _made_smaller(image, orientation, target)
+    image = _made_smaller(_with_plain_channels(image), orientation, target)
     return _turned(_on_white(color.to_srgb(image, profile)), orientation)
+
+
+def _with_plain_channels(image: PILImage) -> PILImage:
+    """Return an image in channels of 8 bits, without a palette, and with transparency as a channel."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _scaled_to_8_bits(image)
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in ("L", "RGB") and image.has_transparency_data:
+        return image.convert("RGBA")
+    return image
+
+
+def _made_smaller(image: PILImage, orientation: int, target: tuple[tuple[int, int], str] | None) -> PILImage:
+    """Return a large image with fewer pixels, as far as the wanted size allows; others as they are."""
+    if target is None or image.width * image.height <= _LARGE:
+        return image
+    (height, width), resize = target
+    turned = (width, height) if orientation in (5, 6, 7, 8) else (height, width)
+    factor = _shrink_factor((image.height, image.width), turned, resize)
+    return image.reduce(factor) if factor > 1 else image
 
 
 def _on_white(image: PILImage) -> PILImage:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import io
 import random
+import subprocess
+import sys
+import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -256,3 +260,39 @@ def test_of_other_formats_only_whole_files_can_be_read() -> None:
     for at in (20, 40):
         with pytest.raises(UnreadableImageError):
             pixels.decode_truncated(encoded(NOISE, "PNG")[:at], (96, 96))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
+def test_a_header_that_lies_about_the_size_takes_no_memory(kind: str) -> None:
+    data = bytearray(encoded(RAMP, kind))
+    if kind == "PPM":
+        data = data.replace(b"56 40", b"9000 9000")
+    elif kind == "PNG":
+        data[16:24] = (9000).to_bytes(4, "big") * 2
+        data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    elif kind == "BMP":
+        data[18:26] = (9000).to_bytes(4, "little") * 2
+    else:
+        for tag in (256, 257):
+            at = data.index(tag.to_bytes(2, "little") + b"\x04\0" + b"\1\0\0\0")
+            data[at + 8 : at + 12] = (9000).to_bytes(4, "little")
+    with pytest.raises(TruncatedImageError, match="cannot hold 9000 × 9000 pixels"):
+        pixels.decode(bytes(data), SIZE)
+
+
+def test_a_very_even_image_may_be_very_small() -> None:
+    for kind in ("PNG", "GIF", "WEBP", "JPEG"):
+        data = encoded(PIL.Image.new("L", (4000, 4000), 77), kind)
+        assert np.abs(pixels.decode(data, (4, 4)).astype(int) - 77).max() <= 1
+
+
+def test_20_000_mutated_images_take_no_gigabyte_and_crash_nothing() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", "--number", "20000"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    assert "20000 mutants, 0 wrong" in done.stdout

@@ -1,0 +1,149 @@
+"""Mutated images through the whole decode path: what happens must be pixels, or one of featx's own errors.
+
+``python -m tests.fuzz --number 20000`` prints what went wrong: other exceptions, images that took over five seconds,
+and the peak memory. Every mutant is made from its number, so that one can be had again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import random
+import resource
+import sys
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import PIL.Image
+from PIL import features
+
+from featx import pixels
+from featx.errors import TruncatedImageError, UnreadableImageError
+from tests import samples
+from tests.samples import encoded, icc_profile, png, ramp, tiff16
+
+SLOW = 5.0
+
+
+def seeds() -> list[tuple[str, bytes]]:
+    """Return whole images of every format and of many modes, by name."""
+    rgb = ramp()
+    noise = np.frombuffer(random.Random(0).randbytes(rgb.size), dtype=np.uint8).reshape(rgb.shape)
+    deep = rgb.astype(np.uint16) * 257
+    image = PIL.Image.fromarray(noise)
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    frames = {"save_all": True, "append_images": [PIL.Image.fromarray(rgb)]}
+    found = [
+        ("jpeg", encoded(rgb, "JPEG", exif=exif)),
+        ("jpeg-noise", encoded(noise, "JPEG", quality=95)),
+        ("jpeg-progressive", encoded(noise, "JPEG", progressive=True, icc_profile=icc_profile("Adobe RGB"))),
+        ("jpeg-grey", encoded(image.convert("L"), "JPEG")),
+        ("jpeg-cmyk", encoded(image.convert("CMYK"), "JPEG")),
+        ("jpeg-ycck", samples.YCCK_JPEG),
+        ("jpeg-arithmetic", samples.ARITHMETIC_JPEG),
+        ("mpo", encoded(image, "MPO", **frames)),
+        ("png", png(rgb)),
+        ("png-alpha", encoded(image.convert("RGBA"), "PNG", icc_profile=icc_profile("Display P3"))),
+        ("png-palette", encoded(image.quantize(32), "PNG", transparency=3)),
+        ("png-1", encoded(image.convert("1"), "PNG")),
+        ("png-16", png(deep, bits=16)),
+        ("apng", encoded(image, "PNG", **frames)),
+        ("webp", encoded(noise, "WEBP", exif=exif)),
+        ("webp-lossless", encoded(image.convert("RGBA"), "WEBP", lossless=True)),
+        ("webp-animated", encoded(image, "WEBP", **frames)),
+        ("gif", encoded(image.quantize(32), "GIF", **frames)),
+        ("tiff", encoded(rgb, "TIFF")),
+        ("tiff-16", tiff16(deep)),
+        ("tiff-lzw", encoded(noise, "TIFF", compression="tiff_lzw")),
+        ("tiff-deflate", encoded(rgb, "TIFF", compression="tiff_adobe_deflate")),
+        ("tiff-jpeg", encoded(rgb, "TIFF", compression="jpeg")),
+        ("tiff-g4", encoded(image.convert("1"), "TIFF", compression="group4")),
+        ("tiff-float", encoded(rgb[:, :, 0].astype(np.float32), "TIFF")),
+        ("bmp", encoded(rgb, "BMP")),
+        ("bmp-palette", encoded(image.quantize(16), "BMP")),
+        ("ico", encoded(image, "ICO", sizes=[(16, 16), (32, 32)])),
+        ("jp2", encoded(rgb, "JPEG2000")),
+        ("ppm", encoded(rgb, "PPM")),
+        ("qoi", encoded(rgb, "QOI")),
+    ]
+    if features.check("avif"):
+        found.append(("avif", encoded(rgb, "AVIF", quality=80)))
+    return found
+
+
+def mutant(number: int, whole: Sequence[tuple[str, bytes]]) -> tuple[str, bytes]:
+    """Return the name and the bytes of a mutant: bits flipped, bytes set, parts cut, doubled or of another image."""
+    rng = random.Random(number)
+    name, data = whole[number % len(whole)]
+    for _ in range(rng.choice((1, 1, 2, 4, 16))):
+        # Headers are where decoders decide how much memory they take.
+        end = min(len(data), 64) if rng.random() < 0.4 else len(data)
+        at, kind = rng.randrange(max(1, end)), rng.randrange(7)
+        length = rng.choice((1, 2, 4, 16, 256))
+        if kind <= 1:
+            data = data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :] if data else data
+        elif kind == 2:
+            data = data[:at] + rng.choice((b"\0", b"\xff", b"\x7f", b"\x80")) * length + data[at + length :]
+        elif kind == 3:
+            data = data[:at] + data[at + length :]
+        elif kind == 4:
+            data = data[:at] + data[at : at + length] * 2 + data[at + length :]
+        elif kind == 5:
+            other = rng.choice(whole)[1]
+            start = rng.randrange(len(other))
+            data = data[:at] + other[start : start + length] + data[at + length :]
+        else:
+            data = data[: rng.randrange(len(data) + 1)]
+    return name, data
+
+
+def try_one(data: bytes) -> str:
+    """Decode a mutant as extraction does, padding what is truncated; return what is wrong with what came of it."""
+    started = time.perf_counter()
+    try:
+        try:
+            found = pixels.decode(data, (32, 32))
+        except TruncatedImageError:
+            found = pixels.decode_truncated(data, (32, 32))
+    except UnreadableImageError as error:
+        found = None
+        if not error.reason:
+            return "an error without a reason"
+    except Exception as error:  # whatever it is, it is what is looked for
+        return f"{type(error).__name__}: {error}"
+    if found is not None and (found.shape != (32, 32, 3) or found.dtype != np.uint8):
+        return f"pixels of shape {found.shape} and type {found.dtype}"
+    seconds = time.perf_counter() - started
+    return f"{seconds:.1f} s" if seconds > SLOW else ""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--number", type=int, default=20_000, help="how many mutants (default: 20000)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first one (default: 0)")
+    args = parser.parse_args()
+    faulthandler.enable()
+    whole = seeds()
+    n_read = n_wrong = 0
+    for number in range(args.first, args.first + args.number):
+        name, data = mutant(number, whole)
+        faulthandler.dump_traceback_later(4 * SLOW, exit=True)  # a hang ends the process, and says where
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        wrong = try_one(data)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        if grown > 100 * 1024:
+            print(f"{number} ({name}): memory grew by {grown // 1024} MB", file=sys.stderr)
+        if wrong:
+            n_wrong += 1
+            print(f"{number} ({name}): {wrong}")
+        n_read += 1
+    faulthandler.cancel_dump_traceback_later()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(f"{n_read} mutants, {n_wrong} wrong, peak memory {peak} MB")
+    return 1 if n_wrong or peak > 1000 else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
