@@ -205,8 +205,8 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
         "source",
         nargs="+",
         metavar="SOURCE",
-        help="a folder of class folders, or with train and test folders of these; a flat folder; image files; or a "
-        "CSV, TSV or Parquet file that lists images",
+        help="a folder of class folders, or with train and test folders of these; a flat folder; a zip or tar archive "
+        "of such; image files; or a CSV, TSV or Parquet file that lists images",
     )
 
 

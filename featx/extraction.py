@@ -200,7 +200,7 @@ class Extraction:
             image = self._images[position]
             if isinstance(image, str | os.PathLike):
                 try:
-                    files.append((position, (os.fspath(image), os.stat(image))))
+                    files.append((position, (os.fspath(image), image_reading.state_of(image))))
                 except (OSError, ValueError):
                     continue  # reading it will say what is wrong
         known = []

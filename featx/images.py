@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from featx import pixels
+from featx import archives, pixels
 from featx.errors import ImageTooLargeError, InputError, ResourceError, UnreachableImageError, UnreadableImageError
 from featx.pixels import Content
 from featx.wording import in_bytes
@@ -142,12 +142,34 @@ def read(image: Any) -> tuple[Content, os.stat_result | None]:
     raise UnreadableImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {found}")
 
 
+def state_of(path: str | os.PathLike[str]) -> os.stat_result:
+    """Return the state of a file, or of the archive that it lies in.
+
+    Raises
+    ------
+    OSError, ValueError
+        There is none.
+    """
+    try:
+        return os.stat(path)
+    except (NotADirectoryError, FileNotFoundError):
+        place = archives.split(os.fspath(path))
+        if place is None:
+            raise
+        return os.stat(place[0])
+
+
 def _read_file(path: str) -> tuple[bytes, os.stat_result]:
     try:
         for _ in range(_ATTEMPTS):
             data, before, after = _read_once(path)
             if len(data) == after.st_size and _is_same_state(before, after):
                 return data, after
+    except (NotADirectoryError, FileNotFoundError) as error:
+        place = archives.split(path)
+        if place is None:
+            raise UnreachableImageError(error.strerror or str(error)) from error
+        return archives.read(*place, MAX_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         if isinstance(error, UnreadableImageError):
             raise

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from featx import archives
 from featx.errors import SourceError, SourceNotFoundError
 from featx.formats import SUFFIXES
 
@@ -73,7 +74,7 @@ class ImageTable:
 
 
 def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
-    """Return the images of folders and files, sorted within each source.
+    """Return the images of folders, archives and files, sorted within each source; those of an archive as it has them.
 
     In a folder, the first folder below it names the class: ``photos/cat/1.jpg`` is a ``cat``, and so is
     ``photos/cat/2019/2.jpg``. Where several flat folders are given, each is a class (``photos/*``). Hidden files and
@@ -83,6 +84,8 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
     Where all folders of the only source are called train, val and test (training, valid, validation, dev, testing),
     they say what each image is for, and the class folders are one deeper: ``photos/train/cat/1.jpg``. Validation
     images count as training images; if there are no test images, they are these.
+
+    A zip or tar archive is like a folder, and is not unpacked: ``photos.zip/cat/1.jpg`` is the path of an image in it.
 
     Parameters
     ----------
@@ -118,7 +121,11 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
                 paths += [path for path, _ in found]
                 labels += [label for _, label in found]
             break
-        if os.path.isdir(source):
+        if archives.is_archive(source):
+            found, parts_of = _in_archive(source, ignored)
+            if parts_of and len(sources) == 1:
+                splits += parts_of
+        elif os.path.isdir(source):
             found = [(path, _class_of(path, source)) for path in _walk(source, ignored)]
             if len(sources) > 1 and found and all(label is None for _, label in found):
                 found = [(path, os.path.basename(os.path.normpath(source))) for path, _ in found]
@@ -177,6 +184,32 @@ def _parts(source: str) -> list[tuple[str, str]]:
     except SourceError:
         return []
     return [(os.path.join(source, name), split) for name, split in zip(names, splits, strict=True) if split]
+
+
+def _in_archive(
+    archive: str, ignored: collections.Counter[str]
+) -> tuple[list[tuple[str, str | None]], list[str | None]]:
+    """Return paths and labels of the images in an archive, and what each is for if its folders say so.
+
+    A folder that holds everything, as most archives have, is none of the classes.
+    """
+    kept = []
+    for name in archives.names(archive):
+        why = next(filter(None, map(why_ignored, name.split("/"))), "")
+        if why or not is_image_name(name):
+            ignored[why or os.path.splitext(name)[1].lower() or "without suffix"] += 1
+        else:
+            kept.append(name)
+    folders = [name.split("/")[:-1] for name in kept]
+    if len({within[0] if within else "" for within in folders}) == 1 and any(len(within) > 1 for within in folders):
+        folders = [within[1:] for within in folders]
+    splits: list[str | None] = []
+    firsts = {within[0].lower() if within else "" for within in folders}
+    if len(firsts) > 1 and firsts <= set(_SPLITS) and "train" in {_SPLITS[first] for first in firsts}:
+        splits = as_splits([within[0] for within in folders])
+        folders = [within[1:] for within in folders]
+    labels = [as_label(within[0]) if within else None for within in folders]
+    return [(f"{archive}/{name}", label) for name, label in zip(kept, labels, strict=True)], splits
 
 
 def _class_of(path: str, source: str) -> str | None:

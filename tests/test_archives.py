@@ -1,0 +1,200 @@
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx import archives, images
+from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError, UnreadableImageError
+from featx.extraction import Extraction
+from featx.options import ExtractionOptions
+from featx.sources import find_images
+from tests.conftest import CountingBackbone
+
+KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
+
+
+def pack(folder: Path, kind: str, *, within: str = "photos") -> str:
+    """An archive of a folder, in an order that is not that of names."""
+    archive = folder.parent / f"photos.{kind}"
+    paths = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.name[::-1])
+    names = [(path, str(Path(within, path.relative_to(folder)))) for path in paths]
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            for path, name in names:
+                packed.write(path, name)
+    else:
+        with tarfile.open(archive, f"w:{kind[4:]}") as tar:
+            for path, name in names:
+                tar.add(path, name)
+    return str(archive)
+
+
+def extract(paths: list[str], cache: Path | None) -> tuple[np.ndarray[Any, Any], Extraction]:
+    rows = np.empty((len(paths), 12), dtype=np.float32)
+    resolved = ExtractionOptions("counting").resolve()
+    extraction = Extraction(paths, resolved, rows, cache=cache, raise_on_error=False)
+    extraction.run()
+    return rows, extraction
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_in_an_archive_are_those_of_the_folder(
+    kind: str, photo_folder: Path, tmp_path: Path, counting: CountingBackbone
+) -> None:
+    folder = find_images([photo_folder])
+    archive = pack(photo_folder, kind)
+    packed = find_images([archive])
+    by_name = dict(zip(map(os.path.basename, packed.paths), packed.labels, strict=True))
+    assert by_name == dict(zip(map(os.path.basename, folder.paths), folder.labels, strict=True))
+    rows, extraction = extract(packed.paths, tmp_path / "cache")
+    assert (extraction.failures, counting.n_shown) == ([], 24)
+    of_folder, _ = extract(folder.paths, tmp_path / "cache")
+    assert counting.n_shown == 24  # what is unpacked later is known
+    order = [list(map(os.path.basename, packed.paths)).index(os.path.basename(path)) for path in folder.paths]
+    np.testing.assert_array_equal(of_folder, rows[order])
+    again, extraction = extract(packed.paths, tmp_path / "cache")
+    assert extraction.n_cached == 24
+    np.testing.assert_array_equal(again, rows)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_are_read_in_any_order_by_any_number_of_threads(kind: str, photo_folder: Path) -> None:
+    archive = pack(photo_folder, kind)
+    paths = find_images([archive]).paths
+    right = {os.path.basename(path): Path(path).read_bytes() for path in find_images([photo_folder]).paths}
+    orders = [paths, paths[::-1], [*paths[12:], *paths[:12]], paths * 2]
+    wrong: list[str] = []
+
+    def read(order: list[str]) -> None:
+        wrong.extend(path for path in order if images.read(path)[0] != right[os.path.basename(path)])
+
+    threads = [threading.Thread(target=read, args=(order,)) for order in orders]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_a_compressed_tar_keeps_no_more_than_its_limit(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "_KEPT_BYTES", 10_000)
+    archive = pack(photo_folder, "tar.gz")
+    paths = find_images([archive]).paths
+    for path in [*paths[::-1], *paths]:
+        assert images.read(path)[0][:2] == b"\xff\xd8"
+        assert archives._opened(archive)._passed_bytes <= 20_000  # type: ignore[attr-defined]
+
+
+def test_classes_lie_below_a_folder_that_holds_everything_or_not(photo_folder: Path) -> None:
+    for within in ("photos", "", "a/b"):
+        assert set(find_images([pack(photo_folder, "zip", within=within)]).labels) == (
+            {"china", "flower"} if within != "a/b" else {"b"}
+        )
+
+
+def test_folders_of_train_and_test_in_an_archive(tmp_path: Path, photos: Any) -> None:
+    for part in ("train", "test"):
+        for label in ("cat", "dog"):
+            (tmp_path / "d" / part / label).mkdir(parents=True)
+            photos[0].save(tmp_path / "d" / part / label / "1.jpg")
+    table = find_images([pack(tmp_path / "d", "zip")])
+    assert sorted(zip(table.splits or [], table.labels, strict=True)) == [
+        ("test", "cat"),
+        ("test", "dog"),
+        ("train", "cat"),
+        ("train", "dog"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_nothing_leads_out_of_an_archive(kind: str, tmp_path: Path, photos: Any) -> None:
+    photos[0].save(tmp_path / "secret.jpg")
+    data = (tmp_path / "secret.jpg").read_bytes()
+    archive = tmp_path / f"evil.{kind}"
+    names = ["../secret.jpg", "/etc/x.jpg", "a/../../secret.jpg", "good.jpg", "__MACOSX/good.jpg", "._good.jpg"]
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as packed:
+            for name in names:
+                packed.writestr(name, data)
+            link = zipfile.ZipInfo("link.jpg")
+            link.external_attr = 0o120777 << 16
+            packed.writestr(link, "../secret.jpg")
+    else:
+        with tarfile.open(archive, "w") as tar:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+            for type_ in (tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE):
+                member = tarfile.TarInfo(f"special-{type_!r}.jpg")
+                member.type, member.linkname = type_, "../secret.jpg"
+                tar.addfile(member)
+    table = find_images([archive])
+    assert [os.path.basename(path) for path in table.paths] == ["good.jpg"]
+    assert table.ignored == {"of the system": 1, "hidden": 1}
+    with pytest.raises(UnreadableImageError):
+        images.read(f"{archive}/../secret.jpg/x")
+    with pytest.raises(UnreachableImageError, match="has no file"):
+        images.read(f"{archive}/link.jpg")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_archive_costs_only_what_is_damaged(
+    kind: str, photo_folder: Path, counting: CountingBackbone
+) -> None:
+    archive = Path(pack(photo_folder, kind))
+    paths = find_images([archive]).paths
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[: len(whole) // 2])
+    if kind == "zip":
+        with pytest.raises(SourceError, match="cannot be read.*Fetch it anew"):
+            find_images([archive])
+        archive.write_bytes(whole[: len(whole) // 2] + bytes(64) + whole[len(whole) // 2 + 64 :])
+    rows, extraction = extract(paths, None)
+    assert 0 < len(extraction.failures) <= 24
+    assert {failure.error for failure in extraction.failures} <= {"UnreachableImageError", "TruncatedImageError"}
+    good = [at for at in range(24) if at not in {failure.position for failure in extraction.failures}]
+    assert np.isfinite(rows[good]).all()
+    assert good or kind not in ("zip", "tar")
+
+
+def test_a_file_that_swells_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in ("zip", "tar.gz"):
+        folder = tmp_path / kind / "photos"
+        folder.mkdir(parents=True)
+        (folder / "bomb.jpg").write_bytes(bytes(5_000_000))
+        (path,) = find_images([pack(folder, kind)]).paths
+        monkeypatch.setattr(images, "MAX_BYTES", 4_000_000)
+        with pytest.raises(ImageTooLargeError, match=r"5\.0 MB, more than the limit of 4\.0 MB"):
+            images.read(path)
+
+
+@pytest.mark.skipif(shutil.which("zip") is None, reason="there is no program zip")
+def test_an_encrypted_file_is_a_failure_of_its_own(tmp_path: Path, photos: Any) -> None:
+    photos[0].save(tmp_path / "1.jpg")
+    subprocess.run(["zip", "-q", "-P", "x", "a.zip", "1.jpg"], cwd=tmp_path, check=True)
+    with pytest.raises(UnreachableImageError, match="encrypted"):
+        images.read(f"{tmp_path}/a.zip/1.jpg")
+
+
+def test_an_archive_that_is_replaced_gives_the_new_images(
+    photo_folder: Path, tmp_path: Path, counting: CountingBackbone, later: None
+) -> None:
+    archive = Path(pack(photo_folder, "zip"))
+    paths = find_images([archive]).paths
+    before, _ = extract(paths, tmp_path / "cache")
+    shutil.copy(photo_folder / "china" / "00.jpg", photo_folder / "flower" / "20.jpg")
+    archive.unlink()
+    after, _ = extract(find_images([pack(photo_folder, "zip")]).paths, tmp_path / "cache")
+    changed = [at for at in range(24) if not np.array_equal(before[at], after[at])]
+    assert [os.path.basename(paths[at]) for at in changed] == ["20.jpg"]
