@@ -59,8 +59,8 @@ def names(archive: str) -> list[str]:
         damage = getattr(error, "strerror", None) or str(error)
     if damage:
         raise SourceError(
-            f"The archive {archive!r} cannot be read: {damage}. Fetch it anew, or unpack what can be unpacked and point "
-            "at the folder."
+            f"The archive {archive!r} cannot be read: {damage}. Fetch it anew, or unpack what can be unpacked and "
+            "point at the folder."
         )
     return list(opened.names)
 

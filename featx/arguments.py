@@ -41,6 +41,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_extract(commands)
     _add_compare(commands)
+    _add_check(commands)
     _add_bench(commands)
     _add_demo(commands)
     _add_backbones(commands)
@@ -103,6 +104,20 @@ def _add_compare(commands: Any) -> None:
     results.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
     results.add_argument("--label-issues", metavar="FILE", help="also write the labels that may be wrong as CSV")
     _add_extraction_options(parser, several=True)
+    _add_common(parser)
+
+
+def _add_check(commands: Any) -> None:
+    summary = "read every image and tell what is wrong or odd; exit code 1 if one cannot be read"
+    examples = (
+        "examples:\n  featx check photos/\n  featx check photos/ --csv findings.csv\n  featx check a.zip --json\n"
+    )
+    parser = _command(commands, "check", summary, examples)
+    _add_sources(parser)
+    parser.add_argument("--csv", metavar="FILE", help="also write all findings as CSV: path, finding, detail")
+    most = "larger images cannot be read (default: %(default)s)"
+    parser.add_argument("--max-pixels", type=int, default=178_956_970, metavar="N", help=most)
+    _add_tables(parser)
     _add_common(parser)
 
 

@@ -164,6 +164,25 @@ def _compare(args: argparse.Namespace) -> None:
         write_csv(Path(args.label_issues), comparison.issues_table())
 
 
+def _check(args: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from featx.checking import check_images
+    from featx.progress import progress_bar
+    from featx.results import check_output_path, write_csv
+    from featx.tables import find_labelled
+
+    if args.csv:
+        check_output_path(Path(args.csv))
+    table = find_labelled(args.source, **_columns(args))
+    with progress_bar(len(table), "check", shown=not args.quiet) as progress:
+        check = check_images(table, max_pixels=args.max_pixels, progress=progress)
+    if args.csv:
+        write_csv(Path(args.csv), pd.DataFrame(check.findings(), columns=["path", "finding", "detail"]))
+    _print(json.dumps(check.as_dict()) if args.json else check.as_text())
+    return 1 if check.unreadable else 0
+
+
 def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:
     """Return every combination of the backbones, layers and poolings that were asked for."""
     several = {name: getattr(args, name) for name in ("layer", "pooling") if hasattr(args, name)}
@@ -304,6 +323,7 @@ def _confirmed(question: str) -> bool:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "extract": _extract,
     "compare": _compare,
+    "check": _check,
     "bench": _bench,
     "demo": _demo,
     "backbones": _backbones,

@@ -370,6 +370,8 @@ def check_output_path(path: Path) -> None:
     """
     if os.path.isdir(path):
         raise _not_written(path, "it is a folder")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise _not_written(path, "it is a device or a pipe, which would be replaced by a file")
     if reason := files.why_not_writable(path.parent):
         raise _not_written(path, f"its folder: {reason}")
 

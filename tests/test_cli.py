@@ -19,7 +19,7 @@ from featx import cli
 from featx.arguments import make_parser
 from tests.conftest import CountingBackbone
 
-COMMANDS = ["extract", "compare", "bench", "demo", "backbones", "cache"]
+COMMANDS = ["extract", "compare", "check", "bench", "demo", "backbones", "cache"]
 CACHE_COMMANDS = ["cache info", "cache verify", "cache compact", "cache clear"]
 SUMMARY = [
     "rows",
@@ -299,7 +299,7 @@ def test_compare_tells_what_it_left_out_and_random_state_decides_the_folds(
     warnings = json.loads(out)["warnings"]
     assert any(note.startswith("1 image left out as unreadable: ") for note in warnings)
     assert any(note.startswith("1 image without a label left out: ") for note in warnings)
-    assert "1 file passed over: no images" in err
+    assert "1 file passed over, no images by their names: 1 .txt." in err
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", ">/dev/full"])

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import PIL.Image
 import pytest
 from PIL import features
 
-from featx import formats, pixels
+from featx import formats, images, pixels
 from featx.errors import TruncatedImageError, UnknownFormatError, UnreadableImageError
 from tests import samples
 from tests.samples import Array, encoded, png, ramp, tiff16
@@ -296,3 +297,76 @@ def test_20_000_mutated_images_take_no_gigabyte_and_crash_nothing() -> None:
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "20000 mutants, 0 wrong" in done.stdout
+
+
+def _pads() -> bool:
+    return pixels.decode_truncated(KINDS["baseline JPEG"][0][:-20], SIZE).shape == (*SIZE, 3)
+
+
+def _is_right(*kinds: str) -> bool:
+    return all(np.abs(decoded(KINDS[kind][0]) - KINDS[kind][1]).mean() <= max(KINDS[kind][2], 1e-9) for kind in kinds)
+
+
+def _error_of(content: bytes | Path) -> str:
+    try:
+        data = images.read(content)[0]
+        pixels.decode(data, SIZE, max_pixels=1000 if content == KINDS["BMP"][0] else pixels.MAX_PIXELS)
+    except UnreadableImageError as error:
+        return type(error).__name__
+    return ""
+
+
+def _turned(orientation: int, kind: str) -> bool:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    lossless = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(kind, {})
+    stored = PIL.Image.fromarray(RAMP).transpose(PIL.Image.Transpose.ROTATE_90)
+    found = pixels.decode(encoded(stored, kind, exif=exif, **lossless), SIZE)
+    return bool(np.abs(found.astype(int) - RAMP).mean() < 2)
+
+
+def _lies() -> bytes:
+    return encoded(RAMP, "PPM").replace(b"56 40", b"9000 9000")
+
+
+#: How each row of README's table is looked after.
+ROWS: dict[str, Callable[[Path], bool]] = {
+    "JPEG (also": lambda folder: _is_right("baseline JPEG", "arithmetic JPEG", "MPO", "ICO", "JPEG 2000", "PPM", "QOI"),
+    "turned by EXIF": lambda folder: all(_turned(6, kind) for kind in ("JPEG", "PNG", "TIFF", "WEBP")),
+    "grey, 1-bit": lambda folder: _is_right("grey PNG", "1-bit PNG", "palette PNG", "grey JPEG"),
+    "transparent": lambda folder: _is_right("RGBA PNG", "RGBA WebP", "grey and alpha PNG"),
+    "16 bits": lambda folder: _is_right("16-bit grey PNG", "16-bit RGB PNG", "16-bit RGB TIFF", "16-bit grey TIFF"),
+    "float or": lambda folder: _is_right("float TIFF"),
+    "CMYK": lambda folder: _is_right("CMYK JPEG", "CMYK TIFF", "YCCK JPEG"),
+    "with an ICC": lambda folder: (
+        np.abs(
+            decoded(encoded(RAMP, "PNG", icc_profile=samples.icc_profile("Display P3")))
+            - samples.as_srgb(RAMP, "Display P3")
+        ).mean()
+        < 1
+    ),
+    "animation": lambda folder: _is_right("animated GIF", "animated PNG", "animated WebP", "TIFF of two pages", "MPO"),
+    "truncated": lambda folder: _error_of(KINDS["baseline JPEG"][0][:-20]) == "TruncatedImageError" and _pads(),
+    "more than 178,956,970": lambda folder: _error_of(KINDS["BMP"][0]) == "ImageTooLargeError",
+    "more pixels by": lambda folder: _error_of(_lies()) == "TruncatedImageError",
+    "PDF": lambda folder: {_error_of(data) for data in (b"%PDF", b"<html>", b"text", b"")} == {"UnknownFormatError"},
+    "folder": lambda folder: {_error_of(folder), _error_of(folder / "absent")} == {"UnreachableImageError"},
+    "more than 1 GiB": lambda folder: _error_of(_of_two_gib(folder)) == "ImageTooLargeError",
+}
+
+
+def _of_two_gib(folder: Path) -> Path:
+    path = folder / "large.jpg"
+    with open(path, "wb") as file:
+        file.truncate(2**31)  # a hole, which takes no room
+    return path
+
+
+def test_readme_says_what_becomes_of_which_image(tmp_path: Path) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    section = readme.split("## Which image becomes what")[1].split("\n## ")[0]
+    rows = [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) == len(ROWS) == 15
+    for row, (start, holds) in zip(rows, ROWS.items(), strict=True):
+        assert row.startswith(start)
+        assert holds(tmp_path), row
