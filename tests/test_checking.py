@@ -75,3 +75,13 @@ def test_a_source_without_a_flaw_ends_well(photo_folder: Path, capsys: pytest.Ca
 def test_a_limit_of_pixels_is_that_of_the_check(photo_folder: Path) -> None:
     check = check_images(find_images([photo_folder]), max_pixels=100)
     assert {one.error for one in check.unreadable} == {"ImageTooLargeError"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_device_or_a_pipe_is_not_replaced_by_a_file(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert cli.main(["check", str(photo_folder), "--csv", str(tmp_path / "pipe")]) == 1
+    assert "it is a device or a pipe" in capsys.readouterr().err
+    assert not (tmp_path / "pipe").is_file()

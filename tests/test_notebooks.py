@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nbclient
@@ -24,8 +25,9 @@ def test_a_notebook_shows_the_outputs_of_a_run_without_errors(path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_notebook_runs(path: Path, tmp_path: Path, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEATX_CACHE")  # a reader has set none
+    shutil.copytree(compiled_cache / "compiled", tmp_path / "cache" / "compiled")
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})
     client.execute()
