@@ -46,7 +46,9 @@ _SHRINK_MARGIN = 1.5
 _ORIENTATION = 0x0112
 
 #: What decoders say of a file that ends too early.
-_TRUNCATED = re.compile("truncat|premature|unexpected end|end of file|incomplete|not enough (image )?data|EOF", re.I)
+_TRUNCATED = re.compile(
+    "truncat|premature|unexpected end|end of file|incomplete|not enough (image data|data|values)|EOF", re.IGNORECASE
+)
 
 _pillow_images = threading.Lock()
 _large_images = threading.Lock()
@@ -208,7 +210,11 @@ def _telling_the_reason(data: bytes = b"") -> Iterator[None]:
             reason = error.reason
         if (expected := formats.n_bytes_declared(data)) > len(data):
             reason = f"it is truncated: {len(data):,} of {expected:,} bytes are there ({reason})"
-        kind = TruncatedImageError if isinstance(error, EOFError) or _TRUNCATED.search(reason) else UnreadableImageError
+        kind = (
+            TruncatedImageError
+            if isinstance(error, EOFError | IndexError) or _TRUNCATED.search(reason)
+            else UnreadableImageError
+        )
         raise kind(reason) from error
 
 

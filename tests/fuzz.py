@@ -16,12 +16,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import PIL.Image
-from PIL import features
 
 from featx import pixels
 from featx.errors import TruncatedImageError, UnreadableImageError
 from tests import samples
-from tests.samples import encoded, icc_profile, png, ramp, tiff16
+from tests.samples import encoded, icc_profile, png, qoi, ramp, tiff16
 
 SLOW = 5.0
 
@@ -66,9 +65,9 @@ def seeds() -> list[tuple[str, bytes]]:
         ("ico", encoded(image, "ICO", sizes=[(16, 16), (32, 32)])),
         ("jp2", encoded(rgb, "JPEG2000")),
         ("ppm", encoded(rgb, "PPM")),
-        ("qoi", encoded(rgb, "QOI")),
+        ("qoi", qoi(rgb)),
     ]
-    if features.check("avif"):
+    if samples.HAS_AVIF:
         found.append(("avif", encoded(rgb, "AVIF", quality=80)))
     return found
 

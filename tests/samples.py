@@ -12,6 +12,9 @@ import numpy as np
 import PIL.Image
 
 Array = np.ndarray[Any, Any]
+PIL.Image.init()
+#: Whether this Pillow reads AVIF, as those since 11.3 do.
+HAS_AVIF = "AVIF" in PIL.Image.SAVE
 
 
 def ramp(height: int = 40, width: int = 56) -> Array:
@@ -99,6 +102,13 @@ def as_srgb(pixels: Array, space: str) -> Array:
     encoded = np.where(wanted <= 0.0031308, 12.92 * wanted, 1.055 * wanted ** (1 / 2.4) - 0.055)
     found: Array = (255 * encoded).round()
     return found
+
+
+def qoi(pixels: Array) -> bytes:
+    """A QOI that spells every pixel out."""
+    height, width, _ = pixels.shape
+    spelled = np.concatenate([np.full((height * width, 1), 0xFE, np.uint8), pixels.reshape(-1, 3)], axis=1)
+    return b"qoif" + struct.pack(">IIBB", width, height, 3, 0) + spelled.tobytes() + bytes(7) + b"\1"
 
 
 def encoded(image: PIL.Image.Image | Array, format: str, **options: Any) -> bytes:

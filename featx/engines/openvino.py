@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 import threading
@@ -42,7 +43,7 @@ def import_openvino() -> Any:
 def _with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
     """Return a network from pixels to one row of features, which computes no further than these layers."""
     openvino = import_openvino()
-    operations = openvino.opset8
+    operations = _operations(openvino)
     reductions = {
         "avg": [operations.reduce_mean],
         "max": [operations.reduce_max],
@@ -58,6 +59,13 @@ def _with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
             parts.append(operations.reshape(maps, [shape[0], math.prod(shape[1:])], False))
     row = parts[0] if len(parts) == 1 else operations.concat(parts, 1)
     return openvino.Model([operations.result(row)], network.get_parameters(), "features")
+
+
+def _operations(openvino: Any) -> Any:
+    """Return what graphs are built of; before 2025 it was elsewhere."""
+    if hasattr(openvino, "opset8"):
+        return openvino.opset8
+    return importlib.import_module("openvino.runtime.opset8")
 
 
 class OpenVinoEngine:
