@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from featx import archives, pixels
+from featx import archives, pixels, remote
 from featx.errors import ImageTooLargeError, InputError, ResourceError, UnreachableImageError, UnreadableImageError
 from featx.pixels import Content
 from featx.wording import in_bytes
@@ -129,6 +129,8 @@ def read(image: Any) -> tuple[Content, os.stat_result | None]:
     UnreadableImageError
         The reason, without the image's name.
     """
+    if isinstance(image, str) and remote.is_address(image):
+        return remote.read(image, MAX_BYTES), None
     if isinstance(image, str | os.PathLike):
         return _read_file(os.fspath(image))
     if isinstance(image, bytes | bytearray | memoryview):

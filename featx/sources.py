@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from featx import archives
+from featx import archives, remote
 from featx.errors import SourceError, SourceNotFoundError
 from featx.formats import SUFFIXES
 
@@ -121,8 +121,10 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
                 paths += [path for path, _ in found]
                 labels += [label for _, label in found]
             break
-        if archives.is_archive(source):
-            found, parts_of = _in_archive(source, ignored)
+        if remote.is_address(source) and is_image_name(source):
+            found = [(source, None)]
+        elif remote.is_address(source) or archives.is_archive(source):
+            found, parts_of = _listed(source, ignored)
             if parts_of and len(sources) == 1:
                 splits += parts_of
         elif os.path.isdir(source):
@@ -186,15 +188,13 @@ def _parts(source: str) -> list[tuple[str, str]]:
     return [(os.path.join(source, name), split) for name, split in zip(names, splits, strict=True) if split]
 
 
-def _in_archive(
-    archive: str, ignored: collections.Counter[str]
-) -> tuple[list[tuple[str, str | None]], list[str | None]]:
-    """Return paths and labels of the images in an archive, and what each is for if its folders say so.
+def _listed(source: str, ignored: collections.Counter[str]) -> tuple[list[tuple[str, str | None]], list[str | None]]:
+    """Return paths and labels of the images in an archive or at an address, and what each is for if folders say so.
 
     A folder that holds everything, as most archives have, is none of the classes.
     """
     kept = []
-    for name in archives.names(archive):
+    for name in remote.names(source) if remote.is_address(source) else archives.names(source):
         why = next(filter(None, map(why_ignored, name.split("/"))), "")
         if why or not is_image_name(name):
             ignored[why or os.path.splitext(name)[1].lower() or "without suffix"] += 1
@@ -209,7 +209,8 @@ def _in_archive(
         splits = as_splits([within[0] for within in folders])
         folders = [within[1:] for within in folders]
     labels = [as_label(within[0]) if within else None for within in folders]
-    return [(f"{archive}/{name}", label) for name, label in zip(kept, labels, strict=True)], splits
+    source = source.rstrip("/")
+    return [(f"{source}/{name}", label) for name, label in zip(kept, labels, strict=True)], splits
 
 
 def _class_of(path: str, source: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featx import remote
 from featx.errors import MissingDependencyError, SourceError, did_you_mean
 from featx.labels import task_of
 from featx.sources import ImageTable, as_label, as_splits, find_images
@@ -158,14 +159,18 @@ def _columns(frame: pd.DataFrame) -> str:
 
 def _located(source: str, paths: list[str]) -> list[str]:
     """Return paths as seen from the working folder; the first hundred tell where they start."""
-    first = next((path for path in paths if not os.path.isabs(path)), None)
+    first = next((path for path in paths if not _is_whole(path)), None)
     if first is None:
         return paths
     folder = os.path.dirname(source)
     found = any(os.path.exists(os.path.join(folder, path)) for path in paths[:100])
     if not found and any(os.path.exists(path) for path in paths[:100]):
         return paths
-    return [os.path.join(folder, path) for path in paths]
+    return [path if _is_whole(path) else os.path.join(folder, path) for path in paths]
+
+
+def _is_whole(path: str) -> bool:
+    return os.path.isabs(path) or remote.is_address(path)
 
 
 def _quantities(source: str, labels: list[str | None]) -> list[Any]:

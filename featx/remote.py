@@ -1,0 +1,104 @@
+"""Images at addresses (https://, s3://, …), read by fsspec, which is an extra: within a time, and up to a size."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
+from featx.wording import in_bytes
+
+#: Seconds that one image may take, and that a server may be silent.
+SECONDS, SILENT_SECONDS = 60.0, 15.0
+_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_BLOCK = 2**20
+
+
+def is_address(path: str) -> bool:
+    """Return whether a path is an address rather than that of a file."""
+    return _ADDRESS.match(path) is not None
+
+
+def read(address: str, most_bytes: int) -> bytes:
+    """Return the bytes at an address.
+
+    Raises
+    ------
+    UnreachableImageError
+        They cannot be had, or not in time.
+    ImageTooLargeError
+        There are more than `most_bytes`.
+    MissingDependencyError
+        fsspec, or what it needs for this kind of address, is not installed.
+    """
+    system, path = _system(address)
+    # Of the web, one request for each image: no questions about its size, which a server may lie about.
+    options = {"block_size": 0, "size": 1} if address.lower().startswith("http") else {}
+    data = bytearray()
+    try:
+        with system.open(path, "rb", **options) as file:
+            while block := file.read(_BLOCK):
+                data += block
+                if len(data) > most_bytes:
+                    break
+    except MissingDependencyError:
+        raise
+    except Exception as error:  # every kind of storage has its own
+        raise UnreachableImageError(_reason(error)) from error
+    if len(data) > most_bytes:
+        raise ImageTooLargeError(f"it has more than the limit of {in_bytes(most_bytes)}")
+    return bytes(data)
+
+
+def names(address: str) -> list[str]:
+    """Return what lies below an address, relative to it, sorted.
+
+    Raises
+    ------
+    SourceError
+        It cannot be listed.
+    MissingDependencyError
+    """
+    system, path = _system(address)
+    try:
+        root = path.rstrip("/")
+        found = [str(name) for name in system.find(root)]
+    except Exception as error:
+        raise SourceError(
+            f"What lies at {address!r} cannot be listed: {_reason(error)}. Check the address, or list the addresses of "
+            "the images in a table."
+        ) from error
+    return sorted(name.split(root, 1)[-1].lstrip("/") for name in found)
+
+
+def _system(address: str) -> tuple[Any, str]:
+    try:
+        import fsspec
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{address!r} is read by fsspec, which is not installed. Install it: pip install 'featx[remote]'."
+        ) from error
+    options: dict[str, Any] = {}
+    try:
+        if address.lower().startswith("http"):
+            import aiohttp
+
+            options = {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=SECONDS, sock_read=SILENT_SECONDS)}}
+        system, path = fsspec.core.url_to_fs(address, **options)
+    except ImportError as error:
+        raise MissingDependencyError(f"{address!r} needs another package: {error}. Install it with pip.") from error
+    except ValueError as error:  # an unknown protocol
+        raise UnreachableImageError(str(error)) from error
+    return system, str(path)
+
+
+def _reason(error: Exception) -> str:
+    status = getattr(error, "status", None)
+    if status:
+        said = str(getattr(error, "message", "")).split("\n", 1)[0].rstrip(" :")
+        return f"the server says {status} {said}".rstrip()
+    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+        return f"the server did not answer in time ({SILENT_SECONDS:g} s of silence, {SECONDS:g} s in all)"
+    if isinstance(error, FileNotFoundError):
+        return "there is nothing at this address"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

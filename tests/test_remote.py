@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import http.server
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from featx import FeatureExtractor, cli, images, remote
+from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
+from featx.sources import find_images
+from featx.tables import find_labelled
+from tests.conftest import CountingBackbone
+
+fsspec = pytest.importorskip("fsspec")
+pytest.importorskip("aiohttp")
+
+
+@pytest.fixture
+def photo_bytes(photos: list[PIL.Image.Image], encoded: Callable[..., bytes]) -> bytes:
+    return encoded(photos[0])
+
+
+@pytest.fixture
+def server(photo_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A real server that is good, slow, gone, breaks off, and lies, by the name that it is asked for."""
+    monkeypatch.setattr(remote, "SECONDS", 2.0)
+    monkeypatch.setattr(remote, "SILENT_SECONDS", 0.5)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.strip("/").split(".")[0]
+            if name in ("404", "500"):
+                self.send_error(int(name))
+                return
+            if name == "silent":
+                time.sleep(1.5)
+            self.send_response(200)
+            length = {"longer": 10 * len(photo_bytes), "shorter": len(photo_bytes) // 2}.get(name, len(photo_bytes))
+            if name not in ("endless", "drip"):
+                self.send_header("Content-Length", str(length))
+            self.end_headers()
+            try:
+                if name == "drip":
+                    for at in range(len(photo_bytes)):
+                        self.wfile.write(photo_bytes[at : at + 1])
+                        time.sleep(0.1)
+                elif name == "endless":
+                    while True:
+                        self.wfile.write(bytes(2**16))
+                elif name == "breaks":
+                    self.wfile.write(photo_bytes[:1000])
+                    self.close_connection = True
+                else:
+                    self.wfile.write(photo_bytes)
+            except OSError:
+                pass  # the client has gone
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.daemon_threads = True
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def test_an_image_at_an_address_is_that_of_a_file(server: str, photo_bytes: bytes) -> None:
+    assert images.read(f"{server}/good.jpg") == (photo_bytes, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("404", "nothing at this address|404"),
+        ("500", "500"),
+        ("silent", "did not answer in time"),
+        ("drip", "did not answer in time"),
+        ("breaks", "."),
+        ("longer", "."),
+    ],
+)
+def test_a_server_that_fails_costs_its_image_only(
+    name: str, reason: str, server: str, counting: CountingBackbone
+) -> None:
+    started = time.perf_counter()
+    with pytest.raises(UnreachableImageError, match=reason):
+        images.read(f"{server}/{name}.jpg")
+    assert time.perf_counter() - started < 6
+    paths = [f"{server}/good.jpg", f"{server}/{name}.jpg", f"{server}/good.jpg?again"]
+    with pytest.warns(UserWarning, match="1 of 3 images cannot be read"):
+        rows = FeatureExtractor("counting", on_error="nan").transform(paths)
+    assert np.isfinite(rows[[0, 2]]).all()
+    assert np.isnan(rows[1]).all()
+
+
+def test_a_server_that_says_less_than_it_sends_gives_no_image(server: str, counting: CountingBackbone) -> None:
+    with pytest.warns(UserWarning, match=r"shorter.jpg' at position 0: the server says \d+ [^\n]+$"):
+        FeatureExtractor("counting", on_error="nan").transform([f"{server}/shorter.jpg"])
+
+
+def test_an_answer_without_an_end_is_cut_off(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_BYTES", 3_000_000)
+    with pytest.raises(ImageTooLargeError, match=r"more than the limit of 3\.0 MB"):
+        images.read(f"{server}/endless.jpg")
+
+
+def test_nobody_listens() -> None:
+    with pytest.raises(UnreachableImageError, match="127.0.0.1"):
+        images.read("http://127.0.0.1:9/a.jpg")
+
+
+@pytest.fixture
+def bucket(photo_folder: Path) -> Iterator[str]:
+    """The photos in a store of objects."""
+    system = fsspec.filesystem("memory")
+    system.put(str(photo_folder), "/bucket/photos", recursive=True)
+    system.pipe("/bucket/photos/notes.txt", b"")
+    yield "memory://bucket/photos"
+    system.rm("/bucket", recursive=True)
+
+
+def test_what_lies_at_an_address_is_like_a_folder(
+    bucket: str, photo_folder: Path, tmp_path: Path, counting: CountingBackbone
+) -> None:
+    folder, there = find_images([photo_folder]), find_images([bucket])
+    assert there.labels == folder.labels
+    assert there.paths[0] == f"{bucket}/china/00.jpg"
+    assert there.ignored == {".txt": 1}
+    extractor = FeatureExtractor("counting", cache=tmp_path / "cache")
+    rows = extractor.fit_transform(there.paths)
+    np.testing.assert_array_equal(extractor.transform(folder.paths), rows)
+    assert counting.n_shown == 24
+    with pytest.raises(SourceError, match="No images|cannot be listed"):
+        find_images(["memory://absent"])
+
+
+def test_addresses_in_a_table(bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = find_images([bucket])
+    lines = [f"{path},{label}" for path, label in zip(table.paths, table.labels, strict=True)]
+    (tmp_path / "t.csv").write_text("path,label\n" + "\n".join(lines))
+    assert find_labelled([tmp_path / "t.csv"]).paths == table.paths
+    assert cli.main(["check", str(tmp_path / "t.csv"), "--quiet"]) == 0
+    assert "24 images, 24 readable" in capsys.readouterr().out
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, counting: CountingBackbone) -> None:
+    with pytest.raises(UnreachableImageError, match="strange"):
+        images.read("strange://bucket/a.jpg")
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'featx\[remote\]'"):
+        FeatureExtractor("counting", on_error="nan").transform(["https://example.org/a.jpg"])
+
+
+def test_a_path_is_no_address() -> None:
+    found: dict[str, Any] = {path: remote.is_address(path) for path in ("a/b.jpg", "C:\\a.jpg", "c:/a.jpg", "a:b.jpg")}
+    assert not any(found.values())
+    assert remote.is_address("S3://bucket/a.jpg")
