@@ -104,8 +104,9 @@ def test_a_server_that_fails_costs_its_image_only(
 
 
 def test_a_server_that_says_less_than_it_sends_gives_no_image(server: str, counting: CountingBackbone) -> None:
-    with pytest.warns(UserWarning, match=r"shorter.jpg' at position 0: the server says \d+ [^\n]+$"):
+    with pytest.warns(UserWarning, match="1 of 1 images cannot be read") as caught:
         FeatureExtractor("counting", on_error="nan").transform([f"{server}/shorter.jpg"])
+    assert "\n" not in str(caught[0].message)
 
 
 def test_an_answer_without_an_end_is_cut_off(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
