@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+#: Estimators that take the columns as they are, which is best for features of a network; and from where it is not.
+_BY_DISTANCE = ("svm", "linear-svm", "knn", "centroid", "svr")
+_UNEVEN = 30
+
+
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """Baselines and their scores.
@@ -88,6 +93,11 @@ class Comparison:
     def best(self) -> str:
         """Name of the estimator with the highest mean accuracy, or R²."""
         return str(self.table["estimator"].iloc[best_row(self.table, self.task)])
+
+    @property
+    def ties(self) -> list[str]:
+        """Estimators whose distance to the best may be chance."""
+        return self.table["estimator"][self.table["verdict"] == "tie"].tolist()
 
     def per_class(self, estimator: str | None = None) -> pd.DataFrame:
         """Return ``label, images, recall, precision, f1`` for each class; of the best estimator if none is named."""
@@ -263,6 +273,7 @@ def compare_baselines(
     cv = _among(cv, rows, len(whole[0]))
     split = make_split(y, task=task, cv=cv, repeats=repeats, groups=groups, random_state=random_state)
     data = Data(X, y, task, groups, random_state)
+    notes += _uneven_columns(X, baselines)
     # A fold to each core and one BLAS thread to a fold: on matrices of this size several BLAS threads
     # mostly wait for each other (measured: logistic regression ten times slower with two).
     with threadpool_limits(limits=1), collecting_warnings(notes):
@@ -312,6 +323,20 @@ def _score_all(
     if not scored:
         raise ComparisonError(f"No estimator could be compared. {' '.join(notes)}")
     return scored
+
+
+def _uneven_columns(X: np.ndarray[Any, Any], baselines: Sequence[Baseline]) -> list[str]:
+    """Return a note if some columns are so much wider than others that estimators by distance see no others."""
+    spread = X.std(axis=0, dtype=np.float64)
+    spread = spread[spread > 0]
+    by_distance = [baseline.name for baseline in baselines if baseline.is_own and baseline.name in _BY_DISTANCE]
+    if not by_distance or not len(spread) or spread.max() <= _UNEVEN * np.median(spread):
+        return []
+    times, names = spread.max() / np.median(spread), ", ".join(by_distance)
+    return [
+        f"Some columns of X vary {times:,.0f} times as much as most: {names} go by these alone. Standardise X if its "
+        "columns are in different units."
+    ]
 
 
 def _checked(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:
@@ -447,7 +472,7 @@ def _summary(
             low, high = corrected_interval(scores, split.test_share)
         else:  # a single fold; or folds that all agree, as when all is right: what varies is the sample
             low, high = interval_of_one(data.task, y, predictions[name].to_numpy(), data.random_state)
-        intervals.append((max(0.0, low), min(1.0, high)) if data.task == "classification" else (low, high))
+        intervals.append((max(0.0, low) if data.task == "classification" else low, min(1.0, high)))
     at = list(table.columns).index(f"{first}_std") + 1
     table.insert(at, "low", [low for low, _ in intervals])
     table.insert(at + 1, "high", [high for _, high in intervals])

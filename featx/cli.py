@@ -109,11 +109,11 @@ def _extract(args: argparse.Namespace) -> None:
 def _compare(args: argparse.Namespace) -> None:
     from featx.asked import GROUPS, Asked
     from featx.compare import compare_tables
-    from featx.results import check_output_path, write_csv
+    from featx.results import check_output_paths, write_csv
     from featx.tables import find_labelled, is_table
 
-    for file in filter(None, (args.csv, args.label_issues, args.report)):
-        check_output_path(Path(file))
+    tables = [Path(file) for file in (args.csv, args.label_issues) if file]
+    check_output_paths(tables, [Path(args.report)] if args.report else [])
     column = None if args.groups in GROUPS else args.groups
     asked = Asked(
         estimators=args.estimator,
@@ -169,11 +169,10 @@ def _check(args: argparse.Namespace) -> int:
 
     from featx.checking import check_images
     from featx.progress import progress_bar
-    from featx.results import check_output_path, write_csv
+    from featx.results import check_output_paths, write_csv
     from featx.tables import find_labelled
 
-    if args.csv:
-        check_output_path(Path(args.csv))
+    check_output_paths([Path(args.csv)] if args.csv else [])
     table = find_labelled(args.source, **_columns(args))
     with progress_bar(len(table), "check", shown=not args.quiet) as progress:
         check = check_images(table, max_pixels=args.max_pixels, progress=progress)

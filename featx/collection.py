@@ -23,6 +23,7 @@ from featx.wording import counted, shortened
 
 def prepared(table: ImageTable, test: ImageTable | None, notes: list[str]) -> ImageTable:
     """Return the images that take part, of both tables, and note the others."""
+    notes += [*table.notes, *(() if test is None else test.notes)]
     table = _labelled(_of_a_part(table, notes), notes)
     if test is None:
         return table

@@ -17,7 +17,7 @@ from featx.duplicates import THRESHOLD
 from featx.errors import ComparisonError, OptionError
 from featx.estimators import Wanted
 from featx.failures import readable_positions
-from featx.grouping import MANY, N_FOLDS_OF_MANY, naive_words, notes_on_leaks, that_tells_duplicates, without_leaks
+from featx.grouping import MANY, N_FOLDS_OF_MANY, naive_words, notes_on_leaks, teller_of_duplicates, without_leaks
 from featx.labels import as_label_array, checked_labels, is_missing
 from featx.leaks import Leaks
 from featx.options import ExtractionOptions, Resolved, resolve_cache
@@ -173,15 +173,20 @@ def compare_tables(
     table = prepared(table, test, notes)
     asked = checked_early(table, asked)
     resolved = _different([wanted.resolve() for wanted in options], notes)
-    extracted = [extract(table, network, cache, on_error == "raise", show_progress) for network in resolved]
+    teller = teller_of_duplicates(options).resolve()
+    known = {}
+    for network in (*resolved, teller):
+        if network.recipe not in known:
+            known[network.recipe] = extract(table, network, cache, on_error == "raise", show_progress)
+    extracted = [known[network.recipe] for network in resolved]
     failures = {failure.position: failure for one in extracted for failure in one.failures}
     keep = readable_positions(len(table), list(failures.values()))
     note_padded(table, sorted({position for one in extracted for position in one.padded}), notes)
     note_failures([failures[position] for position in sorted(failures)], notes)
     table = table.rows(keep)
     task = _Task(table, checked_labels(as_array(table.labels), asked.task), asked, say)
-    teller = extracted[that_tells_duplicates(resolved)]
-    duplicates, groups, split = without_leaks(task, teller.rows[keep], teller.digests[keep], notes)
+    telling = known[teller.recipe]
+    duplicates, groups, split = without_leaks(task, telling.rows[keep], telling.digests[keep], notes)
     networks = []
     for name, network, one in zip(_names(resolved), resolved, extracted, strict=True):
         comparison = task.compare(one.rows[keep], groups, split, lambda estimator: say(f"Comparing: {estimator} …"))
@@ -190,7 +195,8 @@ def compare_tables(
     whole = join_tables(networks)
     at = best_row(whole, asked.task)
     best = next(one for one in networks if (at := at - len(one.comparison.table)) < 0)
-    if "dummy" in whole["estimator"][whole["verdict"] != "worse"].tolist():
+    misleads = any(note.startswith("Accuracy misleads") for note in notes)
+    if "dummy" in whole["estimator"][whole["verdict"] != "worse"].tolist() and not misleads:
         notes.append("The dummy, which guesses, is not told from the best: nothing that was learned is beyond chance.")
     naive = task.naive(best, duplicates, groups)
     notes += notes_on_leaks(table, asked, duplicates, naive, str(whole["estimator"].iloc[best_row(whole, asked.task)]))
@@ -300,14 +306,26 @@ def _notes_of(networks: Sequence[Network]) -> list[str]:
 
 
 def _names(resolved: Sequence[Resolved]) -> list[str]:
-    """Return a name for each network: its backbone, and whatever of its recipe tells it from the others."""
+    """Return a name for each network: its backbone, what is not its default, and what tells it from the others."""
     recipes = [network.recipe.as_dict() for network in resolved]
-    differing = [
-        key
-        for key in ("layer", "pooling", "image_size", "resize", "precision", "weights")
-        if any(one["backbone"] == other["backbone"] and one[key] != other[key] for one in recipes for other in recipes)
+    defaults = [
+        {
+            "layer": network.backbone.layer,
+            "pooling": "avg",
+            "image_size": [network.backbone.image_size] * 2,
+            "resize": "squash",
+            "precision": network.recipe.precision,
+            "weights": network.recipe.weights,
+        }
+        for network in resolved
     ]
-    return [" ".join([str(recipe["backbone"]), *(_said(recipe[key]) for key in differing)]) for recipe in recipes]
+    named = [
+        key
+        for key in defaults[0]
+        if any(recipe[key] != default[key] for recipe, default in zip(recipes, defaults, strict=True))
+        or any(one["backbone"] == other["backbone"] and one[key] != other[key] for one in recipes for other in recipes)
+    ]
+    return [" ".join([str(recipe["backbone"]), *(_said(recipe[key]) for key in named)]) for recipe in recipes]
 
 
 def _said(value: Any) -> str:

@@ -7,6 +7,8 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
+
 from featx.errors import OptionError, did_you_mean
 
 #: What `estimators=` takes: names, scikit-learn estimators, or a mapping of names to estimators.
@@ -51,8 +53,8 @@ def _dummy_classifier(n_train: int) -> Any:
 def _logreg(n_train: int) -> Any:
     from sklearn.linear_model import LogisticRegression
 
-    # A thousand features and few rows want far more shrinkage than scikit-learn's C = 1.
-    return _standardised(LogisticRegression(C=0.03, max_iter=1000))
+    # Of a thousand features this is C = 0.03, far more shrinkage than scikit-learn's C = 1; of four, C = 8.
+    return _standardised(LogisticRegression(C=30, max_iter=1000))
 
 
 def _svm(n_train: int) -> Any:
@@ -80,7 +82,7 @@ def _knn(n_train: int) -> Any:
 def _ridge(n_train: int) -> Any:
     from sklearn.linear_model import RidgeClassifier
 
-    return _standardised(RidgeClassifier(alpha=1000))
+    return _standardised(RidgeClassifier(alpha=1))
 
 
 def _lda(n_train: int) -> Any:
@@ -106,7 +108,7 @@ def _dummy_regressor(n_train: int) -> Any:
 def _ridge_regression(n_train: int) -> Any:
     from sklearn.linear_model import Ridge
 
-    return _standardised(Ridge(alpha=1000))
+    return _standardised(Ridge(alpha=1))
 
 
 def _svr(n_train: int) -> Any:
@@ -125,29 +127,35 @@ def _knn_regression(n_train: int) -> Any:
 
 
 def _standardised(estimator: Any) -> Any:
+    """Return an estimator of standardised rows of length one on average, whose shrinkage then suits any width."""
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
+    from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-    return make_pipeline(StandardScaler(), estimator)
+    return make_pipeline(StandardScaler(), FunctionTransformer(_of_length_one), estimator)
+
+
+def _of_length_one(X: Any) -> Any:
+    return X / np.float32(np.sqrt(X.shape[1]))
 
 
 _GAMMAS = (0.3, 1.0, 3.0)
 _KS = (1, 3, 5, 10, 20)
+_ALPHAS = (0.001, 0.01, 0.1, 1, 10)
 _own = functools.partial(Baseline, is_own=True)
 _BASELINES = {
     "classification": (
         _own("dummy", _dummy_classifier),
-        _own("logreg", _logreg, {"logisticregression__C": (0.001, 0.01, 0.03, 0.1, 1.0)}),
+        _own("logreg", _logreg, {"logisticregression__C": (1, 10, 30, 100, 1000)}),
         _own("svm", _svm, {"C": (1, 10, 100), "gamma": _GAMMAS}, kernel="rbf"),
         _own("linear-svm", _linear_svm, {"C": (0.1, 1, 10)}, kernel="linear"),
         _own("knn", _knn, {"n_neighbors": _KS}),
-        _own("ridge", _ridge, {"ridgeclassifier__alpha": (10, 100, 1000, 10_000)}),
+        _own("ridge", _ridge, {"ridgeclassifier__alpha": _ALPHAS}),
         _own("lda", _lda),
         _own("centroid", _centroid),
     ),
     "regression": (
         _own("dummy", _dummy_regressor),
-        _own("ridge", _ridge_regression, {"ridge__alpha": (10, 100, 1000, 10_000)}),
+        _own("ridge", _ridge_regression, {"ridge__alpha": _ALPHAS}),
         _own(
             "svr",
             _svr,
@@ -171,9 +179,10 @@ def make_baseline(name: str, n_train: int | None = None, *, task: str = "classif
     Parameters
     ----------
     name : str
-        For classification ``dummy`` (most frequent class), ``logreg`` (C = 0.03, on standardised features), ``svm``
+        For classification ``dummy`` (most frequent class), ``logreg`` (C = 30, on standardised features
+        divided by the root of their number), ``svm``
         (RBF, C = 10), ``linear-svm`` (C = 10), ``knn`` (the 5 nearest by cosine, weighted by distance), ``ridge``
-        (alpha = 1000, on standardised features), ``lda`` (with shrinkage), ``centroid`` (nearest, of rows of length
+        (alpha = 1, on the same), ``lda`` (with shrinkage), ``centroid`` (nearest, of rows of length
         1). For regression ``dummy`` (the mean), ``ridge``, ``svr`` (RBF, on a standardised target) and ``knn``. The
         name of any class of scikit-learn, ``RandomForestClassifier`` say, gives one with its own defaults.
     n_train : int or None, default=None
@@ -187,10 +196,12 @@ def make_baseline(name: str, n_train: int | None = None, *, task: str = "classif
 
     Examples
     --------
-    >>> make_baseline("logreg")
+    >>> make_baseline("logreg")  # doctest: +ELLIPSIS
     Pipeline(steps=[('standardscaler', StandardScaler()),
+                    ('functiontransformer',
+                     FunctionTransformer(func=<function _of_length_one at ...>)),
                     ('logisticregression',
-                     LogisticRegression(C=0.03, max_iter=1000))])
+                     LogisticRegression(C=30, max_iter=1000))])
     >>> make_baseline("RandomForestClassifier")
     RandomForestClassifier()
     """
@@ -254,7 +265,7 @@ def _named(name: str, task: str) -> Baseline:
             make = _made_of(classes[name])
             make(_NEIGHBOURS)  # raises if it cannot be made
             return Baseline(name, make)
-        hint = did_you_mean(name, classes)
+        hint = did_you_mean(name, [*classes, *NAMES[task]])
         raise OptionError(f"scikit-learn has no estimator {name!r} for {task}.{hint} Check the spelling.")
     hint = did_you_mean(str(name), NAMES[task])
     raise OptionError(

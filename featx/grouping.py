@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.asked import Asked, Task, given_groups
+from featx.backbones import KerasBackbone, load_backbone
 from featx.errors import ComparisonError
 from featx.leaks import Leaks, find_leaks
 from featx.lookup import DigestArray
-from featx.options import Resolved
+from featx.options import ExtractionOptions
 from featx.scores import METRIC_NAMES, METRICS
 from featx.segments import FloatArray
 from featx.sources import ImageTable
@@ -26,17 +28,15 @@ if TYPE_CHECKING:
 MANY, N_FOLDS_OF_MANY = 5000, 2
 
 
-def that_tells_duplicates(resolved: Sequence[Resolved]) -> int:
-    """Return which network's features tell duplicates best: such as the threshold was measured with, or like them."""
-    fitness = [
-        (
-            one.engine != "direct",
-            one.recipe.layer == one.backbone.layer,
-            one.recipe.pooling == "avg",
-        )
-        for one in resolved
-    ]
-    return fitness.index(max(fitness))
+def teller_of_duplicates(options: Sequence[ExtractionOptions]) -> ExtractionOptions:
+    """Return the network whose features tell duplicates: the first one, averaged over its default layer.
+
+    That is what the thresholds were measured with; which layers and poolings are compared makes no difference.
+    """
+    networks = [one for one in options if isinstance(load_backbone(one.backbone), KerasBackbone)]
+    if not networks:
+        return options[0]
+    return dataclasses.replace(networks[0], layer=None, pooling="avg")
 
 
 def without_leaks(task: Task, rows: FloatArray, digests: DigestArray, notes: list[str]) -> tuple[Leaks, Any, Split]:
@@ -87,7 +87,9 @@ def notes_on_leaks(
     """Return what is to be said about duplicates: how many there are, what was done, and what it changed."""
     if not len(duplicates):
         return []
-    if asked.groups == "none":
+    if asked.groups == "none" and table.splits is not None:
+        kept = "Training images that show what a test image shows were kept, as asked: scores may be too high."
+    elif asked.groups == "none":
         kept = "They were split at random, as asked: scores may be too high."
     elif table.splits is not None:
         kept = "Training images that show what a test image shows were left out."
@@ -105,5 +107,7 @@ def notes_on_leaks(
         for at in conflicting[0].rows:
             of_label.setdefault(table.labels[at], table.paths[at])
         shown = [f"{shortened(path)} ({shortened(str(label))})" for label, path in list(of_label.items())[:3]]
-        notes.append(f"{counted(len(conflicting), 'group')} of duplicates with different labels: {', '.join(shown)}.")
+        notes.append(
+            f"{counted(len(conflicting), 'group')} of duplicates with different labels, such as {', '.join(shown)}."
+        )
     return notes

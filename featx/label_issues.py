@@ -72,6 +72,10 @@ def find_label_issues(y: Any, probabilities: Any, *, classes: Any = None) -> pd.
     column = {label: at for at, label in enumerate(names.tolist())}
     if not np.isfinite(probabilities).all() or (probabilities < 0).any():
         raise ComparisonError("Expected probabilities, got negative, NaN or infinite ones. Leave such rows out.")
+    if len(probabilities) and not np.allclose(probabilities.sum(axis=1), 1, atol=0.01):
+        raise ComparisonError(
+            "Expected probabilities, each row of which adds up to 1. Decision values are none: take predict_proba."
+        )
     unknown = [label for label in y.tolist() if label not in column]
     if unknown:
         raise ComparisonError(f"Label {unknown[0]!r} is none of the classes. Pass the classes of all columns.")

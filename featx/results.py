@@ -66,7 +66,7 @@ class ImageComparison:
     failures : list of Failure
         Images left out because they cannot be read.
     duplicates : Leaks
-        Duplicates and near-duplicates, told by the features of the first network that is pooled at its default layer.
+        Duplicates and near-duplicates, told by the first network, averaged over its default layer.
     naive : pandas.DataFrame or None
         ``estimator, mean, std`` of the first metric on the best network, had duplicates been ignored; None if there are
         none, or they were. Untuned, in one repetition, and of more than 5,000 images on the first two folds.
@@ -130,9 +130,8 @@ class ImageComparison:
 
     @property
     def ties_in_words(self) -> str:
-        """The first few ties, and how many more there are."""
-        shown = ", ".join(self.ties[:5])
-        return shown if len(self.ties) <= 5 else f"{shown} and {len(self.ties) - 5} more"
+        """The ties if they are few, else how many there are: the table has them."""
+        return ", ".join(self.ties) if len(self.ties) <= 3 else f"{len(self.ties)} others, the ties of the table,"
 
     def _named(self, row: int) -> str:
         estimator = str(self.table["estimator"].iloc[row])
@@ -237,10 +236,14 @@ class ImageComparison:
             "best": {name: best[name] for name in which},
             "ties": self.table[self.table["verdict"] == "tie"][list(which)].to_dict(orient="records"),
             "duplicates": {**self.duplicates.as_dict(self.paths), "naive_accuracy": naive},
+            "per_class": [],
             "label_issues": [],
             "learning_curve": [],
             "warnings": self.notes,
         }
+        if self.task == "classification":
+            per_class = self.best_network.comparison.per_class(str(best["estimator"]))
+            found["per_class"] = per_class.to_dict(orient="records")
         if self.label_issues is not None:
             columns = ["path", "given", "suggested", "confidence"]
             found["label_issues"] = self.label_issues[columns].to_dict(orient="records")
@@ -269,8 +272,9 @@ class ImageComparison:
         return "\n".join([self._headline(), "", *self._lines(), "", *self._conclusion(), *map(wrapped, self.notes)])
 
     def _headline(self) -> str:
+        split = self.networks[0].comparison.split
         classes = f", {counted(self.n_classes, 'class')}" if self.n_classes else ""
-        return f"{counted(self.n_rows, 'image')}{classes}; {self.networks[0].comparison.split.words}; mean ± sd"
+        return f"{counted(self.n_rows, 'image')}{classes}; {split.words}{'; mean ± sd' if len(split.folds) > 1 else ''}"
 
     def _lines(self) -> list[str]:
         first, *others = METRICS[self.task]
@@ -351,18 +355,56 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 
 def _safe(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table in which no text is a formula."""
-    texts = {
-        column: [
-            (as_path_cell if column == "path" else as_cell)(value) if isinstance(value, str) else value
-            for value in table[column]
-        ]
-        for column in table.columns
-    }
-    return table.assign(**texts)
+    import pandas as pd
+
+    def safe(column: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return as_path_cell(value) if column == "path" else as_cell(value)
+
+    # Objects: the text columns of pandas 3 take no names that are not UTF-8.
+    return pd.DataFrame(
+        {
+            column: table[column]
+            if pd.api.types.is_numeric_dtype(table[column])
+            else pd.Series([safe(column, value) for value in table[column]], index=table.index, dtype=object)
+            for column in table.columns
+        }
+    )
 
 
-def check_output_path(path: Path) -> None:
+#: What a report has near its beginning, and how the tables begin that are written beside it: files with these may be
+#: replaced by later ones.
+REPORT_MARK = b'<meta name="generator" content="featx'
+TABLE_MARKS = (b"backbone,layer,pooling,features,estimator,", b"path,given,suggested,", b"path,finding,detail")
+_MARK_WITHIN = 4096
+
+
+def check_output_paths(tables: Sequence[Path], reports: Sequence[Path] = ()) -> None:
+    """Raise if tables and reports cannot be written here, would replace what is not featx's, or each other.
+
+    Raises
+    ------
+    OutputError
+    """
+    for path in tables:
+        check_output_path(path, TABLE_MARKS)
+    for path in reports:
+        check_output_path(path, (REPORT_MARK,))
+    absolute = [os.path.abspath(path) for path in (*tables, *reports)]
+    twice = next((name for name in absolute if absolute.count(name) > 1), "")
+    if twice:
+        raise _not_written(Path(twice), "two results have this name")
+
+
+def check_output_path(path: Path, marks: Sequence[bytes]) -> None:
     """Raise if a file cannot be written here, before any work is done.
+
+    Parameters
+    ----------
+    path : Path
+    marks : sequence of bytes
+        A file that is there already must have one of them near its beginning, or be empty.
 
     Raises
     ------
@@ -372,6 +414,11 @@ def check_output_path(path: Path) -> None:
         raise _not_written(path, "it is a folder")
     if os.path.exists(path) and not os.path.isfile(path):
         raise _not_written(path, "it is a device or a pipe, which would be replaced by a file")
+    if os.path.isfile(path):
+        with open(path, "rb") as file:
+            start = file.read(_MARK_WITHIN)
+        if start and not any(mark in start for mark in marks):
+            raise _not_written(path, "there is a file that featx has not written, and would be replaced")
     if reason := files.why_not_writable(path.parent):
         raise _not_written(path, f"its folder: {reason}")
 

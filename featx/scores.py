@@ -234,7 +234,8 @@ def misleading_accuracy(table: pd.DataFrame, y: Any) -> str:
         f"Accuracy misleads here: class {labels[counts.argmax()]!s} has {counts.max():,} images, "
         f"{labels[counts.argmin()]!s} has {counts.min():,}, and {best['estimator']} gets "
         f"{best['accuracy_mean']:.3f} of the images right but only {best['balanced_accuracy_mean']:.3f} of the average "
-        f"class. By balanced accuracy the best is {fairest['estimator']}, {fairest['balanced_accuracy_mean']:.3f}."
+        f"class. By balanced accuracy the best is {fairest['estimator']}, {fairest['balanced_accuracy_mean']:.3f}; "
+        "verdicts are by accuracy."
     )
 
 

@@ -46,6 +46,8 @@ class ImageTable:
         What to do with each image, where the source says so.
     groups : list of (str or None), or None
         What must not be divided between training and test, where the source says so.
+    notes : tuple of str
+        What was done with the source that was not asked for.
     """
 
     paths: list[str]
@@ -53,6 +55,7 @@ class ImageTable:
     ignored: dict[str, int] = dataclasses.field(default_factory=dict)
     splits: list[str | None] | None = None
     groups: list[str | None] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -12,6 +12,7 @@ from featx import remote
 from featx.errors import MissingDependencyError, SourceError, did_you_mean
 from featx.labels import task_of
 from featx.sources import ImageTable, as_label, as_splits, find_images
+from featx.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,16 +90,32 @@ def _from_table(
         raise SourceError(f"{source!r} lists no images: it has {_columns(frame)} and no rows.")
     labels = _column(frame, source, "label", label_column, _LABEL_COLUMNS)
     splits = _column(frame, source, "split", split_column, ())
+    groups = _column(frame, source, "group", group_column, ())
+    labels = [None] * len(paths) if labels is None else _normal(labels)
+    quantities = _quantities(source, labels)
+    notes = []
+    if quantities is labels and (mixed := _mixed(labels)):
+        notes.append(f"Labels mix numbers and names ({mixed[0]!r}, {mixed[1]!r}): all are taken for names of classes.")
+    if groups is not None and (n_alone := groups.count(None)):
+        notes.append(f"{counted(n_alone, 'image')} without a group: each is one of its own.")
     return ImageTable(
         paths=_located(source, [str(path) for path in paths]),
-        labels=[None] * len(paths) if labels is None else _quantities(source, _normal(labels)),
+        labels=quantities,
         splits=None if splits is None else as_splits(splits),
-        groups=_column(frame, source, "group", group_column, ()),
+        groups=groups,
+        notes=tuple(notes),
     )
 
 
+def _mixed(labels: Sequence[str | None]) -> tuple[str, str] | None:
+    """Return a label that is a number and one that is none, if there are both."""
+    number = next((label for label in labels if label is not None and _number(label) is not None), None)
+    name = next((label for label in labels if label is not None and _number(label) is None), None)
+    return None if number is None or name is None else (number, name)
+
+
 def _normal(labels: Sequence[str | None]) -> list[str | None]:
-    return [None if label is None else as_label(label) for label in labels]
+    return [None if label is None or not label.strip() else as_label(label.strip()) for label in labels]
 
 
 def _read(source: str) -> pd.DataFrame:
@@ -108,9 +125,12 @@ def _read(source: str) -> pd.DataFrame:
         if source.lower().endswith((".parquet", ".pq")):
             frame = pd.read_parquet(source)
         else:
-            separator = "\t" if source.lower().endswith((".tsv", ".tab")) else _separator(source)
+            encoding = _encoding(source)
+            separator = "\t" if source.lower().endswith((".tsv", ".tab")) else _separator(source, encoding)
             # Everything is text: 007 is no number, and NA is a country. Only what is empty is missing.
-            frame = pd.read_csv(source, sep=separator, dtype=str, keep_default_na=False, na_values=[""])
+            frame = pd.read_csv(
+                source, sep=separator, dtype=str, keep_default_na=False, na_values=[""], encoding=encoding
+            )
     except ImportError as error:
         raise MissingDependencyError(
             f"Parquet files need another package to be read: {error}. Install it (pip install pyarrow), or convert the "
@@ -128,11 +148,18 @@ def _read(source: str) -> pd.DataFrame:
     return frame
 
 
-def _separator(source: str) -> str:
-    """Return what separates the columns: spreadsheets write semicolons where the comma is in numbers."""
-    with open(source, encoding="utf-8", errors="replace") as file:
+def _encoding(source: str) -> str:
+    """Return how a text is encoded, by its first bytes: spreadsheets write UTF-16 as "Unicode text"."""
+    with open(source, "rb") as file:
+        start = file.read(2)
+    return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+def _separator(source: str, encoding: str) -> str:
+    """Return what separates the columns: spreadsheets write semicolons where the comma is in numbers, or tabs."""
+    with open(source, encoding=encoding, errors="replace") as file:
         header = file.readline()
-    return ";" if ";" in header and "," not in header else ","
+    return next((one for one in (",", ";", "\t") if one in header), ",")
 
 
 def _column(
@@ -182,16 +209,23 @@ def _quantities(source: str, labels: list[str | None]) -> list[Any]:
         Most are numbers with fractions, and some are no numbers.
     """
     numbers = [None if label is None else _number(label) for label in labels]
+    infinite = next((label for label in labels if label is not None and _is_infinite(label)), None)
     there = np.array([number for number in numbers if number is not None])
     others = [label for label, number in zip(labels, numbers, strict=True) if label is not None and number is None]
     if not len(there) or (others and not (len(there) > len(others) and (there != np.round(there)).any())):
         return labels
+    if infinite is not None:
+        raise SourceError(f"Labels of {source!r} are quantities, and {infinite!r} is infinite. Leave the cell empty.")
     if others:
         raise SourceError(
             f"Labels of {source!r} mix numbers and text: {there[0]:g} and {others[0]!r}, for example. Leave the cell "
             "empty if the label is missing, or make all of them text."
         )
     return numbers if task_of(there) == "regression" else labels
+
+
+def _is_infinite(label: str) -> bool:
+    return label.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
 def _number(label: str) -> float | None:

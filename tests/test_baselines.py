@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_diabetes, load_digits, load_iris
+from sklearn.datasets import load_diabetes, load_digits, load_iris, load_wine
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -361,3 +361,25 @@ def test_groups_are_kept_whole_in_a_split_of_another_comparison() -> None:
     assert comparison.split.words == split.words
     with pytest.raises(ComparisonError, match="row"):
         compare_baselines(X[:50], y[:50] + np.arange(50) % 2, estimators=["knn"], cv=split)
+
+
+def test_shrinkage_suits_narrow_matrices_too() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 5))
+    comparison = compare_baselines(X, X @ np.ones(5), task="regression", estimators=["ridge", "svr"])
+    assert comparison.table["r2_mean"].iloc[0] > 0.98
+    assert (comparison.table["high"] <= 1).all()
+    assert compare_baselines(*load_iris(return_X_y=True), estimators=["logreg"]).table["accuracy_mean"].iloc[0] > 0.95
+
+
+def test_columns_in_different_units_are_noted() -> None:
+    X, y = load_wine(return_X_y=True)
+    (note,) = compare_baselines(X, y, estimators=["knn", "logreg"]).notes
+    assert note.startswith("Some columns of X vary 388 times as much as most: knn go by these alone.")
+    assert compare_baselines(X, y, estimators=["logreg"]).notes == []
+    assert compare_baselines(X / X.std(axis=0), y, estimators=["knn"]).notes == []
+
+
+def test_ties_are_named() -> None:
+    comparison = compare_baselines(*load_iris(return_X_y=True), estimators=["dummy", "knn", "lda"])
+    assert comparison.ties == ["knn"]

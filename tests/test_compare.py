@@ -14,7 +14,7 @@ import PIL.Image
 import pytest
 
 import featx.backbones
-from featx import DirectBackbone, FeatureExtractor
+from featx import DirectBackbone, FeatureExtractor, cli
 from featx.asked import Asked
 from featx.compare import compare_images, compare_tables
 from featx.errors import ComparisonError, OptionError, SourceError
@@ -134,7 +134,9 @@ def test_duplicates_are_told_by_kind_and_kept_together(leaky: ImageTable, compil
     assert "1 with the same bytes, 1 with the same pixels" in notes
     assert "They are kept on one side of every split." in notes
     assert "Had duplicates been ignored, logreg would have had accuracy" in notes
-    assert re.search(r"1 group of duplicates with different labels: .*02.jpg \(china\), .*again.jpg \(flower\)", notes)
+    assert re.search(
+        r"1 group of duplicates with different labels, such as .*02.jpg \(china\), .*again.jpg \(flower\)", notes
+    )
     found = comparison.as_dict()["duplicates"]
     assert found["same_bytes"] == 1
     assert found["naive_accuracy"] == {"logreg": pytest.approx(comparison.naive["mean"].item())}
@@ -265,7 +267,7 @@ def test_the_result_as_an_object_and_as_json(leaky: ImageTable, compiled_cache: 
     assert (tmp_path / "r.html").stat().st_size > 1_000_000
     found = comparison.as_dict()
     assert set(found) == {
-        *("task", "rows", "classes", "features", "failed", "failures", "split", "results", "best", "ties"),
+        *("task", "rows", "classes", "features", "failed", "failures", "split", "results", "best", "ties", "per_class"),
         *("duplicates", "label_issues", "learning_curve", "warnings"),
     }
     duplicates = {"images", "threshold", "exact", "same_bytes", "same_pixels", "near", "groups", "naive_accuracy"}
@@ -503,3 +505,51 @@ def test_doubtful_labels_are_looked_for_among_training_images_too(compare_matrix
 def test_options_of_the_wrong_kind_are_named(wrong: dict[str, Any], compare_matrix: Callable[..., Any]) -> None:
     with pytest.raises(OptionError, match=next(iter(wrong))):
         compare_matrix(np.zeros((4, 3)), ["a", "b"] * 2, **wrong)
+
+
+def test_which_layers_are_compared_makes_no_difference_to_duplicates(
+    photo_folder: Path, compiled_cache: Path, tmp_path: Path
+) -> None:
+    table = find_images([photo_folder])
+    PIL.Image.open(table.paths[0]).save(table.paths[5], quality=60)
+    found = []
+    for layers in ((0.5,), (0.5, 1.0), (1.0, 0.5)):
+        options = [ExtractionOptions(layer=layer, pooling="max") for layer in layers]
+        comparison = compare_tables(table, options, Asked(cv=3, estimators=["knn"]), cache=compiled_cache)
+        found.append([cluster.rows.tolist() for cluster in comparison.duplicates.clusters])
+    assert [0, 5] in found[0]
+    assert found[0] == found[1] == found[2]
+    assert comparison.networks[0].name == "mobilenet conv_pw_13_relu max"
+
+
+def test_a_network_that_is_not_the_default_is_named(compare_matrix: Callable[..., Any]) -> None:
+    rows = np.random.default_rng(0).normal(size=(30, 8))
+    result = compare_matrix(rows, ["a", "b"] * 15, networks=[FeatureExtractor("matrix", resize="crop")])
+    assert result.networks[0].name == "matrix crop"
+
+
+def test_where_accuracy_misleads_the_dummy_says_nothing(compare_matrix: Callable[..., Any]) -> None:
+    rng = np.random.default_rng(0)
+    y = ["usual"] * 95 + ["rare"] * 5
+    rows = rng.normal(size=(100, 8)) + np.array([[0.0 if label == "usual" else 1.5] for label in y])
+    result = compare_matrix(rows, y, estimators=["dummy", "knn"], groups="none")
+    assert any("Accuracy misleads" in note for note in result.notes)
+    assert not any("The dummy" in note for note in result.notes)
+    assert {line["label"] for line in result.as_dict()["per_class"]} == {"usual", "rare"}
+
+
+@pytest.mark.parametrize("of", ["csv", "report", "label-issues"])
+def test_a_file_that_is_not_featx_s_is_not_replaced(
+    of: str, photo_folder: Path, tmp_path: Path, counting: CountingBackbone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("path,label\n1.jpg,a\n")
+    common = ["compare", str(photo_folder), "--backbone", "counting", "--estimator", "logreg", "--quiet", "--no-cache"]
+    assert cli.main([*common, f"--{of}", str(mine)]) == 1
+    assert "that featx has not written" in capsys.readouterr().err
+    assert mine.read_text().startswith("path,label\n1.jpg")
+    mine.write_bytes(b"")
+    for _ in range(2):  # an empty one, and its own
+        assert cli.main([*common, f"--{of}", str(mine)]) == 0
+    assert cli.main([*common, "--csv", str(tmp_path / "x"), "--report", str(tmp_path / "x")]) == 1
+    assert "two results have this name" in capsys.readouterr().err

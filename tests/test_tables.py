@@ -123,3 +123,27 @@ def test_splits_that_cannot_be(parts: list[str], frame: pd.DataFrame, tmp_path: 
     source = _write(frame.assign(part=parts * 12), tmp_path / "table.csv")
     with pytest.raises(SourceError, match="'tset' is no part|one of the two only"):
         find_labelled([source], split_column="part")
+
+
+def test_what_was_made_of_labels_and_groups_is_noted(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("path,label,site\na.jpg,1,x\nb.jpg, agricultural ,\nc.jpg,agricultural,\n")
+    table = find_labelled([file], group_column="site")
+    assert table.labels == ["1", "agricultural", "agricultural"]
+    assert table.notes == (
+        "Labels mix numbers and names ('1', 'agricultural'): all are taken for names of classes.",
+        "2 images without a group: each is one of its own.",
+    )
+
+
+def test_tables_of_spreadsheets_in_utf_16_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("path\tlabel\né.jpg\tä\n", encoding="utf-16")
+    assert find_labelled([file]).labels == ["ä"]
+
+
+def test_an_infinite_quantity_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("path,label\na.jpg,0.5\nb.jpg,inf\nc.jpg,0.25\n")
+    with pytest.raises(SourceError, match="'inf' is infinite"):
+        find_labelled([file])

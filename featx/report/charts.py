@@ -27,6 +27,8 @@ MARKERS = (
 )
 _HOLLOW = "#00000000"
 _RIGHT, _WRONG = COLOURS[0], COLOURS[5]
+#: Mistakes are ringed from the start if they are no more than this share of the points.
+_MOST_RINGED = 0.25
 #: Counts are written into the cells of a confusion matrix of up to so many classes.
 _MOST_WRITTEN = 30
 
@@ -64,7 +66,7 @@ def plain(text: str) -> str:
 
 def scores_chart(names: Sequence[str], table: pd.DataFrame, metric: str, metric_name: str) -> Any:
     """Return the scores with their intervals, one line for each estimator."""
-    from bokeh.models import ColumnDataSource
+    from bokeh.models import ColumnDataSource, Label
 
     n = len(table)
     at = np.arange(n)[::-1]
@@ -83,15 +85,18 @@ def scores_chart(names: Sequence[str], table: pd.DataFrame, metric: str, metric_
     )
     figure = _figure(
         "scores",
-        height=70 + 30 * n,
-        y_range=(-0.6, n - 0.4),
+        height=70 + 40 * n,
+        y_range=(-0.5, n - 0.2),
         x_axis_label=f"{metric_name}, mean and 95 % interval",
         tooltips=[("", "@name"), (metric_name, "@x{0.000}"), ("95 %", "@low{0.000} – @high{0.000}"), ("", "@verdict")],
     )
     figure.segment("low", "y", "high", "y", source=source, line_width=3, line_color="colour")
     figure.scatter("x", "y", source=source, size=11, color="colour")
-    figure.yaxis.ticker = sorted(at.tolist())
-    figure.yaxis.major_label_overrides = {int(y): plain(name) for y, name in zip(at, names, strict=True)}
+    # Names above their lines rather than beside them: on a phone they would leave no room for the lines.
+    for y, name in zip(at.tolist(), names, strict=True):
+        place = {"x": 2, "x_units": "screen", "y": y + 0.3, "text_baseline": "middle"}
+        figure.add_layout(Label(text=plain(name), text_font_size="12px", text_color="grey", **place))
+    figure.yaxis.visible = False
     figure.ygrid.grid_line_color = None
     return figure
 
@@ -127,7 +132,7 @@ def confusion_chart(classes: Sequence[str], true: Any, predicted: Any) -> Any:
             "predicted_name": [classes[column] for column in columns.tolist()],
         }
     )
-    side = int(np.clip(480 / n, 26, 60)) if n <= _MOST_WRITTEN else 15
+    side = int(np.clip(480 / n, 26, 60)) if n <= _MOST_WRITTEN else int(np.clip(880 / n, 8, 24))
     longest = min(160, 7 * max(map(len, classes)))
     figure = _figure(
         "confusion",
@@ -141,18 +146,23 @@ def confusion_chart(classes: Sequence[str], true: Any, predicted: Any) -> Any:
         tools="tap,pan,box_zoom,reset,save",
         tooltips=[("label", "@true_name"), ("predicted", "@predicted_name"), ("images", "@count (@share{0 %})")],
     )
-    figure.rect("x", "y", 0.96, 0.96, source=source, fill_color="colour", fill_alpha="alpha", line_color=None)
+    look = {"fill_color": "colour", "fill_alpha": "alpha", "line_color": None}
+    # A cell that was chosen is framed; the others stay as they are.
+    chosen = {"selection_line_color": "grey", "selection_line_width": 3}
+    figure.rect("x", "y", 0.96, 0.96, source=source, nonselection_fill_alpha="alpha", **look, **chosen)
     if n <= _MOST_WRITTEN:
         written = {"text": "count", "text_align": "center", "text_baseline": "middle", "text_font_size": "11px"}
         # White on the full blue, black on the full orange, and the page's own ink on what its paper shines through.
         kinds = np.where(share < 0.7, "on-weak", np.where(rows == columns, "on-blue", "on-orange"))
         for name, colour in (("on-weak", "grey"), ("on-blue", "white"), ("on-orange", "black")):
             here = CDSView(filter=IndexFilter(np.flatnonzero(kinds == name).tolist()))
-            figure.text("x", "y", source=source, view=here, name=name, text_color=colour, **written)
+            figure.text(
+                "x", "y", source=source, view=here, name=name, text_color=colour, nonselection_text_alpha=1, **written
+            )
     for axis, numbers in ((figure.xaxis, range(n)), (figure.yaxis, range(n - 1, -1, -1))):
         axis.ticker = list(range(n))
         axis.major_label_overrides = {at: plain(name) for at, name in zip(numbers, classes, strict=True)}
-        axis.major_label_text_font_size = "11px" if n <= _MOST_WRITTEN else "9px"
+        axis.major_label_text_font_size = "11px" if n <= _MOST_WRITTEN else f"{min(side, 9)}px"
     figure.xaxis.major_label_orientation = "vertical"
     figure.grid.grid_line_color = None
     return figure
@@ -195,9 +205,10 @@ def map_chart(points: dict[str, Any], *, side: int, caption: str, scale: tuple[f
         name="dots",
     )
     wrong = np.flatnonzero(points["wrong"]).tolist()
+    are_few = len(wrong) <= _MOST_RINGED * len(points["wrong"])
     view = CDSView(filter=IndexFilter(wrong))
-    ring = {"size": 15, "marker": "circle", "fill_color": None, "line_width": 2, "nonselection_line_alpha": 1}
-    figure.scatter("x", "y", source=source, view=view, name="rings", **ring)
+    ring = {"size": 15, "marker": "circle", "fill_color": None, "line_width": 1.5, "nonselection_line_alpha": 1}
+    figure.scatter("x", "y", source=source, view=view, name="rings", visible=are_few, **ring)
     figure.hover.renderers = [dots]
     figure.hover.limit = 3  # of points on top of each other
     figure.axis.visible = False

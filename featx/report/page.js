@@ -104,6 +104,7 @@
           if (name === "grid_line_color" && model[name] === null) continue;
           if (name in model.properties) model[name] = value;
         }
+        if (model.type === "Label") model.text_color = ink;
         const of = { rings: "line_color", "on-weak": "text_color" }[model.name];
         for (const part of of ? ["glyph", "nonselection_glyph", "selection_glyph", "muted_glyph"] : []) {
           if (model[part]?.properties) model[part][of] = ink;
@@ -137,10 +138,12 @@
         views.find((one) => one.model.name === "map").model.reset.emit();
       });
     }
-    document.getElementById("rings")?.addEventListener("change", (event) => {
-      const rings = views.find((one) => one.model.name === "map").model.renderers.find((one) => one.name === "rings");
-      rings.visible = event.target.checked;
-    });
+    const box = document.getElementById("rings");
+    const rings = views.find((one) => one.model.name === "map")?.model.renderers.find((one) => one.name === "rings");
+    if (box && rings) {
+      box.checked = rings.visible;
+      box.addEventListener("change", () => { rings.visible = box.checked; });
+    }
     const legend = [...document.querySelectorAll("button[data-highlight]")];
     for (const button of legend) {
       button.addEventListener("click", () => {

@@ -77,7 +77,7 @@ def write_report(
         files.write_text(path, text)
     except OSError as error:
         raise OutputError(
-            f"The report cannot be written to {str(path)!r}: {error.strerror or error}. Choose another --report file."
+            f"The report cannot be written to {str(path)!r}: {error.strerror or error}. Choose another file."
         ) from error
 
 
