@@ -94,7 +94,7 @@ def scores_chart(names: Sequence[str], table: pd.DataFrame, metric: str, metric_
     figure.scatter("x", "y", source=source, size=11, color="colour")
     # Names above their lines rather than beside them: on a phone they would leave no room for the lines.
     for y, name in zip(at.tolist(), names, strict=True):
-        place = {"x": 2, "x_units": "screen", "y": y + 0.3, "text_baseline": "middle"}
+        place = {"x": 2, "x_units": "screen", "y": y + 0.4, "text_baseline": "middle"}
         figure.add_layout(Label(text=plain(name), text_font_size="12px", text_color="grey", **place))
     figure.yaxis.visible = False
     figure.ygrid.grid_line_color = None
