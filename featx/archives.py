@@ -5,13 +5,11 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
-import lzma
 import os
 import tarfile
 import threading
 import zipfile
-import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import IO, Any, Literal
 
@@ -21,11 +19,6 @@ from featx.wording import in_bytes
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 #: Of a compressed tar, which can only be read from its beginning, so much is kept that was passed on the way.
 _KEPT_BYTES = 256 * 2**20
-#: Whatever reading an archive raises if it is damaged.
-_DAMAGED = (
-    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError),
-    *(OSError, RuntimeError, NotImplementedError),
-)
 
 
 def is_archive(path: str) -> bool:
@@ -42,10 +35,10 @@ def split(path: str) -> tuple[str, str] | None:
     return None
 
 
-def names(archive: str) -> list[str]:
-    """Return the names of the files in an archive, as its writer has ordered them; each once.
+def names(archive: str) -> tuple[list[str], dict[str, int]]:
+    """Return the names of the files in an archive, in its order, each once; and how many of its members are none.
 
-    Names that lead out of the archive (``../``, absolute ones) and links are not among them.
+    These are links to what is not in it, and names that lead out of it (``../``, absolute ones), by kind.
 
     Raises
     ------
@@ -55,14 +48,16 @@ def names(archive: str) -> list[str]:
     try:
         opened = _opened(archive)
         damage = opened.damage
-    except _DAMAGED as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a library finds in a damaged archive
         damage = getattr(error, "strerror", None) or str(error)
     if damage:
         raise SourceError(
             f"The archive {archive!r} cannot be read: {damage}. Fetch it anew, or unpack what can be unpacked and "
             "point at the folder."
         )
-    return list(opened.names)
+    return list(opened.names), dict(opened.left_out)
 
 
 def read(archive: str, name: str, most_bytes: int) -> tuple[bytes, os.stat_result]:
@@ -84,7 +79,9 @@ def read(archive: str, name: str, most_bytes: int) -> tuple[bytes, os.stat_resul
         raise UnreachableImageError(reason) from None
     except (UnreachableImageError, ImageTooLargeError):
         raise
-    except _DAMAGED as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # whatever a library finds in a damaged archive
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UnreachableImageError(f"this part of the archive cannot be read ({reason})") from error
 
@@ -102,8 +99,10 @@ def _open(archive: str, *state: int) -> _Archive:
     return _Tar(archive) if lower.endswith(".tar") else _CompressedTar(archive)
 
 
-def _is_safe(name: str) -> bool:
-    return bool(name) and not name.startswith("/") and ".." not in PurePosixPath(name.replace("\\", "/")).parts
+def _plain(name: str) -> str:
+    """Return a name without ``./`` and the like, "" if it leads out of the archive."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    return "" if name.startswith("/") or ".." in parts else "/".join(parts)
 
 
 class _Archive:
@@ -113,12 +112,41 @@ class _Archive:
     ----------
     names : dict of str to object
         The files in it, and where each is.
+    left_out : Counter
+        How many of its members are no files of it, by kind.
     damage : str
         Why there may be more in it than could be listed; "" if it is whole.
     """
 
     names: dict[str, Any]
     damage: str = ""
+
+    def __init__(self) -> None:
+        self.names = {}
+        self.left_out: collections.Counter[str] = collections.Counter()
+        self._lock = threading.Lock()
+
+    def _add(self, name: str, place: Any) -> None:
+        """List a file; a later one of the same name takes its place, as when unpacking."""
+        if plain := _plain(name):
+            self.names[plain] = place
+        else:
+            self.left_out["leading out of the archive"] += 1
+
+    def _add_members(self, path: str, mode: Literal["r:", "r:*"], place: Callable[[int, tarfile.TarInfo], Any]) -> None:
+        """List the files of a tar."""
+        with tarfile.open(path, mode) as tar:
+            try:
+                for at, member in enumerate(tar):
+                    target = _plain(member.linkname) if member.islnk() else ""
+                    if member.isreg() and not member.issparse() and member.size >= 0:
+                        self._add(member.name, place(at, member))
+                    elif target in self.names:  # a second name of a file that came before
+                        self._add(member.name, self.names[target])
+                    elif not member.isdir():
+                        self.left_out["links and special files"] += 1
+            except Exception as error:  # whatever tarfile finds in a damaged archive
+                self.damage = str(error) or type(error).__name__
 
     def read(self, name: str, most_bytes: int) -> bytes:
         """Return the bytes of a file; KeyError if it is not there."""
@@ -132,10 +160,13 @@ def _check_bytes(n_bytes: int, most_bytes: int) -> None:
 
 class _Zip(_Archive):
     def __init__(self, path: str) -> None:
-        self._lock = threading.Lock()
+        super().__init__()
         self._file = zipfile.ZipFile(path)
-        self.names = {info.filename: info for info in self._file.infolist() if not info.is_dir()}
-        self.names = {name: info for name, info in self.names.items() if _is_safe(name) and not _is_link(info)}
+        for info in self._file.infolist():
+            if _is_link(info):
+                self.left_out["links and special files"] += 1
+            elif not info.is_dir():
+                self._add(info.filename, info)
 
     def read(self, name: str, most_bytes: int) -> bytes:
         info = self.names[name]
@@ -156,9 +187,8 @@ class _Tar(_Archive):
     """A plain tar: each file is somewhere in it."""
 
     def __init__(self, path: str) -> None:
-        self._lock = threading.Lock()
-        members, self.damage = _members(path, "r:")
-        self.names = {one.name: (one.offset_data, one.size) for _, one in members}
+        super().__init__()
+        self._add_members(path, "r:", lambda at, member: (member.offset_data, member.size))
         self._file: IO[bytes] = open(path, "rb", buffering=0)  # noqa: SIM115  # for as long as the archive is in use
 
     def read(self, name: str, most_bytes: int) -> bytes:
@@ -176,19 +206,6 @@ class _Tar(_Archive):
             self._file.close()
 
 
-def _members(path: str, mode: Literal["r:", "r:*"]) -> tuple[list[tuple[int, tarfile.TarInfo]], str]:
-    """Return the regular files of a tar with their places in its order, and why there may be more of them."""
-    found = []
-    with tarfile.open(path, mode) as tar:
-        try:
-            for at, member in enumerate(tar):
-                if member.isreg() and not member.issparse() and _is_safe(member.name):
-                    found.append((at, member))
-        except _DAMAGED as error:
-            return found, str(error) or type(error).__name__
-    return found, ""
-
-
 class _CompressedTar(_Archive):
     """A compressed tar, which can only be read from the beginning: in its own order it is read once.
 
@@ -196,46 +213,45 @@ class _CompressedTar(_Archive):
     """
 
     def __init__(self, path: str) -> None:
+        super().__init__()
         self._path = path
-        self._lock = threading.Lock()
-        self._passed: collections.OrderedDict[str, bytes] = collections.OrderedDict()
+        self._passed: collections.OrderedDict[int, bytes] = collections.OrderedDict()
         self._passed_bytes = 0
-        members, self.damage = _members(path, "r:*")
-        self.names = {one.name: at for at, one in members}  # of several with one name the last, as unpacking leaves
+        self._add_members(path, "r:*", lambda at, member: at)
+        self._wanted = frozenset(self.names.values())
         self._members = self._walk()
 
-    def _walk(self) -> Iterator[tuple[str, int, IO[bytes]]]:
+    def _walk(self) -> Iterator[tuple[int, int, IO[bytes]]]:
         with tarfile.open(self._path, "r|*") as tar:
             for at, member in enumerate(tar):
-                if self.names.get(member.name) == at and (file := tar.extractfile(member)):
-                    yield member.name, member.size, file
+                if at in self._wanted and (file := tar.extractfile(member)):
+                    yield at, member.size, file
 
     def read(self, name: str, most_bytes: int) -> bytes:
-        if name not in self.names:
-            raise KeyError(name)
+        place = self.names[name]
         with self._lock:
-            if name not in self._passed:
-                self._go_to(name, most_bytes)
-            data = self._passed.pop(name)
+            if place not in self._passed:
+                self._go_to(place, most_bytes)
+            data = self._passed.pop(place)
             self._passed_bytes -= len(data)
         return data
 
-    def _go_to(self, name: str, most_bytes: int) -> None:
+    def _go_to(self, place: int, most_bytes: int) -> None:
         for _ in range(2):  # to the end, and once more from the beginning
             for found, size, file in self._members:
-                if found == name:
+                if found == place:
                     _check_bytes(size, most_bytes)
                 if size <= most_bytes:
-                    self._keep(found, file.read(), wanted=name)
-                if found == name:
+                    self._keep(found, file.read(), wanted=place)
+                if found == place:
                     return
             self._members = self._walk()
         raise UnreachableImageError("the archive has changed while it was read")
 
-    def _keep(self, name: str, data: bytes, wanted: str) -> None:
+    def _keep(self, place: int, data: bytes, wanted: int) -> None:
         with contextlib.suppress(KeyError):
-            self._passed_bytes -= len(self._passed.pop(name))
-        self._passed[name] = data
+            self._passed_bytes -= len(self._passed.pop(place))
+        self._passed[place] = data
         self._passed_bytes += len(data)
         while self._passed_bytes > _KEPT_BYTES and next(iter(self._passed)) != wanted:
             self._passed_bytes -= len(self._passed.popitem(last=False)[1])

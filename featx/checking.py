@@ -13,7 +13,7 @@ import numpy as np
 
 from featx import formats, images, pixels
 from featx.decoding import n_cpus
-from featx.errors import UnreadableImageError
+from featx.errors import OptionError, UnreadableImageError
 from featx.sources import ImageTable, ignored_in_words
 from featx.wording import as_columns, counted, shortened
 
@@ -169,6 +169,8 @@ def check_images(
     -------
     Check
     """
+    if max_pixels < 1:
+        raise OptionError(f"max_pixels={max_pixels!r}: expected a whole number of pixels, 1 or more.")
     pixels.load_decoders()
     found = []
     with concurrent.futures.ThreadPoolExecutor(n_cpus(), thread_name_prefix="featx-check") as threads:
@@ -186,15 +188,13 @@ def _inspect(path: str, max_pixels: int) -> Inspected:
         content, _ = images.read(path)
         assert isinstance(content, bytes)  # as that of a file is
         found = dataclasses.replace(found, digest=images.digest(content))
+        small = pixels.decode(content, _SMALL_COPY, max_pixels=max_pixels)
         with formats.open_image(content) as image:
             found = dataclasses.replace(
                 found, format=image.format or "", mode=image.mode, width=image.width, height=image.height
             )
-        small = pixels.decode(content, _SMALL_COPY, max_pixels=max_pixels)
     except UnreadableImageError as error:
         return dataclasses.replace(found, error=type(error).__name__, reason=error.reason)
-    except Exception as error:  # of a header that Pillow stumbles upon; decoding words it
-        return dataclasses.replace(found, error="UnreadableImageError", reason=str(error) or type(error).__name__)
     return dataclasses.replace(found, odd=tuple(_oddities(found, small)))
 
 

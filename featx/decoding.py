@@ -88,6 +88,8 @@ class DecodeAhead:
         self._max_pixels = max_pixels
         self._pads_truncated = pads_truncated
         self._claimants: dict[bytes, int] = {}
+        #: Of padded images, the digest of what there is of them.
+        self._claimed_as: dict[bytes, bytes] = {}
 
     def claimant(self, digest: bytes) -> int:
         """Return the position whose row serves every image with this digest."""
@@ -95,7 +97,7 @@ class DecodeAhead:
 
     def release(self, digest: bytes) -> None:
         """Let the next image with this digest be decoded anew."""
-        del self._claimants[digest]
+        del self._claimants[self._claimed_as.pop(digest, digest)]
 
     def prepare(self, positions: Iterator[int]) -> Iterator[Prepared]:
         """Yield what becomes of each image, in the order of positions."""
@@ -126,7 +128,8 @@ class DecodeAhead:
                 return Prepared(position, digest, state, stored=True, read_at=read_at)
             return self._decode(Prepared(position, digest, state, read_at=read_at), content)
         except UnreadableImageError as error:
-            return Prepared(position, digest, state, error=error, read_at=read_at)
+            # Anew: the error itself holds on to every frame it came through, and so to the image.
+            return Prepared(position, digest, state, error=type(error)(error.reason), read_at=read_at)
 
     def _decode(self, prepared: Prepared, content: pixels.Content) -> Prepared:
         wanted = (self._size, self._resize, self._max_pixels)
@@ -138,6 +141,7 @@ class DecodeAhead:
         # Its row is not that of these bytes: whoever wants whole images must not find it. And no index may know the
         # file by that name, or it would be found by it.
         digest = images.digest_of_padded(prepared.digest)
+        self._claimed_as[digest] = prepared.digest
         prepared = dataclasses.replace(prepared, digest=digest, state=None, is_padded=True)
         if self._is_stored(digest):
             return dataclasses.replace(prepared, stored=True)

@@ -291,7 +291,7 @@ class Extraction:
             # Of equal images the first is named, whichever thread was quicker.
             equal = [at for at in self._repeats if self.digests[at].tobytes() == prepared.digest]
             first = min([prepared.position, *equal])
-            raise error(reason, image_reading.describe(self._images[first]), first) from prepared.error
+            raise error(reason, image_reading.describe(self._images[first]), first)
         name = image_reading.describe(self._images[prepared.position])
         self.failures.append(Failure(prepared.position, name, reason, error.__name__))
         self._errors[prepared.position] = prepared.error

@@ -6,22 +6,23 @@ import io
 import struct
 from typing import TYPE_CHECKING, Any
 
-from featx.errors import UnknownFormatError, UnreadableImageError
+from featx.errors import ImageTooLargeError, UnknownFormatError, UnreadableImageError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 #: Pillow's decoders that are used. The others are left alone: some run programs (EPS), some take anything for an image
 #: (TGA, PCX), and none of them is what photographs are kept in.
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "ICO", "JPEG2000", "PPM", "QOI")
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "ICO", "JPEG2000", "PPM")
 #: Files of a folder with these suffixes, in any case, are taken for images.
 SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".heic", ".heif", ".hif"),
-        *(".gif", ".tif", ".tiff", ".bmp", ".ico", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm", ".qoi"),
+        *(".gif", ".tif", ".tiff", ".bmp", ".ico", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
     )
 )
 
+_LARGEST_ICON = 2048
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 _OTHERS = (
     (b"%PDF", "a PDF document"),
@@ -63,8 +64,20 @@ def open_image(data: bytes) -> PILImage:
         opener, accepts = PIL.Image.OPEN.get(name, (None, None))
         # Not PIL.Image.open: its limit of pixels is the same for all of a process, and this one's is the caller's.
         if opener is not None and accepts is not None and accepts(data[:16]) is True:
+            if name == "ICO":
+                _check_icon(data)
             return _opened(opener, data, name)
     raise UnknownFormatError(_what_it_is(data))
+
+
+def _check_icon(data: bytes) -> None:
+    """Refuse an icon that holds a large picture, which Pillow decodes to know its size."""
+    for entry in range(int.from_bytes(data[4:6], "little")):
+        at = int.from_bytes(data[18 + 16 * entry : 22 + 16 * entry], "little")
+        if data[at : at + 4] == b"\x89PNG":
+            width, height = (int.from_bytes(data[at + start : at + start + 4], "big") for start in (16, 20))
+            if width * height > _LARGEST_ICON**2:
+                raise ImageTooLargeError(f"it is an icon of {width} × {height} pixels, which no icon has")
 
 
 def _opened(opener: Any, data: bytes, name: str) -> PILImage:

@@ -130,7 +130,8 @@ def read(image: Any) -> tuple[Content, os.stat_result | None]:
         The reason, without the image's name.
     """
     if isinstance(image, str) and remote.is_address(image):
-        return remote.read(image, MAX_BYTES), None
+        path = remote.as_file(image)
+        return (remote.read(image, MAX_BYTES), None) if path is None else _read_file(path)
     if isinstance(image, str | os.PathLike):
         return _read_file(os.fspath(image))
     if isinstance(image, bytes | bytearray | memoryview):

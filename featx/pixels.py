@@ -32,6 +32,12 @@ Content: TypeAlias = "bytes | np.ndarray[Any, Any]"
 MAX_PIXELS = 178_956_970
 #: Of formats that may hold an animation, whose decoders keep several whole frames, a third of it.
 _FRAMES_IN_MEMORY = {"WEBP": 3, "AVIF": 3, "GIF": 3}
+#: PPM files in words, or of unusual depth, are read by Python: four megapixels take as many seconds.
+_MOST_IN_PYTHON = 4_000_000
+#: Scans times pixels of a progressive JPEG: more take longer than four seconds, and are a bomb.
+_MOST_SCANNED = 4_000_000_000
+#: Bytes of a JPEG that belong to nothing; more of them were once pixels.
+_MOST_STRAY_BYTES = 1000
 #: Images of more pixels are decoded one at a time, and made smaller before their colours are converted: memory would
 #: grow with the number of threads.
 _LARGE = 16_000_000
@@ -110,13 +116,15 @@ def decode(
         return np.asarray(fit(_from_pixels(content), size, resize))
 
 
-def _decode_bytes(data: bytes, size: tuple[int, int], resize: str, max_pixels: int) -> np.ndarray[Any, Any]:
+def _decode_bytes(
+    data: bytes, size: tuple[int, int], resize: str, max_pixels: int, *, is_strict: bool = True
+) -> np.ndarray[Any, Any]:
     with formats.open_image(data) as image:
         _check_size(image, max_pixels)
         _check_that_it_fits(image, len(data))
         is_large = image.width * image.height > _LARGE
         with _large_images if is_large else contextlib.nullcontext():
-            return np.asarray(fit(open_upright(data, image, size, resize), size, resize))
+            return np.asarray(fit(open_upright(data, image, size, resize, is_strict=is_strict), size, resize))
 
 
 @functools.cache
@@ -152,7 +160,7 @@ def decode_truncated(
     """
     assert isinstance(content, bytes)
     with _telling_the_reason(content):
-        return _decode_bytes(padded(content), size, resize, max_pixels)
+        return _decode_bytes(padded(content), size, resize, max_pixels, is_strict=False)
 
 
 def decode_whole(content: Content) -> np.ndarray[Any, Any]:
@@ -224,7 +232,9 @@ def _from_pixels(pixels: np.ndarray[Any, Any]) -> PILImage:
     return PIL.Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
 
 
-def open_upright(data: bytes, image: PILImage, size: tuple[int, int], resize: str) -> PILImage:
+def open_upright(
+    data: bytes, image: PILImage, size: tuple[int, int], resize: str, *, is_strict: bool = True
+) -> PILImage:
     """Return an image upright and in RGB, of its own size or shrunk as far as `size` allows: decoding's first half.
 
     Parameters
@@ -234,9 +244,11 @@ def open_upright(data: bytes, image: PILImage, size: tuple[int, int], resize: st
         As :func:`featx.formats.open_image` returned it for them.
     size, resize
         As for :func:`decode`.
+    is_strict : bool, default=True
+        Refuse a JPEG whose data ends before its pixels do.
     """
     if image.format == "JPEG" and (image.mode == "RGB" or (image.mode == "L" and "icc_profile" not in image.info)):
-        scaled = _decode_jpeg(data, image, size, resize)
+        scaled = _decode_jpeg(data, image, size, resize, is_strict=is_strict)
         if scaled is not None:
             return scaled
     return _upright_rgb(image, (size, resize))
@@ -245,6 +257,8 @@ def open_upright(data: bytes, image: PILImage, size: tuple[int, int], resize: st
 def _check_size(image: PILImage, max_pixels: int) -> None:
     """Refuse a decompression bomb by what its header says, before anything is decoded."""
     limit = max_pixels // _FRAMES_IN_MEMORY.get(image.format or "", 1)
+    if image.format == "PPM" and not _is_raw(image):
+        limit = min(limit, _MOST_IN_PYTHON)
     if image.width * image.height > limit:
         raise ImageTooLargeError(
             f"it has {image.width} × {image.height} pixels, more than the limit of {limit:,}; raise max_pixels "
@@ -252,9 +266,14 @@ def _check_size(image: PILImage, max_pixels: int) -> None:
         )
 
 
+def _is_raw(image: PILImage) -> bool:
+    """Return whether the pixels of an image lie in its file as they are."""
+    return all(tile[0] == "raw" for tile in getattr(image, "tile", [("",)]))
+
+
 def _check_that_it_fits(image: PILImage, n_bytes: int) -> None:
     """Refuse an image whose header promises more pixels than its bytes can hold, before memory is taken for them."""
-    if image.format in ("TIFF", "BMP", "PPM") and all(tile[0] == "raw" for tile in getattr(image, "tile", [("",)])):
+    if image.format in ("TIFF", "BMP", "PPM") and _is_raw(image):
         pixels_of_byte = 1.0
     elif image.format == "PNG":
         pixels_of_byte = 1100.0  # Deflate packs 1,032 bytes into one
@@ -263,25 +282,53 @@ def _check_that_it_fits(image: PILImage, n_bytes: int) -> None:
     # A pixel of these modes may take one bit only.
     bits = 1 if image.mode in ("1", "L", "P") else 8 * len(image.getbands())
     if image.width * image.height * bits / 8 > n_bytes * pixels_of_byte:
-        raise TruncatedImageError(
-            f"it is truncated, or its header lies: {n_bytes:,} bytes cannot hold {image.width} × {image.height} pixels"
-        )
+        cannot_hold = f"{n_bytes:,} bytes cannot hold {image.width} × {image.height} pixels"
+        if image.format == "PNG":  # which is not to be made complete if so much of it is lacking
+            raise UnreadableImageError(f"its header lies: {cannot_hold}")
+        raise TruncatedImageError(f"it is truncated, or its header lies: {cannot_hold}")
 
 
-def _decode_jpeg(data: bytes, image: PILImage, size: tuple[int, int], resize: str) -> PILImage | None:
+def _decode_jpeg(
+    data: bytes, image: PILImage, size: tuple[int, int], resize: str, *, is_strict: bool
+) -> PILImage | None:
     """Decode with libjpeg-turbo, scaled down on the way where that is harmless; None: it cannot."""
     import PIL.Image
     import simplejpeg
 
-    orientation = image.getexif().get(_ORIENTATION, 1)
+    orientation = _orientation(image)
     turned = size[::-1] if orientation in (5, 6, 7, 8) else size
     shrink = _shrink_factor((image.height, image.width), turned, resize)
     height, width = -(-image.height // shrink), -(-image.width // shrink)
+    n_scans = data.count(b"\xff\xda")
+    if n_scans * image.width * image.height > _MOST_SCANNED:
+        raise ImageTooLargeError(f"it has {n_scans} scans of {image.width} × {image.height} pixels, as a bomb would")
     try:
         pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
-    except ValueError:
+    except ValueError as error:
+        if is_strict:
+            _refuse_what_is_missing(str(error))
         return None  # Pillow, the reference, decides whether the file is bad, and words the reason
     return _turned(color.to_srgb(PIL.Image.fromarray(pixels), image.info.get("icc_profile")), orientation)
+
+
+def _orientation(image: PILImage) -> int:
+    """Return how an image is turned, 1 where its EXIF does not tell or is damaged."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # the pixels are no worse for it
+        return 1
+
+
+def _refuse_what_is_missing(said: str) -> None:
+    """Raise if a strict decoder says that part of a JPEG is missing or overwritten, which Pillow takes for grey.
+
+    A few stray bytes, which some cameras write, are no harm.
+    """
+    if "premature end" in said.lower():
+        raise TruncatedImageError(f"it is truncated ({said})")
+    stray = re.search(r"(\d+) extraneous bytes", said)
+    if stray and int(stray[1]) > _MOST_STRAY_BYTES:
+        raise UnreadableImageError(f"its data is damaged ({said})")
 
 
 def _shrink_factor(full: tuple[int, int], size: tuple[int, int], resize: str) -> int:
@@ -311,7 +358,7 @@ def _upright_rgb(image: PILImage, target: tuple[tuple[int, int], str] | None = N
     import PIL.ImageChops
 
     image.load()
-    orientation = 1 if image.format == "HEIF" else image.getexif().get(_ORIENTATION, 1)  # a HEIC turns itself
+    orientation = 1 if image.format == "HEIF" else _orientation(image)  # a HEIC turns itself
     profile = image.info.get("icc_profile")
     if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
         # Pillow takes all of them for Adobe's, which stores inks inverted and says so.

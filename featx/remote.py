@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import urllib.parse
 from typing import Any
 
 from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
@@ -19,6 +20,12 @@ def is_address(path: str) -> bool:
     return _ADDRESS.match(path) is not None
 
 
+def as_file(address: str) -> str | None:
+    """Return the path of a file that is given as an address (``file://``); None for other addresses."""
+    scheme, _, rest = address.partition("://")
+    return urllib.parse.unquote(rest) if scheme.lower() in ("file", "local") else None
+
+
 def read(address: str, most_bytes: int) -> bytes:
     """Return the bytes at an address.
 
@@ -31,7 +38,10 @@ def read(address: str, most_bytes: int) -> bytes:
     MissingDependencyError
         fsspec, or what it needs for this kind of address, is not installed.
     """
-    system, path = _system(address)
+    try:
+        system, path = _system(address)
+    except SourceError as error:
+        raise UnreachableImageError(str(error)) from error
     # Of the web, one request for each image: no questions about its size, which a server may lie about.
     options = {"block_size": 0, "size": 1} if address.lower().startswith("http") else {}
     data = bytearray()
@@ -79,6 +89,8 @@ def _system(address: str) -> tuple[Any, str]:
             f"{address!r} is read by fsspec, which is not installed. Install it: pip install 'featx[remote]'."
         ) from error
     options: dict[str, Any] = {}
+    if "::" in address:
+        raise SourceError("an address within an address (::) is not followed")
     try:
         if address.lower().startswith("http"):
             import aiohttp
@@ -87,8 +99,8 @@ def _system(address: str) -> tuple[Any, str]:
         system, path = fsspec.core.url_to_fs(address, **options)
     except ImportError as error:
         raise MissingDependencyError(f"{address!r} needs another package: {error}. Install it with pip.") from error
-    except ValueError as error:  # an unknown protocol
-        raise UnreachableImageError(str(error)) from error
+    except Exception as error:  # an unknown protocol; a server that is asked at once and does not answer
+        raise SourceError(_reason(error)) from error
     return system, str(path)
 
 

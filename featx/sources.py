@@ -13,6 +13,7 @@ from typing import Any
 from featx import archives, remote
 from featx.errors import SourceError, SourceNotFoundError
 from featx.formats import SUFFIXES
+from featx.wording import shortened
 
 #: What macOS and Windows leave beside images.
 _OF_THE_SYSTEM = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
@@ -197,7 +198,12 @@ def _listed(source: str, ignored: collections.Counter[str]) -> tuple[list[tuple[
     A folder that holds everything, as most archives have, is none of the classes.
     """
     kept = []
-    for name in remote.names(source) if remote.is_address(source) else archives.names(source):
+    if remote.is_address(source):
+        names = remote.names(source)
+    else:
+        names, left_out = archives.names(source)
+        ignored.update(left_out)
+    for name in names:
         why = next(filter(None, map(why_ignored, name.split("/"))), "")
         if why or not is_image_name(name):
             ignored[why or os.path.splitext(name)[1].lower() or "without suffix"] += 1
@@ -231,23 +237,33 @@ def _walk(folder: str, ignored: collections.Counter[str]) -> Iterator[str]:
     seen: set[tuple[int, int]] = set()
     try:
         within = [_entries(folder, seen)]
-        while within:  # no recursion: trees are deeper than Python's stack
-            entry = next(within[-1], None)
-            if entry is None:
-                within.pop()
-            elif why := why_ignored(entry.name):
-                ignored[why] += 1
-            elif entry.is_dir():
-                within.append(_entries(entry.path, seen))
-            elif is_image_name(entry.name):
-                yield entry.path
-            else:
-                ignored[os.path.splitext(entry.name)[1].lower() or "without suffix"] += 1
     except OSError as error:
         raise SourceError(
             f"Cannot list the folder {error.filename!r}: {error.strerror}. Check its permissions, or point at "
             "another folder."
         ) from error
+    while within:  # no recursion: trees are deeper than Python's stack
+        entry = next(within[-1], None)
+        if entry is None:
+            within.pop()
+        elif why := why_ignored(entry.name):
+            ignored[why] += 1
+        elif _is_folder(entry):
+            try:
+                within.append(_entries(entry.path, seen))
+            except OSError as error:  # the others are not to suffer for it
+                ignored[f"folders that cannot be listed ({error.strerror})"] += 1
+        elif is_image_name(entry.name):
+            yield entry.path
+        else:
+            ignored[os.path.splitext(entry.name)[1].lower() or "without suffix"] += 1
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself: reading it will say so
+        return False
 
 
 def _entries(folder: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
@@ -287,7 +303,7 @@ def _not_found(source: str) -> str:
 
 def ignored_in_words(ignored: Mapping[str, int]) -> str:
     """Return how many files were passed over of which kind, for people."""
-    return ", ".join(f"{count:,} {kind}" for kind, count in ignored.items())
+    return ", ".join(f"{count:,} {shortened(kind, 40)}" for kind, count in ignored.items())
 
 
 def _no_images(sources: Sequence[str | os.PathLike[str]], ignored: collections.Counter[str]) -> str:

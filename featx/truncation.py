@@ -68,6 +68,6 @@ def _size_of_lines(header: bytes) -> int:
         wide, high = -(-(width - column) // columns), -(-(height - row) // rows)
         if wide > 0 and high > 0:
             n_bytes += high * (1 + -(-wide * bits * _CHANNELS[kind] // 8))
-    if n_bytes > 2**31:
+    if n_bytes > 2**30:
         raise TruncatedImageError("it is truncated, and too large to be made complete")
     return n_bytes

@@ -80,7 +80,7 @@ def as_cell(text: str) -> str:
     >>> as_cell("cat"), as_cell("=1+1"), as_cell("-2.5")
     ('cat', "'=1+1", '-2.5')
     """
-    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
         return text
     try:
         float(text)

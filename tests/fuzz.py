@@ -9,10 +9,12 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import random
+import re
 import resource
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import PIL.Image
@@ -20,7 +22,7 @@ import PIL.Image
 from featx import pixels
 from featx.errors import TruncatedImageError, UnreadableImageError
 from tests import samples
-from tests.samples import encoded, icc_profile, png, qoi, ramp, tiff16
+from tests.samples import encoded, icc_profile, png, ramp, tiff16
 
 SLOW = 5.0
 
@@ -65,7 +67,6 @@ def seeds() -> list[tuple[str, bytes]]:
         ("ico", encoded(image, "ICO", sizes=[(16, 16), (32, 32)])),
         ("jp2", encoded(rgb, "JPEG2000")),
         ("ppm", encoded(rgb, "PPM")),
-        ("qoi", qoi(rgb)),
     ]
     if samples.HAS_AVIF:
         found.append(("avif", encoded(rgb, "AVIF", quality=80)))
@@ -118,6 +119,16 @@ def try_one(data: bytes) -> str:
     return f"{seconds:.1f} s" if seconds > SLOW else ""
 
 
+def peak_mb() -> int:
+    """Return the most memory that this process has taken, in MB."""
+    try:
+        # Not getrusage, which begins with what the process that started this one had.
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) // 1024  # type: ignore[index]
+    except (OSError, TypeError):
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--number", type=int, default=20_000, help="how many mutants (default: 20000)")
@@ -129,19 +140,16 @@ def main() -> int:
     for number in range(args.first, args.first + args.number):
         name, data = mutant(number, whole)
         faulthandler.dump_traceback_later(4 * SLOW, exit=True)  # a hang ends the process, and says where
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         wrong = try_one(data)
-        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-        if grown > 100 * 1024:
-            print(f"{number} ({name}): memory grew by {grown // 1024} MB", file=sys.stderr)
+        if number % 100 == 0 and peak_mb() > 1000:
+            wrong = wrong or f"memory has grown to {peak_mb()} MB within the last hundred"
         if wrong:
             n_wrong += 1
             print(f"{number} ({name}): {wrong}")
         n_read += 1
     faulthandler.cancel_dump_traceback_later()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(f"{n_read} mutants, {n_wrong} wrong, peak memory {peak} MB")
-    return 1 if n_wrong or peak > 1000 else 0
+    print(f"{n_read} mutants, {n_wrong} wrong, peak memory {peak_mb()} MB")
+    return 1 if n_wrong or peak_mb() > 1000 else 0
 
 
 if __name__ == "__main__":

@@ -104,13 +104,6 @@ def as_srgb(pixels: Array, space: str) -> Array:
     return found
 
 
-def qoi(pixels: Array) -> bytes:
-    """A QOI that spells every pixel out."""
-    height, width, _ = pixels.shape
-    spelled = np.concatenate([np.full((height * width, 1), 0xFE, np.uint8), pixels.reshape(-1, 3)], axis=1)
-    return b"qoif" + struct.pack(">IIBB", width, height, 3, 0) + spelled.tobytes() + bytes(7) + b"\1"
-
-
 def encoded(image: PIL.Image.Image | Array, format: str, **options: Any) -> bytes:
     """A file as Pillow writes it."""
     buffer = io.BytesIO()

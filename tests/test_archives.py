@@ -141,7 +141,9 @@ def test_nothing_leads_out_of_an_archive(kind: str, tmp_path: Path, photos: Any)
                 tar.addfile(member)
     table = find_images([archive])
     assert [os.path.basename(path) for path in table.paths] == ["good.jpg"]
-    assert table.ignored == {"of the system": 1, "hidden": 1}
+    n_links = 1 if kind == "zip" else 4
+    passed_over = {"of the system": 1, "hidden": 1, "leading out of the archive": 3, "links and special files": n_links}
+    assert table.ignored == passed_over
     with pytest.raises(UnreadableImageError):
         images.read(f"{archive}/../secret.jpg/x")
     with pytest.raises(UnreachableImageError, match="has no file"):
@@ -198,3 +200,33 @@ def test_an_archive_that_is_replaced_gives_the_new_images(
     after, _ = extract(find_images([pack(photo_folder, "zip")]).paths, tmp_path / "cache")
     changed = [at for at in range(24) if not np.array_equal(before[at], after[at])]
     assert [os.path.basename(paths[at]) for at in changed] == ["20.jpg"]
+
+
+@pytest.mark.skipif(shutil.which("tar") is None, reason="there is no program tar")
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_an_archive_as_the_program_tar_makes_it(kind: str, photo_folder: Path) -> None:
+    os.link(photo_folder / "china" / "00.jpg", photo_folder / "flower" / "again.jpg")
+    archive = photo_folder.parent / f"photos.{kind}"
+    subprocess.run(["tar", "-caf", str(archive), "."], cwd=photo_folder, check=True)
+    table = find_images([archive])
+    assert sorted(os.path.relpath(path, archive) for path in table.paths) == sorted(
+        os.path.relpath(path, photo_folder) for path in find_images([photo_folder]).paths
+    )
+    for path in table.paths:
+        assert images.read(path)[0] == (photo_folder / os.path.relpath(path, archive)).read_bytes()
+
+
+def test_names_that_cannot_be_read_damage_an_archive_and_not_the_run(
+    tmp_path: Path, photos: Any, counting: CountingBackbone
+) -> None:
+    photos[0].save(tmp_path / "good.jpg")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as packed:
+        packed.writestr("ä.jpg", (tmp_path / "good.jpg").read_bytes())
+    whole = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(whole.replace("ä".encode(), b"\xff\xfe"))
+    with pytest.raises(SourceError, match="cannot be read"):
+        find_images([tmp_path / "a.zip"])
+    first = whole.index("ä".encode())
+    (tmp_path / "b.zip").write_bytes(whole[:first] + b"\xff\xfe" + whole[first + 2 :])
+    _, extraction = extract([str(tmp_path / "good.jpg"), f"{tmp_path}/b.zip/ä.jpg"], None)
+    assert [(failure.position, failure.error) for failure in extraction.failures] == [(1, "UnreachableImageError")]

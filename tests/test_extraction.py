@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import time
+import tracemalloc
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -525,3 +526,33 @@ def test_among_10_000_images_bad_ones_cost_no_other(bad: list[int], counting: Co
     np.testing.assert_array_equal(rows[good], np.tile(colours[good], 4))
     assert np.isnan(rows[bad]).all()
     assert (extraction.n_computed, extraction.n_cached) == (10_000 - len(bad), 0)
+
+
+def test_bad_images_hold_no_memory(counting: CountingBackbone) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
+    cut = encoded(noise, "PNG")[:-1000]
+    images = [cut + bytes([at]) for at in range(40)]  # each another one
+    tracemalloc.start()
+    try:
+        resolved = ExtractionOptions("counting").resolve()
+        extraction = Extraction(images, resolved, np.empty((40, 12), np.float32), cache=None, raise_on_error=False)
+        before = tracemalloc.get_traced_memory()[0]
+        extraction.run()
+        assert tracemalloc.get_traced_memory()[0] - before < 5_000_000  # kept with their pixels: 80 MB
+    finally:
+        tracemalloc.stop()
+    assert len(extraction.failures) == 40
+
+
+def test_a_damaged_row_of_a_padded_image_is_made_again(
+    counting: CountingBackbone, paths: list[str], tmp_path: Path
+) -> None:
+    Path(paths[3]).write_bytes(Path(paths[3]).read_bytes()[:-400])
+    resolved = ExtractionOptions("counting", on_truncated="pad").resolve()
+    rows = [np.empty((24, 12), np.float32) for _ in range(2)]
+    Extraction(paths, resolved, rows[0], cache=tmp_path / "cache").run()
+    (segment,) = (tmp_path / "cache" / "features").glob("*/*.npy")
+    segment.write_bytes(segment.read_bytes()[:-3] + b"abc")
+    with pytest.warns(StoreWarning):
+        Extraction(paths, resolved, rows[1], cache=tmp_path / "cache").run()
+    np.testing.assert_array_equal(rows[0], rows[1])

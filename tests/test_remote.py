@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import sys
 import threading
 import time
@@ -166,3 +167,23 @@ def test_a_path_is_no_address() -> None:
     found: dict[str, Any] = {path: remote.is_address(path) for path in ("a/b.jpg", "C:\\a.jpg", "c:/a.jpg", "a:b.jpg")}
     assert not any(found.values())
     assert remote.is_address("S3://bucket/a.jpg")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_file_given_as_an_address_is_read_as_a_file(tmp_path: Path, photo_bytes: bytes) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "a b.jpg").write_bytes(photo_bytes)
+    with pytest.raises(UnreachableImageError, match="not a regular file"):
+        images.read(f"file://{tmp_path}/pipe.jpg")
+    assert images.read(f"file://{tmp_path}/a%20b.jpg")[0] == photo_bytes
+
+
+@pytest.mark.parametrize("address", ["ftp://127.0.0.1:9/a.jpg", "zip://a.jpg::/tmp/x.zip", "strange://b/a.jpg"])
+def test_an_address_that_cannot_be_opened_costs_its_image_only(
+    address: str, server: str, counting: CountingBackbone
+) -> None:
+    with pytest.warns(UserWarning, match="1 of 2 images cannot be read"):
+        rows = FeatureExtractor("counting", on_error="nan").transform([address, f"{server}/good.jpg"])
+    assert np.isfinite(rows[1]).all()
+    with pytest.raises(SourceError):
+        find_images([address.rsplit("/", 1)[0]])

@@ -158,3 +158,16 @@ def test_other_folders_are_classes(tmp_path: Path) -> None:
         (tmp_path / name / "1.jpg").write_bytes(b"")
     with pytest.raises(SourceError, match="and 'extra' beside them. Move it elsewhere"):
         find_images([tmp_path])
+
+
+def test_a_link_to_itself_and_a_locked_folder_cost_no_other(tmp_path: Path) -> None:
+    make(tmp_path, "x/1.jpg", "locked/2.jpg")
+    (tmp_path / "x" / "self.jpg").symlink_to("self.jpg")
+    os.chmod(tmp_path / "locked", 0)
+    try:
+        table = find_images([tmp_path])
+    finally:
+        os.chmod(tmp_path / "locked", 0o755)
+    found = [os.path.basename(path) for path in table.paths]
+    assert [name for name in found if name != "2.jpg"] == ["1.jpg", "self.jpg"]  # reading says what is wrong with it
+    assert "2.jpg" in found or list(table.ignored) == ["folders that cannot be listed (Permission denied)"]
