@@ -191,6 +191,7 @@ def test_altered_weights_are_refused(tmp_path: Path, pixels: np.ndarray[Any, Any
             wrong.start(None)
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused(weights: dict[str, str]) -> None:
     for engine in ("keras", "openvino"):
         options = ExtractionOptions(backbone="resnet50", weights=weights["mobilenet_v2"], engine=engine)

@@ -56,7 +56,9 @@ def highest(maps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         ("conv_pw_6_relu", "avg", lambda at: mean(at["conv_pw_6_relu"])),
         (0.5, "max", lambda at: highest(at["conv_pw_6_relu"])),
         (-1, "avgmax", lambda at: np.hstack([mean(at["conv_pw_13_relu"]), highest(at["conv_pw_13_relu"])])),
-        ("conv_pw_12_bn", "avg", lambda at: mean(at["conv_pw_12_bn"])),  # compiled for itself
+        pytest.param(  # compiled for itself
+            *("conv_pw_12_bn", "avg", lambda at: mean(at["conv_pw_12_bn"])), marks=pytest.mark.slow, id="a layer within"
+        ),
         (
             ["conv_pw_13_relu", 0.5],
             "avg",

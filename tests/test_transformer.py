@@ -148,6 +148,7 @@ def test_unreadable_images_give_nan_rows_and_one_warning(paths: list[str]) -> No
     assert np.isnan(rows).all(axis=1).tolist() == [False, True, True, False]
 
 
+@pytest.mark.slow
 def test_batch_size_and_engine_change_no_value(photos: list[PIL.Image.Image], compiled_cache: Path) -> None:
     reference = FeatureExtractor(cache=None).transform(photos)
     np.testing.assert_array_equal(FeatureExtractor(cache=None, batch_size=5).transform(photos), reference)
