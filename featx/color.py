@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
 _MODES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 #: A larger profile is passed over: those of printing presses have 3 MB.
 _MOST_BYTES = 16 * 2**20
+#: Profiles of sRGB differ by so much of 255, by their black and the digits of their matrices.
+_ROUNDING = 3
 
 
 def to_srgb(image: PILImage, profile: Any) -> PILImage:
@@ -53,15 +57,24 @@ def _transform(profile: bytes, mode: str) -> Any:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if _MODES.get(source.profile.xcolor_space.strip()) != mode:
             return None
-        name = (source.profile.profile_description or "").lower()
-        if "srgb" in name and "linear" not in name:
-            return None  # the usual case; going there and back would only round
         # Without its cache, a transform may be used by several threads at once.
-        return ImageCms.buildTransform(
+        transform = ImageCms.buildTransform(
             source, _srgb(), mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC, ImageCms.Flags.NOCACHE
         )
+        # By what it does, not by what it is called: names that mention sRGB may mean its curve only.
+        return None if mode == "RGB" and _changes_nothing(transform) else transform
     except Exception:  # a broken profile says nothing of the pixels, which are taken as they are
         return None
+
+
+def _changes_nothing(transform: Any) -> bool:
+    """Return whether colours come out as they went in, but for rounding: the usual case, a profile of sRGB itself."""
+    import PIL.Image
+
+    steps = np.linspace(0, 255, 6).astype(np.uint8)
+    colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(1, -1, 3)
+    converted = np.asarray(transform.apply(PIL.Image.fromarray(colours)))
+    return bool(np.abs(converted.astype(int) - colours).max() <= _ROUNDING)
 
 
 @functools.cache

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
+from PIL import ImageCms
 
 from featx import formats, images, pixels
 from featx.errors import ImageTooLargeError, TruncatedImageError, UnknownFormatError, UnreadableImageError
@@ -152,9 +154,15 @@ def test_colours_with_a_profile_are_converted_to_srgb(space: str, format: str) -
 def test_a_profile_of_srgb_or_a_broken_one_changes_nothing() -> None:
     plain = decoded(encoded(RAMP, "PNG"))
     whole = samples.icc_profile("Display P3")
-    profiles = [samples.icc_profile("Display P3", "sRGB IEC61966-2.1"), whole[:60], whole[:200], b"x" * 300, b"\0"]
+    of_srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profiles = [of_srgb, whole[:60], whole[:200], b"x" * 300, b"\0"]
     for profile in [*profiles, whole.replace(b"RGB XYZ ", b"CMYKXYZ ")]:
         np.testing.assert_array_equal(decoded(encoded(RAMP, "PNG", icc_profile=profile)), plain)
+
+
+def test_a_profile_is_told_by_what_it_does_and_not_by_its_name() -> None:
+    named = samples.icc_profile("Display P3", "P3-elle-V4-srgbtrc.icc")
+    assert np.abs(decoded(encoded(RAMP, "PNG", icc_profile=named)) - samples.as_srgb(RAMP, "Display P3")).mean() < 1
 
 
 def test_transparency_stays_where_colours_are_converted() -> None:
@@ -403,3 +411,25 @@ def test_damaged_exif_costs_no_pixels(kind: str) -> None:
     lossless = {"lossless": True} if kind == "WEBP" else {}
     plain = decoded(encoded(RAMP, kind, **lossless))
     np.testing.assert_array_equal(decoded(encoded(RAMP, kind, exif=b"Exif\0\0garbage!!", **lossless)), plain)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+@pytest.mark.parametrize("space", ["", "Adobe RGB"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_that_is_decoded_small_is_nearly_that_of_the_full_decode(
+    orientation: int, space: str, mode: str, progressive: bool, photo: PIL.Image.Image
+) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    profile = {"icc_profile": samples.icc_profile(space)} if space and mode == "RGB" else {}
+    large = photo.resize((1920, 1281), PIL.Image.Resampling.BICUBIC).convert(mode)
+    data = encoded(large, "JPEG", quality=90, exif=exif, progressive=progressive, **profile)
+    whole = PIL.Image.open(io.BytesIO(data))
+    reference = PIL.ImageOps.exif_transpose(whole).convert("RGB")
+    if profile:
+        reference = PIL.Image.fromarray(samples.as_srgb(np.asarray(reference), space).astype(np.uint8))
+    expected = np.asarray(reference.resize((224, 224), PIL.Image.Resampling.BILINEAR)).astype(int)
+    found = pixels.decode(data, (224, 224))
+    assert not np.array_equal(found, expected)  # it was not the slow path
+    assert np.abs(found - expected).mean() < 1.5
