@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import io
 import random
 import re
 import resource
@@ -70,6 +71,14 @@ def seeds() -> list[tuple[str, bytes]]:
     ]
     if samples.HAS_AVIF:
         found.append(("avif", encoded(rgb, "AVIF", quality=80)))
+    try:
+        import pillow_heif
+    except ImportError:
+        pass
+    else:
+        buffer = io.BytesIO()
+        pillow_heif.from_pillow(PIL.Image.fromarray(rgb)).save(buffer, quality=80)
+        found.append(("heic", buffer.getvalue()))
     return found
 
 
