@@ -176,7 +176,7 @@ def decode_whole(content: Content) -> np.ndarray[Any, Any]:
         if not isinstance(content, bytes):
             return np.asarray(_from_pixels(content))
         with formats.open_image(content) as image:
-            _check_size(image, MAX_PIXELS)
+            _check_size(image)
             return np.asarray(_upright_rgb(image))
 
 
@@ -194,7 +194,7 @@ def from_pillow(image: PILImage) -> np.ndarray[Any, Any]:
     """
     # A Pillow image may still be reading its file, and several may share one: not for two threads at once.
     with _telling_the_reason(), _pillow_images:
-        _check_size(image, MAX_PIXELS)
+        _check_size(image)
         return np.asarray(_upright_rgb(image))
 
 
@@ -254,15 +254,18 @@ def open_upright(
     return _upright_rgb(image, (size, resize))
 
 
-def _check_size(image: PILImage, max_pixels: int) -> None:
-    """Refuse a decompression bomb by what its header says, before anything is decoded."""
-    limit = max_pixels // _FRAMES_IN_MEMORY.get(image.format or "", 1)
+def _check_size(image: PILImage, max_pixels: int | None = None) -> None:
+    """Refuse a decompression bomb by what its header says, before anything is decoded.
+
+    `max_pixels` is a user's limit; None is the default, of images to which no other applies.
+    """
+    limit = (max_pixels or MAX_PIXELS) // _FRAMES_IN_MEMORY.get(image.format or "", 1)
     if image.format == "PPM" and not _is_raw(image):
         limit = min(limit, _MOST_IN_PYTHON)
     if image.width * image.height > limit:
+        remedy = "; raise max_pixels (--max-pixels) if that is what it should have" if max_pixels else ""
         raise ImageTooLargeError(
-            f"it has {image.width} × {image.height} pixels, more than the limit of {limit:,}; raise max_pixels "
-            "(--max-pixels) if that is what it should have"
+            f"it has {image.width} × {image.height} pixels, more than the limit of {limit:,}{remedy}"
         )
 
 

@@ -125,7 +125,7 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
                 paths += [path for path, _ in found]
                 labels += [label for _, label in found]
             break
-        if remote.is_address(source) and is_image_name(source):
+        if remote.is_address(source) and is_image_name(source.split("?")[0]):
             found = [(source, None)]
         elif remote.is_address(source) or archives.is_archive(source):
             found, parts_of = _listed(source, ignored)

@@ -67,7 +67,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     batch_size : int, default=32
         Images handed to the network at a time. Bounds memory; changes no value.
     max_pixels : int, default=178_956_970
-        An image of more pixels is one that cannot be read; of WebP, AVIF and GIF, of a third as many.
+        An encoded image of more pixels is one that cannot be read; of WebP, AVIF and GIF, of a third as many.
     on_truncated : {"raise", "pad"}, default="raise"
         What a JPEG or PNG that ends too early is: one that cannot be read; or one whose missing part is grey or black,
         with one warning for the whole call.

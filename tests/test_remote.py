@@ -146,6 +146,10 @@ def test_what_lies_at_an_address_is_like_a_folder(
         find_images(["memory://absent"])
 
 
+def test_an_address_with_a_query_is_that_of_an_image() -> None:
+    assert find_images(["https://example.org/a.jpg?width=20"]).paths == ["https://example.org/a.jpg?width=20"]
+
+
 def test_addresses_in_a_table(bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = find_images([bucket])
     lines = [f"{path},{label}" for path, label in zip(table.paths, table.labels, strict=True)]
