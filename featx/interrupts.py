@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
 import time
 from typing import Any
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _IMPATIENCE_SECONDS = 5.0
+_AGAIN_SECONDS = 0.02
 
 
 class Interrupts:
@@ -26,6 +29,8 @@ class Interrupts:
         self.first = 0
         self._since = 0.0
         self._before: dict[int, Any] = {}
+        self._is_on = False
+        self._unraisable_before = sys.unraisablehook
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():  # Python takes handlers from no other
@@ -33,9 +38,12 @@ class Interrupts:
         for number, handler in self._before.items():
             if handler in (signal.SIG_DFL, signal.default_int_handler):  # not under nohup
                 signal.signal(number, self._interrupt)
+        self._is_on, self._unraisable_before = True, sys.unraisablehook
+        sys.unraisablehook = self._unraisable
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._is_on, sys.unraisablehook = False, self._unraisable_before
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
@@ -45,3 +53,17 @@ class Interrupts:
         self.first = self.first or number
         self._since = time.monotonic()
         raise KeyboardInterrupt(number)
+
+    def _unraisable(self, unraisable: sys.UnraisableHookArgs) -> None:
+        """Interrupt once more if it came where Python ignores errors: in a destructor, or in the midst of an import."""
+        if not (self.first and isinstance(unraisable.exc_value, KeyboardInterrupt)):
+            self._unraisable_before(unraisable)
+            return
+        self._since = -_IMPATIENCE_SECONDS
+        again = threading.Timer(_AGAIN_SECONDS, self._send_again)
+        again.daemon = True
+        again.start()
+
+    def _send_again(self) -> None:
+        if self._is_on:
+            os.kill(os.getpid(), self.first)

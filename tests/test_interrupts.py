@@ -86,3 +86,20 @@ def test_signals_at_any_moment_end_in_one_line(tmp_path: Path) -> None:
         # Until Python has found the command to run, an interrupt is its own.
         assert "Traceback" not in err or not re.search(r"/featx/(?!__init__)", err), err
     assert codes <= {1, 130, -signal.SIGINT}
+
+
+def test_an_interrupt_that_comes_where_python_ignores_errors_comes_again(capfd: pytest.CaptureFixture[str]) -> None:
+    class Destroyed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+
+    was = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), Interrupts() as signals:
+            Destroyed()
+            time.sleep(5)
+        assert signals.first == signal.SIGINT
+        assert capfd.readouterr().err == ""
+    finally:
+        signal.signal(signal.SIGINT, was)
