@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import collections
 import contextlib
 import functools
@@ -105,7 +106,7 @@ def _plain(name: str) -> str:
     return "" if name.startswith("/") or ".." in parts else "/".join(parts)
 
 
-class _Archive:
+class _Archive(abc.ABC):
     """An open archive, for any number of threads.
 
     Attributes
@@ -148,9 +149,9 @@ class _Archive:
             except Exception as error:  # whatever tarfile finds in a damaged archive
                 self.damage = str(error) or type(error).__name__
 
+    @abc.abstractmethod
     def read(self, name: str, most_bytes: int) -> bytes:
         """Return the bytes of a file; KeyError if it is not there."""
-        raise NotImplementedError
 
 
 def _check_bytes(n_bytes: int, most_bytes: int) -> None:

@@ -194,12 +194,13 @@ def compare_tables(
     notes += _notes_of(networks)
     whole = join_tables(networks)
     at = best_row(whole, asked.task)
+    best_estimator = str(whole["estimator"].iloc[at])
     best = next(one for one in networks if (at := at - len(one.comparison.table)) < 0)
     misleads = any(note.startswith("Accuracy misleads") for note in notes)
     if "dummy" in whole["estimator"][whole["verdict"] != "worse"].tolist() and not misleads:
         notes.append("The dummy, which guesses, is not told from the best: nothing that was learned is beyond chance.")
     naive = task.naive(best, duplicates, groups)
-    notes += notes_on_leaks(table, asked, duplicates, naive, str(whole["estimator"].iloc[best_row(whole, asked.task)]))
+    notes += notes_on_leaks(table, asked, duplicates, naive, best_estimator)
     return ImageComparison(
         table=whole,
         networks=networks,
@@ -209,7 +210,7 @@ def compare_tables(
         duplicates=duplicates,
         naive=naive,
         naive_words=naive_words(asked, len(table)),
-        label_issues=task.label_issues(best, groups, split),
+        label_issues=task.label_issues(best, groups, split, notes),
         learning_curve=task.learning_curve(best),
         notes=notes,
     )
@@ -257,16 +258,22 @@ class _Task(Task):
         columns = {"estimator": "estimator", f"{metric}_mean": "mean", f"{metric}_std": "std"}
         return table[list(columns)].rename(columns=columns)
 
-    def label_issues(self, best: Network, groups: Any, split: Split) -> pd.DataFrame | None:
+    def label_issues(self, best: Network, groups: Any, split: Split, notes: list[str]) -> pd.DataFrame | None:
         """Return the labels most likely wrong, by logistic regression: compared, or fitted for it as an extra."""
         if self.asked.task != "classification":
             return None
         comparison = best.comparison
         if self.asked.extras and (self.table.splits is not None or "logreg" not in comparison.probabilities):
             self.say("Looking for labels in doubt …")
-            if self.table.splits is not None:  # training images may be labelled wrongly, too
-                split = make_split(self.y, task="classification", groups=groups, random_state=self.asked.random_state)
-            comparison = self.compare(best.rows, groups, _first_folds(split), estimators=["logreg"], tune=False)
+            try:
+                if self.table.splits is not None:  # training images may be labelled wrongly, too
+                    split = make_split(
+                        self.y, task="classification", groups=groups, random_state=self.asked.random_state
+                    )
+                comparison = self.compare(best.rows, groups, _first_folds(split), estimators=["logreg"], tune=False)
+            except ComparisonError as error:  # what was compared is not to be lost for it
+                notes.append(f"Labels in doubt were not looked for: {error}")
+                return None
         elif "logreg" not in comparison.probabilities:
             return None
         issues = comparison.label_issues.copy()

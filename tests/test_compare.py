@@ -553,3 +553,17 @@ def test_a_file_that_is_not_featx_s_is_not_replaced(
         assert cli.main([*common, f"--{of}", str(mine)]) == 0
     assert cli.main([*common, "--csv", str(tmp_path / "x"), "--report", str(tmp_path / "x")]) == 1
     assert "two results have this name" in capsys.readouterr().err
+
+
+def test_labels_that_cannot_be_looked_at_cost_no_comparison(
+    compare_matrix: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any, **options: Any) -> Any:
+        raise ComparisonError("The groups divide the classes badly.")
+
+    monkeypatch.setattr("featx.compare.make_split", refuse)  # which folds over all images need, a test set does not
+    rows = np.random.default_rng(0).normal(size=(40, 32))
+    result = compare_matrix(rows, ["a", "b"] * 20, is_test=[number >= 30 for number in range(40)])
+    assert result.label_issues is None
+    assert result.notes[-1] == "Labels in doubt were not looked for: The groups divide the classes badly."
+    assert result.best == "knn"

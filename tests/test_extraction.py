@@ -528,17 +528,19 @@ def test_among_10_000_images_bad_ones_cost_no_other(bad: list[int], counting: Co
     assert (extraction.n_computed, extraction.n_cached) == (10_000 - len(bad), 0)
 
 
-def test_bad_images_hold_no_memory(counting: CountingBackbone) -> None:
+def test_bad_images_hold_no_memory(counting: CountingBackbone, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (600, 600, 3), dtype=np.uint8)
     cut = encoded(noise, "PNG")[:-1000]
-    images = [cut + bytes([at]) for at in range(40)]  # each another one
+    images = [tmp_path / f"{number}.png" for number in range(40)]
+    for number, path in enumerate(images):
+        path.write_bytes(cut + bytes([number]))  # each another one, of 1 MB
     tracemalloc.start()
     try:
         resolved = ExtractionOptions("counting").resolve()
         extraction = Extraction(images, resolved, np.empty((40, 12), np.float32), cache=None, raise_on_error=False)
         before = tracemalloc.get_traced_memory()[0]
         extraction.run()
-        assert tracemalloc.get_traced_memory()[0] - before < 5_000_000  # kept with their pixels: 80 MB
+        assert tracemalloc.get_traced_memory()[0] - before < 5_000_000  # an error that knew its frames would keep 40
     finally:
         tracemalloc.stop()
     assert len(extraction.failures) == 40
