@@ -9,19 +9,22 @@ if TYPE_CHECKING:
 
 def run() -> NoReturn:
     """Run the command line; Ctrl-C while it is still being loaded is one line, too."""
-    import signal
+    try:
+        import signal
 
-    is_python_s_own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if is_python_s_own:
-        signal.signal(signal.SIGINT, _leave)  # nothing has begun that could need clearing up
-    from featx import cli
+        is_python_s_own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if is_python_s_own:
+            signal.signal(signal.SIGINT, _leave)  # nothing has begun that could need clearing up
+        from featx import cli
 
-    if is_python_s_own:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if is_python_s_own:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    except KeyboardInterrupt:
+        _leave(2, None)
     cli.run()
 
 
-def _leave(number: int, frame: object) -> None:
+def _leave(number: int, frame: object) -> NoReturn:
     import os
 
     os.write(2, b"Interrupted.\n")

@@ -153,7 +153,7 @@ def test_a_killed_run_goes_on_where_it_was(counting: CountingBackbone, many: lis
     kill_again_and_again(counting, many[:60], tmp_path, kills=4)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_fifty_kills_lose_no_committed_row_and_change_no_bit(
     counting: CountingBackbone, many: list[str], tmp_path: Path
 ) -> None:

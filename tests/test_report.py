@@ -105,7 +105,7 @@ def test_an_atlas_has_every_image_at_its_place_and_grey_for_those_gone(tmp_path:
         assert np.abs(middle.astype(int) - expected).max() < 12, number
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_5001_real_photos_with_names_of_emoji_take_less_than_8_mb(
     ucmerced: list[str], counting: CountingBackbone, tmp_path: Path
 ) -> None:

@@ -573,7 +573,7 @@ def test_100_000_paths_take_time_in_proportion(counting: CountingBackbone, paths
     assert seconds[1] < 4 * 8 * seconds[0]  # quadratic would be 64 times
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_100_000_different_files_take_time_in_proportion(
     counting: CountingBackbone, paths: list[str], tmp_path: Path
 ) -> None:
