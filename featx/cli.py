@@ -177,7 +177,9 @@ def _check(args: argparse.Namespace) -> int:
     with progress_bar(len(table), "check", shown=not args.quiet) as progress:
         check = check_images(table, max_pixels=args.max_pixels, progress=progress)
     if args.csv:
-        write_csv(Path(args.csv), pd.DataFrame(check.findings(), columns=["path", "finding", "detail"]))
+        # Objects: the text columns of pandas 3 take no names that are not UTF-8.
+        found = pd.DataFrame(check.findings(), columns=["path", "finding", "detail"], dtype=object)
+        write_csv(Path(args.csv), found)
     _print(json.dumps(check.as_dict()) if args.json else check.as_text())
     return 1 if check.unreadable else 0
 

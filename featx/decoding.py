@@ -120,7 +120,7 @@ class DecodeAhead:
         state = None
         read_at = time.time()
         try:
-            content, state = images.read(self._images[position])
+            content, state = images.read(self._images[position], self._max_pixels)
             digest = images.digest(content)
             if self._claimants.setdefault(digest, position) != position:
                 return Prepared(position, digest, state, read_at=read_at)

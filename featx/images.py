@@ -115,8 +115,14 @@ def describe(image: Any) -> str:
     return type(image).__name__
 
 
-def read(image: Any) -> tuple[Content, os.stat_result | None]:
+def read(image: Any, max_pixels: int = pixels.MAX_PIXELS) -> tuple[Content, os.stat_result | None]:
     """Return the content of an image, and for a file its state when it was read.
+
+    Parameters
+    ----------
+    image : path, bytes, Pillow image or array
+    max_pixels : int, default=178_956_970
+        A Pillow image of more pixels is refused; other images when they are decoded.
 
     Returns
     -------
@@ -139,7 +145,7 @@ def read(image: Any) -> tuple[Content, os.stat_result | None]:
     if isinstance(image, np.ndarray):
         return _checked_pixels(image), None
     if hasattr(image, "getexif"):
-        return pixels.from_pillow(image), None
+        return pixels.from_pillow(image, max_pixels), None
     missing = image is None or isinstance(image, float | np.floating) or type(image).__name__ in ("NAType", "NaTType")
     found = "a missing value" if missing else f"a {type(image).__name__}"
     raise UnreadableImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {found}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from featx import color, formats
+from featx import formats
 from featx.errors import (
     ImageTooLargeError,
     MissingDependencyError,
@@ -20,7 +20,9 @@ from featx.errors import (
     UnknownFormatError,
     UnreadableImageError,
 )
+from featx.resizing import fit
 from featx.truncation import padded
+from featx.upright import LARGE, open_upright, upright_rgb
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -34,23 +36,6 @@ MAX_PIXELS = 178_956_970
 _FRAMES_IN_MEMORY = {"WEBP": 3, "AVIF": 3, "GIF": 3}
 #: PPM files in words, or of unusual depth, are read by Python: four megapixels take as many seconds.
 _MOST_IN_PYTHON = 4_000_000
-#: Scans times pixels of a progressive JPEG: more take longer than four seconds, and are a bomb.
-_MOST_SCANNED = 4_000_000_000
-#: Bytes of a JPEG that belong to nothing; more of them were once pixels.
-_MOST_STRAY_BYTES = 1000
-#: Images of more pixels are decoded one at a time, and made smaller before their colours are converted: memory would
-#: grow with the number of threads.
-_LARGE = 16_000_000
-#: `resize="crop"`: the shorter side becomes size · 256 / 224 before the centre is cut out, as
-#: ImageNet networks are evaluated.
-CROP_RATIO = 256 / 224
-
-#: A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where this many times the wanted pixels remain. Decoding
-#: small aliases a little: measured on mosaics of aerial photos, the sharpest images at hand, the mean cosine of
-#: features to the full decode is 0.995 at 1.5, but 0.985 at 1.
-_SHRINK_MARGIN = 1.5
-_ORIENTATION = 0x0112
-
 #: What decoders say of a file that ends too early.
 _TRUNCATED = re.compile(
     "truncat|premature|unexpected end|end of file|incomplete|not enough (image data|data|values)|EOF", re.IGNORECASE
@@ -122,28 +107,10 @@ def _decode_bytes(
     with formats.open_image(data) as image:
         _check_size(image, max_pixels)
         _check_that_it_fits(image, len(data))
-        is_large = image.width * image.height > _LARGE
+        # Large ones one at a time: memory would grow with the number of threads.
+        is_large = image.width * image.height > LARGE
         with _large_images if is_large else contextlib.nullcontext():
             return np.asarray(fit(open_upright(data, image, size, resize, is_strict=is_strict), size, resize))
-
-
-@functools.cache
-def load_decoders() -> None:
-    """Load every decoder, before threads do: Pillow's own loading on demand is not safe in several.
-
-    Raises
-    ------
-    MissingDependencyError
-        A decoder is not installed, which is no fault of an image.
-    """
-    try:
-        import PIL.Image
-        import simplejpeg  # noqa: F401  # that it can be imported is what is wanted
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Images cannot be decoded: {error}. Install featx anew: pip install --force-reinstall pillow simplejpeg."
-        ) from error
-    PIL.Image.init()
 
 
 def decode_truncated(
@@ -177,11 +144,11 @@ def decode_whole(content: Content) -> np.ndarray[Any, Any]:
             return np.asarray(_from_pixels(content))
         with formats.open_image(content) as image:
             _check_size(image)
-            return np.asarray(_upright_rgb(image))
+            return np.asarray(upright_rgb(image))
 
 
-def from_pillow(image: PILImage) -> np.ndarray[Any, Any]:
-    """Return the upright RGB pixels of a whole Pillow image.
+def from_pillow(image: PILImage, max_pixels: int = MAX_PIXELS) -> np.ndarray[Any, Any]:
+    """Return the upright RGB pixels of a whole Pillow image, unless it has more than `max_pixels`.
 
     Returns
     -------
@@ -194,8 +161,27 @@ def from_pillow(image: PILImage) -> np.ndarray[Any, Any]:
     """
     # A Pillow image may still be reading its file, and several may share one: not for two threads at once.
     with _telling_the_reason(), _pillow_images:
-        _check_size(image)
-        return np.asarray(_upright_rgb(image))
+        _check_size(image, max_pixels)
+        return np.asarray(upright_rgb(image))
+
+
+@functools.cache
+def load_decoders() -> None:
+    """Load every decoder, before threads do: Pillow's own loading on demand is not safe in several.
+
+    Raises
+    ------
+    MissingDependencyError
+        A decoder is not installed, which is no fault of an image.
+    """
+    try:
+        import PIL.Image
+        import simplejpeg  # noqa: F401  # that it can be imported is what is wanted
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Images cannot be decoded: {error}. Install featx anew: pip install --force-reinstall pillow simplejpeg."
+        ) from error
+    PIL.Image.init()
 
 
 @contextlib.contextmanager
@@ -230,28 +216,6 @@ def _from_pixels(pixels: np.ndarray[Any, Any]) -> PILImage:
     import PIL.Image
 
     return PIL.Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
-
-
-def open_upright(
-    data: bytes, image: PILImage, size: tuple[int, int], resize: str, *, is_strict: bool = True
-) -> PILImage:
-    """Return an image upright and in RGB, of its own size or shrunk as far as `size` allows: decoding's first half.
-
-    Parameters
-    ----------
-    data : bytes
-    image : PIL.Image.Image
-        As :func:`featx.formats.open_image` returned it for them.
-    size, resize
-        As for :func:`decode`.
-    is_strict : bool, default=True
-        Refuse a JPEG whose data ends before its pixels do.
-    """
-    if image.format == "JPEG" and (image.mode == "RGB" or (image.mode == "L" and "icc_profile" not in image.info)):
-        scaled = _decode_jpeg(data, image, size, resize, is_strict=is_strict)
-        if scaled is not None:
-            return scaled
-    return _upright_rgb(image, (size, resize))
 
 
 def _check_size(image: PILImage, max_pixels: int | None = None) -> None:
@@ -289,158 +253,3 @@ def _check_that_it_fits(image: PILImage, n_bytes: int) -> None:
         if image.format == "PNG":  # which is not to be made complete if so much of it is lacking
             raise UnreadableImageError(f"its header lies: {cannot_hold}")
         raise TruncatedImageError(f"it is truncated, or its header lies: {cannot_hold}")
-
-
-def _decode_jpeg(
-    data: bytes, image: PILImage, size: tuple[int, int], resize: str, *, is_strict: bool
-) -> PILImage | None:
-    """Decode with libjpeg-turbo, scaled down on the way where that is harmless; None: it cannot."""
-    import PIL.Image
-    import simplejpeg
-
-    orientation = _orientation(image)
-    turned = size[::-1] if orientation in (5, 6, 7, 8) else size
-    shrink = _shrink_factor((image.height, image.width), turned, resize)
-    height, width = -(-image.height // shrink), -(-image.width // shrink)
-    n_scans = data.count(b"\xff\xda")
-    if n_scans * image.width * image.height > _MOST_SCANNED:
-        raise ImageTooLargeError(f"it has {n_scans} scans of {image.width} × {image.height} pixels, as a bomb would")
-    try:
-        pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
-    except ValueError as error:
-        if is_strict:
-            _refuse_what_is_missing(str(error))
-        return None  # Pillow, the reference, decides whether the file is bad, and words the reason
-    return _turned(color.to_srgb(PIL.Image.fromarray(pixels), image.info.get("icc_profile")), orientation)
-
-
-def _orientation(image: PILImage) -> int:
-    """Return how an image is turned, 1 where its EXIF does not tell or is damaged."""
-    try:
-        return int(image.getexif().get(_ORIENTATION, 1))
-    except Exception:  # the pixels are no worse for it
-        return 1
-
-
-def _refuse_what_is_missing(said: str) -> None:
-    """Raise if a strict decoder says that part of a JPEG is missing or overwritten, which Pillow takes for grey.
-
-    A few stray bytes, which some cameras write, are no harm.
-    """
-    if "premature end" in said.lower():
-        raise TruncatedImageError(f"it is truncated ({said})")
-    stray = re.search(r"(\d+) extraneous bytes", said)
-    if stray and int(stray[1]) > _MOST_STRAY_BYTES:
-        raise UnreadableImageError(f"its data is damaged ({said})")
-
-
-def _shrink_factor(full: tuple[int, int], size: tuple[int, int], resize: str) -> int:
-    """Largest of 1, 2, 4, 8 that leaves enough pixels for the antialiased resize to do the rest."""
-    scales = [wanted / whole for wanted, whole in zip(size, full, strict=True)]
-    scale = {"squash": max(scales), "crop": max(scales) * CROP_RATIO, "pad": min(scales)}[resize]
-    return next((factor for factor in (8, 4, 2) if factor * scale * _SHRINK_MARGIN <= 1), 1)
-
-
-def _turned(image: PILImage, orientation: int) -> PILImage:
-    from PIL.Image import Transpose
-
-    turns = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }
-    return image.transpose(turns[orientation]) if orientation in turns else image
-
-
-def _upright_rgb(image: PILImage, target: tuple[tuple[int, int], str] | None = None) -> PILImage:
-    """Return a Pillow image upright and in RGB: the reference path. A large one is made smaller, as `target` allows."""
-    import PIL.ImageChops
-
-    image.load()
-    orientation = 1 if image.format == "HEIF" else _orientation(image)  # a HEIC turns itself
-    profile = image.info.get("icc_profile")
-    if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
-        # Pillow takes all of them for Adobe's, which stores inks inverted and says so.
-        image = PIL.ImageChops.invert(image)
-    if image.mode in ("F", "I"):
-        image = _made_smaller(image, orientation, target)
-    image = _made_smaller(_with_plain_channels(image), orientation, target)
-    return _turned(_on_white(color.to_srgb(image, profile)), orientation)
-
-
-def _with_plain_channels(image: PILImage) -> PILImage:
-    """Return an image in channels of 8 bits, without a palette, and with transparency as a channel."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        return _scaled_to_8_bits(image)
-    if image.mode in ("P", "PA"):
-        return image.convert("RGBA" if image.has_transparency_data else "RGB")
-    if image.mode == "1":
-        return image.convert("L")
-    if image.mode in ("L", "RGB") and image.has_transparency_data:
-        return image.convert("RGBA")
-    return image
-
-
-def _made_smaller(image: PILImage, orientation: int, target: tuple[tuple[int, int], str] | None) -> PILImage:
-    """Return a large image with fewer pixels, as far as the wanted size allows; others as they are."""
-    if target is None or image.width * image.height <= _LARGE:
-        return image
-    (height, width), resize = target
-    turned = (width, height) if orientation in (5, 6, 7, 8) else (height, width)
-    factor = _shrink_factor((image.height, image.width), turned, resize)
-    return image.reduce(factor) if factor > 1 else image
-
-
-def _on_white(image: PILImage) -> PILImage:
-    import PIL.Image
-
-    if image.mode in ("La", "RGBa"):  # premultiplied, which Pillow turns into nothing but its plain kind
-        image = image.convert({"La": "LA", "RGBa": "RGBA"}[image.mode])
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = PIL.Image.new("RGBA", rgba.size, "white")
-        return PIL.Image.alpha_composite(white, rgba).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _scaled_to_8_bits(image: PILImage) -> PILImage:
-    """Return deep grey pixels as 0–255, by the range they are stored in, told by their type or largest value."""
-    import PIL.Image
-
-    pixels = np.asarray(image)
-    blocks = range(0, len(pixels), max(1, 2**20 // pixels.shape[1]))  # at a time: wide copies of all would be large
-    of_block = [np.nan_to_num(pixels[at : at + blocks.step].astype(np.float64)).max() for at in blocks]
-    top = float(max(of_block))
-    ranges = {"f": [1.0, 255.0, 65535.0], "i": [255.0, 65535.0, 2.0**31 - 1], "u": [65535.0]}[pixels.dtype.kind]
-    full = next((limit for limit in ranges if top <= limit), top)
-    scaled = np.empty(pixels.shape, dtype=np.uint8)
-    for at in blocks:
-        block = np.nan_to_num(pixels[at : at + blocks.step].astype(np.float64)) * (255.0 / full)
-        scaled[at : at + blocks.step] = np.clip(block, 0, 255).round()
-    return PIL.Image.fromarray(scaled)
-
-
-def fit(image: PILImage, size: tuple[int, int], resize: str) -> PILImage:
-    """Return the image resized to exactly `size`: decoding's second half."""
-    import PIL.Image
-    from PIL.Image import Resampling
-
-    height, width = size
-    if resize == "squash":
-        return image.resize((width, height), Resampling.BILINEAR)
-    if resize == "crop":
-        scale = max(height / image.height, width / image.width) * CROP_RATIO
-        half_width, half_height = width / scale / 2, height / scale / 2
-        x, y = image.width / 2, image.height / 2
-        box = (x - half_width, y - half_height, x + half_width, y + half_height)
-        return image.resize((width, height), Resampling.BILINEAR, box=box)
-    scale = min(height / image.height, width / image.width)
-    inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    padded = PIL.Image.new("RGB", (width, height))
-    left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
-    padded.paste(image.resize(inner, Resampling.BILINEAR), (left, top))
-    return padded

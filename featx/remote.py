@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import re
+import threading
 import urllib.parse
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
 from featx.wording import in_bytes
@@ -13,11 +16,18 @@ from featx.wording import in_bytes
 SECONDS, SILENT_SECONDS = 60.0, 15.0
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _BLOCK = 2**20
+#: Folders below each other that are listed on the web.
+_DEEPEST = 12
+_Result = TypeVar("_Result")
 
 
 def is_address(path: str) -> bool:
     """Return whether a path is an address rather than that of a file."""
     return _ADDRESS.match(path) is not None
+
+
+def _is_web(address: str) -> bool:
+    return address.lower().startswith(("http://", "https://"))
 
 
 def as_file(address: str) -> str | None:
@@ -42,15 +52,11 @@ def read(address: str, most_bytes: int) -> bytes:
         system, path = _system(address)
     except SourceError as error:
         raise UnreachableImageError(str(error)) from error
-    # Of the web, one request for each image: no questions about its size, which a server may lie about.
-    options = {"block_size": 0, "size": 1} if address.lower().startswith("http") else {}
-    data = bytearray()
     try:
-        with system.open(path, "rb", **options) as file:
-            while block := file.read(_BLOCK):
-                data += block
-                if len(data) > most_bytes:
-                    break
+        # aiohttp keeps time itself; most other kinds of storage wait for ever.
+        data = (
+            _read(system, path, most_bytes) if _is_web(address) else _in_time(lambda: _read(system, path, most_bytes))
+        )
     except MissingDependencyError:
         raise
     except Exception as error:  # every kind of storage has its own
@@ -58,6 +64,31 @@ def read(address: str, most_bytes: int) -> bytes:
     if len(data) > most_bytes:
         raise ImageTooLargeError(f"it has more than the limit of {in_bytes(most_bytes)}")
     return bytes(data)
+
+
+def _read(system: Any, path: str, most_bytes: int) -> bytearray:
+    # Of the web, one request for each image: no questions about its size, which a server may lie about.
+    options = {"block_size": 0, "size": 1} if "http" in system.protocol else {}
+    data = bytearray()
+    with system.open(path, "rb", **options) as file:
+        while len(data) <= most_bytes and (block := file.read(_BLOCK)):
+            data += block
+    return data
+
+
+def _in_time(work: Callable[[], _Result]) -> _Result:
+    """Return what a function returns; TimeoutError if that takes longer than an image may (it is then left behind)."""
+    done: concurrent.futures.Future[_Result] = concurrent.futures.Future()
+
+    def run() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as error:  # the caller's, who alone can say what to do
+            done.set_exception(error)
+
+    # Not of a pool: its threads would keep the process alive until the silent server speaks.
+    threading.Thread(target=run, daemon=True, name="featx-remote").start()
+    return done.result(timeout=SECONDS)
 
 
 def names(address: str) -> list[str]:
@@ -72,7 +103,8 @@ def names(address: str) -> list[str]:
     system, path = _system(address)
     try:
         root = path.rstrip("/")
-        found = [str(name) for name in system.find(root)]
+        # A site's pages may link without end.
+        found = [str(name) for name in system.find(root, maxdepth=_DEEPEST if _is_web(address) else None)]
     except Exception as error:
         raise SourceError(
             f"What lies at {address!r} cannot be listed: {_reason(error)}. Check the address, or list the addresses of "
@@ -92,7 +124,7 @@ def _system(address: str) -> tuple[Any, str]:
     if "::" in address:
         raise SourceError("an address within an address (::) is not followed")
     try:
-        if address.lower().startswith("http"):
+        if _is_web(address):
             import aiohttp
 
             options = {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=SECONDS, sock_read=SILENT_SECONDS)}}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featx import formats, images, pixels
+from featx import formats, images, resizing, upright
 from featx.extraction import Extraction
 from featx.options import Resolved
 from featx.store import Store
@@ -80,9 +80,9 @@ def time_stages(paths: Sequence[str], resolved: Resolved, compiled: Path | None)
             digests.append(images.digest(content))
         assert isinstance(content, bytes)  # as that of a file is
         with clock.timing("decode"):
-            image = pixels.open_upright(content, formats.open_image(content), size, resize)
+            image = upright.open_upright(content, formats.open_image(content), size, resize)
         with clock.timing("resize"):
-            fitted.append(np.asarray(pixels.fit(image, size, resize)))
+            fitted.append(np.asarray(resizing.fit(image, size, resize)))
     engine = resolved.start(compiled)
     engine(np.stack(fitted[: resolved.batch_size]))  # the first run sets up more than it computes
     with clock.timing("network"):

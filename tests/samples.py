@@ -94,6 +94,39 @@ def icc_profile(space: str, name: str = "") -> bytes:
     return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
 
 
+def cmyk_profile(corners: Array) -> bytes:
+    """A printer's profile (ICC version 2, lut8): the colours in Lab of all 16 corners of inks; between them, linear.
+
+    `corners` has the shape (2, 2, 2, 2, 3) and Lab with a white of D50, as bytes: L · 2.55, a + 128, b + 128.
+    """
+    identity = np.arange(256, dtype=np.uint8).tobytes()
+    lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + struct.pack(">9i", *np.eye(3, dtype=int).ravel() * 65536)
+    lut += identity * 4 + corners.astype(np.uint8).tobytes() + identity * 3
+    tags = {b"desc": b"desc" + bytes(4) + struct.pack(">I", 2) + b"p\0" + bytes(78), b"A2B0": lut, b"A2B1": lut}
+    tags |= {
+        b"wtpt": b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061),
+        b"cprt": b"text" + bytes(4) + b"n\0",
+    }
+    table, body, at = b"", b"", 128 + 4 + 12 * len(tags)
+    for key, data in tags.items():
+        table += struct.pack(">4sII", key, at + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    header = struct.pack(">I4sI4s4s4s", at + len(body), b"test", 0x02400000, b"prtr", b"CMYK", b"Lab ")
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">3i", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+
+
+def lab_as_srgb(lab: Array) -> Array:
+    """What Lab with a white of D50 is in sRGB, by the textbook: CIE 15, Bradford to D65, IEC 61966-2-1."""
+    lightness, a, b = np.moveaxis(lab, -1, 0)
+    f = np.stack([(lightness + 16) / 116 + a / 500, (lightness + 16) / 116, (lightness + 16) / 116 - b / 200], axis=-1)
+    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _xyz(_D50)
+    adapted = np.linalg.inv(_BRADFORD) @ np.diag((_BRADFORD @ _xyz(_D65)) / (_BRADFORD @ _xyz(_D50))) @ _BRADFORD
+    wanted = np.clip(xyz @ adapted.T @ np.linalg.inv(to_xyz(_SRGB)).T, 0, 1)
+    found: Array = 255 * np.where(wanted <= 0.0031308, 12.92 * wanted, 1.055 * wanted ** (1 / 2.4) - 0.055)
+    return found
+
+
 def as_srgb(pixels: Array, space: str) -> Array:
     """What pixels of a space are in sRGB, by the textbook: both matrices and both curves; IEC 61966-2-1."""
     primaries, exponent = SPACES[space]

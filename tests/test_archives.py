@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import contextlib
+import csv
 import io
 import os
 import shutil
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx import archives, images
+from featx import archives, cli, images
 from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError, UnreadableImageError
 from featx.extraction import Extraction
 from featx.options import ExtractionOptions
@@ -230,3 +232,74 @@ def test_names_that_cannot_be_read_damage_an_archive_and_not_the_run(
     (tmp_path / "b.zip").write_bytes(whole[:first] + b"\xff\xfe" + whole[first + 2 :])
     _, extraction = extract([str(tmp_path / "good.jpg"), f"{tmp_path}/b.zip/ä.jpg"], None)
     assert [(failure.position, failure.error) for failure in extraction.failures] == [(1, "UnreachableImageError")]
+
+
+NAMES = [
+    "back\\slash.jpg",
+    "cafe\u0301.jpg",  # as macOS writes é
+    "caf\u00e9.jpg",
+    "new\nline.jpg",
+    "\N{CAMERA} space .JPG",
+    "=1+1.jpg",
+    "n" * 251 + ".jpg",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_names_of_any_kind_are_found_and_listed(
+    kind: str, tmp_path: Path, photos: Any, counting: CountingBackbone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos[0].save(tmp_path / "photo.jpg")
+    data = (tmp_path / "photo.jpg").read_bytes()
+    names = NAMES if kind == "zip" else [*NAMES, "\udcff not utf-8.jpg"]
+    archive = tmp_path / f"a.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as packed:
+            for name in names:
+                packed.writestr(zipfile.ZipInfo(name), data)
+        archive.write_bytes(archive.read_bytes().replace(b"back/slash", b"back\\slash"))  # as some programs write it
+    else:
+        with tarfile.open(archive, f"w:{kind[4:]}") as tar:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+    paths = [f"{archive}/{name}".replace("\\", "/") for name in names]
+    assert sorted(find_images([archive]).paths) == sorted(paths)
+    for path in paths:
+        assert images.read(path)[0] == data
+    assert cli.main(["check", str(archive), "--csv", str(tmp_path / "found.csv"), "--quiet"]) == 0
+    with open(tmp_path / "found.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        lines = list(csv.DictReader(file))
+    first = find_images([archive]).paths[0]
+    assert {line["path"] for line in lines if line["finding"] == "duplicate"} == set(paths) - {first}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mutated_archive_raises_nothing_but_featx_s_own(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(4):
+        (folder / f"{number}.jpg").write_bytes(random.bytes(300))
+    whole = Path(pack(folder, kind)).read_bytes()
+    n_listed = n_read = 0
+    for number in range(300):
+        data = bytearray(whole)
+        for at in random.integers(0, len(data), 1 + number % 8):
+            data[at] = random.integers(0, 256)
+        start, stop = sorted(random.integers(0, len(data), 2))
+        data = {0: data[:stop], 1: data[:start] + data[stop:], 2: data[:stop] + data[start:]}.get(number % 10, data)
+        archive = tmp_path / f"{number}.{kind}"
+        archive.write_bytes(data)
+        paths = [f"{archive}/photos/{name}.jpg" for name in range(4)]
+        with contextlib.suppress(SourceError):
+            paths += find_images([archive]).paths
+            n_listed += 1
+        for path in paths:
+            with contextlib.suppress(UnreadableImageError):
+                n_read += images.read(path)[0] != b""
+        archive.unlink()
+    if kind in ("zip", "tar"):  # the others are one block, all of which a flipped bit damages
+        assert n_listed > 10
+        assert n_read > 10

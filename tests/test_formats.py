@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import struct
 import subprocess
@@ -168,6 +169,84 @@ def test_a_profile_is_told_by_what_it_does_and_not_by_its_name() -> None:
 def test_transparency_stays_where_colours_are_converted() -> None:
     data = encoded(np.dstack([RAMP, ALPHA]), "PNG", icc_profile=samples.icc_profile("Adobe RGB"))
     assert np.abs(decoded(data) - on_white(samples.as_srgb(RAMP, "Adobe RGB"), ALPHA)).mean() < 1
+
+
+def test_inks_are_converted_by_the_profile_of_their_printer() -> None:
+    def lab(inks: Array) -> Array:  # linear, so that however one interpolates between the corners, it is the same
+        cyan, magenta, yellow, black = np.moveaxis(inks, -1, 0)
+        lightness = 95 - 20 * cyan - 25 * magenta - 8 * yellow - 30 * black
+        return np.stack([lightness, 12 * (magenta - cyan), 15 * (yellow - cyan)], axis=-1)
+
+    corners = lab(np.stack(np.meshgrid([0, 1], [0, 1], [0, 1], [0, 1], indexing="ij"), axis=-1))
+    corners = (corners * [2.55, 1, 1] + [0, 128, 128]).round()
+    image = PIL.Image.fromarray(CMYK, "CMYK")
+    converted = decoded(encoded(image, "TIFF", icc_profile=samples.cmyk_profile(corners)))
+    assert np.abs(converted - cmyk_as_rgb()).mean() > 20  # it is not what it would be without
+    assert np.abs(converted - samples.lab_as_srgb(lab(CMYK / 255))).mean() < 2
+    as_jpeg = decoded(encoded(image, "JPEG", quality=98, icc_profile=samples.cmyk_profile(corners)))
+    assert np.abs(as_jpeg - converted).mean() < 2
+
+
+def _said_to_be_turned(orientation: int) -> tuple[PIL.Image.Exif, PIL.Image.Image]:
+    """Say in EXIF that an image is turned, and what it is upright, by Pillow."""
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    stored = PIL.Image.fromarray(RAMP)
+    stored.getexif()[0x0112] = orientation
+    return exif, PIL.ImageOps.exif_transpose(stored)
+
+
+@pytest.mark.parametrize("format", ["MPO", "AVIF", "HEIC"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_formats_of_phones_are_turned_upright(orientation: int, format: str) -> None:
+    exif, upright = _said_to_be_turned(orientation)
+    if format == "HEIC":
+        heif = pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+        buffer = io.BytesIO()
+        image = heif.from_pillow(PIL.Image.fromarray(RAMP))
+        image.save(buffer, quality=95, chroma=444, exif=exif.tobytes())
+        data = buffer.getvalue()
+    elif format == "AVIF" and not samples.HAS_AVIF:
+        pytest.skip("this Pillow has no AVIF")
+    else:
+        pages = {"save_all": True, "append_images": [PIL.Image.new("RGB", (56, 40))]} if format == "MPO" else {}
+        data = encoded(PIL.Image.fromarray(RAMP), format, quality=95, exif=exif, **pages)
+    found = pixels.decode(data, (upright.height, upright.width)).astype(int)
+    assert np.abs(found - np.asarray(upright)).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "16-bit grey", "float", "palette"])
+def test_an_image_that_is_made_smaller_first_is_nearly_that_of_the_full_decode(
+    kind: str, photo: PIL.Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.upright.LARGE", 1_000_000)  # 16,000,000 would take seconds for each kind
+    large = photo.resize((2000, 1335), PIL.Image.Resampling.BICUBIC)
+    grey = np.asarray(large.convert("L"))
+    if kind == "RGBA":
+        large.putalpha(PIL.Image.linear_gradient("L").resize(large.size))
+    data = {
+        "RGB": lambda: encoded(large, "PNG", compress_level=1),
+        "RGBA": lambda: encoded(large, "PNG", compress_level=1),
+        "16-bit grey": lambda: encoded(grey.astype(np.uint16) * 257, "PNG", compress_level=1),
+        "float": lambda: encoded((grey / 255).astype(np.float32), "TIFF"),
+        "palette": lambda: encoded(large.quantize(256), "PNG"),
+    }[kind]()
+    whole = {
+        "RGB": lambda: large,
+        "RGBA": lambda: PIL.Image.alpha_composite(PIL.Image.new("RGBA", large.size, "white"), large).convert("RGB"),
+        "palette": lambda: large.quantize(256).convert("RGB"),
+    }.get(kind, lambda: large.convert("L").convert("RGB"))()
+    expected = np.asarray(whole.resize((224, 224), PIL.Image.Resampling.BILINEAR)).astype(int)
+    found = pixels.decode(data, (224, 224))
+    assert not np.array_equal(found, expected)  # it was made smaller first
+    assert np.abs(found - expected).mean() < 1.5
+
+
+def test_a_float_that_is_no_number_or_out_of_range_spoils_no_other() -> None:
+    values = np.full((4, 4), 0.5, dtype=np.float32)
+    values[0] = [np.nan, np.inf, -np.inf, -3]
+    assert decoded(encoded(values, "TIFF"))[0, :, 0].tolist() == [0, 255, 0, 0]
+    assert set(decoded(encoded(values, "TIFF"))[1:].ravel()) == {128}
 
 
 def test_content_decides_the_format_whatever_the_name() -> None:
@@ -357,10 +436,24 @@ ROWS: dict[str, Callable[[Path], bool]] = {
     "truncated": lambda folder: _error_of(KINDS["baseline JPEG"][0][:-20]) == "TruncatedImageError" and _pads(),
     "more than 178,956,970": lambda folder: _error_of(KINDS["BMP"][0]) == "ImageTooLargeError",
     "more pixels by": lambda folder: _error_of(_lies()) == "TruncatedImageError",
-    "PDF": lambda folder: {_error_of(data) for data in (b"%PDF", b"<html>", b"text", b"")} == {"UnknownFormatError"},
-    "folder": lambda folder: {_error_of(folder), _error_of(folder / "absent")} == {"UnreachableImageError"},
+    "PDF": lambda folder: {_error_of(data) for data in NO_IMAGES} == {"UnknownFormatError"},
+    "folder": lambda folder: {_error_of(path) for path in _no_files(folder)} == {"UnreachableImageError"},
     "more than 1 GiB": lambda folder: _error_of(_of_two_gib(folder)) == "ImageTooLargeError",
 }
+
+
+NO_IMAGES = (b"%PDF", b"<html>", b"\x1aE\xdf\xa3 video", b"text", random.Random(1).randbytes(5000), b"")
+
+
+def _no_files(folder: Path) -> list[Path]:
+    """What has the name of an image, and is no file that can be opened."""
+    (folder / "folder.jpg").mkdir()
+    os.mkfifo(folder / "fifo.jpg")
+    (folder / "broken.jpg").symlink_to(folder / "absent")
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    device = folder / "device.jpg"
+    device.symlink_to("/dev/zero")  # which would never end
+    return [*folder.glob("*.jpg"), folder / "absent.jpg"]
 
 
 def _of_two_gib(folder: Path) -> Path:

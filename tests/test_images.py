@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,22 @@ def test_a_fifo_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     with pytest.raises(UnreadableImageError, match="not a regular file"):
         images.read(tmp_path / "a.jpg")
+
+
+@pytest.mark.skipif(not hasattr(os, "setuid"), reason="users of POSIX")
+def test_a_locked_file_gives_the_reason(python: Callable[..., Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # which another user can enter
+        os.chmod(folder, 0o755)
+        locked = Path(folder, "a.jpg")
+        locked.write_bytes(b"content")
+        os.chmod(locked, 0)
+        code = (
+            "import os, sys; from featx import images\n"
+            "if os.geteuid() == 0: os.setuid(65534)  # nothing is locked for root\n"
+            "try: images.read(sys.argv[1])\n"
+            "except images.UnreadableImageError as error: print(type(error).__name__, error.reason)"
+        )
+        assert python(code, str(locked)).stdout == "UnreachableImageError Permission denied\n"
 
 
 def test_pillow_images_and_bytes_are_read_too(photo: PIL.Image.Image, encoded: Callable[..., bytes]) -> None:

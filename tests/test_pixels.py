@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx import FeatureExtractor, compare_baselines, pixels
+from featx import FeatureExtractor, compare_baselines, pixels, resizing
 from featx.errors import ImageTooLargeError, UnreadableImageError
 
 SIZE = (224, 224)
@@ -122,7 +122,7 @@ def test_a_large_jpeg_is_decoded_small_and_comes_out_nearly_the_same(photo: PIL.
     ],
 )
 def test_a_jpeg_is_shrunk_only_as_far_as_is_harmless(full: tuple[int, int], resize: str, factor: int) -> None:
-    assert pixels._shrink_factor(full, SIZE, resize) == factor
+    assert resizing.shrink_factor(full, SIZE, resize) == factor
 
 
 def test_a_rectangular_size_is_height_and_width(photo: PIL.Image.Image) -> None:
@@ -193,7 +193,7 @@ def test_shrinking_large_jpegs_moves_neither_features_nor_scores(ucmerced: list[
     extractor = FeatureExtractor(cache=compiled_cache)
 
     def both_paths(images: list[bytes]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        assert pixels._shrink_factor(PIL.Image.open(io.BytesIO(images[0])).size, SIZE, "squash") == 2
+        assert resizing.shrink_factor(PIL.Image.open(io.BytesIO(images[0])).size, SIZE, "squash") == 2
         whole = [np.asarray(PIL.Image.open(io.BytesIO(image))) for image in images]  # decoded by Pillow at full size
         return extractor.fit_transform(images), extractor.fit_transform(whole)
 

@@ -116,6 +116,48 @@ def test_an_answer_without_an_end_is_cut_off(server: str, monkeypatch: pytest.Mo
         images.read(f"{server}/endless.jpg")
 
 
+def test_no_kind_of_storage_makes_one_wait_for_ever(
+    monkeypatch: pytest.MonkeyPatch, counting: CountingBackbone
+) -> None:
+    class Sleepy(fsspec.get_filesystem_class("memory")):  # type: ignore[misc]  # a class made by a function
+        protocol = "sleepy"
+
+        def _open(self, *args: object, **options: object) -> object:
+            time.sleep(3)
+            raise AssertionError("nobody is waiting any more")
+
+    fsspec.register_implementation("sleepy", Sleepy, clobber=True)
+    monkeypatch.setattr(remote, "SECONDS", 0.3)
+    started = time.perf_counter()
+    with pytest.raises(UnreachableImageError, match=r"did not answer in time .* 0\.3 s in all"):
+        images.read("sleepy://bucket/a.jpg")
+    assert time.perf_counter() - started < 2
+
+
+def test_a_site_that_links_without_end_is_listed_to_a_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'<a href="deeper/">deeper</a> <a href="1.jpg">1</a>'
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            table = find_images([f"http://127.0.0.1:{running.server_port}/photos/"])
+        finally:
+            running.shutdown()
+            thread.join()
+    assert 1 <= len(table) <= 12
+
+
 def test_nobody_listens() -> None:
     with pytest.raises(UnreachableImageError, match="127.0.0.1"):
         images.read("http://127.0.0.1:9/a.jpg")
