@@ -18,6 +18,8 @@ from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError
 from featx.wording import in_bytes
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
+#: How a file begins that gzip, bzip2 or xz has written.
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 #: Of a compressed tar, which can only be read from its beginning, so much is kept that was passed on the way.
 _KEPT_BYTES = 256 * 2**20
 
@@ -58,7 +60,7 @@ def names(archive: str) -> tuple[list[str], dict[str, int]]:
             f"The archive {archive!r} cannot be read: {damage}. Fetch it anew, or unpack what can be unpacked and "
             "point at the folder."
         )
-    return list(opened.names), dict(opened.left_out)
+    return list(opened.names), dict(+opened.left_out)  # without zeros
 
 
 def read(archive: str, name: str, most_bytes: int) -> tuple[bytes, os.stat_result]:
@@ -94,10 +96,11 @@ def _opened(archive: str) -> _Archive:
 
 @functools.lru_cache(maxsize=8)
 def _open(archive: str, *state: int) -> _Archive:
-    lower = archive.lower()
-    if lower.endswith(".zip"):
+    with open(archive, "rb") as file:  # content decides what it is, whatever its name
+        head = file.read(8)
+    if head.startswith(b"PK"):
         return _Zip(archive)
-    return _Tar(archive) if lower.endswith(".tar") else _CompressedTar(archive)
+    return _CompressedTar(archive) if head.startswith(_COMPRESSED) else _Tar(archive)
 
 
 def _plain(name: str) -> str:
@@ -130,6 +133,7 @@ class _Archive(abc.ABC):
     def _add(self, name: str, place: Any) -> None:
         """List a file; a later one of the same name takes its place, as when unpacking."""
         if plain := _plain(name):
+            self.left_out["replaced by a later file of the same name"] += plain in self.names
             self.names[plain] = place
         else:
             self.left_out["leading out of the archive"] += 1
@@ -146,12 +150,25 @@ class _Archive(abc.ABC):
                         self._add(member.name, self.names[target])
                     elif not member.isdir():
                         self.left_out["links and special files"] += 1
+                self.damage = _damage_after(tar)
             except Exception as error:  # whatever tarfile finds in a damaged archive
                 self.damage = str(error) or type(error).__name__
 
     @abc.abstractmethod
     def read(self, name: str, most_bytes: int) -> bytes:
         """Return the bytes of a file; KeyError if it is not there."""
+
+
+def _damage_after(tar: tarfile.TarFile) -> str:
+    """Return why there may be more in a tar than tarfile has listed, which takes a damaged header for the end."""
+    assert tar.fileobj is not None
+    tar.fileobj.seek(tar.offset)
+    end = tar.fileobj.read(tarfile.BLOCKSIZE)
+    if any(end):
+        return f"there is no header of a file at byte {tar.offset:,}, where one should be"
+    while tar.fileobj.read(2**20):  # what is compressed has its checksum at the end
+        pass
+    return ""
 
 
 def _check_bytes(n_bytes: int, most_bytes: int) -> None:

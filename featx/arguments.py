@@ -159,9 +159,7 @@ def _add_bench(commands: Any) -> None:
     parser.add_argument(
         "--backbone", action="append", metavar="NAME", help="network (default: mobilenet); may be repeated"
     )
-    parser.add_argument(
-        "--weights", default=argparse.SUPPRESS, metavar="FILE", help="weights of this network without its head"
-    )
+    parser.add_argument("--weights", type=_weights, default=argparse.SUPPRESS, metavar="FILE", help=_WEIGHTS_HELP)
     _add_cache(parser)
     _add_common(parser)
 
@@ -177,11 +175,17 @@ def _add_demo(commands: Any) -> None:
 
 
 def _add_backbones(commands: Any) -> None:
+    notes = (
+        "megabytes: of the file of weights. top 1: percent of ImageNet's validation images whose first guess is\n"
+        "right, by Keras's documentation. weights: whether those of ImageNet are on this machine. images per\n"
+        "second: from files to features, as `featx bench --backbone NAME` last measured it here.\n\n"
+    )
     examples = "examples:\n  featx backbones\n  featx backbones mobilenet --layers\n"
-    parser = _command(commands, "backbones", "list the networks, or the layers of one", examples)
+    parser = _command(commands, "backbones", "list the networks, or the layers of one", notes + examples)
     parser.add_argument("name", nargs="?", metavar="NAME", help="only this one")
     parser.add_argument("--layers", action="store_true", help="its layers instead, as --layer takes them")
     parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
+    _add_cache(parser)
 
 
 def _add_cache_commands(commands: Any) -> None:
@@ -232,11 +236,34 @@ EXTRACTION_OPTIONS = (
 )
 
 
+_WEIGHTS_HELP = (
+    "weights of this network without its head: imagenet, a file, an address that ends in #sha256=DIGEST, or none for "
+    "random ones, as a control (default: imagenet)"
+)
+
+
+def _weights(text: str) -> str | None:
+    return None if text.lower() == "none" else text
+
+
+def _image_size(text: str) -> int | tuple[int, ...]:
+    sides = [int(side) for side in text.lower().replace("×", "x").split("x")]
+    return sides[0] if len(sides) == 1 else tuple(sides)
+
+
+_image_size.__name__ = "size"  # as argparse calls it in a message
+
+
 def _add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
     # SUPPRESS: an option that is not given is not there, and ExtractionOptions has the only default.
     group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
-    group.add_argument("--weights", metavar="FILE", help="weights of this network without its head")
-    group.add_argument("--image-size", type=int, metavar="N", help="side in pixels (default: the network's own)")
+    group.add_argument("--weights", type=_weights, metavar="FILE", help=_WEIGHTS_HELP)
+    group.add_argument(
+        "--image-size",
+        type=_image_size,
+        metavar="N",
+        help="side in pixels, or height and width as in 224x320 (default: the network's own)",
+    )
     more, again = ("append", "; may be repeated") if several else ("store", "")
     group.add_argument(
         "--layer",

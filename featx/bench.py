@@ -23,6 +23,7 @@ from featx.decoding import DecodeAhead, Prepared, n_cpus
 from featx.errors import OptionError, SourceError
 from featx.extraction import Extraction
 from featx.options import ExtractionOptions, Resolved
+from featx.rates import processor
 from featx.stages import StageTime, time_stages
 
 #: Photos of a source that are used: enough for a steady rate, few enough for a minute.
@@ -166,7 +167,8 @@ def run_bench(
     say = progress or (lambda text: None)
     compiled = cache / "compiled" if cache else None
     results = [_bench_one(chosen, wanted.resolve(), compiled, say) for wanted in options]
-    return Bench(describe_machine(), n_cpus(), len(chosen), results)
+    machine = f"{processor()} ({platform.system()}, Python {platform.python_version()})"
+    return Bench(machine, n_cpus(), len(chosen), results)
 
 
 def _bench_one(
@@ -250,7 +252,7 @@ def _usual(
         task = {
             "backbone": dataclasses.asdict(resolved.backbone),
             "recipe": resolved.recipe.as_dict(),
-            "weights_path": str(resolved.weights_path),
+            "weights_path": str(resolved.weights_path) if resolved.weights_path else None,
             "paths": paths,
             "folder": folder,
         }
@@ -278,14 +280,3 @@ def _rate(n_images: int, run: Callable[[], object]) -> float:
 def _cosine(rows: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
     norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(reference, axis=1)
     return round(float(((rows * reference).sum(axis=1) / norms).mean()), 5)
-
-
-def describe_machine() -> str:
-    """Name the processor and the system."""
-    name = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        name = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass  # not Linux on x86: the platform's own word is what there is
-    return f"{name} ({platform.system()}, Python {platform.python_version()})"

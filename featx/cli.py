@@ -22,6 +22,7 @@ from featx.progress import show_messages, write_line
 from featx.wording import as_columns, counted, in_bytes
 
 if TYPE_CHECKING:
+    from featx.backbones import Backbone
     from featx.options import ExtractionOptions
 
 
@@ -213,6 +214,7 @@ def _bench(args: argparse.Namespace) -> None:
 
     from featx.bench import run_bench
     from featx.photos import write_photos
+    from featx.rates import keep_rates
     from featx.sources import find_images
 
     options = [_options(args, backbone) for backbone in dict.fromkeys(args.backbone or ["mobilenet"])]
@@ -220,10 +222,16 @@ def _bench(args: argparse.Namespace) -> None:
         paths = find_images(args.source).paths if args.source else write_photos(Path(folder))
         bench = run_bench(paths, options, cache=_cache(args), progress=lambda text: _say(args, text))
     _print(json.dumps(bench.as_dict()) if args.json else bench.as_text())
+    if cache := _cache(args):
+        try:
+            keep_rates(cache, {result.backbone: result.pipeline for result in bench.results})
+        except OSError as error:
+            _say(args, f"The rates cannot be kept for `featx backbones`: {error}")
 
 
 def _backbones(args: argparse.Namespace) -> None:
     from featx.backbones import available_backbones, load_backbone
+    from featx.rates import known_rates
 
     backbones = [load_backbone(name) for name in ([args.name] if args.name else available_backbones())]
     if args.layers:
@@ -241,10 +249,23 @@ def _backbones(args: argparse.Namespace) -> None:
             for place, layer in enumerate(backbones[0].layers())
         ]
     else:
-        rows = [
-            {"backbone": one.name, "features": one.n_features("avg"), "image_size": one.image_size} for one in backbones
-        ]
+        rates = known_rates(_cache(args))
+        rows = [_backbone_row(one, rates.get(one.name)) for one in backbones]
     _print(json.dumps(rows) if args.json else as_columns(rows))
+
+
+def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
+    from featx.backbones import KerasBackbone
+
+    row: dict[str, object] = {"backbone": backbone.name, "features": backbone.n_features("avg")}
+    row["image_size"] = backbone.image_size
+    row |= {"parameters": None, "megabytes": None, "top_1": None, "weights": None}
+    if isinstance(backbone, KerasBackbone):
+        row["parameters"] = backbone.parameters or None
+        row["megabytes"] = round(backbone.n_bytes / 1e6, 1) or None
+        row["top_1"] = backbone.top_1
+        row["weights"] = "here" if backbone.has_weights_here else "to be fetched"
+    return row | {"images_per_second": rate}
 
 
 def _cache_info(args: argparse.Namespace) -> None:

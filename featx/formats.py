@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import TYPE_CHECKING, Any
+import zlib
+from typing import TYPE_CHECKING, Any, Literal
 
 from featx.errors import ImageTooLargeError, UnknownFormatError, UnreadableImageError
 
@@ -23,6 +24,9 @@ SUFFIXES = frozenset(
 )
 
 _LARGEST_ICON = 2048
+_PNG = b"\x89PNG\r\n\x1a\n"
+#: Chunks of a PNG that decide its pixels.
+_NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 _OTHERS = (
     (b"%PDF", "a PDF document"),
@@ -82,16 +86,59 @@ def _check_icon(data: bytes) -> None:
 
 def _opened(opener: Any, data: bytes, name: str) -> PILImage:
     try:
-        image: PILImage = opener(io.BytesIO(data), "")
+        try:
+            image: PILImage = opener(io.BytesIO(data), "")
+        except Exception:
+            if (plain := without_metadata(data)) == data:
+                raise
+            image = opener(io.BytesIO(plain), "")
     except (SyntaxError, IndexError, TypeError, struct.error) as error:  # as Pillow's openers say that they cannot
+        if "unknown pixel mode" in str(error):
+            raise UnreadableImageError(f"it is a {name} image of a kind that is not read ({error})") from error
         raise UnreadableImageError(f"the header of a {name} image is damaged ({error})") from error
+    # Whole, not in parts: Pillow's decoder of arithmetic JPEGs cannot wait for more.
+    image.decodermaxblock = max(len(data), 2**16)  # type: ignore[attr-defined]  # of Pillow's images with a file
     return image
+
+
+def without_metadata(data: bytes) -> bytes:
+    """Return a PNG without what is not needed for its pixels, and which Pillow may refuse the whole for.
+
+    What is no PNG, or does not end as one, is returned as it is.
+    """
+    if not data.startswith(_PNG) or not data.endswith(b"IEND\xaeB`\x82"):
+        return data
+    kept, at = [_PNG], len(_PNG)
+    while at + 8 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        kind = data[at + 4 : at + 8]
+        if kind in _NEEDED or (kind == b"iCCP" and _is_plain_profile(data[at + 8 : end - 4])):
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
+
+
+def _is_plain_profile(body: bytes) -> bool:
+    """Return whether Pillow takes this profile of a PNG: it inflates to a megabyte at most."""
+    _, _, compressed = body.partition(b"\0")
+    try:
+        return compressed[:1] == b"\0" and len(zlib.decompressobj().decompress(compressed[1:], 2**20)) < 2**20
+    except zlib.error:
+        return False
 
 
 def n_bytes_declared(data: bytes) -> int:
     """Return how many bytes a file should have by what it says itself; 0 if it does not."""
     if data[:4] == b"RIFF":
         return 8 + int.from_bytes(data[4:8], "little")
+    if data[:4] in (b"II*\0", b"MM\0*"):  # TIFF: its list of contents, which libtiff writes last
+        order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+        return int.from_bytes(data[4:8], order) + 2
+    if data[:4] == b"\0\0\1\0":
+        end = 6 + 16 * int.from_bytes(data[4:6], "little")
+        sizes = [int.from_bytes(data[at : at + 4], "little") for at in range(14, end, 16)]
+        places = [int.from_bytes(data[at : at + 4], "little") for at in range(18, end, 16)]
+        return max([end, *map(sum, zip(sizes, places, strict=True))])
     at = 0
     if data[4:8] in (b"ftyp", b"jP  "):  # a row of boxes: AVIF, HEIC, JPEG 2000
         while len(data) - at > 0:

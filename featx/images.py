@@ -194,14 +194,23 @@ def _read_file(path: str) -> tuple[bytes, os.stat_result]:
 def _read_once(path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
     # A FIFO or a device could block for ever or have side effects: only regular files are opened.
     if not stat.S_ISREG(os.stat(path).st_mode):
-        kind = "a folder" if os.path.isdir(path) else "not a regular file"
-        raise UnreachableImageError(f"it is {kind}")
+        raise UnreachableImageError(f"it is {_kind_of(path)}")
     with open(path, "rb", buffering=0) as file:
         before = os.fstat(file.fileno())
         if before.st_size > MAX_BYTES:
             raise ImageTooLargeError(f"it has {in_bytes(before.st_size)}, more than the limit of {in_bytes(MAX_BYTES)}")
         data = file.read()
         return data, before, os.fstat(file.fileno())
+
+
+def _kind_of(path: str) -> str:
+    if not os.path.isdir(path):
+        return "not a regular file"
+    try:
+        os.scandir(path).close()
+    except OSError as error:
+        return f"a folder that cannot be listed ({error.strerror}), with whatever is in it"
+    return "a folder"
 
 
 def _is_same_state(before: os.stat_result, after: os.stat_result) -> bool:

@@ -35,7 +35,7 @@ class ExtractionOptions:
     """
 
     backbone: str = "mobilenet"
-    weights: str | os.PathLike[str] = "imagenet"
+    weights: str | os.PathLike[str] | None = "imagenet"
     image_size: int | tuple[int, int] | None = None
     layer: Layer | Sequence[Layer] | None = None
     pooling: str = "avg"
@@ -57,8 +57,11 @@ class ExtractionOptions:
         if not _is_whole(self.max_pixels) or self.max_pixels < 1:
             raise OptionError(f"max_pixels={self.max_pixels!r}: expected a whole number of pixels, 1 or more.")
         _check_choice("on_truncated", self.on_truncated, ON_TRUNCATED)
-        if not isinstance(self.weights, str | os.PathLike):
-            raise OptionError(f"weights={self.weights!r}: expected 'imagenet' or the path of a weights file.")
+        if self.weights is not None and not isinstance(self.weights, str | os.PathLike):
+            raise OptionError(
+                f"weights={self.weights!r}: expected 'imagenet', None for random ones, the path of a weights file, or "
+                "its address with its SHA-256."
+            )
         self._checked_size(backbone)
         self._taken()
 
@@ -127,7 +130,14 @@ class ExtractionOptions:
                 FeatxWarning,
                 stacklevel=1,  # from one place, so that Python shows it once for fit and transform
             )
-        weights = backbone.find_weights(os.fspath(self.weights))
+        weights = backbone.find_weights("none" if self.weights is None else os.fspath(self.weights))
+        if weights.path is None and isinstance(backbone, backbones.KerasBackbone):
+            warnings.warn(
+                f"The weights of {self.backbone!r} are random: a control that shows what training adds, and no more. "
+                "For real features pass weights='imagenet'.",
+                FeatxWarning,
+                stacklevel=1,  # from one place, as above
+            )
         recipe = Recipe(
             backbone=self.backbone,
             weights=weights.digest,

@@ -7,7 +7,7 @@ import functools
 import os
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -104,13 +104,31 @@ def decode(
 def _decode_bytes(
     data: bytes, size: tuple[int, int], resize: str, max_pixels: int, *, is_strict: bool = True
 ) -> np.ndarray[Any, Any]:
-    with formats.open_image(data) as image:
-        _check_size(image, max_pixels)
-        _check_that_it_fits(image, len(data))
-        # Large ones one at a time: memory would grow with the number of threads.
-        is_large = image.width * image.height > LARGE
-        with _large_images if is_large else contextlib.nullcontext():
-            return np.asarray(fit(open_upright(data, image, size, resize, is_strict=is_strict), size, resize))
+    def decode_one(data: bytes) -> np.ndarray[Any, Any]:
+        with formats.open_image(data) as image:
+            _check_size(image, max_pixels)
+            _check_that_it_fits(image, len(data))
+            # Large ones one at a time: memory would grow with the number of threads.
+            is_large = image.width * image.height > LARGE
+            with _large_images if is_large else contextlib.nullcontext():
+                return np.asarray(fit(open_upright(data, image, size, resize, is_strict=is_strict), size, resize))
+
+    return _despite_metadata(decode_one, data)
+
+
+def _despite_metadata(work: Callable[[bytes], np.ndarray[Any, Any]], data: bytes) -> np.ndarray[Any, Any]:
+    """Return what a function makes of an image; of one that it fails at, without metadata."""
+    try:
+        return work(data)
+    except ImageTooLargeError:
+        raise
+    except Exception:
+        plain = formats.without_metadata(data)
+        if plain == data:
+            raise
+        with contextlib.suppress(Exception):  # the error to tell is the first one
+            return work(plain)
+        raise
 
 
 def decode_truncated(
@@ -142,9 +160,13 @@ def decode_whole(content: Content) -> np.ndarray[Any, Any]:
     with _telling_the_reason():
         if not isinstance(content, bytes):
             return np.asarray(_from_pixels(content))
-        with formats.open_image(content) as image:
-            _check_size(image)
-            return np.asarray(upright_rgb(image))
+
+        def decode_one(data: bytes) -> np.ndarray[Any, Any]:
+            with formats.open_image(data) as image:
+                _check_size(image)
+                return np.asarray(upright_rgb(image))
+
+        return _despite_metadata(decode_one, content)
 
 
 def from_pillow(image: PILImage, max_pixels: int = MAX_PIXELS) -> np.ndarray[Any, Any]:
@@ -195,8 +217,12 @@ def _telling_the_reason(data: bytes = b"") -> Iterator[None]:
         raise
     except MemoryError as error:
         raise ImageTooLargeError("there is not enough memory to decode it") from error
-    except PIL.Image.DecompressionBombError as error:  # of WebP, whose decoder looks itself
-        raise ImageTooLargeError(str(error)) from error
+    except PIL.Image.DecompressionBombError as error:
+        # Of WebP and tiles of TIFF, whose decoders look themselves, at a limit that is all of the process's.
+        most = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
+        raise ImageTooLargeError(
+            f"it has more than the {most:,} pixels that Pillow decodes of its format, whatever max_pixels is"
+        ) from error
     except Exception as error:
         # Every decoder has its own zoo of errors for bad data; nothing but decoding happens here.
         reason = str(error) or type(error).__name__
@@ -224,8 +250,11 @@ def _check_size(image: PILImage, max_pixels: int | None = None) -> None:
     `max_pixels` is a user's limit; None is the default, of images to which no other applies.
     """
     limit = (max_pixels or MAX_PIXELS) // _FRAMES_IN_MEMORY.get(image.format or "", 1)
-    if image.format == "PPM" and not _is_raw(image):
-        limit = min(limit, _MOST_IN_PYTHON)
+    if image.format == "PPM" and not _is_raw(image) and image.width * image.height > _MOST_IN_PYTHON:
+        raise ImageTooLargeError(
+            f"it has {image.width} × {image.height} pixels, and a PPM in words is read up to {_MOST_IN_PYTHON:,}; save "
+            "it as a PNG"
+        )
     if image.width * image.height > limit:
         remedy = "; raise max_pixels (--max-pixels) if that is what it should have" if max_pixels else ""
         raise ImageTooLargeError(

@@ -15,6 +15,8 @@ from featx.wording import in_bytes
 #: Seconds that one image may take, and that a server may be silent.
 SECONDS, SILENT_SECONDS = 60.0, 15.0
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+#: An address within another: ``zip://a.jpg::/tmp/x.zip``.
+_CHAINED = re.compile(r"^[a-z0-9+.-]+://[^?]*::(/|[a-z0-9+.-]+://)", re.IGNORECASE)
 _BLOCK = 2**20
 #: Folders below each other that are listed on the web.
 _DEEPEST = 12
@@ -26,7 +28,8 @@ def is_address(path: str) -> bool:
     return _ADDRESS.match(path) is not None
 
 
-def _is_web(address: str) -> bool:
+def is_web(address: str) -> bool:
+    """Return whether an address is one of the web."""
     return address.lower().startswith(("http://", "https://"))
 
 
@@ -46,7 +49,7 @@ def read(address: str, most_bytes: int) -> bytes:
     ImageTooLargeError
         There are more than `most_bytes`.
     MissingDependencyError
-        fsspec, or what it needs for this kind of address, is not installed.
+        fsspec is not installed, or of the web, what it needs for that.
     """
     try:
         system, path = _system(address)
@@ -54,10 +57,8 @@ def read(address: str, most_bytes: int) -> bytes:
         raise UnreachableImageError(str(error)) from error
     try:
         # aiohttp keeps time itself; most other kinds of storage wait for ever.
-        data = (
-            _read(system, path, most_bytes) if _is_web(address) else _in_time(lambda: _read(system, path, most_bytes))
-        )
-    except MissingDependencyError:
+        data = _read(system, path, most_bytes) if is_web(address) else _in_time(lambda: _read(system, path, most_bytes))
+    except ImageTooLargeError:
         raise
     except Exception as error:  # every kind of storage has its own
         raise UnreachableImageError(_reason(error)) from error
@@ -71,6 +72,9 @@ def _read(system: Any, path: str, most_bytes: int) -> bytearray:
     options = {"block_size": 0, "size": 1} if "http" in system.protocol else {}
     data = bytearray()
     with system.open(path, "rb", **options) as file:
+        declared = getattr(getattr(file, "r", None), "content_length", None)  # of the web, where the server says it
+        if declared and declared > most_bytes:
+            raise ImageTooLargeError(f"it has {in_bytes(declared)}, more than the limit of {in_bytes(most_bytes)}")
         while len(data) <= most_bytes and (block := file.read(_BLOCK)):
             data += block
     return data
@@ -103,8 +107,9 @@ def names(address: str) -> list[str]:
     system, path = _system(address)
     try:
         root = path.rstrip("/")
+        system.ls(f"{root}/" if is_web(address) else root, detail=False)  # find says nothing of what it cannot list
         # A site's pages may link without end.
-        found = [str(name) for name in system.find(root, maxdepth=_DEEPEST if _is_web(address) else None)]
+        found = [str(name) for name in system.find(root, maxdepth=_DEEPEST if is_web(address) else None)]
     except Exception as error:
         raise SourceError(
             f"What lies at {address!r} cannot be listed: {_reason(error)}. Check the address, or list the addresses of "
@@ -114,35 +119,45 @@ def names(address: str) -> list[str]:
 
 
 def _system(address: str) -> tuple[Any, str]:
+    scheme, _, rest = address.partition("://")
+    scheme = scheme.lower()
+    address = f"{scheme}://{rest}"
     try:
         import fsspec
+
+        if is_web(address):
+            import aiohttp
     except ImportError as error:
         raise MissingDependencyError(
-            f"{address!r} is read by fsspec, which is not installed. Install it: pip install 'featx[remote]'."
+            f"{address!r} is read by fsspec and aiohttp, which are not installed ({error}). Install them: "
+            "pip install 'featx[remote]'."
         ) from error
-    options: dict[str, Any] = {}
-    if "::" in address:
+    if _CHAINED.search(address):
         raise SourceError("an address within an address (::) is not followed")
     try:
-        if _is_web(address):
-            import aiohttp
-
-            options = {"client_kwargs": {"timeout": aiohttp.ClientTimeout(total=SECONDS, sock_read=SILENT_SECONDS)}}
-        system, path = fsspec.core.url_to_fs(address, **options)
+        if is_web(address):  # as it is: fsspec would look for addresses within it
+            timeout = aiohttp.ClientTimeout(total=SECONDS, sock_read=SILENT_SECONDS)
+            return fsspec.filesystem(scheme, client_kwargs={"timeout": timeout}), address
+        system, path = fsspec.core.url_to_fs(address)
     except ImportError as error:
-        raise MissingDependencyError(f"{address!r} needs another package: {error}. Install it with pip.") from error
+        raise SourceError(f"{scheme}:// needs another package: {error}. Install it with pip") from error
     except Exception as error:  # an unknown protocol; a server that is asked at once and does not answer
         raise SourceError(_reason(error)) from error
     return system, str(path)
 
 
 def _reason(error: Exception) -> str:
+    kind = type(error).__name__
+    if kind == "TooManyRedirects":
+        return "the server sends from one address to the next without end"
+    if "Redirect" in kind or kind == "InvalidUrlClientError":
+        return f"the server sends to an address that is not followed: {error}"
     status = getattr(error, "status", None)
     if status:
-        said = str(getattr(error, "message", "")).split("\n", 1)[0].rstrip(" :")
+        said = " ".join(str(getattr(error, "message", "")).split()).rstrip(" :")
         return f"the server says {status} {said}".rstrip()
-    if isinstance(error, TimeoutError) or "Timeout" in type(error).__name__:
+    if isinstance(error, TimeoutError) or "Timeout" in kind:
         return f"the server did not answer in time ({SILENT_SECONDS:g} s of silence, {SECONDS:g} s in all)"
     if isinstance(error, FileNotFoundError):
         return "there is nothing at this address"
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return str(error).splitlines()[0] if str(error) else kind

@@ -6,6 +6,7 @@ import collections
 import dataclasses
 import os
 import unicodedata
+import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -217,7 +218,8 @@ def _listed(source: str, ignored: collections.Counter[str]) -> tuple[list[tuple[
     if len(firsts) > 1 and firsts <= set(_SPLITS) and "train" in {_SPLITS[first] for first in firsts}:
         splits = as_splits([within[0] for within in folders])
         folders = [within[1:] for within in folders]
-    labels = [as_label(within[0]) if within else None for within in folders]
+    decoded = urllib.parse.unquote if remote.is_web(source) else str
+    labels = [as_label(decoded(within[0])) if within else None for within in folders]
     source = source.rstrip("/")
     return [(f"{source}/{name}", label) for name, label in zip(kept, labels, strict=True)], splits
 
@@ -251,8 +253,8 @@ def _walk(folder: str, ignored: collections.Counter[str]) -> Iterator[str]:
         elif _is_folder(entry):
             try:
                 within.append(_entries(entry.path, seen))
-            except OSError as error:  # the others are not to suffer for it
-                ignored[f"folders that cannot be listed ({error.strerror})"] += 1
+            except OSError:
+                yield entry.path  # as an image, which cannot be read: whatever is in there is not to be lost unsaid
         elif is_image_name(entry.name):
             yield entry.path
         else:
@@ -296,6 +298,8 @@ def _not_found(source: str) -> str:
         names = os.listdir(parent)
     except OSError:
         names = []  # only for a hint
+    if os.path.islink(source):
+        return f"{source!r} is a link to {os.readlink(source)!r}, which is not there. Mend or remove the link."
     near = get_close_matches(Path(source).name, names, n=1)
     hint = f" Did you mean {str(parent / near[0])!r}?" if near else ""
     return f"No such folder or file: {source!r}.{hint} Check the spelling; relative paths start at {os.getcwd()!r}."

@@ -45,8 +45,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     ----------
     backbone : str, default="mobilenet"
         (*) Name of the network; see :func:`featx.available_backbones`.
-    weights : str or Path, default="imagenet"
-        (*) ``"imagenet"``, or the path of a weights file of this network without its head.
+    weights : str, Path or None, default="imagenet"
+        (*) ``"imagenet"``; the path of a weights file of this network without its head, or its address followed by
+        ``#sha256=`` and its digest; or None for random ones, always the same: a control.
     image_size : int, (int, int) or None, default=None
         (*) Height and width in pixels that the network is shown; None is its own default.
     layer : str, int, float, a sequence of these or None, default=None
@@ -107,7 +108,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     # Constraints as scikit-learn's own estimators declare them. Unknown backbones are told with the nearest name.
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [str],
-        "weights": [str, os.PathLike],
+        "weights": [str, os.PathLike, None],
         "image_size": [Interval(Integral, 1, LARGEST_SIZE, closed="both"), tuple, list, None],
         "layer": [str, Real, tuple, list, None],
         "pooling": [StrOptions(set(POOLINGS))],
@@ -126,7 +127,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self,
         backbone: str = "mobilenet",
         *,
-        weights: str | os.PathLike[str] = "imagenet",
+        weights: str | os.PathLike[str] | None = "imagenet",
         image_size: int | tuple[int, int] | None = None,
         layer: Layer | Sequence[Layer] | None = None,
         pooling: str = "avg",
@@ -183,10 +184,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
 
         Examples
         --------
-        >>> FeatureExtractor("resnet50", weights=None).fit(["a.jpg"])
+        >>> FeatureExtractor("resnet50", batch_size=0).fit(["a.jpg"])
         Traceback (most recent call last):
             ...
-        featx.transformer.InvalidOptionError: The 'weights' parameter of FeatureExtractor must be ...
+        featx.transformer.InvalidOptionError: The 'batch_size' parameter of FeatureExtractor must be ...
         >>> FeatureExtractor("mobilenet").fit(["a.jpg"]).recipe_["image_size"]
         [224, 224]
         """
@@ -333,7 +334,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         size = self.image_size
         return {
             "backbone": str(self.backbone),
-            "weights": os.fspath(self.weights),
+            "weights": None if self.weights is None else os.fspath(self.weights),
             "image_size": size if size is None else [int(side) for side in np.broadcast_to(size, 2)],
             "layer": None if self.layer is None else JOINT.join(map(str, as_wanted(self.layer))),
             "pooling": str(self.pooling),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,10 @@ LARGE = 16_000_000
 _MOST_SCANNED = 4_000_000_000
 #: Bytes of a JPEG that belong to nothing; more of them were once pixels.
 _MOST_STRAY_BYTES = 1000
-_ORIENTATION = 0x0112
+#: Tags of EXIF and TIFF.
+_ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 0x0112, 258, 262, 339
+#: Grey of 2 or 4 bits is decoded to 8: by what its values are multiplied.
+_STEPS = {"L;2": 85, "L;4": 17}
 
 
 def open_upright(
@@ -84,45 +88,90 @@ def upright_rgb(image: PILImage, target: tuple[tuple[int, int], str] | None = No
     """Return a Pillow image upright and in RGB: the reference path. A large one is made smaller, as `target` allows."""
     import PIL.ImageChops
 
+    grey = _Grey.of(image)
     image.load()
     orientation = 1 if image.format == "HEIF" else _orientation(image)  # a HEIC turns itself
     profile = image.info.get("icc_profile")
     if image.format == "JPEG" and image.mode == "CMYK" and "adobe" not in image.info:
         # Pillow takes all of them for Adobe's, which stores inks inverted and says so.
         image = PIL.ImageChops.invert(image)
-    if image.mode in ("F", "I"):
+    if image.mode == "F" or (image.mode == "I" and not grey.is_unsigned):
         image = _made_smaller(image, orientation, target)
-    image = _made_smaller(_with_plain_channels(image), orientation, target)
+    image = _made_smaller(_with_plain_channels(image, grey), orientation, target)
     return _turned(_on_white(color.to_srgb(image, profile)), orientation)
 
 
-def _with_plain_channels(image: PILImage) -> PILImage:
+@dataclasses.dataclass(frozen=True)
+class _Grey:
+    """What a header says of grey pixels that Pillow leaves to its user.
+
+    Attributes
+    ----------
+    transparent : int or None
+        The value that stands for transparent pixels, as it is decoded.
+    is_inverted : bool
+        White is zero.
+    is_unsigned : bool
+        Whole numbers of 32 bits without a sign, which Pillow takes for ones with.
+    """
+
+    transparent: int | None = None
+    is_inverted: bool = False
+    is_unsigned: bool = False
+
+    @classmethod
+    def of(cls, image: PILImage) -> _Grey:
+        """Return what the header of an image says that is not loaded yet."""
+        if image.format == "TIFF" and image.mode.startswith("I"):
+            tags = getattr(image, "tag_v2", {})
+            unsigned = tags.get(_BITS) == (32,) and tags.get(_SAMPLE_FORMAT, (1,))[0] == 1
+            return cls(is_inverted=image.mode == "I;16" and tags.get(_PHOTOMETRIC) == 0, is_unsigned=unsigned)
+        value = image.info.get("transparency")
+        if image.format == "PNG" and isinstance(value, int) and image.mode in ("L", "I;16"):
+            tiles = getattr(image, "tile", [])
+            return cls(transparent=value * _STEPS.get(tiles[0][3] if tiles else "", 1))
+        return cls()
+
+
+def _with_plain_channels(image: PILImage, grey: _Grey) -> PILImage:
     """Return an image in channels of 8 bits, without a palette, and with transparency as a channel."""
+    import PIL.Image
+
     if image.mode == "F" or image.mode.startswith("I"):
-        return _scaled_to_8_bits(image)
+        scaled = _scaled_to_8_bits(image, grey)
+        if grey.transparent is None:
+            return scaled
+        alpha = np.where(np.asarray(image) == grey.transparent, 0, 255).astype(np.uint8)
+        return PIL.Image.merge("LA", (scaled, PIL.Image.fromarray(alpha)))
     if image.mode in ("P", "PA"):
         return image.convert("RGBA" if image.has_transparency_data else "RGB")
     if image.mode == "1":
         return image.convert("L")
     if image.mode in ("L", "RGB") and image.has_transparency_data:
+        if grey.transparent is not None:
+            image.info["transparency"] = grey.transparent
         return image.convert("RGBA")
     return image
 
 
-def _scaled_to_8_bits(image: PILImage) -> PILImage:
+def _scaled_to_8_bits(image: PILImage, grey: _Grey) -> PILImage:
     """Return deep grey pixels as 0–255, by the range they are stored in, told by their type or largest value."""
     import PIL.Image
 
     pixels = np.asarray(image)
+    if grey.is_unsigned:
+        pixels = pixels.view(np.uint32)
     blocks = range(0, len(pixels), max(1, 2**20 // pixels.shape[1]))  # at a time: wide copies of all would be large
     top = max(_largest(pixels[at : at + blocks.step]) for at in blocks)
-    ranges = {"f": [1.0, 255.0, 65535.0], "i": [255.0, 65535.0, 2.0**31 - 1], "u": [65535.0]}[pixels.dtype.kind]
+    ranges = {"f": [1.0, 255.0, 65535.0], "i": [255.0, 65535.0], "u": [255.0, 65535.0]}[pixels.dtype.kind]
+    if pixels.dtype == np.uint16:
+        ranges = [65535.0]
     full = next((limit for limit in ranges if top <= limit), top)
     scaled = np.empty(pixels.shape, dtype=np.uint8)
     for at in blocks:
         block = np.clip(pixels[at : at + blocks.step].astype(np.float64), 0, full) * (255.0 / full)
         scaled[at : at + blocks.step] = np.nan_to_num(block).round()
-    return PIL.Image.fromarray(scaled)
+    return PIL.Image.fromarray(255 - scaled if grey.is_inverted else scaled)
 
 
 def _largest(pixels: np.ndarray[Any, Any]) -> float:

@@ -80,7 +80,7 @@ def as_cell(text: str) -> str:
     >>> as_cell("cat"), as_cell("=1+1"), as_cell("-2.5")
     ('cat', "'=1+1", '-2.5')
     """
-    if not text.startswith(("=", "+", "-", "@", "\t", "\r", "\n")):
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")):
         return text
     try:
         float(text)
@@ -101,7 +101,7 @@ def as_path_cell(path: str) -> str:
 
 
 def as_columns(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return rows under their names, numbers to the right; a truth is a yes, or nothing.
+    """Return rows under their names, numbers to the right; a truth is a yes or nothing, and None is nothing.
 
     Examples
     --------
@@ -114,7 +114,7 @@ def as_columns(rows: Sequence[Mapping[str, object]]) -> str:
         return ""
     cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
     widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in rows[0]}
-    is_text = {name: isinstance(rows[0][name], str) for name in rows[0]}
+    is_text = {name: any(isinstance(row[name], str) for row in rows) for name in rows[0]}
     lines = [{name: name.replace("_", " ") for name in rows[0]}, *cells]
     return "\n".join(
         "  ".join(f"{line[name]:{'<' if is_text[name] else '>'}{widths[name]}}" for name in widths).rstrip()
@@ -123,6 +123,6 @@ def as_columns(rows: Sequence[Mapping[str, object]]) -> str:
 
 
 def _cell(value: object) -> str:
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return "yes" if value else ""
-    return str(value)
+    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)

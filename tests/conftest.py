@@ -20,6 +20,13 @@ from featx import DirectBackbone, FeatureExtractor
 UCMERCED = Path(__file__).parents[2] / "shared" / "data" / "ucmerced"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is thorough is slow as well."""
+    for item in items:
+        if item.get_closest_marker("thorough"):
+            item.add_marker("slow")
+
+
 class CountingBackbone(DirectBackbone):
     """Mean colours of the image's quarters; counts the images it is shown."""
 

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import bz2
 import contextlib
 import csv
+import gzip
 import io
+import lzma
 import os
 import shutil
 import subprocess
@@ -232,6 +235,59 @@ def test_names_that_cannot_be_read_damage_an_archive_and_not_the_run(
     (tmp_path / "b.zip").write_bytes(whole[:first] + b"\xff\xfe" + whole[first + 2 :])
     _, extraction = extract([str(tmp_path / "good.jpg"), f"{tmp_path}/b.zip/ä.jpg"], None)
     assert [(failure.position, failure.error) for failure in extraction.failures] == [(1, "UnreachableImageError")]
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_a_tar_that_is_damaged_within_is_not_taken_for_a_shorter_one(kind: str, photo_folder: Path) -> None:
+    archive = Path(pack(photo_folder, "tar"))
+    whole = archive.read_bytes()
+    header = whole.index(b"photos/flower/")
+    flipped = whole[: header + 20] + bytes([whole[header + 20] ^ 255]) + whole[header + 21 :]
+    shorter = whole[: header + 600] + whole[header + 700 :]
+    for damaged in (flipped, shorter):
+        archive.with_suffix(f".{kind}").write_bytes(_COMPRESS[kind](damaged))
+        with pytest.raises(SourceError, match="cannot be read: (bad checksum|there is no header of a file at byte)"):
+            find_images([archive.with_suffix(f".{kind}")])
+
+
+_COMPRESS = {"tar": bytes, "tar.gz": gzip.compress, "tar.bz2": bz2.compress, "tar.xz": lzma.compress}
+
+
+def test_a_flipped_bit_of_what_is_compressed_is_found(photo_folder: Path) -> None:
+    archive = Path(pack(photo_folder, "tar.gz"))
+    whole = archive.read_bytes()
+    for at in np.linspace(100, len(whole) - 20, 12).astype(int):
+        archive.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        with pytest.raises(SourceError, match="cannot be read"):
+            find_images([archive])
+
+
+def test_content_decides_which_archive_it_is(photo_folder: Path) -> None:
+    paths = {}
+    for kind, name in (("zip", "a.tar"), ("tar", "a.zip"), ("tar.gz", "b.tar"), ("tar.xz", "b.zip")):
+        archive = Path(pack(photo_folder, kind))
+        paths[kind] = find_images([archive.rename(archive.with_name(name))]).paths
+        assert images.read(paths[kind][-1])[0] is not None
+    assert {len(found) for found in paths.values()} == {24}
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_files_that_a_later_one_replaces_are_counted(kind: str, tmp_path: Path) -> None:
+    archive, names = tmp_path / f"a.{kind}", ["a/1.jpg", "./a/1.jpg", "a//1.jpg", "b/1.jpg"]
+    if kind == "zip":
+        with zipfile.ZipFile(archive, "w") as packed:
+            for name in names:
+                packed.writestr(name, name)
+    else:
+        with tarfile.open(archive, "w") as tar:
+            for name in names:
+                member = tarfile.TarInfo(name)
+                member.size = len(name)
+                tar.addfile(member, io.BytesIO(name.encode()))
+    table = find_images([archive])
+    assert table.labels == ["a", "b"]
+    assert table.ignored == {"replaced by a later file of the same name": 2}
+    assert images.read(table.paths[0])[0] == b"a//1.jpg"
 
 
 NAMES = [

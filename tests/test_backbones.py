@@ -3,16 +3,21 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import http.server
+import random
+import re
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
 import pytest
 
 import featx
-from featx.backbones import KerasBackbone, keras_applications
-from featx.errors import OptionError, UnknownBackboneError, WeightsError, WeightsNotFoundError
+from featx.backbones import KerasBackbone, keras_applications, surveying
+from featx.errors import FeatxWarning, OptionError, UnknownBackboneError, WeightsError, WeightsNotFoundError
+from featx.options import ExtractionOptions
 from tests.conftest import CountingBackbone
 
 MOBILENET = featx.load_backbone("mobilenet")
@@ -74,7 +79,7 @@ def test_bundled_weights_are_found_without_looking_elsewhere(keras_home: Path) -
 
 def test_weights_in_keras_own_folder_are_used(keras_home: Path) -> None:
     backbone = dataclasses.replace(
-        served("http://127.0.0.1:9"), weights_md5=hashlib.md5(BUNDLED.read_bytes()).hexdigest()
+        served("http://127.0.0.1:9"), weights_hash=hashlib.md5(BUNDLED.read_bytes()).hexdigest()
     )
     path = keras_home / "models" / BUNDLED.name
     path.parent.mkdir(parents=True)
@@ -97,24 +102,41 @@ def test_weights_are_downloaded_once(keras_home: Path, server: tuple[str, list[s
     assert asked == [f"/{BUNDLED.name}"]
 
 
-@pytest.mark.parametrize("name", featx.available_backbones())
-def test_addresses_and_checksums_are_keras_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    import keras
+NETWORKS = [one for name in featx.available_backbones() if isinstance(one := featx.load_backbone(name), KerasBackbone)]
 
-    asked: list[tuple[str, str, str]] = []
 
-    def get_file(fname: str, origin: str, file_hash: str | None = None, **options: object) -> None:
-        asked.append((fname, origin, file_hash or ""))
-        raise InterruptedError
-
-    monkeypatch.setattr("keras.src.utils.file_utils.get_file", get_file)
-    backbone = featx.load_backbone(name)
-    assert isinstance(backbone, KerasBackbone)
+@pytest.mark.parametrize(
+    "backbone",
+    [pytest.param(one, id=one.name, marks=[pytest.mark.thorough] if one != MOBILENET else []) for one in NETWORKS],
+)
+def test_what_is_known_of_a_network_is_what_the_installed_keras_says(backbone: KerasBackbone) -> None:
+    """Sizes, address and digest of the weights, layers."""
     module, function = backbone.application.split(".")
-    with pytest.raises(InterruptedError):
-        getattr(getattr(keras.applications, module), function)(include_top=False, input_shape=(224, 224, 3))
-    url = backbone.weights_url
-    assert asked == [(url.rsplit("/", 1)[1], url, backbone.weights_md5)]
+    fields, rows = surveying.survey(module, function, backbone.alpha)
+    own = {name: value for name, value in dataclasses.asdict(backbone).items() if name in fields}
+    for known in (own, fields):
+        known.pop("layer")  # Keras numbers some names by what else was built in the process
+    assert own == fields
+    assert [row[1:] for row in rows] == [
+        (layer.kind, list(layer.shape), layer.ends_block) for layer in backbone.layers()
+    ]
+    plain = [re.sub(r"_\d+$", "", row[0]) for row in rows]
+    assert plain == [re.sub(r"_\d+$", "", layer.name) for layer in backbone.layers()]
+    assert backbone.layers()[-1].name == backbone.layer
+
+
+def test_every_network_that_keras_offers_is_there() -> None:
+    names = {surveying.name_of(function, alpha) for _, function, alpha in surveying.registry()}
+    assert names == {one.name for one in NETWORKS}
+    assert len(names) == 50
+
+
+@pytest.mark.parametrize("backbone", NETWORKS, ids=lambda one: one.name)
+def test_a_size_below_a_network_s_least_is_refused_with_the_least(backbone: KerasBackbone) -> None:
+    least = backbone.minimum_size
+    with pytest.raises(OptionError, match=f"from {least} to 4096 for {re.escape(repr(backbone.name))}"):
+        ExtractionOptions(backbone.name, image_size=(224, least - 1))
+    assert ExtractionOptions(backbone.name, image_size=(least, 224)).n_features == backbone.n_features("avg")
 
 
 @pytest.mark.usefixtures("keras_home")
@@ -131,7 +153,7 @@ def test_a_server_out_of_reach_gives_the_ways_to_get_the_weights() -> None:
 
 
 def test_weights_that_keras_knows_to_be_wrong_are_refused(keras_home: Path, server: tuple[str, list[str]]) -> None:
-    wrong = dataclasses.replace(served(server[0]), weights_md5="0" * 32)
+    wrong = dataclasses.replace(served(server[0]), weights_hash="0" * 32)
     with pytest.raises(WeightsNotFoundError, match="fetching them failed"):
         wrong.find_weights("imagenet")
     assert list((keras_home / "models").iterdir()) == []
@@ -140,6 +162,102 @@ def test_weights_that_keras_knows_to_be_wrong_are_refused(keras_home: Path, serv
 def test_a_weights_file_that_is_absent_is_named() -> None:
     with pytest.raises(WeightsNotFoundError, match="'absent.h5'.*No such file"):
         MOBILENET.find_weights("absent.h5")
+
+
+def test_weights_at_an_address_are_fetched_once_and_held_to_their_digest(
+    keras_home: Path, server: tuple[str, list[str]]
+) -> None:
+    address, asked = server
+    assert isinstance(MOBILENET, KerasBackbone)
+    url = f"{address}/{BUNDLED.name}#sha256={MOBILENET.bundled_digest}"
+    for _ in range(2):
+        found = MOBILENET.find_weights(url)
+        assert found.digest == MOBILENET.bundled_digest
+        assert found.path is not None
+        assert found.path.parent == keras_home / "models"
+    assert asked == [f"/{BUNDLED.name}"]
+    found.path.chmod(0o600)
+    found.path.write_bytes(b"altered")
+    with pytest.raises(WeightsError, match="altered or damaged: expected SHA-256 9c4f.*Delete the file"):
+        MOBILENET.find_weights(url)
+    with pytest.raises(WeightsNotFoundError, match="fetching them failed"):
+        MOBILENET.find_weights(f"{address}/{BUNDLED.name}#sha256={'0' * 64}")
+    assert list((keras_home / "models").iterdir()) == [found.path]
+
+
+@pytest.mark.parametrize("fragment", ["", "#sha256=", "#sha256=12", "#md5=" + "0" * 32])
+def test_weights_at_an_address_need_their_digest(fragment: str) -> None:
+    with pytest.raises(WeightsError, match="need their SHA-256.*#sha256=…"):
+        MOBILENET.find_weights(f"https://example.org/w.h5{fragment}")
+
+
+@pytest.mark.parametrize("answer", ["a web page", "a part"])
+def test_what_is_no_file_of_weights_is_not_kept(answer: str, keras_home: Path) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b"<html>please log in</html>" if answer == "a web page" else BUNDLED.read_bytes()[:100_000]
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body) if answer == "a web page" else 13_000_000))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        reason = "is no file of weights" if answer == "a web page" else "incomplete|got only"
+        try:
+            with pytest.raises(WeightsNotFoundError, match=reason):
+                served(f"http://127.0.0.1:{running.server_port}").find_weights("imagenet")
+        finally:
+            running.shutdown()
+            thread.join()
+    assert list((keras_home / "models").iterdir()) == []
+
+
+@pytest.mark.usefixtures("keras_home")
+def test_a_proxy_is_named_as_what_may_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    with pytest.raises(WeightsNotFoundError, match="went through the proxy that the environment names"):
+        served("http://example.org").find_weights("imagenet")
+
+
+def test_a_folder_of_keras_that_cannot_be_written_is_told_with_a_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file" / "home"))
+    with pytest.raises(
+        WeightsNotFoundError, match="cannot be written: Not a directory. Name another in the variable KERAS_HOME"
+    ):
+        served("http://127.0.0.1:9").find_weights("imagenet")
+
+
+def test_random_weights_are_named_by_their_seed_and_keras() -> None:
+    found = MOBILENET.find_weights("none")
+    assert found.path is None
+    assert found.digest.startswith("random, seed 0, keras 3.")
+
+
+@pytest.mark.slow
+def test_random_weights_are_always_the_same_and_warned_of(photos: list[PIL.Image.Image], tmp_path: Path) -> None:
+    rows = {}
+    for engine in ("keras", "openvino"):
+        extractor = featx.FeatureExtractor(
+            "mobilenet_0.25", weights=None, image_size=96, engine=engine, precision="float32", cache=None
+        )
+        with pytest.warns(FeatxWarning, match="random: a control"):
+            rows[engine] = extractor.fit_transform(photos[:3])
+    scale = np.abs(rows["keras"]).max()
+    assert scale > 0
+    assert np.abs(rows["keras"] - rows["openvino"]).max() < 1e-5 * scale
+    state = random.getstate()
+    network = featx.load_backbone("mobilenet_0.25")
+    assert isinstance(network, KerasBackbone)
+    network.build_empty((32, 32))
+    assert random.getstate() == state  # the user's own draws go on as if nothing had been
 
 
 def test_an_unknown_backbone_names_the_nearest_and_the_remedy() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -240,6 +241,93 @@ def test_an_image_that_is_made_smaller_first_is_nearly_that_of_the_full_decode(
     found = pixels.decode(data, (224, 224))
     assert not np.array_equal(found, expected)  # it was made smaller first
     assert np.abs(found - expected).mean() < 1.5
+
+
+def _with_chunk(data: bytes, kind: bytes, body: bytes, *, last: bool = False) -> bytes:
+    at = len(data) - 12 if last else 33
+    return (
+        data[:at] + struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) + data[at:]
+    )
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        (b"zTXt", b"note\0\0" + zlib.compress(bytes(3_000_000))),
+        (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(bytes(3_000_000))),
+        (b"iCCP", b"profile\0\0" + zlib.compress(bytes(3_000_000))),
+        (b"iCCP", b"profile\0\7" + zlib.compress(b"")),
+        (b"gAMA", b"\0"),
+    ],
+)
+def test_metadata_costs_no_png_its_pixels(kind: bytes, body: bytes, last: bool) -> None:
+    plain = encoded(RAMP, "PNG")
+    data = _with_chunk(plain, kind, body, last=last)
+    np.testing.assert_array_equal(decoded(data), RAMP)
+    np.testing.assert_array_equal(pixels.decode_whole(data), RAMP)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 16])
+def test_a_grey_that_stands_for_transparent_is_white_at_any_depth(bits: int) -> None:
+    steps = np.arange(1 << min(bits, 4))
+    values = steps * 4096 + 7 if bits == 16 else steps
+    line = np.resize(values, 16)
+    packed = (
+        line.astype(">u2").tobytes()
+        if bits == 16
+        else int("".join(f"{v:0{bits}b}" for v in line), 2).to_bytes(2 * bits)
+    )
+    header = struct.pack(">IIBBBBB", 16, 1, bits, 0, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"tRNS", struct.pack(">H", values[2])), (b"IDAT", zlib.compress(b"\0" + packed))]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in [*parts, (b"IEND", b"")]
+    )
+    right = np.where(line == values[2], 255, line * 255 / ((1 << bits) - 1))
+    assert np.abs(decoded(data)[0, :, 0] - right).max() <= 1
+
+
+def _tiff_grey(pixels: Array, photometric: int, sample_format: int) -> bytes:
+    data, bits = pixels.tobytes(), pixels.dtype.itemsize * 8
+    tags = [(256, pixels.shape[1]), (257, pixels.shape[0]), (258, bits), (259, 1), (262, photometric), (273, 8)]
+    tags += [(277, 1), (278, pixels.shape[0]), (279, len(data)), (339, sample_format)]
+    entries = b"".join(struct.pack("<HHII", tag, 4 if tag in (273, 279) else 3, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + struct.pack("<H", len(tags)) + entries + bytes(4)
+
+
+def test_deep_grey_tiffs_of_every_kind() -> None:
+    deep = np.linspace(0, 65535, 16 * 9).reshape(9, 16)
+    assert np.abs(decoded(_tiff_grey((65535 - deep).astype("<u2"), 0, 1))[:, :, 0] - deep / 257).max() <= 1
+    for top in (65_536, 2**24, 2**31 - 1):
+        values = (deep / 65535 * top).astype("<i4")
+        assert np.abs(decoded(_tiff_grey(values, 1, 2))[:, :, 0] - deep / 257).max() <= 1
+    values = (deep / 65535 * (2**32 - 1)).astype("<u4")
+    assert np.abs(decoded(_tiff_grey(values, 1, 1))[:, :, 0] - deep / 257).max() <= 1
+    with pytest.raises(UnreadableImageError, match="a TIFF image of a kind that is not read"):
+        decoded(_tiff_grey(deep.astype("<f8"), 1, 3))
+
+
+def test_a_tiff_and_an_icon_that_end_too_early_are_told(photo: PIL.Image.Image) -> None:
+    for data in (encoded(photo, "TIFF", compression="tiff_lzw"), KINDS["ICO"][0]):
+        for cut in _cuts(data)[:12]:  # what is later may belong to no pixel
+            assert _error_of(cut) == "TruncatedImageError"
+
+
+@pytest.mark.skipif(shutil.which("jpegtran") is None, reason="there is no program jpegtran")
+def test_a_large_arithmetic_jpeg_in_cmyk_is_read(photo: PIL.Image.Image, tmp_path: Path) -> None:
+    plain = encoded(photo.resize((999, 777)).convert("CMYK"), "JPEG", quality=75)
+    done = subprocess.run(["jpegtran", "-arithmetic"], input=plain, capture_output=True, check=True)
+    np.testing.assert_array_equal(pixels.decode(done.stdout, SIZE), pixels.decode(plain, SIZE))
+
+
+def test_where_a_limit_is_not_the_user_s_no_remedy_is_offered() -> None:
+    words = b"P3 2500 2500 255\n" + b"10 20 30 " * 6_250_000
+    with pytest.raises(ImageTooLargeError, match="a PPM in words is read up to 4,000,000; save it as a PNG"):
+        pixels.decode(words, SIZE, max_pixels=10**9)
+    tiff = encoded(PIL.Image.new("1", (20_000, 20_000)), "TIFF", compression="group4")
+    with pytest.raises(ImageTooLargeError, match=r"178,956,970 pixels that Pillow decodes of its format, whatever"):
+        pixels.decode(tiff, SIZE, max_pixels=10**9)
 
 
 def test_a_float_that_is_no_number_or_out_of_range_spoils_no_other() -> None:

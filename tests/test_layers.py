@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,14 +11,13 @@ import pytest
 
 import featx
 from featx import FeatureExtractor
-from featx.backbones import KerasBackbone, available_backbones
-from featx.backbones.layers import find_layers, read_layers
+from featx.backbones import KerasBackbone
+from featx.backbones.layers import find_layers
 from featx.errors import FeatxWarning, OptionError
 from featx.options import ExtractionOptions
 from tests.conftest import CountingBackbone
 
 MOBILENET = featx.load_backbone("mobilenet")
-NETWORKS = [one for name in available_backbones() if isinstance(one := featx.load_backbone(name), KerasBackbone)]
 LAYERS = MOBILENET.layers()
 
 
@@ -160,25 +158,8 @@ def test_what_gives_no_features_is_refused() -> None:
         find_layers("a", strange, ["strange"])
 
 
-@pytest.mark.parametrize(
-    "backbone",
-    [pytest.param(one, id=one.name, marks=[pytest.mark.slow] if one != MOBILENET else []) for one in NETWORKS],
-)
-def test_the_layers_that_are_known_are_those_of_keras(backbone: KerasBackbone) -> None:
-    network = backbone.build_empty((backbone.image_size, backbone.image_size))
-    layers = backbone.layers()
-    assert read_layers(backbone.application) == layers
-    assert [type(layer).__name__ for layer in network.layers] == [layer.kind for layer in layers]
-    assert [layer.output.shape[1:] for layer in network.layers] == [layer.shape for layer in layers]
-    # Keras numbers layers without a name of their own by what else was built in the process.
-    plain = [[re.sub(r"_\d+$", "", layer.name) for layer in all_layers[1:]] for all_layers in (network.layers, layers)]
-    assert plain[0] == plain[1]
-    assert layers[-1].name == backbone.layer
-    assert layers[-1].n_features("avg") == backbone.n_features("avg")
-
-
 @pytest.mark.slow  # Keras in a child process
 def test_a_network_of_one_s_own_is_described_by_keras(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.backbones.keras_applications.read_layers", lambda application: None)
+    monkeypatch.setattr("featx.backbones.keras_applications.read_layers", lambda path: None)
     assert isinstance(MOBILENET, KerasBackbone)
     assert dataclasses.replace(MOBILENET, name="my_own").layers() == LAYERS

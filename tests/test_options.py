@@ -33,7 +33,7 @@ from featx.options import ExtractionOptions, resolve_cache
         ({"layer": True}, "expected None, a name"),
         ({"layer": [None]}, "expected None, a name"),
         ({"layer": 0}, "InputLayer.*cannot be features"),
-        ({"weights": None}, "expected 'imagenet' or the path"),
+        ({"weights": 7}, "expected 'imagenet', None for random ones, the path"),
     ],
     ids=str,
 )

@@ -40,6 +40,11 @@ def server(photo_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
             if name in ("404", "500"):
                 self.send_error(int(name))
                 return
+            if name in ("circle", "elsewhere"):
+                self.send_response(302)
+                self.send_header("Location", self.path if name == "circle" else "file:///etc/passwd")
+                self.end_headers()
+                return
             if name == "silent":
                 time.sleep(1.5)
             self.send_response(200)
@@ -161,6 +166,28 @@ def test_a_site_that_links_without_end_is_listed_to_a_depth(monkeypatch: pytest.
 def test_nobody_listens() -> None:
     with pytest.raises(UnreachableImageError, match="127.0.0.1"):
         images.read("http://127.0.0.1:9/a.jpg")
+    with pytest.raises(SourceError, match="cannot be listed: .*127.0.0.1"):
+        find_images(["http://127.0.0.1:9/photos/"])
+
+
+def test_an_announced_size_is_believed_before_it_is_fetched(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_BYTES", 4000)
+    with pytest.raises(ImageTooLargeError, match=r"it has .* kB, more than the limit of 4\.0 kB"):
+        images.read(f"{server}/longer.jpg")
+
+
+def test_addresses_are_taken_as_they_are(server: str, photo_bytes: bytes) -> None:
+    assert images.read(f"{server}/good.jpg?sizes=a::b")[0] == photo_bytes
+    assert images.read(server.replace("http", "HTTP") + "/good.jpg")[0] == photo_bytes
+    with pytest.raises(UnreachableImageError, match=r"\[::1\]|::1"):
+        images.read("http://[::1]:9/a.jpg")  # tried, and nobody there
+
+
+def test_a_server_that_sends_in_circles_is_told(server: str) -> None:
+    with pytest.raises(UnreachableImageError, match="from one address to the next without end"):
+        images.read(f"{server}/circle.jpg")
+    with pytest.raises(UnreachableImageError, match=r"an address that is not followed: file:///etc/passwd"):
+        images.read(f"{server}/elsewhere.jpg")
 
 
 @pytest.fixture

@@ -5,7 +5,9 @@ from __future__ import annotations
 import multiprocessing
 
 from featx.backbones.base import Backbone, DirectBackbone, Weights
-from featx.backbones.keras_applications import KERAS_BACKBONES, KerasBackbone
+from featx.backbones.color_histogram import ColorHistogram
+from featx.backbones.keras_applications import KerasBackbone
+from featx.backbones.networks import read_networks
 from featx.errors import OptionError, UnknownBackboneError, did_you_mean
 
 __all__ = [
@@ -18,7 +20,7 @@ __all__ = [
     "register_backbone",
 ]
 
-_registered: dict[str, Backbone] = {backbone.name: backbone for backbone in KERAS_BACKBONES}
+_registered: dict[str, Backbone] = {backbone.name: backbone for backbone in (ColorHistogram(), *read_networks())}
 
 
 def available_backbones() -> list[str]:
@@ -26,8 +28,8 @@ def available_backbones() -> list[str]:
 
     Examples
     --------
-    >>> available_backbones()
-    ['mobilenet', 'mobilenet_v2', 'resnet50', 'resnet50_v2']
+    >>> [name for name in available_backbones() if name.startswith("resnet50")]
+    ['resnet50', 'resnet50_v2']
     """
     return sorted(_registered)
 

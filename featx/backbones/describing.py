@@ -1,7 +1,4 @@
-"""Describe the layers of one Keras network: run as a child process, told on standard input what to do.
-
-``python -m featx.backbones.describing NAME …`` writes those of networks that come with featx, for whoever adds one.
-"""
+"""Describe the layers of one Keras network: run as a child process, told on standard input what to do."""
 
 from __future__ import annotations
 
@@ -10,9 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from featx.backbones import KerasBackbone, load_backbone
-from featx.backbones.keras_applications import import_keras
-from featx.backbones.layers import __file__ as layers_file
+from featx.backbones import KerasBackbone
 from featx.children import serve_task
 
 _ENDS = ("Activation", "Add", "Concatenate", "MaxPooling2D", "Multiply", "ReLU")
@@ -22,7 +17,7 @@ def describe(task: dict[str, Any]) -> None:
     """Write the layers of the task's ``backbone`` at its ``image_size`` into the task's ``file``."""
     backbone = KerasBackbone(**task["backbone"])
     rows = layer_rows(backbone.build_empty(tuple(task["image_size"])))
-    Path(task["file"]).write_text(_as_json(rows), encoding="utf-8")
+    Path(task["file"]).write_text(as_json(rows), encoding="utf-8")
 
 
 def layer_rows(network: Any) -> list[tuple[str, str, list[int], bool]]:
@@ -32,7 +27,8 @@ def layer_rows(network: Any) -> list[tuple[str, str, list[int], bool]]:
     last_reader = [0] * len(layers)
     for at, layer in enumerate(layers):
         for source in _sources(layer):
-            last_reader[place[source]] = max(last_reader[place[source]], at)
+            if source in place:  # a layer that is a network itself has other sources within
+                last_reader[place[source]] = max(last_reader[place[source]], at)
     rows = []
     farthest = 0  # the last layer that reads something from before this one
     for at, layer in enumerate(layers):
@@ -55,20 +51,10 @@ def _sources(layer: Any) -> list[int]:
     return [id(tensor._keras_history.operation) for node in layer._inbound_nodes for tensor in node.input_tensors]
 
 
-def _as_json(rows: list[tuple[str, str, list[int], bool]]) -> str:
+def as_json(rows: list[tuple[str, str, list[int], bool]]) -> str:
     """Return JSON with a line for each layer, so that a change shows in a diff."""
     return "[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n"
 
 
-def _main(names: list[str]) -> int:
-    for name in names:
-        backbone = load_backbone(name)
-        assert isinstance(backbone, KerasBackbone)
-        import_keras().utils.clear_session()  # or names would be numbered by the networks before
-        rows = layer_rows(backbone.build_empty((backbone.image_size, backbone.image_size)))
-        (Path(layers_file).parent / f"{backbone.application}.json").write_text(_as_json(rows), encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1:]) if sys.argv[1:] else serve_task(describe))
+    sys.exit(serve_task(describe))

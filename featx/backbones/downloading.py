@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
-from featx.backbones.keras_applications import first_line, import_keras, keras_home
+from featx.backbones.keras_import import first_line, import_keras
+from featx.backbones.weight_files import keras_home
 from featx.children import serve_task
 from featx.errors import WeightsNotFoundError
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
 def download(task: dict[str, Any]) -> None:
@@ -22,17 +26,33 @@ def download(task: dict[str, Any]) -> None:
     """
     path = Path(task["path"])
     partial = f"{path.name}.{os.getpid()}.part"
+    _make_writable(path.parent)
     keras = import_keras()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         fetched = keras.utils.get_file(
-            partial, task["url"], file_hash=task["md5"] or None, cache_dir=keras_home(), cache_subdir="models"
+            partial, task["url"], file_hash=task["hash"] or None, cache_dir=keras_home(), cache_subdir="models"
         )
+        with open(fetched, "rb") as file:
+            if file.read(len(_HDF5)) != _HDF5:
+                raise ValueError("what the server sent is no file of weights")
         os.replace(fetched, path)
     except Exception as error:  # Keras raises a bare Exception when a server cannot be reached
         raise WeightsNotFoundError(first_line(error)) from error
     finally:
         (path.parent / partial).unlink(missing_ok=True)
+
+
+def _make_writable(folder: Path) -> None:
+    """Make the folder; where it cannot be written, Keras would put the file below /tmp."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(dir=keras_home()).close()
+    except OSError as error:
+        raise WeightsNotFoundError(
+            f"Keras's folder {str(folder)!r} cannot be written: {error.strerror}. Name another in the variable "
+            "KERAS_HOME"
+        ) from error
 
 
 if __name__ == "__main__":

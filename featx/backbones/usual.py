@@ -26,7 +26,8 @@ def measure(task: dict[str, Any]) -> None:
     """
     folder = Path(task["folder"])
     recipe = Recipe(**{**task["recipe"], "image_size": tuple(task["recipe"]["image_size"])})
-    network, preprocess_input = KerasBackbone(**task["backbone"]).build_usual(recipe, Path(task["weights_path"]))
+    weights_path = Path(task["weights_path"]) if task["weights_path"] else None
+    network, preprocess_input = KerasBackbone(**task["backbone"]).build_usual(recipe, weights_path)
     pixels = np.load(folder / "pixels.npy", allow_pickle=False)
     prepared = preprocess_input(pixels.astype(np.float32))
 

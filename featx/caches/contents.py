@@ -11,6 +11,7 @@ from pathlib import Path
 
 from featx.errors import FeatxError, StoreError
 from featx.folders import DAMAGED, DESCRIPTION, INDEX
+from featx.rates import RATES
 
 #: Files that were set aside.
 SET_ASIDE = re.compile(
@@ -32,7 +33,7 @@ def reading(cache: Path) -> Iterator[None]:
         ) from error
     except OSError as error:
         raise _not_readable(cache, error) from error
-    if inside - {".gitignore"} and not inside & {"features", "compiled", INDEX}:
+    if inside - {".gitignore"} and not inside & {"features", "compiled", INDEX, RATES}:
         raise StoreError(
             f"{str(cache)!r} is no cache of featx: expected features/ or compiled/ in it. "
             "Name the cache: --cache DIR, or the variable FEATX_CACHE."

@@ -11,6 +11,7 @@ from featx.caches.contents import index_files, reading, recipe_folders, remove, 
 from featx.compaction import Compaction
 from featx.engines import compilation
 from featx.errors import FeatxError, StoreError
+from featx.rates import RATES
 from featx.segments import FORMAT, find_manifests, remove_leftovers, remove_segment, rows_without_manifest
 
 
@@ -72,7 +73,7 @@ def clear_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -> 
             _clear_recipe(folder)
         if fingerprints is None:
             compilation.remove_graphs(cache / "compiled")
-            for path in [*index_files(cache), *set_aside_in(cache), *set_aside_in(cache / "compiled")]:
+            for path in [cache / RATES, *index_files(cache), *set_aside_in(cache), *set_aside_in(cache / "compiled")]:
                 remove(path)
             for folder in (cache / "features", cache / "compiled"):
                 _remove_if_empty(folder)

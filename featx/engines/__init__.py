@@ -118,7 +118,7 @@ def start_engine(
     backbone : Backbone
     recipe : Recipe
     weights_path : Path or None
-        Read only where the network is not compiled yet.
+        Read only where the network is not compiled yet; None where there are none, or random ones.
     engine : {"openvino", "keras", "direct"}
         As :func:`resolve_engine` returned it.
     compiled : Path or None
@@ -134,7 +134,6 @@ def start_engine(
         return backbone.extract
     refuse_in_fork(backbone)
     assert isinstance(backbone, KerasBackbone)
-    assert weights_path is not None
     # The folder belongs to the key: a second cache is to get the compiled graph as well.
     network = (engine, recipe.graph_fingerprint, recipe.pooling, recipe.precision)
     key: tuple[str, ...] = (*network, str(compiled.resolve()) if compiled else "")
@@ -163,7 +162,9 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _start(backbone: KerasBackbone, recipe: Recipe, weights_path: Path, engine: str, compiled: Path | None) -> Engine:
+def _start(
+    backbone: KerasBackbone, recipe: Recipe, weights_path: Path | None, engine: str, compiled: Path | None
+) -> Engine:
     if engine == "keras":
         from featx.engines.keras import KerasEngine
 

@@ -35,14 +35,14 @@ class Graph:
     bin: bytes
 
 
-def load_or_compile(backbone: KerasBackbone, recipe: Recipe, weights_path: Path, folder: Path | None) -> Graph:
+def load_or_compile(backbone: KerasBackbone, recipe: Recipe, weights_path: Path | None, folder: Path | None) -> Graph:
     """Return a graph with the layers of a recipe: from the folder if it is there and whole, else made from Keras.
 
     Parameters
     ----------
     backbone : KerasBackbone
     recipe : Recipe
-    weights_path : Path
+    weights_path : Path or None
     folder : Path or None
         Where compiled graphs are kept; None keeps nothing.
 
@@ -180,13 +180,13 @@ def _manifest(graph: Graph) -> str:
     return json.dumps({"format": GRAPH_FORMAT, **sizes, "checksum": checksum}) + "\n"
 
 
-def _convert(backbone: KerasBackbone, recipe: Recipe, weights_path: Path) -> Graph:
+def _convert(backbone: KerasBackbone, recipe: Recipe, weights_path: Path | None) -> Graph:
     try:
         with files.temporary_folder() as folder:
             task = {
                 "backbone": dataclasses.asdict(backbone),
                 "recipe": recipe.as_dict(),
-                "weights_path": str(weights_path.resolve()),
+                "weights_path": str(weights_path.resolve()) if weights_path else None,
                 "folder": str(folder),
             }
             run_child(

@@ -19,7 +19,8 @@ def convert(task: dict[str, Any]) -> None:
     fields = task["recipe"]
     recipe = Recipe(**{**fields, "image_size": tuple(fields["image_size"])})
     backbone = KerasBackbone(**task["backbone"])
-    model = backbone.build_layers(recipe, Path(task["weights_path"]), recipe.layers)
+    weights_path = Path(task["weights_path"]) if task["weights_path"] else None
+    model = backbone.build_layers(recipe, weights_path, recipe.layers)
     openvino = import_openvino()
     with warnings.catch_warnings():
         # OpenVINO calls the model with a list of one tensor, which Keras remarks upon.

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.backbones.layers import POOLS, other_layers, pooled_name
 from featx.engines.batches import in_fixed_batches
 from featx.engines.compilation import Graph
 from featx.errors import EngineError
@@ -44,19 +45,20 @@ def _with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
     """Return a network from pixels to one row of features, which computes no further than these layers."""
     openvino = import_openvino()
     operations = _operations(openvino)
-    reductions = {
-        "avg": [operations.reduce_mean],
-        "max": [operations.reduce_max],
-        "avgmax": [operations.reduce_mean, operations.reduce_max],
-    }
+    reduce = {"avg": operations.reduce_mean, "max": operations.reduce_max}
+    outputs = {name: output.get_node().input_value(0) for output in network.outputs for name in output.get_names()}
     parts = []
     for layer in layers:
-        maps = network.output(layer).get_node().input_value(0)
-        shape = list(maps.shape)
-        if len(shape) == 4 and pooling != "none":
-            parts += [reduce(maps, [1, 2], False) for reduce in reductions[pooling]]
-        else:
-            parts.append(operations.reshape(maps, [shape[0], math.prod(shape[1:])], False))
+        if layer not in outputs:
+            raise EngineError(other_layers(layer))
+        maps = outputs[layer]
+        if pooling == "none" or len(maps.shape) != 4:
+            parts.append(operations.reshape(maps, [maps.shape[0], math.prod(list(maps.shape)[1:])], False))
+            continue
+        for pool in POOLS:
+            if pool in pooling:
+                pooled = outputs.get(pooled_name(layer, pool))
+                parts.append(reduce[pool](maps, [1, 2], False) if pooled is None else pooled)
     row = parts[0] if len(parts) == 1 else operations.concat(parts, 1)
     return openvino.Model([operations.result(row)], network.get_parameters(), "features")
 

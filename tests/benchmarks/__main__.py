@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from featx import engines
-from featx.bench import describe_machine, run_bench
+from featx.bench import run_bench
 from featx.decoding import n_cpus
 from featx.options import ExtractionOptions
 from featx.photos import write_photos
+from featx.rates import processor
 
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]
@@ -295,7 +296,7 @@ def main() -> None:
             rows += found
             for row in found:
                 print(row, flush=True)
-    report = {"machine": describe_machine(), "cores": n_cpus(), "rows": rows}
+    report = {"machine": processor(), "cores": n_cpus(), "rows": rows}
     (args.out / "benchmarks.json").write_text(json.dumps(report, indent=2) + "\n")
     (args.out / "benchmarks.md").write_text(markdown(report))
 

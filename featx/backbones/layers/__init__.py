@@ -15,6 +15,8 @@ from featx.errors import OptionError, did_you_mean
 from featx.recipe import JOINT
 
 POOLINGS = ("avg", "max", "avgmax", "none")
+#: The kinds of pooling that a row is made of: both, if it is ``"avgmax"``.
+POOLS = ("avg", "max")
 _FOLDER = Path(__file__).parent
 
 #: A layer as a user writes it: its name, its place in Keras's order, or a share of the depth.
@@ -49,14 +51,32 @@ class LayerInfo:
         return self.shape[-1] * (2 if pooling == "avgmax" and len(self.shape) == 3 else 1)
 
 
+def layers_path(application: str, alpha: float) -> Path:
+    """Return the file that lists the layers of a network of keras.applications; it may be absent."""
+    return _FOLDER / f"{application}{f'-{alpha:g}' if alpha != 1 else ''}.json"
+
+
 @functools.cache
-def read_layers(application: str) -> tuple[LayerInfo, ...] | None:
-    """Return the layers of a network of keras.applications that featx knows, without importing Keras; or None."""
+def read_layers(path: Path) -> tuple[LayerInfo, ...] | None:
+    """Return the layers of a network as a file lists them, or None if it is absent; Keras is not imported."""
     try:
-        text = (_FOLDER / f"{application}.json").read_text(encoding="utf-8")
-    except OSError:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
         return None
     return as_layers(json.loads(text))
+
+
+def other_layers(layer: str) -> str:
+    """Return the message for a layer that the installed version of Keras builds otherwise."""
+    return (
+        f"This version of Keras builds the network of other layers than featx knows of, and not {layer!r} where it "
+        "should be. Leave layer out, or install another version of tensorflow."
+    )
+
+
+def pooled_name(layer: str, pool: str) -> str:
+    """Return the name of the output of a layer that comes after the pooling."""
+    return f"{layer}/{pool}"
 
 
 def as_layers(rows: Iterable[Sequence[Any]]) -> tuple[LayerInfo, ...]:
