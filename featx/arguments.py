@@ -68,7 +68,9 @@ def _add_extract(commands: Any) -> None:
     parser.add_argument(
         "-o", "--output", default="features.npy", metavar="FILE", help="the matrix (default: features.npy)"
     )
-    parser.add_argument("--backbone", default="mobilenet", metavar="NAME", help="network (default: mobilenet)")
+    parser.add_argument(
+        "--backbone", default="mobilenet", metavar="NAME", help="network, or a file that holds one (default: mobilenet)"
+    )
     _add_tables(parser)
     _add_extraction_options(parser)
     _add_common(parser)
@@ -232,7 +234,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 #: Options that are handed to ExtractionOptions if they are given.
 EXTRACTION_OPTIONS = (
     *("weights", "image_size", "layer", "pooling", "resize", "precision", "engine", "batch_size"),
-    *("max_pixels", "on_truncated"),
+    *("max_pixels", "on_truncated", "preprocessing"),
 )
 
 
@@ -274,6 +276,11 @@ def _add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = 
     )
     pooling = f"avg, max, avgmax (both), or none (every position) (default: avg){again}"
     group.add_argument("--pooling", action=more, metavar="NAME", help=pooling)
+    group.add_argument(
+        "--preprocessing",
+        metavar="NAME",
+        help="of a network in a file of yours: tf, torch, caffe, none, or MEAN/SCALE of pixels from 0 to 255",
+    )
     group.add_argument("--resize", metavar="NAME", help="squash, crop or pad (default: squash)")
     group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")

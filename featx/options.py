@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from featx import backbones, engines
+from featx.backbones import preprocessing
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, as_wanted, find_layers
 from featx.errors import FeatxWarning, OptionError, did_you_mean
 from featx.pixels import MAX_PIXELS
@@ -45,8 +46,11 @@ class ExtractionOptions:
     batch_size: int = 32
     max_pixels: int = MAX_PIXELS
     on_truncated: str = "raise"
+    preprocessing: str | Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
+        if isinstance(self.backbone, os.PathLike):
+            object.__setattr__(self, "backbone", os.fspath(self.backbone))
         backbone = backbones.load_backbone(self.backbone)
         _check_choice("pooling", self.pooling, POOLINGS)
         _check_choice("resize", self.resize, RESIZES)
@@ -62,11 +66,27 @@ class ExtractionOptions:
                 f"weights={self.weights!r}: expected 'imagenet', None for random ones, the path of a weights file, or "
                 "its address with its SHA-256."
             )
+        self._checked_preprocessing(backbone)
         self._checked_size(backbone)
         self._taken()
 
+    def _checked_preprocessing(self, backbone: backbones.Backbone) -> str:
+        if backbone.is_own and self.preprocessing is None:
+            raise preprocessing.needed(self.backbone)
+        if self.preprocessing is None:
+            return ""
+        if not backbone.is_own:
+            raise OptionError(
+                f"preprocessing={self.preprocessing!r}: {self.backbone!r} knows how it wants its pixels. Leave it out."
+            )
+        return preprocessing.as_preprocessing(self.preprocessing).text
+
     def _checked_size(self, backbone: backbones.Backbone) -> tuple[int, int]:
-        given = backbone.image_size if self.image_size is None else self.image_size
+        given = (backbone.fixed_size or backbone.image_size) if self.image_size is None else self.image_size
+        if given is None:
+            raise OptionError(
+                f"{self.backbone!r} takes images of any size. Say which: image_size=224 (--image-size 224)."
+            )
         sides = tuple(given) if isinstance(given, tuple | list) else (given, given)
         least = backbone.minimum_size
         if len(sides) != 2 or not all(_is_whole(side) and least <= side <= LARGEST_SIZE for side in sides):
@@ -74,7 +94,14 @@ class ExtractionOptions:
                 f"image_size={self.image_size!r}: expected a whole number of pixels or (height, width), each from "
                 f"{least} to {LARGEST_SIZE} for {self.backbone!r}. Leave it out for the default, {backbone.image_size}."
             )
-        return (int(sides[0]), int(sides[1]))
+        size = (int(sides[0]), int(sides[1]))
+        if backbone.fixed_size not in (None, size):
+            height, width = backbone.fixed_size or size
+            raise OptionError(
+                f"image_size={self.image_size!r}: {self.backbone!r} takes images of {height} × {width} pixels only. "
+                "Leave it out."
+            )
+        return size
 
     def _taken(self) -> tuple[LayerInfo, ...]:
         """Return the layers that were asked for; none for the default of the backbone."""
@@ -104,10 +131,15 @@ class ExtractionOptions:
         """Length of a row."""
         backbone = backbones.load_backbone(self.backbone)
         taken, size = self._taken(), self._checked_size(backbone)
-        is_default_size = size == (backbone.image_size, backbone.image_size)
-        if self.pooling == "none" and not is_default_size and (layers := backbone.layers(size)):
+        default = backbone.fixed_size or (backbone.image_size, backbone.image_size)
+        if backbone.is_own or (self.pooling == "none" and size != default):
             # Positions become features, and how many there are depends on the size.
-            taken = find_layers(self.backbone, layers, [layer.name for layer in taken] or [backbone.layer])
+            layers = backbone.layers(None if size == default else size)
+            taken = (
+                find_layers(self.backbone, layers, [layer.name for layer in taken] or [backbone.layer])
+                if layers
+                else ()
+            )
         if not taken:
             return backbone.n_features(self.pooling)
         return sum(layer.n_features(self.pooling) for layer in taken)
@@ -139,13 +171,14 @@ class ExtractionOptions:
                 stacklevel=1,  # from one place, as above
             )
         recipe = Recipe(
-            backbone=self.backbone,
+            backbone=backbone.recorded_name,
             weights=weights.digest,
             image_size=self._checked_size(backbone),
             layer=self.layer_name,
             pooling=self.pooling,
             resize=self.resize,
             precision=engines.resolve_precision(self.precision, engine),
+            preprocessing=self._checked_preprocessing(backbone),
         )
         return Resolved(
             backbone,

@@ -10,7 +10,7 @@ from typing import Any
 #: Between the names of layers that are used at once.
 JOINT = "+"
 #: Raised whenever decoding or resizing changes the pixels a backbone sees, so that old rows are left alone.
-PIXELS = 2
+PIXELS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,8 @@ class Recipe:
         Arithmetic of the network; rows are float32 either way.
     pixels : int
         Revision of decoding and resizing.
+    preprocessing : str
+        What a network of the user's own wants done to its pixels; "" of others, which know it.
 
     Examples
     --------
@@ -53,10 +55,12 @@ class Recipe:
     resize: str
     precision: str
     pixels: int = PIXELS
+    preprocessing: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON types."""
-        return {**dataclasses.asdict(self), "image_size": list(self.image_size)}
+        fields = {**dataclasses.asdict(self), "image_size": list(self.image_size)}
+        return {name: value for name, value in fields.items() if value or name != "preprocessing"}
 
     @property
     def fingerprint(self) -> str:
@@ -66,7 +70,7 @@ class Recipe:
     @property
     def graph_fingerprint(self) -> str:
         """16 hex digits that name the network as it is compiled, which recipes of other poolings share."""
-        decides = ("backbone", "weights", "image_size", "layer")
+        decides = ("backbone", "weights", "image_size", "layer", "preprocessing")
         return _fingerprint({key: value for key, value in self.as_dict().items() if key in decides})
 
     @property

@@ -20,6 +20,7 @@ from sklearn.utils.validation import _check_feature_names, _check_feature_names_
 from featx import engines
 from featx.backbones import load_backbone
 from featx.backbones.layers import POOLINGS, Layer, as_wanted
+from featx.backbones.preprocessing import as_preprocessing
 from featx.errors import OptionError, RecipeMismatchError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction import Extraction
 from featx.failures import Failure
@@ -43,8 +44,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
 
     Parameters
     ----------
-    backbone : str, default="mobilenet"
-        (*) Name of the network; see :func:`featx.available_backbones`.
+    backbone : str or Path, default="mobilenet"
+        (*) Name of the network, see :func:`featx.available_backbones`; or the path of one of your own: ``.keras``,
+        ``.h5``, ``.onnx``, ``.xml`` (OpenVINO), or the folder of a SavedModel. It is known by what it holds, wherever
+        it lies.
     weights : str, Path or None, default="imagenet"
         (*) ``"imagenet"``; the path of a weights file of this network without its head, or its address followed by
         ``#sha256=`` and its digest; or None for random ones, always the same: a control.
@@ -72,6 +75,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     on_truncated : {"raise", "pad"}, default="raise"
         What a JPEG or PNG that ends too early is: one that cannot be read; or one whose missing part is grey or black,
         with one warning for the whole call.
+    preprocessing : {"tf", "torch", "caffe", "none"}, (mean, scale) or None, default=None
+        (*) What a network of your own wants done to its pixels, which are from 0 to 255: ``"torch"`` for those of timm,
+        torchvision and Hugging Face, ``"none"`` for one that does it itself. None for those that featx knows by name.
     cache : str, Path or None, default="auto"
         Folder that keeps rows; ``"auto"`` is ``$FEATX_CACHE``, else ``cache``; None keeps nothing. A relative one is
         in the folder where the process runs. Processes that joblib keeps alive stay in the folder, and keep the
@@ -107,7 +113,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
 
     # Constraints as scikit-learn's own estimators declare them. Unknown backbones are told with the nearest name.
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "backbone": [str],
+        "backbone": [str, os.PathLike],
         "weights": [str, os.PathLike, None],
         "image_size": [Interval(Integral, 1, LARGEST_SIZE, closed="both"), tuple, list, None],
         "layer": [str, Real, tuple, list, None],
@@ -118,6 +124,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "on_truncated": [StrOptions(set(ON_TRUNCATED))],
+        "preprocessing": [str, tuple, list, None],
         "cache": [str, os.PathLike, None],
         "on_error": [StrOptions({"raise", "nan"})],
         "verbose": ["verbose"],
@@ -125,7 +132,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
 
     def __init__(
         self,
-        backbone: str = "mobilenet",
+        backbone: str | os.PathLike[str] = "mobilenet",
         *,
         weights: str | os.PathLike[str] | None = "imagenet",
         image_size: int | tuple[int, int] | None = None,
@@ -137,6 +144,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         batch_size: int = 32,
         max_pixels: int = MAX_PIXELS,
         on_truncated: str = "raise",
+        preprocessing: str | Sequence[Any] | None = None,
         cache: str | os.PathLike[str] | None = "auto",
         on_error: str = "raise",
         verbose: bool = False,
@@ -152,6 +160,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.batch_size = batch_size
         self.max_pixels = max_pixels
         self.on_truncated = on_truncated
+        self.preprocessing = preprocessing
         self.cache = cache
         self.on_error = on_error
         self.verbose = verbose
@@ -271,7 +280,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         if not len(images):
             return rows
         resolved = self._as_pinned(options)
-        with progress_bar(len(images), self.backbone, shown=bool(self.verbose)) as progress:
+        with progress_bar(len(images), resolved.backbone.name, shown=bool(self.verbose)) as progress:
             extraction = Extraction(
                 images,
                 resolved,
@@ -312,10 +321,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         if hasattr(self, "n_features_in_"):
             _check_feature_names_in(self, input_features, generate_names=False)
         options = self._options()
-        is_default = options.layer_name == load_backbone(self.backbone).layer
+        backbone = load_backbone(options.backbone)
+        is_default = options.layer_name == backbone.layer
         layer = "" if is_default else f"_{options.layer_name}"
         pooling = "" if self.pooling == "avg" else f"_{self.pooling}"
-        prefix = f"{self.backbone}{layer}{pooling}"
+        prefix = f"{backbone.name}{layer}{pooling}"
         return np.array([f"{prefix}_{i}" for i in range(options.n_features)], dtype=object)
 
     def _options(self) -> ExtractionOptions:
@@ -333,13 +343,14 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         """Return the parameters that decide a row, as JSON has them."""
         size = self.image_size
         return {
-            "backbone": str(self.backbone),
+            "backbone": os.fspath(self.backbone),
             "weights": None if self.weights is None else os.fspath(self.weights),
             "image_size": size if size is None else [int(side) for side in np.broadcast_to(size, 2)],
             "layer": None if self.layer is None else JOINT.join(map(str, as_wanted(self.layer))),
             "pooling": str(self.pooling),
             "resize": str(self.resize),
             "precision": str(self.precision),
+            "preprocessing": None if self.preprocessing is None else as_preprocessing(self.preprocessing).text,
         }
 
     def _as_pinned(self, options: ExtractionOptions) -> Resolved:
@@ -348,7 +359,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         Other weights than those of the fit are never taken for them, whatever their path.
         """
         pin = json.loads(getattr(self, "_pin", "{}"))
-        if not pin or pin["set"].get("backbone") != self.backbone:
+        if not pin or pin["set"].get("backbone") != os.fspath(self.backbone):
             return options.resolve()
         pinned = pin["recipe"]
         now = self._decisive_parameters()
@@ -366,7 +377,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             if name not in free and pinned.get(name) != found.get(name)
         }
         if differing:
-            raise RecipeMismatchError(self.backbone, differing)
+            raise RecipeMismatchError(os.fspath(self.backbone), differing)
         return resolved
 
     @staticmethod

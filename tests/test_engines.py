@@ -45,7 +45,7 @@ def weights_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]
             return "imagenet"
         path = folder / f"{name}.weights.h5"
         if not path.exists():
-            keras.utils.set_random_seed(1)
+            keras.utils.set_random_seed(0)  # with some others, deep networks explode, and any rounding is chaos
             _plain(backbone, (96, 96)).save_weights(path)
         return str(path)
 

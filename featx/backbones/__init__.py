@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 
-from featx.backbones.base import Backbone, DirectBackbone, Weights
+from featx.backbones.base import Backbone, DirectBackbone, Network, Weights
 from featx.backbones.color_histogram import ColorHistogram
 from featx.backbones.keras_applications import KerasBackbone
 from featx.backbones.networks import read_networks
+from featx.backbones.own import is_own, own_network
 from featx.errors import OptionError, UnknownBackboneError, did_you_mean
 
 __all__ = [
     "Backbone",
     "DirectBackbone",
     "KerasBackbone",
+    "Network",
     "Weights",
     "available_backbones",
     "load_backbone",
@@ -40,7 +42,8 @@ def load_backbone(name: str) -> Backbone:
     Parameters
     ----------
     name : str
-        See :func:`available_backbones`.
+        See :func:`available_backbones`; or the path of a network's own file: ``.keras``, ``.h5``, ``.onnx``, ``.xml``,
+        or the folder of a SavedModel.
 
     Returns
     -------
@@ -56,6 +59,8 @@ def load_backbone(name: str) -> Backbone:
     >>> load_backbone("resnet50").n_features("avg")
     2048
     """
+    if isinstance(name, str) and name not in _registered and is_own(name):
+        return own_network(name)
     try:
         return _registered[name]
     except (KeyError, TypeError):

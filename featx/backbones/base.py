@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featx.backbones.layers import LayerInfo
+from featx.recipe import Recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +56,18 @@ class Backbone(abc.ABC):
     image_size: int
     minimum_size: int = 1
     layer: str = "output"
+    #: Whether it comes from a file of the user's, who says how it wants its pixels.
+    is_own: bool = False
+
+    @property
+    def recorded_name(self) -> str:
+        """What a recipe calls it."""
+        return self.name
+
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """The only height and width that it takes; None if it takes others, too."""
+        return None
 
     @abc.abstractmethod
     def n_features(self, pooling: str) -> int:
@@ -90,6 +104,22 @@ class Backbone(abc.ABC):
         WeightsError
             They are nowhere to be had (:class:`WeightsNotFoundError`), damaged, or another network's.
         """
+
+
+class Network(Backbone):
+    """A backbone that an engine runs: a graph from pixels to maps."""
+
+    @abc.abstractmethod
+    def compiled_layers(self, wanted: Sequence[str]) -> list[str]:
+        """Return the layers that are compiled together with those that are wanted."""
+
+    @abc.abstractmethod
+    def as_task(self) -> dict[str, Any]:
+        """Return what a child process needs to know of it, as plain JSON types."""
+
+    @abc.abstractmethod
+    def build(self, recipe: Recipe, weights_path: Path | None) -> Any:
+        """Return the network as a ``keras.Model`` from uint8 pixels to the features of a recipe."""
 
 
 class DirectBackbone(Backbone):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.backbones import weight_files
-from featx.backbones.base import Backbone, Weights
+from featx.backbones.base import Network, Weights
 from featx.backbones.keras_import import first_line, import_keras, plain_settings
 from featx.backbones.layers import (
     POOLS,
@@ -36,7 +36,7 @@ _SEED = 0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KerasBackbone(Backbone):
+class KerasBackbone(Network):
     """A network of ``keras.applications`` without its head.
 
     Its pixels are prepared by the ``preprocess_input`` of its own module, inside the graph.
@@ -157,6 +157,10 @@ class KerasBackbone(Backbone):
         ends = [layer.name for layer in known if layer.ends_block or layer.name == self.layer]
         return ends if set(wanted) <= set(ends) else list(wanted)
 
+    def as_task(self) -> dict[str, Any]:
+        """Return what a child process needs to know of it."""
+        return {"backbone": dataclasses.asdict(self)}
+
     def build(self, recipe: Recipe, weights_path: Path | None) -> Any:
         """Return the frozen network as a ``keras.Model`` from uint8 pixels to the features of a recipe.
 
@@ -179,7 +183,7 @@ class KerasBackbone(Backbone):
             for name in recipe.layers:
                 if name not in outputs:
                     raise EngineError(other_layers(name))
-            return keras.Model(pixels, _pooled(keras, recipe, outputs))
+            return keras.Model(pixels, pooled(keras, recipe, outputs))
 
     def build_layers(self, recipe: Recipe, weights_path: Path | None, names: Sequence[str]) -> Any:
         """Return the frozen network as a ``keras.Model`` from uint8 pixels to the outputs of layers, by name.
@@ -250,7 +254,7 @@ class KerasBackbone(Backbone):
             network = self._load(recipe, weights_path)
             outputs = {self.layer: network.output}
             usual = dataclasses.replace(recipe, layer=self.layer)
-            return keras.Model(network.input, _pooled(keras, usual, outputs)), self._module().preprocess_input
+            return keras.Model(network.input, pooled(keras, usual, outputs)), self._module().preprocess_input
 
     def _load(self, recipe: Recipe, weights_path: Path | None) -> Any:
         """Return the frozen network with its weights."""
@@ -305,7 +309,7 @@ def _pool(keras: Any, pool: str) -> Any:
     return {"avg": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}[pool]()
 
 
-def _pooled(keras: Any, recipe: Recipe, outputs: Mapping[str, Any]) -> Any:
+def pooled(keras: Any, recipe: Recipe, outputs: Mapping[str, Any]) -> Any:
     """Return one row of features from the outputs of one layer or several."""
     parts = []
     for name in recipe.layers:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from featx.backbones import Backbone, DirectBackbone, KerasBackbone
+from featx.backbones import Backbone, DirectBackbone, Network
 from featx.errors import EngineError, MissingDependencyError
 from featx.recipe import Recipe
 
@@ -133,7 +133,7 @@ def start_engine(
     if isinstance(backbone, DirectBackbone):
         return backbone.extract
     refuse_in_fork(backbone)
-    assert isinstance(backbone, KerasBackbone)
+    assert isinstance(backbone, Network)
     # The folder belongs to the key: a second cache is to get the compiled graph as well.
     network = (engine, recipe.graph_fingerprint, recipe.pooling, recipe.precision)
     key: tuple[str, ...] = (*network, str(compiled.resolve()) if compiled else "")
@@ -162,9 +162,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _start(
-    backbone: KerasBackbone, recipe: Recipe, weights_path: Path | None, engine: str, compiled: Path | None
-) -> Engine:
+def _start(backbone: Network, recipe: Recipe, weights_path: Path | None, engine: str, compiled: Path | None) -> Engine:
     if engine == "keras":
         from featx.engines.keras import KerasEngine
 

@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 
 from featx import files, folders
-from featx.backbones import KerasBackbone
+from featx.backbones import Network
 from featx.children import run_child
 from featx.errors import EngineError, FeatxError, StoreError, StoreWarning
 from featx.recipe import JOINT, Recipe
@@ -35,12 +35,12 @@ class Graph:
     bin: bytes
 
 
-def load_or_compile(backbone: KerasBackbone, recipe: Recipe, weights_path: Path | None, folder: Path | None) -> Graph:
+def load_or_compile(backbone: Network, recipe: Recipe, weights_path: Path | None, folder: Path | None) -> Graph:
     """Return a graph with the layers of a recipe: from the folder if it is there and whole, else made from Keras.
 
     Parameters
     ----------
-    backbone : KerasBackbone
+    backbone : Network
     recipe : Recipe
     weights_path : Path or None
     folder : Path or None
@@ -64,7 +64,7 @@ def load_or_compile(backbone: KerasBackbone, recipe: Recipe, weights_path: Path 
     return graph
 
 
-def as_compiled(backbone: KerasBackbone, recipe: Recipe) -> Recipe:
+def as_compiled(backbone: Network, recipe: Recipe) -> Recipe:
     """Return the recipe of all layers that are compiled together with those of a recipe."""
     return dataclasses.replace(recipe, layer=JOINT.join(backbone.compiled_layers(recipe.layers)))
 
@@ -180,11 +180,11 @@ def _manifest(graph: Graph) -> str:
     return json.dumps({"format": GRAPH_FORMAT, **sizes, "checksum": checksum}) + "\n"
 
 
-def _convert(backbone: KerasBackbone, recipe: Recipe, weights_path: Path | None) -> Graph:
+def _convert(backbone: Network, recipe: Recipe, weights_path: Path | None) -> Graph:
     try:
         with files.temporary_folder() as folder:
             task = {
-                "backbone": dataclasses.asdict(backbone),
+                **backbone.as_task(),
                 "recipe": recipe.as_dict(),
                 "weights_path": str(weights_path.resolve()) if weights_path else None,
                 "folder": str(folder),

@@ -1,4 +1,4 @@
-"""Convert one Keras network for OpenVINO: run as a child process, told on standard input what to do."""
+"""Convert one network for OpenVINO: run as a child process, told on standard input what to do."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from featx.backbones import KerasBackbone
+from featx.backbones import KerasBackbone, keras_files
+from featx.backbones.own import OwnNetwork, own_network
 from featx.children import serve_task
+from featx.engines import own_graphs
 from featx.engines.batches import COMPILED_BATCH
 from featx.engines.openvino import import_openvino
+from featx.errors import WeightsError
 from featx.recipe import Recipe
 
 
@@ -18,16 +21,31 @@ def convert(task: dict[str, Any]) -> None:
     """Write ``graph.xml`` and ``graph.bin`` into the task's folder: one output for each layer, under its name."""
     fields = task["recipe"]
     recipe = Recipe(**{**fields, "image_size": tuple(fields["image_size"])})
-    backbone = KerasBackbone(**task["backbone"])
-    weights_path = Path(task["weights_path"]) if task["weights_path"] else None
-    model = backbone.build_layers(recipe, weights_path, recipe.layers)
-    openvino = import_openvino()
+    if "own" in task:
+        graph = _graph_of_own(OwnNetwork(**task["own"]), recipe)
+    else:
+        weights_path = Path(task["weights_path"]) if task["weights_path"] else None
+        model = KerasBackbone(**task["backbone"]).build_layers(recipe, weights_path, recipe.layers)
+        graph = _graph_of_keras(model, recipe)
+    import_openvino().save_model(graph, Path(task["folder"]) / "graph.xml", compress_to_fp16=False)
+
+
+def _graph_of_own(network: OwnNetwork, recipe: Recipe) -> Any:
+    if own_network(network.path).digest != recipe.weights:
+        raise WeightsError(f"The network {network.path!r} has changed while it was to be used. Run the same again.")
+    if network.kind == "keras":
+        return _graph_of_keras(keras_files.build_layers(network, recipe, recipe.layers), recipe)
+    path = Path(network.path)
+    return own_graphs.convert(path, network.kind, recipe.image_size, recipe.layers, recipe.preprocessing)
+
+
+def _graph_of_keras(model: Any, recipe: Recipe) -> Any:
     with warnings.catch_warnings():
         # OpenVINO calls the model with a list of one tensor, which Keras remarks upon.
         warnings.filterwarnings("ignore", message="The structure of `inputs`", category=UserWarning)
-        graph = openvino.convert_model(model)
+        graph = import_openvino().convert_model(model)
     graph.reshape([COMPILED_BATCH, *recipe.image_size, 3])
-    openvino.save_model(graph, Path(task["folder"]) / "graph.xml", compress_to_fp16=False)
+    return graph
 
 
 if __name__ == "__main__":

@@ -44,7 +44,7 @@ def import_openvino() -> Any:
 def _with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
     """Return a network from pixels to one row of features, which computes no further than these layers."""
     openvino = import_openvino()
-    operations = _operations(openvino)
+    operations = operations_of(openvino)
     reduce = {"avg": operations.reduce_mean, "max": operations.reduce_max}
     outputs = {name: output.get_node().input_value(0) for output in network.outputs for name in output.get_names()}
     parts = []
@@ -63,7 +63,7 @@ def _with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
     return openvino.Model([operations.result(row)], network.get_parameters(), "features")
 
 
-def _operations(openvino: Any) -> Any:
+def operations_of(openvino: Any) -> Any:
     """Return what graphs are built of; before 2025 it was elsewhere."""
     if hasattr(openvino, "opset8"):
         return openvino.opset8

@@ -1,0 +1,103 @@
+"""How a network that is not featx's own wants its pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+from featx.errors import OptionError
+
+#: As ``keras.applications.imagenet_utils.preprocess_input`` calls them.
+_KINDS = {
+    "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), False),
+    "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5), False),
+    "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
+    "caffe": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0), True),
+}
+KINDS = tuple(_KINDS)
+_ACCEPTED = (
+    "'tf' (-1 to 1), 'torch' (timm, torchvision, Hugging Face), 'caffe', 'none' (0 to 255, for a network that prepares "
+    "them itself), or (mean, scale) of pixels from 0 to 255, each a number or three"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Preprocessing:
+    """What is done to pixels from 0 to 255: (pixel − mean) / scale.
+
+    Attributes
+    ----------
+    mean, scale : tuple of float, one for each channel
+        In the order that the network takes them in.
+    is_bgr : bool
+        Whether it takes blue first.
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    is_bgr: bool = False
+
+    @property
+    def text(self) -> str:
+        """One string, the same for the same numbers: what the recipe records."""
+        mean, scale = (",".join(f"{value:g}" for value in values) for values in (self.mean, self.scale))
+        return f"{mean}/{scale}{' bgr' if self.is_bgr else ''}"
+
+    @classmethod
+    def of_text(cls, text: str) -> Preprocessing:
+        """Return what `text` describes."""
+        numbers_, _, order = text.partition(" ")
+        mean, scale = (tuple(map(float, part.split(","))) for part in numbers_.split("/"))
+        return cls(mean, scale, order == "bgr")
+
+
+def as_preprocessing(given: Any) -> Preprocessing:
+    """Return what a user asked for.
+
+    Parameters
+    ----------
+    given : str or (mean, scale)
+        A name; two numbers or two sequences of three; or these as text, ``"127.5/127.5"``.
+
+    Raises
+    ------
+    OptionError
+
+    Examples
+    --------
+    >>> as_preprocessing("tf").text
+    '127.5,127.5,127.5/127.5,127.5,127.5'
+    >>> as_preprocessing((0, 255)) == as_preprocessing("0/255")
+    True
+    """
+    if isinstance(given, str) and given in _KINDS:
+        return Preprocessing(*_KINDS[given])
+    parts = given.split("/") if isinstance(given, str) else given
+    if isinstance(parts, Sequence) and len(parts) == 2:
+        mean, scale = map(_three, parts)
+        if mean and scale and all(scale):
+            return Preprocessing(mean, scale)
+    raise OptionError(f"preprocessing={given!r}: expected {_ACCEPTED}.")
+
+
+def needed(path: str) -> OptionError:
+    """Return the error for a network of one's own without it."""
+    return OptionError(f"How does {path!r} want its pixels? Pass preprocessing (--preprocessing): {_ACCEPTED}.")
+
+
+def _three(part: Any) -> tuple[float, ...]:
+    """Return one number for each channel; nothing if that is not what is given."""
+    try:
+        values = [float(value) for value in part.split(",")] if isinstance(part, str) else part
+    except ValueError:
+        return ()
+    if isinstance(values, numbers.Real):
+        values = [values]
+    if not isinstance(values, Sequence) or len(values) not in (1, 3):
+        return ()
+    if not all(isinstance(value, numbers.Real) and math.isfinite(value) for value in values):
+        return ()
+    return tuple(float(value) for value in values) * (3 // len(values))

@@ -1,0 +1,168 @@
+"""Networks in ONNX, a SavedModel or OpenVINO's format: what is in them, and cut where features are wanted.
+
+Run in child processes only: whoever wrote the file may have meant harm.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx.backbones.layers import other_layers
+from featx.backbones.preprocessing import Preprocessing
+from featx.engines.batches import COMPILED_BATCH
+from featx.engines.openvino import import_openvino, operations_of
+from featx.errors import EngineError, WeightsError
+
+#: Operations after which a block of a network usually ends.
+_ENDS = {"Add", "Concat", "Multiply", "MaxPool", "Relu", "PRelu", "Clamp", "Swish", "HSwish", "Gelu", "Sigmoid", "Elu"}
+
+
+def read(path: Path, kind: str) -> Any:
+    """Return an ``openvino.Model`` of one input and one batch of images.
+
+    Raises
+    ------
+    WeightsError
+        It cannot be read, or does not take images.
+    """
+    openvino = import_openvino()
+    try:
+        network = openvino.convert_model(path) if kind == "saved model" else openvino.Core().read_model(path)
+    except Exception as error:  # each of OpenVINO's readers has its own
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        raise WeightsError(
+            f"The network {str(path)!r} cannot be read by OpenVINO {openvino.__version__} "
+            f"({lines[-1].strip() if lines else type(error).__name__}). Export it anew."
+        ) from error
+    if len(network.inputs) != 1 or network.inputs[0].partial_shape.rank.get_length() != 4:
+        shapes = ", ".join(str(one.partial_shape) for one in network.inputs)
+        raise WeightsError(f"The network {str(path)!r} takes {shapes}: expected one batch of images, of four axes.")
+    _channels_first(path, network)
+    return network
+
+
+def _channels_first(path: Path, network: Any) -> bool:
+    shape = network.inputs[0].partial_shape
+    first, last = (axis.is_static and axis.get_length() == 3 for axis in (shape[1], shape[3]))
+    if first == last:
+        raise WeightsError(
+            f"The network {str(path)!r} takes {shape}: expected images of three channels, as the second axis or the "
+            "last."
+        )
+    return bool(first)
+
+
+def fixed_size(path: Path, network: Any) -> tuple[int, int] | None:
+    """Return the only height and width that a network takes; None if it takes several."""
+    shape = network.inputs[0].partial_shape
+    sides = (shape[2], shape[3]) if _channels_first(path, network) else (shape[1], shape[2])
+    return (sides[0].get_length(), sides[1].get_length()) if all(side.is_static for side in sides) else None
+
+
+def reshape(path: Path, network: Any, size: tuple[int, int]) -> None:
+    """Let a network take `COMPILED_BATCH` images of a size.
+
+    Raises
+    ------
+    WeightsError
+        It was exported for another number of images, or other sizes.
+    """
+    shape = [COMPILED_BATCH, 3, *size] if _channels_first(path, network) else [COMPILED_BATCH, *size, 3]
+    try:
+        network.reshape(shape)
+    except RuntimeError as error:
+        raise WeightsError(
+            f"The network {str(path)!r} cannot take {COMPILED_BATCH} images of {size[0]} × {size[1]} pixels. Export it "
+            "with a dynamic batch axis (and sizes), or pass the image_size that it was made for."
+        ) from error
+
+
+def layer_rows(path: Path, network: Any) -> list[tuple[str, str, list[int], bool]]:
+    """Return (name, operation, shape as featx has it, whether it ends a block) of what is computed of the image."""
+    channels_first = _channels_first(path, network)
+    operations = [one for one in network.get_ordered_ops() if one.get_type_name() not in ("Constant", "Result")]
+    of_image = {network.inputs[0].get_node().get_friendly_name()}
+    computed = []
+    for operation in operations:
+        sources = {operation.input_value(at).get_node().get_friendly_name() for at in range(operation.get_input_size())}
+        if sources & of_image:
+            of_image.add(operation.get_friendly_name())
+            computed.append((operation, sources))
+    place = {operation.get_friendly_name(): at for at, (operation, _) in enumerate(computed)}
+    last_reader = [0] * len(computed)
+    for at, (_, sources) in enumerate(computed):
+        for source in sources & place.keys():
+            last_reader[place[source]] = max(last_reader[place[source]], at)
+    rows = []
+    farthest = 0
+    for at, (operation, _) in enumerate(computed):
+        if operation.get_output_size() == 1 and (shape := _as_ours(operation.output(0), channels_first)):
+            ends_block = farthest <= at and operation.get_type_name() in _ENDS
+            rows.append((operation.get_friendly_name(), operation.get_type_name(), shape, ends_block))
+        farthest = max(farthest, last_reader[at])
+    output = network.outputs[0].get_node().input_value(0).get_node().get_friendly_name()
+    last = [row for row in rows if row[0] == output]
+    if not last:
+        raise WeightsError(
+            f"The output of {str(path)!r}, {network.outputs[0].partial_shape}, cannot be features: expected numbers or "
+            "maps for each image."
+        )
+    return [row for row in rows if row[0] != output] + last
+
+
+def _as_ours(output: Any, channels_first: bool) -> list[int]:
+    """Return a shape without the batch, channels last; [] if it is not one of numbers or maps for each image."""
+    partial = output.partial_shape
+    if not partial.is_static or not output.element_type.is_real():
+        return []
+    shape = [int(side) for side in partial.to_shape()]
+    if len(shape) not in (2, 3, 4) or shape[0] != COMPILED_BATCH:
+        return []
+    if len(shape) == 4 and channels_first:
+        return [*shape[2:], shape[1]]
+    return [shape[1], 1, shape[2]] if len(shape) == 3 else shape[1:]  # a row of tokens is a map one wide
+
+
+def convert(path: Path, kind: str, size: tuple[int, int], names: list[str], preprocessing: str) -> Any:
+    """Return an ``openvino.Model`` from uint8 pixels to the outputs of layers, by name."""
+    openvino = import_openvino()
+    operations = operations_of(openvino)
+    network = read(path, kind)
+    reshape(path, network, size)
+    channels_first = _channels_first(path, network)
+    known = {row[0] for row in layer_rows(path, network)}
+    nodes = {operation.get_friendly_name(): operation for operation in network.get_ordered_ops()}
+    steps = Preprocessing.of_text(preprocessing)
+    pixels = operations.parameter([COMPILED_BATCH, *size, 3], np.uint8, "pixels")
+    prepared = operations.convert(pixels, "f32")
+    if steps.is_bgr:
+        axis = operations.constant(np.array([2, 1, 0], np.int32))
+        prepared = operations.gather(prepared, axis, operations.constant(np.array(3, np.int32)))
+    mean, scale = (operations.constant(np.array(values, np.float32)) for values in (steps.mean, steps.scale))
+    prepared = operations.divide(operations.subtract(prepared, mean), scale)
+    if channels_first:
+        prepared = operations.transpose(prepared, operations.constant(np.array([0, 3, 1, 2], np.int32)))
+    entry = network.inputs[0].get_node()
+    if entry.get_output_element_type(0) != openvino.Type.f32:
+        prepared = operations.convert(prepared, entry.get_output_element_type(0).get_type_name())
+    for reader in entry.output(0).get_target_inputs():
+        reader.replace_source_output(prepared.output(0))
+    results = []
+    for name in names:
+        if name not in known:
+            raise EngineError(other_layers(name))
+        output = nodes[name].output(0)
+        rank = len(output.shape)
+        node = operations.convert(output, "f32")
+        if rank == 4 and channels_first:
+            node = operations.transpose(node, operations.constant(np.array([0, 2, 3, 1], np.int32)))
+        elif rank == 3:
+            tokens = [COMPILED_BATCH, output.shape[1], 1, output.shape[2]]
+            node = operations.reshape(node, operations.constant(np.array(tokens, np.int64)), False)
+        result = operations.result(node)
+        result.output(0).get_tensor().set_names({name})
+        results.append(result)
+    return openvino.Model(results, [pixels], "own")
