@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from featx import backbones, engines
-from featx.backbones import preprocessing
+from featx.backbones import own, preprocessing
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, as_wanted, find_layers
 from featx.errors import FeatxWarning, OptionError, did_you_mean
 from featx.pixels import MAX_PIXELS
@@ -49,8 +49,8 @@ class ExtractionOptions:
     preprocessing: str | Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.backbone, os.PathLike):
-            object.__setattr__(self, "backbone", os.fspath(self.backbone))
+        if not isinstance(self.backbone, str):
+            object.__setattr__(self, "backbone", own.as_name(self.backbone))
         backbone = backbones.load_backbone(self.backbone)
         _check_choice("pooling", self.pooling, POOLINGS)
         _check_choice("resize", self.resize, RESIZES)

@@ -14,12 +14,13 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
+from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_feature_names, _check_feature_names_in
 
 from featx import engines
 from featx.backbones import load_backbone
 from featx.backbones.layers import POOLINGS, Layer, as_wanted
+from featx.backbones.own import as_name
 from featx.backbones.preprocessing import as_preprocessing
 from featx.errors import OptionError, RecipeMismatchError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction import Extraction
@@ -44,10 +45,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
 
     Parameters
     ----------
-    backbone : str or Path, default="mobilenet"
+    backbone : str, Path or keras.Model, default="mobilenet"
         (*) Name of the network, see :func:`featx.available_backbones`; or the path of one of your own: ``.keras``,
         ``.h5``, ``.onnx``, ``.xml`` (OpenVINO), or the folder of a SavedModel. It is known by what it holds, wherever
-        it lies.
+        it lies. A ``keras.Model`` object is kept as a file in the user's cache (``~/.cache/featx``).
     weights : str, Path or None, default="imagenet"
         (*) ``"imagenet"``; the path of a weights file of this network without its head, or its address followed by
         ``#sha256=`` and its digest; or None for random ones, always the same: a control.
@@ -113,7 +114,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
 
     # Constraints as scikit-learn's own estimators declare them. Unknown backbones are told with the nearest name.
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        "backbone": [str, os.PathLike],
+        "backbone": [str, os.PathLike, HasMethods(["get_weights", "to_json", "save"])],
         "weights": [str, os.PathLike, None],
         "image_size": [Interval(Integral, 1, LARGEST_SIZE, closed="both"), tuple, list, None],
         "layer": [str, Real, tuple, list, None],
@@ -132,7 +133,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
 
     def __init__(
         self,
-        backbone: str | os.PathLike[str] = "mobilenet",
+        backbone: Any = "mobilenet",
         *,
         weights: str | os.PathLike[str] | None = "imagenet",
         image_size: int | tuple[int, int] | None = None,
@@ -343,7 +344,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         """Return the parameters that decide a row, as JSON has them."""
         size = self.image_size
         return {
-            "backbone": os.fspath(self.backbone),
+            "backbone": as_name(self.backbone),
             "weights": None if self.weights is None else os.fspath(self.weights),
             "image_size": size if size is None else [int(side) for side in np.broadcast_to(size, 2)],
             "layer": None if self.layer is None else JOINT.join(map(str, as_wanted(self.layer))),
@@ -359,7 +360,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         Other weights than those of the fit are never taken for them, whatever their path.
         """
         pin = json.loads(getattr(self, "_pin", "{}"))
-        if not pin or pin["set"].get("backbone") != os.fspath(self.backbone):
+        if not pin or pin["set"].get("backbone") != as_name(self.backbone):
             return options.resolve()
         pinned = pin["recipe"]
         now = self._decisive_parameters()
@@ -377,7 +378,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             if name not in free and pinned.get(name) != found.get(name)
         }
         if differing:
-            raise RecipeMismatchError(os.fspath(self.backbone), differing)
+            raise RecipeMismatchError(as_name(self.backbone), differing)
         return resolved
 
     @staticmethod

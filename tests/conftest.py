@@ -59,6 +59,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> CountingBackbone:
 def _no_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Tests that name no cache get one of their own."""
     monkeypatch.setenv("FEATX_CACHE", str(tmp_path / "auto-cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
 
 
 @pytest.fixture(scope="session")

@@ -7,22 +7,26 @@ import functools
 import hashlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from featx import files
 from featx.backbones.base import Network, Weights
 from featx.backbones.layers import LayerInfo, as_layers, find_layers
 from featx.children import run_child
-from featx.errors import OptionError, UnknownBackboneError
+from featx.errors import OptionError, StoreError, UnknownBackboneError
 from featx.recipe import Recipe
 
 #: What a file holds, by its suffix.
 KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx", ".xml": "openvino"}
 #: In the place of a network's name in a recipe: the digest of the file tells which it is, wherever it lies.
 RECORDED = "own network"
+_SHA_256 = re.compile(r"[0-9a-f]{64}")
 #: Revision of how layers are listed and graphs are made of such files.
 _REVISION = 1
 
@@ -51,7 +55,47 @@ def own_network(path: str) -> OwnNetwork:
         ) from error
 
 
+def as_name(backbone: Any) -> str:
+    """Return a backbone as a string: its name, its path, or where a ``keras.Model`` object is kept as a file.
+
+    Raises
+    ------
+    StoreError
+        The object cannot be kept.
+    """
+    if isinstance(backbone, str | os.PathLike):
+        return os.fspath(backbone)
+    return str(_keep(backbone))
+
+
+def _keep(model: Any) -> Path:
+    """Return a file that holds a ``keras.Model``, in a folder that is named by what the model is."""
+    digest = hashlib.sha256()
+    # Keras numbers names by what else was built in the process: the same network is to have the same digest.
+    digest.update(re.sub(r'_\d+"', '"', model.to_json()).encode())
+    for value in model.get_weights():
+        digest.update(f"{value.dtype} {value.shape}".encode())
+        digest.update(np.ascontiguousarray(value).tobytes())
+    path = _kept() / digest.hexdigest() / f"{re.sub(r'_[0-9]+$', '', model.name)}.keras"
+    if not path.exists():
+        try:
+            files.make_folder(path.parent)
+            with files.replacing(path) as temporary:
+                saved = temporary.with_suffix(".keras")
+                model.save(saved)
+                os.replace(saved, temporary)
+        except OSError as error:
+            raise StoreError(
+                f"The network {model.name!r} cannot be kept in {str(path.parent)!r}: {error.strerror or error}. Make "
+                "room there, or name another folder in the variable XDG_CACHE_HOME; or save it yourself, and pass its "
+                "path."
+            ) from error
+    return path
+
+
 def _digest(path: Path, kind: str) -> str:
+    if path.parent.parent == _kept() and _SHA_256.fullmatch(path.parent.name):
+        return path.parent.name  # of an object, which no file is the same of twice
     parts = [path]
     if kind == "saved model":
         parts = sorted(one for one in path.rglob("*") if one.is_file())
@@ -188,7 +232,7 @@ def _describe(network: OwnNetwork, size: tuple[int, int] | None) -> _Description
 @functools.lru_cache(maxsize=32)
 def _described(network: OwnNetwork, size: tuple[int, int] | None) -> _Description:
     """Return what is in a network: from where it was kept, or by a child process, which takes seconds for Keras's."""
-    kept = _kept_descriptions() / f"{network.digest[:32]}-{'x'.join(map(str, size or ('own',)))}-{_REVISION}.json"
+    kept = _kept() / f"{network.digest[:32]}-{'x'.join(map(str, size or ('own',)))}-{_REVISION}.json"
     try:
         return _as_description(json.loads(kept.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
@@ -212,5 +256,5 @@ def _as_description(found: dict[str, Any]) -> _Description:
     return _Description((size[0], size[1]) if size else None, as_layers(found["layers"]))
 
 
-def _kept_descriptions() -> Path:
+def _kept() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "featx" / "networks"
