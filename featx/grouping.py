@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.asked import Asked, Task, given_groups
-from featx.backbones import KerasBackbone, load_backbone
+from featx.backbones import Network, load_backbone
 from featx.errors import ComparisonError
 from featx.leaks import Leaks, find_leaks
 from featx.lookup import DigestArray
@@ -33,7 +33,7 @@ def teller_of_duplicates(options: Sequence[ExtractionOptions]) -> ExtractionOpti
 
     That is what the thresholds were measured with; which layers and poolings are compared makes no difference.
     """
-    networks = [one for one in options if isinstance(load_backbone(one.backbone), KerasBackbone)]
+    networks = [one for one in options if isinstance(load_backbone(one.backbone), Network)]
     if not networks:
         return options[0]
     return dataclasses.replace(networks[0], layer=None, pooling="avg")

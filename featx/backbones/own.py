@@ -50,8 +50,8 @@ def own_network(path: str) -> OwnNetwork:
         return OwnNetwork(str(at), kind, _digest(at, kind))
     except OSError as error:
         raise UnknownBackboneError(
-            f"The network {path!r} cannot be read: {error.strerror or error}. Check the path; names of networks that "
-            "featx knows are listed by `featx backbones`."
+            f"The network {path!r} cannot be read: {str(error.filename or path)!r}: {error.strerror or error}. Check the "
+            "path; networks that featx knows by name are listed by `featx backbones`."
         ) from error
 
 
