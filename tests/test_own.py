@@ -232,7 +232,7 @@ def _reference(path: Path, prepared: Array) -> Array:
         ((0, 255), lambda p: p / 255),
         ("1,2,3/10,20,30", lambda p: (p - [1, 2, 3]) / [10, 20, 30]),
     ],
-    ids=str,
+    ids=["torch", "tf", "caffe", "none", "numbers", "text"],
 )
 def test_an_onnx_file_gives_the_rows_of_its_network(
     preprocessing: Any, prepare: Any, tmp_path: Path, pixels: Array
