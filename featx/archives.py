@@ -18,6 +18,7 @@ from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError
 from featx.wording import in_bytes
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
+_ZIP = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 #: How a file begins that gzip, bzip2 or xz has written.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 #: Of a compressed tar, which can only be read from its beginning, so much is kept that was passed on the way.
@@ -97,8 +98,10 @@ def _opened(archive: str) -> _Archive:
 @functools.lru_cache(maxsize=8)
 def _open(archive: str, *state: int) -> _Archive:
     with open(archive, "rb") as file:  # content decides what it is, whatever its name
-        head = file.read(8)
-    if head.startswith(b"PK"):
+        head = file.read(512)
+    if head[257:262] == b"ustar":
+        return _Tar(archive)
+    if head.startswith(_ZIP) or (not head.startswith(_COMPRESSED) and zipfile.is_zipfile(archive)):
         return _Zip(archive)
     return _CompressedTar(archive) if head.startswith(_COMPRESSED) else _Tar(archive)
 

@@ -212,12 +212,18 @@ def _demo(args: argparse.Namespace) -> None:
 def _bench(args: argparse.Namespace) -> None:
     import tempfile
 
+    from featx.backbones.own import is_own
     from featx.bench import run_bench
     from featx.photos import write_photos
     from featx.rates import keep_rates
     from featx.sources import find_images
 
-    options = [_options(args, backbone) for backbone in dict.fromkeys(args.backbone or ["mobilenet"])]
+    names = list(dict.fromkeys(args.backbone or ["mobilenet"]))
+    if own := next(filter(is_own, names), None):
+        raise OptionError(
+            f"{own!r} has nothing to be compared with: featx bench is for networks of keras.applications."
+        )
+    options = [_options(args, backbone) for backbone in names]
     with tempfile.TemporaryDirectory(prefix="featx-") as folder:
         paths = find_images(args.source).paths if args.source else write_photos(Path(folder))
         bench = run_bench(paths, options, cache=_cache(args), progress=lambda text: _say(args, text))
@@ -357,9 +363,13 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
 
 
 def _options(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
+    from featx.backbones.own import is_own
     from featx.options import ExtractionOptions
 
     given = {name: getattr(args, name) for name in EXTRACTION_OPTIONS if hasattr(args, name)}
+    beside = args.backbone if isinstance(args.backbone, list) else []
+    if not is_own(backbone) and any(map(is_own, beside)):
+        given.pop("preprocessing", None)  # it is for the files beside it
     return ExtractionOptions(backbone=backbone, **given)
 
 

@@ -90,9 +90,10 @@ class ExtractionOptions:
         sides = tuple(given) if isinstance(given, tuple | list) else (given, given)
         least = backbone.minimum_size
         if len(sides) != 2 or not all(_is_whole(side) and least <= side <= LARGEST_SIZE for side in sides):
+            default = f" Leave it out for the default, {backbone.image_size}." if backbone.image_size else ""
             raise OptionError(
                 f"image_size={self.image_size!r}: expected a whole number of pixels or (height, width), each from "
-                f"{least} to {LARGEST_SIZE} for {self.backbone!r}. Leave it out for the default, {backbone.image_size}."
+                f"{least} to {LARGEST_SIZE} for {self.backbone!r}.{default}"
             )
         size = (int(sides[0]), int(sides[1]))
         if backbone.fixed_size not in (None, size):

@@ -45,4 +45,10 @@ def _read(cache: Path) -> dict[str, dict[str, float]]:
         found = json.loads((cache / RATES).read_text(encoding="utf-8"))
     except (OSError, ValueError):  # not measured yet, or damaged: it is measured again
         return {}
-    return found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        return {}
+    return {
+        name: {network: float(rate) for network, rate in rates.items() if isinstance(rate, int | float)}
+        for name, rates in found.items()
+        if isinstance(rates, dict)
+    }

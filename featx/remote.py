@@ -107,7 +107,8 @@ def names(address: str) -> list[str]:
     system, path = _system(address)
     try:
         root = path.rstrip("/")
-        system.ls(f"{root}/" if is_web(address) else root, detail=False)  # find says nothing of what it cannot list
+        # Within a time, and by itself: find says nothing of what it cannot list.
+        _in_time(lambda: system.ls(f"{root}/" if is_web(address) else root, detail=False))
         # A site's pages may link without end.
         found = [str(name) for name in system.find(root, maxdepth=_DEEPEST if is_web(address) else None)]
     except Exception as error:

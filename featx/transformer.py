@@ -344,7 +344,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         """Return the parameters that decide a row, as JSON has them."""
         size = self.image_size
         return {
-            "backbone": as_name(self.backbone),
+            # An object is known by what it is, which the recipe says.
+            "backbone": as_name(self.backbone) if isinstance(self.backbone, str | os.PathLike) else "keras.Model",
             "weights": None if self.weights is None else os.fspath(self.weights),
             "image_size": size if size is None else [int(side) for side in np.broadcast_to(size, 2)],
             "layer": None if self.layer is None else JOINT.join(map(str, as_wanted(self.layer))),
@@ -360,10 +361,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         Other weights than those of the fit are never taken for them, whatever their path.
         """
         pin = json.loads(getattr(self, "_pin", "{}"))
-        if not pin or pin["set"].get("backbone") != as_name(self.backbone):
+        now = self._decisive_parameters()
+        if not pin or pin["set"].get("backbone") != now["backbone"]:
             return options.resolve()
         pinned = pin["recipe"]
-        now = self._decisive_parameters()
         # A parameter that the featx of the fit did not have had what is its default now.
         defaults = type(self)._defaults()
         free = {name for name, value in now.items() if value != pin["set"].get(name, defaults.get(name))} - {"weights"}

@@ -60,7 +60,8 @@ def _decode_jpeg(
     turned = size[::-1] if orientation in (5, 6, 7, 8) else size
     shrink = shrink_factor((image.height, image.width), turned, resize)
     height, width = -(-image.height // shrink), -(-image.width // shrink)
-    n_scans = data.count(b"\xff\xda")
+    # Of others there is one: what looks like more belongs to something after the image, as in a motion photo.
+    n_scans = data.count(b"\xff\xda") if image.info.get("progressive") else 1
     if n_scans * image.width * image.height > _MOST_SCANNED:
         raise ImageTooLargeError(f"it has {n_scans} scans of {image.width} × {image.height} pixels, as a bomb would")
     try:

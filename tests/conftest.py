@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ from sklearn.datasets import load_sample_image
 
 import featx.backbones
 from featx import DirectBackbone, FeatureExtractor
+
+# Processes of one user take turns at the cores, by files in the folder for temporary ones: tests that run side by side
+# are to wait only for those that they start.
+_temporary = Path(tempfile.gettempdir()) / f"featx-tests-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
+_temporary.mkdir(exist_ok=True)
+os.environ["TMPDIR"] = tempfile.tempdir = str(_temporary)
 
 UCMERCED = Path(__file__).parents[2] / "shared" / "data" / "ucmerced"
 

@@ -271,6 +271,18 @@ def test_content_decides_which_archive_it_is(photo_folder: Path) -> None:
     assert {len(found) for found in paths.values()} == {24}
 
 
+def test_names_and_stubs_do_not_hide_which_archive_it_is(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as tar:
+        member = tarfile.TarInfo("PK/0.jpg")
+        tar.addfile(member, io.BytesIO())
+    with zipfile.ZipFile(tmp_path / "b.zip", "w") as packed:
+        packed.writestr("cat/0.jpg", b"x")
+    whole = (tmp_path / "b.zip").read_bytes()
+    (tmp_path / "c.zip").write_bytes(b"MZ this unpacks itself" + whole)
+    for name in ("a.tar", "b.zip", "c.zip"):
+        assert len(find_images([tmp_path / name])) == 1
+
+
 @pytest.mark.parametrize("kind", ["zip", "tar"])
 def test_files_that_a_later_one_replaces_are_counted(kind: str, tmp_path: Path) -> None:
     archive, names = tmp_path / f"a.{kind}", ["a/1.jpg", "./a/1.jpg", "a//1.jpg", "b/1.jpg"]

@@ -185,6 +185,11 @@ def test_weights_at_an_address_are_fetched_once_and_held_to_their_digest(
     assert list((keras_home / "models").iterdir()) == [found.path]
 
 
+def test_weights_at_an_address_need_a_name_that_says_what_they_are() -> None:
+    with pytest.raises(WeightsError, match=r"not called \.weights\.h5 or \.h5"):
+        MOBILENET.find_weights(f"https://example.org/download#sha256={'0' * 64}")
+
+
 @pytest.mark.parametrize("fragment", ["", "#sha256=", "#sha256=12", "#md5=" + "0" * 32])
 def test_weights_at_an_address_need_their_digest(fragment: str) -> None:
     with pytest.raises(WeightsError, match="need their SHA-256.*#sha256=…"):

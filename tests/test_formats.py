@@ -573,6 +573,11 @@ def test_a_jpeg_that_lacks_a_part_in_the_middle_is_an_error_too() -> None:
     np.testing.assert_array_equal(pixels.decode(data[:-2] + b"\0\1\2" + data[-2:], SIZE), pixels.decode(data, SIZE))
 
 
+def test_what_follows_a_photo_is_none_of_its_scans() -> None:
+    data = encoded(PIL.Image.new("RGB", (4000, 3000), "teal"), "JPEG")
+    np.testing.assert_array_equal(pixels.decode(data + b"\xff\xda" * 1000, SIZE), pixels.decode(data, SIZE))
+
+
 def test_scans_without_number_are_refused() -> None:
     data = encoded(PIL.Image.new("L", (2000, 2000), 9), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")

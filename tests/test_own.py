@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from sklearn.base import clone
 
 from featx import FeatureExtractor, backbones, cli
+from featx.backbones import keras_files
 from featx.backbones.own import as_name
 from featx.backbones.preprocessing import Preprocessing, as_preprocessing
-from featx.errors import OptionError, UnknownBackboneError, WeightsError
+from featx.errors import OptionError, RecipeMismatchError, UnknownBackboneError, WeightsError
 from featx.options import ExtractionOptions
 
 onnx = pytest.importorskip("onnx")
@@ -120,23 +122,47 @@ def test_a_network_of_any_size_is_asked_for_one(folder: Path, pixels: Array) -> 
 @pytest.mark.slow  # Keras in child processes
 @pytest.mark.parametrize("name", ["code.keras", "code.h5"])
 def test_code_in_a_file_is_refused_with_the_reason(name: str, folder: Path, pixels: Array) -> None:
-    with pytest.raises(WeightsError, match="holds a Lambda layer, which could run anything.*export it to ONNX"):
+    with pytest.raises(
+        WeightsError, match="holds a layer of the kind Lambda, which could run anything.*export it to ONNX"
+    ):
         rows(folder / name, pixels)
 
 
 @pytest.mark.slow  # Keras in child processes
-def test_a_file_that_names_other_modules_is_refused(folder: Path, tmp_path: Path, pixels: Array) -> None:
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"module": "os", "class_name": "system"}, "'system' of the module 'os'"),
+        ({"module": "keras.utils", "class_name": "get_file"}, "'get_file' of the module 'keras.utils'"),
+        ({"module": None, "class_name": "Mine", "registered_name": "mine>Mine"}, "'Mine' of the package 'mine'"),
+        ({"module": "keras.layers", "class_name": "TFSMLayer"}, "a layer of the kind TFSMLayer"),
+        ({"activation": {"class_name": "function", "config": "evil", "module": "builtins"}}, "the function 'evil'"),
+        ({"activation": {"class_name": "__lambda__", "config": {"value": "x"}}}, "a lambda function"),
+    ],
+)
+def test_a_file_that_names_code_is_refused(
+    change: dict[str, Any], reason: str, folder: Path, tmp_path: Path, pixels: Array
+) -> None:
     altered = tmp_path / "evil.keras"
     with zipfile.ZipFile(folder / "fixed.keras") as whole, zipfile.ZipFile(altered, "w") as packed:
         for name in whole.namelist():
             data = whole.read(name)
             if name == "config.json":
                 config = json.loads(data)
-                config["config"]["layers"][1] |= {"module": "os", "class_name": "system"}
+                layer = config["config"]["layers"][1]
+                (layer["config"] if "activation" in change else layer).update(change)
                 data = json.dumps(config).encode()
             packed.writestr(name, data)
-    with pytest.raises(WeightsError, match="holds 'system' of the module 'os'"):
+    with pytest.raises(WeightsError, match=f"holds {reason}"):
         rows(altered, pixels)
+
+
+@pytest.mark.slow  # Keras writes the files
+def test_a_file_that_is_two_things_is_what_keras_takes_it_for(folder: Path, tmp_path: Path) -> None:
+    both = tmp_path / "both.h5"
+    both.write_bytes((folder / "code.h5").read_bytes() + (folder / "fixed.keras").read_bytes())
+    with pytest.raises(WeightsError, match="a layer of the kind Lambda"):
+        keras_files.load(both)
 
 
 @pytest.mark.slow  # Keras in child processes
@@ -175,11 +201,68 @@ def test_an_object_of_keras_is_a_backbone(pixels: Array, outputs: dict[str, Arra
     extractor = FeatureExtractor(network, preprocessing="tf", precision="float32", cache=tmp_path / "cache")
     np.testing.assert_allclose(extractor.fit_transform(pixels), outputs["head"], atol=1e-5)
     assert list(extractor.get_feature_names_out()[:1]) == ["small_0"]
-    assert as_name(_build(SIZE)) == as_name(network)  # built once more, it is the same
-    assert as_name(clone(extractor).backbone) == as_name(network)
-    before = as_name(network)
+    kept = as_name(network)
+    assert as_name(clone(extractor).backbone) == kept
+    Path(kept).write_bytes(b"damaged")
+    assert as_name(network) == kept  # saved anew
+    assert zipfile.is_zipfile(kept)
     network.layers[1].set_weights([value + 1 for value in network.layers[1].get_weights()])
-    assert as_name(network) != before
+    assert as_name(network) != kept
+    with pytest.raises(RecipeMismatchError, match="weights"):  # it is not what was fitted any more
+        extractor.transform(pixels)
+
+
+@pytest.mark.slow  # Keras in child processes
+def test_networks_that_differ_in_wiring_only_are_different(pixels: Array) -> None:
+    import keras
+
+    def build(second: int) -> Any:
+        keras.utils.set_random_seed(0)
+        image = keras.Input((SIZE, SIZE, 3), name="image")
+        parts = [keras.layers.Conv2D(4, 3, name=f"b_{number}")(image) for number in (1, 2, 3)]
+        joined = keras.layers.Add(name="joined")([parts[2], parts[second]])
+        return keras.Model(image, keras.layers.GlobalAveragePooling2D(name="means")(joined), name="net")
+
+    found = [rows(build(second), pixels[:2]) for second in (0, 1)]
+    expected = [build(second).predict(pixels[:2] / 127.5 - 1, verbose=0) for second in (0, 1)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.slow  # Keras in child processes
+@pytest.mark.parametrize("size", [SIZE, None])
+@pytest.mark.parametrize("kind", ["operation", "shared", "nested", "sequential"])
+def test_the_output_is_the_network_s_own_whatever_comes_last(
+    kind: str, size: int | None, tmp_path: Path, pixels: Array
+) -> None:
+    import keras
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    image = keras.Input((size, size, 3))
+    maps = layers.Conv2D(4, 3, name="first")(image)
+    if kind == "operation":
+        features = keras.ops.normalize(layers.GlobalAveragePooling2D()(maps), axis=-1)
+    elif kind == "shared":
+        relu = layers.ReLU(name="twice")
+        features = layers.GlobalAveragePooling2D()(relu(layers.Conv2D(4, 3)(relu(maps))))
+    elif kind == "nested":
+        inner = keras.Input((size, size, 3))
+        base = keras.Model(inner, layers.Conv2D(5, 3, strides=2)(inner), name="base")
+        features = layers.GlobalAveragePooling2D()(base(image))
+    network = (
+        keras.Sequential([keras.Input((size, size, 3)), layers.Conv2D(4, 3, name="one"), layers.GlobalMaxPooling2D()])
+        if kind == "sequential"
+        else keras.Model(image, features)
+    )
+    network.save(tmp_path / "net.keras")
+    expected = network.predict(pixels / 127.5 - 1, verbose=0)
+    options = {"image_size": SIZE} if size is None else {}
+    for engine in ("openvino", "keras"):
+        np.testing.assert_allclose(rows(tmp_path / "net.keras", pixels, engine=engine, **options), expected, atol=1e-5)
+    if kind == "nested":
+        assert rows(tmp_path / "net.keras", pixels, layer="base", **options).shape == (11, 5)
+    if kind == "sequential":
+        assert rows(tmp_path / "net.keras", pixels, layer="one", **options).shape == (11, 4)
 
 
 def _save_onnx(path: Path, *, batch: int | str = "n", tokens: bool = False) -> None:
@@ -254,6 +337,73 @@ def test_tokens_are_pooled_like_positions_and_layers_have_onnx_s_names(tmp_path:
     assert layers[3].shape == (12, 12, 16)
 
 
+def test_weights_in_files_beside_an_onnx_file_belong_to_it(tmp_path: Path, pixels: Array) -> None:
+    _save_onnx(tmp_path / "a.onnx")
+    model = onnx.load(tmp_path / "a.onnx")
+    (tmp_path / "out").mkdir()
+    external = {"save_as_external_data": True, "size_threshold": 100, "convert_attribute": False}
+    onnx.save(model, tmp_path / "out" / "a.onnx", location="a.data", **external)
+    first = rows(tmp_path / "out" / "a.onnx", pixels)
+    np.testing.assert_allclose(first, rows(tmp_path / "a.onnx", pixels), atol=1e-5)
+    data = np.fromfile(tmp_path / "out" / "a.data", dtype=np.float32)
+    (data * 2).tofile(tmp_path / "out" / "a.data")
+    assert np.abs(rows(tmp_path / "out" / "a.onnx", pixels) - first).max() > 0.1
+    (tmp_path / "out" / "a.data").unlink()
+    with pytest.raises(UnknownBackboneError, match=r"a\.data.*No such file"):
+        rows(tmp_path / "out" / "a.onnx", pixels)
+
+
+def test_a_file_that_says_nothing_of_its_axes_has_channels_first(tmp_path: Path, pixels: Array) -> None:
+    _save_onnx(tmp_path / "a.onnx")
+    model = onnx.load(tmp_path / "a.onnx")
+    for axis, name in zip(model.graph.input[0].type.tensor_type.shape.dim, "nchw", strict=True):
+        axis.dim_param = name
+    onnx.save(model, tmp_path / "dynamic.onnx")
+    found = rows(tmp_path / "dynamic.onnx", pixels, image_size=SIZE)
+    np.testing.assert_allclose(found, rows(tmp_path / "a.onnx", pixels), atol=1e-5)
+
+
+def test_a_layer_with_a_number_for_a_name_is_that_layer(tmp_path: Path, pixels: Array) -> None:
+    _save_onnx(tmp_path / "a.onnx")
+    model = onnx.load(tmp_path / "a.onnx")
+    model.graph.node[1].name, model.graph.node[3].name = "7", "1"
+    onnx.save(model, tmp_path / "a.onnx")
+    assert rows(tmp_path / "a.onnx", pixels, layer="7").shape == (11, 8)
+    assert rows(tmp_path / "a.onnx", pixels, layer=1).shape == (11, 16)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.onnx")
+    with pytest.raises(UnknownBackboneError, match="no regular file"):
+        backbones.load_backbone(str(tmp_path / "a.onnx"))
+
+
+def test_a_process_without_a_home_only_keeps_nothing(tmp_path: Path, pixels: Array, python: Any) -> None:
+    _save_onnx(tmp_path / "a.onnx")
+    code = (
+        "import pathlib, sys\n"
+        "def nowhere(*args): raise RuntimeError('Could not determine home directory.')\n"
+        "pathlib.Path.home = nowhere\n"
+        "from featx import backbones\n"
+        "print(backbones.load_backbone(sys.argv[1]).n_features('avg'), "
+        "backbones.load_backbone('vgg16').has_weights_here)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in ("XDG_CACHE_HOME", "KERAS_HOME")}
+    assert python(code, str(tmp_path / "a.onnx"), env=environment).stdout == "5 False\n"
+
+
+def test_a_file_and_a_network_by_name_are_compared(
+    tmp_path: Path, photo_folder: Path, counting: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _save_onnx(tmp_path / "a.onnx")
+    both = ["--backbone", "counting", "--backbone", str(tmp_path / "a.onnx"), "--preprocessing", "torch"]
+    assert cli.main(["compare", str(photo_folder), *both, "--estimator", "centroid", "--quiet"]) == 0
+    assert capsys.readouterr().out.count("centroid") >= 2
+    assert cli.main(["bench", "--backbone", str(tmp_path / "a.onnx")]) == 1
+    assert "nothing to be compared with" in capsys.readouterr().err
+
+
 def test_a_file_of_openvino_and_one_for_a_single_image(tmp_path: Path, pixels: Array) -> None:
     import openvino
 
@@ -283,7 +433,11 @@ def test_preprocessing_that_means_nothing_is_refused(wrong: Any) -> None:
         as_preprocessing(wrong)
 
 
-@pytest.mark.parametrize("given", ["tf", "torch", "caffe", "none", (0.5, (1, 2, 3)), "1/2"])
+@pytest.mark.parametrize(
+    "given",
+    ["tf", "torch", "caffe", "none", (0.5, (1, 2, 3)), "1/2", (1 / 3, 65535.12345), (np.ones(3), np.float32(2))],
+    ids=["tf", "torch", "caffe", "none", "numbers", "text", "digits", "numpy"],
+)
 def test_preprocessing_survives_as_text(given: Any) -> None:
     wanted = as_preprocessing(given)
     assert Preprocessing.of_text(wanted.text) == wanted

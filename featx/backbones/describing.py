@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +23,45 @@ def describe(task: dict[str, Any]) -> None:
 
 def layer_rows(network: Any) -> list[tuple[str, str, list[int], bool]]:
     """Return (name, class, shape, whether it ends a block) of each layer of a ``keras.Model``, in its order."""
-    layers = network.layers
-    place = {id(layer): at for at, layer in enumerate(layers)}
-    last_reader = [0] * len(layers)
-    for at, layer in enumerate(layers):
-        for source in _sources(layer):
-            if source in place:  # a layer that is a network itself has other sources within
+    return rows_of(network, network.layers)
+
+
+def rows_of(network: Any, operations: Sequence[Any]) -> list[tuple[str, str, list[int], bool]]:
+    """Return (name, class, shape, whether it ends a block) of layers and other operations of a functional network."""
+    nodes = nodes_of(network)
+    place = {id(operation): at for at, operation in enumerate(operations)}
+    sources = [
+        [id(tensor._keras_history.operation) for node in nodes.get(id(one), []) for tensor in node.input_tensors]
+        for one in operations
+    ]
+    last_reader = [0] * len(operations)
+    for at, read in enumerate(sources):
+        for source in read:
+            if source in place:
                 last_reader[place[source]] = max(last_reader[place[source]], at)
     rows = []
-    farthest = 0  # the last layer that reads something from before this one
-    for at, layer in enumerate(layers):
-        activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
-        ends_block = farthest <= at and (type(layer).__name__ in _ENDS or activation != "linear")
-        output = layer.output
-        shape = list(output.shape[1:]) if hasattr(output, "shape") else []
-        rows.append((_plain_name(layer, at), type(layer).__name__, shape, ends_block))
+    farthest = 0  # the last one that reads something from before this one
+    for at, operation in enumerate(operations):
+        activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
+        ends_block = farthest <= at and (type(operation).__name__ in _ENDS or activation != "linear")
+        tensors = [tensor for node in nodes.get(id(operation), []) for tensor in node.output_tensors]
+        shape = list(tensors[0].shape[1:]) if len(tensors) == 1 else []
+        # Keras numbers inputs by what else was built in the process.
+        name = "input" if type(operation).__name__ == "InputLayer" else str(operation.name)
+        rows.append((name, type(operation).__name__, shape, ends_block))
         farthest = max(farthest, last_reader[at])
     return rows
 
 
-def _plain_name(layer: Any, at: int) -> str:
-    # Keras numbers inputs by what else was built in the process.
-    return "input" if at == 0 else str(layer.name)
+def nodes_of(network: Any) -> dict[int, list[Any]]:
+    """Return where each operation stands in this network, by its identity; Keras has no public name for it.
 
-
-def _sources(layer: Any) -> list[int]:
-    """Return which layers this one reads, by identity; Keras has no public name for it."""
-    return [id(tensor._keras_history.operation) for node in layer._inbound_nodes for tensor in node.input_tensors]
+    A layer may stand in other networks, too, and in this one several times.
+    """
+    found: dict[int, list[Any]] = {}
+    for node in [node for nodes in network._nodes_by_depth.values() for node in nodes]:
+        found.setdefault(id(node.operation), []).append(node)
+    return found
 
 
 def as_json(rows: list[tuple[str, str, list[int], bool]]) -> str:

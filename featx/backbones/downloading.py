@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -13,6 +14,8 @@ from featx.backbones.weight_files import keras_home
 from featx.children import serve_task
 from featx.errors import WeightsNotFoundError
 
+#: A server may be silent for so long.
+_SILENT_SECONDS = 60.0
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
@@ -28,6 +31,7 @@ def download(task: dict[str, Any]) -> None:
     partial = f"{path.name}.{os.getpid()}.part"
     _make_writable(path.parent)
     keras = import_keras()
+    socket.setdefaulttimeout(_SILENT_SECONDS)  # Keras would wait for ever
     try:
         fetched = keras.utils.get_file(
             partial, task["url"], file_hash=task["hash"] or None, cache_dir=keras_home(), cache_subdir="models"

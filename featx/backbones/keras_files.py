@@ -9,15 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featx.backbones.describing import nodes_of, rows_of
 from featx.backbones.keras_applications import pooled
 from featx.backbones.keras_import import first_line, import_keras, plain_settings
-from featx.backbones.layers import other_layers
 from featx.backbones.preprocessing import Preprocessing
 from featx.errors import EngineError, WeightsError
 from featx.recipe import Recipe
 
 if TYPE_CHECKING:
     from featx.backbones.own import OwnNetwork
+
+#: Modules of Keras whose classes compute and do nothing else.
+_PLAIN = (
+    *("keras.layers.", "keras.models.", "keras.initializers.", "keras.regularizers.", "keras.constraints."),
+    *("keras.activations.", "keras.ops.", "keras.dtype_policies.", "keras.quantizers.", "keras.random."),
+    *("keras.src.layers.", "keras.src.models.", "keras.src.ops.", "builtins."),
+)
+#: Layers that run somebody's code, or read files that the description names.
+_REFUSED = (
+    *("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"),
+    *("StringLookup", "IntegerLookup", "TextVectorization"),
+)
 
 
 def load(path: Path) -> Any:
@@ -48,7 +60,7 @@ def load(path: Path) -> Any:
 def _config(path: Path) -> Any:
     """Return the description of a network in a file, by which Keras builds it."""
     try:
-        if zipfile.is_zipfile(path):
+        if path.suffix == ".keras":  # as Keras decides what it is
             with zipfile.ZipFile(path) as packed:
                 return json.loads(packed.read("config.json"))
         import h5py  # type: ignore[import-untyped]  # it has no types
@@ -63,35 +75,37 @@ def _config(path: Path) -> Any:
 
 
 def _foreign_code(config: Any) -> str:
-    """Return what in a description is not Keras's own, "" if nothing is."""
-    if isinstance(config, list):
-        return next(filter(None, map(_foreign_code, config)), "")
-    if not isinstance(config, dict):
-        return ""
-    kind = config.get("class_name")
-    module = config.get("module")
-    if kind in ("Lambda", "__lambda__", "function"):
-        return "a Lambda layer" if kind != "function" else f"the function {config.get('config')!r}"
-    if isinstance(module, str) and module.split(".")[0] not in ("keras", "builtins", "tensorflow"):
+    """Return what in a description is not a layer, or part of one, that computes and does nothing else; else ""."""
+    if isinstance(config, dict):
+        return _why_foreign(config) or _foreign_code(list(config.values()))
+    return next(filter(None, map(_foreign_code, config)), "") if isinstance(config, list) else ""
+
+
+def _why_foreign(part: dict[str, Any]) -> str:
+    kind, module, registered = (part.get(name) for name in ("class_name", "module", "registered_name"))
+    if kind in _REFUSED:
+        return f"a layer of the kind {kind}"
+    if kind in ("__lambda__", "function"):
+        return "a lambda function" if kind == "__lambda__" else f"the function {part.get('config')!r}"
+    if isinstance(module, str) and module != "keras" and not f"{module}.".startswith(_PLAIN):
         return f"{kind!r} of the module {module!r}"
-    if config.get("registered_name") and module is None and isinstance(kind, str) and ">" in config["registered_name"]:
-        package = config["registered_name"].split(">")[0]
-        if package != "keras":
-            return f"{kind!r} of the package {package!r}"
-    return next(filter(None, map(_foreign_code, config.values())), "")
+    if isinstance(registered, str) and ">" in registered and not registered.startswith("keras>"):
+        return f"{kind!r} of the package {registered.split('>')[0]!r}"
+    return ""
 
 
-def layer_rows(network: Any) -> list[tuple[str, str, list[int], bool]]:
-    """Return the layers of any ``keras.Model``; of one that is not built of layers only its output."""
-    from featx.backbones.describing import layer_rows as rows_of
+def describe(
+    path: Path, size: tuple[int, int] | None, any_size: tuple[int, int]
+) -> tuple[tuple[int, int] | None, list[tuple[str, str, list[int], bool]]]:
+    """Return the only height and width that a network takes, None if it takes several; and its layers.
 
-    if isinstance(network, import_keras().Sequential | import_keras().src.models.functional.Functional):
-        return rows_of(network)
-    return [("output", type(network).__name__, list(network.output_shape[1:]), True)]
-
-
-def describe(path: Path) -> tuple[tuple[int, int] | None, list[tuple[str, str, list[int], bool]]]:
-    """Return the only size that a network takes, None if it takes several, and its layers.
+    Parameters
+    ----------
+    path : Path
+    size : (int, int) or None
+        Of the images, for a network that takes several.
+    any_size : (int, int)
+        What it is described at if none is said.
 
     Raises
     ------
@@ -100,8 +114,43 @@ def describe(path: Path) -> tuple[tuple[int, int] | None, list[tuple[str, str, l
     """
     network = load(path)
     height, width = _input_size(path, network)
-    rows = layer_rows(network)
-    return (None if height is None or width is None else (height, width)), rows
+    if height is not None and width is not None:
+        return (height, width), _rows(network)[0]
+    keras = import_keras()
+    rows, tensors = _rows(network)
+    shaped = size or any_size
+    if not tensors:
+        shape = network.compute_output_shape((None, *shaped, 3))
+        return None, [(rows[0][0], rows[0][1], list(shape[1:]), True)]
+    names = [row[0] for row in rows if row[0] in tensors]
+    shapes = keras.Model(network.inputs, [tensors[name] for name in names]).compute_output_shape((None, *shaped, 3))
+    shape_of = dict(zip(names, shapes, strict=True))
+    return None, [(name, kind, list(shape_of.get(name, [0])[1:]), ends) for name, kind, _, ends in rows]
+
+
+def _rows(network: Any) -> tuple[list[tuple[str, str, list[int], bool]], dict[str, Any]]:
+    """Return the layers of any ``keras.Model``, its output the last; and their tensors by name.
+
+    Of one that is not built of layers there is its output only, and no tensor.
+    """
+    keras = import_keras()
+    if isinstance(network, keras.Sequential):
+        network = network._functional
+    if not hasattr(network, "_nodes_by_depth") or not network.outputs:
+        return [("output", type(network).__name__, list(network.output_shape[1:]), True)], {}
+    nodes = nodes_of(network)
+    rows = rows_of(network, network.operations)
+    tensors = {}
+    for row, operation in zip(rows, network.operations, strict=True):
+        found = [tensor for node in nodes.get(id(operation), []) for tensor in node.output_tensors]
+        if len(found) == 1:  # a layer that is used twice has no one output
+            tensors[row[0]] = found[0]
+    output = network.outputs[0]
+    last = [row for row in rows if tensors.get(row[0]) is output]
+    if not last:
+        tensors["output"] = output
+        last = [("output", type(network).__name__, list(output.shape[1:]), True)]
+    return [row for row in rows if row not in last] + last, tensors
 
 
 def _input_size(path: Path, network: Any) -> tuple[int | None, int | None]:
@@ -138,24 +187,11 @@ def _taken(keras: Any, network: OwnNetwork, recipe: Recipe, names: list[str]) ->
     if steps.is_bgr:
         prepared = keras.ops.flip(prepared, axis=-1)
     prepared = (prepared - np.array(steps.mean, np.float32)) / np.array(steps.scale, np.float32)
-    known = layer_rows(model)
-    if len(known) == 1 and known[0][0] == "output":
+    _, tensors = _rows(model)
+    if not tensors:
         return pixels, {"output": model(prepared, training=False)}
-    places = {row[0]: at for at, row in enumerate(known)}
     for name in names:
-        if name not in places:
-            raise EngineError(other_layers(name))
-    cut = keras.Model(model.inputs, {name: model.layers[places[name]].output for name in names})
+        if name not in tensors:
+            raise EngineError(f"{network.path!r} has no layer {name!r} any more. Leave layer out, or choose another.")
+    cut = keras.Model(model.inputs, {name: tensors[name] for name in names})
     return pixels, dict(cut(prepared, training=False))
-
-
-def shapes_at(path: Path, size: tuple[int, int]) -> list[tuple[str, str, list[int], bool]]:
-    """Return the layers of a network that takes several sizes, at one of them."""
-    keras = import_keras()
-    model = load(path)
-    rows = layer_rows(model)
-    if rows[0][0] == "output" and len(rows) == 1:
-        return [("output", rows[0][1], list(model.compute_output_shape((None, *size, 3))[1:]), True)]
-    computed = keras.Model(model.inputs, [layer.output for layer in model.layers])
-    shapes = computed.compute_output_shape((None, *size, 3))
-    return [(name, kind, list(shape[1:]), ends) for (name, kind, _, ends), shape in zip(rows, shapes, strict=True)]

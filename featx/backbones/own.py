@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
+import importlib.metadata
 import json
+import mmap
 import os
 import re
 import tempfile
@@ -13,27 +15,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from featx import files
+from featx.backbones import kept_models, weight_files
 from featx.backbones.base import Network, Weights
 from featx.backbones.layers import LayerInfo, as_layers, find_layers
 from featx.children import run_child
-from featx.errors import OptionError, StoreError, UnknownBackboneError
+from featx.errors import OptionError, UnknownBackboneError, WeightsError
 from featx.recipe import Recipe
 
 #: What a file holds, by its suffix.
 KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx", ".xml": "openvino"}
 #: In the place of a network's name in a recipe: the digest of the file tells which it is, wherever it lies.
 RECORDED = "own network"
-_SHA_256 = re.compile(r"[0-9a-f]{64}")
+#: In an ONNX file, before the length and the name of a file that holds weights: the key of an entry.
+_LOCATION = re.compile(rb"\n\x08location\x12")
 #: Revision of how layers are listed and graphs are made of such files.
 _REVISION = 1
 
 
 def is_own(backbone: str) -> bool:
     """Return whether a backbone is given as a file or a folder rather than by name."""
-    return backbone.lower().endswith(tuple(KINDS)) or (Path(backbone) / "saved_model.pb").is_file()
+    return backbone.endswith(tuple(KINDS)) or (_expanded(backbone) / "saved_model.pb").is_file()
 
 
 def own_network(path: str) -> OwnNetwork:
@@ -44,15 +46,22 @@ def own_network(path: str) -> OwnNetwork:
     UnknownBackboneError
         There is no such file, or it cannot be read.
     """
-    at = Path(path).expanduser()
-    kind = KINDS.get(at.suffix.lower(), "saved model")
+    at = _expanded(path)
+    kind = KINDS.get(at.suffix, "saved model")
     try:
         return OwnNetwork(str(at), kind, _digest(at, kind))
     except OSError as error:
         raise UnknownBackboneError(
-            f"The network {path!r} cannot be read: {str(error.filename or path)!r}: {error.strerror or error}. Check the "
-            "path; networks that featx knows by name are listed by `featx backbones`."
+            f"The network {path!r} cannot be read: {str(error.filename or path)!r}: {error.strerror or error}. Check "
+            "the path; networks that featx knows by name are listed by `featx backbones`."
         ) from error
+
+
+def _expanded(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # no such user, or none that has a home
+        return Path(path)
 
 
 def as_name(backbone: Any) -> str:
@@ -63,62 +72,44 @@ def as_name(backbone: Any) -> str:
     StoreError
         The object cannot be kept.
     """
-    if isinstance(backbone, str | os.PathLike):
-        return os.fspath(backbone)
-    return str(_keep(backbone))
-
-
-def _keep(model: Any) -> Path:
-    """Return a file that holds a ``keras.Model``, in a folder that is named by what the model is."""
-    digest = hashlib.sha256()
-    # Keras numbers names by what else was built in the process: the same network is to have the same digest.
-    digest.update(re.sub(r'_\d+"', '"', model.to_json()).encode())
-    for value in model.get_weights():
-        digest.update(f"{value.dtype} {value.shape}".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
-    path = _kept() / digest.hexdigest() / f"{re.sub(r'_[0-9]+$', '', model.name)}.keras"
-    if not path.exists():
-        try:
-            files.make_folder(path.parent)
-            with files.replacing(path) as temporary:
-                saved = temporary.with_suffix(".keras")
-                model.save(saved)
-                os.replace(saved, temporary)
-        except OSError as error:
-            raise StoreError(
-                f"The network {model.name!r} cannot be kept in {str(path.parent)!r}: {error.strerror or error}. Make "
-                "room there, or name another folder in the variable XDG_CACHE_HOME; or save it yourself, and pass its "
-                "path."
-            ) from error
-    return path
+    return os.fspath(backbone) if isinstance(backbone, str | os.PathLike) else str(kept_models.keep(backbone))
 
 
 def _digest(path: Path, kind: str) -> str:
-    if path.parent.parent == _kept() and _SHA_256.fullmatch(path.parent.name):
-        return path.parent.name  # of an object, which no file is the same of twice
+    """Return the SHA-256 of all that a network consists of: its file, and those that belong to it."""
+    if (known := kept_models.digest_of(path)) is not None:
+        return known
     parts = [path]
     if kind == "saved model":
-        parts = sorted(one for one in path.rglob("*") if one.is_file())
+        parts = sorted(one for one in path.rglob("*") if not one.is_dir())
     elif kind == "openvino":
         parts = [path, path.with_suffix(".bin")]
-    states = [os.stat(part) for part in parts]
-    names = tuple(part.relative_to(path.parent).as_posix() if len(parts) > 1 else "" for part in parts)
-    stamps = tuple((state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino) for state in states)
-    return _digest_in_state(tuple(parts), names if kind == "saved model" else (), stamps)
+    elif kind == "onnx":
+        parts = [path, *_external_data(path)]
+    digests = [weight_files.file_digests(part)["sha256"] for part in parts]
+    if len(parts) == 1:
+        return digests[0]
+    # A network that was moved is the same, so names are those within its folder; that of a single file is its own.
+    names = [part.relative_to(path).as_posix() if kind == "saved model" else str(at) for at, part in enumerate(parts)]
+    listed = "".join(f"{name}\0{digest}\n" for name, digest in zip(names, digests, strict=True))
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
-@functools.lru_cache(maxsize=16)
-def _digest_in_state(parts: tuple[Path, ...], names: tuple[str, ...], stamps: object) -> str:
-    whole = hashlib.sha256()
-    for at, part in enumerate(parts):
-        with open(part, "rb") as file:
-            one = hashlib.file_digest(file, "sha256")
-        if len(parts) == 1:
-            return one.hexdigest()
-        # A folder that was moved holds the same network, so names are those within it.
-        inner = names[at].partition("/")[2] if names else str(at)
-        whole.update(f"{inner}\0{one.hexdigest()}\n".encode())
-    return whole.hexdigest()
+def _external_data(path: Path) -> list[Path]:
+    """Return the files beside an ONNX file that hold its weights, as its entries ``location`` say."""
+    weight_files.file_digests(path)  # that it is a file
+    names = set()
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        for found in _LOCATION.finditer(data):
+            at = found.end()
+            names.add(bytes(data[at + 1 : at + 1 + data[at]]).decode("utf-8", "surrogateescape"))
+    outside = [name for name in names if os.path.isabs(name) or ".." in Path(name).parts]
+    if outside:
+        raise UnknownBackboneError(
+            f"The network {str(path)!r} keeps weights in {outside[0]!r}, outside of its folder. Export it with its "
+            "weights within, or beside it."
+        )
+    return [path.parent / name for name in sorted(names)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,6 +201,16 @@ class OwnNetwork(Network):
         """Return what a child process needs to know of it."""
         return {"own": {**dataclasses.asdict(self), "path": os.path.abspath(self.path)}}
 
+    def refuse_if_changed(self) -> None:
+        """Raise if the file is not what it was.
+
+        Raises
+        ------
+        WeightsError
+        """
+        if own_network(self.path).digest != self.digest:
+            raise WeightsError(f"The network {self.path!r} has changed while it was to be used. Run the same again.")
+
     def build(self, recipe: Recipe, weights_path: Path | None) -> Any:
         """Return the frozen network as a ``keras.Model`` from uint8 pixels to the features of a recipe.
 
@@ -221,7 +222,11 @@ class OwnNetwork(Network):
         from featx.backbones import keras_files
 
         if self.kind != "keras":
-            raise OptionError(f"engine='keras' cannot run {self.path!r}. Leave engine out, or pass engine='openvino'.")
+            raise OptionError(
+                f"engine='keras' cannot run {self.path!r}, which needs OpenVINO: pip install openvino, and pass "
+                "engine='auto'."
+            )
+        self.refuse_if_changed()
         return keras_files.build(self, recipe)
 
 
@@ -232,7 +237,9 @@ def _describe(network: OwnNetwork, size: tuple[int, int] | None) -> _Description
 @functools.lru_cache(maxsize=32)
 def _described(network: OwnNetwork, size: tuple[int, int] | None) -> _Description:
     """Return what is in a network: from where it was kept, or by a child process, which takes seconds for Keras's."""
-    kept = _kept() / f"{network.digest[:32]}-{'x'.join(map(str, size or ('own',)))}-{_REVISION}.json"
+    reader = "keras" if network.kind == "keras" else "openvino"
+    version = f"{network.kind.replace(' ', '-')}-{importlib.metadata.version(reader)}-{_REVISION}"
+    kept = kept_models.folder() / f"{network.digest[:32]}-{'x'.join(map(str, size or ('own',)))}-{version}.json"
     try:
         return _as_description(json.loads(kept.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
@@ -254,7 +261,3 @@ def _described(network: OwnNetwork, size: tuple[int, int] | None) -> _Descriptio
 def _as_description(found: dict[str, Any]) -> _Description:
     size = found["fixed_size"]
     return _Description((size[0], size[1]) if size else None, as_layers(found["layers"]))
-
-
-def _kept() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "featx" / "networks"

@@ -43,7 +43,7 @@ class Preprocessing:
     @property
     def text(self) -> str:
         """One string, the same for the same numbers: what the recipe records."""
-        mean, scale = (",".join(f"{value:g}" for value in values) for values in (self.mean, self.scale))
+        mean, scale = (",".join(map(repr, values)) for values in (self.mean, self.scale))
         return f"{mean}/{scale}{' bgr' if self.is_bgr else ''}"
 
     @classmethod
@@ -94,6 +94,7 @@ def _three(part: Any) -> tuple[float, ...]:
         values = [float(value) for value in part.split(",")] if isinstance(part, str) else part
     except ValueError:
         return ()
+    values = values.tolist() if hasattr(values, "tolist") else values  # of numpy
     if isinstance(values, numbers.Real):
         values = [values]
     if not isinstance(values, Sequence) or len(values) not in (1, 3):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import hashlib
 import importlib.metadata
 import logging
 import os
 import re
+import stat
+import tempfile
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -24,7 +27,12 @@ _log = logging.getLogger("featx")
 
 def keras_home() -> Path:
     """Return the folder where Keras keeps what it downloads."""
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    if os.environ.get("KERAS_HOME"):
+        return Path(os.environ["KERAS_HOME"])
+    try:
+        return Path.home() / ".keras"
+    except RuntimeError:  # a process without a home: what Keras does then
+        return Path(tempfile.gettempdir()) / ".keras"
 
 
 def path_of_keras(url: str) -> Path:
@@ -110,7 +118,12 @@ def fetched_from_url(weights: str, network: str) -> Weights:
         )
     digest = digest.lower()
     file_name = re.sub(r"[^\w.-]", "_", url.partition("?")[0].rstrip("/").rsplit("/", 1)[1])[-100:]
-    path = keras_home() / "models" / f"{digest[:16]}-{file_name or 'weights.h5'}"
+    if not file_name.endswith(".h5"):
+        raise WeightsError(
+            f"The weights at {url!r} are not called .weights.h5 or .h5, by which Keras knows how to read them. Give "
+            "them such a name there, or fetch them yourself and pass the path of the file."
+        )
+    path = keras_home() / "models" / f"{digest[:16]}-{file_name}"
     if not path.is_file():
         _fetch(url, path, digest, f"The weights of {network!r} are not on this machine, and", network)
     found = weights_in_file(path, network)
@@ -137,12 +150,15 @@ def _fetch(url: str, path: Path, expected: str, lead: str, network: str) -> None
 
 
 def _has_proxy(url: str) -> bool:
-    return urllib.parse.urlsplit(url).scheme in urllib.request.getproxies()
+    parts = urllib.parse.urlsplit(url)
+    return parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(parts.netloc)
 
 
 def file_digests(path: Path) -> dict[str, str]:
     """Return SHA-256 and MD5 of a file, read once in a process while it does not change."""
     state = os.stat(path)
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return _digests_in_state(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
 
 

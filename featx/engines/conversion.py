@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from featx.backbones import KerasBackbone, keras_files
-from featx.backbones.own import OwnNetwork, own_network
+from featx.backbones.own import OwnNetwork
 from featx.children import serve_task
 from featx.engines import own_graphs
 from featx.engines.batches import COMPILED_BATCH
 from featx.engines.openvino import import_openvino
-from featx.errors import WeightsError
 from featx.recipe import Recipe
 
 
@@ -31,8 +30,7 @@ def convert(task: dict[str, Any]) -> None:
 
 
 def _graph_of_own(network: OwnNetwork, recipe: Recipe) -> Any:
-    if own_network(network.path).digest != recipe.weights:
-        raise WeightsError(f"The network {network.path!r} has changed while it was to be used. Run the same again.")
+    network.refuse_if_changed()
     if network.kind == "keras":
         return _graph_of_keras(keras_files.build_layers(network, recipe, recipe.layers), recipe)
     path = Path(network.path)

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.layers import other_layers
 from featx.backbones.preprocessing import Preprocessing
 from featx.engines.batches import COMPILED_BATCH
 from featx.engines.openvino import import_openvino, operations_of
@@ -47,6 +46,8 @@ def read(path: Path, kind: str) -> Any:
 def _channels_first(path: Path, network: Any) -> bool:
     shape = network.inputs[0].partial_shape
     first, last = (axis.is_static and axis.get_length() == 3 for axis in (shape[1], shape[3]))
+    if not (shape[1].is_static or shape[3].is_static):  # nothing is said, as in files of Hugging Face
+        return True
     if first == last:
         raise WeightsError(
             f"The network {str(path)!r} takes {shape}: expected images of three channels, as the second axis or the "
@@ -153,7 +154,9 @@ def convert(path: Path, kind: str, size: tuple[int, int], names: list[str], prep
     results = []
     for name in names:
         if name not in known:
-            raise EngineError(other_layers(name))
+            raise EngineError(
+                f"The network {str(path)!r} has no layer {name!r} any more. Leave layer out, or choose another."
+            )
         output = nodes[name].output(0)
         rank = len(output.shape)
         node = operations.convert(output, "f32")

@@ -76,7 +76,7 @@ def other_layers(layer: str) -> str:
 
 def pooled_name(layer: str, pool: str) -> str:
     """Return the name of the output of a layer that comes after the pooling."""
-    return f"{layer}/{pool}"
+    return f"{layer} after {pool}"  # as no layer is called
 
 
 def as_layers(rows: Iterable[Sequence[Any]]) -> tuple[LayerInfo, ...]:
@@ -141,8 +141,9 @@ def find_layers(backbone: str, layers: Sequence[LayerInfo], wanted: Iterable[Lay
 
 def _find(backbone: str, layers: Sequence[LayerInfo], wanted: Layer) -> LayerInfo:
     see = f"Run `featx backbones {backbone} --layers` to list all {len(layers)}."
-    if isinstance(wanted, str):
-        names = {layer.name: layer for layer in layers}
+    names = {layer.name: layer for layer in layers}
+    if isinstance(wanted, str) or str(wanted) in names:  # files of ONNX have layers with numbers for names
+        wanted = str(wanted)
         if wanted not in names:
             raise OptionError(f"{backbone!r} has no layer {wanted!r}.{did_you_mean(wanted, names)} {see}")
         found = names[wanted]
