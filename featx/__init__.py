@@ -22,8 +22,12 @@ if TYPE_CHECKING:
     from featx.curves import learning_curve
     from featx.duplicates import Duplicates, find_duplicates
     from featx.label_issues import find_label_issues
+    from featx.left_out import leave_one_out
+    from featx.rank import ImageRanking, rank_images
+    from featx.ranking import Ranking, rank_features
     from featx.recipe import Recipe
     from featx.results import ImageComparison
+    from featx.transferability import h_score, log_me
     from featx.transformer import FeatureExtractor
 
 __version__ = "0.1.0"
@@ -35,7 +39,9 @@ __all__ = [
     "Duplicates",
     "FeatureExtractor",
     "ImageComparison",
+    "ImageRanking",
     "KerasBackbone",
+    "Ranking",
     "Recipe",
     "__version__",
     "available_backbones",
@@ -43,8 +49,13 @@ __all__ = [
     "compare_images",
     "find_duplicates",
     "find_label_issues",
+    "h_score",
     "learning_curve",
+    "leave_one_out",
     "load_backbone",
+    "log_me",
+    "rank_features",
+    "rank_images",
     "register_backbone",
 ]
 
@@ -55,15 +66,22 @@ _HOMES = {
     "Duplicates": "duplicates",
     "FeatureExtractor": "transformer",
     "ImageComparison": "results",
+    "ImageRanking": "rank",
     "KerasBackbone": "backbones",
+    "Ranking": "ranking",
     "Recipe": "recipe",
     "available_backbones": "backbones",
     "compare_baselines": "baselines",
     "compare_images": "compare",
     "find_duplicates": "duplicates",
     "find_label_issues": "label_issues",
+    "h_score": "transferability",
     "learning_curve": "curves",
+    "leave_one_out": "left_out",
     "load_backbone": "backbones",
+    "log_me": "transferability",
+    "rank_features": "ranking",
+    "rank_images": "rank",
     "register_backbone": "backbones",
 }
 

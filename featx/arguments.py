@@ -22,6 +22,11 @@ _COMPARE_EXAMPLES = """examples:
   featx compare labels.csv --groups patient --tune
   featx compare train/ --test test/
 """
+_RANK_EXAMPLES = """examples:
+  featx rank photos/ --backbone mobilenet --backbone resnet50
+  featx rank photos/ --layer 0.5 --layer 0.75 --layer 1.0 --pooling avg --pooling max
+  featx rank labels.csv --groups patient --json
+"""
 _CACHE_EXAMPLES = """examples:
   featx cache info
   featx cache verify
@@ -41,6 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_extract(commands)
     _add_compare(commands)
+    _add_rank(commands)
     _add_check(commands)
     _add_bench(commands)
     _add_demo(commands)
@@ -89,9 +95,7 @@ def _add_compare(commands: Any) -> None:
         help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid; for numbers dummy, ridge, svr, knn; or a "
         "class of scikit-learn (default: dummy, logreg, svm, knn); may be repeated",
     )
-    parser.add_argument(
-        "--task", default="auto", metavar="NAME", help="classification or regression (default: what the labels are)"
-    )
+    _add_task(parser)
     parser.add_argument("--tune", action="store_true", help="choose parameters by an inner cross-validation")
     parser.add_argument("--random-state", type=int, default=0, metavar="N", help="decides the folds (default: 0)")
     parser.add_argument(
@@ -105,6 +109,21 @@ def _add_compare(commands: Any) -> None:
     results.add_argument("--learning-curve", action="store_true", help="also score fewer training images")
     results.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
     results.add_argument("--label-issues", metavar="FILE", help="also write the labels that may be wrong as CSV")
+    _add_extraction_options(parser, several=True)
+    _add_common(parser)
+
+
+def _add_rank(commands: Any) -> None:
+    summary = "order networks, layers and poolings for labelled images, without training on any"
+    parser = _command(commands, "rank", summary, _RANK_EXAMPLES)
+    _add_sources(parser)
+    parser.add_argument(
+        "--backbone", action="append", metavar="NAME", help="network (default: mobilenet); may be repeated"
+    )
+    _add_task(parser)
+    _add_groups(parser, "left out together")
+    parser.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
+    _add_tables(parser)
     _add_extraction_options(parser, several=True)
     _add_common(parser)
 
@@ -128,12 +147,22 @@ def _add_split(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cv", type=int, metavar="N", help="number of stratified folds (default: 5)")
     group.add_argument("--repeats", type=int, default=1, metavar="N", help="repetitions of the folds (default: 1)")
     group.add_argument("--test", action="append", metavar="SOURCE", help="images to score on instead; may be repeated")
+    _add_groups(group, "on one side of every split")
+
+
+def _add_task(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--task", default="auto", metavar="NAME", help="classification or regression (default: what the labels are)"
+    )
+
+
+def _add_groups(group: Any, treated: str) -> None:
     group.add_argument(
         "--groups",
         default="auto",
         metavar="COLUMN",
-        help="images of one group are on one side of every split: auto (duplicates and near-duplicates), none, or a "
-        "column of the table (default: auto)",
+        help=f"images of one group are {treated}: auto (duplicates and near-duplicates), none, or a column of the "
+        "table (default: auto)",
     )
     group.add_argument(
         "--near",

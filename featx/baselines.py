@@ -19,7 +19,7 @@ from featx.estimators import TASKS, Baseline, Wanted, as_baselines
 from featx.fitting import Data, Scored, collecting_warnings, score_fold
 from featx.kernels import SharedKernel
 from featx.label_issues import find_label_issues
-from featx.labels import as_column, as_label_array, checked_labels, is_missing, task_of
+from featx.labels import as_column, as_label_array, checked_labels, checked_rows, task_of
 from featx.scores import (
     METRICS,
     add_verdicts,
@@ -253,7 +253,7 @@ def compare_baselines(
         estimators=estimators, task=task, cv=cv, repeats=repeats, random_state=random_state, n_jobs=n_jobs
     )
     whole = np.asarray(X), as_label_array(y)
-    X, y, rows, notes = _checked(*whole)
+    X, y, rows, notes = checked_rows(*whole)
     if task == "auto":
         task = task_of(y)
     y = checked_labels(y, task)
@@ -337,37 +337,6 @@ def _uneven_columns(X: np.ndarray[Any, Any], baselines: Sequence[Baseline]) -> l
         f"Some columns of X vary {times:,.0f} times as much as most: {names} go by these alone. Standardise X if its "
         "columns are in different units."
     ]
-
-
-def _checked(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:
-    """Return rows and labels of those that have a label, their numbers, and a note of the others."""
-    if X.dtype.kind not in "fiu":
-        raise ComparisonError(
-            f"Expected X of numbers, got {X.dtype}. Turn images into features first: FeatureExtractor."
-        )
-    if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
-        raise ComparisonError(
-            f"Expected X of shape (n_samples, n_features) and one label a row, got X of shape {X.shape} and y of "
-            f"shape {y.shape}."
-        )
-    missing = np.array([is_missing(label) for label in y.tolist()], dtype=bool)
-    rows = np.flatnonzero(~missing)
-    notes = []
-    if missing.any():
-        first = ", ".join(map(str, np.flatnonzero(missing)[:5]))
-        more = missing.sum() - 5
-        notes.append(
-            f"{missing.sum():,} of {len(y):,} rows have no label and are left out: {first}"
-            f"{f' and {more:,} more' if more > 0 else ''}."
-        )
-        X, y = X[rows], y[rows]
-    bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
-    if len(bad):
-        raise ComparisonError(
-            f"{len(bad)} of {len(X)} rows have NaN or infinite features, the first is row {rows[bad[0]]}. Leave these "
-            "rows out of X and y: keep = np.isfinite(X).all(axis=1)."
-        )
-    return X, y, rows, notes
 
 
 def _among(cv: Any, rows: IntArray, n_rows: int) -> Any:

@@ -165,6 +165,32 @@ def _compare(args: argparse.Namespace) -> None:
         write_csv(Path(args.label_issues), comparison.issues_table())
 
 
+def _rank(args: argparse.Namespace) -> None:
+    from featx.asked import GROUPS, Asked
+    from featx.rank import rank_tables
+    from featx.results import check_output_paths, write_csv
+    from featx.tables import find_labelled
+
+    check_output_paths([Path(args.csv)] if args.csv else [])
+    column = None if args.groups in GROUPS else args.groups
+    asked = Asked(task=args.task, groups=args.groups if column is None else "auto", near=args.near)
+    options = _all_options(args)
+    table = find_labelled(args.source, group_column=column, **_columns(args))
+    ranking = rank_tables(
+        table,
+        options,
+        asked,
+        cache=_cache(args),
+        on_error=args.on_error,
+        show_progress=not args.quiet,
+        progress=lambda text: _say(args, text),
+    )
+    _note_ignored(args, table.ignored)
+    _print(json.dumps(ranking.as_dict()) if args.json else ranking.as_text())
+    if args.csv:
+        write_csv(Path(args.csv), ranking.table)
+
+
 def _check(args: argparse.Namespace) -> int:
     import pandas as pd
 
@@ -351,6 +377,7 @@ def _confirmed(question: str) -> bool:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "extract": _extract,
     "compare": _compare,
+    "rank": _rank,
     "check": _check,
     "bench": _bench,
     "demo": _demo,

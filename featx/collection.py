@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +12,42 @@ from typing import Any
 
 import numpy as np
 
+from featx.errors import ComparisonError
 from featx.extraction import Extraction
 from featx.failures import Failure
+from featx.labels import as_label_array, is_missing
 from featx.lookup import DigestArray
 from featx.options import Resolved
 from featx.progress import progress_bar
 from featx.segments import FloatArray
 from featx.sources import ImageTable
 from featx.wording import counted, shortened
+
+
+def as_table(
+    paths: Sequence[str | os.PathLike[str]],
+    y: Sequence[Any],
+    *,
+    groups: Sequence[Any] | None = None,
+    is_test: Sequence[bool] | None = None,
+) -> ImageTable:
+    """Return what was given from Python as a table of images.
+
+    Raises
+    ------
+    ComparisonError
+        Lengths that differ.
+    """
+    n = len(paths)
+    for name, of in (("y", y), ("groups", groups), ("is_test", is_test)):
+        if of is not None and len(of) != n:
+            raise ComparisonError(f"Expected one of {name} for each of {n} paths, got {len(of)}.")
+    return ImageTable(
+        paths=[os.fspath(path) for path in paths],
+        labels=[None if is_missing(label) else label for label in as_label_array(y).tolist()],
+        splits=None if is_test is None else ["test" if one else "train" for one in is_test],
+        groups=None if groups is None else list(groups),
+    )
 
 
 def prepared(table: ImageTable, test: ImageTable | None, notes: list[str]) -> ImageTable:

@@ -12,21 +12,21 @@ import pandas as pd
 
 from featx.asked import Asked, Task, checked_early, given_groups
 from featx.baselines import Comparison, compare_baselines
-from featx.collection import as_array, extract, note_failures, note_padded, prepared
+from featx.collection import as_array, as_table, note_failures, note_padded, prepared
 from featx.duplicates import THRESHOLD
-from featx.errors import ComparisonError, OptionError
+from featx.errors import ComparisonError
 from featx.estimators import Wanted
 from featx.failures import readable_positions
 from featx.grouping import MANY, N_FOLDS_OF_MANY, naive_words, notes_on_leaks, teller_of_duplicates, without_leaks
-from featx.labels import as_label_array, checked_labels, is_missing
+from featx.labels import checked_labels
 from featx.leaks import Leaks
-from featx.options import ExtractionOptions, Resolved, resolve_cache
+from featx.networks import different, extract_each, names_of, options_of
+from featx.options import ExtractionOptions, resolve_cache
 from featx.results import ImageComparison, Network, join_tables
 from featx.scores import METRICS, best_row
 from featx.segments import FloatArray
 from featx.sources import ImageTable
 from featx.splits import Split, make_split
-from featx.wording import shortened
 
 
 def compare_images(
@@ -97,17 +97,8 @@ def compare_images(
     >>> comparison.best
     'knn'
     """
-    n = len(paths)
     given = None if isinstance(groups, str) else list(groups)
-    for name, of in (("y", y), ("groups", given), ("is_test", is_test)):
-        if of is not None and len(of) != n:
-            raise ComparisonError(f"Expected one of {name} for each of {n} paths, got {len(of)}.")
-    table = ImageTable(
-        paths=[os.fspath(path) for path in paths],
-        labels=[None if is_missing(label) else label for label in as_label_array(y).tolist()],
-        splits=None if is_test is None else ["test" if one else "train" for one in is_test],
-        groups=given,
-    )
+    table = as_table(paths, y, groups=given, is_test=is_test)
     asked = Asked(
         estimators=estimators,
         task=task,
@@ -120,17 +111,7 @@ def compare_images(
         random_state=random_state,
         n_jobs=n_jobs,
     )
-    return compare_tables(table, [_options_of(network) for network in networks], asked, cache=resolve_cache(cache))
-
-
-def _options_of(network: Any) -> ExtractionOptions:
-    if isinstance(network, str):
-        return ExtractionOptions(network)
-    names = [field.name for field in dataclasses.fields(ExtractionOptions)]
-    try:
-        return ExtractionOptions(**{name: getattr(network, name) for name in names})
-    except AttributeError as error:
-        raise OptionError(f"{network!r} is no network: expected a name, or a FeatureExtractor.") from error
+    return compare_tables(table, [options_of(network) for network in networks], asked, cache=resolve_cache(cache))
 
 
 def compare_tables(
@@ -172,23 +153,20 @@ def compare_tables(
     notes: list[str] = []
     table = prepared(table, test, notes)
     asked = checked_early(table, asked)
-    resolved = _different([wanted.resolve() for wanted in options], notes)
+    resolved = different([wanted.resolve() for wanted in options], notes)
     teller = teller_of_duplicates(options).resolve()
-    known = {}
-    for network in (*resolved, teller):
-        if network.recipe not in known:
-            known[network.recipe] = extract(table, network, cache, on_error == "raise", show_progress)
-    extracted = [known[network.recipe] for network in resolved]
+    extracted, telling = extract_each(
+        table, resolved, teller, cache=cache, on_error=on_error, show_progress=show_progress
+    )
     failures = {failure.position: failure for one in extracted for failure in one.failures}
     keep = readable_positions(len(table), list(failures.values()))
     note_padded(table, sorted({position for one in extracted for position in one.padded}), notes)
     note_failures([failures[position] for position in sorted(failures)], notes)
     table = table.rows(keep)
     task = _Task(table, checked_labels(as_array(table.labels), asked.task), asked, say)
-    telling = known[teller.recipe]
     duplicates, groups, split = without_leaks(task, telling.rows[keep], telling.digests[keep], notes)
     networks = []
-    for name, network, one in zip(_names(resolved), resolved, extracted, strict=True):
+    for name, network, one in zip(names_of(resolved), resolved, extracted, strict=True):
         comparison = task.compare(one.rows[keep], groups, split, lambda estimator: say(f"Comparing: {estimator} …"))
         networks.append(Network(name, network, one.rows[keep], comparison, one.n_computed, one.seconds))
     notes += _notes_of(networks)
@@ -295,14 +273,6 @@ def _first_folds(split: Split, most: int | None = None) -> Split:
     return dataclasses.replace(split, folds=split.folds[:n_folds], n_first=n_folds)
 
 
-def _different(resolved: Sequence[Resolved], notes: list[str]) -> list[Resolved]:
-    """Return the networks, each recipe once, and note how many were the same."""
-    found = {network.recipe.fingerprint: network for network in reversed(resolved)}
-    if len(found) < len(resolved):
-        notes.append(f"{len(resolved) - len(found)} of {len(resolved)} networks are the same as another one.")
-    return [network for network in dict.fromkeys(resolved) if found[network.recipe.fingerprint] is network]
-
-
 def _notes_of(networks: Sequence[Network]) -> list[str]:
     """Return the notes on each network, named, and those on all of them once."""
     notes: dict[str, list[str]] = {}
@@ -310,30 +280,3 @@ def _notes_of(networks: Sequence[Network]) -> list[str]:
         for note in network.comparison.notes:
             notes.setdefault(note, []).append(network.name)
     return [note if len(names) == len(networks) else f"{', '.join(names)}: {note}" for note, names in notes.items()]
-
-
-def _names(resolved: Sequence[Resolved]) -> list[str]:
-    """Return a name for each network: its backbone, what is not its default, and what tells it from the others."""
-    recipes = [network.recipe.as_dict() for network in resolved]
-    defaults = [
-        {
-            "layer": network.backbone.layer,
-            "pooling": "avg",
-            "image_size": [network.backbone.image_size] * 2,
-            "resize": "squash",
-            "precision": network.recipe.precision,
-            "weights": network.recipe.weights,
-        }
-        for network in resolved
-    ]
-    named = [
-        key
-        for key in defaults[0]
-        if any(recipe[key] != default[key] for recipe, default in zip(recipes, defaults, strict=True))
-        or any(one["backbone"] == other["backbone"] and one[key] != other[key] for one in recipes for other in recipes)
-    ]
-    return [" ".join([str(recipe["backbone"]), *(_said(recipe[key]) for key in named)]) for recipe in recipes]
-
-
-def _said(value: Any) -> str:
-    return "×".join(map(str, value)) if isinstance(value, list) else shortened(str(value), 40)

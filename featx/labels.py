@@ -1,9 +1,9 @@
-"""Labels: classes, or quantities."""
+"""Labels: classes, or quantities; and the rows that have one."""
 
 from __future__ import annotations
 
 import numbers
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -11,6 +11,8 @@ from featx.errors import ComparisonError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 #: Whole numbers of more different values than this, each of them rare, are taken for quantities.
 _MOST_CLASSES_OF_NUMBERS = 20
@@ -111,6 +113,80 @@ def as_label_array(labels: Any) -> np.ndarray[Any, Any]:
         array[:] = labels
         return array
     return np.asarray(labels)
+
+
+def checked_rows(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:
+    """Return rows and labels of those that have a label, their numbers, and a note of the others.
+
+    Parameters
+    ----------
+    X : array-like of float, shape (n_samples, n_features)
+    y : array-like, shape (n_samples,)
+
+    Raises
+    ------
+    ComparisonError
+        No matrix of finite numbers, or not one label for each row.
+    """
+    X, y = np.asarray(X), as_label_array(y)
+    if X.dtype.kind not in "fiu":
+        raise ComparisonError(
+            f"Expected X of numbers, got {X.dtype}. Turn images into features first: FeatureExtractor."
+        )
+    if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
+        raise ComparisonError(
+            f"Expected X of shape (n_samples, n_features) and one label a row, got X of shape {X.shape} and y of "
+            f"shape {y.shape}."
+        )
+    missing = np.array([is_missing(label) for label in y.tolist()], dtype=bool)
+    rows = np.flatnonzero(~missing)
+    notes = []
+    if missing.any():
+        first = ", ".join(map(str, np.flatnonzero(missing)[:5]))
+        more = missing.sum() - 5
+        notes.append(
+            f"{missing.sum():,} of {len(y):,} rows have no label and are left out: {first}"
+            f"{f' and {more:,} more' if more > 0 else ''}."
+        )
+        X, y = X[rows], y[rows]
+    bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
+    if len(bad):
+        raise ComparisonError(
+            f"{len(bad)} of {len(X)} rows have NaN or infinite features, the first is row {rows[bad[0]]}. Leave these "
+            "rows out of X and y: keep = np.isfinite(X).all(axis=1)."
+        )
+    return X, y, rows, notes
+
+
+def as_targets(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return labels as columns of numbers: 1 where a row is of a class and 0 elsewhere; or the standardised quantity.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n_samples,)
+    task : {"auto", "classification", "regression"}
+
+    Returns
+    -------
+    ndarray of float64, shape (n_samples, n_classes) or (n_samples, 1)
+        Classes sorted.
+
+    Examples
+    --------
+    >>> as_targets(np.array(["cat", "dog", "cat"]), "classification").tolist()
+    [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
+    """
+    if task == "auto":
+        task = task_of(y)
+    y = checked_labels(y, task)
+    if task == "regression":
+        centred = y.astype(np.float64) - y.mean()
+        spread = centred.std()
+        targets: np.ndarray[Any, np.dtype[np.float64]] = (centred / (spread if spread > 0 else 1))[:, None]
+        return targets
+    classes, codes = np.unique(y, return_inverse=True)
+    of_class: np.ndarray[Any, np.dtype[np.float64]] = (codes[:, None] == np.arange(len(classes))).astype(np.float64)
+    return of_class
 
 
 def _is_quantity(label: Any) -> bool:

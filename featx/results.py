@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from featx.leaks import Leaks
 from featx.options import Resolved
 from featx.scores import METRIC_NAMES, METRICS, add_verdicts, best_row
 from featx.segments import FloatArray
-from featx.wording import as_cell, as_path_cell, counted, shortened
+from featx.wording import as_cell, as_path_cell, counted, shortened, wrapped
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -376,7 +375,12 @@ def _safe(table: pd.DataFrame) -> pd.DataFrame:
 #: What a report has near its beginning, and how the tables begin that are written beside it: files with these may be
 #: replaced by later ones.
 REPORT_MARK = b'<meta name="generator" content="featx'
-TABLE_MARKS = (b"backbone,layer,pooling,features,estimator,", b"path,given,suggested,", b"path,finding,detail")
+TABLE_MARKS = (
+    b"backbone,layer,pooling,features,estimator,",
+    b"name,backbone,layer,pooling,features,loo_ridge,",
+    b"path,given,suggested,",
+    b"path,finding,detail",
+)
 _MARK_WITHIN = 4096
 
 
@@ -421,11 +425,6 @@ def check_output_path(path: Path, marks: Sequence[bytes]) -> None:
             raise _not_written(path, "there is a file that featx has not written, and would be replaced")
     if reason := files.why_not_writable(path.parent):
         raise _not_written(path, f"its folder: {reason}")
-
-
-def wrapped(text: str) -> str:
-    """Return text in lines of 110 characters, the second and later ones indented."""
-    return "\n".join(textwrap.wrap(text, 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def _not_written(path: Path, reason: str) -> OutputError:

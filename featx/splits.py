@@ -154,7 +154,7 @@ def group_codes(groups: Any, n_rows: int) -> IntArray:
 
 
 def _stratified(y: np.ndarray[Any, Any], cv: int, repeats: int, groups: IntArray | None, random_state: int) -> Split:
-    kept, notes = _usable(y, groups)
+    kept, notes = usable_rows(y, groups)
     labels, codes, counts = np.unique(y[kept], return_inverse=True, return_counts=True)
     most = min(cv, int(counts.min()))
     if most < cv:
@@ -198,8 +198,19 @@ def _knows_what_it_scores(codes: IntArray, fold: Fold) -> bool:
     return len(fitted) > 1 and bool(np.isin(codes[test], fitted).all())
 
 
-def _usable(y: np.ndarray[Any, Any], groups: IntArray | None) -> tuple[IntArray, list[str]]:
-    """Return the rows of classes that can be both fitted on and scored, and a note of the others."""
+def usable_rows(y: np.ndarray[Any, Any], groups: IntArray | None) -> tuple[IntArray, list[str]]:
+    """Return the rows of classes that can be both fitted on and scored, and a note of the others.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n_samples,)
+    groups : ndarray of int, shape (n_samples,), or None
+
+    Raises
+    ------
+    ComparisonError
+        Fewer than two classes of two samples, or groups.
+    """
     units = range(len(y)) if groups is None else groups.tolist()
     members: dict[Any, set[int]] = collections.defaultdict(set)
     for label, unit in zip(y.tolist(), units, strict=True):
@@ -222,8 +233,8 @@ def _too_few_classes(labels: list[Any], alone: list[Any], has_groups: bool) -> s
     if len(labels) < 2:
         only = f"one class, {labels[0]!r}" if labels else "none"
         return (
-            f"Expected at least two classes to compare baselines on, got {only}. Label samples of another class, too "
-            "(images: a folder for each class, or a column of a table: --label-column)."
+            f"Expected at least two classes, got {only}: there is nothing to tell apart. Label samples of another "
+            "class, too (images: a folder for each class, or a column of a table: --label-column)."
         )
     unit = "group" if has_groups else "sample"
     return (

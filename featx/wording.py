@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 
@@ -70,6 +71,11 @@ def abridged(text: str, most: int) -> str:
     """
     text = shortened(text, len(text))
     return text if len(text) <= most else text[: (most - 1) // 2] + "…" + text[(most - 1) // 2 - most + 1 :]
+
+
+def wrapped(text: str) -> str:
+    """Return text in lines of 110 characters, the second and later ones indented."""
+    return "\n".join(textwrap.wrap(text, 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def as_cell(text: str) -> str:

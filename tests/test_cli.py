@@ -20,7 +20,7 @@ from featx import cli
 from featx.arguments import make_parser
 from tests.conftest import CountingBackbone
 
-COMMANDS = ["extract", "compare", "check", "bench", "demo", "backbones", "cache"]
+COMMANDS = ["extract", "compare", "rank", "check", "bench", "demo", "backbones", "cache"]
 CACHE_COMMANDS = ["cache info", "cache verify", "cache compact", "cache clear"]
 SUMMARY = [
     "rows",
@@ -150,6 +150,37 @@ def test_compare_prints_one_json_object(photo_folder: Path, capsys: pytest.Captu
 
 
 @pytest.mark.usefixtures("in_folder")
+def test_rank_prints_a_table_and_the_second_time_computes_nothing(
+    photo_folder: Path, counting: CountingBackbone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    poolings = ["--pooling", "avg", "--pooling", "max"]
+    args = ["rank", str(photo_folder), "--backbone", "counting", *poolings, "--near", "1", "--csv", "ranks.csv"]
+    for _ in range(2):
+        assert cli.main(args) == 0
+        out, err = capsys.readouterr()
+        assert out.startswith("24 images, 2 classes; ")
+        assert "* best: counting " in out
+        assert "Ranking: counting max" in err
+        assert counting.n_shown == 48
+    with open("ranks.csv", newline="") as file:
+        assert sorted(row["pooling"] for row in csv.DictReader(file)) == ["avg", "max"]
+
+
+@pytest.mark.usefixtures("in_folder", "counting")
+def test_rank_prints_one_json_object(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (photo_folder / "china" / "05.jpg").write_bytes(b"")
+    args = ["rank", str(photo_folder), "--backbone", "counting", "--near", "1", "--json", "--quiet"]
+    assert cli.main(args) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert err == ""
+    assert (found["rows"], found["classes"], found["failed"], found["computed"]) == (23, 2, 1, 23)
+    criteria = {"loo_ridge", "logme", "loo_knn", "h_score"}
+    assert criteria | {f"{name}_rank" for name in criteria} | {"backbone", "layer", "pooling"} <= set(found["best"])
+    assert found["ranking"] == [found["best"]]
+
+
+@pytest.mark.usefixtures("in_folder")
 def test_the_demo_shows_the_whole_job_and_the_second_time_computes_nothing(
     compiled_cache: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,6 +240,10 @@ BAD = {
     "random state": (["compare", "photos", "--random-state", "-1"], "from 0 to"),
     "jobs": (["compare", "photos", "--n-jobs", "0"], "-1 for one on each core"),
     "empty cache": (["extract", "photos", "--cache", ""], "expected a folder"),
+    "rank without labels": (["rank", "photos/china/00.jpg"], "a folder for each class"),
+    "rank one class": (["rank", "one"], "at least two classes"),
+    "rank backbone": (["rank", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),
+    "rank groups": (["rank", "photos", "--groups", "site"], "--groups site names a column"),
     "csv": (["compare", "photos", "--backbone", "counting", "--csv", "absent/t.csv"], "Choose another file"),
 }
 
@@ -279,7 +314,7 @@ def test_a_signal_ends_a_run_in_one_line_and_the_next_goes_on_from_there(
 @pytest.mark.usefixtures("in_folder", "counting")
 def test_on_error_raise_stops_at_the_first_bad_image(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photo_folder / "china" / "05.jpg").write_bytes(b"")
-    for command in ("extract", "compare"):
+    for command in ("extract", "compare", "rank"):
         args = [command, str(photo_folder), "--backbone", "counting", "--on-error", "raise", "--quiet"]
         assert cli.main(args) == 1
         assert "05.jpg' at position 5: it is empty" in capsys.readouterr().err

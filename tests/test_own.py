@@ -82,7 +82,14 @@ def rows(path: Path | str, pixels: Array, **options: Any) -> Array:
 
 @pytest.mark.slow  # Keras in child processes
 @pytest.mark.parametrize("engine", ["openvino", "keras"])
-@pytest.mark.parametrize("name", ["fixed.keras", "fixed.h5", "any.keras", "saved"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fixed.keras",
+        "saved",
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in ("fixed.h5", "any.keras")),
+    ],
+)
 def test_a_file_gives_the_rows_of_its_network(
     name: str, engine: str, folder: Path, pixels: Array, outputs: dict[str, Array]
 ) -> None:
@@ -211,7 +218,7 @@ def test_an_object_of_keras_is_a_backbone(pixels: Array, outputs: dict[str, Arra
         extractor.transform(pixels)
 
 
-@pytest.mark.slow  # Keras in child processes
+@pytest.mark.thorough  # Keras in child processes
 def test_networks_that_differ_in_wiring_only_are_different(pixels: Array) -> None:
     import keras
 
@@ -231,7 +238,6 @@ def test_networks_that_differ_in_wiring_only_are_different(pixels: Array) -> Non
 @pytest.mark.parametrize(
     ("kind", "size"),
     [
-        ("operation", SIZE),
         ("nested", None),
         *(
             pytest.param(*case, marks=pytest.mark.thorough)

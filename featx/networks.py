@@ -1,0 +1,80 @@
+"""The networks that are compared or ranked: each recipe once, extracted once, under a name that tells it apart."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from featx.collection import Extracted, extract
+from featx.errors import OptionError
+from featx.options import ExtractionOptions, Resolved
+from featx.sources import ImageTable
+from featx.wording import shortened
+
+
+def options_of(network: Any) -> ExtractionOptions:
+    """Return the options of a network that was given by its name, or as a FeatureExtractor."""
+    if isinstance(network, str):
+        return ExtractionOptions(network)
+    names = [field.name for field in dataclasses.fields(ExtractionOptions)]
+    try:
+        return ExtractionOptions(**{name: getattr(network, name) for name in names})
+    except AttributeError as error:
+        raise OptionError(f"{network!r} is no network: expected a name, or a FeatureExtractor.") from error
+
+
+def different(resolved: Sequence[Resolved], notes: list[str]) -> list[Resolved]:
+    """Return the networks, each recipe once, and note how many were the same."""
+    found = {network.recipe.fingerprint: network for network in reversed(resolved)}
+    if len(found) < len(resolved):
+        notes.append(f"{len(resolved) - len(found)} of {len(resolved)} networks are the same as another one.")
+    return [network for network in dict.fromkeys(resolved) if found[network.recipe.fingerprint] is network]
+
+
+def extract_each(
+    table: ImageTable,
+    resolved: Sequence[Resolved],
+    teller: Resolved,
+    *,
+    cache: Path | None,
+    on_error: str,
+    show_progress: bool,
+) -> tuple[list[Extracted], Extracted]:
+    """Return the rows of each network, and those of the one that tells duplicates, no recipe extracted twice."""
+    known: dict[Any, Extracted] = {}
+    for network in (*resolved, teller):
+        if network.recipe not in known:
+            known[network.recipe] = extract(table, network, cache, on_error == "raise", show_progress)
+    return [known[network.recipe] for network in resolved], known[teller.recipe]
+
+
+def names_of(resolved: Sequence[Resolved]) -> list[str]:
+    """Return a name for each network: its backbone, what is not its default, and what tells it from the others."""
+    recipes = [network.recipe.as_dict() for network in resolved]
+    defaults = [
+        {
+            "layer": network.backbone.layer,
+            "pooling": "avg",
+            "image_size": list(network.backbone.fixed_size or [network.backbone.image_size] * 2),
+            "resize": "squash",
+            "precision": network.recipe.precision,
+            "weights": network.recipe.weights,
+        }
+        for network in resolved
+    ]
+    named = [
+        key
+        for key in defaults[0]
+        if any(recipe[key] != default[key] for recipe, default in zip(recipes, defaults, strict=True))
+        or any(one["backbone"] == other["backbone"] and one[key] != other[key] for one in recipes for other in recipes)
+    ]
+    return [
+        " ".join([network.backbone.name, *(_said(recipe[key]) for key in named)])
+        for network, recipe in zip(resolved, recipes, strict=True)
+    ]
+
+
+def _said(value: Any) -> str:
+    return "×".join(map(str, value)) if isinstance(value, list) else shortened(str(value), 40)
