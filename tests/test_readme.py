@@ -31,7 +31,7 @@ def test_there_are_exactly_two_set_up_commands() -> None:
 def test_python_blocks_run(paths: list[str], labels: list[str]) -> None:
     names: dict[str, object] = {"paths": paths, "y": labels}
     blocks = [block for language, block in BLOCKS if language == "python"]
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         exec(block, names)  # the README's own code
 
