@@ -152,6 +152,7 @@ def test_a_server_out_of_reach_gives_the_ways_to_get_the_weights() -> None:
         served("http://127.0.0.1:9").find_weights("imagenet")
 
 
+@pytest.mark.slow  # Keras in child processes
 def test_weights_that_keras_knows_to_be_wrong_are_refused(keras_home: Path, server: tuple[str, list[str]]) -> None:
     wrong = dataclasses.replace(served(server[0]), weights_hash="0" * 32)
     with pytest.raises(WeightsNotFoundError, match="fetching them failed"):
@@ -164,6 +165,7 @@ def test_a_weights_file_that_is_absent_is_named() -> None:
         MOBILENET.find_weights("absent.h5")
 
 
+@pytest.mark.slow  # Keras in child processes
 def test_weights_at_an_address_are_fetched_once_and_held_to_their_digest(
     keras_home: Path, server: tuple[str, list[str]]
 ) -> None:
@@ -196,6 +198,7 @@ def test_weights_at_an_address_need_their_digest(fragment: str) -> None:
         MOBILENET.find_weights(f"https://example.org/w.h5{fragment}")
 
 
+@pytest.mark.slow  # Keras in child processes
 @pytest.mark.parametrize("answer", ["a web page", "a part"])
 def test_what_is_no_file_of_weights_is_not_kept(answer: str, keras_home: Path) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
