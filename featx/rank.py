@@ -111,10 +111,10 @@ def rank_images(
     ...     _ = write_digits(Path(folder))
     ...     paths = sorted(Path(folder).glob("[0-2]/*.png"))[::20]
     ...     y = [path.parent.name for path in paths]
-    ...     sizes = [FeatureExtractor(image_size=size) for size in (32, 96)]
+    ...     sizes = [FeatureExtractor("color_histogram", image_size=size) for size in (2, 64)]
     ...     ranking = rank_images(paths, y, networks=sizes, cache=None)
     >>> ranking.best
-    'mobilenet 96×96'
+    'color_histogram 64×64'
     """
     given = None if isinstance(groups, str) else list(groups)
     asked = Asked(task=task, groups=groups if given is None else "auto", near=near)

@@ -50,7 +50,7 @@ def test_a_bench_is_told_to_people_and_to_programs(bench: Bench) -> None:
     assert json.loads(json.dumps(bench.as_dict())) == dataclasses.asdict(bench)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_no_row_is_kept(tmp_path: Path) -> None:
     run_bench(write_photos(tmp_path, 16), [ExtractionOptions()], cache=tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["compiled"]

@@ -87,8 +87,8 @@ def usual_rows(name: str, weights: str, pixels: np.ndarray[Any, Any], pooling: s
     return np.asarray(rows)
 
 
-#: One of each way of preparing pixels, and the one whose last layer comes after the pooling.
-_SLOW = ("convnext_tiny", "mobilenet_v3_small", "resnet50", "resnet50_v2")
+#: One that takes blue first, and one whose last layer comes after the pooling.
+_SLOW = ("convnext_tiny", "resnet50")
 _MARKS = {"mobilenet": [], **{name: [pytest.mark.slow] for name in _SLOW}}
 
 
