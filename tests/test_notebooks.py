@@ -24,7 +24,13 @@ def test_a_notebook_shows_the_outputs_of_a_run_without_errors(path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.thorough] if path.stem == "tuning" else [])
+        for path in NOTEBOOKS
+    ],
+)
 def test_a_notebook_runs(path: Path, tmp_path: Path, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEATX_CACHE")  # a reader has set none
     shutil.copytree(compiled_cache / "compiled", tmp_path / "cache" / "compiled")

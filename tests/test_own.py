@@ -114,7 +114,7 @@ def test_layers_of_a_file_are_taken_and_pooled(folder: Path, pixels: Array, outp
     assert names[-1] == "fixed_second_15"
 
 
-@pytest.mark.slow  # Keras in child processes
+@pytest.mark.thorough  # Keras in child processes
 def test_a_network_of_any_size_is_asked_for_one(folder: Path, pixels: Array) -> None:
     with pytest.raises(OptionError, match="images of any size. Say which: image_size=224"):
         rows(folder / "any.keras", pixels)
@@ -184,7 +184,7 @@ def test_what_holds_no_network_is_told(folder: Path, tmp_path: Path, pixels: Arr
         rows(tmp_path / "absent.onnx", pixels)
 
 
-@pytest.mark.slow  # Keras in child processes
+@pytest.mark.thorough  # Keras in child processes
 def test_a_network_is_known_by_what_it_holds_wherever_it_lies(folder: Path, tmp_path: Path, pixels: Array) -> None:
     cache = tmp_path / "cache"
     for name in ("fixed.keras", "saved"):

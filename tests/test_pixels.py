@@ -184,7 +184,7 @@ def test_a_decompression_bomb_is_refused_from_its_header(encoded: Encode) -> Non
     assert pixels.decode(encoded(PIL.Image.new("RGB", (20, 20)), "PNG"), SIZE, max_pixels=400).shape == (224, 224, 3)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_shrinking_large_jpegs_moves_neither_features_nor_scores(ucmerced: list[str], compiled_cache: Path) -> None:
     labels = [Path(path).parent.name for path in ucmerced]
     tiles = [PIL.Image.open(path).convert("RGB").resize((256, 256)) for path in ucmerced]

@@ -147,7 +147,7 @@ def test_bad_input_is_an_error_that_says_what_to_do(digits: tuple[dict[str, Any]
         rank_features(features, y, groups="site")
 
 
-@pytest.mark.slow  # extracts eight layers and poolings, and compares baselines on each
+@pytest.mark.thorough  # extracts eight layers and poolings, and compares baselines on each
 def test_the_order_of_layers_is_nearly_that_of_cross_validation(ucmerced: list[str], compiled_cache: Path) -> None:
     """Measured: tau 0.84 and rho 0.92 by ridge, 0.91 and 0.97 by LogME; no accuracy lost."""
     features = {
