@@ -472,3 +472,8 @@ def test_the_command_line_takes_a_file(
     assert "Pass preprocessing (--preprocessing)" in capsys.readouterr().err
     assert cli.main(["backbones", str(tmp_path / "a.onnx"), "--layers"]) == 0
     assert "relu2" in capsys.readouterr().out
+    assert cli.main(["cache", "info", "--backbone", str(tmp_path / "a.onnx"), "--json"]) == 0
+    assert [one["rows"] for one in json.loads(capsys.readouterr().out)["recipes"]] == [24]
+    _save_onnx(tmp_path / "b.onnx", tokens=True)
+    assert cli.main(["cache", "clear", "--backbone", str(tmp_path / "b.onnx")]) == 1
+    assert "has no rows of backbone" in capsys.readouterr().err

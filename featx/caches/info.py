@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from featx import compaction, folders
+from featx.backbones.own import RECORDED, is_own, own_network
 from featx.caches.contents import index_files, reading, recipe_folders, set_aside_in, size_of
 from featx.digests import DigestIndex
 from featx.engines import compilation
@@ -85,14 +86,18 @@ class CacheInfo:
     set_aside_bytes: int
 
     def of_backbone(self, backbone: str) -> list[RecipeInfo]:
-        """Return the recipes that use a backbone, or the one whose fingerprint this is.
+        """Return the recipes that use a backbone, by its name or its file, or the one whose fingerprint this is.
 
         Raises
         ------
         OptionError
             None does.
         """
-        found = [recipe for recipe in self.recipes if backbone in (recipe.recipe.get("backbone"), recipe.fingerprint)]
+        if is_own(backbone):
+            recorded = (RECORDED, own_network(backbone).digest)
+            found = [one for one in self.recipes if (one.recipe.get("backbone"), one.recipe.get("weights")) == recorded]
+        else:
+            found = [one for one in self.recipes if backbone in (one.recipe.get("backbone"), one.fingerprint)]
         if not found:
             known = sorted({str(recipe.recipe.get("backbone", recipe.fingerprint)) for recipe in self.recipes})
             raise OptionError(
