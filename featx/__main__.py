@@ -19,9 +19,9 @@ def run() -> NoReturn:
 
         if is_python_s_own:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        cli.run()
     except KeyboardInterrupt:
         _leave(2, None)
-    cli.run()
 
 
 def _leave(number: int, frame: object) -> NoReturn:

@@ -58,9 +58,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """Run the command that was given to the process, and end the process."""
-    code = main()
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)  # the last word is said; nothing is to change the exit code
+    try:
+        code = main()
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)  # the last word is said; nothing is to change the exit code
+    except KeyboardInterrupt:  # between the command's own handlers and the end, when all is said and done
+        code = 128 + signal.SIGINT
     sys.exit(code)
 
 
