@@ -88,7 +88,7 @@ def _opened(opener: Any, data: bytes, name: str) -> PILImage:
     try:
         try:
             image: PILImage = opener(io.BytesIO(data), "")
-        except Exception:
+        except Exception:  # whatever it is, it may be of metadata only; otherwise it comes again
             if (plain := without_metadata(data)) == data:
                 raise
             image = opener(io.BytesIO(plain), "")

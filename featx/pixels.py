@@ -122,7 +122,7 @@ def _despite_metadata(work: Callable[[bytes], np.ndarray[Any, Any]], data: bytes
         return work(data)
     except ImageTooLargeError:
         raise
-    except Exception:
+    except Exception:  # whatever it is, it may be of metadata only; otherwise it goes on
         plain = formats.without_metadata(data)
         if plain == data:
             raise

@@ -360,14 +360,14 @@ def test_weights_in_files_beside_an_onnx_file_belong_to_it(tmp_path: Path, pixel
     model = onnx.load(tmp_path / "a.onnx")
     (tmp_path / "out").mkdir()
     external = {"save_as_external_data": True, "size_threshold": 100, "convert_attribute": False}
-    onnx.save(model, tmp_path / "out" / "a.onnx", location="a.data", **external)
+    onnx.save(model, tmp_path / "out" / "a.onnx", location=f"{'a' * 150}.data", **external)
     first = rows(tmp_path / "out" / "a.onnx", pixels)
     np.testing.assert_allclose(first, rows(tmp_path / "a.onnx", pixels), atol=1e-5)
-    data = np.fromfile(tmp_path / "out" / "a.data", dtype=np.float32)
-    (data * 2).tofile(tmp_path / "out" / "a.data")
+    data = np.fromfile(tmp_path / "out" / f"{'a' * 150}.data", dtype=np.float32)
+    (data * 2).tofile(tmp_path / "out" / f"{'a' * 150}.data")
     assert np.abs(rows(tmp_path / "out" / "a.onnx", pixels) - first).max() > 0.1
-    (tmp_path / "out" / "a.data").unlink()
-    with pytest.raises(UnknownBackboneError, match=r"a\.data.*No such file"):
+    (tmp_path / "out" / f"{'a' * 150}.data").unlink()
+    with pytest.raises(UnknownBackboneError, match=r"aaa\.data.*No such file"):
         rows(tmp_path / "out" / "a.onnx", pixels)
 
 
@@ -388,6 +388,12 @@ def test_a_layer_with_a_number_for_a_name_is_that_layer(tmp_path: Path, pixels: 
     onnx.save(model, tmp_path / "a.onnx")
     assert rows(tmp_path / "a.onnx", pixels, layer="7").shape == (11, 8)
     assert rows(tmp_path / "a.onnx", pixels, layer=1).shape == (11, 16)
+
+
+def test_an_empty_file_is_told(tmp_path: Path, pixels: Array) -> None:
+    (tmp_path / "a.onnx").write_bytes(b"")
+    with pytest.raises(WeightsError, match="cannot be read by OpenVINO|takes"):
+        rows(tmp_path / "a.onnx", pixels)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")

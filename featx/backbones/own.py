@@ -27,8 +27,9 @@ from featx.recipe import Recipe
 KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx", ".xml": "openvino"}
 #: In the place of a network's name in a recipe: the digest of the file tells which it is, wherever it lies.
 RECORDED = "own network"
-#: In an ONNX file, before the length and the name of a file that holds weights: the key of an entry.
-_LOCATION = re.compile(rb"\n\x08location\x12")
+#: In an ONNX file, before the name of a file that holds weights: the key of the entry, and the length of the name, as
+#: protobuf writes numbers.
+_LOCATION = re.compile(rb"\n\x08location\x12([\x80-\xff][\x01-\x7f]|[\x01-\x7f])", re.DOTALL)
 #: Revision of how layers are listed and graphs are made of such files.
 _REVISION = 1
 
@@ -98,11 +99,13 @@ def _digest(path: Path, kind: str) -> str:
 def _external_data(path: Path) -> list[Path]:
     """Return the files beside an ONNX file that hold its weights, as its entries ``location`` say."""
     weight_files.file_digests(path)  # that it is a file
+    if not path.stat().st_size:  # which cannot be mapped; reading it says what is wrong
+        return []
     names = set()
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         for found in _LOCATION.finditer(data):
-            at = found.end()
-            names.add(bytes(data[at + 1 : at + 1 + data[at]]).decode("utf-8", "surrogateescape"))
+            length = found[1][0] if len(found[1]) == 1 else (found[1][0] & 0x7F) | found[1][1] << 7
+            names.add(data[found.end() : found.end() + length].decode("utf-8", "surrogateescape"))
     outside = [name for name in names if os.path.isabs(name) or ".." in Path(name).parts]
     if outside:
         raise UnknownBackboneError(
@@ -230,12 +233,8 @@ class OwnNetwork(Network):
         return keras_files.build(self, recipe)
 
 
-def _describe(network: OwnNetwork, size: tuple[int, int] | None) -> _Description:
-    return _described(network, size)
-
-
 @functools.lru_cache(maxsize=32)
-def _described(network: OwnNetwork, size: tuple[int, int] | None) -> _Description:
+def _describe(network: OwnNetwork, size: tuple[int, int] | None) -> _Description:
     """Return what is in a network: from where it was kept, or by a child process, which takes seconds for Keras's."""
     reader = "keras" if network.kind == "keras" else "openvino"
     version = f"{network.kind.replace(' ', '-')}-{importlib.metadata.version(reader)}-{_REVISION}"
