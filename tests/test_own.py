@@ -213,7 +213,9 @@ def test_an_object_of_keras_is_a_backbone(pixels: Array, outputs: dict[str, Arra
     assert as_name(network) == kept  # saved anew
     assert zipfile.is_zipfile(kept)
     network.layers[1].set_weights([value + 1 for value in network.layers[1].get_weights()])
+    os.utime(Path(kept).parent, (0, 0))  # last used half a century ago
     assert as_name(network) != kept
+    assert not Path(kept).parent.exists()
     with pytest.raises(RecipeMismatchError, match="weights"):  # it is not what was fitted any more
         extractor.transform(pixels)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from featx.errors import StoreError
 _SHA_256 = re.compile(r"[0-9a-f]{64}")
 #: Beside a kept file: the SHA-256 of its bytes, which differ each time Keras saves the same.
 _CHECK = "sha256"
+#: Seconds after which an object that was not used again is forgotten: it is kept anew when it is.
+_FORGOTTEN_AFTER = 30 * 24 * 3600
 
 
 def folder() -> Path:
@@ -38,7 +43,10 @@ def keep(model: Any) -> Path:
     """
     path = folder() / _digest(model) / f"{re.sub(r'[^A-Za-z0-9]+', '_', model.name)}.keras"
     if digest_of(path) is not None:
+        with contextlib.suppress(OSError):  # of another user, say: it is used all the same
+            os.utime(path.parent)
         return path
+    _forget_unused()
     saved = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         files.make_folder(path.parent)
@@ -66,6 +74,14 @@ def digest_of(path: Path) -> str | None:
     except (OSError, UnicodeDecodeError):
         return None
     return path.parent.name if is_whole else None
+
+
+def _forget_unused() -> None:
+    """Remove the objects that nobody has used for long: each is as large as its network."""
+    for kept in folder().glob("*/"):
+        with contextlib.suppress(OSError):  # another process removes it
+            if _SHA_256.fullmatch(kept.name) and time.time() - kept.stat().st_mtime > _FORGOTTEN_AFTER:
+                shutil.rmtree(kept)
 
 
 def _digest(model: Any) -> str:
