@@ -216,15 +216,20 @@ def _check(args: argparse.Namespace) -> int:
 
 def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:
     """Return every combination of the backbones, layers and poolings that were asked for."""
+    from featx.backbones import DirectBackbone, load_backbone
+
     several = {name: getattr(args, name) for name in ("layer", "pooling") if hasattr(args, name)}
     combinations = [
         dict(zip(several, values, strict=True))
         for values in itertools.product(*(dict.fromkeys(given) for given in several.values()))
     ]
+    names = dict.fromkeys(args.backbone or ["mobilenet"])
+    # The control has neither layers nor poolings; beside networks, those that are asked for are theirs.
+    plain = {name for name in names if len(names) > 1 and isinstance(load_backbone(name), DirectBackbone)}
     return [
         _options(argparse.Namespace(**{**vars(args), **chosen}), backbone)
-        for backbone in dict.fromkeys(args.backbone or ["mobilenet"])
-        for chosen in combinations
+        for backbone in names
+        for chosen in (combinations if backbone not in plain else [{"layer": None, "pooling": "avg"}])
     ]
 
 

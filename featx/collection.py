@@ -159,7 +159,7 @@ def extract(
     """
     rows = np.empty((len(table), resolved.n_features), dtype=np.float32)
     started = time.perf_counter()
-    with progress_bar(len(table), resolved.recipe.backbone, shown=show_progress) as progress:
+    with progress_bar(len(table), resolved.backbone.name, shown=show_progress) as progress:
         extraction = Extraction(
             table.paths, resolved, rows, cache=cache, raise_on_error=raise_on_error, progress=progress
         )

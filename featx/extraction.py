@@ -270,7 +270,7 @@ class Extraction:
         if rows.shape != expected or not np.isfinite(rows).all():
             found = f"shape {rows.shape}" if rows.shape != expected else "NaN or infinite values"
             raise EngineError(
-                f"The backbone {self._resolved.recipe.backbone!r} gave {found}; expected finite rows of shape "
+                f"The backbone {self._resolved.backbone.name!r} gave {found}; expected finite rows of shape "
                 f"{expected}. None was kept. Mend its extract and n_features, or its weights."
             )
         return rows

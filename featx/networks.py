@@ -52,7 +52,7 @@ def extract_each(
 
 def names_of(resolved: Sequence[Resolved]) -> list[str]:
     """Return a name for each network: its backbone, what is not its default, and what tells it from the others."""
-    recipes = [network.recipe.as_dict() for network in resolved]
+    recipes = [{"preprocessing": "", **network.recipe.as_dict(), "name": network.backbone.name} for network in resolved]
     defaults = [
         {
             "layer": network.backbone.layer,
@@ -61,6 +61,7 @@ def names_of(resolved: Sequence[Resolved]) -> list[str]:
             "resize": "squash",
             "precision": network.recipe.precision,
             "weights": network.recipe.weights,
+            "preprocessing": network.recipe.preprocessing,
         }
         for network in resolved
     ]
@@ -68,7 +69,7 @@ def names_of(resolved: Sequence[Resolved]) -> list[str]:
         key
         for key in defaults[0]
         if any(recipe[key] != default[key] for recipe, default in zip(recipes, defaults, strict=True))
-        or any(one["backbone"] == other["backbone"] and one[key] != other[key] for one in recipes for other in recipes)
+        or any(one["name"] == other["name"] and one[key] != other[key] for one in recipes for other in recipes)
     ]
     return [
         " ".join([network.backbone.name, *(_said(recipe[key]) for key in named)])

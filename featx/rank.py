@@ -172,7 +172,12 @@ def rank_tables(
     task = Task(table, checked_labels(as_array(table.labels), asked.task), asked)
     leaks, groups, _ = without_leaks(task, telling.rows[keep], telling.digests[keep], notes)
     fronts = [
-        {"name": name, **{part: getattr(network.recipe, part) for part in ("backbone", "layer", "pooling")}}
+        {
+            "name": name,
+            "backbone": network.backbone.name,
+            "layer": network.recipe.layer,
+            "pooling": network.recipe.pooling,
+        }
         for name, network in zip(names_of(resolved), resolved, strict=True)
     ]
     once = leaks.groups if groups is not None and len(leaks) else None

@@ -440,7 +440,7 @@ def join_tables(networks: Sequence[Network]) -> pd.DataFrame:
         one = network.comparison.table.drop(columns=["p_value", "verdict"])
         recipe = network.resolved.recipe
         front: dict[str, Any] = {
-            "backbone": recipe.backbone,
+            "backbone": network.resolved.backbone.name,
             "layer": recipe.layer,
             "pooling": recipe.pooling,
             "features": network.resolved.n_features,

@@ -125,6 +125,22 @@ def test_what_is_known_of_a_network_is_what_the_installed_keras_says(backbone: K
     assert backbone.layers()[-1].name == backbone.layer
 
 
+def test_a_backbone_of_somebody_s_own_never_takes_the_rows_of_another_that_had_its_name() -> None:
+    names = [
+        dataclasses.replace(MOBILENET, **changed).recorded_name
+        for changed in (
+            {},
+            {"name": "mine"},
+            {"name": "mine", "application": "vgg16.VGG16"},
+            {"name": "mine", "application": "vgg19.VGG19"},
+            {"name": "mine", "application": "vgg19.VGG19", "normalizes_pooled": True},
+            {"name": "mine", "alpha": 0.5},
+        )
+    ]
+    assert names[0] == "mobilenet"
+    assert len(set(names)) == len(names)
+
+
 def test_every_network_that_keras_offers_is_there() -> None:
     names = {surveying.name_of(function, alpha) for _, function, alpha in surveying.registry()}
     assert names == {one.name for one in NETWORKS}
@@ -199,13 +215,14 @@ def test_weights_at_an_address_need_their_digest(fragment: str) -> None:
 
 
 @pytest.mark.slow  # Keras in child processes
-@pytest.mark.parametrize("answer", ["a web page", "a part"])
+@pytest.mark.parametrize("answer", ["a web page", "a part", "a part of no length"])
 def test_what_is_no_file_of_weights_is_not_kept(answer: str, keras_home: Path) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = b"<html>please log in</html>" if answer == "a web page" else BUNDLED.read_bytes()[:100_000]
             self.send_response(200)
-            self.send_header("Content-Length", str(len(body) if answer == "a web page" else 13_000_000))
+            if answer != "a part of no length":
+                self.send_header("Content-Length", str(len(body) if answer == "a web page" else 13_000_000))
             self.end_headers()
             self.wfile.write(body)
 
@@ -215,7 +232,7 @@ def test_what_is_no_file_of_weights_is_not_kept(answer: str, keras_home: Path) -
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
-        reason = "is no file of weights" if answer == "a web page" else "incomplete|got only"
+        reason = "is no file of weights" if answer == "a web page" else "incomplete|got only|truncated"
         try:
             with pytest.raises(WeightsNotFoundError, match=reason):
                 served(f"http://127.0.0.1:{running.server_port}").find_weights("imagenet")

@@ -465,3 +465,13 @@ def test_extract_takes_a_table(in_folder: Path, photo_folder: Path, capsys: pyte
     assert json.loads(capsys.readouterr().out)["rows"] == 24
     with open("features.csv") as file:
         assert [row["label"] for row in csv.DictReader(file)] == ["china"] * 12 + ["flower"] * 12
+
+
+def test_the_control_stands_beside_layers_and_poolings_of_networks() -> None:
+    command = "rank photos --backbone mobilenet --backbone color_histogram --layer 0.5 --layer -1 --pooling max"
+    options = cli._all_options(make_parser().parse_args(command.split()))
+    assert [(one.backbone, one.layer, one.pooling) for one in options] == [
+        ("mobilenet", 0.5, "max"),
+        ("mobilenet", -1, "max"),
+        ("color_histogram", None, "avg"),
+    ]

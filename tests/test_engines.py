@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import platform
 import shutil
@@ -19,6 +20,7 @@ from featx.backbones import load_backbone
 from featx.engines.batches import COMPILED_BATCH, in_fixed_batches
 from featx.errors import EngineError, MissingDependencyError, StoreWarning, WeightsError
 from featx.options import ExtractionOptions
+from featx.recipe import Recipe
 from tests.conftest import CountingBackbone
 
 KERAS_NAMES = [name for name in available_backbones() if isinstance(load_backbone(name), KerasBackbone)]
@@ -66,7 +68,7 @@ def _plain(backbone: KerasBackbone, size: tuple[int, int], **options: Any) -> An
 
     width = {"alpha": backbone.alpha} if backbone.alpha != 1 else {}
     function = getattr(keras.applications, backbone.application.split(".")[1])
-    return function(include_top=False, weights=None, input_shape=(*size, 3), **width, **options)
+    return function(**{"include_top": False, "weights": None, "input_shape": (*size, 3), **width, **options})
 
 
 def rows_of(pixels: np.ndarray[Any, Any], compiled: Path | None, **options: Any) -> np.ndarray[Any, Any]:
@@ -87,9 +89,11 @@ def usual_rows(name: str, weights: str, pixels: np.ndarray[Any, Any], pooling: s
     return np.asarray(rows)
 
 
-#: One that takes blue first, and one whose last layer comes after the pooling.
-_SLOW = ("convnext_tiny", "resnet50")
+#: One that takes blue first.
+_SLOW = ("resnet50",)
 _MARKS = {"mobilenet": [], **{name: [pytest.mark.slow] for name in _SLOW}}
+#: The one kind that is built otherwise.
+_MARKS_OF_IMAGENET = {"efficientnet_b0": [pytest.mark.slow]}
 
 
 @pytest.mark.parametrize(
@@ -115,6 +119,35 @@ def test_both_engines_give_the_rows_of_plain_keras(
             rows = rows_of(pixels, tmp_path / "compiled", pooling=pooling, image_size=side, **options)
             assert rows.dtype == np.float32
             assert np.abs(rows - usual).max() / np.abs(usual).max() < 1e-4, (engine, pooling)
+    keras.utils.clear_session()
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=_MARKS_OF_IMAGENET.get(name, [pytest.mark.thorough])) for name in KERAS_NAMES]
+)
+def test_weights_of_imagenet_are_used_as_keras_uses_them(
+    name: str, photos: list[PIL.Image.Image], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Keras builds some networks with a layer more when the weights are its own."""
+    import keras
+
+    known = load_backbone(name)
+    assert isinstance(known, KerasBackbone)
+    side = known.image_size
+    keras.utils.set_random_seed(0)
+    path = tmp_path / known.weights_url.rsplit("/", 1)[1]
+    _plain(known, (side, side)).save_weights(path.with_suffix(".weights.h5"))
+    path = path.with_suffix(".weights.h5")
+    monkeypatch.setattr("keras.src.utils.file_utils.get_file", lambda *args, **kwargs: str(path))
+    pixels = np.stack([np.asarray(photo.resize((side, side))) for photo in photos[:2]])
+    module = getattr(keras.applications, known.application.split(".")[0])
+    usual = _plain(known, (side, side), weights="imagenet", pooling="avg")
+    expected = usual.predict(module.preprocess_input(pixels.astype("float32")), verbose=0)
+    backbone = dataclasses.replace(known, weights_hash=hashlib.sha256(path.read_bytes()).hexdigest(), bundled="")
+    found = backbone.find_weights(str(path))
+    recipe = Recipe(name, found.digest, (side, side), known.layer, "avg", "squash", "float32")
+    rows = backbone.build(recipe, found.path).predict(pixels, verbose=0)
+    assert np.abs(rows - expected).max() / np.abs(expected).max() < 1e-4
     keras.utils.clear_session()
 
 

@@ -8,6 +8,7 @@ import nbformat
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+LONG = ("tuning", "which_to_try")
 
 
 def test_there_is_a_notebook() -> None:
@@ -26,10 +27,7 @@ def test_a_notebook_shows_the_outputs_of_a_run_without_errors(path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
-    [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.thorough] if path.stem == "tuning" else [])
-        for path in NOTEBOOKS
-    ],
+    [pytest.param(path, id=path.stem, marks=[pytest.mark.thorough] if path.stem in LONG else []) for path in NOTEBOOKS],
 )
 def test_a_notebook_runs(path: Path, tmp_path: Path, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEATX_CACHE")  # a reader has set none

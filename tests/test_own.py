@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from featx import FeatureExtractor, backbones, cli
+from featx import FeatureExtractor, backbones, cli, load_backbone
 from featx.backbones import keras_files
 from featx.backbones.own import as_name
 from featx.backbones.preprocessing import Preprocessing, as_preprocessing
@@ -210,14 +211,29 @@ def test_an_object_of_keras_is_a_backbone(pixels: Array, outputs: dict[str, Arra
     kept = as_name(network)
     assert as_name(clone(extractor).backbone) == kept
     Path(kept).write_bytes(b"damaged")
-    assert as_name(network) == kept  # saved anew
+    with pytest.raises(WeightsError, match="Pass the object once more"):
+        load_backbone(kept)
+    damaged, kept = kept, as_name(network)
+    assert not Path(damaged).exists()
     assert zipfile.is_zipfile(kept)
+    assert load_backbone(kept).digest == Path(damaged).parents[1].name
+    network.compile("sgd", "mse")
+    assert as_name(network) == kept
     network.layers[1].set_weights([value + 1 for value in network.layers[1].get_weights()])
-    os.utime(Path(kept).parent, (0, 0))  # last used half a century ago
+    os.utime(Path(kept).parents[1], (0, 0))  # last used half a century ago
     assert as_name(network) != kept
-    assert not Path(kept).parent.exists()
+    assert not Path(kept).exists()
     with pytest.raises(RecipeMismatchError, match="weights"):  # it is not what was fitted any more
         extractor.transform(pixels)
+
+
+def test_an_object_that_several_threads_keep_at_once_is_one_network() -> None:
+    for seed in range(3):
+        network = _build(SIZE)
+        network.layers[1].bias.assign(np.full(8, seed))
+        with ThreadPoolExecutor(4) as pool:
+            kept = [one.result() for one in [pool.submit(as_name, network) for _ in range(4)]]
+        assert len({load_backbone(path).digest for path in kept}) == 1
 
 
 @pytest.mark.thorough  # Keras in child processes

@@ -31,6 +31,8 @@ def download(task: dict[str, Any]) -> None:
     partial = f"{path.name}.{os.getpid()}.part"
     _make_writable(path.parent)
     keras = import_keras()
+    import h5py
+
     socket.setdefaulttimeout(_SILENT_SECONDS)  # Keras would wait for ever
     try:
         fetched = keras.utils.get_file(
@@ -39,6 +41,7 @@ def download(task: dict[str, Any]) -> None:
         with open(fetched, "rb") as file:
             if file.read(len(_HDF5)) != _HDF5:
                 raise ValueError("what the server sent is no file of weights")
+        h5py.File(fetched, "r").close()  # raises if it ends too early, which a server need not tell
         os.replace(fetched, path)
     except Exception as error:  # Keras raises a bare Exception when a server cannot be reached
         raise WeightsNotFoundError(first_line(error)) from error

@@ -1,12 +1,18 @@
-"""Objects of Keras, kept as files in the user's cache, so that child processes can read them."""
+"""Objects of Keras, kept as files in the user's cache, so that child processes can read them.
+
+A file lies in ``<digest of the model>/<SHA-256 of the file>/<name>.keras``: Keras writes other bytes each time it saves
+the same, so that several processes may keep one model at once, each in a folder of its own.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import shutil
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -15,11 +21,9 @@ import numpy as np
 
 from featx import files
 from featx.backbones.weight_files import file_digests
-from featx.errors import StoreError
+from featx.errors import StoreError, WeightsError
 
 _SHA_256 = re.compile(r"[0-9a-f]{64}")
-#: Beside a kept file: the SHA-256 of its bytes, which differ each time Keras saves the same.
-_CHECK = "sha256"
 #: Seconds after which an object that was not used again is forgotten: it is kept anew when it is.
 _FORGOTTEN_AFTER = 30 * 24 * 3600
 
@@ -30,7 +34,7 @@ def folder() -> Path:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     except RuntimeError:  # a process without a home: nothing can be kept
         cache = Path(os.devnull)
-    return cache / "featx" / "networks"
+    return Path(os.path.abspath(cache)) / "featx" / "networks"
 
 
 def keep(model: Any) -> Path:
@@ -41,39 +45,64 @@ def keep(model: Any) -> Path:
     StoreError
         It cannot be kept.
     """
-    path = folder() / _digest(model) / f"{re.sub(r'[^A-Za-z0-9]+', '_', model.name)}.keras"
-    if digest_of(path) is not None:
-        with contextlib.suppress(OSError):  # of another user, say: it is used all the same
-            os.utime(path.parent)
-        return path
+    of_model = folder() / _digest(model)
+    name = f"{re.sub(r'[^A-Za-z0-9]+', '_', model.name)}.keras"
+    for path in sorted(of_model.glob(f"*/{name}")):
+        if _is_whole(path):
+            with contextlib.suppress(OSError):  # of another user, say: it is used all the same
+                os.utime(of_model)
+            return path
+        shutil.rmtree(path.parent, ignore_errors=True)
     _forget_unused()
-    saved = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        files.make_folder(path.parent)
-        model.save(saved)
-        check = file_digests(saved)["sha256"]
-        os.replace(saved, path)
-        files.write_text(path.parent / _CHECK, check)
+        files.make_folder(of_model)
+        return _saved(model, of_model, name)
     except Exception as error:  # a model of layers that cannot be saved raises anything
         reason = getattr(error, "strerror", None) or error
         raise StoreError(
-            f"The network {model.name!r} cannot be kept in {str(path.parent)!r}: {reason}. Make room there, or name "
+            f"The network {model.name!r} cannot be kept in {str(of_model)!r}: {reason}. Make room there, or name "
             "another folder in the variable XDG_CACHE_HOME; or save it yourself, and pass its path."
         ) from error
-    finally:
-        saved.unlink(missing_ok=True)
-    return path
+
+
+def _saved(model: Any, of_model: Path, name: str) -> Path:
+    with tempfile.TemporaryDirectory(prefix=".", dir=of_model) as unfinished:
+        whole = Path(unfinished) / "whole"
+        whole.mkdir()
+        model.save(whole / name)
+        kept = of_model / file_digests(whole / name)["sha256"]
+        try:
+            os.rename(whole, kept)
+        except OSError:
+            if not _is_whole(kept / name):  # if it is, another thread has kept the same bytes
+                raise
+    return kept / name
 
 
 def digest_of(path: Path) -> str | None:
-    """Return the digest of the model that was kept in a file; None if it is another file, or damaged."""
-    if path.parent.parent != folder() or not _SHA_256.fullmatch(path.parent.name):
+    """Return the digest of the model that was kept in a file; None if it is another file.
+
+    Raises
+    ------
+    WeightsError
+        The file is damaged.
+    """
+    model = path.parent.parent
+    if model.parent != folder() or not _SHA_256.fullmatch(model.name):
         return None
+    if not _is_whole(path):
+        raise WeightsError(
+            f"The network {str(path)!r}, which featx keeps of an object of Keras, is damaged or gone. Pass the object "
+            "once more: it is kept anew."
+        )
+    return model.name
+
+
+def _is_whole(path: Path) -> bool:
     try:
-        is_whole = (path.parent / _CHECK).read_text(encoding="utf-8") == file_digests(path)["sha256"]
-    except (OSError, UnicodeDecodeError):
-        return None
-    return path.parent.name if is_whole else None
+        return path.parent.name == file_digests(path)["sha256"]
+    except OSError:
+        return False
 
 
 def _forget_unused() -> None:
@@ -85,7 +114,9 @@ def _forget_unused() -> None:
 
 
 def _digest(model: Any) -> str:
-    digest = hashlib.sha256(model.to_json().encode())
+    # How it was trained, or is to be, decides no feature.
+    wiring = {name: part for name, part in json.loads(model.to_json()).items() if name != "compile_config"}
+    digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
     for value in model.get_weights():
         digest.update(f"{value.dtype} {value.shape}".encode())
         digest.update(np.ascontiguousarray(value).data)

@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from featx.backbones import weight_files
 from featx.backbones.base import Network, Weights
 from featx.backbones.keras_import import first_line, import_keras, plain_settings
@@ -33,6 +35,8 @@ from featx.recipe import Recipe
 
 _BUNDLED = Path(__file__).parent / "weights"
 _SEED = 0
+#: Standard deviations of red, green and blue among ImageNet's images, as shares of 255.
+_DEVIATIONS = (0.229, 0.224, 0.225)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,6 +91,16 @@ class KerasBackbone(Network):
     normalizes_pooled: bool = False
     parameters: int = 0
     top_1: float | None = None
+
+    @property
+    def recorded_name(self) -> str:
+        """What a recipe calls it: its name; with all that decides a row, if somebody else gave it that name."""
+        from featx.backbones.networks import known_networks  # it is made of these
+
+        if _decisive(self) in map(_decisive, known_networks()):
+            return self.name
+        pooled_first = " normalizes pooled" if self.normalizes_pooled else ""
+        return f"{self.name} ({self.application} {self.alpha:g}{pooled_first})"
 
     def n_features(self, pooling: str) -> int:
         """Return the length of a row of the default layer, at the default size."""
@@ -260,10 +274,16 @@ class KerasBackbone(Network):
         """Return the frozen network with its weights."""
         if weights_path is not None:
             self._check_weights(recipe, weights_path)
+        elif (backend := import_keras().backend.backend()) != "tensorflow":
+            raise EngineError(
+                f"Random weights are drawn by tensorflow, and differ with KERAS_BACKEND={backend!r}. Unset it, or pass "
+                "engine='openvino' (--engine openvino)."
+            )
         network = self.build_empty(recipe.image_size)
         try:
             if weights_path is not None:
                 network.load_weights(weights_path)
+                self._scale_stem(network, weights_path)
         except Exception as error:  # Keras and h5py raise many kinds for a file of the wrong shape
             raise WeightsError(
                 f"The weights {str(weights_path)!r} do not fit {self.name!r} without its head "
@@ -271,6 +291,16 @@ class KerasBackbone(Network):
             ) from error
         network.trainable = False
         return network
+
+    def _scale_stem(self, network: Any, path: Path) -> None:
+        """Divide by the root of ImageNet's deviations what EfficientNet's ImageNet weights want divided so.
+
+        Keras has a layer for it in networks that it builds with those weights, and in no other; see
+        https://github.com/tensorflow/tensorflow/issues/49930.
+        """
+        if self.application.startswith("efficientnet.") and weight_files.is_of_keras(path, self.weights_hash):
+            stem = network.get_layer("stem_conv")
+            stem.set_weights([value / np.sqrt(_DEVIATIONS)[:, None] for value in stem.get_weights()])
 
     def build_empty(self, image_size: tuple[int, int]) -> Any:
         """Return the network as a ``keras.Model`` without its head, with random weights, each time the same."""
@@ -292,6 +322,11 @@ class KerasBackbone(Network):
                 f"The weights {str(path)!r} of {self.name!r} are altered or damaged: expected SHA-256 "
                 f"{recipe.weights}, got {found}. Install featx again, or fetch the file again."
             )
+
+
+def _decisive(backbone: KerasBackbone) -> tuple[Any, ...]:
+    """Return what decides a row besides the weights and what a recipe says."""
+    return backbone.name, backbone.application, backbone.alpha, backbone.normalizes_pooled
 
 
 @contextlib.contextmanager

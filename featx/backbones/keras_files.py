@@ -63,7 +63,7 @@ def _config(path: Path) -> Any:
         if path.suffix == ".keras":  # as Keras decides what it is
             with zipfile.ZipFile(path) as packed:
                 return json.loads(packed.read("config.json"))
-        import h5py  # type: ignore[import-untyped]  # it has no types
+        import h5py
 
         with h5py.File(path) as file:
             return json.loads(file.attrs["model_config"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ _BUNDLED: dict[str, dict[str, Any]] = {
         "bundled_digest": "9c4fd7b47b2e4952c65b68c7218579d0ab1a98a77742effefd238f2326cf64c6",
     }
 }
+
+
+@functools.cache
+def known_networks() -> tuple[KerasBackbone, ...]:
+    """Return the networks that featx knows by name, read once."""
+    return tuple(read_networks())
 
 
 def read_networks() -> list[KerasBackbone]:

@@ -20,7 +20,7 @@ from featx.errors import EngineError, FeatxError, StoreError, StoreWarning
 from featx.recipe import JOINT, Recipe
 
 #: Layout of the files of a compiled graph, and revision of how graphs are made; part of their check.
-GRAPH_FORMAT = 3
+GRAPH_FORMAT = 4
 _MANIFEST_BYTES = 10_000
 _GRAPH_FILE = re.compile(r"[0-9a-f]{16}\.(json|xml|bin)")
 
