@@ -23,7 +23,9 @@
     ├── ResourceError            (OSError)            the system gives this process no more of something
     ├── OutputError              (OSError)            a result cannot be written
     ├── AuditError               (RuntimeError)       rows and images do not match: nothing was kept
-    └── ComparisonError          (ValueError)         baselines cannot be compared on this data
+    ├── ComparisonError          (ValueError)         baselines cannot be compared on this data
+    ├── ModelFileError           (ValueError)         a file of a trained model is none, or not to be trusted
+    └── ExportError              (ValueError)         a fitted pipeline cannot be written for other programs
 
     FeatxWarning (UserWarning)
     ├── UnreadableImagesWarning  images left out or given NaN rows: one warning for a run
@@ -177,6 +179,14 @@ class AuditError(FeatxError, RuntimeError):
 
 class ComparisonError(FeatxError, ValueError):
     """Baselines cannot be compared on this data."""
+
+
+class ModelFileError(FeatxError, ValueError):
+    """A file of a trained model is none, damaged, or not to be trusted."""
+
+
+class ExportError(FeatxError, ValueError):
+    """A fitted pipeline cannot be written for other programs."""
 
 
 class FeatxWarning(UserWarning):

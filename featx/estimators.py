@@ -138,6 +138,11 @@ def _of_length_one(X: Any) -> Any:
     return X / np.float32(np.sqrt(X.shape[1]))
 
 
+def is_of_length_one(transformer: Any) -> bool:
+    """Return whether a transformer is the one that makes standardised rows of length one on average."""
+    return getattr(transformer, "func", None) is _of_length_one
+
+
 _GAMMAS = (0.3, 1.0, 3.0)
 _KS = (1, 3, 5, 10, 20)
 _ALPHAS = (0.001, 0.01, 0.1, 1, 10)
