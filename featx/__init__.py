@@ -23,10 +23,13 @@ if TYPE_CHECKING:
     from featx.duplicates import Duplicates, find_duplicates
     from featx.label_issues import find_label_issues
     from featx.left_out import leave_one_out
+    from featx.model_files import load_pipeline, save_pipeline
+    from featx.predicting import predict_images
     from featx.rank import ImageRanking, rank_images
     from featx.ranking import Ranking, rank_features
     from featx.recipe import Recipe
     from featx.results import ImageComparison
+    from featx.training import Trained, train_images
     from featx.transferability import h_score, log_me
     from featx.transformer import FeatureExtractor
 
@@ -43,6 +46,7 @@ __all__ = [
     "KerasBackbone",
     "Ranking",
     "Recipe",
+    "Trained",
     "__version__",
     "available_backbones",
     "compare_baselines",
@@ -53,10 +57,14 @@ __all__ = [
     "learning_curve",
     "leave_one_out",
     "load_backbone",
+    "load_pipeline",
     "log_me",
+    "predict_images",
     "rank_features",
     "rank_images",
     "register_backbone",
+    "save_pipeline",
+    "train_images",
 ]
 
 _HOMES = {
@@ -70,6 +78,7 @@ _HOMES = {
     "KerasBackbone": "backbones",
     "Ranking": "ranking",
     "Recipe": "recipe",
+    "Trained": "training",
     "available_backbones": "backbones",
     "compare_baselines": "baselines",
     "compare_images": "compare",
@@ -79,10 +88,14 @@ _HOMES = {
     "learning_curve": "curves",
     "leave_one_out": "left_out",
     "load_backbone": "backbones",
+    "load_pipeline": "model_files",
     "log_me": "transferability",
+    "predict_images": "predicting",
     "rank_features": "ranking",
     "rank_images": "rank",
     "register_backbone": "backbones",
+    "save_pipeline": "model_files",
+    "train_images": "training",
 }
 
 

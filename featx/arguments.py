@@ -27,6 +27,16 @@ _RANK_EXAMPLES = """examples:
   featx rank photos/ --layer 0.5 --layer 0.75 --layer 1.0 --pooling avg --pooling max
   featx rank labels.csv --groups patient --json
 """
+_TRAIN_EXAMPLES = """examples:
+  featx train photos/ -o model.skops
+  featx train photos/ -o model.skops --best-of logreg,svm,knn --tune
+  featx train labels.csv -o model.skops --estimator svm --calibrate --groups patient
+"""
+_PREDICT_EXAMPLES = """examples:
+  featx predict model.skops new/ -o predictions.csv
+  featx predict model.skops photo.jpg --top 3 --json
+  find /photos -name '*.jpg' | featx predict model.skops - --threshold 0.9
+"""
 _CACHE_EXAMPLES = """examples:
   featx cache info
   featx cache verify
@@ -47,6 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_extract(commands)
     _add_compare(commands)
     _add_rank(commands)
+    _add_train(commands)
+    _add_predict(commands)
     _add_check(commands)
     _add_bench(commands)
     _add_demo(commands)
@@ -126,6 +138,61 @@ def _add_rank(commands: Any) -> None:
     _add_tables(parser)
     _add_extraction_options(parser, several=True)
     _add_common(parser)
+
+
+def _add_train(commands: Any) -> None:
+    summary = "fit a model on labelled images, with its scores, into one file"
+    parser = _command(commands, "train", summary, _TRAIN_EXAMPLES)
+    _add_sources(parser)
+    parser.add_argument(
+        "-o", "--output", default="model.skops", metavar="FILE", help="the model (default: model.skops)"
+    )
+    parser.add_argument(
+        "--backbone", default="mobilenet", metavar="NAME", help="network, or a file that holds one (default: mobilenet)"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--estimator",
+        metavar="NAME",
+        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid; for numbers dummy, ridge, svr, knn; or a "
+        "class of scikit-learn (default: logreg; for numbers ridge)",
+    )
+    which.add_argument("--best-of", metavar="NAMES", help="that of several which scores best: logreg,svm,knn")
+    _add_task(parser)
+    parser.add_argument("--tune", action="store_true", help="choose parameters by an inner cross-validation")
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="make probabilities of scores, by images that the estimator was not fitted on",
+    )
+    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="decides the folds (default: 0)")
+    parser.add_argument("--cv", type=int, metavar="N", help="number of stratified folds (default: 5)")
+    _add_groups(parser, "on one side of every split")
+    _add_tables(parser)
+    _add_extraction_options(parser)
+    _add_common(parser)
+
+
+def _add_predict(commands: Any) -> None:
+    summary = "label images with a model that was trained, and tell which are unlike its training images"
+    parser = _command(commands, "predict", summary, _PREDICT_EXAMPLES)
+    parser.add_argument("model", metavar="MODEL", help="a file that featx train wrote")
+    parser.add_argument(
+        "source",
+        nargs="+",
+        metavar="IMAGES",
+        help="image files, folders, archives, addresses, or tables; - for paths on standard input, a line each",
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="write CSV to a file instead of standard output")
+    parser.add_argument("--top", type=int, default=1, metavar="K", help="classes for each image (default: 1)")
+    parser.add_argument(
+        "--threshold", type=float, metavar="P", help="no label where the best class has a smaller probability"
+    )
+    parser.add_argument("--path-column", metavar="COLUMN", help="paths, in a table (default: path, file, image …)")
+    _add_cache(parser)
+    parser.add_argument("--no-cache", dest="cache", action="store_const", const=None, help="keep nothing")
+    parser.add_argument("--json", action="store_true", help="a JSON object for each image, a line each, instead of CSV")
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
 
 def _add_check(commands: Any) -> None:

@@ -15,8 +15,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from featx.arguments import EXTRACTION_OPTIONS, make_parser
-from featx.errors import FeatxError, OptionError, OutputError
+from featx import model_commands
+from featx.arguments import make_parser
+from featx.console import (
+    ReaderGoneError,
+    cache_folder_from,
+    cache_from,
+    columns_from,
+    note_ignored,
+    options_from,
+    print_data,
+    say,
+)
+from featx.errors import FeatxError, OptionError
 from featx.interrupts import SIGNALS, Interrupts
 from featx.progress import show_messages, write_line
 from featx.wording import as_columns, counted, in_bytes
@@ -48,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 return _interrupted(args.command, signals)
             write_line(f"Error: {error}")
             return 1
-        except _ReaderGoneError:
+        except ReaderGoneError:
             return 1
         except Exception:
             if signals.first:  # libraries may turn an interrupt into an error of their own
@@ -75,23 +86,6 @@ def _interrupted(command: str, signals: Interrupts) -> int:
     return 128 + (signals.first or signal.SIGINT)
 
 
-class _ReaderGoneError(Exception):
-    """Nobody reads our output any more (featx … | head), so nobody is left to be told."""
-
-
-def _print(text: str) -> None:
-    """Print data to standard output."""
-    try:
-        print(text, flush=True)
-    except OSError as error:
-        sys.stdout = None  # or Python would try once more when it ends
-        if isinstance(error, BrokenPipeError):
-            raise _ReaderGoneError from error
-        raise OutputError(
-            f"Standard output cannot be written: {error.strerror}. Make room there, or send it elsewhere."
-        ) from error
-
-
 def _extract(args: argparse.Namespace) -> None:
     from featx.outputs import check_output, extract_to_file
     from featx.progress import progress_bar
@@ -99,15 +93,15 @@ def _extract(args: argparse.Namespace) -> None:
 
     output = Path(args.output)
     check_output(output)
-    options = _options(args, args.backbone)
-    table = find_labelled(args.source, **_columns(args))
+    options = options_from(args, args.backbone)
+    table = find_labelled(args.source, **columns_from(args))
     resolved = options.resolve()
     with progress_bar(len(table), args.backbone, shown=not args.quiet) as progress:
         summary = extract_to_file(
-            table, resolved, output, cache=_cache(args), on_error=args.on_error, progress=progress
+            table, resolved, output, cache=cache_from(args), on_error=args.on_error, progress=progress
         )
-    _note_ignored(args, table.ignored)
-    _print(json.dumps(vars(summary)) if args.json else summary.as_text())
+    note_ignored(args, table.ignored)
+    print_data(json.dumps(vars(summary)) if args.json else summary.as_text())
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -132,7 +126,7 @@ def _compare(args: argparse.Namespace) -> None:
         n_jobs=args.n_jobs,
     )
     options = _all_options(args)
-    columns = _columns(args)
+    columns = columns_from(args)
     table = find_labelled(args.source, group_column=column, **columns)
     test = None
     if args.test:  # columns are those of tables; a folder may be tested on beside one
@@ -143,19 +137,19 @@ def _compare(args: argparse.Namespace) -> None:
         options,
         asked,
         test=test,
-        cache=_cache(args),
+        cache=cache_from(args),
         on_error=args.on_error,
         show_progress=not args.quiet,
-        progress=lambda text: _say(args, text),
+        progress=lambda text: say(args, text),
     )
-    _note_ignored(args, table.ignored)
-    _print(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
+    note_ignored(args, table.ignored)
+    print_data(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
     if args.csv:
         write_csv(Path(args.csv), comparison.table)
     if args.report:
         from featx.report import write_report
 
-        _say(args, "Writing the report …")
+        say(args, "Writing the report …")
         write_report(
             Path(args.report),
             comparison,
@@ -163,7 +157,7 @@ def _compare(args: argparse.Namespace) -> None:
             seconds=time.perf_counter() - started,
             tsne=True if args.tsne else None,
         )
-        _say(args, f"The report is {args.report}: open it in a browser.")
+        say(args, f"The report is {args.report}: open it in a browser.")
     if args.label_issues:
         write_csv(Path(args.label_issues), comparison.issues_table())
 
@@ -178,18 +172,18 @@ def _rank(args: argparse.Namespace) -> None:
     column = None if args.groups in GROUPS else args.groups
     asked = Asked(task=args.task, groups=args.groups if column is None else "auto", near=args.near)
     options = _all_options(args)
-    table = find_labelled(args.source, group_column=column, **_columns(args))
+    table = find_labelled(args.source, group_column=column, **columns_from(args))
     ranking = rank_tables(
         table,
         options,
         asked,
-        cache=_cache(args),
+        cache=cache_from(args),
         on_error=args.on_error,
         show_progress=not args.quiet,
-        progress=lambda text: _say(args, text),
+        progress=lambda text: say(args, text),
     )
-    _note_ignored(args, table.ignored)
-    _print(json.dumps(ranking.as_dict()) if args.json else ranking.as_text())
+    note_ignored(args, table.ignored)
+    print_data(json.dumps(ranking.as_dict()) if args.json else ranking.as_text())
     if args.csv:
         write_csv(Path(args.csv), ranking.table)
 
@@ -203,14 +197,14 @@ def _check(args: argparse.Namespace) -> int:
     from featx.tables import find_labelled
 
     check_output_paths([Path(args.csv)] if args.csv else [])
-    table = find_labelled(args.source, **_columns(args))
+    table = find_labelled(args.source, **columns_from(args))
     with progress_bar(len(table), "check", shown=not args.quiet) as progress:
         check = check_images(table, max_pixels=args.max_pixels, progress=progress)
     if args.csv:
         # Objects: the text columns of pandas 3 take no names that are not UTF-8.
         found = pd.DataFrame(check.findings(), columns=["path", "finding", "detail"], dtype=object)
         write_csv(Path(args.csv), found)
-    _print(json.dumps(check.as_dict()) if args.json else check.as_text())
+    print_data(json.dumps(check.as_dict()) if args.json else check.as_text())
     return 1 if check.unreadable else 0
 
 
@@ -227,20 +221,16 @@ def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:
     # The control has neither layers nor poolings; beside networks, those that are asked for are theirs.
     plain = {name for name in names if len(names) > 1 and isinstance(load_backbone(name), DirectBackbone)}
     return [
-        _options(argparse.Namespace(**{**vars(args), **chosen}), backbone)
+        options_from(argparse.Namespace(**{**vars(args), **chosen}), backbone)
         for backbone in names
         for chosen in (combinations if backbone not in plain else [{"layer": None, "pooling": "avg"}])
     ]
 
 
-def _columns(args: argparse.Namespace) -> dict[str, str | None]:
-    return {name: getattr(args, name) for name in ("path_column", "label_column", "split_column")}
-
-
 def _demo(args: argparse.Namespace) -> None:
     from featx.demo import run_demo
 
-    run_demo(Path(args.folder), _cache_folder(args), show_progress=not args.quiet, say=_print)
+    run_demo(Path(args.folder), cache_folder_from(args), show_progress=not args.quiet, say=print_data)
 
 
 def _bench(args: argparse.Namespace) -> None:
@@ -257,16 +247,16 @@ def _bench(args: argparse.Namespace) -> None:
         raise OptionError(
             f"{own!r} has nothing to be compared with: featx bench is for networks of keras.applications."
         )
-    options = [_options(args, backbone) for backbone in names]
+    options = [options_from(args, backbone) for backbone in names]
     with tempfile.TemporaryDirectory(prefix="featx-") as folder:
         paths = find_images(args.source).paths if args.source else write_photos(Path(folder))
-        bench = run_bench(paths, options, cache=_cache(args), progress=lambda text: _say(args, text))
-    _print(json.dumps(bench.as_dict()) if args.json else bench.as_text())
-    if cache := _cache(args):
+        bench = run_bench(paths, options, cache=cache_from(args), progress=lambda text: say(args, text))
+    print_data(json.dumps(bench.as_dict()) if args.json else bench.as_text())
+    if cache := cache_from(args):
         try:
             keep_rates(cache, {result.backbone: result.pipeline for result in bench.results})
         except OSError as error:
-            _say(args, f"The rates cannot be kept for `featx backbones`: {error}")
+            say(args, f"The rates cannot be kept for `featx backbones`: {error}")
 
 
 def _backbones(args: argparse.Namespace) -> None:
@@ -289,9 +279,9 @@ def _backbones(args: argparse.Namespace) -> None:
             for place, layer in enumerate(backbones[0].layers())
         ]
     else:
-        rates = known_rates(_cache(args))
+        rates = known_rates(cache_from(args))
         rows = [_backbone_row(one, rates.get(one.name)) for one in backbones]
-    _print(json.dumps(rows) if args.json else as_columns(rows))
+    print_data(json.dumps(rows) if args.json else as_columns(rows))
 
 
 def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
@@ -311,44 +301,46 @@ def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
 def _cache_info(args: argparse.Namespace) -> None:
     from featx.caches import describe_cache
 
-    info = describe_cache(_cache_folder(args))
+    info = describe_cache(cache_folder_from(args))
     if args.backbone:
         info = dataclasses.replace(info, recipes=info.of_backbone(args.backbone))
-    _print(json.dumps(dataclasses.asdict(info)) if args.json else info.as_text())
+    print_data(json.dumps(dataclasses.asdict(info)) if args.json else info.as_text())
 
 
 def _cache_verify(args: argparse.Namespace) -> int:
     from featx.caches import verify_cache
 
-    cache = _cache_folder(args)
-    findings = verify_cache(cache, fingerprints=_fingerprints(args), progress=lambda text: _say(args, text))
+    cache = cache_folder_from(args)
+    findings = verify_cache(cache, fingerprints=_fingerprints(args), progress=lambda text: say(args, text))
     n_damaged = sum(finding.is_damage for finding in findings)
     if args.json:
-        _print(json.dumps({"damaged": n_damaged, "findings": [dataclasses.asdict(finding) for finding in findings]}))
+        print_data(
+            json.dumps({"damaged": n_damaged, "findings": [dataclasses.asdict(finding) for finding in findings]})
+        )
     else:
         lines = [f"{finding.path}: {finding.problem}; {finding.consequence}" for finding in findings]
-        _print("\n".join([*lines, f"{cache}: {f'{n_damaged} damaged' if n_damaged else 'whole'}"]))
+        print_data("\n".join([*lines, f"{cache}: {f'{n_damaged} damaged' if n_damaged else 'whole'}"]))
     return 1 if n_damaged else 0
 
 
 def _cache_compact(args: argparse.Namespace) -> int:
     from featx.caches import compact_cache
 
-    done = compact_cache(_cache_folder(args), fingerprints=_fingerprints(args))
+    done = compact_cache(cache_folder_from(args), fingerprints=_fingerprints(args))
     damaged = [error for compaction in done.values() for error in compaction.damaged]
     if args.json:
-        _print(json.dumps({fingerprint: compaction.as_dict() for fingerprint, compaction in done.items()}))
+        print_data(json.dumps({fingerprint: compaction.as_dict() for fingerprint, compaction in done.items()}))
     else:
-        _print("\n".join(f"{name}: {compaction.as_text()}" for name, compaction in done.items()) or "no rows")
+        print_data("\n".join(f"{name}: {compaction.as_text()}" for name, compaction in done.items()) or "no rows")
     if damaged:
-        _say(args, f"{counted(len(damaged), 'damaged segment')} left as found: featx cache verify tells what is wrong.")
+        say(args, f"{counted(len(damaged), 'damaged segment')} left as found: featx cache verify tells what is wrong.")
     return 1 if damaged else 0
 
 
 def _cache_clear(args: argparse.Namespace) -> None:
     from featx.caches import clear_cache, clear_set_aside, describe_cache
 
-    cache = _cache_folder(args)
+    cache = cache_folder_from(args)
     info = describe_cache(cache)
     chosen = info.of_backbone(args.backbone) if args.backbone else info.recipes
     fingerprints = [recipe.fingerprint for recipe in chosen] if args.backbone else None
@@ -364,7 +356,7 @@ def _cache_clear(args: argparse.Namespace) -> None:
     if not args.yes and not _confirmed(f"Remove {what}, from {cache}? [y/N] "):
         raise OptionError("Nothing was removed: answer y, or pass --yes.")
     (clear_set_aside if args.damaged else clear_cache)(cache, fingerprints=fingerprints)
-    _print(json.dumps({"rows": n_rows, "bytes": n_bytes}) if args.json else f"Removed {what}, from {cache}")
+    print_data(json.dumps({"rows": n_rows, "bytes": n_bytes}) if args.json else f"Removed {what}, from {cache}")
 
 
 def _fingerprints(args: argparse.Namespace) -> list[str] | None:
@@ -372,7 +364,7 @@ def _fingerprints(args: argparse.Namespace) -> list[str] | None:
 
     if not args.backbone:
         return None
-    return [recipe.fingerprint for recipe in describe_cache(_cache_folder(args)).of_backbone(args.backbone)]
+    return [recipe.fingerprint for recipe in describe_cache(cache_folder_from(args)).of_backbone(args.backbone)]
 
 
 def _confirmed(question: str) -> bool:
@@ -385,6 +377,8 @@ def _confirmed(question: str) -> bool:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "extract": _extract,
     "compare": _compare,
+    "train": model_commands.train,
+    "predict": model_commands.predict,
     "rank": _rank,
     "check": _check,
     "bench": _bench,
@@ -395,42 +389,3 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "cache compact": _cache_compact,
     "cache clear": _cache_clear,
 }
-
-
-def _options(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
-    from featx.backbones.own import is_own
-    from featx.options import ExtractionOptions
-
-    given = {name: getattr(args, name) for name in EXTRACTION_OPTIONS if hasattr(args, name)}
-    beside = args.backbone if isinstance(args.backbone, list) else []
-    if not is_own(backbone) and any(map(is_own, beside)):
-        given.pop("preprocessing", None)  # it is for the files beside it
-    return ExtractionOptions(backbone=backbone, **given)
-
-
-def _cache(args: argparse.Namespace) -> Path | None:
-    from featx.options import resolve_cache
-
-    return resolve_cache(args.cache)
-
-
-def _cache_folder(args: argparse.Namespace) -> Path:
-    cache = _cache(args)
-    assert cache is not None  # only --no-cache says so, which these commands do not have
-    return cache
-
-
-# Messages --------------------------------------------------------------------------------------------
-
-
-def _say(args: argparse.Namespace, message: str) -> None:
-    if not args.quiet:
-        write_line(message)
-
-
-def _note_ignored(args: argparse.Namespace, ignored: dict[str, int]) -> None:
-    from featx.sources import ignored_in_words
-
-    if ignored:
-        n_ignored = counted(sum(ignored.values()), "file")
-        _say(args, f"{n_ignored} passed over, no images by their names: {ignored_in_words(ignored)}.")

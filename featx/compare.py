@@ -191,6 +191,7 @@ def compare_tables(
         label_issues=task.label_issues(best, groups, split, notes),
         learning_curve=task.learning_curve(best),
         notes=notes,
+        groups=groups,
     )
 
 

@@ -18,7 +18,7 @@ from featx.scores import METRICS, score
 from featx.splits import Fold, IntArray, make_split
 from featx.wording import counted
 
-_INNER_FOLDS = 3
+_INNER_FOLDS, _CALIBRATION_FOLDS = 3, 5
 #: What scikit-learn warns of for every fold, and which is as it should be here: a feature that is constant within a
 #: class, and few images of many classes.
 _NO_NEWS = ("within_class_std_dev_", "unique classes is greater than 50%", "The least populated class")
@@ -85,6 +85,7 @@ def score_fold(baseline: Baseline, data: Data, fold: Fold, shared: SharedKernel 
         Choose parameters by cross-validation within the rows that are fitted on: the rows that are scored have no say.
     """
     train, test = fold
+    shared = None if baseline.is_calibrated else shared  # inner folds have kernels of their own
     started = time.perf_counter()
     params = _tuned(baseline, data, train, shared) if tune and baseline.grid else {}
     estimator = _fitted(baseline, data, train, shared, params)
@@ -128,6 +129,7 @@ def _tuned(baseline: Baseline, data: Data, train: IntArray, shared: SharedKernel
         ).folds
     except ComparisonError:  # too few images, or groups of them, to be split again: the defaults have to do
         return {}
+    baseline = dataclasses.replace(baseline, is_calibrated=False)
     metric = METRICS[data.task][0]
     best: tuple[float, dict[str, Any]] = (-np.inf, {})
     for params in ParameterGrid(dict(baseline.grid)):
@@ -154,7 +156,31 @@ def _fitted(
         if shared is not None:
             params[f"{baseline.prefix}kernel"] = "precomputed"
     estimator.set_params(**params)
+    if baseline.is_calibrated:
+        return _calibrated(estimator, data, train)
     return estimator.fit(_rows(baseline, data.X, (train, train), shared, params), data.y[train])
+
+
+def _calibrated(estimator: Any, data: Data, train: IntArray) -> Any:
+    from sklearn.calibration import CalibratedClassifierCV
+
+    groups = None if data.groups is None else data.groups[train]
+    split = make_split(
+        data.y[train], task=data.task, cv=_CALIBRATION_FOLDS, groups=groups, random_state=data.random_state
+    )
+    calibrated = CalibratedClassifierCV(estimator, method="sigmoid", ensemble=False, cv=split.folds)
+    calibrated.fit(data.X[train], data.y[train])
+    return calibrated.set_params(cv=_CALIBRATION_FOLDS)  # the folds themselves need not be kept
+
+
+def fit_on_all(baseline: Baseline, data: Data, *, tune: bool) -> tuple[Any, dict[str, Any]]:
+    """Return an estimator that is fitted on all rows, and the parameters that were chosen for it, if `tune`."""
+    from threadpoolctl import threadpool_limits
+
+    train = np.arange(len(data.X))
+    with threadpool_limits(limits=1):  # as when it was scored: several threads mostly wait for each other
+        params = _tuned(baseline, data, train, None) if tune and baseline.grid else {}
+        return _fitted(baseline, data, train, None, params), params
 
 
 def _rows(

@@ -11,11 +11,11 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def progress_bar(n_images: int, label: str, shown: bool = True) -> Iterator[Callable[[int], object]]:
+def progress_bar(n_images: int | None, label: str, shown: bool = True) -> Iterator[Callable[[int], object]]:
     """Yield the function to call with the number of images done since the last call.
 
     The bar appears with the first image done, so that what comes before (compiling a network, an
-    error) is not counted and not overwritten.
+    error) is not counted and not overwritten. Without a number of images, it shows no end.
     """
     from tqdm import tqdm
 

@@ -77,6 +77,8 @@ class ImageComparison:
         As :func:`featx.learning_curve`; None if it was not asked for.
     notes : list of str
         What was done that was not asked for, and what to beware of.
+    groups : ndarray of int, shape (n_samples,), or None
+        Equal for images that were kept on one side of every split; None if each was by itself.
     """
 
     table: pd.DataFrame
@@ -90,6 +92,7 @@ class ImageComparison:
     label_issues: pd.DataFrame | None
     learning_curve: pd.DataFrame | None
     notes: list[str]
+    groups: np.ndarray[Any, Any] | None = None
 
     def __str__(self) -> str:
         return self.as_text()

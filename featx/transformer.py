@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import json
 import os
@@ -22,11 +21,12 @@ from featx.backbones import load_backbone
 from featx.backbones.layers import POOLINGS, Layer, as_wanted
 from featx.backbones.own import as_name
 from featx.backbones.preprocessing import as_preprocessing
-from featx.errors import OptionError, RecipeMismatchError, UnknownBackboneError, UnreadableImagesWarning
+from featx.errors import OptionError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction import Extraction
 from featx.failures import Failure
 from featx.images import Image, as_image_list, describe
 from featx.options import LARGEST_SIZE, ON_TRUNCATED, RESIZES, ExtractionOptions, Resolved, resolve_cache
+from featx.pins import held_to
 from featx.pixels import MAX_PIXELS
 from featx.progress import progress_bar
 from featx.recipe import JOINT
@@ -365,23 +365,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         now = self._decisive_parameters()
         if not pin or pin["set"].get("backbone") != now["backbone"]:
             return options.resolve()
-        pinned = pin["recipe"]
+        recipe = pin["recipe"]
         # A parameter that the featx of the fit did not have had what is its default now.
         defaults = type(self)._defaults()
         free = {name for name, value in now.items() if value != pin["set"].get(name, defaults.get(name))} - {"weights"}
-        if "precision" not in free and pinned.get("precision") == "float32":
-            # Any machine can do that, also one that would choose another by itself.
-            options = dataclasses.replace(options, precision="float32")
-        resolved = options.resolve()
-        found = resolved.recipe.as_dict()
-        differing = {
-            name: (pinned.get(name), found.get(name))
-            for name in pinned | found
-            if name not in free and pinned.get(name) != found.get(name)
-        }
-        if differing:
-            raise RecipeMismatchError(as_name(self.backbone), differing)
-        return resolved
+        return held_to(options, recipe, free=free)
 
     @staticmethod
     def _defaults() -> dict[str, Any]:

@@ -471,7 +471,7 @@ def test_the_control_stands_beside_layers_and_poolings_of_networks() -> None:
     command = "rank photos --backbone mobilenet --backbone color_histogram --layer 0.5 --layer -1 --pooling max"
     options = cli._all_options(make_parser().parse_args(command.split()))
     assert [(one.backbone, one.layer, one.pooling) for one in options] == [
-        ("mobilenet", 0.5, "max"),
-        ("mobilenet", -1, "max"),
+        ("mobilenet", "0.5", "max"),
+        ("mobilenet", "-1", "max"),
         ("color_histogram", None, "avg"),
     ]

@@ -1,0 +1,79 @@
+"""What the commands of the command line share: where data and messages go, and options as they were given."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featx.arguments import EXTRACTION_OPTIONS
+from featx.errors import OutputError
+from featx.progress import write_line
+from featx.wording import counted
+
+if TYPE_CHECKING:
+    from featx.options import ExtractionOptions
+
+
+class ReaderGoneError(Exception):
+    """Nobody reads our output any more (featx … | head), so nobody is left to be told."""
+
+
+def print_data(text: str) -> None:
+    """Print data to standard output."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        sys.stdout = None  # or Python would try once more when it ends
+        if isinstance(error, BrokenPipeError):
+            raise ReaderGoneError from error
+        raise OutputError(
+            f"Standard output cannot be written: {error.strerror}. Make room there, or send it elsewhere."
+        ) from error
+
+
+def columns_from(args: argparse.Namespace) -> dict[str, str | None]:
+    """Return which columns of a table hold what, as they were given."""
+    return {name: getattr(args, name) for name in ("path_column", "label_column", "split_column")}
+
+
+def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
+    """Return the options of extraction that were given, for one of the networks."""
+    from featx.backbones.own import is_own
+    from featx.options import ExtractionOptions
+
+    given = {name: getattr(args, name) for name in EXTRACTION_OPTIONS if hasattr(args, name)}
+    beside = args.backbone if isinstance(args.backbone, list) else []
+    if not is_own(backbone) and any(map(is_own, beside)):
+        given.pop("preprocessing", None)  # it is for the files beside it
+    return ExtractionOptions(backbone=backbone, **given)
+
+
+def cache_from(args: argparse.Namespace) -> Path | None:
+    """Return the cache folder; None if nothing is to be kept."""
+    from featx.options import resolve_cache
+
+    return resolve_cache(args.cache)
+
+
+def cache_folder_from(args: argparse.Namespace) -> Path:
+    """Return the cache folder, of a command that has one."""
+    cache = cache_from(args)
+    assert cache is not None  # only --no-cache says so, which these commands do not have
+    return cache
+
+
+def say(args: argparse.Namespace, message: str) -> None:
+    """Tell what goes on, on standard error."""
+    if not args.quiet:
+        write_line(message)
+
+
+def note_ignored(args: argparse.Namespace, ignored: dict[str, int]) -> None:
+    """Tell how many files were passed over, and why."""
+    from featx.sources import ignored_in_words
+
+    if ignored:
+        n_ignored = counted(sum(ignored.values()), "file")
+        say(args, f"{n_ignored} passed over, no images by their names: {ignored_in_words(ignored)}.")

@@ -1,0 +1,340 @@
+"""A fitted pipeline in one file that runs no code when it is read: skops's format, and beside it what it was made of.
+
+The file is an uncompressed zip archive: what skops writes (``schema.json`` and ``.npy`` files), ``featx.json`` (what
+the model is, and the SHA-256 of every other file), and below ``featx/`` arrays by which predictions need no
+scikit-learn.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx import __version__, files
+from featx.errors import ExportError, ModelFileError, OutputError
+from featx.familiarity import Familiarity
+from featx.heads import Head, as_head
+from featx.models import Card, Model, card_of
+
+#: Raised when the file is laid out otherwise.
+FORMAT = 1
+_OURS = "featx.json"
+_ARRAYS = "featx/"
+#: What skops may make besides scikit-learn's own, numpy's and scipy's.
+_TRUSTED = ("featx.estimators._of_length_one", "featx.transformer.FeatureExtractor")
+#: A head with more numbers is left to scikit-learn: it would double the size of the file.
+_MOST_OF_HEAD = 10_000_000
+
+
+def save_pipeline(
+    pipeline: Any,
+    path: str | os.PathLike[str],
+    *,
+    features: Any = None,
+    y: Any = None,
+    scores: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+) -> None:
+    """Write a fitted pipeline of images to one file, which runs no code when it is read.
+
+    Parameters
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Its first step a :class:`featx.FeatureExtractor`, its last a classifier or regressor; fitted.
+    path : str or Path
+        By custom with the suffix ``.skops``. A model that is there already is replaced.
+    features : array-like of float, shape (n_samples, n_features), or None, default=None
+        Rows that its estimator was fitted on. With them, images that are unlike all of these can be told later.
+    y : array-like, shape (n_samples,), or None, default=None
+        Their labels: how many there were of each is written, too.
+    scores : mapping or None, default=None
+        How well it does, to be written with it.
+    notes : sequence of str, default=()
+
+    Raises
+    ------
+    ModelFileError
+        It is no such pipeline, not fitted, or made of parts that would not be trusted when it is read.
+    OutputError
+        The file cannot be written.
+    """
+    path = Path(path)
+    check_model_path(path)
+    extractor, estimator = _parts(pipeline)
+    rows = None if features is None else np.asarray(features, dtype=np.float32)
+    n_images = 0 if rows is None else len(rows)
+    card = card_of(extractor, estimator, n_images=n_images, y=y, scores=scores or {}, notes=notes)
+    head = _head_of(estimator)
+    if head is not None and rows is not None:
+        _check_head(head, estimator, rows)
+    familiarity = None if rows is None else Familiarity.of(rows)
+    data = _packed(pipeline, card, head, familiarity)
+    try:
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise OutputError(
+            f"The model cannot be written to {str(path)!r}: {error.strerror or error}. Choose another file, or make "
+            "room there."
+        ) from error
+
+
+def load_pipeline(path: str | os.PathLike[str]) -> Any:
+    """Return the pipeline in a file that :func:`save_pipeline` or ``featx train`` wrote.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    sklearn.pipeline.Pipeline
+        Fitted; it takes images.
+
+    Raises
+    ------
+    ModelFileError
+        The file is none, damaged, altered, of another format, or holds what is not to be trusted.
+    RecipeMismatchError, WeightsError, UnknownBackboneError
+        This machine cannot give the features that it was fitted with.
+    """
+    model = read_model(path)
+    model.resolve()
+    return model.pipeline
+
+
+def read_model(path: str | os.PathLike[str]) -> Model:
+    """Return what is in a file of a model; scikit-learn is loaded when it is needed.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Raises
+    ------
+    ModelFileError
+        The file is none, damaged, altered, or of another format.
+    """
+    name = os.fspath(path)
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ModelFileError(
+            f"The model {name!r} cannot be read: {error.strerror or error}. `featx train PHOTOS -o {name}` writes one."
+        ) from error
+    members = _members(name, data)
+    try:
+        found = json.loads(members[_OURS])
+        card = Card(**found["card"])
+        arrays = {
+            member[len(_ARRAYS) : -len(".npy")]: np.load(io.BytesIO(content), allow_pickle=False)
+            for member, content in members.items()
+            if member.startswith(_ARRAYS)
+        }
+        head = None if found["head"] is None else Head.from_arrays(found["head"], arrays)
+        usual = found["usual"]
+        familiarity = None if usual is None else Familiarity(arrays["training"], float(usual))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(name, f"its description cannot be understood: {error!r}") from error
+    return Model(name, card, head, familiarity, functools.partial(_unpacked, name, data))
+
+
+def check_model_path(path: Path) -> None:
+    """Raise if a model cannot be written here, or would replace what is none.
+
+    Raises
+    ------
+    OutputError
+    """
+    why = ""
+    if path.is_dir():
+        why = "it is a folder"
+    elif path.exists() and not path.is_file():
+        why = "it is a device or a pipe, which would be replaced by a file"
+    elif path.is_file() and path.stat().st_size and not _is_model(path):
+        why = "there is a file that featx has not written, and would be replaced"
+    elif reason := files.why_not_writable(path.parent):
+        why = f"its folder: {reason}"
+    if why:
+        raise OutputError(f"{str(path)!r} cannot be written: {why}. Choose another file.")
+
+
+def _is_model(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as packed:
+            return _OURS in packed.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _parts(pipeline: Any) -> tuple[Any, Any]:
+    """Return the extractor, and what follows it as a pipeline."""
+    from featx.transformer import FeatureExtractor
+
+    steps = getattr(pipeline, "steps", None)
+    if not steps or len(steps) < 2 or not isinstance(steps[0][1], FeatureExtractor):
+        raise ModelFileError(
+            f"{type(pipeline).__name__} cannot be saved as a model: expected a Pipeline whose first step is a "
+            "FeatureExtractor, and whose last is a classifier or regressor."
+        )
+    extractor, estimator = steps[0][1], pipeline[1:]
+    if not hasattr(extractor, "recipe_") or not hasattr(estimator, "predict"):
+        raise ModelFileError("This Pipeline cannot be saved as a model: it is not fitted, or predicts nothing. Fit it.")
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(steps[-1][1])
+    except NotFittedError as error:
+        raise ModelFileError("This Pipeline cannot be saved as a model: it is not fitted. Fit it.") from error
+    if not isinstance(extractor.backbone, str | os.PathLike):
+        raise ModelFileError(
+            "The network of this Pipeline is an object, which the model could not find again. Save it "
+            "(network.save('network.keras')), and fit the Pipeline with its path."
+        )
+    return extractor, estimator
+
+
+def _head_of(estimator: Any) -> Head | None:
+    try:
+        head = as_head(estimator)
+    except ExportError:  # scikit-learn will run it
+        return None
+    return head if sum(array.size for array in head.as_arrays()[1].values()) <= _MOST_OF_HEAD else None
+
+
+def _check_head(head: Head, estimator: Any, rows: np.ndarray[Any, Any]) -> None:
+    """Raise if a head decides otherwise than what it was made of."""
+    some = rows[:: max(1, len(rows) // 200)]
+    scores, _ = head(some)
+    said = np.asarray(estimator.predict(some))
+    if head.classes is None:
+        agrees = np.allclose(scores[:, 0], said, rtol=1e-3, atol=1e-3 * max(1e-9, float(np.abs(said).max())))
+    else:
+        own = [head.classes[at] for at in head.positions(scores)]
+        # Rounding may decide between classes that are as good as equal.
+        agrees = bool(np.mean([one == other for one, other in zip(own, said.tolist(), strict=True)]) > 0.98)
+    if not agrees:
+        raise ModelFileError(
+            "The model decides otherwise once it is written than before. Please report this, with the estimator: "
+            f"{estimator!r}"
+        )
+
+
+def _packed(pipeline: Any, card: Card, head: Head | None, familiarity: Familiarity | None) -> bytes:
+    import skops.io
+    from sklearn.base import clone
+
+    # Where rows are kept is a matter of each machine, and no part of a model.
+    extractor = pipeline.steps[0][1]
+    portable = clone(extractor).set_params(cache="auto", verbose=False)
+    portable._pin = extractor._pin
+    try:
+        data = skops.io.dumps(type(pipeline)([(pipeline.steps[0][0], portable), *pipeline.steps[1:]]))
+    except Exception as error:  # skops tells of what it cannot write by anything
+        raise ModelFileError(
+            f"This Pipeline cannot be saved: skops says {error}. Use estimators of its kind."
+        ) from error
+    if strangers := sorted(set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED)):
+        raise ModelFileError(
+            f"This Pipeline cannot be saved as a model: {', '.join(strangers)} would not be trusted when it is read. "
+            "Build it of scikit-learn's own estimators."
+        )
+    described, arrays = (None, {}) if head is None else head.as_arrays()
+    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    if familiarity is not None:
+        arrays["training"] = familiarity.rows
+    members = {info: _member(data, info) for info in zipfile.ZipFile(io.BytesIO(data)).namelist()}
+    for name, array in arrays.items():
+        buffer = io.BytesIO()
+        np.save(buffer, array, allow_pickle=False)
+        members[f"{_ARRAYS}{name}.npy"] = buffer.getvalue()
+    ours = {
+        "format": FORMAT,
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
+        "card": dataclasses.asdict(card),
+        "head": described,
+        "usual": None if familiarity is None else familiarity.usual,
+    }
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(_OURS, json.dumps(ours))
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def _member(data: bytes, name: str) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return archive.read(name)
+
+
+def _members(name: str, data: bytes) -> dict[str, bytes]:
+    """Return the files of the archive, all of them as they were written."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+            listed = [info.filename for info in infos]
+            if _OURS not in listed:
+                raise ModelFileError(
+                    f"{name!r} is no model of featx: it has no {_OURS}. If it is a file of skops's own, load it with "
+                    "skops.io.load, and write it with featx.save_pipeline."
+                )
+            if len(set(listed)) < len(listed) or any(info.compress_type != zipfile.ZIP_STORED for info in infos):
+                raise _damaged(name, "its parts are doubled, or compressed")
+            members = {info.filename: archive.read(info) for info in infos}
+    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{name!r} is no model of featx, or damaged: {error}. Train it anew.") from error
+    try:
+        ours = json.loads(members[_OURS])
+        version, digests = ours["format"], ours["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(name, f"its {_OURS} cannot be understood") from error
+    if version != FORMAT:
+        raise ModelFileError(
+            f"{name!r} is a model of format {version}, and this featx ({__version__}) knows format {FORMAT}. Install "
+            "the featx that wrote it, or train it anew."
+        )
+    found = {member: hashlib.sha256(content).hexdigest() for member, content in members.items() if member != _OURS}
+    if found != digests:
+        wrong = sorted(member for member in {**found, **digests} if found.get(member) != digests.get(member))
+        raise _damaged(name, f"{wrong[0]} is not what was written")
+    return members
+
+
+def _damaged(name: str, reason: str) -> ModelFileError:
+    return ModelFileError(f"The model {name!r} is damaged, or was altered: {reason}. Take a copy, or train it anew.")
+
+
+def _unpacked(name: str, data: bytes) -> Any:
+    import skops.io
+    from sklearn.pipeline import Pipeline
+
+    try:
+        strangers = sorted(set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED))
+        if strangers:
+            raise ModelFileError(
+                f"The model {name!r} holds {', '.join(strangers)}, which could run anything on this machine, and is "
+                "refused. Get it from whom you trust, or train it anew."
+            )
+        pipeline = skops.io.loads(data, trusted=list(_TRUSTED))
+    except (ModelFileError, MemoryError):
+        raise
+    except Exception as error:  # whatever skops makes of what somebody wrote
+        raise _damaged(name, f"skops cannot read it ({error})") from error
+    if not isinstance(pipeline, Pipeline) or not hasattr(pipeline.steps[0][1], "recipe_"):
+        raise _damaged(name, f"it holds {type(pipeline).__name__} where a Pipeline was expected")
+    pipeline.steps[0][1].set_params(cache="auto")
+    return pipeline

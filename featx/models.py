@@ -1,0 +1,177 @@
+"""A model: what is known of a fitted pipeline of images, and its decisions; scikit-learn only where it is needed."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime
+import functools
+import importlib.metadata
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from featx import __version__
+from featx.familiarity import Familiarity
+from featx.heads import Head
+from featx.options import ExtractionOptions, Resolved
+from featx.pins import held_to
+from featx.steps import FloatArray
+
+
+@dataclasses.dataclass(frozen=True)
+class Card:
+    """What a model is, for people and programs.
+
+    Attributes
+    ----------
+    estimator : str
+    task : {"classification", "regression"}
+    classes : list
+        Empty for regression.
+    counts : dict of str to int
+        Images of each class that it was fitted on.
+    n_images, n_features : int
+    scores : dict
+        By cross-validation, of models fitted on parts of the images: the metric's name, ``mean``, ``std``, ``low`` and
+        ``high``; how it was split. Empty if it was not scored.
+    recipe : dict
+        As :meth:`featx.Recipe.as_dict`.
+    options : dict
+        Parameters of the :class:`featx.FeatureExtractor`.
+    versions : dict of str to str
+    date : str
+        In UTC, ISO 8601.
+    notes : list of str
+    """
+
+    estimator: str
+    task: str
+    classes: list[Any]
+    counts: dict[str, int]
+    n_images: int
+    n_features: int
+    scores: dict[str, Any]
+    recipe: dict[str, Any]
+    options: dict[str, Any]
+    versions: dict[str, str]
+    date: str
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model that was read from a file.
+
+    Attributes
+    ----------
+    path : str
+    card : Card
+    head : Head or None
+        None where the estimator is one that scikit-learn has to run.
+    familiarity : Familiarity or None
+    """
+
+    path: str
+    card: Card
+    head: Head | None
+    familiarity: Familiarity | None
+    _load: Callable[[], Any] = dataclasses.field(repr=False, compare=False)
+
+    def resolve(self, **instead: Any) -> Resolved:
+        """Return the network as it was when the model was fitted.
+
+        Parameters
+        ----------
+        **instead
+            Options that change no value: ``engine``, ``batch_size``, ``max_pixels``, ``on_truncated``.
+
+        Raises
+        ------
+        RecipeMismatchError, WeightsError, UnknownBackboneError
+            This machine cannot give the features that it was fitted with.
+        """
+        return held_to(ExtractionOptions(**{**self.card.options, **instead}), self.card.recipe)
+
+    @functools.cached_property
+    def pipeline(self) -> Any:
+        """The fitted ``sklearn.pipeline.Pipeline``."""
+        return self._load()
+
+    def decide(self, rows: np.ndarray[Any, Any]) -> tuple[FloatArray, FloatArray | None]:
+        """Return scores and probabilities of rows of features.
+
+        Returns
+        -------
+        scores : ndarray of float64, shape (n, n_classes), or (n, 1)
+            One column for two classes (positive for the second), and for a quantity.
+        probabilities : ndarray of float64, shape (n, n_classes), or None
+            None where the estimator gives none.
+        """
+        if self.head is not None:
+            return self.head(rows)
+        estimator = self.pipeline[1:]
+        shares = estimator.predict_proba(rows) if hasattr(estimator, "predict_proba") else None
+        if hasattr(estimator, "decision_function"):
+            return np.asarray(estimator.decision_function(rows), dtype=np.float64).reshape(len(rows), -1), shares
+        if shares is not None:
+            return np.asarray(shares, dtype=np.float64), shares
+        return np.asarray(estimator.predict(rows), dtype=np.float64).reshape(len(rows), -1), None
+
+    def positions(self, rows: np.ndarray[Any, Any], scores: FloatArray) -> np.ndarray[Any, np.dtype[np.intp]]:
+        """Return the position among the classes that is predicted of rows with these scores."""
+        if self.head is not None:
+            return self.head.positions(scores)
+        at = {label: place for place, label in enumerate(self.card.classes)}
+        return np.array([at[label] for label in np.asarray(self.pipeline[1:].predict(rows)).tolist()], dtype=np.intp)
+
+
+def card_of(
+    extractor: Any, estimator: Any, *, n_images: int, y: Any, scores: Mapping[str, Any], notes: Sequence[str]
+) -> Card:
+    """Return the card of an extractor and of an estimator that was fitted on its rows."""
+    classes = np.asarray(getattr(estimator, "classes_", [])).tolist()
+    counts = collections.Counter() if y is None else collections.Counter(map(str, np.asarray(y, dtype=object)))
+    return Card(
+        estimator=str(scores.get("estimator") or type(estimator.steps[-1][1]).__name__),
+        task="classification" if hasattr(estimator, "classes_") else "regression",
+        classes=classes,
+        counts={str(label): counts[str(label)] for label in classes} if counts else {},
+        n_images=n_images,
+        n_features=extractor.n_features_out_,
+        scores=dict(scores),
+        recipe=extractor.recipe_,
+        options=_options_of(extractor),
+        versions=_versions(),
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        notes=list(notes),
+    )
+
+
+def _options_of(extractor: Any) -> dict[str, Any]:
+    """Return the parameters of an extractor as JSON has them, those that concern one machine alone left out."""
+    here = ("engine", "batch_size")
+    found = {}
+    for field in dataclasses.fields(ExtractionOptions):
+        value = getattr(extractor, field.name)
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if isinstance(value, np.ndarray | np.generic):
+            value = value.tolist()
+        if field.name not in here and value != field.default:
+            found[field.name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+def _versions() -> dict[str, str]:
+    packages = ("keras", "numpy", "openvino", "pillow", "scikit-learn", "simplejpeg", "skops", "tensorflow")
+    found = {"featx": __version__, "python": platform.python_version()}
+    for package in packages:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,237 @@
+"""Labelled images → a model: estimators scored by cross-validation, the best fitted on all images, in one file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.asked import Asked, checked_early
+from featx.collection import as_table, prepared
+from featx.compare import compare_tables
+from featx.errors import OptionError
+from featx.estimators import as_baselines
+from featx.fitting import Data, fit_on_all
+from featx.model_files import save_pipeline
+from featx.networks import options_of
+from featx.options import ExtractionOptions, resolve_cache
+from featx.results import ImageComparison
+from featx.scores import METRIC_NAMES, METRICS
+from featx.sources import ImageTable
+from featx.wording import counted, wrapped
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A pipeline that was fitted on all of some labelled images, and how well it can be expected to do.
+
+    Attributes
+    ----------
+    pipeline : sklearn.pipeline.Pipeline
+        Fitted; it takes images.
+    comparison : ImageComparison
+        What it was chosen by: models of the same kinds, each scored on images that it was not fitted on.
+    scores : dict
+        Of the estimator that was chosen: ``estimator``, ``metric``, ``mean``, ``std``, ``low``, ``high`` (None where
+        there is one fold only), ``split``, and the parameters that were ``chosen``, if it was tuned.
+    notes : list of str
+        What to beware of.
+    """
+
+    pipeline: Pipeline
+    comparison: ImageComparison
+    scores: dict[str, Any]
+    notes: list[str]
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the pipeline to one file, as :func:`featx.save_pipeline`, with its scores.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Raises
+        ------
+        ModelFileError, OutputError
+        """
+        save_pipeline(
+            self.pipeline,
+            path,
+            features=self.comparison.networks[0].rows,
+            y=self.comparison.y,
+            scores=self.scores,
+            notes=self.notes,
+        )
+
+    def __str__(self) -> str:
+        return self.as_text()
+
+    def as_text(self) -> str:
+        """Return what was chosen and how well it does, for people."""
+        found = self.scores
+        name = METRIC_NAMES[found["metric"]]
+        spread = "" if found["std"] is None else f" ± {found['std']:.3f}"
+        interval = "" if found["low"] is None else f" (95 % interval {found['low']:.3f} – {found['high']:.3f})"
+        classes = f", {counted(self.comparison.n_classes, 'class')}" if self.comparison.n_classes else ""
+        network = self.comparison.networks[0].name
+        return "\n".join(
+            [
+                f"{found['estimator']} on {network}, fitted on {counted(len(self.comparison.y), 'image')}{classes}",
+                f"{name} {found['mean']:.3f}{spread}{interval}; {found['split']}",
+                *map(wrapped, self.notes),
+            ]
+        )
+
+
+def train_images(
+    paths: Sequence[str | os.PathLike[str]],
+    y: Sequence[Any],
+    *,
+    network: Any = "mobilenet",
+    estimators: Sequence[Any] = ("logreg",),
+    task: str = "auto",
+    groups: Any = "auto",
+    cv: int | None = None,
+    tune: bool = False,
+    calibrate: bool = False,
+    random_state: int = 0,
+    n_jobs: int | None = -1,
+    cache: str | os.PathLike[str] | None = "auto",
+) -> Trained:
+    """Return a pipeline fitted on all of some labelled images, with its scores by cross-validation.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+    y : sequence, the same length
+        A label or a number for each image; None leaves it out.
+    network : str or FeatureExtractor, default="mobilenet"
+    estimators : sequence, default=("logreg",)
+        As for :func:`featx.compare_baselines`. Of several, the one that scores best is fitted.
+    calibrate : bool, default=False
+        Make probabilities of scores, by sigmoids fitted on images that the estimator was not fitted on: for those that
+        give none (svm, ridge), and where probabilities are to be what they say.
+    task, groups, cv, tune, random_state, n_jobs, cache
+        As for :func:`featx.compare_images`.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    ComparisonError, OptionError
+        As :func:`featx.compare_images`.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import tempfile
+    >>> from featx import FeatureExtractor
+    >>> from featx.demo import write_digits
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_digits(Path(folder))
+    ...     paths = sorted(Path(folder).glob("[0-2]/*.png"))[::8]
+    ...     histogram = FeatureExtractor("color_histogram", image_size=8)
+    ...     y = [path.parent.name for path in paths]
+    ...     trained = train_images(paths, y, network=histogram, estimators=["knn"], cache=None)
+    >>> trained.pipeline.classes_.tolist()
+    ['0', '1', '2']
+    """
+    given = None if isinstance(groups, str) else list(groups)
+    asked = Asked(
+        estimators=list(estimators),
+        task=task,
+        cv=cv,
+        groups=groups if given is None else "auto",
+        tune=tune,
+        random_state=random_state,
+        n_jobs=n_jobs,
+    )
+    table = as_table(paths, y, groups=given)
+    return train_tables(table, options_of(network), asked, calibrate=calibrate, cache=resolve_cache(cache))
+
+
+def train_tables(
+    table: ImageTable,
+    options: ExtractionOptions,
+    asked: Asked,
+    *,
+    calibrate: bool = False,
+    cache: Path | None,
+    on_error: str = "skip",
+    show_progress: bool = False,
+    progress: Callable[[str], object] | None = None,
+) -> Trained:
+    """Extract labelled images, score estimators by cross-validation, and fit the best on all of them.
+
+    Parameters
+    ----------
+    table : ImageTable
+        Images without a label are left out. If it has splits, the estimators are scored on its test images, and the
+        best is then fitted on these, too.
+    options : ExtractionOptions
+    asked : Asked
+    calibrate : bool, default=False
+    cache : Path or None
+    on_error, show_progress, progress
+        As for :func:`featx.compare.compare_tables`.
+
+    Raises
+    ------
+    ComparisonError
+        Labels that cannot be split into folds.
+    OptionError
+        Quantities were to be calibrated.
+    """
+    asked = dataclasses.replace(asked, task=checked_early(prepared(table, None, []), asked).task)
+    baselines = as_baselines(asked.estimators, asked.task, asked.random_state)
+    if calibrate:
+        if asked.task != "classification":
+            raise OptionError("calibrate: quantities have no probabilities. Leave it (--calibrate) out.")
+        baselines = [dataclasses.replace(baseline, is_calibrated=True) for baseline in baselines]
+    asked = dataclasses.replace(asked, estimators=baselines)
+    comparison = compare_tables(
+        table, [options], asked, cache=cache, on_error=on_error, show_progress=show_progress, progress=progress
+    )
+    best = next(baseline for baseline in baselines if baseline.name == comparison.best_row["estimator"])
+    if progress is not None:
+        progress(f"Fitting {best.name} on all {counted(len(comparison.y), 'image')} …")
+    data = Data(comparison.networks[0].rows, comparison.y, asked.task, comparison.groups, asked.random_state)
+    estimator, chosen = fit_on_all(best, data, tune=asked.tune)
+    notes = list(comparison.notes)
+    if len(baselines) > 1:
+        names = ", ".join(baseline.name for baseline in baselines)
+        notes.append(f"{best.name} was chosen among {names} by these scores: expect slightly less than its own.")
+    if table.splits is not None:
+        notes.append("It was scored on the test images, fitted on the others; the model is fitted on all of them.")
+    return Trained(_pipeline(options, estimator, asked.task), comparison, _scores(comparison, chosen), notes)
+
+
+def _pipeline(options: ExtractionOptions, estimator: Any, task: str) -> Pipeline:
+    from sklearn.pipeline import Pipeline
+
+    from featx.transformer import FeatureExtractor
+
+    parameters = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    extractor = FeatureExtractor(**parameters).fit([])
+    return Pipeline([("features", extractor), ("classifier" if task == "classification" else "regressor", estimator)])
+
+
+def _scores(comparison: ImageComparison, chosen: dict[str, Any]) -> dict[str, Any]:
+    row, metric = comparison.best_row, METRICS[comparison.task][0]
+    columns = {"mean": f"{metric}_mean", "std": f"{metric}_std", "low": "low", "high": "high"}
+    found = {
+        "estimator": str(row["estimator"]),
+        "metric": metric,
+        **{name: float(row[column]) if np.isfinite(row[column]) else None for name, column in columns.items()},
+        "split": comparison.networks[0].comparison.split.words,
+    }
+    return found | ({"chosen": chosen} if chosen else {})
