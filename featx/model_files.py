@@ -31,7 +31,12 @@ FORMAT = 1
 _OURS = "featx.json"
 _ARRAYS = "featx/"
 #: What skops may make besides scikit-learn's own, numpy's and scipy's.
-_TRUSTED = ("featx.estimators._of_length_one", "featx.transformer.FeatureExtractor")
+_TRUSTED = (
+    "featx.estimators._of_length_one",
+    "featx.transformer.FeatureExtractor",
+    "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
+    "sklearn.calibration._SigmoidCalibration",  # two numbers
+)
 #: A head with more numbers is left to scikit-learn: it would double the size of the file.
 _MOST_OF_HEAD = 10_000_000
 
@@ -245,11 +250,7 @@ def _packed(pipeline: Any, card: Card, head: Head | None, familiarity: Familiari
         raise ModelFileError(
             f"This Pipeline cannot be saved: skops says {error}. Use estimators of its kind."
         ) from error
-    if strangers := sorted(set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED)):
-        raise ModelFileError(
-            f"This Pipeline cannot be saved as a model: {', '.join(strangers)} would not be trusted when it is read. "
-            "Build it of scikit-learn's own estimators."
-        )
+    _refuse_strangers(data)
     described, arrays = (None, {}) if head is None else head.as_arrays()
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
     if familiarity is not None:
@@ -272,6 +273,35 @@ def _packed(pipeline: Any, card: Card, head: Head | None, familiarity: Familiari
         for name, content in members.items():
             archive.writestr(name, content)
     return packed.getvalue()
+
+
+def check_can_be_saved(estimator: Any, task: str) -> None:
+    """Raise if an unfitted estimator will be of no use in a model, once it is fitted.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    import skops.io
+
+    rng = np.random.default_rng(0)
+    y = np.arange(12) % 2
+    try:
+        data = skops.io.dumps(estimator.fit(rng.random((12, 4)), y if task == "classification" else y + rng.random(12)))
+    except Exception:  # whatever is wrong with it, fitting it on the images will tell
+        return
+    _refuse_strangers(data)
+
+
+def _refuse_strangers(data: bytes) -> None:
+    import skops.io
+
+    if strangers := sorted(set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED)):
+        raise ModelFileError(
+            f"This cannot be saved as a model: {', '.join(strangers)} would not be trusted when it is read, as files "
+            "can be made to do harm by it. Use one of featx's estimators, or another linear one or support vector machine "
+            "of scikit-learn."
+        )
 
 
 def _member(data: bytes, name: str) -> bytes:

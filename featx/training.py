@@ -16,13 +16,18 @@ from featx.compare import compare_tables
 from featx.errors import OptionError
 from featx.estimators import as_baselines
 from featx.fitting import Data, fit_on_all
-from featx.model_files import save_pipeline
+from featx.model_files import check_can_be_saved, save_pipeline
 from featx.networks import options_of
 from featx.options import ExtractionOptions, resolve_cache
 from featx.results import ImageComparison
 from featx.scores import METRIC_NAMES, METRICS
 from featx.sources import ImageTable
 from featx.wording import counted, wrapped
+
+#: What is trained unless something else is asked for: quick, linear, and it gives probabilities.
+DEFAULT = {"classification": "logreg", "regression": "ridge"}
+
+_FEW = 12
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -95,7 +100,7 @@ def train_images(
     y: Sequence[Any],
     *,
     network: Any = "mobilenet",
-    estimators: Sequence[Any] = ("logreg",),
+    estimators: Sequence[Any] | None = None,
     task: str = "auto",
     groups: Any = "auto",
     cv: int | None = None,
@@ -113,8 +118,9 @@ def train_images(
     y : sequence, the same length
         A label or a number for each image; None leaves it out.
     network : str or FeatureExtractor, default="mobilenet"
-    estimators : sequence, default=("logreg",)
-        As for :func:`featx.compare_baselines`. Of several, the one that scores best is fitted.
+    estimators : sequence or None, default=None
+        As for :func:`featx.compare_baselines`. Of several, the one that scores best is fitted. None is ``logreg``, and
+        ``ridge`` for quantities.
     calibrate : bool, default=False
         Make probabilities of scores, by sigmoids fitted on images that the estimator was not fitted on: for those that
         give none (svm, ridge), and where probabilities are to be what they say.
@@ -147,7 +153,7 @@ def train_images(
     """
     given = None if isinstance(groups, str) else list(groups)
     asked = Asked(
-        estimators=list(estimators),
+        estimators=estimators,
         task=task,
         cv=cv,
         groups=groups if given is None else "auto",
@@ -192,7 +198,11 @@ def train_tables(
         Quantities were to be calibrated.
     """
     asked = dataclasses.replace(asked, task=checked_early(prepared(table, None, []), asked).task)
-    baselines = as_baselines(asked.estimators, asked.task, asked.random_state)
+    wanted = asked.estimators or [DEFAULT[asked.task]]
+    baselines = as_baselines(wanted, asked.task, asked.random_state)
+    for baseline in baselines:
+        if not baseline.is_own:  # found out before hours of work
+            check_can_be_saved(baseline.make(_FEW), asked.task)
     if calibrate:
         if asked.task != "classification":
             raise OptionError("calibrate: quantities have no probabilities. Leave it (--calibrate) out.")
@@ -205,8 +215,8 @@ def train_tables(
     if progress is not None:
         progress(f"Fitting {best.name} on all {counted(len(comparison.y), 'image')} …")
     data = Data(comparison.networks[0].rows, comparison.y, asked.task, comparison.groups, asked.random_state)
-    estimator, chosen = fit_on_all(best, data, tune=asked.tune)
     notes = list(comparison.notes)
+    estimator, chosen = fit_on_all(best, data, tune=asked.tune, notes=notes)
     if len(baselines) > 1:
         names = ", ".join(baseline.name for baseline in baselines)
         notes.append(f"{best.name} was chosen among {names} by these scores: expect slightly less than its own.")
