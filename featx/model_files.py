@@ -299,8 +299,7 @@ def _refuse_strangers(data: bytes) -> None:
     if strangers := sorted(set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED)):
         raise ModelFileError(
             f"This cannot be saved as a model: {', '.join(strangers)} would not be trusted when it is read, as files "
-            "can be made to do harm by it. Use one of featx's estimators, or another linear one or support vector machine "
-            "of scikit-learn."
+            "can be made to do harm by it. Use one of featx's estimators, or another linear one of scikit-learn."
         )
 
 

@@ -1,0 +1,123 @@
+"""Images → where a model saw what decided it, as pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from featx import files, images, pixels
+from featx.errors import OutputError, UnreadableImageError
+from featx.evidence import Evidence, Explainer
+from featx.model_files import read_model
+from featx.models import Model
+from featx.options import resolve_cache
+from featx.overlays import overlay
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """What was seen in one image.
+
+    Attributes
+    ----------
+    path : str
+    evidence : Evidence or None
+        None if the image cannot be read.
+    error : str
+        Why it cannot be read, or "".
+    file : str
+        The picture that was written, or "".
+    """
+
+    path: str
+    evidence: Evidence | None
+    error: str = ""
+    file: str = ""
+
+
+def explain_images(
+    model: Model | str | os.PathLike[str],
+    images: Sequence[Any],
+    *,
+    label: Any = None,
+    method: str = "auto",
+    folder: str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = "auto",
+) -> list[Explanation]:
+    """Return where in images the evidence lies for what a model decides; one that cannot be read costs no other.
+
+    Parameters
+    ----------
+    model : str, Path or Model
+        A file that ``featx train`` or :func:`featx.save_pipeline` wrote.
+    images : sequence of images
+        As for :class:`featx.FeatureExtractor`.
+    label : class, default=None
+        The class whose evidence to show; None is the one that the model decides for.
+    method : {"auto", "activation", "occlusion"}, default="auto"
+        See :class:`featx.evidence.Explainer`.
+    folder : str, Path or None, default=None
+        Write a picture of each there.
+    cache : str, Path or None, default="auto"
+        Where compiled networks are kept.
+
+    Raises
+    ------
+    ModelFileError, OptionError, RecipeMismatchError, WeightsError
+        The model or an option cannot be used.
+    OutputError
+        A picture cannot be written.
+    """
+    found = model if isinstance(model, Model) else read_model(model)
+    kept = resolve_cache(cache)
+    explainer = Explainer(found, method=method, compiled=kept / "compiled" if kept else None)
+    return list(explained(explainer, images, label=label, folder=None if folder is None else Path(folder)))
+
+
+def explained(
+    explainer: Explainer, sources: Sequence[Any], *, label: Any, folder: Path | None
+) -> Iterator[Explanation]:
+    """Yield the explanation of each image, its picture written."""
+    used: set[str] = set()
+    recipe = explainer.resolved.recipe
+    for source in sources:
+        path = images.describe(source)
+        try:
+            content, _ = images.read(source, explainer.resolved.max_pixels)
+            seen = pixels.decode(content, recipe.image_size, recipe.resize, explainer.resolved.max_pixels)
+        except UnreadableImageError as error:
+            yield Explanation(path, None, error.reason)
+            continue
+        evidence = explainer.explain(seen, label)
+        file = "" if folder is None else _written(evidence, folder, _file_name(path, evidence, used))
+        yield Explanation(path, evidence, file=file)
+
+
+def _file_name(path: str, evidence: Evidence, used: set[str]) -> str:
+    """Return a name that tells the image and the class, and that none has had before."""
+    parts = [Path(path).stem, *([] if evidence.label is None else [str(evidence.label)])]
+    stem = ".".join(re.sub(r"[^\w.-]+", "_", part)[:80] or "image" for part in parts)
+    name, number = f"{stem}.png", 1
+    while name.casefold() in used:
+        number += 1
+        name = f"{stem}-{number}.png"
+    used.add(name.casefold())
+    return name
+
+
+def _written(evidence: Evidence, folder: Path, name: str) -> str:
+    path = folder / name
+    try:
+        files.make_folder(folder)
+        with files.replacing(path) as temporary:
+            overlay(evidence).save(temporary, format="PNG")
+    except OSError as error:
+        raise OutputError(
+            f"The picture cannot be written to {str(path)!r}: {error.strerror or error}. Choose another folder, or make "
+            "room there."
+        ) from error
+    return str(path)
