@@ -241,14 +241,14 @@ def _demo(args: argparse.Namespace) -> None:
 def _bench(args: argparse.Namespace) -> None:
     import tempfile
 
-    from featx.backbones.own import is_own
+    from featx.backbones import load_backbone
     from featx.bench import run_bench
     from featx.photos import write_photos
     from featx.rates import keep_rates
     from featx.sources import find_images
 
     names = list(dict.fromkeys(args.backbone or ["mobilenet"]))
-    if own := next(filter(is_own, names), None):
+    if own := next((name for name in names if load_backbone(name).is_own), None):
         raise OptionError(
             f"{own!r} has nothing to be compared with: featx bench is for networks of keras.applications."
         )
@@ -393,12 +393,12 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
 
 
 def _options(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
-    from featx.backbones.own import is_own
+    from featx.backbones import load_backbone
     from featx.options import ExtractionOptions
 
     given = {name: getattr(args, name) for name in EXTRACTION_OPTIONS if hasattr(args, name)}
     beside = args.backbone if isinstance(args.backbone, list) else []
-    if not is_own(backbone) and any(map(is_own, beside)):
+    if not load_backbone(backbone).is_own and any(load_backbone(one).is_own for one in beside):
         given.pop("preprocessing", None)  # it is for the files beside it
     return ExtractionOptions(backbone=backbone, **given)
 
