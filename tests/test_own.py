@@ -610,12 +610,12 @@ def test_windows_and_tokens_keep_their_channels_and_heads_are_no_features(tmp_pa
     layers = {layer.name: layer.shape for layer in backbones.load_backbone(str(tmp_path / "a.onnx")).layers()}
     assert layers["sum"] == (12, 12, 8)
     assert layers["first"] == (12, 12, 8)
-    assert layers["tokens"] == layers["flat_out"] == (144, 1, 8)
-    means = rows(tmp_path / "a.onnx", pixels, layer="sum+whole+tokens+flat_out+first").reshape(11, 5, 8)
+    assert layers["keys"] == layers["flat_out"] == (144, 1, 8)
+    means = rows(tmp_path / "a.onnx", pixels, layer="sum+whole+flat_out+first").reshape(11, 4, 8)
     model.graph.output[0].name = "sum"
     onnx.save(model, tmp_path / "sum.onnx")
     expected = _reference(tmp_path / "sum.onnx", (pixels / 127.5 - 1).astype(np.float32)).mean(axis=(1, 2))
-    np.testing.assert_allclose(means[:, [0, 2, 3, 4]], np.stack([expected] * 4, axis=1), atol=1e-5)
+    np.testing.assert_allclose(means[:, [0, 2, 3]], np.stack([expected] * 3, axis=1), atol=1e-5)
     with pytest.raises(OptionError, match="has no layer 'heads'"):
         rows(tmp_path / "a.onnx", pixels, layer="heads")
 
