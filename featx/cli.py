@@ -236,14 +236,14 @@ def _demo(args: argparse.Namespace) -> None:
 def _bench(args: argparse.Namespace) -> None:
     import tempfile
 
-    from featx.backbones.own import is_own
+    from featx.backbones import load_backbone
     from featx.bench import run_bench
     from featx.photos import write_photos
     from featx.rates import keep_rates
     from featx.sources import find_images
 
     names = list(dict.fromkeys(args.backbone or ["mobilenet"]))
-    if own := next(filter(is_own, names), None):
+    if own := next((name for name in names if load_backbone(name).is_own), None):
         raise OptionError(
             f"{own!r} has nothing to be compared with: featx bench is for networks of keras.applications."
         )

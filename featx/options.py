@@ -112,7 +112,8 @@ class ExtractionOptions:
         wanted = as_wanted(self.layer)
         if wanted == (backbone.layer,):
             return ()
-        layers = backbone.layers()
+        # What those of one's own consist of may depend on the size, and so may whether they take it.
+        layers = backbone.layers(self._checked_size(backbone) if backbone.is_own else None)
         if not layers:
             raise OptionError(
                 f"layer={self.layer!r} of {self.backbone!r} cannot be used: it is plain Python and has the one output "

@@ -115,6 +115,13 @@ def test_a_layer_has_one_recipe_however_it_is_written() -> None:
     assert ExtractionOptions(layer=" conv_pw_6_relu + -1").layer_name == "conv_pw_6_relu+conv_pw_13_relu"
 
 
+def test_all_of_the_depth_is_the_layer_that_is_taken_by_default() -> None:
+    networks = [backbone for name in featx.available_backbones() if (backbone := featx.load_backbone(name)).layers()]
+    assert len(networks) == 50
+    assert [find_layers(one.name, one.layers(), [1.0])[0].name for one in networks] == [one.layer for one in networks]
+    assert ExtractionOptions("convnext_tiny", layer="0.5+1.0").layer_name.endswith("+layer_normalization")
+
+
 def test_a_share_of_the_depth_ends_at_a_block() -> None:
     assert ExtractionOptions("resnet50", layer=0.5).layer_name == "conv3_block4_out"
     assert ExtractionOptions("resnet50", layer=0.999).layer_name == "conv5_block3_out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import itertools
 import json
 import os
@@ -17,9 +18,10 @@ from sklearn.base import clone
 
 from featx import FeatureExtractor, backbones, cli, load_backbone
 from featx.backbones import keras_files
-from featx.backbones.own import as_name
+from featx.backbones.own import as_name, own_network
 from featx.backbones.preprocessing import Preprocessing, as_preprocessing
-from featx.errors import OptionError, RecipeMismatchError, UnknownBackboneError, WeightsError
+from featx.engines import has_native_bfloat16
+from featx.errors import MissingDependencyError, OptionError, RecipeMismatchError, UnknownBackboneError, WeightsError
 from featx.options import ExtractionOptions
 
 onnx = pytest.importorskip("onnx")
@@ -501,3 +503,337 @@ def test_the_command_line_takes_a_file(
     _save_onnx(tmp_path / "b.onnx", tokens=True)
     assert cli.main(["cache", "clear", "--backbone", str(tmp_path / "b.onnx")]) == 1
     assert "has no rows of backbone" in capsys.readouterr().err
+
+
+def _save_graph(
+    path: Path,
+    nodes: list[tuple[str, list[str], str, dict[str, Any]]],
+    arrays: dict[str, Array],
+    shape: tuple[int | str, ...] = ("n", 3, SIZE, SIZE),
+) -> Any:
+    """Write nodes of (operation, inputs, output, attributes), named by their outputs, from ``pixels`` to the last."""
+    helper, float_ = onnx.helper, onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [helper.make_node(kind, inputs, [output], name=output, **more) for kind, inputs, output, more in nodes],
+        "graph",
+        [helper.make_tensor_value_info("pixels", float_, shape)],
+        [helper.make_tensor_value_info(nodes[-1][2], float_, None)],
+        [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(model, path)
+    return model
+
+
+def _weights(*shape: int) -> Array:
+    return np.random.default_rng(0).normal(0, 0.2, shape).astype(np.float32)
+
+
+_CONV = ("Conv", ["pixels", "w"], "maps", {"strides": [4, 4]})
+_MEANS = ("ReduceMean", ["maps"], "means", {"axes": [2, 3], "keepdims": 0})
+
+
+def _with_positions(path: Path) -> None:
+    """A network that says nothing of its sides, and adds what it learned of the positions of images of 48 × 48."""
+    arrays = {"w": _weights(4, 3, 4, 4), "positions": _weights(1, 4, 12, 12)}
+    nodes = [_CONV, ("Add", ["maps", "positions"], "sums", {}), ("ReduceMean", ["sums"], "out", {"axes": [2, 3]})]
+    _save_graph(path, nodes, arrays, ("n", 3, "h", "w"))
+
+
+def test_a_file_of_dynamic_sides_that_takes_one_size_is_shown_that_size(tmp_path: Path, pixels: Array) -> None:
+    _with_positions(tmp_path / "a.onnx")
+    expected = _reference(tmp_path / "a.onnx", (pixels / 127.5 - 1).astype(np.float32))[:, :, 0, 0]
+    found = rows(tmp_path / "a.onnx", pixels, image_size=SIZE)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert rows(tmp_path / "a.onnx", pixels, image_size=SIZE, layer="maps").shape == (11, 4)
+    with pytest.raises(OptionError, match="Say which: image_size=224"):
+        rows(tmp_path / "a.onnx", pixels)
+    with pytest.raises(WeightsError, match="or pass the image_size that it was made for"):
+        rows(tmp_path / "a.onnx", pixels, image_size=64)
+    with pytest.raises(OptionError, match="a size that its file does not say.*Pass the image_size"):
+        backbones.load_backbone(str(tmp_path / "a.onnx")).n_features("avg")
+
+
+def test_too_small_a_size_is_told_from_a_file_that_takes_none(tmp_path: Path, pixels: Array) -> None:
+    arrays = {"w": _weights(4, 3, 7, 7)}
+    _save_graph(tmp_path / "a.onnx", [_CONV, _MEANS], arrays, ("n", 3, "h", "w"))
+    with pytest.raises(OptionError, match="cannot take images of 3 × 3 pixels; it can of 224 × 224"):
+        rows(tmp_path / "a.onnx", pixels, image_size=3)
+    assert backbones.load_backbone(str(tmp_path / "a.onnx")).n_features("avg") == 4
+
+
+@pytest.mark.parametrize("kind", ["reshaped", "whole"])
+def test_a_network_whose_rows_depend_on_their_neighbours_is_refused(kind: str, tmp_path: Path, pixels: Array) -> None:
+    arrays = {"w": _weights(4, 3, 4, 4), "flat": np.array([1, 4, -1]), "back": np.array([-1, 4, 12, 12])}
+    reshaped: list[Any] = [
+        ("Reshape", ["maps", "flat"], "rows", {}),
+        ("Softmax", ["rows"], "shares", {"axis": -1}),
+        ("Reshape", ["shares", "back"], "again", {}),
+        ("ReduceMax", ["again"], "out", {"axes": [2, 3], "keepdims": 0}),
+    ]
+    whole: list[Any] = [
+        ("ReduceMean", ["maps"], "mean", {"axes": [0], "keepdims": 1}),
+        ("Sub", ["maps", "mean"], "rest", {}),
+        ("ReduceMax", ["rest"], "out", {"axes": [2, 3], "keepdims": 0}),
+    ]
+    shape = (1, 3, SIZE, SIZE) if kind == "reshaped" else ("n", 3, SIZE, SIZE)
+    _save_graph(tmp_path / "a.onnx", [_CONV, *(reshaped if kind == "reshaped" else whole)], arrays, shape)
+    with pytest.raises(WeightsError, match="other features among other images.*dynamic batch axis"):
+        rows(tmp_path / "a.onnx", pixels)
+
+
+def test_layers_whose_channels_are_the_last_axis_are_pooled_over_their_positions(tmp_path: Path, pixels: Array) -> None:
+    arrays = {"w": _weights(12, 3, 4, 4), "v": _weights(12, 20)}
+    nodes: list[Any] = [
+        _CONV,
+        ("Transpose", ["maps"], "turned", {"perm": [0, 2, 3, 1]}),
+        ("MatMul", ["turned", "v"], "mixed", {}),
+        ("Relu", ["mixed"], "act", {}),
+        ("ReduceMean", ["act"], "out", {"axes": [1, 2], "keepdims": 0}),
+    ]
+    _save_graph(tmp_path / "a.onnx", nodes, arrays)
+    expected = _reference(tmp_path / "a.onnx", (pixels / 127.5 - 1).astype(np.float32))
+    layers = {layer.name: layer.shape for layer in backbones.load_backbone(str(tmp_path / "a.onnx")).layers()}
+    assert [layers[name] for name in ("maps", "turned", "act")] == [(12, 12, 12), (12, 12, 12), (12, 12, 20)]
+    for layer in (None, "act"):
+        np.testing.assert_allclose(rows(tmp_path / "a.onnx", pixels, layer=layer), expected, atol=1e-5)
+
+
+def test_windows_and_tokens_keep_their_channels_and_heads_are_no_features(tmp_path: Path, pixels: Array) -> None:
+    arrays = {
+        **{"w": _weights(8, 3, 4, 4), "v": _weights(8, 8), "k": _weights(8, 8)},
+        **{"cut": np.array([-1, 2, 6, 2, 6, 8]), "joined": np.array([-1, 12, 12, 8]), "flat": np.array([0, 8, 144])},
+        "split": np.array([0, 144, 2, 4]),
+    }
+    nodes: list[Any] = [
+        _CONV,
+        ("Transpose", ["maps"], "turned", {"perm": [0, 2, 3, 1]}),
+        ("Reshape", ["turned", "cut"], "windows", {}),
+        ("Transpose", ["windows"], "sorted", {"perm": [0, 1, 3, 2, 4, 5]}),
+        ("MatMul", ["sorted", "v"], "mixed", {}),
+        ("Transpose", ["mixed"], "unsorted", {"perm": [0, 1, 3, 2, 4, 5]}),
+        ("Reshape", ["unsorted", "joined"], "whole", {}),
+        ("Add", ["turned", "whole"], "sum", {}),
+        ("Transpose", ["sum"], "first", {"perm": [0, 3, 1, 2]}),
+        ("Reshape", ["first", "flat"], "flat_out", {}),
+        ("Transpose", ["flat_out"], "tokens", {"perm": [0, 2, 1]}),
+        ("MatMul", ["tokens", "k"], "keys", {}),
+        ("Reshape", ["keys", "split"], "heads", {}),
+        ("ReduceMean", ["heads"], "out", {"axes": [1], "keepdims": 0}),
+        ("Flatten", ["out"], "features", {}),
+    ]
+    model = _save_graph(tmp_path / "a.onnx", nodes, arrays)
+    layers = {layer.name: layer.shape for layer in backbones.load_backbone(str(tmp_path / "a.onnx")).layers()}
+    assert layers["sum"] == (12, 12, 8)
+    assert layers["first"] == (12, 12, 8)
+    assert layers["keys"] == layers["flat_out"] == (144, 1, 8)
+    means = rows(tmp_path / "a.onnx", pixels, layer="sum+whole+flat_out+first").reshape(11, 4, 8)
+    model.graph.output[0].name = "sum"
+    onnx.save(model, tmp_path / "sum.onnx")
+    expected = _reference(tmp_path / "sum.onnx", (pixels / 127.5 - 1).astype(np.float32)).mean(axis=(1, 2))
+    np.testing.assert_allclose(means[:, [0, 2, 3]], np.stack([expected] * 3, axis=1), atol=1e-5)
+    with pytest.raises(OptionError, match="has no layer 'heads'"):
+        rows(tmp_path / "a.onnx", pixels, layer="heads")
+
+
+def test_a_share_of_a_network_without_blocks_is_refused_and_all_of_it_is_its_output(
+    tmp_path: Path, pixels: Array
+) -> None:
+    _save_graph(tmp_path / "a.onnx", [_CONV, ("GlobalAveragePool", ["maps"], "out", {})], {"w": _weights(4, 3, 4, 4)})
+    with pytest.raises(
+        OptionError, match="layer=0.5: no block ends within.*Name a layer or its place; 1.0 is the last"
+    ):
+        rows(tmp_path / "a.onnx", pixels, layer=0.5)
+    np.testing.assert_array_equal(rows(tmp_path / "a.onnx", pixels, layer="1.0"), rows(tmp_path / "a.onnx", pixels))
+    _save_onnx(tmp_path / "head.onnx")
+    assert ExtractionOptions(tmp_path / "head.onnx", preprocessing="tf", layer=1.0).layer_name == "output"
+    assert ExtractionOptions(tmp_path / "head.onnx", preprocessing="tf", layer=0.99).layer_name == "relu2"
+
+
+def test_names_of_layers_that_look_like_something_else_are_names(tmp_path: Path, pixels: Array) -> None:
+    w, v = _weights(4, 3, 4, 4), _weights(5, 4, 1, 1)
+    nodes: list[Any] = [
+        _CONV,
+        ("Conv", ["maps", "v"], "1_0", {}),
+        ("Relu", ["1_0"], "007", {}),
+        ("Relu", ["007"], "1e-1", {}),
+        ("ReduceMean", ["1e-1"], "a+b", {"axes": [2, 3], "keepdims": 0}),
+    ]
+    _save_graph(tmp_path / "a.onnx", nodes, {"w": w, "v": v})
+    assert rows(tmp_path / "a.onnx", pixels).shape == (11, 5)
+    names = [
+        ExtractionOptions(tmp_path / "a.onnx", preprocessing="tf", layer=layer).layer_name
+        for layer in (None, "1_0", "007", "1e-1", "maps+007", "0+007")
+    ]
+    assert names == ["a%2Bb", "1_0", "007", "1e-1", "maps+007", "maps+007"]
+    assert rows(tmp_path / "a.onnx", pixels, layer="a%2Bb+maps").shape == (11, 9)
+    with pytest.raises(OptionError, match="has no layer '1_1'"):
+        rows(tmp_path / "a.onnx", pixels, layer="1_1")
+
+
+def test_one_file_that_is_two_networks_has_two_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = set()
+    for name in ("a.h5", "a.hdf5", "a.onnx"):
+        (tmp_path / name).write_bytes(b"both")
+        digests.add(own_network(str(tmp_path / name)).digest)
+    assert len(digests) == 2
+    monkeypatch.setattr("featx.backbones.own._REVISION", 10**6)  # another way to make graphs of files, other rows
+    assert own_network(str(tmp_path / "a.onnx")).digest not in digests
+
+
+def test_metadata_is_no_file_of_weights(tmp_path: Path, pixels: Array) -> None:
+    _save_onnx(tmp_path / "a.onnx")
+    model = onnx.load(tmp_path / "a.onnx")
+    for length in (5, 200):
+        onnx.helper.set_model_props(model, {"location": "P" * length})
+        onnx.save(model, tmp_path / "a.onnx")
+        assert rows(tmp_path / "a.onnx", pixels).shape == (11, 5)
+
+
+def test_a_name_is_not_taken_for_a_file(
+    tmp_path: Path, photo_folder: Path, in_folder: Path, counting: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UnknownBackboneError, match="Run `featx backbones`"):
+        backbones.load_backbone("a" * 300)
+    Path("counting").mkdir()
+    Path("counting", "saved_model.pb").write_bytes(b"")
+    _save_onnx(tmp_path / "a.onnx")
+    both = ["--backbone", "counting", "--backbone", str(tmp_path / "a.onnx"), "--preprocessing", "torch"]
+    assert cli.main(["compare", str(photo_folder), *both, "--estimator", "centroid", "--quiet"]) == 0
+    assert cli.main(["cache", "info", "--backbone", "counting", "--json"]) == 0
+    assert '"rows": 24' in capsys.readouterr().out
+
+
+def test_without_openvino_a_file_says_what_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _save_onnx(tmp_path / "a.onnx")
+
+    def absent(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", absent)
+    with pytest.raises(MissingDependencyError, match="needs the package openvino.*pip install openvino"):
+        backbones.load_backbone(str(tmp_path / "a.onnx")).layers()
+
+
+def test_a_file_is_run_in_bfloat16_where_the_cpu_does(tmp_path: Path, pixels: Array) -> None:
+    if not has_native_bfloat16():
+        pytest.skip("this CPU does not")
+    _save_onnx(tmp_path / "a.onnx")
+    exact, rounded = (rows(tmp_path / "a.onnx", pixels, precision=precision) for precision in ("float32", "auto"))
+    assert 0 < np.abs(rounded - exact).max() < 0.02 * np.abs(exact).max()
+    np.testing.assert_array_equal(rows(tmp_path / "a.onnx", pixels[3:4], precision="auto"), rounded[3:4])
+
+
+def _trained(size: int | None) -> Any:
+    """A transfer model as people train it: compiled, around a network that was compiled, too."""
+    import keras
+
+    layers = keras.layers
+    keras.utils.set_random_seed(0)
+    inner = keras.Input((size, size, 3))
+    maps = layers.ReLU(name="active")(layers.Conv2D(6, 3, strides=2, name="maps")(inner))
+    base = keras.Model(inner, layers.Conv2D(7, 3, strides=2, name="last")(maps), name="base")
+    base.compile("sgd", keras.losses.MeanSquaredError(), metrics=[keras.metrics.AUC()])
+    network = keras.Sequential(
+        [keras.Input((size, size, 3)), base, layers.GlobalAveragePooling2D(), layers.Dense(2, activation="softmax")]
+    )
+    rate = keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9)
+    network.compile(keras.optimizers.Adam(rate), keras.losses.SparseCategoricalCrossentropy(), metrics=["accuracy"])
+    return network
+
+
+@pytest.mark.slow  # Keras in child processes
+@pytest.mark.parametrize(
+    ("size", "name"),
+    [(SIZE, "a.keras"), *(pytest.param(None, name, marks=pytest.mark.thorough) for name in ("a.h5", None))],
+)
+def test_a_network_that_was_trained_is_used_down_to_the_layers_within_its_base(
+    size: int | None, name: str | None, tmp_path: Path, pixels: Array
+) -> None:
+    import keras
+
+    prepared = pixels / 127.5 - 1
+    network = _trained(size)
+    if name:
+        network.save(tmp_path / name)
+    options = {"image_size": SIZE, "engine": "openvino" if name else "keras"}
+    given = tmp_path / name if name else network
+    base = network.get_layer("base")
+    within = keras.Model(base.input, base.get_layer("active").output).predict(prepared, verbose=0)
+    assert ExtractionOptions(given, preprocessing="tf", image_size=SIZE, layer=0.9).layer_name == "base/active"
+    last = network.layers[-1].name
+    found = rows(given, pixels, layer=["base/active", "base", last], **options)
+    np.testing.assert_allclose(found[:, :6], within.mean(axis=(1, 2)), atol=1e-5)
+    np.testing.assert_allclose(found[:, 13:], network.predict(prepared, verbose=0), atol=1e-5)
+    assert found.shape == (11, 15)
+
+
+@pytest.mark.slow  # Keras writes the files
+def test_a_loss_of_somebody_s_own_is_not_loaded(folder: Path, tmp_path: Path) -> None:
+    def compiled(config: dict[str, Any], evil: dict[str, Any]) -> None:
+        config["compile_config"] = {"optimizer": "adam", "loss": evil}
+
+    evil = {"module": "os", "class_name": "function", "config": "system", "registered_name": "system"}
+    for within in (False, True):
+        network = _trained(SIZE)
+        network.save(tmp_path / "a.keras")
+        with zipfile.ZipFile(tmp_path / "a.keras") as whole, zipfile.ZipFile(tmp_path / "b.keras", "w") as packed:
+            for name in whole.namelist():
+                data = whole.read(name)
+                if name == "config.json":
+                    config = json.loads(data)
+                    compiled(config["config"]["layers"][1] if within else config, evil)
+                    data = json.dumps(config).encode()
+                packed.writestr(name, data)
+        if within:
+            with pytest.raises(WeightsError, match="holds the function 'system'"):
+                keras_files.load(tmp_path / "b.keras")
+        else:
+            assert not keras_files.load(tmp_path / "b.keras").compiled
+
+
+@pytest.mark.slow  # Keras in child processes
+def test_a_network_of_mixed_precision_is_computed_in_float32(tmp_path: Path, pixels: Array) -> None:
+    import keras
+
+    exact = _build(SIZE)
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        mixed = _build(SIZE)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    mixed.set_weights(exact.get_weights())
+    mixed.save(tmp_path / "a.keras")
+    assert mixed.get_layer("second").compute_dtype == "float16"
+    taken = keras.Model(exact.input, [exact.get_layer("second").output, exact.output])
+    maps, head = taken.predict(pixels / 127.5 - 1, verbose=0)
+    for engine in ("openvino", "keras"):
+        found = rows(tmp_path / "a.keras", pixels, layer="second+head", engine=engine)
+        np.testing.assert_allclose(found, np.hstack([maps.mean(axis=(1, 2)), head]), atol=1e-5)
+
+
+@pytest.mark.slow  # tensorflow in child processes
+def test_a_saved_model_as_tf_hub_has_them(tmp_path: Path, pixels: Array) -> None:
+    import tensorflow as tf
+
+    class FeatureVector(tf.Module):  # type: ignore[misc]  # tensorflow has no types
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = tf.Variable(_weights(3, 3, 3, 8), trainable=True)
+            self.second = tf.Variable(_weights(3, 3, 8, 5), trainable=True)
+
+        @tf.function(input_signature=[tf.TensorSpec((None, SIZE, SIZE, 3), tf.float32)])
+        def __call__(self, images: Any) -> Any:
+            maps = tf.nn.relu(tf.nn.conv2d(images, self.first, 2, "SAME"), name="active")
+            return {"default": tf.reduce_mean(tf.nn.relu(tf.nn.conv2d(maps, self.second, 2, "SAME")), [1, 2])}
+
+    module = FeatureVector()
+    tf.saved_model.save(module, str(tmp_path / "hub"), signatures=module.__call__.get_concrete_function())
+    expected = module(tf.constant(pixels / 255, tf.float32))["default"].numpy()
+    found = rows(tmp_path / "hub", pixels, preprocessing=(0, 255))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    maps = tf.nn.relu(tf.nn.conv2d(tf.constant(pixels / 255, tf.float32), module.first, 2, "SAME")).numpy()
+    layers = backbones.load_backbone(str(tmp_path / "hub")).layers()
+    (active,) = (layer.name for layer in layers if layer.kind == "Relu" and layer.shape == (24, 24, 8))
+    found = rows(tmp_path / "hub", pixels, preprocessing=(0, 255), layer=active)
+    np.testing.assert_allclose(found, maps.mean(axis=(1, 2)), atol=1e-5)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.backbones import KerasBackbone
+from featx.backbones.layers import as_layer_name
 from featx.children import serve_task
 
 _ENDS = ("Activation", "Add", "Concatenate", "MaxPooling2D", "Multiply", "ReLU")
@@ -29,6 +30,19 @@ def layer_rows(network: Any) -> list[tuple[str, str, list[int], bool]]:
 def rows_of(network: Any, operations: Sequence[Any]) -> list[tuple[str, str, list[int], bool]]:
     """Return (name, class, shape, whether it ends a block) of layers and other operations of a functional network."""
     nodes = nodes_of(network)
+    rows = []
+    for operation, is_passed in zip(operations, passed_by_all(network, operations), strict=True):
+        tensors = [tensor for node in nodes.get(id(operation), []) for tensor in node.output_tensors]
+        shape = list(tensors[0].shape[1:]) if len(tensors) == 1 else []
+        # Keras numbers inputs by what else was built in the process.
+        name = "input" if type(operation).__name__ == "InputLayer" else as_layer_name(operation.name)
+        rows.append((name, type(operation).__name__, shape, is_passed and _is_end(operation)))
+    return rows
+
+
+def passed_by_all(network: Any, operations: Sequence[Any]) -> list[bool]:
+    """Return of each operation whether all that a functional network knows of an image goes through it."""
+    nodes = nodes_of(network)
     place = {id(operation): at for at, operation in enumerate(operations)}
     sources = [
         [id(tensor._keras_history.operation) for node in nodes.get(id(one), []) for tensor in node.input_tensors]
@@ -39,18 +53,26 @@ def rows_of(network: Any, operations: Sequence[Any]) -> list[tuple[str, str, lis
         for source in read:
             if source in place:
                 last_reader[place[source]] = max(last_reader[place[source]], at)
-    rows = []
+    passed = []
     farthest = 0  # the last one that reads something from before this one
-    for at, operation in enumerate(operations):
-        activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
-        ends_block = farthest <= at and (type(operation).__name__ in _ENDS or activation != "linear")
-        tensors = [tensor for node in nodes.get(id(operation), []) for tensor in node.output_tensors]
-        shape = list(tensors[0].shape[1:]) if len(tensors) == 1 else []
-        # Keras numbers inputs by what else was built in the process.
-        name = "input" if type(operation).__name__ == "InputLayer" else str(operation.name)
-        rows.append((name, type(operation).__name__, shape, ends_block))
+    for at in range(len(operations)):
+        passed.append(farthest <= at)
         farthest = max(farthest, last_reader[at])
-    return rows
+    return passed
+
+
+def _is_end(operation: Any) -> bool:
+    """Return whether an operation is a nonlinearity or a sum; a network within another is what it ends in."""
+    if (inner := as_functional(operation)) is not None:
+        return _is_end(inner.outputs[0]._keras_history.operation)
+    activation = getattr(getattr(operation, "activation", None), "__name__", "linear")
+    return type(operation).__name__ in _ENDS or activation != "linear"
+
+
+def as_functional(network: Any) -> Any:
+    """Return a network that is built of layers as Keras wires it; None if it is a single layer, or code."""
+    wired = getattr(network, "_functional", network)  # what a Sequential is within
+    return wired if hasattr(wired, "_nodes_by_depth") and getattr(wired, "outputs", None) else None
 
 
 def nodes_of(network: Any) -> dict[int, list[Any]]:

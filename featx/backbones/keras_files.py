@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.backbones.describing import nodes_of, rows_of
+from featx.backbones.describing import as_functional, nodes_of, passed_by_all, rows_of
 from featx.backbones.keras_applications import pooled
 from featx.backbones.keras_import import first_line, import_keras, plain_settings
 from featx.backbones.preprocessing import Preprocessing
+from featx.backbones.sizes import Row, rows_of_size
 from featx.errors import EngineError, WeightsError
 from featx.recipe import Recipe
 
@@ -24,6 +26,8 @@ _PLAIN = (
     *("keras.layers.", "keras.models.", "keras.initializers.", "keras.regularizers.", "keras.constraints."),
     *("keras.activations.", "keras.ops.", "keras.dtype_policies.", "keras.quantizers.", "keras.random."),
     *("keras.src.layers.", "keras.src.models.", "keras.src.ops.", "builtins."),
+    # With which networks within others were compiled; Keras builds them, and they are not used.
+    *("keras.optimizers.", "keras.losses.", "keras.metrics."),
 )
 #: Layers that run somebody's code, or read files that the description names.
 _REFUSED = (
@@ -48,8 +52,10 @@ def load(path: Path) -> Any:
             "Save it without (Keras's own layers do the same), or export it to ONNX, which holds no code."
         )
     try:
-        with plain_settings(keras):
-            return keras.models.load_model(path, compile=False, safe_mode=True)
+        with plain_settings(keras), warnings.catch_warnings():
+            # Of how a network within was trained, which nobody needs.
+            warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
+            return _in_float32(keras, keras.models.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # Keras raises many kinds for what it cannot read
         raise WeightsError(
             f"The network {str(path)!r} cannot be loaded by Keras {keras.__version__} ({first_line(error)}). Save it "
@@ -57,17 +63,28 @@ def load(path: Path) -> Any:
         ) from error
 
 
+def _in_float32(keras: Any, network: Any) -> Any:
+    """Let a network that was trained in mixed precision compute as its recipe says: its weights are float32."""
+    for layer in network._flatten_layers():
+        policy = layer.dtype_policy
+        if policy.compute_dtype != "float32" and getattr(policy, "quantization_mode", None) is None:
+            layer.dtype_policy = keras.config.dtype_policy()
+    return network
+
+
 def _config(path: Path) -> Any:
     """Return the description of a network in a file, by which Keras builds it."""
     try:
         if path.suffix == ".keras":  # as Keras decides what it is
             with zipfile.ZipFile(path) as packed:
-                return json.loads(packed.read("config.json"))
+                config = json.loads(packed.read("config.json"))
+                # How it was trained, which Keras leaves out when it loads a network not to be compiled.
+                return {**config, "compile_config": None}
         import h5py
 
         with h5py.File(path) as file:
             return json.loads(file.attrs["model_config"])
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise WeightsError(
             f"{str(path)!r} holds no whole network of Keras ({first_line(error)}). If it holds weights only, pass it "
             "as weights beside the name of their network; else save it anew with model.save('network.keras')."
@@ -94,63 +111,89 @@ def _why_foreign(part: dict[str, Any]) -> str:
     return ""
 
 
-def describe(
-    path: Path, size: tuple[int, int] | None, any_size: tuple[int, int]
-) -> tuple[tuple[int, int] | None, list[tuple[str, str, list[int], bool]]]:
-    """Return the only height and width that a network takes, None if it takes several; and its layers.
+def describe(path: Path, size: tuple[int, int] | None) -> tuple[tuple[int, int] | None, str, list[Row]]:
+    """Return the only height and width that a network takes, None if it takes several; its output; and its layers.
 
     Parameters
     ----------
     path : Path
     size : (int, int) or None
-        Of the images, for a network that takes several.
-    any_size : (int, int)
-        What it is described at if none is said.
+        Of the images, for a network that takes several; None is any of them.
 
     Raises
     ------
     WeightsError
         It cannot be loaded, or does not take images.
+    OptionError
+        It does not take images of this size.
     """
     network = load(path)
     height, width = _input_size(path, network)
     if height is not None and width is not None:
-        return (height, width), _rows(network)[0]
+        rows = _rows(network)[0]
+        return (height, width), rows[-1][0], rows
     keras = import_keras()
     rows, tensors = _rows(network)
-    shaped = size or any_size
-    if not tensors:
-        shape = network.compute_output_shape((None, *shaped, 3))
-        return None, [(rows[0][0], rows[0][1], list(shape[1:]), True)]
     names = [row[0] for row in rows if row[0] in tensors]
-    shapes = keras.Model(network.inputs, [tensors[name] for name in names]).compute_output_shape((None, *shaped, 3))
-    shape_of = dict(zip(names, shapes, strict=True))
-    return None, [(name, kind, list(shape_of.get(name, [0])[1:]), ends) for name, kind, _, ends in rows]
+    shaped = keras.Model(network.inputs, [tensors[name] for name in names]) if tensors else network
+
+    def rows_at(size: tuple[int, int]) -> list[Row]:
+        try:
+            shapes = shaped.compute_output_shape((None, *size, 3))
+        except Exception:  # each layer has its own for sides that are too small
+            return []
+        shape_of = dict(zip(names, shapes, strict=True)) if tensors else {rows[0][0]: shapes}
+        return [(name, kind, list(shape_of.get(name, [0])[1:]), ends) for name, kind, _, ends in rows]
+
+    return None, rows[-1][0], rows_of_size(path, size, rows_at)
 
 
-def _rows(network: Any) -> tuple[list[tuple[str, str, list[int], bool]], dict[str, Any]]:
+def _rows(network: Any) -> tuple[list[Row], dict[str, Any]]:
     """Return the layers of any ``keras.Model``, its output the last; and their tensors by name.
 
     Of one that is not built of layers there is its output only, and no tensor.
     """
-    keras = import_keras()
-    if isinstance(network, keras.Sequential):
-        network = network._functional
-    if not hasattr(network, "_nodes_by_depth") or not network.outputs:
+    functional = as_functional(network)
+    if functional is None:
         return [("output", type(network).__name__, list(network.output_shape[1:]), True)], {}
-    nodes = nodes_of(network)
-    rows = rows_of(network, network.operations)
-    tensors = {}
-    for row, operation in zip(rows, network.operations, strict=True):
-        found = [tensor for node in nodes.get(id(operation), []) for tensor in node.output_tensors]
-        if len(found) == 1:  # a layer that is used twice has no one output
-            tensors[row[0]] = found[0]
+    network = functional
+    rows, tensors = _within(network)
     output = network.outputs[0]
     last = [row for row in rows if tensors.get(row[0]) is output]
     if not last:
         tensors["output"] = output
         last = [("output", type(network).__name__, list(output.shape[1:]), True)]
     return [row for row in rows if row not in last] + last, tensors
+
+
+def _within(network: Any) -> tuple[list[Row], dict[str, Any]]:
+    """Return the layers of a functional network and their tensors; those of a network within it before itself."""
+    nodes = nodes_of(network)
+    rows: list[Row] = []
+    tensors: dict[str, Any] = {}
+    operations = network.operations
+    passed = passed_by_all(network, operations)
+    for row, operation, is_passed in zip(rows_of(network, operations), operations, passed, strict=True):
+        calls = nodes.get(id(operation), [])
+        inner = as_functional(operation)
+        if inner is not None and len(calls) == 1:
+            for name, kind, ends_block, tensor in _of_inner(inner, calls[0].arguments):
+                tensors[f"{row[0]}/{name}"] = tensor
+                rows.append((f"{row[0]}/{name}", kind, list(tensor.shape[1:]), ends_block and is_passed))
+        found = [tensor for node in calls for tensor in node.output_tensors]
+        if len(found) == 1:  # a layer that is used twice has no one output
+            tensors[row[0]] = found[0]
+        rows.append(row)
+    return rows, tensors
+
+
+def _of_inner(inner: Any, arguments: Any) -> list[tuple[str, str, bool, Any]]:
+    """Return (name, class, whether it ends a block, tensor) of the layers of a network that another one calls."""
+    rows, tensors = _within(inner)
+    rows = [row for row in rows if row[1] != "InputLayer" and row[0] in tensors]
+    taken = import_keras().Model(inner.inputs, [tensors[row[0]] for row in rows])
+    outputs = taken(*arguments.args, **arguments.kwargs)
+    return [(row[0], row[1], row[3], tensor) for row, tensor in zip(rows, outputs, strict=True)]
 
 
 def _input_size(path: Path, network: Any) -> tuple[int | None, int | None]:
@@ -189,9 +232,10 @@ def _taken(keras: Any, network: OwnNetwork, recipe: Recipe, names: list[str]) ->
     prepared = (prepared - np.array(steps.mean, np.float32)) / np.array(steps.scale, np.float32)
     _, tensors = _rows(model)
     if not tensors:
-        return pixels, {"output": model(prepared, training=False)}
+        return pixels, {"output": keras.ops.cast(model(prepared, training=False), "float32")}
     for name in names:
         if name not in tensors:
             raise EngineError(f"{network.path!r} has no layer {name!r} any more. Leave layer out, or choose another.")
     cut = keras.Model(model.inputs, {name: tensors[name] for name in names})
-    return pixels, dict(cut(prepared, training=False))
+    outputs = cut(prepared, training=False)
+    return pixels, {name: keras.ops.cast(output, "float32") for name, output in outputs.items()}

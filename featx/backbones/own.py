@@ -20,23 +20,28 @@ from featx.backbones import kept_models, weight_files
 from featx.backbones.base import Network, Weights
 from featx.backbones.layers import LayerInfo, as_layers, find_layers
 from featx.children import run_child
-from featx.errors import OptionError, UnknownBackboneError, WeightsError
+from featx.errors import MissingDependencyError, OptionError, UnknownBackboneError, WeightsError
 from featx.recipe import Recipe
 
 #: What a file holds, by its suffix.
 KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx", ".xml": "openvino"}
 #: In the place of a network's name in a recipe: the digest of the file tells which it is, wherever it lies.
 RECORDED = "own network"
-#: In an ONNX file, before the name of a file that holds weights: the key of the entry, and the length of the name, as
-#: protobuf writes numbers.
-_LOCATION = re.compile(rb"\n\x08location\x12([\x80-\xff][\x01-\x7f]|[\x01-\x7f])", re.DOTALL)
-#: Revision of how layers are listed and graphs are made of such files.
-_REVISION = 1
+_NUMBER = rb"[\x80-\xff][\x01-\x7f]|[\x01-\x7f]"  # as protobuf writes those of up to 14 bits
+#: In an ONNX file, before the name of a file that holds weights: that an entry of a tensor's ``external_data`` follows
+#: (metadata may have the same key), its length, its key, and the length of the name.
+_LOCATION = re.compile(rb"\x6a(?:%b)\n\x08location\x12(%b)" % (_NUMBER, _NUMBER), re.DOTALL)
+#: Revision of how layers are listed and graphs are made of such files, part of what they are known by: raised whenever
+#: that changes rows, so that old ones are left alone.
+_REVISION = 2
 
 
 def is_own(backbone: str) -> bool:
     """Return whether a backbone is given as a file or a folder rather than by name."""
-    return backbone.endswith(tuple(KINDS)) or (_expanded(backbone) / "saved_model.pb").is_file()
+    try:
+        return backbone.endswith(tuple(KINDS)) or (_expanded(backbone) / "saved_model.pb").is_file()
+    except OSError:  # a name too long for a file's, say
+        return False
 
 
 def own_network(path: str) -> OwnNetwork:
@@ -77,9 +82,13 @@ def as_name(backbone: Any) -> str:
 
 
 def _digest(path: Path, kind: str) -> str:
-    """Return the SHA-256 of all that a network consists of: its file, and those that belong to it."""
-    if (known := kept_models.digest_of(path)) is not None:
-        return known
+    """Return the SHA-256 of all that decides a network: what it consists of, and as what featx reads it."""
+    content = kept_models.digest_of(path) or _digest_of_parts(path, kind)
+    return hashlib.sha256(f"{kind} {_REVISION} {content}".encode()).hexdigest()
+
+
+def _digest_of_parts(path: Path, kind: str) -> str:
+    """Return the SHA-256 of a network's file, and of those that belong to it."""
     parts = [path]
     if kind == "saved model":
         parts = sorted(one for one in path.rglob("*") if not one.is_dir())
@@ -124,11 +133,14 @@ class _Description:
     fixed_size : (int, int) or None
         The only height and width that it takes, if it takes one only.
     layers : tuple of LayerInfo
-        The last is the output.
+        The last is the output. None at all, if no size was said and none is known that it takes.
+    layer : str
+        Name of the layer whose output is the network's.
     """
 
     fixed_size: tuple[int, int] | None
     layers: tuple[LayerInfo, ...]
+    layer: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +153,7 @@ class OwnNetwork(Network):
         Of the file; of a SavedModel, the folder.
     kind : {"keras", "saved model", "onnx", "openvino"}
     digest : str
-        SHA-256 in hex of all that it consists of.
+        SHA-256 in hex of all that it consists of, and of how featx reads it.
     """
 
     path: str
@@ -174,15 +186,32 @@ class OwnNetwork(Network):
     @property
     def layer(self) -> str:  # type: ignore[override]  # read only
         """Name of the layer whose output is the network's."""
-        return _describe(self, None).layers[-1].name
+        return _describe(self, None).layer
 
     def n_features(self, pooling: str) -> int:
-        """Return the length of a row of the network's output; OptionError if it depends on a size that is not said."""
+        """Return the length of a row of the network's output, at the size that `layers` are listed at."""
         return find_layers(self.name, self.layers(), [self.layer])[0].n_features(pooling)
 
     def layers(self, image_size: tuple[int, int] | None = None) -> tuple[LayerInfo, ...]:
-        """Return the layers, at a size."""
-        return _describe(self, image_size).layers
+        """Return the layers, at a size.
+
+        Parameters
+        ----------
+        image_size : (int, int) or None, default=None
+            None is the size that it takes; if it takes several, 224 × 224, or the first usual one that it takes.
+
+        Raises
+        ------
+        OptionError
+            It does not take images of this size, or its file does not say of which.
+        """
+        layers = _describe(self, None if image_size == self.fixed_size else image_size).layers
+        if not layers:
+            raise OptionError(
+                f"{self.path!r} takes images of a size that its file does not say, and none that is usual. Pass the "
+                "image_size that it was made for."
+            )
+        return layers
 
     def find_weights(self, weights: str) -> Weights:
         """Return the file itself, which holds them.
@@ -236,8 +265,7 @@ class OwnNetwork(Network):
 @functools.lru_cache(maxsize=32)
 def _describe(network: OwnNetwork, size: tuple[int, int] | None) -> _Description:
     """Return what is in a network: from where it was kept, or by a child process, which takes seconds for Keras's."""
-    reader = "keras" if network.kind == "keras" else "openvino"
-    version = f"{network.kind.replace(' ', '-')}-{importlib.metadata.version(reader)}-{_REVISION}"
+    version = _reader_version(network)
     kept = kept_models.folder() / f"{network.digest[:32]}-{'x'.join(map(str, size or ('own',)))}-{version}.json"
     try:
         return _as_description(json.loads(kept.read_text(encoding="utf-8")))
@@ -257,6 +285,18 @@ def _describe(network: OwnNetwork, size: tuple[int, int] | None) -> _Description
     return _as_description(json.loads(text))
 
 
+def _reader_version(network: OwnNetwork) -> str:
+    """Return what reads a network, and which of it: another one may list other layers."""
+    reader = "keras" if network.kind == "keras" else "openvino"
+    try:
+        return f"{reader}-{importlib.metadata.version(reader)}"
+    except importlib.metadata.PackageNotFoundError as error:
+        raise MissingDependencyError(
+            f"The network {network.path!r} needs the package {reader}, which is not installed. Install it: pip install "
+            f"{'tensorflow' if reader == 'keras' else reader}."
+        ) from error
+
+
 def _as_description(found: dict[str, Any]) -> _Description:
     size = found["fixed_size"]
-    return _Description((size[0], size[1]) if size else None, as_layers(found["layers"]))
+    return _Description((size[0], size[1]) if size else None, as_layers(found["layers"]), found["layer"])

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from featx import compaction, folders
+from featx.backbones import available_backbones
 from featx.backbones.own import RECORDED, is_own, own_network
 from featx.caches.contents import index_files, reading, recipe_folders, set_aside_in, size_of
 from featx.digests import DigestIndex
@@ -93,7 +94,7 @@ class CacheInfo:
         OptionError
             None does.
         """
-        if is_own(backbone):
+        if is_own(backbone) and backbone not in available_backbones():
             recorded = (RECORDED, own_network(backbone).digest)
             found = [one for one in self.recipes if (one.recipe.get("backbone"), one.recipe.get("weights")) == recorded]
         else:

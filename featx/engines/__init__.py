@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from featx.backbones import Backbone, DirectBackbone, Network
+from featx.engines.batches import refuse_dependent
 from featx.errors import EngineError, MissingDependencyError
 from featx.recipe import Recipe
 
@@ -166,7 +167,10 @@ def _start(backbone: Network, recipe: Recipe, weights_path: Path | None, engine:
     if engine == "keras":
         from featx.engines.keras import KerasEngine
 
-        return KerasEngine(backbone.build(recipe, weights_path))
+        started = KerasEngine(backbone.build(recipe, weights_path))
+        if backbone.is_own:  # all others are known
+            refuse_dependent(lambda batch: [started(batch)], recipe.image_size, backbone.name)
+        return started
     from featx.engines.compilation import load_or_compile
     from featx.engines.openvino import OpenVinoEngine
 

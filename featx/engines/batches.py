@@ -7,9 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from featx.errors import WeightsError
+
 #: Images in one run of the network. Constant, and the last run is padded, so that a row depends on
 #: its own image alone; 8 is as fast as any (measured 1 to 32), and small enough for a single image.
 COMPILED_BATCH = 8
+
+#: By how much of the largest number outputs may differ that are the same.
+_ROUNDING = 1e-4
 
 
 def in_fixed_batches(
@@ -25,3 +30,35 @@ def in_fixed_batches(
             batch = np.concatenate([batch, padding])
         rows.append(run(batch)[:n_real])
     return np.concatenate(rows)
+
+
+def refuse_dependent(
+    run: Callable[[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]], image_size: tuple[int, int], path: str
+) -> None:
+    """Raise if what a function of `COMPILED_BATCH` images gives for one depends on the others.
+
+    Parameters
+    ----------
+    run : callable
+        Gives outputs of pixels of uint8, shape (`COMPILED_BATCH`, height, width, 3); the first axis is the images.
+    image_size : (int, int)
+    path : str
+        Of the network, for the message.
+
+    Raises
+    ------
+    WeightsError
+    """
+    random = np.random.default_rng(0)
+    light = random.integers(0, 256, (COMPILED_BATCH, *image_size, 3), dtype=np.uint8)
+    dark = np.zeros_like(light)  # as what a batch is filled up with
+    place, other = 0, 5
+    dark[place] = light[other]
+    for one, same in zip(run(dark), run(light), strict=True):
+        largest = np.abs(same[other]).max(initial=0)
+        if not np.allclose(one[place], same[other], rtol=0, atol=_ROUNDING * largest, equal_nan=True):
+            raise WeightsError(
+                f"The network {path!r} gives an image other features among other images: a row must depend on its own "
+                "image alone. Export it with a dynamic batch axis (one image is not enough where it reshapes), and for "
+                "inference."
+            )

@@ -11,7 +11,7 @@ from featx.backbones import KerasBackbone, keras_files
 from featx.backbones.own import OwnNetwork
 from featx.children import serve_task
 from featx.engines import own_graphs
-from featx.engines.batches import COMPILED_BATCH
+from featx.engines.batches import COMPILED_BATCH, refuse_dependent
 from featx.engines.openvino import import_openvino
 from featx.recipe import Recipe
 
@@ -32,9 +32,13 @@ def convert(task: dict[str, Any]) -> None:
 def _graph_of_own(network: OwnNetwork, recipe: Recipe) -> Any:
     network.refuse_if_changed()
     if network.kind == "keras":
-        return _graph_of_keras(keras_files.build_layers(network, recipe, recipe.layers), recipe)
-    path = Path(network.path)
-    return own_graphs.convert(path, network.kind, recipe.image_size, recipe.layers, recipe.preprocessing)
+        graph = _graph_of_keras(keras_files.build_layers(network, recipe, recipe.layers), recipe)
+    else:
+        path = Path(network.path)
+        graph = own_graphs.convert(path, network.kind, recipe.image_size, recipe.layers, recipe.preprocessing)
+    compiled = import_openvino().Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    refuse_dependent(lambda batch: list(compiled([batch]).values()), recipe.image_size, network.path)
+    return graph
 
 
 def _graph_of_keras(model: Any, recipe: Recipe) -> Any:

@@ -10,7 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from featx.backbones.layers import as_layer_name
 from featx.backbones.preprocessing import Preprocessing
+from featx.backbones.sizes import Row, cannot_take, rows_of_size
+from featx.engines.axes import Axes, axes_within, channel_axis
 from featx.engines.batches import COMPILED_BATCH
 from featx.engines.openvino import import_openvino, operations_of
 from featx.errors import EngineError, WeightsError
@@ -56,34 +59,55 @@ def _channels_first(path: Path, network: Any) -> bool:
     return bool(first)
 
 
-def fixed_size(path: Path, network: Any) -> tuple[int, int] | None:
+def _fixed_size(path: Path, network: Any) -> tuple[int, int] | None:
     """Return the only height and width that a network takes; None if it takes several."""
     shape = network.inputs[0].partial_shape
     sides = (shape[2], shape[3]) if _channels_first(path, network) else (shape[1], shape[2])
     return (sides[0].get_length(), sides[1].get_length()) if all(side.is_static for side in sides) else None
 
 
-def reshape(path: Path, network: Any, size: tuple[int, int]) -> None:
-    """Let a network take `COMPILED_BATCH` images of a size.
+def _reshape(path: Path, network: Any, size: tuple[int, int]) -> bool:
+    """Let a network take `COMPILED_BATCH` images of a size; return whether it does."""
+    shape = [COMPILED_BATCH, 3, *size] if _channels_first(path, network) else [COMPILED_BATCH, *size, 3]
+    try:
+        network.reshape(shape)
+    except RuntimeError:  # it was exported for another number of images, or other sizes
+        return False
+    return True
+
+
+def describe(path: Path, kind: str, size: tuple[int, int] | None) -> tuple[tuple[int, int] | None, str, list[Row]]:
+    """Return the only height and width that a network takes, None if it takes several; its output; and its layers.
 
     Raises
     ------
     WeightsError
-        It was exported for another number of images, or other sizes.
+        It cannot be read, does not take several images, or gives what cannot be features.
+    OptionError
+        It does not take images of this size.
     """
-    shape = [COMPILED_BATCH, 3, *size] if _channels_first(path, network) else [COMPILED_BATCH, *size, 3]
-    try:
-        network.reshape(shape)
-    except RuntimeError as error:
-        raise WeightsError(
-            f"The network {str(path)!r} cannot take {COMPILED_BATCH} images of {size[0]} × {size[1]} pixels. Export it "
-            "with a dynamic batch axis (and sizes), or pass the image_size that it was made for."
-        ) from error
+    network = read(path, kind)
+    fixed = _fixed_size(path, network)
+
+    def rows_at(size: tuple[int, int]) -> list[Row]:
+        return layer_rows(path, network) if _reshape(path, network, size) else []
+
+    if fixed and not (rows := rows_at(fixed)):
+        raise cannot_take(path, fixed)
+    return fixed, _output_name(network), rows if fixed else rows_of_size(path, size, rows_at)
 
 
-def layer_rows(path: Path, network: Any) -> list[tuple[str, str, list[int], bool]]:
+def _output_name(network: Any) -> str:
+    return _name(network.outputs[0].get_node().input_value(0).get_node())
+
+
+def _name(operation: Any) -> str:
+    return as_layer_name(operation.get_friendly_name())
+
+
+def layer_rows(path: Path, network: Any) -> list[Row]:
     """Return (name, operation, shape as featx has it, whether it ends a block) of what is computed of the image."""
-    channels_first = _channels_first(path, network)
+    axes = axes_within(network.get_ordered_ops(), _channels_first(path, network))
     operations = [one for one in network.get_ordered_ops() if one.get_type_name() not in ("Constant", "Result")]
     of_image = {network.inputs[0].get_node().get_friendly_name()}
     computed = []
@@ -100,43 +124,67 @@ def layer_rows(path: Path, network: Any) -> list[tuple[str, str, list[int], bool
     rows = []
     farthest = 0
     for at, (operation, _) in enumerate(computed):
-        if operation.get_output_size() == 1 and (shape := _as_ours(operation.output(0), channels_first)):
+        if operation.get_output_size() == 1 and (
+            shape := _as_ours(operation.output(0), axes[operation.get_friendly_name()])
+        ):
             ends_block = farthest <= at and operation.get_type_name() in _ENDS
-            rows.append((operation.get_friendly_name(), operation.get_type_name(), shape, ends_block))
+            rows.append((_name(operation), operation.get_type_name(), shape, ends_block))
         farthest = max(farthest, last_reader[at])
-    output = network.outputs[0].get_node().input_value(0).get_node().get_friendly_name()
+    output = _output_name(network)
     last = [row for row in rows if row[0] == output]
     if not last:
         raise WeightsError(
-            f"The output of {str(path)!r}, {network.outputs[0].partial_shape}, cannot be features: expected numbers or "
-            "maps for each image."
+            f"The output of {str(path)!r}, {network.outputs[0].partial_shape}, cannot be features: expected numbers, "
+            "or maps whose channels are the second axis or the last, for each image. Export the network without what "
+            "comes after such."
         )
     return [row for row in rows if row[0] != output] + last
 
 
-def _as_ours(output: Any, channels_first: bool) -> list[int]:
+def _as_ours(output: Any, axes: Axes) -> list[int]:
     """Return a shape without the batch, channels last; [] if it is not one of numbers or maps for each image."""
     partial = output.partial_shape
     if not partial.is_static or not output.element_type.is_real():
         return []
     shape = [int(side) for side in partial.to_shape()]
-    if len(shape) not in (2, 3, 4) or shape[0] != COMPILED_BATCH:
+    if len(shape) not in (2, 3, 4) or shape[0] != COMPILED_BATCH or not (channels := channel_axis(axes)):
         return []
-    if len(shape) == 4 and channels_first:
-        return [*shape[2:], shape[1]]
-    return [shape[1], 1, shape[2]] if len(shape) == 3 else shape[1:]  # a row of tokens is a map one wide
+    positions = [side for at, side in enumerate(shape) if at not in (0, channels)]
+    if len(shape) == 3:
+        positions.append(1)  # a row of tokens is a map one wide
+    return [*positions, shape[channels]]
 
 
 def convert(path: Path, kind: str, size: tuple[int, int], names: list[str], preprocessing: str) -> Any:
     """Return an ``openvino.Model`` from uint8 pixels to the outputs of layers, by name."""
     openvino = import_openvino()
-    operations = operations_of(openvino)
     network = read(path, kind)
-    reshape(path, network, size)
-    channels_first = _channels_first(path, network)
-    known = {row[0] for row in layer_rows(path, network)}
-    nodes = {operation.get_friendly_name(): operation for operation in network.get_ordered_ops()}
-    steps = Preprocessing.of_text(preprocessing)
+    if not _reshape(path, network, size):
+        raise cannot_take(path, size)
+    shapes = {row[0]: row[2] for row in layer_rows(path, network)}
+    operations = network.get_ordered_ops()
+    axes = axes_within(operations, _channels_first(path, network))
+    nodes = {_name(operation): operation for operation in operations}
+    pixels = _with_pixels(path, network, size, Preprocessing.of_text(preprocessing))
+    results = []
+    for name in names:
+        if name not in shapes:
+            raise EngineError(
+                f"The network {str(path)!r} has no layer {name!r} any more. Leave layer out, or choose another."
+            )
+        output = nodes[name].output(0)
+        result = operations_of(openvino).result(
+            _channels_last(output, axes[nodes[name].get_friendly_name()], shapes[name])
+        )
+        result.output(0).get_tensor().set_names({name})
+        results.append(result)
+    return openvino.Model(results, [pixels], "own")
+
+
+def _with_pixels(path: Path, network: Any, size: tuple[int, int], steps: Preprocessing) -> Any:
+    """Let a network read uint8 pixels, channels last, prepared within; return the parameter that takes them."""
+    openvino = import_openvino()
+    operations = operations_of(openvino)
     pixels = operations.parameter([COMPILED_BATCH, *size, 3], np.uint8, "pixels")
     prepared = operations.convert(pixels, "f32")
     if steps.is_bgr:
@@ -144,28 +192,25 @@ def convert(path: Path, kind: str, size: tuple[int, int], names: list[str], prep
         prepared = operations.gather(prepared, axis, operations.constant(np.array(3, np.int32)))
     mean, scale = (operations.constant(np.array(values, np.float32)) for values in (steps.mean, steps.scale))
     prepared = operations.divide(operations.subtract(prepared, mean), scale)
-    if channels_first:
+    if _channels_first(path, network):
         prepared = operations.transpose(prepared, operations.constant(np.array([0, 3, 1, 2], np.int32)))
     entry = network.inputs[0].get_node()
     if entry.get_output_element_type(0) != openvino.Type.f32:
         prepared = operations.convert(prepared, entry.get_output_element_type(0).get_type_name())
     for reader in entry.output(0).get_target_inputs():
         reader.replace_source_output(prepared.output(0))
-    results = []
-    for name in names:
-        if name not in known:
-            raise EngineError(
-                f"The network {str(path)!r} has no layer {name!r} any more. Leave layer out, or choose another."
-            )
-        output = nodes[name].output(0)
-        rank = len(output.shape)
-        node = operations.convert(output, "f32")
-        if rank == 4 and channels_first:
-            node = operations.transpose(node, operations.constant(np.array([0, 2, 3, 1], np.int32)))
-        elif rank == 3:
-            tokens = [COMPILED_BATCH, output.shape[1], 1, output.shape[2]]
-            node = operations.reshape(node, operations.constant(np.array(tokens, np.int64)), False)
-        result = operations.result(node)
-        result.output(0).get_tensor().set_names({name})
-        results.append(result)
-    return openvino.Model(results, [pixels], "own")
+    return pixels
+
+
+def _channels_last(output: Any, axes: Axes, shape: list[int]) -> Any:
+    """Return an output in the shape that featx has it in, as float32."""
+    operations = operations_of(import_openvino())
+    node = operations.convert(output, "f32")
+    rank, channels = len(axes), channel_axis(axes)
+    if channels != rank - 1:
+        order = [at for at in range(rank) if at != channels] + [channels]
+        node = operations.transpose(node, operations.constant(np.array(order, np.int32)))
+    if rank == 3:
+        tokens = operations.constant(np.array([COMPILED_BATCH, *shape], np.int64))
+        node = operations.reshape(node, tokens, False)
+    return node

@@ -7,6 +7,7 @@ import functools
 import json
 import math
 import numbers
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,11 @@ def pooled_name(layer: str, pool: str) -> str:
     return f"{layer} after {pool}"  # as no layer is called
 
 
+def as_layer_name(name: str) -> str:
+    """Return the name by which a layer can be written beside others: without what joins them."""
+    return name.replace(JOINT, "%2B")  # as in an address
+
+
 def as_layers(rows: Iterable[Sequence[Any]]) -> tuple[LayerInfo, ...]:
     """Return layers from the rows of a JSON file, which :mod:`featx.backbones.describing` writes."""
     return tuple(LayerInfo(name, kind, tuple(shape), ends_block) for name, kind, shape, ends_block in rows)
@@ -95,7 +101,7 @@ def as_wanted(layer: Any) -> tuple[Layer, ...]:
     wanted: list[Layer] = []
     for one in several:
         if isinstance(one, str):
-            wanted += [_number_or_name(part.strip()) for part in one.split(JOINT)]
+            wanted += [part.strip() for part in one.split(JOINT)]
         elif isinstance(one, numbers.Integral) and not isinstance(one, bool):
             wanted.append(int(one))
         elif isinstance(one, numbers.Real) and not isinstance(one, bool):
@@ -110,13 +116,15 @@ def as_wanted(layer: Any) -> tuple[Layer, ...]:
 _ACCEPTED = "a name, a place such as -2, a share of the depth such as 0.75, or several of these"
 
 
+#: A place and a share as people write them, and as Python does; not all that it reads: ``"1_0"`` is a name.
+_PLACE = re.compile(r"-?(0|[1-9][0-9]*)")
+_SHARE = re.compile(r"-?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(\.[0-9]+)?e-?[0-9]+)")
+
+
 def _number_or_name(text: str) -> Layer:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
+    if _PLACE.fullmatch(text):
+        return int(text)
+    return float(text) if _SHARE.fullmatch(text) else text
 
 
 def find_layers(backbone: str, layers: Sequence[LayerInfo], wanted: Iterable[Layer]) -> tuple[LayerInfo, ...]:
@@ -142,11 +150,12 @@ def find_layers(backbone: str, layers: Sequence[LayerInfo], wanted: Iterable[Lay
 def _find(backbone: str, layers: Sequence[LayerInfo], wanted: Layer) -> LayerInfo:
     see = f"Run `featx backbones {backbone} --layers` to list all {len(layers)}."
     names = {layer.name: layer for layer in layers}
-    if isinstance(wanted, str) or str(wanted) in names:  # files of ONNX have layers with numbers for names
-        wanted = str(wanted)
-        if wanted not in names:
-            raise OptionError(f"{backbone!r} has no layer {wanted!r}.{did_you_mean(wanted, names)} {see}")
-        found = names[wanted]
+    if isinstance(wanted, str) and wanted not in names:
+        wanted = _number_or_name(wanted)
+    if str(wanted) in names:  # files of ONNX have layers with numbers for names
+        found = names[str(wanted)]
+    elif isinstance(wanted, str):
+        raise OptionError(f"{backbone!r} has no layer {wanted!r}.{did_you_mean(wanted, names)} {see}")
     elif isinstance(wanted, int):
         if not -len(layers) <= wanted < len(layers):
             raise OptionError(f"layer={wanted}: {backbone!r} has layers 0 to {len(layers) - 1}. {see}")
@@ -164,7 +173,14 @@ def _find(backbone: str, layers: Sequence[LayerInfo], wanted: Layer) -> LayerInf
 def _at_share(backbone: str, layers: Sequence[LayerInfo], share: float) -> LayerInfo:
     if not 0 < share <= 1:
         raise OptionError(f"layer={share!r}: expected a share of the depth of {backbone!r}, above 0 and up to 1.")
+    if share == 1:  # all of it, also where the last layer ends no block
+        return layers[-1]
     deepest = round(share * (len(layers) - 1))
     ends = [at for at, layer in enumerate(layers) if layer.ends_block]
+    if not ends:
+        raise OptionError(
+            f"layer={share!r}: no block ends within {backbone!r}, where a share of the depth could be cut. Name a "
+            f"layer or its place; 1.0 is the last. Run `featx backbones {backbone} --layers` to list all {len(layers)}."
+        )
     within = [at for at in ends if at <= deepest]
     return layers[within[-1] if within else ends[0]]
