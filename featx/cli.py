@@ -215,8 +215,8 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:
-    """Return every combination of the backbones, layers and poolings that were asked for."""
-    several = {name: getattr(args, name) for name in ("layer", "pooling") if hasattr(args, name)}
+    """Return every combination of the backbones, layers, poolings and views that were asked for."""
+    several = {name: getattr(args, name) for name in ("layer", "pooling", "views") if hasattr(args, name)}
     combinations = [
         dict(zip(several, values, strict=True))
         for values in itertools.product(*(dict.fromkeys(given) for given in several.values()))

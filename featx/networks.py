@@ -52,7 +52,7 @@ def extract_each(
 
 def names_of(resolved: Sequence[Resolved]) -> list[str]:
     """Return a name for each network: its backbone, what is not its default, and what tells it from the others."""
-    recipes = [network.recipe.as_dict() for network in resolved]
+    recipes = [{**network.recipe.as_dict(), "views": network.recipe.views} for network in resolved]
     defaults = [
         {
             "layer": network.backbone.layer,
@@ -61,6 +61,7 @@ def names_of(resolved: Sequence[Resolved]) -> list[str]:
             "resize": "squash",
             "precision": network.recipe.precision,
             "weights": network.recipe.weights,
+            "views": "",
         }
         for network in resolved
     ]
@@ -71,7 +72,7 @@ def names_of(resolved: Sequence[Resolved]) -> list[str]:
         or any(one["backbone"] == other["backbone"] and one[key] != other[key] for one in recipes for other in recipes)
     ]
     return [
-        " ".join([network.backbone.name, *(_said(recipe[key]) for key in named)])
+        " ".join([network.backbone.name, *(_said(recipe[key]) for key in named if recipe[key])])
         for network, recipe in zip(resolved, recipes, strict=True)
     ]
 
