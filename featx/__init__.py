@@ -9,6 +9,7 @@ TYPE_CHECKING = False  # type checkers take this name for true; typing itself ne
 if TYPE_CHECKING:
     from typing import Any
 
+    from featx.augmentation import AugmentedFeatures, augment_features
     from featx.backbones import (
         Backbone,
         DirectBackbone,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AugmentedFeatures",
     "Backbone",
     "Comparison",
     "DirectBackbone",
@@ -44,6 +46,7 @@ __all__ = [
     "Ranking",
     "Recipe",
     "__version__",
+    "augment_features",
     "available_backbones",
     "compare_baselines",
     "compare_images",
@@ -60,6 +63,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AugmentedFeatures": "augmentation",
     "Backbone": "backbones",
     "Comparison": "baselines",
     "DirectBackbone": "backbones",
@@ -70,6 +74,7 @@ _HOMES = {
     "KerasBackbone": "backbones",
     "Ranking": "ranking",
     "Recipe": "recipe",
+    "augment_features": "augmentation",
     "available_backbones": "backbones",
     "compare_baselines": "baselines",
     "compare_images": "compare",
