@@ -288,6 +288,10 @@ def test_comparisons_and_rankings_name_the_views(paths: list[str], labels: list[
     networks = [FeatureExtractor("counting", views=views) for views in (None, "flip", "five-crop")]
     comparison = compare_images(paths, labels, networks=networks, estimators=["knn"], cv=3, extras=False)
     assert [network.name for network in comparison.networks] == ["counting", "counting flip", "counting five-crop"]
+    assert comparison.table["views"].tolist() == ["none", "flip", "five-crop"]
+    assert comparison.as_dict()["best"]["views"] == comparison.table["views"][comparison.best_row.name]
+    without = compare_images(paths, labels, networks=networks[:1], estimators=["knn"], cv=3, extras=False)
+    assert "views" not in without.table
     ranking = rank_images(paths, labels, networks=networks)
     assert set(ranking.table["name"]) == {"counting", "counting flip", "counting five-crop"}
 
