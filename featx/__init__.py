@@ -9,6 +9,7 @@ TYPE_CHECKING = False  # type checkers take this name for true; typing itself ne
 if TYPE_CHECKING:
     from typing import Any
 
+    from featx.augmentation import AugmentedFeatures, augment_features
     from featx.backbones import (
         Backbone,
         DirectBackbone,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AugmentedFeatures",
     "Backbone",
     "Comparison",
     "DirectBackbone",
@@ -48,6 +50,7 @@ __all__ = [
     "Recipe",
     "Trained",
     "__version__",
+    "augment_features",
     "available_backbones",
     "compare_baselines",
     "compare_images",
@@ -68,6 +71,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AugmentedFeatures": "augmentation",
     "Backbone": "backbones",
     "Comparison": "baselines",
     "DirectBackbone": "backbones",
@@ -79,6 +83,7 @@ _HOMES = {
     "Ranking": "ranking",
     "Recipe": "recipe",
     "Trained": "training",
+    "augment_features": "augmentation",
     "available_backbones": "backbones",
     "compare_baselines": "baselines",
     "compare_images": "compare",

@@ -330,7 +330,7 @@ def _add_sources(parser: argparse.ArgumentParser) -> None:
 #: Options that are handed to ExtractionOptions if they are given.
 EXTRACTION_OPTIONS = (
     *("weights", "image_size", "layer", "pooling", "resize", "precision", "engine", "batch_size"),
-    *("max_pixels", "on_truncated", "preprocessing"),
+    *("max_pixels", "on_truncated", "preprocessing", "views"),
 )
 
 
@@ -341,6 +341,10 @@ _WEIGHTS_HELP = (
 
 
 def _weights(text: str) -> str | None:
+    return None if text.lower() == "none" else text
+
+
+def _views(text: str) -> str | None:
     return None if text.lower() == "none" else text
 
 
@@ -377,6 +381,8 @@ def _add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = 
         metavar="NAME",
         help="of a network in a file of yours: tf, torch, caffe, none, or MEAN/SCALE of pixels from 0 to 255",
     )
+    views = f"views of an image that are averaged: flip, five-crop, rotations, or none (default: none){again}"
+    group.add_argument("--views", action=more, type=_views, metavar="NAME", help=views)
     group.add_argument("--resize", metavar="NAME", help="squash, crop or pad (default: squash)")
     group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")

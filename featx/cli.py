@@ -11,7 +11,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -209,22 +209,24 @@ def _check(args: argparse.Namespace) -> int:
 
 
 def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:
-    """Return every combination of the backbones, layers and poolings that were asked for."""
+    """Return every combination of the backbones, layers, poolings and views that were asked for."""
     from featx.backbones import DirectBackbone, load_backbone
 
-    several = {name: getattr(args, name) for name in ("layer", "pooling") if hasattr(args, name)}
-    combinations = [
-        dict(zip(several, values, strict=True))
-        for values in itertools.product(*(dict.fromkeys(given) for given in several.values()))
-    ]
+    several = {name: getattr(args, name) for name in ("layer", "pooling", "views") if hasattr(args, name)}
+    of_control = {**several, "layer": [None], "pooling": ["avg"]}
     names = dict.fromkeys(args.backbone or ["mobilenet"])
     # The control has neither layers nor poolings; beside networks, those that are asked for are theirs.
     plain = {name for name in names if len(names) > 1 and isinstance(load_backbone(name), DirectBackbone)}
     return [
         options_from(argparse.Namespace(**{**vars(args), **chosen}), backbone)
         for backbone in names
-        for chosen in (combinations if backbone not in plain else [{"layer": None, "pooling": "avg"}])
+        for chosen in _combinations(of_control if backbone in plain else several)
     ]
+
+
+def _combinations(several: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
+    chosen = itertools.product(*(dict.fromkeys(given) for given in several.values()))
+    return [dict(zip(several, values, strict=True)) for values in chosen]
 
 
 def _demo(args: argparse.Namespace) -> None:

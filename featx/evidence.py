@@ -76,6 +76,11 @@ class Explainer:
             raise OptionError(f"method={method!r}: expected one of {', '.join(METHODS)}.")
         self.model = model
         self.resolved = model.resolve()
+        if self.resolved.recipe.views:
+            raise OptionError(
+                f"{model.path!r} decides by several views of an image (views={self.resolved.recipe.views!r}), of which "
+                "no one map tells. Train a model without views to have its decisions explained."
+            )
         why_not = why_no_activation_map(model, self.resolved)
         if method == "activation" and why_not:
             raise OptionError(

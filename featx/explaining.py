@@ -117,7 +117,7 @@ def _written(evidence: Evidence, folder: Path, name: str) -> str:
             overlay(evidence).save(temporary, format="PNG")
     except OSError as error:
         raise OutputError(
-            f"The picture cannot be written to {str(path)!r}: {error.strerror or error}. Choose another folder, or make "
-            "room there."
+            f"The picture cannot be written to {str(path)!r}: {error.strerror or error}. Choose another folder, or "
+            "make room there."
         ) from error
     return str(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,9 +21,10 @@ from featx.errors import AuditError, EngineError, StoreError, UnreadableImageErr
 from featx.failures import Failure
 from featx.images import DIGEST_SIZE, Image
 from featx.lookup import DigestArray
+from featx.multiview import ViewSet
 from featx.options import Resolved
-from featx.store import Store
 from featx.turns import Turns
+from featx.view_stores import ViewStores
 
 _LOOK_UP_AT_ONCE = 2048
 #: Whatever the batch size, no more than this many bytes of pixels go to the network at a time.
@@ -48,7 +50,8 @@ class Extraction:
     resolved : Resolved
         What to run.
     out : array of float32, shape (n_samples, n_features)
-        Receives the rows; NaN where an image cannot be read.
+        Receives the rows; NaN where an image cannot be read. Of views that are not averaged
+        (n_samples, n_views, n_features).
     cache : Path or None
         The cache folder; None keeps nothing.
     raise_on_error : bool, default=True
@@ -82,18 +85,20 @@ class Extraction:
         self._progress = progress or (lambda n_done: None)
         self._compiled = cache / "compiled" if cache else None
         recipe = resolved.recipe
-        self.store = Store(cache, recipe.fingerprint, recipe.as_dict(), resolved.n_features) if cache else None
+        self._views = ViewSet.of(recipe)
+        self.store = ViewStores(cache, recipe, resolved.n_features) if cache else None
         self._index = DigestIndex(cache / folders.INDEX) if cache else None
         self._engine: Engine | None = None
         self._status = np.zeros(len(images), dtype=np.uint8)
         self.digests: DigestArray = np.zeros((len(images), DIGEST_SIZE), dtype=np.uint8)
         self.failures: list[Failure] = []
         self.padded: list[int] = []
-        height, width = recipe.image_size
-        self._batch_size = min(resolved.batch_size, max(1, _BATCH_BYTES // (3 * height * width)))
+        height, width = self._views.decoded_size
+        most = min(resolved.batch_size, _BATCH_BYTES // (3 * height * width))
+        self._batch_size = max(1, most // len(self._views))
         self._ahead = DecodeAhead(
             images,
-            recipe.image_size,
+            self._views.decoded_size,
             recipe.resize,
             self._is_stored,
             2 * self._batch_size,
@@ -103,13 +108,14 @@ class Extraction:
         self._repeats: list[int] = []
         self._errors: dict[int, UnreadableImageError] = {}
         # A network uses all cores, so one at a time is fastest; a backbone in plain Python is only kept from
-        # computing what another process is about to keep.
-        network = "" if resolved.engine != "direct" else f"{cache} {recipe.fingerprint}"
+        # computing what another process is about to keep, of whatever view.
+        plain = dataclasses.replace(recipe, views="").fingerprint
+        network = "" if resolved.engine != "direct" else f"{cache} {plain}"
         self._turns = Turns(network)
 
     @property
     def n_computed(self) -> int:
-        """Distinct images that went through the network."""
+        """Distinct images of which a view, at least, went through the network."""
         return int((self._status == _COMPUTED).sum())
 
     @property
@@ -222,7 +228,7 @@ class Extraction:
         return missing
 
     def _is_stored(self, digest: bytes) -> bool:
-        return self.store is not None and bool(self.store.find(np.frombuffer(digest, dtype=np.uint8)[None])[0] >= 0)
+        return self.store is not None and bool(self.store.has(np.frombuffer(digest, dtype=np.uint8)[None])[0])
 
     def _note_digest(self, prepared: Prepared) -> None:
         if prepared.is_padded:
@@ -242,16 +248,25 @@ class Extraction:
             if self.store is not None:
                 self.store.prepare()
             self._engine = self._resolved.start(self._compiled)
-        pixels = np.stack([item.pixels for item in batch if item.pixels is not None])
-        rows = self._checked(np.asarray(self._engine(pixels), dtype=np.float32), len(batch))
         at = np.array([item.position for item in batch])
-        self._out[at] = rows
+        missing, rows = self._stored_views(self.digests[at])
+        pixels = np.stack([item.pixels for item in batch if item.pixels is not None])
+        shown = self._views.show(pixels, self.digests[at], missing)
+        rows[missing] = self._checked(np.asarray(self._engine(shown), dtype=np.float32), len(shown))
+        self._out[at] = self._views.combined(rows)
         self._settle(at, _COMPUTED)
         if self.store is not None:
-            self.store.append(self.digests[at], rows)
+            self.store.append(self.digests[at], rows, missing)
             if self._turns.should_be_given_up:
                 self._commit_rows()
                 self._turns.give_up()
+
+    def _stored_views(self, digests: DigestArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Return which views of images are missing, and the rows of the others."""
+        if self.store is not None:
+            return self.store.read_each(digests)
+        missing = np.ones((len(self._views), len(digests)), dtype=bool)
+        return missing, np.empty((*missing.shape, self._resolved.n_features), dtype=np.float32)
 
     def _still_missing(self, batch: list[Prepared]) -> list[Prepared]:
         """Wait for this process's turn, if rows are kept; return what nobody has computed meanwhile."""

@@ -31,12 +31,13 @@ MANY, N_FOLDS_OF_MANY = 5000, 2
 def teller_of_duplicates(options: Sequence[ExtractionOptions]) -> ExtractionOptions:
     """Return the network whose features tell duplicates: the first one, averaged over its default layer.
 
-    That is what the thresholds were measured with; which layers and poolings are compared makes no difference.
+    That is what the thresholds were measured with; which layers, poolings and views are compared makes no
+    difference.
     """
     networks = [one for one in options if isinstance(load_backbone(one.backbone), Network)]
     if not networks:
         return options[0]
-    return dataclasses.replace(networks[0], layer=None, pooling="avg")
+    return dataclasses.replace(networks[0], layer=None, pooling="avg", views=None)
 
 
 def without_leaks(task: Task, rows: FloatArray, digests: DigestArray, notes: list[str]) -> tuple[Leaks, Any, Split]:

@@ -52,7 +52,10 @@ def extract_each(
 
 def names_of(resolved: Sequence[Resolved]) -> list[str]:
     """Return a name for each network: its backbone, what is not its default, and what tells it from the others."""
-    recipes = [{"preprocessing": "", **network.recipe.as_dict(), "name": network.backbone.name} for network in resolved]
+    recipes = [
+        {"preprocessing": "", "views": "", **network.recipe.as_dict(), "name": network.backbone.name}
+        for network in resolved
+    ]
     defaults = [
         {
             "layer": network.backbone.layer,
@@ -62,6 +65,7 @@ def names_of(resolved: Sequence[Resolved]) -> list[str]:
             "precision": network.recipe.precision,
             "weights": network.recipe.weights,
             "preprocessing": network.recipe.preprocessing,
+            "views": "",
         }
         for network in resolved
     ]
@@ -72,7 +76,7 @@ def names_of(resolved: Sequence[Resolved]) -> list[str]:
         or any(one["name"] == other["name"] and one[key] != other[key] for one in recipes for other in recipes)
     ]
     return [
-        " ".join([network.backbone.name, *(_said(recipe[key]) for key in named)])
+        " ".join([network.backbone.name, *(_said(recipe[key]) for key in named if recipe[key])])
         for network, recipe in zip(resolved, recipes, strict=True)
     ]
 

@@ -14,6 +14,7 @@ from featx import backbones, engines
 from featx.backbones import own, preprocessing
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, as_wanted, find_layers
 from featx.errors import FeatxWarning, OptionError, did_you_mean
+from featx.multiview import check_views
 from featx.pixels import MAX_PIXELS
 from featx.recipe import JOINT, Recipe
 
@@ -47,6 +48,7 @@ class ExtractionOptions:
     max_pixels: int = MAX_PIXELS
     on_truncated: str = "raise"
     preprocessing: str | Sequence[Any] | None = None
+    views: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str):
@@ -67,7 +69,9 @@ class ExtractionOptions:
                 "its address with its SHA-256."
             )
         self._checked_preprocessing(backbone)
-        self._checked_size(backbone)
+        size = self._checked_size(backbone)
+        if self.views is not None:
+            check_views(self.views, size)
         self._taken()
 
     def _checked_preprocessing(self, backbone: backbones.Backbone) -> str:
@@ -181,6 +185,7 @@ class ExtractionOptions:
             resize=self.resize,
             precision=engines.resolve_precision(self.precision, engine),
             preprocessing=self._checked_preprocessing(backbone),
+            views=self.views or "",
         )
         return Resolved(
             backbone,

@@ -22,7 +22,7 @@ from featx.matrices import MatrixFile
 from featx.options import Resolved
 from featx.segments import FloatArray
 from featx.sources import ImageTable
-from featx.store import Store
+from featx.view_stores import ViewStores
 from featx.wording import as_cell, as_path_cell, counted
 
 _BLOCK_ROWS = 4096
@@ -47,7 +47,8 @@ class ExtractionSummary:
     seconds, images_per_second : float
         Wall-clock time of the extraction, and images over it.
     backbone, precision, engine, fingerprint : str
-        What ran, and the recipe's folder in the store.
+        What ran, and the recipe's folder in the store; of averaged views, each of which has a folder of its own, the
+        name of the whole recipe.
     output : str
         The matrix.
     """
@@ -275,7 +276,7 @@ def _audit(matrix: Path, listing: Path, extraction: Extraction, kept: IntArray) 
         raise _audit_error(f"{n_rows} rows, {checked} lines")
 
 
-def _agree_with_store(digests: DigestArray, rows: FloatArray, store: Store | None) -> bool:
+def _agree_with_store(digests: DigestArray, rows: FloatArray, store: ViewStores | None) -> bool:
     """Whether these are the rows that the store has, or as near to them as another engine or CPU would come.
 
     Two processes may have computed one image at the same time, and the store then has either's row.

@@ -11,6 +11,8 @@ from typing import Any
 JOINT = "+"
 #: Raised whenever decoding or resizing changes the pixels a backbone sees, so that old rows are left alone.
 PIXELS = 3
+#: Recipes of an earlier featx do not have these, and keep their fingerprints.
+_LEFT_OUT_IF_EMPTY = ("preprocessing", "views")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Recipe:
         Revision of decoding and resizing.
     preprocessing : str
         What a network of the user's own wants done to its pixels; "" of others, which know it.
+    views : str
+        Views of the image whose rows are averaged, or one of them; "" is the image as it is.
 
     Examples
     --------
@@ -56,11 +60,12 @@ class Recipe:
     precision: str
     pixels: int = PIXELS
     preprocessing: str = ""
+    views: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON types."""
         fields = {**dataclasses.asdict(self), "image_size": list(self.image_size)}
-        return {name: value for name, value in fields.items() if value or name != "preprocessing"}
+        return {name: value for name, value in fields.items() if value or name not in _LEFT_OUT_IF_EMPTY}
 
     @property
     def fingerprint(self) -> str:

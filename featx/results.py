@@ -58,7 +58,8 @@ class ImageComparison:
     ----------
     table : pandas.DataFrame
         As :attr:`featx.Comparison.table`, of all networks, with the columns ``backbone``, ``layer``, ``pooling`` and
-        ``features`` in front. The verdicts are about the best row of the whole table.
+        ``features`` in front, and ``views`` behind ``estimator`` where a network has some. The verdicts are about the
+        best row of the whole table.
     networks : list of Network
     paths : list of str
     y : ndarray, shape (n_samples,)
@@ -224,7 +225,7 @@ class ImageComparison:
     def as_dict(self) -> dict[str, Any]:
         """Return what ``featx compare --json`` prints."""
         best = self.best_row
-        which = ("backbone", "layer", "pooling", "estimator")
+        which = [name for name in ("backbone", "layer", "pooling", "estimator", "views") if name in self.table]
         naive = None if self.naive is None else dict(zip(self.naive["estimator"], self.naive["mean"], strict=True))
         found: dict[str, Any] = {
             "task": self.task,
@@ -236,7 +237,7 @@ class ImageComparison:
             "split": self.networks[0].comparison.split.words,
             "results": self.table.drop(columns="features").to_dict(orient="records"),
             "best": {name: best[name] for name in which},
-            "ties": self.table[self.table["verdict"] == "tie"][list(which)].to_dict(orient="records"),
+            "ties": self.table[self.table["verdict"] == "tie"][which].to_dict(orient="records"),
             "duplicates": {**self.duplicates.as_dict(self.paths), "naive_accuracy": naive},
             "per_class": [],
             "label_issues": [],
@@ -450,6 +451,8 @@ def join_tables(networks: Sequence[Network]) -> pd.DataFrame:
         }
         for at, (name, value) in enumerate(front.items()):
             one.insert(at, name, value)
+        if any(network.resolved.recipe.views for network in networks):
+            one.insert(len(front) + 1, "views", recipe.views or "none")  # behind what tells featx's own tables
         tables.append(one)
     table = pd.concat(tables, ignore_index=True)
     first = networks[0].comparison

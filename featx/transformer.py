@@ -80,6 +80,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     preprocessing : {"tf", "torch", "caffe", "none"}, (mean, scale) or None, default=None
         (*) What a network of your own wants done to its pixels, which are from 0 to 255: ``"torch"`` for those of timm,
         torchvision and Hugging Face, ``"none"`` for one that does it itself. None for those that featx knows by name.
+    views : {"flip", "five-crop", "rotations"} or None, default=None
+        (*) Views of an image whose rows, each of which is kept, are averaged: ``"flip"``, the image and its mirror
+        image; ``"five-crop"``, four corners and the centre of the image at 8/7 of `image_size`; ``"rotations"`` by 0,
+        90, 180 and 270 degrees, of a square `image_size`. None is the image as it is.
     cache : str, Path or None, default="auto"
         Folder that keeps rows; ``"auto"`` is ``$FEATX_CACHE``, else ``cache``; None keeps nothing. A relative one is
         in the folder where the process runs. Processes that joblib keeps alive stay in the folder, and keep the
@@ -113,7 +117,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     ['mobilenet_0', 'mobilenet_1']
     """
 
-    # Constraints as scikit-learn's own estimators declare them. Unknown backbones are told with the nearest name.
+    # Constraints as scikit-learn's own estimators declare them. Unknown backbones and views are told with the nearest
+    # name.
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [str, os.PathLike, HasMethods(["get_weights", "to_json", "save"])],
         "weights": [str, os.PathLike, None],
@@ -127,6 +132,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "on_truncated": [StrOptions(set(ON_TRUNCATED))],
         "preprocessing": [str, tuple, list, None],
+        "views": [str, None],
         "cache": [str, os.PathLike, None],
         "on_error": [StrOptions({"raise", "nan"})],
         "verbose": ["verbose"],
@@ -147,6 +153,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         max_pixels: int = MAX_PIXELS,
         on_truncated: str = "raise",
         preprocessing: str | Sequence[Any] | None = None,
+        views: str | None = None,
         cache: str | os.PathLike[str] | None = "auto",
         on_error: str = "raise",
         verbose: bool = False,
@@ -163,6 +170,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.max_pixels = max_pixels
         self.on_truncated = on_truncated
         self.preprocessing = preprocessing
+        self.views = views
         self.cache = cache
         self.on_error = on_error
         self.verbose = verbose
@@ -354,6 +362,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             "resize": str(self.resize),
             "precision": str(self.precision),
             "preprocessing": None if self.preprocessing is None else as_preprocessing(self.preprocessing).text,
+            "views": None if self.views is None else str(self.views),
         }
 
     def _as_pinned(self, options: ExtractionOptions) -> Resolved:
@@ -392,6 +401,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         tags.input_tags.allow_nan = False
         tags.transformer_tags.preserves_dtype = []
         return tags
+
+
+def resolved_of(extractor: FeatureExtractor) -> Resolved:
+    """Return what an extractor runs, held to the recipe of its fit."""
+    return extractor._as_pinned(extractor._options())
 
 
 def warn_of_failures(failures: Sequence[Failure], n_images: int) -> None:

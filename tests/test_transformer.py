@@ -457,6 +457,18 @@ def test_a_state_of_an_older_featx_gets_the_defaults_of_what_it_lacks(paths: lis
     np.testing.assert_array_equal(older.transform(paths), extractor.transform(paths))
 
 
+@pytest.mark.parametrize("options", [{}, {"layer": 0.5, "pooling": "max"}, {"precision": "float32"}])
+def test_views_of_a_network_are_averaged(
+    options: dict[str, Any], photos: list[PIL.Image.Image], compiled_cache: Path
+) -> None:
+    fitted = np.stack([np.asarray(photo.resize((224, 224))) for photo in photos[:3]])
+    plain, mirrored, both = (
+        FeatureExtractor(cache=compiled_cache, views=views, **options).transform(pixels)
+        for pixels, views in ((fitted, None), (fitted[:, :, ::-1], None), (fitted, "flip"))
+    )
+    np.testing.assert_array_equal(both, (plain + mirrored) / 2)
+
+
 def test_names_carry_layer_and_pooling_if_they_are_not_the_default() -> None:
     assert FeatureExtractor(pooling="max").get_feature_names_out()[3] == "mobilenet_max_3"
     assert FeatureExtractor(layer="conv_pw_13_relu").get_feature_names_out()[0] == "mobilenet_0"

@@ -56,7 +56,8 @@ class RecipeInfo:
         said["image_size"] = said.get("image_size", "?").strip("[]").replace(", ", " × ")
         said["weights"] = f"weights {said.get('weights', '')[:8]}"
         order = ("backbone", "precision", "image_size", "resize", "layer", "pooling", "weights")
-        return ", ".join(said.get(name, "?") for name in order)
+        views = [f"view {said['views']}"] if said.get("views") else []
+        return ", ".join([*(said.get(name, "?") for name in order), *views])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold, cross_val_score
+
+from featx import FeatureExtractor, augment_features
+from featx.errors import ComparisonError, InputError, OptionError, UnreadableImageError, UnreadableImagesWarning
+from tests.conftest import CountingBackbone
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture
+def extractor(counting: CountingBackbone, tmp_path: Path) -> FeatureExtractor:
+    return FeatureExtractor("counting", cache=tmp_path / "cache")
+
+
+def test_the_images_as_they_are_come_first_and_each_copy_has_its_source(
+    extractor: FeatureExtractor, paths: list[str], labels: list[str]
+) -> None:
+    more = augment_features(paths, labels, n=3, extractor=extractor)
+    assert (more.X.shape, more.X.dtype, more.n_images) == ((96, 12), np.float32, 24)
+    np.testing.assert_array_equal(more.X[:24], extractor.transform(paths))
+    np.testing.assert_array_equal(more.source, list(range(24)) * 4)
+    assert more.y is not None
+    assert more.y.tolist() == labels * 4
+    np.testing.assert_array_equal(more.groups, more.source)
+    # A copy is nearer to its source than to the others, on average, and no two are the same.
+    distance = np.linalg.norm(more.X[24:, None] - more.X[None, :24], axis=2)
+    assert distance[np.arange(72), more.source[24:]].mean() < distance.mean() / 2
+    assert len(np.unique(more.X, axis=0)) == 96
+
+
+def test_the_same_call_gives_the_same_rows_from_the_store(
+    extractor: FeatureExtractor, counting: CountingBackbone, paths: list[str]
+) -> None:
+    first = augment_features(paths, n=2, extractor=extractor)
+    assert counting.n_shown == 72
+    np.testing.assert_array_equal(augment_features(paths, n=2, extractor=extractor).X, first.X)
+    assert counting.n_shown == 72
+    without = FeatureExtractor("counting", cache=None)
+    np.testing.assert_array_equal(augment_features(paths, n=2, extractor=without).X, first.X)
+
+
+def test_a_copy_follows_from_its_image_the_random_state_and_its_number(
+    extractor: FeatureExtractor, counting: CountingBackbone, paths: list[str]
+) -> None:
+    first = augment_features(paths, n=2, extractor=extractor).X.reshape(3, 24, 12)
+    others = augment_features([*paths[5:0:-1], paths[3]], n=4, extractor=extractor).X.reshape(5, 6, 12)
+    np.testing.assert_array_equal(others[:3, :5], first[:, 5:0:-1])
+    np.testing.assert_array_equal(others[:, 5], others[:, 2])
+    assert counting.n_shown == 72 + 10
+    another = augment_features(paths, n=2, random_state=1, extractor=extractor).X.reshape(3, 24, 12)
+    np.testing.assert_array_equal(another[0], first[0])
+    assert not np.isclose(another[1:], first[1:]).all(axis=2).any()
+
+
+def test_folds_fit_on_copies_and_score_images_of_other_groups(
+    extractor: FeatureExtractor, paths: list[str], labels: list[str]
+) -> None:
+    bursts = [at // 2 for at in range(24)]
+    more = augment_features(paths, labels, bursts, n=2, extractor=extractor)
+    folds = more.folds(4)
+    assert sorted(np.concatenate([test for _, test in folds]).tolist()) == list(range(24))
+    for train, test in folds:
+        assert not set(more.groups[train]) & set(more.groups[test])
+        assert len(train) == 3 * (24 - len(test))
+    scores = cross_val_score(LogisticRegression(max_iter=1000), more.X, more.y, cv=folds)
+    assert len(scores) == 4
+    for one, other in zip(folds, more.folds(4), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+
+
+def test_folds_may_be_given_as_a_splitter_or_as_rows(
+    extractor: FeatureExtractor, paths: list[str], labels: list[str]
+) -> None:
+    more = augment_features(paths, labels, [at % 6 for at in range(24)], n=1, extractor=extractor)
+    given = [(np.arange(0, 24, 2), np.arange(1, 24, 2))]
+    ((train, test),) = more.folds(given)
+    np.testing.assert_array_equal(train, [*range(0, 24, 2), *range(24, 48, 2)])
+    np.testing.assert_array_equal(test, given[0][1])
+    assert len(more.folds(GroupKFold(3))) == 3
+    quantities = augment_features(paths, np.linspace(0, 1, 24), n=1, extractor=extractor)
+    assert len(quantities.folds(3)) == 3
+
+
+def test_groups_may_be_names_and_missing(extractor: FeatureExtractor, paths: list[str]) -> None:
+    more = augment_features(paths[:4], groups=["a", None, "a", None], n=1, extractor=extractor)
+    np.testing.assert_array_equal(more.groups, [0, 1, 0, 2] * 2)
+    assert more.y is None
+    with pytest.raises(OptionError, match="Pass y to augment_features"):
+        more.folds()
+
+
+def test_an_image_that_cannot_be_read_stops_or_has_no_row_at_all(paths: list[str], counting: CountingBackbone) -> None:
+    images = [paths[0], b"bad", paths[1]]
+    with pytest.raises(UnreadableImageError, match="position 1"):
+        augment_features(images, n=2, extractor=FeatureExtractor("counting"))
+    with pytest.warns(UnreadableImagesWarning, match="1 of 3 images") as warned:
+        more = augment_features(images, n=2, extractor=FeatureExtractor("counting", on_error="nan"))
+    assert len(warned) == 1
+    np.testing.assert_array_equal(np.isnan(more.X).any(axis=1), more.source == 1)
+
+
+def test_no_images_have_no_rows(extractor: FeatureExtractor) -> None:
+    more = augment_features([], [], extractor=extractor)
+    assert (more.X.shape, more.n_images) == ((0, 12), 0)
+
+
+def test_what_a_fitted_extractor_pins_holds_for_copies(extractor: FeatureExtractor, paths: list[str]) -> None:
+    extractor.set_params(precision="auto").fit(paths)
+    expected = augment_features(paths, n=1, extractor=extractor).X
+    np.testing.assert_array_equal(augment_features(paths, n=1, extractor=FeatureExtractor("counting")).X, expected)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"n": 0}, "n=0: expected a whole number from 1 to 100"),
+        ({"n": 2.0}, "n=2.0: expected"),
+        ({"n": True}, "n=True: expected"),
+        ({"random_state": None}, "random_state=None: expected a whole number from 0"),
+        ({"random_state": -1}, "random_state=-1: expected"),
+        ({"y": ["a"]}, "one label for each of 24 images"),
+        ({"extractor": FeatureExtractor("counting", views="flip")}, "views='flip'.* Pass an extractor without views"),
+        ({"extractor": FeatureExtractor("countng")}, "Unknown backbone"),
+    ],
+)
+def test_what_cannot_be_is_refused_with_a_remedy(
+    wrong: dict[str, Any], said: str, counting: CountingBackbone, paths: list[str]
+) -> None:
+    with pytest.raises(OptionError, match=said):
+        augment_features(paths, **{"extractor": FeatureExtractor("counting"), **wrong})
+    assert counting.n_shown == 0
+
+
+def test_groups_that_are_not_one_each_and_a_single_image_are_refused(
+    extractor: FeatureExtractor, paths: list[str]
+) -> None:
+    with pytest.raises(ComparisonError, match="one group for each of 24 rows"):
+        augment_features(paths, groups=[1, 2], extractor=extractor)
+    with pytest.raises(InputError, match="Put it in a list"):
+        augment_features(paths[0], extractor=extractor)
