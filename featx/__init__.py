@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from featx.compare import compare_images
     from featx.curves import learning_curve
     from featx.duplicates import Duplicates, find_duplicates
+    from featx.explaining import explain_images
+    from featx.exporting import export_model
     from featx.label_issues import find_label_issues
     from featx.left_out import leave_one_out
     from featx.model_files import load_pipeline, save_pipeline
@@ -54,6 +56,8 @@ __all__ = [
     "available_backbones",
     "compare_baselines",
     "compare_images",
+    "explain_images",
+    "export_model",
     "find_duplicates",
     "find_label_issues",
     "h_score",
@@ -87,6 +91,8 @@ _HOMES = {
     "available_backbones": "backbones",
     "compare_baselines": "baselines",
     "compare_images": "compare",
+    "explain_images": "explaining",
+    "export_model": "exporting",
     "find_duplicates": "duplicates",
     "find_label_issues": "label_issues",
     "h_score": "transferability",

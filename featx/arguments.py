@@ -59,6 +59,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_rank(commands)
     _add_train(commands)
     _add_predict(commands)
+    _add_explain(commands)
+    _add_export(commands)
     _add_check(commands)
     _add_bench(commands)
     _add_demo(commands)
@@ -193,6 +195,47 @@ def _add_predict(commands: Any) -> None:
     parser.add_argument("--no-cache", dest="cache", action="store_const", const=None, help="keep nothing")
     parser.add_argument("--json", action="store_true", help="a JSON object for each image, a line each, instead of CSV")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+def _add_explain(commands: Any) -> None:
+    summary = "draw where in images a model saw what decided it"
+    examples = (
+        "examples:\n  featx explain model.skops photo.jpg -o seen/\n"
+        "  featx explain model.skops wrong/*.jpg -o seen/ --label beach\n"
+    )
+    parser = _command(commands, "explain", summary, examples)
+    parser.add_argument("model", metavar="MODEL", help="a file that featx train wrote")
+    parser.add_argument("source", nargs="+", metavar="IMAGES", help="image files, folders, archives or addresses")
+    parser.add_argument(
+        "-o", "--output", default="explained", metavar="DIR", help="folder of pictures (default: explained)"
+    )
+    parser.add_argument(
+        "--label", metavar="NAME", help="the class whose evidence to show (default: what is decided for)"
+    )
+    parser.add_argument(
+        "--method",
+        default="auto",
+        metavar="NAME",
+        help="activation: the exact class activation map, of linear estimators on averages; occlusion: cover one "
+        "square after another, for any; auto (default)",
+    )
+    _add_cache(parser)
+    _add_common(parser)
+
+
+def _add_export(commands: Any) -> None:
+    summary = "write a model as one network for programs without featx: Keras, ONNX or OpenVINO"
+    examples = (
+        "examples:\n  featx export model.skops -o model.keras\n  featx export model.skops -o model.onnx\n"
+        "  featx export model.skops -o model/\n"
+    )
+    parser = _command(commands, "export", summary, examples)
+    parser.add_argument("model", metavar="MODEL", help="a file that featx train wrote")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="ends in .keras or .onnx, or is a folder for OpenVINO"
+    )
+    _add_cache(parser)
+    _add_common(parser)
 
 
 def _add_check(commands: Any) -> None:

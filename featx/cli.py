@@ -381,6 +381,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "compare": _compare,
     "train": model_commands.train,
     "predict": model_commands.predict,
+    "explain": model_commands.explain,
+    "export": model_commands.export,
     "rank": _rank,
     "check": _check,
     "bench": _bench,

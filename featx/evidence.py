@@ -14,7 +14,7 @@ import numpy as np
 from featx.backbones import Network
 from featx.backbones.layers import find_layers
 from featx.engines import Engine
-from featx.errors import OptionError
+from featx.errors import OptionError, did_you_mean
 from featx.models import Model
 from featx.options import Resolved
 
@@ -90,6 +90,22 @@ class Explainer:
         self._compiled = compiled
         self._engine: Engine | None = None
 
+    def refuse_unknown(self, label: Any) -> None:
+        """Raise if the model has no such class.
+
+        Raises
+        ------
+        OptionError
+        """
+        classes = [str(name) for name in self.model.card.classes]
+        if label is not None and not classes:
+            raise OptionError(f"label={label!r}: this model predicts a quantity, and has no classes. Leave it out.")
+        if label is not None and str(label) not in classes:
+            hint = did_you_mean(str(label), classes)
+            raise OptionError(
+                f"label={label!r} is no class of the model.{hint} Expected one of: {', '.join(classes[:30])}."
+            )
+
     def explain(self, pixels: np.ndarray[Any, Any], label: Any = None) -> Evidence:
         """Return where the evidence lies for a class, or for the one that the model decides for.
 
@@ -154,14 +170,10 @@ class Explainer:
 
     def _of_class(self, label: Any, scores: np.ndarray[Any, Any]) -> tuple[int, int]:
         """Return the position of a class, and the sign by which its column speaks for it."""
-        classes = self.model.card.classes
-        if not classes:
-            if label is not None:
-                raise OptionError(f"label={label!r}: this model predicts a quantity, and has no classes. Leave it out.")
+        self.refuse_unknown(label)
+        if not self.model.card.classes:
             return 0, 1
-        known = {str(name): at for at, name in enumerate(classes)}
-        if label is not None and str(label) not in known:
-            raise OptionError(f"label={label!r}: expected a class of the model: {', '.join(list(known)[:30])}.")
+        known = {str(name): at for at, name in enumerate(self.model.card.classes)}
         if scores.shape[1] == 1:
             position = int(scores[0, 0] > 0) if label is None else known[str(label)]
             return position, 1 if position else -1

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from featx import files
 from featx.console import cache_from, columns_from, note_ignored, options_from, print_data, say
 from featx.errors import FeatxError, OptionError, OutputError
-from featx.wording import in_bytes
+from featx.wording import as_columns, in_bytes
 
 if TYPE_CHECKING:
     from featx.predicting import Prediction, Predictor
@@ -154,3 +154,38 @@ def _writing(output: str | None) -> Iterator[Callable[[str], object]]:
         raise OutputError(
             f"{output!r} cannot be written: {error.strerror or error}. Choose another file, or make room there."
         ) from error
+
+
+def explain(args: argparse.Namespace) -> None:
+    """Draw where the evidence lies."""
+    from featx.evidence import Explainer
+    from featx.explaining import explained
+    from featx.model_files import read_model
+    from featx.progress import progress_bar
+    from featx.sources import find_images
+
+    cache = cache_from(args)
+    explainer = Explainer(read_model(args.model), method=args.method, compiled=cache / "compiled" if cache else None)
+    explainer.refuse_unknown(args.label)
+    table = find_images(args.source)
+    note_ignored(args, table.ignored)
+    rows = []
+    with progress_bar(len(table), "explain", shown=not args.quiet) as progress:
+        for one in explained(explainer, table.paths, label=args.label, folder=Path(args.output)):
+            progress(1)
+            evidence = one.evidence
+            row = {
+                "path": one.path,
+                "label": evidence and evidence.label,
+                "score": evidence and round(evidence.score, 4),
+            }
+            rows.append({**row, "method": explainer.method, "picture": one.file, "error": one.error})
+    print_data(json.dumps(rows) if args.json else as_columns([dict(row) for row in rows]))
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write a model as one network."""
+    from featx.exporting import export_model
+
+    exported = export_model(args.model, args.output, cache=cache_from(args))
+    print_data(json.dumps(dataclasses.asdict(exported)) if args.json else exported.as_text())

@@ -23,7 +23,8 @@ import numpy as np
 from featx import __version__, files
 from featx.errors import ExportError, ModelFileError, OutputError
 from featx.familiarity import Familiarity
-from featx.heads import Head, as_head
+from featx.fitted_heads import as_head
+from featx.heads import Head
 from featx.models import Card, Model, card_of
 
 #: Raised when the file is laid out otherwise.

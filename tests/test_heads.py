@@ -17,7 +17,8 @@ from sklearn.svm import SVC
 
 from featx.errors import ExportError
 from featx.estimators import NAMES, make_baseline
-from featx.heads import Head, as_head
+from featx.fitted_heads import as_head
+from featx.heads import Head
 from featx.steps import Affine
 
 Array = np.ndarray[Any, Any]

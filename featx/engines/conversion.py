@@ -20,13 +20,17 @@ def convert(task: dict[str, Any]) -> None:
     """Write ``graph.xml`` and ``graph.bin`` into the task's folder: one output for each layer, under its name."""
     fields = task["recipe"]
     recipe = Recipe(**{**fields, "image_size": tuple(fields["image_size"])})
-    if "own" in task:
-        graph = _graph_of_own(OwnNetwork(**task["own"]), recipe)
-    else:
-        weights_path = Path(task["weights_path"]) if task["weights_path"] else None
-        model = KerasBackbone(**task["backbone"]).build_layers(recipe, weights_path, recipe.layers)
-        graph = _graph_of_keras(model, recipe)
+    graph = graph_of(task, recipe)
     import_openvino().save_model(graph, Path(task["folder"]) / "graph.xml", compress_to_fp16=False)
+
+
+def graph_of(task: dict[str, Any], recipe: Recipe) -> Any:
+    """Return the ``openvino.Model`` of a task: one output for each layer, under its name."""
+    if "own" in task:
+        return _graph_of_own(OwnNetwork(**task["own"]), recipe)
+    weights_path = Path(task["weights_path"]) if task["weights_path"] else None
+    model = KerasBackbone(**task["backbone"]).build_layers(recipe, weights_path, recipe.layers)
+    return _graph_of_keras(model, recipe)
 
 
 def _graph_of_own(network: OwnNetwork, recipe: Recipe) -> Any:

@@ -41,7 +41,7 @@ def import_openvino() -> Any:
     return openvino
 
 
-def _with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
+def with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
     """Return a network from pixels to one row of features, which computes no further than these layers."""
     openvino = import_openvino()
     operations = operations_of(openvino)
@@ -53,7 +53,7 @@ def _with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
             raise EngineError(other_layers(layer))
         maps = outputs[layer]
         if pooling == "none" or len(maps.shape) != 4:
-            parts.append(operations.reshape(maps, [maps.shape[0], math.prod(list(maps.shape)[1:])], False))
+            parts.append(operations.reshape(maps, [-1, math.prod(list(maps.shape)[1:])], False))
             continue
         for pool in POOLS:
             if pool in pooling:
@@ -94,7 +94,7 @@ class OpenVinoEngine:
         settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
         try:
             core = openvino.Core()
-            network = _with_pooling(core.read_model(model=graph.xml, weights=graph.bin), layers, pooling)
+            network = with_pooling(core.read_model(model=graph.xml, weights=graph.bin), layers, pooling)
             compiled = core.compile_model(network, "CPU", settings)
         except RuntimeError as error:
             raise EngineError(

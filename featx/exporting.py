@@ -1,0 +1,208 @@
+"""A model as one network for programs without featx: pixels in, probabilities or scores out."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx import files
+from featx.backbones import Network
+from featx.children import run_child
+from featx.errors import ExportError, OutputError
+from featx.model_files import read_model
+from featx.models import Model
+from featx.options import Resolved, resolve_cache
+
+#: Largest difference to the model that is let through, in probabilities, or as a share of the largest score.
+_TOLERANCE = 1e-4
+_N_CHECKED = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    Attributes
+    ----------
+    path : str
+    format : {"keras", "onnx", "openvino"}
+    output : {"probabilities", "scores", "prediction"}
+        What the network gives.
+    largest_difference : float
+        To the model's own, on images of noise, both at float32.
+    notes : list of str
+    """
+
+    path: str
+    format: str
+    output: str
+    largest_difference: float
+    notes: list[str]
+
+    def as_text(self) -> str:
+        """Return it for people."""
+        return "\n".join(
+            [
+                f"{self.path}: uint8 pixels in, {self.output} out; differs from the model by "
+                f"{self.largest_difference:.1e} at the most",
+                *self.notes,
+            ]
+        )
+
+
+def export_model(
+    model: Model | str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    cache: str | os.PathLike[str] | None = "auto",
+) -> Exported:
+    """Write a model as one network: the backbone, what prepares its pixels, and the estimator.
+
+    Parameters
+    ----------
+    model : str, Path or Model
+        A file that ``featx train`` or :func:`featx.save_pipeline` wrote.
+    path : str or Path
+        ``….keras``, ``….onnx`` (needs ``pip install 'featx[onnx]'``), or a folder for OpenVINO (``model.xml`` and
+        ``model.bin``). The network takes uint8 pixels, shape (n, height, width, 3), RGB, of the recipe's size; labels
+        and card are in its metadata, under ``featx``.
+    cache : str, Path or None, default="auto"
+        Where compiled networks are kept.
+
+    Returns
+    -------
+    Exported
+
+    Raises
+    ------
+    ExportError
+        The estimator, or the way to the features, cannot be written so; or what was written gives other numbers.
+    OutputError
+        The file cannot be written.
+    MissingDependencyError
+        A package for ONNX is not installed.
+    ModelFileError, RecipeMismatchError, WeightsError
+        The model cannot be used.
+    """
+    found = model if isinstance(model, Model) else read_model(model)
+    target = Path(path)
+    kind = _format_of(target)
+    _check_target(target, kind)
+    resolved = found.resolve()
+    _refuse_others(found, resolved)
+    kept = resolve_cache(cache)
+    pixels = np.random.default_rng(0).integers(0, 256, (_N_CHECKED, *resolved.recipe.image_size, 3), dtype=np.uint8)
+    with files.temporary_folder() as folder:
+        outputs = _written(found, resolved, kind, folder, pixels)
+        difference = _difference(found, resolved, pixels, outputs, kept / "compiled" if kept else None)
+        _move(folder, target, kind)
+    notes = []
+    if resolved.recipe.precision != "float32":
+        notes.append(
+            f"The model computes in {resolved.recipe.precision}, what was written in float32: rows differ slightly."
+        )
+    return Exported(str(target), kind, _output_of(found), difference, notes)
+
+
+def _format_of(target: Path) -> str:
+    kinds = {".keras": "keras", ".onnx": "onnx", "": "openvino"}
+    if target.suffix not in kinds or not target.name:
+        raise ExportError(
+            f"{str(target)!r}: expected a file that ends in .keras or .onnx, or (for OpenVINO) a folder."
+        )
+    return kinds[target.suffix]
+
+
+def _check_target(target: Path, kind: str) -> None:
+    """Raise if it cannot be written, or something else would be replaced."""
+    why = files.why_not_writable(target.parent)
+    if kind == "openvino":
+        others = sorted(set(os.listdir(target)) - {"model.xml", "model.bin"}) if target.is_dir() else []
+        why = why or ("there is a file of that name" if target.is_file() else "")
+        why = why or (f"the folder holds {others[0]!r}, and is to hold the network alone" if others else "")
+    elif target.exists() and not target.is_file():
+        why = why or "it is a folder, a device or a pipe"
+    if why:
+        raise OutputError(f"{str(target)!r} cannot be written: {why}. Choose another name.")
+
+
+def _refuse_others(model: Model, resolved: Resolved) -> None:
+    if model.head is None:
+        raise ExportError(
+            f"{model.card.estimator} cannot be written as a network. Train a model with logreg, svm, linear-svm, "
+            "ridge, lda or centroid."
+        )
+    if not isinstance(resolved.backbone, Network):
+        raise ExportError(f"{resolved.backbone.name} is no network, and cannot be written as one. Train with another.")
+    if resolved.recipe.views:
+        raise ExportError(
+            f"This model decides by several views of an image ({resolved.recipe.views!r}). Train one without views."
+        )
+
+
+def _output_of(model: Model) -> str:
+    if model.card.task == "regression":
+        return "prediction"
+    return "probabilities" if model.head is not None and model.head.probabilities is not None else "scores"
+
+
+def _written(model: Model, resolved: Resolved, kind: str, folder: Path, pixels: np.ndarray[Any, Any]) -> Any:
+    """Let a child process write the network into a folder; return what it gives for pixels."""
+    assert model.head is not None
+    assert isinstance(resolved.backbone, Network)
+    described, arrays = model.head.as_arrays()
+    np.savez(folder / "head.npz", **arrays)  # type: ignore[arg-type]  # its stub takes no names of files
+    np.save(folder / "pixels.npy", pixels)
+    names = {"keras": "model.keras", "onnx": "model.onnx", "openvino": "model.xml"}
+    (folder / "out").mkdir()
+    card = {**dataclasses.asdict(model.card), "labels": model.card.classes, "output": _output_of(model)}
+    task = {
+        **resolved.backbone.as_task(),
+        "recipe": resolved.recipe.as_dict(),
+        "weights_path": str(resolved.weights_path.resolve()) if resolved.weights_path else None,
+        "head": described,
+        "format": kind,
+        "folder": str(folder),
+        "file": str(folder / "out" / names[kind]),
+        "metadata": json.dumps(card),
+    }
+    remedy = "Install tensorflow and openvino anew, or choose another format."
+    run_child("featx.engines.exporting", task, f"writing the model {model.path!r} as {kind}", remedy)
+    return np.load(folder / "outputs.npy", allow_pickle=False)
+
+
+def _difference(
+    model: Model, resolved: Resolved, pixels: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any], compiled: Path | None
+) -> float:
+    """Return by how much a network differs from its model; raise if that is more than rounding."""
+    recipe = dataclasses.replace(resolved.recipe, precision="float32")
+    rows = dataclasses.replace(resolved, recipe=recipe).start(compiled)(pixels)
+    scores, shares = model.decide(rows)
+    expected = scores if shares is None else shares
+    largest = float(np.abs(outputs - expected).max() / max(1.0, float(np.abs(expected).max())))
+    if not largest <= _TOLERANCE:
+        raise ExportError(
+            f"What was written differs from the model by {largest:.1e} (at most {_TOLERANCE:.0e} is let through), and "
+            "is not kept. Please report this; another format may do."
+        )
+    return largest
+
+
+def _move(folder: Path, target: Path, kind: str) -> None:
+    try:
+        if kind == "openvino":
+            target.mkdir(exist_ok=True)
+        for written in sorted((folder / "out").iterdir()):
+            goal = target / written.name if kind == "openvino" else target
+            with files.replacing(goal) as temporary:
+                shutil.copyfile(written, temporary)
+    except OSError as error:
+        raise OutputError(
+            f"{str(target)!r} cannot be written: {error.strerror or error}. Choose another place, or make room there."
+        ) from error
