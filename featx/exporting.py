@@ -18,6 +18,7 @@ from featx.errors import ExportError, OutputError
 from featx.model_files import read_model
 from featx.models import Model
 from featx.options import Resolved, resolve_cache
+from featx.steps import Neighbours
 
 #: Largest difference to the model that is let through, in probabilities, or as a share of the largest score.
 _TOLERANCE = 1e-4
@@ -113,9 +114,7 @@ def export_model(
 def _format_of(target: Path) -> str:
     kinds = {".keras": "keras", ".onnx": "onnx", "": "openvino"}
     if target.suffix not in kinds or not target.name:
-        raise ExportError(
-            f"{str(target)!r}: expected a file that ends in .keras or .onnx, or (for OpenVINO) a folder."
-        )
+        raise ExportError(f"{str(target)!r}: expected a file that ends in .keras or .onnx, or (for OpenVINO) a folder.")
     return kinds[target.suffix]
 
 
@@ -137,6 +136,11 @@ def _refuse_others(model: Model, resolved: Resolved) -> None:
         raise ExportError(
             f"{model.card.estimator} cannot be written as a network. Train a model with logreg, svm, linear-svm, "
             "ridge, lda or centroid."
+        )
+    if any(isinstance(step, Neighbours) for step in model.head.scores):
+        raise ExportError(
+            "Nearest neighbours cannot be written as a network: each image is compared with all that were fitted on. "
+            "Train a model with logreg, svm, linear-svm, ridge, lda or centroid."
         )
     if not isinstance(resolved.backbone, Network):
         raise ExportError(f"{resolved.backbone.name} is no network, and cannot be written as one. Train with another.")

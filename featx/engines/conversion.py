@@ -46,12 +46,17 @@ def _graph_of_own(network: OwnNetwork, recipe: Recipe) -> Any:
 
 
 def _graph_of_keras(model: Any, recipe: Recipe) -> Any:
+    graph = converted(model)
+    graph.reshape([COMPILED_BATCH, *recipe.image_size, 3])
+    return graph
+
+
+def converted(model: Any) -> Any:
+    """Return a ``keras.Model`` as an ``openvino.Model``."""
     with warnings.catch_warnings():
         # OpenVINO calls the model with a list of one tensor, which Keras remarks upon.
         warnings.filterwarnings("ignore", message="The structure of `inputs`", category=UserWarning)
-        graph = import_openvino().convert_model(model)
-    graph.reshape([COMPILED_BATCH, *recipe.image_size, 3])
-    return graph
+        return import_openvino().convert_model(model)
 
 
 if __name__ == "__main__":

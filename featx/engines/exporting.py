@@ -15,7 +15,7 @@ from featx.backbones import KerasBackbone, keras_files
 from featx.backbones.keras_import import import_keras
 from featx.backbones.own import OwnNetwork
 from featx.children import serve_task
-from featx.engines.conversion import graph_of
+from featx.engines.conversion import converted, graph_of
 from featx.engines.openvino import import_openvino, with_pooling
 from featx.errors import ExportError, MissingDependencyError
 from featx.heads import Head
@@ -90,10 +90,7 @@ def _of_step(keras: Any, rows: Any, step: Step) -> Any:  # noqa: PLR0911  # one 
             return _dense(keras, rows, np.array([[-1.0, 1.0]]), np.array([1.0, 0.0]))
         case SumToOne():
             return ops.divide(rows, ops.maximum(ops.sum(rows, axis=-1, keepdims=True), 1e-30))
-    raise ExportError(
-        f"A model of {type(step).__name__.lower()} cannot be written for other programs: it compares each image with "
-        "all that it was fitted on. Train one with logreg, svm, ridge, lda or centroid."
-    )
+    raise TypeError(step)
 
 
 def _dense(keras: Any, rows: Any, weights: np.ndarray[Any, Any], bias: np.ndarray[Any, Any]) -> Any:
@@ -149,7 +146,7 @@ def _write_openvino(task: dict[str, Any], recipe: Recipe, head: Head, file: Path
     network = with_pooling(graph_of(task, recipe), recipe.layers, recipe.pooling)
     row = network.outputs[0].get_node().input_value(0)
     features = keras.Input((row.shape[-1],), name="features")
-    on_top = openvino.convert_model(keras.Model(features, _applied(keras, features, head)))
+    on_top = converted(keras.Model(features, _applied(keras, features, head)))
     for reader in on_top.inputs[0].get_node().output(0).get_target_inputs():
         reader.replace_source_output(row)
     model = openvino.Model(on_top.get_results(), network.get_parameters(), "featx_model")
