@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from featx.compare import compare_images
     from featx.curves import learning_curve
     from featx.duplicates import Duplicates, find_duplicates
+    from featx.fine_tuning import FineTunedClassifier
     from featx.label_issues import find_label_issues
     from featx.left_out import leave_one_out
     from featx.rank import ImageRanking, rank_images
@@ -38,6 +39,7 @@ __all__ = [
     "DirectBackbone",
     "Duplicates",
     "FeatureExtractor",
+    "FineTunedClassifier",
     "ImageComparison",
     "ImageRanking",
     "KerasBackbone",
@@ -65,6 +67,7 @@ _HOMES = {
     "DirectBackbone": "backbones",
     "Duplicates": "duplicates",
     "FeatureExtractor": "transformer",
+    "FineTunedClassifier": "fine_tuning",
     "ImageComparison": "results",
     "ImageRanking": "rank",
     "KerasBackbone": "backbones",

@@ -23,7 +23,8 @@
     ├── ResourceError            (OSError)            the system gives this process no more of something
     ├── OutputError              (OSError)            a result cannot be written
     ├── AuditError               (RuntimeError)       rows and images do not match: nothing was kept
-    └── ComparisonError          (ValueError)         baselines cannot be compared on this data
+    ├── ComparisonError          (ValueError)         baselines cannot be compared on this data
+    └── TrainingError            (ValueError)         a network cannot be trained on these images and labels
 
     FeatxWarning (UserWarning)
     ├── UnreadableImagesWarning  images left out or given NaN rows: one warning for a run
@@ -177,6 +178,10 @@ class AuditError(FeatxError, RuntimeError):
 
 class ComparisonError(FeatxError, ValueError):
     """Baselines cannot be compared on this data."""
+
+
+class TrainingError(FeatxError, ValueError):
+    """A network cannot be trained on these images and labels."""
 
 
 class FeatxWarning(UserWarning):

@@ -14,6 +14,8 @@ from featx.errors import OptionError, did_you_mean
 #: What `estimators=` takes: names, scikit-learn estimators, or a mapping of names to estimators.
 Wanted: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
 
+#: The one that is fitted on images: a network tuned to them, :class:`featx.FineTunedClassifier`.
+FINE_TUNE = "fine-tune"
 _NEIGHBOURS = 5
 
 
@@ -34,6 +36,8 @@ class Baseline:
         Where its kernel is among its parameters.
     is_own : bool, default=False
         It is one of featx's own, whose settings suit any number of rows.
+    images : sequence or None, default=None
+        What it is fitted on in the place of rows of features: an image for each; none at all if it was only named.
     """
 
     name: str
@@ -42,6 +46,7 @@ class Baseline:
     kernel: str | None = None
     prefix: str = ""
     is_own: bool = False
+    images: Sequence[Any] | None = None
 
 
 def _dummy_classifier(n_train: int) -> Any:
@@ -136,6 +141,18 @@ def _standardised(estimator: Any) -> Any:
 
 def _of_length_one(X: Any) -> Any:
     return X / np.float32(np.sqrt(X.shape[1]))
+
+
+def _fine_tune(n_train: int) -> Any:
+    raise OptionError(
+        f"{FINE_TUNE!r} is fitted on images, and not on features: pass them to compare_images (featx compare), or use "
+        "FineTunedClassifier."
+    )
+
+
+def is_fine_tune(estimator: Any) -> bool:
+    """Return whether this is the name of the estimator that is fitted on images."""
+    return isinstance(estimator, str) and estimator == FINE_TUNE
 
 
 _GAMMAS = (0.3, 1.0, 3.0)
@@ -257,6 +274,9 @@ def _named(name: str, task: str) -> Baseline:
     for baseline in _BASELINES[task]:
         if baseline.name == name:
             return baseline
+    known = [*NAMES[task], *([FINE_TUNE] if task == "classification" else [])]
+    if is_fine_tune(name) and name in known:
+        return Baseline(FINE_TUNE, _fine_tune, images=())
     if str(name).isidentifier() and str(name)[0].isupper():
         from sklearn.utils import all_estimators
 
@@ -267,9 +287,9 @@ def _named(name: str, task: str) -> Baseline:
             return Baseline(name, make)
         hint = did_you_mean(name, [*classes, *NAMES[task]])
         raise OptionError(f"scikit-learn has no estimator {name!r} for {task}.{hint} Check the spelling.")
-    hint = did_you_mean(str(name), NAMES[task])
+    hint = did_you_mean(str(name), known)
     raise OptionError(
-        f"Unknown estimator {name!r} for {task}.{hint} Expected one of: {', '.join(NAMES[task])}; or the name of a "
+        f"Unknown estimator {name!r} for {task}.{hint} Expected one of: {', '.join(known)}; or the name of a "
         "class of scikit-learn."
     )
 

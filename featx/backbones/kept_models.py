@@ -65,6 +65,34 @@ def keep(model: Any) -> Path:
     return path
 
 
+def keep_file(data: bytes, name: str) -> Path:
+    """Return a ``.keras`` file of these bytes, in a folder that is named by their digest.
+
+    Raises
+    ------
+    StoreError
+        It cannot be kept.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    path = folder() / digest / f"{name}.keras"
+    if digest_of(path) is not None:
+        with contextlib.suppress(OSError):  # of another user, say: it is used all the same
+            os.utime(path.parent)
+        return path
+    _forget_unused()
+    try:
+        files.make_folder(path.parent)
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(data)
+        files.write_text(path.parent / _CHECK, digest)
+    except OSError as error:
+        raise StoreError(
+            f"The network {name!r} cannot be kept in {str(path.parent)!r}: {error.strerror or error}. Make room there, "
+            "or name another folder in the variable XDG_CACHE_HOME."
+        ) from error
+    return path
+
+
 def digest_of(path: Path) -> str | None:
     """Return the digest of the model that was kept in a file; None if it is another file, or damaged."""
     if path.parent.parent != folder() or not _SHA_256.fullmatch(path.parent.name):
