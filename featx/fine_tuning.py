@@ -33,7 +33,7 @@ from featx.output_layers import output_layer
 from featx.pixels import MAX_PIXELS
 from featx.progress import progress_bar, write_line
 from featx.recipe import PIXELS
-from featx.splits import group_codes
+from featx.splits import Fold, group_codes
 from featx.transformer import FeatureExtractor, InvalidOptionError
 from featx.wording import listed
 
@@ -77,7 +77,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Images in one step of training. It bounds memory, and changes what is learned.
     validation_fraction : float, default=0.15
         Share of the images of each class that is held out.
-    patience : int, default=3
+    patience : int, default=5
         Epochs without a lower held-out loss after which it stops.
     refit : bool, default=True
         Train once more on all images, for the number of epochs that was best; takes as long again. Otherwise the
@@ -153,7 +153,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         learning_rate: float = 1e-4,
         batch_size: int = 32,
         validation_fraction: float = 0.15,
-        patience: int = 3,
+        patience: int = 5,
         refit: bool = True,
         augment: bool | Sequence[str] = True,
         class_weight: Any = None,
@@ -208,8 +208,10 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         OptionError
             A parameter has a value that cannot be used; a backbone that is no network of Keras.
         TrainingError
-            Labels that nothing can be learned from: one class only, a class of one image, or one for each image is
-            not given.
+            Labels that nothing can be learned from: one class only, a class of one image, not one for each image;
+            groups that cannot be held out.
+        ComparisonError
+            Not one group for each image, or one group only.
         UnreadableImageError
             The first image that cannot be read.
         InputError, WeightsError, EngineError, StoreError, ResourceError
@@ -220,8 +222,7 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         classes, codes = _checked_classes(images, y)
         seed = _as_seed(self.random_state)
         rows = self._frozen_features(images, resolved)
-        groups = find_duplicates(rows).groups if groups is None else group_codes(list(groups), len(images))
-        train, held_out = hold_out(codes, groups, self.validation_fraction, seed)
+        train, held_out = self._split(rows, codes, groups, seed)
         given = self._given(rows, codes, classes, train, held_out)
         progress = write_line if self.verbose else None
         tuned = handover.tune(images, resolved, first, given, self._settings(seed), progress=progress)
@@ -378,6 +379,15 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Extraction(images, resolved, rows, cache=resolve_cache(self.cache), progress=progress).run()
         return rows
 
+    def _split(self, rows: Any, codes: Any, groups: Any, seed: int) -> Fold:
+        """Return the rows to learn from, and those that are held out."""
+        if groups is not None:
+            return hold_out(codes, group_codes(list(groups), len(codes)), self.validation_fraction, seed)
+        try:
+            return hold_out(codes, find_duplicates(rows).groups, self.validation_fraction, seed)
+        except TrainingError:  # what nobody called groups is no reason not to begin
+            return hold_out(codes, None, self.validation_fraction, seed)
+
     def _given(
         self, rows: Any, codes: Any, classes: np.ndarray[Any, Any], train: Any, held_out: Any
     ) -> dict[str, np.ndarray[Any, Any]]:
@@ -448,7 +458,7 @@ def _checked_classes(images: Sequence[Image], y: Any) -> tuple[np.ndarray[Any, A
         raise TrainingError(f"{len(missing)} images have no label, the first at position {missing[0]}. Leave them out.")
     classes, codes, counts = np.unique(checked_labels(y, "classification"), return_inverse=True, return_counts=True)
     if len(classes) < 2:
-        found = f"only {classes[0]!r}" if len(classes) else "no image"
+        found = f"only {classes.tolist()[0]!r}" if len(classes) else "no image"
         raise TrainingError(f"Expected images of two classes or more, got {found}. Add images of another class.")
     single = classes[counts < 2].tolist()
     if single:
