@@ -29,7 +29,7 @@ class Settings:
     Attributes
     ----------
     epochs : int
-        At most; the learning rate falls to 0 over as many.
+        At most; the learning rate falls to 0 over as many, and over those that were best when all images are learned.
     learning_rate : float
         After the first epoch, over which it rises from 0.
     batch_size : int
@@ -92,13 +92,13 @@ class _Tuner:
         self._start = [variable.numpy() for variable in variables]
         self._score = tf.function(lambda images: self._model(images, training=False), reduce_retracing=True)
 
-    def begin(self, kernel: np.ndarray[Any, Any], bias: np.ndarray[Any, Any], n_images: int) -> None:
-        """Go (back) to the start, with this output layer."""
+    def begin(self, kernel: np.ndarray[Any, Any], bias: np.ndarray[Any, Any], n_images: int, epochs: int) -> None:
+        """Go (back) to the start, with this output layer, and be done in so many epochs."""
         self.take([*self._start, kernel, bias])
         steps = -(-n_images // self._settings.batch_size)
         rate = self._keras.optimizers.schedules.CosineDecay(
             0.0,
-            max(1, (self._settings.epochs - 1) * steps),
+            max(1, (epochs - 1) * steps),
             warmup_target=self._settings.learning_rate,
             warmup_steps=steps,
         )
@@ -186,7 +186,7 @@ def tune(task: dict[str, Any]) -> None:
 
 def _until_no_better(tuner: _Tuner, given: Given, settings: Settings) -> tuple[list[dict[str, float]], int]:
     """Train until the held-out loss has not fallen for long; go back to where it was lowest, be it the start."""
-    tuner.begin(given.kernel, given.bias, len(given.train))
+    tuner.begin(given.kernel, given.bias, len(given.train), settings.epochs)
     started = time.perf_counter()
     history: list[dict[str, float]] = []
     lowest, best, values = np.inf, 0, tuner.values()
@@ -208,7 +208,7 @@ def _until_no_better(tuner: _Tuner, given: Given, settings: Settings) -> tuple[l
 def _refit(tuner: _Tuner, given: Given, epochs: int) -> None:
     """Train on all images for as many epochs as were best."""
     rows = np.sort(np.concatenate([given.train, given.held_out]))
-    tuner.begin(given.kernel_of_all, given.bias_of_all, len(rows))
+    tuner.begin(given.kernel_of_all, given.bias_of_all, len(rows), epochs)
     for number in range(1, epochs + 1):
         loss = tuner.epoch(rows, number)
         _say(f"on all images, epoch {number} of {epochs}: loss {loss:.4f}")
