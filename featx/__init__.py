@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from featx.duplicates import Duplicates, find_duplicates
     from featx.explaining import explain_images
     from featx.exporting import export_model
+    from featx.fine_tuning import FineTunedClassifier
     from featx.label_issues import find_label_issues
     from featx.left_out import leave_one_out
     from featx.model_files import load_pipeline, save_pipeline
@@ -45,6 +46,7 @@ __all__ = [
     "DirectBackbone",
     "Duplicates",
     "FeatureExtractor",
+    "FineTunedClassifier",
     "ImageComparison",
     "ImageRanking",
     "KerasBackbone",
@@ -81,6 +83,7 @@ _HOMES = {
     "DirectBackbone": "backbones",
     "Duplicates": "duplicates",
     "FeatureExtractor": "transformer",
+    "FineTunedClassifier": "fine_tuning",
     "ImageComparison": "results",
     "ImageRanking": "rank",
     "KerasBackbone": "backbones",

@@ -107,7 +107,8 @@ def _add_compare(commands: Any) -> None:
         action="append",
         metavar="NAME",
         help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid; for numbers dummy, ridge, svr, knn; or a "
-        "class of scikit-learn (default: dummy, logreg, svm, knn); may be repeated",
+        "class of scikit-learn (default: dummy, logreg, svm, knn); fine-tune: the network itself, minutes a fold; may "
+        "be repeated",
     )
     _add_task(parser)
     parser.add_argument("--tune", action="store_true", help="choose parameters by an inner cross-validation")

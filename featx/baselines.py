@@ -258,6 +258,9 @@ def compare_baselines(
         task = task_of(y)
     y = checked_labels(y, task)
     baselines = as_baselines(estimators, task, random_state)
+    for baseline in baselines:
+        if baseline.images is not None and len(baseline.images) != len(X):
+            baseline.make(len(X))  # says what it is fitted on
     duplicates = None
     if isinstance(groups, str):
         if groups != "auto":
@@ -309,7 +312,9 @@ def _score_all(
             shared = SharedKernel(data.X)
         shared_seconds = (time.perf_counter() - started) / len(split.folds)
         try:
-            scored[baseline.name] = Parallel(n_jobs=n_jobs, prefer="threads")(
+            # What is fitted on images takes all cores by itself.
+            jobs = n_jobs if baseline.images is None else 1
+            scored[baseline.name] = Parallel(n_jobs=jobs, prefer="threads")(
                 delayed(score_fold)(baseline, data, fold, shared, tune=tune) for fold in split.folds
             )
         except FeatxError:

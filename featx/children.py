@@ -10,7 +10,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,9 @@ from featx import errors
 from featx.errors import EngineError, FeatxError
 
 
-def run_child(module: str, task: dict[str, Any], purpose: str, remedy: str) -> None:
+def run_child(
+    module: str, task: dict[str, Any], purpose: str, remedy: str, said: Callable[[str], object] | None = None
+) -> None:
     """Run ``python -m module``, hand it a task on standard input, and wait.
 
     What the child prints to standard output (a progress bar, say) appears on our standard error if featx's
@@ -32,6 +35,8 @@ def run_child(module: str, task: dict[str, Any], purpose: str, remedy: str) -> N
         Plain JSON types.
     purpose, remedy : str
         For the message if it fails: ``"converting 'resnet50' for OpenVINO"``, and what to do then.
+    said : callable or None, default=None
+        Called with each line that the child prints, from another thread, instead of showing it.
 
     Raises
     ------
@@ -42,22 +47,44 @@ def run_child(module: str, task: dict[str, Any], purpose: str, remedy: str) -> N
     command = [sys.executable, "-P", "-m", module]
     try:
         # A folder of the child's own, so that whatever it leaves goes with it.
-        with tempfile.TemporaryDirectory(prefix="featx-") as folder:
-            returncode, said = _run(command, json.dumps(task), _environment(folder))
+        with tempfile.TemporaryDirectory(prefix="featx-") as folder, _hearing(said) as stdout:
+            returncode, last_words = _run(command, json.dumps(task), _environment(folder), stdout)
     except OSError as error:
         raise EngineError(
             f"A child process failed at {purpose} in {tempfile.gettempdir()!r}: {error.strerror or error}. Make room "
             "there, or name another folder in the variable TMPDIR."
         ) from error
     if returncode != 0:
-        raise _error_of(said, returncode, purpose, remedy)
+        raise _error_of(last_words, returncode, purpose, remedy)
 
 
-def _run(command: list[str], task: str, environment: dict[str, str]) -> tuple[int, str]:
+@contextlib.contextmanager
+def _hearing(said: Callable[[str], object] | None) -> Iterator[int]:
+    """Yield where the child's standard output goes: where our messages do; or to a thread that hands lines on."""
+    if said is None:
+        yield _our_stderr()
+        return
+    heard, spoken = os.pipe()
+
+    def hear() -> None:
+        with open(heard, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                said(line.rstrip("\n"))
+
+    listener = threading.Thread(target=hear, name="featx-child", daemon=True)
+    listener.start()
+    try:
+        yield spoken
+    finally:
+        os.close(spoken)
+        listener.join(timeout=5)
+
+
+def _run(command: list[str], task: str, environment: dict[str, str], stdout: int) -> tuple[int, str]:
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
-        stdout=_our_stderr(),
+        stdout=stdout,
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",

@@ -21,6 +21,7 @@ from featx.grouping import MANY, N_FOLDS_OF_MANY, naive_words, notes_on_leaks, t
 from featx.labels import checked_labels
 from featx.leaks import Leaks
 from featx.networks import different, extract_each, names_of, options_of
+from featx.on_images import with_images, without_those
 from featx.options import ExtractionOptions, resolve_cache
 from featx.results import ImageComparison, Network, join_tables
 from featx.scores import METRICS, best_row
@@ -67,7 +68,8 @@ def compare_images(
     cv : int or None, default=None
         Number of folds, where there is no test set; None is 5.
     estimators, task, repeats, tune, random_state, n_jobs
-        As for :func:`compare_baselines`.
+        As for :func:`compare_baselines`. ``"fine-tune"`` is each network tuned to the images, see
+        :class:`FineTunedClassifier`, which takes minutes for every fold.
     extras : bool, default=True
         Compute a learning curve, and look for labels in doubt.
     cache : str, Path or None, default="auto"
@@ -153,7 +155,9 @@ def compare_tables(
     notes: list[str] = []
     table = prepared(table, test, notes)
     asked = checked_early(table, asked)
-    resolved = different([wanted.resolve() for wanted in options], notes)
+    all_resolved = [wanted.resolve() for wanted in options]
+    options_of_each = dict(zip(all_resolved, options, strict=True))
+    resolved = different(all_resolved, notes)
     teller = teller_of_duplicates(options).resolve()
     extracted, telling = extract_each(
         table, resolved, teller, cache=cache, on_error=on_error, show_progress=show_progress
@@ -167,7 +171,10 @@ def compare_tables(
     duplicates, groups, split = without_leaks(task, telling.rows[keep], telling.digests[keep], notes)
     networks = []
     for name, network, one in zip(names_of(resolved), resolved, extracted, strict=True):
-        comparison = task.compare(one.rows[keep], groups, split, lambda estimator: say(f"Comparing: {estimator} …"))
+        estimators = with_images(asked, table, options_of_each[network], cache)
+        comparison = task.compare(
+            one.rows[keep], groups, split, lambda estimator: say(f"Comparing: {estimator} …"), estimators=estimators
+        )
         networks.append(Network(name, network, one.rows[keep], comparison, one.n_computed, one.seconds))
     notes += _notes_of(networks)
     whole = join_tables(networks)
@@ -225,15 +232,16 @@ class _Task(Task):
     def naive(self, best: Network, duplicates: Leaks, groups: Any) -> pd.DataFrame | None:
         """Return the scores on the best network, had duplicates been ignored; untuned, and in one repetition.
 
-        Of many images, two of the folds are enough.
+        Of many images, two of the folds are enough. No network is tuned for it.
         """
-        if groups is None or not len(duplicates):
+        on_features = without_those(self.asked.estimators)
+        if groups is None or not len(duplicates) or (on_features is not None and not len(on_features)):
             return None
         self.say("Comparing once more, duplicates ignored …")
         without = given_groups(self.table)
         metric = METRICS[self.asked.task][0]
         split = _first_folds(self.split(without), N_FOLDS_OF_MANY if len(self.y) > MANY else None)
-        table = self.compare(best.rows, without, split, tune=False).table
+        table = self.compare(best.rows, without, split, tune=False, estimators=on_features).table
         columns = {"estimator": "estimator", f"{metric}_mean": "mean", f"{metric}_std": "std"}
         return table[list(columns)].rename(columns=columns)
 

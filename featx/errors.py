@@ -25,7 +25,8 @@
     ├── AuditError               (RuntimeError)       rows and images do not match: nothing was kept
     ├── ComparisonError          (ValueError)         baselines cannot be compared on this data
     ├── ModelFileError           (ValueError)         a file of a trained model is none, or not to be trusted
-    └── ExportError              (ValueError)         a fitted pipeline cannot be written for other programs
+    ├── ExportError              (ValueError)         a fitted pipeline cannot be written for other programs
+    └── TrainingError            (ValueError)         a network cannot be trained on these images and labels
 
     FeatxWarning (UserWarning)
     ├── UnreadableImagesWarning  images left out or given NaN rows: one warning for a run
@@ -187,6 +188,10 @@ class ModelFileError(FeatxError, ValueError):
 
 class ExportError(FeatxError, ValueError):
     """A fitted pipeline cannot be written for other programs."""
+
+
+class TrainingError(FeatxError, ValueError):
+    """A network cannot be trained on these images and labels."""
 
 
 class FeatxWarning(UserWarning):

@@ -14,6 +14,8 @@ from featx.errors import OptionError, did_you_mean
 #: What `estimators=` takes: names, scikit-learn estimators, or a mapping of names to estimators.
 Wanted: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
 
+#: The one that is fitted on images: a network tuned to them, :class:`featx.FineTunedClassifier`.
+FINE_TUNE = "fine-tune"
 _NEIGHBOURS = 5
 
 
@@ -36,6 +38,8 @@ class Baseline:
         It is one of featx's own, whose settings suit any number of rows.
     is_calibrated : bool, default=False
         Its scores are made probabilities by a sigmoid (Platt 1999) that is fitted to rows that it was not fitted on.
+    images : sequence or None, default=None
+        What it is fitted on in the place of rows of features: an image for each; none at all if it was only named.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Baseline:
     prefix: str = ""
     is_own: bool = False
     is_calibrated: bool = False
+    images: Sequence[Any] | None = None
 
 
 def _dummy_classifier(n_train: int) -> Any:
@@ -145,6 +150,18 @@ def _of_length_one(X: Any) -> Any:
 def is_of_length_one(transformer: Any) -> bool:
     """Return whether a transformer is the one that makes standardised rows of length one on average."""
     return getattr(transformer, "func", None) is _of_length_one
+
+
+def _fine_tune(n_train: int) -> Any:
+    raise OptionError(
+        f"{FINE_TUNE!r} is fitted on images, and not on features: pass them to compare_images (featx compare), or use "
+        "FineTunedClassifier."
+    )
+
+
+def is_fine_tune(estimator: Any) -> bool:
+    """Return whether this is the name of the estimator that is fitted on images."""
+    return isinstance(estimator, str) and estimator == FINE_TUNE
 
 
 _GAMMAS = (0.3, 1.0, 3.0)
@@ -266,6 +283,9 @@ def _named(name: str, task: str) -> Baseline:
     for baseline in _BASELINES[task]:
         if baseline.name == name:
             return baseline
+    known = [*NAMES[task], *([FINE_TUNE] if task == "classification" else [])]
+    if is_fine_tune(name) and name in known:
+        return Baseline(FINE_TUNE, _fine_tune, images=())
     if str(name).isidentifier() and str(name)[0].isupper():
         from sklearn.utils import all_estimators
 
@@ -276,9 +296,9 @@ def _named(name: str, task: str) -> Baseline:
             return Baseline(name, make)
         hint = did_you_mean(name, [*classes, *NAMES[task]])
         raise OptionError(f"scikit-learn has no estimator {name!r} for {task}.{hint} Check the spelling.")
-    hint = did_you_mean(str(name), NAMES[task])
+    hint = did_you_mean(str(name), known)
     raise OptionError(
-        f"Unknown estimator {name!r} for {task}.{hint} Expected one of: {', '.join(NAMES[task])}; or the name of a "
+        f"Unknown estimator {name!r} for {task}.{hint} Expected one of: {', '.join(known)}; or the name of a "
         "class of scikit-learn."
     )
 

@@ -191,9 +191,11 @@ def fit_on_all(baseline: Baseline, data: Data, *, tune: bool, notes: list[str]) 
 
 def _rows(
     baseline: Baseline, X: np.ndarray[Any, Any], fold: Fold, shared: SharedKernel | None, params: dict[str, Any]
-) -> np.ndarray[Any, Any]:
+) -> Any:
     """Return what an estimator that is fitted on the first of two lists of rows is shown of the second."""
     train, rows = fold
+    if baseline.images is not None:
+        return [baseline.images[row] for row in rows]
     if shared is None or baseline.kernel is None:
         return X[rows]
     return shared.of(baseline.kernel, rows, train, params[f"{baseline.prefix}gamma"])

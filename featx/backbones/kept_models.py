@@ -24,6 +24,8 @@ from featx.backbones.weight_files import file_digests
 from featx.errors import StoreError, WeightsError
 
 _SHA_256 = re.compile(r"[0-9a-f]{64}")
+#: Below it, files that were no objects: of tuned networks, and those within models.
+_FILES = "files"
 #: Seconds after which an object that was not used again is forgotten: it is kept anew when it is.
 _FORGOTTEN_AFTER = 30 * 24 * 3600
 
@@ -79,6 +81,33 @@ def _saved(model: Any, of_model: Path, name: str) -> Path:
     return kept / name
 
 
+def keep_file(data: bytes, name: str) -> Path:
+    """Return a file of these bytes and this name: one like any of the user's own, wherever it came from.
+
+    Raises
+    ------
+    StoreError
+        It cannot be kept.
+    """
+    of_file = folder() / _FILES / hashlib.sha256(data).hexdigest()
+    path = of_file / name
+    if _is_whole(path):
+        with contextlib.suppress(OSError):  # of another user, say: it is used all the same
+            os.utime(of_file)
+        return path
+    _forget_unused()
+    try:
+        files.make_folder(of_file)
+        with files.replacing(path) as temporary:
+            temporary.write_bytes(data)
+    except OSError as error:
+        raise StoreError(
+            f"The network {name!r} cannot be kept in {str(of_file)!r}: {error.strerror or error}. Make room there, or "
+            "name another folder in the variable XDG_CACHE_HOME."
+        ) from error
+    return path
+
+
 def digest_of(path: Path) -> str | None:
     """Return the digest of the model that was kept in a file; None if it is another file.
 
@@ -107,7 +136,7 @@ def _is_whole(path: Path) -> bool:
 
 def _forget_unused() -> None:
     """Remove the objects that nobody has used for long: each is as large as its network."""
-    for kept in folder().glob("*/"):
+    for kept in [*folder().glob("*/"), *(folder() / _FILES).glob("*/")]:
         with contextlib.suppress(OSError):  # another process removes it
             if _SHA_256.fullmatch(kept.name) and time.time() - kept.stat().st_mtime > _FORGOTTEN_AFTER:
                 shutil.rmtree(kept)

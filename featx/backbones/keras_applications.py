@@ -29,6 +29,7 @@ from featx.backbones.layers import (
     pooled_name,
     read_layers,
 )
+from featx.backbones.preprocessing import Preprocessing
 from featx.children import run_child
 from featx.errors import EngineError, WeightsError
 from featx.recipe import Recipe
@@ -229,6 +230,22 @@ class KerasBackbone(Network):
         prepared = self._module().preprocess_input(keras.ops.cast(pixels, "float32"))
         outputs = keras.Model(network.input, self._outputs(keras, network, names))(prepared, training=False)
         return pixels, dict(outputs)
+
+    def load_cut(self, recipe: Recipe, weights_path: Path | None) -> tuple[Any, Any]:
+        """Return the frozen network, and the part of it from prepared pixels to the layers of a recipe, by name."""
+        keras = import_keras()
+        network = self._load(recipe, weights_path)
+        return network, keras.Model(network.input, self._outputs(keras, network, recipe.layers))
+
+    def preprocessing(self) -> Preprocessing:
+        """Return what its ``preprocess_input`` does to pixels, as it shows on black, red, green and blue."""
+        import_keras()
+        probes = np.zeros((1, 1, 4, 3), np.float32)
+        probes[0, 0, 1:] = 255 * np.eye(3)
+        prepared = np.asarray(self._module().preprocess_input(probes))[0, 0]
+        slopes = (prepared[1:] - prepared[0]) / 255
+        scale = 1 / slopes.sum(axis=0).astype(np.float64)
+        return Preprocessing(tuple(-prepared[0] * scale), tuple(scale), is_bgr=bool(abs(slopes[0, 2]) > 0))
 
     def _outputs(self, keras: Any, network: Any, names: Sequence[str]) -> dict[str, Any]:
         """Return the outputs of those of the layers that this network has."""

@@ -15,7 +15,7 @@ from featx.backbones.keras_applications import pooled
 from featx.backbones.keras_import import first_line, import_keras, plain_settings
 from featx.backbones.preprocessing import Preprocessing
 from featx.backbones.sizes import Row, rows_of_size
-from featx.errors import EngineError, WeightsError
+from featx.errors import EngineError, TrainingError, WeightsError
 from featx.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -89,6 +89,11 @@ def _config(path: Path) -> Any:
             f"{str(path)!r} holds no whole network of Keras ({first_line(error)}). If it holds weights only, pass it "
             "as weights beside the name of their network; else save it anew with model.save('network.keras')."
         ) from error
+
+
+def foreign_code(network: Any) -> str:
+    """Return what in a ``keras.Model`` would be refused, were it in a file; "" if nothing."""
+    return _foreign_code(json.loads(network.to_json()))
 
 
 def _foreign_code(config: Any) -> str:
@@ -219,6 +224,30 @@ def build(network: OwnNetwork, recipe: Recipe) -> Any:
     with plain_settings(keras):
         pixels, outputs = _taken(keras, network, recipe, recipe.layers)
         return keras.Model(pixels, pooled(keras, recipe, outputs))
+
+
+def load_cut(network: OwnNetwork, recipe: Recipe) -> tuple[Any, Any, list[Any]]:
+    """Return a network; the part of it from prepared pixels to the layers of a recipe, by name; and its layers.
+
+    The layers are as :func:`describe` lists them, None in the place of an output that is none.
+
+    Raises
+    ------
+    TrainingError
+        It is not built of layers.
+    """
+    keras = import_keras()
+    model = load(Path(network.path))
+    rows, tensors = _rows(model)
+    if not tensors:
+        raise TrainingError(
+            f"The network {network.path!r} is not built of layers, so no part of it can be trained. Build it with "
+            "keras.Model(inputs, outputs)."
+        )
+    flat = model._functional if isinstance(model, keras.Sequential) else model
+    by_name = {row[0]: one for row, one in zip(rows_of(flat, flat.operations), flat.operations, strict=True)}
+    cut = keras.Model(model.inputs, {name: tensors[name] for name in recipe.layers})
+    return model, cut, [by_name.get(row[0]) for row in rows]
 
 
 def _taken(keras: Any, network: OwnNetwork, recipe: Recipe, names: list[str]) -> tuple[Any, dict[str, Any]]:

@@ -265,8 +265,7 @@ class OwnNetwork(Network):
 @functools.lru_cache(maxsize=32)
 def _describe(network: OwnNetwork, size: tuple[int, int] | None) -> _Description:
     """Return what is in a network: from where it was kept, or by a child process, which takes seconds for Keras's."""
-    version = _reader_version(network)
-    kept = kept_models.folder() / f"{network.digest[:32]}-{'x'.join(map(str, size or ('own',)))}-{version}.json"
+    kept = _kept_description(network, size)
     try:
         return _as_description(json.loads(kept.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
@@ -277,12 +276,36 @@ def _describe(network: OwnNetwork, size: tuple[int, int] | None) -> _Description
         remedy = "Is it a whole network, of a version that the installed tensorflow and openvino know?"
         run_child("featx.engines.describing", task, f"reading the network {network.path!r}", remedy)
         text = file.read_text(encoding="utf-8")
+    _keep_description(kept, text)
+    return _as_description(json.loads(text))
+
+
+def keep_tuned(data: bytes, name: str, description: dict[str, Any] | None = None) -> Path:
+    """Return where the bytes of a ``.keras`` file are kept, and what is in it if that is known.
+
+    Raises
+    ------
+    StoreError
+        They cannot be kept.
+    """
+    path = kept_models.keep_file(data, f"{name}.keras")
+    if description is not None:
+        kept = _kept_description(own_network(str(path)), None)
+        _keep_description(kept, json.dumps(description))
+    return path
+
+
+def _kept_description(network: OwnNetwork, size: tuple[int, int] | None) -> Path:
+    of_size = "x".join(map(str, size or ("own",)))
+    return kept_models.folder() / f"{network.digest[:32]}-{of_size}-{_reader_version(network)}.json"
+
+
+def _keep_description(path: Path, text: str) -> None:
     try:
-        files.make_folder(kept.parent)
-        files.write_text(kept, text)
+        files.make_folder(path.parent)
+        files.write_text(path, text)
     except OSError:
         pass  # the next process looks at it again
-    return _as_description(json.loads(text))
 
 
 def _reader_version(network: OwnNetwork) -> str:
