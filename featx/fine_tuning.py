@@ -336,21 +336,23 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ) from error
         return to
 
-    def as_pipeline(self, path: str | os.PathLike[str]) -> Pipeline:
+    def as_pipeline(self, path: str | os.PathLike[str] | None = None) -> Pipeline:
         """Return the same classifier in two fitted steps: an extractor of the saved network, logistic regression.
 
         What takes a pipeline of features and a linear estimator takes this one.
 
         Parameters
         ----------
-        path : str or Path
-            Where the network is written to, as by :meth:`save_network`.
+        path : str, Path or None, default=None
+            Where the network is written to, as by :meth:`save_network`; None keeps it in the user's cache.
 
         Returns
         -------
         sklearn.pipeline.Pipeline
         """
-        extractor = self._extractor(self.save_network(path)).fit([])
+        check_is_fitted(self)
+        kept = keep_tuned(self.network_.tobytes(), "tuned") if path is None else self.save_network(path)
+        extractor = self._extractor(kept).fit([])
         regression = LogisticRegression(C=self.C, class_weight=self.class_weight)
         regression.classes_, regression.coef_, regression.intercept_ = self.classes_, self.coef_, self.intercept_
         regression.n_features_in_, regression.n_iter_ = self.coef_.shape[1], np.array([self.n_iter_], dtype=np.int32)

@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 
 from featx import __version__, files
+from featx.backbones.kept_models import keep_file
+from featx.backbones.own import own_file
 from featx.errors import ExportError, ModelFileError, OutputError
 from featx.familiarity import Familiarity
 from featx.fitted_heads import as_head
@@ -30,7 +32,7 @@ from featx.models import Card, Model, card_of
 #: Raised when the file is laid out otherwise.
 FORMAT = 1
 _OURS = "featx.json"
-_ARRAYS = "featx/"
+_ARRAYS, _NETWORK = "featx/", "featx-network/"
 #: What skops may make besides scikit-learn's own, numpy's and scipy's.
 _TRUSTED = (
     "featx.estimators._of_length_one",
@@ -55,8 +57,9 @@ def save_pipeline(
 
     Parameters
     ----------
-    pipeline : sklearn.pipeline.Pipeline
-        Its first step a :class:`featx.FeatureExtractor`, its last a classifier or regressor; fitted.
+    pipeline : sklearn.pipeline.Pipeline or FineTunedClassifier
+        Its first step a :class:`featx.FeatureExtractor`, its last a classifier or regressor; fitted. Or a fitted
+        :class:`featx.FineTunedClassifier`. A network in one file of the user's own becomes part of the model.
     path : str or Path
         By custom with the suffix ``.skops``. A model that is there already is replaced.
     features : array-like of float, shape (n_samples, n_features), or None, default=None
@@ -76,6 +79,8 @@ def save_pipeline(
     """
     path = Path(path)
     check_model_path(path)
+    if hasattr(pipeline, "as_pipeline"):  # a fine-tuned network
+        pipeline = pipeline.as_pipeline()
     extractor, estimator = _parts(pipeline)
     rows = None if features is None else np.asarray(features, dtype=np.float32)
     n_images = 0 if rows is None else len(rows)
@@ -142,6 +147,9 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     try:
         found = json.loads(members[_OURS])
         card = Card(**found["card"])
+        network = _kept_network(members)
+        if network:
+            card = dataclasses.replace(card, options={**card.options, "backbone": network})
         arrays = {
             member[len(_ARRAYS) : -len(".npy")]: np.load(io.BytesIO(content), allow_pickle=False)
             for member, content in members.items()
@@ -152,7 +160,15 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         familiarity = None if usual is None else Familiarity(arrays["training"], float(usual))
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(name, f"its description cannot be understood: {error!r}") from error
-    return Model(name, card, head, familiarity, functools.partial(_unpacked, name, data))
+    return Model(name, card, head, familiarity, functools.partial(_unpacked, name, data, network))
+
+
+def _kept_network(members: Mapping[str, bytes]) -> str:
+    """Return the path of the network that a model brings along, "" if it brings none."""
+    for name, content in members.items():
+        if name.startswith(_NETWORK):
+            return str(keep_file(content, os.path.basename(name)))
+    return ""
 
 
 def check_model_path(path: Path) -> None:
@@ -245,6 +261,9 @@ def _packed(pipeline: Any, card: Card, head: Head | None, familiarity: Familiari
     extractor = pipeline.steps[0][1]
     portable = clone(extractor).set_params(cache="auto", verbose=False)
     portable._pin = extractor._pin
+    network = own_file(os.fspath(extractor.backbone))
+    if network is not None:
+        portable.rename_backbone(network[0])
     try:
         data = skops.io.dumps(type(pipeline)([(pipeline.steps[0][0], portable), *pipeline.steps[1:]]))
     except Exception as error:  # skops tells of what it cannot write by anything
@@ -257,6 +276,8 @@ def _packed(pipeline: Any, card: Card, head: Head | None, familiarity: Familiari
     if familiarity is not None:
         arrays["training"] = familiarity.rows
     members = {info: _member(data, info) for info in zipfile.ZipFile(io.BytesIO(data)).namelist()}
+    if network is not None:
+        members[f"{_NETWORK}{network[0]}"] = network[1]
     for name, array in arrays.items():
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
@@ -348,7 +369,7 @@ def _damaged(name: str, reason: str) -> ModelFileError:
     return ModelFileError(f"The model {name!r} is damaged, or was altered: {reason}. Take a copy, or train it anew.")
 
 
-def _unpacked(name: str, data: bytes) -> Any:
+def _unpacked(name: str, data: bytes, network: str) -> Any:
     import skops.io
     from sklearn.pipeline import Pipeline
 
@@ -367,4 +388,6 @@ def _unpacked(name: str, data: bytes) -> Any:
     if not isinstance(pipeline, Pipeline) or not hasattr(pipeline.steps[0][1], "recipe_"):
         raise _damaged(name, f"it holds {type(pipeline).__name__} where a Pipeline was expected")
     pipeline.steps[0][1].set_params(cache="auto")
+    if network:
+        pipeline.steps[0][1].rename_backbone(network)
     return pipeline

@@ -36,10 +36,7 @@ def with_images(asked: Asked, table: ImageTable, network: ExtractionOptions, cac
     """
     if asked.estimators is None:
         return None
-    of_ours = FineTunedClassifier().get_params()
-    shared = {name: value for name, value in dataclasses.asdict(network).items() if name in of_ours}
-    del shared["batch_size"]  # of an extraction, where it changes nothing
-    shared["cache"] = cache
+    shared = _shared(network, cache)
     pairs = (
         asked.estimators.items() if isinstance(asked.estimators, Mapping) else [("", one) for one in asked.estimators]
     )
@@ -51,6 +48,21 @@ def with_images(asked: Asked, table: ImageTable, network: ExtractionOptions, cac
         else:
             found[name or f" {number}"] = estimator
     return found if isinstance(asked.estimators, Mapping) else list(found.values())
+
+
+def fine_tuned(
+    network: ExtractionOptions, random_state: int, cache: Path | None, *, verbose: bool = False
+) -> FineTunedClassifier:
+    """Return the unfitted classifier that ``fine-tune`` stands for, of a network."""
+    return FineTunedClassifier(random_state=random_state, verbose=verbose, **_shared(network, cache))
+
+
+def _shared(network: ExtractionOptions, cache: Path | None) -> dict[str, Any]:
+    """Return the parameters that tuning a network has from extracting with it."""
+    of_ours = FineTunedClassifier().get_params()
+    # The batch size of an extraction changes nothing; that of training does.
+    shared = {name: value for name, value in dataclasses.asdict(network).items() if name in of_ours}
+    return {**{name: value for name, value in shared.items() if name != "batch_size"}, "cache": cache}
 
 
 def _on_images(estimator: Any, shared: dict[str, Any], random_state: int, name: str, table: ImageTable) -> Baseline:

@@ -14,13 +14,15 @@ from featx.asked import Asked, checked_early
 from featx.collection import as_table, prepared
 from featx.compare import compare_tables
 from featx.errors import OptionError
-from featx.estimators import as_baselines
+from featx.estimators import FINE_TUNE, as_baselines
 from featx.fitting import Data, fit_on_all
 from featx.model_files import check_can_be_saved, save_pipeline
 from featx.networks import options_of
+from featx.on_images import fine_tuned
 from featx.options import ExtractionOptions, resolve_cache
 from featx.results import ImageComparison
 from featx.scores import METRIC_NAMES, METRICS
+from featx.segments import FloatArray
 from featx.sources import ImageTable
 from featx.wording import counted, wrapped
 
@@ -41,6 +43,8 @@ class Trained:
     ----------
     pipeline : sklearn.pipeline.Pipeline
         Fitted; it takes images.
+    rows : ndarray of float32, shape (n_samples, n_features)
+        Features that its estimator was fitted on.
     comparison : ImageComparison
         What it was chosen by: models of the same kinds, each scored on images that it was not fitted on.
     scores : dict
@@ -51,6 +55,7 @@ class Trained:
     """
 
     pipeline: Pipeline
+    rows: FloatArray
     comparison: ImageComparison
     scores: dict[str, Any]
     notes: list[str]
@@ -69,7 +74,7 @@ class Trained:
         save_pipeline(
             self.pipeline,
             path,
-            features=self.comparison.networks[0].rows,
+            features=self.rows,
             y=self.comparison.y,
             scores=self.scores,
             notes=self.notes,
@@ -201,28 +206,39 @@ def train_tables(
     wanted = asked.estimators or [DEFAULT[asked.task]]
     baselines = as_baselines(wanted, asked.task, asked.random_state)
     for baseline in baselines:
-        if not baseline.is_own:  # found out before hours of work
+        if not baseline.is_own and baseline.images is None:  # found out before hours of work
             check_can_be_saved(baseline.make(_FEW), asked.task)
     if calibrate:
         if asked.task != "classification":
             raise OptionError("calibrate: quantities have no probabilities. Leave it (--calibrate) out.")
+        if any(baseline.images is not None for baseline in baselines):
+            raise OptionError(f"calibrate: probabilities of {FINE_TUNE} are the network's own. Leave it out.")
         baselines = [dataclasses.replace(baseline, is_calibrated=True) for baseline in baselines]
-    asked = dataclasses.replace(asked, estimators=baselines)
+    # What is fitted on images is given them by its name.
+    estimators = [baseline if baseline.images is None else FINE_TUNE for baseline in baselines]
+    asked = dataclasses.replace(asked, estimators=estimators)
     comparison = compare_tables(
         table, [options], asked, cache=cache, on_error=on_error, show_progress=show_progress, progress=progress
     )
     best = next(baseline for baseline in baselines if baseline.name == comparison.best_row["estimator"])
     if progress is not None:
         progress(f"Fitting {best.name} on all {counted(len(comparison.y), 'image')} …")
-    data = Data(comparison.networks[0].rows, comparison.y, asked.task, comparison.groups, asked.random_state)
     notes = list(comparison.notes)
-    estimator, chosen = fit_on_all(best, data, tune=asked.tune, notes=notes)
+    if best.images is None:
+        data = Data(comparison.networks[0].rows, comparison.y, asked.task, comparison.groups, asked.random_state)
+        estimator, chosen = fit_on_all(best, data, tune=asked.tune, notes=notes)
+        pipeline, rows = _pipeline(options, estimator, asked.task), data.X
+    else:
+        classifier = fine_tuned(options, asked.random_state, cache, verbose=show_progress)
+        classifier.fit(comparison.paths, comparison.y, groups=comparison.groups)
+        pipeline, chosen = classifier.as_pipeline(), {}
+        rows = pipeline[0].transform(comparison.paths)
     if len(baselines) > 1:
         names = ", ".join(baseline.name for baseline in baselines)
         notes.append(f"{best.name} was chosen among {names} by these scores: expect slightly less than its own.")
     if table.splits is not None:
         notes.append("It was scored on the test images, fitted on the others; the model is fitted on all of them.")
-    return Trained(_pipeline(options, estimator, asked.task), comparison, _scores(comparison, chosen), notes)
+    return Trained(pipeline, rows, comparison, _scores(comparison, chosen), notes)
 
 
 def _pipeline(options: ExtractionOptions, estimator: Any, task: str) -> Pipeline:

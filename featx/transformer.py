@@ -380,6 +380,18 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         free = {name for name, value in now.items() if value != pin["set"].get(name, defaults.get(name))} - {"weights"}
         return held_to(options, recipe, free=free)
 
+    def rename_backbone(self, backbone: str) -> None:
+        """Say where the network of a fitted extractor is now; the recipe of the fit holds, and tells if it is another.
+
+        Parameters
+        ----------
+        backbone : str
+            The path of the same file elsewhere.
+        """
+        pin = json.loads(self._pin)
+        pin["set"]["backbone"] = backbone
+        self.backbone, self._pin = backbone, json.dumps(pin)
+
     @staticmethod
     def _defaults() -> dict[str, Any]:
         signature = inspect.signature(FeatureExtractor.__init__)

@@ -295,6 +295,17 @@ def keep_tuned(data: bytes, name: str, description: dict[str, Any] | None = None
     return path
 
 
+def own_file(backbone: str) -> tuple[str, bytes] | None:
+    """Return the name and the bytes of a network of the user's own that is one file; None of any other backbone."""
+    if not is_own(backbone):
+        return None
+    network = own_network(backbone)
+    path = Path(network.path)
+    if network.kind not in ("keras", "onnx") or (network.kind == "onnx" and _external_data(path)):
+        return None
+    return path.name, path.read_bytes()
+
+
 def _kept_description(network: OwnNetwork, size: tuple[int, int] | None) -> Path:
     of_size = "x".join(map(str, size or ("own",)))
     return kept_models.folder() / f"{network.digest[:32]}-{of_size}-{_reader_version(network)}.json"
