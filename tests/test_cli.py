@@ -20,7 +20,10 @@ from featx import cli
 from featx.arguments import make_parser
 from tests.conftest import CountingBackbone
 
-COMMANDS = ["extract", "compare", "rank", "check", "bench", "demo", "backbones", "cache"]
+COMMANDS = [
+    *("extract", "compare", "rank", "train", "predict", "explain", "export"),
+    *("check", "bench", "demo", "backbones", "cache"),
+]
 CACHE_COMMANDS = ["cache info", "cache verify", "cache compact", "cache clear"]
 SUMMARY = [
     "rows",
