@@ -21,7 +21,16 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
-from featx import FeatureExtractor, cli, load_pipeline, predict_images, save_pipeline, train_images
+from featx import (
+    FeatureExtractor,
+    cli,
+    explain_images,
+    export_model,
+    load_pipeline,
+    predict_images,
+    save_pipeline,
+    train_images,
+)
 from featx.demo import write_digits
 from featx.errors import (
     ComparisonError,
@@ -467,3 +476,43 @@ def test_a_prediction_loads_no_scikit_learn(model_here: Model, digits: list[Path
     command = [sys.executable, "-c", code, "predict", "model.skops", str(digits[0]), "--quiet"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_a_network_of_ones_own_goes_along(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
+    from tests.test_own import _save_onnx
+
+    path = tmp_path / "own.onnx"
+    _save_onnx(path)
+    mine = FeatureExtractor(path, preprocessing="tf", precision="float32", cache=tmp_path / "cache")
+    pipeline = make_pipeline(mine, LogisticRegression()).fit(digits, labels)
+    save_pipeline(pipeline, tmp_path / "model.skops")
+    expected = pipeline.predict_proba(digits)
+    path.unlink()
+    loaded = load_pipeline(tmp_path / "model.skops")
+    np.testing.assert_allclose(loaded.predict_proba(digits), expected, atol=1e-6)
+    found = predict_images(tmp_path / "model.skops", digits, cache=tmp_path / "cache")
+    np.testing.assert_allclose(found["probability"], expected.max(axis=1), atol=1e-5)
+    assert loaded.steps[0][1].recipe_ == pipeline.steps[0][1].recipe_
+    save_pipeline(loaded, tmp_path / "again.skops")
+    assert (
+        load_pipeline(tmp_path / "again.skops").predict(digits[:2]).tolist()
+        == pipeline.classes_[expected[:2].argmax(axis=1)].tolist()
+    )
+
+
+@pytest.mark.thorough  # trains a network three times
+def test_a_fine_tuned_network_is_a_model_like_any_other(
+    ucmerced: list[str], tmp_path: Path, compiled_cache: Path
+) -> None:
+    some = [path for path in ucmerced if Path(path).parent.name in ("beach", "forest")][::2]
+    y = [Path(path).parent.name for path in some]
+    trained = train_images(some, y, estimators=["fine-tune"], cv=2, cache=compiled_cache)
+    trained.save(tmp_path / "tuned.skops")
+    found = predict_images(tmp_path / "tuned.skops", some, cache=compiled_cache)
+    assert (found["label"] == y).mean() > 0.9
+    assert found["label"].tolist() == load_pipeline(tmp_path / "tuned.skops").predict(some).tolist()
+    (seen,) = explain_images(tmp_path / "tuned.skops", some[:1], cache=compiled_cache)
+    assert seen.evidence is not None
+    assert seen.evidence.method == "activation"
+    exported = export_model(tmp_path / "tuned.skops", tmp_path / "tuned.keras", cache=compiled_cache)
+    assert exported.largest_difference < 1e-4
