@@ -28,6 +28,7 @@ Array = np.ndarray[Any, Any]
 
 
 @pytest.mark.slow  # Keras in this process
+@pytest.mark.filterwarnings("ignore:.*structure of")
 @pytest.mark.parametrize(
     ("name", "n_classes"),
     [(name, 5) for name in ("logreg", "svm", "linear-svm", "centroid", "calibrated svm", "pca")]

@@ -212,13 +212,14 @@ def test_an_object_of_keras_is_a_backbone(pixels: Array, outputs: dict[str, Arra
     assert list(extractor.get_feature_names_out()[:1]) == ["small_0"]
     kept = as_name(network)
     assert as_name(clone(extractor).backbone) == kept
+    digest = load_backbone(kept).digest
     Path(kept).write_bytes(b"damaged")
     with pytest.raises(WeightsError, match="Pass the object once more"):
         load_backbone(kept)
     damaged, kept = kept, as_name(network)
     assert not Path(damaged).exists()
     assert zipfile.is_zipfile(kept)
-    assert load_backbone(kept).digest == Path(damaged).parents[1].name
+    assert load_backbone(kept).digest == digest
     network.compile("sgd", "mse")
     assert as_name(network) == kept
     network.layers[1].set_weights([value + 1 for value in network.layers[1].get_weights()])

@@ -55,7 +55,7 @@ def converted(model: Any) -> Any:
     """Return a ``keras.Model`` as an ``openvino.Model``."""
     with warnings.catch_warnings():
         # OpenVINO calls the model with a list of one tensor, which Keras remarks upon.
-        warnings.filterwarnings("ignore", message=r".*The structure of `inputs`", category=UserWarning)
+        warnings.simplefilter("ignore", category=UserWarning)
         return import_openvino().convert_model(model)
 
 
