@@ -156,6 +156,7 @@ def _compare(args: argparse.Namespace) -> None:
             command=shlex.join(["featx", *args.argv]),
             seconds=time.perf_counter() - started,
             tsne=True if args.tsne else None,
+            cache=cache_from(args),
         )
         say(args, f"The report is {args.report}: open it in a browser.")
     if args.label_issues:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from featx import files, images, pixels
+from featx.activation import Evidence
 from featx.errors import OutputError, UnreadableImageError
-from featx.evidence import Evidence, Explainer
+from featx.evidence import Explainer
 from featx.model_files import read_model
 from featx.models import Model
 from featx.options import resolve_cache
-from featx.overlays import overlay
+from featx.overlays import beside
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _written(evidence: Evidence, folder: Path, name: str) -> str:
     try:
         files.make_folder(folder)
         with files.replacing(path) as temporary:
-            overlay(evidence).save(temporary, format="PNG")
+            beside(evidence).save(temporary, format="PNG")
     except OSError as error:
         raise OutputError(
             f"The picture cannot be written to {str(path)!r}: {error.strerror or error}. Choose another folder, or "

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.evidence import Evidence
+from featx.activation import Evidence
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -18,8 +18,26 @@ _STRONGEST = 0.75
 _SIDE = 336
 
 
-def overlay(evidence: Evidence) -> PILImage:
-    """Return the image as the network sees it, beside it the same with the evidence over it.
+def beside(evidence: Evidence) -> PILImage:
+    """Return the image as the network sees it, beside it the same with the evidence over it, in RGB."""
+    from PIL import Image
+
+    height, width = evidence.pixels.shape[:2]
+    factor = max(1.0, _SIDE / min(height, width))
+    size = (round(width * factor), round(height * factor))
+    image = np.asarray(Image.fromarray(evidence.pixels).resize(size, Image.Resampling.BICUBIC))
+    gap = np.full((size[1], 8, 3), 255, dtype=np.uint8)
+    return Image.fromarray(np.concatenate([image, gap, np.asarray(overlay(evidence, size))], axis=1))
+
+
+def overlay(evidence: Evidence, size: tuple[int, int]) -> PILImage:
+    """Return the image in grey, with the evidence over it in colour.
+
+    Parameters
+    ----------
+    evidence : Evidence
+    size : (int, int)
+        Width and height of the result, in pixels.
 
     Returns
     -------
@@ -28,17 +46,12 @@ def overlay(evidence: Evidence) -> PILImage:
     """
     from PIL import Image
 
-    height, width = evidence.pixels.shape[:2]
-    factor = max(1.0, _SIDE / min(height, width))
-    size = (round(width * factor), round(height * factor))
     image = Image.fromarray(evidence.pixels).resize(size, Image.Resampling.BICUBIC)
     strength = np.asarray(Image.fromarray(_relative(evidence)).resize(size, Image.Resampling.BICUBIC))
     colour = np.where(strength[..., None] > 0, _FOR, _AGAINST)
     opacity = np.clip(np.abs(strength), 0, 1)[..., None] * _STRONGEST
     grey = np.asarray(image.convert("L").convert("RGB"), dtype=np.float32)
-    over = (grey * (1 - opacity) + colour * opacity).round().astype(np.uint8)
-    gap = np.full((size[1], 8, 3), 255, dtype=np.uint8)
-    return Image.fromarray(np.concatenate([np.asarray(image), gap, over], axis=1))
+    return Image.fromarray((grey * (1 - opacity) + colour * opacity).round().astype(np.uint8))
 
 
 def _relative(evidence: Evidence) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -14,12 +14,13 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 
 from featx import FeatureExtractor, cli, explain_images, save_pipeline
+from featx.activation import Evidence
 from featx.demo import write_digits
 from featx.errors import OptionError, OutputError
 from featx.estimators import make_baseline
-from featx.evidence import Evidence, Explainer
+from featx.evidence import Explainer
 from featx.model_files import read_model
-from featx.overlays import overlay
+from featx.overlays import beside
 
 Array = np.ndarray[Any, Any]
 
@@ -131,7 +132,7 @@ def test_the_colours_of_an_overlay_are_the_signs_of_the_evidence() -> None:
     speaks = np.zeros((7, 7), dtype=np.float32)
     speaks[1, 1], speaks[5, 5] = 4, -4
     evidence = Evidence("a", 1.0, speaks, np.full((224, 224, 3), 128, dtype=np.uint8), "activation")
-    picture = np.asarray(overlay(evidence)).astype(int)
+    picture = np.asarray(beside(evidence)).astype(int)
     height, width = picture.shape[:2]
     assert (height, width) == (336, 2 * 336 + 8)
     assert (picture[:, :336] == 128).all()
@@ -141,7 +142,7 @@ def test_the_colours_of_an_overlay_are_the_signs_of_the_evidence() -> None:
     assert red[0] > red[2] + 80
     assert blue[2] > blue[0] + 80
     nothing = dataclasses.replace(evidence, map=np.zeros_like(speaks))
-    assert (np.asarray(overlay(nothing))[:, -336:] == 128).all()
+    assert (np.asarray(beside(nothing))[:, -336:] == 128).all()
 
 
 def test_pictures_are_written_and_bad_images_cost_no_other(

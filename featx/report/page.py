@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from featx import files
 from featx.errors import MissingDependencyError, OutputError
 from featx.report import charts, thumbnails
+from featx.report.evidence import evidence_of
 from featx.report.facts import facts, runs
 from featx.report.points import of_classes, of_quantities, positions
 from featx.scores import METRIC_NAMES, METRICS
@@ -28,7 +30,13 @@ _MOST_MISTAKES, _MOST_ISSUES, _MOST_CLUSTERS, _MOST_CONFUSIONS, _MOST_OF_CLUSTER
 
 
 def write_report(
-    path: Path, result: ImageComparison, *, command: str = "", seconds: float | None = None, tsne: bool | None = None
+    path: Path,
+    result: ImageComparison,
+    *,
+    command: str = "",
+    seconds: float | None = None,
+    tsne: bool | None = None,
+    cache: Path | None = None,
 ) -> None:
     """Write a comparison as one self-contained HTML page, whole or not at all.
 
@@ -42,6 +50,8 @@ def write_report(
         What it took.
     tsne : bool or None, default=None
         Draw a t-SNE map beside the PCA one; None: if there are no more than 1,000 images.
+    cache : Path or None, default=None
+        Where compiled networks are: with it, the most confident mistakes show where the evidence for them lies.
 
     Raises
     ------
@@ -56,7 +66,7 @@ def write_report(
         import jinja2
     except ImportError as error:
         raise MissingDependencyError(f"The report needs {error.name}. Install it: pip install bokeh jinja2.") from error
-    page = _Page(result, tsne)
+    page = _Page(result, tsne, cache)
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
         autoescape=True,
@@ -102,10 +112,12 @@ class _Page:
     ----------
     result : ImageComparison
     tsne : bool or None
+    cache : Path or None
     """
 
-    def __init__(self, result: ImageComparison, tsne: bool | None) -> None:
+    def __init__(self, result: ImageComparison, tsne: bool | None, cache: Path | None) -> None:
         self._result = result
+        self._cache = cache
         self._best = result.best_row
         self._network = result.best_network
         comparison = self._network.comparison
@@ -138,6 +150,13 @@ class _Page:
         if self._certainty is not None:
             wrong = wrong[np.argsort(-self._certainty[wrong], kind="stable")]
         return [int(at) for at in wrong]
+
+    @functools.cached_property
+    def _evidence(self) -> dict[int, str]:
+        """Pictures of where the evidence for the most confident mistakes lies, by position."""
+        if not self._is_classification:
+            return {}
+        return evidence_of(self._result, self._mistakes()[:_MOST_MISTAKES], self._atlas.side, self._cache)
 
     def _issues(self) -> list[dict[str, Any]]:
         issues = self._result.label_issues
@@ -231,6 +250,7 @@ class _Page:
             "classes": self._class_table(),
             "confusions": self._confusions(),
             "mistakes": self._mistake_tiles(),
+            "has_evidence": bool(self._evidence),
             "n_mistakes": int((self._predicted != self._y).sum()) if self._is_classification else 0,
             "issues": [issue for issue in map(self._issue_tile, self._issues()) if issue],
             "n_issues": 0 if result.label_issues is None else len(result.label_issues),
@@ -326,8 +346,10 @@ class _Page:
         found = []
         for position in self._mistakes()[:_MOST_MISTAKES]:
             words = f"{self._said(self._y[position])}, predicted {self._said(self._predicted[position])}"
-            found.append(self._tile_of(int(self._rows[position]), words))
-        return [tile for tile in found if tile]
+            tile = self._tile_of(int(self._rows[position]), words)
+            if tile:
+                found.append({**tile, "evidence": self._evidence.get(position, "")})
+        return found
 
     def _issue_tile(self, issue: dict[str, Any]) -> dict[str, Any] | None:
         words = f"labelled {self._said(issue['given'])}, looks like {self._said(issue['suggested'])}"
@@ -353,7 +375,7 @@ class _Page:
         if number is None:
             return None
         x, y = self._atlas.corner(number)
-        return {"x": x, "y": y, "name": self._names[number], "words": words}
+        return {"x": x, "y": y, "name": self._names[number], "words": words, "evidence": ""}
 
     def _said(self, label: Any) -> str:
         return abridged(str(label), 30) if self._is_classification else f"{float(label):.4g}"
