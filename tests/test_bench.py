@@ -21,7 +21,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, compiled_cache: Path) -> Ben
     return run_bench([*paths, str(folder / "bad.jpg")], [ExtractionOptions()], cache=compiled_cache)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_every_engine_and_precision_of_this_machine_is_measured(bench: Bench) -> None:
     (result,) = bench.results
     expected = [("openvino", "float32"), ("keras predict", "float32")]
@@ -34,7 +34,7 @@ def test_every_engine_and_precision_of_this_machine_is_measured(bench: Bench) ->
     assert min(cosines.values()) > 0.98
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_ratios_are_those_of_the_rates(bench: Bench) -> None:
     (result,) = bench.results
     network = next(rate for rate in result.networks if rate.precision == result.precision)
@@ -43,7 +43,7 @@ def test_ratios_are_those_of_the_rates(bench: Bench) -> None:
     assert result.ratio == pytest.approx(result.pipeline / result.usual, rel=0.01)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_bench_is_told_to_people_and_to_programs(bench: Bench) -> None:
     assert "featx is " in bench.as_text()
     assert "41 images" in bench.as_text()

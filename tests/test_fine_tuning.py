@@ -224,7 +224,7 @@ def test_it_starts_at_the_baseline_and_never_ends_worse_on_what_is_held_out(tune
     assert losses[tuned.n_iter_] < losses[0]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_nothing_unfrozen_and_one_harmless_epoch_is_the_baseline(network: str, images: Array) -> None:
     barely = {**QUICK, "epochs": 1, "learning_rate": 1e-12, "C": 30}
     classifier = FineTunedClassifier(network, cache=None, **barely).fit(images, LABELS)
@@ -258,7 +258,7 @@ def test_what_is_fitted_travels_whole(tuned: FineTunedClassifier, images: Array,
             tuned.save_network(wrong)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_the_same_random_state_gives_the_same_network(network: str, images: Array, tuned: FineTunedClassifier) -> None:
     paths_again = FineTunedClassifier(network, cache=None, **QUICK).fit(list(images), LABELS.tolist())
     np.testing.assert_array_equal(paths_again.coef_, tuned.coef_)
@@ -268,7 +268,7 @@ def test_the_same_random_state_gives_the_same_network(network: str, images: Arra
     ]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_only_the_last_part_changes_and_no_batch_normalisation(
     network: str, tuned: FineTunedClassifier, tmp_path: Path
 ) -> None:

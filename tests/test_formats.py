@@ -465,6 +465,7 @@ def test_a_very_even_image_may_be_very_small() -> None:
         assert np.abs(pixels.decode(data, (4, 4)).astype(int) - 77).max() <= 1
 
 
+@pytest.mark.slow
 def test_20_000_mutated_images_take_no_gigabyte_and_crash_nothing() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.fuzz", "--number", "20000"],

@@ -338,7 +338,8 @@ def test_tables_sort_and_everything_is_reached_by_keyboard(
     assert page.execute_script(without_words) == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["dark", pytest.param("light", marks=pytest.mark.thorough)])
 def test_light_and_dark_a_phone_and_100_classes(
     scheme: str, opened: Callable[[Path], Any], counting: CountingBackbone, tmp_path: Path
 ) -> None:
