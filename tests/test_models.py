@@ -17,6 +17,7 @@ import pytest
 import skops.io
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import roc_auc_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -41,6 +42,7 @@ from featx.errors import (
     WeightsNotFoundError,
 )
 from featx.estimators import make_baseline
+from featx.familiarity import Familiarity
 from featx.model_files import read_model
 from featx.models import Model
 
@@ -516,3 +518,26 @@ def test_a_fine_tuned_network_is_a_model_like_any_other(
     assert seen.evidence.method == "activation"
     exported = export_model(tmp_path / "tuned.skops", tmp_path / "tuned.keras", cache=compiled_cache)
     assert exported.largest_difference < 1e-4
+
+
+def test_digits_are_told_from_aerial_photos(ucmerced: list[str], digits: list[Path], compiled_cache: Path) -> None:
+    photos = ucmerced[::4]
+    rows = FeatureExtractor(cache=compiled_cache).fit_transform([*photos, *map(str, digits[:60])])
+    known, new = rows[: len(photos) : 2], np.concatenate([rows[1 : len(photos) : 2], rows[len(photos) :]])
+    familiarity = Familiarity.of(known)
+    assert familiarity is not None
+    is_digit = np.arange(len(new)) >= len(photos) // 2
+    unlikeness = familiarity.unlikeness(new)
+    assert roc_auc_score(is_digit, unlikeness) >= 0.99
+    assert (unlikeness[is_digit] > 1).all()
+    assert (unlikeness[~is_digit] > 1).mean() < 0.1
+
+
+def test_many_training_images_are_stood_for_by_some() -> None:
+    rows = np.random.default_rng(0).random((7000, 8), dtype=np.float32)
+    familiarity = Familiarity.of(rows)
+    assert familiarity is not None
+    assert familiarity.rows.shape == (5000, 8)
+    assert Familiarity.of(rows[:2]) is None
+    assert (familiarity.unlikeness(rows) <= 1).mean() > 0.98
+    assert (familiarity.unlikeness(-rows) > 1).all()
