@@ -82,8 +82,12 @@ def test_a_head_is_calibrated_as_its_classifier(name: str, n_classes: int) -> No
     head = kept(as_head(estimator))
     scores, shares = head(others)
     assert shares is not None
-    np.testing.assert_allclose(shares, estimator.predict_proba(others), atol=1e-4)
-    assert [head.classes[at] for at in head.positions(scores)] == estimator.predict(others).tolist()  # type: ignore[index]
+    expected = estimator.predict_proba(others)
+    np.testing.assert_allclose(shares, expected, atol=1e-4)
+    is_clear = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > 1e-4  # where rounding does not decide
+    assert is_clear.mean() > 0.9
+    own = np.array(head.classes)[head.positions(scores)]
+    assert (own == estimator.predict(others))[is_clear].all()
 
 
 @pytest.mark.parametrize(
