@@ -28,6 +28,7 @@ from featx.familiarity import Familiarity
 from featx.fitted_heads import as_head
 from featx.heads import Head
 from featx.models import Card, Model, card_of
+from featx.options import ExtractionOptions
 
 #: Raised when the file is laid out otherwise.
 FORMAT = 1
@@ -40,6 +41,8 @@ _TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
     "sklearn.calibration._SigmoidCalibration",  # two numbers
 )
+_OF_CARD = {field.name for field in dataclasses.fields(Card)}
+_OF_EXTRACTION = {field.name for field in dataclasses.fields(ExtractionOptions)}
 #: A head with more numbers is left to scikit-learn: it would double the size of the file.
 _MOST_OF_HEAD = 10_000_000
 
@@ -146,7 +149,12 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     members = _members(name, data)
     try:
         found = json.loads(members[_OURS])
-        card = Card(**found["card"])
+        card = Card(**{name: value for name, value in found["card"].items() if name in _OF_CARD})
+        if unknown := sorted(set(card.options) - _OF_EXTRACTION):
+            raise ModelFileError(
+                f"{name!r} was written by featx {card.versions.get('featx')}, of whose options {__version__} does not "
+                f"know {', '.join(unknown)}. Install that version."
+            )
         network = _kept_network(members)
         if network:
             card = dataclasses.replace(card, options={**card.options, "backbone": network})
@@ -158,6 +166,8 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         head = None if found["head"] is None else Head.from_arrays(found["head"], arrays)
         usual = found["usual"]
         familiarity = None if usual is None else Familiarity(arrays["training"], float(usual))
+    except ModelFileError:
+        raise
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(name, f"its description cannot be understood: {error!r}") from error
     return Model(name, card, head, familiarity, functools.partial(_unpacked, name, data, network))

@@ -291,6 +291,18 @@ def test_a_recipe_that_cannot_be_had_here_is_told(model: Path, tmp_path: Path, d
         predict_images(other, digits[:1], cache=None)
 
 
+def test_a_model_of_a_later_featx_is_read_as_far_as_it_can_be(model: Path, tmp_path: Path) -> None:
+    def later(members: dict[str, bytes], **options: Any) -> None:
+        ours = json.loads(members["featx.json"])
+        ours["card"]["mood"] = "sunny"
+        ours["card"]["options"] |= options
+        members["featx.json"] = json.dumps(ours).encode()
+
+    assert load_pipeline(rewritten(model, tmp_path / "more.skops", later)).classes_.tolist() == ["0", "1", "2", "3"]
+    with pytest.raises(ModelFileError, match=r"does not know zoom\. Install that version"):
+        read_model(rewritten(model, tmp_path / "other.skops", lambda members: later(members, zoom=2)))
+
+
 def test_weights_that_are_gone_are_told(model: Path, tmp_path: Path) -> None:
     def gone(members: dict[str, bytes]) -> None:
         ours = json.loads(members["featx.json"])
