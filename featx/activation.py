@@ -9,9 +9,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from featx import images, pixels
 from featx.backbones import Network
 from featx.backbones.layers import find_layers
 from featx.engines import Engine
+from featx.errors import TruncatedImageError
 from featx.options import Resolved
 from featx.steps import Affine, FloatArray
 
@@ -71,6 +73,32 @@ class ActivationMaps:
         maps = self._engine(pixels[None])[0].reshape(self._shape)
         values: FloatArray = maps.astype(np.float64) @ affine.weights + affine.bias
         return values
+
+
+def decode_as_shown(image: Any, resolved: Resolved) -> np.ndarray[Any, Any]:
+    """Return the pixels of one image as a network is shown them.
+
+    Parameters
+    ----------
+    image : image
+    resolved : Resolved
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+
+    Raises
+    ------
+    UnreadableImageError
+    """
+    content, _ = images.read(image, resolved.max_pixels)
+    wanted = (resolved.recipe.image_size, resolved.recipe.resize, resolved.max_pixels)
+    try:
+        return pixels.decode(content, *wanted)
+    except TruncatedImageError:
+        if not resolved.pads_truncated:
+            raise
+    return pixels.decode_truncated(content, *wanted)
 
 
 def shape_of_maps(resolved: Resolved) -> tuple[int, ...]:

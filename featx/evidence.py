@@ -18,6 +18,8 @@ METHODS = ("auto", "activation", "occlusion")
 _SQUARES = 12
 #: A covered square is as grey as the mean of ImageNet's images.
 _GREY = (124, 117, 104)
+#: Covered images at a time.
+_BLOCK_BYTES = 64_000_000
 
 
 class Explainer:
@@ -113,12 +115,16 @@ class Explainer:
         rows = np.linspace(0, height, min(_SQUARES, height) + 1).round().astype(int)
         columns = np.linspace(0, width, min(_SQUARES, width) + 1).round().astype(int)
         squares = [(*row, *column) for row in itertools.pairwise(rows) for column in itertools.pairwise(columns)]
-        covered = np.repeat(pixels[None], len(squares) + 1, axis=0)
-        for number, (top, bottom, left, right) in enumerate(squares, 1):
-            covered[number, top:bottom, left:right] = _GREY
+        n_block = max(1, _BLOCK_BYTES // pixels.nbytes)
         if self._engine is None:
             self._engine = self.resolved.start(self._compiled)
-        scores, _ = self.model.decide(self._engine(covered))
+        rows_of = [self._engine(pixels[None])]
+        for at in range(0, len(squares), n_block):
+            covered = np.repeat(pixels[None], len(squares[at : at + n_block]), axis=0)
+            for one, (top, bottom, left, right) in zip(covered, squares[at : at + n_block], strict=True):
+                one[top:bottom, left:right] = _GREY
+            rows_of.append(self._engine(covered))
+        scores, _ = self.model.decide(np.concatenate(rows_of))
         position, sign = self._of_class(label, scores[:1])
         values = sign * scores[:, 0 if scores.shape[1] == 1 else position]
         lost = (values[0] - values[1:]).reshape(len(rows) - 1, len(columns) - 1)

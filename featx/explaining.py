@@ -9,14 +9,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from featx import files, images, pixels
-from featx.activation import Evidence
+import PIL.PngImagePlugin
+
+from featx import files, images
+from featx.activation import Evidence, decode_as_shown
 from featx.errors import OutputError, UnreadableImageError
 from featx.evidence import Explainer
 from featx.model_files import read_model
 from featx.models import Model
 from featx.options import resolve_cache
 from featx.overlays import beside
+
+#: Near the beginning of every picture: such a one may be replaced.
+_MARK = b"Software\0featx"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,12 +89,10 @@ def explained(
 ) -> Iterator[Explanation]:
     """Yield the explanation of each image, its picture written."""
     used: set[str] = set()
-    recipe = explainer.resolved.recipe
     for source in sources:
         path = images.describe(source)
         try:
-            content, _ = images.read(source, explainer.resolved.max_pixels)
-            seen = pixels.decode(content, recipe.image_size, recipe.resize, explainer.resolved.max_pixels)
+            seen = decode_as_shown(source, explainer.resolved)
         except UnreadableImageError as error:
             yield Explanation(path, None, error.reason)
             continue
@@ -102,10 +105,10 @@ def _file_name(path: str, evidence: Evidence, used: set[str]) -> str:
     """Return a name that tells the image and the class, and that none has had before."""
     parts = [Path(path).stem, *([] if evidence.label is None else [str(evidence.label)])]
     stem = ".".join(re.sub(r"[^\w.-]+", "_", part)[:80] or "image" for part in parts)
-    name, number = f"{stem}.png", 1
+    name, number = f"{stem}.evidence.png", 1
     while name.casefold() in used:
         number += 1
-        name = f"{stem}-{number}.png"
+        name = f"{stem}-{number}.evidence.png"
     used.add(name.casefold())
     return name
 
@@ -113,10 +116,18 @@ def _file_name(path: str, evidence: Evidence, used: set[str]) -> str:
 def _written(evidence: Evidence, folder: Path, name: str) -> str:
     path = folder / name
     try:
+        if path.exists() and _MARK not in path.read_bytes()[:200]:
+            raise OutputError(
+                f"{str(path)!r} cannot be written: there is a file that featx has not written. Choose another folder."
+            )
         files.make_folder(folder)
+        information = PIL.PngImagePlugin.PngInfo()
+        information.add_text("Software", "featx")
         with files.replacing(path) as temporary:
-            beside(evidence).save(temporary, format="PNG")
+            beside(evidence).save(temporary, format="PNG", pnginfo=information)
     except OSError as error:
+        if isinstance(error, OutputError):
+            raise
         raise OutputError(
             f"The picture cannot be written to {str(path)!r}: {error.strerror or error}. Choose another folder, or "
             "make room there."

@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from featx import files
+from featx import files, resizing
 from featx.backbones import Network
 from featx.children import run_child
 from featx.errors import ExportError, OutputError
+from featx.fitted_heads import as_head
+from featx.heads import Head
 from featx.model_files import read_model
 from featx.models import Model
 from featx.options import Resolved, resolve_cache
@@ -23,6 +26,9 @@ from featx.steps import Neighbours
 #: Largest difference to the model that is let through, in probabilities, or as a share of the largest score.
 _TOLERANCE = 1e-4
 _N_CHECKED = 3
+_FOREIGN = "there is a file that featx has not written, and would be replaced"
+#: Of a file, where its metadata are.
+_END = 2_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,18 +101,20 @@ def export_model(
     target = Path(path)
     kind = _format_of(target)
     _check_target(target, kind)
-    resolved = found.resolve()
+    # What is written computes in float32, which every machine can.
+    resolved = found.resolve(free=("precision",), precision="float32")
+    found = dataclasses.replace(found, head=_head_of(found))
     _refuse_others(found, resolved)
     kept = resolve_cache(cache)
-    pixels = np.random.default_rng(0).integers(0, 256, (_N_CHECKED, *resolved.recipe.image_size, 3), dtype=np.uint8)
+    pixels = _images_to_check(resolved.recipe.image_size)
     with files.temporary_folder() as folder:
         outputs = _written(found, resolved, kind, folder, pixels)
         difference = _difference(found, resolved, pixels, outputs, kept / "compiled" if kept else None)
         _move(folder, target, kind)
     notes = []
-    if resolved.recipe.precision != "float32":
+    if found.card.recipe["precision"] != "float32":
         notes.append(
-            f"The model computes in {resolved.recipe.precision}, what was written in float32: rows differ slightly."
+            f"The model computes in {found.card.recipe['precision']}, what was written in float32: a slight difference."
         )
     return Exported(str(target), kind, _output_of(found), difference, notes)
 
@@ -125,18 +133,27 @@ def _check_target(target: Path, kind: str) -> None:
         others = sorted(set(os.listdir(target)) - {"model.xml", "model.bin"}) if target.is_dir() else []
         why = why or ("there is a file of that name" if target.is_file() else "")
         why = why or (f"the folder holds {others[0]!r}, and is to hold the network alone" if others else "")
+        why = why or next((_FOREIGN for name in ("model.xml",) if _is_foreign(target / name)), "")
     elif target.exists() and not target.is_file():
         why = why or "it is a folder, a device or a pipe"
+    elif _is_foreign(target):
+        why = why or _FOREIGN
     if why:
         raise OutputError(f"{str(target)!r} cannot be written: {why}. Choose another name.")
 
 
+def _is_foreign(path: Path) -> bool:
+    """Return whether there is a file that has no card of a model near its end, where the formats have metadata."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - _END))
+        end = file.read()
+    return b"featx" not in end or b"n_features" not in end
+
+
 def _refuse_others(model: Model, resolved: Resolved) -> None:
-    if model.head is None:
-        raise ExportError(
-            f"{model.card.estimator} cannot be written as a network. Train a model with logreg, svm, linear-svm, "
-            "ridge, lda or centroid."
-        )
+    assert model.head is not None
     if any(isinstance(step, Neighbours) for step in model.head.scores):
         raise ExportError(
             "Nearest neighbours cannot be written as a network: each image is compared with all that were fitted on. "
@@ -148,6 +165,19 @@ def _refuse_others(model: Model, resolved: Resolved) -> None:
         raise ExportError(
             f"This model decides by several views of an image ({resolved.recipe.views!r}). Train one without views."
         )
+
+
+def _head_of(model: Model) -> Head:
+    """Return the head; ExportError says why there is none."""
+    return model.head if model.head is not None else as_head(model.pipeline[1:])
+
+
+def _images_to_check(size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Return images of noise, and smooth ones."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (_N_CHECKED, *size, 3), dtype=np.uint8)
+    coarse = rng.integers(0, 256, (_N_CHECKED, 5, 5, 3), dtype=np.uint8)
+    return np.concatenate([noise, [resizing.fit(Image.fromarray(one), size, "squash") for one in coarse]])
 
 
 def _output_of(model: Model) -> str:
@@ -185,8 +215,7 @@ def _difference(
     model: Model, resolved: Resolved, pixels: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any], compiled: Path | None
 ) -> float:
     """Return by how much a network differs from its model; raise if that is more than rounding."""
-    recipe = dataclasses.replace(resolved.recipe, precision="float32")
-    rows = dataclasses.replace(resolved, recipe=recipe).start(compiled)(pixels)
+    rows = resolved.start(compiled)(pixels)
     scores, shares = model.decide(rows)
     expected = scores if shares is None else shares
     largest = float(np.abs(outputs - expected).max() / max(1.0, float(np.abs(expected).max())))

@@ -30,18 +30,29 @@ class Familiarity:
     usual: float
 
     @classmethod
-    def of(cls, rows: np.ndarray[Any, Any], random_state: int = 0) -> Familiarity | None:
-        """Return what is kept of the rows that a model was fitted on, shape (n_samples, n_features).
+    def of(cls, rows: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None = None) -> Familiarity | None:
+        """Return what is kept of the rows that a model was fitted on.
 
-        None for fewer than three, among which nothing is usual.
+        Parameters
+        ----------
+        rows : ndarray of float, shape (n_samples, n_features)
+        groups : ndarray of int, shape (n_samples,), or None, default=None
+            Equal for images that show one thing: how far it is from itself says nothing about others.
+
+        Returns
+        -------
+        Familiarity or None
+            None for fewer than three things, among which nothing is usual.
         """
+        groups = np.arange(len(rows)) if groups is None else groups
         most = min(MOST_ROWS, MOST_BYTES // (2 * rows.shape[1]))
         if len(rows) > most:
-            rows = rows[np.sort(np.random.default_rng(random_state).choice(len(rows), most, replace=False))]
-        if len(rows) < 3:
+            kept = np.sort(np.random.default_rng(0).choice(len(rows), most, replace=False))
+            rows, groups = rows[kept], groups[kept]
+        if len(np.unique(groups)) < 3:
             return None
         unit = _unit(rows)
-        distances = _to_nearest(unit, unit, besides_itself=True)
+        distances = _to_nearest(unit, unit, groups)
         return cls(unit.astype(np.float16), max(float(np.quantile(distances, _USUAL)), 1e-6))
 
     def unlikeness(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -59,13 +70,13 @@ def _unit(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def _to_nearest(
-    unit: np.ndarray[Any, Any], others: np.ndarray[Any, Any], *, besides_itself: bool = False
+    unit: np.ndarray[Any, Any], others: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None = None
 ) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the distance of each row to the nearest of the others, of another group than its own."""
     nearest = np.empty(len(unit), dtype=np.float32)
     for at in range(0, len(unit), _BLOCK):
         cosines = unit[at : at + _BLOCK] @ others.T
-        if besides_itself:
-            own = np.arange(len(cosines))
-            cosines[own, at + own] = -1
+        if groups is not None:
+            cosines[groups[at : at + _BLOCK, None] == groups] = -1
         nearest[at : at + _BLOCK] = np.maximum(1 - cosines.max(axis=1), 0)
     return nearest

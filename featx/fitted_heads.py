@@ -25,6 +25,9 @@ from featx.steps import (
     joined,
 )
 
+#: Coefficients of support vectors in decisions between two classes, no more than which are written down.
+_MOST_NUMBERS = 50_000_000
+
 
 def as_head(estimator: Any) -> Head:
     """Return a fitted estimator on features, or a pipeline of such, as a head.
@@ -110,9 +113,20 @@ def _logistic(estimator: Any) -> tuple[list[Step], list[Step]]:
 
 
 def _support_vectors(estimator: Any) -> tuple[list[Step], None]:
+    n_classes = len(getattr(estimator, "classes_", ()))
+    if hasattr(estimator, "predict_proba"):
+        raise ExportError(
+            "The probabilities of an SVC with probability=True cannot be written as steps that other programs run. "
+            "Calibrate it instead: CalibratedClassifierCV(ensemble=False)."
+        )
+    n_numbers = len(estimator.support_vectors_) * max(1, n_classes * (n_classes - 1) // 2)
+    if n_numbers > _MOST_NUMBERS:
+        raise ExportError(
+            f"This {type(estimator).__name__} has {len(estimator.support_vectors_):,} support vectors and {n_classes} "
+            "classes, too many to be written as steps that other programs run. Train a model with logreg, ridge or lda."
+        )
     vectors = np.asarray(estimator.support_vectors_, dtype=np.float64)
     weights, bias = _decisions(estimator)
-    n_classes = len(getattr(estimator, "classes_", ()))
     votes: list[Step] = [Votes(n_classes)] if n_classes > 2 else []
     if n_classes > 2 and not (estimator.break_ties and estimator.decision_function_shape == "ovr"):
         raise ExportError(
@@ -194,6 +208,9 @@ def _calibrated(estimator: Any) -> tuple[list[Step], list[Step] | None]:
             f"Only a CalibratedClassifierCV with method='sigmoid' and ensemble=False can be written as steps that "
             f"other programs run; this has method={parts[0].method!r} and {len(parts)} classifiers."
         )
+    inner = getattr(parts[0].estimator, "steps", [("", parts[0].estimator)])[-1][1]
+    if type(inner).__name__ == "NearestCentroid":  # calibrated by other scores than what it decides by
+        raise _unknown(inner)
     head = as_head(parts[0].estimator)
     if len(head.classes or []) == 2 and head.probabilities == ():  # it was calibrated by the second column
         raise _unknown(parts[0].estimator)

@@ -58,6 +58,8 @@ def train(args: argparse.Namespace) -> None:
     )
     trained.save(output)
     note_ignored(args, table.ignored)
+    if trained.pipeline[0].recipe_["precision"] == "bfloat16":
+        say(args, "Features are in bfloat16: CPUs without it refuse the model. --precision float32 makes one for any.")
     if args.json:
         from featx.model_files import read_model
 

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,12 +24,14 @@ import numpy as np
 from featx import __version__, files
 from featx.backbones.kept_models import keep_file
 from featx.backbones.own import own_file
-from featx.errors import ExportError, ModelFileError, OutputError
-from featx.familiarity import Familiarity
+from featx.duplicates import find_duplicates
+from featx.errors import ExportError, ModelFileError, OutputError, StoreError
+from featx.familiarity import MOST_ROWS, Familiarity
 from featx.fitted_heads import as_head
 from featx.heads import Head
 from featx.models import Card, Model, card_of
 from featx.options import ExtractionOptions
+from featx.splits import group_codes
 
 #: Raised when the file is laid out otherwise.
 FORMAT = 1
@@ -41,6 +44,7 @@ _TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
     "sklearn.calibration._SigmoidCalibration",  # two numbers
 )
+_NETWORK_NAME = re.compile(r"[\w. -]{1,100}\.(keras|h5|hdf5|onnx)")
 _OF_CARD = {field.name for field in dataclasses.fields(Card)}
 _OF_EXTRACTION = {field.name for field in dataclasses.fields(ExtractionOptions)}
 #: A head with more numbers is left to scikit-learn: it would double the size of the file.
@@ -53,6 +57,7 @@ def save_pipeline(
     *,
     features: Any = None,
     y: Any = None,
+    groups: Any = None,
     scores: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
 ) -> None:
@@ -69,6 +74,8 @@ def save_pipeline(
         Rows that its estimator was fitted on. With them, images that are unlike all of these can be told later.
     y : array-like, shape (n_samples,), or None, default=None
         Their labels: how many there were of each is written, too.
+    groups : array-like, shape (n_samples,), or None, default=None
+        Equal for images that show one thing; None is near-duplicates, as :func:`featx.find_duplicates` tells them.
     scores : mapping or None, default=None
         How well it does, to be written with it.
     notes : sequence of str, default=()
@@ -89,9 +96,10 @@ def save_pipeline(
     n_images = 0 if rows is None else len(rows)
     card = card_of(extractor, estimator, n_images=n_images, y=y, scores=scores or {}, notes=notes)
     head = _head_of(estimator)
-    if head is not None and rows is not None:
-        _check_head(head, estimator, rows)
-    familiarity = None if rows is None else Familiarity.of(rows)
+    if head is not None:
+        n_features = extractor.n_features_out_
+        _check_head(head, estimator, np.random.default_rng(0).random((64, n_features)) if rows is None else rows)
+    familiarity = None if rows is None else _familiarity(rows, groups)
     data = _packed(pipeline, card, head, familiarity)
     try:
         with files.replacing(path) as temporary:
@@ -101,6 +109,14 @@ def save_pipeline(
             f"The model cannot be written to {str(path)!r}: {error.strerror or error}. Choose another file, or make "
             "room there."
         ) from error
+
+
+def _familiarity(rows: np.ndarray[Any, Any], groups: Any) -> Familiarity | None:
+    if groups is not None:
+        return Familiarity.of(rows, group_codes(list(groups), len(rows)))
+    if len(rows) > MOST_ROWS:
+        rows = rows[np.sort(np.random.default_rng(0).choice(len(rows), MOST_ROWS, replace=False))]
+    return Familiarity.of(rows, find_duplicates(rows).groups if len(rows) > 1 else None)
 
 
 def load_pipeline(path: str | os.PathLike[str]) -> Any:
@@ -124,7 +140,11 @@ def load_pipeline(path: str | os.PathLike[str]) -> Any:
     """
     model = read_model(path)
     model.resolve()
-    return model.pipeline
+    pipeline = model.pipeline
+    classes = np.asarray(getattr(pipeline, "classes_", [])).tolist()
+    if pipeline.steps[0][1].recipe_ != model.card.recipe or classes != model.card.classes:
+        raise _damaged(model.path, "its description is that of another pipeline")
+    return pipeline
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:
@@ -141,7 +161,17 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     """
     name = os.fspath(path)
     try:
-        data = Path(path).read_bytes()
+        with files.open_regular(Path(path).resolve()) as file:
+            if not zipfile.is_zipfile(file):
+                raise ModelFileError(
+                    f"{name!r} is no model of featx: it is no archive, or cut off. `featx train` writes one."
+                )
+            file.seek(0)
+            data = file.readall() or b""
+    except ModelFileError:
+        raise
+    except ValueError as error:
+        raise ModelFileError(f"{name!r} is no model of featx: {error}. `featx train` writes one.") from error
     except OSError as error:
         raise ModelFileError(
             f"The model {name!r} cannot be read: {error.strerror or error}. `featx train PHOTOS -o {name}` writes one."
@@ -166,17 +196,30 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         head = None if found["head"] is None else Head.from_arrays(found["head"], arrays)
         usual = found["usual"]
         familiarity = None if usual is None else Familiarity(arrays["training"], float(usual))
-    except ModelFileError:
+        if head is not None:
+            _check_shapes(head, card)
+    except (ModelFileError, StoreError):
         raise
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, EOFError, MemoryError, RecursionError, AttributeError) as error:
         raise _damaged(name, f"its description cannot be understood: {error!r}") from error
     return Model(name, card, head, familiarity, functools.partial(_unpacked, name, data, network))
+
+
+def _check_shapes(head: Head, card: Card) -> None:
+    """Raise ValueError if a head does not take this model's features, or gives no scores of its classes."""
+    scores, shares = head(np.zeros((1, card.n_features)))
+    n_classes = len(card.classes) or 1
+    is_fine = scores.shape[1] in ({n_classes} if n_classes != 2 else {1, 2})
+    if not is_fine or (shares is not None and shares.shape[1] != n_classes) or (head.classes or []) != card.classes:
+        raise ValueError("its arrays do not fit its classes")
 
 
 def _kept_network(members: Mapping[str, bytes]) -> str:
     """Return the path of the network that a model brings along, "" if it brings none."""
     for name, content in members.items():
         if name.startswith(_NETWORK):
+            if not _NETWORK_NAME.fullmatch(name[len(_NETWORK) :]):
+                raise ValueError(f"a network named {name!r}")
             return str(keep_file(content, os.path.basename(name)))
     return ""
 
@@ -250,12 +293,14 @@ def _check_head(head: Head, estimator: Any, rows: np.ndarray[Any, Any]) -> None:
     some = rows[:: max(1, len(rows) // 200)]
     scores, _ = head(some)
     said = np.asarray(estimator.predict(some))
+    largest = max(1e-9, float(np.abs(scores).max()))
     if head.classes is None:
-        agrees = np.allclose(scores[:, 0], said, rtol=1e-3, atol=1e-3 * max(1e-9, float(np.abs(said).max())))
+        agrees = np.allclose(scores[:, 0], said, rtol=1e-3, atol=1e-3 * largest)
     else:
-        own = [head.classes[at] for at in head.positions(scores)]
-        # Rounding may decide between classes that are as good as equal.
-        agrees = bool(np.mean([one == other for one, other in zip(own, said.tolist(), strict=True)]) > 0.98)
+        own = np.array([head.classes[at] for at in head.positions(scores)], dtype=object)
+        top = np.sort(np.abs(scores) if scores.shape[1] == 1 else scores, axis=1)
+        lead = top[:, -1] - (top[:, -2] if top.shape[1] > 1 else 0)
+        agrees = bool((own == said.astype(object))[lead > 1e-4 * largest].all())  # elsewhere, rounding decides
     if not agrees:
         raise ModelFileError(
             "The model decides otherwise once it is written than before. Please report this, with the estimator: "
@@ -301,7 +346,7 @@ def _packed(pipeline: Any, card: Card, head: Head | None, familiarity: Familiari
     }
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(_OURS, json.dumps(ours))
+        archive.writestr(_OURS, json.dumps({**ours, "checksum": _checksum(ours)}))
         for name, content in members.items():
             archive.writestr(name, content)
     return packed.getvalue()
@@ -335,6 +380,12 @@ def _refuse_strangers(data: bytes) -> None:
         )
 
 
+def _checksum(ours: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a description: it tells of changes, but is no signature."""
+    rest = {name: value for name, value in ours.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def _member(data: bytes, name: str) -> bytes:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return archive.read(name)
@@ -360,14 +411,16 @@ def _members(name: str, data: bytes) -> dict[str, bytes]:
         raise ModelFileError(f"{name!r} is no model of featx, or damaged: {error}. Train it anew.") from error
     try:
         ours = json.loads(members[_OURS])
-        version, digests = ours["format"], ours["files"]
-    except (ValueError, KeyError, TypeError) as error:
+        version, digests = ours["format"], dict(ours["files"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(name, f"its {_OURS} cannot be understood") from error
     if version != FORMAT:
         raise ModelFileError(
             f"{name!r} is a model of format {version}, and this featx ({__version__}) knows format {FORMAT}. Install "
             "the featx that wrote it, or train it anew."
         )
+    if ours.get("checksum") != _checksum(ours):
+        raise _damaged(name, f"its {_OURS} is not what was written")
     found = {member: hashlib.sha256(content).hexdigest() for member, content in members.items() if member != _OURS}
     if found != digests:
         wrong = sorted(member for member in {**found, **digests} if found.get(member) != digests.get(member))

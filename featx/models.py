@@ -9,12 +9,14 @@ import functools
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from featx import __version__
+from featx.backbones import weight_files
+from featx.errors import WeightsNotFoundError
 from featx.familiarity import Familiarity
 from featx.heads import Head
 from featx.options import ExtractionOptions, Resolved
@@ -81,11 +83,13 @@ class Model:
     familiarity: Familiarity | None
     _load: Callable[[], Any] = dataclasses.field(repr=False, compare=False)
 
-    def resolve(self, **instead: Any) -> Resolved:
+    def resolve(self, *, free: Collection[str] = (), **instead: Any) -> Resolved:
         """Return the network as it was when the model was fitted.
 
         Parameters
         ----------
+        free : collection of str, default=()
+            Parts of the recipe that may be others.
         **instead
             Options that change no value: ``engine``, ``batch_size``, ``max_pixels``, ``on_truncated``.
 
@@ -94,7 +98,13 @@ class Model:
         RecipeMismatchError, WeightsError, UnknownBackboneError
             This machine cannot give the features that it was fitted with.
         """
-        return held_to(ExtractionOptions(**{**self.card.options, **instead}), self.card.recipe)
+        weights = str(self.card.options.get("weights", ""))
+        if weight_files.is_url(weights) and not weight_files.path_of_url(weights).is_file():
+            raise WeightsNotFoundError(
+                f"The model {self.path!r} needs weights from {weights!r}, which are not on this machine. Reading a "
+                "model fetches nothing: if you trust the address, FeatureExtractor(…, weights=it).fit([]) does."
+            )
+        return held_to(ExtractionOptions(**{**self.card.options, **instead}), self.card.recipe, free=free)
 
     @functools.cached_property
     def pipeline(self) -> Any:
@@ -115,8 +125,13 @@ class Model:
             return self.head(rows)
         estimator = self.pipeline[1:]
         shares = estimator.predict_proba(rows) if hasattr(estimator, "predict_proba") else None
+        n_classes = len(self.card.classes)
         if hasattr(estimator, "decision_function"):
-            return np.asarray(estimator.decision_function(rows), dtype=np.float64).reshape(len(rows), -1), shares
+            scores = np.asarray(estimator.decision_function(rows), dtype=np.float64).reshape(len(rows), -1)
+            if scores.shape[1] in (1, n_classes):
+                return scores, shares
+        if n_classes and shares is None:  # it votes, and the winner is all that is said of a class
+            return np.eye(n_classes)[self.positions(rows, np.empty((0, 0)))], None
         if shares is not None:
             return np.asarray(shares, dtype=np.float64), shares
         return np.asarray(estimator.predict(rows), dtype=np.float64).reshape(len(rows), -1), None

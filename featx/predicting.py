@@ -104,6 +104,8 @@ class Predictor:
         self._cache = cache
         self._resolved: Resolved = model.resolve(**options)
         self.has_probabilities = model.card.task == "classification" and self._gives_probabilities()
+        if threshold is not None and model.card.task == "regression":
+            raise OptionError(f"threshold={threshold!r}: quantities have no probabilities. Leave it (--threshold) out.")
         if threshold is not None and not self.has_probabilities:
             raise OptionError(
                 f"threshold={threshold!r}: {model.card.estimator} gives no probabilities. Train the model with "

@@ -199,3 +199,29 @@ def test_a_folder_that_cannot_be_made_is_told(model: Path, digits: list[Path], t
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="Choose another folder"):
         explain_images(model, digits[:1], folder=tmp_path / "file" / "seen", cache=None)
+
+
+def test_photos_are_never_replaced(digits: list[Path], tmp_path: Path) -> None:
+    y = [float(one.parent.name) + number / 999 for number, one in enumerate(digits)]
+    saved(Ridge(), list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
+    photo = tmp_path / "photos" / "a.png"
+    photo.parent.mkdir()
+    photo.write_bytes(digits[0].read_bytes())
+    for _ in range(2):  # its own pictures may be
+        (found,) = explain_images(tmp_path / "m.skops", [photo], folder=photo.parent, cache=None)
+    assert photo.read_bytes() == digits[0].read_bytes()
+    Path(found.file).write_bytes(digits[1].read_bytes())
+    with pytest.raises(OutputError, match="featx has not written"):
+        explain_images(tmp_path / "m.skops", [photo], folder=photo.parent, cache=None)
+
+
+def test_a_truncated_photo_is_explained_as_it_is_predicted(photos: list[PIL.Image.Image], tmp_path: Path) -> None:
+    paths = []
+    for at, photo in enumerate(photos[:6]):
+        paths.append(tmp_path / f"{at}.jpg")
+        photo.save(paths[-1])
+    options = {"backbone": "color_histogram", "image_size": 24, "on_truncated": "pad", "cache": None}
+    saved(make_baseline("logreg"), paths, list("ab" * 3), tmp_path / "m.skops", **options)
+    paths[0].write_bytes(paths[0].read_bytes()[: paths[0].stat().st_size // 2])
+    (found,) = explain_images(tmp_path / "m.skops", paths[:1], cache=None)
+    assert found.evidence is not None

@@ -124,7 +124,7 @@ def test_an_onnx_network_of_ones_own_goes_to_openvino(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("estimator", "options", "name", "remedy"),
     [
-        (GaussianNB(), {}, "m.keras", "GaussianNB cannot be written as a network. Train a model with logreg"),
+        (GaussianNB(), {}, "m.keras", "GaussianNB cannot be written as steps.*Those that can: logreg"),
         (make_baseline("knn"), {}, "m.keras", "compared with all that were fitted on. Train"),
         (make_baseline("logreg"), {"backbone": "color_histogram"}, "m.keras", "is no network"),
         (make_baseline("logreg"), {"views": "flip"}, "m.onnx", "several views.*Train one without views"),
@@ -149,6 +149,11 @@ def test_nothing_of_others_is_replaced(tmp_path: Path, capsys: pytest.CaptureFix
     with pytest.raises(OutputError, match="holds 'thesis.txt'"):
         export_model(model, mine, cache=None)
     (tmp_path / "dir.keras").mkdir()
+    for name in ("thesis.onnx", "thesis.keras"):
+        (tmp_path / name).write_text("years")
+        with pytest.raises(OutputError, match="featx has not written"):
+            export_model(model, tmp_path / name, cache=None)
+        assert (tmp_path / name).read_text() == "years"
     with pytest.raises(OutputError, match="it is a folder"):
         export_model(model, tmp_path / "dir.keras", cache=None)
     assert cli.main(["export", str(model), "-o", str(tmp_path / "no" / "m.onnx")]) == 1

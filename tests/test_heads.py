@@ -75,7 +75,7 @@ def test_a_head_predicts_as_its_regressor(name: str) -> None:
 
 
 @pytest.mark.parametrize("n_classes", [2, 5])
-@pytest.mark.parametrize("name", ["svm", "ridge", "logreg"])
+@pytest.mark.parametrize("name", ["svm", "linear-svm", "ridge", "lda", "logreg"])
 def test_a_head_is_calibrated_as_its_classifier(name: str, n_classes: int) -> None:
     X, y, others = digits(n_classes)
     estimator = CalibratedClassifierCV(baseline(name), ensemble=False, cv=3).fit(X, y)
@@ -144,3 +144,11 @@ def test_other_estimators_are_refused_with_what_can_be_done(estimator: Any, reme
     X, y, _ = digits(3)
     with pytest.raises(ExportError, match=remedy):
         as_head(estimator.fit(X, y))
+
+
+def test_a_support_vector_machine_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, _ = digits(5)
+    estimator = baseline("svm").fit(X, y)
+    monkeypatch.setattr("featx.fitted_heads._MOST_NUMBERS", 100)
+    with pytest.raises(ExportError, match="too many to be written.*logreg, ridge or lda"):
+        as_head(estimator)

@@ -15,12 +15,16 @@ from typing import Any
 import numpy as np
 import pytest
 import skops.io
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_selection import VarianceThreshold
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.svm import SVC
 
 from featx import (
     FeatureExtractor,
@@ -43,7 +47,7 @@ from featx.errors import (
 )
 from featx.estimators import make_baseline
 from featx.familiarity import Familiarity
-from featx.model_files import read_model
+from featx.model_files import _checksum, read_model
 from featx.models import Model
 
 Array = np.ndarray[Any, Any]
@@ -79,11 +83,15 @@ def rewritten(model: Path, path: Path, change: Any, *, digests: bool = False) ->
     with zipfile.ZipFile(model) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     change(members)
+    ours = json.loads(members["featx.json"])
+    if "checksum" in ours and ours["checksum"] is not None:
+        ours["checksum"] = _checksum(ours)
+        members["featx.json"] = json.dumps(ours).encode()
     if digests:
-        ours = json.loads(members["featx.json"])
         ours["files"] = {
             name: hashlib.sha256(data).hexdigest() for name, data in members.items() if name != "featx.json"
         }
+        ours["checksum"] = _checksum(ours)
         members["featx.json"] = json.dumps(ours).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
@@ -254,7 +262,7 @@ def test_foreign_files_are_refused_with_what_they_are(tmp_path: Path, model: Pat
     for name, reason in {
         "plain.skops": "has no featx.json",
         "text.skops": "is no model of featx",
-        "cut.skops": "is no model of featx, or damaged",
+        "cut.skops": "is no model of featx: it is no archive",
         "packed.skops": "compressed",
         "absent.skops": "cannot be read: No such file.*featx train",
     }.items():
@@ -556,3 +564,115 @@ def test_many_training_images_are_stood_for_by_some() -> None:
     assert Familiarity.of(rows[:2]) is None
     assert (familiarity.unlikeness(rows) <= 1).mean() > 0.98
     assert (familiarity.unlikeness(-rows) > 1).all()
+
+
+# What a file may hold that was made to mislead ---------------------------------------------------------
+
+
+def described(model: Path, path: Path, **changed: Any) -> Path:
+    """A copy of a model with another description, whose checksum is right."""
+
+    def change(members: dict[str, bytes]) -> None:
+        members["featx.json"] = json.dumps({**json.loads(members["featx.json"]), **changed}).encode()
+
+    return rewritten(model, path, change)
+
+
+def test_a_description_that_was_altered_is_refused(model: Path, tmp_path: Path) -> None:
+    def swap(members: dict[str, bytes]) -> None:
+        text = members["featx.json"].replace(b'["0", "1", "2", "3"]', b'["3", "2", "1", "0"]')
+        assert text != members["featx.json"]
+        members["featx.json"] = text
+
+    with zipfile.ZipFile(model) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    swap(members)
+    with zipfile.ZipFile(tmp_path / "swapped.skops", "w") as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    with pytest.raises(ModelFileError, match="featx.json is not what was written"):
+        read_model(tmp_path / "swapped.skops")
+    with pytest.raises(ModelFileError, match="its description is that of another pipeline"):
+        load_pipeline(rewritten(model, tmp_path / "again.skops", swap))
+
+
+def cut_an_array(members: dict[str, bytes]) -> None:
+    members["featx/training.npy"] = b""
+
+
+def claim_memory(members: dict[str, bytes]) -> None:
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**15,)})
+    members["featx/training.npy"] = header.getvalue()
+
+
+def other_width(members: dict[str, bytes]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.zeros(7, dtype=np.float32))
+    members["featx/scores-0-bias.npy"] = buffer.getvalue()
+
+
+def escape(members: dict[str, bytes]) -> None:
+    members["featx-network/.."] = b"x"
+
+
+@pytest.mark.parametrize("change", [cut_an_array, claim_memory, other_width, escape])
+def test_crafted_parts_are_refused(change: Any, model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="damaged, or was altered"):
+        read_model(rewritten(model, tmp_path / "crafted.skops", change, digests=True))
+
+
+@pytest.mark.parametrize(
+    "changed", [{"files": []}, {"files": 7}, {"card": {}}, {"head": {"scores": [{"step": "Evil"}]}}]
+)
+def test_crafted_descriptions_are_refused(changed: dict[str, Any], model: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="damaged, or was altered"):
+        read_model(described(model, tmp_path / "crafted.skops", **changed))
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.skops")
+    for path in (tmp_path / "pipe.skops", tmp_path, Path("/dev/zero")):
+        with pytest.raises(ModelFileError, match="is no model|cannot be read"):
+            read_model(path)
+
+
+def test_reading_a_model_fetches_nothing(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("featx.backbones.weight_files.run_child", lambda *args: pytest.fail("it is fetched"))
+    with zipfile.ZipFile(model) as archive:
+        card = json.loads(archive.read("featx.json"))["card"]
+    weights = f"http://example.org/w.weights.h5#sha256={'0' * 64}"
+    card["options"] = {"backbone": "mobilenet", "weights": weights}
+    with pytest.raises(WeightsNotFoundError, match="Reading a model fetches nothing"):
+        load_pipeline(described(model, tmp_path / "far.skops", card=card))
+
+
+# Heads that are not what they seem ----------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*within_class_std_dev_")
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        CalibratedClassifierCV(NearestCentroid(), ensemble=False, cv=3),
+        SVC(decision_function_shape="ovo"),
+        CalibratedClassifierCV(LogisticRegression(max_iter=2000), cv=3),
+    ],
+    ids=["calibrated centroid", "ovo", "ensemble"],
+)
+def test_what_decides_in_its_own_way_is_left_to_scikit_learn(
+    estimator: Any, digits: list[Path], labels: list[str], tmp_path: Path
+) -> None:
+    pipeline = make_pipeline(extractor(cache=None), VarianceThreshold(), estimator).fit(digits, labels)
+    save_pipeline(pipeline, tmp_path / "model.skops")
+    found = predict_images(tmp_path / "model.skops", digits, top=4, cache=None)
+    assert found["label"].tolist() == pipeline.predict(digits).tolist()
+
+
+def test_duplicates_do_not_make_others_unlike(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
+    twice = [*digits[::2]] * 2
+    trained = train_images(twice, [*labels[::2]] * 2, network=extractor(), cache=None)
+    trained.save(tmp_path / "model.skops")
+    found = predict_images(tmp_path / "model.skops", digits[1::2], cache=None)
+    assert (found["unlikeness"] > 1).mean() < 0.2

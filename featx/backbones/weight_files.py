@@ -40,6 +40,14 @@ def path_of_keras(url: str) -> Path:
     return keras_home() / "models" / url.rsplit("/", 1)[1]
 
 
+def path_of_url(weights: str) -> Path:
+    """Return where weights at an address that ends in ``#sha256=…`` are kept."""
+    url, _, fragment = weights.partition("#")
+    digest = fragment.partition("=")[2].lower()
+    file_name = re.sub(r"[^\w.-]", "_", url.partition("?")[0].rstrip("/").rsplit("/", 1)[1])[-100:]
+    return keras_home() / "models" / f"{digest[:16]}-{file_name}"
+
+
 def is_url(weights: str) -> bool:
     """Return whether weights are given by their address on the web."""
     return weights.lower().startswith(("http://", "https://"))
@@ -117,13 +125,12 @@ def fetched_from_url(weights: str, network: str) -> Weights:
             f"'{url}#sha256=…' with its 64 hex digits (sha256sum FILE prints them)."
         )
     digest = digest.lower()
-    file_name = re.sub(r"[^\w.-]", "_", url.partition("?")[0].rstrip("/").rsplit("/", 1)[1])[-100:]
-    if not file_name.endswith(".h5"):
+    if not path_of_url(weights).name.endswith(".h5"):
         raise WeightsError(
             f"The weights at {url!r} are not called .weights.h5 or .h5, by which Keras knows how to read them. Give "
             "them such a name there, or fetch them yourself and pass the path of the file."
         )
-    path = keras_home() / "models" / f"{digest[:16]}-{file_name}"
+    path = path_of_url(weights)
     if not path.is_file():
         _fetch(url, path, digest, f"The weights of {network!r} are not on this machine, and", network)
     found = weights_in_file(path, network)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx import images, pixels
-from featx.activation import ActivationMaps, Evidence, why_not
+from featx.activation import ActivationMaps, Evidence, decode_as_shown, why_not
 from featx.errors import UnreadableImageError
 from featx.estimators import NAMES, make_baseline
 from featx.fitted_heads import as_head
@@ -25,6 +24,16 @@ if TYPE_CHECKING:
 
 #: Baselines whose decisions are linear in the features.
 _LINEAR = ("logreg", "ridge", "lda")
+
+
+def why_no_evidence(result: ImageComparison) -> str:
+    """Return why mistakes of the best estimator have no pictures of evidence, "" if they have."""
+    network, estimator = result.best_network, str(result.best_row["estimator"])
+    if estimator not in _LINEAR or estimator not in NAMES[result.task]:
+        return f"{estimator} has none: compare {', '.join(_LINEAR)}"
+    if "chosen" in network.comparison.table:
+        return "tuned estimators have none"
+    return why_not(network.resolved)
 
 
 def evidence_of(result: ImageComparison, positions: Sequence[int], side: int, cache: Path | None) -> dict[int, str]:
@@ -43,12 +52,11 @@ def evidence_of(result: ImageComparison, positions: Sequence[int], side: int, ca
     Returns
     -------
     dict of int to str
-        Empty where the best estimator is not linear in averages of maps, or was tuned.
+        Empty where :func:`why_no_evidence` gives a reason.
     """
-    network, estimator = result.best_network, str(result.best_row["estimator"])
-    is_plain = estimator in _LINEAR and estimator in NAMES[result.task] and "chosen" not in network.comparison.table
-    if cache is None or not is_plain or why_not(network.resolved):
+    if cache is None or why_no_evidence(result):
         return {}
+    network, estimator = result.best_network, str(result.best_row["estimator"])
     comparison = network.comparison
     maps = ActivationMaps(network.resolved, cache / "compiled")
     rows = comparison.predictions.index.to_numpy()
@@ -77,10 +85,8 @@ def _fitted(estimator: str, X: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) ->
 
 def _seen(path: str, resolved: Resolved, maps: ActivationMaps, affine: Affine) -> Evidence | None:
     """Return what speaks for every class, a map of shape (height, width, n_scores); None of an image that is gone."""
-    recipe = resolved.recipe
     try:
-        content, _ = images.read(path, resolved.max_pixels)
-        seen = pixels.decode(content, recipe.image_size, recipe.resize, resolved.max_pixels)
+        seen = decode_as_shown(path, resolved)
     except UnreadableImageError:
         return None
     return Evidence(None, 0.0, maps.weighted(seen, affine).astype(np.float32), seen, "activation")

@@ -13,7 +13,7 @@ import numpy as np
 from featx import files
 from featx.errors import MissingDependencyError, OutputError
 from featx.report import charts, thumbnails
-from featx.report.evidence import evidence_of
+from featx.report.evidence import evidence_of, why_no_evidence
 from featx.report.facts import facts, runs
 from featx.report.points import of_classes, of_quantities, positions
 from featx.scores import METRIC_NAMES, METRICS
@@ -251,6 +251,7 @@ class _Page:
             "confusions": self._confusions(),
             "mistakes": self._mistake_tiles(),
             "has_evidence": bool(self._evidence),
+            "why_no_evidence": why_no_evidence(self._result) if self._is_classification and self._cache else "",
             "n_mistakes": int((self._predicted != self._y).sum()) if self._is_classification else 0,
             "issues": [issue for issue in map(self._issue_tile, self._issues()) if issue],
             "n_issues": 0 if result.label_issues is None else len(result.label_issues),
