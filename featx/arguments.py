@@ -423,7 +423,8 @@ def _add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = 
     group.add_argument(
         "--preprocessing",
         metavar="NAME",
-        help="of a network in a file of yours: tf, torch, caffe, none, or MEAN/SCALE of pixels from 0 to 255",
+        help="of a network in a file of yours: tf, torch, caffe, none, or MEAN/SCALE, a number or three each: "
+        "(pixel - MEAN) / SCALE of pixels from 0 to 255",
     )
     views = f"views of an image that are averaged: flip, five-crop, rotations, or none (default: none){again}"
     group.add_argument("--views", action=more, type=_views, metavar="NAME", help=views)

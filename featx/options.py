@@ -17,6 +17,7 @@ from featx.errors import FeatxWarning, OptionError, did_you_mean
 from featx.multiview import check_views
 from featx.pixels import MAX_PIXELS
 from featx.recipe import JOINT, Recipe
+from featx.wording import listed
 
 RESIZES = ("squash", "crop", "pad")
 ON_TRUNCATED = ("raise", "pad")
@@ -83,7 +84,10 @@ class ExtractionOptions:
             raise OptionError(
                 f"preprocessing={self.preprocessing!r}: {self.backbone!r} knows how it wants its pixels. Leave it out."
             )
-        return preprocessing.as_preprocessing(self.preprocessing).text
+        steps = preprocessing.as_preprocessing(self.preprocessing)
+        if isinstance(backbone, own.OwnNetwork):
+            preprocessing.refuse_unlike(steps, self.backbone, backbone.takes)
+        return steps.text
 
     def _checked_size(self, backbone: backbones.Backbone) -> tuple[int, int]:
         given = (backbone.fixed_size or backbone.image_size) if self.image_size is None else self.image_size
@@ -126,6 +130,17 @@ class ExtractionOptions:
         found = find_layers(self.backbone, layers, wanted)
         return () if [one.name for one in found] == [backbone.layer] else found
 
+    def _warn_of_own(self, backbone: own.OwnNetwork) -> None:
+        """Warn of what a network in a file may be taken for, and is not."""
+        preprocessing.warn_of_far(preprocessing.as_preprocessing(self.preprocessing), self.backbone)
+        if self.layer is None and backbone.other_outputs:
+            warnings.warn(
+                f"{self.backbone!r} has {1 + len(backbone.other_outputs)} outputs, and features are of the first, "
+                f"{backbone.layer!r}. For another, pass it as layer (--layer): {listed(backbone.other_outputs)}.",
+                FeatxWarning,
+                stacklevel=1,  # from one place, so that Python shows it once for fit and transform
+            )
+
     @property
     def layer_name(self) -> str:
         """Name of the layer that features are taken from; names joined by ``+`` if there are several."""
@@ -160,6 +175,8 @@ class ExtractionOptions:
         backbone = backbones.load_backbone(self.backbone)
         engine = engines.resolve_engine(self.engine, backbone)
         n_features = self.n_features
+        if isinstance(backbone, own.OwnNetwork):
+            self._warn_of_own(backbone)
         if n_features > _MANY_FEATURES:
             warnings.warn(
                 f"A row has {n_features:,} features ({4 * n_features / 1e6:.1f} MB an image), as "

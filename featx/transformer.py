@@ -79,7 +79,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         with one warning for the whole call.
     preprocessing : {"tf", "torch", "caffe", "none"}, (mean, scale) or None, default=None
         (*) What a network of your own wants done to its pixels, which are from 0 to 255: ``"torch"`` for those of timm,
-        torchvision and Hugging Face, ``"none"`` for one that does it itself. None for those that featx knows by name.
+        torchvision and Hugging Face, ``"none"`` for one that does it itself; `mean` and `scale` are a number or three
+        each, for (pixel − mean) / scale. None for those that featx knows by name.
     views : {"flip", "five-crop", "rotations"} or None, default=None
         (*) Views of an image whose rows, each of which is kept, are averaged: ``"flip"``, the image and its mirror
         image; ``"five-crop"``, four corners and the centre of the image at 8/7 of `image_size`; ``"rotations"`` by 0,

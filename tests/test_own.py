@@ -16,18 +16,30 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from featx import FeatureExtractor, backbones, cli, load_backbone
-from featx.backbones import keras_files
+from featx import FeatureExtractor, Recipe, backbones, cli, load_backbone
+from featx.backbones import keras_files, own
+from featx.backbones.layers import as_layers, find_layers
 from featx.backbones.own import as_name, own_network
-from featx.backbones.preprocessing import Preprocessing, as_preprocessing
-from featx.engines import has_native_bfloat16
-from featx.errors import MissingDependencyError, OptionError, RecipeMismatchError, UnknownBackboneError, WeightsError
+from featx.backbones.preprocessing import Preprocessing, as_preprocessing, refuse_unlike, warn_of_far
+from featx.engines import conversion, has_native_bfloat16, own_graphs
+from featx.engines import openvino as openvino_engine
+from featx.engines.compilation import Graph
+from featx.errors import (
+    EngineError,
+    FeatxWarning,
+    MissingDependencyError,
+    OptionError,
+    RecipeMismatchError,
+    UnknownBackboneError,
+    WeightsError,
+)
 from featx.options import ExtractionOptions
 
 onnx = pytest.importorskip("onnx")
 
 Array = np.ndarray[Any, Any]
 SIZE = 48
+TF = as_preprocessing("tf")
 
 
 def _build(size: int | None) -> Any:
@@ -837,3 +849,146 @@ def test_a_saved_model_as_tf_hub_has_them(tmp_path: Path, pixels: Array) -> None
     (active,) = (layer.name for layer in layers if layer.kind == "Relu" and layer.shape == (24, 24, 8))
     found = rows(tmp_path / "hub", pixels, preprocessing=(0, 255), layer=active)
     np.testing.assert_allclose(found, maps.mean(axis=(1, 2)), atol=1e-5)
+
+
+def _described(path: Path, kind: str = "onnx") -> Any:
+    """What the child process says of a network, asked for here."""
+    return own_graphs.describe(path, kind, None)
+
+
+def _save_small(path: Path, type_: str = "FLOAT", n_outputs: int = 1) -> None:
+    """A network of one mean of each channel, of numbers of a type, and more outputs beside it."""
+    helper, proto = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["numbers"], to=proto.FLOAT, name="numbers"),
+        helper.make_node("ReduceMean", ["numbers"], ["out0"], axes=[2, 3], keepdims=0, name="out0"),
+        *(helper.make_node("Relu", ["out0"], [f"out{at}"], name=f"out{at}") for at in range(1, n_outputs)),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("pixels", getattr(proto, type_), ["n", 3, 8, 8])],
+        [helper.make_tensor_value_info(f"out{at}", proto.FLOAT, ["n", 3]) for at in range(n_outputs)],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+@pytest.mark.parametrize(
+    ("takes", "given", "remedy"),
+    [
+        ("uint8", "tf", "from 0 to 255 .uint8.*from -1 to 1 that would be cut.*'none': it prepares"),
+        ("uint8", (0, 255), "'none'"),
+        ("int64", "caffe", "'none'"),
+        ("int8", "none", "(128, 1)"),
+        ("uint8", "none", None),
+        ("int8", (128, 1), None),
+        ("float32", "tf", None),
+    ],
+)
+def test_pixels_that_a_network_of_whole_numbers_would_cut_are_refused(
+    takes: str, given: Any, remedy: str | None
+) -> None:
+    steps = as_preprocessing(given)
+    if remedy is None:
+        refuse_unlike(steps, "a.onnx", takes)
+        return
+    with pytest.raises(OptionError, match=remedy):
+        refuse_unlike(steps, "a.onnx", takes)
+
+
+def test_a_file_of_whole_numbers_is_refused_before_any_image_is_read(tmp_path: Path, pixels: Array) -> None:
+    _save_small(tmp_path / "a.onnx", "UINT8")
+    assert _described(tmp_path / "a.onnx").takes == "uint8"
+    with pytest.raises(OptionError, match="takes whole numbers.*Pass preprocessing .--preprocessing. 'none'"):
+        FeatureExtractor(tmp_path / "a.onnx", preprocessing="tf").fit([])
+
+
+def test_pixels_far_from_what_networks_want_are_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    for fine in ("tf", "torch", "caffe", "none", (0, 255)):
+        warn_of_far(as_preprocessing(fine), "a.onnx")
+    assert not recwarn
+    with pytest.warns(FeatxWarning, match="'a.onnx' is shown pixels from -2.11.* to 1,111.* scale divides, and mean"):
+        warn_of_far(as_preprocessing((0.485, 0.229)), "a.onnx")
+
+
+def test_a_file_of_several_outputs_says_which_is_taken_and_how_to_take_another(tmp_path: Path) -> None:
+    _save_small(tmp_path / "a.onnx", n_outputs=3)
+    assert list(_described(tmp_path / "a.onnx").others) == ["out1", "out2"]
+    with pytest.warns(FeatxWarning, match="has 3 outputs.* of the first, 'out0'.*layer.*'out1', 'out2'"):
+        ExtractionOptions(tmp_path / "a.onnx", preprocessing="tf").resolve()
+    ExtractionOptions(tmp_path / "a.onnx", preprocessing="tf", layer="out1").resolve()
+
+
+def _both_ways(path: Path, pixels: Array) -> list[Array]:
+    """Rows through both engines, of a file of Keras, computed in this process."""
+    found = keras_files.describe(path, None)
+    assert found.fixed_size is not None
+    recipe = Recipe(own.RECORDED, "", found.fixed_size, found.layer, "avg", "squash", "float32", preprocessing=TF.text)
+    network = own_network(str(path))
+    graph = conversion.graph_of(network.as_task(), recipe)
+    compiled = (
+        openvino_engine.import_openvino()
+        .Core()
+        .compile_model(
+            openvino_engine.with_pooling(graph, recipe.layers, "avg"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        )
+    )
+    assert list(find_layers("net", as_layers(found.layers), [found.layer])[0].shape)[-1] == graph.outputs[0].shape[-1]
+    return [compiled([pixels[:8]])[0], keras_files.build(network, recipe).predict_on_batch(pixels[:8])]
+
+
+@pytest.mark.slow  # Keras, in this process
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
+def test_what_a_network_computes_within_in_another_precision_is_computed_in_float32(
+    policy: str, tmp_path: Path, pixels: Array
+) -> None:
+    import keras
+
+    def build() -> Any:
+        keras.utils.set_random_seed(0)
+        layers, image = keras.layers, keras.Input((SIZE, SIZE, 3))
+        maps = layers.Conv2D(4, 3, strides=3, kernel_initializer="ones")(image)
+        maps = layers.Normalization(mean=[1.0] * 4, variance=[2.0] * 4)(maps)
+        maps = keras.ops.cast(maps, keras.config.dtype_policy().compute_dtype) * 2
+        return keras.Model(image, layers.GlobalAveragePooling2D()(maps))
+
+    expected = build().predict(pixels[:8] / 127.5 - 1, verbose=0)
+    keras.config.set_dtype_policy(policy)
+    try:
+        build().save(tmp_path / "a.keras")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for found in _both_ways(tmp_path / "a.keras", pixels):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow  # Keras, in this process
+def test_tokens_of_keras_are_pooled_like_those_of_other_files(tmp_path: Path, pixels: Array) -> None:
+    import keras
+
+    layers, image = keras.layers, keras.Input((SIZE, SIZE, 3))
+    tokens = layers.Reshape((-1, 6))(layers.Conv2D(6, 16, strides=16)(image))
+    network = keras.Model(image, layers.LayerNormalization(name="tokens")(tokens))
+    network.save(tmp_path / "a.keras")
+    expected = network.predict(pixels[:8] / 127.5 - 1, verbose=0).mean(axis=1)
+    assert keras_files.describe(tmp_path / "a.keras", None).layers[-1][2] == [9, 1, 6]
+    for found in _both_ways(tmp_path / "a.keras", pixels):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.slow  # Keras, in this process
+def test_a_file_of_keras_says_what_it_takes_and_gives(tmp_path: Path) -> None:
+    import keras
+
+    image = keras.Input((None, None, 3), dtype="uint8")
+    maps = keras.layers.Conv2D(4, 3, name="maps")(keras.layers.Rescaling(1 / 255)(image))
+    means = keras.layers.GlobalAveragePooling2D(name="means")(maps)
+    keras.Model(image, [means, maps]).save(tmp_path / "a.keras")
+    found = keras_files.describe(tmp_path / "a.keras", None)
+    assert (found.takes, found.layer, found.others) == ("uint8", "means", ["maps"])
+
+
+def test_what_openvino_says_at_length_is_told_in_a_line() -> None:
+    with pytest.raises(EngineError, match=r"OpenVINO \S+ cannot run the network \(\S.*\S\)\. Pass engine") as caught:
+        openvino_engine.OpenVinoEngine(Graph(b"<net>", b""), ["a"], "avg", "float32")
+    assert "\n" not in str(caught.value)

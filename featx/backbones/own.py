@@ -33,7 +33,7 @@ _NUMBER = rb"[\x80-\xff][\x01-\x7f]|[\x01-\x7f]"  # as protobuf writes those of 
 _LOCATION = re.compile(rb"\x6a(?:%b)\n\x08location\x12(%b)" % (_NUMBER, _NUMBER), re.DOTALL)
 #: Revision of how layers are listed and graphs are made of such files, part of what they are known by: raised whenever
 #: that changes rows, so that old ones are left alone.
-_REVISION = 2
+_REVISION = 3
 
 
 def is_own(backbone: str) -> bool:
@@ -136,11 +136,17 @@ class _Description:
         The last is the output. None at all, if no size was said and none is known that it takes.
     layer : str
         Name of the layer whose output is the network's.
+    takes : str
+        The type of number that it takes: ``"float32"``.
+    other_outputs : tuple of str
+        Names of the layers whose outputs are the network's, too.
     """
 
     fixed_size: tuple[int, int] | None
     layers: tuple[LayerInfo, ...]
     layer: str
+    takes: str
+    other_outputs: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +193,16 @@ class OwnNetwork(Network):
     def layer(self) -> str:  # type: ignore[override]  # read only
         """Name of the layer whose output is the network's."""
         return _describe(self, None).layer
+
+    @property
+    def takes(self) -> str:
+        """The type of number that it takes, as numpy calls it."""
+        return _describe(self, None).takes
+
+    @property
+    def other_outputs(self) -> tuple[str, ...]:
+        """Names of the layers whose outputs are the network's as well as that of `layer`."""
+        return _describe(self, None).other_outputs
 
     def n_features(self, pooling: str) -> int:
         """Return the length of a row of the network's output, at the size that `layers` are listed at."""
@@ -333,4 +349,10 @@ def _reader_version(network: OwnNetwork) -> str:
 
 def _as_description(found: dict[str, Any]) -> _Description:
     size = found["fixed_size"]
-    return _Description((size[0], size[1]) if size else None, as_layers(found["layers"]), found["layer"])
+    return _Description(
+        (size[0], size[1]) if size else None,
+        as_layers(found["layers"]),
+        found["layer"],
+        found.get("takes", "float32"),
+        tuple(found.get("others", ())),
+    )

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from featx.errors import FeatxError, OptionError, WeightsError
 
 #: A layer: its name, its operation, the shape of its output, whether it ends a block.
 Row = tuple[str, str, list[int], bool]
+
+
+class Found(NamedTuple):
+    """What is in a network's file, at one size.
+
+    Attributes
+    ----------
+    fixed_size : (int, int) or None
+        The only height and width that it takes, None if it takes several.
+    layer : str
+        Name of the layer whose output is the network's: the first, if it has several.
+    layers : list of Row
+        The last is the output.
+    takes : str
+        The type of number of its input, as numpy calls it.
+    others : sequence of str
+        Names of the layers whose outputs are the network's, too.
+    """
+
+    fixed_size: tuple[int, int] | None
+    layer: str
+    layers: list[Row]
+    takes: str = "float32"
+    others: Sequence[str] = ()
+
+
 #: Sides, in pixels, that networks are usually made for: the first that one takes will do where none is asked for.
 _USUAL = (224, 256, 384, 512, 518, 299, 336, 448, 640, 1024)
 
