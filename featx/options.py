@@ -12,6 +12,7 @@ from typing import Any
 
 from featx import backbones, engines
 from featx.backbones import own, preprocessing
+from featx.backbones.kept_models import said
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, as_wanted, find_layers
 from featx.errors import FeatxWarning, OptionError, did_you_mean
 from featx.multiview import check_views
@@ -93,7 +94,7 @@ class ExtractionOptions:
         given = (backbone.fixed_size or backbone.image_size) if self.image_size is None else self.image_size
         if given is None:
             raise OptionError(
-                f"{self.backbone!r} takes images of any size. Say which: image_size=224 (--image-size 224)."
+                f"{said(self.backbone)} takes images of any size. Say which: image_size=224 (--image-size 224)."
             )
         sides = tuple(given) if isinstance(given, tuple | list) else (given, given)
         least = backbone.minimum_size
@@ -101,14 +102,14 @@ class ExtractionOptions:
             default = f" Leave it out for the default, {backbone.image_size}." if backbone.image_size else ""
             raise OptionError(
                 f"image_size={self.image_size!r}: expected a whole number of pixels or (height, width), each from "
-                f"{least} to {LARGEST_SIZE} for {self.backbone!r}.{default}"
+                f"{least} to {LARGEST_SIZE} for {said(self.backbone)}.{default}"
             )
         size = (int(sides[0]), int(sides[1]))
         if backbone.fixed_size not in (None, size):
             height, width = backbone.fixed_size or size
             raise OptionError(
-                f"image_size={self.image_size!r}: {self.backbone!r} takes images of {height} × {width} pixels only. "
-                "Leave it out."
+                f"image_size={self.image_size!r}: {said(self.backbone)} takes images of {height} × {width} pixels "
+                "only. Leave it out."
             )
         return size
 
@@ -135,7 +136,7 @@ class ExtractionOptions:
         preprocessing.warn_of_far(preprocessing.as_preprocessing(self.preprocessing), self.backbone)
         if self.layer is None and backbone.other_outputs:
             warnings.warn(
-                f"{self.backbone!r} has {1 + len(backbone.other_outputs)} outputs, and features are of the first, "
+                f"{said(self.backbone)} has {1 + len(backbone.other_outputs)} outputs, and features are of the first, "
                 f"{backbone.layer!r}. For another, pass it as layer (--layer): {listed(backbone.other_outputs)}.",
                 FeatxWarning,
                 stacklevel=1,  # from one place, so that Python shows it once for fit and transform

@@ -49,7 +49,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         (*) Name of the network, see :func:`featx.available_backbones`; or the path of one of your own: ``.keras``,
         ``.h5``, ``.onnx``, ``.xml`` (OpenVINO), or the folder of a SavedModel. It is known by what it holds, wherever
         it lies. A ``keras.Model`` object is kept as a file in the user's cache (``~/.cache/featx``) until nobody has
-        used it for 30 days.
+        used it for 30 days; as in any file, layers of code of your own are refused: export it to a SavedModel or ONNX.
     weights : str, Path or None, default="imagenet"
         (*) ``"imagenet"``; the path of a weights file of this network without its head, or its address followed by
         ``#sha256=`` and its digest; or None for random ones, always the same: a control.

@@ -17,10 +17,10 @@ import pytest
 from sklearn.base import clone
 
 from featx import FeatureExtractor, Recipe, backbones, cli, load_backbone
-from featx.backbones import keras_files, own
+from featx.backbones import kept_models, keras_files, own
 from featx.backbones.layers import as_layers, find_layers
 from featx.backbones.own import as_name, own_network
-from featx.backbones.preprocessing import Preprocessing, as_preprocessing, refuse_unlike, warn_of_far
+from featx.backbones.preprocessing import Preprocessing, as_preprocessing, needed, refuse_unlike, warn_of_far
 from featx.engines import conversion, has_native_bfloat16, own_graphs
 from featx.engines import openvino as openvino_engine
 from featx.engines.compilation import Graph
@@ -399,7 +399,9 @@ def test_weights_in_files_beside_an_onnx_file_belong_to_it(tmp_path: Path, pixel
     (data * 2).tofile(tmp_path / "out" / f"{'a' * 150}.data")
     assert np.abs(rows(tmp_path / "out" / "a.onnx", pixels) - first).max() > 0.1
     (tmp_path / "out" / f"{'a' * 150}.data").unlink()
-    with pytest.raises(UnknownBackboneError, match=r"aaa\.data.*No such file"):
+    with pytest.raises(
+        UnknownBackboneError, match=r"without 'a+\.data', which holds its weights: No such file.*Put it"
+    ):
         rows(tmp_path / "out" / "a.onnx", pixels)
 
 
@@ -992,3 +994,91 @@ def test_what_openvino_says_at_length_is_told_in_a_line() -> None:
     with pytest.raises(EngineError, match=r"OpenVINO \S+ cannot run the network \(\S.*\S\)\. Pass engine") as caught:
         openvino_engine.OpenVinoEngine(Graph(b"<net>", b""), ["a"], "avg", "float32")
     assert "\n" not in str(caught.value)
+
+
+def test_the_weights_of_an_openvino_file_are_asked_for_and_other_xml_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text('<?xml version="1.0"?><net name="a" version="11"></net>')
+    with pytest.raises(UnknownBackboneError, match=r"cannot be read without 'a\.bin', which holds.*beside the \.xml"):
+        own_network(str(tmp_path / "a.xml"))
+    (tmp_path / "page.xml").write_text("<html></html>")
+    with pytest.raises(WeightsError, match="holds no whole network of OpenVINO: there is no <net>"):
+        own_network(str(tmp_path / "page.xml"))
+
+
+def test_keras_is_no_engine_of_other_files_and_openvino_is_not_missing(tmp_path: Path, pixels: Array) -> None:
+    _save_small(tmp_path / "a.onnx")
+    with pytest.raises(OptionError, match=r"of this kind \(onnx\) only OpenVINO runs. Pass engine='auto' .*auto.\.$"):
+        FeatureExtractor(tmp_path / "a.onnx", preprocessing="tf", engine="keras", cache=None).transform(pixels[:1])
+
+
+def test_a_network_that_gives_nan_is_told_from_a_mistake_of_its_user(tmp_path: Path, pixels: Array) -> None:
+    _save_graph(
+        tmp_path / "a.onnx",
+        [("ReduceMean", ["pixels"], "means", {"axes": [2, 3], "keepdims": 0}), ("Log", ["means"], "out", {})],
+        {},
+    )
+    with pytest.raises(EngineError, match="'a' gave NaN.*weights or the preprocessing are to blame.*a.onnx") as caught:
+        rows(tmp_path / "a.onnx", pixels)
+    assert "extract" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ({"class_name": "mypkg>Mine", "config": {}}, "'mypkg>Mine' of the package 'mypkg'"),
+        (
+            {"class_name": "Mine", "config": {}, "module": None, "registered_name": "Mine"},
+            "'Mine', which is not Keras's",
+        ),
+        ({"class_name": "keras>Known", "config": {}}, ""),
+        ({"class_name": "Dense", "config": {}, "name": "a"}, ""),
+    ],
+)
+def test_layers_of_somebody_s_own_are_known_by_how_keras_names_them(part: dict[str, Any], reason: str) -> None:
+    found = keras_files._foreign_code({"layers": [part]})
+    assert found.startswith(reason)
+    assert bool(found) == bool(reason)
+
+
+class _ModelOfCode:
+    """What featx asks of an object of Keras, but none."""
+
+    name, built = "mine", True
+
+    def get_weights(self) -> list[Array]:
+        return []
+
+    def to_json(self) -> str:
+        return "{}"
+
+    def save(self, path: str) -> None:
+        raise AssertionError("it is not to be kept")
+
+
+@pytest.mark.parametrize(
+    ("module", "built", "json_", "reason"),
+    [
+        ("mine", True, "{}", "'mine' .a keras.Model object. is of the class '_Model', whose code.*model.export"),
+        ("keras.src.models.sequential", False, "{}", "is not built yet.*keras.Input"),
+        (
+            "keras.src.models.functional",
+            True,
+            '{"class_name": "Lambda"}',
+            "of the kind Lambda. Objects are",
+        ),
+    ],
+)
+def test_objects_that_could_not_be_read_again_are_refused_by_their_name(
+    module: str, built: bool, json_: str, reason: str
+) -> None:
+    kind = type("_Model", (_ModelOfCode,), {"__module__": module, "built": built, "to_json": lambda self: json_})
+    with pytest.raises(WeightsError, match=reason):
+        as_name(kind())
+
+
+def test_an_object_is_called_by_its_name_and_a_file_by_its_path() -> None:
+    kept = kept_models.folder() / ("0" * 64) / ("1" * 64) / "small.keras"
+    assert kept_models.said(kept) == "'small' (a keras.Model object)"
+    assert kept_models.said("nets/small.keras") == "'nets/small.keras'"
+    with pytest.raises(OptionError, match="How does 'small' .a keras.Model object. want its pixels"):
+        raise needed(str(kept))

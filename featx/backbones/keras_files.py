@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.backbones.describing import as_functional, nodes_of, passed_by_all, rows_of
+from featx.backbones.kept_models import said
 from featx.backbones.keras_applications import pooled
 from featx.backbones.keras_import import first_line, import_keras, plain_settings
 from featx.backbones.preprocessing import Preprocessing
@@ -29,6 +31,8 @@ _PLAIN = (
     # With which networks within others were compiled; Keras builds them, and they are not used.
     *("keras.optimizers.", "keras.losses.", "keras.metrics."),
 )
+#: In what Keras says of a network in ``.h5``: the name of what it does not know.
+_UNKNOWN = re.compile(r"Unknown [a-z ]+: '([^']+)'")
 #: Precisions of Keras, and what is computed in their place.
 _NO_OTHER = dict.fromkeys(("mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"), "float32")
 #: Layers that run somebody's code, or read files that the description names.
@@ -49,20 +53,26 @@ def load(path: Path) -> Any:
     keras = import_keras()
     refused = _foreign_code(_config(path))
     if refused:
-        raise WeightsError(
-            f"The network {str(path)!r} holds {refused}, which could run anything on this machine, and is refused. "
-            "Save it without (Keras's own layers do the same), or export it to ONNX, which holds no code."
-        )
+        raise WeightsError(_refusal(path, refused))
     try:
         with plain_settings(keras), warnings.catch_warnings():
             # Of how a network within was trained, which nobody needs.
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             return _in_float32(keras, keras.models.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # Keras raises many kinds for what it cannot read
+        if unknown := _UNKNOWN.search(str(error)):
+            raise WeightsError(_refusal(path, f"a layer or function {unknown[1]!r} that is not Keras's own")) from error
         raise WeightsError(
-            f"The network {str(path)!r} cannot be loaded by Keras {keras.__version__} ({first_line(error)}). Save it "
+            f"The network {said(path)} cannot be loaded by Keras {keras.__version__} ({first_line(error)}). Save it "
             "anew with model.save('network.keras')."
         ) from error
+
+
+def _refusal(path: Path, held: str) -> str:
+    return (
+        f"The network {said(path)} holds {held}, which could run anything on this machine, and is refused. Save it "
+        "without (Keras's own layers do the same), or export it to ONNX, which holds no code."
+    )
 
 
 def _in_float32(keras: Any, network: Any) -> Any:
@@ -109,7 +119,7 @@ def _config(path: Path) -> Any:
             return json.loads(file.attrs["model_config"])
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise WeightsError(
-            f"{str(path)!r} holds no whole network of Keras ({first_line(error)}). If it holds weights only, pass it "
+            f"{said(path)} holds no whole network of Keras ({first_line(error)}). If it holds weights only, pass it "
             "as weights beside the name of their network; else save it anew with model.save('network.keras')."
         ) from error
 
@@ -132,10 +142,16 @@ def _why_foreign(part: dict[str, Any]) -> str:
         return f"a layer of the kind {kind}"
     if kind in ("__lambda__", "function"):
         return "a lambda function" if kind == "__lambda__" else f"the function {part.get('config')!r}"
+    if isinstance(kind, str) and ">" in kind and not kind.startswith("keras>"):  # as .h5 has it
+        registered = kind
     if isinstance(module, str) and module != "keras" and not f"{module}.".startswith(_PLAIN):
         return f"{kind!r} of the module {module!r}"
     if isinstance(registered, str) and ">" in registered and not registered.startswith("keras>"):
         return f"{kind!r} of the package {registered.split('>')[0]!r}"
+    if (
+        kind and registered and module is None and not registered.startswith("keras>")
+    ):  # of a class that nobody registered
+        return f"{kind!r}, which is not Keras's own"
     return ""
 
 
@@ -243,7 +259,7 @@ def _input_size(path: Path, network: Any) -> tuple[int | None, int | None]:
     shape = getattr(network, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3:
         raise WeightsError(
-            f"The network {str(path)!r} takes {shape}: expected images of three channels, the last axis: "
+            f"The network {said(path)} takes {shape}: expected images of three channels, the last axis: "
             "(None, height, width, 3)."
         )
     return shape[1], shape[2]
@@ -279,7 +295,7 @@ def load_cut(network: OwnNetwork, recipe: Recipe) -> tuple[Any, Any, list[Any]]:
     rows, tensors = _rows(model)
     if not tensors:
         raise TrainingError(
-            f"The network {network.path!r} is not built of layers, so no part of it can be trained. Build it with "
+            f"The network {said(network.path)} is not built of layers, so no part of it can be trained. Build it with "
             "keras.Model(inputs, outputs)."
         )
     flat = model._functional if isinstance(model, keras.Sequential) else model
@@ -302,7 +318,9 @@ def _taken(keras: Any, network: OwnNetwork, recipe: Recipe, names: list[str]) ->
         return pixels, {"output": _as_maps(keras, keras.ops.cast(model(prepared, training=False), "float32"))}
     for name in names:
         if name not in tensors:
-            raise EngineError(f"{network.path!r} has no layer {name!r} any more. Leave layer out, or choose another.")
+            raise EngineError(
+                f"{said(network.path)} has no layer {name!r} any more. Leave layer out, or choose another."
+            )
     cut = keras.Model(model.inputs, {name: tensors[name] for name in names})
     outputs = cut(prepared, training=False)
     return pixels, {name: _as_maps(keras, keras.ops.cast(output, "float32")) for name, output in outputs.items()}

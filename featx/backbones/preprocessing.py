@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.backbones.kept_models import said
 from featx.errors import FeatxWarning, OptionError
 
 #: As ``keras.applications.imagenet_utils.preprocess_input`` calls them.
@@ -116,7 +117,7 @@ def refuse_unlike(steps: Preprocessing, path: str, takes: str) -> None:
         return
     remedy = "'none': it prepares them itself" if limits.max >= 255 else "(128, 1), for pixels from -128 to 127"
     raise OptionError(
-        f"{path!r} takes whole numbers from {limits.min} to {limits.max} ({takes}), and pixels prepared so are "
+        f"{said(path)} takes whole numbers from {limits.min} to {limits.max} ({takes}), and pixels prepared so are "
         f"numbers from {prepared.min():g} to {prepared.max():g} that would be cut. Pass preprocessing "
         f"(--preprocessing) {remedy}."
     )
@@ -127,9 +128,9 @@ def warn_of_far(steps: Preprocessing, path: str) -> None:
     prepared = steps.prepared()
     if np.abs(prepared).max() > _FARTHEST:
         warnings.warn(
-            f"{path!r} is shown pixels from {prepared.min():,.6g} to {prepared.max():,.6g}, larger than networks want "
-            "them. Is preprocessing right? It is (pixel − mean) / scale, of pixels from 0 to 255: scale divides, and "
-            "mean and scale of pixels from 0 to 1 are to be multiplied by 255.",
+            f"{said(path)} is shown pixels from {prepared.min():,.6g} to {prepared.max():,.6g}, larger than networks "
+            "want them. Is preprocessing right? It is (pixel − mean) / scale, of pixels from 0 to 255: scale divides, "
+            "and mean and scale of pixels from 0 to 1 are to be multiplied by 255.",
             FeatxWarning,
             stacklevel=1,  # from one place, so that Python shows it once for fit and transform
         )
@@ -137,7 +138,7 @@ def warn_of_far(steps: Preprocessing, path: str) -> None:
 
 def needed(path: str) -> OptionError:
     """Return the error for a network of one's own without it."""
-    return OptionError(f"How does {path!r} want its pixels? Pass preprocessing (--preprocessing): {_ACCEPTED}.")
+    return OptionError(f"How does {said(path)} want its pixels? Pass preprocessing (--preprocessing): {_ACCEPTED}.")
 
 
 def _three(part: Any) -> tuple[float, ...]:

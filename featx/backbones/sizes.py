@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from featx.backbones.kept_models import said
 from featx.errors import FeatxError, OptionError, WeightsError
 
 #: A layer: its name, its operation, the shape of its output, whether it ends a block.
@@ -71,7 +72,7 @@ def rows_of_size(
 def _not_taken(path: Path, size: tuple[int, int], other: int | None) -> FeatxError:
     if other:
         return OptionError(
-            f"The network {str(path)!r} cannot take images of {size[0]} × {size[1]} pixels; it can of {other} × "
+            f"The network {said(path)} cannot take images of {size[0]} × {size[1]} pixels; it can of {other} × "
             f"{other}. Choose another image_size."
         )
     return cannot_take(path, size)
@@ -80,6 +81,6 @@ def _not_taken(path: Path, size: tuple[int, int], other: int | None) -> FeatxErr
 def cannot_take(path: Path, size: tuple[int, int]) -> WeightsError:
     """Return the error for a network that takes another number of images, or other sizes."""
     return WeightsError(
-        f"The network {str(path)!r} cannot take several images of {size[0]} × {size[1]} pixels at once. Export it with "
+        f"The network {said(path)} cannot take several images of {size[0]} × {size[1]} pixels at once. Export it with "
         "a dynamic batch axis (and sizes), or pass the image_size that it was made for."
     )

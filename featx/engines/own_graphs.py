@@ -15,7 +15,7 @@ from featx.backbones.preprocessing import Preprocessing
 from featx.backbones.sizes import Found, Row, cannot_take, rows_of_size
 from featx.engines.axes import Axes, axes_within, channel_axis
 from featx.engines.batches import COMPILED_BATCH
-from featx.engines.openvino import import_openvino, operations_of
+from featx.engines.openvino import import_openvino, operations_of, reason_of
 from featx.errors import EngineError, WeightsError
 
 #: Operations after which a block of a network usually ends.
@@ -34,10 +34,9 @@ def read(path: Path, kind: str) -> Any:
     try:
         network = openvino.convert_model(path) if kind == "saved model" else openvino.Core().read_model(path)
     except Exception as error:  # each of OpenVINO's readers has its own
-        lines = [line for line in str(error).splitlines() if line.strip()]
         raise WeightsError(
-            f"The network {str(path)!r} cannot be read by OpenVINO {openvino.__version__} "
-            f"({lines[-1].strip() if lines else type(error).__name__}). Export it anew."
+            f"The network {str(path)!r} cannot be read by OpenVINO {openvino.__version__} ({reason_of(error)}). Export "
+            "it anew."
         ) from error
     if len(network.inputs) != 1 or network.inputs[0].partial_shape.rank.get_length() != 4:
         shapes = ", ".join(str(one.partial_shape) for one in network.inputs)
