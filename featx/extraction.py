@@ -27,6 +27,7 @@ from featx.multiview import ViewSet
 from featx.options import Resolved
 from featx.turns import Turns
 from featx.view_stores import ViewStores
+from featx.wording import counted
 
 _LOOK_UP_AT_ONCE = 2048
 #: Whatever the batch size, no more than this many bytes of pixels go to the network at a time.
@@ -285,7 +286,7 @@ class Extraction:
             if self._resolved.engine != "direct":
                 raise
             raise EngineError(
-                f"The backbone {self._resolved.backbone.name!r} failed at {len(shown)} images "
+                f"The backbone {self._resolved.backbone.name!r} failed at {counted(len(shown), 'image')} "
                 f"({type(error).__name__}: {' '.join(str(error).split())}). Mend its extract."
             ) from error
 

@@ -1,22 +1,34 @@
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import hashlib
 import http.server
+import json
 import random
 import re
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 
 import featx
+import featx.cli
+from featx import console
 from featx.backbones import KerasBackbone, keras_applications, surveying
-from featx.errors import FeatxWarning, OptionError, UnknownBackboneError, WeightsError, WeightsNotFoundError
+from featx.errors import (
+    EngineError,
+    FeatxWarning,
+    OptionError,
+    UnknownBackboneError,
+    WeightsError,
+    WeightsNotFoundError,
+)
 from featx.options import ExtractionOptions
 from tests.conftest import CountingBackbone
 
@@ -322,3 +334,47 @@ def test_a_folder_or_a_file_that_is_no_network_says_why(tmp_path: Path) -> None:
         featx.load_backbone(str(tmp_path))
     with pytest.raises(UnknownBackboneError, match=r"net.pt' is none of the kinds that are read: .keras, .*\.onnx"):
         featx.load_backbone(str(tmp_path / "net.pt"))
+
+
+def test_what_plain_python_has_not_is_refused_or_left_out_of_its_recipe(
+    counting: CountingBackbone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipes = {ExtractionOptions("color_histogram", pooling=pooling).resolve().recipe for pooling in ("avg", "max")}
+    assert len(recipes) == 1
+    with pytest.raises(OptionError, match="weights=None of 'counting' cannot be used: it is plain Python and has none"):
+        ExtractionOptions("counting", weights=None).resolve()
+    beside = argparse.Namespace(backbone=["mobilenet", "counting"], weights=None)
+    assert console.options_from(beside, "counting").weights == "imagenet"
+    assert console.options_from(beside, "mobilenet").weights is None
+    assert featx.cli.main(["backbones", "counting", "--layers"]) == 1
+    assert "plain Python and has no layers" in capsys.readouterr().err
+    assert featx.cli.main(["backbones", ""]) == 1
+    assert "Unknown backbone ''" in capsys.readouterr().err
+
+
+def test_the_list_of_backbones_says_their_smallest_size(capsys: pytest.CaptureFixture[str]) -> None:
+    assert featx.cli.main(["backbones", "xception", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["minimum_size"] == 71
+
+
+def test_a_size_that_is_none_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert featx.cli.main(["extract", "photos", "--image-size", "224x"]) == 1
+    said = capsys.readouterr().err
+    assert "image_size='224x': expected a whole number of pixels or (height, width)" in said
+    assert said.count("\n") == 1
+
+
+def test_an_error_of_a_backbone_in_plain_python_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(CountingBackbone):
+        name = "broken"
+
+        def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            raise ZeroDivisionError("nothing to divide by")
+
+    monkeypatch.setitem(featx.backbones._registered, "broken", Broken())
+    extractor = featx.FeatureExtractor("broken", cache=None)
+    with pytest.raises(
+        EngineError, match="'broken' failed at 1 image .ZeroDivisionError: nothing to.*Mend its"
+    ) as caught:
+        extractor.transform(np.zeros((1, 8, 8, 3), np.uint8))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import itertools
 import json
@@ -20,7 +21,8 @@ from featx import FeatureExtractor, Recipe, backbones, cli, load_backbone
 from featx.backbones import kept_models, keras_files, own
 from featx.backbones.layers import as_layers, find_layers
 from featx.backbones.own import as_name, own_network
-from featx.backbones.preprocessing import Preprocessing, as_preprocessing, needed, refuse_unlike, warn_of_far
+from featx.backbones.preprocessing import Preprocessing, as_preprocessing, named, needed, refuse_unlike, warn_of_far
+from featx.caches.info import CacheInfo, RecipeInfo
 from featx.engines import conversion, has_native_bfloat16, own_graphs
 from featx.engines import openvino as openvino_engine
 from featx.engines.compilation import Graph
@@ -33,6 +35,7 @@ from featx.errors import (
     UnknownBackboneError,
     WeightsError,
 )
+from featx.networks import names_of, options_of
 from featx.options import ExtractionOptions
 
 onnx = pytest.importorskip("onnx")
@@ -1082,3 +1085,39 @@ def test_an_object_is_called_by_its_name_and_a_file_by_its_path() -> None:
     assert kept_models.said("nets/small.keras") == "'nets/small.keras'"
     with pytest.raises(OptionError, match="How does 'small' .a keras.Model object. want its pixels"):
         raise needed(str(kept))
+
+
+def test_own_networks_are_told_apart_in_a_cache_and_by_names(
+    tmp_path: Path, photo_folder: Path, counting: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / folder / "a.onnx" for folder in ("one", "two")]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        _save_small(file, n_outputs=1 + number)
+    resolved = [ExtractionOptions(str(file), preprocessing=(0, 255), layer="out0").resolve() for file in files]
+    digests = [network.recipe.weights[:8] for network in resolved]
+    both = names_of([*resolved, ExtractionOptions("counting").resolve()])
+    assert both == [f"a {digests[0]}", f"a {digests[1]}", "counting"]
+    assert names_of([resolved[0], ExtractionOptions("mobilenet").resolve()]) == ["a", "mobilenet"]
+    info = RecipeInfo("f", resolved[0].recipe.as_dict(), 1, 3, 100, 1, 0, 0, 0)
+    assert info.in_words().endswith(f"weights {digests[0]}, preprocessing 0/255")
+    cache = CacheInfo("cache", 0, [info, dataclasses.replace(info, rows=0, segments=0)], 0, 0, 0, 0, 0)
+    assert cache.as_text().count("own network") == 1
+    with pytest.raises(OptionError, match="It has: own network. For one 'own network', pass the path of its file"):
+        cache.of_backbone("mobilenet")
+    assert cli.main(["backbones", str(files[0]), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["features"], row["megabytes"], row["weights"]) == (3, 0.0, "here")
+
+
+@pytest.mark.parametrize(("given", "name"), [("torch", "torch"), ((0, 255), "0/255"), ("1,2,1/3", "1,2,1/3")])
+def test_preprocessing_is_shown_as_it_was_written(given: Any, name: str) -> None:
+    assert named(as_preprocessing(given).text) == name
+
+
+def test_an_object_among_networks_is_to_say_how_it_wants_its_pixels(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="'mine', a keras.Model object.*Wrap it: FeatureExtractor.model"):
+        options_of(_ModelOfCode())
+    _save_small(tmp_path / "a.onnx")
+    with pytest.raises(OptionError, match="How does .*a.onnx' want its pixels"):
+        options_of(tmp_path / "a.onnx")

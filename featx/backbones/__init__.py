@@ -101,7 +101,7 @@ def register_backbone(backbone: Backbone) -> None:
     ...     def n_features(self, pooling): return 3
     ...     def extract(self, pixels): return pixels.mean(axis=(1, 2), dtype="float32")
     >>> register_backbone(MeanColor())
-    >>> load_backbone("mean_color").find_weights("").digest
+    >>> load_backbone("mean_color").find_weights("imagenet").digest
     'version 1'
     """
     if isinstance(backbone, KerasBackbone) and type(backbone) is not KerasBackbone:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.layers import LayerInfo
+from featx.errors import OptionError
 from featx.recipe import Recipe
 
 
@@ -156,5 +157,16 @@ class DirectBackbone(Backbone):
         """
 
     def find_weights(self, weights: str) -> Weights:
-        """Return the version in the place of weights: there are none."""
+        """Return the version in the place of weights: there are none.
+
+        Raises
+        ------
+        OptionError
+            Some are asked for.
+        """
+        if weights != "imagenet":
+            raise OptionError(
+                f"weights={None if weights == 'none' else weights!r} of {self.name!r} cannot be used: it is plain "
+                "Python and has none. Leave weights out."
+            )
         return Weights(f"version {self.version}", None)

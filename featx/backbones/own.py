@@ -115,8 +115,8 @@ def _digest(path: Path, kind: str) -> str:
     return hashlib.sha256(f"{kind} {_REVISION} {content}".encode()).hexdigest()
 
 
-def _digest_of_parts(path: Path, kind: str) -> str:
-    """Return the SHA-256 of a network's file, and of those that belong to it."""
+def _parts(path: Path, kind: str) -> list[Path]:
+    """Return a network's file, and those that belong to it."""
     parts = [path]
     if kind == "saved model":
         parts = sorted(one for one in path.rglob("*") if not one.is_dir())
@@ -125,6 +125,12 @@ def _digest_of_parts(path: Path, kind: str) -> str:
         parts = [path, path.with_suffix(".bin")]
     elif kind == "onnx":
         parts = [path, *_external_data(path)]
+    return parts
+
+
+def _digest_of_parts(path: Path, kind: str) -> str:
+    """Return the SHA-256 of a network's file, and of those that belong to it."""
+    parts = _parts(path, kind)
     digests = [weight_files.file_digests(part)["sha256"] for part in parts]
     if len(parts) == 1:
         return digests[0]
@@ -232,6 +238,11 @@ class OwnNetwork(Network):
     def layer(self) -> str:  # type: ignore[override]  # read only
         """Name of the layer whose output is the network's."""
         return _describe(self, None).layer
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of its files."""
+        return sum(part.stat().st_size for part in _parts(Path(self.path), self.kind))
 
     @property
     def takes(self) -> str:

@@ -95,6 +95,25 @@ def as_preprocessing(given: Any) -> Preprocessing:
     raise OptionError(f"preprocessing={given!r}: expected {_ACCEPTED}.")
 
 
+def named(text: str) -> str:
+    """Return what a recipe records of preprocessing as people write it.
+
+    Examples
+    --------
+    >>> named(as_preprocessing("torch").text), named(as_preprocessing((0, 255)).text)
+    ('torch', '0/255')
+    """
+    for name, kind in _KINDS.items():
+        if Preprocessing(*kind).text == text:
+            return name
+    try:
+        steps = Preprocessing.of_text(text)
+    except ValueError:  # of a damaged file
+        return text
+    parts = [part[:1] if len(set(part)) == 1 else part for part in (steps.mean, steps.scale)]
+    return "/".join(",".join(f"{value:g}" for value in part) for part in parts)
+
+
 def refuse_unlike(steps: Preprocessing, path: str, takes: str) -> None:
     """Raise if a network takes whole numbers, and prepared pixels are none or do not fit.
 
