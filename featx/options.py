@@ -131,12 +131,6 @@ class ExtractionOptions:
         found = find_layers(self.backbone, layers, wanted)
         return () if [one.name for one in found] == [backbone.layer] else found
 
-    def _pooling_that_counts(self, backbone: backbones.Backbone) -> str:
-        """Return the pooling that a row depends on: where there is nothing to pool, the default, whatever was asked."""
-        if not isinstance(backbone, backbones.DirectBackbone):
-            return self.pooling
-        return self.pooling if len({backbone.n_features(pooling) for pooling in POOLINGS}) > 1 else "avg"
-
     def _warn_of_own(self, backbone: own.OwnNetwork) -> None:
         """Warn of what a network in a file may be taken for, and is not."""
         preprocessing.warn_of_far(preprocessing.as_preprocessing(self.preprocessing), self.backbone)
@@ -205,7 +199,7 @@ class ExtractionOptions:
             weights=weights.digest,
             image_size=self._checked_size(backbone),
             layer=self.layer_name,
-            pooling=self._pooling_that_counts(backbone),
+            pooling=backbone.pooling_that_counts(self.pooling),
             resize=self.resize,
             precision=engines.resolve_precision(self.precision, engine),
             preprocessing=self._checked_preprocessing(backbone),

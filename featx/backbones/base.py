@@ -83,6 +83,10 @@ class Backbone(abc.ABC):
         int
         """
 
+    def pooling_that_counts(self, pooling: str) -> str:
+        """Return the pooling that a recipe records: the default where there is nothing to pool, whatever was asked."""
+        return pooling
+
     def layers(self, image_size: tuple[int, int] | None = None) -> tuple[LayerInfo, ...]:
         """Return the layers that features can be taken from; none but the default where it is plain Python."""
         return ()
