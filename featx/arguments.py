@@ -318,9 +318,10 @@ def _add_demo(commands: Any) -> None:
 
 def _add_backbones(commands: Any) -> None:
     notes = (
-        "megabytes: of the file of weights. top 1: percent of ImageNet's validation images whose first guess is\n"
-        "right, by Keras's documentation. weights: whether those of ImageNet are on this machine. images per\n"
-        "second: from files to features, as `featx bench --backbone NAME` last measured it here.\n\n"
+        "minimum size: the smallest image_size; the largest is 4096. megabytes: of the file of weights. top 1: "
+        "percent of ImageNet's validation images whose first guess is\nright, by Keras's documentation. weights: "
+        "whether those of ImageNet are on this machine. images per\nsecond: from files to features, as `featx bench "
+        "--backbone NAME` last measured it here.\n\n"
     )
     examples = "examples:\n  featx backbones\n  featx backbones mobilenet --layers\n"
     parser = _command(commands, "backbones", "list the networks, or the layers of one", notes + examples)
@@ -348,7 +349,11 @@ def _add_cache_commands(commands: Any) -> None:
         added.add_argument(
             "--cache", default="auto", metavar="DIR", help="the cache folder (default: $FEATX_CACHE, else cache/)"
         )
-        added.add_argument("--backbone", metavar="NAME", help="only the rows of this network, or of this fingerprint")
+        added.add_argument(
+            "--backbone",
+            metavar="NAME",
+            help="only the rows of this network (its name, or its file), or of this fingerprint",
+        )
         _add_common(added)
         return added
 
@@ -392,12 +397,12 @@ def _views(text: str) -> str | None:
     return None if text.lower() == "none" else text
 
 
-def _image_size(text: str) -> int | tuple[int, ...]:
-    sides = [int(side) for side in text.lower().replace("×", "x").split("x")]
+def _image_size(text: str) -> int | tuple[int, ...] | str:
+    try:
+        sides = [int(side) for side in text.lower().replace("×", "x").split("x")]
+    except ValueError:
+        return text  # which ExtractionOptions refuses, with a remedy
     return sides[0] if len(sides) == 1 else tuple(sides)
-
-
-_image_size.__name__ = "size"  # as argparse calls it in a message
 
 
 def _add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
@@ -423,7 +428,8 @@ def _add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = 
     group.add_argument(
         "--preprocessing",
         metavar="NAME",
-        help="of a network in a file of yours: tf, torch, caffe, none, or MEAN/SCALE of pixels from 0 to 255",
+        help="of a network in a file of yours: tf, torch, caffe, none, or MEAN/SCALE, a number or three each: "
+        "(pixel - MEAN) / SCALE of pixels from 0 to 255",
     )
     views = f"views of an image that are averaged: flip, five-crop, rotations, or none (default: none){again}"
     group.add_argument("--views", action=more, type=_views, metavar="NAME", help=views)

@@ -266,10 +266,13 @@ def _backbones(args: argparse.Namespace) -> None:
     from featx.backbones import available_backbones, load_backbone
     from featx.rates import known_rates
 
-    backbones = [load_backbone(name) for name in ([args.name] if args.name else available_backbones())]
+    backbones = [load_backbone(name) for name in (available_backbones() if args.name is None else [args.name])]
     if args.layers:
-        if not args.name:
+        if args.name is None:
             raise OptionError("--layers: of which network? Name it: featx backbones mobilenet --layers.")
+        layers = backbones[0].layers()
+        if not layers:
+            raise OptionError(f"{args.name!r} is plain Python and has no layers. Leave --layers out.")
         rows = [
             {
                 "place": place,
@@ -279,7 +282,7 @@ def _backbones(args: argparse.Namespace) -> None:
                 "features": layer.n_features("avg"),
                 "block_ends": layer.ends_block,
             }
-            for place, layer in enumerate(backbones[0].layers())
+            for place, layer in enumerate(layers)
         ]
     else:
         rates = known_rates(cache_from(args))
@@ -289,15 +292,18 @@ def _backbones(args: argparse.Namespace) -> None:
 
 def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
     from featx.backbones import KerasBackbone
+    from featx.backbones.own import OwnNetwork
 
     row: dict[str, object] = {"backbone": backbone.name, "features": backbone.n_features("avg")}
-    row["image_size"] = backbone.image_size
+    row |= {"image_size": backbone.image_size, "minimum_size": backbone.minimum_size}
     row |= {"parameters": None, "megabytes": None, "top_1": None, "weights": None}
     if isinstance(backbone, KerasBackbone):
         row["parameters"] = backbone.parameters or None
         row["megabytes"] = round(backbone.n_bytes / 1e6, 1) or None
         row["top_1"] = backbone.top_1
         row["weights"] = "here" if backbone.has_weights_here else "to be fetched"
+    elif isinstance(backbone, OwnNetwork):
+        row |= {"minimum_size": None, "megabytes": round(backbone.n_bytes / 1e6, 1), "weights": "here"}
     return row | {"images_per_second": rate}
 
 

@@ -40,13 +40,15 @@ def columns_from(args: argparse.Namespace) -> dict[str, str | None]:
 
 def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
     """Return the options of extraction that were given, for one of the networks."""
-    from featx.backbones import load_backbone
+    from featx.backbones import DirectBackbone, load_backbone
     from featx.options import ExtractionOptions
 
     given = {name: getattr(args, name) for name in EXTRACTION_OPTIONS if hasattr(args, name)}
     beside = args.backbone if isinstance(args.backbone, list) else []
     if not load_backbone(backbone).is_own and any(load_backbone(one).is_own for one in beside):
         given.pop("preprocessing", None)  # it is for the files beside it
+    if len(set(beside)) > 1 and isinstance(load_backbone(backbone), DirectBackbone):
+        given.pop("weights", None)  # they are for the networks beside it
     return ExtractionOptions(backbone=backbone, **given)
 
 

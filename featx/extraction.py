@@ -14,10 +14,12 @@ import numpy as np
 
 from featx import folders
 from featx import images as image_reading
+from featx.backbones import Backbone, DirectBackbone
+from featx.backbones.kept_models import said
 from featx.decoding import DecodeAhead, Prepared
 from featx.digests import DigestIndex
 from featx.engines import Engine
-from featx.errors import AuditError, EngineError, StoreError, UnreadableImageError
+from featx.errors import AuditError, EngineError, FeatxError, StoreError, UnreadableImageError
 from featx.failures import Failure
 from featx.images import DIGEST_SIZE, Image
 from featx.lookup import DigestArray
@@ -25,11 +27,24 @@ from featx.multiview import ViewSet
 from featx.options import Resolved
 from featx.turns import Turns
 from featx.view_stores import ViewStores
+from featx.wording import counted
 
 _LOOK_UP_AT_ONCE = 2048
 #: Whatever the batch size, no more than this many bytes of pixels go to the network at a time.
 _BATCH_BYTES = 64 * 2**20
 _CACHED, _COMPUTED, _FAILED = 1, 2, 3
+
+
+def _remedy(backbone: Backbone, weights_path: Path | None) -> str:
+    """Return what to do about rows that cannot be right."""
+    if isinstance(backbone, DirectBackbone):
+        return "Mend its extract and n_features."
+    if backbone.is_own:
+        return (
+            f"Its weights or the preprocessing are to blame: look at what {said(str(weights_path))} gives for one "
+            "image, and whether it wants its pixels as preprocessing (--preprocessing) says."
+        )
+    return "Its weights are to blame: pass others, or leave weights out."
 
 
 class Rows(Protocol):
@@ -252,7 +267,7 @@ class Extraction:
         missing, rows = self._stored_views(self.digests[at])
         pixels = np.stack([item.pixels for item in batch if item.pixels is not None])
         shown = self._views.show(pixels, self.digests[at], missing)
-        rows[missing] = self._checked(np.asarray(self._engine(shown), dtype=np.float32), len(shown))
+        rows[missing] = self._checked(self._run(self._engine, shown), len(shown))
         self._out[at] = self._views.combined(rows)
         self._settle(at, _COMPUTED)
         if self.store is not None:
@@ -260,6 +275,20 @@ class Extraction:
             if self._turns.should_be_given_up:
                 self._commit_rows()
                 self._turns.give_up()
+
+    def _run(self, engine: Engine, shown: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return what the engine gives; an error of a backbone in plain Python under the backbone's name."""
+        try:
+            return np.asarray(engine(shown), dtype=np.float32)
+        except (FeatxError, MemoryError):
+            raise
+        except Exception as error:
+            if self._resolved.engine != "direct":
+                raise
+            raise EngineError(
+                f"The backbone {self._resolved.backbone.name!r} failed at {counted(len(shown), 'image')} "
+                f"({type(error).__name__}: {' '.join(str(error).split())}). Mend its extract."
+            ) from error
 
     def _stored_views(self, digests: DigestArray) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         """Return which views of images are missing, and the rows of the others."""
@@ -284,9 +313,10 @@ class Extraction:
         expected = (n_images, self._resolved.n_features)
         if rows.shape != expected or not np.isfinite(rows).all():
             found = f"shape {rows.shape}" if rows.shape != expected else "NaN or infinite values"
+            backbone = self._resolved.backbone
             raise EngineError(
-                f"The backbone {self._resolved.backbone.name!r} gave {found}; expected finite rows of shape "
-                f"{expected}. None was kept. Mend its extract and n_features, or its weights."
+                f"The backbone {backbone.name!r} gave {found}; expected finite rows of shape {expected}. None was "
+                f"kept. {_remedy(backbone, self._resolved.weights_path)}"
             )
         return rows
 

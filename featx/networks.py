@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from featx.backbones import preprocessing
 from featx.collection import Extracted, extract
 from featx.errors import OptionError
 from featx.options import ExtractionOptions, Resolved
 from featx.sources import ImageTable
 from featx.wording import shortened
 
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
 
 def options_of(network: Any) -> ExtractionOptions:
     """Return the options of a network that was given by its name, or as a FeatureExtractor."""
-    if isinstance(network, str):
-        return ExtractionOptions(network)
+    if isinstance(network, str | os.PathLike):
+        return ExtractionOptions(os.fspath(network))
+    if hasattr(network, "get_weights") and hasattr(network, "to_json"):
+        raise OptionError(
+            f"networks holds {getattr(network, 'name', 'a network')!r}, a keras.Model object, which does not say how "
+            "it wants its pixels. Wrap it: FeatureExtractor(model, preprocessing='tf')."
+        )
     names = [field.name for field in dataclasses.fields(ExtractionOptions)]
     try:
         return ExtractionOptions(**{name: getattr(network, name) for name in names})
@@ -76,10 +86,26 @@ def names_of(resolved: Sequence[Resolved]) -> list[str]:
         or any(one["name"] == other["name"] and one[key] != other[key] for one in recipes for other in recipes)
     ]
     return [
-        " ".join([network.backbone.name, *(_said(recipe[key]) for key in named if recipe[key])])
-        for network, recipe in zip(resolved, recipes, strict=True)
+        " ".join(
+            [
+                str(recipe["name"]),
+                *(_said(key, recipe[key]) for key in named if recipe[key] and _tells(key, recipe, recipes)),
+            ]
+        )
+        for recipe in recipes
     ]
 
 
-def _said(value: Any) -> str:
+def _tells(key: str, recipe: dict[str, Any], recipes: list[dict[str, Any]]) -> bool:
+    """Return whether a network is to be named by a part of its recipe: a digest only beside another of its name."""
+    return key != "weights" or any(
+        other["name"] == recipe["name"] and other["weights"] != recipe["weights"] for other in recipes
+    )
+
+
+def _said(key: str, value: Any) -> str:
+    if key == "weights" and _DIGEST.fullmatch(value):
+        return str(value[:8])
+    if key == "preprocessing":
+        return preprocessing.named(value)
     return "×".join(map(str, value)) if isinstance(value, list) else shortened(str(value), 40)

@@ -12,11 +12,13 @@ from typing import Any
 
 from featx import backbones, engines
 from featx.backbones import own, preprocessing
+from featx.backbones.kept_models import said
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, as_wanted, find_layers
 from featx.errors import FeatxWarning, OptionError, did_you_mean
 from featx.multiview import check_views
 from featx.pixels import MAX_PIXELS
 from featx.recipe import JOINT, Recipe
+from featx.wording import listed
 
 RESIZES = ("squash", "crop", "pad")
 ON_TRUNCATED = ("raise", "pad")
@@ -83,13 +85,16 @@ class ExtractionOptions:
             raise OptionError(
                 f"preprocessing={self.preprocessing!r}: {self.backbone!r} knows how it wants its pixels. Leave it out."
             )
-        return preprocessing.as_preprocessing(self.preprocessing).text
+        steps = preprocessing.as_preprocessing(self.preprocessing)
+        if isinstance(backbone, own.OwnNetwork):
+            preprocessing.refuse_unlike(steps, self.backbone, backbone.takes)
+        return steps.text
 
     def _checked_size(self, backbone: backbones.Backbone) -> tuple[int, int]:
         given = (backbone.fixed_size or backbone.image_size) if self.image_size is None else self.image_size
         if given is None:
             raise OptionError(
-                f"{self.backbone!r} takes images of any size. Say which: image_size=224 (--image-size 224)."
+                f"{said(self.backbone)} takes images of any size. Say which: image_size=224 (--image-size 224)."
             )
         sides = tuple(given) if isinstance(given, tuple | list) else (given, given)
         least = backbone.minimum_size
@@ -97,14 +102,14 @@ class ExtractionOptions:
             default = f" Leave it out for the default, {backbone.image_size}." if backbone.image_size else ""
             raise OptionError(
                 f"image_size={self.image_size!r}: expected a whole number of pixels or (height, width), each from "
-                f"{least} to {LARGEST_SIZE} for {self.backbone!r}.{default}"
+                f"{least} to {LARGEST_SIZE} for {said(self.backbone)}.{default}"
             )
         size = (int(sides[0]), int(sides[1]))
         if backbone.fixed_size not in (None, size):
             height, width = backbone.fixed_size or size
             raise OptionError(
-                f"image_size={self.image_size!r}: {self.backbone!r} takes images of {height} × {width} pixels only. "
-                "Leave it out."
+                f"image_size={self.image_size!r}: {said(self.backbone)} takes images of {height} × {width} pixels "
+                "only. Leave it out."
             )
         return size
 
@@ -125,6 +130,17 @@ class ExtractionOptions:
             )
         found = find_layers(self.backbone, layers, wanted)
         return () if [one.name for one in found] == [backbone.layer] else found
+
+    def _warn_of_own(self, backbone: own.OwnNetwork) -> None:
+        """Warn of what a network in a file may be taken for, and is not."""
+        preprocessing.warn_of_far(preprocessing.as_preprocessing(self.preprocessing), self.backbone)
+        if self.layer is None and backbone.other_outputs:
+            warnings.warn(
+                f"{said(self.backbone)} has {1 + len(backbone.other_outputs)} outputs, and features are of the first, "
+                f"{backbone.layer!r}. For another, pass it as layer (--layer): {listed(backbone.other_outputs)}.",
+                FeatxWarning,
+                stacklevel=1,  # from one place, so that Python shows it once for fit and transform
+            )
 
     @property
     def layer_name(self) -> str:
@@ -160,6 +176,8 @@ class ExtractionOptions:
         backbone = backbones.load_backbone(self.backbone)
         engine = engines.resolve_engine(self.engine, backbone)
         n_features = self.n_features
+        if isinstance(backbone, own.OwnNetwork):
+            self._warn_of_own(backbone)
         if n_features > _MANY_FEATURES:
             warnings.warn(
                 f"A row has {n_features:,} features ({4 * n_features / 1e6:.1f} MB an image), as "
@@ -181,7 +199,7 @@ class ExtractionOptions:
             weights=weights.digest,
             image_size=self._checked_size(backbone),
             layer=self.layer_name,
-            pooling=self.pooling,
+            pooling=backbone.pooling_that_counts(self.pooling),
             resize=self.resize,
             precision=engines.resolve_precision(self.precision, engine),
             preprocessing=self._checked_preprocessing(backbone),

@@ -49,7 +49,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         (*) Name of the network, see :func:`featx.available_backbones`; or the path of one of your own: ``.keras``,
         ``.h5``, ``.onnx``, ``.xml`` (OpenVINO), or the folder of a SavedModel. It is known by what it holds, wherever
         it lies. A ``keras.Model`` object is kept as a file in the user's cache (``~/.cache/featx``) until nobody has
-        used it for 30 days.
+        used it for 30 days; as in any file, layers of code of your own are refused: export it to a SavedModel or ONNX.
     weights : str, Path or None, default="imagenet"
         (*) ``"imagenet"``; the path of a weights file of this network without its head, or its address followed by
         ``#sha256=`` and its digest; or None for random ones, always the same: a control.
@@ -79,7 +79,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         with one warning for the whole call.
     preprocessing : {"tf", "torch", "caffe", "none"}, (mean, scale) or None, default=None
         (*) What a network of your own wants done to its pixels, which are from 0 to 255: ``"torch"`` for those of timm,
-        torchvision and Hugging Face, ``"none"`` for one that does it itself. None for those that featx knows by name.
+        torchvision and Hugging Face, ``"none"`` for one that does it itself; `mean` and `scale` are a number or three
+        each, for (pixel − mean) / scale. None for those that featx knows by name.
     views : {"flip", "five-crop", "rotations"} or None, default=None
         (*) Views of an image whose rows, each of which is kept, are averaged: ``"flip"``, the image and its mirror
         image; ``"five-crop"``, four corners and the centre of the image at 8/7 of `image_size`; ``"rotations"`` by 0,

@@ -1,22 +1,34 @@
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import hashlib
 import http.server
+import json
 import random
 import re
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 
 import featx
+import featx.cli
+from featx import console
 from featx.backbones import KerasBackbone, keras_applications, surveying
-from featx.errors import FeatxWarning, OptionError, UnknownBackboneError, WeightsError, WeightsNotFoundError
+from featx.errors import (
+    EngineError,
+    FeatxWarning,
+    OptionError,
+    UnknownBackboneError,
+    WeightsError,
+    WeightsNotFoundError,
+)
 from featx.options import ExtractionOptions
 from tests.conftest import CountingBackbone
 
@@ -87,7 +99,7 @@ def test_weights_in_keras_own_folder_are_used(keras_home: Path) -> None:
     assert backbone.find_weights("imagenet").path == path
     path.chmod(0o600)
     path.write_bytes(b"half a file")
-    with pytest.raises(WeightsError, match="altered or damaged.*Delete the file"):
+    with pytest.raises(WeightsError, match="altered, damaged or another file.*Put the right file there, or delete it"):
         backbone.find_weights("imagenet")
 
 
@@ -158,8 +170,9 @@ def test_a_size_below_a_network_s_least_is_refused_with_the_least(backbone: Kera
 @pytest.mark.usefixtures("keras_home")
 def test_weights_that_no_server_has_give_the_ways_to_get_them(server: tuple[str, list[str]]) -> None:
     address, _ = server
-    with pytest.raises(WeightsNotFoundError, match="404.*Download http.*put it at.*use 'mobilenet'"):
+    with pytest.raises(WeightsNotFoundError, match="404.*check the address. Download http.*put it at") as caught:
         served(address, "absent.weights.h5").find_weights("imagenet")
+    assert "use 'mobilenet'" not in str(caught.value)  # it is the network that was asked for
 
 
 @pytest.mark.usefixtures("keras_home")
@@ -171,7 +184,7 @@ def test_a_server_out_of_reach_gives_the_ways_to_get_the_weights() -> None:
 @pytest.mark.slow  # Keras in child processes
 def test_weights_that_keras_knows_to_be_wrong_are_refused(keras_home: Path, server: tuple[str, list[str]]) -> None:
     wrong = dataclasses.replace(served(server[0]), weights_hash="0" * 32)
-    with pytest.raises(WeightsNotFoundError, match="fetching them failed"):
+    with pytest.raises(WeightsError, match="server sent another file.*expected MD5 0000.*got .*not kept. Check"):
         wrong.find_weights("imagenet")
     assert list((keras_home / "models").iterdir()) == []
 
@@ -196,9 +209,9 @@ def test_weights_at_an_address_are_fetched_once_and_held_to_their_digest(
     assert asked == [f"/{BUNDLED.name}"]
     found.path.chmod(0o600)
     found.path.write_bytes(b"altered")
-    with pytest.raises(WeightsError, match="altered or damaged: expected SHA-256 9c4f.*Delete the file"):
+    with pytest.raises(WeightsError, match="another file: expected SHA-256 9c4f.*got.*Put the right file there"):
         MOBILENET.find_weights(url)
-    with pytest.raises(WeightsNotFoundError, match="fetching them failed"):
+    with pytest.raises(WeightsError, match="another file than the weights.*expected SHA-256 0000.*got 9c4f"):
         MOBILENET.find_weights(f"{address}/{BUNDLED.name}#sha256={'0' * 64}")
     assert list((keras_home / "models").iterdir()) == [found.path]
 
@@ -313,3 +326,55 @@ def test_a_backbone_that_could_not_work_is_refused() -> None:
     assert isinstance(MOBILENET, KerasBackbone)
     with pytest.raises(OptionError, match="subclass of KerasBackbone"):
         featx.register_backbone(Derived(**{**dataclasses.asdict(MOBILENET), "name": "derived"}))
+
+
+def test_a_folder_or_a_file_that_is_no_network_says_why(tmp_path: Path) -> None:
+    (tmp_path / "net.pt").write_bytes(b"")
+    with pytest.raises(UnknownBackboneError, match="is no SavedModel: it has no saved_model.pb"):
+        featx.load_backbone(str(tmp_path))
+    with pytest.raises(UnknownBackboneError, match=r"net.pt' is none of the kinds that are read: .keras, .*\.onnx"):
+        featx.load_backbone(str(tmp_path / "net.pt"))
+
+
+def test_what_plain_python_has_not_is_refused_or_left_out_of_its_recipe(
+    counting: CountingBackbone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipes = {ExtractionOptions("color_histogram", pooling=pooling).resolve().recipe for pooling in ("avg", "max")}
+    assert len(recipes) == 1
+    with pytest.raises(OptionError, match="weights=None of 'counting' cannot be used: it is plain Python and has none"):
+        ExtractionOptions("counting", weights=None).resolve()
+    beside = argparse.Namespace(backbone=["mobilenet", "counting"], weights=None)
+    assert console.options_from(beside, "counting").weights == "imagenet"
+    assert console.options_from(beside, "mobilenet").weights is None
+    assert featx.cli.main(["backbones", "counting", "--layers"]) == 1
+    assert "plain Python and has no layers" in capsys.readouterr().err
+    assert featx.cli.main(["backbones", ""]) == 1
+    assert "Unknown backbone ''" in capsys.readouterr().err
+
+
+def test_the_list_of_backbones_says_their_smallest_size(capsys: pytest.CaptureFixture[str]) -> None:
+    assert featx.cli.main(["backbones", "xception", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["minimum_size"] == 71
+
+
+def test_a_size_that_is_none_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert featx.cli.main(["extract", "photos", "--image-size", "224x"]) == 1
+    said = capsys.readouterr().err
+    assert "image_size='224x': expected a whole number of pixels or (height, width)" in said
+    assert said.count("\n") == 1
+
+
+def test_an_error_of_a_backbone_in_plain_python_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(CountingBackbone):
+        name = "broken"
+
+        def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+            raise ZeroDivisionError("nothing to divide by")
+
+    monkeypatch.setitem(featx.backbones._registered, "broken", Broken())
+    extractor = featx.FeatureExtractor("broken", cache=None)
+    with pytest.raises(
+        EngineError, match="'broken' failed at 1 image .ZeroDivisionError: nothing to.*Mend its"
+    ) as caught:
+        extractor.transform(np.zeros((1, 8, 8, 3), np.uint8))
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)

@@ -209,7 +209,7 @@ def _scores(table: str) -> list[tuple[str, str]]:
 def test_backbones_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["backbones"]) == 0
     out = capsys.readouterr().out
-    assert re.search(r"\nresnet50_v2 +2048 +224 +23,564,800 +94\.3 +76\.0  (here|to be fetched)", out)
+    assert re.search(r"\nresnet50_v2 +2048 +224 +32 +23,564,800 +94\.3 +76\.0  (here|to be fetched)", out)
     assert cli.main(["backbones", "mobilenet", "--layers"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].split() == ["85", "conv_pw_13_relu", "ReLU", "7×7×1024", "1024", "yes"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import itertools
 import json
@@ -16,18 +17,32 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from featx import FeatureExtractor, backbones, cli, load_backbone
-from featx.backbones import keras_files
+from featx import FeatureExtractor, Recipe, backbones, cli, load_backbone
+from featx.backbones import kept_models, keras_files, own
+from featx.backbones.layers import as_layers, find_layers
 from featx.backbones.own import as_name, own_network
-from featx.backbones.preprocessing import Preprocessing, as_preprocessing
-from featx.engines import has_native_bfloat16
-from featx.errors import MissingDependencyError, OptionError, RecipeMismatchError, UnknownBackboneError, WeightsError
+from featx.backbones.preprocessing import Preprocessing, as_preprocessing, named, needed, refuse_unlike, warn_of_far
+from featx.caches.info import CacheInfo, RecipeInfo
+from featx.engines import conversion, has_native_bfloat16, own_graphs
+from featx.engines import openvino as openvino_engine
+from featx.engines.compilation import Graph
+from featx.errors import (
+    EngineError,
+    FeatxWarning,
+    MissingDependencyError,
+    OptionError,
+    RecipeMismatchError,
+    UnknownBackboneError,
+    WeightsError,
+)
+from featx.networks import names_of, options_of
 from featx.options import ExtractionOptions
 
 onnx = pytest.importorskip("onnx")
 
 Array = np.ndarray[Any, Any]
 SIZE = 48
+TF = as_preprocessing("tf")
 
 
 def _build(size: int | None) -> Any:
@@ -388,7 +403,9 @@ def test_weights_in_files_beside_an_onnx_file_belong_to_it(tmp_path: Path, pixel
     (data * 2).tofile(tmp_path / "out" / f"{'a' * 150}.data")
     assert np.abs(rows(tmp_path / "out" / "a.onnx", pixels) - first).max() > 0.1
     (tmp_path / "out" / f"{'a' * 150}.data").unlink()
-    with pytest.raises(UnknownBackboneError, match=r"aaa\.data.*No such file"):
+    with pytest.raises(
+        UnknownBackboneError, match=r"without 'a+\.data', which holds its weights: No such file.*Put it"
+    ):
         rows(tmp_path / "out" / "a.onnx", pixels)
 
 
@@ -838,3 +855,270 @@ def test_a_saved_model_as_tf_hub_has_them(tmp_path: Path, pixels: Array) -> None
     (active,) = (layer.name for layer in layers if layer.kind == "Relu" and layer.shape == (24, 24, 8))
     found = rows(tmp_path / "hub", pixels, preprocessing=(0, 255), layer=active)
     np.testing.assert_allclose(found, maps.mean(axis=(1, 2)), atol=1e-5)
+
+
+def _described(path: Path, kind: str = "onnx") -> Any:
+    """What the child process says of a network, asked for here."""
+    return own_graphs.describe(path, kind, None)
+
+
+def _save_small(path: Path, type_: str = "FLOAT", n_outputs: int = 1) -> None:
+    """A network of one mean of each channel, of numbers of a type, and more outputs beside it."""
+    helper, proto = onnx.helper, onnx.TensorProto
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["numbers"], to=proto.FLOAT, name="numbers"),
+        helper.make_node("ReduceMean", ["numbers"], ["out0"], axes=[2, 3], keepdims=0, name="out0"),
+        *(helper.make_node("Relu", ["out0"], [f"out{at}"], name=f"out{at}") for at in range(1, n_outputs)),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("pixels", getattr(proto, type_), ["n", 3, 8, 8])],
+        [helper.make_tensor_value_info(f"out{at}", proto.FLOAT, ["n", 3]) for at in range(n_outputs)],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+
+
+@pytest.mark.parametrize(
+    ("takes", "given", "remedy"),
+    [
+        ("uint8", "tf", "from 0 to 255 .uint8.*from -1 to 1 that would be cut.*'none': it prepares"),
+        ("uint8", (0, 255), "'none'"),
+        ("int64", "caffe", "'none'"),
+        ("int8", "none", "(128, 1)"),
+        ("uint8", "none", None),
+        ("int8", (128, 1), None),
+        ("float32", "tf", None),
+    ],
+)
+def test_pixels_that_a_network_of_whole_numbers_would_cut_are_refused(
+    takes: str, given: Any, remedy: str | None
+) -> None:
+    steps = as_preprocessing(given)
+    if remedy is None:
+        refuse_unlike(steps, "a.onnx", takes)
+        return
+    with pytest.raises(OptionError, match=remedy):
+        refuse_unlike(steps, "a.onnx", takes)
+
+
+def test_a_file_of_whole_numbers_is_refused_before_any_image_is_read(tmp_path: Path, pixels: Array) -> None:
+    _save_small(tmp_path / "a.onnx", "UINT8")
+    assert _described(tmp_path / "a.onnx").takes == "uint8"
+    with pytest.raises(OptionError, match="takes whole numbers.*Pass preprocessing .--preprocessing. 'none'"):
+        FeatureExtractor(tmp_path / "a.onnx", preprocessing="tf").fit([])
+
+
+def test_pixels_far_from_what_networks_want_are_warned_of(recwarn: pytest.WarningsRecorder) -> None:
+    for fine in ("tf", "torch", "caffe", "none", (0, 255)):
+        warn_of_far(as_preprocessing(fine), "a.onnx")
+    assert not recwarn
+    with pytest.warns(FeatxWarning, match="'a.onnx' is shown pixels from -2.11.* to 1,111.* scale divides, and mean"):
+        warn_of_far(as_preprocessing((0.485, 0.229)), "a.onnx")
+
+
+def test_a_file_of_several_outputs_says_which_is_taken_and_how_to_take_another(tmp_path: Path) -> None:
+    _save_small(tmp_path / "a.onnx", n_outputs=3)
+    assert list(_described(tmp_path / "a.onnx").others) == ["out1", "out2"]
+    with pytest.warns(FeatxWarning, match="has 3 outputs.* of the first, 'out0'.*layer.*'out1', 'out2'"):
+        ExtractionOptions(tmp_path / "a.onnx", preprocessing="tf").resolve()
+    ExtractionOptions(tmp_path / "a.onnx", preprocessing="tf", layer="out1").resolve()
+
+
+def _both_ways(path: Path, pixels: Array) -> list[Array]:
+    """Rows through both engines, of a file of Keras, computed in this process."""
+    found = keras_files.describe(path, None)
+    assert found.fixed_size is not None
+    recipe = Recipe(own.RECORDED, "", found.fixed_size, found.layer, "avg", "squash", "float32", preprocessing=TF.text)
+    network = own_network(str(path))
+    graph = conversion.graph_of(network.as_task(), recipe)
+    compiled = (
+        openvino_engine.import_openvino()
+        .Core()
+        .compile_model(
+            openvino_engine.with_pooling(graph, recipe.layers, "avg"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+        )
+    )
+    assert list(find_layers("net", as_layers(found.layers), [found.layer])[0].shape)[-1] == graph.outputs[0].shape[-1]
+    return [compiled([pixels[:8]])[0], keras_files.build(network, recipe).predict_on_batch(pixels[:8])]
+
+
+@pytest.mark.slow  # Keras, in this process
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
+def test_what_a_network_computes_within_in_another_precision_is_computed_in_float32(
+    policy: str, tmp_path: Path, pixels: Array
+) -> None:
+    import keras
+
+    def build() -> Any:
+        keras.utils.set_random_seed(0)
+        layers, image = keras.layers, keras.Input((SIZE, SIZE, 3))
+        maps = layers.Conv2D(4, 3, strides=3, kernel_initializer="ones")(image)
+        maps = layers.Normalization(mean=[1.0] * 4, variance=[2.0] * 4)(maps)
+        maps = keras.ops.cast(maps, keras.config.dtype_policy().compute_dtype) * 2
+        return keras.Model(image, layers.GlobalAveragePooling2D()(maps))
+
+    expected = build().predict(pixels[:8] / 127.5 - 1, verbose=0)
+    keras.config.set_dtype_policy(policy)
+    try:
+        build().save(tmp_path / "a.keras")
+    finally:
+        keras.config.set_dtype_policy("float32")
+    for found in _both_ways(tmp_path / "a.keras", pixels):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.slow  # Keras, in this process
+def test_tokens_of_keras_are_pooled_like_those_of_other_files(tmp_path: Path, pixels: Array) -> None:
+    import keras
+
+    layers, image = keras.layers, keras.Input((SIZE, SIZE, 3))
+    tokens = layers.Reshape((-1, 6))(layers.Conv2D(6, 16, strides=16)(image))
+    network = keras.Model(image, layers.LayerNormalization(name="tokens")(tokens))
+    network.save(tmp_path / "a.keras")
+    expected = network.predict(pixels[:8] / 127.5 - 1, verbose=0).mean(axis=1)
+    assert keras_files.describe(tmp_path / "a.keras", None).layers[-1][2] == [9, 1, 6]
+    for found in _both_ways(tmp_path / "a.keras", pixels):
+        np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+@pytest.mark.slow  # Keras, in this process
+def test_a_file_of_keras_says_what_it_takes_and_gives(tmp_path: Path) -> None:
+    import keras
+
+    image = keras.Input((None, None, 3), dtype="uint8")
+    maps = keras.layers.Conv2D(4, 3, name="maps")(keras.layers.Rescaling(1 / 255)(image))
+    means = keras.layers.GlobalAveragePooling2D(name="means")(maps)
+    keras.Model(image, [means, maps]).save(tmp_path / "a.keras")
+    found = keras_files.describe(tmp_path / "a.keras", None)
+    assert (found.takes, found.layer, found.others) == ("uint8", "means", ["maps"])
+
+
+def test_what_openvino_says_at_length_is_told_in_a_line() -> None:
+    with pytest.raises(EngineError, match=r"OpenVINO \S+ cannot run the network \(\S.*\S\)\. Pass engine") as caught:
+        openvino_engine.OpenVinoEngine(Graph(b"<net>", b""), ["a"], "avg", "float32")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_weights_of_an_openvino_file_are_asked_for_and_other_xml_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_text('<?xml version="1.0"?><net name="a" version="11"></net>')
+    with pytest.raises(UnknownBackboneError, match=r"cannot be read without 'a\.bin', which holds.*beside the \.xml"):
+        own_network(str(tmp_path / "a.xml"))
+    (tmp_path / "page.xml").write_text("<html></html>")
+    with pytest.raises(WeightsError, match="holds no whole network of OpenVINO: there is no <net>"):
+        own_network(str(tmp_path / "page.xml"))
+
+
+def test_keras_is_no_engine_of_other_files_and_openvino_is_not_missing(tmp_path: Path, pixels: Array) -> None:
+    _save_small(tmp_path / "a.onnx")
+    with pytest.raises(OptionError, match=r"of this kind \(onnx\) only OpenVINO runs. Pass engine='auto' .*auto.\.$"):
+        FeatureExtractor(tmp_path / "a.onnx", preprocessing="tf", engine="keras", cache=None).transform(pixels[:1])
+
+
+def test_a_network_that_gives_nan_is_told_from_a_mistake_of_its_user(tmp_path: Path, pixels: Array) -> None:
+    _save_graph(
+        tmp_path / "a.onnx",
+        [("ReduceMean", ["pixels"], "means", {"axes": [2, 3], "keepdims": 0}), ("Log", ["means"], "out", {})],
+        {},
+    )
+    with pytest.raises(EngineError, match="'a' gave NaN.*weights or the preprocessing are to blame.*a.onnx") as caught:
+        rows(tmp_path / "a.onnx", pixels)
+    assert "extract" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ({"class_name": "mypkg>Mine", "config": {}}, "'mypkg>Mine' of the package 'mypkg'"),
+        (
+            {"class_name": "Mine", "config": {}, "module": None, "registered_name": "Mine"},
+            "'Mine', which is not Keras's",
+        ),
+        ({"class_name": "keras>Known", "config": {}}, ""),
+        ({"class_name": "Dense", "config": {}, "name": "a"}, ""),
+    ],
+)
+def test_layers_of_somebody_s_own_are_known_by_how_keras_names_them(part: dict[str, Any], reason: str) -> None:
+    found = keras_files._foreign_code({"layers": [part]})
+    assert found.startswith(reason)
+    assert bool(found) == bool(reason)
+
+
+class _ModelOfCode:
+    """What featx asks of an object of Keras, but none."""
+
+    name, built = "mine", True
+
+    def get_weights(self) -> list[Array]:
+        return []
+
+    def to_json(self) -> str:
+        return "{}"
+
+    def save(self, path: str) -> None:
+        raise AssertionError("it is not to be kept")
+
+
+@pytest.mark.parametrize(
+    ("module", "built", "json_", "reason"),
+    [
+        ("mine", True, "{}", "'mine' .a keras.Model object. is of the class '_Model', whose code.*model.export"),
+        ("keras.src.models.sequential", False, "{}", "is not built yet.*keras.Input"),
+        (
+            "keras.src.models.functional",
+            True,
+            '{"class_name": "Lambda"}',
+            "of the kind Lambda. Objects are",
+        ),
+    ],
+)
+def test_objects_that_could_not_be_read_again_are_refused_by_their_name(
+    module: str, built: bool, json_: str, reason: str
+) -> None:
+    kind = type("_Model", (_ModelOfCode,), {"__module__": module, "built": built, "to_json": lambda self: json_})
+    with pytest.raises(WeightsError, match=reason):
+        as_name(kind())
+
+
+def test_an_object_is_called_by_its_name_and_a_file_by_its_path() -> None:
+    kept = kept_models.folder() / ("0" * 64) / ("1" * 64) / "small.keras"
+    assert kept_models.said(kept) == "'small' (a keras.Model object)"
+    assert kept_models.said("nets/small.keras") == "'nets/small.keras'"
+    with pytest.raises(OptionError, match="How does 'small' .a keras.Model object. want its pixels"):
+        raise needed(str(kept))
+
+
+def test_own_networks_are_told_apart_in_a_cache_and_by_names(
+    tmp_path: Path, photo_folder: Path, counting: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [tmp_path / folder / "a.onnx" for folder in ("one", "two")]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        _save_small(file, n_outputs=1 + number)
+    resolved = [ExtractionOptions(str(file), preprocessing=(0, 255), layer="out0").resolve() for file in files]
+    digests = [network.recipe.weights[:8] for network in resolved]
+    both = names_of([*resolved, ExtractionOptions("counting").resolve()])
+    assert both == [f"a {digests[0]}", f"a {digests[1]}", "counting"]
+    assert names_of([resolved[0], ExtractionOptions("mobilenet").resolve()]) == ["a", "mobilenet"]
+    info = RecipeInfo("f", resolved[0].recipe.as_dict(), 1, 3, 100, 1, 0, 0, 0)
+    assert info.in_words().endswith(f"weights {digests[0]}, preprocessing 0/255")
+    cache = CacheInfo("cache", 0, [info, dataclasses.replace(info, rows=0, segments=0)], 0, 0, 0, 0, 0)
+    assert cache.as_text().count("own network") == 1
+    with pytest.raises(OptionError, match="It has: own network. For one 'own network', pass the path of its file"):
+        cache.of_backbone("mobilenet")
+    assert cli.main(["backbones", str(files[0]), "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["features"], row["megabytes"], row["weights"]) == (3, 0.0, "here")
+
+
+@pytest.mark.parametrize(("given", "name"), [("torch", "torch"), ((0, 255), "0/255"), ("1,2,1/3", "1,2,1/3")])
+def test_preprocessing_is_shown_as_it_was_written(given: Any, name: str) -> None:
+    assert named(as_preprocessing(given).text) == name
+
+
+def test_an_object_among_networks_is_to_say_how_it_wants_its_pixels(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="'mine', a keras.Model object.*Wrap it: FeatureExtractor.model"):
+        options_of(_ModelOfCode())
+    _save_small(tmp_path / "a.onnx")
+    with pytest.raises(OptionError, match="How does .*a.onnx' want its pixels"):
+        options_of(tmp_path / "a.onnx")

@@ -8,7 +8,7 @@ from featx.backbones.base import Backbone, DirectBackbone, Network, Weights
 from featx.backbones.color_histogram import ColorHistogram
 from featx.backbones.keras_applications import KerasBackbone
 from featx.backbones.networks import read_networks
-from featx.backbones.own import is_own, own_network
+from featx.backbones.own import is_own, own_network, why_not_own
 from featx.errors import OptionError, UnknownBackboneError, did_you_mean
 
 __all__ = [
@@ -66,7 +66,8 @@ def load_backbone(name: str) -> Backbone:
     except (KeyError, TypeError):
         hint = did_you_mean(str(name), _registered)
         raise UnknownBackboneError(
-            f"Unknown backbone {name!r}.{hint} Run `featx backbones` to list all {len(_registered)}.{_of_a_worker()}"
+            f"Unknown backbone {name!r}.{why_not_own(str(name))}{hint} Run `featx backbones` to list all "
+            f"{len(_registered)}.{_of_a_worker()}"
         ) from None
 
 
@@ -100,7 +101,7 @@ def register_backbone(backbone: Backbone) -> None:
     ...     def n_features(self, pooling): return 3
     ...     def extract(self, pixels): return pixels.mean(axis=(1, 2), dtype="float32")
     >>> register_backbone(MeanColor())
-    >>> load_backbone("mean_color").find_weights("").digest
+    >>> load_backbone("mean_color").find_weights("imagenet").digest
     'version 1'
     """
     if isinstance(backbone, KerasBackbone) and type(backbone) is not KerasBackbone:

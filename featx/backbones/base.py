@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.layers import LayerInfo
+from featx.errors import OptionError
 from featx.recipe import Recipe
 
 
@@ -81,6 +82,10 @@ class Backbone(abc.ABC):
         -------
         int
         """
+
+    def pooling_that_counts(self, pooling: str) -> str:
+        """Return the pooling that a recipe records: the default where there is nothing to pool, whatever was asked."""
+        return pooling
 
     def layers(self, image_size: tuple[int, int] | None = None) -> tuple[LayerInfo, ...]:
         """Return the layers that features can be taken from; none but the default where it is plain Python."""
@@ -156,5 +161,16 @@ class DirectBackbone(Backbone):
         """
 
     def find_weights(self, weights: str) -> Weights:
-        """Return the version in the place of weights: there are none."""
+        """Return the version in the place of weights: there are none.
+
+        Raises
+        ------
+        OptionError
+            Some are asked for.
+        """
+        if weights != "imagenet":
+            raise OptionError(
+                f"weights={None if weights == 'none' else weights!r} of {self.name!r} cannot be used: it is plain "
+                "Python and has none. Leave weights out."
+            )
         return Weights(f"version {self.version}", None)

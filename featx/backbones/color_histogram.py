@@ -34,6 +34,10 @@ class ColorHistogram(DirectBackbone):
         """Return the number of colours that are told apart; there is nothing to pool."""
         return _BINS**3
 
+    def pooling_that_counts(self, pooling: str) -> str:
+        """Return the default: rows are the same whatever was asked."""
+        return "avg"
+
     def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return the square roots of shares of the pixels, shape (n, 512)."""
         bins = pixels.reshape(len(pixels), -1, 3) // (256 // _BINS)

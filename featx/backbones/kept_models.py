@@ -46,7 +46,10 @@ def keep(model: Any) -> Path:
     ------
     StoreError
         It cannot be kept.
+    WeightsError
+        It could not be read again: it is code, or not built.
     """
+    _refuse_unreadable(model)
     of_model = folder() / _digest(model)
     name = f"{re.sub(r'[^A-Za-z0-9]+', '_', model.name)}.keras"
     for path in sorted(of_model.glob(f"*/{name}")):
@@ -65,6 +68,37 @@ def keep(model: Any) -> Path:
             f"The network {model.name!r} cannot be kept in {str(of_model)!r}: {reason}. Make room there, or name "
             "another folder in the variable XDG_CACHE_HOME; or save it yourself, and pass its path."
         ) from error
+
+
+def said(path: str | os.PathLike[str]) -> str:
+    """Return a network's path for a message; of an object that is kept as a file, its name."""
+    at = Path(path)
+    if at.parents[2:] and at.parents[2] == folder() and _SHA_256.fullmatch(at.parents[1].name):
+        return f"{at.stem!r} (a keras.Model object)"
+    return repr(str(path))
+
+
+def _refuse_unreadable(model: Any) -> None:
+    """Raise if a child process could not read a model from a file, before it is written to one."""
+    from featx.backbones import keras_files  # which knows where these are kept
+
+    name = f"The network {model.name!r} (a keras.Model object)"
+    if not type(model).__module__.startswith(("keras.", "tf_keras.")):
+        raise WeightsError(
+            f"{name} is of the class {type(model).__name__!r}, whose code a file does not hold. Build it of layers, "
+            "keras.Model(inputs, outputs), or export it to a SavedModel (model.export('folder')) or ONNX, and pass "
+            "its path."
+        )
+    if not model.built:
+        raise WeightsError(
+            f"{name} is not built yet: it has no weights. Begin it with keras.Input((height, width, 3)), or call it "
+            "once."
+        )
+    if held := keras_files.foreign_code(model):
+        raise WeightsError(
+            f"{name} holds {held}. Objects are read from a file, in which somebody's own code is refused. Use Keras's "
+            "own layers, or export it to a SavedModel (model.export('folder')) or ONNX, and pass its path."
+        )
 
 
 def _saved(model: Any, of_model: Path, name: str) -> Path:

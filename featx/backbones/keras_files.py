@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 import zipfile
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.backbones.describing import as_functional, nodes_of, passed_by_all, rows_of
+from featx.backbones.kept_models import said
 from featx.backbones.keras_applications import pooled
 from featx.backbones.keras_import import first_line, import_keras, plain_settings
 from featx.backbones.preprocessing import Preprocessing
-from featx.backbones.sizes import Row, rows_of_size
+from featx.backbones.sizes import Found, Row, rows_of_size
 from featx.errors import EngineError, TrainingError, WeightsError
 from featx.recipe import Recipe
 
@@ -29,6 +31,10 @@ _PLAIN = (
     # With which networks within others were compiled; Keras builds them, and they are not used.
     *("keras.optimizers.", "keras.losses.", "keras.metrics."),
 )
+#: In what Keras says of a network in ``.h5``: the name of what it does not know.
+_UNKNOWN = re.compile(r"Unknown [a-z ]+: '([^']+)'")
+#: Precisions of Keras, and what is computed in their place.
+_NO_OTHER = dict.fromkeys(("mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"), "float32")
 #: Layers that run somebody's code, or read files that the description names.
 _REFUSED = (
     *("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"),
@@ -47,29 +53,56 @@ def load(path: Path) -> Any:
     keras = import_keras()
     refused = _foreign_code(_config(path))
     if refused:
-        raise WeightsError(
-            f"The network {str(path)!r} holds {refused}, which could run anything on this machine, and is refused. "
-            "Save it without (Keras's own layers do the same), or export it to ONNX, which holds no code."
-        )
+        raise WeightsError(_refusal(path, refused))
     try:
         with plain_settings(keras), warnings.catch_warnings():
             # Of how a network within was trained, which nobody needs.
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             return _in_float32(keras, keras.models.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # Keras raises many kinds for what it cannot read
+        if unknown := _UNKNOWN.search(str(error)):
+            raise WeightsError(_refusal(path, f"a layer or function {unknown[1]!r} that is not Keras's own")) from error
         raise WeightsError(
-            f"The network {str(path)!r} cannot be loaded by Keras {keras.__version__} ({first_line(error)}). Save it "
+            f"The network {said(path)} cannot be loaded by Keras {keras.__version__} ({first_line(error)}). Save it "
             "anew with model.save('network.keras')."
         ) from error
 
 
+def _refusal(path: Path, held: str) -> str:
+    return (
+        f"The network {said(path)} holds {held}, which could run anything on this machine, and is refused. Save it "
+        "without (Keras's own layers do the same), or export it to ONNX, which holds no code."
+    )
+
+
 def _in_float32(keras: Any, network: Any) -> Any:
-    """Let a network that was trained in mixed precision compute as its recipe says: its weights are float32."""
-    for layer in network._flatten_layers():
-        policy = layer.dtype_policy
-        if policy.compute_dtype != "float32" and getattr(policy, "quantization_mode", None) is None:
-            layer.dtype_policy = keras.config.dtype_policy()
-    return network
+    """Return a network that computes as its recipe says, whatever precision it was trained in.
+
+    It is built anew: casts, and constants that layers made when they were built, have another precision within.
+    """
+    config = keras.saving.serialize_keras_object(network)
+    wanted = _with_float32(config)
+    if wanted == config:
+        return network
+    twin = keras.saving.deserialize_keras_object(wanted)
+    if [one.path for one in twin.weights] != [one.path for one in network.weights]:
+        raise ValueError("in float32 it has other weights")
+    twin.set_weights([np.asarray(keras.ops.cast(one, "float32")) for one in network.weights])
+    return twin
+
+
+def _with_float32(config: Any) -> Any:
+    """Return a description of a network whose numbers with a point are all float32; quantized layers as they are."""
+    if isinstance(config, list | tuple):
+        return type(config)(map(_with_float32, config))
+    if not isinstance(config, dict):
+        return config
+    if config.get("class_name") == "DTypePolicy":
+        return {**config, "config": {"name": _NO_OTHER.get(config["config"]["name"], config["config"]["name"])}}
+    return {
+        name: _NO_OTHER.get(value, value) if name == "dtype" and isinstance(value, str) else _with_float32(value)
+        for name, value in config.items()
+    }
 
 
 def _config(path: Path) -> Any:
@@ -86,7 +119,7 @@ def _config(path: Path) -> Any:
             return json.loads(file.attrs["model_config"])
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise WeightsError(
-            f"{str(path)!r} holds no whole network of Keras ({first_line(error)}). If it holds weights only, pass it "
+            f"{said(path)} holds no whole network of Keras ({first_line(error)}). If it holds weights only, pass it "
             "as weights beside the name of their network; else save it anew with model.save('network.keras')."
         ) from error
 
@@ -109,15 +142,21 @@ def _why_foreign(part: dict[str, Any]) -> str:
         return f"a layer of the kind {kind}"
     if kind in ("__lambda__", "function"):
         return "a lambda function" if kind == "__lambda__" else f"the function {part.get('config')!r}"
+    if isinstance(kind, str) and ">" in kind and not kind.startswith("keras>"):  # as .h5 has it
+        registered = kind
     if isinstance(module, str) and module != "keras" and not f"{module}.".startswith(_PLAIN):
         return f"{kind!r} of the module {module!r}"
     if isinstance(registered, str) and ">" in registered and not registered.startswith("keras>"):
         return f"{kind!r} of the package {registered.split('>')[0]!r}"
+    if (
+        kind and registered and module is None and not registered.startswith("keras>")
+    ):  # of a class that nobody registered
+        return f"{kind!r}, which is not Keras's own"
     return ""
 
 
-def describe(path: Path, size: tuple[int, int] | None) -> tuple[tuple[int, int] | None, str, list[Row]]:
-    """Return the only height and width that a network takes, None if it takes several; its output; and its layers.
+def describe(path: Path, size: tuple[int, int] | None) -> Found:
+    """Return what is in a network, its layers at a size.
 
     Parameters
     ----------
@@ -134,11 +173,26 @@ def describe(path: Path, size: tuple[int, int] | None) -> tuple[tuple[int, int] 
     """
     network = load(path)
     height, width = _input_size(path, network)
-    if height is not None and width is not None:
-        rows = _rows(network)[0]
-        return (height, width), rows[-1][0], rows
-    keras = import_keras()
     rows, tensors = _rows(network)
+    fixed = (height, width) if height is not None and width is not None else None
+    found = rows if fixed else _rows_of_size(path, size, network, rows, tensors)
+    names = {id(tensor): name for name, tensor in tensors.items()}
+    outputs, inputs = (getattr(network, name, None) or [] for name in ("outputs", "inputs"))
+    others = [names[id(output)] for output in outputs[1:] if id(output) in names and output is not outputs[0]]
+    rows_as_maps = [(name, kind, _as_map(shape), ends_block) for name, kind, shape, ends_block in found]
+    return Found(fixed, rows[-1][0], rows_as_maps, str(inputs[0].dtype) if inputs else "float32", others)
+
+
+def _as_map(shape: list[int]) -> list[int]:
+    """Return a shape without the batch; a row of tokens is a map one wide."""
+    return [shape[0], 1, shape[1]] if len(shape) == 2 else shape
+
+
+def _rows_of_size(
+    path: Path, size: tuple[int, int] | None, network: Any, rows: list[Row], tensors: dict[str, Any]
+) -> list[Row]:
+    """Return the layers of a network that takes several sizes."""
+    keras = import_keras()
     names = [row[0] for row in rows if row[0] in tensors]
     shaped = keras.Model(network.inputs, [tensors[name] for name in names]) if tensors else network
 
@@ -150,7 +204,7 @@ def describe(path: Path, size: tuple[int, int] | None) -> tuple[tuple[int, int] 
         shape_of = dict(zip(names, shapes, strict=True)) if tensors else {rows[0][0]: shapes}
         return [(name, kind, list(shape_of.get(name, [0])[1:]), ends) for name, kind, _, ends in rows]
 
-    return None, rows[-1][0], rows_of_size(path, size, rows_at)
+    return rows_of_size(path, size, rows_at)
 
 
 def _rows(network: Any) -> tuple[list[Row], dict[str, Any]]:
@@ -205,7 +259,7 @@ def _input_size(path: Path, network: Any) -> tuple[int | None, int | None]:
     shape = getattr(network, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3:
         raise WeightsError(
-            f"The network {str(path)!r} takes {shape}: expected images of three channels, the last axis: "
+            f"The network {said(path)} takes {shape}: expected images of three channels, the last axis: "
             "(None, height, width, 3)."
         )
     return shape[1], shape[2]
@@ -241,12 +295,12 @@ def load_cut(network: OwnNetwork, recipe: Recipe) -> tuple[Any, Any, list[Any]]:
     rows, tensors = _rows(model)
     if not tensors:
         raise TrainingError(
-            f"The network {network.path!r} is not built of layers, so no part of it can be trained. Build it with "
+            f"The network {said(network.path)} is not built of layers, so no part of it can be trained. Build it with "
             "keras.Model(inputs, outputs)."
         )
     flat = model._functional if isinstance(model, keras.Sequential) else model
     by_name = {row[0]: one for row, one in zip(rows_of(flat, flat.operations), flat.operations, strict=True)}
-    cut = keras.Model(model.inputs, {name: tensors[name] for name in recipe.layers})
+    cut = keras.Model(model.inputs, {name: _as_maps(keras, tensors[name]) for name in recipe.layers})
     return model, cut, [by_name.get(row[0]) for row in rows]
 
 
@@ -261,10 +315,17 @@ def _taken(keras: Any, network: OwnNetwork, recipe: Recipe, names: list[str]) ->
     prepared = (prepared - np.array(steps.mean, np.float32)) / np.array(steps.scale, np.float32)
     _, tensors = _rows(model)
     if not tensors:
-        return pixels, {"output": keras.ops.cast(model(prepared, training=False), "float32")}
+        return pixels, {"output": _as_maps(keras, keras.ops.cast(model(prepared, training=False), "float32"))}
     for name in names:
         if name not in tensors:
-            raise EngineError(f"{network.path!r} has no layer {name!r} any more. Leave layer out, or choose another.")
+            raise EngineError(
+                f"{said(network.path)} has no layer {name!r} any more. Leave layer out, or choose another."
+            )
     cut = keras.Model(model.inputs, {name: tensors[name] for name in names})
     outputs = cut(prepared, training=False)
-    return pixels, {name: keras.ops.cast(output, "float32") for name, output in outputs.items()}
+    return pixels, {name: _as_maps(keras, keras.ops.cast(output, "float32")) for name, output in outputs.items()}
+
+
+def _as_maps(keras: Any, output: Any) -> Any:
+    """Return an output of tokens as maps that are one wide, as OpenVINO's side has them; any other as it is."""
+    return keras.ops.expand_dims(output, 2) if len(output.shape) == 3 else output

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 import mmap
 import os
@@ -18,6 +19,7 @@ from typing import Any
 from featx import files
 from featx.backbones import kept_models, weight_files
 from featx.backbones.base import Network, Weights
+from featx.backbones.kept_models import said
 from featx.backbones.layers import LayerInfo, as_layers, find_layers
 from featx.children import run_child
 from featx.errors import MissingDependencyError, OptionError, UnknownBackboneError, WeightsError
@@ -27,13 +29,18 @@ from featx.recipe import Recipe
 KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx", ".xml": "openvino"}
 #: In the place of a network's name in a recipe: the digest of the file tells which it is, wherever it lies.
 RECORDED = "own network"
+#: Of networks whose weights are in a file of their own: what to do where that is missing.
+_COMPANIONS = {
+    "onnx": "Put it into the same folder, or export the network with its weights within (external_data=False).",
+    "openvino": "Put it beside the .xml, under the same name.",
+}
 _NUMBER = rb"[\x80-\xff][\x01-\x7f]|[\x01-\x7f]"  # as protobuf writes those of up to 14 bits
 #: In an ONNX file, before the name of a file that holds weights: that an entry of a tensor's ``external_data`` follows
 #: (metadata may have the same key), its length, its key, and the length of the name.
 _LOCATION = re.compile(rb"\x6a(?:%b)\n\x08location\x12(%b)" % (_NUMBER, _NUMBER), re.DOTALL)
 #: Revision of how layers are listed and graphs are made of such files, part of what they are known by: raised whenever
 #: that changes rows, so that old ones are left alone.
-_REVISION = 2
+_REVISION = 3
 
 
 def is_own(backbone: str) -> bool:
@@ -57,10 +64,31 @@ def own_network(path: str) -> OwnNetwork:
     try:
         return OwnNetwork(str(at), kind, _digest(at, kind))
     except OSError as error:
+        if error.filename and kind in _COMPANIONS and str(error.filename) != str(at):
+            name = Path(error.filename).name
+            raise UnknownBackboneError(
+                f"The network {path!r} cannot be read without {name!r}, which holds its weights: "
+                f"{error.strerror or error}. {_COMPANIONS[kind]}"
+            ) from error
         raise UnknownBackboneError(
             f"The network {path!r} cannot be read: {str(error.filename or path)!r}: {error.strerror or error}. Check "
             "the path; networks that featx knows by name are listed by `featx backbones`."
         ) from error
+
+
+def why_not_own(path: str) -> str:
+    """Return why what lies at a path is no network, as a sentence with a blank before it; "" if nothing lies there."""
+    at = _expanded(path)
+    try:
+        if at.is_dir():
+            return f" The folder {path!r} is no SavedModel: it has no saved_model.pb."
+        if at.is_file():
+            return (
+                f" The file {path!r} is none of the kinds that are read: {', '.join(KINDS)}, or a SavedModel's folder."
+            )
+    except OSError:  # a name too long for a file's, say
+        pass
+    return ""
 
 
 def _expanded(path: str) -> Path:
@@ -87,15 +115,22 @@ def _digest(path: Path, kind: str) -> str:
     return hashlib.sha256(f"{kind} {_REVISION} {content}".encode()).hexdigest()
 
 
-def _digest_of_parts(path: Path, kind: str) -> str:
-    """Return the SHA-256 of a network's file, and of those that belong to it."""
+def _parts(path: Path, kind: str) -> list[Path]:
+    """Return a network's file, and those that belong to it."""
     parts = [path]
     if kind == "saved model":
         parts = sorted(one for one in path.rglob("*") if not one.is_dir())
     elif kind == "openvino":
+        _refuse_other_xml(path)
         parts = [path, path.with_suffix(".bin")]
     elif kind == "onnx":
         parts = [path, *_external_data(path)]
+    return parts
+
+
+def _digest_of_parts(path: Path, kind: str) -> str:
+    """Return the SHA-256 of a network's file, and of those that belong to it."""
+    parts = _parts(path, kind)
     digests = [weight_files.file_digests(part)["sha256"] for part in parts]
     if len(parts) == 1:
         return digests[0]
@@ -103,6 +138,16 @@ def _digest_of_parts(path: Path, kind: str) -> str:
     names = [part.relative_to(path).as_posix() if kind == "saved model" else str(at) for at, part in enumerate(parts)]
     listed = "".join(f"{name}\0{digest}\n" for name, digest in zip(names, digests, strict=True))
     return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _refuse_other_xml(path: Path) -> None:
+    weight_files.file_digests(path)  # that it is a file
+    with open(path, "rb") as file:
+        if b"<net" not in file.read(4096):
+            raise WeightsError(
+                f"{str(path)!r} holds no whole network of OpenVINO: there is no <net> at its beginning. Pass the .xml "
+                "that openvino.save_model wrote, with its .bin beside it."
+            )
 
 
 def _external_data(path: Path) -> list[Path]:
@@ -136,11 +181,17 @@ class _Description:
         The last is the output. None at all, if no size was said and none is known that it takes.
     layer : str
         Name of the layer whose output is the network's.
+    takes : str
+        The type of number that it takes: ``"float32"``.
+    other_outputs : tuple of str
+        Names of the layers whose outputs are the network's, too.
     """
 
     fixed_size: tuple[int, int] | None
     layers: tuple[LayerInfo, ...]
     layer: str
+    takes: str
+    other_outputs: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +239,21 @@ class OwnNetwork(Network):
         """Name of the layer whose output is the network's."""
         return _describe(self, None).layer
 
+    @property
+    def n_bytes(self) -> int:
+        """Size of its files."""
+        return sum(part.stat().st_size for part in _parts(Path(self.path), self.kind))
+
+    @property
+    def takes(self) -> str:
+        """The type of number that it takes, as numpy calls it."""
+        return _describe(self, None).takes
+
+    @property
+    def other_outputs(self) -> tuple[str, ...]:
+        """Names of the layers whose outputs are the network's as well as that of `layer`."""
+        return _describe(self, None).other_outputs
+
     def n_features(self, pooling: str) -> int:
         """Return the length of a row of the network's output, at the size that `layers` are listed at."""
         return find_layers(self.name, self.layers(), [self.layer])[0].n_features(pooling)
@@ -208,8 +274,8 @@ class OwnNetwork(Network):
         layers = _describe(self, None if image_size == self.fixed_size else image_size).layers
         if not layers:
             raise OptionError(
-                f"{self.path!r} takes images of a size that its file does not say, and none that is usual. Pass the "
-                "image_size that it was made for."
+                f"{said(self.path)} takes images of a size that its file does not say, and none that is usual. Pass "
+                "the image_size that it was made for."
             )
         return layers
 
@@ -222,7 +288,7 @@ class OwnNetwork(Network):
             Others are asked for.
         """
         if weights != "imagenet":
-            raise OptionError(f"weights={weights!r} beside {self.path!r}, which holds its own. Leave weights out.")
+            raise OptionError(f"weights={weights!r} beside {said(self.path)}, which holds its own. Leave weights out.")
         return Weights(self.digest, Path(self.path))
 
     def compiled_layers(self, wanted: Sequence[str]) -> list[str]:
@@ -241,7 +307,9 @@ class OwnNetwork(Network):
         WeightsError
         """
         if own_network(self.path).digest != self.digest:
-            raise WeightsError(f"The network {self.path!r} has changed while it was to be used. Run the same again.")
+            raise WeightsError(
+                f"The network {said(self.path)} has changed while it was to be used. Run the same again."
+            )
 
     def build(self, recipe: Recipe, weights_path: Path | None) -> Any:
         """Return the frozen network as a ``keras.Model`` from uint8 pixels to the features of a recipe.
@@ -255,11 +323,15 @@ class OwnNetwork(Network):
 
         if self.kind != "keras":
             raise OptionError(
-                f"engine='keras' cannot run {self.path!r}, which needs OpenVINO: pip install openvino, and pass "
-                "engine='auto'."
+                f"engine='keras' cannot run {self.path!r}: files of this kind ({self.kind}) only OpenVINO runs. Pass "
+                f"engine='auto' (--engine auto){'' if _has_openvino() else ', and install it: pip install openvino'}."
             )
         self.refuse_if_changed()
         return keras_files.build(self, recipe)
+
+
+def _has_openvino() -> bool:
+    return importlib.util.find_spec("openvino") is not None
 
 
 @functools.lru_cache(maxsize=32)
@@ -274,7 +346,7 @@ def _describe(network: OwnNetwork, size: tuple[int, int] | None) -> _Description
         file = Path(folder) / "description.json"
         task = {**network.as_task(), "image_size": size and list(size), "file": str(file)}
         remedy = "Is it a whole network, of a version that the installed tensorflow and openvino know?"
-        run_child("featx.engines.describing", task, f"reading the network {network.path!r}", remedy)
+        run_child("featx.engines.describing", task, f"reading the network {said(network.path)}", remedy)
         text = file.read_text(encoding="utf-8")
     _keep_description(kept, text)
     return _as_description(json.loads(text))
@@ -326,11 +398,17 @@ def _reader_version(network: OwnNetwork) -> str:
         return f"{reader}-{importlib.metadata.version(reader)}"
     except importlib.metadata.PackageNotFoundError as error:
         raise MissingDependencyError(
-            f"The network {network.path!r} needs the package {reader}, which is not installed. Install it: pip install "
-            f"{'tensorflow' if reader == 'keras' else reader}."
+            f"The network {said(network.path)} needs the package {reader}, which is not installed. Install it: pip "
+            f"install {'tensorflow' if reader == 'keras' else reader}."
         ) from error
 
 
 def _as_description(found: dict[str, Any]) -> _Description:
     size = found["fixed_size"]
-    return _Description((size[0], size[1]) if size else None, as_layers(found["layers"]), found["layer"])
+    return _Description(
+        (size[0], size[1]) if size else None,
+        as_layers(found["layers"]),
+        found["layer"],
+        found.get("takes", "float32"),
+        tuple(found.get("others", ())),
+    )

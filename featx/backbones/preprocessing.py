@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from featx.errors import OptionError
+import numpy as np
+
+from featx.backbones.kept_models import said
+from featx.errors import FeatxWarning, OptionError
 
 #: As ``keras.applications.imagenet_utils.preprocess_input`` calls them.
 _KINDS = {
@@ -18,9 +22,11 @@ _KINDS = {
     "caffe": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0), True),
 }
 KINDS = tuple(_KINDS)
+#: Prepared pixels beyond it are a mistake, as far as networks are known: those of "caffe" reach 152, of "none" 255.
+_FARTHEST = 300
 _ACCEPTED = (
     "'tf' (-1 to 1), 'torch' (timm, torchvision, Hugging Face), 'caffe', 'none' (0 to 255, for a network that prepares "
-    "them itself), or (mean, scale) of pixels from 0 to 255, each a number or three"
+    "them itself), or (mean, scale), each a number or three: (pixel − mean) / scale, of pixels from 0 to 255"
 )
 
 
@@ -45,6 +51,12 @@ class Preprocessing:
         """One string, the same for the same numbers: what the recipe records."""
         mean, scale = (",".join(map(repr, values)) for values in (self.mean, self.scale))
         return f"{mean}/{scale}{' bgr' if self.is_bgr else ''}"
+
+    def prepared(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return what becomes of the values from 0 to 255, shape (256, 3)."""
+        prepared: np.ndarray[Any, np.dtype[np.float64]] = np.arange(256)[:, None] - np.array(self.mean)
+        prepared /= np.array(self.scale)
+        return prepared
 
     @classmethod
     def of_text(cls, text: str) -> Preprocessing:
@@ -83,9 +95,69 @@ def as_preprocessing(given: Any) -> Preprocessing:
     raise OptionError(f"preprocessing={given!r}: expected {_ACCEPTED}.")
 
 
+def named(text: str) -> str:
+    """Return what a recipe records of preprocessing as people write it.
+
+    Examples
+    --------
+    >>> named(as_preprocessing("torch").text), named(as_preprocessing((0, 255)).text)
+    ('torch', '0/255')
+    """
+    for name, kind in _KINDS.items():
+        if Preprocessing(*kind).text == text:
+            return name
+    try:
+        steps = Preprocessing.of_text(text)
+    except ValueError:  # of a damaged file
+        return text
+    parts = [part[:1] if len(set(part)) == 1 else part for part in (steps.mean, steps.scale)]
+    return "/".join(",".join(f"{value:g}" for value in part) for part in parts)
+
+
+def refuse_unlike(steps: Preprocessing, path: str, takes: str) -> None:
+    """Raise if a network takes whole numbers, and prepared pixels are none or do not fit.
+
+    Parameters
+    ----------
+    steps : Preprocessing
+    path : str
+        Of the network, for the message.
+    takes : str
+        Type of the numbers that it takes, as numpy calls it.
+
+    Raises
+    ------
+    OptionError
+    """
+    if not takes.startswith(("int", "uint")):
+        return
+    prepared, limits = steps.prepared(), np.iinfo(takes)
+    if (prepared == prepared.round()).all() and prepared.min() >= limits.min and prepared.max() <= limits.max:
+        return
+    remedy = "'none': it prepares them itself" if limits.max >= 255 else "(128, 1), for pixels from -128 to 127"
+    raise OptionError(
+        f"{said(path)} takes whole numbers from {limits.min} to {limits.max} ({takes}), and pixels prepared so are "
+        f"numbers from {prepared.min():g} to {prepared.max():g} that would be cut. Pass preprocessing "
+        f"(--preprocessing) {remedy}."
+    )
+
+
+def warn_of_far(steps: Preprocessing, path: str) -> None:
+    """Warn of prepared pixels that are as large as no network is known to want them."""
+    prepared = steps.prepared()
+    if np.abs(prepared).max() > _FARTHEST:
+        warnings.warn(
+            f"{said(path)} is shown pixels from {prepared.min():,.6g} to {prepared.max():,.6g}, larger than networks "
+            "want them. Is preprocessing right? It is (pixel − mean) / scale, of pixels from 0 to 255: scale divides, "
+            "and mean and scale of pixels from 0 to 1 are to be multiplied by 255.",
+            FeatxWarning,
+            stacklevel=1,  # from one place, so that Python shows it once for fit and transform
+        )
+
+
 def needed(path: str) -> OptionError:
     """Return the error for a network of one's own without it."""
-    return OptionError(f"How does {path!r} want its pixels? Pass preprocessing (--preprocessing): {_ACCEPTED}.")
+    return OptionError(f"How does {said(path)} want its pixels? Pass preprocessing (--preprocessing): {_ACCEPTED}.")
 
 
 def _three(part: Any) -> tuple[float, ...]:

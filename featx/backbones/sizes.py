@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+from featx.backbones.kept_models import said
 from featx.errors import FeatxError, OptionError, WeightsError
 
 #: A layer: its name, its operation, the shape of its output, whether it ends a block.
 Row = tuple[str, str, list[int], bool]
+
+
+class Found(NamedTuple):
+    """What is in a network's file, at one size.
+
+    Attributes
+    ----------
+    fixed_size : (int, int) or None
+        The only height and width that it takes, None if it takes several.
+    layer : str
+        Name of the layer whose output is the network's: the first, if it has several.
+    layers : list of Row
+        The last is the output.
+    takes : str
+        The type of number of its input, as numpy calls it.
+    others : sequence of str
+        Names of the layers whose outputs are the network's, too.
+    """
+
+    fixed_size: tuple[int, int] | None
+    layer: str
+    layers: list[Row]
+    takes: str = "float32"
+    others: Sequence[str] = ()
+
+
 #: Sides, in pixels, that networks are usually made for: the first that one takes will do where none is asked for.
 _USUAL = (224, 256, 384, 512, 518, 299, 336, 448, 640, 1024)
 
@@ -44,7 +72,7 @@ def rows_of_size(
 def _not_taken(path: Path, size: tuple[int, int], other: int | None) -> FeatxError:
     if other:
         return OptionError(
-            f"The network {str(path)!r} cannot take images of {size[0]} × {size[1]} pixels; it can of {other} × "
+            f"The network {said(path)} cannot take images of {size[0]} × {size[1]} pixels; it can of {other} × "
             f"{other}. Choose another image_size."
         )
     return cannot_take(path, size)
@@ -53,6 +81,6 @@ def _not_taken(path: Path, size: tuple[int, int], other: int | None) -> FeatxErr
 def cannot_take(path: Path, size: tuple[int, int]) -> WeightsError:
     """Return the error for a network that takes another number of images, or other sizes."""
     return WeightsError(
-        f"The network {str(path)!r} cannot take several images of {size[0]} × {size[1]} pixels at once. Export it with "
+        f"The network {said(path)} cannot take several images of {size[0]} × {size[1]} pixels at once. Export it with "
         "a dynamic batch axis (and sizes), or pass the image_size that it was made for."
     )

@@ -179,8 +179,7 @@ def tune(task: dict[str, Any]) -> None:
     tunable.save(network, folder / "tuned.keras")
     kernel, bias = tuner.head.get_weights()
     np.savez(folder / "output.npz", kernel=kernel, bias=bias)
-    fixed, output, layers = keras_files.describe(folder / "tuned.keras", recipe.image_size)
-    description = {"fixed_size": fixed, "layer": output, "layers": layers}
+    description = keras_files.describe(folder / "tuned.keras", recipe.image_size)._asdict()
     found = {"history": history, "n_iter": best, "description": description}
     (folder / "result.json").write_text(json.dumps(found), encoding="utf-8")
 

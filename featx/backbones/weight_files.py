@@ -100,9 +100,9 @@ def fetched_from_keras(url: str, expected: str, network: str) -> Weights:
     kind = "sha256" if len(expected) == 64 else "md5"
     if expected and not is_of_keras(path, expected):
         raise WeightsError(
-            f"The weights {str(path)!r} of {network!r} are altered or damaged: expected "
-            f"{'SHA-256' if kind == 'sha256' else 'MD5'} {expected}, got {file_digests(path)[kind]}. Delete the file; "
-            "it is then fetched again."
+            f"The weights {str(path)!r} of {network!r} are altered, damaged or another file: expected "
+            f"{'SHA-256' if kind == 'sha256' else 'MD5'} {expected}, got {file_digests(path)[kind]}. Put the right "
+            "file there, or delete it: it is then fetched again."
         )
     return found
 
@@ -136,8 +136,8 @@ def fetched_from_url(weights: str, network: str) -> Weights:
     found = weights_in_file(path, network)
     if found.digest != digest:
         raise WeightsError(
-            f"The weights {str(path)!r} of {network!r} are altered or damaged: expected SHA-256 {digest}, got "
-            f"{found.digest}. Delete the file; it is then fetched again."
+            f"The weights {str(path)!r} of {network!r} are altered, damaged or another file: expected SHA-256 "
+            f"{digest}, got {found.digest}. Put the right file there, or delete it: it is then fetched again."
         )
     return found
 
@@ -155,9 +155,17 @@ def _fetch(url: str, path: Path, expected: str, lead: str, network: str) -> None
         run_child("featx.backbones.downloading", task, f"fetching the weights of {network!r}", remedy)
     except WeightsNotFoundError as error:
         proxy = " It went through the proxy that the environment names." if _has_proxy(url) else ""
+        absent = " The server has no such file: check the address." if ": 404 " in str(error) else ""
+        other = "" if network == "mobilenet" else "; or use 'mobilenet', whose weights come with featx"
         raise WeightsNotFoundError(
-            f"{lead} fetching them failed ({error}).{proxy} Download {url} elsewhere, and put it at {str(path)!r} or "
-            "pass its path as weights; or use 'mobilenet', whose weights come with featx."
+            f"{lead} fetching them failed ({error}).{proxy}{absent} Download {url} elsewhere, and put it at "
+            f"{str(path)!r} or pass its path as weights{other}."
+        ) from error
+    except WeightsError as error:
+        raise WeightsError(
+            f"The server sent another file than the weights of {network!r} for {url}: {error}. It was not kept. Check "
+            "the address and the digest (sha256sum FILE prints that of a file that is right), or pass the path of a "
+            "file."
         ) from error
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from featx import compaction, folders
 from featx.backbones import available_backbones
 from featx.backbones.own import RECORDED, is_own, own_network
+from featx.backbones.preprocessing import named
 from featx.caches.contents import index_files, reading, recipe_folders, set_aside_in, size_of
 from featx.digests import DigestIndex
 from featx.engines import compilation
@@ -16,6 +17,9 @@ from featx.errors import OptionError, StoreError, did_you_mean
 from featx.folders import DAMAGED, INDEX
 from featx.segments import DamagedSegmentError, Segment, find_manifests
 from featx.wording import counted, in_bytes
+
+#: How to say which network in a file is meant.
+_OF_OWN = f" For one {RECORDED!r}, pass the path of its file, or the fingerprint that `featx cache info` shows."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,8 +60,14 @@ class RecipeInfo:
         said["image_size"] = said.get("image_size", "?").strip("[]").replace(", ", " × ")
         said["weights"] = f"weights {said.get('weights', '')[:8]}"
         order = ("backbone", "precision", "image_size", "resize", "layer", "pooling", "weights")
+        steps = [f"preprocessing {named(said['preprocessing'])}"] if said.get("preprocessing") else []
         views = [f"view {said['views']}"] if said.get("views") else []
-        return ", ".join([*(said.get(name, "?") for name in order), *views])
+        return ", ".join([*(said.get(name, "?") for name in order), *steps, *views])
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing but its description, as a run that failed leaves it."""
+        return not (self.rows or self.segments or self.unreadable_segments or self.set_aside_bytes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,14 +114,15 @@ class CacheInfo:
             known = sorted({str(recipe.recipe.get("backbone", recipe.fingerprint)) for recipe in self.recipes})
             raise OptionError(
                 f"The cache {self.folder!r} has no rows of backbone {backbone!r}.{did_you_mean(backbone, known)} "
-                f"It has: {', '.join(known) or 'none'}."
+                f"It has: {', '.join(known) or 'none'}.{_OF_OWN if RECORDED in known else ''}"
             )
         return found
 
     def as_text(self) -> str:
         """Return a summary for people."""
         lines = [f"{self.folder}: {in_bytes(self.bytes)}", ""]
-        for info in self.recipes:
+        shown = [info for info in self.recipes if not info.is_empty]
+        for info in shown:
             lines.append(info.in_words())
             lines.append(
                 f"  {counted(info.rows, 'row')} of {info.features} features, {in_bytes(info.bytes)} in "
@@ -124,7 +135,7 @@ class CacheInfo:
                 lines.append(f"  {unreadable}: featx cache verify tells why")
             if info.set_aside_bytes:
                 lines.append(f"  {in_bytes(info.set_aside_bytes)} of damaged files are set aside as *{DAMAGED}")
-        if not self.recipes:
+        if not shown:
             lines.append("no rows")
         lines += ["", f"{counted(self.graphs, 'compiled network')}, {in_bytes(self.graph_bytes)}"]
         lines.append(f"{counted(self.known_files, 'file')} known by name, {in_bytes(self.index_bytes)}")

@@ -169,7 +169,7 @@ def _start(backbone: Network, recipe: Recipe, weights_path: Path | None, engine:
 
         started = KerasEngine(backbone.build(recipe, weights_path))
         if backbone.is_own:  # all others are known
-            refuse_dependent(lambda batch: [started(batch)], recipe.image_size, backbone.name)
+            refuse_dependent(lambda batch: [started(batch)], recipe.image_size, repr(backbone.name))
         return started
     from featx.engines.compilation import load_or_compile
     from featx.engines.openvino import OpenVinoEngine

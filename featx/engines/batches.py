@@ -33,7 +33,7 @@ def in_fixed_batches(
 
 
 def refuse_dependent(
-    run: Callable[[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]], image_size: tuple[int, int], path: str
+    run: Callable[[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]], image_size: tuple[int, int], network: str
 ) -> None:
     """Raise if what a function of `COMPILED_BATCH` images gives for one depends on the others.
 
@@ -42,8 +42,8 @@ def refuse_dependent(
     run : callable
         Gives outputs of pixels of uint8, shape (`COMPILED_BATCH`, height, width, 3); the first axis is the images.
     image_size : (int, int)
-    path : str
-        Of the network, for the message.
+    network : str
+        What to call it in the message.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def refuse_dependent(
         largest = np.abs(same[other]).max(initial=0)
         if not np.allclose(one[place], same[other], rtol=0, atol=_ROUNDING * largest, equal_nan=True):
             raise WeightsError(
-                f"The network {path!r} gives an image other features among other images: a row must depend on its own "
+                f"The network {network} gives an image other features among other images: a row must depend on its own "
                 "image alone. Export it with a dynamic batch axis (one image is not enough where it reshapes), and for "
                 "inference."
             )

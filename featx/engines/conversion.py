@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from featx.backbones import KerasBackbone, keras_files
+from featx.backbones.kept_models import said
 from featx.backbones.own import OwnNetwork
 from featx.children import serve_task
 from featx.engines import own_graphs
 from featx.engines.batches import COMPILED_BATCH, refuse_dependent
-from featx.engines.openvino import import_openvino
+from featx.engines.openvino import import_openvino, reason_of
+from featx.errors import EngineError
 from featx.recipe import Recipe
 
 
@@ -40,8 +42,15 @@ def _graph_of_own(network: OwnNetwork, recipe: Recipe) -> Any:
     else:
         path = Path(network.path)
         graph = own_graphs.convert(path, network.kind, recipe.image_size, recipe.layers, recipe.preprocessing)
-    compiled = import_openvino().Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    refuse_dependent(lambda batch: list(compiled([batch]).values()), recipe.image_size, network.path)
+    try:
+        compiled = import_openvino().Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    except RuntimeError as error:
+        remedy = "pass engine='keras' (--engine keras)" if network.kind == "keras" else "export it anew"
+        raise EngineError(
+            f"OpenVINO cannot run the network {said(network.path)} ({reason_of(error)}). Install another version of "
+            f"openvino, or {remedy}."
+        ) from error
+    refuse_dependent(lambda batch: list(compiled([batch]).values()), recipe.image_size, said(network.path))
     return graph
 
 

@@ -14,17 +14,13 @@ from featx.engines import own_graphs
 
 
 def describe(task: dict[str, Any]) -> None:
-    """Write the size and the output of the task's network, and its layers at its ``image_size``, into its ``file``."""
+    """Write what is in the task's network, its layers at its ``image_size``, into its ``file``."""
     own = OwnNetwork(**task["own"])
     path, kind = Path(own.path), own.kind
     size = (task["image_size"][0], task["image_size"][1]) if task["image_size"] else None
-    if kind == "keras":
-        fixed, output, rows = keras_files.describe(path, size)
-    else:
-        fixed, output, rows = own_graphs.describe(path, kind, size)
+    found = keras_files.describe(path, size) if kind == "keras" else own_graphs.describe(path, kind, size)
     own.refuse_if_changed()
-    found = {"fixed_size": fixed, "layer": output, "layers": rows}
-    Path(task["file"]).write_text(json.dumps(found), encoding="utf-8")
+    Path(task["file"]).write_text(json.dumps(found._asdict()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -32,13 +32,19 @@ def import_openvino() -> Any:
         import openvino
     except Exception as error:  # a broken openvino fails with anything, from ImportError to RuntimeError
         raise EngineError(
-            f"OpenVINO cannot be imported ({error}). Install it anew (pip install --force-reinstall openvino), or pass "
-            'engine="keras" (--engine keras).'
+            f"OpenVINO cannot be imported ({reason_of(error)}). Install it anew (pip install --force-reinstall "
+            'openvino), or pass engine="keras" (--engine keras).'
         ) from error
     finally:
         if hide:
             del sys.modules["openvino_telemetry"]
     return openvino
+
+
+def reason_of(error: Exception) -> str:
+    """Return the last line of what OpenVINO says of an error, or its kind: those above are of its own insides."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
@@ -98,7 +104,7 @@ class OpenVinoEngine:
             compiled = core.compile_model(network, "CPU", settings)
         except RuntimeError as error:
             raise EngineError(
-                f"OpenVINO {openvino.__version__} cannot run the network ({error}). "
+                f"OpenVINO {openvino.__version__} cannot run the network ({reason_of(error)}). "
                 'Pass engine="keras", or install another version of openvino.'
             ) from error
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()

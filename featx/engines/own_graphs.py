@@ -12,10 +12,10 @@ import numpy as np
 
 from featx.backbones.layers import as_layer_name
 from featx.backbones.preprocessing import Preprocessing
-from featx.backbones.sizes import Row, cannot_take, rows_of_size
+from featx.backbones.sizes import Found, Row, cannot_take, rows_of_size
 from featx.engines.axes import Axes, axes_within, channel_axis
 from featx.engines.batches import COMPILED_BATCH
-from featx.engines.openvino import import_openvino, operations_of
+from featx.engines.openvino import import_openvino, operations_of, reason_of
 from featx.errors import EngineError, WeightsError
 
 #: Operations after which a block of a network usually ends.
@@ -34,10 +34,9 @@ def read(path: Path, kind: str) -> Any:
     try:
         network = openvino.convert_model(path) if kind == "saved model" else openvino.Core().read_model(path)
     except Exception as error:  # each of OpenVINO's readers has its own
-        lines = [line for line in str(error).splitlines() if line.strip()]
         raise WeightsError(
-            f"The network {str(path)!r} cannot be read by OpenVINO {openvino.__version__} "
-            f"({lines[-1].strip() if lines else type(error).__name__}). Export it anew."
+            f"The network {str(path)!r} cannot be read by OpenVINO {openvino.__version__} ({reason_of(error)}). Export "
+            "it anew."
         ) from error
     if len(network.inputs) != 1 or network.inputs[0].partial_shape.rank.get_length() != 4:
         shapes = ", ".join(str(one.partial_shape) for one in network.inputs)
@@ -76,8 +75,8 @@ def _reshape(path: Path, network: Any, size: tuple[int, int]) -> bool:
     return True
 
 
-def describe(path: Path, kind: str, size: tuple[int, int] | None) -> tuple[tuple[int, int] | None, str, list[Row]]:
-    """Return the only height and width that a network takes, None if it takes several; its output; and its layers.
+def describe(path: Path, kind: str, size: tuple[int, int] | None) -> Found:
+    """Return what is in a network, its layers at a size.
 
     Raises
     ------
@@ -94,11 +93,22 @@ def describe(path: Path, kind: str, size: tuple[int, int] | None) -> tuple[tuple
 
     if fixed and not (rows := rows_at(fixed)):
         raise cannot_take(path, fixed)
-    return fixed, _output_name(network), rows if fixed else rows_of_size(path, size, rows_at)
+    takes = network.inputs[0].element_type
+    if not fixed:
+        rows = rows_of_size(path, size, rows_at)
+    output, *others = _output_names(network)
+    known = {row[0] for row in rows}
+    return Found(
+        fixed,
+        output,
+        rows,
+        takes.to_dtype().name if takes.is_integral() else "float32",
+        [name for name in dict.fromkeys(others) if name in known - {output}],
+    )
 
 
-def _output_name(network: Any) -> str:
-    return _name(network.outputs[0].get_node().input_value(0).get_node())
+def _output_names(network: Any) -> list[str]:
+    return [_name(output.get_node().input_value(0).get_node()) for output in network.outputs]
 
 
 def _name(operation: Any) -> str:
@@ -130,7 +140,7 @@ def layer_rows(path: Path, network: Any) -> list[Row]:
             ends_block = farthest <= at and operation.get_type_name() in _ENDS
             rows.append((_name(operation), operation.get_type_name(), shape, ends_block))
         farthest = max(farthest, last_reader[at])
-    output = _output_name(network)
+    output = _output_names(network)[0]
     last = [row for row in rows if row[0] == output]
     if not last:
         raise WeightsError(
