@@ -274,11 +274,11 @@ def test_networks_that_differ_in_wiring_only_are_different(pixels: Array) -> Non
 @pytest.mark.parametrize(
     ("kind", "size"),
     [
-        ("nested", None),
         *(
             pytest.param(*case, marks=pytest.mark.thorough)
             for case in [
                 ("operation", None),
+                ("nested", None),
                 ("nested", SIZE),
                 *itertools.product(["shared", "sequential"], [SIZE, None]),
             ]
@@ -810,7 +810,7 @@ def test_a_loss_of_somebody_s_own_is_not_loaded(folder: Path, tmp_path: Path) ->
             assert not keras_files.load(tmp_path / "b.keras").compiled
 
 
-@pytest.mark.slow  # Keras in child processes
+@pytest.mark.thorough  # Keras in child processes
 def test_a_network_of_mixed_precision_is_computed_in_float32(tmp_path: Path, pixels: Array) -> None:
     import keras
 
