@@ -36,6 +36,29 @@ def featx_files(paths: list[str], options: dict[str, Any], cache: str, out: str,
     return {"seconds": seconds, "computed": summary.computed, "imported": heavy, "precision": summary.precision}
 
 
+def train_model(paths: list[str], cache: str, out: str) -> dict[str, Any]:
+    """A model of two halves of the photos, to predict others with."""
+    from featx import train_images
+
+    y = [f"class {at % 2}" for at in range(len(paths))]
+    started = time.perf_counter()
+    train_images(paths, y, groups="none", cv=2, cache=cache).save(out)
+    return {"seconds": time.perf_counter() - started}
+
+
+def predict(paths: list[str], model: str, cache: str) -> dict[str, Any]:
+    """New photos labelled, from the start of the process's imports of featx on."""
+    started = time.perf_counter()
+    from featx.model_files import read_model
+    from featx.predicting import Predictor
+
+    predictor = Predictor(read_model(model), cache=Path(cache))
+    opened = time.perf_counter()
+    found = predictor.predict(paths)
+    seconds = time.perf_counter() - opened
+    return {"seconds": seconds, "all": time.perf_counter() - started, "labelled": sum(bool(one.label) for one in found)}
+
+
 def featx_rows(paths: list[str], options: dict[str, Any], cache: str) -> dict[str, Any]:
     """From files that are in the store to rows in memory."""
     from featx.extraction import Extraction
@@ -231,6 +254,8 @@ SIDES: dict[str, Callable[..., dict[str, Any]]] = {
     for side in (
         featx_files,
         featx_rows,
+        train_model,
+        predict,
         tf_data,
         load_img,
         timm,
