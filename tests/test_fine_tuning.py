@@ -252,7 +252,11 @@ def test_what_is_fitted_on_images_is_told_the_groups_of_its_fold(monkeypatch: py
     [
         ({"backbone": "resnet50"}, {}, r"backbone='resnet50'\): expected 'mobilenet', as of the network.* Leave back"),
         ({"image_size": 160}, {}, r"image_size=160\): expected None"),
-        ({"pooling": "max"}, {"pooling": "min"}, r"pooling='max'\): expected 'min'.* or compare FeatureExtractor"),
+        (
+            {"pooling": "max"},
+            {"pooling": "avgmax"},
+            r"pooling='max'\): expected 'avgmax'.* or compare FeatureExtractor",
+        ),
         ({}, {"views": "flip"}, "views='flip': fine-tune is shown each image once.*Leave views"),
     ],
 )

@@ -60,11 +60,15 @@ def test_what_is_fine_tuned_is_what_was_scored(
         def predict(self, X: Any) -> Any:
             return np.repeat(self.classes_[:1], len(X))
 
+        def decision_function(self, X: Any) -> Any:
+            return np.zeros(len(X), dtype=np.float32)
+
         def as_pipeline(self, path: Any = None) -> Any:
             return [FeatureExtractor("counting").fit([])]
 
     monkeypatch.setattr("featx.on_images.FineTunedClassifier", Fake)
-    trained = train(paths, three, estimators=["fine-tune"], tune=True, groups=[at // 2 for at in range(22)] + [90, 91])
+    groups = [*(at // 2 for at in range(22)), 90, 91]
+    trained = train(paths, three, estimators=["fine-tune"], tune=True, groups=groups, near=1)
     assert (given["X"], given["y"]) == (paths[:23], three[:23])
     assert given["groups"].tolist() == trained.comparison.groups[:23].tolist()
     assert trained.rows.shape == (23, 12)
