@@ -11,12 +11,12 @@ import numpy as np
 from featx.errors import OptionError
 from featx.extraction import Extraction
 from featx.images import Image, as_image_list
-from featx.labels import as_label_array, checked_labels, task_of
+from featx.labels import as_label_array, checked_labels, is_missing, task_of
 from featx.multiview import names_of_altered
 from featx.options import resolve_cache
 from featx.progress import progress_bar
 from featx.segments import FloatArray
-from featx.splits import Fold, IntArray, group_codes, make_split
+from featx.splits import Fold, IntArray, as_rows, check_split_options, group_codes, make_split
 from featx.transformer import FeatureExtractor, resolved_of
 
 #: More copies of each image than this are a typo: every one has a folder in the store.
@@ -52,10 +52,13 @@ class AugmentedFeatures:
     def folds(self, cv: Any = 5, *, random_state: int = 0) -> list[Fold]:
         """Return folds that are fitted on images and their copies, and score images as they are.
 
+        An image without a label (None, NaN), and one whose rows are NaN because it could not be read, is in none.
+
         Parameters
         ----------
         cv : int, splitter or list of (train, test), default=5
-            Splits the images: a number of folds, stratified, that keep groups whole; or folds of your own.
+            Splits the images: a number of folds, stratified, that keep groups whole; or folds of your own, in
+            positions of images.
         random_state : int, default=0
             Decides the folds, where their number was given.
 
@@ -74,14 +77,34 @@ class AugmentedFeatures:
         """
         if self.y is None:
             raise OptionError("There are no labels to make folds by. Pass y to augment_features.")
-        n = self.n_images
-        y, groups = self.y[:n], self.groups[:n]
-        task = task_of(y)
-        alone = len(np.unique(groups)) == n
+        kept = self._usable
+        labels, groups = as_label_array(self.y[kept].tolist()), self.groups[kept]
+        task = task_of(labels)
+        alone = len(np.unique(groups)) == len(kept)
         split = make_split(
-            checked_labels(y, task), task=task, cv=cv, groups=None if alone else groups, random_state=random_state
-        )
+            checked_labels(labels, task),
+            task=task,
+            cv=self._among(cv, kept),
+            groups=None if alone else groups,
+            random_state=random_state,
+        ).of_rows(kept)
         return [(np.flatnonzero(np.isin(self.source, train)), test) for train, test in split.folds]
+
+    @property
+    def _usable(self) -> IntArray:
+        """Positions of images that have a label, and rows of numbers."""
+        assert self.y is not None
+        unlabelled = np.array([is_missing(label) for label in self.y[: self.n_images].tolist()], dtype=bool)
+        unread = np.unique(self.source[~np.isfinite(self.X).all(axis=1)])
+        return np.setdiff1d(np.flatnonzero(~unlabelled), unread)
+
+    def _among(self, cv: Any, kept: IntArray) -> Any:
+        """Return folds given as positions of images as numbers of those that are kept."""
+        if not isinstance(cv, list | tuple):
+            return cv
+        check_split_options(cv, 1)
+        folds = [[as_rows(rows, self.n_images, number) for rows in pair] for number, pair in enumerate(cv)]
+        return [tuple(np.searchsorted(kept, rows[np.isin(rows, kept)]) for rows in pair) for pair in folds]
 
 
 def augment_features(
@@ -108,7 +131,7 @@ def augment_features(
     images : list, tuple, ndarray, Series or one-column DataFrame of images
         As for :meth:`FeatureExtractor.transform`.
     y : array-like, shape (n_images,), or None, default=None
-        Labels or quantities.
+        Labels or quantities; an image without one (None, NaN) has rows, and is in no fold.
     groups : array-like, shape (n_images,), or None, default=None
         What no split may divide, such as frames of a film; an image without one (None, NaN) is alone.
     n : int, default=4
@@ -117,7 +140,7 @@ def augment_features(
         Another number gives other copies.
     extractor : FeatureExtractor or None, default=None
         Network, cache and settings; None is ``FeatureExtractor("mobilenet")``. With ``on_error="nan"``, all rows of an
-        image that cannot be read are NaN.
+        image that cannot be read are NaN; it is in no fold.
 
     Returns
     -------

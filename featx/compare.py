@@ -21,7 +21,7 @@ from featx.grouping import MANY, N_FOLDS_OF_MANY, naive_words, notes_on_leaks, t
 from featx.labels import checked_labels
 from featx.leaks import Leaks
 from featx.networks import different, extract_each, names_of, options_of
-from featx.on_images import with_images, without_those
+from featx.on_images import check_tuned, with_images, without_those
 from featx.options import ExtractionOptions, resolve_cache
 from featx.results import ImageComparison, Network, join_tables
 from featx.scores import METRICS, best_row
@@ -155,6 +155,7 @@ def compare_tables(
     notes: list[str] = []
     table = prepared(table, test, notes)
     asked = checked_early(table, asked)
+    notes += check_tuned(asked, options)
     all_resolved = [wanted.resolve() for wanted in options]
     options_of_each = dict(zip(all_resolved, options, strict=True))
     resolved = different(all_resolved, notes)

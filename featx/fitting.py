@@ -6,19 +6,22 @@ import contextlib
 import dataclasses
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from featx.errors import ComparisonError
+from featx.errors import ComparisonError, TrainingError
 from featx.estimators import Baseline
+from featx.holding_out import hold_out
 from featx.kernels import SharedKernel
 from featx.scores import METRICS, score
 from featx.splits import Fold, IntArray, make_split
-from featx.wording import counted
+from featx.wording import counted, listed
 
 _INNER_FOLDS, _CALIBRATION_FOLDS = 3, 5
+#: Share of images that is held out by what does not say which.
+_HELD_OUT = 0.15
 #: What scikit-learn warns of for every fold, and which is as it should be here: a feature that is constant within a
 #: class, and few images of many classes.
 _NO_NEWS = (
@@ -163,13 +166,67 @@ def _fitted(
     estimator.set_params(**params)
     if baseline.is_calibrated:
         return _calibrated(estimator, data, train)
-    return estimator.fit(_rows(baseline, data.X, (train, train), shared, params), data.y[train])
+    rows = _rows(baseline, data.X, (train, train), shared, params)
+    if baseline.images is not None:
+        return fit_on_images(estimator, rows, data.y[train], None if data.groups is None else data.groups[train])
+    return estimator.fit(rows, data.y[train])
+
+
+def fit_on_images(estimator: Any, images: Sequence[Any], y: np.ndarray[Any, Any], groups: Any) -> Any:
+    """Return an estimator fitted on images, which divides no group where it holds some out to tell when to stop.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Given the groups, if its ``fit`` takes some.
+    images : sequence of images
+    y : ndarray, shape (n_samples,)
+    groups : ndarray, shape (n_samples,), or None
+        Where none of them can be held out, the estimator is left to find near-duplicates by itself: what is kept
+        together in a comparison need not be large enough for that.
+    """
+    from sklearn.utils.validation import has_fit_parameter
+
+    if groups is None or not has_fit_parameter(estimator, "groups"):
+        return estimator.fit(images, y)
+    share = estimator.get_params().get("validation_fraction", _HELD_OUT)
+    try:
+        hold_out(np.unique(y, return_inverse=True)[1], groups, share, 0)
+    except TrainingError:
+        groups = None
+    return estimator.fit(images, y, groups=groups)
+
+
+def check_calibration(y: np.ndarray[Any, Any], groups: IntArray | None) -> None:
+    """Raise if rows cannot be calibrated on: sigmoids of a class need rows of it that were not fitted on.
+
+    Parameters
+    ----------
+    y : ndarray, shape (n_samples,)
+        Labels of what is fitted on.
+    groups : ndarray of int, shape (n_samples,), or None
+
+    Raises
+    ------
+    ComparisonError
+        A class of a single row, or of a single group.
+    """
+    units = np.arange(len(y)) if groups is None else groups
+    classes = np.unique(y).tolist()
+    if alone := [label for label in classes if len(np.unique(units[y == label])) < 2]:
+        units_in_words = "images" if groups is None else "groups of images"
+        raise ComparisonError(
+            f"calibrate: expected two {units_in_words} or more of each class in all that an estimator is fitted on, "
+            f"got one of {listed(alone)} (in a fold, or in all). Add images of it, three or more in different groups; "
+            "leave the class out; or leave calibrate (--calibrate) out."
+        )
 
 
 def _calibrated(estimator: Any, data: Data, train: IntArray) -> Any:
     from sklearn.calibration import CalibratedClassifierCV
 
     groups = None if data.groups is None else data.groups[train]
+    check_calibration(data.y[train], groups)
     split = make_split(
         data.y[train], task=data.task, cv=_CALIBRATION_FOLDS, groups=groups, random_state=data.random_state
     )
@@ -179,14 +236,19 @@ def _calibrated(estimator: Any, data: Data, train: IntArray) -> Any:
 
 
 def fit_on_all(baseline: Baseline, data: Data, *, tune: bool, notes: list[str]) -> tuple[Any, dict[str, Any]]:
-    """Return an estimator that is fitted on all rows, and the parameters that were chosen for it, if `tune`."""
+    """Return an estimator that is fitted on all rows, and the parameters that were chosen for it, if `tune`.
+
+    These are the estimator's own, as ``get_params`` has them: ``gamma`` is no multiple.
+    """
     from threadpoolctl import threadpool_limits
 
     train = np.arange(len(data.X))
     # One thread, as when it was scored: several mostly wait for each other.
     with threadpool_limits(limits=1), collecting_warnings(notes):
         params = _tuned(baseline, data, train, None) if tune and baseline.grid else {}
-        return _fitted(baseline, data, train, None, params), params
+        estimator = _fitted(baseline, data, train, None, params)
+    own = (estimator.estimator if baseline.is_calibrated else estimator).get_params()
+    return estimator, {name: own[name] for name in params}
 
 
 def _rows(

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import threading
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def first_trained(resolved: Resolved, unfreeze: str | float) -> int:
     Raises
     ------
     OptionError
-        The backbone is no network of Keras, or has no such layer.
+        The backbone is no network of Keras, or has no such layer; a share that is not from 0 to 1, or a number below 0.
     """
     backbone = resolved.backbone
     if not isinstance(backbone, KerasBackbone | OwnNetwork) or (
@@ -79,8 +80,18 @@ def first_trained(resolved: Resolved, unfreeze: str | float) -> int:
     last = max(at for at, layer in enumerate(layers) if layer.name in resolved.recipe.layers)
     if isinstance(unfreeze, str):
         return _place(backbone.name, layers[: last + 1], unfreeze)
-    number = unfreeze if isinstance(unfreeze, int) else round(unfreeze * (last + 1))
-    return max(0, last + 1 - number)
+    return max(0, last + 1 - _number_of(unfreeze, last + 1))
+
+
+def _number_of(unfreeze: float, n_layers: int) -> int:
+    """Return how many layers a number of them, or a share, is."""
+    is_number = isinstance(unfreeze, Integral)
+    if not 0 <= unfreeze <= (np.inf if is_number else 1):
+        raise OptionError(
+            f"unfreeze={unfreeze!r}: expected a share of the layers from 0 to 1, a whole number of them, or the name "
+            "of the first."
+        )
+    return int(unfreeze) if is_number else round(unfreeze * n_layers)
 
 
 def _place(backbone: str, layers: Sequence[LayerInfo], name: str) -> int:

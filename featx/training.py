@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.asked import Asked, checked_early
-from featx.collection import as_table, prepared
+from featx.asked import Asked, Task, checked_early, given_groups
+from featx.collection import as_array, as_table, prepared
 from featx.compare import compare_tables
+from featx.duplicates import THRESHOLD
 from featx.errors import OptionError
-from featx.estimators import FINE_TUNE, as_baselines
-from featx.fitting import Data, fit_on_all
+from featx.estimators import FINE_TUNE, Baseline, as_baselines
+from featx.fine_tuning import FineTunedClassifier
+from featx.fitting import Data, check_calibration, fit_on_all, fit_on_images
+from featx.labels import checked_labels
 from featx.model_files import check_can_be_saved, save_pipeline
 from featx.networks import options_of
 from featx.on_images import fine_tuned
@@ -24,7 +27,8 @@ from featx.results import ImageComparison
 from featx.scores import METRIC_NAMES, METRICS
 from featx.segments import FloatArray
 from featx.sources import ImageTable
-from featx.wording import counted, wrapped
+from featx.splits import Fold, IntArray
+from featx.wording import counted, listed, wrapped
 
 #: What is trained unless something else is asked for: quick, linear, and it gives probabilities.
 DEFAULT = {"classification": "logreg", "regression": "ridge"}
@@ -39,12 +43,16 @@ if TYPE_CHECKING:
 class Trained:
     """A pipeline that was fitted on all of some labelled images, and how well it can be expected to do.
 
+    A class that was left out of the comparison, being of a single image or group, is left out of it, too.
+
     Attributes
     ----------
     pipeline : sklearn.pipeline.Pipeline
         Fitted; it takes images.
     rows : ndarray of float32, shape (n_samples, n_features)
         Features that its estimator was fitted on.
+    y : ndarray, shape (n_samples,)
+        Their labels.
     comparison : ImageComparison
         What it was chosen by: models of the same kinds, each scored on images that it was not fitted on.
     scores : dict
@@ -56,6 +64,7 @@ class Trained:
 
     pipeline: Pipeline
     rows: FloatArray
+    y: np.ndarray[Any, Any]
     comparison: ImageComparison
     scores: dict[str, Any]
     notes: list[str]
@@ -75,7 +84,7 @@ class Trained:
             self.pipeline,
             path,
             features=self.rows,
-            y=self.comparison.y,
+            y=self.y,
             scores=self.scores,
             notes=self.notes,
         )
@@ -89,11 +98,12 @@ class Trained:
         name = METRIC_NAMES[found["metric"]]
         spread = "" if found["std"] is None else f" ± {found['std']:.3f}"
         interval = "" if found["low"] is None else f" (95 % interval {found['low']:.3f} – {found['high']:.3f})"
-        classes = f", {counted(self.comparison.n_classes, 'class')}" if self.comparison.n_classes else ""
+        is_of_classes = self.comparison.task == "classification"
+        classes = f", {counted(len(np.unique(self.y)), 'class')}" if is_of_classes else ""
         network = self.comparison.networks[0].name
         return "\n".join(
             [
-                f"{found['estimator']} on {network}, fitted on {counted(len(self.comparison.y), 'image')}{classes}",
+                f"{found['estimator']} on {network}, fitted on {counted(len(self.y), 'image')}{classes}",
                 f"{name} {found['mean']:.3f}{spread}{interval}; {found['split']}",
                 *map(wrapped, self.notes),
             ]
@@ -108,12 +118,14 @@ def train_images(
     estimators: Sequence[Any] | None = None,
     task: str = "auto",
     groups: Any = "auto",
+    near: float = THRESHOLD,
     cv: int | None = None,
     tune: bool = False,
     calibrate: bool = False,
     random_state: int = 0,
     n_jobs: int | None = -1,
     cache: str | os.PathLike[str] | None = "auto",
+    on_error: str = "skip",
 ) -> Trained:
     """Return a pipeline fitted on all of some labelled images, with its scores by cross-validation.
 
@@ -128,9 +140,12 @@ def train_images(
         ``ridge`` for quantities.
     calibrate : bool, default=False
         Make probabilities of scores, by sigmoids fitted on images that the estimator was not fitted on: for those that
-        give none (svm, ridge), and where probabilities are to be what they say.
-    task, groups, cv, tune, random_state, n_jobs, cache
+        give none (svm, ridge), and where probabilities are to be what they say. It takes three images of each class,
+        or groups of them.
+    task, groups, near, cv, tune, random_state, n_jobs, cache
         As for :func:`featx.compare_images`.
+    on_error : {"skip", "raise"}, default="skip"
+        Leave out an image that cannot be read, and note it; or stop at the first.
 
     Returns
     -------
@@ -139,7 +154,9 @@ def train_images(
     Raises
     ------
     ComparisonError, OptionError
-        As :func:`featx.compare_images`.
+        As :func:`featx.compare_images`; too few images of a class to calibrate.
+    UnreadableImageError
+        The first image that cannot be read, with ``on_error="raise"``.
 
     Examples
     --------
@@ -162,12 +179,15 @@ def train_images(
         task=task,
         cv=cv,
         groups=groups if given is None else "auto",
+        near=near,
         tune=tune,
         random_state=random_state,
         n_jobs=n_jobs,
     )
     table = as_table(paths, y, groups=given)
-    return train_tables(table, options_of(network), asked, calibrate=calibrate, cache=resolve_cache(cache))
+    return train_tables(
+        table, options_of(network), asked, calibrate=calibrate, cache=resolve_cache(cache), on_error=on_error
+    )
 
 
 def train_tables(
@@ -202,43 +222,99 @@ def train_tables(
     OptionError
         Quantities were to be calibrated.
     """
-    asked = dataclasses.replace(asked, task=checked_early(prepared(table, None, []), asked).task)
-    wanted = asked.estimators or [DEFAULT[asked.task]]
-    baselines = as_baselines(wanted, asked.task, asked.random_state)
-    for baseline in baselines:
-        if not baseline.is_own and baseline.images is None:  # found out before hours of work
-            check_can_be_saved(baseline.make(_FEW), asked.task)
-    if calibrate:
-        if asked.task != "classification":
-            raise OptionError("calibrate: quantities have no probabilities. Leave it (--calibrate) out.")
-        if any(baseline.images is not None for baseline in baselines):
-            raise OptionError(f"calibrate: probabilities of {FINE_TUNE} are the network's own. Leave it out.")
-        baselines = [dataclasses.replace(baseline, is_calibrated=True) for baseline in baselines]
-    # What is fitted on images is given them by its name.
-    estimators = [baseline if baseline.images is None else FINE_TUNE for baseline in baselines]
-    asked = dataclasses.replace(asked, estimators=estimators)
+    if on_error not in ("skip", "raise"):
+        raise OptionError(f"on_error={on_error!r}: expected 'skip' or 'raise'.")
+    asked, baselines = _checked(prepared(table, None, []), asked, calibrate)
     comparison = compare_tables(
         table, [options], asked, cache=cache, on_error=on_error, show_progress=show_progress, progress=progress
     )
     best = next(baseline for baseline in baselines if baseline.name == comparison.best_row["estimator"])
+    kept = _fitted_on(comparison)
     if progress is not None:
-        progress(f"Fitting {best.name} on all {counted(len(comparison.y), 'image')} …")
+        progress(f"Fitting {best.name} on all {counted(len(kept), 'image')} …")
     notes = list(comparison.notes)
+    y, groups = comparison.y[kept], None if comparison.groups is None else comparison.groups[kept]
     if best.images is None:
-        data = Data(comparison.networks[0].rows, comparison.y, asked.task, comparison.groups, asked.random_state)
+        data = Data(comparison.networks[0].rows[kept], y, asked.task, groups, asked.random_state)
         estimator, chosen = fit_on_all(best, data, tune=asked.tune, notes=notes)
         pipeline, rows = _pipeline(options, estimator, asked.task), data.X
     else:
+        paths = [comparison.paths[row] for row in kept]
         classifier = fine_tuned(options, asked.random_state, cache, verbose=show_progress)
-        classifier.fit(comparison.paths, comparison.y, groups=comparison.groups)
-        pipeline, chosen = classifier.as_pipeline(), {}
-        rows = pipeline[0].transform(comparison.paths)
+        pipeline, chosen = fit_on_images(classifier, paths, y, groups).as_pipeline(), {}
+        rows = pipeline[0].transform(paths)
+    notes += _notes(best, baselines, comparison, y, has_test=table.splits is not None)
+    return Trained(pipeline, rows, y, comparison, _scores(comparison, chosen), notes)
+
+
+def _checked(table: ImageTable, asked: Asked, calibrate: bool) -> tuple[Asked, list[Baseline]]:
+    """Raise for what need not wait for hours of work; return what is asked of the comparison, and the estimators."""
+    asked = dataclasses.replace(asked, task=checked_early(table, asked).task)
+    wanted = asked.estimators or [DEFAULT[asked.task]]
+    for estimator in wanted.values() if isinstance(wanted, Mapping) else wanted:
+        if isinstance(estimator, FineTunedClassifier):
+            raise OptionError(
+                f"estimators: a FineTunedClassifier is none to choose among here. Name {FINE_TUNE!r}, which has its "
+                "defaults; or fit it yourself, and pass its as_pipeline() to save_pipeline."
+            )
+    baselines = as_baselines(wanted, asked.task, asked.random_state)
+    for baseline in baselines:
+        if not baseline.is_own and baseline.images is None:
+            check_can_be_saved(baseline.make(_FEW), asked.task)
+    if calibrate:
+        _check_calibrated(table, asked, baselines)
+        baselines = [dataclasses.replace(baseline, is_calibrated=True) for baseline in baselines]
+    # What is fitted on images is given them by its name.
+    estimators = [baseline if baseline.images is None else FINE_TUNE for baseline in baselines]
+    return dataclasses.replace(asked, estimators=estimators), baselines
+
+
+def _check_calibrated(table: ImageTable, asked: Asked, baselines: Sequence[Baseline]) -> None:
+    """Raise if nothing can be calibrated: duplicates, which are not known yet, may still divide too little."""
+    if asked.task != "classification":
+        raise OptionError("calibrate: quantities have no probabilities. Leave it (--calibrate) out.")
+    if any(baseline.images is not None for baseline in baselines):
+        raise OptionError(f"calibrate: probabilities of {FINE_TUNE} are the network's own. Leave it out.")
+    y = checked_labels(as_array(table.labels), asked.task)
+    groups = None if asked.groups == "none" else given_groups(table)
+    folds = Task(table, y, asked).split(groups).folds
+    for rows in (*(train for train, _ in folds), _of_known_classes(y, folds)):
+        check_calibration(y[rows], None if groups is None else groups[rows])
+
+
+def _fitted_on(comparison: ImageComparison) -> IntArray:
+    """Return the images that the model is fitted on: all but those of classes that the comparison left out."""
+    if comparison.task != "classification":
+        return np.arange(len(comparison.y))
+    return _of_known_classes(comparison.y, comparison.networks[0].comparison.split.folds)
+
+
+def _of_known_classes(y: np.ndarray[Any, Any], folds: Sequence[Fold]) -> IntArray:
+    """Return the rows of classes of which some row is in a fold."""
+    took_part = np.unique(np.concatenate([rows for fold in folds for rows in fold]))
+    return np.flatnonzero(np.isin(y, np.unique(y[took_part])))
+
+
+def _notes(
+    best: Baseline,
+    baselines: Sequence[Baseline],
+    comparison: ImageComparison,
+    y: np.ndarray[Any, Any],
+    *,
+    has_test: bool,
+) -> list[str]:
+    """Return how what is fitted differs from what was scored."""
+    notes = []
     if len(baselines) > 1:
         names = ", ".join(baseline.name for baseline in baselines)
         notes.append(f"{best.name} was chosen among {names} by these scores: expect slightly less than its own.")
-    if table.splits is not None:
+    if has_test:
         notes.append("It was scored on the test images, fitted on the others; the model is fitted on all of them.")
-    return Trained(pipeline, rows, comparison, _scores(comparison, chosen), notes)
+    if comparison.task == "classification":
+        scored = np.unique(comparison.networks[0].comparison.y)
+        if unscored := np.setdiff1d(y, scored).tolist():
+            notes.append(f"{counted(len(unscored), 'class')} without a test image, so not scored: {listed(unscored)}.")
+    return notes
 
 
 def _pipeline(options: ExtractionOptions, estimator: Any, task: str) -> Pipeline:

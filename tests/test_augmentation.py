@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GroupKFold, cross_val_score
+from sklearn.model_selection import GroupKFold, KFold, cross_val_score
+from sklearn.neighbors import KNeighborsClassifier
 
 from featx import FeatureExtractor, augment_features
 from featx.errors import ComparisonError, InputError, OptionError, UnreadableImageError, UnreadableImagesWarning
@@ -105,6 +106,32 @@ def test_an_image_that_cannot_be_read_stops_or_has_no_row_at_all(paths: list[str
         more = augment_features(images, n=2, extractor=FeatureExtractor("counting", on_error="nan"))
     assert len(warned) == 1
     np.testing.assert_array_equal(np.isnan(more.X).any(axis=1), more.source == 1)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan")])
+def test_what_has_no_label_or_no_rows_is_in_no_fold(
+    missing: Any, paths: list[str], labels: list[str], counting: CountingBackbone
+) -> None:
+    images, y = [paths[0], b"bad", *paths[1:]], [labels[0], labels[0], missing, *labels[2:]]
+    with pytest.warns(UnreadableImagesWarning):
+        more = augment_features(images, y, n=1, extractor=FeatureExtractor("counting", on_error="nan"))
+    folds = more.folds(3)
+    assert sorted(np.concatenate([test for _, test in folds]).tolist()) == [0, *range(3, 25)]
+    for train, _ in folds:
+        assert np.isfinite(more.X[train]).all()
+        assert not np.isin(more.source[train], [1, 2]).any()
+    assert cross_val_score(KNeighborsClassifier(), more.X, more.y, cv=folds, error_score="raise").shape == (3,)
+    ((train, test),) = more.folds([(np.arange(0, 25, 2), np.arange(1, 25, 2))])
+    assert test.tolist() == list(range(3, 25, 2))
+    assert sorted(train.tolist()) == [0, *range(4, 25, 2), 25, *range(29, 50, 2)]
+    assert len(more.folds(KFold(3))) == 3
+
+
+def test_classes_that_are_numbers_stay_classes_where_one_is_missing(
+    extractor: FeatureExtractor, paths: list[str]
+) -> None:
+    more = augment_features(paths, [0, 1] * 11 + [np.nan, 1], n=1, extractor=extractor)
+    assert sorted(np.concatenate([test for _, test in more.folds(2)]).tolist()) == [*range(22), 23]
 
 
 def test_no_images_have_no_rows(extractor: FeatureExtractor) -> None:

@@ -9,22 +9,25 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import PIL.Image
 import pytest
-from sklearn.base import clone
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
 from featx import FeatureExtractor, FineTunedClassifier, compare_baselines, compare_images
+from featx.asked import Asked
 from featx.errors import OptionError, OutputError, TrainingError, UnreadableImageError
 from featx.estimators import Baseline, make_baseline
 from featx.handover import first_trained, write_pixels
 from featx.holding_out import hold_out
+from featx.on_images import check_tuned, with_images
 from featx.options import ExtractionOptions
 from featx.output_layers import output_layer
+from featx.sources import ImageTable
 
 Array = np.ndarray[Any, Any]
 SIZE = 32
@@ -120,7 +123,11 @@ def test_the_last_part_is_a_share_a_number_or_a_name() -> None:
     resolved = ExtractionOptions("mobilenet").resolve()
     assert first_trained(resolved, 0) == first_trained(resolved, 0.0) == 86
     assert first_trained(resolved, 1.0) == 0
-    assert first_trained(resolved, 6) == 80
+    assert first_trained(resolved, 6) == first_trained(resolved, np.int64(6)) == 80  # type: ignore[arg-type]
+    assert first_trained(resolved, 200) == 0
+    for wrong in (1.5, -0.1, -2):
+        with pytest.raises(OptionError, match=f"unfreeze={wrong}: expected a share of the layers from 0 to 1"):
+            first_trained(resolved, wrong)
     assert first_trained(resolved, "conv_dw_13") == 80
     assert first_trained(ExtractionOptions("mobilenet", layer="conv_pw_12_relu").resolve(), 6) == 74
     with pytest.raises(OptionError, match="unfreeze='conv_dw13'.*Did you mean 'conv_dw_13'.*--layers"):
@@ -210,6 +217,71 @@ def test_what_is_fitted_on_images_is_shown_those_of_its_fold(paths: list[str], l
     given = [Baseline("on images", lambda n_train: clone(on_images), images=paths), "knn"]
     table = compare_baselines(X, labels, estimators=given, cv=3).table.set_index("estimator")
     assert table.loc["on images", "accuracy_mean"] == table.loc["knn", "accuracy_mean"]
+
+
+class Recording(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """Keeps what each fit is given."""
+
+    given: ClassVar[list[tuple[list[str], Any]]] = []
+
+    def fit(self, X: Any, y: Any, groups: Any = None) -> Recording:
+        self.given.append((X, groups))
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return np.repeat(self.classes_[:1], len(X))
+
+
+def test_what_is_fitted_on_images_is_told_the_groups_of_its_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recording, "given", [])
+    y, groups = np.arange(24) % 2, np.arange(24) // 4
+    images = [f"{at}.jpg" for at in range(24)]
+    given = [Baseline("recording", lambda n_train: Recording(), images=images)]
+    compare_baselines(np.eye(24), y, estimators=given, groups=groups, cv=3)
+    assert len(Recording.given) == 3
+    for shown, told in Recording.given:
+        assert told.tolist() == [groups[images.index(path)] for path in shown]
+    # Of two groups one is fitted on, which leaves none to hold out: near-duplicates are then looked for.
+    compare_baselines(np.eye(24), y, estimators=given, groups=groups // 3, cv=2)
+    assert [told for _, told in Recording.given[3:]] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "network", "said"),
+    [
+        ({"backbone": "resnet50"}, {}, r"backbone='resnet50'\): expected 'mobilenet', as of the network.* Leave back"),
+        ({"image_size": 160}, {}, r"image_size=160\): expected None"),
+        (
+            {"pooling": "max"},
+            {"pooling": "avgmax"},
+            r"pooling='max'\): expected 'avgmax'.* or compare FeatureExtractor",
+        ),
+        ({}, {"views": "flip"}, "views='flip': fine-tune is shown each image once.*Leave views"),
+    ],
+)
+def test_a_classifier_of_another_network_is_refused_before_any_work(
+    parameters: dict[str, Any], network: dict[str, Any], said: str, paths: list[str], labels: list[str]
+) -> None:
+    with pytest.raises(OptionError, match=said):
+        compare_images(
+            paths,
+            labels,
+            networks=[FeatureExtractor("mobilenet", cache=None, **network)],
+            estimators=["dummy", FineTunedClassifier(**parameters)],
+        )
+
+
+def test_a_classifier_takes_what_it_was_not_given_from_the_network(tmp_path: Path) -> None:
+    given = FineTunedClassifier(image_size=(96, 96), layer=["conv_pw_6_relu"], epochs=3, cache=tmp_path)
+    options = ExtractionOptions("mobilenet", image_size=96, layer="conv_pw_6_relu", pooling="max")
+    asked = Asked(estimators={"mine": given, "knn": "knn"}, tune=True)
+    assert check_tuned(asked, [options]) == ["Nothing is tuned (tune, --tune) in fine-tune: it has its parameters."]
+    assert check_tuned(Asked(estimators=["knn"], tune=True), [options]) == []
+    wanted = with_images(asked, ImageTable(["a.jpg"], ["a"]), options, None)
+    assert isinstance(wanted, dict)
+    made = wanted["mine"].make(9)
+    assert (made.pooling, made.epochs, made.cache) == ("max", 3, tmp_path)
 
 
 # What trains ----------------------------------------------------------------------------------------------
