@@ -60,6 +60,8 @@ class Trained:
         there is one fold only), ``split``, and the parameters that were ``chosen``, if it was tuned.
     notes : list of str
         What to beware of.
+    groups : ndarray of int, shape (n_samples,), or None
+        Equal for images that were kept on one side of every split.
     """
 
     pipeline: Pipeline
@@ -68,6 +70,7 @@ class Trained:
     comparison: ImageComparison
     scores: dict[str, Any]
     notes: list[str]
+    groups: np.ndarray[Any, Any] | None = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the pipeline to one file, as :func:`featx.save_pipeline`, with its scores.
@@ -85,6 +88,7 @@ class Trained:
             path,
             features=self.rows,
             y=self.y,
+            groups=self.groups,
             scores=self.scores,
             notes=self.notes,
         )
@@ -244,7 +248,7 @@ def train_tables(
         pipeline, chosen = fit_on_images(classifier, paths, y, groups).as_pipeline(), {}
         rows = pipeline[0].transform(paths)
     notes += _notes(best, baselines, comparison, y, has_test=table.splits is not None)
-    return Trained(pipeline, rows, y, comparison, _scores(comparison, chosen), notes)
+    return Trained(pipeline, rows, y, comparison, _scores(comparison, chosen), notes, groups)
 
 
 def _checked(table: ImageTable, asked: Asked, calibrate: bool) -> tuple[Asked, list[Baseline]]:
