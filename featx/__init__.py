@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from featx.fine_tuning import FineTunedClassifier
     from featx.label_issues import find_label_issues
     from featx.left_out import leave_one_out
-    from featx.model_files import load_pipeline, save_pipeline
+    from featx.model_files import load_pipeline, read_model, save_pipeline
     from featx.predicting import predict_images
     from featx.rank import ImageRanking, rank_images
     from featx.ranking import Ranking, rank_features
@@ -71,6 +71,7 @@ __all__ = [
     "predict_images",
     "rank_features",
     "rank_images",
+    "read_model",
     "register_backbone",
     "save_pipeline",
     "train_images",
@@ -107,6 +108,7 @@ _HOMES = {
     "predict_images": "predicting",
     "rank_features": "ranking",
     "rank_images": "rank",
+    "read_model": "model_files",
     "register_backbone": "backbones",
     "save_pipeline": "model_files",
     "train_images": "training",

@@ -1,4 +1,4 @@
-"""Evidence drawn over the image: red where it speaks for the class, blue where it speaks against it."""
+"""Evidence drawn over the image: orange where it speaks for the class, blue where it speaks against it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def overlay(evidence: Evidence, size: tuple[int, int]) -> PILImage:
     Returns
     -------
     PIL.Image.Image
-        RGB; the colour is the stronger, the more a place speaks for (red) or against (blue) the class.
+        RGB; the colour is the stronger, the more a place speaks for (orange) or against (blue) the class.
     """
     from PIL import Image
 
