@@ -167,6 +167,7 @@ def test_a_size_below_a_network_s_least_is_refused_with_the_least(backbone: Kera
     assert ExtractionOptions(backbone.name, image_size=(least, 224)).n_features == backbone.n_features("avg")
 
 
+@pytest.mark.slow  # Keras in a child process
 @pytest.mark.usefixtures("keras_home")
 def test_weights_that_no_server_has_give_the_ways_to_get_them(server: tuple[str, list[str]]) -> None:
     address, _ = server

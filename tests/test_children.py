@@ -28,6 +28,7 @@ def test_a_child_that_is_killed_says_nothing() -> None:
     assert "exit code -9" in str(_error_of("", -9, "trying this", "Do that."))
 
 
+@pytest.mark.slow  # compiles a network
 def test_files_of_the_user_are_not_taken_for_libraries(in_folder: Path) -> None:
     for name in ("json.py", "keras.py", "tensorflow.py", "featx.py"):
         (in_folder / name).write_text("raise SystemExit('taken for the library')")

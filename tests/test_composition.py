@@ -281,8 +281,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.recipes(0)
-@pytest.mark.parametrize("backend", ["loky", "multiprocessing", "threading"])
-@pytest.mark.parametrize("warm", [True, False])
+@pytest.mark.parametrize("backend", ["loky", "threading", pytest.param("multiprocessing", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("warm", [pytest.param(True, marks=pytest.mark.thorough), False])
 def test_two_jobs_extract_each_image_once(
     backend: str, warm: bool, paths: list[str], y: np.ndarray[Any, Any], compiled_cache: Path, tmp_path: Path
 ) -> None:

@@ -160,7 +160,9 @@ def test_fifty_kills_lose_no_committed_row_and_change_no_bit(
     kill_again_and_again(counting, many, tmp_path, kills=50)
 
 
-@pytest.mark.parametrize("compacting", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.parametrize(
+    "compacting", [pytest.param(False, marks=pytest.mark.thorough), pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_four_processes_fill_one_store_at_once(
     compacting: bool, counting: CountingBackbone, many: list[str], tmp_path: Path
 ) -> None:

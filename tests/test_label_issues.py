@@ -9,7 +9,7 @@ from featx import FeatureExtractor, compare_baselines, find_label_issues
 from featx.errors import ComparisonError
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (1, 2))])
 def test_flipped_labels_of_aerial_photos_are_found(seed: int, ucmerced: list[str], compiled_cache: Path) -> None:
     rows = FeatureExtractor(cache=compiled_cache).transform(ucmerced)
     y = np.array([Path(path).parent.name for path in ucmerced])

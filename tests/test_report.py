@@ -272,6 +272,7 @@ def test_a_click_on_a_mistake_shows_its_images_and_a_class_is_highlighted(
     assert _complaints(page) == []
 
 
+@pytest.mark.slow
 def test_hovering_over_a_point_shows_its_picture(
     opened: Callable[[Path], Any], counting: CountingBackbone, photo_folder: Path, tmp_path: Path
 ) -> None:
