@@ -71,7 +71,7 @@ def model_of(estimator: Any, path: Path, classes: str = "abc", **options: Any) -
 
 
 @pytest.mark.slow  # Keras in child processes
-@pytest.mark.parametrize("name", ["model.keras", "model.onnx", "openvino"])
+@pytest.mark.parametrize("name", [pytest.param("model.keras", marks=pytest.mark.thorough), "model.onnx", "openvino"])
 def test_an_exported_model_gives_the_pipelines_probabilities_of_real_photos(
     name: str, photos: list[PIL.Image.Image], tmp_path: Path, compiled_cache: Path
 ) -> None:

@@ -305,7 +305,7 @@ def test_nothing_unfrozen_and_one_harmless_epoch_is_the_baseline(network: str, i
     np.testing.assert_allclose(classifier.decision_function(images), baseline.decision_function(features), atol=1e-3)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_what_is_fitted_travels_whole(tuned: FineTunedClassifier, images: Array, tmp_path: Path) -> None:
     skops = pytest.importorskip("skops.io")
     probabilities = tuned.predict_proba(images)

@@ -145,7 +145,7 @@ def test_a_great_many_features_are_warned_of() -> None:
         assert ExtractionOptions(pooling="none").resolve().n_features == 50_176
 
 
-@pytest.mark.slow  # a child process describes the network at this size
+@pytest.mark.thorough  # a child process describes the network at this size
 def test_without_pooling_the_size_decides_how_many_features_there_are(pixels: np.ndarray[Any, Any]) -> None:
     options = ExtractionOptions(pooling="none", image_size=(96, 160), layer="conv_pw_5_relu+conv_pw_13_relu")
     assert options.n_features == 12 * 20 * 256 + 3 * 5 * 1024

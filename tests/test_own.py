@@ -99,7 +99,7 @@ def rows(path: Path | str, pixels: Array, **options: Any) -> Array:
 
 
 @pytest.mark.slow  # Keras in child processes
-@pytest.mark.parametrize("engine", ["openvino", "keras"])
+@pytest.mark.parametrize("engine", ["openvino", pytest.param("keras", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize(
     "name",
     [
