@@ -157,8 +157,8 @@ def _add_train(commands: Any) -> None:
     which.add_argument(
         "--estimator",
         metavar="NAME",
-        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid; for numbers dummy, ridge, svr, knn; or a "
-        "class of scikit-learn (default: logreg; for numbers ridge)",
+        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid; fine-tune (the network itself, minutes); for "
+        "numbers dummy, ridge, svr, knn; or a class of scikit-learn (default: logreg; for numbers ridge)",
     )
     which.add_argument("--best-of", metavar="NAMES", help="that of several which scores best: logreg,svm,knn")
     _add_task(parser)
@@ -193,7 +193,9 @@ def _add_predict(commands: Any) -> None:
     )
     parser.add_argument("--path-column", metavar="COLUMN", help="paths, in a table (default: path, file, image …)")
     _add_cache(parser)
-    parser.add_argument("--no-cache", dest="cache", action="store_const", const=None, help="keep nothing")
+    parser.add_argument(
+        "--no-cache", dest="cache", action="store_const", const=None, help="keep nothing: networks are compiled anew"
+    )
     parser.add_argument("--json", action="store_true", help="a JSON object for each image, a line each, instead of CSV")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
@@ -450,7 +452,9 @@ def _add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = 
         help="an unreadable image: leave it out and list it, or stop (default: skip)",
     )
     _add_cache(group)
-    group.add_argument("--no-cache", dest="cache", action="store_const", const=None, help="keep nothing")
+    group.add_argument(
+        "--no-cache", dest="cache", action="store_const", const=None, help="keep nothing: networks are compiled anew"
+    )
 
 
 def _add_cache(parser: Any) -> None:

@@ -29,7 +29,7 @@ from featx.errors import ExportError, ModelFileError, OutputError, StoreError
 from featx.familiarity import MOST_ROWS, Familiarity
 from featx.fitted_heads import as_head
 from featx.heads import Head
-from featx.models import Card, Model, card_of
+from featx.models import Card, Model, card_of, portable_options
 from featx.options import ExtractionOptions
 from featx.splits import group_codes
 
@@ -142,7 +142,9 @@ def load_pipeline(path: str | os.PathLike[str]) -> Any:
     model.resolve()
     pipeline = model.pipeline
     classes = np.asarray(getattr(pipeline, "classes_", [])).tolist()
-    if pipeline.steps[0][1].recipe_ != model.card.recipe or classes != model.card.classes:
+    extractor = pipeline.steps[0][1]
+    is_described = extractor.recipe_ == model.card.recipe and portable_options(extractor) == model.card.options
+    if not is_described or classes != model.card.classes:
         raise _damaged(model.path, "its description is that of another pipeline")
     return pipeline
 
@@ -196,6 +198,8 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         head = None if found["head"] is None else Head.from_arrays(found["head"], arrays)
         usual = found["usual"]
         familiarity = None if usual is None else Familiarity(arrays["training"], float(usual))
+        if usual is not None and not 0 < float(usual) < 3:
+            raise ValueError(f"a usual distance of {usual}")
         if head is not None:
             _check_shapes(head, card)
     except (ModelFileError, StoreError):
@@ -210,6 +214,8 @@ def _check_shapes(head: Head, card: Card) -> None:
     scores, shares = head(np.zeros((1, card.n_features)))
     n_classes = len(card.classes) or 1
     is_fine = scores.shape[1] in ({n_classes} if n_classes != 2 else {1, 2})
+    if not np.isfinite(scores).all():
+        raise ValueError("its arrays hold numbers that are none")
     if not is_fine or (shares is not None and shares.shape[1] != n_classes) or (head.classes or []) != card.classes:
         raise ValueError("its arrays do not fit its classes")
 

@@ -159,14 +159,14 @@ def card_of(
         n_features=extractor.n_features_out_,
         scores=dict(scores),
         recipe=extractor.recipe_,
-        options=_options_of(extractor),
+        options=portable_options(extractor),
         versions=_versions(),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         notes=list(notes),
     )
 
 
-def _options_of(extractor: Any) -> dict[str, Any]:
+def portable_options(extractor: Any) -> dict[str, Any]:
     """Return the parameters of an extractor as JSON has them, those that concern one machine alone left out."""
     here = ("engine", "batch_size")
     found = {}

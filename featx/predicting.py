@@ -194,14 +194,15 @@ class Predictor:
     def as_json(self, prediction: Prediction) -> str:
         """Return a prediction as one line of JSON."""
         value = "probability" if self.has_probabilities else "score"
-        found: dict[str, Any] = {"path": prediction.path, "label": prediction.label}
-        if self.model.card.task == "classification":
+        is_class = self.model.card.task == "classification"
+        found: dict[str, Any] = {"path": prediction.path, "label" if is_class else "prediction": prediction.label}
+        if is_class:
             found["top"] = [{"label": name, value: share} for name, share in prediction.guesses]
         return json.dumps(
             {
                 **found,
                 "unlikeness": prediction.unlikeness,
-                "unlike_training": prediction.is_unlike,
+                "unlike_training": None if prediction.unlikeness is None else prediction.is_unlike,
                 "error": prediction.error or None,
             }
         )
