@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -97,32 +98,50 @@ def explained(
             yield Explanation(path, None, error.reason)
             continue
         evidence = explainer.explain(seen, label)
-        file = "" if folder is None else _written(evidence, folder, _file_name(path, evidence, used))
+        file = ""
+        if folder is not None:
+            of = hashlib.blake2b(os.fsencode(os.path.abspath(path)), digest_size=8).hexdigest()
+            file = _written(evidence, folder, _file_name(path, evidence, used, folder, of), of)
         yield Explanation(path, evidence, file=file)
 
 
-def _file_name(path: str, evidence: Evidence, used: set[str]) -> str:
-    """Return a name that tells the image and the class, and that none has had before."""
+def _file_name(path: str, evidence: Evidence, used: set[str], folder: Path, of: str) -> str:
+    """Return a name that tells the image and the class, and that no picture of another image has."""
     parts = [Path(path).stem, *([] if evidence.label is None else [str(evidence.label)])]
     stem = ".".join(re.sub(r"[^\w.-]+", "_", part)[:80] or "image" for part in parts)
     name, number = f"{stem}.evidence.png", 1
-    while name.casefold() in used:
+    while name.casefold() in used or _is_of_another(folder / name, of):
         number += 1
         name = f"{stem}-{number}.evidence.png"
     used.add(name.casefold())
     return name
 
 
-def _written(evidence: Evidence, folder: Path, name: str) -> str:
+def _beginning(path: Path) -> bytes:
+    """Return where a picture says what it is; nothing if there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(200)
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+
+
+def _is_of_another(path: Path, of: str) -> bool:
+    beginning = _beginning(path)
+    return _MARK in beginning and of.encode() not in beginning
+
+
+def _written(evidence: Evidence, folder: Path, name: str, of: str) -> str:
     path = folder / name
     try:
-        if path.exists() and _MARK not in path.read_bytes()[:200]:
+        if path.exists() and _MARK not in _beginning(path):
             raise OutputError(
                 f"{str(path)!r} cannot be written: there is a file that featx has not written. Choose another folder."
             )
         files.make_folder(folder)
         information = PIL.PngImagePlugin.PngInfo()
         information.add_text("Software", "featx")
+        information.add_text("Source", of)  # not the path itself, which is nobody else's business
         with files.replacing(path) as temporary:
             beside(evidence).save(temporary, format="PNG", pnginfo=information)
     except OSError as error:

@@ -215,6 +215,17 @@ def test_photos_are_never_replaced(digits: list[Path], tmp_path: Path) -> None:
         explain_images(tmp_path / "m.skops", [photo], folder=photo.parent, cache=None)
 
 
+def test_pictures_of_other_images_stay_in_later_runs(model: Path, digits: list[Path], tmp_path: Path) -> None:
+    twin = tmp_path / "other" / digits[0].name
+    twin.parent.mkdir()
+    twin.write_bytes(digits[0].read_bytes())
+    files = [explain_images(model, [path], folder=tmp_path / "seen", cache=None)[0].file for path in (digits[0], twin)]
+    again = [explain_images(model, [path], folder=tmp_path / "seen", cache=None)[0].file for path in (digits[0], twin)]
+    assert files[0] != files[1]
+    assert again == files
+    assert len(list((tmp_path / "seen").iterdir())) == 2
+
+
 def test_a_truncated_photo_is_explained_as_it_is_predicted(photos: list[PIL.Image.Image], tmp_path: Path) -> None:
     paths = []
     for at, photo in enumerate(photos[:6]):
