@@ -28,7 +28,7 @@ from featx.console import (
     say,
 )
 from featx.errors import FeatxError, OptionError
-from featx.interrupts import SIGNALS, Interrupts
+from featx.interrupts import SIGNALS, Interrupts, leave_at_once
 from featx.progress import show_messages, write_line
 from featx.wording import as_columns, counted, in_bytes
 
@@ -75,6 +75,8 @@ def run() -> NoReturn:
             signal.signal(number, signal.SIG_IGN)  # the last word is said; nothing is to change the exit code
     except KeyboardInterrupt:  # between the command's own handlers and the end, when all is said and done
         code = 128 + signal.SIGINT
+    if code:
+        leave_at_once(code)
     sys.exit(code)
 
 
