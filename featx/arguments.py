@@ -184,7 +184,8 @@ def _add_predict(commands: Any) -> None:
         "source",
         nargs="+",
         metavar="IMAGES",
-        help="image files, folders, archives, addresses, or tables; - for paths on standard input, a line each",
+        help="image files, folders, archives, addresses, or tables; - for paths on standard input, a line each, or as "
+        "find -print0 writes them",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write CSV to a file instead of standard output")
     parser.add_argument("--top", type=int, default=1, metavar="K", help="classes for each image (default: 1)")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import itertools
 import json
 import shlex
@@ -26,6 +25,7 @@ from featx.console import (
     options_from,
     print_data,
     say,
+    show_all_characters,
 )
 from featx.errors import FeatxError, OptionError
 from featx.interrupts import SIGNALS, Interrupts, leave_at_once
@@ -43,9 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0, 1 for an error or a damaged cache, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM.
     """
     with Interrupts() as signals:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # a file name or an arrow that the console cannot show
+        show_all_characters()
         args = argparse.Namespace(command="")
         try:
             args = make_parser().parse_args(argv)
