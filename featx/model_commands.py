@@ -29,7 +29,7 @@ _STREAM_BYTES = 16_384
 def train(args: argparse.Namespace) -> None:
     """Fit a model and write it."""
     from featx.asked import GROUPS, Asked
-    from featx.model_files import check_model_path
+    from featx.model_checks import check_model_path
     from featx.tables import find_labelled
     from featx.training import train_tables
 

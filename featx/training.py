@@ -19,7 +19,8 @@ from featx.estimators import FINE_TUNE, Baseline, as_baselines
 from featx.fine_tuning import FineTunedClassifier
 from featx.fitting import Data, check_calibration, fit_on_all, fit_on_images
 from featx.labels import checked_labels
-from featx.model_files import check_can_be_saved, save_pipeline
+from featx.model_checks import check_can_be_saved
+from featx.model_files import save_pipeline
 from featx.networks import options_of
 from featx.on_images import fine_tuned
 from featx.options import ExtractionOptions, resolve_cache
