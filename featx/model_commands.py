@@ -214,7 +214,12 @@ def explain(args: argparse.Namespace) -> None:
                 "score": evidence and round(evidence.score, 4),
             }
             rows.append({**row, "method": explainer.method, "picture": one.file, "error": one.error})
-    print_data(json.dumps(rows) if args.json else as_columns(rows))
+    if args.json:
+        print_data(json.dumps(rows))
+    else:  # of a class that is a truth, its name
+        print_data(
+            as_columns([{**row, "label": str(row["label"] if row["label"] is not None else "")} for row in rows])
+        )
     n_done, first = len(rows) - len(failures), failures[0] if failures else None
     _raise_for_images(missing_sources(args.source), n_done, len(failures), first)
 

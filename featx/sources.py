@@ -40,8 +40,9 @@ class ImageTable:
     ----------
     paths : list of str
         As the user would write them: each begins with the source it was found in.
-    labels : list of (str, float or None)
-        Name of the class folder; None for images outside of any. Of a table, what its column says.
+    labels : list of (str, int, bool, float or None)
+        Name of the class folder; None for images outside of any. Of a table, what its column says: whole numbers and
+        truths if all of it is written so, numbers if they are quantities, else text.
     ignored : dict of str to int
         How many files and folders were passed over, by their suffix, or as ``"hidden"`` or ``"of the system"``.
     splits : list of {"train", "test", None}, or None

@@ -13,10 +13,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, cli, save_pipeline
+from featx import FeatureExtractor, cli, load_pipeline, save_pipeline
 from featx.demo import write_digits
 from featx.estimators import make_baseline
 
@@ -114,6 +116,29 @@ def test_labels_are_in_json_as_they_are_and_no_formula_in_csv(
     assert predicted(capsys.readouterr().out)[0]["label"].startswith("'=")
     assert cli.main(["predict", str(model), str(digits[0]), "--quiet", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["label"].startswith("=")
+
+
+@pytest.mark.parametrize(
+    ("word", "classes"), [(lambda name: name, [0, 1, 2]), (lambda name: str(name == "0").lower(), [False, True])]
+)
+def test_numbers_and_truths_of_a_table_are_classes_of_their_kind(
+    word: Any, classes: list[Any], digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lines = [f"{one},{word(one.parent.name)}" for one in digits]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label", *lines]))
+    options = ["--backbone", "color_histogram", "--image-size", "8", "--no-cache", "--quiet"]
+    model = str(tmp_path / "model.skops")
+    assert cli.main(["train", str(tmp_path / "t.csv"), "-o", model, "--json", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == classes
+    found = load_pipeline(model).predict(digits)
+    assert found.dtype == np.asarray(classes).dtype
+    assert cli.main(["predict", model, *map(str, digits), "--json", "--quiet", "--no-cache"]) == 0
+    assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == found.tolist()
+    assert cli.main(["predict", model, *map(str, digits), "--quiet", "--no-cache"]) == 0
+    assert pd.read_csv(io.StringIO(capsys.readouterr().out))["label"].tolist() == found.tolist()
+    seen = ["explain", model, str(digits[0]), "-o", str(tmp_path / "seen"), "--label", str(classes[0]), "--quiet"]
+    assert cli.main(seen) == 0
+    assert f"  {classes[0]}  " in capsys.readouterr().out
 
 
 def test_json_says_what_is_unsure(model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
