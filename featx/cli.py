@@ -387,6 +387,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "extract": _extract,
     "compare": _compare,
     "train": model_commands.train,
+    "model": model_commands.model,
     "predict": model_commands.predict,
     "explain": model_commands.explain,
     "export": model_commands.export,

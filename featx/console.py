@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx.arguments import EXTRACTION_OPTIONS
+from featx.argument_groups import EXTRACTION_OPTIONS
 from featx.errors import OutputError
 from featx.progress import write_line
 from featx.wording import counted

@@ -69,6 +69,14 @@ def train(args: argparse.Namespace) -> None:
         print_data(f"{trained.as_text()}\nmodel: {args.output}, {in_bytes(output.stat().st_size)}")
 
 
+def model(args: argparse.Namespace) -> None:
+    """Tell what a model is."""
+    from featx.model_files import read_model
+
+    card = read_model(args.model).card
+    print_data(json.dumps(dataclasses.asdict(card)) if args.json else card.as_text())
+
+
 def _estimators(args: argparse.Namespace) -> list[str] | None:
     if args.best_of is None:
         return [args.estimator] if args.estimator else None

@@ -165,6 +165,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         familiarity = None if usual is None else Familiarity(arrays["training"], float(usual))
         if usual is not None and not 0 < float(usual) < 3:
             raise ValueError(f"a usual distance of {usual}")
+        card.as_text()  # or it could not be told
         if head is not None:
             model_checks.check_shapes(head, card)
     except (ModelFileError, StoreError):

@@ -433,7 +433,14 @@ print(json.dumps([seconds, peak, p_value]))
 @pytest.mark.thorough  # half a minute: three child processes build a network of 133 layers
 def test_convnext_with_its_layer_that_scales_and_its_norm_after_the_pooling(images: Array, tmp_path: Path) -> None:
     classifier = FineTunedClassifier(
-        "convnext_tiny", weights=None, image_size=SIZE, unfreeze=4, epochs=1, refit=False, precision="float32", cache=None
+        "convnext_tiny",
+        weights=None,
+        image_size=SIZE,
+        unfreeze=4,
+        epochs=1,
+        refit=False,
+        precision="float32",
+        cache=None,
     )
     found = classifier.fit(images[:12], LABELS[:12]).predict_proba(images[:12])
     kept = classifier.save_network(tmp_path / "tuned.keras")

@@ -141,6 +141,13 @@ def test_numbers_and_truths_of_a_table_are_classes_of_their_kind(
     assert f"  {classes[0]}  " in capsys.readouterr().out
 
 
+def test_what_a_model_is_can_be_asked(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["model", str(model)]) == 0
+    assert "3 classes  =0, =1, =2\n" in capsys.readouterr().out
+    assert cli.main(["model", str(model), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == ["=0", "=1", "=2"]
+
+
 def test_json_says_what_is_unsure(model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     def unsure(*options: str) -> list[Any]:
         assert cli.main(["predict", str(model), *map(str, digits), "--quiet", "--json", *options]) == 0

@@ -124,6 +124,19 @@ def test_a_model_says_what_it_is(model: Path, digits: list[Path], labels: list[s
     assert card.scores["metric"] == "accuracy"
     assert 0 < card.scores["low"] < card.scores["mean"] < card.scores["high"] <= 1
     assert "5 stratified folds" in card.scores["split"]
+    text = str(card)
+    assert text.startswith("estimator  logreg (classification)\n4 classes  0 (")
+    for words in (f"{len(digits)} images, 512 features", "accuracy 0.", "5 stratified folds", "color_histogram, 8×8"):
+        assert words in text
+
+
+def test_scores_of_ones_own_are_kept_and_told(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
+    pipeline = make_pipeline(extractor(cache=None), LogisticRegression()).fit(digits, labels)
+    save_pipeline(pipeline, tmp_path / "model.skops", scores={"mean": 0.9, "on": "Tuesday"}, notes=["Mind the light."])
+    text = read_model(tmp_path / "model.skops").card.as_text()
+    assert "scored     mean 0.9, on Tuesday" in text
+    assert text.endswith("\nMind the light.")
+    assert "fitted on" not in text
 
 
 @pytest.mark.parametrize(
@@ -312,18 +325,17 @@ def test_numbers_that_are_not_those_of_the_pipeline_are_told(
             opened(altered)
 
 
-def test_what_no_prediction_needs_is_left_out(tmp_path: Path, photos: list[Any], compiled_cache: Path) -> None:
-    """Of 1,024 features, their covariance has 8 MB."""
-    pictures, y = [np.asarray(photo) for photo in photos[:12]], ["a", "b", "c"] * 4
+def test_what_no_prediction_needs_is_left_out(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
+    """Of 512 features, their covariance has 2 MB; of 1,024, 8."""
     lda = make_baseline("lda")
     calibrated = CalibratedClassifierCV(make_pipeline(make_baseline("lda")), ensemble=False, cv=2)
     for estimator in (lda, calibrated):
-        pipeline = make_pipeline(FeatureExtractor(cache=compiled_cache), estimator).fit(pictures, y)
+        pipeline = make_pipeline(extractor(cache=None), estimator).fit(digits, labels)
         save_pipeline(pipeline, tmp_path / "model.skops")
         assert (tmp_path / "model.skops").stat().st_size < 200_000
         loaded = load_pipeline(tmp_path / "model.skops")
-        np.testing.assert_array_equal(loaded.predict_proba(pictures), pipeline.predict_proba(pictures))
-    assert lda.covariance_.shape == (1024, 1024)  # of what was saved, nothing is taken
+        np.testing.assert_array_equal(loaded.predict_proba(digits), pipeline.predict_proba(digits))
+    assert lda.covariance_.shape == (512, 512)  # of what was saved, nothing is taken
 
 
 # Machines that cannot give the same features ----------------------------------------------------------

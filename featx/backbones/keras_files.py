@@ -146,9 +146,8 @@ def _why_foreign(part: dict[str, Any]) -> str:
         return "a lambda function" if kind == "__lambda__" else f"the function {part.get('config')!r}"
     if isinstance(kind, str) and ">" in kind and not kind.startswith("keras>"):  # as .h5 has it
         registered = kind
-    if (module, kind) == _LAYER_SCALE and registered in (None, kind):
-        return ""
-    if isinstance(module, str) and module != "keras" and not f"{module}.".startswith(_PLAIN):
+    is_plain = module == "keras" or f"{module}.".startswith(_PLAIN) or (module, kind) == _LAYER_SCALE
+    if isinstance(module, str) and not is_plain:
         return f"{kind!r} of the module {module!r}"
     if isinstance(registered, str) and ">" in registered and not registered.startswith("keras>"):
         return f"{kind!r} of the package {registered.split('>')[0]!r}"
