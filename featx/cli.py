@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import io
 import itertools
 import json
 import shlex
@@ -26,9 +25,10 @@ from featx.console import (
     options_from,
     print_data,
     say,
+    show_all_characters,
 )
 from featx.errors import FeatxError, OptionError
-from featx.interrupts import SIGNALS, Interrupts
+from featx.interrupts import SIGNALS, Interrupts, leave_at_once
 from featx.progress import show_messages, write_line
 from featx.wording import as_columns, counted, in_bytes
 
@@ -43,9 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     0, 1 for an error or a damaged cache, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM.
     """
     with Interrupts() as signals:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):
-                stream.reconfigure(errors="backslashreplace")  # a file name or an arrow that the console cannot show
+        show_all_characters()
         args = argparse.Namespace(command="")
         try:
             args = make_parser().parse_args(argv)
@@ -75,6 +73,8 @@ def run() -> NoReturn:
             signal.signal(number, signal.SIG_IGN)  # the last word is said; nothing is to change the exit code
     except KeyboardInterrupt:  # between the command's own handlers and the end, when all is said and done
         code = 128 + signal.SIGINT
+    if code:
+        leave_at_once(code)
     sys.exit(code)
 
 
@@ -387,6 +387,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "extract": _extract,
     "compare": _compare,
     "train": model_commands.train,
+    "model": model_commands.model,
     "predict": model_commands.predict,
     "explain": model_commands.explain,
     "export": model_commands.export,

@@ -62,11 +62,20 @@ def prepared(table: ImageTable, test: ImageTable | None, notes: list[str]) -> Im
     test = _labelled(test, notes)
     return ImageTable(
         paths=[*table.paths, *test.paths],
-        labels=[*table.labels, *test.labels],
+        labels=_alike(table.labels, test.labels),
         ignored=dict(collections.Counter(table.ignored) + collections.Counter(test.ignored)),
         splits=[*["train"] * len(table), *["test"] * len(test)],
         groups=_both(table, test),
     )
+
+
+def _alike(labels: Sequence[Any], others: Sequence[Any]) -> list[Any]:
+    """Return labels of two sources, as text if they are of different types: folders have names, tables may have 0."""
+    both = [*labels, *others]
+    types = {type(label) for label in both if label is not None}
+    if str not in types or float in types:  # quantities beside names are told of later on
+        return both
+    return [None if label is None else str(label) for label in both]
 
 
 def _both(table: ImageTable, test: ImageTable) -> list[str | None] | None:

@@ -12,15 +12,14 @@ import pandas as pd
 
 from featx.asked import Asked, Task, checked_early, given_groups
 from featx.baselines import Comparison, compare_baselines
-from featx.collection import as_array, as_table, note_failures, note_padded, prepared
+from featx.collection import as_array, as_table, prepared
 from featx.duplicates import THRESHOLD
 from featx.errors import ComparisonError
 from featx.estimators import Wanted
-from featx.failures import readable_positions
 from featx.grouping import MANY, N_FOLDS_OF_MANY, naive_words, notes_on_leaks, teller_of_duplicates, without_leaks
 from featx.labels import checked_labels
 from featx.leaks import Leaks
-from featx.networks import different, extract_each, names_of, options_of
+from featx.networks import different, extract_readable, names_of, options_of
 from featx.on_images import check_tuned, with_images, without_those
 from featx.options import ExtractionOptions, resolve_cache
 from featx.results import ImageComparison, Network, join_tables
@@ -160,23 +159,19 @@ def compare_tables(
     options_of_each = dict(zip(all_resolved, options, strict=True))
     resolved = different(all_resolved, notes)
     teller = teller_of_duplicates(options).resolve()
-    extracted, telling = extract_each(
-        table, resolved, teller, cache=cache, on_error=on_error, show_progress=show_progress
+    found = extract_readable(
+        table, resolved, teller, notes, cache=cache, on_error=on_error, show_progress=show_progress
     )
-    failures = {failure.position: failure for one in extracted for failure in one.failures}
-    keep = readable_positions(len(table), list(failures.values()))
-    note_padded(table, sorted({position for one in extracted for position in one.padded}), notes)
-    note_failures([failures[position] for position in sorted(failures)], notes)
-    table = table.rows(keep)
+    table = found.table
     task = _Task(table, checked_labels(as_array(table.labels), asked.task), asked, say)
-    duplicates, groups, split = without_leaks(task, telling.rows[keep], telling.digests[keep], notes)
+    duplicates, groups, split = without_leaks(task, found.telling, found.digests, notes)
     networks = []
-    for name, network, one in zip(names_of(resolved), resolved, extracted, strict=True):
+    for name, network, rows, one in zip(names_of(resolved), resolved, found.rows, found.each, strict=True):
         estimators = with_images(asked, table, options_of_each[network], cache)
         comparison = task.compare(
-            one.rows[keep], groups, split, lambda estimator: say(f"Comparing: {estimator} …"), estimators=estimators
+            rows, groups, split, lambda estimator: say(f"Comparing: {estimator} …"), estimators=estimators
         )
-        networks.append(Network(name, network, one.rows[keep], comparison, one.n_computed, one.seconds))
+        networks.append(Network(name, network, rows, comparison, one.n_computed, one.seconds))
     notes += _notes_of(networks)
     whole = join_tables(networks)
     at = best_row(whole, asked.task)
@@ -192,7 +187,7 @@ def compare_tables(
         networks=networks,
         paths=list(table.paths),
         y=task.y,
-        failures=[failures[position] for position in sorted(failures)],
+        failures=found.failures,
         duplicates=duplicates,
         naive=naive,
         naive_words=naive_words(asked, len(table)),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx.arguments import EXTRACTION_OPTIONS
+from featx.argument_groups import EXTRACTION_OPTIONS
 from featx.errors import OutputError
 from featx.progress import write_line
 from featx.wording import counted
@@ -16,8 +18,30 @@ if TYPE_CHECKING:
     from featx.options import ExtractionOptions
 
 
+_AS_IT_IS = "featx.as_it_is"
+
+
 class ReaderGoneError(Exception):
     """Nobody reads our output any more (featx … | head), so nobody is left to be told."""
+
+
+def show_all_characters() -> None:
+    """Let no file name or arrow fail that a stream cannot show; in data, names that are no text stay what they are."""
+    codecs.register_error(_AS_IT_IS, _as_it_is)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            is_data = stream is sys.stdout and not stream.isatty()
+            stream.reconfigure(errors=_AS_IT_IS if is_data else "backslashreplace")
+
+
+def _as_it_is(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write a byte of a file name that is not UTF-8 as that byte, and what else cannot be written by its number."""
+    assert isinstance(error, UnicodeEncodeError)
+    code = ord(error.object[error.start])
+    if 0xDC80 <= code <= 0xDCFF:  # as Python has such bytes
+        return bytes([code - 0xDC00]), error.start + 1
+    one = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason)
+    return codecs.backslashreplace_errors(one)
 
 
 def print_data(text: str) -> None:

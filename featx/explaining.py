@@ -21,6 +21,8 @@ from featx.models import Model
 from featx.options import resolve_cache
 from featx.overlays import beside
 
+#: By which a name is taken for that of a picture, and not of a folder of them.
+_OF_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".svg", ".pdf")
 #: Near the beginning of every picture: such a one may be replaced.
 _MARK = b"Software\0featx"
 
@@ -79,10 +81,30 @@ def explain_images(
     OutputError
         A picture cannot be written.
     """
+    if folder is not None:
+        check_folder(Path(folder))
     found = model if isinstance(model, Model) else read_model(model)
     kept = resolve_cache(cache)
     explainer = Explainer(found, method=method, compiled=kept / "compiled" if kept else None)
     return list(explained(explainer, images, label=label, folder=None if folder is None else Path(folder)))
+
+
+def check_folder(folder: Path) -> None:
+    """Raise if this is no name for a folder of pictures, before any is drawn.
+
+    Raises
+    ------
+    OutputError
+    """
+    if folder.is_dir():
+        return
+    why = "there is a file of that name" if folder.exists() else ""
+    why = why or ("its name is that of a picture" if folder.suffix.lower() in _OF_PICTURES else "")
+    if why:
+        raise OutputError(
+            f"{str(folder)!r}: expected a folder, into which a picture of each image goes, and {why}. Name a folder, "
+            "such as -o seen/."
+        )
 
 
 def explained(

@@ -43,9 +43,13 @@ def readable_positions(n_images: int, failures: Sequence[Failure]) -> np.ndarray
     kept = np.ones(n_images, dtype=bool)
     kept[[failure.position for failure in failures]] = False
     if not kept.any():
-        first = failures[0]
-        raise SourceError(
-            f"None of the {n_images} images can be read; the first is {first.image!r}: {first.reason}. "
-            "Look at the files with an image viewer, or point at another folder."
-        )
+        raise none_readable(n_images, failures[0])
     return np.flatnonzero(kept)
+
+
+def none_readable(n_images: int, first: Failure) -> SourceError:
+    """Return the error that says that not one of the images can be read."""
+    return SourceError(
+        f"None of the {n_images} images can be read; the first is {first.image!r}: {first.reason}. "
+        "Look at the files with an image viewer, or point at another folder."
+    )

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline, make_pipeline
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
-from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.validation import check_is_fitted
 
-from featx import files, handover
+from featx import handover
 from featx.backbones.layers import Layer
-from featx.backbones.own import as_name, keep_tuned
-from featx.duplicates import find_duplicates
-from featx.errors import OptionError, OutputError, RecipeMismatchError, StoreError, TrainingError, UnknownBackboneError
+from featx.backbones.own import as_name
+from featx.errors import OptionError, UnknownBackboneError
 from featx.extraction import Extraction
-from featx.holding_out import hold_out
 from featx.images import Image, as_image_list
-from featx.labels import as_label_array, checked_labels, is_missing
+from featx.learning_material import as_seed, checked_classes, given_to_child, hold_some_out
 from featx.options import ExtractionOptions, Resolved, resolve_cache
-from featx.output_layers import output_layer
 from featx.pixels import MAX_PIXELS
 from featx.progress import progress_bar, write_line
-from featx.recipe import PIXELS
-from featx.splits import Fold, group_codes
 from featx.transformer import FeatureExtractor, InvalidOptionError
-from featx.wording import listed
+from featx.tuned_networks import TunedNetwork
 
 AUGMENTATIONS = ("flip", "rotate", "crop", "colour")
 _OF_EXTRACTOR = FeatureExtractor._parameter_constraints
@@ -46,7 +34,7 @@ _SHARED = (
 )
 
 
-class FineTunedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class FineTunedClassifier(ClassifierMixin, TunedNetwork, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """Classify images by a network whose last part is trained further on them.
 
     It begins where the baseline ends: with logistic regression on the features of the frozen network as its output
@@ -221,142 +209,16 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """
         resolved, first = self._resolved()
         images = as_image_list(X)
-        classes, codes = _checked_classes(images, y)
-        seed = _as_seed(self.random_state)
+        classes, codes = checked_classes(images, y)
+        seed = as_seed(self.random_state)
         rows = self._frozen_features(images, resolved)
-        train, held_out = self._split(rows, codes, groups, seed)
-        given = self._given(rows, codes, classes, train, held_out)
+        fold = hold_some_out(rows, codes, groups, self.validation_fraction, seed)
+        given = given_to_child(rows, codes, classes, fold, C=self.C, class_weight=self.class_weight)
         progress = write_line if self.verbose else None
         tuned = handover.tune(images, resolved, first, given, self._settings(seed), progress=progress)
         self.classes_ = classes
         self._take(tuned, resolved)
         return self
-
-    def _take(self, tuned: handover.Tuned, resolved: Resolved) -> None:
-        with contextlib.suppress(StoreError):  # the first prediction says so; what was learned is not to be lost for it
-            keep_tuned(tuned.file, "tuned", tuned.description)
-        self.network_ = np.frombuffer(tuned.file, dtype=np.uint8)
-        self.history_, self.n_iter_ = tuned.history, tuned.n_iter
-        kernel, bias = tuned.kernel, tuned.bias
-        if len(self.classes_) == 2:
-            kernel, bias = kernel[:, 1:] - kernel[:, :1], bias[1:] - bias[:1]
-        self.coef_, self.intercept_ = np.ascontiguousarray(kernel.T), bias
-        recipe = resolved.recipe
-        # What its features are taken with, whatever the parameters are set to later.
-        self._shown: dict[str, Any] = {
-            "image_size": list(recipe.image_size),
-            "resize": recipe.resize,
-            "pooling": recipe.pooling,
-            "pixels": recipe.pixels,
-        }
-
-    def decision_function(self, X: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return the output layer's values; of two classes, one for each image, above 0 for the second.
-
-        Parameters
-        ----------
-        X : images, as for :meth:`fit`
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_classes) or (n_samples,)
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-        RecipeMismatchError
-            The pixels of this version of featx are others than when it was fitted.
-        UnreadableImageError, InputError, EngineError, StoreError, ResourceError
-            As for :meth:`FeatureExtractor.transform`.
-        """
-        check_is_fitted(self)
-        path = keep_tuned(self.network_.tobytes(), "tuned")
-        scores = self._extractor(path).transform(X) @ self.coef_.T + self.intercept_
-        return np.asarray(scores[:, 0] if len(self.classes_) == 2 else scores)
-
-    def predict_proba(self, X: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return the probability of each class: the softmax of the output layer's values.
-
-        Parameters
-        ----------
-        X : images, as for :meth:`fit`
-
-        Returns
-        -------
-        ndarray of float32, shape (n_samples, n_classes)
-        """
-        scores = self.decision_function(X)
-        if scores.ndim == 1:
-            scores = np.stack([-scores / 2, scores / 2], axis=1)
-        exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
-        return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
-
-    def predict(self, X: Any) -> np.ndarray[Any, Any]:
-        """Return the most probable class of each image.
-
-        Parameters
-        ----------
-        X : images, as for :meth:`fit`
-
-        Returns
-        -------
-        ndarray, shape (n_samples,)
-        """
-        scores = self.decision_function(X)
-        codes = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(axis=1)
-        return np.asarray(self.classes_[codes])
-
-    def save_network(self, path: str | os.PathLike[str]) -> Path:
-        """Write the tuned network as a ``.keras`` file, which is a backbone; return its path.
-
-        ``FeatureExtractor(path, preprocessing="none")`` gives its features, at the size that it was tuned at; set
-        ``resize`` and ``pooling`` as here.
-
-        Parameters
-        ----------
-        path : str or Path
-            Ends in ``.keras``.
-
-        Raises
-        ------
-        OptionError, OutputError
-            Another ending; it cannot be written.
-        """
-        check_is_fitted(self)
-        to = Path(path)
-        if to.suffix != ".keras":
-            raise OptionError(f"path={str(path)!r}: expected a name that ends in .keras.")
-        try:
-            with files.replacing(to) as temporary:
-                temporary.write_bytes(self.network_.tobytes())
-        except OSError as error:
-            raise OutputError(
-                f"The network cannot be written to {str(path)!r}: {error.strerror or error}. Make room there, or "
-                "choose another folder."
-            ) from error
-        return to
-
-    def as_pipeline(self, path: str | os.PathLike[str] | None = None) -> Pipeline:
-        """Return the same classifier in two fitted steps: an extractor of the saved network, logistic regression.
-
-        What takes a pipeline of features and a linear estimator takes this one.
-
-        Parameters
-        ----------
-        path : str, Path or None, default=None
-            Where the network is written to, as by :meth:`save_network`; None keeps it in the user's cache.
-
-        Returns
-        -------
-        sklearn.pipeline.Pipeline
-        """
-        check_is_fitted(self)
-        kept = keep_tuned(self.network_.tobytes(), "tuned") if path is None else self.save_network(path)
-        extractor = self._extractor(kept).fit([])
-        regression = LogisticRegression(C=self.C, class_weight=self.class_weight)
-        regression.classes_, regression.coef_, regression.intercept_ = self.classes_, self.coef_, self.intercept_
-        regression.n_features_in_, regression.n_iter_ = self.coef_.shape[1], np.array([self.n_iter_], dtype=np.int32)
-        return make_pipeline(extractor, regression)
 
     # Parts of fitting -----------------------------------------------------------------------------------
 
@@ -383,35 +245,6 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             Extraction(images, resolved, rows, cache=resolve_cache(self.cache), progress=progress).run()
         return rows
 
-    def _split(self, rows: Any, codes: Any, groups: Any, seed: int) -> Fold:
-        """Return the rows to learn from, and those that are held out."""
-        if groups is not None:
-            return hold_out(codes, group_codes(list(groups), len(codes)), self.validation_fraction, seed)
-        try:
-            return hold_out(codes, find_duplicates(rows).groups, self.validation_fraction, seed)
-        except TrainingError:  # what nobody called groups is no reason not to begin
-            return hold_out(codes, None, self.validation_fraction, seed)
-
-    def _given(
-        self, rows: Any, codes: Any, classes: np.ndarray[Any, Any], train: Any, held_out: Any
-    ) -> dict[str, np.ndarray[Any, Any]]:
-        """Return what the child is told of the images, besides their pixels."""
-        weight = self.class_weight
-        if isinstance(weight, dict):
-            weight = {code: weight[label] for code, label in enumerate(classes.tolist()) if label in weight}
-        kernel, bias = output_layer(rows[train], codes[train], C=self.C, class_weight=weight)
-        kernel_of_all, bias_of_all = output_layer(rows, codes, C=self.C, class_weight=weight)
-        return {
-            "labels": codes,
-            "weights": compute_sample_weight(weight, codes).astype(np.float32),
-            "train": train,
-            "held_out": held_out,
-            "kernel": kernel,
-            "bias": bias,
-            "kernel_of_all": kernel_of_all,
-            "bias_of_all": bias_of_all,
-        }
-
     def _settings(self, seed: int) -> dict[str, Any]:
         kinds = AUGMENTATIONS if self.augment is True else self.augment or ()
         return {
@@ -424,56 +257,8 @@ class FineTunedClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             "refit": bool(self.refit),
         }
 
-    def _extractor(self, path: Path) -> FeatureExtractor:
-        """Return what gives the tuned network's features."""
-        if self._shown["pixels"] != PIXELS:
-            raise RecipeMismatchError(as_name(self.backbone), {"pixels": (self._shown["pixels"], PIXELS)})
-        return FeatureExtractor(
-            path,
-            preprocessing="none",
-            pooling=self._shown["pooling"],
-            resize=self._shown["resize"],
-            precision=self.precision,
-            max_pixels=self.max_pixels,
-            on_truncated=self.on_truncated,
-            cache=self.cache,
-            verbose=self.verbose,
-        )
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         images = FeatureExtractor().__sklearn_tags__().input_tags
         tags.input_tags = dataclasses.replace(images)
         return tags
-
-
-def _checked_classes(images: Sequence[Image], y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Return the classes, and the number of each image's.
-
-    Raises
-    ------
-    TrainingError
-    """
-    y = as_label_array(y)
-    if y.ndim != 1 or len(y) != len(images):
-        raise TrainingError(f"Expected one label for each of {len(images)} images, got y of shape {y.shape}.")
-    missing = [at for at, label in enumerate(y.tolist()) if is_missing(label)]
-    if missing:
-        raise TrainingError(f"{len(missing)} images have no label, the first at position {missing[0]}. Leave them out.")
-    classes, codes, counts = np.unique(checked_labels(y, "classification"), return_inverse=True, return_counts=True)
-    if len(classes) < 2:
-        found = f"only {classes.tolist()[0]!r}" if len(classes) else "no image"
-        raise TrainingError(f"Expected images of two classes or more, got {found}. Add images of another class.")
-    single = classes[counts < 2].tolist()
-    if single:
-        raise TrainingError(
-            f"Expected two images or more of each class, got one of {listed(single)}. Add images, or "
-            "leave these classes out."
-        )
-    return classes, codes.astype(np.int64)
-
-
-def _as_seed(random_state: Any) -> int:
-    if isinstance(random_state, Integral):
-        return int(random_state)
-    return int(check_random_state(random_state).randint(2**31 - 1))

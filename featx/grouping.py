@@ -17,7 +17,7 @@ from featx.options import ExtractionOptions
 from featx.scores import METRIC_NAMES, METRICS
 from featx.segments import FloatArray
 from featx.sources import ImageTable
-from featx.splits import Split
+from featx.splits import IntArray, Split
 from featx.wording import counted, shortened
 
 if TYPE_CHECKING:
@@ -69,9 +69,23 @@ def without_leaks(task: Task, rows: FloatArray, digests: DigestArray, notes: lis
         return duplicates, groups, task.split(groups)
     except ComparisonError as error:
         raise ComparisonError(
-            f"{error} Duplicates and near-duplicates are kept on one side of every split: groups='none' (--groups "
-            "none) divides them, and scores are then too high; near=1 (--near 1) keeps equal images together only."
+            f"{_joined(table, duplicates, given, groups) or error} Duplicates and near-duplicates are kept on one side "
+            "of every split: groups='none' (--groups none) divides them, and what is in one group, and scores are then "
+            "too high; near=1 (--near 1) keeps equal images together only."
         ) from error
+
+
+def _joined(table: ImageTable, duplicates: Leaks, given: IntArray | None, groups: IntArray) -> str:
+    """Return how many of the given groups duplicates join to how few, with an example; "" if they join none."""
+    if given is None or len(np.unique(groups)) == len(np.unique(given)):
+        return ""
+    across = next(of.rows for of in duplicates.clusters if len(np.unique(given[of.rows])) > 1)
+    first, second = across[0], next(at for at in across if given[at] != given[across[0]])
+    return (
+        "Images of different groups show the same or nearly the same, such as "
+        f"{shortened(table.paths[first])} and {shortened(table.paths[second])}: that joins "
+        f"{len(np.unique(given)):,} groups to {len(np.unique(groups)):,}, too few to split these labels."
+    )
 
 
 def naive_words(asked: Asked, n_images: int) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import signal
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, NoReturn
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _IMPATIENCE_SECONDS = 5.0
@@ -67,3 +69,16 @@ class Interrupts:
     def _send_again(self) -> None:
         if self._is_on:
             os.kill(os.getpid(), self.first)
+
+
+def leave_at_once(code: int) -> NoReturn:
+    """End the process beside threads that still compute, all that is to be cleared up cleared up.
+
+    A command that ended early may have left some, in the midst of compiled code: were Python taken down around them,
+    they would crash, and the exit code be theirs.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, gone, or none: the code says enough
+            stream.flush()
+    os._exit(code)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from featx import files
 from featx.console import cache_from, columns_from, note_ignored, options_from, print_data, say
 from featx.errors import FeatxError, OptionError, OutputError
-from featx.wording import as_columns, in_bytes
+from featx.wording import as_columns, counted, in_bytes
 
 if TYPE_CHECKING:
+    from featx.failures import Failure
     from featx.predicting import Prediction, Predictor
 
 _BATCH = 4096
@@ -28,7 +29,7 @@ _STREAM_BYTES = 16_384
 def train(args: argparse.Namespace) -> None:
     """Fit a model and write it."""
     from featx.asked import GROUPS, Asked
-    from featx.model_files import check_model_path
+    from featx.model_checks import check_model_path
     from featx.tables import find_labelled
     from featx.training import train_tables
 
@@ -68,6 +69,14 @@ def train(args: argparse.Namespace) -> None:
         print_data(f"{trained.as_text()}\nmodel: {args.output}, {in_bytes(output.stat().st_size)}")
 
 
+def model(args: argparse.Namespace) -> None:
+    """Tell what a model is."""
+    from featx.model_files import read_model
+
+    card = read_model(args.model).card
+    print_data(json.dumps(dataclasses.asdict(card)) if args.json else card.as_text())
+
+
 def _estimators(args: argparse.Namespace) -> list[str] | None:
     if args.best_of is None:
         return [args.estimator] if args.estimator else None
@@ -86,9 +95,10 @@ def predict(args: argparse.Namespace) -> None:
 
     if args.output:
         check_output_path(Path(args.output), (b"path,label,", b"path,prediction,"))
+    missing: list[str] = []
     predictor = Predictor(read_model(args.model), top=args.top, threshold=args.threshold, cache=cache_from(args))
     tally = Tally()
-    batches, total = _batches(args)
+    batches, total = _batches(args, missing)
     with _writing(args.output) as write, progress_bar(total, "predict", shown=not args.quiet) as progress:
         if not args.json:
             write(predictor.as_csv([], header=True))
@@ -97,6 +107,20 @@ def predict(args: argparse.Namespace) -> None:
             write(_as_text(predictor, predictions, as_json=args.json))
             tally.add(predictions)
     say(args, tally.as_text())
+    _raise_for_images(missing, tally.n_predicted, tally.n_unreadable, tally.first_unreadable)
+
+
+def _raise_for_images(missing: Sequence[str], n_done: int, n_failed: int, first: Failure | None) -> None:
+    """Raise, when all others are done, for a source that was named and is not there, or if no image can be read."""
+    from featx.errors import SourceNotFoundError
+    from featx.failures import none_readable
+    from featx.sources import not_found
+
+    if missing:
+        others = f" (The same of {counted(len(missing) - 1, 'other source')}.)" if len(missing) > 1 else ""
+        raise SourceNotFoundError(f"{not_found(missing[0])}{others} All others are done.")
+    if first is not None and not n_done:
+        raise none_readable(n_failed, first)
 
 
 def _as_text(predictor: Predictor, predictions: Sequence[Prediction], *, as_json: bool) -> str:
@@ -105,9 +129,9 @@ def _as_text(predictor: Predictor, predictions: Sequence[Prediction], *, as_json
     return predictor.as_csv(predictions)
 
 
-def _batches(args: argparse.Namespace) -> tuple[Iterator[list[str]], int | None]:
-    """Return the paths of images, batch after batch, and how many there are, if that is known."""
-    from featx.sources import find_images
+def _batches(args: argparse.Namespace, missing: list[str]) -> tuple[Iterator[list[str]], int | None]:
+    """Return the paths of images, batch after batch, and how many there are, if that is known; tell what is missing."""
+    from featx.sources import find_images, missing_sources
     from featx.tables import find_labelled, is_table
 
     if "-" in args.source:
@@ -119,21 +143,33 @@ def _batches(args: argparse.Namespace) -> tuple[Iterator[list[str]], int | None]
     elif args.path_column:
         raise OptionError(f"--path-column {args.path_column} names a column, but {args.source[0]!r} is no table.")
     else:
-        table = find_images(args.source)
+        table = find_images(args.source, keep_missing=True)
+        missing += missing_sources(args.source)
     note_ignored(args, table.ignored)
     starts = range(0, len(table), _BATCH)
     return (list(table.paths[at : at + _BATCH]) for at in starts), len(table)
 
 
 def _of_stream(descriptor: int) -> Iterator[list[str]]:
-    """Return the lines of a stream, as many at a time as there are: who writes one and waits gets an answer."""
-    rest = b""
+    """Return the lines of a stream, as many at a time as there are: who writes one and waits gets an answer.
+
+    No path holds a NUL: where there is one, it separates them, as ``find -print0`` does.
+    """
+    rest, separator = b"", b"\n"
     while block := os.read(descriptor, _STREAM_BYTES):
-        *lines, rest = (rest + block).split(b"\n")
-        if paths := [os.fsdecode(line.rstrip(b"\r")) for line in lines if line.strip()]:
+        separator = b"\0" if b"\0" in block else separator
+        *lines, rest = (rest + block).split(separator)
+        if paths := [path for line in lines if (path := _as_path(line, separator))]:
             yield paths
-    if rest.strip():
-        yield [os.fsdecode(rest.rstrip(b"\r"))]
+    if path := _as_path(rest, separator):
+        yield [path]
+
+
+def _as_path(line: bytes, separator: bytes) -> str:
+    """Return the path in a line, "" if there is none; a line may end as those of Windows do."""
+    if separator == b"\n":
+        line = line.rstrip(b"\r") if line.strip() else b""
+    return os.fsdecode(line)
 
 
 @contextlib.contextmanager
@@ -161,28 +197,39 @@ def _writing(output: str | None) -> Iterator[Callable[[str], object]]:
 def explain(args: argparse.Namespace) -> None:
     """Draw where the evidence lies."""
     from featx.evidence import Explainer
-    from featx.explaining import explained
+    from featx.explaining import check_folder, explained
+    from featx.failures import Failure
     from featx.model_files import read_model
     from featx.progress import progress_bar
-    from featx.sources import find_images
+    from featx.sources import find_images, missing_sources
 
+    check_folder(Path(args.output))
     cache = cache_from(args)
     explainer = Explainer(read_model(args.model), method=args.method, compiled=cache / "compiled" if cache else None)
     explainer.refuse_unknown(args.label)
-    table = find_images(args.source)
+    table = find_images(args.source, keep_missing=True)
     note_ignored(args, table.ignored)
-    rows = []
+    rows: list[dict[str, object]] = []
+    failures: list[Failure] = []
     with progress_bar(len(table), "explain", shown=not args.quiet) as progress:
         for one in explained(explainer, table.paths, label=args.label, folder=Path(args.output)):
             progress(1)
             evidence = one.evidence
+            failures += [Failure(len(rows), one.path, one.error)] if one.error else []
             row = {
                 "path": one.path,
                 "label": evidence and evidence.label,
                 "score": evidence and round(evidence.score, 4),
             }
             rows.append({**row, "method": explainer.method, "picture": one.file, "error": one.error})
-    print_data(json.dumps(rows) if args.json else as_columns([dict(row) for row in rows]))
+    if args.json:
+        print_data(json.dumps(rows))
+    else:  # of a class that is a truth, its name
+        print_data(
+            as_columns([{**row, "label": str(row["label"] if row["label"] is not None else "")} for row in rows])
+        )
+    n_done, first = len(rows) - len(failures), failures[0] if failures else None
+    _raise_for_images(missing_sources(args.source), n_done, len(failures), first)
 
 
 def export(args: argparse.Namespace) -> None:

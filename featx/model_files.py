@@ -9,46 +9,31 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import hashlib
 import io
 import json
 import os
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from featx import __version__, files
+from featx import __version__, files, model_archives, model_checks
 from featx.backbones.kept_models import keep_file
 from featx.backbones.own import own_file
 from featx.duplicates import find_duplicates
-from featx.errors import ExportError, ModelFileError, OutputError, StoreError
+from featx.errors import ModelFileError, OutputError, StoreError
 from featx.familiarity import MOST_ROWS, Familiarity
-from featx.fitted_heads import as_head
 from featx.heads import Head
+from featx.model_archives import ARRAYS, DESCRIPTION, NETWORK, damaged
 from featx.models import Card, Model, card_of, portable_options
 from featx.options import ExtractionOptions
 from featx.splits import group_codes
 
-#: Raised when the file is laid out otherwise.
-FORMAT = 1
-_OURS = "featx.json"
-_ARRAYS, _NETWORK = "featx/", "featx-network/"
-#: What skops may make besides scikit-learn's own, numpy's and scipy's.
-_TRUSTED = (
-    "featx.estimators._of_length_one",
-    "featx.transformer.FeatureExtractor",
-    "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
-    "sklearn.calibration._SigmoidCalibration",  # two numbers
-)
 _NETWORK_NAME = re.compile(r"[\w. -]{1,100}\.(keras|h5|hdf5|onnx)")
 _OF_CARD = {field.name for field in dataclasses.fields(Card)}
 _OF_EXTRACTION = {field.name for field in dataclasses.fields(ExtractionOptions)}
-#: A head with more numbers is left to scikit-learn: it would double the size of the file.
-_MOST_OF_HEAD = 10_000_000
 
 
 def save_pipeline(
@@ -67,7 +52,8 @@ def save_pipeline(
     ----------
     pipeline : sklearn.pipeline.Pipeline or FineTunedClassifier
         Its first step a :class:`featx.FeatureExtractor`, its last a classifier or regressor; fitted. Or a fitted
-        :class:`featx.FineTunedClassifier`. A network in one file of the user's own becomes part of the model.
+        :class:`featx.FineTunedClassifier`. A network in one file of the user's own becomes part of the model. The
+        ``covariance_`` of linear discriminant analysis, which no prediction needs, does not.
     path : str or Path
         By custom with the suffix ``.skops``. A model that is there already is replaced.
     features : array-like of float, shape (n_samples, n_features), or None, default=None
@@ -88,17 +74,17 @@ def save_pipeline(
         The file cannot be written.
     """
     path = Path(path)
-    check_model_path(path)
+    model_checks.check_model_path(path)
     if hasattr(pipeline, "as_pipeline"):  # a fine-tuned network
         pipeline = pipeline.as_pipeline()
-    extractor, estimator = _parts(pipeline)
+    extractor, estimator = model_checks.parts_of(pipeline)
     rows = None if features is None else np.asarray(features, dtype=np.float32)
     n_images = 0 if rows is None else len(rows)
     card = card_of(extractor, estimator, n_images=n_images, y=y, scores=scores or {}, notes=notes)
-    head = _head_of(estimator)
+    head = model_checks.head_of(estimator)
     if head is not None:
-        n_features = extractor.n_features_out_
-        _check_head(head, estimator, np.random.default_rng(0).random((64, n_features)) if rows is None else rows)
+        some = np.random.default_rng(0).random((64, extractor.n_features_out_)) if rows is None else rows
+        model_checks.check_decisions(head, estimator, some)
     familiarity = None if rows is None else _familiarity(rows, groups)
     data = _packed(pipeline, card, head, familiarity)
     try:
@@ -140,13 +126,7 @@ def load_pipeline(path: str | os.PathLike[str]) -> Any:
     """
     model = read_model(path)
     model.resolve()
-    pipeline = model.pipeline
-    classes = np.asarray(getattr(pipeline, "classes_", [])).tolist()
-    extractor = pipeline.steps[0][1]
-    is_described = extractor.recipe_ == model.card.recipe and portable_options(extractor) == model.card.options
-    if not is_described or classes != model.card.classes:
-        raise _damaged(model.path, "its description is that of another pipeline")
-    return pipeline
+    return model.pipeline
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:
@@ -162,25 +142,10 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         The file is none, damaged, altered, or of another format.
     """
     name = os.fspath(path)
+    data = model_archives.read_archive(Path(path), name)
+    members = model_archives.unpack(name, data)
     try:
-        with files.open_regular(Path(path).resolve()) as file:
-            if not zipfile.is_zipfile(file):
-                raise ModelFileError(
-                    f"{name!r} is no model of featx: it is no archive, or cut off. `featx train` writes one."
-                )
-            file.seek(0)
-            data = file.readall() or b""
-    except ModelFileError:
-        raise
-    except ValueError as error:
-        raise ModelFileError(f"{name!r} is no model of featx: {error}. `featx train` writes one.") from error
-    except OSError as error:
-        raise ModelFileError(
-            f"The model {name!r} cannot be read: {error.strerror or error}. `featx train PHOTOS -o {name}` writes one."
-        ) from error
-    members = _members(name, data)
-    try:
-        found = json.loads(members[_OURS])
+        found = json.loads(members[DESCRIPTION])
         card = Card(**{name: value for name, value in found["card"].items() if name in _OF_CARD})
         if unknown := sorted(set(card.options) - _OF_EXTRACTION):
             raise ModelFileError(
@@ -191,127 +156,33 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         if network:
             card = dataclasses.replace(card, options={**card.options, "backbone": network})
         arrays = {
-            member[len(_ARRAYS) : -len(".npy")]: np.load(io.BytesIO(content), allow_pickle=False)
+            member[len(ARRAYS) : -len(".npy")]: np.load(io.BytesIO(content), allow_pickle=False)
             for member, content in members.items()
-            if member.startswith(_ARRAYS)
+            if member.startswith(ARRAYS)
         }
         head = None if found["head"] is None else Head.from_arrays(found["head"], arrays)
         usual = found["usual"]
         familiarity = None if usual is None else Familiarity(arrays["training"], float(usual))
         if usual is not None and not 0 < float(usual) < 3:
             raise ValueError(f"a usual distance of {usual}")
+        card.as_text()  # or it could not be told
         if head is not None:
-            _check_shapes(head, card)
+            model_checks.check_shapes(head, card)
     except (ModelFileError, StoreError):
         raise
     except (KeyError, TypeError, ValueError, EOFError, MemoryError, RecursionError, AttributeError) as error:
-        raise _damaged(name, f"its description cannot be understood: {error!r}") from error
-    return Model(name, card, head, familiarity, functools.partial(_unpacked, name, data, network))
-
-
-def _check_shapes(head: Head, card: Card) -> None:
-    """Raise ValueError if a head does not take this model's features, or gives no scores of its classes."""
-    scores, shares = head(np.zeros((1, card.n_features)))
-    n_classes = len(card.classes) or 1
-    is_fine = scores.shape[1] in ({n_classes} if n_classes != 2 else {1, 2})
-    if not np.isfinite(scores).all():
-        raise ValueError("its arrays hold numbers that are none")
-    if not is_fine or (shares is not None and shares.shape[1] != n_classes) or (head.classes or []) != card.classes:
-        raise ValueError("its arrays do not fit its classes")
+        raise damaged(name, f"its description cannot be understood: {error!r}") from error
+    return Model(name, card, head, familiarity, functools.partial(_unpacked, name, data, network, card, head))
 
 
 def _kept_network(members: Mapping[str, bytes]) -> str:
     """Return the path of the network that a model brings along, "" if it brings none."""
     for name, content in members.items():
-        if name.startswith(_NETWORK):
-            if not _NETWORK_NAME.fullmatch(name[len(_NETWORK) :]):
+        if name.startswith(NETWORK):
+            if not _NETWORK_NAME.fullmatch(name[len(NETWORK) :]):
                 raise ValueError(f"a network named {name!r}")
             return str(keep_file(content, os.path.basename(name)))
     return ""
-
-
-def check_model_path(path: Path) -> None:
-    """Raise if a model cannot be written here, or would replace what is none.
-
-    Raises
-    ------
-    OutputError
-    """
-    why = ""
-    if path.is_dir():
-        why = "it is a folder"
-    elif path.exists() and not path.is_file():
-        why = "it is a device or a pipe, which would be replaced by a file"
-    elif path.is_file() and path.stat().st_size and not _is_model(path):
-        why = "there is a file that featx has not written, and would be replaced"
-    elif reason := files.why_not_writable(path.parent):
-        why = f"its folder: {reason}"
-    if why:
-        raise OutputError(f"{str(path)!r} cannot be written: {why}. Choose another file.")
-
-
-def _is_model(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as packed:
-            return _OURS in packed.namelist()
-    except (OSError, zipfile.BadZipFile):
-        return False
-
-
-def _parts(pipeline: Any) -> tuple[Any, Any]:
-    """Return the extractor, and what follows it as a pipeline."""
-    from featx.transformer import FeatureExtractor
-
-    steps = getattr(pipeline, "steps", None)
-    if not steps or len(steps) < 2 or not isinstance(steps[0][1], FeatureExtractor):
-        raise ModelFileError(
-            f"{type(pipeline).__name__} cannot be saved as a model: expected a Pipeline whose first step is a "
-            "FeatureExtractor, and whose last is a classifier or regressor."
-        )
-    extractor, estimator = steps[0][1], pipeline[1:]
-    if not hasattr(extractor, "recipe_") or not hasattr(estimator, "predict"):
-        raise ModelFileError("This Pipeline cannot be saved as a model: it is not fitted, or predicts nothing. Fit it.")
-    from sklearn.exceptions import NotFittedError
-    from sklearn.utils.validation import check_is_fitted
-
-    try:
-        check_is_fitted(steps[-1][1])
-    except NotFittedError as error:
-        raise ModelFileError("This Pipeline cannot be saved as a model: it is not fitted. Fit it.") from error
-    if not isinstance(extractor.backbone, str | os.PathLike):
-        raise ModelFileError(
-            "The network of this Pipeline is an object, which the model could not find again. Save it "
-            "(network.save('network.keras')), and fit the Pipeline with its path."
-        )
-    return extractor, estimator
-
-
-def _head_of(estimator: Any) -> Head | None:
-    try:
-        head = as_head(estimator)
-    except ExportError:  # scikit-learn will run it
-        return None
-    return head if sum(array.size for array in head.as_arrays()[1].values()) <= _MOST_OF_HEAD else None
-
-
-def _check_head(head: Head, estimator: Any, rows: np.ndarray[Any, Any]) -> None:
-    """Raise if a head decides otherwise than what it was made of."""
-    some = rows[:: max(1, len(rows) // 200)]
-    scores, _ = head(some)
-    said = np.asarray(estimator.predict(some))
-    largest = max(1e-9, float(np.abs(scores).max()))
-    if head.classes is None:
-        agrees = np.allclose(scores[:, 0], said, rtol=1e-3, atol=1e-3 * largest)
-    else:
-        own = np.array([head.classes[at] for at in head.positions(scores)], dtype=object)
-        top = np.sort(np.abs(scores) if scores.shape[1] == 1 else scores, axis=1)
-        lead = top[:, -1] - (top[:, -2] if top.shape[1] > 1 else 0)
-        agrees = bool((own == said.astype(object))[lead > 1e-4 * largest].all())  # elsewhere, rounding decides
-    if not agrees:
-        raise ModelFileError(
-            "The model decides otherwise once it is written than before. Please report this, with the estimator: "
-            f"{estimator!r}"
-        )
 
 
 def _packed(pipeline: Any, card: Card, head: Head | None, familiarity: Familiarity | None) -> bytes:
@@ -325,138 +196,55 @@ def _packed(pipeline: Any, card: Card, head: Head | None, familiarity: Familiari
     network = own_file(os.fspath(extractor.backbone))
     if network is not None:
         portable.rename_backbone(network[0])
+    rest = model_checks.slim(pipeline[1:]).steps
     try:
-        data = skops.io.dumps(type(pipeline)([(pipeline.steps[0][0], portable), *pipeline.steps[1:]]))
+        data = skops.io.dumps(type(pipeline)([(pipeline.steps[0][0], portable), *rest]))
     except Exception as error:  # skops tells of what it cannot write by anything
         raise ModelFileError(
             f"This Pipeline cannot be saved: skops says {error}. Use estimators of its kind."
         ) from error
-    _refuse_strangers(data)
+    model_checks.refuse_strangers(data)
     described, arrays = (None, {}) if head is None else head.as_arrays()
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
     if familiarity is not None:
         arrays["training"] = familiarity.rows
-    members = {info: _member(data, info) for info in zipfile.ZipFile(io.BytesIO(data)).namelist()}
+    members = model_archives.parts_of(data)
     if network is not None:
-        members[f"{_NETWORK}{network[0]}"] = network[1]
+        members[f"{NETWORK}{network[0]}"] = network[1]
     for name, array in arrays.items():
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
-        members[f"{_ARRAYS}{name}.npy"] = buffer.getvalue()
-    ours = {
-        "format": FORMAT,
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in members.items()},
-        "card": dataclasses.asdict(card),
-        "head": described,
-        "usual": None if familiarity is None else familiarity.usual,
-    }
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(_OURS, json.dumps({**ours, "checksum": _checksum(ours)}))
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return packed.getvalue()
+        members[f"{ARRAYS}{name}.npy"] = buffer.getvalue()
+    usual = None if familiarity is None else familiarity.usual
+    return model_archives.pack(members, {"card": dataclasses.asdict(card), "head": described, "usual": usual})
 
 
-def check_can_be_saved(estimator: Any, task: str) -> None:
-    """Raise if an unfitted estimator will be of no use in a model, once it is fitted.
-
-    Raises
-    ------
-    ModelFileError
-    """
-    import skops.io
-
-    rng = np.random.default_rng(0)
-    y = np.arange(12) % 2
-    try:
-        data = skops.io.dumps(estimator.fit(rng.random((12, 4)), y if task == "classification" else y + rng.random(12)))
-    except Exception:  # whatever is wrong with it, fitting it on the images will tell
-        return
-    _refuse_strangers(data)
-
-
-def _refuse_strangers(data: bytes) -> None:
-    import skops.io
-
-    if strangers := sorted(set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED)):
-        raise ModelFileError(
-            f"This cannot be saved as a model: {', '.join(strangers)} would not be trusted when it is read, as files "
-            "can be made to do harm by it. Use one of featx's estimators, or another linear one of scikit-learn."
-        )
-
-
-def _checksum(ours: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a description: it tells of changes, but is no signature."""
-    rest = {name: value for name, value in ours.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _member(data: bytes, name: str) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        return archive.read(name)
-
-
-def _members(name: str, data: bytes) -> dict[str, bytes]:
-    """Return the files of the archive, all of them as they were written."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            infos = archive.infolist()
-            listed = [info.filename for info in infos]
-            if _OURS not in listed:
-                raise ModelFileError(
-                    f"{name!r} is no model of featx: it has no {_OURS}. If it is a file of skops's own, load it with "
-                    "skops.io.load, and write it with featx.save_pipeline."
-                )
-            if len(set(listed)) < len(listed) or any(info.compress_type != zipfile.ZIP_STORED for info in infos):
-                raise _damaged(name, "its parts are doubled, or compressed")
-            members = {info.filename: archive.read(info) for info in infos}
-    except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"{name!r} is no model of featx, or damaged: {error}. Train it anew.") from error
-    try:
-        ours = json.loads(members[_OURS])
-        version, digests = ours["format"], dict(ours["files"])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise _damaged(name, f"its {_OURS} cannot be understood") from error
-    if version != FORMAT:
-        raise ModelFileError(
-            f"{name!r} is a model of format {version}, and this featx ({__version__}) knows format {FORMAT}. Install "
-            "the featx that wrote it, or train it anew."
-        )
-    if ours.get("checksum") != _checksum(ours):
-        raise _damaged(name, f"its {_OURS} is not what was written")
-    found = {member: hashlib.sha256(content).hexdigest() for member, content in members.items() if member != _OURS}
-    if found != digests:
-        wrong = sorted(member for member in {**found, **digests} if found.get(member) != digests.get(member))
-        raise _damaged(name, f"{wrong[0]} is not what was written")
-    return members
-
-
-def _damaged(name: str, reason: str) -> ModelFileError:
-    return ModelFileError(f"The model {name!r} is damaged, or was altered: {reason}. Take a copy, or train it anew.")
-
-
-def _unpacked(name: str, data: bytes, network: str) -> Any:
+def _unpacked(name: str, data: bytes, network: str, card: Card, head: Head | None) -> Any:
+    """Return the pipeline in a model, which is what the model's description says."""
     import skops.io
     from sklearn.pipeline import Pipeline
 
     try:
-        strangers = sorted(set(skops.io.get_untrusted_types(data=data)) - set(_TRUSTED))
-        if strangers:
+        if strangers := model_checks.strangers_in(data):
             raise ModelFileError(
                 f"The model {name!r} holds {', '.join(strangers)}, which could run anything on this machine, and is "
                 "refused. Get it from whom you trust, or train it anew."
             )
-        pipeline = skops.io.loads(data, trusted=list(_TRUSTED))
+        pipeline = skops.io.loads(data, trusted=list(model_checks.TRUSTED))
     except (ModelFileError, MemoryError):
         raise
     except Exception as error:  # whatever skops makes of what somebody wrote
-        raise _damaged(name, f"skops cannot read it ({error})") from error
+        raise damaged(name, f"skops cannot read it ({error})") from error
     if not isinstance(pipeline, Pipeline) or not hasattr(pipeline.steps[0][1], "recipe_"):
-        raise _damaged(name, f"it holds {type(pipeline).__name__} where a Pipeline was expected")
-    pipeline.steps[0][1].set_params(cache="auto")
+        raise damaged(name, f"it holds {type(pipeline).__name__} where a Pipeline was expected")
+    extractor = pipeline.steps[0][1]
+    extractor.set_params(cache="auto")
     if network:
-        pipeline.steps[0][1].rename_backbone(network)
+        extractor.rename_backbone(network)
+    classes = np.asarray(getattr(pipeline, "classes_", [])).tolist()
+    is_described = extractor.recipe_ == card.recipe and portable_options(extractor) == card.options
+    if not is_described or classes != card.classes:
+        raise damaged(name, "its description is that of another pipeline")
+    if head is not None and not model_checks.is_of(head, pipeline[1:]):
+        raise damaged(name, "the numbers that it predicts by are not those of its scikit-learn pipeline")
     return pipeline

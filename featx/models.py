@@ -21,7 +21,12 @@ from featx.familiarity import Familiarity
 from featx.heads import Head
 from featx.options import ExtractionOptions, Resolved
 from featx.pins import held_to
+from featx.scores import METRIC_NAMES
 from featx.steps import FloatArray
+from featx.wording import counted, shortened, wrapped
+
+#: What `featx train` says of scores.
+_SCORED = {"metric", "mean", "std", "low", "high", "split"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +67,30 @@ class Card:
     versions: dict[str, str]
     date: str
     notes: list[str] = dataclasses.field(default_factory=list)
+
+    def __str__(self) -> str:
+        return self.as_text()
+
+    def as_text(self) -> str:
+        """Return what the model is, for people: one thing a line."""
+        said: dict[str, str] = {"estimator": f"{self.estimator} ({self.task})"}
+        if self.classes:
+            names = [shortened(str(label)) for label in self.classes]
+            images = [f" ({self.counts[str(label)]:,})" if self.counts else "" for label in self.classes]
+            of_each = ", ".join(name + number for name, number in zip(names, images, strict=True))
+            said[counted(len(names), "class")] = of_each
+        if self.n_images:
+            said["fitted on"] = f"{counted(self.n_images, 'image')}, {self.n_features:,} features of each"
+        if self.scores:
+            said["scored"] = scores_in_words(self.scores)
+        height, width = self.recipe["image_size"]
+        parts = [f"layer {self.recipe['layer']}, {self.recipe['pooling']}", self.recipe["precision"]]
+        parts += [f"views {self.recipe['views']}"] if self.recipe.get("views") else []
+        said["features"] = f"{self.recipe['backbone']}, {height}×{width}, {', '.join(parts)}"
+        said["made"] = f"{self.date}, by {', '.join(f'{name} {number}' for name, number in self.versions.items())}"
+        width = max(map(len, said)) + 2
+        lines = [f"{name:<{width}}{text}" for name, text in said.items()]
+        return "\n".join(map(wrapped, [*lines, *self.notes]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,6 +171,15 @@ class Model:
             return self.head.positions(scores)
         at = {label: place for place, label in enumerate(self.card.classes)}
         return np.array([at[label] for label in np.asarray(self.pipeline[1:].predict(rows)).tolist()], dtype=np.intp)
+
+
+def scores_in_words(scores: Mapping[str, Any]) -> str:
+    """Return how well a model can be expected to do, as :class:`Card` has it, for people."""
+    if not scores.keys() >= _SCORED:  # of somebody's own
+        return ", ".join(f"{name} {value}" for name, value in scores.items())
+    spread = "" if scores["std"] is None else f" ± {scores['std']:.3f}"
+    interval = "" if scores["low"] is None else f" (95 % interval {scores['low']:.3f} – {scores['high']:.3f})"
+    return f"{METRIC_NAMES[scores['metric']]} {scores['mean']:.3f}{spread}{interval}; {scores['split']}"
 
 
 def card_of(

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from featx.backbones import preprocessing
-from featx.collection import Extracted, extract
+from featx.collection import Extracted, extract, note_failures, note_padded
 from featx.errors import OptionError
+from featx.failures import Failure, readable_positions
+from featx.lookup import DigestArray
 from featx.options import ExtractionOptions, Resolved
+from featx.segments import FloatArray
 from featx.sources import ImageTable
 from featx.wording import shortened
 
@@ -58,6 +61,58 @@ def extract_each(
         if network.recipe not in known:
             known[network.recipe] = extract(table, network, cache, on_error == "raise", show_progress)
     return [known[network.recipe] for network in resolved], known[teller.recipe]
+
+
+@dataclasses.dataclass(frozen=True)
+class Readable:
+    """The images that every network could read, and their rows.
+
+    Attributes
+    ----------
+    table : ImageTable
+    each : list of Extracted
+        Of each network, all images.
+    rows : list of ndarray of float32, shape (n_samples, n_features)
+        Of each network, those that can be read.
+    telling : ndarray of float32, shape (n_samples, n_features)
+        Rows by which duplicates are told.
+    digests : ndarray of uint8, shape (n_samples, 16)
+    failures : list of Failure
+    """
+
+    table: ImageTable
+    each: list[Extracted]
+    rows: list[FloatArray]
+    telling: FloatArray
+    digests: DigestArray
+    failures: list[Failure]
+
+
+def extract_readable(
+    table: ImageTable,
+    resolved: Sequence[Resolved],
+    teller: Resolved,
+    notes: list[str],
+    *,
+    cache: Path | None,
+    on_error: str,
+    show_progress: bool,
+) -> Readable:
+    """Extract images with each network, and note which are left out as unreadable, or were made complete.
+
+    Raises
+    ------
+    SourceError
+        Not one of them can be read.
+    """
+    each, telling = extract_each(table, resolved, teller, cache=cache, on_error=on_error, show_progress=show_progress)
+    by_position = {failure.position: failure for one in each for failure in one.failures}
+    failures = [by_position[position] for position in sorted(by_position)]
+    keep = readable_positions(len(table), failures)
+    note_padded(table, sorted({position for one in each for position in one.padded}), notes)
+    note_failures(failures, notes)
+    rows = [one.rows[keep] for one in each]
+    return Readable(table.rows(keep), each, rows, telling.rows[keep], telling.digests[keep], failures)
 
 
 def names_of(resolved: Sequence[Resolved]) -> list[str]:

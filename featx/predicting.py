@@ -15,6 +15,7 @@ import numpy as np
 
 from featx.errors import InputError, OptionError
 from featx.extraction import Extraction
+from featx.failures import Failure
 from featx.images import as_image_list, describe
 from featx.model_files import read_model
 from featx.models import Model
@@ -57,9 +58,14 @@ class Prediction:
         return self.unlikeness is not None and self.unlikeness > 1
 
     @property
+    def is_unsure(self) -> bool:
+        """Whether no class is as probable as was asked for."""
+        return self.label is None and bool(self.guesses)
+
+    @property
     def note(self) -> str:
         """What to beware of, in words."""
-        unsure = [f"unsure, perhaps {self.guesses[0][0]}"] if self.label is None and self.guesses else []
+        unsure = [f"unsure, perhaps {self.guesses[0][0]}"] if self.is_unsure else []
         return self.error or "; ".join([*unsure, *([UNLIKE] if self.is_unlike else [])])
 
 
@@ -198,6 +204,7 @@ class Predictor:
         found: dict[str, Any] = {"path": prediction.path, "label" if is_class else "prediction": prediction.label}
         if is_class:
             found["top"] = [{"label": name, value: share} for name, share in prediction.guesses]
+            found["unsure"] = None if self.threshold is None or not prediction.guesses else prediction.is_unsure
         return json.dumps(
             {
                 **found,
@@ -215,10 +222,14 @@ class Tally:
     n_predicted: int = 0
     n_unlike: int = 0
     n_unreadable: int = 0
+    first_unreadable: Failure | None = None
 
     def add(self, predictions: Sequence[Prediction]) -> None:
         """Count some more."""
-        n_unreadable = sum(bool(one.error) for one in predictions)
+        unreadable = [one for one in predictions if one.error]
+        n_unreadable = len(unreadable)
+        if unreadable and self.first_unreadable is None:
+            self.first_unreadable = Failure(self.n_predicted, unreadable[0].path, unreadable[0].error)
         self.n_unreadable += n_unreadable
         self.n_predicted += len(predictions) - n_unreadable
         self.n_unlike += sum(one.is_unlike for one in predictions)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from featx.asked import Asked, Task, checked_early
-from featx.collection import as_array, as_table, note_failures, note_padded, prepared
+from featx.collection import as_array, as_table, prepared
 from featx.duplicates import THRESHOLD
 from featx.errors import ComparisonError
-from featx.failures import Failure, readable_positions
+from featx.failures import Failure
 from featx.grouping import teller_of_duplicates, without_leaks
 from featx.labels import checked_labels
 from featx.leaks import Leaks
-from featx.networks import different, extract_each, names_of, options_of
+from featx.networks import different, extract_readable, names_of, options_of
 from featx.options import ExtractionOptions, resolve_cache
 from featx.ranking import Ranking, ranked
 from featx.sources import ImageTable
@@ -161,16 +161,11 @@ def rank_tables(
     asked = checked_early(table, asked or Asked())
     resolved = different([wanted.resolve() for wanted in options], notes)
     teller = teller_of_duplicates(options).resolve()
-    extracted, telling = extract_each(
-        table, resolved, teller, cache=cache, on_error=on_error, show_progress=show_progress
+    found = extract_readable(
+        table, resolved, teller, notes, cache=cache, on_error=on_error, show_progress=show_progress
     )
-    failures = {failure.position: failure for one in extracted for failure in one.failures}
-    keep = readable_positions(len(table), list(failures.values()))
-    note_padded(table, sorted({position for one in extracted for position in one.padded}), notes)
-    note_failures([failures[position] for position in sorted(failures)], notes)
-    table = table.rows(keep)
-    task = Task(table, checked_labels(as_array(table.labels), asked.task), asked)
-    leaks, groups, _ = without_leaks(task, telling.rows[keep], telling.digests[keep], notes)
+    task = Task(found.table, checked_labels(as_array(found.table.labels), asked.task), asked)
+    leaks, groups, _ = without_leaks(task, found.telling, found.digests, notes)
     fronts = [
         {
             "name": name,
@@ -182,7 +177,7 @@ def rank_tables(
     ]
     once = leaks.groups if groups is not None and len(leaks) else None
     ranking, kept = ranked(
-        [(front, one.rows[keep]) for front, one in zip(fronts, extracted, strict=True)],
+        list(zip(fronts, found.rows, strict=True)),
         task.y,
         task=asked.task,
         groups=groups,
@@ -198,9 +193,9 @@ def rank_tables(
         n_rows=len(kept),
         n_classes=len(np.unique(task.y[kept])) if asked.task == "classification" else 0,
         notes=notes,
-        failures=[failures[position] for position in sorted(failures)],
+        failures=found.failures,
         duplicates=leaks,
-        n_computed=sum(one.n_computed for one in extracted),
+        n_computed=sum(one.n_computed for one in found.each),
     )
 
 

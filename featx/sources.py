@@ -40,8 +40,9 @@ class ImageTable:
     ----------
     paths : list of str
         As the user would write them: each begins with the source it was found in.
-    labels : list of (str, float or None)
-        Name of the class folder; None for images outside of any. Of a table, what its column says.
+    labels : list of (str, int, bool, float or None)
+        Name of the class folder; None for images outside of any. Of a table, what its column says: whole numbers and
+        truths if all of it is written so, numbers if they are quantities, else text.
     ignored : dict of str to int
         How many files and folders were passed over, by their suffix, or as ``"hidden"`` or ``"of the system"``.
     splits : list of {"train", "test", None}, or None
@@ -78,7 +79,7 @@ class ImageTable:
         )
 
 
-def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
+def find_images(sources: Sequence[str | os.PathLike[str]], *, keep_missing: bool = False) -> ImageTable:
     """Return the images of folders, archives and files, sorted within each source; those of an archive as it has them.
 
     In a folder, the first folder below it names the class: ``photos/cat/1.jpg`` is a ``cat``, and so is
@@ -95,6 +96,8 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
     Parameters
     ----------
     sources : sequence of str or Path
+    keep_missing : bool, default=False
+        Take a source that is not there for an image, which cannot be read, so that it costs no other; if any is there.
 
     Raises
     ------
@@ -118,6 +121,9 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
     labels: list[str | None] = []
     splits: list[str | None] = []
     ignored: collections.Counter[str] = collections.Counter()
+    missing = missing_sources(sources)
+    if missing and (not keep_missing or len(missing) == len(sources)):
+        raise SourceNotFoundError(not_found(missing[0]))
     for source in [os.fspath(source) for source in sources]:
         if len(sources) == 1 and (parts := _parts(source)):
             for folder, split in parts:
@@ -136,15 +142,23 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
             found = [(path, _class_of(path, source)) for path in _walk(source, ignored)]
             if len(sources) > 1 and found and all(label is None for _, label in found):
                 found = [(path, os.path.basename(os.path.normpath(source))) for path, _ in found]
-        elif os.path.exists(source):
-            found = [(source, None)]
         else:
-            raise SourceNotFoundError(_not_found(source))
+            found = [(source, None)]
         paths += [path for path, _ in found]
         labels += [label for _, label in found]
     if not paths:
         raise SourceError(_no_images(sources, ignored))
     return ImageTable(paths, labels, dict(ignored.most_common()), splits or None)
+
+
+def missing_sources(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """Return those of some sources that are not there; addresses, and what is in archives, are not looked at."""
+    paths = [os.fspath(source) for source in sources]
+    return [
+        path
+        for path in paths
+        if not remote.is_address(path) and not os.path.exists(path) and archives.split(path) is None
+    ]
 
 
 def as_splits(names: Sequence[str | None]) -> list[str | None]:
@@ -290,7 +304,8 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def _not_found(source: str) -> str:
+def not_found(source: str) -> str:
+    """Return what to say of a source that is not there."""
     from difflib import get_close_matches
 
     parent = Path(source).parent

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from typing import Any, TypeAlias
 
@@ -11,12 +12,12 @@ FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class Step(abc.ABC):
     """A function of rows of numbers; its fields are arrays and numbers."""
 
+    @abc.abstractmethod
     def __call__(self, rows: FloatArray) -> FloatArray:
         """Return rows of float64, shape (n, n_out), of rows of shape (n, n_in)."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)

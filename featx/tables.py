@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq")
 #: Columns that are taken if none is named, the first that is there.
 _PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
+#: A whole number as programs write it.
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+#: As Python, JSON and spreadsheets write them.
+_TRUTHS = (("True", "False"), ("true", "false"), ("TRUE", "FALSE"))
 _LABEL_COLUMNS = ("label", "class", "category", "target", "y", "species")
 
 
@@ -212,7 +217,9 @@ def _quantities(source: str, labels: list[str | None]) -> list[Any]:
     infinite = next((label for label in labels if label is not None and _is_infinite(label)), None)
     there = np.array([number for number in numbers if number is not None])
     others = [label for label, number in zip(labels, numbers, strict=True) if label is not None and number is None]
-    if not len(there) or (others and not (len(there) > len(others) and (there != np.round(there)).any())):
+    if not len(there):
+        return _typed(labels)
+    if others and not (len(there) > len(others) and (there != np.round(there)).any()):
         return labels
     if infinite is not None:
         raise SourceError(f"Labels of {source!r} are quantities, and {infinite!r} is infinite. Leave the cell empty.")
@@ -221,7 +228,17 @@ def _quantities(source: str, labels: list[str | None]) -> list[Any]:
             f"Labels of {source!r} mix numbers and text: {there[0]:g} and {others[0]!r}, for example. Leave the cell "
             "empty if the label is missing, or make all of them text."
         )
-    return numbers if task_of(there) == "regression" else labels
+    return numbers if task_of(there) == "regression" else _typed(labels)
+
+
+def _typed(labels: list[str | None]) -> list[Any]:
+    """Return labels as whole numbers, or as truths, if all of them are written so, else as they are; 007 is a name."""
+    there = {label for label in labels if label is not None}
+    if there and all(map(_WHOLE.fullmatch, there)):
+        return [None if label is None else int(label) for label in labels]
+    if there and any(there <= set(words) for words in _TRUTHS):
+        return [None if label is None else label.lower() == "true" for label in labels]
+    return labels
 
 
 def _is_infinite(label: str) -> bool:

@@ -19,12 +19,14 @@ from featx.estimators import FINE_TUNE, Baseline, as_baselines
 from featx.fine_tuning import FineTunedClassifier
 from featx.fitting import Data, check_calibration, fit_on_all, fit_on_images
 from featx.labels import checked_labels
-from featx.model_files import check_can_be_saved, save_pipeline
+from featx.model_checks import check_can_be_saved
+from featx.model_files import save_pipeline
+from featx.models import scores_in_words
 from featx.networks import options_of
 from featx.on_images import fine_tuned
 from featx.options import ExtractionOptions, resolve_cache
 from featx.results import ImageComparison
-from featx.scores import METRIC_NAMES, METRICS
+from featx.scores import METRICS
 from featx.segments import FloatArray
 from featx.sources import ImageTable
 from featx.splits import Fold, IntArray
@@ -98,17 +100,13 @@ class Trained:
 
     def as_text(self) -> str:
         """Return what was chosen and how well it does, for people."""
-        found = self.scores
-        name = METRIC_NAMES[found["metric"]]
-        spread = "" if found["std"] is None else f" ± {found['std']:.3f}"
-        interval = "" if found["low"] is None else f" (95 % interval {found['low']:.3f} – {found['high']:.3f})"
         is_of_classes = self.comparison.task == "classification"
         classes = f", {counted(len(np.unique(self.y)), 'class')}" if is_of_classes else ""
         network = self.comparison.networks[0].name
         return "\n".join(
             [
-                f"{found['estimator']} on {network}, fitted on {counted(len(self.y), 'image')}{classes}",
-                f"{name} {found['mean']:.3f}{spread}{interval}; {found['split']}",
+                f"{self.scores['estimator']} on {network}, fitted on {counted(len(self.y), 'image')}{classes}",
+                scores_in_words(self.scores),
                 *map(wrapped, self.notes),
             ]
         )

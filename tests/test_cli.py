@@ -21,7 +21,7 @@ from featx.arguments import make_parser
 from tests.conftest import CountingBackbone
 
 COMMANDS = [
-    *("extract", "compare", "rank", "train", "predict", "explain", "export"),
+    *("extract", "compare", "rank", "train", "model", "predict", "explain", "export"),
     *("check", "bench", "demo", "backbones", "cache"),
 ]
 CACHE_COMMANDS = ["cache info", "cache verify", "cache compact", "cache clear"]

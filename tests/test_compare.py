@@ -71,6 +71,16 @@ def test_labels_and_names_are_checked_before_anything_is_extracted(
 
 
 @pytest.mark.usefixtures("counting")
+def test_groups_that_duplicates_join_are_told_with_an_example_and_a_remedy(photo_folder: Path) -> None:
+    table = find_images([photo_folder])
+    chosen = [0, 1, 12, 13, 0, 2, 12, 14, 0, 3, 12, 15]  # one photo of each class is in all three groups
+    table = dataclasses.replace(table.rows(chosen), groups=[*"aaaabbbbcccc"])
+    told = r"such as \S*/china/00.jpg and \S*/china/00.jpg: that joins 3 groups to 1, too few.*--near 1\) keeps equal"
+    with pytest.raises(ComparisonError, match=told):
+        compare_tables(table, [ExtractionOptions(**COUNTING)], Asked(near=1), cache=None)
+
+
+@pytest.mark.usefixtures("counting")
 def test_not_one_readable_image_is_an_error(tmp_path: Path) -> None:
     paths = []
     for number in range(4):

@@ -427,3 +427,23 @@ print(json.dumps([seconds, peak, p_value]))
     assert seconds < 600
     assert peak < 4 * 2**20  # KiB
     assert p_value > 0.05
+
+
+@pytest.mark.filterwarnings("ignore:The weights of .* are random")
+@pytest.mark.thorough  # half a minute: three child processes build a network of 133 layers
+def test_convnext_with_its_layer_that_scales_and_its_norm_after_the_pooling(images: Array, tmp_path: Path) -> None:
+    classifier = FineTunedClassifier(
+        "convnext_tiny",
+        weights=None,
+        image_size=SIZE,
+        unfreeze=4,
+        epochs=1,
+        refit=False,
+        precision="float32",
+        cache=None,
+    )
+    found = classifier.fit(images[:12], LABELS[:12]).predict_proba(images[:12])
+    kept = classifier.save_network(tmp_path / "tuned.keras")
+    pipeline = classifier.as_pipeline(kept)
+    np.testing.assert_allclose(pipeline.predict_proba(images[:12]), found, atol=1e-5)
+    assert classifier.coef_.shape == (3, 768)

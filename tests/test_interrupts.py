@@ -88,6 +88,43 @@ def test_signals_at_any_moment_end_in_one_line(tmp_path: Path) -> None:
     assert codes <= {1, 130, -signal.SIGINT}
 
 
+_FITTING = """
+import os, signal, sys, threading, time
+import numpy as np
+from sklearn.svm import SVC
+from featx import cli
+
+X = np.random.default_rng(0).random((2000, 300))
+fitting = threading.Event()
+
+def fit():
+    while True:
+        fitting.set()
+        SVC().fit(X, np.arange(len(X)) % 4)
+
+def command(args):
+    for _ in range(2):
+        threading.Thread(target=fit, daemon=True).start()
+    fitting.wait()
+    time.sleep(0.1)
+    print("data")
+    signal.raise_signal(signal.SIGINT)
+
+cli._COMMANDS["backbones"] = command
+sys.argv = ["featx", "backbones"]
+cli.run()
+"""
+
+
+def test_threads_in_compiled_code_do_not_change_the_exit_code() -> None:
+    """Taken down around them, Python 3.11 crashed three times of five."""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", _FITTING], check=False, capture_output=True, text=True)
+        assert done.returncode == 130, done
+        assert done.stdout == "data\n"
+        assert done.stderr.count("\n") == 1
+
+
 def test_an_interrupt_that_comes_where_python_ignores_errors_comes_again(capfd: pytest.CaptureFixture[str]) -> None:
     class Destroyed:
         def __del__(self) -> None:

@@ -47,7 +47,8 @@ from featx.errors import (
 )
 from featx.estimators import make_baseline
 from featx.familiarity import Familiarity
-from featx.model_files import _checksum, read_model
+from featx.model_archives import checksum
+from featx.model_files import read_model
 from featx.models import Model
 
 Array = np.ndarray[Any, Any]
@@ -85,13 +86,13 @@ def rewritten(model: Path, path: Path, change: Any, *, digests: bool = False) ->
     change(members)
     ours = json.loads(members["featx.json"])
     if "checksum" in ours and ours["checksum"] is not None:
-        ours["checksum"] = _checksum(ours)
+        ours["checksum"] = checksum(ours)
         members["featx.json"] = json.dumps(ours).encode()
     if digests:
         ours["files"] = {
             name: hashlib.sha256(data).hexdigest() for name, data in members.items() if name != "featx.json"
         }
-        ours["checksum"] = _checksum(ours)
+        ours["checksum"] = checksum(ours)
         members["featx.json"] = json.dumps(ours).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
@@ -123,16 +124,32 @@ def test_a_model_says_what_it_is(model: Path, digits: list[Path], labels: list[s
     assert card.scores["metric"] == "accuracy"
     assert 0 < card.scores["low"] < card.scores["mean"] < card.scores["high"] <= 1
     assert "5 stratified folds" in card.scores["split"]
+    text = str(card)
+    assert text.startswith("estimator  logreg (classification)\n4 classes  0 (")
+    for words in (f"{len(digits)} images, 512 features", "accuracy 0.", "5 stratified folds", "color_histogram, 8×8"):
+        assert words in text
 
 
-@pytest.mark.parametrize("name", ["logreg", "svm", "linear-svm", "knn", "ridge", "lda", "centroid", "dummy"])
-@pytest.mark.parametrize("calibrate", [False, True], ids=["plain", "calibrated"])
+def test_scores_of_ones_own_are_kept_and_told(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
+    pipeline = make_pipeline(extractor(cache=None), LogisticRegression()).fit(digits, labels)
+    save_pipeline(pipeline, tmp_path / "model.skops", scores={"mean": 0.9, "on": "Tuesday"}, notes=["Mind the light."])
+    text = read_model(tmp_path / "model.skops").card.as_text()
+    assert "scored     mean 0.9, on Tuesday" in text
+    assert text.endswith("\nMind the light.")
+    assert "fitted on" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "calibrate"),
+    [
+        *((name, False) for name in ("logreg", "svm", "linear-svm", "knn", "ridge", "lda", "centroid", "dummy")),
+        *((name, True) for name in ("logreg", "svm", "ridge")),
+    ],
+)
 @pytest.mark.filterwarnings("ignore:.*within_class_std_dev_")
 def test_predictions_are_those_of_the_pipeline(
     name: str, calibrate: bool, digits: list[Path], labels: list[str], tmp_path: Path
 ) -> None:
-    if calibrate and name in ("centroid", "dummy", "lda", "knn", "linear-svm"):
-        pytest.skip("the others stand for them")
     trained = train_images(digits, labels, network=extractor(), estimators=[name], calibrate=calibrate, cache=None)
     trained.save(tmp_path / "model.skops")
     model = read_model(tmp_path / "model.skops")
@@ -230,9 +247,9 @@ def add_code(members: dict[str, bytes]) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (alter_weights, "damaged, or was altered: featx/scores"),
-        (lambda members: members.pop("schema.json"), "schema.json is not what was written"),
-        (lambda members: members.update({"evil.npy": b"x"}), "evil.npy is not what was written"),
+        (alter_weights, "damaged, or was altered: a number that it decides by is not what was written"),
+        (lambda members: members.pop("schema.json"), "a part of its scikit-learn pipeline is missing"),
+        (lambda members: members.update({"evil.npy": b"x"}), "'evil.npy' was added to it"),
         (lambda members: members.update({"featx.json": b"{}"}), "cannot be understood"),
         (
             lambda members: members.update({"featx.json": b'{"format": 99, "files": {}}'}),
@@ -270,6 +287,18 @@ def test_foreign_files_are_refused_with_what_they_are(tmp_path: Path, model: Pat
             read_model(tmp_path / name)
 
 
+def test_where_the_parts_lie_is_damaged_in_plain_words(model: Path, tmp_path: Path) -> None:
+    data = bytearray(model.read_bytes())
+    end = data.rindex(b"PK\x05\x06")
+    for at in (end + 12, end + 14, end + 16, end + 18):  # how long the list of parts is, and where it begins
+        damaged = tmp_path / "damaged.skops"
+        damaged.write_bytes(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
+        with pytest.raises(ModelFileError) as told:
+            read_model(damaged)
+        assert "damaged, or was altered: bytes of the archive have changed" in str(told.value)
+        assert "seek" not in str(told.value)
+
+
 def test_every_cut_and_many_damages_are_told(model: Path, tmp_path: Path) -> None:
     data = model.read_bytes()
     rng = np.random.default_rng(0)
@@ -281,6 +310,32 @@ def test_every_cut_and_many_damages_are_told(model: Path, tmp_path: Path) -> Non
         except ModelFileError:
             continue
         assert isinstance(pipeline, Pipeline)  # bytes that zip does not look at
+
+
+@pytest.mark.parametrize("name", ["logreg", "svm", "knn", "lda"])
+def test_numbers_that_are_not_those_of_the_pipeline_are_told(
+    name: str, digits: list[Path], labels: list[str], tmp_path: Path
+) -> None:
+    pipeline = make_pipeline(extractor(cache=None), make_baseline(name)).fit(digits, labels)
+    save_pipeline(pipeline, tmp_path / "model.skops")
+    assert load_pipeline(tmp_path / "model.skops").predict(digits).tolist() == pipeline.predict(digits).tolist()
+    altered = rewritten(tmp_path / "model.skops", tmp_path / "altered.skops", alter_weights, digests=True)
+    for opened in (load_pipeline, lambda path: read_model(path).pipeline):
+        with pytest.raises(ModelFileError, match="predicts by are not those of its scikit-learn pipeline"):
+            opened(altered)
+
+
+def test_what_no_prediction_needs_is_left_out(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
+    """Of 512 features, their covariance has 2 MB; of 1,024, 8."""
+    lda = make_baseline("lda")
+    calibrated = CalibratedClassifierCV(make_pipeline(make_baseline("lda")), ensemble=False, cv=2)
+    for estimator in (lda, calibrated):
+        pipeline = make_pipeline(extractor(cache=None), estimator).fit(digits, labels)
+        save_pipeline(pipeline, tmp_path / "model.skops")
+        assert (tmp_path / "model.skops").stat().st_size < 200_000
+        loaded = load_pipeline(tmp_path / "model.skops")
+        np.testing.assert_array_equal(loaded.predict_proba(digits), pipeline.predict_proba(digits))
+    assert lda.covariance_.shape == (512, 512)  # of what was saved, nothing is taken
 
 
 # Machines that cannot give the same features ----------------------------------------------------------
@@ -590,7 +645,7 @@ def test_a_description_that_was_altered_is_refused(model: Path, tmp_path: Path) 
     with zipfile.ZipFile(tmp_path / "swapped.skops", "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
-    with pytest.raises(ModelFileError, match="featx.json is not what was written"):
+    with pytest.raises(ModelFileError, match="its description is not what was written"):
         read_model(tmp_path / "swapped.skops")
     with pytest.raises(ModelFileError, match="its description is that of another pipeline"):
         load_pipeline(rewritten(model, tmp_path / "again.skops", swap))

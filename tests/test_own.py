@@ -1035,6 +1035,14 @@ def test_a_network_that_gives_nan_is_told_from_a_mistake_of_its_user(tmp_path: P
             "'Mine', which is not Keras's",
         ),
         ({"class_name": "keras>Known", "config": {}}, ""),
+        (
+            {"class_name": "LayerScale", "module": "keras.src.applications.convnext", "registered_name": None},
+            "",
+        ),
+        (
+            {"class_name": "ConvNeXtTiny", "module": "keras.src.applications.convnext", "registered_name": None},
+            "'ConvNeXtTiny' of the module 'keras.src.applications.convnext'",
+        ),
         ({"class_name": "Dense", "config": {}, "name": "a"}, ""),
     ],
 )

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from featx.collection import prepared
 from featx.errors import SourceError, SourceNotFoundError
+from featx.sources import ImageTable
 from featx.tables import find_labelled
 
 
@@ -68,6 +71,36 @@ def test_labels_are_text_unless_they_are_quantities(frame: pd.DataFrame, tmp_pat
     assert find_labelled([codes]).labels == ["007", "NA"] * 12
     heights = _write(frame.assign(label=[f"{row / 2}" for row in range(23)] + [None]), tmp_path / "heights.csv")
     assert find_labelled([heights]).labels == [row / 2 for row in range(23)] + [None]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (["0", "12", "-3", None], [0, 12, -3, None]),
+        (["true", "false", None], [True, False, None]),
+        (["TRUE", "FALSE"], [True, False]),
+        (["True", "no"], ["True", "no"]),
+        (["0", "007"], ["0", "007"]),
+        (["1", "9" * 30], ["1", "9" * 30]),
+        (["1.0", "2.0"], ["1.0", "2.0"]),
+    ],
+    ids=str,
+)
+def test_whole_numbers_and_truths_are_what_they_are(written: list[Any], expected: list[Any], tmp_path: Path) -> None:
+    frame = pd.DataFrame({"path": [f"{at}.jpg" for at in range(len(written))], "label": written})
+    for name in ("table.csv", "table.parquet"):
+        found = find_labelled([_write(frame, tmp_path / name)]).labels
+        assert found == expected
+        assert [type(label) for label in found] == [type(label) for label in expected]
+    if all(label is not None for label in expected):
+        found = find_labelled([_write(frame.assign(label=expected), tmp_path / "typed.parquet")]).labels
+        assert found == expected
+
+
+def test_numbers_of_a_table_are_names_beside_names_of_folders() -> None:
+    named, numbered = ImageTable(["a", "b"], ["0", "1"]), ImageTable(["c", "d"], [1, 0])
+    assert prepared(named, numbered, []).labels == ["0", "1", "1", "0"]
+    assert prepared(numbered, numbered, []).labels == [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize(

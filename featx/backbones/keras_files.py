@@ -31,6 +31,8 @@ _PLAIN = (
     # With which networks within others were compiled; Keras builds them, and they are not used.
     *("keras.optimizers.", "keras.losses.", "keras.metrics."),
 )
+#: One that it has beside a network of its own, and that multiplies: of ConvNeXt.
+_LAYER_SCALE = ("keras.src.applications.convnext", "LayerScale")
 #: In what Keras says of a network in ``.h5``: the name of what it does not know.
 _UNKNOWN = re.compile(r"Unknown [a-z ]+: '([^']+)'")
 #: Precisions of Keras, and what is computed in their place.
@@ -144,7 +146,8 @@ def _why_foreign(part: dict[str, Any]) -> str:
         return "a lambda function" if kind == "__lambda__" else f"the function {part.get('config')!r}"
     if isinstance(kind, str) and ">" in kind and not kind.startswith("keras>"):  # as .h5 has it
         registered = kind
-    if isinstance(module, str) and module != "keras" and not f"{module}.".startswith(_PLAIN):
+    is_plain = module == "keras" or f"{module}.".startswith(_PLAIN) or (module, kind) == _LAYER_SCALE
+    if isinstance(module, str) and not is_plain:
         return f"{kind!r} of the module {module!r}"
     if isinstance(registered, str) and ">" in registered and not registered.startswith("keras>"):
         return f"{kind!r} of the package {registered.split('>')[0]!r}"
