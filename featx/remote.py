@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import concurrent.futures
+import errno
+import random
 import re
 import threading
+import time
 import urllib.parse
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -17,7 +20,12 @@ SECONDS, SILENT_SECONDS = 60.0, 15.0
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 #: An address within another: ``zip://a.jpg::/tmp/x.zip``.
 _CHAINED = re.compile(r"^[a-z0-9+.-]+://[^?]*::(/|[a-z0-9+.-]+://)", re.IGNORECASE)
+#: ``https://user:password@host/``.
+_USER = re.compile(r"[a-z][a-z0-9+.-]+://[^/?#]*@", re.IGNORECASE)
 _BLOCK = 2**20
+#: Seconds between attempts, on average, where the server may well answer the next time.
+_PAUSES = (0.2, 0.6, 1.8)
+_TRANSIENT = {errno.EBUSY, errno.EIO, errno.ECONNRESET, errno.EPIPE, getattr(errno, "EREMOTEIO", errno.EIO)}
 #: Folders below each other that are listed on the web.
 _DEEPEST = 12
 _Result = TypeVar("_Result")
@@ -31,6 +39,22 @@ def is_address(path: str) -> bool:
 def is_web(address: str) -> bool:
     """Return whether an address is one of the web."""
     return address.lower().startswith(("http://", "https://"))
+
+
+def refuse_user(address: str) -> None:
+    """Raise if an address holds a user's name or password, which are to be in the environment only.
+
+    Raises
+    ------
+    SourceError
+        It does; the message does not repeat it.
+    """
+    if _USER.match(address):
+        raise SourceError(
+            f"An address of {address.partition('://')[0]}:// holds a user name or a password, which would be written "
+            "into files and messages. Give them in the environment, as the storage's own tools take them, and leave "
+            "them out of the address."
+        )
 
 
 def as_file(address: str) -> str | None:
@@ -57,11 +81,17 @@ def read(address: str, most_bytes: int) -> bytes:
         raise UnreachableImageError(str(error)) from error
     try:
         # aiohttp keeps time itself; most other kinds of storage wait for ever.
-        data = _read(system, path, most_bytes) if is_web(address) else _in_time(lambda: _read(system, path, most_bytes))
+        data = retrying(
+            lambda: (
+                _read(system, path, most_bytes)
+                if is_web(address)
+                else _in_time(lambda: _read(system, path, most_bytes))
+            )
+        )
     except ImageTooLargeError:
         raise
     except Exception as error:  # every kind of storage has its own
-        raise UnreachableImageError(_reason(error)) from error
+        raise UnreachableImageError(reason_of(error)) from error
     if len(data) > most_bytes:
         raise ImageTooLargeError(f"it has more than the limit of {in_bytes(most_bytes)}")
     return bytes(data)
@@ -78,6 +108,43 @@ def _read(system: Any, path: str, most_bytes: int) -> bytearray:
         while len(data) <= most_bytes and (block := file.read(_BLOCK)):
             data += block
     return data
+
+
+def retrying(work: Callable[[], _Result]) -> _Result:
+    """Return what a function returns, tried again after pauses where a server fails (5xx) or hangs up."""
+    until = time.monotonic() + SECONDS
+    for pause in _PAUSES:
+        try:
+            return work()
+        except Exception as error:
+            if not is_transient(error) or time.monotonic() + pause > until:
+                raise
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # so that not all come back at once
+    return work()
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether an error of storage may well be gone at the next attempt: 5xx, 429, a connection that broke."""
+    status = getattr(error, "status", None)
+    if isinstance(status, int):
+        return status >= 500 or status == 429
+    if isinstance(error, FileNotFoundError | PermissionError | FileExistsError | TimeoutError):
+        return False
+    kind = type(error).__name__
+    if isinstance(error, ConnectionError) or "Connect" in kind or kind in ("ClientPayloadError", "HTTPClientError"):
+        return True
+    return isinstance(error, OSError) and error.errno in _TRANSIENT
+
+
+def storage(address: str) -> tuple[Any, str]:
+    """Return the file system of an address, of fsspec, and the path in it.
+
+    Raises
+    ------
+    SourceError, MissingDependencyError
+        It cannot be reached.
+    """
+    return _system(address)
 
 
 def _in_time(work: Callable[[], _Result]) -> _Result:
@@ -113,8 +180,8 @@ def names(address: str) -> list[str]:
         found = [str(name) for name in system.find(root, maxdepth=_DEEPEST if is_web(address) else None)]
     except Exception as error:
         raise SourceError(
-            f"What lies at {address!r} cannot be listed: {_reason(error)}. Check the address, or list the addresses of "
-            "the images in a table."
+            f"What lies at {address!r} cannot be listed: {reason_of(error)}. Check the address, or list the addresses "
+            "of the images in a table."
         ) from error
     return sorted(name.split(root, 1)[-1].lstrip("/") for name in found)
 
@@ -143,11 +210,12 @@ def _system(address: str) -> tuple[Any, str]:
     except ImportError as error:
         raise SourceError(f"{scheme}:// needs another package: {error}. Install it with pip") from error
     except Exception as error:  # an unknown protocol; a server that is asked at once and does not answer
-        raise SourceError(_reason(error)) from error
+        raise SourceError(reason_of(error)) from error
     return system, str(path)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return why storage refused something, in words."""
     kind = type(error).__name__
     if kind == "TooManyRedirects":
         return "the server sends from one address to the next without end"

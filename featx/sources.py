@@ -114,37 +114,67 @@ def find_images(sources: Sequence[str | os.PathLike[str]]) -> ImageTable:
     ...     find_images([folder]).labels
     ['cat', 'dog']
     """
-    paths: list[str] = []
-    labels: list[str | None] = []
-    splits: list[str | None] = []
     ignored: collections.Counter[str] = collections.Counter()
-    for source in [os.fspath(source) for source in sources]:
-        if len(sources) == 1 and (parts := _parts(source)):
-            for folder, split in parts:
-                found = [(path, _class_of(path, folder)) for path in _walk(folder, ignored)]
-                splits += [split] * len(found)
-                paths += [path for path, _ in found]
-                labels += [label for _, label in found]
-            break
-        if remote.is_address(source) and is_image_name(source.split("?")[0]):
-            found = [(source, None)]
-        elif remote.is_address(source) or archives.is_archive(source):
-            found, parts_of = _listed(source, ignored)
-            if parts_of and len(sources) == 1:
-                splits += parts_of
-        elif os.path.isdir(source):
-            found = [(path, _class_of(path, source)) for path in _walk(source, ignored)]
-            if len(sources) > 1 and found and all(label is None for _, label in found):
-                found = [(path, os.path.basename(os.path.normpath(source))) for path, _ in found]
-        elif os.path.exists(source):
-            found = [(source, None)]
-        else:
-            raise SourceNotFoundError(_not_found(source))
-        paths += [path for path, _ in found]
-        labels += [label for _, label in found]
-    if not paths:
+    found = list(stream_images(sources, ignored))
+    splits = [split for _, _, split in found]
+    return ImageTable(
+        [path for path, _, _ in found],
+        [label for _, label, _ in found],
+        dict(ignored.most_common()),
+        splits if any(splits) else None,
+    )
+
+
+def stream_images(
+    sources: Sequence[str | os.PathLike[str]], ignored: collections.Counter[str]
+) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield path, label and split of each image that :func:`find_images` finds, one after the other.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+    ignored : Counter
+        Is told what was passed over, by kind.
+
+    Raises
+    ------
+    SourceNotFoundError, SourceError
+        As of :func:`find_images`; that there is no image at all is known only at the end.
+    """
+    n_found = 0
+    for source in sources:
+        for image in _images_of(os.fspath(source), ignored, alone=len(sources) == 1):
+            n_found += 1
+            yield image
+    if not n_found:
         raise SourceError(_no_images(sources, ignored))
-    return ImageTable(paths, labels, dict(ignored.most_common()), splits or None)
+
+
+def _images_of(
+    source: str, ignored: collections.Counter[str], *, alone: bool
+) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield path, label and split of each image of one source."""
+    if alone and (parts := _parts(source)):
+        for folder, split in parts:
+            yield from ((path, _class_of(path, folder), split) for path in _walk(folder, ignored))
+    elif remote.is_address(source) and is_image_name(source.partition("?")[0]):
+        yield source, None, None
+    elif remote.is_address(source) or archives.is_archive(source):
+        found, splits = _listed(source, ignored)
+        kept = splits if splits and alone else [None] * len(found)
+        yield from ((path, label, split) for (path, label), split in zip(found, kept, strict=True))
+    elif os.path.isdir(source):
+        name = None if alone or not _is_flat(source) else os.path.basename(os.path.normpath(source))
+        yield from ((path, name or _class_of(path, source), None) for path in _walk(source, ignored))
+    elif os.path.exists(source):
+        yield source, None, None
+    else:
+        raise SourceNotFoundError(_not_found(source))
+
+
+def _is_flat(folder: str) -> bool:
+    """Return whether no image of a folder is in a folder within it."""
+    return all(_class_of(path, folder) is None for path in _walk(folder, collections.Counter()))
 
 
 def as_splits(names: Sequence[str | None]) -> list[str | None]:
