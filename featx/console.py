@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx.arguments import EXTRACTION_OPTIONS
+from featx.argument_groups import EXTRACTION_OPTIONS
 from featx.errors import OutputError
 from featx.progress import write_line
 from featx.wording import counted
@@ -35,7 +35,8 @@ def print_data(text: str) -> None:
 
 def columns_from(args: argparse.Namespace) -> dict[str, str | None]:
     """Return which columns of a table hold what, as they were given."""
-    return {name: getattr(args, name) for name in ("path_column", "label_column", "split_column")}
+    names = ("path_column", "label_column", "split_column")
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
 def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:

@@ -31,8 +31,6 @@ class Place:
     address : str
         A local folder as a whole path.
     is_local : bool
-    is_shared : bool
-        Whether other processes see it; ``memory://`` is that of one process.
 
     Raises
     ------
@@ -46,7 +44,7 @@ class Place:
         text = os.fspath(address)
         as_file = remote.as_file(text) if remote.is_address(text) else text
         self.is_local = as_file is not None
-        self.is_shared = not text.lower().startswith("memory://")
+        self._is_memory = text.lower().startswith("memory://")
         if as_file is not None:
             self.address = os.path.abspath(as_file)
             return
@@ -62,6 +60,11 @@ class Place:
             raise JobError(
                 f"A job cannot be at {self.address!r}: the web is read only. Pass a folder or an s3:// address."
             )
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes see what is here."""
+        return not self._is_memory
 
     def path(self, name: str = "") -> str:
         """Return where a name is, for messages and for the system."""
@@ -97,11 +100,14 @@ class Place:
             return os.path.isfile(self.path(name))
         return bool(self._asked(name, lambda: self._system.exists(self._inside(name))))
 
-    def opened(self, name: str) -> IO[bytes]:
-        """Return an open file, to be read anywhere in it."""
+    def opened(self, name: str, *, whole: bool = True) -> IO[bytes]:
+        """Return an open file, to be read anywhere in it; `whole` if most of it will be."""
         if self.is_local:
             return self._asked(name, lambda: open(self.path(name), "rb"))
-        return io.BytesIO(self.read(name))
+        if whole:
+            return io.BytesIO(self.read(name))
+        file: IO[bytes] = self._asked(name, lambda: self._system.open(self._inside(name), "rb", block_size=2**20))
+        return file
 
     def listed(self, folder: str) -> dict[str, int]:
         """Return the files directly in a folder, and their sizes; none if the folder is not there."""

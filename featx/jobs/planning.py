@@ -20,7 +20,7 @@ from featx.errors import JobError, OptionError
 from featx.extraction import Extraction
 from featx.folders import INDEX
 from featx.images import state_of as stat_of
-from featx.jobs.job import FORMAT, MANIFEST, SHARDS_PER_FILE, Manifest, arrow, path_columns, plan_name
+from featx.jobs.job import FORMAT, MANIFEST, SHARDS_PER_FILE, Job, Manifest, arrow, path_columns, plan_name
 from featx.jobs.listing import Listing, Part
 from featx.jobs.place import Place
 from featx.models import portable_options
@@ -229,6 +229,20 @@ def plan_sources(
         seconds=round(listed_in, 3),
         ignored=dict(listing.ignored.most_common()),
     )
+
+
+def refuse_unlike(job: Job, sources: Sequence[str], options: ExtractionOptions) -> None:
+    """Raise JobError if a job that is there is not the one that is asked for."""
+    asked = fixed(options).resolve().recipe.as_dict()
+    planned = job.manifest
+    unlike = [name for name in {**planned.recipe, **asked} if planned.recipe.get(name) != asked.get(name)]
+    if list(sources) != planned.source or (not os.path.isabs(sources[0]) and os.getcwd() != planned.folder):
+        unlike.append("source")
+    if unlike:
+        raise JobError(
+            f"In {job.place.address!r} there is another job: its {', '.join(unlike)} is not what was asked for. Go on "
+            f"with that one (featx job run {job.place.address}), or choose another -o."
+        )
 
 
 def fixed(options: ExtractionOptions) -> ExtractionOptions:

@@ -24,7 +24,7 @@ from featx.jobs.place import Place
 from featx.jobs.shards import checksum_of
 from featx.jobs.working import Task, resolve, work
 from featx.options import resolve_cache
-from featx.wording import counted, listed
+from featx.wording import counted
 
 #: Seconds between looks at how far workers are, of a job on this machine and elsewhere.
 _LOOK, _FAR_LOOK = 0.5, 10.0
@@ -287,7 +287,7 @@ class _Client:
         others = list(running(self.place))
         if others:
             warnings.warn(
-                f"This job is being run already: {listed([said_of(one) for one in others])}. Both go on; the shards "
+                f"This job is being run already: {', '.join(map(said_of, others))}. Both go on; the shards "
                 "that the other is at are left to the last.",
                 FeatxWarning,
                 stacklevel=4,
