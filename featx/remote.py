@@ -9,7 +9,7 @@ import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
@@ -162,8 +162,8 @@ def _in_time(work: Callable[[], _Result]) -> _Result:
     return done.result(timeout=SECONDS)
 
 
-def names(address: str) -> list[str]:
-    """Return what lies below an address, relative to it, sorted.
+def names(address: str) -> Iterator[str]:
+    """Yield what lies below an address, relative to it, in sorted order; no more than a folder is in memory.
 
     Raises
     ------
@@ -172,18 +172,57 @@ def names(address: str) -> list[str]:
     MissingDependencyError
     """
     system, path = _system(address)
+    root = path.rstrip("/")
     try:
-        root = path.rstrip("/")
-        # Within a time, and by itself: find says nothing of what it cannot list.
-        _in_time(lambda: system.ls(f"{root}/" if is_web(address) else root, detail=False))
-        # A site's pages may link without end.
-        found = [str(name) for name in system.find(root, maxdepth=_DEEPEST if is_web(address) else None)]
+        # Within a time, and by itself: not every kind says what it cannot list.
+        _in_time(lambda: retrying(lambda: system.ls(f"{root}/" if is_web(address) else root, detail=False)))
+        if is_web(address):  # whose pages may link without end
+            found = iter(sorted(map(str, system.find(root, maxdepth=_DEEPEST))))
+        elif "s3" in system.protocol:
+            found = _keys(system, root)
+        else:
+            found = _walk(system, root)
+        for name in found:
+            yield name.split(root, 1)[-1].lstrip("/")
     except Exception as error:
         raise SourceError(
             f"What lies at {address!r} cannot be listed: {reason_of(error)}. Check the address, or list the addresses "
             "of the images in a table."
         ) from error
-    return sorted(name.split(root, 1)[-1].lstrip("/") for name in found)
+
+
+def _keys(system: Any, root: str) -> Iterator[str]:
+    """Yield the objects below a prefix of S3, page after page: a folder there may hold all of millions."""
+    bucket, prefix, _ = system.split_path(root)
+    more: dict[str, str] = {}
+    while True:
+        asked = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", **more}
+        page = retrying(lambda asked=asked: system.call_s3("list_objects_v2", **asked))  # type: ignore[misc]
+        yield from (f"{bucket}/{one['Key']}" for one in page.get("Contents", ()) if not one["Key"].endswith("/"))
+        if not page.get("IsTruncated"):
+            return
+        more = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _walk(system: Any, root: str) -> Iterator[str]:
+    """Yield the files below a folder, one folder in memory at a time."""
+    within = [iter([(root, True)])]
+    while within:
+        name, is_folder = next(within[-1], ("", False))
+        if not name:
+            within.pop()
+        elif not is_folder:
+            yield name
+        else:
+            listed = retrying(lambda name=name: system.ls(name, detail=True))  # type: ignore[misc]
+            entries = [(str(entry["name"]).rstrip("/"), entry["type"] == "directory") for entry in listed]
+            # A folder's files come where its name with a slash would, as in a sorted list of all.
+            within.append(iter(sorted((entry for entry in entries if entry[0] != name), key=_place_in_list)))
+
+
+def _place_in_list(entry: tuple[str, bool]) -> str:
+    name, is_folder = entry
+    return f"{name}/" if is_folder else name
 
 
 def _system(address: str) -> tuple[Any, str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import json
 import os
+import tempfile
 import unicodedata
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +162,7 @@ def _images_of(
     elif remote.is_address(source) and is_image_name(source.partition("?")[0]):
         yield source, None, None
     elif remote.is_address(source) or archives.is_archive(source):
-        found, splits = _listed(source, ignored)
-        kept = splits if splits and alone else [None] * len(found)
-        yield from ((path, label, split) for (path, label), split in zip(found, kept, strict=True))
+        yield from ((path, label, part if alone else None) for path, label, part in _listed(source, ignored))
     elif os.path.isdir(source):
         name = None if alone or not _is_flat(source) else os.path.basename(os.path.normpath(source))
         yield from ((path, name or _class_of(path, source), None) for path in _walk(source, ignored))
@@ -223,35 +223,49 @@ def _parts(source: str) -> list[tuple[str, str]]:
     return [(os.path.join(source, name), split) for name, split in zip(names, splits, strict=True) if split]
 
 
-def _listed(source: str, ignored: collections.Counter[str]) -> tuple[list[tuple[str, str | None]], list[str | None]]:
-    """Return paths and labels of the images in an archive or at an address, and what each is for if folders say so.
+def _listed(source: str, ignored: collections.Counter[str]) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield path, label and split of each image in an archive or at an address, as its folders say.
 
-    A folder that holds everything, as most archives have, is none of the classes.
+    A folder that holds everything, as most archives have, is none of the classes. Whether there is one is known when
+    all names were seen: they wait in a file, as there may be millions.
     """
-    kept = []
     if remote.is_address(source):
-        names = remote.names(source)
+        names: Iterable[str] = remote.names(source)
     else:
         names, left_out = archives.names(source)
         ignored.update(left_out)
-    for name in names:
-        why = next(filter(None, map(why_ignored, name.split("/"))), "")
-        if why or not is_image_name(name):
-            ignored[why or os.path.splitext(name)[1].lower() or "without suffix"] += 1
-        else:
-            kept.append(name)
-    folders = [name.split("/")[:-1] for name in kept]
-    if len({within[0] if within else "" for within in folders}) == 1 and any(len(within) > 1 for within in folders):
-        folders = [within[1:] for within in folders]
-    splits: list[str | None] = []
-    firsts = {within[0].lower() if within else "" for within in folders}
-    if len(firsts) > 1 and firsts <= set(_SPLITS) and "train" in {_SPLITS[first] for first in firsts}:
-        splits = as_splits([within[0] for within in folders])
-        folders = [within[1:] for within in folders]
-    decoded = urllib.parse.unquote if remote.is_web(source) else str
-    labels = [as_label(decoded(within[0])) if within else None for within in folders]
-    source = source.rstrip("/")
-    return [(f"{source}/{name}", label) for name, label in zip(kept, labels, strict=True)], splits
+    firsts, seconds = set(), set()
+    is_deeper = False
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as waiting:
+        for name in names:
+            why = next(filter(None, map(why_ignored, name.split("/"))), "")
+            if why or not is_image_name(name):
+                ignored[why or os.path.splitext(name)[1].lower() or "without suffix"] += 1
+                continue
+            waiting.write(json.dumps(name) + "\n")
+            within = name.split("/")[:-1]
+            firsts.add(within[0] if within else "")
+            seconds.add(within[1] if len(within) > 1 else "")
+            is_deeper = is_deeper or len(within) > 1
+        n_above = 1 if len(firsts) == 1 and is_deeper else 0
+        splits = _splits_of(seconds if n_above else firsts)
+        decoded = urllib.parse.unquote if remote.is_web(source) else str
+        waiting.seek(0)
+        for line in waiting:
+            name = json.loads(line)
+            within = name.split("/")[n_above:-1]
+            split = splits.get(within[0]) if splits else None
+            within = within[1:] if splits else within
+            yield f"{source.rstrip('/')}/{name}", as_label(decoded(within[0])) if within else None, split
+
+
+def _splits_of(folders: Set[str]) -> dict[str, str | None]:
+    """Return which part of a split each folder is, if they are such; else nothing."""
+    known = {_SPLITS.get(folder.lower()) for folder in folders}
+    if len({folder.lower() for folder in folders}) < 2 or None in known or "train" not in known:
+        return {}
+    names = sorted(folders)
+    return dict(zip(names, as_splits(names), strict=True))
 
 
 def _class_of(path: str, source: str) -> str | None:

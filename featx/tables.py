@@ -166,11 +166,11 @@ def read_batches(source: str, n_rows: int) -> Iterator[pd.DataFrame]:
     """
     import pandas as pd
 
-    with _telling_of_table(source):
+    with _telling_of_table(source), contextlib.ExitStack() as opened:
         if _is_parquet(source):
             frames = _parquet_batches(source, n_rows)
         else:
-            frames = pd.read_csv(source, chunksize=n_rows, **_text_options(source))
+            frames = opened.enter_context(pd.read_csv(source, chunksize=n_rows, **_text_options(source)))
         for frame in frames:
             frame.columns = [str(column).strip() for column in frame.columns]
             yield frame

@@ -12,12 +12,14 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from featx import remote
-from featx.errors import JobError, MissingDependencyError
+from featx.errors import FeatxError, JobError, MissingDependencyError
 from featx.jobs.place import Place
 from featx.matrices import HEADER_BYTES
 
 FORMAT = 1
 MANIFEST = "job.json"
+#: Beside the manifest and the plan.
+FOLDERS = ("shards", "attempts", "set_aside", "running")
 #: Row groups, one for each shard, in a file of the plan.
 SHARDS_PER_FILE = 1000
 _READ_AT_ONCE = 16
@@ -179,10 +181,12 @@ class Job:
         name = plan_name(number)
         try:
             footer = _footer(self.place, name, self.manifest.id)
-            with self.place.opened(name, whole=False) as file:
-                columns = arrow().parquet.ParquetFile(file, metadata=footer).read_row_group(group).to_pydict()
-        except (FileNotFoundError, ValueError, OSError, IndexError) as error:
-            if isinstance(error, JobError):
+            table = self.place.read_within(
+                name, lambda file: arrow().parquet.ParquetFile(file, metadata=footer).read_row_group(group)
+            )
+            columns = table.to_pydict()
+        except (ValueError, OSError, IndexError) as error:
+            if isinstance(error, FeatxError):
                 raise
             raise JobError(
                 f"The plan {self.place.path(name)!r} cannot be read: {str(error).splitlines()[0]}. Plan the job anew "
@@ -282,8 +286,7 @@ def table_name(shard: int) -> str:
 @functools.lru_cache(maxsize=2)
 def _footer(place: Place, name: str, job_id: str) -> Any:
     """Return where the shards are in a file of the plan, which takes longer to read than one of them."""
-    with place.opened(name, whole=False) as file:
-        return arrow().parquet.read_metadata(file)
+    return place.read_within(name, arrow().parquet.read_metadata)
 
 
 def path_columns(paths: Iterable[str]) -> dict[str, Any]:

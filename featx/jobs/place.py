@@ -73,13 +73,15 @@ class Place:
     def _inside(self, name: str) -> str:
         return f"{self._root}/{name}"
 
-    def _asked(self, name: str, work: Callable[[], _Result]) -> _Result:
+    def _asked(self, name: str, work: Callable[[], _Result], *, writes: bool = False) -> _Result:
         """Return what storage gives, tried again where it may answer; its own errors in one kind."""
         try:
             return work() if self.is_local else remote.retrying(work)
-        except (FileNotFoundError, FileExistsError, FeatxError, MemoryError):
+        except (FeatxError, MemoryError):
             raise
         except Exception as error:
+            if isinstance(error, FileNotFoundError | FileExistsError) and not writes:
+                raise
             if self.is_local and not isinstance(error, OSError):
                 raise
             reason = (isinstance(error, OSError) and error.strerror) or remote.reason_of(error)
@@ -100,14 +102,24 @@ class Place:
             return os.path.isfile(self.path(name))
         return bool(self._asked(name, lambda: self._system.exists(self._inside(name))))
 
-    def opened(self, name: str, *, whole: bool = True) -> IO[bytes]:
-        """Return an open file, to be read anywhere in it; `whole` if most of it will be."""
+    def opened(self, name: str) -> IO[bytes]:
+        """Return an open file, to be read anywhere in it."""
         if self.is_local:
             return self._asked(name, lambda: open(self.path(name), "rb"))
-        if whole:
-            return io.BytesIO(self.read(name))
-        file: IO[bytes] = self._asked(name, lambda: self._system.open(self._inside(name), "rb", block_size=2**20))
-        return file
+        return io.BytesIO(self.read(name))
+
+    def read_within(self, name: str, read: Callable[[IO[bytes]], _Result]) -> _Result:
+        """Return what a function reads of a file, of which it needs a part."""
+
+        def attempt() -> _Result:
+            with (
+                open(self.path(name), "rb")
+                if self.is_local
+                else self._system.open(self._inside(name), "rb", block_size=2**20) as file
+            ):
+                return read(file)
+
+        return self._asked(name, attempt)
 
     def listed(self, folder: str) -> dict[str, int]:
         """Return the files directly in a folder, and their sizes; none if the folder is not there."""
@@ -173,43 +185,40 @@ class Place:
         """Write a file that is not there yet, whole and durably; return whether it was not."""
         if self.is_local:
             with self.scratch(os.path.dirname(name)) as temporary:
-                self._asked(name, lambda: _write(temporary, data))
+                self._asked(name, lambda: _write(temporary, data), writes=True)
                 return self.create_from(name, temporary)
-        first = True
 
         def put() -> bool:
-            nonlocal first
-            again, first = not first, False
             try:
                 self._system.pipe_file(self._inside(name), data, mode="create")
             except FileExistsError:
-                # The answer to an earlier attempt may have been lost, and not the data.
-                return again and bytes(self._system.cat_file(self._inside(name))) == data
+                # The answer to an earlier attempt may have been lost on the way, and not the data.
+                return bool(self._system.cat_file(self._inside(name)) == data)
             return True
 
-        return self._asked(name, put)
+        return self._asked(name, put, writes=True)
 
     def create_from(self, name: str, temporary: Path) -> bool:
         """Publish a file of this machine under a name that is not there yet; return whether it was not."""
         if not self.is_local:
             return self.create(name, temporary.read_bytes())
-        return self._asked(name, lambda: _link(temporary, Path(self.path(name))))
+        return self._asked(name, lambda: _link(temporary, Path(self.path(name))), writes=True)
 
     def replace_from(self, name: str, temporary: Path) -> None:
         """Publish a file of this machine in place of what has the name."""
         if self.is_local:
-            self._asked(name, lambda: _replace(temporary, Path(self.path(name))))
+            self._asked(name, lambda: _replace(temporary, Path(self.path(name))), writes=True)
         else:
-            self._asked(name, lambda: self._system.pipe_file(self._inside(name), temporary.read_bytes()))
+            self._asked(name, lambda: self._system.pipe_file(self._inside(name), temporary.read_bytes()), writes=True)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a note, in place of what has the name; not durably."""
         if self.is_local:
             with self.scratch(os.path.dirname(name)) as temporary:
-                self._asked(name, lambda: temporary.write_bytes(data))
-                self._asked(name, lambda: os.replace(temporary, self.path(name)))
+                self._asked(name, lambda: temporary.write_bytes(data), writes=True)
+                self._asked(name, lambda: os.replace(temporary, self.path(name)), writes=True)
         else:
-            self._asked(name, lambda: self._system.pipe_file(self._inside(name), data))
+            self._asked(name, lambda: self._system.pipe_file(self._inside(name), data), writes=True)
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""

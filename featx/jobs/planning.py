@@ -20,7 +20,7 @@ from featx.errors import JobError, OptionError
 from featx.extraction import Extraction
 from featx.folders import INDEX
 from featx.images import state_of as stat_of
-from featx.jobs.job import FORMAT, MANIFEST, SHARDS_PER_FILE, Job, Manifest, arrow, path_columns, plan_name
+from featx.jobs.job import FOLDERS, FORMAT, MANIFEST, SHARDS_PER_FILE, Job, Manifest, arrow, path_columns, plan_name
 from featx.jobs.listing import Listing, Part
 from featx.jobs.place import Place
 from featx.models import portable_options
@@ -275,7 +275,8 @@ def _refuse_other(place: Place) -> None:
             f"There is a job in {place.address!r} already. featx job run {place.address} goes on with it; for another, "
             "choose another folder."
         )
-    if others := sorted(name for name in there - {"plan", _PLANNING} if not name.startswith(".featx-")):
+    ours = {"plan", _PLANNING, *(folder for folder in FOLDERS if not place.listed(folder))}
+    if others := sorted(name for name in there - ours if not name.startswith(".featx-")):
         raise JobError(
             f"{place.address!r} holds something else ({others[0]!r}) and no job. Choose a folder that is empty or not "
             "there yet."
@@ -318,7 +319,7 @@ class _Writer:
         self._file: Any = None
 
     def __enter__(self) -> _Writer:
-        self._place.prepare("", "plan", "shards", "attempts", "set_aside", "running")
+        self._place.prepare("", "plan", *FOLDERS)
         note = {"where": files.where(), "pid": os.getpid(), "time": time.time()}
         if not self._place.create(_PLANNING, json.dumps(note).encode()):
             raise JobError(f"Somebody is planning a job in {self._place.address!r}. Choose another folder.")

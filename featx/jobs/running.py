@@ -19,7 +19,7 @@ from featx import __version__, backbones, files
 from featx.errors import FeatxWarning, JobError
 from featx.jobs import attempts
 from featx.jobs.engines import WorkerLostError, check_backend, run_tasks
-from featx.jobs.job import Committed, Job, arrow, matrix_name, table_name, totals
+from featx.jobs.job import FOLDERS, Committed, Job, arrow, matrix_name, table_name, totals
 from featx.jobs.place import Place
 from featx.jobs.shards import checksum_of
 from featx.jobs.working import Task, resolve, work
@@ -209,8 +209,8 @@ class _Client:
 
     def clear_up(self, *, verify: bool, retry_set_aside: bool) -> dict[int, str]:
         """Take in what is done; let what is damaged be done again, and return it."""
-        self.place.prepare("shards", "attempts", "set_aside", "running")
-        self.place.tidy("", "shards", "attempts", "set_aside", "running")
+        self.place.prepare(*FOLDERS)
+        self.place.tidy("", *FOLDERS)
         for note in attempts.at_work(self.place):
             if not note.is_alive:
                 self.place.remove(note.name)
@@ -221,7 +221,8 @@ class _Client:
             damaged |= {number: reason for number, shard in self.done.items() if (reason := self._why_damaged(shard))}
         for number in damaged:
             self.done.pop(number, None)
-            self.place.remove(table_name(number))
+            self.place.remove(table_name(number))  # first: without it, the shard is none
+            self.place.remove(matrix_name(number))
         return {number: reason for number, reason in damaged.items() if number < self.job.manifest.n_shards}
 
     def _why_damaged(self, shard: Committed) -> str:
