@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import io
@@ -58,7 +59,7 @@ def run_shard(
         done = Committed(
             shard=shard,
             rows=len(paths) - len(failed),
-            checksum=_synced_checksum(temporary),
+            checksum=_checksum_while_syncing(temporary),
             computed=extraction.n_computed,
             cached=extraction.n_cached,
             failed=len(failed),
@@ -87,10 +88,12 @@ def state_of(path: str) -> tuple[int, int] | None:
     return state.st_size, state.st_mtime_ns
 
 
-def _synced_checksum(path: Path) -> str:
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
-    return checksum_of(path)
+def _checksum_while_syncing(path: Path) -> str:
+    with open(path, "rb+") as file, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        synced = pool.submit(os.fsync, file.fileno())
+        checksum = checksum_of(path)
+        synced.result()
+    return checksum
 
 
 def checksum_of(path: Path) -> str:
