@@ -1,4 +1,4 @@
-"""What runs the tasks of a job: joblib, in a process beside this one or in several."""
+"""What runs the tasks of a job: joblib, in a process beside this one, in several, or on a cluster."""
 
 from __future__ import annotations
 
@@ -12,30 +12,40 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from featx.errors import OptionError, did_you_mean
+from featx.jobs.clusters import WorkerLostError, dask_workers, ray_workers
 
-#: "sequential" is one supervised process that uses all cores; "loky" is several on this machine.
-BACKENDS = ("sequential", "loky")
+#: "sequential" is one supervised process that uses all cores; "loky" is several on this machine; the others are
+#: clusters, whose workers see the folder of the job.
+BACKENDS = ("sequential", "loky", "dask", "ray")
+CLUSTERS = ("dask", "ray")
 #: Seconds that workers have to commit what they have computed, when they are to end.
 _GRACE_SECONDS = 10.0
 _LOOK_AFTER_PARENT = 0.5
 _PROCESSES = "featx-processes"
 
 
-class WorkerLostError(Exception):
-    """A worker has died in mid-task."""
-
-
-def check_backend(backend: str, n_jobs: int) -> None:
+def check_backend(backend: str, n_jobs: int, scheduler: str | None = None) -> None:
     """Raise OptionError if tasks cannot be run so."""
     if backend not in BACKENDS:
         hint = did_you_mean(str(backend), BACKENDS)
         raise OptionError(f"backend={backend!r}: expected one of {', '.join(map(repr, BACKENDS))}.{hint}")
+    if scheduler is not None and backend not in CLUSTERS:
+        raise OptionError(
+            f"scheduler={scheduler!r}: {backend!r} has none. Say backend='dask' or 'ray' (--backend), or leave it out."
+        )
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
         raise OptionError(f"n_jobs={n_jobs!r}: expected a number of workers, or -1 for one to each core.")
 
 
 def run_tasks(
-    function: Callable[[Any], Any], tasks: Iterable[Any], *, backend: str, n_jobs: int, is_shared: bool = True
+    function: Callable[[Any], Any],
+    tasks: Iterable[Any],
+    *,
+    backend: str,
+    n_jobs: int,
+    scheduler: str | None = None,
+    patience: float = 0,
+    is_shared: bool = True,
 ) -> None:
     """Call a function with each task, whatever it returns.
 
@@ -45,28 +55,45 @@ def run_tasks(
         Importable by its name, as other processes call it.
     tasks : iterable
         Taken one after the other, as workers become free.
-    backend : {"sequential", "loky"}
+    backend : {"sequential", "loky", "dask", "ray"}
     n_jobs : int
-        Workers; ``"sequential"`` has one.
+        Workers; ``"sequential"`` has one, and a cluster those it has.
+    scheduler : str or None, default=None
+        Address of a cluster.
+    patience : float, default=0
+        Seconds to wait for a cluster that is not there.
     is_shared : bool, default=True
         Whether other processes can do the tasks; if not, they are done here, unsupervised.
 
     Raises
     ------
     WorkerLostError
-        A worker has died; what the others were at has ended, too.
+        A worker has died; what the others on this machine were at has ended, too.
+    ClusterLostError
+        The cluster went away.
+    JobError
+        It was not there.
     """
     import joblib
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    options: dict[str, Any] = {"n_jobs": 1, "backend": "sequential"}
-    if is_shared:
-        options = {"n_jobs": 1 if backend == "sequential" else n_jobs, "backend": _processes(joblib)}
-    parallel = joblib.Parallel(**options, batch_size=1, pre_dispatch="n_jobs")
-    try:
-        parallel(joblib.delayed(function)(task) for task in tasks)
-    except BrokenProcessPool as error:
-        raise WorkerLostError(" ".join(str(error).split())) from error
+    with contextlib.ExitStack() as cluster:
+        options: dict[str, Any] = {"n_jobs": n_jobs, "pre_dispatch": "n_jobs"}
+        if not is_shared:
+            options |= {"n_jobs": 1, "backend": "sequential"}
+        elif backend == "dask":
+            # One more for each worker than it can run, so that none waits for this process.
+            workers = cluster.enter_context(dask_workers(scheduler, patience))
+            options |= {"n_jobs": -1, "backend": workers, "pre_dispatch": "2*n_jobs"}
+        elif backend == "ray":
+            options |= {"backend": cluster.enter_context(ray_workers(scheduler))}
+        else:
+            options |= {"n_jobs": 1 if backend == "sequential" else n_jobs, "backend": _processes(joblib)}
+        parallel = joblib.Parallel(**options, batch_size=1)
+        try:
+            parallel(joblib.delayed(function)(task) for task in tasks)
+        except BrokenProcessPool as error:
+            raise WorkerLostError(" ".join(str(error).split())) from error
 
 
 def _processes(joblib: Any) -> str:

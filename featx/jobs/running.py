@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import logging
 import os
 import socket
 import threading
@@ -16,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from featx import __version__, backbones, files
-from featx.errors import FeatxWarning, JobError
+from featx.errors import FeatxWarning, JobError, OptionError
 from featx.jobs import attempts
-from featx.jobs.engines import WorkerLostError, check_backend, run_tasks
+from featx.jobs.clusters import ClusterLostError, WorkerLostError
+from featx.jobs.engines import CLUSTERS, check_backend, run_tasks
 from featx.jobs.job import FOLDERS, Committed, Job, arrow, matrix_name, table_name, totals
 from featx.jobs.place import Place
 from featx.jobs.shards import checksum_of
@@ -30,6 +32,10 @@ from featx.wording import counted
 _LOOK, _FAR_LOOK = 0.5, 10.0
 #: Workers may die so often without having begun a shard.
 _FALSE_STARTS = 3
+#: A cluster that went away may come back within so many seconds.
+_COME_BACK_SECONDS = 60.0
+
+_log = logging.getLogger("featx")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,6 +108,7 @@ def run_job(
     *,
     backend: str = "sequential",
     n_jobs: int = -1,
+    scheduler: str | None = None,
     cache: str | os.PathLike[str] | None = "auto",
     on_error: str = "skip",
     retry_set_aside: bool = False,
@@ -118,10 +125,14 @@ def run_job(
     ----------
     output : str or Path
         As it was planned.
-    backend : {"sequential", "loky"}, default="sequential"
-        One process that uses all cores, or several. Each is supervised: what ends it is set aside after three tries.
+    backend : {"sequential", "loky", "dask", "ray"}, default="sequential"
+        One process that uses all cores, several, or the workers of a cluster, which must see `output` and the images,
+        and have this featx. What ends its worker is set aside after three tries.
     n_jobs : int, default=-1
-        Processes of ``"loky"``; -1 is one for each core.
+        Processes of ``"loky"`` and ``"ray"``; -1 is one for each core. Of Dask all workers are used.
+    scheduler : str or None, default=None
+        Address of the cluster: ``tcp://host:8786`` of Dask, ``ray://host:10001`` of Ray. None is what
+        ``DASK_SCHEDULER_ADDRESS`` or ``RAY_ADDRESS`` says; without either Ray uses this machine alone.
     cache : str, Path or None, default="auto"
         As of :class:`featx.FeatureExtractor`. With a cache, a shard that is broken off goes on where it was.
     on_error : {"skip", "raise"}, default="skip"
@@ -147,8 +158,10 @@ def run_job(
     """
     started = time.perf_counter()
     arrow()
-    check_backend(backend, n_jobs)
+    check_backend(backend, n_jobs, scheduler)
     job = Job(Place(output))
+    if backend in CLUSTERS and not job.place.is_shared:
+        raise OptionError(f"The workers of {backend} do not see {job.place.address!r}: it is that of one process.")
     folder = resolve_cache(cache)
     here = {"engine": engine, "batch_size": batch_size}
     resolve(job, here)
@@ -159,7 +172,7 @@ def run_job(
             FeatxWarning,
             stacklevel=2,
         )
-    client = _Client(job, backend, n_jobs)
+    client = _Client(job, backend, n_jobs, scheduler)
     client.task = Task(
         address=job.place.address,
         job_id=job.manifest.id,
@@ -197,9 +210,10 @@ class _Client:
 
     task: Task
 
-    def __init__(self, job: Job, backend: str, n_jobs: int) -> None:
+    def __init__(self, job: Job, backend: str, n_jobs: int, scheduler: str | None) -> None:
         self.job, self.place = job, job.place
-        self._backend, self._n_jobs = backend, n_jobs
+        self._backend, self._n_jobs, self._scheduler = backend, n_jobs, scheduler
+        self._patience = 0.0
         self.token = uuid.uuid4().hex
         self.done: dict[int, Committed] = {}
 
@@ -238,15 +252,15 @@ class _Client:
             try:
                 # One that has ended a worker goes alone, so that no other is blamed.
                 self._round(fresh or pending[:1])
+            except ClusterLostError as error:
+                self._begin_again(error)
             except WorkerLostError as error:
-                lost = self._lost()
-                n_false_starts = 0 if lost else n_false_starts + 1
+                lost = self._count_lost(error)
+                n_false_starts = 0 if lost or self._pending() != pending else n_false_starts + 1
                 if n_false_starts == _FALSE_STARTS:
                     raise JobError(
                         f"Workers end before they begin ({error}). Is there too little memory? Try --n-jobs 1."
                     ) from error
-                for shard in lost:
-                    attempts.count_try(self.place, shard, f"its worker died: {_cause(error)}")
             self._set_aside()
         attempts.forget_tries(
             self.place, set(range(self.job.manifest.n_shards)) - set(attempts.which_aside(self.place))
@@ -266,14 +280,40 @@ class _Client:
 
     def _round(self, shards: Sequence[int]) -> None:
         tasks = (dataclasses.replace(self.task, shard=shard) for shard in shards)
-        run_tasks(work, tasks, backend=self._backend, n_jobs=self._n_jobs, is_shared=self.place.is_shared)
+        run_tasks(
+            work,
+            tasks,
+            backend=self._backend,
+            n_jobs=self._n_jobs,
+            scheduler=self._scheduler,
+            patience=self._patience,
+            is_shared=self.place.is_shared,
+        )
 
-    def _lost(self) -> list[int]:
-        """Return the shards that our workers were at when one died: all of them have ended."""
+    def _begin_again(self, error: ClusterLostError) -> None:
+        """Wait for a cluster that went away; its workers may go on with what they are at, and that is no try of it."""
+        self._patience = _COME_BACK_SECONDS
+        self.token = uuid.uuid4().hex
+        self.task = dataclasses.replace(self.task, client=self.token)
+        _log.warning(
+            "The connection to the %s cluster has broken (%s). Waiting up to %.0f s for it to come back; what is done "
+            "is kept.",
+            self._backend,
+            error,
+            self._patience,
+        )
+
+    def _count_lost(self, error: WorkerLostError) -> list[int]:
+        """Count a try of the shards that our workers were at when one died, and return them."""
+        if self._backend in CLUSTERS:
+            return []  # the others go on; who takes up a shard next counts its tries
         ours = [note for note in attempts.at_work(self.place) if note.client == self.token]
         for note in ours:
             self.place.remove(note.name)
-        return sorted({note.shard for note in ours})
+        lost = sorted({note.shard for note in ours})
+        for shard in lost:
+            attempts.count_try(self.place, shard, f"its worker died: {_cause(error)}")
+        return lost
 
     def _set_aside(self) -> None:
         for shard, (number, reason) in attempts.reasons(self.place).items():

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
-from featx import backbones
+from featx import backbones, files
 from featx.errors import EngineError, FeatxError, JobError, RecipeMismatchError
 from featx.jobs import attempts
 from featx.jobs.engines import interruptible
@@ -17,6 +18,9 @@ from featx.jobs.place import Place
 from featx.jobs.shards import run_shard
 from featx.options import ExtractionOptions, Resolved
 from featx.pins import held_to
+
+#: A worker of a cluster may have several threads; the network uses all cores for one shard.
+_one_at_a_time = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +66,11 @@ def work(task: Task) -> None:
     FeatxError
         What is no fault of the shard.
     """
+    with _one_at_a_time:
+        _work(task)
+
+
+def _work(task: Task) -> None:
     if os.getcwd() != task.folder and os.path.isdir(task.folder):
         os.chdir(task.folder)
     if task.backbone is not None and task.backbone.name not in backbones.available_backbones():
@@ -70,6 +79,8 @@ def work(task: Task) -> None:
     resolved = _resolved(task.address, task.job_id, tuple(sorted(task.here.items())))
     if job.place.has(table_name(task.shard)):
         return
+    if _has_ended_workers(job.place, task):
+        return  # the client sets it aside
     with interruptible(), attempts.Note(job.place, task.shard, task.client) as progress:
         try:
             run_shard(
@@ -85,6 +96,17 @@ def work(task: Task) -> None:
                 raise
             reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
             attempts.count_try(job.place, task.shard, " ".join(reason.split()))
+
+
+def _has_ended_workers(place: Place, task: Task) -> bool:
+    """Count the tries of a shard that the cluster gives out again, as its worker died; return if they are too many."""
+    for note in attempts.at_work(place):
+        is_earlier = (note.shard, note.client) == (task.shard, task.client)
+        # Of a worker on another machine the cluster knows more than its note.
+        if is_earlier and not (note.where == files.where() and files.is_running(note.pid)):
+            place.remove(note.name)
+            attempts.count_try(place, task.shard, "its worker died")
+    return attempts.reasons(place).get(task.shard, (0, ""))[0] >= attempts.TRIES
 
 
 @functools.lru_cache(maxsize=2)
