@@ -80,10 +80,14 @@ def _add_run(actions: Any) -> None:
         "--backend",
         default="sequential",
         metavar="NAME",
-        help="sequential (one process that uses all cores) or loky (several) (default: sequential)",
+        help="sequential (one process that uses all cores), loky (several), or a cluster of dask or ray "
+        "(default: sequential)",
     )
     parser.add_argument(
-        "--n-jobs", type=int, default=-1, metavar="N", help="processes of loky (default: -1, one for each core)"
+        "--scheduler", metavar="ADDRESS", help="of the cluster: tcp://HOST:8786 of Dask, ray://HOST:10001 of Ray"
+    )
+    parser.add_argument(
+        "--n-jobs", type=int, default=-1, metavar="N", help="processes of loky and ray (default: -1, one for each core)"
     )
     parser.add_argument("--retry-set-aside", action="store_true", help="try shards again that were set aside")
     parser.add_argument("--verify", action="store_true", help="read all that is done, and do what is damaged again")

@@ -29,9 +29,8 @@ def plan(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what is missing."""
-    done = _run(
-        args, args.job, backend=args.backend, n_jobs=args.n_jobs, retry=args.retry_set_aside, verify=args.verify
-    )
+    asked = ("backend", "n_jobs", "scheduler", "retry_set_aside", "verify")
+    done = _run(args, args.job, **{name: getattr(args, name) for name in asked})
     _print(args, done)
     return 0 if done.done == done.shards else 1
 
@@ -71,7 +70,7 @@ def extract(args: argparse.Namespace) -> int:
     else:
         planned = _planned(args, args.output, shard_size=SHARD_SIZE, sample=0)
         note_ignored(args, planned.ignored)
-    done = _run(args, args.output, backend="sequential", n_jobs=1, retry=False, verify=False)
+    done = _run(args, args.output)
     _print(args, done)
     return 0 if done.done == done.shards else 1
 
@@ -94,7 +93,7 @@ def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: 
         )
 
 
-def _run(args: argparse.Namespace, output: str, *, backend: str, n_jobs: int, retry: bool, verify: bool) -> Run:
+def _run(args: argparse.Namespace, output: str, **how: Any) -> Run:
     from featx.jobs.running import run_job
     from featx.jobs.status import job_status
     from featx.progress import progress_bar
@@ -104,17 +103,7 @@ def _run(args: argparse.Namespace, output: str, *, backend: str, n_jobs: int, re
     if before.images_done:
         say(args, f"{before.images_done:,} of {before.images:,} images are done already.")
     with progress_bar(before.images_left, before.backbone, shown=not args.quiet) as progress:
-        return run_job(
-            output,
-            backend=backend,
-            n_jobs=n_jobs,
-            cache=cache_from(args),
-            on_error=args.on_error,
-            retry_set_aside=retry,
-            verify=verify,
-            progress=progress,
-            **here,
-        )
+        return run_job(output, cache=cache_from(args), on_error=args.on_error, progress=progress, **how, **here)
 
 
 def _opened(output: str) -> Job:

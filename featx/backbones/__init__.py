@@ -123,4 +123,9 @@ def registered_here(name: str) -> Backbone | None:
     return None if name in _BUILT_IN else _registered.get(name)
 
 
+def take_over(backbone: Backbone) -> None:
+    """Make a backbone known that another process registered, in place of any it had registered before."""
+    _registered[backbone.name] = backbone
+
+
 _BUILT_IN = frozenset(_registered)

@@ -62,7 +62,7 @@ def dask_workers(scheduler: str | None, patience: float) -> Iterator[Any]:
             "DASK_SCHEDULER_ADDRESS. `dask scheduler` starts one, and `dask worker tcp://HOST:8786 --nthreads 1` a "
             "worker."
         )
-    with _quiet("distributed", "tornado.application"):
+    with _quiet("distributed", "distributed.client", "tornado.application"):
         client = _connected(distributed, address, patience)
         try:
             if not client.ncores():
@@ -77,7 +77,7 @@ def dask_workers(scheduler: str | None, patience: float) -> Iterator[Any]:
             distributed.comm.CommClosedError,
             distributed.client.FutureCancelledError,
         ) as error:
-            raise ClusterLostError(" ".join(str(error).split())) from error
+            raise ClusterLostError("its scheduler is gone") from error
         finally:
             with contextlib.suppress(Exception):  # a client that has lost its scheduler may fail to say so
                 client.close(timeout=2)
@@ -118,10 +118,13 @@ def _connected(distributed: Any, address: str, patience: float) -> Any:
 
 
 def _knock(address: str) -> None:
-    """Raise at once if nobody listens: Dask would try for as long as it may."""
-    found = re.fullmatch(r"(?:tcp|tls)://(\[[^\]]+\]|[^:/\[\]]+):(\d+)", address)
+    """Raise soon if nobody listens there, or somebody else: Dask would try on, and wait without end."""
+    found = re.fullmatch(r"(tcp|tls)://(\[[^\]]+\]|[^:/\[\]]+):(\d+)", address)
     if found:
-        socket.create_connection((found[1].strip("[]"), int(found[2])), timeout=_CONNECT_SECONDS).close()
+        where = (found[2].strip("[]"), int(found[3]))
+        with socket.create_connection(where, timeout=_CONNECT_SECONDS) as listener:
+            if found[1] == "tcp" and not listener.recv(1):  # Dask greets whoever connects
+                raise OSError("what listens there is none")
 
 
 def _wait_for_worker(client: Any, address: str, patience: float) -> None:
@@ -162,6 +165,10 @@ def _dask_backend() -> Any:
     from joblib._dask import DaskDistributedBackend
 
     class Workers(DaskDistributedBackend):  # type: ignore[misc]
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            # Of a single worker, joblib would do the tasks in this process. Others may come as it runs.
+            return max(2, super().effective_n_jobs(n_jobs))
+
         def submit(self, func: Any, callback: Any = None) -> Any:
             future = super().submit(func, callback)
 
@@ -262,11 +269,12 @@ def _start_ray(ray: Any, address: str | None) -> None:
 @contextlib.contextmanager
 def _quiet(*names: str) -> Iterator[None]:
     """Keep libraries from telling at length what is told in one line."""
-    before = [(logging.getLogger(name), logging.getLogger(name).level) for name in names]
-    for logger, _ in before:
-        logger.setLevel(logging.CRITICAL + 1)
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [logging.NullHandler()], False
     try:
         yield
     finally:
-        for logger, level in before:
-            logger.setLevel(level)
+        for logger, (handlers, propagates) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagates

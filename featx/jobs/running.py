@@ -296,7 +296,7 @@ class _Client:
         self.token = uuid.uuid4().hex
         self.task = dataclasses.replace(self.task, client=self.token)
         _log.warning(
-            "The connection to the %s cluster has broken (%s). Waiting up to %.0f s for it to come back; what is done "
+            "The connection to the cluster (%s) has broken: %s. Waiting up to %.0f s for it to come back; what is done "
             "is kept.",
             self._backend,
             error,

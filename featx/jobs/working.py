@@ -73,8 +73,8 @@ def work(task: Task) -> None:
 def _work(task: Task) -> None:
     if os.getcwd() != task.folder and os.path.isdir(task.folder):
         os.chdir(task.folder)
-    if task.backbone is not None and task.backbone.name not in backbones.available_backbones():
-        backbones.register_backbone(task.backbone)
+    if task.backbone is not None:
+        backbones.take_over(task.backbone)
     job = _job(task.address, task.job_id)
     resolved = _resolved(task.address, task.job_id, tuple(sorted(task.here.items())))
     if job.place.has(table_name(task.shard)):
