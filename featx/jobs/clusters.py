@@ -167,7 +167,7 @@ def _dask_backend() -> Any:
     class Workers(DaskDistributedBackend):  # type: ignore[misc]
         def effective_n_jobs(self, n_jobs: int) -> int:
             # Of a single worker, joblib would do the tasks in this process. Others may come as it runs.
-            return max(2, super().effective_n_jobs(n_jobs))
+            return max(2, int(super().effective_n_jobs(n_jobs)))
 
         def submit(self, func: Any, callback: Any = None) -> Any:
             future = super().submit(func, callback)
