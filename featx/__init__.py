@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from featx.explaining import explain_images
     from featx.exporting import export_model
     from featx.fine_tuning import FineTunedClassifier
+    from featx.jobs.merging import merge_job
+    from featx.jobs.planning import plan_job
+    from featx.jobs.running import run_job
+    from featx.jobs.status import job_status
     from featx.label_issues import find_label_issues
     from featx.left_out import leave_one_out
     from featx.model_files import load_pipeline, read_model, save_pipeline
@@ -63,16 +67,20 @@ __all__ = [
     "find_duplicates",
     "find_label_issues",
     "h_score",
+    "job_status",
     "learning_curve",
     "leave_one_out",
     "load_backbone",
     "load_pipeline",
     "log_me",
+    "merge_job",
+    "plan_job",
     "predict_images",
     "rank_features",
     "rank_images",
     "read_model",
     "register_backbone",
+    "run_job",
     "save_pipeline",
     "train_images",
 ]
@@ -100,16 +108,20 @@ _HOMES = {
     "find_duplicates": "duplicates",
     "find_label_issues": "label_issues",
     "h_score": "transferability",
+    "job_status": "jobs.status",
     "learning_curve": "curves",
     "leave_one_out": "left_out",
     "load_backbone": "backbones",
     "load_pipeline": "model_files",
     "log_me": "transferability",
+    "merge_job": "jobs.merging",
+    "plan_job": "jobs.planning",
     "predict_images": "predicting",
     "rank_features": "ranking",
     "rank_images": "rank",
     "read_model": "model_files",
     "register_backbone": "backbones",
+    "run_job": "jobs.running",
     "save_pipeline": "model_files",
     "train_images": "training",
 }

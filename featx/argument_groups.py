@@ -81,12 +81,13 @@ def add_groups(group: Any, treated: str) -> None:
     )
 
 
-def add_tables(parser: argparse.ArgumentParser) -> None:
+def add_tables(parser: argparse.ArgumentParser, *, splits: bool = True) -> None:
     """Add which columns of a table hold what."""
     group = parser.add_argument_group("tables (a CSV, TSV or Parquet file as SOURCE)")
     group.add_argument("--path-column", metavar="COLUMN", help="paths (default: path, file, filename, image …)")
     group.add_argument("--label-column", metavar="COLUMN", help="labels (default: label, class, category, target …)")
-    group.add_argument("--split-column", metavar="COLUMN", help="train, val or test")
+    if splits:
+        group.add_argument("--split-column", metavar="COLUMN", help="train, val or test")
 
 
 def weights(text: str) -> str | None:
@@ -106,7 +107,7 @@ def _image_size(text: str) -> int | tuple[int, ...] | str:
     return sides[0] if len(sides) == 1 else tuple(sides)
 
 
-def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = False) -> None:
+def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = False, reads_all: bool = True) -> None:
     """Add the options of extraction; of several networks, some may be repeated."""
     # SUPPRESS: an option that is not given is not there, and ExtractionOptions has the only default.
     group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
@@ -145,13 +146,24 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
         metavar="NAME",
         help="a JPEG or PNG that ends too early: raise (cannot be read), or pad (missing parts grey) (default: raise)",
     )
+    if reads_all:
+        add_on_error(group)
+    add_cache(group)
+    add_no_cache(group)
+
+
+def add_on_error(group: Any) -> None:
+    """Add what to do about an image that cannot be read."""
     group.add_argument(
         "--on-error",
         choices=("skip", "raise"),
         default="skip",
         help="an unreadable image: leave it out and list it, or stop (default: skip)",
     )
-    add_cache(group)
+
+
+def add_no_cache(group: Any) -> None:
+    """Add the choice to keep nothing."""
     group.add_argument(
         "--no-cache", dest="cache", action="store_const", const=None, help="keep nothing: networks are compiled anew"
     )

@@ -20,6 +20,7 @@ from featx.argument_groups import (
     add_task,
     weights,
 )
+from featx.job_arguments import add_job_commands
 from featx.model_arguments import add_explain, add_export, add_model, add_predict, add_train
 
 _EXTRACT_EXAMPLES = """examples:
@@ -27,6 +28,7 @@ _EXTRACT_EXAMPLES = """examples:
   featx extract photos/cats photos/dogs --backbone resnet50 --pooling max
   featx extract photos/ --json --quiet > summary.json
   featx extract labels.csv --path-column file
+  featx extract s3://bucket/photos -o features/
 """
 _COMPARE_EXAMPLES = """examples:
   featx compare photos/
@@ -71,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_demo(commands)
     _add_backbones(commands)
+    add_job_commands(commands)
     _add_cache_commands(commands)
     return parser
 
@@ -79,7 +82,11 @@ def _add_extract(commands: Any) -> None:
     parser = add_command(commands, "extract", "turn images into a .npy matrix of features", _EXTRACT_EXAMPLES)
     add_sources(parser)
     parser.add_argument(
-        "-o", "--output", default="features.npy", metavar="FILE", help="the matrix (default: features.npy)"
+        "-o",
+        "--output",
+        default="features.npy",
+        metavar="FILE",
+        help="the matrix; or a folder/ or an address, for a job of shards that can be resumed (default: features.npy)",
     )
     add_backbone(parser)
     add_tables(parser)

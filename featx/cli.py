@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from featx import model_commands
+from featx import job_commands, model_commands
 from featx.arguments import make_parser
 from featx.console import (
     ReaderGoneError,
@@ -86,7 +86,9 @@ def _interrupted(command: str, signals: Interrupts) -> int:
     return 128 + (signals.first or signal.SIGINT)
 
 
-def _extract(args: argparse.Namespace) -> None:
+def _extract(args: argparse.Namespace) -> int | None:
+    if job_commands.is_job_output(args.output):
+        return job_commands.extract(args)
     from featx.outputs import check_output, extract_to_file
     from featx.progress import progress_bar
     from featx.tables import find_labelled
@@ -102,6 +104,7 @@ def _extract(args: argparse.Namespace) -> None:
         )
     note_ignored(args, table.ignored)
     print_data(json.dumps(vars(summary)) if args.json else summary.as_text())
+    return None
 
 
 def _compare(args: argparse.Namespace) -> None:
@@ -396,6 +399,11 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "bench": _bench,
     "demo": _demo,
     "backbones": _backbones,
+    "job": job_commands.show_help,
+    "job plan": job_commands.plan,
+    "job run": job_commands.run,
+    "job status": job_commands.status,
+    "job merge": job_commands.merge,
     "cache info": _cache_info,
     "cache verify": _cache_verify,
     "cache compact": _cache_compact,

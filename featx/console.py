@@ -59,7 +59,8 @@ def print_data(text: str) -> None:
 
 def columns_from(args: argparse.Namespace) -> dict[str, str | None]:
     """Return which columns of a table hold what, as they were given."""
-    return {name: getattr(args, name) for name in ("path_column", "label_column", "split_column")}
+    names = ("path_column", "label_column", "split_column")
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
 def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:

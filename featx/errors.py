@@ -22,6 +22,7 @@
     ├── StoreError               (OSError)            the store cannot be read, written or understood
     ├── ResourceError            (OSError)            the system gives this process no more of something
     ├── OutputError              (OSError)            a result cannot be written
+    ├── JobError                 (ValueError)         a job folder is none, or cannot be run as asked
     ├── AuditError               (RuntimeError)       rows and images do not match: nothing was kept
     ├── ComparisonError          (ValueError)         baselines cannot be compared on this data
     ├── ModelFileError           (ValueError)         a file of a trained model is none, or not to be trusted
@@ -172,6 +173,10 @@ class ResourceError(FeatxError, OSError):
 
 class OutputError(FeatxError, OSError):
     """A result cannot be written."""
+
+
+class JobError(FeatxError, ValueError):
+    """A job folder is none, or cannot be run as asked."""
 
 
 class AuditError(FeatxError, RuntimeError):

@@ -27,7 +27,7 @@ _ABANDONED_AFTER = 24 * 3600.0
 
 def temporary_path(folder: Path, tag: str = "") -> Path:
     """Return a name of this process's own; `tag`, 8 to 32 hex digits, is random if not given."""
-    return folder / f".featx-{_where()}-{os.getpid()}-{_TOKEN}-{tag or uuid.uuid4().hex[:8]}.tmp"
+    return folder / f".featx-{where()}-{os.getpid()}-{_TOKEN}-{tag or uuid.uuid4().hex[:8]}.tmp"
 
 
 def why_not_writable(folder: Path) -> str:
@@ -149,24 +149,29 @@ def make_folder(folder: Path) -> None:
             sync_folder(path.parent)
 
 
-def _is_abandoned(entry: os.DirEntry[str], where: str, pid: int, token: str) -> bool:
-    if where != _where() or os.name == "nt":
+def _is_abandoned(entry: os.DirEntry[str], writer: str, pid: int, token: str) -> bool:
+    if writer != where() or os.name == "nt":
         with contextlib.suppress(FileNotFoundError):
             return time.time() - entry.stat().st_mtime > _ABANDONED_AFTER
         return False
     if pid == os.getpid():
         return token != _TOKEN  # of an earlier process that had our number
+    return not is_running(pid)
+
+
+def is_running(pid: int) -> bool:
+    """Return whether there is a process of this number here, as far as this user may know."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
-        return True
-    except (PermissionError, OverflowError):  # somebody else's process; a number that is none
         return False
-    return False
+    except (PermissionError, OverflowError):  # somebody else's process; a number that is none
+        return True
+    return True
 
 
 @functools.cache
-def _where() -> str:
+def where() -> str:
     """Name what process numbers are unique in: the host since it started, and in containers the namespace."""
     host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
     try:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import struct
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-_HEADER_BYTES = 128
+#: Bytes before the rows.
+HEADER_BYTES = 128
 _BLOCK_ROWS = 4096
 #: The map is renewed after this many bytes were written through it.
 _RENEWED_AFTER = 32 * 2**20
@@ -34,18 +35,16 @@ class MatrixFile:
         self._path = path
         self._shape = (n_rows, n_features)
         self._touched = 0
-        size = _HEADER_BYTES + n_rows * n_features * 4
+        size = HEADER_BYTES + n_rows * n_features * 4
         with open(path, "xb") as file:
-            file.write(_npy_header(self._shape))
+            file.write(npy_header(self._shape))
             # Space is taken now: a disk that fills up under a memory map kills the process (SIGBUS).
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), 0, size)
-            else:
-                _write_zeros(file, size - _HEADER_BYTES)
+            if not take_space(file, size):
+                _write_zeros(file, size - HEADER_BYTES)
         self._rows = self._map()
 
     def _map(self) -> Any:
-        return np.memmap(self._path, dtype=np.float32, mode="r+", offset=_HEADER_BYTES, shape=self._shape)
+        return np.memmap(self._path, dtype=np.float32, mode="r+", offset=HEADER_BYTES, shape=self._shape)
 
     def __setitem__(self, positions: Any, rows: Any) -> None:
         self._rows[positions] = rows
@@ -67,18 +66,26 @@ class MatrixFile:
             self._shape = (len(kept), self._shape[1])
             del self._rows  # Windows truncates no file that is mapped
             with open(self._path, "rb+") as file:
-                file.write(_npy_header(self._shape))
-                file.truncate(_HEADER_BYTES + self._shape[0] * self._shape[1] * 4)
+                file.write(npy_header(self._shape))
+                file.truncate(HEADER_BYTES + self._shape[0] * self._shape[1] * 4)
 
 
-def _npy_header(shape: tuple[int, int]) -> bytes:
+def take_space(file: IO[bytes], size: int) -> bool:
+    """Take room for a whole file where the system can do that; return whether it could."""
+    if not hasattr(os, "posix_fallocate"):
+        return False
+    os.posix_fallocate(file.fileno(), 0, size)
+    return True
+
+
+def npy_header(shape: tuple[int, int]) -> bytes:
     """Return a version 1.0 header of constant length, so that the number of rows can change later.
 
     Layout: numpy's documentation, "numpy.lib.format".
     """
     fields = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
-    prefix = b"\x93NUMPY\x01\x00" + struct.pack("<H", _HEADER_BYTES - 10)
-    return prefix + fields.encode().ljust(_HEADER_BYTES - 11) + b"\n"
+    prefix = b"\x93NUMPY\x01\x00" + struct.pack("<H", HEADER_BYTES - 10)
+    return prefix + fields.encode().ljust(HEADER_BYTES - 11) + b"\n"
 
 
 def _write_zeros(file: Any, size: int) -> None:

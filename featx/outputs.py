@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,7 +27,7 @@ from featx.view_stores import ViewStores
 from featx.wording import as_cell, as_path_cell, counted
 
 _BLOCK_ROWS = 4096
-_TABLE_HEADER = ("row", "path", "label", "digest")
+TABLE_HEADER = ("row", "path", "label", "digest")
 _FAILURES_HEADER = ("position", "path", "error", "reason")
 
 
@@ -105,7 +106,8 @@ def check_output(output: Path) -> None:
     folder = output.parent
     if output.suffix != ".npy" or os.path.isdir(output):
         raise OutputError(
-            f"The output {str(output)!r} is no file name ending in .npy. Pass for example -o features.npy."
+            f"The output {str(output)!r} is no file name ending in .npy. Pass for example -o features.npy; for a job "
+            "of shards that can be resumed, a folder with a slash at its end: -o features/."
         )
     if not os.path.isdir(folder):
         raise OutputError(
@@ -113,7 +115,7 @@ def check_output(output: Path) -> None:
         )
     if reason := files.why_not_writable(folder):
         raise OutputError(f"The folder {str(folder)!r} cannot be written: {reason}. Unlock it, or choose another -o.")
-    for path, header in ((table_path(output), _TABLE_HEADER), (failures_path(output), _FAILURES_HEADER)):
+    for path, header in ((table_path(output), TABLE_HEADER), (failures_path(output), _FAILURES_HEADER)):
         if os.path.exists(path) and not _begins_with(path, header):
             raise OutputError(
                 f"{str(path)!r} is no table of featx, and would be replaced by one: expected it to begin with "
@@ -166,12 +168,7 @@ def extract_to_file(
     """
     check_output(output)
     started = time.perf_counter()
-    with contextlib.ExitStack() as outputs:
-        # Each gets its name at the end, last entered first: a table that is there proves its matrix.
-        outputs.enter_context(_telling_of_output(output))
-        listing = outputs.enter_context(files.replacing(table_path(output)))
-        matrix = outputs.enter_context(files.replacing(output))
-        files.remove_abandoned(output.parent)
+    with replacing_outputs(output) as (matrix, listing):
         rows = MatrixFile(matrix, len(table), resolved.n_features)
         extraction = Extraction(
             table.paths, resolved, rows, cache=cache, raise_on_error=on_error == "raise", progress=progress
@@ -181,8 +178,7 @@ def extract_to_file(
         rows.keep(kept)
         _write_table(listing, table, extraction, kept)
         _audit(matrix, listing, extraction, kept)
-        table_path(output).unlink(missing_ok=True)
-        _write_failures(failures_path(output), extraction.failures)
+        write_failures(output, extraction.failures)
     seconds = time.perf_counter() - started
     recipe = resolved.recipe
     return ExtractionSummary(
@@ -200,6 +196,20 @@ def extract_to_file(
         fingerprint=recipe.fingerprint,
         output=str(output),
     )
+
+
+@contextlib.contextmanager
+def replacing_outputs(output: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield temporary names for the matrix and its table, which get their own if the block ends well.
+
+    The matrix gets its name first and the table last: a table that is there proves its matrix.
+    """
+    with contextlib.ExitStack() as outputs:  # last entered first
+        outputs.enter_context(_telling_of_output(output))
+        listing = outputs.enter_context(files.replacing(table_path(output)))
+        matrix = outputs.enter_context(files.replacing(output))
+        files.remove_abandoned(output.parent)
+        yield matrix, listing
 
 
 def _run(extraction: Extraction) -> None:
@@ -227,29 +237,43 @@ def _telling_of_output(output: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _csv_writer(path: Path) -> Iterator[Any]:
+def csv_writer(path: Path) -> Iterator[Any]:
+    """Yield a writer of the lines of a table."""
     # surrogateescape: a file name that is not UTF-8 comes out as the bytes it is.
     with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
         yield csv.writer(file)
 
 
 def _write_table(path: Path, table: ImageTable, extraction: Extraction, kept: Iterable[int]) -> None:
-    with _csv_writer(path) as writer:
-        writer.writerow(_TABLE_HEADER)
+    with csv_writer(path) as writer:
+        writer.writerow(TABLE_HEADER)
         for row, at in enumerate(kept):
-            label = table.labels[at]
-            cells = [as_path_cell(table.paths[at]), as_cell(str(label)) if label is not None else ""]
-            writer.writerow([row, *cells, extraction.digests[at].tobytes().hex()])
+            digest = extraction.digests[at].tobytes().hex()
+            writer.writerow(line_of_row(row, table.paths[at], table.labels[at], digest))
 
 
-def _write_failures(path: Path, failures: Sequence[Failure]) -> None:
-    if not failures:
-        path.unlink(missing_ok=True)  # of an earlier run
+def line_of_row(row: int, path: str, label: Any, digest: str) -> list[Any]:
+    """Return the line of the table for one row of the matrix."""
+    return [row, as_path_cell(path), as_cell(str(label)) if label is not None else "", digest]
+
+
+def _write_failures(path: Path, failures: Iterable[Failure]) -> None:
+    """Write the table of failures; remove that of an earlier run if there are none."""
+    remaining = iter(failures)
+    first = next(remaining, None)
+    if first is None:
+        path.unlink(missing_ok=True)
         return
-    with files.replacing(path) as temporary, _csv_writer(temporary) as writer:
+    with files.replacing(path) as temporary, csv_writer(temporary) as writer:
         writer.writerow(_FAILURES_HEADER)
-        for failure in failures:
+        for failure in itertools.chain([first], remaining):
             writer.writerow([failure.position, as_path_cell(failure.image), failure.error, as_cell(failure.reason)])
+
+
+def write_failures(output: Path, failures: Iterable[Failure]) -> None:
+    """Write what failed beside a matrix that is about to get its name; the table of the one before goes."""
+    table_path(output).unlink(missing_ok=True)
+    _write_failures(failures_path(output), failures)
 
 
 def _audit(matrix: Path, listing: Path, extraction: Extraction, kept: IntArray) -> None:

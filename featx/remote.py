@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
+import errno
+import random
 import re
 import threading
+import time
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
@@ -17,7 +20,12 @@ SECONDS, SILENT_SECONDS = 60.0, 15.0
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 #: An address within another: ``zip://a.jpg::/tmp/x.zip``.
 _CHAINED = re.compile(r"^[a-z0-9+.-]+://[^?]*::(/|[a-z0-9+.-]+://)", re.IGNORECASE)
+#: ``https://user:password@host/``.
+_USER = re.compile(r"[a-z][a-z0-9+.-]+://[^/?#]*@", re.IGNORECASE)
 _BLOCK = 2**20
+#: Seconds between attempts, on average, where the server may well answer the next time.
+_PAUSES = (0.2, 0.6, 1.8)
+_TRANSIENT = {errno.EBUSY, errno.EIO, errno.ECONNRESET, errno.EPIPE, getattr(errno, "EREMOTEIO", errno.EIO)}
 #: Folders below each other that are listed on the web.
 _DEEPEST = 12
 _Result = TypeVar("_Result")
@@ -31,6 +39,22 @@ def is_address(path: str) -> bool:
 def is_web(address: str) -> bool:
     """Return whether an address is one of the web."""
     return address.lower().startswith(("http://", "https://"))
+
+
+def refuse_user(address: str) -> None:
+    """Raise if an address holds a user's name or password, which are to be in the environment only.
+
+    Raises
+    ------
+    SourceError
+        It does; the message does not repeat it.
+    """
+    if _USER.match(address):
+        raise SourceError(
+            f"An address of {address.partition('://')[0]}:// holds a user name or a password, which would be written "
+            "into files and messages. Give them in the environment, as the storage's own tools take them, and leave "
+            "them out of the address."
+        )
 
 
 def as_file(address: str) -> str | None:
@@ -57,11 +81,17 @@ def read(address: str, most_bytes: int) -> bytes:
         raise UnreachableImageError(str(error)) from error
     try:
         # aiohttp keeps time itself; most other kinds of storage wait for ever.
-        data = _read(system, path, most_bytes) if is_web(address) else _in_time(lambda: _read(system, path, most_bytes))
+        data = retrying(
+            lambda: (
+                _read(system, path, most_bytes)
+                if is_web(address)
+                else _in_time(lambda: _read(system, path, most_bytes))
+            )
+        )
     except ImageTooLargeError:
         raise
     except Exception as error:  # every kind of storage has its own
-        raise UnreachableImageError(_reason(error)) from error
+        raise UnreachableImageError(reason_of(error)) from error
     if len(data) > most_bytes:
         raise ImageTooLargeError(f"it has more than the limit of {in_bytes(most_bytes)}")
     return bytes(data)
@@ -80,6 +110,43 @@ def _read(system: Any, path: str, most_bytes: int) -> bytearray:
     return data
 
 
+def retrying(work: Callable[[], _Result]) -> _Result:
+    """Return what a function returns, tried again after pauses where a server fails (5xx) or hangs up."""
+    until = time.monotonic() + SECONDS
+    for pause in _PAUSES:
+        try:
+            return work()
+        except Exception as error:
+            if not is_transient(error) or time.monotonic() + pause > until:
+                raise
+        time.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311  # so that not all come back at once
+    return work()
+
+
+def is_transient(error: BaseException) -> bool:
+    """Return whether an error of storage may well be gone at the next attempt: 5xx, 429, a connection that broke."""
+    status = getattr(error, "status", None)
+    if isinstance(status, int):
+        return status >= 500 or status == 429
+    if isinstance(error, FileNotFoundError | PermissionError | FileExistsError | TimeoutError):
+        return False
+    kind = type(error).__name__
+    if isinstance(error, ConnectionError) or "Connect" in kind or kind in ("ClientPayloadError", "HTTPClientError"):
+        return True
+    return isinstance(error, OSError) and error.errno in _TRANSIENT
+
+
+def storage(address: str) -> tuple[Any, str]:
+    """Return the file system of an address, of fsspec, and the path in it.
+
+    Raises
+    ------
+    SourceError, MissingDependencyError
+        It cannot be reached.
+    """
+    return _system(address)
+
+
 def _in_time(work: Callable[[], _Result]) -> _Result:
     """Return what a function returns; TimeoutError if that takes longer than an image may (it is then left behind)."""
     done: concurrent.futures.Future[_Result] = concurrent.futures.Future()
@@ -95,8 +162,8 @@ def _in_time(work: Callable[[], _Result]) -> _Result:
     return done.result(timeout=SECONDS)
 
 
-def names(address: str) -> list[str]:
-    """Return what lies below an address, relative to it, sorted.
+def names(address: str) -> Iterator[str]:
+    """Yield what lies below an address, relative to it, in sorted order; no more than a folder is in memory.
 
     Raises
     ------
@@ -105,18 +172,57 @@ def names(address: str) -> list[str]:
     MissingDependencyError
     """
     system, path = _system(address)
+    root = path.rstrip("/")
     try:
-        root = path.rstrip("/")
-        # Within a time, and by itself: find says nothing of what it cannot list.
-        _in_time(lambda: system.ls(f"{root}/" if is_web(address) else root, detail=False))
-        # A site's pages may link without end.
-        found = [str(name) for name in system.find(root, maxdepth=_DEEPEST if is_web(address) else None)]
+        # Within a time, and by itself: not every kind says what it cannot list.
+        _in_time(lambda: retrying(lambda: system.ls(f"{root}/" if is_web(address) else root, detail=False)))
+        if is_web(address):  # whose pages may link without end
+            found = iter(sorted(map(str, system.find(root, maxdepth=_DEEPEST))))
+        elif "s3" in system.protocol:
+            found = _keys(system, root)
+        else:
+            found = _walk(system, root)
+        for name in found:
+            yield name.split(root, 1)[-1].lstrip("/")
     except Exception as error:
         raise SourceError(
-            f"What lies at {address!r} cannot be listed: {_reason(error)}. Check the address, or list the addresses of "
-            "the images in a table."
+            f"What lies at {address!r} cannot be listed: {reason_of(error)}. Check the address, or list the addresses "
+            "of the images in a table."
         ) from error
-    return sorted(name.split(root, 1)[-1].lstrip("/") for name in found)
+
+
+def _keys(system: Any, root: str) -> Iterator[str]:
+    """Yield the objects below a prefix of S3, page after page: a folder there may hold all of millions."""
+    bucket, prefix, _ = system.split_path(root)
+    more: dict[str, str] = {}
+    while True:
+        asked = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", **more}
+        page = retrying(lambda asked=asked: system.call_s3("list_objects_v2", **asked))  # type: ignore[misc]
+        yield from (f"{bucket}/{one['Key']}" for one in page.get("Contents", ()) if not one["Key"].endswith("/"))
+        if not page.get("IsTruncated"):
+            return
+        more = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _walk(system: Any, root: str) -> Iterator[str]:
+    """Yield the files below a folder, one folder in memory at a time."""
+    within = [iter([(root, True)])]
+    while within:
+        name, is_folder = next(within[-1], ("", False))
+        if not name:
+            within.pop()
+        elif not is_folder:
+            yield name
+        else:
+            listed = retrying(lambda name=name: system.ls(name, detail=True))  # type: ignore[misc]
+            entries = [(str(entry["name"]).rstrip("/"), entry["type"] == "directory") for entry in listed]
+            # A folder's files come where its name with a slash would, as in a sorted list of all.
+            within.append(iter(sorted((entry for entry in entries if entry[0] != name), key=_place_in_list)))
+
+
+def _place_in_list(entry: tuple[str, bool]) -> str:
+    name, is_folder = entry
+    return f"{name}/" if is_folder else name
 
 
 def _system(address: str) -> tuple[Any, str]:
@@ -143,11 +249,12 @@ def _system(address: str) -> tuple[Any, str]:
     except ImportError as error:
         raise SourceError(f"{scheme}:// needs another package: {error}. Install it with pip") from error
     except Exception as error:  # an unknown protocol; a server that is asked at once and does not answer
-        raise SourceError(_reason(error)) from error
+        raise SourceError(reason_of(error)) from error
     return system, str(path)
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return why storage refused something, in words."""
     kind = type(error).__name__
     if kind == "TooManyRedirects":
         return "the server sends from one address to the next without end"

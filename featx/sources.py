@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import json
 import os
+import tempfile
 import unicodedata
 import urllib.parse
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -117,38 +119,68 @@ def find_images(sources: Sequence[str | os.PathLike[str]], *, keep_missing: bool
     ...     find_images([folder]).labels
     ['cat', 'dog']
     """
-    paths: list[str] = []
-    labels: list[str | None] = []
-    splits: list[str | None] = []
     ignored: collections.Counter[str] = collections.Counter()
+    found = list(stream_images(sources, ignored, keep_missing=keep_missing))
+    splits = [split for _, _, split in found]
+    return ImageTable(
+        [path for path, _, _ in found],
+        [label for _, label, _ in found],
+        dict(ignored.most_common()),
+        splits if any(splits) else None,
+    )
+
+
+def stream_images(
+    sources: Sequence[str | os.PathLike[str]], ignored: collections.Counter[str], *, keep_missing: bool = False
+) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield path, label and split of each image that :func:`find_images` finds, one after the other.
+
+    Parameters
+    ----------
+    sources : sequence of str or Path
+    ignored : Counter
+        Is told what was passed over, by kind.
+    keep_missing : bool, default=False
+        As of :func:`find_images`.
+
+    Raises
+    ------
+    SourceNotFoundError, SourceError
+        As of :func:`find_images`; that there is no image at all is known only at the end.
+    """
     missing = missing_sources(sources)
     if missing and (not keep_missing or len(missing) == len(sources)):
         raise SourceNotFoundError(not_found(missing[0]))
-    for source in [os.fspath(source) for source in sources]:
-        if len(sources) == 1 and (parts := _parts(source)):
-            for folder, split in parts:
-                found = [(path, _class_of(path, folder)) for path in _walk(folder, ignored)]
-                splits += [split] * len(found)
-                paths += [path for path, _ in found]
-                labels += [label for _, label in found]
-            break
-        if remote.is_address(source) and is_image_name(source.split("?")[0]):
-            found = [(source, None)]
-        elif remote.is_address(source) or archives.is_archive(source):
-            found, parts_of = _listed(source, ignored)
-            if parts_of and len(sources) == 1:
-                splits += parts_of
-        elif os.path.isdir(source):
-            found = [(path, _class_of(path, source)) for path in _walk(source, ignored)]
-            if len(sources) > 1 and found and all(label is None for _, label in found):
-                found = [(path, os.path.basename(os.path.normpath(source))) for path, _ in found]
-        else:
-            found = [(source, None)]
-        paths += [path for path, _ in found]
-        labels += [label for _, label in found]
-    if not paths:
+    n_found = 0
+    for source in sources:
+        for image in _images_of(os.fspath(source), ignored, alone=len(sources) == 1):
+            n_found += 1
+            yield image
+    if not n_found:
         raise SourceError(_no_images(sources, ignored))
-    return ImageTable(paths, labels, dict(ignored.most_common()), splits or None)
+
+
+def _images_of(
+    source: str, ignored: collections.Counter[str], *, alone: bool
+) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield path, label and split of each image of one source."""
+    if alone and (parts := _parts(source)):
+        for folder, split in parts:
+            yield from ((path, _class_of(path, folder), split) for path in _walk(folder, ignored))
+    elif remote.is_address(source) and is_image_name(source.partition("?")[0]):
+        yield source, None, None
+    elif remote.is_address(source) or archives.is_archive(source):
+        yield from ((path, label, part if alone else None) for path, label, part in _listed(source, ignored))
+    elif os.path.isdir(source):
+        name = None if alone or not _is_flat(source) else os.path.basename(os.path.normpath(source))
+        yield from ((path, name or _class_of(path, source), None) for path in _walk(source, ignored))
+    else:  # an image; in an archive, perhaps, or missing
+        yield source, None, None
+
+
+def _is_flat(folder: str) -> bool:
+    """Return whether no image of a folder is in a folder within it."""
+    return all(_class_of(path, folder) is None for path in _walk(folder, collections.Counter()))
 
 
 def missing_sources(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
@@ -207,35 +239,49 @@ def _parts(source: str) -> list[tuple[str, str]]:
     return [(os.path.join(source, name), split) for name, split in zip(names, splits, strict=True) if split]
 
 
-def _listed(source: str, ignored: collections.Counter[str]) -> tuple[list[tuple[str, str | None]], list[str | None]]:
-    """Return paths and labels of the images in an archive or at an address, and what each is for if folders say so.
+def _listed(source: str, ignored: collections.Counter[str]) -> Iterator[tuple[str, str | None, str | None]]:
+    """Yield path, label and split of each image in an archive or at an address, as its folders say.
 
-    A folder that holds everything, as most archives have, is none of the classes.
+    A folder that holds everything, as most archives have, is none of the classes. Whether there is one is known when
+    all names were seen: they wait in a file, as there may be millions.
     """
-    kept = []
     if remote.is_address(source):
-        names = remote.names(source)
+        names: Iterable[str] = remote.names(source)
     else:
         names, left_out = archives.names(source)
         ignored.update(left_out)
-    for name in names:
-        why = next(filter(None, map(why_ignored, name.split("/"))), "")
-        if why or not is_image_name(name):
-            ignored[why or os.path.splitext(name)[1].lower() or "without suffix"] += 1
-        else:
-            kept.append(name)
-    folders = [name.split("/")[:-1] for name in kept]
-    if len({within[0] if within else "" for within in folders}) == 1 and any(len(within) > 1 for within in folders):
-        folders = [within[1:] for within in folders]
-    splits: list[str | None] = []
-    firsts = {within[0].lower() if within else "" for within in folders}
-    if len(firsts) > 1 and firsts <= set(_SPLITS) and "train" in {_SPLITS[first] for first in firsts}:
-        splits = as_splits([within[0] for within in folders])
-        folders = [within[1:] for within in folders]
-    decoded = urllib.parse.unquote if remote.is_web(source) else str
-    labels = [as_label(decoded(within[0])) if within else None for within in folders]
-    source = source.rstrip("/")
-    return [(f"{source}/{name}", label) for name, label in zip(kept, labels, strict=True)], splits
+    firsts, seconds = set(), set()
+    is_deeper = False
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as waiting:
+        for name in names:
+            why = next(filter(None, map(why_ignored, name.split("/"))), "")
+            if why or not is_image_name(name):
+                ignored[why or os.path.splitext(name)[1].lower() or "without suffix"] += 1
+                continue
+            waiting.write(json.dumps(name) + "\n")
+            within = name.split("/")[:-1]
+            firsts.add(within[0] if within else "")
+            seconds.add(within[1] if len(within) > 1 else "")
+            is_deeper = is_deeper or len(within) > 1
+        n_above = 1 if len(firsts) == 1 and is_deeper else 0
+        splits = _splits_of(seconds if n_above else firsts)
+        decoded = urllib.parse.unquote if remote.is_web(source) else str
+        waiting.seek(0)
+        for line in waiting:
+            name = json.loads(line)
+            within = name.split("/")[n_above:-1]
+            split = splits.get(within[0]) if splits else None
+            within = within[1:] if splits else within
+            yield f"{source.rstrip('/')}/{name}", as_label(decoded(within[0])) if within else None, split
+
+
+def _splits_of(folders: Set[str]) -> dict[str, str | None]:
+    """Return which part of a split each folder is, if they are such; else nothing."""
+    known = {_SPLITS.get(folder.lower()) for folder in folders}
+    if len({folder.lower() for folder in folders}) < 2 or None in known or "train" not in known:
+        return {}
+    names = sorted(folders)
+    return dict(zip(names, as_splits(names), strict=True))
 
 
 def _class_of(path: str, source: str) -> str | None:

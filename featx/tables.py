@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx import remote
-from featx.errors import MissingDependencyError, SourceError, did_you_mean
+from featx.errors import FeatxError, MissingDependencyError, SourceError, did_you_mean
 from featx.labels import task_of
 from featx.sources import ImageTable, as_label, as_splits, find_images
 from featx.wording import counted
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq")
 #: Columns that are taken if none is named, the first that is there.
-_PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
+PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
 #: A whole number as programs write it.
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 #: As Python, JSON and spreadsheets write them.
 _TRUTHS = (("True", "False"), ("true", "false"), ("TRUE", "FALSE"))
-_LABEL_COLUMNS = ("label", "class", "category", "target", "y", "species")
+LABEL_COLUMNS = ("label", "class", "category", "target", "y", "species")
 
 
 def is_table(sources: Sequence[str | os.PathLike[str]]) -> bool:
@@ -61,42 +62,58 @@ def find_labelled(
     SourceError
         A table that cannot be read, lists nothing, or has no such column; the nearest name is suggested.
     """
-    tables = [os.fspath(source) for source in sources if os.fspath(source).lower().endswith(TABLE_SUFFIXES)]
-    if tables and os.path.isfile(tables[0]):
-        if len(sources) > 1:
-            raise SourceError(f"A table is read alone: give {tables[0]!r} and no other source.")
-        return _from_table(tables[0], path_column, label_column, split_column, group_column)
     columns = {
         "--path-column": path_column,
         "--label-column": label_column,
         "--split-column": split_column,
         "--groups": group_column,
     }
+    table = table_among(sources, columns)
+    if table is not None:
+        return _from_table(table, path_column, label_column, split_column, group_column)
+    return find_images(sources)
+
+
+def table_among(sources: Sequence[str | os.PathLike[str]], columns: Mapping[str, str | None]) -> str | None:
+    """Return the table that the sources are; None if they are folders and files.
+
+    Raises
+    ------
+    SourceError
+        A table and another source, or columns (by option) of what is no table.
+    """
+    tables = [os.fspath(source) for source in sources if os.fspath(source).lower().endswith(TABLE_SUFFIXES)]
+    if tables and os.path.isfile(tables[0]):
+        if len(sources) > 1:
+            raise SourceError(f"A table is read alone: give {tables[0]!r} and no other source.")
+        return tables[0]
     given = [f"{option} {column}" for option, column in columns.items() if column]
     if given and os.path.exists(sources[0]):
         raise SourceError(
             f"{given[0]} names a column, but {os.fspath(sources[0])!r} is no table ({' '.join(TABLE_SUFFIXES)}). Leave "
             "it out, or point at a table."
         )
-    return find_images(sources)
+    return None
 
 
 def _from_table(
     source: str, path_column: str | None, label_column: str | None, split_column: str | None, group_column: str | None
 ) -> ImageTable:
     frame = _read(source)
-    paths = _column(frame, source, "path", path_column, _PATH_COLUMNS)
+    paths = column_of(frame, source, "path", path_column, PATH_COLUMNS)
     if paths is None:
-        raise SourceError(f"{source!r} has no column of paths: {_columns(frame)}. Name it: --path-column COLUMN.")
+        raise SourceError(
+            f"{source!r} has no column of paths: {columns_in_words(frame)}. Name it: --path-column COLUMN."
+        )
     missing = [row for row, path in enumerate(paths) if path is None]
     if missing:
         raise SourceError(f"{source!r} has no path in {len(missing)} of {len(paths)} rows, first in row {missing[0]}.")
     if not len(paths):
-        raise SourceError(f"{source!r} lists no images: it has {_columns(frame)} and no rows.")
-    labels = _column(frame, source, "label", label_column, _LABEL_COLUMNS)
-    splits = _column(frame, source, "split", split_column, ())
-    groups = _column(frame, source, "group", group_column, ())
-    labels = [None] * len(paths) if labels is None else _normal(labels)
+        raise SourceError(f"{source!r} lists no images: it has {columns_in_words(frame)} and no rows.")
+    labels = column_of(frame, source, "label", label_column, LABEL_COLUMNS)
+    splits = column_of(frame, source, "split", split_column, ())
+    groups = column_of(frame, source, "group", group_column, ())
+    labels = [None] * len(paths) if labels is None else normal_labels(labels)
     quantities = _quantities(source, labels)
     notes = []
     if quantities is labels and (mixed := _mixed(labels)):
@@ -112,35 +129,100 @@ def _from_table(
     )
 
 
+def no_path_column(frame: pd.DataFrame, source: str) -> SourceError:
+    """Return the error that a table has no column of paths."""
+    return SourceError(f"{source!r} has no column of paths: {columns_in_words(frame)}. Name it: --path-column COLUMN.")
+
+
 def _mixed(labels: Sequence[str | None]) -> tuple[str, str] | None:
     """Return a label that is a number and one that is none, if there are both."""
-    number = next((label for label in labels if label is not None and _number(label) is not None), None)
-    name = next((label for label in labels if label is not None and _number(label) is None), None)
+    number = next((label for label in labels if label is not None and as_number(label) is not None), None)
+    name = next((label for label in labels if label is not None and as_number(label) is None), None)
     return None if number is None or name is None else (number, name)
 
 
-def _normal(labels: Sequence[str | None]) -> list[str | None]:
+def normal_labels(labels: Sequence[str | None]) -> list[str | None]:
+    """Return labels as names of classes; None for what is empty."""
     return [None if label is None or not label.strip() else as_label(label.strip()) for label in labels]
 
 
 def _read(source: str) -> pd.DataFrame:
     import pandas as pd
 
-    try:
-        if source.lower().endswith((".parquet", ".pq")):
-            frame = pd.read_parquet(source)
+    with _telling_of_table(source):
+        frame = pd.read_parquet(source) if _is_parquet(source) else pd.read_csv(source, **_text_options(source))
+    frame.columns = [str(column).strip() for column in frame.columns]
+    return frame
+
+
+def read_batches(source: str, n_rows: int) -> Iterator[pd.DataFrame]:
+    """Yield a table in parts of some rows, as they would be if it was read at once.
+
+    Parameters
+    ----------
+    source : str
+    n_rows : int
+        In each part but the last; of Parquet, at most.
+
+    Raises
+    ------
+    SourceError, MissingDependencyError
+        It cannot be read.
+    """
+    import pandas as pd
+
+    with _telling_of_table(source), contextlib.ExitStack() as opened:
+        if _is_parquet(source):
+            frames = _parquet_batches(source, n_rows)
         else:
-            encoding = _encoding(source)
-            separator = "\t" if source.lower().endswith((".tsv", ".tab")) else _separator(source, encoding)
-            # Everything is text: 007 is no number, and NA is a country. Only what is empty is missing.
-            frame = pd.read_csv(
-                source, sep=separator, dtype=str, keep_default_na=False, na_values=[""], encoding=encoding
-            )
+            frames = opened.enter_context(pd.read_csv(source, chunksize=n_rows, **_text_options(source)))
+        for frame in frames:
+            frame.columns = [str(column).strip() for column in frame.columns]
+            yield frame
+
+
+def _parquet_batches(source: str, n_rows: int) -> Iterator[pd.DataFrame]:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    with pq.ParquetFile(source) as file:
+        whole = [field.name for field in file.schema_arrow if pa.types.is_integer(field.type)]
+        holes = dict.fromkeys(whole, 0)
+        for batch in file.iter_batches(columns=whole) if whole else ():
+            for name in whole:
+                holes[name] += batch.column(name).null_count
+        for batch in file.iter_batches(n_rows):
+            table = pa.table(batch)
+            for name in (name for name in whole if holes[name]):  # numbers with holes are floats in pandas
+                table = table.set_column(
+                    table.column_names.index(name), name, pc.cast(table[name], pa.float64(), safe=False)
+                )
+            yield table.to_pandas()
+
+
+def _is_parquet(source: str) -> bool:
+    return source.lower().endswith((".parquet", ".pq"))
+
+
+def _text_options(source: str) -> dict[str, Any]:
+    encoding = _encoding(source)
+    separator = "\t" if source.lower().endswith((".tsv", ".tab")) else _separator(source, encoding)
+    # Everything is text: 007 is no number, and NA is a country. Only what is empty is missing.
+    return {"sep": separator, "dtype": str, "keep_default_na": False, "na_values": [""], "encoding": encoding}
+
+
+@contextlib.contextmanager
+def _telling_of_table(source: str) -> Iterator[None]:
+    try:
+        yield
     except ImportError as error:
         raise MissingDependencyError(
             f"Parquet files need another package to be read: {error}. Install it (pip install pyarrow), or convert the "
             "table to CSV."
         ) from error
+    except FeatxError:
+        raise
     except OSError as error:
         raise SourceError(f"The table {source!r} cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # pandas and pyarrow have a zoo of errors for bad tables
@@ -149,8 +231,6 @@ def _read(source: str) -> pd.DataFrame:
             f"The table {source!r} cannot be read: {reason}. Expected CSV with commas, TSV or Parquet, with a row of "
             "column names."
         ) from error
-    frame.columns = [str(column).strip() for column in frame.columns]
-    return frame
 
 
 def _encoding(source: str) -> str:
@@ -167,7 +247,7 @@ def _separator(source: str, encoding: str) -> str:
     return next((one for one in (",", ";", "\t") if one in header), ",")
 
 
-def _column(
+def column_of(
     frame: pd.DataFrame, source: str, what: str, name: str | None, usual: Sequence[str]
 ) -> list[str | None] | None:
     """Return a column as text, None for what is missing; None if there is no such column and none was named."""
@@ -178,26 +258,33 @@ def _column(
             return None
     if name not in frame.columns:
         hint = did_you_mean(name, list(frame.columns))
-        raise SourceError(f"{source!r} has no column {name!r} for the {what}.{hint} It has {_columns(frame)}.")
+        raise SourceError(f"{source!r} has no column {name!r} for the {what}.{hint} It has {columns_in_words(frame)}.")
     values = frame[name]
     if getattr(values, "ndim", 1) != 1:
         raise SourceError(f"{source!r} has several columns {name!r}. Rename all but one.")
     return [None if missing else str(value) for value, missing in zip(values, values.isna(), strict=True)]
 
 
-def _columns(frame: pd.DataFrame) -> str:
+def columns_in_words(frame: pd.DataFrame) -> str:
+    """Return which columns a table has, for a message."""
     return "the columns " + ", ".join(repr(column[:40]) for column in list(frame.columns)[:8])
 
 
 def _located(source: str, paths: list[str]) -> list[str]:
     """Return paths as seen from the working folder; the first hundred tell where they start."""
-    first = next((path for path in paths if not _is_whole(path)), None)
-    if first is None:
-        return paths
+    folder = start_of(source, paths[:100])
+    return located(folder, paths)
+
+
+def start_of(source: str, first: Sequence[str]) -> str:
+    """Return the folder at which relative paths of a table start: its own, or "" for the working folder."""
     folder = os.path.dirname(source)
-    found = any(os.path.exists(os.path.join(folder, path)) for path in paths[:100])
-    if not found and any(os.path.exists(path) for path in paths[:100]):
-        return paths
+    found = any(os.path.exists(os.path.join(folder, path)) for path in first)
+    return "" if not found and any(os.path.exists(path) for path in first) else folder
+
+
+def located(folder: str, paths: Sequence[str]) -> list[str]:
+    """Return paths of a table as seen from the working folder."""
     return [path if _is_whole(path) else os.path.join(folder, path) for path in paths]
 
 
@@ -213,8 +300,8 @@ def _quantities(source: str, labels: list[str | None]) -> list[Any]:
     SourceError
         Most are numbers with fractions, and some are no numbers.
     """
-    numbers = [None if label is None else _number(label) for label in labels]
-    infinite = next((label for label in labels if label is not None and _is_infinite(label)), None)
+    numbers = [None if label is None else as_number(label) for label in labels]
+    infinite = next((label for label in labels if label is not None and is_infinite(label)), None)
     there = np.array([number for number in numbers if number is not None])
     others = [label for label, number in zip(labels, numbers, strict=True) if label is not None and number is None]
     if not len(there):
@@ -241,11 +328,12 @@ def _typed(labels: list[str | None]) -> list[Any]:
     return labels
 
 
-def _is_infinite(label: str) -> bool:
+def is_infinite(label: str) -> bool:
+    """Return whether a text is the infinite number."""
     return label.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
-def _number(label: str) -> float | None:
+def as_number(label: str) -> float | None:
     """Return the number that a text is, also with a decimal comma; None if it is none."""
     for text in (label, label.replace(",", ".")):
         try:

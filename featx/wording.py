@@ -37,6 +37,21 @@ def in_bytes(number: int) -> str:
     return f"{size:.1f} {unit}"
 
 
+def in_duration(seconds: float) -> str:
+    """Return how long something takes.
+
+    Examples
+    --------
+    >>> in_duration(90), in_duration(600), in_duration(9000), in_duration(10**6)
+    ('90 s', '10 min', '2.5 hours', '11.6 days')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} hours" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+
+
 def listed(names: Sequence[object], most: int = 3) -> str:
     """Return the first few names, and how many more there are.
 

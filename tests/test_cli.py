@@ -22,8 +22,9 @@ from tests.conftest import CountingBackbone
 
 COMMANDS = [
     *("extract", "compare", "rank", "train", "model", "predict", "explain", "export"),
-    *("check", "bench", "demo", "backbones", "cache"),
+    *("check", "bench", "demo", "backbones", "job", "cache"),
 ]
+JOB_COMMANDS = ["job plan", "job run", "job status", "job merge"]
 CACHE_COMMANDS = ["cache info", "cache verify", "cache compact", "cache clear"]
 SUMMARY = [
     "rows",
@@ -63,7 +64,7 @@ def test_help_answers_at_once() -> None:
     assert min(seconds() for _ in range(3)) < 0.3
 
 
-@pytest.mark.parametrize("command", COMMANDS + CACHE_COMMANDS)
+@pytest.mark.parametrize("command", COMMANDS + JOB_COMMANDS + CACHE_COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     done = featx(*command.split(), "--help")
     assert done.returncode == 0
@@ -77,7 +78,7 @@ def test_every_command_is_tried_above_and_named_in_the_readme() -> None:
     ]
     assert list(commands) == COMMANDS
     readme = (Path(__file__).parents[1] / "README.md").read_text()
-    assert all(f"featx {command}" in readme for command in COMMANDS + CACHE_COMMANDS)
+    assert all(f"featx {command}" in readme for command in COMMANDS + JOB_COMMANDS + CACHE_COMMANDS)
 
 
 def test_extract_prints_a_summary(

@@ -49,7 +49,7 @@ def test_only_old_files_of_other_machines_are_removed(tmp_path: Path) -> None:
 
 
 def test_an_earlier_process_with_our_number_is_not_taken_for_us(tmp_path: Path) -> None:
-    (tmp_path / f".featx-{files._where()}-{os.getpid()}-00000000-11111111.tmp").write_text("half")
+    (tmp_path / f".featx-{files.where()}-{os.getpid()}-00000000-11111111.tmp").write_text("half")
     files.remove_abandoned(tmp_path)
     assert os.listdir(tmp_path) == []
 
@@ -70,7 +70,7 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_holds_is_not
 
 def test_a_number_that_no_process_can_have_is_left_alone(tmp_path: Path) -> None:
     for pid in ("9" * 10, "9" * 14):
-        (tmp_path / f".featx-{files._where()}-{pid}-00000000-11111111.tmp").write_text("half")
+        (tmp_path / f".featx-{files.where()}-{pid}-00000000-11111111.tmp").write_text("half")
     files.remove_abandoned(tmp_path)
 
 

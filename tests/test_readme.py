@@ -45,7 +45,7 @@ def test_command_blocks_run(
     # A fifth of the photos: measuring Keras takes its time.
     monkeypatch.setattr(photos, "write_photos", functools.partial(photos.write_photos, number=24))
     commands = [line for _, block in BLOCKS for line in block.splitlines() if re.match(r"featx \w+.*#", line)]
-    assert len(commands) == 26
+    assert len(commands) == 30
     commands = [command for command in commands if not command.startswith("featx demo")]  # the next test runs it
     for command in commands:
         assert cli.main(command.split("#")[0].split()[1:]) == 0

@@ -116,3 +116,16 @@ def register_backbone(backbone: Backbone) -> None:
         )
     if _registered.setdefault(backbone.name, backbone) is not backbone:
         raise OptionError(f"A backbone named {backbone.name!r} exists already. Give yours another name.")
+
+
+def registered_here(name: str) -> Backbone | None:
+    """Return the backbone of this name if :func:`register_backbone` made it known: to no other process."""
+    return None if name in _BUILT_IN else _registered.get(name)
+
+
+def take_over(backbone: Backbone) -> None:
+    """Make a backbone known that another process registered, in place of any it had registered before."""
+    _registered[backbone.name] = backbone
+
+
+_BUILT_IN = frozenset(_registered)

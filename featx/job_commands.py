@@ -1,0 +1,117 @@
+"""The commands about jobs: parse → call → print, as the others."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from featx.console import cache_from, note_ignored, options_from, print_data, say
+
+if TYPE_CHECKING:
+    from featx.jobs.job import Job
+    from featx.jobs.planning import Plan
+    from featx.jobs.running import Run
+
+
+def show_help(args: argparse.Namespace) -> None:
+    """Tell which commands there are."""
+    print_data(args.show_help().rstrip())
+
+
+def plan(args: argparse.Namespace) -> None:
+    """List images into shards."""
+    planned = _planned(args, args.output, shard_size=args.shard_size, sample=args.sample)
+    note_ignored(args, planned.ignored)
+    _print(args, planned)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is missing."""
+    asked = ("backend", "n_jobs", "scheduler", "retry_set_aside", "verify")
+    done = _run(args, args.job, **{name: getattr(args, name) for name in asked})
+    _print(args, done)
+    return 0 if done.done == done.shards else 1
+
+
+def status(args: argparse.Namespace) -> None:
+    """Tell how far a job is."""
+    from featx.jobs.status import job_status
+
+    _print(args, job_status(args.job))
+
+
+def merge(args: argparse.Namespace) -> None:
+    """Join the shards."""
+    from featx.jobs.merging import merge_job
+    from featx.progress import progress_bar
+
+    with progress_bar(_opened(args.job).manifest.n_images, "merge", shown=not args.quiet) as progress:
+        merged = merge_job(args.job, args.output, partial=args.partial, progress=progress)
+    _print(args, merged)
+
+
+def is_job_output(output: str) -> bool:
+    """Return whether an output is a place for a job rather than a file."""
+    from featx import remote
+
+    return output.endswith(("/", os.sep)) or remote.is_address(output)
+
+
+def extract(args: argparse.Namespace) -> int:
+    """Plan and run in one go; go on with the same job if it is there."""
+    from featx.jobs.job import MANIFEST
+    from featx.jobs.place import Place
+    from featx.jobs.planning import SHARD_SIZE, refuse_unlike
+
+    if Place(args.output).has(MANIFEST):
+        refuse_unlike(_opened(args.output), args.source, options_from(args, args.backbone))
+    else:
+        planned = _planned(args, args.output, shard_size=SHARD_SIZE, sample=0)
+        note_ignored(args, planned.ignored)
+    done = _run(args, args.output)
+    _print(args, done)
+    return 0 if done.done == done.shards else 1
+
+
+def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: int) -> Plan:
+    from featx.jobs.place import Place
+    from featx.jobs.planning import plan_sources
+    from featx.progress import progress_bar
+
+    with progress_bar(None, "plan", shown=not args.quiet) as progress:
+        return plan_sources(
+            args.source,
+            options_from(args, args.backbone),
+            Place(output),
+            shard_size=shard_size,
+            columns=(args.path_column, args.label_column),
+            cache=cache_from(args),
+            sample=sample,
+            progress=progress,
+        )
+
+
+def _run(args: argparse.Namespace, output: str, **how: Any) -> Run:
+    from featx.jobs.running import run_job
+    from featx.jobs.status import job_status
+    from featx.progress import progress_bar
+
+    here = {name: getattr(args, name) for name in ("engine", "batch_size") if hasattr(args, name)}
+    before = job_status(output)
+    if before.images_done:
+        say(args, f"{before.images_done:,} of {before.images:,} images are done already.")
+    with progress_bar(before.images_left, before.backbone, shown=not args.quiet) as progress:
+        return run_job(output, cache=cache_from(args), on_error=args.on_error, progress=progress, **how, **here)
+
+
+def _opened(output: str) -> Job:
+    from featx.jobs.job import Job
+    from featx.jobs.place import Place
+
+    return Job(Place(output))
+
+
+def _print(args: argparse.Namespace, said: Any) -> None:
+    print_data(json.dumps(vars(said)) if args.json else said.as_text())

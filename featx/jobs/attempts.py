@@ -1,0 +1,173 @@
+"""Notes of a job: who is at which shard, which shards have ended their worker, and which are set aside."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from featx import files
+from featx.jobs.place import Place
+
+#: A shard is set aside after it has ended its worker so many times.
+TRIES = 3
+#: Seconds between signs of life, of a worker whose notes are on this machine and elsewhere.
+_SIGN_SECONDS, _FAR_SIGN_SECONDS = 0.5, 10.0
+#: A worker of another machine that has given no sign for so long is taken for dead.
+_SILENT_AFTER = 120.0
+_AT_WORK = re.compile(r"^(?P<shard>\d{8})-(?P<token>[0-9a-f]{32})\.json$")
+_TRIED = re.compile(r"^(?P<shard>\d{8})-(?P<number>\d+)\.json$")
+
+
+@dataclasses.dataclass(frozen=True)
+class AtWork:
+    """A shard that somebody is at, or was when it died.
+
+    Attributes
+    ----------
+    name : str
+        Of the note.
+    shard, pid, n_done : int
+    client : str
+        Token of the client that gave it out.
+    where : str
+        What process numbers are unique in.
+    time : float
+        Of the last sign of life, in seconds since 1970.
+    """
+
+    name: str
+    shard: int
+    pid: int
+    n_done: int
+    client: str
+    where: str
+    time: float
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its process lives, as far as can be known here."""
+        if self.where == files.where():
+            return files.is_running(self.pid)
+        return time.time() - self.time < _SILENT_AFTER
+
+
+class Note:
+    """The note of a worker at a shard, there as long as the worker is at it."""
+
+    def __init__(self, place: Place, shard: int, client: str) -> None:
+        self._place = place
+        self._name = f"attempts/{shard:08}-{uuid.uuid4().hex}.json"
+        self._said = {"shard": shard, "client": client, "where": files.where(), "pid": os.getpid()}
+        self._every = _SIGN_SECONDS if place.is_local else _FAR_SIGN_SECONDS
+        self._signed = 0.0
+        self._n_done = 0
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._sign()
+        return self._advance
+
+    def __exit__(self, *error: object) -> None:
+        self._place.remove(self._name)
+
+    def _advance(self, n_done: int) -> None:
+        self._n_done += n_done
+        if time.monotonic() - self._signed >= self._every:
+            self._sign()
+
+    def _sign(self) -> None:
+        self._signed = time.monotonic()
+        said = {**self._said, "done": self._n_done, "time": time.time()}
+        self._place.write(self._name, json.dumps(said).encode())
+
+
+def at_work(place: Place) -> list[AtWork]:
+    """Return who is at which shard."""
+    found = []
+    for name in place.listed("attempts"):
+        if _AT_WORK.match(name) and (said := _read(place, f"attempts/{name}")):
+            try:
+                found.append(
+                    AtWork(
+                        name=f"attempts/{name}",
+                        shard=int(said["shard"]),
+                        pid=int(said["pid"]),
+                        n_done=int(said["done"]),
+                        client=str(said["client"]),
+                        where=str(said["where"]),
+                        time=float(said["time"]),
+                    )
+                )
+            except (KeyError, TypeError, ValueError):
+                continue  # a note that is damaged counts for nothing
+    return found
+
+
+def reasons(place: Place) -> dict[int, tuple[int, str]]:
+    """Return how many times each shard has ended its worker, where it has, and how the last time."""
+    found: dict[int, int] = {}
+    for name in place.listed("attempts"):
+        if match := _TRIED.match(name):
+            shard = int(match["shard"])
+            found[shard] = max(found.get(shard, 0), int(match["number"]))
+    return {
+        shard: (number, str((_read(place, f"attempts/{shard:08}-{number}.json") or {}).get("reason", "unknown")))
+        for shard, number in found.items()
+    }
+
+
+def tried(place: Place) -> set[int]:
+    """Return the shards that have ended their worker."""
+    return {int(match["shard"]) for name in place.listed("attempts") if (match := _TRIED.match(name))}
+
+
+def count_try(place: Place, shard: int, reason: str) -> int:
+    """Note that a shard has ended its worker; return how many times that was."""
+    number = reasons(place).get(shard, (0, ""))[0] + 1
+    said = {"shard": shard, "reason": reason, "time": time.time()}
+    while not place.create(f"attempts/{shard:08}-{number}.json", json.dumps(said).encode()):
+        number += 1
+    return number
+
+
+def forget_tries(place: Place, shards: set[int]) -> None:
+    """Remove the tries of shards."""
+    for name in place.listed("attempts"):
+        if (match := _TRIED.match(name)) and int(match["shard"]) in shards:
+            place.remove(f"attempts/{name}")
+
+
+def set_aside(place: Place, shard: int, reason: str) -> None:
+    """Set a shard aside, so that the rest goes on without it."""
+    said = {"shard": shard, "reason": reason, "time": time.time()}
+    place.write(f"set_aside/{shard:08}.json", json.dumps(said).encode())
+
+
+def which_aside(place: Place) -> dict[int, str]:
+    """Return the shards that are set aside, and why."""
+    found = {}
+    for name in sorted(place.listed("set_aside")):
+        if name.endswith(".json") and name[:-5].isdigit():
+            said = _read(place, f"set_aside/{name}") or {}
+            found[int(name[:-5])] = str(said.get("reason", "unknown"))
+    return found
+
+
+def take_back(place: Place, shards: set[int]) -> None:
+    """Let shards that were set aside be tried again."""
+    for shard in shards:
+        place.remove(f"set_aside/{shard:08}.json")
+    forget_tries(place, shards)
+
+
+def _read(place: Place, name: str) -> dict[str, Any] | None:
+    try:
+        said = json.loads(place.read(name))
+    except (FileNotFoundError, ValueError):
+        return None
+    return said if isinstance(said, dict) else None

@@ -1,0 +1,280 @@
+"""Clusters that run the tasks of a job, Dask's or Ray's, as backends of joblib."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import logging
+import os
+import re
+import socket
+import threading
+import time
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any
+
+from featx.errors import JobError, MissingDependencyError
+
+#: Seconds to find the cluster and, of Dask, a worker of it: an error comes within 15.
+_CONNECT_SECONDS, _WORKER_SECONDS = 5.0, 6.0
+_ASK_AGAIN = 1.0
+#: Seconds between looks at whether a cluster has workers, and looks without any before that is told.
+_LOOK_SECONDS, _LOOKS = 5.0, 3
+
+_log = logging.getLogger("featx")
+
+
+class ClusterLostError(Exception):
+    """The connection to a cluster has broken; its workers may go on."""
+
+
+class WorkerLostError(Exception):
+    """A worker has died in mid-task."""
+
+
+@contextlib.contextmanager
+def dask_workers(scheduler: str | None, patience: float) -> Iterator[Any]:
+    """Yield a backend of joblib: the workers of a Dask cluster.
+
+    Parameters
+    ----------
+    scheduler : str or None
+        Its address, ``tcp://host:8786``; None is what Dask's own configuration says (``DASK_SCHEDULER_ADDRESS``).
+    patience : float
+        Seconds to wait for a scheduler that is not there.
+
+    Raises
+    ------
+    JobError
+        It is not there, or has no worker.
+    ClusterLostError
+        It went away while the block ran.
+    WorkerLostError
+        A task was given up, after several workers had died of it.
+    MissingDependencyError
+    """
+    dask, distributed = _dask()
+    address = scheduler or dask.config.get("scheduler-address", None)
+    if not address:
+        raise JobError(
+            "No scheduler of Dask is named. Pass --scheduler tcp://HOST:8786 (scheduler=), or set "
+            "DASK_SCHEDULER_ADDRESS. `dask scheduler` starts one, and `dask worker tcp://HOST:8786 --nthreads 1` a "
+            "worker."
+        )
+    with _quiet("distributed", "distributed.client", "tornado.application"):
+        client = _connected(distributed, address, patience)
+        try:
+            if not client.ncores():
+                _wait_for_worker(client, address, patience)
+            with _telling_of_no_workers(client, address):
+                yield _dask_backend()(client=client)
+        except distributed.scheduler.KilledWorker as error:
+            raise WorkerLostError("Dask has given a shard up after several workers had died") from error
+        except (
+            distributed.CancelledError,
+            concurrent.futures.CancelledError,
+            distributed.comm.CommClosedError,
+            distributed.client.FutureCancelledError,
+        ) as error:
+            raise ClusterLostError("its scheduler is gone") from error
+        finally:
+            with contextlib.suppress(Exception):  # a client that has lost its scheduler may fail to say so
+                client.close(timeout=2)
+
+
+def _dask() -> tuple[Any, Any]:
+    try:
+        import dask
+        import distributed
+        import distributed.client
+        import distributed.comm
+        import distributed.scheduler
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"The backend 'dask' needs distributed: it is not installed ({error}). Install it, here and on the "
+            "workers: pip install 'featx[dask]'."
+        ) from error
+    return dask, distributed
+
+
+def _connected(distributed: Any, address: str, patience: float) -> Any:
+    """Return a client of the scheduler."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            _knock(address)
+            return distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            if time.monotonic() < until:
+                time.sleep(_ASK_AGAIN)
+                continue
+            said = urllib.parse.urlsplit(address)
+            reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+            raise JobError(
+                f"There is no scheduler of Dask at {said.scheme}://{said.netloc.rpartition('@')[2]} ({reason[:200]}). "
+                "Check the address (tcp://HOST:8786), and that it runs; what is done is kept."
+            ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise soon if nobody listens there, or somebody else: Dask would try on, and wait without end."""
+    found = re.fullmatch(r"(tcp|tls)://(\[[^\]]+\]|[^:/\[\]]+):(\d+)", address)
+    if found:
+        where = (found[2].strip("[]"), int(found[3]))
+        with socket.create_connection(where, timeout=_CONNECT_SECONDS) as listener:
+            if found[1] == "tcp" and not listener.recv(1):  # Dask greets whoever connects
+                raise OSError("what listens there is none")
+
+
+def _wait_for_worker(client: Any, address: str, patience: float) -> None:
+    until = time.monotonic() + max(_WORKER_SECONDS, patience)
+    while not client.ncores():
+        if time.monotonic() > until:
+            raise JobError(
+                f"The scheduler at {address} has no workers. Start one: dask worker {address} --nthreads 1. "
+                "What is done is kept."
+            )
+        time.sleep(_ASK_AGAIN / 4)
+
+
+@contextlib.contextmanager
+def _telling_of_no_workers(client: Any, address: str) -> Iterator[None]:
+    """Say so, once, if all workers go away while the block runs: shards wait for others to come."""
+    is_over = threading.Event()
+
+    def look() -> None:
+        n_looks = 0
+        while not is_over.wait(_LOOK_SECONDS):
+            with contextlib.suppress(Exception):  # the scheduler has gone: whoever waits for tasks is told
+                n_looks = 0 if client.ncores() else n_looks + 1
+                if n_looks == _LOOKS:
+                    _log.warning("The scheduler at %s has no workers any more. Waiting for some to come.", address)
+
+    thread = threading.Thread(target=look, daemon=True, name="featx-cluster")
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(_LOOK_SECONDS)
+
+
+def _dask_backend() -> Any:
+    """Return joblib's backend for Dask, to which a task that was given up is an error and not a wait without end."""
+    from joblib._dask import DaskDistributedBackend
+
+    class Workers(DaskDistributedBackend):  # type: ignore[misc]
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            # Of a single worker, joblib would do the tasks in this process. Others may come as it runs.
+            return max(2, int(super().effective_n_jobs(n_jobs)))
+
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            future = super().submit(func, callback)
+
+            def tell(done: Any) -> None:  # joblib 1.6 calls back of what tasks return or raise, and of nothing else
+                if callback is not None and not done.cancelled() and (error := done.exception()) is not None:
+                    callback(_GivenUp(error))
+
+            future.add_done_callback(tell)
+            return future
+
+        apply_async = submit  # as joblib before 1.5 calls it
+
+        def retrieve_result_callback(self, out: Any) -> Any:
+            if isinstance(out, _GivenUp):
+                raise out.error
+            return super().retrieve_result_callback(out)
+
+    return Workers
+
+
+class _GivenUp:
+    """The end of a task that neither returned nor raised."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+@contextlib.contextmanager
+def ray_workers(address: str | None) -> Iterator[str]:
+    """Yield a backend of joblib: the cores of a Ray cluster, or of this machine.
+
+    Parameters
+    ----------
+    address : str or None
+        ``ray://host:10001``, ``host:6379``; None is what ``RAY_ADDRESS`` says, else a cluster of this machine alone.
+
+    Raises
+    ------
+    JobError
+        It is not there.
+    WorkerLostError
+        A worker has died.
+    MissingDependencyError
+    """
+    ray, register_ray = _ray()
+    started = not ray.is_initialized()
+    if started:
+        _start_ray(ray, address or os.environ.get("RAY_ADDRESS"))
+    register_ray()
+    try:
+        yield "ray"
+    except ray.exceptions.RayActorError as error:
+        raise WorkerLostError(" ".join(str(error).split())[:200]) from error
+    except (ray.exceptions.RaySystemError, ConnectionError) as error:
+        raise ClusterLostError(" ".join(str(error).split())[:200]) from error
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _ray() -> tuple[Any, Any]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is told to anybody
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's own default to come; unset, it warns
+    try:
+        import ray
+        import ray.exceptions
+        from ray.util.joblib import register_ray
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"The backend 'ray' needs ray: it is not installed ({error}). Install it, here and on the workers: "
+            "pip install 'featx[ray]'."
+        ) from error
+    return ray, register_ray
+
+
+def _start_ray(ray: Any, address: str | None) -> None:
+    if address and (found := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address)):
+        try:
+            socket.create_connection((found[1], int(found[2])), timeout=_CONNECT_SECONDS).close()
+        except OSError as error:
+            raise JobError(
+                f"There is no cluster of Ray at {address} ({error.strerror or error}). Check the address "
+                "(ray://HOST:10001), and that it runs; what is done is kept."
+            ) from error
+    try:
+        ray.init(
+            address=address,
+            logging_level="error",
+            log_to_driver=False,
+            include_dashboard=False if not address else None,
+        )
+    except Exception as error:  # of many kinds, some of them bare
+        raise JobError(
+            f"Ray does not start ({' '.join(str(error).split())[:200]}). Check --scheduler, and `ray status`."
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Keep libraries from telling at length what is told in one line."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [logging.NullHandler()], False
+    try:
+        yield
+    finally:
+        for logger, (handlers, propagates) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagates

@@ -1,0 +1,165 @@
+"""What a user points at → images in parts of a shard's size, one part in memory at a time."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from featx import remote, tables
+from featx.errors import SourceError
+from featx.labels import task_of
+from featx.sources import stream_images
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Images that follow each other, and the text of their labels.
+
+    Attributes
+    ----------
+    paths : list of str
+    labels : list of (str or None)
+    """
+
+    paths: list[str]
+    labels: Sequence[str | None]
+
+
+class Listing:
+    """Lists images once, in order.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        As for :func:`featx.tables.find_labelled`.
+    path_column, label_column : str or None
+        Of a table.
+
+    Attributes
+    ----------
+    ignored : Counter
+        What was passed over, by kind.
+    """
+
+    def __init__(self, sources: Sequence[str], path_column: str | None = None, label_column: str | None = None) -> None:
+        self._sources = [os.fspath(source) for source in sources]
+        self._columns = (path_column, label_column)
+        self._table = tables.table_among(self._sources, {"--path-column": path_column, "--label-column": label_column})
+        self._kind = _LabelKind() if self._table else None
+        self.ignored: collections.Counter[str] = collections.Counter()
+        for source in self._sources:
+            remote.refuse_user(source)
+
+    @property
+    def labels_are_numbers(self) -> bool:
+        """Whether labels are quantities; known when all parts were seen.
+
+        Raises
+        ------
+        SourceError
+            They mix numbers with fractions and text.
+        """
+        return self._kind is not None and self._kind.is_number(str(self._table))
+
+    def parts(self, n_images: int) -> Iterator[Part]:
+        """Yield all images, so many at a time.
+
+        Raises
+        ------
+        SourceError, MissingDependencyError
+            As of :func:`featx.tables.find_labelled`.
+        """
+        if self._table is None:
+            found = stream_images(self._sources, self.ignored)
+            while some := list(itertools.islice(found, n_images)):
+                yield Part([path for path, _, _ in some], [label for _, label, _ in some])
+            return
+        n_seen = 0
+        start: str | None = None
+        frame = None
+        waiting = Part([], [])
+        for frame in tables.read_batches(self._table, max(100, n_images)):
+            part = self._of_frame(frame, n_seen)
+            n_seen += len(part.paths)
+            start = tables.start_of(self._table, part.paths[:100]) if start is None else start
+            waiting = Part([*waiting.paths, *tables.located(start, part.paths)], [*waiting.labels, *part.labels])
+            while len(waiting.paths) >= n_images:
+                yield Part(waiting.paths[:n_images], waiting.labels[:n_images])
+                waiting = Part(waiting.paths[n_images:], waiting.labels[n_images:])
+        if waiting.paths:
+            yield waiting
+        if not n_seen:
+            has = "no rows" if frame is None else f"{tables.columns_in_words(frame)} and no rows"
+            raise SourceError(f"{self._table!r} lists no images: it has {has}.")
+
+    def _of_frame(self, frame: Any, n_before: int) -> Part:
+        assert self._table is not None
+        assert self._kind is not None
+        paths = tables.column_of(frame, self._table, "path", self._columns[0], tables.PATH_COLUMNS)
+        if paths is None:
+            raise tables.no_path_column(frame, self._table)
+        if None in paths:
+            raise SourceError(f"{self._table!r} has no path in row {n_before + paths.index(None)}.")
+        labels = tables.column_of(frame, self._table, "label", self._columns[1], tables.LABEL_COLUMNS)
+        normal = [None] * len(paths) if labels is None else tables.normal_labels(labels)
+        self._kind.add(normal)
+        there = [str(path) for path in paths]
+        for path in there:
+            if "@" in path and "://" in path:
+                remote.refuse_user(path)
+        return Part(there, normal)
+
+
+class _LabelKind:
+    """Tells quantities from classes as :mod:`featx.tables` does, without keeping the labels."""
+
+    def __init__(self) -> None:
+        self._numbers = np.empty(0)
+        self._n_numbers = self._n_others = 0
+        self._has_fractions = False
+        self._other = self._infinite = ""
+        self._number: float | None = None
+
+    def add(self, labels: Sequence[str | None]) -> None:
+        found = []
+        for label in labels:
+            if label is None:
+                continue
+            if (number := tables.as_number(label)) is not None:
+                found.append(number)
+                continue
+            self._n_others += 1
+            self._other = self._other or label
+            if not self._infinite and tables.is_infinite(label):
+                self._infinite = label
+        if found:
+            self._number = found[0] if self._number is None else self._number
+            self._n_numbers += len(found)
+            values = np.array(found)
+            self._has_fractions = self._has_fractions or bool((values != np.round(values)).any())
+            if not self._has_fractions:
+                self._numbers = np.union1d(self._numbers, values)
+
+    def is_number(self, source: str) -> bool:
+        if not self._n_numbers or (self._n_others and not (self._n_numbers > self._n_others and self._has_fractions)):
+            return False
+        if self._infinite:
+            raise SourceError(
+                f"Labels of {source!r} are quantities, and {self._infinite!r} is infinite. Leave the cell empty."
+            )
+        if self._n_others:
+            raise SourceError(
+                f"Labels of {source!r} mix numbers and text: {self._number:g} and {self._other!r}, for example. Leave "
+                "the cell empty if the label is missing, or make all of them text."
+            )
+        if self._has_fractions:
+            return True
+        # As many of each number as there were, on average: what it is depends on that alone.
+        n_each = -(-self._n_numbers // len(self._numbers)) if self._n_numbers >= 5 * len(self._numbers) else 1
+        return task_of(np.repeat(self._numbers, n_each)) == "regression"

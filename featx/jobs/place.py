@@ -1,0 +1,285 @@
+"""Where a job lies, a folder or an object store: read, list, and write names that nobody else has written."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TypeVar
+
+from featx import files, remote
+from featx.errors import FeatxError, JobError, OutputError, SourceError
+
+_Result = TypeVar("_Result")
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
+
+
+class Place:
+    """A folder, or a folder of an object store, in which names are written once.
+
+    Parameters
+    ----------
+    address : str or Path
+        ``out/``, or an address that fsspec understands: ``s3://bucket/out``.
+
+    Attributes
+    ----------
+    address : str
+        A local folder as a whole path.
+    is_local : bool
+
+    Raises
+    ------
+    JobError
+        An address that cannot be used, or one with a password in it.
+    MissingDependencyError
+        Of fsspec, or of what it needs for this kind of storage.
+    """
+
+    def __init__(self, address: str | os.PathLike[str]) -> None:
+        text = os.fspath(address)
+        as_file = remote.as_file(text) if remote.is_address(text) else text
+        self.is_local = as_file is not None
+        self._is_memory = text.lower().startswith("memory://")
+        if as_file is not None:
+            self.address = os.path.abspath(as_file)
+            return
+        try:
+            remote.refuse_user(text)
+            self._system, self._root = remote.storage(text)
+        except SourceError as error:
+            raise JobError(f"A job cannot be at {text.split('://')[0]}://…: {error}") from error
+        self._root = self._root.rstrip("/")
+        self.address = text.rstrip("/")
+        self._system.use_listings_cache = False
+        if "http" in self._system.protocol:
+            raise JobError(
+                f"A job cannot be at {self.address!r}: the web is read only. Pass a folder or an s3:// address."
+            )
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes see what is here."""
+        return not self._is_memory
+
+    def path(self, name: str = "") -> str:
+        """Return where a name is, for messages and for the system."""
+        return f"{self.address}/{name}" if name else self.address
+
+    def _inside(self, name: str) -> str:
+        return f"{self._root}/{name}"
+
+    def _asked(self, name: str, work: Callable[[], _Result], *, writes: bool = False) -> _Result:
+        """Return what storage gives, tried again where it may answer; its own errors in one kind."""
+        try:
+            return work() if self.is_local else remote.retrying(work)
+        except (FeatxError, MemoryError):
+            raise
+        except Exception as error:
+            if isinstance(error, FileNotFoundError | FileExistsError) and not writes:
+                raise
+            if self.is_local and not isinstance(error, OSError):
+                raise
+            reason = (isinstance(error, OSError) and error.strerror) or remote.reason_of(error)
+            raise OutputError(
+                f"{self.path(name)!r} cannot be read or written: {reason}. Check permissions, room and credentials "
+                "(they are taken from the environment), and run the same again: what is done is kept."
+            ) from error
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file; FileNotFoundError if there is none."""
+        if self.is_local:
+            return self._asked(name, lambda: Path(self.path(name)).read_bytes())
+        return bytes(self._asked(name, lambda: self._system.cat_file(self._inside(name))))
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of this name."""
+        if self.is_local:
+            return os.path.isfile(self.path(name))
+        return bool(self._asked(name, lambda: self._system.exists(self._inside(name))))
+
+    def opened(self, name: str) -> IO[bytes]:
+        """Return an open file, to be read anywhere in it."""
+        if self.is_local:
+            return self._asked(name, lambda: open(self.path(name), "rb"))
+        return io.BytesIO(self.read(name))
+
+    def read_within(self, name: str, read: Callable[[IO[bytes]], _Result]) -> _Result:
+        """Return what a function reads of a file, of which it needs a part."""
+
+        def attempt() -> _Result:
+            with (
+                open(self.path(name), "rb")
+                if self.is_local
+                else self._system.open(self._inside(name), "rb", block_size=2**20) as file
+            ):
+                return read(file)
+
+        return self._asked(name, attempt)
+
+    def listed(self, folder: str) -> dict[str, int]:
+        """Return the files directly in a folder, and their sizes; none if the folder is not there."""
+        if self.is_local:
+            return self._asked(folder, lambda: _listed(self.path(folder)))
+        try:
+            found = self._asked(
+                folder, lambda: self._system.ls(self._inside(folder).rstrip("/"), detail=True, refresh=True)
+            )
+        except FileNotFoundError:
+            return {}
+        return {
+            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]: int(entry.get("size") or 0)
+            for entry in found
+            if entry["type"] == "file" and not str(entry["name"]).endswith("/")
+        }
+
+    def is_empty(self) -> bool:
+        """Return whether there is nothing here."""
+        if self.is_local:
+            try:
+                with os.scandir(self.address) as entries:
+                    return next(entries, None) is None
+            except FileNotFoundError:
+                return True
+            except OSError as error:
+                raise OutputError(f"{self.address!r} cannot be listed: {error.strerror}. Choose another -o.") from error
+        try:
+            return not self._asked("", lambda: self._system.ls(self._root, detail=False, refresh=True))
+        except FileNotFoundError:
+            return True
+
+    def folders(self) -> set[str]:
+        """Return the names of everything directly here."""
+        if self.is_local:
+            return set(self._asked("", lambda: os.listdir(self.address)))
+        found = self._asked("", lambda: self._system.ls(self._root, detail=False, refresh=True))
+        return {str(name).rstrip("/").rsplit("/", 1)[-1] for name in found}
+
+    def prepare(self, *folders: str) -> None:
+        """Make folders, where storage has such."""
+        if self.is_local:
+            for folder in folders:
+                self._asked(folder, lambda folder=folder: files.make_folder(Path(self.path(folder))))  # type: ignore[misc]
+
+    # Writing ---------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def scratch(self, folder: str) -> Iterator[Path]:
+        """Yield a name for a file on this machine, which :meth:`create_from` may publish; gone in the end."""
+        if not self.is_local:
+            with files.temporary_folder() as temporary:
+                yield temporary / "file"
+            return
+        temporary = files.temporary_path(Path(self.path(folder)))
+        try:
+            yield temporary
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write a file that is not there yet, whole and durably; return whether it was not."""
+        if self.is_local:
+            with self.scratch(os.path.dirname(name)) as temporary:
+                self._asked(name, lambda: _write(temporary, data), writes=True)
+                return self.create_from(name, temporary)
+
+        def put() -> bool:
+            try:
+                self._system.pipe_file(self._inside(name), data, mode="create")
+            except FileExistsError:
+                # The answer to an earlier attempt may have been lost on the way, and not the data.
+                return bool(self._system.cat_file(self._inside(name)) == data)
+            return True
+
+        return self._asked(name, put, writes=True)
+
+    def create_from(self, name: str, temporary: Path) -> bool:
+        """Publish a file of this machine under a name that is not there yet; return whether it was not."""
+        if not self.is_local:
+            return self.create(name, temporary.read_bytes())
+        return self._asked(name, lambda: _link(temporary, Path(self.path(name))), writes=True)
+
+    def replace_from(self, name: str, temporary: Path) -> None:
+        """Publish a file of this machine in place of what has the name."""
+        if self.is_local:
+            self._asked(name, lambda: _replace(temporary, Path(self.path(name))), writes=True)
+        else:
+            self._asked(name, lambda: self._system.pipe_file(self._inside(name), temporary.read_bytes()), writes=True)
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a note, in place of what has the name; not durably."""
+        if self.is_local:
+            with self.scratch(os.path.dirname(name)) as temporary:
+                self._asked(name, lambda: temporary.write_bytes(data), writes=True)
+                self._asked(name, lambda: os.replace(temporary, self.path(name)), writes=True)
+        else:
+            self._asked(name, lambda: self._system.pipe_file(self._inside(name), data), writes=True)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            if self.is_local:
+                self._asked(name, lambda: os.unlink(self.path(name)))
+            else:
+                self._asked(name, lambda: self._system.rm_file(self._inside(name)))
+
+    def clear(self, folder: str) -> None:
+        """Remove a folder of the job and the files in it."""
+        for name in self.listed(folder):
+            self.remove(f"{folder}/{name}")
+        if self.is_local:
+            shutil.rmtree(self.path(folder), ignore_errors=True)
+
+    def tidy(self, *folders: str) -> None:
+        """Remove temporary files whose writers are gone."""
+        if self.is_local:
+            for folder in folders:
+                with contextlib.suppress(OSError):
+                    files.remove_abandoned(Path(self.path(folder)))
+
+
+def _listed(folder: str) -> dict[str, int]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+    except FileNotFoundError:
+        return {}
+
+
+def _write(path: Path, data: bytes) -> None:
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _link(temporary: Path, path: Path) -> bool:
+    """Give a file its name if nobody has it; durably."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        if path.exists():  # where there are no links, two writers in one instant are told apart by nobody
+            return False
+        _replace(temporary, path)
+    files.sync_folder(path.parent)
+    return True
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """Give a file a second name, whoever has it; the first stays."""
+    with files.replacing(path) as second:
+        try:
+            os.link(temporary, second)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            shutil.copyfile(temporary, second)

@@ -1,0 +1,433 @@
+"""Run what is missing of a job: rounds of tasks, crashes counted, what ends every worker set aside."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from featx import __version__, backbones, files
+from featx.errors import FeatxWarning, JobError, OptionError
+from featx.jobs import attempts
+from featx.jobs.clusters import ClusterLostError, WorkerLostError
+from featx.jobs.engines import CLUSTERS, check_backend, run_tasks
+from featx.jobs.job import FOLDERS, Committed, Job, arrow, matrix_name, table_name, totals
+from featx.jobs.place import Place
+from featx.jobs.shards import checksum_of
+from featx.jobs.working import Task, resolve, work
+from featx.options import resolve_cache
+from featx.wording import counted
+
+#: Seconds between looks at how far workers are, of a job on this machine and elsewhere.
+_LOOK, _FAR_LOOK = 0.5, 10.0
+#: Workers may die so often without having begun a shard.
+_FALSE_STARTS = 3
+#: A cluster that went away may come back within so many seconds.
+_COME_BACK_SECONDS = 60.0
+
+_log = logging.getLogger("featx")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What `featx job run` says when it is done; the fields of its ``--json``.
+
+    Attributes
+    ----------
+    output : str
+    shards, done : int
+        Of the job, and how many of them are done.
+    images, rows, failed : int
+        Of the shards that are done.
+    computed, cached : int
+        Images that went through the network in these shards, and whose row was there already.
+    padded, changed : int
+        Truncated images made complete; files that were no longer as they were planned.
+    set_aside : dict of int to str
+        Shards that ended every worker, and how.
+    redone : dict of int to str
+        Shards that were damaged and computed anew, and how.
+    seconds, images_per_second : float
+        Of this run.
+    """
+
+    output: str
+    shards: int
+    done: int
+    images: int
+    rows: int
+    failed: int
+    computed: int
+    cached: int
+    padded: int
+    changed: int
+    set_aside: dict[int, str]
+    redone: dict[int, str]
+    seconds: float
+    images_per_second: float
+
+    def as_text(self) -> str:
+        """Return a summary for people."""
+        lines = [
+            f"{self.done:,} of {counted(self.shards, 'shard')} done in {self.output}: {counted(self.rows, 'row')}, "
+            f"{self.failed:,} failed",
+            f"{self.computed:,} computed, {self.cached:,} from the store; this run took {self.seconds:.1f} s, "
+            f"{self.images_per_second:.0f} images/s",
+        ]
+        if self.changed:
+            lines.append(
+                f"{counted(self.changed, 'file')} had changed since the job was planned; rows are of what is there now"
+            )
+        if self.padded:
+            lines.append(f"{counted(self.padded, 'truncated image')} made complete: what is missing is grey or black")
+        lines += [f"shard {shard} was damaged ({reason}), and done again" for shard, reason in self.redone.items()]
+        lines += as_set_aside(self.set_aside)
+        if self.done == self.shards:
+            lines.append(f"Next: featx job merge {self.output} -o features.npy")
+        return "\n".join(lines)
+
+
+def as_set_aside(aside: dict[int, str]) -> list[str]:
+    """Return a line for each shard that is set aside, and what to do."""
+    lines = [f"shard {shard} is set aside: {reason}" for shard, reason in aside.items()]
+    return [*lines, "To try these again: featx job run --retry-set-aside"] if lines else []
+
+
+def run_job(
+    output: str | os.PathLike[str],
+    *,
+    backend: str = "sequential",
+    n_jobs: int = -1,
+    scheduler: str | None = None,
+    cache: str | os.PathLike[str] | None = "auto",
+    on_error: str = "skip",
+    retry_set_aside: bool = False,
+    verify: bool = False,
+    engine: str = "auto",
+    batch_size: int = 32,
+    progress: Callable[[int], object] | None = None,
+) -> Run:
+    """Run what is missing of a job; what is done is not done again.
+
+    Any number of clients may run the same job at once, on any machines that see its folder.
+
+    Parameters
+    ----------
+    output : str or Path
+        As it was planned.
+    backend : {"sequential", "loky", "dask", "ray"}, default="sequential"
+        One process that uses all cores, several, or the workers of a cluster, which must see `output` and the images,
+        and have this featx. What ends its worker is set aside after three tries.
+    n_jobs : int, default=-1
+        Processes of ``"loky"`` and ``"ray"``; -1 is one for each core. Of Dask all workers are used.
+    scheduler : str or None, default=None
+        Address of the cluster: ``tcp://host:8786`` of Dask, ``ray://host:10001`` of Ray. None is what
+        ``DASK_SCHEDULER_ADDRESS`` or ``RAY_ADDRESS`` says; without either Ray uses this machine alone.
+    cache : str, Path or None, default="auto"
+        As of :class:`featx.FeatureExtractor`. With a cache, a shard that is broken off goes on where it was.
+    on_error : {"skip", "raise"}, default="skip"
+        What to do about an image that cannot be read: list it, or stop.
+    retry_set_aside : bool, default=False
+        Try the shards again that were set aside.
+    verify : bool, default=False
+        Read every shard that is done, and do those again whose bytes are not what was committed.
+    engine, batch_size
+        As of :class:`featx.FeatureExtractor`.
+    progress : callable, default=None
+        Called with the number of images done since the last call.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    JobError
+        There is no job, or this machine cannot give the features that were planned.
+    OptionError, OutputError, StoreError, EngineError, UnreadableImageError
+    """
+    started = time.perf_counter()
+    arrow()
+    check_backend(backend, n_jobs, scheduler)
+    job = Job(Place(output))
+    if backend in CLUSTERS and not job.place.is_shared:
+        raise OptionError(f"The workers of {backend} do not see {job.place.address!r}: it is that of one process.")
+    folder = resolve_cache(cache)
+    here = {"engine": engine, "batch_size": batch_size}
+    resolve(job, here)
+    if job.manifest.featx != __version__:
+        warnings.warn(
+            f"The job in {job.place.address!r} was planned by featx {job.manifest.featx}, and this is {__version__}: "
+            "the recipe is the same, and so are the rows.",
+            FeatxWarning,
+            stacklevel=2,
+        )
+    client = _Client(job, backend, n_jobs, scheduler)
+    client.task = Task(
+        address=job.place.address,
+        job_id=job.manifest.id,
+        shard=0,
+        client=client.token,
+        folder=os.getcwd(),
+        cache=str(folder) if folder else None,
+        raise_on_error=on_error == "raise",
+        here=here,
+        backbone=backbones.registered_here(job.manifest.options.get("backbone", "mobilenet")),
+    )
+    redone = client.clear_up(verify=verify, retry_set_aside=retry_set_aside)
+    n_before = client.n_images_done
+    with client.noted(), _watching(client, progress):
+        client.run()
+    done, _ = job.committed()
+    sums = totals(done.values())
+    seconds = time.perf_counter() - started
+    n_images = sum(shard.n_images for shard in done.values())
+    return Run(
+        output=job.place.address,
+        shards=job.manifest.n_shards,
+        done=len(done),
+        images=n_images,
+        set_aside=attempts.which_aside(job.place),
+        redone=redone,
+        seconds=round(seconds, 3),
+        images_per_second=round((n_images - n_before) / seconds, 1),
+        **{name: sums[name] for name in ("rows", "failed", "computed", "cached", "padded", "changed")},
+    )
+
+
+class _Client:
+    """One run of a job."""
+
+    task: Task
+
+    def __init__(self, job: Job, backend: str, n_jobs: int, scheduler: str | None) -> None:
+        self.job, self.place = job, job.place
+        self._backend, self._n_jobs, self._scheduler = backend, n_jobs, scheduler
+        self._patience = 0.0
+        self.token = uuid.uuid4().hex
+        self.done: dict[int, Committed] = {}
+
+    @property
+    def n_images_done(self) -> int:
+        return sum(shard.n_images for shard in self.done.values())
+
+    def clear_up(self, *, verify: bool, retry_set_aside: bool) -> dict[int, str]:
+        """Take in what is done; let what is damaged be done again, and return it."""
+        self.place.prepare(*FOLDERS)
+        self.place.tidy("", *FOLDERS)
+        for note in attempts.at_work(self.place):
+            if not note.is_alive:
+                self.place.remove(note.name)
+        if retry_set_aside:
+            attempts.take_back(self.place, set(attempts.which_aside(self.place)))
+        self.done, damaged = self.job.committed()
+        if verify:
+            damaged |= {number: reason for number, shard in self.done.items() if (reason := self._why_damaged(shard))}
+        for number in damaged:
+            self.done.pop(number, None)
+            self.place.remove(table_name(number))  # first: without it, the shard is none
+            self.place.remove(matrix_name(number))
+        return {number: reason for number, reason in damaged.items() if number < self.job.manifest.n_shards}
+
+    def _why_damaged(self, shard: Committed) -> str:
+        with matrix_here(self.job, shard.shard) as path:
+            return "" if checksum_of(path) == shard.checksum else "its matrix has other bytes than were committed"
+
+    def run(self) -> None:
+        """Do what is left, round after round."""
+        n_false_starts = 0
+        while pending := self._pending():
+            tries = attempts.tried(self.place)
+            fresh = [shard for shard in pending if shard not in tries]
+            try:
+                # One that has ended a worker goes alone, so that no other is blamed.
+                self._round(fresh or pending[:1])
+            except ClusterLostError as error:
+                self._begin_again(error)
+            except WorkerLostError as error:
+                lost = self._count_lost(error)
+                n_false_starts = 0 if lost or self._pending() != pending else n_false_starts + 1
+                if n_false_starts == _FALSE_STARTS:
+                    raise JobError(
+                        f"Workers end before they begin ({error}). Is there too little memory? Try --n-jobs 1."
+                    ) from error
+            self._set_aside()
+        attempts.forget_tries(
+            self.place, set(range(self.job.manifest.n_shards)) - set(attempts.which_aside(self.place))
+        )
+
+    def _pending(self) -> list[int]:
+        """Return the shards to do; those that others are at come last."""
+        names = self.place.listed("shards")
+        aside = attempts.which_aside(self.place)
+        left = [
+            shard
+            for shard in range(self.job.manifest.n_shards)
+            if os.path.basename(table_name(shard)) not in names and shard not in aside
+        ]
+        others = {note.shard for note in attempts.at_work(self.place) if note.client != self.token and note.is_alive}
+        return sorted(left, key=lambda shard: shard in others)
+
+    def _round(self, shards: Sequence[int]) -> None:
+        tasks = (dataclasses.replace(self.task, shard=shard) for shard in shards)
+        run_tasks(
+            work,
+            tasks,
+            backend=self._backend,
+            n_jobs=self._n_jobs,
+            scheduler=self._scheduler,
+            patience=self._patience,
+            is_shared=self.place.is_shared,
+        )
+
+    def _begin_again(self, error: ClusterLostError) -> None:
+        """Wait for a cluster that went away; its workers may go on with what they are at, and that is no try of it."""
+        self._patience = _COME_BACK_SECONDS
+        self.token = uuid.uuid4().hex
+        self.task = dataclasses.replace(self.task, client=self.token)
+        _log.warning(
+            "The connection to the cluster (%s) has broken: %s. Waiting up to %.0f s for it to come back; what is done "
+            "is kept.",
+            self._backend,
+            error,
+            self._patience,
+        )
+
+    def _count_lost(self, error: WorkerLostError) -> list[int]:
+        """Count a try of the shards that our workers were at when one died, and return them."""
+        if self._backend in CLUSTERS:
+            return []  # the others go on; who takes up a shard next counts its tries
+        ours = [note for note in attempts.at_work(self.place) if note.client == self.token]
+        for note in ours:
+            self.place.remove(note.name)
+        lost = sorted({note.shard for note in ours})
+        for shard in lost:
+            attempts.count_try(self.place, shard, f"its worker died: {_cause(error)}")
+        return lost
+
+    def _set_aside(self) -> None:
+        for shard, (number, reason) in attempts.reasons(self.place).items():
+            if number >= attempts.TRIES:
+                attempts.set_aside(self.place, shard, f"{number} tries; {reason}")
+                attempts.forget_tries(self.place, {shard})
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Leave a note in the job's folder that it is run, for whoever asks."""
+        name = f"running/{self.token}.json"
+        others = list(running(self.place))
+        if others:
+            warnings.warn(
+                f"This job is being run already: {', '.join(map(said_of, others))}. Both go on; the shards "
+                "that the other is at are left to the last.",
+                FeatxWarning,
+                stacklevel=4,
+            )
+        note = {
+            "where": files.where(),
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "time": time.time(),
+            "before": self.n_images_done,
+        }
+        self.place.write(name, json.dumps(note).encode())
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                for one in attempts.at_work(self.place):
+                    if one.client == self.token:
+                        self.place.remove(one.name)
+                self.place.remove(name)
+
+
+def _cause(error: BaseException) -> str:
+    """Return how a worker died, in a few words: loky's message ends with the exit codes."""
+    text = str(error)
+    codes = text.partition("exit codes of the workers are")[2].strip(" {}.")
+    return codes or text[:200]
+
+
+def running(place: Place) -> Iterator[dict[str, Any]]:
+    """Yield the notes of clients that run a job, as far as they live."""
+    for name in sorted(place.listed("running")):
+        try:
+            note = json.loads(place.read(f"running/{name}"))
+            is_here = note["where"] == files.where()
+            if not files.is_running(int(note["pid"])) if is_here else time.time() - note["time"] > 86400:
+                place.remove(f"running/{name}")
+                continue
+            yield {**note, "time": float(note["time"]), "before": int(note["before"])}
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            continue
+
+
+def said_of(note: dict[str, Any]) -> str:
+    """Return who runs a job, for people."""
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(note["time"]))
+    return f"process {note['pid']} on {note['host']} since {since}"
+
+
+@contextlib.contextmanager
+def matrix_here(job: Job, shard: int) -> Iterator[Path]:
+    """Yield the rows of a shard as a file of this machine."""
+    if job.place.is_local:
+        yield Path(job.place.path(matrix_name(shard)))
+        return
+    with job.place.scratch("shards") as temporary:
+        temporary.write_bytes(job.place.read(matrix_name(shard)))
+        yield temporary
+
+
+@contextlib.contextmanager
+def _watching(client: _Client, progress: Callable[[int], object] | None) -> Iterator[None]:
+    """Tell how many images are done, from what workers note, while the block runs."""
+    if progress is None:
+        yield
+        return
+    is_over = threading.Event()
+    told = client.n_images_done
+    every = _LOOK if client.place.is_local else _FAR_LOOK
+
+    def look() -> None:
+        nonlocal told
+        while not is_over.wait(every):
+            with contextlib.suppress(OSError):
+                n_done = images_done(client.job, client.token)
+                if n_done > told:
+                    progress(n_done - told)
+                    told = n_done
+
+    thread = threading.Thread(target=look, daemon=True, name="featx-progress")
+    thread.start()
+    try:
+        yield
+        is_over.set()
+        thread.join()
+        if (n_done := images_done(client.job, client.token)) > told:
+            progress(n_done - told)
+    finally:
+        is_over.set()
+        thread.join(timeout=every)
+
+
+def images_done(job: Job, client: str | None = None) -> int:
+    """Return how many images are done: those of finished shards, and those that workers (of a client) have noted."""
+    names = job.place.listed("shards")
+    finished = {int(name[:-8]) for name in names if name.endswith(".parquet") and name[:-8].isdigit()}
+    notes = {
+        note.shard: note.n_done
+        for note in attempts.at_work(job.place)
+        if note.shard not in finished and (note.client == client or client is None) and note.is_alive
+    }
+    return sum(job.n_images(shard) for shard in finished if shard < job.manifest.n_shards) + sum(notes.values())

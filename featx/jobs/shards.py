@@ -1,0 +1,176 @@
+"""One shard: its rows computed, and committed so that nobody else's work is damaged."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx import images, remote
+from featx.errors import OutputError
+from featx.extraction import Extraction
+from featx.jobs.job import FORMAT, METADATA, Committed, Job, Planned, arrow, matrix_name, path_columns, table_name
+from featx.matrices import MatrixFile
+from featx.options import Resolved
+
+#: How long one whose rows differ from those that lie there waits for the table of whoever wrote them, in seconds.
+_PATIENCE_SECONDS = 3.0
+_ASK_AGAIN = 0.1
+_BLOCK = 2**20
+_ROUNDS = 5
+
+
+def run_shard(
+    job: Job,
+    shard: int,
+    resolved: Resolved,
+    *,
+    cache: Path | None,
+    raise_on_error: bool = False,
+    progress: Callable[[int], object] | None = None,
+) -> Committed:
+    """Compute the rows of a shard and commit them; return what is committed, by whomever.
+
+    Raises
+    ------
+    FeatxError
+        As of :func:`featx.outputs.extract_to_file`, and JobError of a damaged plan.
+    """
+    started = time.perf_counter()
+    planned = job.planned(shard)
+    paths = job.located(planned.paths)
+    n_changed = _count_changed(paths, planned)
+    with job.place.scratch("shards") as temporary:
+        rows = MatrixFile(temporary, len(paths), resolved.n_features)
+        extraction = Extraction(paths, resolved, rows, cache=cache, raise_on_error=raise_on_error, progress=progress)
+        extraction.run()
+        failed = {failure.position for failure in extraction.failures}
+        rows.keep(np.array([at for at in range(len(paths)) if at not in failed], dtype=np.int64))
+        del rows
+        done = Committed(
+            shard=shard,
+            rows=len(paths) - len(failed),
+            checksum=_checksum_while_syncing(temporary),
+            computed=extraction.n_computed,
+            cached=extraction.n_cached,
+            failed=len(failed),
+            padded=len(extraction.padded),
+            changed=n_changed,
+            seconds=round(time.perf_counter() - started, 3),
+        )
+        return _commit(job, done, temporary, _table(job, done, planned, extraction))
+
+
+def _count_changed(paths: list[str], planned: Planned) -> int:
+    """Return how many files are no longer what they were when the job was planned."""
+    return sum(
+        before is not None and state_of(path) != before for path, before in zip(paths, planned.states, strict=True)
+    )
+
+
+def state_of(path: str) -> tuple[int, int] | None:
+    """Return size and time of change of a file, or of the archive that it is in; None where there is none."""
+    if remote.is_address(path):
+        return None
+    try:
+        state = images.state_of(path)
+    except (OSError, ValueError):
+        return None
+    return state.st_size, state.st_mtime_ns
+
+
+def _checksum_while_syncing(path: Path) -> str:
+    with open(path, "rb+") as file, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        synced = pool.submit(os.fsync, file.fileno())
+        checksum = checksum_of(path)
+        synced.result()
+    return checksum
+
+
+def checksum_of(path: Path) -> str:
+    """Return the BLAKE2b of a file, 16 bytes in hex."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, _new_hash).hexdigest()
+
+
+def _new_hash() -> Any:
+    return hashlib.blake2b(digest_size=images.DIGEST_SIZE)
+
+
+def _table(job: Job, done: Committed, planned: Planned, extraction: Extraction) -> bytes:
+    """Return the table of a shard as a Parquet file."""
+    pa = arrow()
+    n_images = len(planned.paths)
+    failures = {failure.position: failure for failure in extraction.failures}
+    known = np.any(extraction.digests, axis=1)
+    joined = extraction.digests.tobytes().hex()
+    size = 2 * images.DIGEST_SIZE
+    label = pa.float64() if job.manifest.labels == "numbers" else pa.string()
+    columns = {
+        **path_columns(planned.paths),
+        "label": pa.array(planned.labels, label),
+        "digest": pa.array(
+            [joined[at * size : (at + 1) * size] if known[at] else None for at in range(n_images)], pa.string()
+        ),
+        "status": pa.array(["failed" if at in failures else "done" for at in range(n_images)], pa.string()),
+        "reason": pa.array([failures[at].reason if at in failures else None for at in range(n_images)], pa.string()),
+        "error": pa.array([failures[at].error if at in failures else None for at in range(n_images)], pa.string()),
+    }
+    said = {"format": FORMAT, "fingerprint": job.manifest.fingerprint, **dataclasses.asdict(done)}
+    table = pa.table(columns).replace_schema_metadata({METADATA: json.dumps(said)})
+    buffer = io.BytesIO()
+    pa.parquet.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _commit(job: Job, done: Committed, matrix: Path, table: bytes) -> Committed:
+    """Publish the rows and then the table that vouches for them; the first table stands."""
+    place, shard = job.place, done.shard
+    for _ in range(_ROUNDS):
+        if not place.create_from(matrix_name(shard), matrix) and not _is_same(job, done):
+            if won := _wait_for_table(job, shard):
+                return won
+            place.replace_from(matrix_name(shard), matrix)
+        if place.create(table_name(shard), table):
+            return done
+        winner = job.read_committed(shard)
+        if winner.checksum == done.checksum or _is_same(job, winner):
+            return winner
+        # A writer that was held up has vouched for rows that were taken for a dead one's and replaced.
+        place.remove(table_name(shard))
+    raise OutputError(
+        f"The shard {place.path(table_name(shard))!r} is written by others again and again. Run one client at a time."
+    )
+
+
+def _is_same(job: Job, done: Committed) -> bool:
+    """Return whether the matrix that lies there is the one of a checksum."""
+    name = matrix_name(done.shard)
+    try:
+        if job.place.is_local:
+            return checksum_of(Path(job.place.path(name))) == done.checksum
+        hashed = _new_hash()
+        hashed.update(job.place.read(name))
+        return bool(hashed.hexdigest() == done.checksum)
+    except FileNotFoundError:
+        return False
+
+
+def _wait_for_table(job: Job, shard: int) -> Committed | None:
+    """Return what the writer of the matrix that lies there has committed; None if nothing comes of it."""
+    until = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < until:
+        try:
+            return job.read_committed(shard)
+        except FileNotFoundError:
+            time.sleep(_ASK_AGAIN)
+    return None

@@ -1,0 +1,147 @@
+"""How far a job is."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from typing import Any
+
+from featx.jobs import attempts
+from featx.jobs.job import Committed, Job, arrow, totals
+from featx.jobs.place import Place
+from featx.jobs.running import as_set_aside, images_done, running, said_of
+from featx.wording import counted, in_duration
+
+
+@dataclasses.dataclass(frozen=True)
+class Status:
+    """What `featx job status` says; the fields of its ``--json``.
+
+    Attributes
+    ----------
+    output : str
+    images, shards : int
+        Of the whole job.
+    shards_done : int
+    images_done : int
+        Of shards that are done, and what workers are known to have done of others.
+    images_left : int
+    rows, failed, computed, cached, padded, changed : int
+        Of the shards that are done.
+    set_aside, damaged : dict of int to str
+        Shards that ended every worker, and that are not what was committed; and why. ``featx job run`` does the latter
+        again.
+    running : list of str
+        Who runs the job now.
+    at_work : dict of int to int
+        Shards that workers are at, and how many of their images are done.
+    images_per_second : float or None
+        Of those who run it now, together; else of the shards that are done, as one worker did them.
+    seconds_left : float or None
+        At that rate.
+    backbone, fingerprint, featx : str
+        What was planned, and by which version.
+    """
+
+    output: str
+    images: int
+    shards: int
+    shards_done: int
+    images_done: int
+    images_left: int
+    rows: int
+    failed: int
+    computed: int
+    cached: int
+    padded: int
+    changed: int
+    set_aside: dict[int, str]
+    damaged: dict[int, str]
+    running: list[str]
+    at_work: dict[int, int]
+    images_per_second: float | None
+    seconds_left: float | None
+    backbone: str
+    fingerprint: str
+    featx: str
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every shard is done."""
+        return self.shards_done == self.shards
+
+    def as_text(self) -> str:
+        """Return the status for people."""
+        lines = [
+            f"{self.output}: {self.shards_done:,} of {counted(self.shards, 'shard')} done, {self.images_done:,} of "
+            f"{counted(self.images, 'image')}; {self.images_left:,} left",
+            f"{counted(self.rows, 'row')}, {self.failed:,} failed; {self.computed:,} computed, {self.cached:,} from "
+            "the store",
+        ]
+        if self.images_per_second and self.images_left:
+            left = "" if self.seconds_left is None else f", {in_duration(self.seconds_left)} left"
+            lines.append(f"{self.images_per_second:.0f} images/s{left}")
+        if self.changed:
+            lines.append(f"{counted(self.changed, 'file')} had changed since the job was planned")
+        lines += [f"run by {who}" for who in self.running]
+        if not self.running and not self.is_done:
+            lines.append(f"nobody runs it: featx job run {self.output}")
+        lines += [f"shard {shard} is damaged and will be done again: {why}" for shard, why in self.damaged.items()]
+        return "\n".join([*lines, *as_set_aside(self.set_aside)])
+
+
+def job_status(output: str | os.PathLike[str]) -> Status:
+    """Return how far a job is, whoever runs it.
+
+    Parameters
+    ----------
+    output : str or Path
+        As it was planned.
+
+    Returns
+    -------
+    Status
+
+    Raises
+    ------
+    JobError
+        There is no job.
+    """
+    arrow()
+    job = Job(Place(output))
+    done, damaged = job.committed()
+    clients = list(running(job.place))
+    notes = [note for note in attempts.at_work(job.place) if note.is_alive and note.shard not in done]
+    n_done = images_done(job) - sum(job.n_images(shard) for shard in damaged if shard < job.manifest.n_shards)
+    rate = _rate(n_done, clients, list(done.values()))
+    sums = totals(done.values())
+    left = job.manifest.n_images - n_done
+    return Status(
+        output=job.place.address,
+        images=job.manifest.n_images,
+        shards=job.manifest.n_shards,
+        shards_done=len(done),
+        images_done=n_done,
+        images_left=left,
+        set_aside=attempts.which_aside(job.place),
+        damaged=damaged,
+        running=[said_of(client) for client in clients],
+        at_work={note.shard: note.n_done for note in notes},
+        images_per_second=rate and round(rate, 1),
+        seconds_left=round(left / rate, 1) if rate else None,
+        backbone=str(job.manifest.recipe["backbone"]),
+        fingerprint=job.manifest.fingerprint,
+        featx=job.manifest.featx,
+        **{name: sums[name] for name in ("rows", "failed", "computed", "cached", "padded", "changed")},
+    )
+
+
+def _rate(n_done: int, clients: list[dict[str, Any]], done: list[Committed]) -> float | None:
+    """Return images/s of those who run the job, since the first of them began; else of the shards that are done."""
+    if clients:
+        first = min(clients, key=lambda client: float(client["time"]))
+        seconds = time.time() - first["time"]
+        return (n_done - first["before"]) / seconds if seconds > 0 and n_done > first["before"] else None
+    seconds = sum(shard.seconds for shard in done)
+    return sum(shard.n_images for shard in done) / seconds if seconds else None

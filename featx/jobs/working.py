@@ -1,0 +1,147 @@
+"""A worker of a job: one shard after the other, with the network kept between them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+from featx import backbones, files
+from featx.errors import EngineError, FeatxError, JobError, RecipeMismatchError
+from featx.jobs import attempts
+from featx.jobs.engines import interruptible
+from featx.jobs.job import Job, table_name
+from featx.jobs.place import Place
+from featx.jobs.shards import run_shard
+from featx.options import ExtractionOptions, Resolved
+from featx.pins import held_to
+
+#: A worker of a cluster may have several threads; the network uses all cores for one shard.
+_one_at_a_time = threading.Lock()
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One shard, and what a worker must know to compute it.
+
+    Attributes
+    ----------
+    address : str
+        Of the job.
+    job_id : str
+    shard : int
+    client : str
+        Token of the client that gives it out.
+    folder : str
+        Working folder of the client.
+    cache : str or None
+    raise_on_error : bool
+    here : dict
+        Options that concern one machine alone: ``engine``, ``batch_size``.
+    backbone : Backbone or None
+        One that was registered, and that other processes do not know.
+    """
+
+    address: str
+    job_id: str
+    shard: int
+    client: str
+    folder: str
+    cache: str | None
+    raise_on_error: bool
+    here: dict[str, Any]
+    backbone: Any = None
+
+
+def work(task: Task) -> None:
+    """Compute and commit a shard, unless somebody has.
+
+    What is the shard's own fault counts as a try of it, and the rest of the job goes on.
+
+    Raises
+    ------
+    FeatxError
+        What is no fault of the shard.
+    """
+    with _one_at_a_time:
+        _work(task)
+
+
+def _work(task: Task) -> None:
+    if os.getcwd() != task.folder and os.path.isdir(task.folder):
+        os.chdir(task.folder)
+    if task.backbone is not None:
+        backbones.take_over(task.backbone)
+    job = _job(task.address, task.job_id)
+    resolved = _resolved(task.address, task.job_id, tuple(sorted(task.here.items())))
+    if job.place.has(table_name(task.shard)):
+        return
+    if _has_ended_workers(job.place, task):
+        return  # the client sets it aside
+    with interruptible(), attempts.Note(job.place, task.shard, task.client) as progress:
+        try:
+            run_shard(
+                job,
+                task.shard,
+                resolved,
+                cache=Path(task.cache) if task.cache else None,
+                raise_on_error=task.raise_on_error,
+                progress=progress,
+            )
+        except Exception as error:
+            if isinstance(error, FeatxError) and not isinstance(error, EngineError):
+                raise
+            reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
+            attempts.count_try(job.place, task.shard, " ".join(reason.split()))
+
+
+def _has_ended_workers(place: Place, task: Task) -> bool:
+    """Count the tries of a shard that the cluster gives out again, as its worker died; return if they are too many."""
+    for note in attempts.at_work(place):
+        is_earlier = (note.shard, note.client) == (task.shard, task.client)
+        # Of a worker on another machine the cluster knows more than its note.
+        if is_earlier and not (note.where == files.where() and files.is_running(note.pid)):
+            place.remove(note.name)
+            attempts.count_try(place, task.shard, "its worker died")
+    return attempts.reasons(place).get(task.shard, (0, ""))[0] >= attempts.TRIES
+
+
+@functools.lru_cache(maxsize=2)
+def _job(address: str, job_id: str) -> Job:
+    return Job(Place(address))
+
+
+@functools.lru_cache(maxsize=2)
+def _resolved(address: str, job_id: str, here: tuple[tuple[str, Any], ...]) -> Resolved:
+    return resolve(_job(address, job_id), dict(here))
+
+
+def resolve(job: Job, here: dict[str, Any]) -> Resolved:
+    """Return what runs, if it gives the features that were planned.
+
+    Raises
+    ------
+    JobError
+        Here the options mean another recipe.
+    """
+    manifest = job.manifest
+    try:
+        return held_to(ExtractionOptions(**{**manifest.options, **here}), manifest.recipe)
+    except TypeError as error:
+        raise JobError(
+            f"The job in {job.place.address!r} was planned by featx {manifest.featx} with options that this one does "
+            f"not have ({error}). Run it with that version, or plan it anew in another folder."
+        ) from error
+    except RecipeMismatchError as error:
+        said = "; ".join(
+            f"{name} was {str(planned)[:16]!r}, here it is {str(found)[:16]!r}"
+            for name, (planned, found) in error.differences.items()
+        )
+        raise JobError(
+            f"The job in {job.place.address!r} was planned (by featx {manifest.featx}) with another recipe than this "
+            f"machine has: {said}. Nothing was computed. Run it where the recipe is the same, or plan it anew in "
+            "another folder: rows that are in the store are not computed again."
+        ) from error

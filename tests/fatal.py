@@ -1,0 +1,49 @@
+"""A backbone that ends its process at a red image, as a file called ``order`` says; for tests of jobs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from featx import DirectBackbone
+from tests.conftest import make_old
+
+
+class Fatal(DirectBackbone):
+    name, version, image_size, minimum_size = "fatal", 1, 16, 2
+
+    def __init__(self, order: Path) -> None:
+        self.order = order
+
+    def n_features(self, pooling: str) -> int:
+        return 3
+
+    def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        rows = pixels.mean(axis=(1, 2), dtype=np.float32)
+        order = self.order.read_text() if self.order.exists() else ""
+        if order.startswith("slow"):
+            time.sleep(float(order.split()[1]) * len(pixels))
+        if (rows[:, 0] == 255).any() and order in ("once", "always", "raise"):
+            if order == "once":
+                self.order.unlink()
+            if order == "raise":
+                raise ValueError("red")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return rows
+
+
+def write_images(folder: Path, n_images: int, red: int | None = None) -> Path:
+    """Write small images of two classes, each different; one of them red."""
+    for number in range(n_images):
+        path = folder / "ab"[number % 2] / f"{number:04}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        colour = (255, 0, number % 256) if number == red else (number % 200, number // 200, 50)
+        PIL.Image.new("RGB", (20, 20), colour).save(path)
+    make_old(folder)
+    return folder

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import contextlib
+import http.client
+import http.server
+import io
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import PIL.Image
+import pytest
+
+from featx import job_status, merge_job, plan_job, run_job
+from featx.errors import JobError, OutputError, SourceError
+from featx.jobs.place import Place
+
+moto_server = pytest.importorskip("moto.server")
+Fault = Callable[[str, str, int], int]
+
+
+class Proxy(http.server.ThreadingHTTPServer):
+    """Passes requests on to an S3 server, but for those that `fault` answers: by a status, or 0 for none at all."""
+
+    daemon_threads = True
+
+    def __init__(self, behind: tuple[str, int]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.behind = behind
+        self.fault: Fault = lambda method, path, number: 200
+        self.numbers = itertools.count()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Proxy
+    protocol_version = "HTTP/1.1"
+
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status = self.server.fault(self.command, self.path, next(self.server.numbers))
+        if status == 0:
+            self.close_connection = True
+            return
+        if status != 200:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        connection = http.client.HTTPConnection(*self.server.behind)
+        with contextlib.closing(connection):
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            data = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass_on  # noqa: N815
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Proxy]:
+    """A server that speaks S3, with a bucket of 9 images, and a proxy before it that may fail."""
+    names = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "very-secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    names["AWS_MAX_ATTEMPTS"] = "1"  # so that it is featx that tries again
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in names.items():
+            patch.setenv(name, value)
+        server = moto_server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+        server.start()
+        with Proxy(server.get_host_and_port()) as proxy:
+            threading.Thread(target=proxy.serve_forever, daemon=True).start()
+            patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
+            fsspec.filesystem("s3").clear_instance_cache()
+            system = fsspec.filesystem("s3")
+            system.mkdir("bucket")
+            for number in range(9):
+                system.pipe_file(f"bucket/images/{'ab'[number % 2]}/{number}.png", png(number))
+            yield proxy
+            proxy.shutdown()
+        server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Place, "is_shared", False)
+
+
+@pytest.fixture
+def fault(s3: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
+    """Let the server fail for the time of a test."""
+    monkeypatch.setattr("featx.remote._PAUSES", (0.01, 0.01, 0.01, 0.01, 0.01))
+    return lambda fault: monkeypatch.setattr(s3, "fault", fault)
+
+
+def png(number: int) -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (16, 16), (20 * number, 10, 10)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def plan(source: Any, job: str, **options: Any) -> Any:
+    return plan_job(source, job, backbone="color_histogram", shard_size=4, sample=0, cache=None, **options)
+
+
+def test_a_job_from_bucket_to_bucket(s3: Proxy, tmp_path: Path) -> None:
+    plan("s3://bucket/images", "s3://bucket/jobs/one")
+    assert run_job("s3://bucket/jobs/one", cache=None).rows == 9
+    assert job_status("s3://bucket/jobs/one").is_done
+    merge_job("s3://bucket/jobs/one", tmp_path / "f.npy")
+    plan("s3://bucket/images", str(tmp_path / "job"))
+    run_job(tmp_path / "job", cache=None)
+    merge_job(tmp_path / "job", tmp_path / "g.npy")
+    for suffix in (".npy", ".csv"):
+        assert (tmp_path / f"f{suffix}").read_bytes() == (tmp_path / f"g{suffix}").read_bytes()
+    system = fsspec.filesystem("s3")
+    files = {name: system.cat_file(name) for name in system.find("bucket/jobs/one")}
+    assert not [name for name in files if "/attempts/" in name or "/running/" in name]
+    assert not any(b"very-secret" in data for data in files.values())
+
+
+def test_servers_that_fail_now_and_then_cost_nothing(s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path) -> None:
+    fault(lambda method, path, number: (200, 200, 503, 200, 0)[number % 5])
+    plan("s3://bucket/images", "s3://bucket/jobs/two")
+    run = run_job("s3://bucket/jobs/two", cache=None)
+    assert (run.rows, run.failed, run.done) == (9, 0, 3)
+    assert merge_job("s3://bucket/jobs/two", tmp_path / "f.npy").rows == 9
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(403, "orbidden|ermission|denied"), (503, "503|unavailable|reduce|slow")]
+)
+def test_what_a_server_refuses_is_one_clear_error(
+    status: int, reason: str, s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def refuse(method: str, path: str, number: int) -> int:
+        if "jobs/three" in path or "jobs%2Fthree" in path:
+            seen.append(path)
+            return status
+        return 200
+
+    fault(refuse)
+    with pytest.raises(OutputError, match="cannot be read or written: .*credentials") as raised:
+        plan("s3://bucket/images", "s3://bucket/jobs/three")
+    assert "very-secret" not in str(raised.value)
+    if status == 403:
+        assert len(seen) == 1
+
+
+def test_an_absent_bucket_is_one_clear_error(s3: Proxy, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="'s3://absent/job/planning.json' cannot be read or written"):
+        plan("s3://bucket/images", "s3://absent/job")
+    with pytest.raises(SourceError, match="'s3://absent/images' cannot be listed"):
+        plan("s3://absent/images", str(tmp_path / "job"))
+    with pytest.raises(JobError, match="There is no job in 's3://absent/job'"):
+        run_job("s3://absent/job")
+
+
+def test_a_job_in_memory_stays_in_its_process(s3: Proxy, tmp_path: Path) -> None:
+    plan("s3://bucket/images", "memory://job")
+    assert run_job("memory://job", cache=None).rows == 9
+    assert merge_job("memory://job", tmp_path / "f.npy").rows == 9
+
+
+@pytest.mark.parametrize("address", ["local", "memory://places/one", "s3://bucket/places/one"])
+def test_a_name_is_created_once(address: str, s3: Proxy, tmp_path: Path) -> None:
+    place = Place(tmp_path if address == "local" else address)
+    place.prepare("shards")
+    assert place.create("shards/a", b"first")
+    assert not place.create("shards/a", b"second")
+    assert place.read("shards/a") == b"first"
+    with place.scratch("shards") as temporary:
+        temporary.write_bytes(b"third")
+        assert not place.create_from("shards/a", temporary)
+        place.replace_from("shards/a", temporary)
+        assert place.create_from("shards/b", temporary)
+    assert (place.read("shards/a"), place.read("shards/b")) == (b"third", b"third")
+    assert place.listed("shards") == {"a": 5, "b": 5}
+    assert place.has("shards/a")
+    place.remove("shards/a")
+    place.remove("shards/a")
+    assert place.listed("shards") == {"b": 5}
+    assert place.listed("absent") == {}
+    with pytest.raises(FileNotFoundError):
+        place.read("shards/a")
+
+
+def test_a_creation_whose_answer_was_lost_is_ours(s3: Proxy, fault: Callable[[Fault], None]) -> None:
+    place = Place("s3://bucket/places/two")
+    data = np.random.default_rng(0).bytes(100)
+    lost = []
+
+    real = _Handler.send_response
+
+    def drop(handler: _Handler, status: int, message: str | None = None) -> None:
+        if handler.command == "PUT" and "places/two" in handler.path and not lost:
+            lost.append(handler.path)
+            raise ConnectionAbortedError
+        real(handler, status, message)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Handler, "send_response", drop)
+        patch.setattr(http.server.ThreadingHTTPServer, "handle_error", lambda *args: None)
+        assert place.create("a", data)
+    assert lost
+    assert not place.create("a", b"other")
+
+
+def test_where_files_have_one_name_only_creation_works_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*args: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    place = Place(tmp_path)
+    assert place.create("a", b"first")
+    assert not place.create("a", b"second")
+    assert place.read("a") == b"first"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_nothing_is_written_to_the_web() -> None:
+    with pytest.raises(JobError, match="the web is read only"):
+        Place("https://example.org/job")

@@ -1,0 +1,477 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import featx.backbones
+from featx import cli, job_status, merge_job, plan_job, run_job
+from featx.errors import FeatxWarning, JobError, OptionError, SourceError, SourceNotFoundError
+from featx.jobs.job import Job
+from featx.jobs.place import Place
+from featx.jobs.shards import run_shard
+from featx.options import ExtractionOptions
+from featx.outputs import extract_to_file
+from featx.tables import find_labelled
+from tests.fatal import Fatal, write_images
+
+
+@pytest.fixture(autouse=True)
+def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the backbone is told to do: nothing, as long as there is no such file."""
+    backbone = Fatal(tmp_path / "order")
+    monkeypatch.setitem(featx.backbones._registered, "fatal", backbone)
+    monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
+    return backbone.order
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it does not matter who computes: starting a process takes seconds."""
+    monkeypatch.setattr(Place, "is_shared", False)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """20 images in two class folders, the 8th of class a is red, and one file that is none."""
+    folder = write_images(tmp_path / "images", 20, red=14)
+    (folder / "b" / "0009.png").write_bytes(b"no image")
+    return folder
+
+
+def undisturbed(source: Any, output: Path, **options: Any) -> None:
+    """Extract without a job."""
+    resolved = ExtractionOptions(backbone="fatal", **options).resolve()
+    extract_to_file(find_labelled([source]), resolved, output, cache=None)
+
+
+def check_equal(job: Any, source: Any, folder: Path) -> None:
+    """Merge a job and compare with what the undisturbed run leaves, byte for byte."""
+    (folder / "undisturbed").mkdir()
+    (folder / "merged").mkdir()
+    undisturbed(source, folder / "undisturbed" / "f.npy")
+    merge_job(job, folder / "merged" / "f.npy")
+    assert sorted(os.listdir(folder / "merged")) == sorted(os.listdir(folder / "undisturbed"))
+    for name in os.listdir(folder / "merged"):
+        assert (folder / "merged" / name).read_bytes() == (folder / "undisturbed" / name).read_bytes(), name
+
+
+def plan(source: Any, job: Any, **options: Any) -> Any:
+    return plan_job(source, job, **{"backbone": "fatal", "shard_size": 6, "sample": 0, **options})
+
+
+def test_a_job_gives_what_one_run_gives(images: Path, tmp_path: Path) -> None:
+    planned = plan(images, tmp_path / "job")
+    assert (planned.images, planned.shards, planned.features, planned.bytes) == (20, 4, 3, 240)
+    seen: list[int] = []
+    run = run_job(tmp_path / "job", progress=seen.append)
+    assert (run.done, run.rows, run.failed, run.computed, run.cached) == (4, 19, 1, 19, 0)
+    assert sum(seen) == 20
+    check_equal(tmp_path / "job", images, tmp_path)
+    again = run_job(tmp_path / "job")
+    assert (again.done, again.computed) == (4, 19)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_shards_are_read_with_numpy_and_pandas_alone(images: Path, tmp_path: Path) -> None:
+    plan(images, tmp_path / "job")
+    run_job(tmp_path / "job")
+    shards = sorted((tmp_path / "job" / "shards").glob("*.parquet"))
+    table = pd.concat([pd.read_parquet(path) for path in shards])
+    rows = np.concatenate([np.load(path.with_suffix(".npy")) for path in shards])
+    done = table[table.status == "done"]
+    assert len(done) == len(rows) == 19
+    for path, row in zip(done.path, rows, strict=True):
+        number = int(Path(path).stem)
+        assert row[0] == (255 if number == 14 else number)
+    (failed,) = table[table.status == "failed"].to_dict("records")
+    assert (Path(failed["path"]).name, failed["reason"][:11]) == ("0009.png", "it is no im")
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_names_of_any_kind_survive(images: Path, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"\xff\xfe.png")
+    for number, name in enumerate(["new\nline.png", "emoji 🦆.png", "=1+1.png", odd]):
+        shutil.copy(images / "a" / f"{2 * number:04}.png", images / "a" / name)
+    plan(images, tmp_path / "job")
+    run_job(tmp_path / "job")
+    check_equal(tmp_path / "job", images, tmp_path)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_relative_paths_mean_the_same_from_any_folder(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan("images", "job")
+    monkeypatch.chdir(images)
+    assert run_job(tmp_path / "job").rows == 19
+    monkeypatch.chdir(tmp_path)
+    check_equal("job", "images", tmp_path)
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize("labels", [["x", "y", None], ["1.5", "2,25", None], ["1", "2", "1"]])
+def test_tables_are_listed_as_extract_lists_them(labels: list[Any], images: Path, tmp_path: Path) -> None:
+    table = images / "list.csv"
+    lines = [{"image": f"a/{2 * number:04}.png", "label": labels[number % 3]} for number in range(10)]
+    pd.DataFrame(lines).to_csv(table, index=False)
+    plan(table, tmp_path / "job", shard_size=3)
+    run_job(tmp_path / "job")
+    check_equal(tmp_path / "job", table, tmp_path)
+    pd.DataFrame(lines).to_parquet(images / "list.parquet", row_group_size=4)
+    plan(images / "list.parquet", tmp_path / "job2", shard_size=3)
+    read = [Job(Place(tmp_path / name)).planned(1) for name in ("job", "job2")]
+    assert read[0] == read[1]
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_an_archive_is_listed_too(images: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "images"), "zip", images)
+    plan(archive, tmp_path / "job")
+    assert run_job(tmp_path / "job").rows == 19
+    check_equal(tmp_path / "job", archive, tmp_path)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_the_plan_tells_what_it_will_cost(images: Path, tmp_path: Path) -> None:
+    plan(images, tmp_path / "job")
+    run_job(tmp_path / "job", cache=tmp_path / "cache")
+    planned = plan(images, tmp_path / "job2", cache=tmp_path / "cache", sample=5)
+    assert planned.sampled == 5
+    assert planned.images_per_second > 0
+    assert planned.stored in (0, 19)  # the index knows no files that are too young
+    assert "images/s in a sample of 5" in planned.as_text()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_source_that_changed_is_counted(images: Path, tmp_path: Path) -> None:
+    plan(images, tmp_path / "job")
+    shutil.copy(images / "a" / "0000.png", images / "a" / "0002.png")
+    (images / "a" / "0004.png").unlink()
+    run = run_job(tmp_path / "job")
+    assert (run.changed, run.failed, run.rows) == (2, 2, 18)
+    assert "2 files had changed since the job was planned" in run.as_text()
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_the_status_tells_what_is_left(images: Path, tmp_path: Path) -> None:
+    plan(images, tmp_path / "job")
+    status = job_status(tmp_path / "job")
+    assert (status.shards_done, status.images_done, status.images_left) == (0, 0, 20)
+    assert "nobody runs it: featx job run" in status.as_text()
+    run_job(tmp_path / "job")
+    status = job_status(tmp_path / "job")
+    assert (status.shards_done, status.images_left, status.failed, status.is_done) == (4, 0, 1, True)
+
+
+# Faults --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "backend"),
+    [
+        pytest.param("always", "loky", marks=pytest.mark.slow),
+        pytest.param("always", "sequential", marks=pytest.mark.thorough),
+        pytest.param("raise", "sequential", marks=pytest.mark.thorough),
+    ],
+)
+def test_a_shard_that_ends_every_worker_is_set_aside(
+    fault: str, backend: str, images: Path, order: Path, tmp_path: Path
+) -> None:
+    order.write_text(fault)
+    plan(images, tmp_path / "job")
+    run = run_job(tmp_path / "job", backend=backend, n_jobs=2)
+    assert run.done == 3
+    (aside,) = run.set_aside
+    assert run.set_aside[aside].startswith("3 tries; " + ("its worker died" if fault == "always" else "The backbone"))
+    assert aside in job_status(tmp_path / "job").set_aside
+    assert f"shard {aside} is set aside" in job_status(tmp_path / "job").as_text()
+    assert run_job(tmp_path / "job").done == 3  # it is not tried again unasked
+    with pytest.raises(JobError, match="1 of 4 shards .* not done, the first is 1.*Set aside are 1"):
+        merge_job(tmp_path / "job", tmp_path / "f.npy")
+    partial = merge_job(tmp_path / "job", tmp_path / "partial.npy", partial=True)
+    assert (partial.rows + partial.failed, partial.missing) == (14, 6)
+    order.unlink()
+    assert run_job(tmp_path / "job", retry_set_aside=True).done == 4
+    check_equal(tmp_path / "job", images, tmp_path)
+    assert not list((tmp_path / "job" / "attempts").iterdir())
+
+
+@pytest.mark.parametrize("backend", ["sequential", pytest.param("loky", marks=pytest.mark.thorough)])
+def test_a_worker_that_is_killed_costs_no_row(backend: str, images: Path, order: Path, tmp_path: Path) -> None:
+    order.write_text("once")
+    plan(images, tmp_path / "job")
+    run = run_job(tmp_path / "job", backend=backend, n_jobs=2)
+    assert (run.done, run.set_aside, order.exists()) == (4, {}, False)
+    check_equal(tmp_path / "job", images, tmp_path)
+
+
+CLIENT = """
+import sys
+import featx.backbones
+from featx import cli
+from pathlib import Path
+from tests.fatal import Fatal
+featx.backbones.register_backbone(Fatal(Path(sys.argv[1])))
+sys.exit(cli.main(sys.argv[2:]))
+"""
+
+
+def client(order: Path, *args: Any) -> subprocess.Popen[str]:
+    """Start featx in a process that knows the backbone."""
+    command = [sys.executable, "-c", CLIENT, str(order), *map(str, args)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+    )
+
+
+def wait_for(condition: Any, seconds: float = 30) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.thorough)]
+)
+def test_a_client_that_is_ended_goes_on_when_it_is_started_again(
+    number: int, images: Path, order: Path, tmp_path: Path
+) -> None:
+    order.write_text("slow 0.15")
+    plan(images, tmp_path / "job")
+    process = client(order, "job", "run", tmp_path / "job", "--batch-size", "1", "--quiet")
+    wait_for(lambda: len(list((tmp_path / "job" / "shards").glob("*.parquet"))) == 1)
+    wait_for(lambda: any((tmp_path / "job" / "attempts").iterdir()))
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
+        assert len(err.splitlines()) == 1
+        assert err.startswith("Interrupted. ")
+        assert not list((tmp_path / "job" / "attempts").iterdir())
+        assert not list((tmp_path / "job" / "running").iterdir())
+    time.sleep(2)  # a worker without its client ends, with what it has computed in the store
+    order.unlink()
+    run = run_job(tmp_path / "job")
+    assert run.done == 4
+    assert run.set_aside == {}
+    check_equal(tmp_path / "job", images, tmp_path)
+
+
+@pytest.mark.slow
+def test_two_clients_of_one_job_damage_nothing(images: Path, order: Path, tmp_path: Path) -> None:
+    order.write_text("slow 0.1")
+    plan(images, tmp_path / "job", shard_size=2)
+    args = ("job", "run", tmp_path / "job", "--no-cache", "--json")
+    first = client(order, *args)
+    wait_for(lambda: any((tmp_path / "job" / "running").iterdir()))
+    second = client(order, *args, "--backend", "loky")
+    out, err = second.communicate(timeout=60)
+    assert second.returncode == 0, err
+    assert "This job is being run already" in err
+    assert json.loads(out)["done"] == 10
+    assert first.wait(timeout=60) == 0
+    check_equal(tmp_path / "job", images, tmp_path)
+
+
+# Commits -------------------------------------------------------------------------------------------------
+
+
+def shard_files(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.joinpath("shards").iterdir())}
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_rows_of_a_writer_that_died_before_its_table_are_replaced(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.jobs.shards._PATIENCE_SECONDS", 0.2)
+    plan(images, tmp_path / "job")
+    (tmp_path / "job" / "shards" / "00000000.npy").write_bytes(b"half")
+    assert run_job(tmp_path / "job").done == 4
+    check_equal(tmp_path / "job", images, tmp_path)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_the_first_table_stands(images: Path, tmp_path: Path) -> None:
+    """Another client commits the same shard between our look and our commit."""
+    plan(images, tmp_path / "job")
+    run_job(tmp_path / "job")
+    before = shard_files(tmp_path / "job")
+    job = Job(Place(tmp_path / "job"))
+    done = run_shard(job, 2, ExtractionOptions(backbone="fatal").resolve(), cache=None)
+    assert done == job.read_committed(2)
+    assert shard_files(tmp_path / "job") == before
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_table_that_vouches_for_rows_that_were_replaced_goes(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer was held up between its rows and its table so long that it was taken for dead."""
+    monkeypatch.setattr("featx.jobs.shards._PATIENCE_SECONDS", 0.0)
+    plan(images, tmp_path / "job")
+    run_job(tmp_path / "job")
+    table = tmp_path / "job" / "shards" / "00000000.parquet"
+    late = table.read_bytes()
+    table.unlink()
+    shutil.copy(images / "a" / "0018.png", images / "a" / "0000.png")  # so that our rows are others
+    create = Place.create
+
+    def create_late(place: Place, name: str, data: bytes) -> bool:
+        if name.endswith("00000000.parquet") and not table.exists():
+            monkeypatch.setattr(Place, "create", create)
+            table.write_bytes(late)
+        return create(place, name, data)
+
+    monkeypatch.setattr(Place, "create", create_late)
+    assert run_job(tmp_path / "job").done == 4
+    assert run_job(tmp_path / "job", verify=True).redone == {}
+    check_equal(tmp_path / "job", images, tmp_path)
+
+
+@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.parametrize(
+    ("name", "content", "verify", "reason"),
+    [
+        ("00000001.npy", None, False, "its matrix is missing"),
+        ("00000001.npy", b"short", False, "its matrix has 5 bytes, expected"),
+        ("00000001.npy", b"altered", True, "its matrix has other bytes than were committed"),
+        ("00000001.parquet", b"no table", False, "its table is damaged"),
+    ],
+)
+def test_damaged_shards_are_named_and_done_again(
+    name: str, content: bytes | None, verify: bool, reason: str, images: Path, tmp_path: Path
+) -> None:
+    plan(images, tmp_path / "job")
+    run_job(tmp_path / "job")
+    path = tmp_path / "job" / "shards" / name
+    whole = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content if content != b"altered" else whole[:-4] + b"\0\0\0\0")
+    with pytest.raises(JobError, match="featx job run"):
+        merge_job(tmp_path / "job", tmp_path / "f.npy")
+    assert not (tmp_path / "f.npy").exists()
+    (redone,) = run_job(tmp_path / "job", verify=verify).redone.items()
+    assert redone[0] == 1
+    assert redone[1].startswith(reason)
+    check_equal(tmp_path / "job", images, tmp_path)
+
+
+# Bad input -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_plan_of_another_recipe_or_version_is_told(images: Path, tmp_path: Path) -> None:
+    plan(images, tmp_path / "job")
+    path = tmp_path / "job" / "job.json"
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps({**whole, "featx": "0.0.9"}))
+    with pytest.warns(FeatxWarning, match="planned by featx 0.0.9, and this is"):
+        assert run_job(tmp_path / "job").done == 4
+    path.write_text(json.dumps({**whole, "recipe": {**whole["recipe"], "pixels": 2}}))
+    with pytest.raises(
+        JobError, match="another recipe than this machine has: pixels was '2', here it is.*plan it anew"
+    ):
+        run_job(tmp_path / "job")
+    path.write_text(json.dumps({**whole, "format": 2}))
+    with pytest.raises(JobError, match="format 2.*reads 1. Run it with that version"):
+        job_status(tmp_path / "job")
+    path.write_text("{}")
+    with pytest.raises(JobError, match="is no description of a job"):
+        job_status(tmp_path / "job")
+
+
+def test_a_folder_that_holds_something_else_is_refused(images: Path, tmp_path: Path) -> None:
+    before = sorted(images.rglob("*"))
+    with pytest.raises(JobError, match="holds something else \\('a'\\) and no job. Choose a folder that is empty"):
+        plan(images, images)
+    assert sorted(images.rglob("*")) == before
+    plan(images, tmp_path / "job")
+    with pytest.raises(JobError, match="There is a job in .* already. featx job run"):
+        plan(images, tmp_path / "job")
+    with pytest.raises(JobError, match="There is no job in .* Plan one: featx job plan"):
+        run_job(tmp_path)
+
+
+def _broken_off() -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_plan_that_was_broken_off_is_made_anew(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.jobs.planning.SHARDS_PER_FILE", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("featx.jobs.planning._Writer.finish", lambda *args: _broken_off())
+        with pytest.raises(KeyboardInterrupt):
+            plan(images, tmp_path / "job")
+    assert not (tmp_path / "job" / "plan").exists()
+    (tmp_path / "job" / "plan").mkdir()
+    (tmp_path / "job" / "plan" / "000000.parquet").write_bytes(b"of one that was killed")
+    note = {"where": "elsewhere", "pid": 1, "time": time.time()}
+    (tmp_path / "job" / "planning.json").write_text(json.dumps(note))
+    with pytest.raises(JobError, match="Somebody is planning a job in .* \\(process 1 on elsewhere\\)"):
+        plan(images, tmp_path / "job")
+    (tmp_path / "job" / "planning.json").write_text(json.dumps({**note, "time": 0}))
+    assert plan(images, tmp_path / "job").shards == 4
+
+
+def test_options_that_cannot_be_used_are_told(images: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="shard_size=0: expected a whole number of images, 1 or more"):
+        plan(images, tmp_path / "job", shard_size=0)
+    plan(images, tmp_path / "job")
+    with pytest.raises(OptionError, match="backend='lokey': expected one of .* Did you mean 'loky'"):
+        run_job(tmp_path / "job", backend="lokey")
+    with pytest.raises(SourceNotFoundError):
+        plan(tmp_path / "absent", tmp_path / "job2")
+    assert not (tmp_path / "job2" / "job.json").exists()
+
+
+@pytest.mark.parametrize("address", ["https://me:secret@example.org/a.jpg", "s3://me:secret@bucket/job"])
+def test_passwords_reach_no_file_and_no_message(address: str, images: Path, tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text(f"path\n{address}\n")
+    for source, output in ((images, address), (address, tmp_path / "job"), (table, tmp_path / "job")):
+        with pytest.raises((JobError, SourceError), match="Give them in the environment") as raised:
+            plan(source, output)
+        assert "secret" not in str(raised.value)
+    assert not any(b"secret" in path.read_bytes() for path in (tmp_path / "job").rglob("*") if path.is_file())
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_extract_into_a_folder_is_a_job_that_goes_on(
+    images: Path, in_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    args = ["extract", str(images), "-o", "out/", "--backbone", "fatal", "--quiet"]
+    assert cli.main(args) == cli.main(args) == 0
+    assert "1 of 1 shard done" in capsys.readouterr().out
+    check_equal("out", images, tmp_path)
+    assert cli.main([*args, "--resize", "crop"]) == 1
+    assert "its resize is not what was asked for" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_this_process", "in_folder")
+def test_the_commands_speak_json(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["job", "plan", str(images), "-o", "job", "--backbone", "fatal", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"] == 20
+    assert cli.main(["job", "run", "job", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 19
+    assert cli.main(["job", "status", "job", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images_left"] == 0
+    assert cli.main(["job", "merge", "job", "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 19
+    assert cli.main(["job"]) == 0
+    assert "merge" in capsys.readouterr().out
