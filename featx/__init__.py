@@ -24,10 +24,12 @@ if TYPE_CHECKING:
     from featx.duplicates import Duplicates, find_duplicates
     from featx.explaining import explain_images
     from featx.exporting import export_model
+    from featx.feature_matrix import FeatureMatrix
     from featx.fine_tuning import FineTunedClassifier
     from featx.label_issues import find_label_issues
     from featx.left_out import leave_one_out
     from featx.model_files import load_pipeline, read_model, save_pipeline
+    from featx.opening import open_features
     from featx.predicting import predict_images
     from featx.rank import ImageRanking, rank_images
     from featx.ranking import Ranking, rank_features
@@ -46,6 +48,7 @@ __all__ = [
     "DirectBackbone",
     "Duplicates",
     "FeatureExtractor",
+    "FeatureMatrix",
     "FineTunedClassifier",
     "ImageComparison",
     "ImageRanking",
@@ -68,6 +71,7 @@ __all__ = [
     "load_backbone",
     "load_pipeline",
     "log_me",
+    "open_features",
     "predict_images",
     "rank_features",
     "rank_images",
@@ -84,6 +88,7 @@ _HOMES = {
     "DirectBackbone": "backbones",
     "Duplicates": "duplicates",
     "FeatureExtractor": "transformer",
+    "FeatureMatrix": "feature_matrix",
     "FineTunedClassifier": "fine_tuning",
     "ImageComparison": "results",
     "ImageRanking": "rank",
@@ -105,6 +110,7 @@ _HOMES = {
     "load_backbone": "backbones",
     "load_pipeline": "model_files",
     "log_me": "transferability",
+    "open_features": "opening",
     "predict_images": "predicting",
     "rank_features": "ranking",
     "rank_images": "rank",
