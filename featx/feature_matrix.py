@@ -82,6 +82,11 @@ class FeatureMatrix:
         return self.shape[0] * self.shape[1]
 
     @property
+    def is_local(self) -> bool:
+        """Whether its rows are on this machine's disks."""
+        return all(part.is_local for part in self._parts)
+
+    @property
     def nbytes(self) -> int:
         """Bytes that all of it takes in memory."""
         return 4 * self.size

@@ -118,6 +118,11 @@ class MatrixPart:
         self._name = name
         self.shape = shape or self._found()[0]
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine's disks."""
+        return self._place.is_local
+
     def check_size(self, size: int | None) -> None:
         """Raise if a file of so many bytes cannot hold its rows."""
         n_bytes = 4 * self.shape[0] * self.shape[1]
