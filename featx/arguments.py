@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from featx import __version__
@@ -45,8 +46,14 @@ _CACHE_EXAMPLES = """examples:
 """
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line; it sets ``command`` to the name of the one that was given."""
+def make_parser(*more: Callable[[Any], None]) -> argparse.ArgumentParser:
+    """Return the parser of the whole command line; it sets ``command`` to the name of the one that was given.
+
+    Parameters
+    ----------
+    *more : callable
+        Add commands whose arguments have a module of their own.
+    """
     parser = argparse.ArgumentParser(
         prog="featx",
         description="Images → features for scikit-learn: a frozen network, every row kept, nothing computed twice.",
@@ -61,6 +68,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_explain(commands)
     _add_export(commands)
+    for add in more:
+        add(commands)
     _add_check(commands)
     _add_bench(commands)
     _add_demo(commands)

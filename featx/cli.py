@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from featx import model_commands
+from featx import model_commands, search_commands
 from featx.arguments import make_parser
 from featx.console import (
     ReaderGoneError,
@@ -30,6 +30,7 @@ from featx.console import (
 from featx.errors import FeatxError, OptionError
 from featx.interrupts import SIGNALS, Interrupts
 from featx.progress import show_messages, write_line
+from featx.search_arguments import add_search_commands
 from featx.wording import as_columns, counted, in_bytes
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 stream.reconfigure(errors="backslashreplace")  # a file name or an arrow that the console cannot show
         args = argparse.Namespace(command="")
         try:
-            args = make_parser().parse_args(argv)
+            args = make_parser(add_search_commands).parse_args(argv)
             args.argv = sys.argv[1:] if argv is None else list(argv)
             show_messages(getattr(args, "quiet", False))
             return _COMMANDS[args.command](args) or 0
@@ -390,6 +391,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "predict": model_commands.predict,
     "explain": model_commands.explain,
     "export": model_commands.export,
+    "similar": search_commands.similar,
+    "duplicates": search_commands.duplicates,
     "rank": _rank,
     "check": _check,
     "bench": _bench,

@@ -62,9 +62,10 @@ class Duplicates:
     @property
     def clusters(self) -> list[IntArray]:
         """The rows of each group of two or more, the largest first."""
-        order = np.argsort(self.groups, kind="stable")
-        starts = np.flatnonzero(np.diff(self.groups[order], prepend=-1))
-        parts = [part for part in np.split(order, starts[1:]) if len(part) > 1]
+        _, labels, counts = np.unique(self.groups, return_inverse=True, return_counts=True)
+        rows = np.flatnonzero(counts[labels] > 1)  # few of many
+        order = rows[np.argsort(labels[rows], kind="stable")]
+        parts = np.split(order, np.flatnonzero(np.diff(labels[order])) + 1) if len(order) else []
         return sorted(parts, key=lambda part: (-len(part), int(part[0])))
 
     @property

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx import files
 from featx.console import cache_from, columns_from, note_ignored, options_from, print_data, say
-from featx.errors import FeatxError, OptionError, OutputError
+from featx.errors import OptionError
+from featx.paths_and_lines import batches, writing
 from featx.wording import as_columns, in_bytes
 
 if TYPE_CHECKING:
     from featx.predicting import Prediction, Predictor
-
-_BATCH = 4096
-#: Some hundred paths: of a stream, answers are waited for.
-_STREAM_BYTES = 16_384
 
 
 def train(args: argparse.Namespace) -> None:
@@ -88,11 +81,11 @@ def predict(args: argparse.Namespace) -> None:
         check_output_path(Path(args.output), (b"path,label,", b"path,prediction,"))
     predictor = Predictor(read_model(args.model), top=args.top, threshold=args.threshold, cache=cache_from(args))
     tally = Tally()
-    batches, total = _batches(args)
-    with _writing(args.output) as write, progress_bar(total, "predict", shown=not args.quiet) as progress:
+    of_images, total = batches(args)
+    with writing(args.output) as write, progress_bar(total, "predict", shown=not args.quiet) as progress:
         if not args.json:
             write(predictor.as_csv([], header=True))
-        for batch in batches:
+        for batch in of_images:
             predictions = predictor.predict(batch, progress)
             write(_as_text(predictor, predictions, as_json=args.json))
             tally.add(predictions)
@@ -103,59 +96,6 @@ def _as_text(predictor: Predictor, predictions: Sequence[Prediction], *, as_json
     if as_json:
         return "".join(predictor.as_json(one) + "\n" for one in predictions)
     return predictor.as_csv(predictions)
-
-
-def _batches(args: argparse.Namespace) -> tuple[Iterator[list[str]], int | None]:
-    """Return the paths of images, batch after batch, and how many there are, if that is known."""
-    from featx.sources import find_images
-    from featx.tables import find_labelled, is_table
-
-    if "-" in args.source:
-        if len(args.source) > 1:
-            raise OptionError("-: paths on standard input are read alone. Give no other source beside it.")
-        return _of_stream(sys.stdin.fileno()), None
-    if is_table(args.source):
-        table = find_labelled(args.source, path_column=args.path_column)
-    elif args.path_column:
-        raise OptionError(f"--path-column {args.path_column} names a column, but {args.source[0]!r} is no table.")
-    else:
-        table = find_images(args.source)
-    note_ignored(args, table.ignored)
-    starts = range(0, len(table), _BATCH)
-    return (list(table.paths[at : at + _BATCH]) for at in starts), len(table)
-
-
-def _of_stream(descriptor: int) -> Iterator[list[str]]:
-    """Return the lines of a stream, as many at a time as there are: who writes one and waits gets an answer."""
-    rest = b""
-    while block := os.read(descriptor, _STREAM_BYTES):
-        *lines, rest = (rest + block).split(b"\n")
-        if paths := [os.fsdecode(line.rstrip(b"\r")) for line in lines if line.strip()]:
-            yield paths
-    if rest.strip():
-        yield [os.fsdecode(rest.rstrip(b"\r"))]
-
-
-@contextlib.contextmanager
-def _writing(output: str | None) -> Iterator[Callable[[str], object]]:
-    """Yield the function that writes data: to standard output, or to a file that is there once it is whole."""
-    if output is None:
-        yield lambda text: print_data(text.removesuffix("\n")) if text else None
-        return
-    try:
-        # Names that are not UTF-8 are written as the bytes they are.
-        with (
-            files.replacing(Path(output)) as temporary,
-            open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-        ):
-            yield file.write
-            file.flush()
-    except OSError as error:
-        if isinstance(error, FeatxError):
-            raise
-        raise OutputError(
-            f"{output!r} cannot be written: {error.strerror or error}. Choose another file, or make room there."
-        ) from error
 
 
 def explain(args: argparse.Namespace) -> None:

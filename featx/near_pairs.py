@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import itertools
-import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, TypeAlias
 
 import numpy as np
+
+from featx.side_by_side import side_by_side
 
 IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
@@ -142,7 +141,7 @@ def near_pairs(rows: UnitRows, bounds: Bounds, floor: float) -> Iterator[tuple[i
             here = np.arange(start, stop)
             return _at_least(rows, bounds, left, here, at, floors=np.full(len(here), floor, np.float32), after=True)
 
-        for found in _side_by_side(compared, range(start, n, _WIDE)):
+        for found in side_by_side(compared, range(start, n, _WIDE)):
             yield 0, found
         yield stop - start, _none()
 
@@ -172,7 +171,7 @@ def near_rows(
     def compared(at: int) -> Pairs:
         return _at_least(rows, bounds, left, places, at, floors=floors, after=False)
 
-    for one, other, cosine in _side_by_side(compared, turned[n_done:]):
+    for one, other, cosine in side_by_side(compared, turned[n_done:]):
         kept = one != other
         yield np.searchsorted(places, one[kept]), cosine[kept]
 
@@ -211,24 +210,6 @@ def _cosines(left: FloatArray, rows: UnitRows, one: IntArray, other: IntArray, a
         here = slice(start, start + _PAIRS_AT_ONCE)
         cosine[here] = np.einsum("ij,ij->i", left[ones[one[here]]], right[other[here]])
     return cosine
-
-
-def _side_by_side(work: Callable[[int], Pairs], blocks: Iterable[int]) -> Iterator[Pairs]:
-    """Yield what some work finds in each block, in order; as many at once as there are cores, and no more wait."""
-    from threadpoolctl import threadpool_limits
-
-    n_threads = _n_cores()
-    with threadpool_limits(limits=1), concurrent.futures.ThreadPoolExecutor(n_threads) as threads:
-        remaining = iter(blocks)
-        waiting = [threads.submit(work, at) for at in itertools.islice(remaining, 2 * n_threads)]
-        while waiting:
-            found = waiting.pop(0).result()
-            waiting += [threads.submit(work, at) for at in itertools.islice(remaining, 1)]
-            yield found
-
-
-def _n_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _none() -> Pairs:

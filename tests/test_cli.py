@@ -18,10 +18,11 @@ import pytest
 
 from featx import cli
 from featx.arguments import make_parser
+from featx.search_arguments import add_search_commands
 from tests.conftest import CountingBackbone
 
 COMMANDS = [
-    *("extract", "compare", "rank", "train", "predict", "explain", "export"),
+    *("extract", "compare", "rank", "train", "predict", "explain", "export", "similar", "duplicates"),
     *("check", "bench", "demo", "backbones", "cache"),
 ]
 CACHE_COMMANDS = ["cache info", "cache verify", "cache compact", "cache clear"]
@@ -73,7 +74,9 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
 
 def test_every_command_is_tried_above_and_named_in_the_readme() -> None:
     (commands,) = [
-        action.choices for action in make_parser()._actions if isinstance(getattr(action, "choices", None), dict)
+        action.choices
+        for action in make_parser(add_search_commands)._actions
+        if isinstance(getattr(action, "choices", None), dict)
     ]
     assert list(commands) == COMMANDS
     readme = (Path(__file__).parents[1] / "README.md").read_text()
