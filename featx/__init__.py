@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from featx.ranking import Ranking, rank_features
     from featx.recipe import Recipe
     from featx.results import ImageComparison
+    from featx.searching import Similar, find_similar
     from featx.training import Trained, train_images
     from featx.transferability import h_score, log_me
     from featx.transformer import FeatureExtractor
@@ -55,6 +56,7 @@ __all__ = [
     "KerasBackbone",
     "Ranking",
     "Recipe",
+    "Similar",
     "Trained",
     "__version__",
     "augment_features",
@@ -65,6 +67,7 @@ __all__ = [
     "export_model",
     "find_duplicates",
     "find_label_issues",
+    "find_similar",
     "h_score",
     "learning_curve",
     "leave_one_out",
@@ -95,6 +98,7 @@ _HOMES = {
     "KerasBackbone": "backbones",
     "Ranking": "ranking",
     "Recipe": "recipe",
+    "Similar": "searching",
     "Trained": "training",
     "augment_features": "augmentation",
     "available_backbones": "backbones",
@@ -104,6 +108,7 @@ _HOMES = {
     "export_model": "exporting",
     "find_duplicates": "duplicates",
     "find_label_issues": "label_issues",
+    "find_similar": "searching",
     "h_score": "transferability",
     "learning_curve": "curves",
     "leave_one_out": "left_out",

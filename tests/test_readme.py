@@ -31,7 +31,7 @@ def test_there_are_exactly_two_set_up_commands() -> None:
 def test_python_blocks_run(paths: list[str], labels: list[str]) -> None:
     names: dict[str, object] = {"paths": paths, "y": labels}
     blocks = [block for language, block in BLOCKS if language == "python"]
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     for block in blocks:
         exec(block, names)  # the README's own code
 
@@ -40,7 +40,7 @@ def test_python_blocks_run(paths: list[str], labels: list[str]) -> None:
 def test_command_blocks_run(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("photos").symlink_to(photo_folder)
     commands = [line for _, block in BLOCKS for line in block.splitlines() if re.match(r"featx \w+.*#", line)]
-    assert len(commands) == 25
+    assert len(commands) == 27
     for command in commands:
         assert cli.main(command.split("#")[0].split()[1:]) == 0
         assert capsys.readouterr().out
