@@ -22,11 +22,14 @@ _PAIRS_OF_PRODUCT = 20
 _SAMPLE = 16_384
 _FEW_OF_SAMPLE = 4096
 #: Numbers of dimensions that are tried.
-_DIMENSIONS = (32, 64, 128, 256, 512)
+_DIMENSIONS = (16, 32, 64, 128, 256, 512)
 #: Of a bound, in float32.
 _ROUNDING = 1e-5
 #: Nanoseconds that a pair was measured to take, of which some are for each dimension; and to be computed.
 _BOUND, _DIMENSION, _COMPUTED = 0.6, 0.023, 1000.0
+#: The same of one that is bounded once more.
+_AGAIN, _DIMENSION_AGAIN = 60.0, 0.6
+_AGAIN_AT_ONCE = 1024
 
 
 class UnitRows:
@@ -78,7 +81,8 @@ class Bounds:
     """Rows in few dimensions, whose products are no smaller than the cosines of the rows.
 
     These are the coordinates in an orthonormal basis, of the directions in which a sample is largest, and the length of
-    what they leave out: by Cauchy and Schwarz, the products of what is left out are at most those of the lengths.
+    what they leave out: by Cauchy and Schwarz, the products of what is left out are at most those of the lengths. Pairs
+    that a few dimensions leave are bounded once more, by more of them.
 
     Parameters
     ----------
@@ -87,6 +91,11 @@ class Bounds:
         Cosine from which pairs are looked for; it decides how many dimensions are worth their while.
     make : callable
         Returns an empty float32 array of a shape, on disk if it likes.
+
+    Attributes
+    ----------
+    reduced : ndarray of float32, shape (n, m)
+        The first `n_first` columns are those of the first bound, and all but the first those of the second, if any.
     """
 
     def __init__(self, rows: UnitRows, floor: float, make: Callable[[tuple[int, int]], FloatArray]) -> None:
@@ -94,14 +103,17 @@ class Bounds:
         sample = rows.take(np.unique(np.random.default_rng(0).integers(0, n, _SAMPLE)))
         basis = _directions(sample)
         some = sample[np.random.default_rng(1).permutation(len(sample))[:_FEW_OF_SAMPLE]]
-        self._basis = basis[:, : _best_dimension(some, basis, floor)]
-        self.is_exact = self._basis.shape[1] == rows.n_features
-        self.reduced = make((n, self._basis.shape[1] + (not self.is_exact)))
+        self._few, self._more = _best_dimensions(some, basis, floor)
+        self._basis = basis[:, : self._more]
+        self.is_exact = self._few == rows.n_features
+        self.is_twofold = self._few < self._more
+        self.n_first = self._few + (not self.is_exact)
+        self.reduced = make((n, self.n_first if not self.is_twofold else self._more + 2))
         for start in range(0, n, _WIDE):
             self.reduced[start : start + _WIDE] = self._of(rows.between(start, start + _WIDE))
 
     def _of(self, unit: FloatArray) -> FloatArray:
-        return unit if self.is_exact else _bounding(unit, self._basis)
+        return unit if self.is_exact else _bounding(unit, self._basis, self._few)
 
 
 def _directions(sample: FloatArray) -> FloatArray:
@@ -110,24 +122,40 @@ def _directions(sample: FloatArray) -> FloatArray:
     return np.linalg.eigh(products.astype(np.float64))[1][:, ::-1].astype(np.float32)
 
 
-def _bounding(unit: FloatArray, basis: FloatArray) -> FloatArray:
+def _bounding(unit: FloatArray, basis: FloatArray, n_few: int) -> FloatArray:
+    """Return what the first directions leave out, the coordinates, and what all leave out if these are more."""
     within = unit @ basis
-    left = (unit * unit).sum(axis=1) - (within * within).sum(axis=1)
+    whole = (unit * unit).sum(axis=1)
+    columns = [_left(whole, within[:, :n_few]), within]
+    if n_few < basis.shape[1]:
+        columns.append(_left(whole, within))
+    return np.column_stack(columns).astype(np.float32, copy=False)
+
+
+def _left(whole: FloatArray, within: FloatArray) -> FloatArray:
     # Never too short, whatever was rounded.
-    return np.column_stack([within, np.sqrt(np.maximum(left, 0) + 1e-6)]).astype(np.float32, copy=False)
+    left: FloatArray = np.sqrt(np.maximum(whole - (within * within).sum(axis=1), 0) + 1e-6)
+    return left
 
 
-def _best_dimension(sample: FloatArray, basis: FloatArray, floor: float) -> int:
-    """Return the number of dimensions with which bounding all pairs and computing those left costs least."""
+def _best_dimensions(sample: FloatArray, basis: FloatArray, floor: float) -> tuple[int, int]:
+    """Return with how many dimensions to bound all pairs, and those left once more, so that all of it costs least."""
     n_features = len(basis)
-    costs = {n_features: _BOUND + _DIMENSION * n_features}
-    for n_dimensions in _DIMENSIONS:
-        if n_dimensions < n_features:
-            reduced = _bounding(sample, basis[:, :n_dimensions])
-            left = np.mean([(reduced[at : at + 512] @ reduced.T >= floor).mean() for at in range(0, len(sample), 512)])
-            itself = 1 / len(sample)
-            costs[n_dimensions] = _BOUND + _DIMENSION * n_dimensions + _COMPUTED * max(0.0, float(left) - itself)
-    return min(costs, key=lambda n_dimensions: costs[n_dimensions])
+    costs = {(n_features, n_features): _BOUND + _DIMENSION * n_features}
+    left = {few: _share_left(sample, basis[:, :few], floor) for few in _DIMENSIONS if few < n_features}
+    for few, share in left.items():
+        bounded = _BOUND + _DIMENSION * few
+        costs[few, few] = bounded + _COMPUTED * share
+        for more in (more for more in left if more > few):
+            costs[few, more] = bounded + (_AGAIN + _DIMENSION_AGAIN * more) * share + _COMPUTED * left[more]
+    return min(costs, key=lambda dimensions: costs[dimensions])
+
+
+def _share_left(sample: FloatArray, basis: FloatArray, floor: float) -> float:
+    """Return the share of pairs that a bound leaves to be computed."""
+    reduced = _bounding(sample, basis, basis.shape[1])
+    left = np.mean([(reduced[at : at + 512] @ reduced.T >= floor).mean() for at in range(0, len(sample), 512)])
+    return max(0.0, float(left) - 1 / len(sample))
 
 
 def near_pairs(rows: UnitRows, bounds: Bounds, floor: float) -> Iterator[tuple[int, Pairs]]:
@@ -181,13 +209,17 @@ def _at_least(
 ) -> Pairs:
     """Return pairs of the rows at some places and those of a block, of at least each place's floor."""
     stop = min(at + _WIDE, len(rows))
-    bound = bounds.reduced[places] @ bounds.reduced[at:stop].T
+    tall, wide = bounds.reduced[places], bounds.reduced[at:stop]
+    bound = tall[:, : bounds.n_first] @ wide[:, : bounds.n_first].T
     slack = 0 if bounds.is_exact else _ROUNDING
     # Flat: six times as fast as in two dimensions.
     one, other = np.divmod(np.flatnonzero((bound >= (floors - slack)[:, None]).ravel()), stop - at)
     if after:
         later = places[one] < other + at
         one, other = one[later], other[later]
+    if bounds.is_twofold:
+        kept = _products(tall[:, 1:], wide[:, 1:], one, other, _AGAIN_AT_ONCE) >= floors[one] - slack
+        one, other = one[kept], other[kept]
     if not len(one):
         return _none()
     if bounds.is_exact:
@@ -205,11 +237,16 @@ def _cosines(left: FloatArray, rows: UnitRows, one: IntArray, other: IntArray, a
     if _PAIRS_OF_PRODUCT * len(one) > len(ones) * len(others):
         product: FloatArray = (left[ones] @ right.T)[one, other]
         return product
-    cosine = np.empty(len(one), dtype=np.float32)
-    for start in range(0, len(one), _PAIRS_AT_ONCE):
-        here = slice(start, start + _PAIRS_AT_ONCE)
-        cosine[here] = np.einsum("ij,ij->i", left[ones[one[here]]], right[other[here]])
-    return cosine
+    return _products(left, right, ones[one], other, _PAIRS_AT_ONCE)
+
+
+def _products(left: FloatArray, right: FloatArray, one: IntArray, other: IntArray, at_once: int) -> FloatArray:
+    """Return the products of pairs of rows, so many at once that they stay near the core."""
+    found = np.empty(len(one), dtype=np.float32)
+    for start in range(0, len(one), at_once):
+        here = slice(start, start + at_once)
+        found[here] = np.einsum("ij,ij->i", left[one[here]], right[other[here]])
+    return found
 
 
 def _none() -> Pairs:

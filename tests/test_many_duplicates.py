@@ -50,6 +50,13 @@ def test_the_groups_are_those_of_all_pairs(seed: int, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.usefixtures("in_small_blocks")
+@pytest.mark.parametrize("dimensions", [(1, 1), (8, 8), (2, 40), (96, 96)])
+def test_however_many_dimensions_bound_pairs(dimensions: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_pairs, "_best_dimensions", lambda sample, basis, floor: dimensions)
+    both_ways(scenes(2), monkeypatch)
+
+
+@pytest.mark.usefixtures("in_small_blocks")
 @pytest.mark.parametrize("threshold", [0.5, 0.85, 0.99, 1.0])
 def test_any_threshold(threshold: float, monkeypatch: pytest.MonkeyPatch) -> None:
     both_ways(scenes(1), monkeypatch, threshold)
@@ -82,8 +89,9 @@ def test_bounds_are_never_below_cosines() -> None:
     rows = near_pairs.UnitRows(np.maximum(rng.normal(size=(500, 200)), 0).astype(np.float32), np.arange(500))
     unit = rows.between(0, 500)
     for n_dimensions in (1, 20, 199):
-        reduced = near_pairs._bounding(unit, near_pairs._directions(unit)[:, :n_dimensions])
-        assert (reduced @ reduced.T >= unit @ unit.T - near_pairs._ROUNDING).all()
+        reduced = near_pairs._bounding(unit, near_pairs._directions(unit)[:, :n_dimensions], n_few=1)
+        for bounding in (reduced[:, :2], reduced[:, 1:] if n_dimensions > 1 else reduced):
+            assert (bounding @ bounding.T >= unit @ unit.T - near_pairs._ROUNDING).all()
 
 
 @pytest.mark.usefixtures("in_small_blocks")
