@@ -36,6 +36,8 @@ _MANY_ROWS = 20_000
 #: What is worked out of many rows lies on disk if it takes more bytes.
 _MOST_BYTES = 2**30
 _AT_ONCE = 4096
+#: Rows of which a group of this share tells that most of all rows are one.
+_SAMPLE, _MOST_OF_SAMPLE = 2000, 0.6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,7 +123,9 @@ def find_duplicates(features: Any, *, threshold: float = THRESHOLD) -> Duplicate
     Notes
     -----
     Every row is compared with every other, in blocks of 64 MB: 8,000 rows of 1,024 took 1.7 s on two cores, and the
-    time grows with the square of their number.
+    time grows with the square of their number. Of more than 20,000 rows, pairs are first excluded by a bound on their
+    cosine in a few directions, and the others computed: the same pairs decide. 100,000 rows took 45 s on two busy cores and
+    0.4 GB, a million, by what the first of them took, half an hour to an hour, and 0.8 GB beside what is mapped.
 
     Examples
     --------
@@ -198,6 +202,8 @@ def _linked_many(
     )
     rows = UnitRows(source, numbers)
     try:
+        if threshold < 1:
+            _refuse_connected(rows, threshold)
         return *linked(rows, most=len(numbers) // 2 if threshold < 1 else None), False
     except TooConnectedError:
         total = np.zeros(rows.n_features)
@@ -205,6 +211,14 @@ def _linked_many(
             total += rows.raw(start, start + _AT_ONCE).sum(axis=0, dtype=np.float64)
         mean = (total / len(rows)).astype(np.float32)
         return *linked(UnitRows(source, numbers, mean), most=None), True
+
+
+def _refuse_connected(rows: UnitRows, threshold: float) -> None:
+    """Raise if most rows of a sample are linked: those of all are then, too, and there is no need to compare them."""
+    sample = rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:_SAMPLE]))
+    one, other = np.nonzero(np.triu(sample @ sample.T, 1) >= threshold)
+    if np.bincount(_components(len(sample), [one], [other])).max() > _MOST_OF_SAMPLE * len(sample):
+        raise TooConnectedError
 
 
 def _room(folder: Path, shape: tuple[int, int]) -> FloatArray:
