@@ -125,7 +125,7 @@ def find_duplicates(features: Any, *, threshold: float = THRESHOLD) -> Duplicate
     Every row is compared with every other, in blocks of 64 MB: 8,000 rows of 1,024 took 1.7 s on two cores, and the
     time grows with the square of their number. Of more than 20,000 rows, pairs are first excluded by a bound on their
     cosine in a few directions, and the others computed: the same pairs decide. 100,000 rows took some 45 s on two busy
-    cores; a million take 1.3 GB beside what is mapped and, by what the first 4,096 of them took, 48 minutes of processor
+    cores; a million take 1.3 GB beside what is mapped and, by what the first 4,096 took, 48 minutes of processor
     time for the pairs, half of it on the clock where two cores are free.
 
     Examples
