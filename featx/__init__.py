@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from featx.duplicates import Duplicates, find_duplicates
     from featx.explaining import explain_images
     from featx.exporting import export_model
+    from featx.feature_matrix import FeatureMatrix
     from featx.fine_tuning import FineTunedClassifier
     from featx.jobs.merging import merge_job
     from featx.jobs.planning import plan_job
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
     from featx.label_issues import find_label_issues
     from featx.left_out import leave_one_out
     from featx.model_files import load_pipeline, read_model, save_pipeline
+    from featx.opening import open_features
     from featx.predicting import predict_images
     from featx.rank import ImageRanking, rank_images
     from featx.ranking import Ranking, rank_features
     from featx.recipe import Recipe
     from featx.results import ImageComparison
+    from featx.searching import Similar, find_similar
     from featx.training import Trained, train_images
     from featx.transferability import h_score, log_me
     from featx.transformer import FeatureExtractor
@@ -50,12 +53,14 @@ __all__ = [
     "DirectBackbone",
     "Duplicates",
     "FeatureExtractor",
+    "FeatureMatrix",
     "FineTunedClassifier",
     "ImageComparison",
     "ImageRanking",
     "KerasBackbone",
     "Ranking",
     "Recipe",
+    "Similar",
     "Trained",
     "__version__",
     "augment_features",
@@ -66,6 +71,7 @@ __all__ = [
     "export_model",
     "find_duplicates",
     "find_label_issues",
+    "find_similar",
     "h_score",
     "job_status",
     "learning_curve",
@@ -74,6 +80,7 @@ __all__ = [
     "load_pipeline",
     "log_me",
     "merge_job",
+    "open_features",
     "plan_job",
     "predict_images",
     "rank_features",
@@ -92,12 +99,14 @@ _HOMES = {
     "DirectBackbone": "backbones",
     "Duplicates": "duplicates",
     "FeatureExtractor": "transformer",
+    "FeatureMatrix": "feature_matrix",
     "FineTunedClassifier": "fine_tuning",
     "ImageComparison": "results",
     "ImageRanking": "rank",
     "KerasBackbone": "backbones",
     "Ranking": "ranking",
     "Recipe": "recipe",
+    "Similar": "searching",
     "Trained": "training",
     "augment_features": "augmentation",
     "available_backbones": "backbones",
@@ -107,6 +116,7 @@ _HOMES = {
     "export_model": "exporting",
     "find_duplicates": "duplicates",
     "find_label_issues": "label_issues",
+    "find_similar": "searching",
     "h_score": "transferability",
     "job_status": "jobs.status",
     "learning_curve": "curves",
@@ -115,6 +125,7 @@ _HOMES = {
     "load_pipeline": "model_files",
     "log_me": "transferability",
     "merge_job": "jobs.merging",
+    "open_features": "opening",
     "plan_job": "jobs.planning",
     "predict_images": "predicting",
     "rank_features": "ranking",

@@ -22,6 +22,7 @@ from featx.argument_groups import (
 )
 from featx.job_arguments import add_job_commands
 from featx.model_arguments import add_explain, add_export, add_model, add_predict, add_train
+from featx.search_arguments import add_search_commands
 
 _EXTRACT_EXAMPLES = """examples:
   featx extract photos/ -o features.npy
@@ -69,6 +70,7 @@ def make_parser() -> argparse.ArgumentParser:
     add_predict(commands)
     add_explain(commands)
     add_export(commands)
+    add_search_commands(commands)
     _add_check(commands)
     _add_bench(commands)
     _add_demo(commands)

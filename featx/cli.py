@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from featx import job_commands, model_commands
+from featx import job_commands, model_commands, search_commands
 from featx.arguments import make_parser
 from featx.console import (
     ReaderGoneError,
@@ -394,6 +394,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "predict": model_commands.predict,
     "explain": model_commands.explain,
     "export": model_commands.export,
+    "similar": search_commands.similar,
+    "duplicates": search_commands.duplicates,
     "rank": _rank,
     "check": _check,
     "bench": _bench,

@@ -24,6 +24,8 @@
     ├── OutputError              (OSError)            a result cannot be written
     ├── JobError                 (ValueError)         a job folder is none, or cannot be run as asked
     ├── AuditError               (RuntimeError)       rows and images do not match: nothing was kept
+    ├── FeaturesError            (ValueError)         what should hold features is none, damaged, or of another kind
+    │   └── FeaturesNotFoundError (FileNotFoundError)
     ├── ComparisonError          (ValueError)         baselines cannot be compared on this data
     ├── ModelFileError           (ValueError)         a file of a trained model is none, or not to be trusted
     ├── ExportError              (ValueError)         a fitted pipeline cannot be written for other programs
@@ -32,6 +34,7 @@
     FeatxWarning (UserWarning)
     ├── UnreadableImagesWarning  images left out or given NaN rows: one warning for a run
     ├── StoreWarning             a damaged file of the store was passed over; its rows are extracted anew
+    ├── UnfinishedWarning        a job that is opened is not finished
     └── SmallSegmentsWarning     a store is in so many small files that opening it is slow; how to merge them
 
 A message says what failed (its name and value), what was expected against what was found, and what
@@ -183,6 +186,14 @@ class AuditError(FeatxError, RuntimeError):
     """Rows and images do not match."""
 
 
+class FeaturesError(FeatxError, ValueError):
+    """What should hold features is none, damaged, or of another kind."""
+
+
+class FeaturesNotFoundError(FeaturesError, FileNotFoundError):
+    """There are no features where they were looked for."""
+
+
 class ComparisonError(FeatxError, ValueError):
     """Baselines cannot be compared on this data."""
 
@@ -209,6 +220,10 @@ class UnreadableImagesWarning(FeatxWarning):
 
 class StoreWarning(FeatxWarning):
     """A damaged file of the store was passed over."""
+
+
+class UnfinishedWarning(FeatxWarning):
+    """A job is opened that is not finished: its features are those of the shards that are there."""
 
 
 class SmallSegmentsWarning(FeatxWarning):

@@ -55,6 +55,28 @@ class Rows(Protocol):
     def __getitem__(self, position: Any) -> Any: ...
 
 
+def extract_rows(
+    images: Sequence[Image],
+    resolved: Resolved,
+    *,
+    cache: Path | None,
+    progress: Callable[[int], object] | None = None,
+) -> tuple[np.ndarray[Any, Any], DigestArray, dict[int, str]]:
+    """Return rows of images, their digests, and why some cannot be read, by their positions.
+
+    Returns
+    -------
+    rows : ndarray of float32, shape (n_images, n_features)
+        NaN where an image cannot be read.
+    digests : ndarray of uint8, shape (n_images, 16)
+    errors : dict of int to str
+    """
+    rows = np.empty((len(images), resolved.n_features), dtype=np.float32)
+    extraction = Extraction(images, resolved, rows, cache=cache, raise_on_error=False, progress=progress)
+    extraction.run()
+    return rows, extraction.digests, {failure.position: failure.reason for failure in extraction.failures}
+
+
 class Extraction:
     """Fill one row for each image: from the store where it is there, else from the network.
 

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import dataclasses
 import json
-import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx import files
 from featx.console import cache_from, columns_from, note_ignored, options_from, print_data, say
-from featx.errors import FeatxError, OptionError, OutputError
-from featx.wording import as_columns, counted, in_bytes
+from featx.errors import OptionError
+from featx.paths_and_lines import batches, raise_for_images, writing
+from featx.wording import as_columns, in_bytes
 
 if TYPE_CHECKING:
     from featx.failures import Failure
     from featx.predicting import Prediction, Predictor
-
-_BATCH = 4096
-#: Some hundred paths: of a stream, answers are waited for.
-_STREAM_BYTES = 16_384
 
 
 def train(args: argparse.Namespace) -> None:
@@ -98,100 +91,22 @@ def predict(args: argparse.Namespace) -> None:
     missing: list[str] = []
     predictor = Predictor(read_model(args.model), top=args.top, threshold=args.threshold, cache=cache_from(args))
     tally = Tally()
-    batches, total = _batches(args, missing)
-    with _writing(args.output) as write, progress_bar(total, "predict", shown=not args.quiet) as progress:
+    of_images, total = batches(args, missing)
+    with writing(args.output) as write, progress_bar(total, "predict", shown=not args.quiet) as progress:
         if not args.json:
             write(predictor.as_csv([], header=True))
-        for batch in batches:
+        for batch in of_images:
             predictions = predictor.predict(batch, progress)
             write(_as_text(predictor, predictions, as_json=args.json))
             tally.add(predictions)
     say(args, tally.as_text())
-    _raise_for_images(missing, tally.n_predicted, tally.n_unreadable, tally.first_unreadable)
-
-
-def _raise_for_images(missing: Sequence[str], n_done: int, n_failed: int, first: Failure | None) -> None:
-    """Raise, when all others are done, for a source that was named and is not there, or if no image can be read."""
-    from featx.errors import SourceNotFoundError
-    from featx.failures import none_readable
-    from featx.sources import not_found
-
-    if missing:
-        others = f" (The same of {counted(len(missing) - 1, 'other source')}.)" if len(missing) > 1 else ""
-        raise SourceNotFoundError(f"{not_found(missing[0])}{others} All others are done.")
-    if first is not None and not n_done:
-        raise none_readable(n_failed, first)
+    raise_for_images(missing, tally.n_predicted, tally.n_unreadable, tally.first_unreadable)
 
 
 def _as_text(predictor: Predictor, predictions: Sequence[Prediction], *, as_json: bool) -> str:
     if as_json:
         return "".join(predictor.as_json(one) + "\n" for one in predictions)
     return predictor.as_csv(predictions)
-
-
-def _batches(args: argparse.Namespace, missing: list[str]) -> tuple[Iterator[list[str]], int | None]:
-    """Return the paths of images, batch after batch, and how many there are, if that is known; tell what is missing."""
-    from featx.sources import find_images, missing_sources
-    from featx.tables import find_labelled, is_table
-
-    if "-" in args.source:
-        if len(args.source) > 1:
-            raise OptionError("-: paths on standard input are read alone. Give no other source beside it.")
-        return _of_stream(sys.stdin.fileno()), None
-    if is_table(args.source):
-        table = find_labelled(args.source, path_column=args.path_column)
-    elif args.path_column:
-        raise OptionError(f"--path-column {args.path_column} names a column, but {args.source[0]!r} is no table.")
-    else:
-        table = find_images(args.source, keep_missing=True)
-        missing += missing_sources(args.source)
-    note_ignored(args, table.ignored)
-    starts = range(0, len(table), _BATCH)
-    return (list(table.paths[at : at + _BATCH]) for at in starts), len(table)
-
-
-def _of_stream(descriptor: int) -> Iterator[list[str]]:
-    """Return the lines of a stream, as many at a time as there are: who writes one and waits gets an answer.
-
-    No path holds a NUL: where there is one, it separates them, as ``find -print0`` does.
-    """
-    rest, separator = b"", b"\n"
-    while block := os.read(descriptor, _STREAM_BYTES):
-        separator = b"\0" if b"\0" in block else separator
-        *lines, rest = (rest + block).split(separator)
-        if paths := [path for line in lines if (path := _as_path(line, separator))]:
-            yield paths
-    if path := _as_path(rest, separator):
-        yield [path]
-
-
-def _as_path(line: bytes, separator: bytes) -> str:
-    """Return the path in a line, "" if there is none; a line may end as those of Windows do."""
-    if separator == b"\n":
-        line = line.rstrip(b"\r") if line.strip() else b""
-    return os.fsdecode(line)
-
-
-@contextlib.contextmanager
-def _writing(output: str | None) -> Iterator[Callable[[str], object]]:
-    """Yield the function that writes data: to standard output, or to a file that is there once it is whole."""
-    if output is None:
-        yield lambda text: print_data(text.removesuffix("\n")) if text else None
-        return
-    try:
-        # Names that are not UTF-8 are written as the bytes they are.
-        with (
-            files.replacing(Path(output)) as temporary,
-            open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-        ):
-            yield file.write
-            file.flush()
-    except OSError as error:
-        if isinstance(error, FeatxError):
-            raise
-        raise OutputError(
-            f"{output!r} cannot be written: {error.strerror or error}. Choose another file, or make room there."
-        ) from error
 
 
 def explain(args: argparse.Namespace) -> None:
@@ -229,7 +144,7 @@ def explain(args: argparse.Namespace) -> None:
             as_columns([{**row, "label": str(row["label"] if row["label"] is not None else "")} for row in rows])
         )
     n_done, first = len(rows) - len(failures), failures[0] if failures else None
-    _raise_for_images(missing_sources(args.source), n_done, len(failures), first)
+    raise_for_images(missing_sources(args.source), n_done, len(failures), first)
 
 
 def export(args: argparse.Namespace) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.errors import InputError, OptionError
-from featx.extraction import Extraction
+from featx.extraction import extract_rows
 from featx.failures import Failure
 from featx.images import as_image_list, describe
 from featx.model_files import read_model
@@ -134,12 +134,7 @@ class Predictor:
             Called with numbers of images that are done.
         """
         names = [describe(image) for image in images]
-        rows = np.empty((len(images), self._resolved.n_features), dtype=np.float32)
-        extraction = Extraction(
-            images, self._resolved, rows, cache=self._cache, raise_on_error=False, progress=progress
-        )
-        extraction.run()
-        errors = {failure.position: failure.reason for failure in extraction.failures}
+        rows, _, errors = extract_rows(images, self._resolved, cache=self._cache, progress=progress)
         readable = np.array([at for at in range(len(images)) if at not in errors], dtype=np.intp)
         found = [Prediction(name, None, [], None, errors.get(at, "")) for at, name in enumerate(names)]
         if len(readable):

@@ -225,6 +225,21 @@ def _place_in_list(entry: tuple[str, bool]) -> str:
     return f"{name}/" if is_folder else name
 
 
+def file_system(address: str) -> tuple[Any, str]:
+    """Return fsspec's file system of an address, and the path in it.
+
+    Raises
+    ------
+    SourceError
+        No such kind of storage, or it does not answer.
+    MissingDependencyError
+    """
+    try:
+        return _system(address)
+    except SourceError as error:
+        raise SourceError(f"{address!r} cannot be opened: {error}. Check the address.") from error
+
+
 def _system(address: str) -> tuple[Any, str]:
     scheme, _, rest = address.partition("://")
     scheme = scheme.lower()

@@ -21,7 +21,7 @@ from featx.arguments import make_parser
 from tests.conftest import CountingBackbone
 
 COMMANDS = [
-    *("extract", "compare", "rank", "train", "model", "predict", "explain", "export"),
+    *("extract", "compare", "rank", "train", "model", "predict", "explain", "export", "similar", "duplicates"),
     *("check", "bench", "demo", "backbones", "job", "cache"),
 ]
 JOB_COMMANDS = ["job plan", "job run", "job status", "job merge"]

@@ -32,7 +32,7 @@ def test_there_are_exactly_two_set_up_commands() -> None:
 def test_python_blocks_run(paths: list[str], labels: list[str]) -> None:
     names: dict[str, object] = {"paths": paths, "y": labels}
     blocks = [block for language, block in BLOCKS if language == "python"]
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     for block in blocks:
         exec(block, names)  # the README's own code
 
@@ -45,7 +45,7 @@ def test_command_blocks_run(
     # A fifth of the photos: measuring Keras takes its time.
     monkeypatch.setattr(photos, "write_photos", functools.partial(photos.write_photos, number=24))
     commands = [line for _, block in BLOCKS for line in block.splitlines() if re.match(r"featx \w+.*#", line)]
-    assert len(commands) == 30
+    assert len(commands) == 32
     commands = [command for command in commands if not command.startswith("featx demo")]  # the next test runs it
     for command in commands:
         assert cli.main(command.split("#")[0].split()[1:]) == 0

@@ -1,0 +1,84 @@
+"""Near-duplicates of features on disk as text, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from featx.duplicates import Duplicates
+from featx.feature_matrix import FeatureMatrix
+from featx.labels import is_missing
+from featx.wording import as_cell, as_path_cell, counted, shortened
+
+HEADER = ("group", "row", "path", "label", "cosine", "digest")
+_SHOWN_GROUPS, _SHOWN_PATHS = 10, 3
+_AT_ONCE = 8192
+
+
+def as_csv(found: Duplicates, features: FeatureMatrix) -> Iterator[str]:
+    """Yield the rows of groups of two or more as lines of CSV, group by group, the largest first."""
+    clusters = found.clusters
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *clusters])
+    groups = np.repeat(np.arange(1, len(clusters) + 1), [len(cluster) for cluster in clusters])
+    yield ",".join(HEADER) + "\n"
+    for at in range(0, len(rows), _AT_ONCE):
+        here = rows[at : at + _AT_ONCE]
+        paths, labels, digests = (
+            column[here].tolist() for column in (features.paths, features.labels, features.digests)
+        )
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        for group, row, path, label, digest in zip(
+            groups[at : at + _AT_ONCE].tolist(), here.tolist(), paths, labels, digests, strict=True
+        ):
+            said = "" if is_missing(label) else as_cell(str(label))
+            writer.writerow([group, row, as_path_cell(path), said, f"{found.cosine[row]:.6f}", digest])
+        yield text.getvalue()
+
+
+def as_dict(found: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
+    """Return it as JSON has it: what was found, and the paths of each group."""
+    return {
+        **_facts(found, features),
+        "clusters": [features.paths[cluster].tolist() for cluster in found.clusters],
+    }
+
+
+def _facts(found: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
+    clusters = found.clusters
+    return {
+        "rows": len(features),
+        "groups": len(clusters),
+        "in_groups": found.n_rows,
+        "largest": max(map(len, clusters), default=0),
+        "threshold": found.threshold,
+        "centered": found.centered,
+        "complete": features.is_complete,
+    }
+
+
+def as_text(found: Duplicates, features: FeatureMatrix) -> str:
+    """Return it for people, with the largest groups."""
+    clusters = found.clusters
+    n_more = found.n_rows - len(clusters)
+    lines = [f"{counted(len(features), 'row')}: no near-duplicates."]
+    if clusters:
+        lines = [
+            f"{counted(len(features), 'row')}: {found.n_rows:,} are near-duplicates in "
+            f"{counted(len(clusters), 'group')}; with one of each kept, {n_more:,} would go."
+        ]
+    if found.centered:
+        lines.append("Rows have much in common: they are told by what distinguishes them from their mean.")
+    for number, cluster in enumerate(clusters[:_SHOWN_GROUPS], 1):
+        paths = ", ".join(shortened(path, 50) for path in features.paths[cluster[:_SHOWN_PATHS]].tolist())
+        more = len(cluster) - _SHOWN_PATHS
+        paths += f" and {more:,} more" if more > 0 else ""
+        cosine = float(found.cosine[cluster].min())
+        lines.append(f"{number:>3}  {len(cluster):,} images, cosine {cosine:.3f} and above: {paths}")
+    if len(clusters) > _SHOWN_GROUPS:
+        lines.append(f"and {counted(len(clusters) - _SHOWN_GROUPS, 'smaller or equal group')}; --csv lists all.")
+    return "\n".join(lines)

@@ -1,0 +1,315 @@
+"""A matrix on disk of which only the rows asked for are read, with the path and label of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from featx.errors import FeaturesError
+from featx.failures import Failure
+from featx.feature_places import FloatArray, IntArray, MatrixPart
+from featx.feature_tables import LineSource
+from featx.wording import counted
+
+#: A block takes so many bytes, unless a number of rows is given.
+_BLOCK_BYTES = 64 * 2**20
+_LINES_AT_ONCE = 8192
+
+
+class FeatureMatrix:
+    """A float32 matrix on disk or at an address; see :func:`featx.open_features`.
+
+    Indexing reads the rows asked for into memory, as a numpy array of its own: ``X[5]``, ``X[10:20]``,
+    ``X[[3, 1]]``, ``X[mask]``, ``X[10:20, :8]``. numpy and scikit-learn take it for an array, and read all of it.
+
+    Attributes
+    ----------
+    address : str
+        What was opened.
+    shape : tuple of (int, int)
+        Rows and features.
+    dtype, ndim
+        float32 and 2.
+    is_complete : bool
+        Whether every shard of the job is there.
+    recipe : dict or None
+        Everything that decides a row's value; None where it is not recorded (a ``.npy`` file).
+    options : dict or None
+        Options of extraction that give this recipe.
+    n_failed : int
+        Images of the shards that could not be read.
+    paths, labels, digests : Column
+        Of each row; read when they are asked for, and in blocks.
+    """
+
+    dtype = np.dtype(np.float32)
+    ndim = 2
+
+    def __init__(
+        self,
+        address: str,
+        parts: list[MatrixPart],
+        tables: list[LineSource],
+        *,
+        job: dict[str, Any] | None = None,
+        n_features: int,
+        is_complete: bool = True,
+        n_failed: int = 0,
+    ) -> None:
+        self.address = address
+        self._parts = parts
+        self._tables = tables
+        self._starts: IntArray = np.cumsum([0, *(part.shape[0] for part in parts)], dtype=np.int64)
+        self.shape = (int(self._starts[-1]), n_features)
+        self.is_complete = is_complete
+        self.n_failed = n_failed
+        self.recipe: dict[str, Any] | None = job and job.get("recipe")
+        self.options: dict[str, Any] | None = job and job.get("options")
+        self.paths, self.labels, self.digests = (Column(self, name) for name in ("path", "label", "digest"))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        unfinished = "" if self.is_complete else ", unfinished"
+        return f"FeatureMatrix({self.address!r}, shape={self.shape}{unfinished})"
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def is_local(self) -> bool:
+        """Whether its rows are on this machine's disks."""
+        return all(part.is_local for part in self._parts)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all of it takes in memory."""
+        return 4 * self.size
+
+    def __getitem__(self, key: Any) -> Any:
+        rows, columns = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        columns = tuple(one for one in columns if one is not Ellipsis)
+        if rows is Ellipsis or len(columns) > 1:
+            raise IndexError(f"{key!r}: expected rows, and after a comma columns. X.to_numpy() takes any index.")
+        found = self._chosen(rows)
+        return found if not columns else found[..., columns[0]]
+
+    def _chosen(self, rows: Any) -> FloatArray:
+        if isinstance(rows, int | np.integer) and not isinstance(rows, bool | np.bool_):
+            at = _position(int(rows), len(self))
+            row: FloatArray = self._between(at, at + 1)[0]
+            return row
+        if isinstance(rows, slice) and rows.indices(len(self))[2] == 1:
+            start, stop, _ = rows.indices(len(self))
+            return self._between(start, max(start, stop))
+        return self._taken(_numbers(rows, len(self)))
+
+    def _between(self, start: int, stop: int) -> FloatArray:
+        found = np.empty((stop - start, self.shape[1]), dtype=np.float32)
+        for part, first, last in self._within(start, stop):
+            at = int(self._starts[part]) + first - start
+            found[at : at + last - first] = self._parts[part].rows(first, last)
+        return found
+
+    def _within(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
+        """Yield the parts of a range of rows, and which of their own rows are in it."""
+        part = int(np.searchsorted(self._starts, start, side="right")) - 1
+        while part < len(self._parts) and self._starts[part] < stop:
+            offset = int(self._starts[part])
+            first, last = max(start - offset, 0), min(stop - offset, self._parts[part].shape[0])
+            if first < last:
+                yield part, first, last
+            part += 1
+
+    def _taken(self, numbers: IntArray) -> FloatArray:
+        found = np.empty((*numbers.shape, self.shape[1]), dtype=np.float32)
+        for part, here in self._by_part(numbers.ravel()):
+            found.reshape(-1, self.shape[1])[here] = self._parts[part].take(numbers.ravel()[here] - self._starts[part])
+        return found
+
+    def _by_part(self, numbers: IntArray) -> Iterator[tuple[int, IntArray]]:
+        """Yield each part that has some of the rows, and where among the numbers these are."""
+        of_rows = np.searchsorted(self._starts, numbers, side="right") - 1
+        order = np.argsort(of_rows, kind="stable")
+        for here in np.split(order, np.flatnonzero(np.diff(of_rows[order])) + 1):
+            if len(here):
+                yield int(of_rows[here[0]]), here
+
+    def _lines(self, name: str, start: int, stop: int) -> list[Any]:
+        found: list[Any] = []
+        for part, first, last in self._within(start, stop):
+            found += self._tables[part].lines(first, last)[name]
+        return found
+
+    def __iter__(self) -> Iterator[FloatArray]:
+        for block in self.blocks():
+            yield from block
+
+    def blocks(self, n_rows: int | None = None) -> Iterator[FloatArray]:
+        """Yield all rows, so many at a time; only these are in memory.
+
+        Parameters
+        ----------
+        n_rows : int or None, default=None
+            None is what 64 MB hold.
+
+        Yields
+        ------
+        ndarray of float32, shape (n_rows, n_features)
+            The last has what is left.
+        """
+        step = self._step(n_rows)
+        return (self._between(at, min(at + step, len(self))) for at in range(0, len(self), step))
+
+    def labelled_blocks(self, n_rows: int | None = None) -> Iterator[tuple[FloatArray, np.ndarray[Any, Any]]]:
+        """Yield rows and their labels, so many at a time, for ``partial_fit``; rows without a label are left out.
+
+        Parameters
+        ----------
+        n_rows : int or None, default=None
+            None is what 64 MB hold.
+
+        Yields
+        ------
+        X : ndarray of float32, shape (n, n_features)
+        y : ndarray, shape (n,)
+        """
+        step = self._step(n_rows)
+        for at in range(0, len(self), step):
+            y = self._lines("label", at, min(at + step, len(self)))
+            there = np.array([label is not None for label in y], dtype=bool)
+            if there.any():
+                yield self._between(at, at + len(y))[there], _as_array([label for label in y if label is not None])
+
+    @property
+    def classes(self) -> np.ndarray[Any, Any]:
+        """The different labels, sorted: what ``partial_fit`` wants to know."""
+        found = {label for block in self.labels.blocks() for label in block.tolist() if label is not None}
+        return np.array(sorted(found))
+
+    @property
+    def failures(self) -> Iterator[Failure]:
+        """The images that could not be read: ``position``, ``image`` and ``reason`` of each, a shard at a time."""
+        for table in self._tables:
+            yield from table.failures()
+
+    def to_numpy(self) -> FloatArray:
+        """Return all rows, in memory.
+
+        Raises
+        ------
+        FeaturesError
+            There is no room for them.
+        """
+        try:
+            return self._between(0, len(self))
+        except MemoryError as error:
+            raise FeaturesError(
+                f"{self.address!r} takes {self.nbytes / 1e9:.1f} GB, more than there is room for. Take it in blocks: "
+                "for block in features.blocks()."
+            ) from error
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        if copy is False:
+            raise ValueError("Rows are read from disk: they cannot be had without a copy. Leave copy=False out.")
+        found = self.to_numpy()
+        return found if dtype is None else found.astype(dtype, copy=False)
+
+    def _step(self, n_rows: int | None) -> int:
+        if n_rows is None:
+            return max(1, _BLOCK_BYTES // (4 * max(1, self.shape[1])))
+        if n_rows < 1:
+            raise FeaturesError(f"n_rows={n_rows!r}: expected a number of rows, 1 or more.")
+        return int(n_rows)
+
+
+class Column:
+    """What is known of each row, read when it is asked for: ``labels[5]``, ``labels[10:20]``, ``np.asarray(labels)``.
+
+    Paths and digests are text (a digest is "" where it is not known); labels are text or numbers, and None (of numbers
+    NaN) where there is none.
+    """
+
+    ndim = 1
+
+    def __init__(self, matrix: FeatureMatrix, name: str) -> None:
+        self._matrix = matrix
+        self._name = name
+
+    def __len__(self) -> int:
+        return len(self._matrix)
+
+    @property
+    def shape(self) -> tuple[int]:
+        """Number of rows."""
+        return (len(self),)
+
+    def __repr__(self) -> str:
+        return f"<{self._name} of {self._matrix!r}>"
+
+    def __getitem__(self, key: Any) -> Any:
+        n = len(self)
+        if isinstance(key, int | np.integer) and not isinstance(key, bool | np.bool_):
+            at = _position(int(key), n)
+            return self._matrix._lines(self._name, at, at + 1)[0]
+        if isinstance(key, slice) and key.indices(n)[2] == 1:
+            start, stop, _ = key.indices(n)
+            return _as_array(self._matrix._lines(self._name, start, max(start, stop)))
+        numbers = _numbers(key, n)
+        found = np.empty(numbers.size, dtype=object)
+        for part, here in self._matrix._by_part(numbers.ravel()):
+            own = numbers.ravel()[here] - self._matrix._starts[part]
+            lines = self._matrix._tables[part].lines(int(own.min()), int(own.max()) + 1)[self._name]
+            for at, number in zip(here.tolist(), (own - own.min()).tolist(), strict=True):
+                found[at] = lines[number]
+        return _as_array(found.tolist()).reshape(numbers.shape)
+
+    def __iter__(self) -> Iterator[Any]:
+        for block in self.blocks():
+            yield from block.tolist()
+
+    def blocks(self, n_rows: int = _LINES_AT_ONCE) -> Iterator[np.ndarray[Any, Any]]:
+        """Yield all of it, so many rows at a time."""
+        return (self[at : at + n_rows] for at in range(0, len(self), n_rows))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        found: np.ndarray[Any, Any] = self[:]
+        return found if dtype is None else found.astype(dtype, copy=False)
+
+
+def _position(at: int, n: int) -> int:
+    if not -n <= at < n:
+        raise IndexError(f"Row {at} of {n}: there is none.")
+    return at % n
+
+
+def _numbers(rows: Any, n: int) -> IntArray:
+    """Return the numbers of rows that a slice, a list of numbers or a mask chooses."""
+    if isinstance(rows, slice):
+        return np.arange(*rows.indices(n), dtype=np.int64)
+    chosen = np.asarray(rows)
+    if chosen.dtype.kind == "b":
+        if chosen.shape != (n,):
+            raise IndexError(f"A mask of shape {chosen.shape} for {counted(n, 'row')}: expected ({n},).")
+        return np.flatnonzero(chosen)
+    if chosen.size and chosen.dtype.kind not in "iu":
+        raise IndexError(f"{rows!r}: expected numbers of rows, a slice or a mask.")
+    numbers = chosen.astype(np.int64)
+    if numbers.size and not (-n <= int(numbers.min()) and int(numbers.max()) < n):
+        raise IndexError(f"Row {int(numbers.max() if numbers.max() >= n else numbers.min())} of {n}: there is none.")
+    return np.where(numbers < 0, numbers + n, numbers)
+
+
+def _as_array(values: list[Any]) -> np.ndarray[Any, Any]:
+    """Return numbers as numbers, NaN where there is none; anything else as objects."""
+    kinds = {type(value) for value in values}
+    if kinds and kinds <= {int, float, type(None)} and kinds != {type(None)}:
+        return np.array([np.nan if value is None else value for value in values])
+    found = np.empty(len(values), dtype=object)
+    found[:] = values
+    return found

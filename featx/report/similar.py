@@ -1,0 +1,135 @@
+"""What was found for images, as one self-contained HTML page with thumbnails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from featx import __version__, files, images, remote
+from featx.errors import MissingDependencyError, OutputError
+from featx.feature_matrix import FeatureMatrix
+from featx.labels import is_missing
+from featx.report.thumbnails import MOST_IMAGES, Atlas, make_atlas
+from featx.wording import counted, shortened
+
+#: Images that are looked for on a page; beyond them, it would be long and slow.
+MOST_ANSWERS = 200
+
+
+def write_similar(
+    path: Path,
+    answers: Sequence[Any],
+    features: FeatureMatrix,
+    index: str,
+    *,
+    command: str = "",
+    n_left_out: int = 0,
+) -> None:
+    """Write what was found as one HTML page that needs nothing else, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    answers : sequence of featx.similar.Answer
+    features : FeatureMatrix
+        Where they were found.
+    index : str
+        What was searched, in words.
+    command : str, default=""
+        What repeats it.
+    n_left_out : int, default=0
+        Images that were looked for and are not among the answers.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    MissingDependencyError
+        Jinja2 is not installed.
+    """
+    try:
+        import jinja2
+    except ImportError as error:
+        raise MissingDependencyError(f"The page needs {error.name}. Install it: pip install jinja2.") from error
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    readable = [answer for answer in answers if not answer.error]
+    paths = [one for answer in readable for one in (answer.path, *(found.path for found in answer.found))]
+    paths = list(dict.fromkeys(paths))[:MOST_IMAGES]
+    atlas = make_atlas(paths)
+    with open(os.path.join(os.path.dirname(__file__), "page.css"), encoding="utf-8") as file:
+        style = file.read()
+    numbers = {name: number for number, name in enumerate(paths)}
+    n_absent = sum(not _is_there(name) for name in paths)
+    text = environment.get_template("similar.html.jinja").render(
+        title=f"Similar images in {shortened(features.address)}",
+        summary=f"{counted(len(readable), 'image')} looked for among {counted(len(features), 'row')}: {index}.",
+        notes=_notes(features, n_absent, len(paths), n_left_out),
+        answers=[_shown(answer, numbers, atlas) for answer in readable],
+        unreadable=[(answer.path, answer.error) for answer in answers if answer.error],
+        atlas=atlas,
+        style=style,
+        command=command,
+        version=__version__,
+    )
+    try:
+        files.write_text(path, text, errors="replace")
+    except OSError as error:
+        raise OutputError(
+            f"The page cannot be written to {str(path)!r}: {error.strerror or error}. Choose another file."
+        ) from error
+
+
+def _notes(features: FeatureMatrix, n_absent: int, n_shown: int, n_left_out: int) -> list[str]:
+    notes = []
+    if not features.is_complete:
+        notes.append("The job is not finished: only the rows that are there were searched.")
+    if n_absent:
+        notes.append(
+            f"{n_absent:,} of {counted(n_shown, 'image')} are no longer where they were extracted from, and grey here. "
+            "Relative paths start at the folder that the command runs in."
+        )
+    if n_left_out:
+        notes.append(
+            f"{counted(n_left_out, 'image')} more were looked for, and are left out here: -o or --json has all."
+        )
+    return notes
+
+
+def _shown(answer: Any, numbers: dict[str, int], atlas: Atlas) -> dict[str, Any]:
+    found = [
+        _tile(
+            one.path,
+            f"{one.cosine:.3f}",
+            "" if is_missing(one.label) else str(one.label),
+            numbers,
+            atlas,
+            is_same=one.is_same,
+        )
+        for one in answer.found
+    ]
+    return {"query": _tile(answer.path, "looked for", "", numbers, atlas), "found": found}
+
+
+def _tile(
+    path: str, words: str, label: str, numbers: dict[str, int], atlas: Atlas, *, is_same: bool = False
+) -> dict[str, Any]:
+    corner = atlas.corner(numbers[path]) if path in numbers else None
+    return {"name": shortened(path, 200), "words": words, "label": label, "corner": corner, "is_same": is_same}
+
+
+def _is_there(path: str) -> bool:
+    if remote.is_address(path):
+        return True  # it would have to be asked for once more
+    try:
+        images.state_of(path)
+    except (OSError, ValueError):
+        return False
+    return True

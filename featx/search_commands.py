@@ -1,0 +1,81 @@
+"""The commands that search features on disk: parse → call → print, as the others."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+
+from featx.argument_groups import EXTRACTION_OPTIONS
+from featx.console import cache_from, print_data, say
+from featx.errors import UnreadableImageError
+from featx.paths_and_lines import batches, raise_for_images, writing
+from featx.wording import as_columns, counted
+
+
+def similar(args: argparse.Namespace) -> None:
+    """Find the images most similar to others."""
+    from featx.opening import open_features
+    from featx.progress import progress_bar
+    from featx.recorded import as_extracted
+    from featx.report.similar import MOST_ANSWERS, write_similar
+    from featx.results import check_output_path, check_output_paths
+    from featx.searching import check_top, make_index
+    from featx.similar import Answer, Searcher, Tally, as_csv
+
+    check_top(args.top)
+    check_output_paths([], [Path(args.html)] if args.html else [])
+    if args.output:
+        check_output_path(Path(args.output), (b"path,rank,found,",))
+    features = open_features(args.features)
+    given = {name: getattr(args, name) for name in ("backbone", *EXTRACTION_OPTIONS) if hasattr(args, name)}
+    missing: list[str] = []
+    of_images, total = batches(args, missing)
+    recorded = as_extracted(features, given, cache=cache_from(args))
+    index = make_index(features, args.index)
+    say(args, f"{counted(len(features), 'row')} of {args.features}, {index.words}; recipe: {recorded.words}.")
+    searcher = Searcher(features, recorded.resolved, index, top=args.top, cache=cache_from(args))
+    tally = Tally()
+    shown: list[Answer] = []
+    with writing(args.output) as write, progress_bar(total, "similar", shown=not args.quiet) as progress:
+        if args.output and not args.json:
+            write(as_csv([], header=True))
+        for batch in of_images:
+            answers = searcher.search(batch, progress)
+            if args.on_error == "raise" and (bad := next((one for one in answers if one.error), None)):
+                raise UnreadableImageError(bad.error, bad.path)
+            if args.json:
+                write("".join(f"{answer.as_json()}\n" for answer in answers))
+            else:
+                write(as_csv(answers) if args.output else as_columns([row for one in answers for row in one.lines()]))
+            tally.add(answers)
+            shown += answers[: MOST_ANSWERS - len(shown)] if args.html else []
+    if args.html:
+        command = shlex.join(["featx", *args.argv])
+        left_out = tally.n_found + tally.n_unreadable - len(shown)
+        write_similar(Path(args.html), shown, features, index.words, command=command, n_left_out=left_out)
+        say(args, f"The page is {args.html}: open it in a browser.")
+    say(args, tally.as_text())
+    raise_for_images(missing, tally.n_found, tally.n_unreadable, tally.first_unreadable)
+
+
+def duplicates(args: argparse.Namespace) -> None:
+    """Tell which rows are near-duplicates."""
+    from featx.duplicate_lists import as_csv, as_dict, as_text
+    from featx.duplicates import check_threshold, tell_duplicates
+    from featx.opening import open_features
+    from featx.progress import progress_bar
+    from featx.results import check_output_path
+
+    check_threshold("near", args.near)
+    if args.csv:
+        check_output_path(Path(args.csv), (b"group,row,path,",))
+    features = open_features(args.features)
+    with progress_bar(len(features), "duplicates", shown=not args.quiet) as progress:
+        found = tell_duplicates(features, args.near, progress)
+    if args.csv:
+        with writing(args.csv) as write:
+            for text in as_csv(found, features):
+                write(text)
+    print_data(json.dumps(as_dict(found, features)) if args.json else as_text(found, features))

@@ -1,0 +1,201 @@
+"""Images → those of which features are on disk that are most similar to each."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from featx.extraction import extract_rows
+from featx.failures import Failure
+from featx.feature_matrix import FeatureMatrix
+from featx.images import describe
+from featx.labels import is_missing
+from featx.options import Resolved
+from featx.searching import Index, check_top, find_similar
+from featx.wording import as_cell, as_path_cell, counted
+
+HEADER = ("path", "rank", "found", "cosine", "label", "note")
+SAME = "the same image"
+
+
+@dataclasses.dataclass(frozen=True)
+class Found:
+    """An image that was found.
+
+    Attributes
+    ----------
+    row : int
+        Of the features.
+    path : str
+    cosine : float
+    label : str, int or float, or None
+    is_same : bool
+        Whether it has the same bytes as the image that was looked for.
+    """
+
+    row: int
+    path: str
+    cosine: float
+    label: Any
+    is_same: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """What was found for an image, the most similar first; or why it cannot be read.
+
+    Attributes
+    ----------
+    path : str
+    found : list of Found
+    error : str
+    """
+
+    path: str
+    found: list[Found]
+    error: str = ""
+
+    def as_json(self) -> str:
+        """Return it as one line of JSON."""
+        found = [
+            {
+                "rank": rank,
+                "path": one.path,
+                "cosine": round(one.cosine, 6),
+                "label": None if is_missing(one.label) else one.label,
+                "same": one.is_same,
+            }
+            for rank, one in enumerate(self.found, 1)
+        ]
+        return json.dumps({"path": self.path, "found": found, "error": self.error or None})
+
+    def lines(self) -> list[dict[str, object]]:
+        """Return a line for each that was found; one with a note if the image cannot be read."""
+        if self.error:
+            return [dict(zip(HEADER, (self.path, None, "", None, "", self.error), strict=True))]
+        return [
+            dict(
+                zip(
+                    HEADER,
+                    (self.path, rank, one.path, f"{one.cosine:.4f}", _text(one.label), SAME if one.is_same else ""),
+                    strict=True,
+                )
+            )
+            for rank, one in enumerate(self.found, 1)
+        ]
+
+
+def _text(label: Any) -> str:
+    return "" if is_missing(label) else str(label)
+
+
+class Searcher:
+    """Look for images, batch after batch.
+
+    Parameters
+    ----------
+    features : FeatureMatrix
+    resolved : Resolved
+        What gives rows of the same recipe.
+    index : Index
+    top : int, default=10
+        How many to find for each.
+    cache : Path or None, default=None
+
+    Raises
+    ------
+    OptionError
+        `top` cannot be.
+    """
+
+    def __init__(
+        self, features: FeatureMatrix, resolved: Resolved, index: Index, *, top: int = 10, cache: Path | None = None
+    ) -> None:
+        check_top(top)
+        self._features = features
+        self._resolved = resolved
+        self._index = index
+        self._top = top
+        self._cache = cache
+
+    def search(self, images: Sequence[Any], progress: Callable[[int], object] | None = None) -> list[Answer]:
+        """Return what is found for each image, in their order; of one that cannot be read, why.
+
+        Parameters
+        ----------
+        images : sequence of images
+            As for :class:`featx.FeatureExtractor`.
+        progress : callable, default=None
+            Called with numbers of images that are extracted.
+        """
+        rows, digests, errors = extract_rows(images, self._resolved, cache=self._cache, progress=progress)
+        readable = [at for at in range(len(images)) if at not in errors]
+        answers = [Answer(describe(image), [], errors.get(at, "")) for at, image in enumerate(images)]
+        if not readable or not len(self._features):
+            return answers
+        similar = find_similar(self._features, rows[readable], self._top, index=self._index)
+        places = similar.rows.ravel().clip(0)
+        known = zip(
+            *(column[places].tolist() for column in (self._features.paths, self._features.labels)),
+            self._features.digests[places].tolist(),
+            strict=True,
+        )
+        for at, numbers, cosines in zip(readable, similar.rows.tolist(), similar.cosine.tolist(), strict=True):
+            own = digests[at].tobytes().hex()
+            of_rows = [next(known) for _ in numbers]
+            answers[at] = dataclasses.replace(
+                answers[at],
+                found=[
+                    Found(row, path, cosine, label, digest == own)
+                    for row, cosine, (path, label, digest) in zip(numbers, cosines, of_rows, strict=True)
+                    if row >= 0
+                ],
+            )
+        return answers
+
+
+def as_csv(answers: Sequence[Answer], *, header: bool = False) -> str:
+    """Return answers as lines of CSV, no cell of which a spreadsheet takes for a formula."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(HEADER)
+    for answer in answers:
+        for line in answer.lines():
+            paths = {name: as_path_cell(str(line[name])) for name in ("path", "found")}
+            words = {name: as_cell(str(line[name])) for name in ("label", "note")}
+            rest = {name: "" if line[name] is None else line[name] for name in ("rank", "cosine")}
+            writer.writerow([{**paths, **words, **rest}[name] for name in HEADER])
+    return text.getvalue()
+
+
+@dataclasses.dataclass
+class Tally:
+    """How many images were looked for, batch after batch."""
+
+    n_found: int = 0
+    n_same: int = 0
+    n_unreadable: int = 0
+    first_unreadable: Failure | None = None
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Count some more."""
+        unreadable = [answer for answer in answers if answer.error]
+        n_unreadable = len(unreadable)
+        if unreadable and self.first_unreadable is None:
+            self.first_unreadable = Failure(self.n_found, unreadable[0].path, unreadable[0].error)
+        self.n_unreadable += n_unreadable
+        self.n_found += len(answers) - n_unreadable
+        self.n_same += sum(any(one.is_same for one in answer.found) for answer in answers)
+
+    def as_text(self) -> str:
+        """Return it for people."""
+        parts = [f"{counted(self.n_found, 'image')} looked for"]
+        parts += [f"{self.n_same} of them among the features themselves"] if self.n_same else []
+        parts += [f"{self.n_unreadable} unreadable"] if self.n_unreadable else []
+        return "; ".join(parts) + "."

@@ -1,0 +1,70 @@
+"""Folders of jobs, made by hand as their layout says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def make_job(
+    folder: Path,
+    rows: np.ndarray[Any, Any],
+    *,
+    shard_size: int = 10,
+    paths: Sequence[str | bytes] | None = None,
+    labels: Sequence[Any] | None = None,
+    digests: Sequence[str | None] | None = None,
+    failed: Sequence[int] = (),
+    committed: Sequence[int] | None = None,
+    recipe: dict[str, Any] | None = None,
+    options: dict[str, Any] | None = None,
+) -> Path:
+    """Write a job of so many images, of which those that failed have no row; only some shards may be there."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    n_images = len(rows)
+    n_shards = -(-n_images // shard_size)
+    paths = [f"photos/{at:05}.jpg" for at in range(n_images)] if paths is None else paths
+    labels = [None] * n_images if labels is None else labels
+    (folder / "shards").mkdir(parents=True)
+    for shard in range(n_shards) if committed is None else committed:
+        here = range(shard * shard_size, min(n_images, (shard + 1) * shard_size))
+        done = [at for at in here if at not in failed]
+        npy = folder / "shards" / f"{shard:08}.npy"
+        np.save(npy, np.asarray(rows[done], dtype=np.float32))
+        facts = {
+            **{"format": 1, "shard": shard, "fingerprint": "f00d", "rows": len(done), "failed": len(here) - len(done)},
+            **{"checksum": hashlib.blake2b(npy.read_bytes()).hexdigest(), "computed": len(done), "cached": 0},
+        }
+        of_bytes = [isinstance(paths[at], bytes) for at in here]
+        found = {
+            "path": pa.array(
+                [
+                    str(paths[at], "utf-8", "replace") if raw else paths[at]
+                    for at, raw in zip(here, of_bytes, strict=True)
+                ],
+                pa.string(),
+            ),
+            "path_bytes": pa.array(
+                [paths[at] if raw else None for at, raw in zip(here, of_bytes, strict=True)], pa.binary()
+            ),
+            "label": pa.array([labels[at] for at in here]),
+            "digest": pa.array([None if digests is None else digests[at] for at in here], pa.string()),
+            "status": pa.array(["failed" if at in failed else "done" for at in here], pa.string()),
+            "reason": pa.array(["it is empty" if at in failed else None for at in here], pa.string()),
+        }
+        table = pa.table(found).replace_schema_metadata({b"featx": json.dumps(facts)})
+        pq.write_table(table, folder / "shards" / f"{shard:08}.parquet")
+    job = {
+        **{"format": 1, "featx": "0.1.0", "recipe": recipe or {"backbone": "none"}, "fingerprint": "f00d"},
+        **{"n_features": rows.shape[1], "options": options or {}, "source": ["photos"], "shard_size": shard_size},
+        **{"n_images": n_images, "n_shards": n_shards},
+    }
+    (folder / "job.json").write_text(json.dumps(job))
+    return folder
