@@ -28,6 +28,8 @@ from featx.wording import counted
 
 #: Seconds between looks at how far workers are, of a job on this machine and elsewhere.
 _LOOK, _FAR_LOOK = 0.5, 10.0
+#: Seconds for which a client elsewhere is taken for alive without a sign of its workers; and after which its note goes.
+_YOUNG, _FORGOTTEN = 120.0, 7 * 86400.0
 #: Workers may die so often without having begun a shard.
 _FALSE_STARTS = 3
 
@@ -320,16 +322,19 @@ def _cause(error: BaseException) -> str:
 
 def running(place: Place) -> Iterator[dict[str, Any]]:
     """Yield the notes of clients that run a job, as far as they live."""
+    at_work = {note.client for note in attempts.at_work(place) if note.is_alive}
     for name in sorted(place.listed("running")):
         try:
             note = json.loads(place.read(f"running/{name}"))
-            is_here = note["where"] == files.where()
-            if not files.is_running(int(note["pid"])) if is_here else time.time() - note["time"] > 86400:
-                place.remove(f"running/{name}")
-                continue
-            yield {**note, "time": float(note["time"]), "before": int(note["before"])}
+            note = {**note, "time": float(note["time"]), "before": int(note["before"])}
+            is_here, age = note["where"] == files.where(), time.time() - note["time"]
+            is_alive = files.is_running(int(note["pid"])) if is_here else age < _YOUNG or name[:-5] in at_work
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             continue
+        if is_alive:
+            yield note
+        elif is_here or age > _FORGOTTEN:
+            place.remove(f"running/{name}")
 
 
 def said_of(note: dict[str, Any]) -> str:
