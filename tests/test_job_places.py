@@ -87,7 +87,7 @@ def s3() -> Iterator[Proxy]:
             system = fsspec.filesystem("s3")
             system.mkdir("bucket")
             for number in range(9):
-                system.pipe_file(f"bucket/images/{'ab'[number % 2]}/{number}.png", png(number))
+                system.pipe_file(f"bucket/images/{'ab'[number % 2]}/{number}.png", png(number), ACL="public-read")
             yield proxy
             proxy.shutdown()
         server.stop()
