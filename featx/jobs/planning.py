@@ -19,7 +19,7 @@ from featx.jobs.listing import Listing
 from featx.jobs.place import Place
 from featx.jobs.plan_files import PlanWriter, refuse_other
 from featx.models import portable_options
-from featx.options import ExtractionOptions, resolve_cache
+from featx.options import ExtractionOptions, Resolved, resolve_cache
 from featx.wording import counted, in_bytes, in_duration
 
 SHARD_SIZE = 10_000
@@ -185,23 +185,7 @@ def plan_sources(
                 progress(len(part.paths))
         listed_in = time.perf_counter() - started
         rate, n_sampled, n_bad = census.measure()
-        writer.finish(
-            Manifest(
-                format=FORMAT,
-                id=uuid.uuid4().hex,
-                featx=__version__,
-                recipe=resolved.recipe.as_dict(),
-                fingerprint=resolved.recipe.fingerprint,
-                n_features=resolved.n_features,
-                options=portable_options(dataclasses.replace(options, precision=resolved.recipe.precision)),
-                source=list(sources),
-                folder=os.getcwd(),
-                labels="numbers" if listing.labels_are_numbers else "text",
-                shard_size=shard_size,
-                n_images=writer.n_images,
-                n_shards=writer.n_shards,
-            )
-        )
+        writer.finish(_manifest(sources, options, resolved, listing, shard_size, writer))
     left = writer.n_images - (census.n_stored or 0)
     return Plan(
         output=str(place.address),
@@ -220,6 +204,31 @@ def plan_sources(
         fingerprint=resolved.recipe.fingerprint,
         seconds=round(listed_in, 3),
         ignored=dict(listing.ignored.most_common()),
+    )
+
+
+def _manifest(
+    sources: Sequence[str],
+    options: ExtractionOptions,
+    resolved: Resolved,
+    listing: Listing,
+    shard_size: int,
+    writer: PlanWriter,
+) -> Manifest:
+    return Manifest(
+        format=FORMAT,
+        id=uuid.uuid4().hex,
+        featx=__version__,
+        recipe=resolved.recipe.as_dict(),
+        fingerprint=resolved.recipe.fingerprint,
+        n_features=resolved.n_features,
+        options=portable_options(dataclasses.replace(options, precision=resolved.recipe.precision)),
+        source=list(sources),
+        folder=os.getcwd(),
+        labels="numbers" if listing.labels_are_numbers else "text",
+        shard_size=shard_size,
+        n_images=writer.n_images,
+        n_shards=writer.n_shards,
     )
 
 

@@ -171,9 +171,12 @@ def run_job(
     n_before = client.n_images_done
     with client.noted(), watching(job, client.token, n_before, progress):
         client.run()
+    return _summary(job, n_before, redone, time.perf_counter() - started)
+
+
+def _summary(job: Job, n_before: int, redone: dict[int, str], seconds: float) -> Run:
     done, _ = job.committed()
     sums = totals(done.values())
-    seconds = time.perf_counter() - started
     n_images = sum(shard.n_images for shard in done.values())
     return Run(
         output=job.place.address,
