@@ -185,7 +185,7 @@ def plan_sources(
                 progress(len(part.paths))
         listed_in = time.perf_counter() - started
         rate, n_sampled, n_bad = census.measure()
-        writer.finish(_manifest(sources, options, resolved, listing, shard_size, writer))
+        writer.finish(_manifest(sources, options, resolved, listing=listing, shard_size=shard_size, writer=writer))
     left = writer.n_images - (census.n_stored or 0)
     return Plan(
         output=str(place.address),
@@ -211,6 +211,7 @@ def _manifest(
     sources: Sequence[str],
     options: ExtractionOptions,
     resolved: Resolved,
+    *,
     listing: Listing,
     shard_size: int,
     writer: PlanWriter,
