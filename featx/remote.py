@@ -131,7 +131,11 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, FileNotFoundError | PermissionError | FileExistsError | TimeoutError):
         return False
     kind = type(error).__name__
-    if isinstance(error, ConnectionError) or "Connect" in kind or kind in ("ClientPayloadError", "HTTPClientError"):
+    if (
+        isinstance(error, ConnectionError)
+        or "connect" in kind.lower()
+        or kind in ("ClientPayloadError", "HTTPClientError")
+    ):
         return True
     return isinstance(error, OSError) and error.errno in _TRANSIENT
 

@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 
 from featx import DirectBackbone
-from tests.conftest import make_old
 
 
 class Fatal(DirectBackbone):
@@ -40,10 +38,12 @@ class Fatal(DirectBackbone):
 
 def write_images(folder: Path, n_images: int, red: int | None = None) -> Path:
     """Write small images of two classes, each different; one of them red."""
+    import PIL.Image  # not in every worker
+
     for number in range(n_images):
         path = folder / "ab"[number % 2] / f"{number:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         colour = (255, 0, number % 256) if number == red else (number % 200, number // 200, 50)
         PIL.Image.new("RGB", (20, 20), colour).save(path)
-    make_old(folder)
+        os.utime(path, (1_600_000_000, 1_600_000_000))
     return folder

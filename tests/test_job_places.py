@@ -16,8 +16,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx import job_status, merge_job, plan_job, run_job
-from featx.errors import JobError, OutputError, SourceError
+from featx import job_status, merge_job, plan_job, remote, run_job
+from featx.errors import JobError, OutputError, SourceError, UnreachableImageError
 from featx.jobs.place import Place
 
 moto_server = pytest.importorskip("moto.server")
@@ -87,7 +87,7 @@ def s3() -> Iterator[Proxy]:
             system = fsspec.filesystem("s3")
             system.mkdir("bucket")
             for number in range(9):
-                system.pipe_file(f"bucket/images/{'ab'[number % 2]}/{number}.png", png(number))
+                system.pipe_file(f"bucket/images/{'ab'[number % 2]}/{number}.png", png(number), ACL="public-read")
             yield proxy
             proxy.shutdown()
         server.stop()
@@ -235,3 +235,25 @@ def test_where_files_have_one_name_only_creation_works_too(tmp_path: Path, monke
 def test_nothing_is_written_to_the_web() -> None:
     with pytest.raises(JobError, match="the web is read only"):
         Place("https://example.org/job")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "n_asked"), [((503, 0, 429, 200), 4), ((403,), 1), ((404,), 1), ((500,) * 9, 6), ((0,) * 20, 6)]
+)
+def test_images_of_the_web_are_asked_for_again_where_that_may_help(
+    statuses: tuple[int, ...], n_asked: int, s3: Proxy, fault: Callable[[Fault], None]
+) -> None:
+    asked: list[int] = []
+
+    def answer(method: str, path: str, number: int) -> int:
+        asked.append(statuses[len(asked)])
+        return asked[-1]
+
+    fault(answer)
+    address = f"http://127.0.0.1:{s3.server_port}/bucket/images/a/0.png"
+    if statuses[-1] == 200:
+        assert remote.read(address, 10**6) == png(0)
+    else:
+        with pytest.raises(UnreachableImageError):
+            remote.read(address, 10**6)
+    assert len(asked) == n_asked or (len(asked) > n_asked and not any(statuses))  # aiohttp tries again of itself

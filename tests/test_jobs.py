@@ -217,6 +217,30 @@ def test_a_worker_that_is_killed_costs_no_row(backend: str, images: Path, order:
     check_equal(tmp_path / "job", images, tmp_path)
 
 
+@pytest.mark.thorough
+def test_a_worker_that_is_told_to_end_is_replaced(images: Path, order: Path, tmp_path: Path) -> None:
+    order.write_text("slow 0.1")
+    plan(images, tmp_path / "job")
+    process = client(order, "job", "run", tmp_path / "job", "--batch-size", "1", "--quiet", "--json")
+    attempts = tmp_path / "job" / "attempts"
+    wait_for(lambda: any(attempts.iterdir()))
+    (note,) = attempts.iterdir()
+    os.kill(json.loads(note.read_text())["pid"], signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert json.loads(out)["done"] == 4
+    check_equal(tmp_path / "job", images, tmp_path)
+
+
+@pytest.mark.thorough
+def test_an_unreadable_image_may_end_the_run(images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan(images, tmp_path / "job")
+    assert cli.main(["job", "run", str(tmp_path / "job"), "--on-error", "raise", "--quiet"]) == 1
+    assert "Error: Cannot read image" in capsys.readouterr().err
+    assert not list((tmp_path / "job" / "attempts").iterdir())
+    assert run_job(tmp_path / "job").done == 4
+
+
 CLIENT = """
 import sys
 import featx.backbones
@@ -283,7 +307,8 @@ def test_two_clients_of_one_job_damage_nothing(images: Path, order: Path, tmp_pa
     assert second.returncode == 0, err
     assert "This job is being run already" in err
     assert json.loads(out)["done"] == 10
-    assert first.wait(timeout=60) == 0
+    first.communicate(timeout=60)
+    assert first.returncode == 0
     check_equal(tmp_path / "job", images, tmp_path)
 
 
@@ -413,9 +438,9 @@ def _broken_off() -> None:
 
 
 def test_a_plan_that_was_broken_off_is_made_anew(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.jobs.planning.SHARDS_PER_FILE", 1)
+    monkeypatch.setattr("featx.jobs.plan_files.SHARDS_PER_FILE", 1)
     with monkeypatch.context() as patch:
-        patch.setattr("featx.jobs.planning._Writer.finish", lambda *args: _broken_off())
+        patch.setattr("featx.jobs.plan_files.PlanWriter.finish", lambda *args: _broken_off())
         with pytest.raises(KeyboardInterrupt):
             plan(images, tmp_path / "job")
     assert not (tmp_path / "job" / "plan").exists()

@@ -72,8 +72,9 @@ class Note:
         self._sign()
         return self._advance
 
-    def __exit__(self, *error: object) -> None:
-        self._place.remove(self._name)
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is not KeyboardInterrupt:  # it was ended from without: its client is to know at what
+            self._place.remove(self._name)
 
     def _advance(self, n_done: int) -> None:
         self._n_done += n_done

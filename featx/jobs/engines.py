@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import logging
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 
 from featx.errors import OptionError, did_you_mean
 from featx.jobs.clusters import WorkerLostError, dask_workers, ray_workers
+from featx.progress import show_messages
 
 #: "sequential" is one supervised process that uses all cores; "loky" is several on this machine; the others are
 #: clusters, whose workers see the folder of the job.
@@ -111,7 +113,7 @@ def _processes(joblib: Any) -> str:
             n_workers = self.effective_n_jobs(n_jobs)
             environment = self._prepare_worker_env(n_jobs=n_workers) if n_workers > 1 else {}
             self._workers = ProcessPoolExecutor(
-                n_workers, timeout=None, env=environment, initializer=_begin, initargs=(os.getpid(),)
+                n_workers, timeout=None, env=environment, initializer=_begin, initargs=(os.getpid(), _is_quiet())
             )
             self._running: set[Any] = set()
             self.parallel = parallel
@@ -170,11 +172,21 @@ def _signals_held() -> Iterator[None]:
 
 # In a worker ---------------------------------------------------------------------------------------------
 
-_is_busy = _is_ending = False
+_is_busy = _is_ending = _is_worker = False
 
 
-def _begin(client: int) -> None:
+def _is_quiet() -> bool | None:
+    """Return whether this process shows no messages; None if it shows them in its own way."""
+    log = logging.getLogger("featx")
+    return log.level > logging.INFO if log.handlers else None
+
+
+def _begin(client: int, quiet: bool | None) -> None:
     """Leave a worker's end to its client, who gives it time; without its client, end."""
+    global _is_worker  # noqa: PLW0603  # of this process
+    _is_worker = True
+    if quiet is not None:
+        show_messages(quiet)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to everybody at once
@@ -194,13 +206,17 @@ def _interrupt(number: int, frame: object) -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Let the block be interrupted by the client."""
+    """Let the block be interrupted by SIGTERM; when it has cleared up, a worker ends, and its client sees that."""
     global _is_busy  # noqa: PLW0603  # of this process
-    if _is_ending:
-        raise KeyboardInterrupt
-    _is_busy = True
     try:
+        if _is_ending:
+            raise KeyboardInterrupt
+        _is_busy = True
         yield
+    except KeyboardInterrupt:
+        if _is_worker:
+            os._exit(1)
+        raise
     finally:
         _is_busy = False
 
@@ -209,8 +225,7 @@ def _end_without(client: int) -> None:
     """End this process when its client has gone."""
     while os.getppid() == client:
         time.sleep(_LOOK_AFTER_PARENT)
-    os.kill(os.getpid(), signal.SIGTERM)
-    until = time.monotonic() + _GRACE_SECONDS
-    while _is_busy and time.monotonic() < until:
-        time.sleep(0.05)
+    if _is_busy:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE_SECONDS)
     os._exit(1)

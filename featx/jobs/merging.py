@@ -16,7 +16,7 @@ from featx.failures import Failure
 from featx.jobs.attempts import which_aside
 from featx.jobs.job import Committed, Job, arrow, paths_of, table_name, totals
 from featx.jobs.place import Place
-from featx.jobs.running import matrix_here
+from featx.jobs.watching import matrix_here
 from featx.matrices import HEADER_BYTES, npy_header, take_space
 from featx.outputs import (
     TABLE_HEADER,

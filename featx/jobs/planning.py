@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-import random
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from featx import __version__, files, remote
-from featx.digests import DigestIndex
+from featx import __version__, remote
 from featx.errors import JobError, OptionError
-from featx.extraction import Extraction
-from featx.folders import INDEX
 from featx.images import state_of as stat_of
-from featx.jobs.job import FOLDERS, FORMAT, MANIFEST, SHARDS_PER_FILE, Job, Manifest, arrow, path_columns, plan_name
-from featx.jobs.listing import Listing, Part
+from featx.jobs.census import Census
+from featx.jobs.job import FORMAT, Job, Manifest, arrow
+from featx.jobs.listing import Listing
 from featx.jobs.place import Place
+from featx.jobs.plan_files import PlanWriter, refuse_other
 from featx.models import portable_options
 from featx.options import ExtractionOptions, Resolved, resolve_cache
-from featx.view_stores import ViewStores
 from featx.wording import counted, in_bytes, in_duration
 
 SHARD_SIZE = 10_000
 #: Images that are extracted to estimate how long the job takes.
 SAMPLE = 64
-_PLANNING = "planning.json"
-_ABANDONED_AFTER = 24 * 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,9 +174,9 @@ def plan_sources(
     options = fixed(options)
     resolved = options.resolve()
     listing = Listing(sources, *columns)
-    _refuse_other(place)
-    with _Writer(place, shard_size) as writer:
-        census = _Census(cache, resolved, sample)
+    refuse_other(place)
+    with PlanWriter(place, shard_size) as writer:
+        census = Census(cache, resolved, sample)
         for part in listing.parts(shard_size):
             states = [_state(path) for path in part.paths]
             writer.add(part, states)
@@ -193,23 +185,7 @@ def plan_sources(
                 progress(len(part.paths))
         listed_in = time.perf_counter() - started
         rate, n_sampled, n_bad = census.measure()
-        writer.finish(
-            Manifest(
-                format=FORMAT,
-                id=uuid.uuid4().hex,
-                featx=__version__,
-                recipe=resolved.recipe.as_dict(),
-                fingerprint=resolved.recipe.fingerprint,
-                n_features=resolved.n_features,
-                options=portable_options(dataclasses.replace(options, precision=resolved.recipe.precision)),
-                source=list(sources),
-                folder=os.getcwd(),
-                labels="numbers" if listing.labels_are_numbers else "text",
-                shard_size=shard_size,
-                n_images=writer.n_images,
-                n_shards=writer.n_shards,
-            )
-        )
+        writer.finish(_manifest(sources, options, resolved, listing=listing, shard_size=shard_size, writer=writer))
     left = writer.n_images - (census.n_stored or 0)
     return Plan(
         output=str(place.address),
@@ -228,6 +204,32 @@ def plan_sources(
         fingerprint=resolved.recipe.fingerprint,
         seconds=round(listed_in, 3),
         ignored=dict(listing.ignored.most_common()),
+    )
+
+
+def _manifest(
+    sources: Sequence[str],
+    options: ExtractionOptions,
+    resolved: Resolved,
+    *,
+    listing: Listing,
+    shard_size: int,
+    writer: PlanWriter,
+) -> Manifest:
+    return Manifest(
+        format=FORMAT,
+        id=uuid.uuid4().hex,
+        featx=__version__,
+        recipe=resolved.recipe.as_dict(),
+        fingerprint=resolved.recipe.fingerprint,
+        n_features=resolved.n_features,
+        options=portable_options(dataclasses.replace(options, precision=resolved.recipe.precision)),
+        source=list(sources),
+        folder=os.getcwd(),
+        labels="numbers" if listing.labels_are_numbers else "text",
+        shard_size=shard_size,
+        n_images=writer.n_images,
+        n_shards=writer.n_shards,
     )
 
 
@@ -263,152 +265,3 @@ def _state(path: str) -> os.stat_result | None:
         return stat_of(path)
     except (OSError, ValueError):
         return None
-
-
-def _refuse_other(place: Place) -> None:
-    """Refuse a folder that holds something else; clear up what a plan that was broken off has left."""
-    if place.is_empty():
-        return
-    there = place.folders()
-    if MANIFEST in there:
-        raise JobError(
-            f"There is a job in {place.address!r} already. featx job run {place.address} goes on with it; for another, "
-            "choose another folder."
-        )
-    ours = {"plan", _PLANNING, *(folder for folder in FOLDERS if not place.listed(folder))}
-    if others := sorted(name for name in there - ours if not name.startswith(".featx-")):
-        raise JobError(
-            f"{place.address!r} holds something else ({others[0]!r}) and no job. Choose a folder that is empty or not "
-            "there yet."
-        )
-    if _PLANNING in there and (reason := _why_in_use(place)):
-        raise JobError(f"Somebody is planning a job in {place.address!r} ({reason}). Wait for it, or choose another.")
-    place.clear("plan")
-    place.remove(_PLANNING)
-
-
-def _why_in_use(place: Place) -> str:
-    try:
-        note = json.loads(place.read(_PLANNING))
-        where, pid, since = str(note["where"]), int(note["pid"]), float(note["time"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return ""
-    if where == files.where():
-        return f"process {pid}" if files.is_running(pid) else ""
-    return f"process {pid} on {where.partition('.')[0]}" if time.time() - since < _ABANDONED_AFTER else ""
-
-
-class _Writer:
-    """Writes a plan: a row group for each shard, and last of all the manifest, without which it is none."""
-
-    def __init__(self, place: Place, shard_size: int) -> None:
-        pa = arrow()
-        self._place, self._shard_size = place, shard_size
-        self._schema = pa.schema(
-            {
-                "path": pa.string(),
-                "path_bytes": pa.binary(),
-                "label": pa.string(),
-                "size": pa.int64(),
-                "mtime_ns": pa.int64(),
-            }
-        )
-        self.n_images = self.n_shards = 0
-        self._scratch: Any = None
-        self._temporary: Path | None = None
-        self._file: Any = None
-
-    def __enter__(self) -> _Writer:
-        self._place.prepare("", "plan", *FOLDERS)
-        note = {"where": files.where(), "pid": os.getpid(), "time": time.time()}
-        if not self._place.create(_PLANNING, json.dumps(note).encode()):
-            raise JobError(f"Somebody is planning a job in {self._place.address!r}. Choose another folder.")
-        return self
-
-    def __exit__(self, kind: object, *error: object) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._scratch.__exit__(None, None, None)
-        if kind is not None:
-            self._place.clear("plan")
-        self._place.remove(_PLANNING)
-
-    def add(self, part: Part, states: list[os.stat_result | None]) -> None:
-        """Write one shard."""
-        pa = arrow()
-        if self._file is None:
-            self._scratch = self._place.scratch("plan")
-            self._temporary = self._scratch.__enter__()
-            self._file = pa.parquet.ParquetWriter(self._temporary, self._schema, write_statistics=False)
-        columns = {
-            **path_columns(part.paths),
-            "label": pa.array(part.labels, pa.string()),
-            "size": pa.array([state and state.st_size for state in states], pa.int64()),
-            "mtime_ns": pa.array([state and state.st_mtime_ns for state in states], pa.int64()),
-        }
-        self._file.write_table(pa.table(columns, self._schema), row_group_size=self._shard_size)
-        self.n_images += len(part.paths)
-        self.n_shards += 1
-        if self.n_shards % SHARDS_PER_FILE == 0:
-            self._publish()
-
-    def _publish(self) -> None:
-        if self._file is None:
-            return
-        assert self._temporary is not None
-        self._file.close()
-        self._file = None
-        self._place.create_from(plan_name((self.n_shards - 1) // SHARDS_PER_FILE), self._temporary)
-        self._scratch.__exit__(None, None, None)
-
-    def finish(self, manifest: Manifest) -> None:
-        """Write the manifest."""
-        self._publish()
-        if not self._place.create(MANIFEST, manifest.as_bytes()):
-            raise JobError(f"Somebody has planned a job in {self._place.address!r} meanwhile. Choose another folder.")
-
-
-class _Census:
-    """Counts what is in the store already, and draws the sample that is measured."""
-
-    def __init__(self, cache: Path | None, resolved: Resolved, n_sampled: int) -> None:
-        self._cache, self._resolved, self._n_sampled = cache, resolved, n_sampled
-        self._drawn: list[str] = []
-        self._n_seen = 0
-        self._random = random.Random(0)  # noqa: S311  # a sample, no secret
-        self.n_stored: int | None = None
-        if cache is not None:
-            self.n_stored = 0
-            self._index = DigestIndex(cache / INDEX)
-            self._store = ViewStores(cache, resolved.recipe, resolved.n_features)
-
-    def add(self, paths: list[str], states: list[os.stat_result | None]) -> None:
-        """Take in the images of one shard."""
-        for path in paths if self._n_sampled else ():
-            self._n_seen += 1
-            if len(self._drawn) < self._n_sampled:
-                self._drawn.append(path)
-            elif (at := self._random.randrange(self._n_seen)) < self._n_sampled:
-                self._drawn[at] = path
-        if self.n_stored is not None:
-            known = self._index.find([(path, at) for path, at in zip(paths, states, strict=True) if at is not None])
-            there = b"".join(digest for digest in known if digest is not None)
-            digests = np.frombuffer(there, dtype=np.uint8).reshape(-1, 16)
-            self.n_stored += int(self._store.has(digests).sum()) if len(digests) else 0
-
-    def measure(self) -> tuple[float | None, int, int]:
-        """Return images/s of the sample, how many it has, and how many of them cannot be read."""
-        if self.n_stored is not None:
-            self._index.close()
-        if not self._drawn:
-            return None, 0, 0
-        compiled = None if self._cache is None else self._cache / "compiled"
-        engine = self._resolved.start(compiled)
-        size = self._resolved.recipe.image_size
-        engine(np.zeros((1, *size, 3), dtype=np.uint8))  # a network is slower the first time
-        started = time.perf_counter()
-        rows = np.empty((len(self._drawn), self._resolved.n_features), dtype=np.float32)
-        # Without the store, so that every image counts; the network that was just started is the one that is used.
-        extraction = Extraction(self._drawn, self._resolved, rows, cache=None, raise_on_error=False)
-        extraction.run()
-        return len(self._drawn) / (time.perf_counter() - started), len(self._drawn), len(extraction.failures)

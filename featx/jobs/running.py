@@ -8,13 +8,10 @@ import json
 import logging
 import os
 import socket
-import threading
 import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Any
 
 from featx import __version__, backbones, files
 from featx.errors import FeatxWarning, JobError, OptionError
@@ -24,12 +21,11 @@ from featx.jobs.engines import CLUSTERS, check_backend, run_tasks
 from featx.jobs.job import FOLDERS, Committed, Job, arrow, matrix_name, table_name, totals
 from featx.jobs.place import Place
 from featx.jobs.shards import checksum_of
+from featx.jobs.watching import matrix_here, running, said_of, watching
 from featx.jobs.working import Task, resolve, work
 from featx.options import resolve_cache
 from featx.wording import counted
 
-#: Seconds between looks at how far workers are, of a job on this machine and elsewhere.
-_LOOK, _FAR_LOOK = 0.5, 10.0
 #: Workers may die so often without having begun a shard.
 _FALSE_STARTS = 3
 #: A cluster that went away may come back within so many seconds.
@@ -186,11 +182,14 @@ def run_job(
     )
     redone = client.clear_up(verify=verify, retry_set_aside=retry_set_aside)
     n_before = client.n_images_done
-    with client.noted(), _watching(client, progress):
+    with client.noted(), watching(job, client.token, n_before, progress):
         client.run()
+    return _summary(job, n_before, redone, time.perf_counter() - started)
+
+
+def _summary(job: Job, n_before: int, redone: dict[int, str], seconds: float) -> Run:
     done, _ = job.committed()
     sums = totals(done.values())
-    seconds = time.perf_counter() - started
     n_images = sum(shard.n_images for shard in done.values())
     return Run(
         output=job.place.address,
@@ -356,78 +355,3 @@ def _cause(error: BaseException) -> str:
     text = str(error)
     codes = text.partition("exit codes of the workers are")[2].strip(" {}.")
     return codes or text[:200]
-
-
-def running(place: Place) -> Iterator[dict[str, Any]]:
-    """Yield the notes of clients that run a job, as far as they live."""
-    for name in sorted(place.listed("running")):
-        try:
-            note = json.loads(place.read(f"running/{name}"))
-            is_here = note["where"] == files.where()
-            if not files.is_running(int(note["pid"])) if is_here else time.time() - note["time"] > 86400:
-                place.remove(f"running/{name}")
-                continue
-            yield {**note, "time": float(note["time"]), "before": int(note["before"])}
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            continue
-
-
-def said_of(note: dict[str, Any]) -> str:
-    """Return who runs a job, for people."""
-    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(note["time"]))
-    return f"process {note['pid']} on {note['host']} since {since}"
-
-
-@contextlib.contextmanager
-def matrix_here(job: Job, shard: int) -> Iterator[Path]:
-    """Yield the rows of a shard as a file of this machine."""
-    if job.place.is_local:
-        yield Path(job.place.path(matrix_name(shard)))
-        return
-    with job.place.scratch("shards") as temporary:
-        temporary.write_bytes(job.place.read(matrix_name(shard)))
-        yield temporary
-
-
-@contextlib.contextmanager
-def _watching(client: _Client, progress: Callable[[int], object] | None) -> Iterator[None]:
-    """Tell how many images are done, from what workers note, while the block runs."""
-    if progress is None:
-        yield
-        return
-    is_over = threading.Event()
-    told = client.n_images_done
-    every = _LOOK if client.place.is_local else _FAR_LOOK
-
-    def look() -> None:
-        nonlocal told
-        while not is_over.wait(every):
-            with contextlib.suppress(OSError):
-                n_done = images_done(client.job, client.token)
-                if n_done > told:
-                    progress(n_done - told)
-                    told = n_done
-
-    thread = threading.Thread(target=look, daemon=True, name="featx-progress")
-    thread.start()
-    try:
-        yield
-        is_over.set()
-        thread.join()
-        if (n_done := images_done(client.job, client.token)) > told:
-            progress(n_done - told)
-    finally:
-        is_over.set()
-        thread.join(timeout=every)
-
-
-def images_done(job: Job, client: str | None = None) -> int:
-    """Return how many images are done: those of finished shards, and those that workers (of a client) have noted."""
-    names = job.place.listed("shards")
-    finished = {int(name[:-8]) for name in names if name.endswith(".parquet") and name[:-8].isdigit()}
-    notes = {
-        note.shard: note.n_done
-        for note in attempts.at_work(job.place)
-        if note.shard not in finished and (note.client == client or client is None) and note.is_alive
-    }
-    return sum(job.n_images(shard) for shard in finished if shard < job.manifest.n_shards) + sum(notes.values())

@@ -10,7 +10,8 @@ from typing import Any
 from featx.jobs import attempts
 from featx.jobs.job import Committed, Job, arrow, totals
 from featx.jobs.place import Place
-from featx.jobs.running import as_set_aside, images_done, running, said_of
+from featx.jobs.running import as_set_aside
+from featx.jobs.watching import images_done, running, said_of
 from featx.wording import counted, in_duration
 
 

@@ -1,0 +1,121 @@
+"""The plan of a job on disk: begun where nothing else is, and none until its manifest is there."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from featx import files
+from featx.errors import JobError
+from featx.jobs.job import FOLDERS, MANIFEST, SHARDS_PER_FILE, Manifest, arrow, path_columns, plan_name
+from featx.jobs.listing import Part
+from featx.jobs.place import Place
+
+_PLANNING = "planning.json"
+_ABANDONED_AFTER = 24 * 3600.0
+
+
+def refuse_other(place: Place) -> None:
+    """Refuse a folder that holds something else; clear up what a plan that was broken off has left."""
+    if place.is_empty():
+        return
+    there = place.folders()
+    if MANIFEST in there:
+        raise JobError(
+            f"There is a job in {place.address!r} already. featx job run {place.address} goes on with it; for another, "
+            "choose another folder."
+        )
+    ours = {"plan", _PLANNING, *(folder for folder in FOLDERS if not place.listed(folder))}
+    if others := sorted(name for name in there - ours if not name.startswith(".featx-")):
+        raise JobError(
+            f"{place.address!r} holds something else ({others[0]!r}) and no job. Choose a folder that is empty or not "
+            "there yet."
+        )
+    if _PLANNING in there and (reason := _why_in_use(place)):
+        raise JobError(f"Somebody is planning a job in {place.address!r} ({reason}). Wait for it, or choose another.")
+    place.clear("plan")
+    place.remove(_PLANNING)
+
+
+def _why_in_use(place: Place) -> str:
+    try:
+        note = json.loads(place.read(_PLANNING))
+        where, pid, since = str(note["where"]), int(note["pid"]), float(note["time"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return ""
+    if where == files.where():
+        return f"process {pid}" if files.is_running(pid) else ""
+    return f"process {pid} on {where.partition('.')[0]}" if time.time() - since < _ABANDONED_AFTER else ""
+
+
+class PlanWriter:
+    """Writes a plan: a row group for each shard, and last of all the manifest, without which it is none."""
+
+    def __init__(self, place: Place, shard_size: int) -> None:
+        pa = arrow()
+        self._place, self._shard_size = place, shard_size
+        self._schema = pa.schema(
+            {
+                "path": pa.string(),
+                "path_bytes": pa.binary(),
+                "label": pa.string(),
+                "size": pa.int64(),
+                "mtime_ns": pa.int64(),
+            }
+        )
+        self.n_images = self.n_shards = 0
+        self._scratch: Any = None
+        self._temporary: Path | None = None
+        self._file: Any = None
+
+    def __enter__(self) -> PlanWriter:
+        self._place.prepare("", "plan", *FOLDERS)
+        note = {"where": files.where(), "pid": os.getpid(), "time": time.time()}
+        if not self._place.create(_PLANNING, json.dumps(note).encode()):
+            raise JobError(f"Somebody is planning a job in {self._place.address!r}. Choose another folder.")
+        return self
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._scratch.__exit__(None, None, None)
+        if kind is not None:
+            self._place.clear("plan")
+        self._place.remove(_PLANNING)
+
+    def add(self, part: Part, states: list[os.stat_result | None]) -> None:
+        """Write one shard."""
+        pa = arrow()
+        if self._file is None:
+            self._scratch = self._place.scratch("plan")
+            self._temporary = self._scratch.__enter__()
+            self._file = pa.parquet.ParquetWriter(self._temporary, self._schema, write_statistics=False)
+        columns = {
+            **path_columns(part.paths),
+            "label": pa.array(part.labels, pa.string()),
+            "size": pa.array([state and state.st_size for state in states], pa.int64()),
+            "mtime_ns": pa.array([state and state.st_mtime_ns for state in states], pa.int64()),
+        }
+        self._file.write_table(pa.table(columns, self._schema), row_group_size=self._shard_size)
+        self.n_images += len(part.paths)
+        self.n_shards += 1
+        if self.n_shards % SHARDS_PER_FILE == 0:
+            self._publish()
+
+    def _publish(self) -> None:
+        if self._file is None:
+            return
+        assert self._temporary is not None
+        self._file.close()
+        self._file = None
+        self._place.create_from(plan_name((self.n_shards - 1) // SHARDS_PER_FILE), self._temporary)
+        self._scratch.__exit__(None, None, None)
+
+    def finish(self, manifest: Manifest) -> None:
+        """Write the manifest."""
+        self._publish()
+        if not self._place.create(MANIFEST, manifest.as_bytes()):
+            raise JobError(f"Somebody has planned a job in {self._place.address!r} meanwhile. Choose another folder.")

@@ -1,0 +1,99 @@
+"""Who runs a job, and how far they are, from the notes in its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from featx import files
+from featx.jobs import attempts
+from featx.jobs.job import Job, matrix_name
+from featx.jobs.place import Place
+
+#: Seconds between looks at how far workers are, of a job on this machine and elsewhere.
+_LOOK, _FAR_LOOK = 0.5, 10.0
+#: Seconds for which a client elsewhere is taken for alive without a sign of its workers; and after which its note goes.
+_YOUNG, _FORGOTTEN = 120.0, 7 * 86400.0
+
+
+def running(place: Place) -> Iterator[dict[str, Any]]:
+    """Yield the notes of clients that run a job, as far as they live."""
+    at_work = {note.client for note in attempts.at_work(place) if note.is_alive}
+    for name in sorted(place.listed("running")):
+        try:
+            note = json.loads(place.read(f"running/{name}"))
+            note = {**note, "time": float(note["time"]), "before": int(note["before"])}
+            is_here, age = note["where"] == files.where(), time.time() - note["time"]
+            is_alive = files.is_running(int(note["pid"])) if is_here else age < _YOUNG or name[:-5] in at_work
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            continue
+        if is_alive:
+            yield note
+        elif is_here or age > _FORGOTTEN:
+            place.remove(f"running/{name}")
+
+
+def said_of(note: dict[str, Any]) -> str:
+    """Return who runs a job, for people."""
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(note["time"]))
+    return f"process {note['pid']} on {note['host']} since {since}"
+
+
+@contextlib.contextmanager
+def matrix_here(job: Job, shard: int) -> Iterator[Path]:
+    """Yield the rows of a shard as a file of this machine."""
+    if job.place.is_local:
+        yield Path(job.place.path(matrix_name(shard)))
+        return
+    with job.place.scratch("shards") as temporary:
+        temporary.write_bytes(job.place.read(matrix_name(shard)))
+        yield temporary
+
+
+@contextlib.contextmanager
+def watching(job: Job, client: str, n_done: int, progress: Callable[[int], object] | None) -> Iterator[None]:
+    """Tell how many images are done, from what workers note, while the block runs."""
+    if progress is None:
+        yield
+        return
+    is_over = threading.Event()
+    told = n_done
+    every = _LOOK if job.place.is_local else _FAR_LOOK
+
+    def look() -> None:
+        nonlocal told
+        while not is_over.wait(every):
+            with contextlib.suppress(OSError):
+                now_done = images_done(job, client)
+                if now_done > told:
+                    progress(now_done - told)
+                    told = now_done
+
+    thread = threading.Thread(target=look, daemon=True, name="featx-progress")
+    thread.start()
+    try:
+        yield
+        is_over.set()
+        thread.join()
+        if (now_done := images_done(job, client)) > told:
+            progress(now_done - told)
+    finally:
+        is_over.set()
+        thread.join(timeout=every)
+
+
+def images_done(job: Job, client: str | None = None) -> int:
+    """Return how many images are done: those of finished shards, and those that workers (of a client) have noted."""
+    names = job.place.listed("shards")
+    finished = {int(name[:-8]) for name in names if name.endswith(".parquet") and name[:-8].isdigit()}
+    notes = {
+        note.shard: note.n_done
+        for note in attempts.at_work(job.place)
+        if note.shard not in finished and (note.client == client or client is None) and note.is_alive
+    }
+    return sum(job.n_images(shard) for shard in finished if shard < job.manifest.n_shards) + sum(notes.values())
