@@ -262,6 +262,48 @@ def row_15(bench: Bench) -> list[Row]:
     ]
 
 
+def jobs_against(bench: Bench, n_photos: int, shard_size: int, theirs: Callable[[], Row]) -> tuple[float, Row, Row]:
+    paths, cache = bench.photos(20_000, 256, 256)[:n_photos], bench.store({})
+
+    def ours() -> Row:
+        folder = tempfile.mkdtemp(dir=bench.folder)
+        arguments = {"shard_size": shard_size, "backend": "sequential"}
+        return bench.side("job", paths=paths, cache=_copy(bench, cache), folder=folder, **arguments)
+
+    return bench.ratios(ours, theirs)
+
+
+def row_16(bench: Bench) -> list[Row]:
+    paths, cache = bench.photos(20_000, 256, 256), bench.store({})
+    ratio, ours, plain = jobs_against(bench, 20_000, 2_000, lambda: bench.featx(paths, {}, _copy(bench, cache)))
+    measured = f"{20_000 / ours['seconds']:.0f} against {20_000 / plain['seconds']:.0f} images/s"
+    what = "a job of 20,000 JPEG in shards of 2,000, its worker's start counted, as a share of the rate of extraction"
+    return [_row(what, ratio, "≥ 0.95", ratio >= 0.95, measured)]
+
+
+def row_17(bench: Bench) -> list[Row]:
+    paths, cache = bench.photos(20_000, 256, 256)[:6_000], bench.store({})
+
+    def several() -> Row:
+        folder = tempfile.mkdtemp(dir=bench.folder)
+        arguments = {"shard_size": 1_000, "backend": "loky"}
+        return bench.side("job", paths=paths, cache=_copy(bench, cache), folder=folder, **arguments)
+
+    ratio, ours, theirs = jobs_against(bench, 6_000, 1_000, several)
+    measured = f"{6_000 / ours['seconds']:.0f} against {6_000 / theirs['seconds']:.0f} images/s"
+    what = "a job in one process that uses all cores, against one process for each core"
+    return [_row(what, ratio, "≥ 1", ratio >= 1, measured)]
+
+
+def row_18(bench: Bench) -> list[Row]:
+    folder = bench.folder / "planned"
+    folder.mkdir()
+    paths = bench.photos(60_000, 128, 128)
+    runs = [bench.side("plan", paths=paths, folder=tempfile.mkdtemp(dir=folder)) for _ in range(bench.runs)]
+    rate = statistics.median(60_000 / run["seconds"] for run in runs)
+    return [_row("planning a job from a CSV, paths/s", rate, "≥ 20000", rate >= 20_000, "60,000 local files")]
+
+
 def _copy(bench: Bench, cache: str) -> str:
     """Return a copy of a cache, in which the new photos are not stored yet."""
     return str(shutil.copytree(cache, tempfile.mkdtemp(dir=bench.folder), dirs_exist_ok=True))
@@ -286,6 +328,9 @@ ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "13": row_13,
     "14": row_14,
     "15": row_15,
+    "16": row_16,
+    "17": row_17,
+    "18": row_18,
 }
 
 
@@ -308,7 +353,7 @@ def markdown(report: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     default = ",".join(row for row in ROWS if row != "13")
-    parser.add_argument("--rows", default=default, help="of 1 to 15 (8 gives 8 and 9; 13 takes minutes and 8 GB)")
+    parser.add_argument("--rows", default=default, help="of 1 to 18 (8 gives 8 and 9; 13 takes minutes and 8 GB)")
     parser.add_argument("--runs", type=int, default=3, help="pairs of each comparison (default: 3)")
     parser.add_argument("--out", type=Path, default=Path(), help="folder for benchmarks.md and .json (default: here)")
     parser.add_argument("--photos", type=Path, help="keep the generated photos here, for the next time")

@@ -59,6 +59,28 @@ def predict(paths: list[str], model: str, cache: str) -> dict[str, Any]:
     return {"seconds": seconds, "all": time.perf_counter() - started, "labelled": sum(bool(one.label) for one in found)}
 
 
+def job(paths: list[str], cache: str, folder: str, shard_size: int, backend: str) -> dict[str, Any]:
+    """A job of its own for these photos, planned before; the start of its workers counts."""
+    from featx import plan_job, run_job
+
+    listed = Path(folder, "photos.csv")
+    listed.write_text("\n".join(["path", *paths]) + "\n")
+    planned = _timed(lambda: plan_job(listed, Path(folder, "job"), shard_size=shard_size, sample=0, cache=cache))
+    started = time.perf_counter()
+    run = run_job(Path(folder, "job"), backend=backend, cache=cache)
+    return {"seconds": time.perf_counter() - started, "planned": planned, "computed": run.computed}
+
+
+def plan(paths: list[str], folder: str) -> dict[str, Any]:
+    """The photos of a CSV planned, and not one looked into."""
+    from featx import plan_job
+
+    listed = Path(folder, "photos.csv")
+    listed.write_text("\n".join(["path", *paths]) + "\n")
+    planning = _timed(lambda: plan_job(listed, Path(folder, "job"), sample=0, cache=None))
+    return {"seconds": planning}
+
+
 def featx_rows(paths: list[str], options: dict[str, Any], cache: str) -> dict[str, Any]:
     """From files that are in the store to rows in memory."""
     from featx.extraction import Extraction
@@ -254,6 +276,8 @@ SIDES: dict[str, Callable[..., dict[str, Any]]] = {
     for side in (
         featx_files,
         featx_rows,
+        job,
+        plan,
         train_model,
         predict,
         tf_data,
