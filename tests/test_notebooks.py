@@ -8,7 +8,7 @@ import nbformat
 import pytest
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
-LONG = ("from_table_to_use", "image_column", "tuning", "which_backbone", "which_to_try")
+LONG = ("from_table_to_use", "image_column", "many_images", "tuning", "which_backbone", "which_to_try")
 
 
 def test_there_is_a_notebook() -> None:
