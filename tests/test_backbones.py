@@ -256,6 +256,7 @@ def test_what_is_no_file_of_weights_is_not_kept(answer: str, keras_home: Path) -
     assert list((keras_home / "models").iterdir()) == []
 
 
+@pytest.mark.thorough  # Keras in a child process, as where no server is
 @pytest.mark.usefixtures("keras_home")
 def test_a_proxy_is_named_as_what_may_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")

@@ -19,6 +19,7 @@ import pytest
 from featx import cli
 from featx.arguments import make_parser
 from tests.conftest import CountingBackbone
+from tests.test_readme import shown_demo, without_measurements
 
 COMMANDS = [
     *("extract", "compare", "rank", "train", "model", "predict", "explain", "export", "similar", "duplicates"),
@@ -193,6 +194,8 @@ def test_the_demo_shows_the_whole_job_and_the_second_time_computes_nothing(
         assert cli.main(["demo", "--cache", "cache"]) == 0
         out, _ = capsys.readouterr()
         assert f"{computed} computed, {cached} from the store, 0 failed" in out
+        if computed:  # as the README shows it
+            assert without_measurements(out) == without_measurements(shown_demo())
     assert "featx-demo/digits" in out
     assert out.count("   featx ") == 2
     scores = {name: float(score) for name, score in _scores(out)}

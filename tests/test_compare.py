@@ -92,6 +92,7 @@ def test_not_one_readable_image_is_an_error(tmp_path: Path) -> None:
         )
 
 
+@pytest.mark.slow  # plain Keras extracts 840 photos
 def test_aerial_photos_score_as_plain_keras_and_scikit_learn_do(ucmerced: list[str], compiled_cache: Path) -> None:
     # Plain: 0.960, 0.954 and 0.937. bfloat16 must stay within half a point of float32.
     table = ImageTable(ucmerced, [Path(path).parent.name for path in ucmerced])

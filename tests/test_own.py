@@ -245,6 +245,7 @@ def test_an_object_of_keras_is_a_backbone(pixels: Array, outputs: dict[str, Arra
         extractor.transform(pixels)
 
 
+@pytest.mark.slow  # Keras builds and writes networks
 def test_an_object_that_several_threads_keep_at_once_is_one_network() -> None:
     for seed in range(3):
         network = _build(SIZE)
