@@ -465,15 +465,34 @@ def test_options_that_cannot_be_used_are_told(images: Path, tmp_path: Path) -> N
     assert not (tmp_path / "job2" / "job.json").exists()
 
 
-@pytest.mark.parametrize("address", ["https://me:secret@example.org/a.jpg", "s3://me:secret@bucket/job"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:secret@example.org/a.jpg",
+        "s3://me:secret@bucket/job",
+        "https://bucket.s3.amazonaws.com/a.jpg?X-Amz-Date=1&X-Amz-Signature=secret",
+        "https://example.org/a.jpg?X-Goog-Signature=secret",
+        "https://blob.example.org/a.jpg?sv=2024&sig=secret%3D",
+        "https://cdn.example.org/a.jpg?Signature=secret&Key-Pair-Id=K1",
+        "https://example.org/a.jpg?access%5Ftoken=secret",
+    ],
+)
 def test_passwords_reach_no_file_and_no_message(address: str, images: Path, tmp_path: Path) -> None:
     table = tmp_path / "list.csv"
     table.write_text(f"path\n{address}\n")
     for source, output in ((images, address), (address, tmp_path / "job"), (table, tmp_path / "job")):
-        with pytest.raises((JobError, SourceError), match="Give them in the environment") as raised:
+        with pytest.raises((JobError, SourceError), match="Give credentials in the environment") as raised:
             plan(source, output)
         assert "secret" not in str(raised.value)
+    with pytest.raises(SourceError, match="Give credentials in the environment"):
+        plan(images, tmp_path / "job", weights=address)
     assert not any(b"secret" in path.read_bytes() for path in (tmp_path / "job").rglob("*") if path.is_file())
+
+
+def test_queries_that_hold_no_secret_are_taken(tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text("path\nhttps://example.org/a.jpg?size=2&signed=no&page=3&x=me@example.org\n")
+    assert plan(table, tmp_path / "job").images == 1
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -54,7 +54,7 @@ class Listing:
         self._kind = _LabelKind() if self._table else None
         self.ignored: collections.Counter[str] = collections.Counter()
         for source in self._sources:
-            remote.refuse_user(source)
+            remote.refuse_secret(source)
 
     @property
     def labels_are_numbers(self) -> bool:
@@ -111,8 +111,8 @@ class Listing:
         self._kind.add(normal)
         there = [str(path) for path in paths]
         for path in there:
-            if "@" in path and "://" in path:
-                remote.refuse_user(path)
+            if "://" in path and ("@" in path or "=" in path or "%" in path):
+                remote.refuse_secret(path)
         return Part(there, normal)
 
 

@@ -171,6 +171,8 @@ def plan_sources(
     arrow()
     if isinstance(shard_size, bool) or not isinstance(shard_size, int) or shard_size < 1:
         raise OptionError(f"shard_size={shard_size!r}: expected a whole number of images, 1 or more.")
+    for one in (options.backbone, options.weights or ""):
+        remote.refuse_secret(os.fspath(one))
     options = fixed(options)
     resolved = options.resolve()
     listing = Listing(sources, *columns)
