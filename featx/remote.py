@@ -167,6 +167,27 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _TRANSIENT
 
 
+def fetch(address: str, copy: str) -> None:
+    """Copy a file from an address to this machine, however long that takes as long as the server is not silent.
+
+    Raises
+    ------
+    SourceError, MissingDependencyError
+        It cannot be had.
+    """
+    try:
+        system, path = _system(address, total=None)
+        retrying(lambda: system.get_file(path, copy))
+    except Exception as error:  # every kind of storage has its own
+        if isinstance(error, MissingDependencyError):
+            raise
+        why = str(error) if isinstance(error, SourceError) else reason_of(error)
+        raise SourceError(
+            f"{without_secrets(address)!r} cannot be read: {why}. Check the address, and that the environment has the "
+            "credentials."
+        ) from error
+
+
 def storage(address: str) -> tuple[Any, str]:
     """Return the file system of an address, of fsspec, and the path in it.
 
@@ -217,8 +238,8 @@ def names(address: str) -> Iterator[str]:
             yield name.split(root, 1)[-1].lstrip("/")
     except Exception as error:
         raise SourceError(
-            f"What lies at {without_secrets(address)!r} cannot be listed: {reason_of(error)}. Check the address, or list the addresses "
-            "of the images in a table."
+            f"What lies at {without_secrets(address)!r} cannot be listed: {reason_of(error)}. Check the address, or "
+            "list the addresses of the images in a table."
         ) from error
 
 
@@ -271,7 +292,7 @@ def file_system(address: str) -> tuple[Any, str]:
         raise SourceError(f"{without_secrets(address)!r} cannot be opened: {error}. Check the address.") from error
 
 
-def _system(address: str) -> tuple[Any, str]:
+def _system(address: str, total: float | None = -1.0) -> tuple[Any, str]:
     scheme, _, rest = address.partition("://")
     scheme = scheme.lower()
     address = f"{scheme}://{rest}"
@@ -282,14 +303,14 @@ def _system(address: str) -> tuple[Any, str]:
             import aiohttp
     except ImportError as error:
         raise MissingDependencyError(
-            f"{without_secrets(address)!r} is read by fsspec and aiohttp, which are not installed ({error}). Install them: "
-            "pip install 'featx[remote]'."
+            f"{without_secrets(address)!r} is read by fsspec and aiohttp, which are not installed ({error}). Install "
+            "them: pip install 'featx[remote]'."
         ) from error
     if _CHAINED.search(address):
         raise SourceError("an address within an address (::) is not followed")
     try:
         if is_web(address):  # as it is: fsspec would look for addresses within it
-            timeout = aiohttp.ClientTimeout(total=SECONDS, sock_read=SILENT_SECONDS)
+            timeout = aiohttp.ClientTimeout(total=SECONDS if total == -1 else total, sock_read=SILENT_SECONDS)
             return fsspec.filesystem(scheme, client_kwargs={"timeout": timeout}), address
         system, path = fsspec.core.url_to_fs(address)
     except ImportError as error:

@@ -15,11 +15,12 @@ import pandas as pd
 import pytest
 
 import featx.backbones
-from featx import cli, job_status, merge_job, plan_job, run_job
+from featx import cli, job_status, merge_job, open_features, plan_job, run_job
 from featx.errors import FeatxWarning, JobError, OptionError, SourceError, SourceNotFoundError
 from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.shards import run_shard
+from featx.labels import is_missing
 from featx.options import ExtractionOptions
 from featx.outputs import extract_to_file
 from featx.tables import find_labelled
@@ -101,11 +102,15 @@ def test_shards_are_read_with_numpy_and_pandas_alone(images: Path, tmp_path: Pat
 @pytest.mark.usefixtures("in_this_process")
 def test_names_of_any_kind_survive(images: Path, tmp_path: Path) -> None:
     odd = os.fsdecode(b"\xff\xfe.png")
+    (images / os.fsdecode(b"class \xe9")).mkdir()
+    shutil.copy(images / "a" / "0000.png", images / os.fsdecode(b"class \xe9") / "é.png")
     for number, name in enumerate(["new\nline.png", "emoji 🦆.png", "=1+1.png", odd]):
         shutil.copy(images / "a" / f"{2 * number:04}.png", images / "a" / name)
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job")
     check_equal(tmp_path / "job", images, tmp_path)
+    for opened in (tmp_path / "job", tmp_path / "merged" / "f.npy"):
+        assert os.fsdecode(b"class \xe9") in list(open_features(opened).labels)
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -121,14 +126,33 @@ def test_relative_paths_mean_the_same_from_any_folder(
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("labels", [["x", "y", None], ["1.5", "2,25", None], ["1", "2", "1"]])
-def test_tables_are_listed_as_extract_lists_them(labels: list[Any], images: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("labels", "first"),
+    [
+        (["x", "y", None], "x"),
+        (["1.5", "2,25", None], 1.5),
+        (["1", "2", None], 1),
+        (["-3", "0", "7"], -3),
+        (["007", "8", "9"], "007"),
+        (["true", "false", None], True),
+        (["TRUE", "FALSE", "FALSE"], True),
+        (["true", "FALSE", "x"], "true"),
+        (["=1+1", "x", None], "=1+1"),
+        ([" 5 ", "6", "5"], 5),
+    ],
+)
+def test_tables_are_listed_as_extract_lists_them(labels: list[Any], first: Any, images: Path, tmp_path: Path) -> None:
     table = images / "list.csv"
     lines = [{"image": f"a/{2 * number:04}.png", "label": labels[number % 3]} for number in range(10)]
     pd.DataFrame(lines).to_csv(table, index=False)
     plan(table, tmp_path / "job", shard_size=3)
     run_job(tmp_path / "job")
     check_equal(tmp_path / "job", table, tmp_path)
+    of_table = find_labelled([table]).labels
+    for opened in (tmp_path / "job", tmp_path / "merged" / "f.npy"):
+        found = [None if is_missing(label) else label for label in open_features(opened).labels]
+        assert found == list(of_table)
+        assert (found[0], type(found[0])) == (first, float if type(first) is int and None in found else type(first))
     pd.DataFrame(lines).to_parquet(images / "list.parquet", row_group_size=4)
     plan(images / "list.parquet", tmp_path / "job2", shard_size=3)
     read = [Job(Place(tmp_path / name)).planned(1) for name in ("job", "job2")]

@@ -228,7 +228,7 @@ def _manifest(
         options=portable_options(dataclasses.replace(options, precision=resolved.recipe.precision)),
         source=list(sources),
         folder=os.getcwd(),
-        labels="numbers" if listing.labels_are_numbers else "text",
+        labels=listing.kind_of_labels,
         shard_size=shard_size,
         n_images=writer.n_images,
         n_shards=writer.n_shards,

@@ -18,7 +18,7 @@ import numpy as np
 from featx import images, remote
 from featx.errors import OutputError
 from featx.extraction import Extraction
-from featx.jobs.job import FORMAT, METADATA, Committed, Job, Planned, arrow, matrix_name, path_columns, table_name
+from featx.jobs.job import FORMAT, METADATA, Committed, Job, Planned, arrow, matrix_name, table_name, text_columns
 from featx.matrices import MatrixFile
 from featx.options import Resolved
 
@@ -114,10 +114,12 @@ def _table(job: Job, done: Committed, planned: Planned, extraction: Extraction) 
     known = np.any(extraction.digests, axis=1)
     joined = extraction.digests.tobytes().hex()
     size = 2 * images.DIGEST_SIZE
-    label = pa.float64() if job.manifest.labels == "numbers" else pa.string()
+    kinds = {"numbers": pa.float64(), "whole numbers": pa.int64(), "truths": pa.bool_()}
+    kind = kinds.get(job.manifest.labels)
+    labels = {"label": pa.array(planned.labels, kind)} if kind else text_columns("label", planned.labels)
     columns = {
-        **path_columns(planned.paths),
-        "label": pa.array(planned.labels, label),
+        **text_columns("path", planned.paths),
+        **labels,
         "digest": pa.array(
             [joined[at * size : (at + 1) * size] if known[at] else None for at in range(n_images)], pa.string()
         ),
