@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import pytest
 
 import featx.backbones
 from featx import cli, job_status, merge_job, open_features, plan_job, run_job
-from featx.errors import FeatxWarning, JobError, OptionError, SourceError, SourceNotFoundError
+from featx.errors import FeatxWarning, JobError, OptionError, OutputError, SourceError, SourceNotFoundError
 from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.shards import run_shard
@@ -421,6 +422,28 @@ def test_damaged_shards_are_named_and_done_again(
     check_equal(tmp_path / "job", images, tmp_path)
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_a_full_disk_is_no_fault_of_a_shard(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan(images, tmp_path / "job")
+    real, n_left = os.posix_fallocate, [2]
+
+    def take(*args: int) -> None:
+        n_left[0] -= 1
+        if n_left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", take)
+        with pytest.raises(OutputError, match="Shard 2 of .* cannot be written: No space left on device. Make room"):
+            run_job(tmp_path / "job")
+    status = job_status(tmp_path / "job")
+    assert (status.shards_done, status.set_aside, status.at_work) == (2, {}, {})
+    assert not list((tmp_path / "job" / "attempts").iterdir())
+    assert run_job(tmp_path / "job").done == 4
+    check_equal(tmp_path / "job", images, tmp_path)
+
+
 # Bad input -----------------------------------------------------------------------------------------------
 
 
@@ -455,6 +478,8 @@ def test_a_folder_that_holds_something_else_is_refused(images: Path, tmp_path: P
         plan(images, tmp_path / "job")
     with pytest.raises(JobError, match="There is no job in .* Plan one: featx job plan"):
         run_job(tmp_path)
+    with pytest.raises(JobError, match="is a file, and a job is a folder"):
+        run_job(images / "a" / "0000.png")
 
 
 def _broken_off() -> None:

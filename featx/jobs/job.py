@@ -150,6 +150,10 @@ class Job:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        if place.is_local and os.path.isfile(place.address):
+            raise JobError(
+                f"{place.address!r} is a file, and a job is a folder. Pass the folder that it was planned in."
+            )
         try:
             said = json.loads(place.read(MANIFEST))
             self.manifest = _manifest(said)
