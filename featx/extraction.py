@@ -33,6 +33,8 @@ _LOOK_UP_AT_ONCE = 2048
 #: Whatever the batch size, no more than this many bytes of pixels go to the network at a time.
 _BATCH_BYTES = 64 * 2**20
 _CACHED, _COMPUTED, _FAILED = 1, 2, 3
+#: In place of a file's state.
+UNKNOWN = (-1, -1)
 
 
 def _remedy(backbone: Backbone, weights_path: Path | None) -> str:
@@ -100,6 +102,8 @@ class Extraction:
     ----------
     digests : ndarray of uint8, shape (n_samples, 16)
         Zeros where an image could not be read at all.
+    states : ndarray of int64, shape (n_samples, 2)
+        Size and time of change, in nanoseconds, of each file as it was taken; `UNKNOWN` of what is no file.
     failures : list of Failure
     padded : list of int
         Positions of images that ended too early and were made complete.
@@ -128,6 +132,7 @@ class Extraction:
         self._engine: Engine | None = None
         self._status = np.zeros(len(images), dtype=np.uint8)
         self.digests: DigestArray = np.zeros((len(images), DIGEST_SIZE), dtype=np.uint8)
+        self.states = np.full((len(images), 2), UNKNOWN, dtype=np.int64)
         self.failures: list[Failure] = []
         self.padded: list[int] = []
         height, width = self._views.decoded_size
@@ -243,13 +248,15 @@ class Extraction:
             image = self._images[position]
             if isinstance(image, str | os.PathLike):
                 try:
-                    files.append((position, (os.fspath(image), image_reading.state_of(image))))
+                    state = image_reading.state_of(image)
                 except (OSError, ValueError):
                     continue  # reading it will say what is wrong
+                files.append((position, (os.fspath(image), state)))
         known = []
-        for (position, _), digest in zip(files, self._index.find([file for _, file in files]), strict=True):
+        for (position, (_, state)), digest in zip(files, self._index.find([file for _, file in files]), strict=True):
             if digest is not None:
                 self.digests[position] = np.frombuffer(digest, dtype=np.uint8)
+                self.states[position] = state.st_size, state.st_mtime_ns
                 known.append(position)
         return known
 
@@ -270,6 +277,8 @@ class Extraction:
     def _note_digest(self, prepared: Prepared) -> None:
         if prepared.is_padded:
             self.padded.append(prepared.position)
+        if prepared.state is not None:
+            self.states[prepared.position] = prepared.state.st_size, prepared.state.st_mtime_ns
         if not prepared.digest:
             return
         self.digests[prepared.position] = np.frombuffer(prepared.digest, dtype=np.uint8)

@@ -32,6 +32,7 @@ class Place:
         self._system: Any = None
         self._root = self.address
         if remote.is_address(self.address):
+            remote.refuse_secret(self.address)
             self._system, self._root = remote.file_system(self.address)
             self._root = self._root.rstrip("/")
 

@@ -7,14 +7,14 @@ import dataclasses
 import functools
 import io
 import json
-import math
 import os
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Protocol
 
-from featx.errors import FeaturesError, FeaturesNotFoundError, MissingDependencyError
+from featx.errors import FeaturesError, FeaturesNotFoundError, MissingDependencyError, SourceError
 from featx.failures import Failure
 from featx.feature_places import Place
+from featx.label_kinds import LabelKind, as_kind
 from featx.wording import as_cell
 
 #: Columns by name, an entry for each row.
@@ -89,14 +89,15 @@ class ShardTable:
 @functools.lru_cache(maxsize=4)
 def _kept(place: Place, name: str, n_rows: int) -> Lines:
     with place.open(name) as file:
-        found = _parquet(place, name, file).read(["path", "path_bytes", "label", "digest", "status"])
+        wanted = ["path", "path_bytes", "label", "label_bytes", "digest", "status"]  # those that are there
+        found = _parquet(place, name, file).read(wanted)
     table = {column: found.column(column).to_pylist() for column in found.column_names}
     done = [at for at, status in enumerate(table["status"]) if status == "done"]
     if len(done) != n_rows:
         raise _no_table(place, name, f"{len(done)} images have a row, where its footer says {n_rows}")
     return {
         "path": [_path(table, at) for at in done],
-        "label": [table["label"][at] for at in done],
+        "label": [_whole(table, "label", at) for at in done],
         "digest": [table["digest"][at] or "" for at in done],
     }
 
@@ -112,9 +113,13 @@ def _read(table: ShardTable, columns: list[str]) -> Lines:
 
 
 def _path(table: Lines, at: int) -> str:
-    """Return a path; of a name that is no UTF-8, as Python has it."""
-    raw = table["path_bytes"][at]
-    return os.fsdecode(raw) if raw is not None else table["path"][at]
+    return str(_whole(table, "path", at))
+
+
+def _whole(table: Lines, column: str, at: int) -> Any:
+    """Return a path or label; of a name that is no UTF-8, as Python has it."""
+    raw = table[f"{column}_bytes"][at] if f"{column}_bytes" in table else None
+    return os.fsdecode(raw) if raw is not None else table[column][at]
 
 
 def _parquet(place: Place, name: str, file: BinaryIO) -> Any:
@@ -153,9 +158,10 @@ class CsvTable:
         self._n_rows = n_rows
 
     @functools.cached_property
-    def _index(self) -> tuple[list[int], bool]:
-        """Where blocks of lines begin, and whether labels are quantities: numbers all, and some with fractions."""
-        starts, n_lines, are_numbers, has_fractions = [], 0, True, False
+    def _index(self) -> tuple[list[int], str]:
+        """Where blocks of lines begin, and what the labels are, as of any table."""
+        starts, n_lines, kind = [], 0, LabelKind()
+        labels: list[str | None] = []
         with self._open() as file:
             reader, told = _records(file)
             if next(reader, None) != _HEADER:
@@ -167,17 +173,21 @@ class CsvTable:
                 n_lines += 1
                 if n_lines % _BLOCK == 0:
                     starts.append(told())
-                if are_numbers and cells[2]:
-                    number = _number(cells[2])
-                    are_numbers = number is not None
-                    has_fractions = has_fractions or (number is not None and number != round(number))
+                labels.append(_text(cells[2]))
+                if len(labels) == _BLOCK:
+                    kind.add(labels)
+                    labels = []
         if n_lines != self._n_rows:
             raise self._unlike(f"it has {n_lines:,} lines, and the matrix {self._n_rows:,} rows")
-        return starts, are_numbers and has_fractions
+        kind.add(labels)
+        try:
+            return starts, kind.name(self._name)
+        except SourceError:  # classes, of which most are called by numbers with fractions
+            return starts, "text"
 
     def lines(self, start: int, stop: int) -> Lines:
         """Return some of the lines."""
-        starts, are_quantities = self._index
+        starts, kind = self._index
         found: Lines = {"path": [], "label": [], "digest": []}
         if start >= stop:
             return found
@@ -189,7 +199,8 @@ class CsvTable:
                     break
                 if number >= start:
                     found["path"].append(cells[1])
-                    found["label"].append(_label(cells[2], are_quantities))
+                    label = _text(cells[2])
+                    found["label"].append(None if label is None else as_kind(label, kind))
                     found["digest"].append(cells[3])
         return found
 
@@ -230,18 +241,8 @@ def _records(file: BinaryIO) -> tuple[Iterator[list[str]], Any]:
     return csv.reader(lines()), lambda: at[0]
 
 
-def _label(cell: str, is_quantity: bool) -> Any:
+def _text(cell: str) -> str | None:
+    """Return a label as it was, before it was made safe for spreadsheets; None if there is none."""
     if not cell:
         return None
-    if is_quantity:
-        return _number(cell)
-    # As it was, before it was made safe for spreadsheets.
     return cell[1:] if cell.startswith("'") and as_cell(cell[1:]) == cell else cell
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None

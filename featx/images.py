@@ -107,7 +107,7 @@ def _rows_of_array(array: np.ndarray[Any, Any]) -> Sequence[Image]:
 def describe(image: Any) -> str:
     """Return what to call an image in a message: its path, or the kind of object it is."""
     if isinstance(image, str | os.PathLike):
-        return os.fspath(image)
+        return remote.without_secrets(os.fspath(image))
     if isinstance(image, bytes):
         return f"{len(image)} bytes"
     if isinstance(image, np.ndarray):

@@ -60,7 +60,7 @@ def open_features(output: str | os.PathLike[str]) -> FeatureMatrix:
     >>> folder.cleanup()
     """
     address = os.fspath(output)
-    if address.endswith(".npy"):
+    if address.endswith(".npy") and not os.path.isdir(address):
         folder, name = os.path.split(address)
         place = Place(folder or ".") if "://" not in folder else Place(folder)
         part = MatrixPart(place, name)
@@ -94,7 +94,7 @@ def _open_job(address: str) -> FeatureMatrix:
     if not is_complete:
         warnings.warn(
             f"The job {address!r} is not finished: {len(names)} of {counted(job['n_shards'], 'shard')} are there, and "
-            "the rows are those of these alone.",
+            f"the rows are those of these alone. Finish it: featx job run {address}",
             UnfinishedWarning,
             stacklevel=3,
         )

@@ -21,7 +21,13 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 #: An address within another: ``zip://a.jpg::/tmp/x.zip``.
 _CHAINED = re.compile(r"^[a-z0-9+.-]+://[^?]*::(/|[a-z0-9+.-]+://)", re.IGNORECASE)
 #: ``https://user:password@host/``.
-_USER = re.compile(r"[a-z][a-z0-9+.-]+://[^/?#]*@", re.IGNORECASE)
+_USER = re.compile(r"([a-z][a-z0-9+.-]+://)[^/?#\s'\"]*@", re.IGNORECASE)
+#: A key of a query whose value lets anybody in: of addresses that storage has signed, and of tokens and passwords.
+_SECRET = re.compile(
+    r"[?&;#]((?:[\w.-]*(?:signature|token|secret|credential|password|passwd|api[_-]?key|access[_-]?key(?:[_-]?id)?)"
+    r"|sig|key-pair-id|googleaccessid|jwt|auth)=)[^&;#\s'\"]*",
+    re.IGNORECASE,
+)
 _BLOCK = 2**20
 #: Seconds between attempts, on average, where the server may well answer the next time.
 _PAUSES = (0.2, 0.6, 1.8)
@@ -41,20 +47,41 @@ def is_web(address: str) -> bool:
     return address.lower().startswith(("http://", "https://"))
 
 
-def refuse_user(address: str) -> None:
-    """Raise if an address holds a user's name or password, which are to be in the environment only.
+def refuse_secret(address: str) -> None:
+    """Raise if an address lets in whoever has it: by a user's name or password, a signature or a token.
 
     Raises
     ------
     SourceError
         It does; the message does not repeat it.
     """
+    whole = urllib.parse.unquote(address) if "%" in address else address
     if _USER.match(address):
-        raise SourceError(
-            f"An address of {address.partition('://')[0]}:// holds a user name or a password, which would be written "
-            "into files and messages. Give them in the environment, as the storage's own tools take them, and leave "
-            "them out of the address."
-        )
+        what = "a user name or a password"
+    elif is_address(address) and (found := _SECRET.search(whole)):
+        what = f"a signature or token ({found[1].rstrip('=')[-40:]})"
+    else:
+        return
+    raise SourceError(
+        f"An address of {address.partition('://')[0]}:// holds {what}, which would be written into files and "
+        "messages. Give credentials in the environment, as the storage's own tools take them, and leave them out of "
+        "the address (s3://bucket/key, for example)."
+    )
+
+
+def without_secrets(text: str) -> str:
+    """Return a text without what addresses in it should not hold, as :func:`refuse_secret` has it.
+
+    Examples
+    --------
+    >>> without_secrets("https://me:pass@host/a.jpg?size=2&sig=abc")
+    'https://…@host/a.jpg?size=2&sig=…'
+    """
+    if "://" not in text:
+        return text
+    if "%" in text and not _SECRET.search(text) and _SECRET.search(urllib.parse.unquote(text)):
+        text = f"{text.partition('?')[0]}?…"
+    return _SECRET.sub(lambda found: f"{found[0][0]}{found[1]}…", _USER.sub(r"\1…@", text))
 
 
 def as_file(address: str) -> str | None:
@@ -140,6 +167,27 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _TRANSIENT
 
 
+def fetch(address: str, copy: str) -> None:
+    """Copy a file from an address to this machine, however long that takes as long as the server is not silent.
+
+    Raises
+    ------
+    SourceError, MissingDependencyError
+        It cannot be had.
+    """
+    try:
+        system, path = _system(address, total=None)
+        retrying(lambda: system.get_file(path, copy))
+    except Exception as error:  # every kind of storage has its own
+        if isinstance(error, MissingDependencyError):
+            raise
+        why = str(error) if isinstance(error, SourceError) else reason_of(error)
+        raise SourceError(
+            f"{without_secrets(address)!r} cannot be read: {why}. Check the address, and that the environment has the "
+            "credentials."
+        ) from error
+
+
 def storage(address: str) -> tuple[Any, str]:
     """Return the file system of an address, of fsspec, and the path in it.
 
@@ -190,8 +238,8 @@ def names(address: str) -> Iterator[str]:
             yield name.split(root, 1)[-1].lstrip("/")
     except Exception as error:
         raise SourceError(
-            f"What lies at {address!r} cannot be listed: {reason_of(error)}. Check the address, or list the addresses "
-            "of the images in a table."
+            f"What lies at {without_secrets(address)!r} cannot be listed: {reason_of(error)}. Check the address, or "
+            "list the addresses of the images in a table."
         ) from error
 
 
@@ -241,10 +289,10 @@ def file_system(address: str) -> tuple[Any, str]:
     try:
         return _system(address)
     except SourceError as error:
-        raise SourceError(f"{address!r} cannot be opened: {error}. Check the address.") from error
+        raise SourceError(f"{without_secrets(address)!r} cannot be opened: {error}. Check the address.") from error
 
 
-def _system(address: str) -> tuple[Any, str]:
+def _system(address: str, total: float | None = -1.0) -> tuple[Any, str]:
     scheme, _, rest = address.partition("://")
     scheme = scheme.lower()
     address = f"{scheme}://{rest}"
@@ -255,14 +303,14 @@ def _system(address: str) -> tuple[Any, str]:
             import aiohttp
     except ImportError as error:
         raise MissingDependencyError(
-            f"{address!r} is read by fsspec and aiohttp, which are not installed ({error}). Install them: "
-            "pip install 'featx[remote]'."
+            f"{without_secrets(address)!r} is read by fsspec and aiohttp, which are not installed ({error}). Install "
+            "them: pip install 'featx[remote]'."
         ) from error
     if _CHAINED.search(address):
         raise SourceError("an address within an address (::) is not followed")
     try:
         if is_web(address):  # as it is: fsspec would look for addresses within it
-            timeout = aiohttp.ClientTimeout(total=SECONDS, sock_read=SILENT_SECONDS)
+            timeout = aiohttp.ClientTimeout(total=SECONDS if total == -1 else total, sock_read=SILENT_SECONDS)
             return fsspec.filesystem(scheme, client_kwargs={"timeout": timeout}), address
         system, path = fsspec.core.url_to_fs(address)
     except ImportError as error:
@@ -278,7 +326,7 @@ def reason_of(error: Exception) -> str:
     if kind == "TooManyRedirects":
         return "the server sends from one address to the next without end"
     if "Redirect" in kind or kind == "InvalidUrlClientError":
-        return f"the server sends to an address that is not followed: {error}"
+        return f"the server sends to an address that is not followed: {without_secrets(str(error))}"
     status = getattr(error, "status", None)
     if status:
         said = " ".join(str(getattr(error, "message", "")).split()).rstrip(" :")
@@ -287,4 +335,4 @@ def reason_of(error: Exception) -> str:
         return f"the server did not answer in time ({SILENT_SECONDS:g} s of silence, {SECONDS:g} s in all)"
     if isinstance(error, FileNotFoundError):
         return "there is nothing at this address"
-    return str(error).splitlines()[0] if str(error) else kind
+    return without_secrets(str(error).splitlines()[0]) if str(error) else kind

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from featx.argument_groups import EXTRACTION_OPTIONS
 from featx.console import cache_from, print_data, say
-from featx.errors import UnreadableImageError
+from featx.errors import FeaturesError, UnreadableImageError
 from featx.paths_and_lines import batches, raise_for_images, writing
 from featx.wording import as_columns, counted
 
@@ -33,6 +33,8 @@ def similar(args: argparse.Namespace) -> None:
     missing: list[str] = []
     of_images, total = batches(args, missing)
     recorded = as_extracted(features, given, cache=cache_from(args))
+    if not len(features):
+        raise FeaturesError(f"{args.features!r} has no rows to search. If it is a job: featx job run {args.features}")
     index = make_index(features, args.index)
     say(args, f"{counted(len(features), 'row')} of {args.features}, {index.words}; recipe: {recorded.words}.")
     searcher = Searcher(features, recorded.resolved, index, top=args.top, cache=cache_from(args))

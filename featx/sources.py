@@ -16,8 +16,11 @@ from typing import Any
 from featx import archives, remote
 from featx.errors import SourceError, SourceNotFoundError
 from featx.formats import SUFFIXES
+from featx.sorting import in_order
 from featx.wording import shortened
 
+#: At the end of the names of folders; no name has it.
+_FOLDER = "\0"
 #: What macOS and Windows leave beside images.
 _OF_THE_SYSTEM = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
 
@@ -305,20 +308,21 @@ def _walk(folder: str, ignored: collections.Counter[str]) -> Iterator[str]:
             "another folder."
         ) from error
     while within:  # no recursion: trees are deeper than Python's stack
-        entry = next(within[-1], None)
-        if entry is None:
+        path, is_folder = next(within[-1], ("", False))
+        name = os.path.basename(path)
+        if not path:
             within.pop()
-        elif why := why_ignored(entry.name):
+        elif why := why_ignored(name):
             ignored[why] += 1
-        elif _is_folder(entry):
+        elif is_folder:
             try:
-                within.append(_entries(entry.path, seen))
+                within.append(_entries(path, seen))
             except OSError:
-                yield entry.path  # as an image, which cannot be read: whatever is in there is not to be lost unsaid
-        elif is_image_name(entry.name):
-            yield entry.path
+                yield path  # as an image, which cannot be read: whatever is in there is not to be lost unsaid
+        elif is_image_name(name):
+            yield path
         else:
-            ignored[os.path.splitext(entry.name)[1].lower() or "without suffix"] += 1
+            ignored[os.path.splitext(name)[1].lower() or "without suffix"] += 1
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -328,14 +332,16 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _entries(folder: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
-    """Return what is in a folder, sorted by name; nothing if it was entered before."""
+def _entries(folder: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, bool]]:
+    """Return the paths in a folder, sorted by name, and whether each is a folder; nothing if it was entered before."""
     state = os.stat(folder)
     if (state.st_dev, state.st_ino) in seen:
         return iter(())
     seen.add((state.st_dev, state.st_ino))
     with os.scandir(folder) as entries:
-        return iter(sorted(entries, key=lambda entry: entry.name))
+        # Names alone, marked by what sorts first: entries would take three times the memory.
+        names = in_order(f"{entry.name}{_FOLDER}" if _is_folder(entry) else entry.name for entry in entries)
+    return ((os.path.join(folder, name.rstrip(_FOLDER)), name.endswith(_FOLDER)) for name in names)
 
 
 def why_ignored(name: str) -> str:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from featx import remote
+from featx import files, remote
 from featx.errors import FeatxError, MissingDependencyError, SourceError, did_you_mean
-from featx.labels import task_of
+from featx.label_kinds import as_number, typed
 from featx.sources import ImageTable, as_label, as_splits, find_images
 from featx.wording import counted
 
@@ -22,16 +19,21 @@ if TYPE_CHECKING:
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq")
 #: Columns that are taken if none is named, the first that is there.
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
-#: A whole number as programs write it.
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
-#: As Python, JSON and spreadsheets write them.
-_TRUTHS = (("True", "False"), ("true", "false"), ("TRUE", "FALSE"))
 LABEL_COLUMNS = ("label", "class", "category", "target", "y", "species")
 
 
 def is_table(sources: Sequence[str | os.PathLike[str]]) -> bool:
     """Return whether the first of the sources is a table, by its name."""
-    return os.fspath(sources[0]).lower().endswith(TABLE_SUFFIXES)
+    return _is_called_table(os.fspath(sources[0]))
+
+
+def _is_called_table(source: str) -> bool:
+    return _name_of(source).lower().endswith(TABLE_SUFFIXES)
+
+
+def _name_of(source: str) -> str:
+    """Return a path, or an address without its query."""
+    return source.partition("?")[0] if remote.is_address(source) else source
 
 
 def find_labelled(
@@ -47,7 +49,7 @@ def find_labelled(
     Parameters
     ----------
     sources : sequence of str or Path
-        As for :func:`featx.sources.find_images`; or one CSV, TSV or Parquet file.
+        As for :func:`featx.sources.find_images`; or one CSV, TSV or Parquet file, or the address of one.
     path_column, label_column : str or None, default=None
         Columns of the table. None is the first that is called path, file, filename, image or the like, and label,
         class, category or target. Relative paths start at the table's folder, or, if none of the first hundred is
@@ -82,8 +84,8 @@ def table_among(sources: Sequence[str | os.PathLike[str]], columns: Mapping[str,
     SourceError
         A table and another source, or columns (by option) of what is no table.
     """
-    tables = [os.fspath(source) for source in sources if os.fspath(source).lower().endswith(TABLE_SUFFIXES)]
-    if tables and os.path.isfile(tables[0]):
+    tables = [os.fspath(source) for source in sources if _is_called_table(os.fspath(source))]
+    if tables and (os.path.isfile(tables[0]) or remote.is_address(tables[0])):
         if len(sources) > 1:
             raise SourceError(f"A table is read alone: give {tables[0]!r} and no other source.")
         return tables[0]
@@ -114,15 +116,15 @@ def _from_table(
     splits = column_of(frame, source, "split", split_column, ())
     groups = column_of(frame, source, "group", group_column, ())
     labels = [None] * len(paths) if labels is None else normal_labels(labels)
-    quantities = _quantities(source, labels)
+    kinds = typed(labels, source)
     notes = []
-    if quantities is labels and (mixed := _mixed(labels)):
+    if kinds == labels and (mixed := _mixed(labels)):
         notes.append(f"Labels mix numbers and names ({mixed[0]!r}, {mixed[1]!r}): all are taken for names of classes.")
     if groups is not None and (n_alone := groups.count(None)):
         notes.append(f"{counted(n_alone, 'image')} without a group: each is one of its own.")
     return ImageTable(
         paths=_located(source, [str(path) for path in paths]),
-        labels=quantities,
+        labels=kinds,
         splits=None if splits is None else as_splits(splits),
         groups=groups,
         notes=tuple(notes),
@@ -149,8 +151,8 @@ def normal_labels(labels: Sequence[str | None]) -> list[str | None]:
 def _read(source: str) -> pd.DataFrame:
     import pandas as pd
 
-    with _telling_of_table(source):
-        frame = pd.read_parquet(source) if _is_parquet(source) else pd.read_csv(source, **_text_options(source))
+    with _telling_of_table(source), _here(source) as path:
+        frame = pd.read_parquet(path) if _is_parquet(path) else pd.read_csv(path, **_text_options(path))
     frame.columns = [str(column).strip() for column in frame.columns]
     return frame
 
@@ -172,10 +174,11 @@ def read_batches(source: str, n_rows: int) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
     with _telling_of_table(source), contextlib.ExitStack() as opened:
-        if _is_parquet(source):
-            frames = _parquet_batches(source, n_rows)
+        path = opened.enter_context(_here(source))
+        if _is_parquet(path):
+            frames = _parquet_batches(path, n_rows)
         else:
-            frames = opened.enter_context(pd.read_csv(source, chunksize=n_rows, **_text_options(source)))
+            frames = opened.enter_context(pd.read_csv(path, chunksize=n_rows, **_text_options(path)))
         for frame in frames:
             frame.columns = [str(column).strip() for column in frame.columns]
             yield frame
@@ -201,6 +204,19 @@ def _parquet_batches(source: str, n_rows: int) -> Iterator[pd.DataFrame]:
             yield table.to_pandas()
 
 
+@contextlib.contextmanager
+def _here(source: str) -> Iterator[str]:
+    """Yield the path of a table; of one at an address, that of a copy, which is gone in the end."""
+    path = remote.as_file(source) if remote.is_address(source) else source
+    if path is not None:
+        yield path
+        return
+    with files.temporary_folder() as folder:
+        copy = str(folder / f"table{os.path.splitext(_name_of(source))[1].lower()}")
+        remote.fetch(source, copy)
+        yield copy
+
+
 def _is_parquet(source: str) -> bool:
     return source.lower().endswith((".parquet", ".pq"))
 
@@ -224,13 +240,17 @@ def _telling_of_table(source: str) -> Iterator[None]:
     except FeatxError:
         raise
     except OSError as error:
-        raise SourceError(f"The table {source!r} cannot be read: {error.strerror or error}.") from error
+        raise SourceError(f"The table {_shown(source)} cannot be read: {error.strerror or error}.") from error
     except Exception as error:  # pandas and pyarrow have a zoo of errors for bad tables
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise SourceError(
-            f"The table {source!r} cannot be read: {reason}. Expected CSV with commas, TSV or Parquet, with a row of "
-            "column names."
+            f"The table {_shown(source)} cannot be read: {reason}. Expected CSV with commas, TSV or Parquet, with "
+            "a row of column names."
         ) from error
+
+
+def _shown(source: str) -> str:
+    return repr(remote.without_secrets(source))
 
 
 def _encoding(source: str) -> str:
@@ -290,55 +310,3 @@ def located(folder: str, paths: Sequence[str]) -> list[str]:
 
 def _is_whole(path: str) -> bool:
     return os.path.isabs(path) or remote.is_address(path)
-
-
-def _quantities(source: str, labels: list[str | None]) -> list[Any]:
-    """Return labels as numbers if they are quantities, else as they are.
-
-    Raises
-    ------
-    SourceError
-        Most are numbers with fractions, and some are no numbers.
-    """
-    numbers = [None if label is None else as_number(label) for label in labels]
-    infinite = next((label for label in labels if label is not None and is_infinite(label)), None)
-    there = np.array([number for number in numbers if number is not None])
-    others = [label for label, number in zip(labels, numbers, strict=True) if label is not None and number is None]
-    if not len(there):
-        return _typed(labels)
-    if others and not (len(there) > len(others) and (there != np.round(there)).any()):
-        return labels
-    if infinite is not None:
-        raise SourceError(f"Labels of {source!r} are quantities, and {infinite!r} is infinite. Leave the cell empty.")
-    if others:
-        raise SourceError(
-            f"Labels of {source!r} mix numbers and text: {there[0]:g} and {others[0]!r}, for example. Leave the cell "
-            "empty if the label is missing, or make all of them text."
-        )
-    return numbers if task_of(there) == "regression" else _typed(labels)
-
-
-def _typed(labels: list[str | None]) -> list[Any]:
-    """Return labels as whole numbers, or as truths, if all of them are written so, else as they are; 007 is a name."""
-    there = {label for label in labels if label is not None}
-    if there and all(map(_WHOLE.fullmatch, there)):
-        return [None if label is None else int(label) for label in labels]
-    if there and any(there <= set(words) for words in _TRUTHS):
-        return [None if label is None else label.lower() == "true" for label in labels]
-    return labels
-
-
-def is_infinite(label: str) -> bool:
-    """Return whether a text is the infinite number."""
-    return label.strip().lower().lstrip("+-") in ("inf", "infinity")
-
-
-def as_number(label: str) -> float | None:
-    """Return the number that a text is, also with a decimal comma; None if it is none."""
-    for text in (label, label.replace(",", ".")):
-        try:
-            number = float(text)
-        except ValueError:
-            continue
-        return number if np.isfinite(number) else None
-    return None

@@ -13,10 +13,11 @@ from typing import Any
 
 import fsspec
 import numpy as np
+import pandas as pd
 import PIL.Image
 import pytest
 
-from featx import job_status, merge_job, plan_job, remote, run_job
+from featx import job_status, merge_job, open_features, plan_job, remote, run_job
 from featx.errors import JobError, OutputError, SourceError, UnreachableImageError
 from featx.jobs.place import Place
 
@@ -257,3 +258,28 @@ def test_images_of_the_web_are_asked_for_again_where_that_may_help(
         with pytest.raises(UnreachableImageError):
             remote.read(address, 10**6)
     assert len(asked) == n_asked or (len(asked) > n_asked and not any(statuses))  # aiohttp tries again of itself
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.parquet"])
+def test_tables_may_be_at_addresses(name: str, s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path) -> None:
+    system = fsspec.filesystem("s3")
+    lines = pd.DataFrame({"path": [f"images/{'ab'[at % 2]}/{at}.png" for at in range(9)], "label": range(9)})
+    data = lines.to_csv(index=False).encode() if name.endswith("csv") else lines.to_parquet()
+    system.pipe_file(f"bucket/{name}", data, ACL="public-read")
+    asked: list[str] = []
+
+    def fail_first(method: str, path: str, number: int) -> int:
+        asked.append(path)
+        return 503 if "list." in path and asked.count(path) == 1 else 200
+
+    fault(fail_first)
+    web = f"http://127.0.0.1:{s3.server_port}/bucket/{name}"
+    for at, source in enumerate((f"s3://bucket/{name}", web, f"{web}?list=1")):
+        plan(source, str(tmp_path / f"job{at}"))
+        assert run_job(tmp_path / f"job{at}", cache=None).rows == 9
+        assert open_features(tmp_path / f"job{at}").labels[:].tolist() == list(range(9))
+    fault(lambda method, path, number: 404 if "absent" in path else 403)
+    for source in (web.replace("list", "absent"), web, f"s3://bucket/{name}", f"s3://bucket/absent/{name}"):
+        with pytest.raises(SourceError, match="cannot be read: .*Check the address, and that the environment has"):
+            plan(source, str(tmp_path / "other"))
+    assert not (tmp_path / "other" / "job.json").exists()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,11 +16,12 @@ import pandas as pd
 import pytest
 
 import featx.backbones
-from featx import cli, job_status, merge_job, plan_job, run_job
-from featx.errors import FeatxWarning, JobError, OptionError, SourceError, SourceNotFoundError
+from featx import cli, job_status, merge_job, open_features, plan_job, run_job
+from featx.errors import FeatxWarning, JobError, OptionError, OutputError, SourceError, SourceNotFoundError
 from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.shards import run_shard
+from featx.labels import is_missing
 from featx.options import ExtractionOptions
 from featx.outputs import extract_to_file
 from featx.tables import find_labelled
@@ -101,11 +103,15 @@ def test_shards_are_read_with_numpy_and_pandas_alone(images: Path, tmp_path: Pat
 @pytest.mark.usefixtures("in_this_process")
 def test_names_of_any_kind_survive(images: Path, tmp_path: Path) -> None:
     odd = os.fsdecode(b"\xff\xfe.png")
+    (images / os.fsdecode(b"class \xe9")).mkdir()
+    shutil.copy(images / "a" / "0000.png", images / os.fsdecode(b"class \xe9") / "é.png")
     for number, name in enumerate(["new\nline.png", "emoji 🦆.png", "=1+1.png", odd]):
         shutil.copy(images / "a" / f"{2 * number:04}.png", images / "a" / name)
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job")
     check_equal(tmp_path / "job", images, tmp_path)
+    for opened in (tmp_path / "job", tmp_path / "merged" / "f.npy"):
+        assert os.fsdecode(b"class \xe9") in list(open_features(opened).labels)
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -121,14 +127,33 @@ def test_relative_paths_mean_the_same_from_any_folder(
 
 
 @pytest.mark.usefixtures("in_this_process")
-@pytest.mark.parametrize("labels", [["x", "y", None], ["1.5", "2,25", None], ["1", "2", "1"]])
-def test_tables_are_listed_as_extract_lists_them(labels: list[Any], images: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("labels", "first"),
+    [
+        (["x", "y", None], "x"),
+        (["1.5", "2,25", None], 1.5),
+        (["1", "2", None], 1),
+        (["-3", "0", "7"], -3),
+        (["007", "8", "9"], "007"),
+        (["true", "false", None], True),
+        (["TRUE", "FALSE", "FALSE"], True),
+        (["true", "FALSE", "x"], "true"),
+        (["=1+1", "x", None], "=1+1"),
+        ([" 5 ", "6", "5"], 5),
+    ],
+)
+def test_tables_are_listed_as_extract_lists_them(labels: list[Any], first: Any, images: Path, tmp_path: Path) -> None:
     table = images / "list.csv"
     lines = [{"image": f"a/{2 * number:04}.png", "label": labels[number % 3]} for number in range(10)]
     pd.DataFrame(lines).to_csv(table, index=False)
     plan(table, tmp_path / "job", shard_size=3)
     run_job(tmp_path / "job")
     check_equal(tmp_path / "job", table, tmp_path)
+    of_table = find_labelled([table]).labels
+    for opened in (tmp_path / "job", tmp_path / "merged" / "f.npy"):
+        found = [None if is_missing(label) else label for label in open_features(opened).labels]
+        assert found == list(of_table)
+        assert (found[0], type(found[0])) == (first, float if type(first) is int and None in found else type(first))
     pd.DataFrame(lines).to_parquet(images / "list.parquet", row_group_size=4)
     plan(images / "list.parquet", tmp_path / "job2", shard_size=3)
     read = [Job(Place(tmp_path / name)).planned(1) for name in ("job", "job2")]
@@ -397,6 +422,28 @@ def test_damaged_shards_are_named_and_done_again(
     check_equal(tmp_path / "job", images, tmp_path)
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_a_full_disk_is_no_fault_of_a_shard(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan(images, tmp_path / "job")
+    real, n_left = os.posix_fallocate, [2]
+
+    def take(*args: int) -> None:
+        n_left[0] -= 1
+        if n_left[0] < 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", take)
+        with pytest.raises(OutputError, match="Shard 2 of .* cannot be written: No space left on device. Make room"):
+            run_job(tmp_path / "job")
+    status = job_status(tmp_path / "job")
+    assert (status.shards_done, status.set_aside, status.at_work) == (2, {}, {})
+    assert not list((tmp_path / "job" / "attempts").iterdir())
+    assert run_job(tmp_path / "job").done == 4
+    check_equal(tmp_path / "job", images, tmp_path)
+
+
 # Bad input -----------------------------------------------------------------------------------------------
 
 
@@ -431,6 +478,8 @@ def test_a_folder_that_holds_something_else_is_refused(images: Path, tmp_path: P
         plan(images, tmp_path / "job")
     with pytest.raises(JobError, match="There is no job in .* Plan one: featx job plan"):
         run_job(tmp_path)
+    with pytest.raises(JobError, match="is a file, and a job is a folder"):
+        run_job(images / "a" / "0000.png")
 
 
 def _broken_off() -> None:
@@ -465,15 +514,34 @@ def test_options_that_cannot_be_used_are_told(images: Path, tmp_path: Path) -> N
     assert not (tmp_path / "job2" / "job.json").exists()
 
 
-@pytest.mark.parametrize("address", ["https://me:secret@example.org/a.jpg", "s3://me:secret@bucket/job"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://me:secret@example.org/a.jpg",
+        "s3://me:secret@bucket/job",
+        "https://bucket.s3.amazonaws.com/a.jpg?X-Amz-Date=1&X-Amz-Signature=secret",
+        "https://example.org/a.jpg?X-Goog-Signature=secret",
+        "https://blob.example.org/a.jpg?sv=2024&sig=secret%3D",
+        "https://cdn.example.org/a.jpg?Signature=secret&Key-Pair-Id=K1",
+        "https://example.org/a.jpg?access%5Ftoken=secret",
+    ],
+)
 def test_passwords_reach_no_file_and_no_message(address: str, images: Path, tmp_path: Path) -> None:
     table = tmp_path / "list.csv"
     table.write_text(f"path\n{address}\n")
     for source, output in ((images, address), (address, tmp_path / "job"), (table, tmp_path / "job")):
-        with pytest.raises((JobError, SourceError), match="Give them in the environment") as raised:
+        with pytest.raises((JobError, SourceError), match="Give credentials in the environment") as raised:
             plan(source, output)
         assert "secret" not in str(raised.value)
+    with pytest.raises(SourceError, match="Give credentials in the environment"):
+        plan(images, tmp_path / "job", weights=address)
     assert not any(b"secret" in path.read_bytes() for path in (tmp_path / "job").rglob("*") if path.is_file())
+
+
+def test_queries_that_hold_no_secret_are_taken(tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text("path\nhttps://example.org/a.jpg?size=2&signed=no&page=3&x=me@example.org\n")
+    assert plan(table, tmp_path / "job").images == 1
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -110,6 +110,11 @@ def test_names_that_are_no_text_come_back_as_they_are(tmp_path: Path) -> None:
     assert open_features(tmp_path / "job").paths[:].tolist() == ["a.jpg", os.fsdecode(b"\xff.jpg")]
 
 
+def test_a_job_may_be_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    make_job(tmp_path / "job.npy", np.eye(3))
+    assert open_features(tmp_path / "job.npy").shape == (3, 3)
+
+
 def test_labels_that_are_numbers_are_numbers(tmp_path: Path) -> None:
     make_job(tmp_path / "job", np.eye(3), labels=[0.5, None, 2.0], shard_size=2)
     labels = np.asarray(open_features(tmp_path / "job").labels)

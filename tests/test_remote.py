@@ -13,7 +13,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx import FeatureExtractor, cli, images, remote
+from featx import FeatureExtractor, cli, images, open_features, remote
 from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
 from featx.sources import find_images
 from featx.tables import find_labelled
@@ -260,3 +260,22 @@ def test_an_address_that_cannot_be_opened_costs_its_image_only(
     assert np.isfinite(rows[1]).all()
     with pytest.raises(SourceError):
         find_images([address.rsplit("/", 1)[0]])
+
+
+def test_errors_repeat_no_secret_of_an_address(server: str, tmp_path: Path) -> None:
+    address = f"{server}/404.jpg?size=2&X-Amz-Signature=very-secret"
+    with pytest.raises(UnreachableImageError, match=r"404.jpg\?size=2&X-Amz-Signature=…") as raised:
+        FeatureExtractor("color_histogram", cache=None).fit_transform([address])
+    assert "very-secret" not in str(raised.value)
+    with pytest.raises(SourceError, match="holds a signature or token") as refused:
+        open_features(f"{server}/job?sig=very-secret")
+    assert "very-secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["photos/a?sig=1.jpg", "a://b/c?signal=1", "none"])
+def test_what_is_no_secret_is_shown(text: str) -> None:
+    assert remote.without_secrets(text) == text
+
+
+def test_secrets_behind_escapes_are_not_shown() -> None:
+    assert remote.without_secrets("https://h/a.jpg?acc%65ss_token=1") == "https://h/a.jpg?…"

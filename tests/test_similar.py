@@ -182,3 +182,11 @@ def test_duplicates_are_listed_with_their_paths(extracted: Path, capsys: pytest.
     assert (found["rows"], found["groups"], found["in_groups"], found["complete"]) == (25, 1, 2, True)
     assert found["clusters"] == [["photos/china/03.jpg", "photos/flower/=copy.jpg"]]
     assert cli.main(["duplicates", "features.npy", "--near", "2"]) == 1
+
+
+def test_features_without_rows_are_not_searched(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path in (job / "shards").iterdir():
+        path.unlink()
+    with pytest.warns(UnfinishedWarning, match="Finish it: featx job run"):
+        assert run("job", "photos/china/04.jpg", "--quiet") == 1
+    assert "has no rows to search. If it is a job: featx job run" in capsys.readouterr().err

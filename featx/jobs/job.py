@@ -66,7 +66,7 @@ class Manifest:
     source : list of str
     folder : str
         Where relative paths start.
-    labels : {"text", "numbers"}
+    labels : {"text", "numbers", "whole numbers", "truths"}
     shard_size, n_images, n_shards : int
     """
 
@@ -96,7 +96,7 @@ class Planned:
     Attributes
     ----------
     paths : list of str
-    labels : list of (str, float or None)
+    labels : list of (str, float, int, bool or None)
     states : list of ((int, int) or None)
         Size and time of change, in nanoseconds, where they were known.
     """
@@ -150,6 +150,10 @@ class Job:
 
     def __init__(self, place: Place) -> None:
         self.place = place
+        if place.is_local and os.path.isfile(place.address):
+            raise JobError(
+                f"{place.address!r} is a file, and a job is a folder. Pass the folder that it was planned in."
+            )
         try:
             said = json.loads(place.read(MANIFEST))
             self.manifest = _manifest(said)
@@ -192,16 +196,16 @@ class Job:
                 f"The plan {self.place.path(name)!r} cannot be read: {str(error).splitlines()[0]}. Plan the job anew "
                 "in another folder: rows that are in the store are not computed again."
             ) from error
-        labels = columns["label"]
-        if self.manifest.labels == "numbers":
-            from featx.tables import as_number
+        labels = texts_of("label", columns)
+        if (kind := self.manifest.labels) != "text":
+            from featx.label_kinds import as_kind
 
-            labels = [None if label is None else as_number(label) for label in labels]
+            labels = [None if label is None else as_kind(label, kind) for label in labels]
         states = [
             None if size is None else (size, changed)
             for size, changed in zip(columns["size"], columns["mtime_ns"], strict=True)
         ]
-        return Planned(paths_of(columns), labels, states)
+        return Planned(texts_of("path", columns), labels, states)
 
     def located(self, paths: Sequence[str]) -> list[str]:
         """Return paths as seen from the working folder, wherever they were planned."""
@@ -289,29 +293,30 @@ def _footer(place: Place, name: str, job_id: str) -> Any:
     return place.read_within(name, arrow().parquet.read_metadata)
 
 
-def path_columns(paths: Iterable[str]) -> dict[str, Any]:
-    """Return the columns of paths: as text, and as bytes where they are not UTF-8."""
+def text_columns(name: str, texts: Sequence[str | None]) -> dict[str, Any]:
+    """Return the columns of paths or labels: as text, and as bytes where they are not UTF-8."""
     pa = arrow()
-    listed = list(paths)
     try:
-        return {"path": pa.array(listed, pa.string()), "path_bytes": pa.nulls(len(listed), pa.binary())}
+        return {name: pa.array(texts, pa.string()), f"{name}_bytes": pa.nulls(len(texts), pa.binary())}
     except (UnicodeEncodeError, pa.ArrowInvalid):
-        as_bytes = [None if _is_text(path) else os.fsencode(path) for path in listed]
-        text = [path.encode("utf-8", "backslashreplace").decode() for path in listed]
-        return {"path": pa.array(text, pa.string()), "path_bytes": pa.array(as_bytes, pa.binary())}
+        as_bytes = [None if text is None or _is_text(text) else os.fsencode(text) for text in texts]
+        shown = [None if text is None else text.encode("utf-8", "backslashreplace").decode() for text in texts]
+        return {name: pa.array(shown, pa.string()), f"{name}_bytes": pa.array(as_bytes, pa.binary())}
 
 
-def paths_of(columns: dict[str, list[Any]]) -> list[str]:
-    """Return paths from their columns."""
+def texts_of(name: str, columns: dict[str, list[Any]]) -> list[Any]:
+    """Return paths or labels from their columns."""
+    if f"{name}_bytes" not in columns:
+        return columns[name]
     return [
-        path if as_bytes is None else os.fsdecode(as_bytes)
-        for path, as_bytes in zip(columns["path"], columns["path_bytes"], strict=True)
+        text if as_bytes is None else os.fsdecode(as_bytes)
+        for text, as_bytes in zip(columns[name], columns[f"{name}_bytes"], strict=True)
     ]
 
 
-def _is_text(path: str) -> bool:
+def _is_text(text: str) -> bool:
     try:
-        path.encode()
+        text.encode()
     except UnicodeEncodeError:
         return False
     return True

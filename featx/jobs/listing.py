@@ -9,11 +9,9 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from featx import remote, tables
 from featx.errors import SourceError
-from featx.labels import task_of
+from featx.label_kinds import LabelKind
 from featx.sources import stream_images
 
 
@@ -51,21 +49,21 @@ class Listing:
         self._sources = [os.fspath(source) for source in sources]
         self._columns = (path_column, label_column)
         self._table = tables.table_among(self._sources, {"--path-column": path_column, "--label-column": label_column})
-        self._kind = _LabelKind() if self._table else None
+        self._kind = LabelKind() if self._table else None
         self.ignored: collections.Counter[str] = collections.Counter()
         for source in self._sources:
-            remote.refuse_user(source)
+            remote.refuse_secret(source)
 
     @property
-    def labels_are_numbers(self) -> bool:
-        """Whether labels are quantities; known when all parts were seen.
+    def kind_of_labels(self) -> str:
+        """``"numbers"``, ``"whole numbers"``, ``"truths"`` or ``"text"``; known when all parts were seen.
 
         Raises
         ------
         SourceError
             They mix numbers with fractions and text.
         """
-        return self._kind is not None and self._kind.is_number(str(self._table))
+        return "text" if self._kind is None else self._kind.name(str(self._table))
 
     def parts(self, n_images: int) -> Iterator[Part]:
         """Yield all images, so many at a time.
@@ -111,55 +109,6 @@ class Listing:
         self._kind.add(normal)
         there = [str(path) for path in paths]
         for path in there:
-            if "@" in path and "://" in path:
-                remote.refuse_user(path)
+            if "://" in path and ("@" in path or "=" in path or "%" in path):
+                remote.refuse_secret(path)
         return Part(there, normal)
-
-
-class _LabelKind:
-    """Tells quantities from classes as :mod:`featx.tables` does, without keeping the labels."""
-
-    def __init__(self) -> None:
-        self._numbers = np.empty(0)
-        self._n_numbers = self._n_others = 0
-        self._has_fractions = False
-        self._other = self._infinite = ""
-        self._number: float | None = None
-
-    def add(self, labels: Sequence[str | None]) -> None:
-        found = []
-        for label in labels:
-            if label is None:
-                continue
-            if (number := tables.as_number(label)) is not None:
-                found.append(number)
-                continue
-            self._n_others += 1
-            self._other = self._other or label
-            if not self._infinite and tables.is_infinite(label):
-                self._infinite = label
-        if found:
-            self._number = found[0] if self._number is None else self._number
-            self._n_numbers += len(found)
-            values = np.array(found)
-            self._has_fractions = self._has_fractions or bool((values != np.round(values)).any())
-            if not self._has_fractions:
-                self._numbers = np.union1d(self._numbers, values)
-
-    def is_number(self, source: str) -> bool:
-        if not self._n_numbers or (self._n_others and not (self._n_numbers > self._n_others and self._has_fractions)):
-            return False
-        if self._infinite:
-            raise SourceError(
-                f"Labels of {source!r} are quantities, and {self._infinite!r} is infinite. Leave the cell empty."
-            )
-        if self._n_others:
-            raise SourceError(
-                f"Labels of {source!r} mix numbers and text: {self._number:g} and {self._other!r}, for example. Leave "
-                "the cell empty if the label is missing, or make all of them text."
-            )
-        if self._has_fractions:
-            return True
-        # As many of each number as there were, on average: what it is depends on that alone.
-        n_each = -(-self._n_numbers // len(self._numbers)) if self._n_numbers >= 5 * len(self._numbers) else 1
-        return task_of(np.repeat(self._numbers, n_each)) == "regression"

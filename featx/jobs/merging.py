@@ -14,7 +14,7 @@ from featx import images
 from featx.errors import AuditError, JobError, SourceError
 from featx.failures import Failure
 from featx.jobs.attempts import which_aside
-from featx.jobs.job import Committed, Job, arrow, paths_of, table_name, totals
+from featx.jobs.job import Committed, Job, arrow, table_name, texts_of, totals
 from featx.jobs.place import Place
 from featx.jobs.watching import matrix_here
 from featx.matrices import HEADER_BYTES, npy_header, take_space
@@ -189,7 +189,9 @@ def _write_table(job: Job, shards: Iterable[Committed], listing: Path) -> int:
     with csv_writer(listing) as writer:
         writer.writerow(TABLE_HEADER)
         for _, columns in _tables(job, shards):
-            lines = zip(paths_of(columns), columns["label"], columns["digest"], columns["status"], strict=True)
+            lines = zip(
+                texts_of("path", columns), texts_of("label", columns), columns["digest"], columns["status"], strict=True
+            )
             for path, label, digest, status in lines:
                 if status == "done":
                     writer.writerow(line_of_row(row, path, label, digest))
@@ -201,7 +203,7 @@ def _failures(job: Job, shards: Iterable[Committed]) -> Iterator[Failure]:
     failed = (shard for shard in shards if shard.failed)
     for shard, columns in _tables(job, failed):
         before = shard * job.manifest.shard_size
-        for at, path in enumerate(paths_of(columns)):
+        for at, path in enumerate(texts_of("path", columns)):
             if columns["status"][at] == "failed":
                 yield Failure(before + at, path, columns["reason"][at], columns["error"][at])
 

@@ -35,7 +35,7 @@ class Place:
     Raises
     ------
     JobError
-        An address that cannot be used, or one with a password in it.
+        An address that cannot be used, or one with a password or signature in it.
     MissingDependencyError
         Of fsspec, or of what it needs for this kind of storage.
     """
@@ -49,7 +49,7 @@ class Place:
             self.address = os.path.abspath(as_file)
             return
         try:
-            remote.refuse_user(text)
+            remote.refuse_secret(text)
             self._system, self._root = remote.storage(text)
         except SourceError as error:
             raise JobError(f"A job cannot be at {text.split('://')[0]}://…: {error}") from error

@@ -10,7 +10,7 @@ from typing import Any
 
 from featx import files
 from featx.errors import JobError
-from featx.jobs.job import FOLDERS, MANIFEST, SHARDS_PER_FILE, Manifest, arrow, path_columns, plan_name
+from featx.jobs.job import FOLDERS, MANIFEST, SHARDS_PER_FILE, Manifest, arrow, plan_name, text_columns
 from featx.jobs.listing import Part
 from featx.jobs.place import Place
 
@@ -62,6 +62,7 @@ class PlanWriter:
                 "path": pa.string(),
                 "path_bytes": pa.binary(),
                 "label": pa.string(),
+                "label_bytes": pa.binary(),
                 "size": pa.int64(),
                 "mtime_ns": pa.int64(),
             }
@@ -94,8 +95,8 @@ class PlanWriter:
             self._temporary = self._scratch.__enter__()
             self._file = pa.parquet.ParquetWriter(self._temporary, self._schema, write_statistics=False)
         columns = {
-            **path_columns(part.paths),
-            "label": pa.array(part.labels, pa.string()),
+            **text_columns("path", part.paths),
+            **text_columns("label", part.labels),
             "size": pa.array([state and state.st_size for state in states], pa.int64()),
             "mtime_ns": pa.array([state and state.st_mtime_ns for state in states], pa.int64()),
         }

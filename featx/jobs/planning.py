@@ -171,6 +171,8 @@ def plan_sources(
     arrow()
     if isinstance(shard_size, bool) or not isinstance(shard_size, int) or shard_size < 1:
         raise OptionError(f"shard_size={shard_size!r}: expected a whole number of images, 1 or more.")
+    for one in (options.backbone, options.weights or ""):
+        remote.refuse_secret(os.fspath(one))
     options = fixed(options)
     resolved = options.resolve()
     listing = Listing(sources, *columns)
@@ -226,7 +228,7 @@ def _manifest(
         options=portable_options(dataclasses.replace(options, precision=resolved.recipe.precision)),
         source=list(sources),
         folder=os.getcwd(),
-        labels="numbers" if listing.labels_are_numbers else "text",
+        labels=listing.kind_of_labels,
         shard_size=shard_size,
         n_images=writer.n_images,
         n_shards=writer.n_shards,

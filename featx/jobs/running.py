@@ -20,7 +20,7 @@ from featx.jobs.clusters import ClusterLostError, WorkerLostError
 from featx.jobs.engines import CLUSTERS, check_backend, run_tasks
 from featx.jobs.job import FOLDERS, Committed, Job, arrow, matrix_name, table_name, totals
 from featx.jobs.place import Place
-from featx.jobs.shards import checksum_of
+from featx.jobs.rows import checksum_of
 from featx.jobs.watching import matrix_here, running, said_of, watching
 from featx.jobs.working import Task, resolve, work
 from featx.options import resolve_cache

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import dataclasses
-import hashlib
 import io
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +14,9 @@ import numpy as np
 
 from featx import images, remote
 from featx.errors import OutputError
-from featx.extraction import Extraction
-from featx.jobs.job import FORMAT, METADATA, Committed, Job, Planned, arrow, matrix_name, path_columns, table_name
-from featx.matrices import MatrixFile
+from featx.extraction import UNKNOWN, Extraction
+from featx.jobs.job import FORMAT, METADATA, Committed, Job, Planned, arrow, matrix_name, table_name, text_columns
+from featx.jobs.rows import HashedMatrixFile, checksum_of, new_hash
 from featx.options import Resolved
 
 #: How long one whose rows differ from those that lie there waits for the table of whoever wrote them, in seconds.
@@ -48,32 +45,34 @@ def run_shard(
     started = time.perf_counter()
     planned = job.planned(shard)
     paths = job.located(planned.paths)
-    n_changed = _count_changed(paths, planned)
-    with job.place.scratch("shards") as temporary:
-        rows = MatrixFile(temporary, len(paths), resolved.n_features)
+    width = resolved.n_features
+    with job.place.scratch("shards") as temporary, HashedMatrixFile(temporary, len(paths), width) as rows:
         extraction = Extraction(paths, resolved, rows, cache=cache, raise_on_error=raise_on_error, progress=progress)
         extraction.run()
         failed = {failure.position for failure in extraction.failures}
         rows.keep(np.array([at for at in range(len(paths)) if at not in failed], dtype=np.int64))
-        del rows
+        checksum = rows.finish()
+        table = _table(job, planned, extraction)
         done = Committed(
             shard=shard,
             rows=len(paths) - len(failed),
-            checksum=_checksum_while_syncing(temporary),
             computed=extraction.n_computed,
             cached=extraction.n_cached,
             failed=len(failed),
             padded=len(extraction.padded),
-            changed=n_changed,
+            changed=_count_changed(paths, planned, extraction),
+            checksum=checksum.result(),
             seconds=round(time.perf_counter() - started, 3),
         )
-        return _commit(job, done, temporary, _table(job, done, planned, extraction))
+        return _commit(job, done, temporary, _as_file(job, done, table))
 
 
-def _count_changed(paths: list[str], planned: Planned) -> int:
-    """Return how many files are no longer what they were when the job was planned."""
+def _count_changed(paths: list[str], planned: Planned, extraction: Extraction) -> int:
+    """Return how many files were no longer what they were when the job was planned."""
+    seen = map(tuple, extraction.states.tolist())
     return sum(
-        before is not None and state_of(path) != before for path, before in zip(paths, planned.states, strict=True)
+        before is not None and now != before and (now != UNKNOWN or state_of(path) != before)
+        for path, before, now in zip(paths, planned.states, seen, strict=True)
     )
 
 
@@ -88,36 +87,20 @@ def state_of(path: str) -> tuple[int, int] | None:
     return state.st_size, state.st_mtime_ns
 
 
-def _checksum_while_syncing(path: Path) -> str:
-    with open(path, "rb+") as file, concurrent.futures.ThreadPoolExecutor(1) as pool:
-        synced = pool.submit(os.fsync, file.fileno())
-        checksum = checksum_of(path)
-        synced.result()
-    return checksum
-
-
-def checksum_of(path: Path) -> str:
-    """Return the BLAKE2b of a file, 16 bytes in hex."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, _new_hash).hexdigest()
-
-
-def _new_hash() -> Any:
-    return hashlib.blake2b(digest_size=images.DIGEST_SIZE)
-
-
-def _table(job: Job, done: Committed, planned: Planned, extraction: Extraction) -> bytes:
-    """Return the table of a shard as a Parquet file."""
+def _table(job: Job, planned: Planned, extraction: Extraction) -> Any:
+    """Return a line for each image of a shard."""
     pa = arrow()
     n_images = len(planned.paths)
     failures = {failure.position: failure for failure in extraction.failures}
     known = np.any(extraction.digests, axis=1)
     joined = extraction.digests.tobytes().hex()
     size = 2 * images.DIGEST_SIZE
-    label = pa.float64() if job.manifest.labels == "numbers" else pa.string()
+    kinds = {"numbers": pa.float64(), "whole numbers": pa.int64(), "truths": pa.bool_()}
+    kind = kinds.get(job.manifest.labels)
+    labels = {"label": pa.array(planned.labels, kind)} if kind else text_columns("label", planned.labels)
     columns = {
-        **path_columns(planned.paths),
-        "label": pa.array(planned.labels, label),
+        **text_columns("path", planned.paths),
+        **labels,
         "digest": pa.array(
             [joined[at * size : (at + 1) * size] if known[at] else None for at in range(n_images)], pa.string()
         ),
@@ -125,10 +108,20 @@ def _table(job: Job, done: Committed, planned: Planned, extraction: Extraction) 
         "reason": pa.array([failures[at].reason if at in failures else None for at in range(n_images)], pa.string()),
         "error": pa.array([failures[at].error if at in failures else None for at in range(n_images)], pa.string()),
     }
+    return pa.table(columns)
+
+
+def _as_file(job: Job, done: Committed, table: Any) -> bytes:
+    """Return the table of a shard as a Parquet file, which vouches for the rows."""
     said = {"format": FORMAT, "fingerprint": job.manifest.fingerprint, **dataclasses.asdict(done)}
-    table = pa.table(columns).replace_schema_metadata({METADATA: json.dumps(said)})
     buffer = io.BytesIO()
-    pa.parquet.write_table(table, buffer, compression="zstd")
+    arrow().parquet.write_table(
+        table.replace_schema_metadata({METADATA: json.dumps(said)}),
+        buffer,
+        compression="zstd",
+        use_dictionary=["label", "status", "reason", "error"],
+        write_statistics=False,
+    )
     return buffer.getvalue()
 
 
@@ -158,7 +151,7 @@ def _is_same(job: Job, done: Committed) -> bool:
     try:
         if job.place.is_local:
             return checksum_of(Path(job.place.path(name))) == done.checksum
-        hashed = _new_hash()
+        hashed = new_hash()
         hashed.update(job.place.read(name))
         return bool(hashed.hexdigest() == done.checksum)
     except FileNotFoundError:

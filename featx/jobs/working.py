@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featx import backbones, files
-from featx.errors import EngineError, FeatxError, JobError, RecipeMismatchError
+from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError
 from featx.jobs import attempts
 from featx.jobs.engines import interruptible
 from featx.jobs.job import Job, table_name
@@ -94,6 +94,11 @@ def _work(task: Task) -> None:
         except Exception as error:
             if isinstance(error, FeatxError) and not isinstance(error, EngineError):
                 raise
+            if isinstance(error, OSError):  # of the system, for what is wrong with images is said otherwise
+                raise OutputError(
+                    f"Shard {task.shard} of {job.place.address!r} cannot be written: {error.strerror or error}. Make "
+                    "room or unlock it, and run the same command again: what is done is kept."
+                ) from error
             reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
             attempts.count_try(job.place, task.shard, " ".join(reason.split()))
 
