@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import json
 import os
@@ -20,6 +21,8 @@ TRIES = 3
 _SIGN_SECONDS, _FAR_SIGN_SECONDS = 0.5, 10.0
 #: A worker of another machine that has given no sign for so long is taken for dead.
 _SILENT_AFTER = 120.0
+#: Notes of an object store that are asked for at once.
+_READ_AT_ONCE = 16
 _AT_WORK = re.compile(r"^(?P<shard>\d{8})-(?P<token>[0-9a-f]{32})\.json$")
 _TRIED = re.compile(r"^(?P<shard>\d{8})-(?P<number>\d+)\.json$")
 
@@ -87,26 +90,34 @@ class Note:
         self._place.write(self._name, json.dumps(said).encode())
 
 
-def at_work(place: Place) -> list[AtWork]:
-    """Return who is at which shard."""
-    found = []
-    for name in place.listed("attempts"):
-        if _AT_WORK.match(name) and (said := _read(place, f"attempts/{name}")):
-            try:
-                found.append(
-                    AtWork(
-                        name=f"attempts/{name}",
-                        shard=int(said["shard"]),
-                        pid=int(said["pid"]),
-                        n_done=int(said["done"]),
-                        client=str(said["client"]),
-                        where=str(said["where"]),
-                        time=float(said["time"]),
-                    )
-                )
-            except (KeyError, TypeError, ValueError):
-                continue  # a note that is damaged counts for nothing
-    return found
+def at_work(place: Place, shard: int | None = None) -> list[AtWork]:
+    """Return who is at which shard, or at one."""
+    names = [
+        f"attempts/{name}"
+        for name in place.listed("attempts")
+        if (match := _AT_WORK.match(name)) and (shard is None or int(match["shard"]) == shard)
+    ]
+    if place.is_local:
+        return [note for name in names if (note := _note(place, name))]
+    with concurrent.futures.ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="featx-job") as pool:
+        return [note for note in pool.map(lambda name: _note(place, name), names) if note]
+
+
+def _note(place: Place, name: str) -> AtWork | None:
+    """Return what a note says; None if it has gone, or is damaged and counts for nothing."""
+    said = _read(place, name) or {}
+    try:
+        return AtWork(
+            name=name,
+            shard=int(said["shard"]),
+            pid=int(said["pid"]),
+            n_done=int(said["done"]),
+            client=str(said["client"]),
+            where=str(said["where"]),
+            time=float(said["time"]),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def reasons(place: Place) -> dict[int, tuple[int, str]]:

@@ -59,8 +59,8 @@ def dask_workers(scheduler: str | None, patience: float) -> Iterator[Any]:
     if not address:
         raise JobError(
             "No scheduler of Dask is named. Pass --scheduler tcp://HOST:8786 (scheduler=), or set "
-            "DASK_SCHEDULER_ADDRESS. `dask scheduler` starts one, and `dask worker tcp://HOST:8786 --nthreads 1` a "
-            "worker."
+            "DASK_SCHEDULER_ADDRESS. `dask scheduler` starts one, and "
+            "`dask worker tcp://HOST:8786 --nthreads 1 --memory-limit 0` a worker."
         )
     with _quiet("distributed", "distributed.client", "tornado.application"):
         client = _connected(distributed, address, patience)
@@ -132,8 +132,8 @@ def _wait_for_worker(client: Any, address: str, patience: float) -> None:
     while not client.ncores():
         if time.monotonic() > until:
             raise JobError(
-                f"The scheduler at {address} has no workers. Start one: dask worker {address} --nthreads 1. "
-                "What is done is kept."
+                f"The scheduler at {address} has no workers. Start one: dask worker {address} --nthreads 1 "
+                "--memory-limit 0. What is done is kept."
             )
         time.sleep(_ASK_AGAIN / 4)
 

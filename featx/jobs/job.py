@@ -6,6 +6,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import functools
+import io
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,8 @@ SHARDS_PER_FILE = 1000
 _READ_AT_ONCE = 16
 #: Where the schema of a shard's table says what it vouches for.
 METADATA = b"featx"
+#: More than the footer of such a table takes.
+_FOOTER_BYTES = 2**16
 
 
 def arrow() -> Any:
@@ -240,17 +243,17 @@ class Job:
     def read_committed(self, shard: int) -> Committed:
         """Return what the table of a shard says; FileNotFoundError if there is none, JobError if it is damaged."""
         pa = arrow()
-        with self.place.opened(table_name(shard)) as file:
-            try:
-                said = json.loads(pa.parquet.read_schema(file).metadata[METADATA])
-                if said["fingerprint"] != self.manifest.fingerprint or said["shard"] != shard:
-                    raise JobError("its table is that of another job or shard")
-                fields = [field.name for field in dataclasses.fields(Committed)]
-                return Committed(**{name: said[name] for name in fields})
-            except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-                if isinstance(error, JobError):
-                    raise
-                raise JobError(f"its table is damaged ({str(error).splitlines()[0]})") from error
+        try:
+            end = io.BytesIO(self.place.end_of(table_name(shard), _FOOTER_BYTES))
+            said = json.loads(pa.parquet.read_schema(end).metadata[METADATA])
+            if said["fingerprint"] != self.manifest.fingerprint or said["shard"] != shard:
+                raise JobError("its table is that of another job or shard")
+            fields = [field.name for field in dataclasses.fields(Committed)]
+            return Committed(**{name: said[name] for name in fields})
+        except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
+            if isinstance(error, JobError):
+                raise
+            raise JobError(f"its table is damaged ({str(error).splitlines()[0]})") from error
 
     def _why_not(self, shard: Committed, found: dict[str, int]) -> str:
         size = found.get(os.path.basename(matrix_name(shard.shard)))

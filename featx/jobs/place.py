@@ -96,6 +96,12 @@ class Place:
             return self._asked(name, lambda: Path(self.path(name)).read_bytes())
         return bytes(self._asked(name, lambda: self._system.cat_file(self._inside(name))))
 
+    def end_of(self, name: str, n_bytes: int) -> bytes:
+        """Return the last bytes of a file, or all; FileNotFoundError if there is none."""
+        if self.is_local:
+            return self._asked(name, lambda: _end_of(self.path(name), n_bytes))
+        return bytes(self._asked(name, lambda: self._system.cat_file(self._inside(name), start=-n_bytes)))
+
     def has(self, name: str) -> bool:
         """Return whether there is a file of this name."""
         if self.is_local:
@@ -241,6 +247,12 @@ class Place:
             for folder in folders:
                 with contextlib.suppress(OSError):
                     files.remove_abandoned(Path(self.path(folder)))
+
+
+def _end_of(path: str, n_bytes: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(-min(n_bytes, os.fstat(file.fileno()).st_size), os.SEEK_END)
+        return file.read()
 
 
 def _listed(folder: str) -> dict[str, int]:

@@ -105,10 +105,9 @@ def _work(task: Task) -> None:
 
 def _has_ended_workers(place: Place, task: Task) -> bool:
     """Count the tries of a shard that the cluster gives out again, as its worker died; return if they are too many."""
-    for note in attempts.at_work(place):
-        is_earlier = (note.shard, note.client) == (task.shard, task.client)
+    for note in attempts.at_work(place, task.shard):
         # Of a worker on another machine the cluster knows more than its note.
-        if is_earlier and not (note.where == files.where() and files.is_running(note.pid)):
+        if note.client == task.client and not (note.where == files.where() and files.is_running(note.pid)):
             place.remove(note.name)
             attempts.count_try(place, task.shard, "its worker died")
     return attempts.reasons(place).get(task.shard, (0, ""))[0] >= attempts.TRIES
