@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -216,10 +217,11 @@ def test_a_shard_that_ends_every_worker_is_set_aside(
 ) -> None:
     order.write_text(fault)
     plan(images, tmp_path / "job")
-    run = run_job(tmp_path / "job", backend=backend, n_jobs=2)
+    run = run_job(tmp_path / "job", backend=backend, n_jobs=2, batch_size=1)
     assert run.done == 3
     (aside,) = run.set_aside
     assert run.set_aside[aside].startswith("3 tries; " + ("its worker died" if fault == "always" else "The backbone"))
+    assert fault == "raise" or re.search(r"around image 7 of the plan \('.*0014.png'\)", run.set_aside[aside])
     assert aside in job_status(tmp_path / "job").set_aside
     assert f"shard {aside} is set aside" in job_status(tmp_path / "job").as_text()
     assert run_job(tmp_path / "job").done == 3  # it is not tried again unasked

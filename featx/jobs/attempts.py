@@ -61,13 +61,22 @@ class AtWork:
 
 
 class Note:
-    """The note of a worker at a shard, there as long as the worker is at it."""
+    """The note of a worker at a shard, there as long as the worker is at it.
 
-    def __init__(self, place: Place, shard: int, client: str) -> None:
+    Parameters
+    ----------
+    place : Place
+    shard : int
+    client : str
+    always : bool, default=False
+        Sign after every batch, not now and then: of a shard that has ended a worker, to know at which image.
+    """
+
+    def __init__(self, place: Place, shard: int, client: str, *, always: bool = False) -> None:
         self._place = place
         self._name = f"attempts/{shard:08}-{uuid.uuid4().hex}.json"
         self._said = {"shard": shard, "client": client, "where": files.where(), "pid": os.getpid()}
-        self._every = _SIGN_SECONDS if place.is_local else _FAR_SIGN_SECONDS
+        self._every = 0.0 if always else _SIGN_SECONDS if place.is_local else _FAR_SIGN_SECONDS
         self._signed = 0.0
         self._n_done = 0
 

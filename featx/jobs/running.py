@@ -22,7 +22,7 @@ from featx.jobs.job import FOLDERS, Committed, Job, arrow, matrix_name, table_na
 from featx.jobs.place import Place
 from featx.jobs.rows import checksum_of
 from featx.jobs.watching import matrix_here, running, said_of, watching
-from featx.jobs.working import Task, resolve, work
+from featx.jobs.working import Task, around, resolve, work
 from featx.options import resolve_cache
 from featx.wording import counted
 
@@ -306,13 +306,11 @@ class _Client:
         """Count a try of the shards that our workers were at when one died, and return them."""
         if self._backend in CLUSTERS:
             return []  # the others go on; who takes up a shard next counts its tries
-        ours = [note for note in attempts.at_work(self.place) if note.client == self.token]
-        for note in ours:
+        ours = {note.shard: note for note in attempts.at_work(self.place) if note.client == self.token}
+        for note in ours.values():
             self.place.remove(note.name)
-        lost = sorted({note.shard for note in ours})
-        for shard in lost:
-            attempts.count_try(self.place, shard, f"its worker died: {_cause(error)}")
-        return lost
+            attempts.count_try(self.place, note.shard, f"its worker died {around(self.job, note)}: {_cause(error)}")
+        return sorted(ours)
 
     def _set_aside(self) -> None:
         for shard, (number, reason) in attempts.reasons(self.place).items():

@@ -12,7 +12,7 @@ from typing import Any
 from featx import backbones, files
 from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError
 from featx.jobs import attempts
-from featx.jobs.engines import interruptible
+from featx.jobs.ending import interruptible
 from featx.jobs.job import Job, table_name
 from featx.jobs.place import Place
 from featx.jobs.shards import run_shard
@@ -79,9 +79,10 @@ def _work(task: Task) -> None:
     resolved = _resolved(task.address, task.job_id, tuple(sorted(task.here.items())))
     if job.place.has(table_name(task.shard)):
         return
-    if _has_ended_workers(job.place, task):
+    n_tries = _count_tries(job, task)
+    if n_tries >= attempts.TRIES:
         return  # the client sets it aside
-    with interruptible(), attempts.Note(job.place, task.shard, task.client) as progress:
+    with interruptible(), attempts.Note(job.place, task.shard, task.client, always=n_tries > 0) as progress:
         try:
             run_shard(
                 job,
@@ -103,14 +104,21 @@ def _work(task: Task) -> None:
             attempts.count_try(job.place, task.shard, " ".join(reason.split()))
 
 
-def _has_ended_workers(place: Place, task: Task) -> bool:
-    """Count the tries of a shard that the cluster gives out again, as its worker died; return if they are too many."""
-    for note in attempts.at_work(place, task.shard):
+def _count_tries(job: Job, task: Task) -> int:
+    """Count the tries of a shard that the cluster gives out again, as its worker died; return how many there were."""
+    for note in attempts.at_work(job.place, task.shard):
         # Of a worker on another machine the cluster knows more than its note.
         if note.client == task.client and not (note.where == files.where() and files.is_running(note.pid)):
-            place.remove(note.name)
-            attempts.count_try(place, task.shard, "its worker died")
-    return attempts.reasons(place).get(task.shard, (0, ""))[0] >= attempts.TRIES
+            job.place.remove(note.name)
+            attempts.count_try(job.place, task.shard, f"its worker died {around(job, note)}")
+    return attempts.reasons(job.place).get(task.shard, (0, ""))[0]
+
+
+def around(job: Job, note: attempts.AtWork) -> str:
+    """Return at which image a worker was when it gave its last sign."""
+    paths = job.planned(note.shard).paths
+    at = min(note.n_done, len(paths) - 1)
+    return f"around image {note.shard * job.manifest.shard_size + at:,} of the plan ({paths[at]!r})"
 
 
 @functools.lru_cache(maxsize=2)
