@@ -105,7 +105,7 @@ class Explainer:
             self._maps = ActivationMaps(self.resolved, self._compiled)
         values = self._maps.weighted(pixels, affine)
         scores = values.mean(axis=(0, 1))[None]
-        position, sign = self._of_class(label, scores)
+        position, sign = self._of_class(label, np.empty((1, 0)), scores)  # it has a head, which goes by scores
         column = 0 if scores.shape[1] == 1 else position
         evidence = (sign * values[..., column]).astype(np.float32)
         return Evidence(self._name(position), float(sign * scores[0, column]), evidence, pixels, "activation")
@@ -125,21 +125,21 @@ class Explainer:
                 one[top:bottom, left:right] = _GREY
             rows_of.append(self._engine(covered))
         scores, _ = self.model.decide(np.concatenate(rows_of))
-        position, sign = self._of_class(label, scores[:1])
+        position, sign = self._of_class(label, rows_of[0], scores[:1])
         values = sign * scores[:, 0 if scores.shape[1] == 1 else position]
         lost = (values[0] - values[1:]).reshape(len(rows) - 1, len(columns) - 1)
         return Evidence(self._name(position), float(values[0]), lost.astype(np.float32), pixels, "occlusion")
 
-    def _of_class(self, label: Any, scores: np.ndarray[Any, Any]) -> tuple[int, int]:
-        """Return the position of a class, and the sign by which its column speaks for it."""
+    def _of_class(self, label: Any, row: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> tuple[int, int]:
+        """Return the position of a class (of what is predicted, if None), and how its column speaks for it."""
         self.refuse_unknown(label)
         if not self.model.card.classes:
             return 0, 1
-        known = {str(name): at for at, name in enumerate(self.model.card.classes)}
-        if scores.shape[1] == 1:
-            position = int(scores[0, 0] > 0) if label is None else known[str(label)]
-            return position, 1 if position else -1
-        return int(scores[0].argmax()) if label is None else known[str(label)], 1
+        if label is None:
+            position = int(self.model.positions(row, scores)[0])
+        else:
+            position = [str(name) for name in self.model.card.classes].index(str(label))
+        return position, -1 if scores.shape[1] == 1 and position == 0 else 1
 
     def _name(self, position: int) -> Any:
         return self.model.card.classes[position] if self.model.card.classes else None

@@ -11,9 +11,10 @@ import numpy as np
 import PIL.Image
 import pytest
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, cli, explain_images, save_pipeline
+from featx import FeatureExtractor, cli, explain_images, predict_images, save_pipeline
 from featx.activation import Evidence
 from featx.demo import write_digits
 from featx.errors import OptionError, OutputError
@@ -90,6 +91,16 @@ def test_covering_squares_explains_any_model(model: Path, digits: list[Path]) ->
     scores, _ = opened.decide(engine(np.stack([evidence.pixels, covered])))
     at = opened.card.classes.index(evidence.label)
     assert evidence.map[2, 5] == pytest.approx(scores[0, at] - scores[1, at], abs=1e-5)
+
+
+def test_what_is_explained_is_what_is_predicted(digits: list[Path], tmp_path: Path) -> None:
+    y = ["0" if one.parent.name == "0" else "other" for one in digits]
+    strict = FixedThresholdClassifier(LogisticRegression(), threshold=0.999, response_method="predict_proba")
+    saved(strict, list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
+    model, some = read_model(tmp_path / "m.skops"), [digits[0], digits[-1]]
+    assert model.head is None
+    seen = [one.evidence.label for one in explain_images(model, some, cache=None) if one.evidence]
+    assert seen == predict_images(model, some, cache=None)["label"].tolist() == ["0", "0"]
 
 
 def test_quantities_are_explained(digits: list[Path], tmp_path: Path) -> None:
@@ -172,6 +183,7 @@ def test_pictures_are_written_and_bad_images_cost_no_other(
         (["--method", "magic"], "expected one of auto, activation, occlusion"),
         (["--method", "activation"], "--method occlusion"),
         (["-o", "FILE"], "cannot be written"),
+        (["--no-cache", "--label", "9"], "is no class of the model"),
     ],
 )
 def test_wrong_usage_is_one_line_with_a_remedy(

@@ -156,5 +156,5 @@ def test_nothing_of_others_is_replaced(tmp_path: Path, capsys: pytest.CaptureFix
         assert (tmp_path / name).read_text() == "years"
     with pytest.raises(OutputError, match="it is a folder"):
         export_model(model, tmp_path / "dir.keras", cache=None)
-    assert cli.main(["export", str(model), "-o", str(tmp_path / "no" / "m.onnx")]) == 1
+    assert cli.main(["export", str(model), "-o", str(tmp_path / "no" / "m.onnx"), "--no-cache"]) == 1
     assert "cannot be written" in capsys.readouterr().err

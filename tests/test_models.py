@@ -479,6 +479,12 @@ def test_unsure_labels_are_left_out(model_here: Model, digits: list[Path], capsy
     assert all(float(row["probability"]) >= 0.6 for row in rows if row["label"])
 
 
+@pytest.mark.parametrize("threshold", ["0.5", [0.5], 1.5, float("nan")])
+def test_a_threshold_is_a_probability(threshold: Any, model: Path) -> None:
+    with pytest.raises(OptionError, match=r"threshold=.*: expected a probability, from 0 to 1"):
+        predict_images(model, [], threshold=threshold, cache=None)
+
+
 def test_a_stream_of_paths_is_answered_as_it_comes(model_here: Model, digits: list[Path]) -> None:
     command = [sys.executable, "-m", "featx", "predict", "model.skops", "-", "--quiet"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
