@@ -40,6 +40,8 @@ class Explainer:
     ------
     OptionError
         An unknown method, or an activation map of a model that has none: why, and what to do.
+    ModelFileError, RecipeMismatchError, WeightsError
+        The model was altered, or cannot be used here.
     """
 
     def __init__(self, model: Model, *, method: str = "auto", compiled: Path | None = None) -> None:
@@ -47,6 +49,7 @@ class Explainer:
             raise OptionError(f"method={method!r}: expected one of {', '.join(METHODS)}.")
         self.model = model
         self.resolved = model.resolve()
+        model.check()
         if self.resolved.recipe.views:
             raise OptionError(
                 f"{model.path!r} decides by several views of an image (views={self.resolved.recipe.views!r}), of which "

@@ -103,6 +103,7 @@ def export_model(
     _check_target(target, kind)
     # What is written computes in float32, which every machine can.
     resolved = found.resolve(free=("precision",), precision="float32")
+    found.check()
     found = dataclasses.replace(found, head=_head_of(found))
     _refuse_others(found, resolved)
     kept = resolve_cache(cache)
