@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from featx.backbones import Network
+from featx.duplicates import THRESHOLD, find_duplicates
 from featx.errors import OptionError
 from featx.extraction import Extraction
 from featx.images import Image, as_image_list
@@ -34,7 +36,7 @@ class AugmentedFeatures:
     y : ndarray, shape (n_images * (n + 1),), or None
         A copy has the label of its source.
     groups : ndarray of int64, shape (n_images * (n + 1),)
-        A copy is in the group of its source. Without groups, each image is one with its copies.
+        A copy is in the group of its source. Without groups, images that show the same thing are one with their copies.
     source : ndarray of int64, shape (n_images * (n + 1),)
         Position of the image that a row is of.
     """
@@ -133,7 +135,9 @@ def augment_features(
     y : array-like, shape (n_images,), or None, default=None
         Labels or quantities; an image without one (None, NaN) has rows, and is in no fold.
     groups : array-like, shape (n_images,), or None, default=None
-        What no split may divide, such as frames of a film; an image without one (None, NaN) is alone.
+        What no split may divide, such as frames of a film; an image without one (None, NaN) is alone. None is
+        near-duplicates, as :func:`find_duplicates` tells them by rows of a network; of other backbones, and where all
+        would be one group, images that have equal rows.
     n : int, default=4
         Copies of each image, up to 100.
     random_state : int, default=0
@@ -190,8 +194,9 @@ def augment_features(
     labels = None if y is None else as_label_array(y)
     if labels is not None and labels.shape != (len(images),):
         raise OptionError(f"y: expected one label for each of {len(images)} images, got shape {labels.shape}.")
-    codes = np.arange(len(images), dtype=np.int64) if groups is None else group_codes(groups, len(images))
+    codes = None if groups is None else group_codes(groups, len(images))
     rows = _rows(images, extractor, int(n), int(random_state))
+    codes = _groups_of(rows[0], extractor) if codes is None else codes
     return AugmentedFeatures(
         X=rows.reshape(-1, rows.shape[2]),
         y=None if labels is None else np.tile(labels, n + 1),
@@ -209,6 +214,20 @@ def _check(extractor: FeatureExtractor, n: Any, random_state: Any) -> None:
             f"views={extractor.views!r}: altered copies are views themselves, and are not averaged. Pass an extractor "
             "without views."
         )
+
+
+def _groups_of(rows: FloatArray, extractor: FeatureExtractor) -> IntArray:
+    """Return a number for each image, in the order of their first: equal for those that show the same thing."""
+    of_each = np.arange(len(rows))
+    readable = np.flatnonzero(np.isfinite(rows).all(axis=1))
+    if len(readable) > 1:
+        is_network = isinstance(resolved_of(extractor).backbone, Network)
+        found = find_duplicates(rows[readable], threshold=THRESHOLD if is_network else 1).groups
+        if is_network and not found.any():
+            found = find_duplicates(rows[readable], threshold=1).groups
+        _, first, kinds = np.unique(found, return_index=True, return_inverse=True)
+        of_each[readable] = readable[first[kinds]]
+    return np.unique(of_each, return_inverse=True)[1].astype(np.int64)
 
 
 def _rows(images: Sequence[Image], extractor: FeatureExtractor, n: int, random_state: int) -> FloatArray:

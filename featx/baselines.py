@@ -285,7 +285,7 @@ def compare_baselines(
     curve = functools.partial(
         learning_curve, *whole, found["split"], task=task, random_state=random_state, n_jobs=n_jobs
     )
-    own = frozenset(baseline.name for baseline in baselines if baseline.is_own)
+    own = frozenset(baseline.name for baseline in baselines if baseline.is_own and not baseline.is_calibrated)
     return Comparison(**found, duplicates=duplicates, _curve=curve, _own=own)
 
 

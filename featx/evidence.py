@@ -12,6 +12,7 @@ from featx.activation import ActivationMaps, Evidence, why_not
 from featx.engines import Engine
 from featx.errors import OptionError, did_you_mean
 from featx.models import Model
+from featx.steps import Affine, Sigmoid, UnitLength, Votes
 
 METHODS = ("auto", "activation", "occlusion")
 #: Squares along each side that are covered one after the other.
@@ -31,8 +32,9 @@ class Explainer:
     method : {"auto", "activation", "occlusion"}, default="auto"
         ``"activation"`` is the class activation map (Zhou et al. 2016, https://arxiv.org/abs/1512.04150): with average
         pooling and a linear head, the score is the mean over positions of the weighted maps plus the bias, so that it
-        shows exactly what was added up. ``"occlusion"`` covers one square after another (Zeiler and Fergus 2014,
-        https://arxiv.org/abs/1311.2901), for any model. ``"auto"`` is the first where it can be.
+        shows exactly what was added up; of calibrated scores, before they become probabilities.
+        ``"occlusion"`` covers one square after another (Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901), for
+        any model. ``"auto"`` is the first where it can be.
     compiled : Path or None, default=None
         Folder for compiled networks.
 
@@ -40,6 +42,8 @@ class Explainer:
     ------
     OptionError
         An unknown method, or an activation map of a model that has none: why, and what to do.
+    ModelFileError, RecipeMismatchError, WeightsError
+        The model was altered, or cannot be used here.
     """
 
     def __init__(self, model: Model, *, method: str = "auto", compiled: Path | None = None) -> None:
@@ -47,14 +51,13 @@ class Explainer:
             raise OptionError(f"method={method!r}: expected one of {', '.join(METHODS)}.")
         self.model = model
         self.resolved = model.resolve()
+        model.check()
         if self.resolved.recipe.views:
             raise OptionError(
                 f"{model.path!r} decides by several views of an image (views={self.resolved.recipe.views!r}), of which "
                 "no one map tells. Train a model without views to have its decisions explained."
             )
-        reason = why_not(self.resolved)
-        if model.head is None or model.head.affine is None:
-            reason = f"{model.card.estimator} is not linear in the features"
+        reason = _why_not_linear(model) or why_not(self.resolved)
         if method == "activation" and reason:
             raise OptionError(
                 f"{model.path!r} has no class activation map: {reason}. Pass method='occlusion' (--method occlusion)."
@@ -99,13 +102,15 @@ class Explainer:
         return self._occlusion(pixels, label)
 
     def _activation(self, pixels: np.ndarray[Any, Any], label: Any) -> Evidence:
-        affine = self.model.head.affine if self.model.head else None
-        assert affine is not None  # or there would be no activation map
+        assert self.model.head is not None  # or there would be no activation map
+        affine, *rest = self.model.head.scores
+        assert isinstance(affine, Affine)
         if self._maps is None:
             self._maps = ActivationMaps(self.resolved, self._compiled)
         values = self._maps.weighted(pixels, affine)
         scores = values.mean(axis=(0, 1))[None]
-        position, sign = self._of_class(label, scores)
+        decisive = rest[0](scores) if rest else scores
+        position, sign = self._of_class(label, np.empty((1, 0)), decisive)  # a head goes by scores alone
         column = 0 if scores.shape[1] == 1 else position
         evidence = (sign * values[..., column]).astype(np.float32)
         return Evidence(self._name(position), float(sign * scores[0, column]), evidence, pixels, "activation")
@@ -125,21 +130,36 @@ class Explainer:
                 one[top:bottom, left:right] = _GREY
             rows_of.append(self._engine(covered))
         scores, _ = self.model.decide(np.concatenate(rows_of))
-        position, sign = self._of_class(label, scores[:1])
+        position, sign = self._of_class(label, rows_of[0], scores[:1])
         values = sign * scores[:, 0 if scores.shape[1] == 1 else position]
         lost = (values[0] - values[1:]).reshape(len(rows) - 1, len(columns) - 1)
         return Evidence(self._name(position), float(values[0]), lost.astype(np.float32), pixels, "occlusion")
 
-    def _of_class(self, label: Any, scores: np.ndarray[Any, Any]) -> tuple[int, int]:
-        """Return the position of a class, and the sign by which its column speaks for it."""
+    def _of_class(self, label: Any, row: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> tuple[int, int]:
+        """Return the position of a class (of what is predicted, if None), and how its column speaks for it."""
         self.refuse_unknown(label)
         if not self.model.card.classes:
             return 0, 1
-        known = {str(name): at for at, name in enumerate(self.model.card.classes)}
-        if scores.shape[1] == 1:
-            position = int(scores[0, 0] > 0) if label is None else known[str(label)]
-            return position, 1 if position else -1
-        return int(scores[0].argmax()) if label is None else known[str(label)], 1
+        if label is None:
+            position = int(self.model.positions(row, scores)[0])
+        else:
+            position = [str(name) for name in self.model.card.classes].index(str(label))
+        return position, -1 if scores.shape[1] == 1 and position == 0 else 1
 
     def _name(self, position: int) -> Any:
         return self.model.card.classes[position] if self.model.card.classes else None
+
+
+def _why_not_linear(model: Model) -> str:
+    """Return why scores are no weighted sum of features, "" if they are one but for a sigmoid of each."""
+    name = model.card.estimator
+    if model.head is None:
+        return f"{name} is run by scikit-learn, and featx knows no weights of its features"
+    kinds = [type(step) for step in model.head.scores]
+    if kinds in ([Affine], [Affine, Sigmoid]):
+        return ""
+    if kinds == [Affine, Votes]:
+        return f"scores of {name} are votes between pairs of classes"
+    if UnitLength in kinds:
+        return f"rows of features are made of length one before {name} weighs them"
+    return f"{name} is not linear in the features"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -23,8 +24,10 @@ from featx.models import Model
 from featx.options import Resolved, resolve_cache
 from featx.steps import Neighbours
 
-#: Largest difference to the model that is let through, in probabilities, or as a share of the largest score.
+#: Largest difference to the model that is let through, in probabilities, or relative to the spread of scores.
 _TOLERANCE = 1e-4
+#: Scores that vary by less than this share of the largest are rounded too much to be compared more closely.
+_LEAST_SPREAD = 0.01
 _N_CHECKED = 3
 _FOREIGN = "there is a file that featx has not written, and would be replaced"
 #: Of a file, where its metadata are.
@@ -42,7 +45,7 @@ class Exported:
     output : {"probabilities", "scores", "prediction"}
         What the network gives.
     largest_difference : float
-        To the model's own, on images of noise, both at float32.
+        To the model's own, on images of noise, both at float32; of scores and quantities relative to their spread.
     notes : list of str
     """
 
@@ -54,10 +57,11 @@ class Exported:
 
     def as_text(self) -> str:
         """Return it for people."""
+        relative = "" if self.output == "probabilities" else " (relative to their spread)"
         return "\n".join(
             [
                 f"{self.path}: uint8 pixels in, {self.output} out; differs from the model by "
-                f"{self.largest_difference:.1e} at the most",
+                f"{self.largest_difference:.1e}{relative} at the most",
                 *self.notes,
             ]
         )
@@ -103,6 +107,7 @@ def export_model(
     _check_target(target, kind)
     # What is written computes in float32, which every machine can.
     resolved = found.resolve(free=("precision",), precision="float32")
+    found.check()
     found = dataclasses.replace(found, head=_head_of(found))
     _refuse_others(found, resolved)
     kept = resolve_cache(cache)
@@ -156,7 +161,8 @@ def _refuse_others(model: Model, resolved: Resolved) -> None:
     assert model.head is not None
     if any(isinstance(step, Neighbours) for step in model.head.scores):
         raise ExportError(
-            "Nearest neighbours cannot be written as a network: each image is compared with all that were fitted on. "
+            "Nearest neighbours are not written as a network, which would have to hold the features of all images that "
+            "were fitted on and compare each new one with them. "
             "Train a model with logreg, svm, linear-svm, ridge, lda or centroid."
         )
     if not isinstance(resolved.backbone, Network):
@@ -217,24 +223,31 @@ def _difference(
     """Return by how much a network differs from its model; raise if that is more than rounding."""
     rows = resolved.start(compiled)(pixels)
     scores, shares = model.decide(rows)
-    expected = scores if shares is None else shares
-    largest = float(np.abs(outputs - expected).max() / max(1.0, float(np.abs(expected).max())))
+    largest = _relative(outputs, scores) if shares is None else float(np.abs(outputs - shares).max())
     if not largest <= _TOLERANCE:
         raise ExportError(
-            f"What was written differs from the model by {largest:.1e} (at most {_TOLERANCE:.0e} is let through), and "
-            "is not kept. Please report this; another format may do."
+            f"What was written differs from the model by {largest:.1e} (of scores relative to their spread; at most "
+            f"{_TOLERANCE:.0e} is let through), and is not kept. Please report this; another format may do."
         )
     return largest
+
+
+def _relative(outputs: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> float:
+    """Return the largest difference of scores as a share of their spread."""
+    scale = max(float(np.ptp(scores)), _LEAST_SPREAD * float(np.abs(scores).max()), float(np.finfo(np.float32).tiny))
+    return float(np.abs(outputs - scores).max()) / scale
 
 
 def _move(folder: Path, target: Path, kind: str) -> None:
     try:
         if kind == "openvino":
             target.mkdir(exist_ok=True)
-        for written in sorted((folder / "out").iterdir()):
-            goal = target / written.name if kind == "openvino" else target
-            with files.replacing(goal) as temporary:
-                shutil.copyfile(written, temporary)
+        with contextlib.ExitStack() as stack:
+            for written in sorted((folder / "out").iterdir(), reverse=True):  # what is last here is first in its place
+                goal = target / written.name if kind == "openvino" else target
+                shutil.copyfile(written, stack.enter_context(files.replacing(goal)))
+            if kind == "openvino":  # stopped in between, no graph is there rather than an old one of new weights
+                (target / "model.xml").unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
             f"{str(target)!r} cannot be written: {error.strerror or error}. Choose another place, or make room there."

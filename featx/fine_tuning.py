@@ -18,7 +18,7 @@ from featx.backbones.own import as_name
 from featx.errors import OptionError, UnknownBackboneError
 from featx.extraction import Extraction
 from featx.images import Image, as_image_list
-from featx.learning_material import as_seed, checked_classes, given_to_child, hold_some_out
+from featx.learning_material import as_seed, check_weights, checked_classes, given_to_child, hold_some_out
 from featx.options import ExtractionOptions, Resolved, resolve_cache
 from featx.pixels import MAX_PIXELS
 from featx.progress import progress_bar, write_line
@@ -199,7 +199,7 @@ class FineTunedClassifier(ClassifierMixin, TunedNetwork, BaseEstimator):  # type
             A parameter has a value that cannot be used; a backbone that is no network of Keras.
         TrainingError
             Labels that nothing can be learned from: one class only, a class of one image, not one for each image;
-            groups that cannot be held out.
+            groups that cannot be held out; weights of what is no class.
         ComparisonError
             Not one group for each image, or one group only.
         UnreadableImageError
@@ -210,6 +210,7 @@ class FineTunedClassifier(ClassifierMixin, TunedNetwork, BaseEstimator):  # type
         resolved, first = self._resolved()
         images = as_image_list(X)
         classes, codes = checked_classes(images, y)
+        check_weights(self.class_weight, classes)
         seed = as_seed(self.random_state)
         rows = self._frozen_features(images, resolved)
         fold = hold_some_out(rows, codes, groups, self.validation_fraction, seed)

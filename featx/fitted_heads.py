@@ -228,7 +228,9 @@ def _of_target(estimator: Any) -> tuple[list[Step], None]:
     scaler = estimator.transformer_
     if type(scaler).__name__ != "StandardScaler":
         raise _unknown(scaler)
-    return [*head.scores, Affine(scaler.scale_.astype(np.float64), scaler.mean_.astype(np.float64))], None
+    (forward,) = _transformer(scaler)
+    assert isinstance(forward, Affine)
+    return [*head.scores, Affine(1 / forward.weights, -forward.bias / forward.weights)], None
 
 
 _FINAL: dict[str, Callable[[Any], tuple[list[Step], list[Step] | None]]] = {

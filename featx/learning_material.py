@@ -46,6 +46,25 @@ def checked_classes(images: Sequence[Image], y: Any) -> tuple[np.ndarray[Any, An
     return classes, codes.astype(np.int64)
 
 
+def check_weights(class_weight: Any, classes: np.ndarray[Any, Any]) -> None:
+    """Raise if a weight was given to what is no class, while a class has none: as scikit-learn, a mistyped label.
+
+    Raises
+    ------
+    TrainingError
+    """
+    if not isinstance(class_weight, dict):
+        return
+    known = classes.tolist()
+    strangers = [label for label in class_weight if label not in known]
+    without = [label for label in known if label not in class_weight]
+    if strangers and without:
+        raise TrainingError(
+            f"class_weight: no image is of class {listed(strangers)}, and {listed(without)} has no weight. Check the "
+            "spelling."
+        )
+
+
 def hold_some_out(rows: Any, codes: Any, groups: Any, share: float, seed: int) -> Fold:
     """Return the rows to learn from, and those that are held out; no group, or near-duplicates, are divided."""
     if groups is not None:

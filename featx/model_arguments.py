@@ -11,6 +11,7 @@ from featx.argument_groups import (
     add_common,
     add_extraction_options,
     add_groups,
+    add_no_cache,
     add_sources,
     add_tables,
     add_task,
@@ -88,9 +89,7 @@ def add_predict(commands: Any) -> None:
     )
     parser.add_argument("--path-column", metavar="COLUMN", help="paths, in a table (default: path, file, image …)")
     add_cache(parser)
-    parser.add_argument(
-        "--no-cache", dest="cache", action="store_const", const=None, help="keep nothing: networks are compiled anew"
-    )
+    add_no_cache(parser)
     parser.add_argument("--json", action="store_true", help="a JSON object for each image, a line each, instead of CSV")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
 
@@ -119,6 +118,7 @@ def add_explain(commands: Any) -> None:
         "square after another, for any; auto (default)",
     )
     add_cache(parser)
+    add_no_cache(parser)
     add_common(parser)
 
 
@@ -135,4 +135,5 @@ def add_export(commands: Any) -> None:
         "-o", "--output", required=True, metavar="FILE", help="ends in .keras or .onnx, or is a folder for OpenVINO"
     )
     add_cache(parser)
+    add_no_cache(parser)
     add_common(parser)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from featx.errors import ExportError, ModelFileError, OutputError
 from featx.fitted_heads import as_head
 from featx.heads import Head
 from featx.model_archives import is_model
-from featx.models import Card
+from featx.models import Card, scores_in_words
 
 #: What skops may make besides scikit-learn's own, numpy's and scipy's.
 TRUSTED = (
@@ -45,6 +46,74 @@ def check_model_path(path: Path) -> None:
         why = f"its folder: {reason}"
     if why:
         raise OutputError(f"{str(path)!r} cannot be written: {why}. Choose another file.")
+
+
+def whole(pipeline: Any) -> Any:
+    """Return a pipeline as it is, and that of a fine-tuned network.
+
+    Raises
+    ------
+    ModelFileError
+        The network is not fitted.
+    """
+    from sklearn.exceptions import NotFittedError
+
+    try:
+        return pipeline.as_pipeline() if hasattr(pipeline, "as_pipeline") else pipeline
+    except NotFittedError as error:
+        raise ModelFileError(
+            f"{type(pipeline).__name__} cannot be saved as a model: it is not fitted. Fit it."
+        ) from error
+
+
+def checked_material(features: Any, y: Any, n_features: int) -> np.ndarray[Any, np.dtype[np.float32]] | None:
+    """Return the rows that an estimator was fitted on, if they and their labels can be that.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    shape = () if y is None else np.asarray(y, dtype=object).shape
+    if features is None:
+        if y is not None and len(shape) != 1:
+            raise ModelFileError(f"y: expected one label for each image, got shape {shape}.")
+        return None
+    expected = f"features: expected the rows that the estimator was fitted on, {n_features} finite numbers each"
+    try:
+        rows = np.asarray(features, dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"{expected}, got {error}. Pass what pipeline[0].transform gives.") from error
+    if rows.ndim != 2 or not len(rows) or rows.shape[1] != n_features:
+        raise ModelFileError(f"{expected}, got shape {rows.shape}. Pass what pipeline[0].transform gives.")
+    if not np.isfinite(rows).all():
+        raise ModelFileError(f"{expected}, got NaN or infinity. Leave images out that cannot be read.")
+    if y is not None and shape != (len(rows),):
+        raise ModelFileError(f"y: expected one label for each of {len(rows)} rows of features, got shape {shape}.")
+    return rows
+
+
+def plain_scores(scores: Any) -> dict[str, Any]:
+    """Return scores as JSON has them.
+
+    Raises
+    ------
+    ModelFileError
+        They are no mapping, or hold what is no number, text, or collection of these; or cannot be told.
+    """
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.ndarray | np.generic):
+            return value.tolist()
+        raise TypeError(f"{type(value).__name__} among them")
+
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(dict(scores), default=plain))
+        scores_in_words(found)
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(
+            f"scores: expected a mapping of names to numbers or text, as JSON has them, got {error}. Leave others out."
+        ) from error
+    return found
 
 
 def parts_of(pipeline: Any) -> tuple[Any, Any]:
@@ -207,3 +276,11 @@ def check_shapes(head: Head, card: Card) -> None:
         raise ValueError("its arrays hold numbers that are none")
     if not is_fine or (shares is not None and shares.shape[1] != n_classes) or (head.classes or []) != card.classes:
         raise ValueError("its arrays do not fit its classes")
+
+
+def check_training(rows: np.ndarray[Any, Any], card: Card) -> None:
+    """Raise ValueError if rows of training images are not of this model's features."""
+    if rows.dtype.kind != "f" or rows.ndim != 2 or not len(rows) or rows.shape[1] != card.n_features:
+        raise ValueError(f"training rows of {rows.dtype}, shape {rows.shape}")
+    if not np.isfinite(rows).all():
+        raise ValueError("training rows that are no numbers")

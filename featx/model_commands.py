@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from featx.failures import Failure
     from featx.predicting import Prediction, Predictor
 
+#: What tables of predictions begin with, and what is in every line of JSON near its beginning: such may be replaced.
+_OF_PREDICTIONS = (b"path,label,", b"path,prediction,", b', "top": [', b', "unlikeness": ')
+
 
 def train(args: argparse.Namespace) -> None:
     """Fit a model and write it."""
@@ -87,7 +90,7 @@ def predict(args: argparse.Namespace) -> None:
     from featx.results import check_output_path
 
     if args.output:
-        check_output_path(Path(args.output), (b"path,label,", b"path,prediction,"))
+        check_output_path(Path(args.output), _OF_PREDICTIONS)
     missing: list[str] = []
     predictor = Predictor(read_model(args.model), top=args.top, threshold=args.threshold, cache=cache_from(args))
     tally = Tally()

@@ -69,18 +69,21 @@ def save_pipeline(
     Raises
     ------
     ModelFileError
-        It is no such pipeline, not fitted, or made of parts that would not be trusted when it is read.
+        It is no such pipeline, not fitted, or made of parts that would not be trusted when it is read. Or `features`
+        are no rows of its estimator's, `y` not one label for each, `scores` no plain values.
+    ComparisonError
+        Not one group for each row.
     OutputError
         The file cannot be written.
     """
     path = Path(path)
     model_checks.check_model_path(path)
-    if hasattr(pipeline, "as_pipeline"):  # a fine-tuned network
-        pipeline = pipeline.as_pipeline()
+    pipeline = model_checks.whole(pipeline)
     extractor, estimator = model_checks.parts_of(pipeline)
-    rows = None if features is None else np.asarray(features, dtype=np.float32)
+    rows = model_checks.checked_material(features, y, extractor.n_features_out_)
     n_images = 0 if rows is None else len(rows)
-    card = card_of(extractor, estimator, n_images=n_images, y=y, scores=scores or {}, notes=notes)
+    plain, notes = model_checks.plain_scores(scores or {}), [str(note) for note in notes]
+    card = card_of(extractor, estimator, n_images=n_images, y=y, scores=plain, notes=notes)
     head = model_checks.head_of(estimator)
     if head is not None:
         some = np.random.default_rng(0).random((64, extractor.n_features_out_)) if rows is None else rows
@@ -168,6 +171,8 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         card.as_text()  # or it could not be told
         if head is not None:
             model_checks.check_shapes(head, card)
+        if familiarity is not None:
+            model_checks.check_training(familiarity.rows, card)
     except (ModelFileError, StoreError):
         raise
     except (KeyError, TypeError, ValueError, EOFError, MemoryError, RecursionError, AttributeError) as error:

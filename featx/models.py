@@ -140,6 +140,15 @@ class Model:
         """The fitted ``sklearn.pipeline.Pipeline``."""
         return self._load()
 
+    def check(self) -> None:
+        """Raise if the numbers that it decides by are not those of its scikit-learn pipeline; loads scikit-learn.
+
+        Raises
+        ------
+        ModelFileError
+        """
+        _ = self.pipeline
+
     def decide(self, rows: np.ndarray[Any, Any]) -> tuple[FloatArray, FloatArray | None]:
         """Return scores and probabilities of rows of features.
 
@@ -177,9 +186,10 @@ def scores_in_words(scores: Mapping[str, Any]) -> str:
     """Return how well a model can be expected to do, as :class:`Card` has it, for people."""
     if not scores.keys() >= _SCORED:  # of somebody's own
         return ", ".join(f"{name} {value}" for name, value in scores.items())
+    metric = METRIC_NAMES.get(scores["metric"], scores["metric"])
     spread = "" if scores["std"] is None else f" ± {scores['std']:.3f}"
     interval = "" if scores["low"] is None else f" (95 % interval {scores['low']:.3f} – {scores['high']:.3f})"
-    return f"{METRIC_NAMES[scores['metric']]} {scores['mean']:.3f}{spread}{interval}; {scores['split']}"
+    return f"{metric} {scores['mean']:.3f}{spread}{interval}; {scores['split']}"
 
 
 def card_of(

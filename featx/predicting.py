@@ -102,7 +102,8 @@ class Predictor:
     ) -> None:
         if not isinstance(top, int | np.integer) or top < 1:
             raise OptionError(f"top={top!r}: expected a number of classes, 1 or more.")
-        if threshold is not None and not 0 <= threshold <= 1:
+        is_number = isinstance(threshold, int | float | np.integer | np.floating)
+        if threshold is not None and not (is_number and 0 <= threshold <= 1):
             raise OptionError(f"threshold={threshold!r}: expected a probability, from 0 to 1.")
         self.model = model
         self.top = 1 if model.card.task == "regression" else min(int(top), len(model.card.classes))

@@ -27,7 +27,7 @@ def similar(args: argparse.Namespace) -> None:
     check_top(args.top)
     check_output_paths([], [Path(args.html)] if args.html else [])
     if args.output:
-        check_output_path(Path(args.output), (b"path,rank,found,",))
+        check_output_path(Path(args.output), (b"path,rank,found,", b', "found": ['))
     features = open_features(args.features)
     given = {name: getattr(args, name) for name in ("backbone", *EXTRACTION_OPTIONS) if hasattr(args, name)}
     missing: list[str] = []

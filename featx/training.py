@@ -239,7 +239,7 @@ def train_tables(
     if best.images is None:
         data = Data(comparison.networks[0].rows[kept], y, asked.task, groups, asked.random_state)
         estimator, chosen = fit_on_all(best, data, tune=asked.tune, notes=notes)
-        pipeline, rows = _pipeline(options, estimator, asked.task), data.X
+        pipeline, rows = _pipeline(options, estimator, asked.task, cache), data.X
     else:
         paths = [comparison.paths[row] for row in kept]
         classifier = fine_tuned(options, asked.random_state, cache, verbose=show_progress)
@@ -266,8 +266,8 @@ def _checked(table: ImageTable, asked: Asked, calibrate: bool) -> tuple[Asked, l
     if calibrate:
         _check_calibrated(table, asked, baselines)
         baselines = [dataclasses.replace(baseline, is_calibrated=True) for baseline in baselines]
-    # What is fitted on images is given them by its name.
-    estimators = [baseline if baseline.images is None else FINE_TUNE for baseline in baselines]
+    # What is fitted on images is given them where it is called by this name.
+    estimators = {one.name: one if one.images is None else FINE_TUNE for one in baselines}
     return dataclasses.replace(asked, estimators=estimators), baselines
 
 
@@ -319,13 +319,13 @@ def _notes(
     return notes
 
 
-def _pipeline(options: ExtractionOptions, estimator: Any, task: str) -> Pipeline:
+def _pipeline(options: ExtractionOptions, estimator: Any, task: str, cache: Path | None) -> Pipeline:
     from sklearn.pipeline import Pipeline
 
     from featx.transformer import FeatureExtractor
 
     parameters = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    extractor = FeatureExtractor(**parameters).fit([])
+    extractor = FeatureExtractor(**parameters, cache=cache).fit([])
     return Pipeline([("features", extractor), ("classifier" if task == "classification" else "regressor", estimator)])
 
 

@@ -77,6 +77,26 @@ def test_folds_fit_on_copies_and_score_images_of_other_groups(
         np.testing.assert_array_equal(one[0], other[0])
 
 
+def test_no_copy_of_an_equal_image_is_fitted_on(
+    counting: CountingBackbone, paths: list[str], labels: list[str]
+) -> None:
+    twice, bad = [*paths, *paths[::-1]], b"bad"
+    extractor = FeatureExtractor("counting", cache=None, on_error="nan")
+    with pytest.warns(UnreadableImagesWarning):
+        more = augment_features([*twice, bad, bad], [*labels, *labels[::-1], "a", "a"], n=1, extractor=extractor)
+    np.testing.assert_array_equal(more.groups, [*range(24), *range(23, -1, -1), 24, 25] * 2)
+    for train, test in more.folds(3):
+        assert not set(more.groups[train]) & set(more.groups[test])
+    alike = augment_features(twice[:1] * 2, n=1, extractor=extractor)
+    np.testing.assert_array_equal(alike.groups, [0] * 4)
+
+
+def test_near_duplicates_by_a_network_are_one_group(photos: list[Any], compiled_cache: Path) -> None:
+    some = [np.asarray(photo) for photo in photos[:24:4]]
+    more = augment_features([*some, some[1][:, 1:]], n=1, extractor=FeatureExtractor(cache=compiled_cache))
+    np.testing.assert_array_equal(more.groups, [0, 1, 2, 3, 4, 5, 1] * 2)
+
+
 def test_folds_may_be_given_as_a_splitter_or_as_rows(
     extractor: FeatureExtractor, paths: list[str], labels: list[str]
 ) -> None:

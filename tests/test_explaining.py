@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, cli, explain_images, save_pipeline
+from featx import FeatureExtractor, cli, explain_images, predict_images, save_pipeline
 from featx.activation import Evidence
 from featx.demo import write_digits
 from featx.errors import OptionError, OutputError
@@ -38,13 +41,21 @@ def saved(estimator: Any, images: list[Any], y: list[Any], path: Path, **options
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-@pytest.mark.parametrize("name", ["logreg", "ridge"])
+@pytest.mark.parametrize("name", ["logreg", "ridge", "calibrated"])
 def test_an_activation_map_adds_up_to_the_decision(
     n_classes: int, name: str, pictures: list[Array], tmp_path: Path, compiled_cache: Path
 ) -> None:
     y = [f"class {at % n_classes}" for at in range(len(pictures))]
-    pipeline = saved(make_baseline(name), pictures, y, tmp_path / "model.skops", cache=compiled_cache)
-    decisions = pipeline.decision_function(pictures).reshape(len(pictures), -1)
+    is_calibrated = name == "calibrated"
+    estimator = CalibratedClassifierCV(make_baseline("ridge"), ensemble=False, cv=2)
+    estimator = estimator if is_calibrated else make_baseline(name)
+    pipeline = saved(estimator, pictures, y, tmp_path / "model.skops", cache=compiled_cache)
+    if is_calibrated:  # what the sigmoids are of
+        (part,) = pipeline[-1].calibrated_classifiers_
+        values = part.estimator.decision_function(pipeline[0].transform(pictures)).reshape(len(pictures), -1)
+        decisions = np.stack([-one.a_ * values[:, at] - one.b_ for at, one in enumerate(part.calibrators)], axis=1)
+    else:
+        decisions = pipeline.decision_function(pictures).reshape(len(pictures), -1)
     for at, found in enumerate(explain_images(tmp_path / "model.skops", pictures, cache=compiled_cache)):
         evidence = found.evidence
         assert evidence is not None
@@ -92,6 +103,16 @@ def test_covering_squares_explains_any_model(model: Path, digits: list[Path]) ->
     assert evidence.map[2, 5] == pytest.approx(scores[0, at] - scores[1, at], abs=1e-5)
 
 
+def test_what_is_explained_is_what_is_predicted(digits: list[Path], tmp_path: Path) -> None:
+    y = ["0" if one.parent.name == "0" else "other" for one in digits]
+    strict = FixedThresholdClassifier(LogisticRegression(), threshold=0.999, response_method="predict_proba")
+    saved(strict, list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
+    model, some = read_model(tmp_path / "m.skops"), [digits[0], digits[-1]]
+    assert model.head is None
+    seen = [one.evidence.label for one in explain_images(model, some, cache=None) if one.evidence]
+    assert seen == predict_images(model, some, cache=None)["label"].tolist() == ["0", "0"]
+
+
 def test_quantities_are_explained(digits: list[Path], tmp_path: Path) -> None:
     y = [float(one.parent.name) + number / 999 for number, one in enumerate(digits)]
     saved(Ridge(), list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
@@ -120,11 +141,21 @@ def test_why_there_is_no_activation_map_is_told(options: dict[str, Any], reason:
     assert Explainer(read_model(tmp_path / "model.skops")).method == "occlusion"
 
 
-def test_a_head_that_is_not_linear_has_no_activation_map(tmp_path: Path) -> None:
-    pipeline = make_pipeline(FeatureExtractor(precision="float32").fit([]), make_baseline("svm"))
+@pytest.mark.parametrize(
+    ("estimator", "reason"),
+    [
+        (make_baseline("svm"), "SVC is not linear in the features"),
+        (make_baseline("linear-svm"), "scores of SVC are votes between pairs of classes"),
+        (make_baseline("centroid"), "features are made of length one before Pipeline weighs them"),
+        (GaussianNB(), "GaussianNB is run by scikit-learn, and featx knows no weights"),
+    ],
+    ids=["svm", "linear-svm", "centroid", "naive Bayes"],
+)
+def test_why_a_head_has_no_activation_map_is_told(estimator: Any, reason: str, tmp_path: Path) -> None:
+    pipeline = make_pipeline(FeatureExtractor(precision="float32").fit([]), estimator)
     pipeline[1].fit(np.random.default_rng(0).random((9, 1024)), list("abc" * 3))
     save_pipeline(pipeline, tmp_path / "model.skops")
-    with pytest.raises(OptionError, match="SVC is not linear"):
+    with pytest.raises(OptionError, match=f"{reason}.*--method occlusion"):
         Explainer(read_model(tmp_path / "model.skops"), method="activation")
 
 
@@ -172,6 +203,7 @@ def test_pictures_are_written_and_bad_images_cost_no_other(
         (["--method", "magic"], "expected one of auto, activation, occlusion"),
         (["--method", "activation"], "--method occlusion"),
         (["-o", "FILE"], "cannot be written"),
+        (["--no-cache", "--label", "9"], "is no class of the model"),
     ],
 )
 def test_wrong_usage_is_one_line_with_a_remedy(

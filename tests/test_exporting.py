@@ -21,6 +21,7 @@ from featx.engines.exporting import _applied
 from featx.engines.openvino import import_openvino
 from featx.errors import ExportError, OutputError
 from featx.estimators import make_baseline
+from featx.exporting import _move, _relative
 from featx.fitted_heads import as_head
 from tests.test_heads import baseline, digits
 
@@ -125,7 +126,7 @@ def test_an_onnx_network_of_ones_own_goes_to_openvino(tmp_path: Path) -> None:
     ("estimator", "options", "name", "remedy"),
     [
         (GaussianNB(), {}, "m.keras", "GaussianNB cannot be written as steps.*Those that can: logreg"),
-        (make_baseline("knn"), {}, "m.keras", "compared with all that were fitted on. Train"),
+        (make_baseline("knn"), {}, "m.keras", "are not written as a network.* hold the features of all images.*Train"),
         (make_baseline("logreg"), {"backbone": "color_histogram"}, "m.keras", "is no network"),
         (make_baseline("logreg"), {"views": "flip"}, "m.onnx", "several views.*Train one without views"),
         (make_baseline("logreg"), {}, "m.pb", "ends in .keras or .onnx"),
@@ -156,5 +157,48 @@ def test_nothing_of_others_is_replaced(tmp_path: Path, capsys: pytest.CaptureFix
         assert (tmp_path / name).read_text() == "years"
     with pytest.raises(OutputError, match="it is a folder"):
         export_model(model, tmp_path / "dir.keras", cache=None)
-    assert cli.main(["export", str(model), "-o", str(tmp_path / "no" / "m.onnx")]) == 1
+    assert cli.main(["export", str(model), "-o", str(tmp_path / "no" / "m.onnx"), "--no-cache"]) == 1
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
+def test_a_difference_is_told_in_any_unit(unit: float) -> None:
+    scores = np.array([[0.1], [0.5], [0.3]]) * unit
+    assert _relative(scores * 1.001, scores) == pytest.approx(0.0005 / 0.4)
+    assert _relative(scores.astype(np.float32) + 0, scores) < 1e-6
+    assert _relative(scores * 0, scores * 0) == 0  # of a constant
+    far = (scores + 1e4 * unit).astype(np.float32)
+    assert _relative(far, far + 1e-4 * unit) < 1e-5  # where float32 has no more digits
+
+
+def test_an_export_that_is_stopped_leaves_no_graph_of_other_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    def written(of: str) -> Path:
+        out = tmp_path / of / "out"
+        out.mkdir(parents=True)
+        (out / "model.bin").write_text(f"weights {of}")
+        (out / "model.xml").write_text(f"graph {of}")
+        return out.parent
+
+    def found() -> dict[str, str]:
+        return {path.name: path.read_text() for path in sorted((tmp_path / "m").iterdir())}
+
+    _move(written("1"), tmp_path / "m", "openvino")
+    assert found() == {"model.bin": "weights 1", "model.xml": "graph 1"}
+    replace = os.replace
+
+    def stop(source: Any, target: Any) -> None:
+        if str(target).endswith(".xml"):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr("os.replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        _move(written("2"), tmp_path / "m", "openvino")
+    assert found() == {"model.bin": "weights 2"}
+    monkeypatch.undo()
+    _move(written("3"), tmp_path / "m", "openvino")
+    assert found() == {"model.bin": "weights 3", "model.xml": "graph 3"}

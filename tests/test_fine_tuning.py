@@ -165,6 +165,11 @@ def test_pixels_are_those_of_extraction(tmp_path: Path, paths: list[str]) -> Non
         ({"unfreeze": 1.5}, ["a", "a", "b", "b"], "'unfreeze' parameter of FineTunedClassifier"),
         ({"unfreeze": "conv_pw13"}, ["a", "a", "b", "b"], "Did you mean 'conv_pw_13'"),
         ({"augment": ["flop"]}, ["a", "a", "b", "b"], "augment=.*some of .*'flip'"),
+        (
+            {"class_weight": {"cat": 2, "dgo": 9}},
+            ["cat", "cat", "dog", "dog"],
+            "class_weight: no image is of class 'dgo', and 'dog' has no weight. Check the spelling",
+        ),
         ({"epochs": 0}, ["a", "a", "b", "b"], "'epochs' parameter"),
     ],
 )

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC
@@ -72,6 +73,16 @@ def test_a_head_predicts_as_its_regressor(name: str) -> None:
     np.testing.assert_allclose(scores[:, 0], estimator.predict(others), rtol=1e-4)
     assert shares is None
     assert head.classes is None
+
+
+@pytest.mark.parametrize("with_mean", [False, True])
+@pytest.mark.parametrize("with_std", [False, True])
+def test_a_target_is_scaled_back_as_it_was_scaled(with_mean: bool, with_std: bool) -> None:
+    X, _, others = digits(10)
+    scaler = StandardScaler(with_mean=with_mean, with_std=with_std)
+    estimator = TransformedTargetRegressor(Ridge(), transformer=scaler).fit(X, X[:, :30].sum(axis=1) / 7)
+    scores, _ = kept(as_head(estimator))(others)
+    np.testing.assert_allclose(scores[:, 0], estimator.predict(others), rtol=1e-4)
 
 
 @pytest.mark.parametrize("n_classes", [2, 5])

@@ -148,6 +148,18 @@ def test_what_a_model_is_can_be_asked(model: Path, capsys: pytest.CaptureFixture
     assert json.loads(capsys.readouterr().out)["classes"] == ["=0", "=1", "=2"]
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["csv", "json"])
+def test_predictions_are_written_again(options: list[str], model: Path, digits: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "predictions"
+    command = ["predict", str(model), *map(str, digits), "-o", str(path), "--quiet", "--no-cache", *options]
+    assert cli.main(command) == 0
+    path.write_text(path.read_text()[:900])  # of which less is there than will be
+    assert cli.main(command) == 0
+    assert len(path.read_text().splitlines()) == len(digits) + (not options)
+    path.write_text('{"path": "a.png", "label": "cat"}\n')  # somebody's own
+    assert cli.main(command) == 1
+
+
 def test_json_says_what_is_unsure(model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     def unsure(*options: str) -> list[Any]:
         assert cli.main(["predict", str(model), *map(str, digits), "--quiet", "--json", *options]) == 0

@@ -28,6 +28,7 @@ from sklearn.svm import SVC
 
 from featx import (
     FeatureExtractor,
+    FineTunedClassifier,
     cli,
     explain_images,
     export_model,
@@ -320,7 +321,13 @@ def test_numbers_that_are_not_those_of_the_pipeline_are_told(
     save_pipeline(pipeline, tmp_path / "model.skops")
     assert load_pipeline(tmp_path / "model.skops").predict(digits).tolist() == pipeline.predict(digits).tolist()
     altered = rewritten(tmp_path / "model.skops", tmp_path / "altered.skops", alter_weights, digests=True)
-    for opened in (load_pipeline, lambda path: read_model(path).pipeline):
+    openers = (
+        load_pipeline,
+        lambda path: read_model(path).pipeline,
+        lambda path: explain_images(path, [], cache=None),
+        lambda path: export_model(path, tmp_path / "model.onnx", cache=None),
+    )
+    for opened in openers:
         with pytest.raises(ModelFileError, match="predicts by are not those of its scikit-learn pipeline"):
             opened(altered)
 
@@ -404,6 +411,42 @@ def test_what_cannot_be_saved_is_told_before_anything_is_written(
         save_pipeline(fitted, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"features": np.zeros((40, 3))}, r"512 finite numbers each, got shape \(40, 3\).*pipeline\[0\].transform"),
+        ({"features": np.zeros(512)}, r"got shape \(512,\)"),
+        ({"features": np.zeros((0, 512))}, r"got shape \(0, 512\)"),
+        ({"features": [["a"] * 512]}, "could not convert"),
+        ({"features": np.full((40, 512), np.nan)}, "NaN or infinity. Leave images out"),
+        ({"features": np.ones((40, 512)), "y": ["0"] * 39}, r"y: expected one label for each of 40 .*\(39,\)"),
+        ({"y": [["0", "1"]] * 40}, r"y: expected one label for each image, got shape \(40, 2\)"),
+        ({"scores": {"from": Path("a")}}, "scores: expected .* JSON.* among them"),
+        ({"scores": 0.9}, "scores: expected a mapping"),
+    ],
+)
+def test_material_that_cannot_be_its_own_is_refused(
+    given: dict[str, Any], reason: str, model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelFileError, match=reason):
+        save_pipeline(load_pipeline(model), tmp_path / "model.skops", **given)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_scores_and_notes_of_any_kind_of_number_are_kept(model: Path, tmp_path: Path) -> None:
+    scores = {"acc": np.float32(0.5), "folds": np.arange(2), "mean": 0.5, "std": None, "low": None, "high": None}
+    scores |= {"metric": "own", "split": "by hand"}
+    save_pipeline(load_pipeline(model), tmp_path / "m.skops", scores=scores, notes=[Path("photos")])
+    card = read_model(tmp_path / "m.skops").card
+    assert (card.scores["acc"], card.scores["folds"], card.notes) == (0.5, [0, 1], ["photos"])
+    assert "own 0.500; by hand" in card.as_text()
+
+
+def test_a_network_that_was_not_tuned_is_not_fitted(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match="FineTunedClassifier cannot be saved .* not fitted. Fit it"):
+        save_pipeline(FineTunedClassifier(), tmp_path / "model.skops")
+
+
 def _identity(X: Any) -> Any:
     return X
 
@@ -477,6 +520,12 @@ def test_unsure_labels_are_left_out(model_here: Model, digits: list[Path], capsy
     assert 0 < len(unsure) < len(rows)
     assert all(float(row["probability"]) < 0.6 and row["note"].startswith("unsure, perhaps ") for row in unsure)
     assert all(float(row["probability"]) >= 0.6 for row in rows if row["label"])
+
+
+@pytest.mark.parametrize("threshold", ["0.5", [0.5], 1.5, float("nan")])
+def test_a_threshold_is_a_probability(threshold: Any, model: Path) -> None:
+    with pytest.raises(OptionError, match=r"threshold=.*: expected a probability, from 0 to 1"):
+        predict_images(model, [], threshold=threshold, cache=None)
 
 
 def test_a_stream_of_paths_is_answered_as_it_comes(model_here: Model, digits: list[Path]) -> None:
@@ -667,11 +716,21 @@ def other_width(members: dict[str, bytes]) -> None:
     members["featx/scores-0-bias.npy"] = buffer.getvalue()
 
 
+def other_training(members: dict[str, bytes], rows: Any = ((1, 0, 0),) * 5) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.array(rows, dtype=np.float16))
+    members["featx/training.npy"] = buffer.getvalue()
+
+
+def no_numbers(members: dict[str, bytes]) -> None:
+    other_training(members, np.full((5, 512), np.nan))
+
+
 def escape(members: dict[str, bytes]) -> None:
     members["featx-network/.."] = b"x"
 
 
-@pytest.mark.parametrize("change", [cut_an_array, claim_memory, other_width, escape])
+@pytest.mark.parametrize("change", [cut_an_array, claim_memory, other_width, other_training, no_numbers, escape])
 def test_crafted_parts_are_refused(change: Any, model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="damaged, or was altered"):
         read_model(rewritten(model, tmp_path / "crafted.skops", change, digests=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from sklearn.svm import SVC
 
 from featx import FeatureExtractor, compare_images
 from featx.activation import ActivationMaps
@@ -18,7 +19,7 @@ from featx.images import read
 from featx.overlays import overlay
 from featx.pixels import decode
 from featx.report import write_report
-from featx.report.evidence import _of_class, _seen, evidence_of
+from featx.report.evidence import _of_class, _seen, evidence_of, why_no_evidence
 from featx.results import ImageComparison
 
 
@@ -88,3 +89,18 @@ def test_others_than_linear_estimators_on_averages_have_none(
         cache=compiled_cache,
     )
     assert evidence_of(tuned, [0, 1], 64, compiled_cache) == {}
+
+
+def test_an_estimator_that_only_has_the_name_of_featxs_own_has_none(result: ImageComparison) -> None:
+    assert why_no_evidence(result) == ""
+    other = compare_images(
+        result.paths,
+        result.y.tolist(),
+        networks=[FeatureExtractor("color_histogram", image_size=8)],
+        estimators={"logreg": SVC()},
+        groups="none",
+        cv=3,
+        extras=False,
+        cache=None,
+    )
+    assert why_no_evidence(other) == "logreg is not featx's own, which alone is fitted anew for them"

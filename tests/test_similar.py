@@ -92,6 +92,14 @@ def test_json_has_an_object_for_each(job: Path, capsys: pytest.CaptureFixture[st
     assert (bad["found"], bad["error"]) == ([], "it is empty (0 bytes)")
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["csv", "json"])
+def test_what_was_found_is_written_again(options: list[str], extracted: Path) -> None:
+    for _ in range(2):
+        assert run("features.npy", "photos/china/05.jpg", "-o", "found", "--quiet", *options) == 0
+    Path("found").write_text('{"path": "a.png", "label": "cat"}\n')  # somebody's own
+    assert run("features.npy", "photos/china/05.jpg", "-o", "found", "--quiet", *options) == 1
+
+
 def test_the_recipe_is_that_of_the_job(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("job", "photos/china/04.jpg") == 0
     assert "recipe: the job's recipe." in capsys.readouterr().err

@@ -39,6 +39,18 @@ def test_a_class_that_was_not_scored_is_not_fitted_on(paths: list[str], three: l
     assert (card.n_images, card.classes, card.counts) == (23, ["a", "b"], {"a": 12, "b": 11})
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_pipeline_has_the_cache_that_was_asked_for(
+    kept: bool, paths: list[str], labels: list[str], counting: CountingBackbone, tmp_path: Path
+) -> None:
+    cache = tmp_path / "kept" if kept else None
+    trained = train_images(paths, labels, network=FeatureExtractor("counting"), near=1, cache=cache)
+    n_shown = counting.n_shown
+    trained.pipeline.predict(paths)
+    assert counting.n_shown == n_shown + (0 if kept else len(paths))
+    assert not (tmp_path / "auto-cache").exists()
+
+
 def test_a_class_of_one_group_is_not_fitted_on(paths: list[str], counting: CountingBackbone) -> None:
     y = ["a", "b"] * 10 + ["c"] * 4
     trained = train(paths, y, groups=[*range(20), *[20] * 4])
@@ -46,8 +58,9 @@ def test_a_class_of_one_group_is_not_fitted_on(paths: list[str], counting: Count
     assert trained.y.tolist() == y[:20]
 
 
+@pytest.mark.parametrize("estimators", [["fine-tune"], {"mine": "fine-tune"}], ids=["named", "renamed"])
 def test_what_is_fine_tuned_is_what_was_scored(
-    paths: list[str], three: list[str], monkeypatch: pytest.MonkeyPatch
+    estimators: Any, paths: list[str], three: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {}
 
@@ -68,7 +81,8 @@ def test_what_is_fine_tuned_is_what_was_scored(
 
     monkeypatch.setattr("featx.on_images.FineTunedClassifier", Fake)
     groups = [*(at // 2 for at in range(22)), 90, 91]
-    trained = train(paths, three, estimators=["fine-tune"], tune=True, groups=groups, near=1)
+    trained = train(paths, three, estimators=estimators, tune=True, groups=groups, near=1)
+    assert trained.scores["estimator"] == next(iter(estimators))
     assert (given["X"], given["y"]) == (paths[:23], three[:23])
     assert given["groups"].tolist() == trained.comparison.groups[:23].tolist()
     assert trained.rows.shape == (23, 12)

@@ -31,6 +31,8 @@ def why_no_evidence(result: ImageComparison) -> str:
     network, estimator = result.best_network, str(result.best_row["estimator"])
     if estimator not in _LINEAR or estimator not in NAMES[result.task]:
         return f"{estimator} has none: compare {', '.join(_LINEAR)}"
+    if estimator not in network.comparison._own:
+        return f"{estimator} is not featx's own, which alone is fitted anew for them"
     if "chosen" in network.comparison.table:
         return "tuned estimators have none"
     return why_not(network.resolved)
