@@ -82,12 +82,12 @@ def _estimators(args: argparse.Namespace) -> list[str] | None:
 def predict(args: argparse.Namespace) -> None:
     """Label images."""
     from featx.model_files import read_model
-    from featx.predicting import Predictor, Tally
+    from featx.predicting import TABLE_MARKS, Predictor, Tally
     from featx.progress import progress_bar
     from featx.results import check_output_path
 
     if args.output:
-        check_output_path(Path(args.output), (b"path,label,", b"path,prediction,"))
+        check_output_path(Path(args.output), TABLE_MARKS, args.source)
     missing: list[str] = []
     predictor = Predictor(read_model(args.model), top=args.top, threshold=args.threshold, cache=cache_from(args))
     tally = Tally()

@@ -27,6 +27,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNLIKE = "unlike the training images"
+#: The headers of its tables, as regular expressions: files with these, and no other column, may be replaced.
+TABLE_MARKS = (
+    rb"\Apath,label,(probability|score)(,label_\d+,(probability|score)_\d+)*,unlikeness,note\r?\n",
+    rb"\Apath,prediction,unlikeness,note\r?\n",
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -159,6 +159,32 @@ def test_json_says_what_is_unsure(model: Path, digits: list[Path], capsys: pytes
     assert set(unsure()) == {None}
 
 
+@pytest.mark.parametrize("header", ["path,label,patient,note_by_hand", "path,label,probability,unlikeness,note,seen"])
+def test_a_table_of_ones_own_is_not_replaced(
+    header: str, model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text(f"{header}\n{digits[0]},beach,7,,,\n")
+    assert cli.main(["predict", str(model), str(digits[0]), "-o", str(mine), "--quiet", "--no-cache"]) == 1
+    assert "featx has not written" in capsys.readouterr().err
+    assert mine.read_text().startswith(header)
+
+
+def test_its_own_table_is_replaced_but_not_while_it_is_read(
+    model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table, link = tmp_path / "t.csv", tmp_path / "link.csv"
+    for more in ([], ["--top", "3"]):
+        for _ in range(2):
+            assert cli.main(["predict", str(model), str(digits[0]), "-o", str(table), "--quiet", *more]) == 0
+        before = table.read_bytes()
+        link.unlink(missing_ok=True)
+        os.link(table, link)
+        assert cli.main(["predict", str(model), str(table), "-o", str(link), "--quiet"]) == 1
+        assert "it is read here" in capsys.readouterr().err
+        assert table.read_bytes() == link.read_bytes() == before
+
+
 def test_a_file_is_no_folder_of_pictures(
     model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
