@@ -18,6 +18,8 @@ METHODS = ("auto", "activation", "occlusion")
 _SQUARES = 12
 #: A covered square is as grey as the mean of ImageNet's images.
 _GREY = (124, 117, 104)
+#: As a share of the largest score: differences that are none.
+_ROUNDING = 1e-6
 #: Covered images at a time.
 _BLOCK_BYTES = 64_000_000
 
@@ -128,6 +130,7 @@ class Explainer:
         position, sign = self._of_class(label, scores[:1])
         values = sign * scores[:, 0 if scores.shape[1] == 1 else position]
         lost = (values[0] - values[1:]).reshape(len(rows) - 1, len(columns) - 1)
+        lost[np.abs(lost) <= _ROUNDING * np.abs(scores).max()] = 0  # or the strongest noise would get full colour
         return Evidence(self._name(position), float(values[0]), lost.astype(np.float32), pixels, "occlusion")
 
     def _of_class(self, label: Any, scores: np.ndarray[Any, Any]) -> tuple[int, int]:

@@ -23,6 +23,7 @@ from featx.overlays import beside
 
 #: By which a name is taken for that of a picture, and not of a folder of them.
 _OF_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".svg", ".pdf")
+FLAT = "no covered square changed the score"
 #: Near the beginning of every picture: such a one may be replaced.
 _MARK = b"Software\0featx"
 
@@ -46,6 +47,11 @@ class Explanation:
     evidence: Evidence | None
     error: str = ""
     file: str = ""
+
+    @property
+    def note(self) -> str:
+        """What to know of the picture, in words."""
+        return FLAT if self.evidence is not None and not self.evidence.map.any() else ""
 
 
 def explain_images(

@@ -136,7 +136,7 @@ def explain(args: argparse.Namespace) -> None:
                 "label": evidence and evidence.label,
                 "score": evidence and round(evidence.score, 4),
             }
-            rows.append({**row, "method": explainer.method, "picture": one.file, "error": one.error})
+            rows.append({**row, "method": explainer.method, "picture": one.file, "note": one.note, "error": one.error})
     if args.json:
         print_data(json.dumps(rows))
     else:  # of a class that is a truth, its name
