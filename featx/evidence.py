@@ -37,6 +37,8 @@ class Explainer:
         https://arxiv.org/abs/1311.2901), for any model. ``"auto"`` is the first where it can be.
     compiled : Path or None, default=None
         Folder for compiled networks.
+    **options
+        ``max_pixels`` and ``on_truncated``, where they are to be others than in training.
 
     Raises
     ------
@@ -44,11 +46,11 @@ class Explainer:
         An unknown method, or an activation map of a model that has none: why, and what to do.
     """
 
-    def __init__(self, model: Model, *, method: str = "auto", compiled: Path | None = None) -> None:
+    def __init__(self, model: Model, *, method: str = "auto", compiled: Path | None = None, **options: Any) -> None:
         if method not in METHODS:
             raise OptionError(f"method={method!r}: expected one of {', '.join(METHODS)}.")
         self.model = model
-        self.resolved = model.resolve()
+        self.resolved = model.resolve(**options)
         if self.resolved.recipe.views:
             raise OptionError(
                 f"{model.path!r} decides by several views of an image (views={self.resolved.recipe.views!r}), of which "

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx.console import cache_from, columns_from, note_ignored, options_from, print_data, say
+from featx.console import cache_from, columns_from, note_ignored, options_from, print_data, reading_from, say
 from featx.errors import OptionError
 from featx.paths_and_lines import batches, raise_for_images, writing
 from featx.wording import as_columns, in_bytes
@@ -89,7 +89,8 @@ def predict(args: argparse.Namespace) -> None:
     if args.output:
         check_output_path(Path(args.output), TABLE_MARKS, args.source)
     missing: list[str] = []
-    predictor = Predictor(read_model(args.model), top=args.top, threshold=args.threshold, cache=cache_from(args))
+    given = {"top": args.top, "threshold": args.threshold, **reading_from(args)}
+    predictor = Predictor(read_model(args.model), cache=cache_from(args), **given)
     tally = Tally()
     of_images, total = batches(args, missing)
     with writing(args.output) as write, progress_bar(total, "predict", shown=not args.quiet) as progress:
@@ -120,7 +121,8 @@ def explain(args: argparse.Namespace) -> None:
 
     check_folder(Path(args.output))
     cache = cache_from(args)
-    explainer = Explainer(read_model(args.model), method=args.method, compiled=cache / "compiled" if cache else None)
+    compiled = cache / "compiled" if cache else None
+    explainer = Explainer(read_model(args.model), method=args.method, compiled=compiled, **reading_from(args))
     explainer.refuse_unknown(args.label)
     table = find_images(args.source, keep_missing=True)
     note_ignored(args, table.ignored)

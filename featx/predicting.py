@@ -254,6 +254,7 @@ def predict_images(
     top: int = 1,
     threshold: float | None = None,
     cache: str | os.PathLike[str] | None = "auto",
+    **options: Any,
 ) -> pd.DataFrame:
     """Return what a model says of images, one row for each, those that cannot be read among them.
 
@@ -264,10 +265,12 @@ def predict_images(
     images : list, tuple, ndarray, Series or one-column DataFrame of images
         As for :class:`featx.FeatureExtractor`.
     top : int, default=1
-        Classes to give for each image.
+        Classes to give for each image; all, if it is more than there are.
     threshold : float or None, default=None
         Give no label where the most probable class has a smaller probability.
     cache : str, Path or None, default="auto"
+    **options
+        ``max_pixels`` and ``on_truncated``, where they are to be others than in training.
 
     Returns
     -------
@@ -289,6 +292,7 @@ def predict_images(
         top=top,
         threshold=threshold,
         cache=resolve_cache(cache),
+        **options,
     )
     rows = []
     for one in predictor.predict(as_image_list(images)):

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, cli, load_pipeline, save_pipeline
+from featx import FeatureExtractor, cli, explain_images, load_pipeline, predict_images, save_pipeline
 from featx.demo import write_digits
 from featx.estimators import make_baseline
 
@@ -183,6 +183,25 @@ def test_its_own_table_is_replaced_but_not_while_it_is_read(
         assert cli.main(["predict", str(model), str(table), "-o", str(link), "--quiet"]) == 1
         assert "it is read here" in capsys.readouterr().err
         assert table.read_bytes() == link.read_bytes() == before
+
+
+def test_what_is_said_of_an_image_that_is_too_large_can_be_done(
+    model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(digits[0].read_bytes()[:-40])
+    for command in (["predict"], ["explain", "-o", str(tmp_path / "seen")]):
+        options = [*command, str(model), str(digits[0]), "--json", "--quiet"]
+        assert cli.main([*options, "--max-pixels", "100"]) == 1
+        assert "raise max_pixels (--max-pixels)" in capsys.readouterr().out
+        assert cli.main([*options, "--max-pixels", "4096"]) == 0
+        capsys.readouterr()
+        options = [*command, str(model), str(cut), "--json", "--quiet"]
+        assert cli.main(options) == 1
+        assert cli.main([*options, "--on-truncated", "pad"]) == 0
+        capsys.readouterr()
+    assert predict_images(model, digits[:1], max_pixels=100, cache=None)["label"].isna().all()
+    assert explain_images(model, digits[:1], max_pixels=100)[0].error
 
 
 def test_a_file_is_no_folder_of_pictures(
