@@ -185,6 +185,14 @@ def test_its_own_table_is_replaced_but_not_while_it_is_read(
         assert table.read_bytes() == link.read_bytes() == before
 
 
+def test_that_no_path_came_in_is_said(model: Path) -> None:
+    command = [sys.executable, "-m", "featx", "predict", str(model), "-", "--no-cache"]
+    done = subprocess.run(command, input=b"\n", capture_output=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr.startswith(b"No path came in on standard input")
+    assert piped(model, b"").stderr == b""
+
+
 def test_what_is_said_of_an_image_that_is_too_large_can_be_done(
     model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
