@@ -76,6 +76,7 @@ class Explainer:
         OptionError
         """
         classes = [str(name) for name in self.model.card.classes]
+        label = self._as_named(label)
         if label is not None and not classes:
             raise OptionError(f"label={label!r}: this model predicts a quantity, and has no classes. Leave it out.")
         if label is not None and str(label) not in classes:
@@ -140,11 +141,18 @@ class Explainer:
         self.refuse_unknown(label)
         if not self.model.card.classes:
             return 0, 1
+        label = self._as_named(label)
         known = {str(name): at for at, name in enumerate(self.model.card.classes)}
         if scores.shape[1] == 1:
             position = int(scores[0, 0] > 0) if label is None else known[str(label)]
             return position, 1 if position else -1
         return int(scores[0].argmax()) if label is None else known[str(label)], 1
+
+    def _as_named(self, label: Any) -> Any:
+        """Return a truth as Python writes it: ``false``, as JSON does, is one as well."""
+        if isinstance(label, str) and all(isinstance(name, bool) for name in self.model.card.classes):
+            return {"true": "True", "false": "False"}.get(label.lower(), label)
+        return label
 
     def _name(self, position: int) -> Any:
         return self.model.card.classes[position] if self.model.card.classes else None

@@ -133,9 +133,10 @@ def _notes(precision: str, as_it_is: float | None) -> list[str]:
 
 def _format_of(target: Path) -> str:
     kinds = {".keras": "keras", ".onnx": "onnx", "": "openvino"}
-    if target.suffix not in kinds or not target.name:
+    suffix = target.suffix.lower()
+    if suffix not in kinds or not target.name:
         raise ExportError(f"{str(target)!r}: expected a file that ends in .keras or .onnx, or (for OpenVINO) a folder.")
-    return kinds[target.suffix]
+    return kinds[suffix]
 
 
 def _check_target(target: Path, kind: str) -> None:

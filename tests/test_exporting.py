@@ -153,8 +153,9 @@ def test_an_onnx_network_of_ones_own_goes_to_openvino(tmp_path: Path) -> None:
         (make_baseline("logreg"), {"backbone": "color_histogram"}, "m.keras", "is no network"),
         (make_baseline("logreg"), {"views": "flip"}, "m.onnx", "several views.*Train one without views"),
         (make_baseline("logreg"), {}, "m.pb", "ends in .keras or .onnx"),
+        (make_baseline("knn"), {}, "m.ONNX", "compared with all that were fitted on. Train"),
     ],
-    ids=["estimator", "neighbours", "histogram", "views", "format"],
+    ids=["estimator", "neighbours", "histogram", "views", "format", "case"],
 )
 def test_what_cannot_be_exported_is_refused_with_a_remedy(
     estimator: Any, options: dict[str, Any], name: str, remedy: str, tmp_path: Path

@@ -136,9 +136,10 @@ def test_numbers_and_truths_of_a_table_are_classes_of_their_kind(
     assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == found.tolist()
     assert cli.main(["predict", model, *map(str, digits), "--quiet", "--no-cache"]) == 0
     assert pd.read_csv(io.StringIO(capsys.readouterr().out))["label"].tolist() == found.tolist()
-    seen = ["explain", model, str(digits[0]), "-o", str(tmp_path / "seen"), "--label", str(classes[0]), "--quiet"]
-    assert cli.main(seen) == 0
-    assert f"  {classes[0]}  " in capsys.readouterr().out
+    for said in (str(classes[0]), json.dumps(classes[0])):  # a truth as Python and as JSON write it
+        seen = ["explain", model, str(digits[0]), "-o", str(tmp_path / "seen"), "--label", said, "--quiet"]
+        assert cli.main(seen) == 0
+        assert f"  {classes[0]}  " in capsys.readouterr().out
 
 
 def test_what_a_model_is_can_be_asked(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,6 +184,32 @@ def test_its_own_table_is_replaced_but_not_while_it_is_read(
         assert cli.main(["predict", str(model), str(table), "-o", str(link), "--quiet"]) == 1
         assert "it is read here" in capsys.readouterr().err
         assert table.read_bytes() == link.read_bytes() == before
+
+
+def test_bytes_before_or_after_a_model_are_refused(
+    model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for data in (model.read_bytes() + b"xx", b"xx" + model.read_bytes()):
+        (tmp_path / "m.skops").write_bytes(data)
+        assert cli.main(["model", str(tmp_path / "m.skops")]) == 1
+        assert "bytes before or after the archive" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["m.pkl", "m.PICKLE", "m.joblib"])
+def test_no_model_has_the_name_of_a_pickle(
+    name: str, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.main(["train", str(digits[0].parent.parent), "-o", str(tmp_path / name), "--quiet"]) == 1
+    assert "let it end in .skops" in capsys.readouterr().err
+
+
+def test_of_a_table_without_labels_the_columns_are_named(
+    digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text("\n".join(["path,kind", *(f"{one},{one.parent.name}" for one in digits)]))
+    for command in (["train", "-o", str(tmp_path / "m.skops")], ["compare"], ["rank"]):
+        assert cli.main([*command, str(tmp_path / "t.csv"), "--quiet"]) == 1
+        assert "no column of labels: the columns 'path', 'kind'. Name it: --label-column" in capsys.readouterr().err
 
 
 def test_that_no_path_came_in_is_said(model: Path) -> None:
