@@ -212,6 +212,18 @@ def test_of_a_table_without_labels_the_columns_are_named(
         assert "no column of labels: the columns 'path', 'kind'. Name it: --label-column" in capsys.readouterr().err
 
 
+def test_progress_and_data_in_one_file_are_lines_of_their_own(model: Path, digits: list[Path]) -> None:
+    command = [sys.executable, "-m", "featx", "predict", str(model), *map(str, digits[:3]), "--no-cache"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+    *rows, progress, tally = done.stdout.decode().splitlines()
+    assert len(rows) == 4
+    assert rows[0].startswith("path,label,probability,")
+    assert all(row.startswith(f"{path},") for row, path in zip(rows[1:], digits, strict=False))
+    assert progress.startswith("predict: 100%")
+    assert b"\r" not in done.stdout
+    assert tally.startswith("3 images predicted")
+
+
 def test_that_no_path_came_in_is_said(model: Path) -> None:
     command = [sys.executable, "-m", "featx", "predict", str(model), "-", "--no-cache"]
     done = subprocess.run(command, input=b"\n", capture_output=True, check=False)
