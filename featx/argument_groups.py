@@ -11,6 +11,9 @@ EXTRACTION_OPTIONS = (
     *("max_pixels", "on_truncated", "preprocessing", "views"),
 )
 
+#: Those of them that a model leaves open.
+READING_OPTIONS = ("max_pixels", "on_truncated")
+
 WEIGHTS_HELP = (
     "weights of this network without its head: imagenet, a file, an address that ends in #sha256=DIGEST, or none for "
     "random ones, as a control (default: imagenet)"
@@ -140,16 +143,27 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
     group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
     group.add_argument("--batch-size", type=int, metavar="N", help="images at a time; changes no value (default: 32)")
-    group.add_argument("--max-pixels", type=int, metavar="N", help="refuse larger images (default: 178956970)")
-    group.add_argument(
-        "--on-truncated",
-        metavar="NAME",
-        help="a JPEG or PNG that ends too early: raise (cannot be read), or pad (missing parts grey) (default: raise)",
-    )
+    _add_reading(group, "178956970", "raise")
     if reads_all:
         add_on_error(group)
     add_cache(group)
     add_no_cache(group)
+
+
+def _add_reading(group: Any, most: str, truncated: str) -> None:
+    group.add_argument("--max-pixels", type=int, metavar="N", help=f"refuse larger images (default: {most})")
+    group.add_argument(
+        "--on-truncated",
+        metavar="NAME",
+        help="a JPEG or PNG that ends too early: raise (cannot be read), or pad (missing parts grey) (default: "
+        f"{truncated})",
+    )
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add which images a model takes: what changes no row, and may be other than in training."""
+    group = parser.add_argument_group("reading", argument_default=argparse.SUPPRESS)
+    _add_reading(group, "as in training", "as in training")
 
 
 def add_on_error(group: Any) -> None:

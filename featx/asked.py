@@ -10,7 +10,7 @@ import numpy as np
 from featx.baselines import check_comparison_options
 from featx.collection import as_array
 from featx.duplicates import THRESHOLD, check_threshold
-from featx.errors import OptionError
+from featx.errors import OptionError, SourceError
 from featx.estimators import Wanted
 from featx.labels import checked_labels, task_of
 from featx.sources import ImageTable
@@ -88,6 +88,8 @@ class Task:
 
 def checked_early(table: ImageTable, asked: Asked) -> Asked:
     """Raise for what need not wait for the features; return what was asked, the task decided."""
+    if table.unlabelled:
+        raise SourceError(table.unlabelled)
     y = as_array(table.labels)
     task = task_of(y) if asked.task == "auto" else asked.task
     asked = dataclasses.replace(asked, task=task)  # checks the estimators, now that the task is known

@@ -114,7 +114,7 @@ def _compare(args: argparse.Namespace) -> None:
     from featx.tables import find_labelled, is_table
 
     tables = [Path(file) for file in (args.csv, args.label_issues) if file]
-    check_output_paths(tables, [Path(args.report)] if args.report else [])
+    check_output_paths(tables, [Path(args.report)] if args.report else [], [*args.source, *(args.test or [])])
     column = None if args.groups in GROUPS else args.groups
     asked = Asked(
         estimators=args.estimator,
@@ -172,7 +172,7 @@ def _rank(args: argparse.Namespace) -> None:
     from featx.results import check_output_paths, write_csv
     from featx.tables import find_labelled
 
-    check_output_paths([Path(args.csv)] if args.csv else [])
+    check_output_paths([Path(args.csv)] if args.csv else [], sources=args.source)
     column = None if args.groups in GROUPS else args.groups
     asked = Asked(task=args.task, groups=args.groups if column is None else "auto", near=args.near)
     options = _all_options(args)
@@ -200,7 +200,7 @@ def _check(args: argparse.Namespace) -> int:
     from featx.results import check_output_paths, write_csv
     from featx.tables import find_labelled
 
-    check_output_paths([Path(args.csv)] if args.csv else [])
+    check_output_paths([Path(args.csv)] if args.csv else [], sources=args.source)
     table = find_labelled(args.source, **columns_from(args))
     with progress_bar(len(table), "check", shown=not args.quiet) as progress:
         check = check_images(table, max_pixels=args.max_pixels, progress=progress)

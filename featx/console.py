@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx.argument_groups import EXTRACTION_OPTIONS
+from featx.argument_groups import EXTRACTION_OPTIONS, READING_OPTIONS
 from featx.errors import OutputError
 from featx.progress import write_line
 from featx.wording import counted
@@ -75,6 +75,11 @@ def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
     if len(set(beside)) > 1 and isinstance(load_backbone(backbone), DirectBackbone):
         given.pop("weights", None)  # they are for the networks beside it
     return ExtractionOptions(backbone=backbone, **given)
+
+
+def reading_from(args: argparse.Namespace) -> dict[str, object]:
+    """Return which images are to be read, where that was given."""
+    return {name: getattr(args, name) for name in READING_OPTIONS if hasattr(args, name)}
 
 
 def cache_from(args: argparse.Namespace) -> Path | None:

@@ -19,6 +19,8 @@ METHODS = ("auto", "activation", "occlusion")
 _SQUARES = 12
 #: A covered square is as grey as the mean of ImageNet's images.
 _GREY = (124, 117, 104)
+#: As a share of the largest score: differences that are none.
+_ROUNDING = 1e-6
 #: Covered images at a time.
 _BLOCK_BYTES = 64_000_000
 
@@ -37,6 +39,8 @@ class Explainer:
         any model. ``"auto"`` is the first where it can be.
     compiled : Path or None, default=None
         Folder for compiled networks.
+    **options
+        ``max_pixels`` and ``on_truncated``, where they are to be others than in training.
 
     Raises
     ------
@@ -46,11 +50,11 @@ class Explainer:
         The model was altered, or cannot be used here.
     """
 
-    def __init__(self, model: Model, *, method: str = "auto", compiled: Path | None = None) -> None:
+    def __init__(self, model: Model, *, method: str = "auto", compiled: Path | None = None, **options: Any) -> None:
         if method not in METHODS:
             raise OptionError(f"method={method!r}: expected one of {', '.join(METHODS)}.")
         self.model = model
-        self.resolved = model.resolve()
+        self.resolved = model.resolve(**options)
         model.check()
         if self.resolved.recipe.views:
             raise OptionError(
@@ -75,6 +79,7 @@ class Explainer:
         OptionError
         """
         classes = [str(name) for name in self.model.card.classes]
+        label = self._as_named(label)
         if label is not None and not classes:
             raise OptionError(f"label={label!r}: this model predicts a quantity, and has no classes. Leave it out.")
         if label is not None and str(label) not in classes:
@@ -133,6 +138,7 @@ class Explainer:
         position, sign = self._of_class(label, rows_of[0], scores[:1])
         values = sign * scores[:, 0 if scores.shape[1] == 1 else position]
         lost = (values[0] - values[1:]).reshape(len(rows) - 1, len(columns) - 1)
+        lost[np.abs(lost) <= _ROUNDING * np.abs(scores).max()] = 0  # or the strongest noise would get full colour
         return Evidence(self._name(position), float(values[0]), lost.astype(np.float32), pixels, "occlusion")
 
     def _of_class(self, label: Any, row: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> tuple[int, int]:
@@ -140,11 +146,18 @@ class Explainer:
         self.refuse_unknown(label)
         if not self.model.card.classes:
             return 0, 1
+        label = self._as_named(label)
         if label is None:
             position = int(self.model.positions(row, scores)[0])
         else:
             position = [str(name) for name in self.model.card.classes].index(str(label))
         return position, -1 if scores.shape[1] == 1 and position == 0 else 1
+
+    def _as_named(self, label: Any) -> Any:
+        """Return a truth as Python writes it: ``false``, as JSON does, is one as well."""
+        if isinstance(label, str) and all(isinstance(name, bool) for name in self.model.card.classes):
+            return {"true": "True", "false": "False"}.get(label.lower(), label)
+        return label
 
     def _name(self, position: int) -> Any:
         return self.model.card.classes[position] if self.model.card.classes else None

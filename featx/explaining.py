@@ -23,6 +23,7 @@ from featx.overlays import beside
 
 #: By which a name is taken for that of a picture, and not of a folder of them.
 _OF_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".svg", ".pdf")
+FLAT = "no covered square changed the score"
 #: Near the beginning of every picture: such a one may be replaced.
 _MARK = b"Software\0featx"
 
@@ -47,6 +48,11 @@ class Explanation:
     error: str = ""
     file: str = ""
 
+    @property
+    def note(self) -> str:
+        """What to know of the picture, in words."""
+        return FLAT if self.evidence is not None and not self.evidence.map.any() else ""
+
 
 def explain_images(
     model: Model | str | os.PathLike[str],
@@ -56,6 +62,7 @@ def explain_images(
     method: str = "auto",
     folder: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = "auto",
+    **options: Any,
 ) -> list[Explanation]:
     """Return where in images the evidence lies for what a model decides; one that cannot be read costs no other.
 
@@ -73,6 +80,8 @@ def explain_images(
         Write a picture of each there.
     cache : str, Path or None, default="auto"
         Where compiled networks are kept.
+    **options
+        ``max_pixels`` and ``on_truncated``, where they are to be others than in training.
 
     Raises
     ------
@@ -85,7 +94,7 @@ def explain_images(
         check_folder(Path(folder))
     found = model if isinstance(model, Model) else read_model(model)
     kept = resolve_cache(cache)
-    explainer = Explainer(found, method=method, compiled=kept / "compiled" if kept else None)
+    explainer = Explainer(found, method=method, compiled=kept / "compiled" if kept else None, **options)
     return list(explained(explainer, images, label=label, folder=None if folder is None else Path(folder)))
 
 

@@ -17,6 +17,8 @@ from featx.errors import ModelFileError
 FORMAT = 1
 DESCRIPTION = "featx.json"
 ARRAYS, NETWORK = "featx/", "featx-network/"
+#: How the last record of an archive without a comment begins, and how long it is.
+_END, _END_BYTES = b"PK\5\6", 22
 _TRAINING = f"{ARRAYS}training"
 
 
@@ -114,6 +116,8 @@ def _members(name: str, data: bytes) -> dict[str, bytes]:
                 )
             if len(set(listed)) < len(listed) or any(info.compress_type != zipfile.ZIP_STORED for info in infos):
                 raise damaged(name, "its parts are doubled, or compressed")
+            if data[-_END_BYTES:][:4] != _END or min(info.header_offset for info in infos):
+                raise damaged(name, "there are bytes before or after the archive")
             return {info.filename: archive.read(info) for info in infos}
     except ModelFileError:
         raise

@@ -12,6 +12,7 @@ from featx.argument_groups import (
     add_extraction_options,
     add_groups,
     add_no_cache,
+    add_reading,
     add_sources,
     add_tables,
     add_task,
@@ -51,7 +52,8 @@ def add_train(commands: Any) -> None:
     parser.add_argument(
         "--calibrate",
         action="store_true",
-        help="make probabilities of scores, by images that the estimator was not fitted on",
+        help="make probabilities of scores, by images that the estimator was not fitted on (of centroid, at the price "
+        "of accuracy)",
     )
     parser.add_argument("--random-state", type=int, default=0, metavar="N", help="decides the folds (default: 0)")
     parser.add_argument("--cv", type=int, metavar="N", help="number of stratified folds (default: 5)")
@@ -83,11 +85,14 @@ def add_predict(commands: Any) -> None:
         "find -print0 writes them",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write CSV to a file instead of standard output")
-    parser.add_argument("--top", type=int, default=1, metavar="K", help="classes for each image (default: 1)")
+    parser.add_argument(
+        "--top", type=int, default=1, metavar="K", help="classes for each image, all if K is more (default: 1)"
+    )
     parser.add_argument(
         "--threshold", type=float, metavar="P", help="no label where the best class has a smaller probability"
     )
     parser.add_argument("--path-column", metavar="COLUMN", help="paths, in a table (default: path, file, image …)")
+    add_reading(parser)
     add_cache(parser)
     add_no_cache(parser)
     parser.add_argument("--json", action="store_true", help="a JSON object for each image, a line each, instead of CSV")
@@ -117,6 +122,7 @@ def add_explain(commands: Any) -> None:
         help="activation: the exact class activation map, of linear estimators on averages; occlusion: cover one "
         "square after another, for any; auto (default)",
     )
+    add_reading(parser)
     add_cache(parser)
     add_no_cache(parser)
     add_common(parser)

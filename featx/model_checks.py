@@ -24,6 +24,7 @@ TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
     "sklearn.calibration._SigmoidCalibration",  # two numbers
 )
+_OF_PICKLES = (".pkl", ".pickle", ".joblib")
 #: A head with more numbers is left to scikit-learn: it would double the size of the file.
 _MOST_OF_HEAD = 10_000_000
 
@@ -36,7 +37,9 @@ def check_model_path(path: Path) -> None:
     OutputError
     """
     why = ""
-    if path.is_dir():
+    if path.suffix.lower() in _OF_PICKLES:
+        why = "a model is an archive of skops, and a name that ends so is that of a pickle: let it end in .skops"
+    elif path.is_dir():
         why = "it is a folder"
     elif path.exists() and not path.is_file():
         why = "it is a device or a pipe, which would be replaced by a file"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx.console import cache_from, columns_from, note_ignored, options_from, print_data, say
+from featx.console import cache_from, columns_from, note_ignored, options_from, print_data, reading_from, say
 from featx.errors import OptionError
 from featx.paths_and_lines import batches, raise_for_images, writing
 from featx.wording import as_columns, in_bytes
@@ -17,9 +17,6 @@ from featx.wording import as_columns, in_bytes
 if TYPE_CHECKING:
     from featx.failures import Failure
     from featx.predicting import Prediction, Predictor
-
-#: What tables of predictions begin with, and what is in every line of JSON near its beginning: such may be replaced.
-_OF_PREDICTIONS = (b"path,label,", b"path,prediction,", b', "top": [', b', "unlikeness": ')
 
 
 def train(args: argparse.Namespace) -> None:
@@ -85,14 +82,15 @@ def _estimators(args: argparse.Namespace) -> list[str] | None:
 def predict(args: argparse.Namespace) -> None:
     """Label images."""
     from featx.model_files import read_model
-    from featx.predicting import Predictor, Tally
+    from featx.predicting import TABLE_MARKS, Predictor, Tally
     from featx.progress import progress_bar
     from featx.results import check_output_path
 
     if args.output:
-        check_output_path(Path(args.output), _OF_PREDICTIONS)
+        check_output_path(Path(args.output), TABLE_MARKS, args.source)
     missing: list[str] = []
-    predictor = Predictor(read_model(args.model), top=args.top, threshold=args.threshold, cache=cache_from(args))
+    given = {"top": args.top, "threshold": args.threshold, **reading_from(args)}
+    predictor = Predictor(read_model(args.model), cache=cache_from(args), **given)
     tally = Tally()
     of_images, total = batches(args, missing)
     with writing(args.output) as write, progress_bar(total, "predict", shown=not args.quiet) as progress:
@@ -123,7 +121,8 @@ def explain(args: argparse.Namespace) -> None:
 
     check_folder(Path(args.output))
     cache = cache_from(args)
-    explainer = Explainer(read_model(args.model), method=args.method, compiled=cache / "compiled" if cache else None)
+    compiled = cache / "compiled" if cache else None
+    explainer = Explainer(read_model(args.model), method=args.method, compiled=compiled, **reading_from(args))
     explainer.refuse_unknown(args.label)
     table = find_images(args.source, keep_missing=True)
     note_ignored(args, table.ignored)
@@ -139,7 +138,7 @@ def explain(args: argparse.Namespace) -> None:
                 "label": evidence and evidence.label,
                 "score": evidence and round(evidence.score, 4),
             }
-            rows.append({**row, "method": explainer.method, "picture": one.file, "error": one.error})
+            rows.append({**row, "method": explainer.method, "picture": one.file, "note": one.note, "error": one.error})
     if args.json:
         print_data(json.dumps(rows))
     else:  # of a class that is a truth, its name

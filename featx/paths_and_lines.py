@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx import files
-from featx.console import note_ignored, print_data
+from featx.console import note_ignored, print_data, say
 from featx.errors import FeatxError, OptionError, OutputError
 from featx.wording import counted
 
@@ -31,7 +31,7 @@ def batches(args: argparse.Namespace, missing: list[str]) -> tuple[Iterator[list
     if "-" in args.source:
         if len(args.source) > 1:
             raise OptionError("-: paths on standard input are read alone. Give no other source beside it.")
-        return _of_stream(sys.stdin.fileno()), None
+        return _counted(_of_stream(sys.stdin.fileno()), args), None
     if is_table(args.source):
         table = find_labelled(args.source, path_column=args.path_column)
     elif args.path_column:
@@ -42,6 +42,16 @@ def batches(args: argparse.Namespace, missing: list[str]) -> tuple[Iterator[list
     note_ignored(args, table.ignored)
     starts = range(0, len(table), _BATCH)
     return (list(table.paths[at : at + _BATCH]) for at in starts), len(table)
+
+
+def _counted(of_paths: Iterator[list[str]], args: argparse.Namespace) -> Iterator[list[str]]:
+    """Return them, and tell at the end if there were none."""
+    n_paths = 0
+    for paths in of_paths:
+        n_paths += len(paths)
+        yield paths
+    if not n_paths:
+        say(args, "No path came in on standard input, where one in each line was expected.")
 
 
 def _of_stream(descriptor: int) -> Iterator[list[str]]:

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 UNLIKE = "unlike the training images"
+#: How its tables and lines of JSON begin, as regular expressions: such files, with no other column, may be replaced.
+TABLE_MARKS = (
+    rb"\Apath,label,(probability|score)(,label_\d+,(probability|score)_\d+)*,unlikeness,note\r?\n",
+    rb"\Apath,prediction,unlikeness,note\r?\n",
+    rb'\A\{"path": [^\n]*, "(top|unlikeness)": ',
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -250,6 +256,7 @@ def predict_images(
     top: int = 1,
     threshold: float | None = None,
     cache: str | os.PathLike[str] | None = "auto",
+    **options: Any,
 ) -> pd.DataFrame:
     """Return what a model says of images, one row for each, those that cannot be read among them.
 
@@ -260,10 +267,12 @@ def predict_images(
     images : list, tuple, ndarray, Series or one-column DataFrame of images
         As for :class:`featx.FeatureExtractor`.
     top : int, default=1
-        Classes to give for each image.
+        Classes to give for each image; all, if it is more than there are.
     threshold : float or None, default=None
         Give no label where the most probable class has a smaller probability.
     cache : str, Path or None, default="auto"
+    **options
+        ``max_pixels`` and ``on_truncated``, where they are to be others than in training.
 
     Returns
     -------
@@ -285,6 +294,7 @@ def predict_images(
         top=top,
         threshold=threshold,
         cache=resolve_cache(cache),
+        **options,
     )
     rows = []
     for one in predictor.predict(as_image_list(images)):

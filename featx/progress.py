@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import sys
 import warnings
@@ -20,7 +21,7 @@ def progress_bar(n_images: int | None, label: str, shown: bool = True) -> Iterat
     from tqdm import tqdm
 
     # A log file gets a line now and then; a person watching gets a bar that moves.
-    interval = 0.1 if sys.stderr is not None and sys.stderr.isatty() else 10.0
+    watched = sys.stderr is not None and sys.stderr.isatty()
     bars: list[Any] = []
 
     def advance(n_done: int) -> None:
@@ -30,9 +31,9 @@ def progress_bar(n_images: int | None, label: str, shown: bool = True) -> Iterat
                     total=n_images,
                     desc=label,
                     unit=" images",
-                    mininterval=interval,
+                    mininterval=0.1 if watched else 10.0,
                     disable=not shown or sys.stderr is None,
-                    file=sys.stderr,
+                    file=sys.stderr if watched else _Lines(),
                 )
             )
         bars[0].update(n_done)
@@ -42,6 +43,20 @@ def progress_bar(n_images: int | None, label: str, shown: bool = True) -> Iterat
     finally:
         for bar in bars:
             bar.close()
+
+
+class _Lines(io.TextIOBase):
+    """Takes the states of a bar as whole lines, as data may go into the same file; not the first, of nothing done."""
+
+    def __init__(self) -> None:
+        self._has_begun = False
+
+    def write(self, text: str) -> int:
+        line = text.strip()
+        if line and self._has_begun:
+            write_line(line)
+        self._has_begun = self._has_begun or bool(line)
+        return len(text)
 
 
 def show_messages(quiet: bool) -> None:

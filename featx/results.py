@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -376,43 +377,50 @@ def _safe(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-#: What a report has near its beginning, and how the tables begin that are written beside it: files with these may be
-#: replaced by later ones.
+#: What a report has near its beginning, and the headers of the tables that are written beside it, as regular
+#: expressions: files with these may be replaced by later ones. Where a person may have added columns, all must be ours.
 REPORT_MARK = b'<meta name="generator" content="featx'
 TABLE_MARKS = (
-    b"backbone,layer,pooling,features,estimator,",
-    b"name,backbone,layer,pooling,features,loo_ridge,",
-    b"path,given,suggested,",
-    b"path,finding,detail",
+    rb"\Abackbone,layer,pooling,features,(views,)?estimator,",
+    rb"\Aname,backbone,layer,pooling,features,loo_ridge,",
+    rb"\Apath,given,suggested,confidence,probability_of_given\r?\n",
+    rb"\Apath,finding,detail\r?\n",
 )
 _MARK_WITHIN = 4096
 
 
-def check_output_paths(tables: Sequence[Path], reports: Sequence[Path] = ()) -> None:
-    """Raise if tables and reports cannot be written here, would replace what is not featx's, or each other.
+def check_output_paths(tables: Sequence[Path], reports: Sequence[Path] = (), sources: Sequence[str] = ()) -> None:
+    """Raise if tables and reports cannot be written here, would replace what is not featx's, a source, or each other.
 
     Raises
     ------
     OutputError
     """
     for path in tables:
-        check_output_path(path, TABLE_MARKS)
+        check_output_path(path, TABLE_MARKS, sources)
     for path in reports:
-        check_output_path(path, (REPORT_MARK,))
+        check_output_path(path, (REPORT_MARK,), sources)
     absolute = [os.path.abspath(path) for path in (*tables, *reports)]
     twice = next((name for name in absolute if absolute.count(name) > 1), "")
     if twice:
         raise _not_written(Path(twice), "two results have this name")
 
 
-def check_output_path(path: Path, marks: Sequence[bytes]) -> None:
+def table_mark(header: Sequence[str]) -> bytes:
+    """Return the mark of a table that has these columns and no other."""
+    return rb"\A" + re.escape(",".join(header).encode()) + rb"\r?\n"
+
+
+def check_output_path(path: Path, marks: Sequence[bytes], sources: Sequence[str] = ()) -> None:
     """Raise if a file cannot be written here, before any work is done.
 
     Parameters
     ----------
     path : Path
     marks : sequence of bytes
-        A file that is there already must have one of them near its beginning, or be empty.
+        Regular expressions: a file that is there already must have one of them near its beginning, or be empty.
+    sources : sequence of str, default=()
+        What is read, and must not be replaced.
 
     Raises
     ------
@@ -425,8 +433,10 @@ def check_output_path(path: Path, marks: Sequence[bytes]) -> None:
     if os.path.isfile(path):
         with open(path, "rb") as file:
             start = file.read(_MARK_WITHIN)
-        if start and not any(mark in start for mark in marks):
+        if start and not any(re.search(mark, start) for mark in marks):
             raise _not_written(path, "there is a file that featx has not written, and would be replaced")
+        if any(os.path.exists(source) and os.path.samefile(source, path) for source in sources):
+            raise _not_written(path, "it is read here, and would be replaced")
     if reason := files.why_not_writable(path.parent):
         raise _not_written(path, f"its folder: {reason}")
 

@@ -20,14 +20,14 @@ def similar(args: argparse.Namespace) -> None:
     from featx.progress import progress_bar
     from featx.recorded import as_extracted
     from featx.report.similar import MOST_ANSWERS, write_similar
-    from featx.results import check_output_path, check_output_paths
+    from featx.results import check_output_path, check_output_paths, table_mark
     from featx.searching import check_top, make_index
-    from featx.similar import Answer, Searcher, Tally, as_csv
+    from featx.similar import HEADER, Answer, Searcher, Tally, as_csv
 
     check_top(args.top)
-    check_output_paths([], [Path(args.html)] if args.html else [])
+    check_output_paths([], [Path(args.html)] if args.html else [], args.source)
     if args.output:
-        check_output_path(Path(args.output), (b"path,rank,found,", b', "found": ['))
+        check_output_path(Path(args.output), (table_mark(HEADER), rb'\A\{"path": [^\n]*, "found": \['), args.source)
     features = open_features(args.features)
     given = {name: getattr(args, name) for name in ("backbone", *EXTRACTION_OPTIONS) if hasattr(args, name)}
     missing: list[str] = []
@@ -64,15 +64,15 @@ def similar(args: argparse.Namespace) -> None:
 
 def duplicates(args: argparse.Namespace) -> None:
     """Tell which rows are near-duplicates."""
-    from featx.duplicate_lists import as_csv, as_dict, as_text
+    from featx.duplicate_lists import HEADER, as_csv, as_dict, as_text
     from featx.duplicates import check_threshold, tell_duplicates
     from featx.opening import open_features
     from featx.progress import progress_bar
-    from featx.results import check_output_path
+    from featx.results import check_output_path, table_mark
 
     check_threshold("near", args.near)
     if args.csv:
-        check_output_path(Path(args.csv), (b"group,row,path,",))
+        check_output_path(Path(args.csv), (table_mark(HEADER),))
     features = open_features(args.features)
     with progress_bar(len(features), "duplicates", shown=not args.quiet) as progress:
         found = tell_duplicates(features, args.near, progress)

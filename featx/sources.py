@@ -56,6 +56,8 @@ class ImageTable:
         What must not be divided between training and test, where the source says so.
     notes : tuple of str
         What was done with the source that was not asked for.
+    unlabelled : str
+        Why no image has a label, and what to do; "" if that is not known, or some have one.
     """
 
     paths: list[str]
@@ -64,6 +66,7 @@ class ImageTable:
     splits: list[str | None] | None = None
     groups: list[str | None] | None = None
     notes: tuple[str, ...] = ()
+    unlabelled: str = ""
 
     def __len__(self) -> int:
         return len(self.paths)

@@ -115,6 +115,9 @@ def _from_table(
     labels = column_of(frame, source, "label", label_column, LABEL_COLUMNS)
     splits = column_of(frame, source, "split", split_column, ())
     groups = column_of(frame, source, "group", group_column, ())
+    unlabelled = ""
+    if labels is None:
+        unlabelled = f"{source!r} has no column of labels: {columns_in_words(frame)}. Name it: --label-column COLUMN."
     labels = [None] * len(paths) if labels is None else normal_labels(labels)
     kinds = typed(labels, source)
     notes = []
@@ -128,6 +131,7 @@ def _from_table(
         splits=None if splits is None else as_splits(splits),
         groups=groups,
         notes=tuple(notes),
+        unlabelled=unlabelled,
     )
 
 

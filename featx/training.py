@@ -143,7 +143,7 @@ def train_images(
     calibrate : bool, default=False
         Make probabilities of scores, by sigmoids fitted on images that the estimator was not fitted on: for those that
         give none (svm, ridge), and where probabilities are to be what they say. It takes three images of each class,
-        or groups of them.
+        or groups of them. The labels become those of the highest probability, of ``centroid`` often less accurate ones.
     task, groups, near, cv, tune, random_state, n_jobs, cache
         As for :func:`featx.compare_images`.
     on_error : {"skip", "raise"}, default="skip"
@@ -310,6 +310,11 @@ def _notes(
     if len(baselines) > 1:
         names = ", ".join(baseline.name for baseline in baselines)
         notes.append(f"{best.name} was chosen among {names} by these scores: expect slightly less than its own.")
+    if best.is_calibrated and best.name == "centroid":
+        notes.append(
+            "Calibrated, centroid labels by its probabilities, not by the nearest mean, often less accurately: "
+            "compare its score with that of a model without calibrate (--calibrate)."
+        )
     if has_test:
         notes.append("It was scored on the test images, fitted on the others; the model is fitted on all of them.")
     if comparison.task == "classification":

@@ -87,6 +87,27 @@ def model(digits: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def test_where_no_covered_square_changes_the_score_there_is_no_colour(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Two groups so far apart that the neighbours of a covered image are those of the whole one, at other distances.
+    rng = np.random.default_rng(0)
+    images = [rng.integers(low, low + 100, (24, 24, 3), dtype=np.uint8) for low in [0] * 9 + [150] * 9]
+    labels = ["dark"] * 9 + ["light"] * 9
+    saved(make_baseline("knn"), images, labels, tmp_path / "m", backbone="color_histogram", image_size=24, cache=None)
+    shown = rng.integers(0, 100, (24, 24, 3), dtype=np.uint8)
+    (found,) = explain_images(tmp_path / "m", [shown], cache=None)
+    assert found.evidence is not None
+    assert not found.evidence.map.any()
+    assert found.note == "no covered square changed the score"
+    colours = np.asarray(beside(found.evidence))[:, -100:]
+    assert (colours.max(axis=2) == colours.min(axis=2)).all()
+    PIL.Image.fromarray(shown).save(tmp_path / "shown.png")
+    command = ["explain", str(tmp_path / "m"), str(tmp_path / "shown.png"), "-o", str(tmp_path / "seen"), "--quiet"]
+    assert cli.main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["note"] == found.note
+
+
 def test_covering_squares_explains_any_model(model: Path, digits: list[Path]) -> None:
     (found,) = explain_images(model, digits[:1], cache=None)
     evidence = found.evidence

@@ -16,13 +16,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, cli, export_model, load_pipeline, save_pipeline
+from featx import FeatureExtractor, cli, export_model, exporting, load_pipeline, save_pipeline
 from featx.engines.exporting import _applied
 from featx.engines.openvino import import_openvino
 from featx.errors import ExportError, OutputError
 from featx.estimators import make_baseline
 from featx.exporting import _move, _relative
 from featx.fitted_heads import as_head
+from featx.model_files import read_model
 from tests.test_heads import baseline, digits
 
 Array = np.ndarray[Any, Any]
@@ -101,10 +102,33 @@ def test_an_exported_model_gives_the_pipelines_probabilities_of_real_photos(
         core = import_openvino().Core()
         network = core.read_model(tmp_path / name / "model.xml")
         found = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([pixels])["probabilities"]
-        card = json.loads(network.get_rt_info(["featx"]).astype(str))
+        card = json.loads(network.get_rt_info("featx").astype(str))
         assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["model.bin", "model.xml"]
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert card["labels"] == ["left", "right", "up"] == load_pipeline(tmp_path / "model.skops").classes_.tolist()
+
+
+def test_of_a_model_that_is_not_of_float32_the_difference_to_itself_is_told(
+    tmp_path: Path, compiled_cache: Path
+) -> None:
+    if FeatureExtractor().fit([]).recipe_["precision"] != "bfloat16":
+        pytest.skip("this CPU has no bfloat16")
+    model = read_model(model_of(make_baseline("logreg"), tmp_path / "m.skops", precision="bfloat16"))
+    resolved = model.resolve()
+    pixels = exporting._images_to_check(resolved.recipe.image_size)
+    _, shares = model.decide(resolved.start(compiled_cache / "compiled")(pixels))
+    assert shares is not None
+    outputs = shares + np.where(np.arange(shares.size).reshape(shares.shape) == 4, 0.07, 0)
+    as_it_is = exporting._difference_as_it_is(model, pixels, outputs, compiled_cache / "compiled")
+    assert as_it_is == pytest.approx(0.07, abs=1e-6)
+    notes = exporting._notes("bfloat16", as_it_is)
+    said = exporting.Exported("m.onnx", "onnx", "probabilities", 7.6e-7, notes, as_it_is).as_text()
+    assert "by 7.6e-07 at the most, both in float32" in said
+    assert "computes in bfloat16" in said
+    assert "differs from it by 7.0e-02" in said
+    of_float32 = read_model(model_of(make_baseline("logreg"), tmp_path / "f.skops"))
+    assert exporting._difference_as_it_is(of_float32, pixels, outputs, None) is None
+    assert exporting._notes("float32", None) == []
 
 
 @pytest.mark.thorough  # Keras in child processes
@@ -130,8 +154,9 @@ def test_an_onnx_network_of_ones_own_goes_to_openvino(tmp_path: Path) -> None:
         (make_baseline("logreg"), {"backbone": "color_histogram"}, "m.keras", "is no network"),
         (make_baseline("logreg"), {"views": "flip"}, "m.onnx", "several views.*Train one without views"),
         (make_baseline("logreg"), {}, "m.pb", "ends in .keras or .onnx"),
+        (make_baseline("knn"), {}, "m.ONNX", "compared with all that were fitted on. Train"),
     ],
-    ids=["estimator", "neighbours", "histogram", "views", "format"],
+    ids=["estimator", "neighbours", "histogram", "views", "format", "case"],
 )
 def test_what_cannot_be_exported_is_refused_with_a_remedy(
     estimator: Any, options: dict[str, Any], name: str, remedy: str, tmp_path: Path

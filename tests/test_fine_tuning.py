@@ -20,6 +20,7 @@ from sklearn.pipeline import make_pipeline
 
 from featx import FeatureExtractor, FineTunedClassifier, compare_baselines, compare_images
 from featx.asked import Asked
+from featx.backbones.tuning import rates
 from featx.errors import OptionError, OutputError, TrainingError, UnreadableImageError
 from featx.estimators import Baseline, make_baseline
 from featx.handover import first_trained, write_pixels
@@ -299,6 +300,19 @@ def test_it_starts_at_the_baseline_and_never_ends_worse_on_what_is_held_out(tune
     assert losses[tuned.n_iter_] == min(losses)
     assert tuned.n_iter_ > 0
     assert losses[tuned.n_iter_] < losses[0]
+
+
+@pytest.mark.slow  # imports tensorflow
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 1), (8, 1), (8, 2), (3, 20)])
+def test_something_is_learned_in_every_step(epochs: int, steps: int) -> None:
+    import keras
+
+    found = rates(keras, 3e-5, epochs, steps)
+    values = [float(found(step)) for step in range(epochs * steps)]
+    assert min(values) > 0
+    assert max(values) <= 3e-5 * 1.0001
+    assert values[: steps + 1] == sorted(values[: steps + 1]) or steps == 1
+    assert values[steps:] == sorted(values[steps:], reverse=True)
 
 
 @pytest.mark.thorough

@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, cli, load_pipeline, save_pipeline
+from featx import FeatureExtractor, cli, explain_images, load_pipeline, predict_images, save_pipeline
 from featx.demo import write_digits
 from featx.estimators import make_baseline
 
@@ -136,9 +136,10 @@ def test_numbers_and_truths_of_a_table_are_classes_of_their_kind(
     assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == found.tolist()
     assert cli.main(["predict", model, *map(str, digits), "--quiet", "--no-cache"]) == 0
     assert pd.read_csv(io.StringIO(capsys.readouterr().out))["label"].tolist() == found.tolist()
-    seen = ["explain", model, str(digits[0]), "-o", str(tmp_path / "seen"), "--label", str(classes[0]), "--quiet"]
-    assert cli.main(seen) == 0
-    assert f"  {classes[0]}  " in capsys.readouterr().out
+    for said in (str(classes[0]), json.dumps(classes[0])):  # a truth as Python and as JSON write it
+        seen = ["explain", model, str(digits[0]), "-o", str(tmp_path / "seen"), "--label", said, "--quiet"]
+        assert cli.main(seen) == 0
+        assert f"  {classes[0]}  " in capsys.readouterr().out
 
 
 def test_what_a_model_is_can_be_asked(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -169,6 +170,97 @@ def test_json_says_what_is_unsure(model: Path, digits: list[Path], capsys: pytes
 
     assert set(unsure("--threshold", "0.8")) == {True, False}
     assert set(unsure()) == {None}
+
+
+@pytest.mark.parametrize("header", ["path,label,patient,note_by_hand", "path,label,probability,unlikeness,note,seen"])
+def test_a_table_of_ones_own_is_not_replaced(
+    header: str, model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text(f"{header}\n{digits[0]},beach,7,,,\n")
+    assert cli.main(["predict", str(model), str(digits[0]), "-o", str(mine), "--quiet", "--no-cache"]) == 1
+    assert "featx has not written" in capsys.readouterr().err
+    assert mine.read_text().startswith(header)
+
+
+def test_its_own_table_is_replaced_but_not_while_it_is_read(
+    model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table, link = tmp_path / "t.csv", tmp_path / "link.csv"
+    for more in ([], ["--top", "3"]):
+        for _ in range(2):
+            assert cli.main(["predict", str(model), str(digits[0]), "-o", str(table), "--quiet", *more]) == 0
+        before = table.read_bytes()
+        link.unlink(missing_ok=True)
+        os.link(table, link)
+        assert cli.main(["predict", str(model), str(table), "-o", str(link), "--quiet"]) == 1
+        assert "it is read here" in capsys.readouterr().err
+        assert table.read_bytes() == link.read_bytes() == before
+
+
+def test_bytes_before_or_after_a_model_are_refused(
+    model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for data in (model.read_bytes() + b"xx", b"xx" + model.read_bytes()):
+        (tmp_path / "m.skops").write_bytes(data)
+        assert cli.main(["model", str(tmp_path / "m.skops")]) == 1
+        assert "bytes before or after the archive" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["m.pkl", "m.PICKLE", "m.joblib"])
+def test_no_model_has_the_name_of_a_pickle(
+    name: str, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.main(["train", str(digits[0].parent.parent), "-o", str(tmp_path / name), "--quiet"]) == 1
+    assert "let it end in .skops" in capsys.readouterr().err
+
+
+def test_of_a_table_without_labels_the_columns_are_named(
+    digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text("\n".join(["path,kind", *(f"{one},{one.parent.name}" for one in digits)]))
+    for command in (["train", "-o", str(tmp_path / "m.skops")], ["compare"], ["rank"]):
+        assert cli.main([*command, str(tmp_path / "t.csv"), "--quiet"]) == 1
+        assert "no column of labels: the columns 'path', 'kind'. Name it: --label-column" in capsys.readouterr().err
+
+
+def test_progress_and_data_in_one_file_are_lines_of_their_own(model: Path, digits: list[Path]) -> None:
+    command = [sys.executable, "-m", "featx", "predict", str(model), *map(str, digits[:3]), "--no-cache"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+    *rows, progress, tally = done.stdout.decode().splitlines()
+    assert len(rows) == 4
+    assert rows[0].startswith("path,label,probability,")
+    assert all(row.startswith(f"{path},") for row, path in zip(rows[1:], digits, strict=False))
+    assert progress.startswith("predict: 100%")
+    assert b"\r" not in done.stdout
+    assert tally.startswith("3 images predicted")
+
+
+def test_that_no_path_came_in_is_said(model: Path) -> None:
+    command = [sys.executable, "-m", "featx", "predict", str(model), "-", "--no-cache"]
+    done = subprocess.run(command, input=b"\n", capture_output=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr.startswith(b"No path came in on standard input")
+    assert piped(model, b"").stderr == b""
+
+
+def test_what_is_said_of_an_image_that_is_too_large_can_be_done(
+    model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(digits[0].read_bytes()[:-40])
+    for command in (["predict"], ["explain", "-o", str(tmp_path / "seen")]):
+        options = [*command, str(model), str(digits[0]), "--json", "--quiet"]
+        assert cli.main([*options, "--max-pixels", "100"]) == 1
+        assert "raise max_pixels (--max-pixels)" in capsys.readouterr().out
+        assert cli.main([*options, "--max-pixels", "4096"]) == 0
+        capsys.readouterr()
+        options = [*command, str(model), str(cut), "--json", "--quiet"]
+        assert cli.main(options) == 1
+        assert cli.main([*options, "--on-truncated", "pad"]) == 0
+        capsys.readouterr()
+    assert predict_images(model, digits[:1], max_pixels=100, cache=None)["label"].isna().all()
+    assert explain_images(model, digits[:1], max_pixels=100)[0].error
 
 
 def test_a_file_is_no_folder_of_pictures(

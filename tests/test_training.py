@@ -114,6 +114,15 @@ def test_classes_too_small_to_calibrate_are_told_before_any_work(
     assert counting.n_shown == 0
 
 
+@pytest.mark.parametrize(("name", "said"), [("centroid", 1), ("svm", 0)])
+def test_what_calibrating_takes_from_the_accuracy_of_centroid_is_said(
+    name: str, said: int, paths: list[str], counting: CountingBackbone
+) -> None:
+    y = [Path(path).parent.name for path in paths]
+    trained = train(paths, y, estimators=[name], calibrate=True, groups="none")
+    assert sum("often less accurately" in note for note in trained.notes) == said
+
+
 def test_three_images_of_a_class_are_enough_to_calibrate(paths: list[str], counting: CountingBackbone) -> None:
     y = ["a", "b"] * 10 + ["small"] * 3 + ["single"]
     trained = train(paths, y, estimators=["svm"], calibrate=True, groups="none")

@@ -31,7 +31,7 @@ class Settings:
     epochs : int
         At most; the learning rate falls to 0 over as many, and over those that were best when all images are learned.
     learning_rate : float
-        After the first epoch, over which it rises from 0.
+        After the first epoch, over which it rises.
     batch_size : int
     patience : int
         Epochs without a lower held-out loss after which it ends.
@@ -96,12 +96,7 @@ class _Tuner:
         """Go (back) to the start, with this output layer, and be done in so many epochs."""
         self.take([*self._start, kernel, bias])
         steps = -(-n_images // self._settings.batch_size)
-        rate = self._keras.optimizers.schedules.CosineDecay(
-            0.0,
-            max(1, (epochs - 1) * steps),
-            warmup_target=self._settings.learning_rate,
-            warmup_steps=steps,
-        )
+        rate = rates(self._keras, self._settings.learning_rate, epochs, steps)
         self._optimizer = self._keras.optimizers.Adam(rate)
         self._optimizer.build(self._variables)
         self._step = self._tf.function(self._learn, reduce_retracing=True)
@@ -160,6 +155,17 @@ class _Tuner:
         labels, weights = tf.constant(given.labels), tf.constant(given.weights)
         batches = tf.data.Dataset.from_tensor_slices(order).batch(self._settings.batch_size)
         return batches.enumerate().map(read, num_parallel_calls=2, deterministic=True).prefetch(2)
+
+
+def rates(keras: Any, learning_rate: float, epochs: int, steps: int) -> Any:
+    """Return the learning rate of each step, from 0: it rises over an epoch's steps, and falls to 0 over the others."""
+    # From a step's share, as at a rate of 0 nothing is learned, in an epoch of one batch all along.
+    return keras.optimizers.schedules.CosineDecay(
+        learning_rate / steps,
+        max(1, (epochs - 1) * steps),
+        warmup_target=learning_rate,
+        warmup_steps=steps,
+    )
 
 
 def tune(task: dict[str, Any]) -> None:
