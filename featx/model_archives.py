@@ -117,7 +117,7 @@ def _members(name: str, data: bytes) -> dict[str, bytes]:
             if len(set(listed)) < len(listed) or any(info.compress_type != zipfile.ZIP_STORED for info in infos):
                 raise damaged(name, "its parts are doubled, or compressed")
             if data[-_END_BYTES:][:4] != _END or min(info.header_offset for info in infos):
-                raise damaged(name, "there are bytes before or after the archive")
+                raise damaged(name, "bytes of the archive have changed, or stand before or after it")
             return {info.filename: archive.read(info) for info in infos}
     except ModelFileError:
         raise

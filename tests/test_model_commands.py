@@ -204,7 +204,7 @@ def test_bytes_before_or_after_a_model_are_refused(
     for data in (model.read_bytes() + b"xx", b"xx" + model.read_bytes()):
         (tmp_path / "m.skops").write_bytes(data)
         assert cli.main(["model", str(tmp_path / "m.skops")]) == 1
-        assert "bytes before or after the archive" in capsys.readouterr().err
+        assert "stand before or after it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["m.pkl", "m.PICKLE", "m.joblib"])
