@@ -91,6 +91,7 @@ def _add_run(actions: Any) -> None:
         "--n-jobs", type=int, default=-1, metavar="N", help="processes of loky and ray (default: -1, one for each core)"
     )
     parser.add_argument("--retry-set-aside", action="store_true", help="try shards again that were set aside")
+    parser.add_argument("--retry-failed", action="store_true", help="do shards again in which images failed")
     parser.add_argument("--verify", action="store_true", help="read all that is done, and do what is damaged again")
     group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")

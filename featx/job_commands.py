@@ -29,7 +29,7 @@ def plan(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what is missing."""
-    asked = ("backend", "n_jobs", "scheduler", "retry_set_aside", "verify")
+    asked = ("backend", "n_jobs", "scheduler", "retry_set_aside", "retry_failed", "verify")
     done = _run(args, args.job, **{name: getattr(args, name) for name in asked})
     _print(args, done)
     return 0 if done.done == done.shards else 1

@@ -570,3 +570,27 @@ def test_the_commands_speak_json(images: Path, capsys: pytest.CaptureFixture[str
     assert json.loads(capsys.readouterr().out)["rows"] == 19
     assert cli.main(["job"]) == 0
     assert "merge" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_source_that_is_away_fails_nothing_for_good(tmp_path: Path) -> None:
+    images = write_images(tmp_path / "images", 24)
+    plan(images, tmp_path / "job", shard_size=12)
+    images.rename(tmp_path / "elsewhere")
+    with pytest.raises(SourceError, match="Not one of the 12 images of shard 0 .*mounted here.*the same again"):
+        run_job(tmp_path / "job", cache=None)
+    assert job_status(tmp_path / "job").shards_done == 0
+    (tmp_path / "elsewhere").rename(images)
+    assert run_job(tmp_path / "job", cache=None).rows == 24
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_images_that_failed_are_tried_again_when_asked_for(images: Path, tmp_path: Path) -> None:
+    plan(images, tmp_path / "job")
+    bad = (images / "b" / "0009.png").read_bytes()
+    assert run_job(tmp_path / "job", cache=None).failed == 1
+    shutil.copyfile(images / "b" / "0011.png", images / "b" / "0009.png")
+    assert run_job(tmp_path / "job", cache=None).failed == 1
+    again = run_job(tmp_path / "job", cache=None, retry_failed=True)
+    assert (again.failed, again.rows, again.changed) == (0, 20, 1)
+    (images / "b" / "0009.png").write_bytes(bad)

@@ -108,6 +108,7 @@ def run_job(
     cache: str | os.PathLike[str] | None = "auto",
     on_error: str = "skip",
     retry_set_aside: bool = False,
+    retry_failed: bool = False,
     verify: bool = False,
     engine: str = "auto",
     batch_size: int = 32,
@@ -135,6 +136,8 @@ def run_job(
         What to do about an image that cannot be read: list it, or stop.
     retry_set_aside : bool, default=False
         Try the shards again that were set aside.
+    retry_failed : bool, default=False
+        Do the shards again in which images could not be read; the rows of the others are in the store.
     verify : bool, default=False
         Read every shard that is done, and do those again whose bytes are not what was committed.
     engine, batch_size
@@ -180,7 +183,7 @@ def run_job(
         here=here,
         backbone=backbones.registered_here(job.manifest.options.get("backbone", "mobilenet")),
     )
-    redone = client.clear_up(verify=verify, retry_set_aside=retry_set_aside)
+    redone = client.clear_up(verify=verify, retry_set_aside=retry_set_aside, retry_failed=retry_failed)
     n_before = client.n_images_done
     with client.noted(), watching(job, client.token, n_before, progress):
         client.run()
@@ -220,7 +223,7 @@ class _Client:
     def n_images_done(self) -> int:
         return sum(shard.n_images for shard in self.done.values())
 
-    def clear_up(self, *, verify: bool, retry_set_aside: bool) -> dict[int, str]:
+    def clear_up(self, *, verify: bool, retry_set_aside: bool, retry_failed: bool) -> dict[int, str]:
         """Take in what is done; let what is damaged be done again, and return it."""
         self.place.prepare(*FOLDERS)
         self.place.tidy("", *FOLDERS)
@@ -232,7 +235,8 @@ class _Client:
         self.done, damaged = self.job.committed()
         if verify:
             damaged |= {number: reason for number, shard in self.done.items() if (reason := self._why_damaged(shard))}
-        for number in damaged:
+        again = {number for number, shard in self.done.items() if retry_failed and shard.failed}
+        for number in {*damaged, *again}:
             self.done.pop(number, None)
             self.place.remove(table_name(number))  # first: without it, the shard is none
             self.place.remove(matrix_name(number))

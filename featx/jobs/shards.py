@@ -6,15 +6,16 @@ import dataclasses
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featx import images, remote
-from featx.errors import OutputError
+from featx.errors import OutputError, SourceError, UnreachableImageError
 from featx.extraction import UNKNOWN, Extraction
+from featx.failures import Failure
 from featx.jobs.job import FORMAT, METADATA, Committed, Job, Planned, arrow, matrix_name, table_name, text_columns
 from featx.jobs.rows import HashedMatrixFile, checksum_of, new_hash
 from featx.options import Resolved
@@ -24,6 +25,8 @@ _PATIENCE_SECONDS = 3.0
 _ASK_AGAIN = 0.1
 _BLOCK = 2**20
 _ROUNDS = 5
+#: A shard of so many images, of which not one can be reached, is taken for one whose source is away.
+_SEVERAL = 10
 
 
 def run_shard(
@@ -49,6 +52,7 @@ def run_shard(
     with job.place.scratch("shards") as temporary, HashedMatrixFile(temporary, len(paths), width) as rows:
         extraction = Extraction(paths, resolved, rows, cache=cache, raise_on_error=raise_on_error, progress=progress)
         extraction.run()
+        _refuse_source_away(shard, len(paths), extraction.failures)
         failed = {failure.position for failure in extraction.failures}
         rows.keep(np.array([at for at in range(len(paths)) if at not in failed], dtype=np.int64))
         checksum = rows.finish()
@@ -65,6 +69,17 @@ def run_shard(
             seconds=round(time.perf_counter() - started, 3),
         )
         return _commit(job, done, temporary, _as_file(job, done, table))
+
+
+def _refuse_source_away(shard: int, n_images: int, failures: Sequence[Failure]) -> None:
+    """Raise if not one of many images is to be reached: a disk that is not mounted here is no fault of the images."""
+    away = [failure for failure in failures if failure.error == UnreachableImageError.__name__]
+    if n_images >= _SEVERAL and len(away) == n_images:
+        raise SourceError(
+            f"Not one of the {n_images:,} images of shard {shard} can be reached, the first {away[0].image!r}: "
+            f"{away[0].reason} Is their disk mounted here, their server up? Then run the same again; if they are gone "
+            "for good, plan the job anew: rows that are in the store are not computed again."
+        )
 
 
 def _count_changed(paths: list[str], planned: Planned, extraction: Extraction) -> int:
