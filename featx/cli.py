@@ -73,9 +73,7 @@ def run() -> NoReturn:
             signal.signal(number, signal.SIG_IGN)  # the last word is said; nothing is to change the exit code
     except KeyboardInterrupt:  # between the command's own handlers and the end, when all is said and done
         code = 128 + signal.SIGINT
-    if code:
-        leave_at_once(code)
-    sys.exit(code)
+    leave_at_once(code)
 
 
 def _interrupted(command: str, signals: Interrupts) -> int:

@@ -72,10 +72,10 @@ class Interrupts:
 
 
 def leave_at_once(code: int) -> NoReturn:
-    """End the process beside threads that still compute, all that is to be cleared up cleared up.
+    """End the process beside threads that libraries have left, all that is to be cleared up cleared up.
 
-    A command that ended early may have left some, in the midst of compiled code: were Python taken down around them,
-    they would crash, and the exit code be theirs.
+    Some may be in the midst of compiled code, of a command that ended early or of a pool that waits for work: were
+    Python taken down around them, they might crash, and the exit code be theirs.
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
