@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from featx.console import cache_from, note_ignored, options_from, print_data, say
+from featx.errors import OptionError
 
 if TYPE_CHECKING:
     from featx.jobs.job import Job
@@ -80,6 +81,8 @@ def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: 
     from featx.jobs.planning import plan_sources
     from featx.progress import progress_bar
 
+    if output.lower().startswith("memory://"):
+        raise OptionError(f"-o {output}: what is in memory ends with this command. Pass a folder, or an s3:// address.")
     with progress_bar(None, "plan", shown=not args.quiet) as progress:
         return plan_sources(
             args.source,

@@ -594,3 +594,16 @@ def test_images_that_failed_are_tried_again_when_asked_for(images: Path, tmp_pat
     again = run_job(tmp_path / "job", cache=None, retry_failed=True)
     assert (again.failed, again.rows, again.changed) == (0, 20, 1)
     (images / "b" / "0009.png").write_bytes(bad)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_where_a_job_or_its_matrix_cannot_be_is_told(images: Path, tmp_path: Path, capsys: Any) -> None:
+    with pytest.raises(OutputError, match="/proc/job.*cannot be read or written"):
+        plan(images, "/proc/job")
+    assert cli.main(["job", "plan", str(images), "-o", "memory://job"]) == 1
+    assert "what is in memory ends with this command" in capsys.readouterr().err
+    plan(images, tmp_path / "job")
+    with pytest.raises(OutputError, match="is an address; the matrix is written to a local file"):
+        merge_job(tmp_path / "job", "s3://bucket/f.npy")
+    with pytest.raises(JobError, match="Nothing is done yet.*featx job run"):
+        merge_job(tmp_path / "job", tmp_path / "f.npy", partial=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from featx import images
-from featx.errors import AuditError, JobError, SourceError
+from featx import images, remote
+from featx.errors import AuditError, JobError, OutputError, SourceError
 from featx.failures import Failure
 from featx.jobs.attempts import which_aside
 from featx.jobs.job import Committed, Job, arrow, table_name, texts_of, totals
@@ -108,10 +108,17 @@ def merge_job(
     """
     started = time.perf_counter()
     arrow()
+    if remote.is_address(os.fspath(output)):
+        raise OutputError(
+            f"{os.fspath(output)!r} is an address; the matrix is written to a local file. Pass -o features.npy, and "
+            "copy it there."
+        )
     whole, path = Job(Place(job)), Path(output)
     check_output(path)
     shards, missing = _complete(whole, partial=partial)
     sums = totals(shards)
+    if not shards:
+        raise JobError(f"Nothing is done yet of the job in {whole.place.address!r}. Run it: featx job run {job}")
     if not sums["rows"]:
         first = next(_failures(whole, shards), None)
         why = f"; the first is {first.image!r}: {first.reason}" if first else ""

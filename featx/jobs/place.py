@@ -169,7 +169,7 @@ class Place:
         """Make folders, where storage has such."""
         if self.is_local:
             for folder in folders:
-                self._asked(folder, lambda folder=folder: files.make_folder(Path(self.path(folder))))  # type: ignore[misc]
+                self._asked(folder, lambda folder=folder: files.make_folder(Path(self.path(folder))), writes=True)  # type: ignore[misc]
 
     # Writing ---------------------------------------------------------------------------------------------
 

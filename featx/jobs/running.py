@@ -87,16 +87,16 @@ class Run:
         if self.padded:
             lines.append(f"{counted(self.padded, 'truncated image')} made complete: what is missing is grey or black")
         lines += [f"shard {shard} was damaged ({reason}), and done again" for shard, reason in self.redone.items()]
-        lines += as_set_aside(self.set_aside)
+        lines += as_set_aside(self.set_aside, self.output)
         if self.done == self.shards:
             lines.append(f"Next: featx job merge {self.output} -o features.npy")
         return "\n".join(lines)
 
 
-def as_set_aside(aside: dict[int, str]) -> list[str]:
+def as_set_aside(aside: dict[int, str], output: str) -> list[str]:
     """Return a line for each shard that is set aside, and what to do."""
     lines = [f"shard {shard} is set aside: {reason}" for shard, reason in aside.items()]
-    return [*lines, "To try these again: featx job run --retry-set-aside"] if lines else []
+    return [*lines, f"To try these again: featx job run {output} --retry-set-aside"] if lines else []
 
 
 def run_job(
@@ -355,5 +355,5 @@ class _Client:
 def _cause(error: BaseException) -> str:
     """Return how a worker died, in a few words: loky's message ends with the exit codes."""
     text = str(error)
-    codes = text.partition("exit codes of the workers are")[2].strip(" {}.")
+    codes = text.partition("exit codes of the workers are")[2].partition("}")[0].strip(" {}.")
     return codes or text[:200]

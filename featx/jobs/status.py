@@ -89,7 +89,7 @@ class Status:
         if not self.running and not self.is_done:
             lines.append(f"nobody runs it: featx job run {self.output}")
         lines += [f"shard {shard} is damaged and will be done again: {why}" for shard, why in self.damaged.items()]
-        return "\n".join([*lines, *as_set_aside(self.set_aside)])
+        return "\n".join([*lines, *as_set_aside(self.set_aside, self.output)])
 
 
 def job_status(output: str | os.PathLike[str]) -> Status:
