@@ -167,7 +167,7 @@ def test_a_size_below_a_network_s_least_is_refused_with_the_least(backbone: Kera
     assert ExtractionOptions(backbone.name, image_size=(least, 224)).n_features == backbone.n_features("avg")
 
 
-@pytest.mark.slow  # Keras in a child process
+@pytest.mark.thorough  # Keras in a child process
 @pytest.mark.usefixtures("keras_home")
 def test_weights_that_no_server_has_give_the_ways_to_get_them(server: tuple[str, list[str]]) -> None:
     address, _ = server
@@ -176,6 +176,7 @@ def test_weights_that_no_server_has_give_the_ways_to_get_them(server: tuple[str,
     assert "use 'mobilenet'" not in str(caught.value)  # it is the network that was asked for
 
 
+@pytest.mark.slow  # Keras in child processes
 @pytest.mark.usefixtures("keras_home")
 def test_a_server_out_of_reach_gives_the_ways_to_get_the_weights() -> None:
     with pytest.raises(WeightsNotFoundError, match="not on this machine, and fetching them failed"):
@@ -281,7 +282,7 @@ def test_random_weights_are_named_by_their_seed_and_keras() -> None:
     assert found.digest.startswith("random, seed 0, keras 3.")
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_random_weights_are_always_the_same_and_warned_of(photos: list[PIL.Image.Image], tmp_path: Path) -> None:
     rows = {}
     for engine in ("keras", "openvino"):

@@ -245,7 +245,7 @@ def test_an_object_of_keras_is_a_backbone(pixels: Array, outputs: dict[str, Arra
         extractor.transform(pixels)
 
 
-@pytest.mark.slow  # Keras builds and writes networks
+@pytest.mark.thorough  # Keras builds and writes networks
 def test_an_object_that_several_threads_keep_at_once_is_one_network() -> None:
     for seed in range(3):
         network = _build(SIZE)
@@ -831,7 +831,7 @@ def test_a_network_of_mixed_precision_is_computed_in_float32(tmp_path: Path, pix
         np.testing.assert_allclose(found, np.hstack([maps.mean(axis=(1, 2)), head]), atol=1e-5)
 
 
-@pytest.mark.slow  # tensorflow in child processes
+@pytest.mark.thorough  # tensorflow in child processes
 def test_a_saved_model_as_tf_hub_has_them(tmp_path: Path, pixels: Array) -> None:
     import tensorflow as tf
 
@@ -969,7 +969,7 @@ def test_what_a_network_computes_within_in_another_precision_is_computed_in_floa
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow  # Keras, in this process
+@pytest.mark.thorough  # Keras, in this process
 def test_tokens_of_keras_are_pooled_like_those_of_other_files(tmp_path: Path, pixels: Array) -> None:
     import keras
 
