@@ -484,6 +484,34 @@ def test_a_folder_that_holds_something_else_is_refused(images: Path, tmp_path: P
         run_job(images / "a" / "0000.png")
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_a_shard_that_is_committed_while_it_is_listed_is_done(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a folder that others write to, a listing may have the later of two files alone."""
+    plan(images, tmp_path / "job")
+    run_job(tmp_path / "job")
+    before = shard_files(tmp_path / "job")
+    listed = Place.listed
+
+    def late(place: Place, folder: str) -> dict[str, int]:
+        return {name: size for name, size in listed(place, folder).items() if name != "00000001.npy"}
+
+    monkeypatch.setattr(Place, "listed", late)
+    assert (job_status(tmp_path / "job").shards_done, job_status(tmp_path / "job").damaged) == (4, {})
+    assert run_job(tmp_path / "job").redone == {}
+    assert shard_files(tmp_path / "job") == before
+    read = Job.read_committed
+
+    def gone(job: Job, shard: int) -> Any:
+        if shard == 2:  # its table is removed between the listing and the look
+            raise FileNotFoundError
+        return read(job, shard)
+
+    monkeypatch.setattr(Job, "read_committed", gone)
+    assert (job_status(tmp_path / "job").shards_done, job_status(tmp_path / "job").damaged) == (3, {})
+
+
 def _broken_off() -> None:
     raise KeyboardInterrupt
 
