@@ -587,6 +587,27 @@ def test_extract_into_a_folder_is_a_job_that_goes_on(
 
 
 @pytest.mark.usefixtures("in_this_process", "in_folder")
+def test_extract_leaves_no_image_out_that_has_come_since(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["extract", str(images), "-o", "out/", "--backbone", "fatal", "--quiet"]
+    assert cli.main(args) == 0
+    shutil.copy(images / "a" / "0000.png", images / "a" / "new.png")
+    assert cli.main(args) == 1
+    assert "has 1 image more than were planned (20). Plan anew with another -o" in capsys.readouterr().err
+    (images / "b" / "0001.png").unlink()
+    assert cli.main(args) == 1
+    assert "has other images or labels than were planned (20)" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_this_process", "in_folder")
+def test_extract_goes_on_with_the_columns_that_were_planned(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("list.csv").write_text(f"path,label,kind\n{images / 'a' / '0000.png'},one,two\n")
+    args = ["extract", "list.csv", "-o", "out/", "--backbone", "fatal", "--quiet"]
+    assert cli.main(args) == cli.main(args) == 0
+    assert cli.main([*args, "--label-column", "kind"]) == 1
+    assert "its --label-column is not what was asked for" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_this_process", "in_folder")
 def test_the_commands_speak_json(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["job", "plan", str(images), "-o", "job", "--backbone", "fatal", "--json", "--quiet"]) == 0
     assert json.loads(capsys.readouterr().out)["images"] == 20

@@ -71,6 +71,10 @@ class Manifest:
         Where relative paths start.
     labels : {"text", "numbers", "whole numbers", "truths"}
     shard_size, n_images, n_shards : int
+    columns : list of (str or None)
+        Of a table: those of paths and of labels, as they were asked for.
+    listed : str
+        Digest of all paths and labels; empty if nobody noted it.
     """
 
     format: int
@@ -86,6 +90,8 @@ class Manifest:
     shard_size: int
     n_images: int
     n_shards: int
+    columns: list[str | None] = dataclasses.field(default_factory=lambda: [None, None])
+    listed: str = ""
 
     def as_bytes(self) -> bytes:
         """Return the file."""
@@ -283,7 +289,7 @@ def _manifest(said: dict[str, Any]) -> Manifest:
             "Run it with that version, or plan it anew in another folder."
         )
     fields = [field.name for field in dataclasses.fields(Manifest)]
-    return Manifest(**{name: said[name] for name in fields})
+    return Manifest(**{name: said[name] for name in fields if name in said})
 
 
 def plan_name(number: int) -> str:
