@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import errno
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -531,6 +533,33 @@ def test_a_plan_that_was_broken_off_is_made_anew(images: Path, tmp_path: Path, m
         plan(images, tmp_path / "job")
     (tmp_path / "job" / "planning.json").write_text(json.dumps({**note, "time": 0}))
     assert plan(images, tmp_path / "job").shards == 4
+
+
+@pytest.mark.parametrize("is_abandoned", [False, True])
+def test_of_planners_at_once_one_has_the_folder(is_abandoned: bool, images: Path, tmp_path: Path) -> None:
+    def attempt(job: Path, start: threading.Barrier) -> str:
+        start.wait()
+        try:
+            plan(images, job)
+        except JobError as error:
+            return str(error)
+        return ""
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for number in range(30):
+            job = tmp_path / f"job{number}"
+            if is_abandoned:
+                job.mkdir()
+                (job / "planning.json").write_text(json.dumps({"where": "elsewhere", "pid": 1, "time": 0}))
+            start = threading.Barrier(3)
+            said = list(pool.map(attempt, [job] * 3, [start] * 3))
+            if said.count("") == 0:  # of an abandoned note, two may undo each other, and say so
+                assert is_abandoned
+                plan(images, job)
+            assert said.count("") <= 1
+            planned = Job(Place(job))
+            assert sum(len(planned.planned(shard).paths) for shard in range(4)) == 20
+            assert not (job / "planning.json").exists()
 
 
 def test_options_that_cannot_be_used_are_told(images: Path, tmp_path: Path) -> None:
