@@ -67,7 +67,8 @@ def extract(args: argparse.Namespace) -> int:
     from featx.jobs.planning import SHARD_SIZE, refuse_unlike
 
     if Place(args.output).has(MANIFEST):
-        refuse_unlike(_opened(args.output), args.source, options_from(args, args.backbone))
+        columns = (args.path_column, args.label_column)
+        refuse_unlike(_opened(args.output), args.source, options_from(args, args.backbone), columns)
     else:
         planned = _planned(args, args.output, shard_size=SHARD_SIZE, sample=0)
         note_ignored(args, planned.ignored)

@@ -18,6 +18,8 @@ import pytest
 import featx.backbones
 from featx import job_status, merge_job, plan_job, run_job
 from featx.errors import JobError, MissingDependencyError, OptionError
+from featx.jobs.attempts import at_work
+from featx.jobs.place import Place
 from featx.jobs.running import Run
 from tests.cluster import Cluster, cluster
 from tests.fatal import Fatal, write_images
@@ -140,6 +142,29 @@ def test_workers_in_networks_of_their_own_do_the_same(job: Path, tmp_path: Path)
         assert "10.213.2.2" in dask.said()
     assert run.done == 10
     assert rows(job) == undisturbed(job)
+
+
+@pytest.mark.thorough  # a cluster is started
+def test_a_worker_that_comes_late_gets_work(job: Path, order: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    order.write_text("slow 1")  # four seconds a shard
+    with cluster(tmp_path / "cluster", n_workers=1) as dask:
+        pids: set[int] = set()
+        held: list[int] = []
+
+        def watch() -> None:
+            with distributed.Client(dask.address, set_as_default=False) as client:
+                held.append(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
+            dask.start_worker()
+            while len(pids) < 2 and not job_status(job).is_done:
+                pids.update(note.pid for note in at_work(Place(job)))
+                time.sleep(0.1)
+
+        with soon(lambda: job_status(job).shards_done >= 1, watch):
+            run = on(dask.address, job)
+    assert run.done == 10
+    assert len(pids) == 2
+    assert held[0] > 6  # of ten, for a single worker: any number of others would have work
 
 
 @contextlib.contextmanager

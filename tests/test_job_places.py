@@ -192,6 +192,7 @@ def test_a_name_is_created_once(address: str, s3: Proxy, tmp_path: Path) -> None
     assert (place.read("shards/a"), place.read("shards/b")) == (b"third", b"third")
     assert place.listed("shards") == {"a": 5, "b": 5}
     assert place.has("shards/a")
+    assert (place.size_of("shards/a"), place.size_of("shards/c")) == (5, None)
     place.remove("shards/a")
     place.remove("shards/a")
     assert place.listed("shards") == {"b": 5}

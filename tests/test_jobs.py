@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import concurrent.futures
 import errno
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -484,6 +486,34 @@ def test_a_folder_that_holds_something_else_is_refused(images: Path, tmp_path: P
         run_job(images / "a" / "0000.png")
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_a_shard_that_is_committed_while_it_is_listed_is_done(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a folder that others write to, a listing may have the later of two files alone."""
+    plan(images, tmp_path / "job")
+    run_job(tmp_path / "job")
+    before = shard_files(tmp_path / "job")
+    listed = Place.listed
+
+    def late(place: Place, folder: str) -> dict[str, int]:
+        return {name: size for name, size in listed(place, folder).items() if name != "00000001.npy"}
+
+    monkeypatch.setattr(Place, "listed", late)
+    assert (job_status(tmp_path / "job").shards_done, job_status(tmp_path / "job").damaged) == (4, {})
+    assert run_job(tmp_path / "job").redone == {}
+    assert shard_files(tmp_path / "job") == before
+    read = Job.read_committed
+
+    def gone(job: Job, shard: int) -> Any:
+        if shard == 2:  # its table is removed between the listing and the look
+            raise FileNotFoundError
+        return read(job, shard)
+
+    monkeypatch.setattr(Job, "read_committed", gone)
+    assert (job_status(tmp_path / "job").shards_done, job_status(tmp_path / "job").damaged) == (3, {})
+
+
 def _broken_off() -> None:
     raise KeyboardInterrupt
 
@@ -503,6 +533,33 @@ def test_a_plan_that_was_broken_off_is_made_anew(images: Path, tmp_path: Path, m
         plan(images, tmp_path / "job")
     (tmp_path / "job" / "planning.json").write_text(json.dumps({**note, "time": 0}))
     assert plan(images, tmp_path / "job").shards == 4
+
+
+@pytest.mark.parametrize("is_abandoned", [False, True])
+def test_of_planners_at_once_one_has_the_folder(is_abandoned: bool, images: Path, tmp_path: Path) -> None:
+    def attempt(job: Path, start: threading.Barrier) -> str:
+        start.wait()
+        try:
+            plan(images, job)
+        except JobError as error:
+            return str(error)
+        return ""
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for number in range(30):
+            job = tmp_path / f"job{number}"
+            if is_abandoned:
+                job.mkdir()
+                (job / "planning.json").write_text(json.dumps({"where": "elsewhere", "pid": 1, "time": 0}))
+            start = threading.Barrier(3)
+            said = list(pool.map(attempt, [job] * 3, [start] * 3))
+            if said.count("") == 0:  # of an abandoned note, two may undo each other, and say so
+                assert is_abandoned
+                plan(images, job)
+            assert said.count("") <= 1
+            planned = Job(Place(job))
+            assert sum(len(planned.planned(shard).paths) for shard in range(4)) == 20
+            assert not (job / "planning.json").exists()
 
 
 def test_options_that_cannot_be_used_are_told(images: Path, tmp_path: Path) -> None:
@@ -556,6 +613,27 @@ def test_extract_into_a_folder_is_a_job_that_goes_on(
     check_equal("out", images, tmp_path)
     assert cli.main([*args, "--resize", "crop"]) == 1
     assert "its resize is not what was asked for" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_this_process", "in_folder")
+def test_extract_leaves_no_image_out_that_has_come_since(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args = ["extract", str(images), "-o", "out/", "--backbone", "fatal", "--quiet"]
+    assert cli.main(args) == 0
+    shutil.copy(images / "a" / "0000.png", images / "a" / "new.png")
+    assert cli.main(args) == 1
+    assert "has 1 image more than were planned (20). Plan anew with another -o" in capsys.readouterr().err
+    (images / "b" / "0001.png").unlink()
+    assert cli.main(args) == 1
+    assert "has other images or labels than were planned (20)" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("in_this_process", "in_folder")
+def test_extract_goes_on_with_the_columns_that_were_planned(images: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("list.csv").write_text(f"path,label,kind\n{images / 'a' / '0000.png'},one,two\n")
+    args = ["extract", "list.csv", "-o", "out/", "--backbone", "fatal", "--quiet"]
+    assert cli.main(args) == cli.main(args) == 0
+    assert cli.main([*args, "--label-column", "kind"]) == 1
+    assert "its --label-column is not what was asked for" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("in_this_process", "in_folder")

@@ -13,6 +13,8 @@ from featx.jobs.clusters import WorkerLostError, dask_workers, ray_workers
 #: clusters, whose workers see the folder of the job.
 BACKENDS = ("sequential", "loky", "dask", "ray")
 CLUSTERS = ("dask", "ray")
+#: Tasks that a scheduler of Dask holds, of 250 bytes each, beside two for each worker that is there at first.
+_AHEAD = 1000
 
 
 def check_backend(backend: str, n_jobs: int, scheduler: str | None = None) -> None:
@@ -75,9 +77,9 @@ def run_tasks(
         if not is_shared:
             options |= {"n_jobs": 1, "backend": "sequential"}
         elif backend == "dask":
-            # One more for each worker than it can run, so that none waits for this process.
+            # joblib counts the workers once: there is to be work for those that come later, too.
             workers = cluster.enter_context(dask_workers(scheduler, patience))
-            options |= {"n_jobs": -1, "backend": workers, "pre_dispatch": "2*n_jobs"}
+            options |= {"n_jobs": -1, "backend": workers, "pre_dispatch": f"{_AHEAD} + 2*n_jobs"}
         elif backend == "ray":
             options |= {"backend": cluster.enter_context(ray_workers(scheduler))}
         else:

@@ -71,6 +71,10 @@ class Manifest:
         Where relative paths start.
     labels : {"text", "numbers", "whole numbers", "truths"}
     shard_size, n_images, n_shards : int
+    columns : list of (str or None)
+        Of a table: those of paths and of labels, as they were asked for.
+    listed : str
+        Digest of all paths and labels; empty if nobody noted it.
     """
 
     format: int
@@ -86,6 +90,8 @@ class Manifest:
     shard_size: int
     n_images: int
     n_shards: int
+    columns: list[str | None] = dataclasses.field(default_factory=lambda: [None, None])
+    listed: str = ""
 
     def as_bytes(self) -> bytes:
         """Return the file."""
@@ -224,19 +230,31 @@ class Job:
         done: dict[int, Committed] = {}
         damaged: dict[int, str] = {}
         with concurrent.futures.ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="featx-job") as pool:
-            for number, read in zip(numbers, pool.map(self._read_committed, numbers), strict=True):
-                reason = read if isinstance(read, str) else self._why_not(read, found)
-                if reason:
-                    damaged[number] = reason
-                elif isinstance(read, Committed):
+            for number, seen in zip(numbers, pool.map(self._read_committed, numbers), strict=True):
+                size = found.get(os.path.basename(matrix_name(number)))
+                is_well = isinstance(seen, Committed) and not self._why_not(seen, size)
+                read = seen if is_well else self.committed_now(number)  # a listing while others commit is no snapshot
+                if isinstance(read, Committed):
                     done[number] = read
+                elif read:
+                    damaged[number] = read
         return done, damaged
+
+    def committed_now(self, shard: int) -> Committed | str:
+        """Return what is committed of a shard, or why it is damaged; nothing if it has no table."""
+        read = self._read_committed(shard)
+        if isinstance(read, str):
+            return read
+        reason = self._why_not(read, self.place.size_of(matrix_name(shard)))
+        if not reason:
+            return read
+        return reason if self.place.has(table_name(shard)) else ""
 
     def _read_committed(self, shard: int) -> Committed | str:
         try:
             return self.read_committed(shard)
         except FileNotFoundError:
-            return "its table has gone"
+            return ""
         except JobError as error:
             return str(error)
 
@@ -255,8 +273,7 @@ class Job:
                 raise
             raise JobError(f"its table is damaged ({str(error).splitlines()[0]})") from error
 
-    def _why_not(self, shard: Committed, found: dict[str, int]) -> str:
-        size = found.get(os.path.basename(matrix_name(shard.shard)))
+    def _why_not(self, shard: Committed, size: int | None) -> str:
         expected = HEADER_BYTES + shard.rows * self.manifest.n_features * 4
         if shard.shard >= self.manifest.n_shards or shard.n_images != self.n_images(shard.shard):
             return "its table does not fit the plan"
@@ -272,7 +289,7 @@ def _manifest(said: dict[str, Any]) -> Manifest:
             "Run it with that version, or plan it anew in another folder."
         )
     fields = [field.name for field in dataclasses.fields(Manifest)]
-    return Manifest(**{name: said[name] for name in fields})
+    return Manifest(**{name: said[name] for name in fields if name in said})
 
 
 def plan_name(number: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import hashlib
 import itertools
 import os
 from collections.abc import Iterator, Sequence
@@ -43,6 +44,8 @@ class Listing:
     ----------
     ignored : Counter
         What was passed over, by kind.
+    n_images : int
+        That were listed.
     """
 
     def __init__(self, sources: Sequence[str], path_column: str | None = None, label_column: str | None = None) -> None:
@@ -51,6 +54,8 @@ class Listing:
         self._table = tables.table_among(self._sources, {"--path-column": path_column, "--label-column": label_column})
         self._kind = LabelKind() if self._table else None
         self.ignored: collections.Counter[str] = collections.Counter()
+        self.n_images = 0
+        self._hash = hashlib.blake2b(digest_size=16)
         for source in self._sources:
             remote.refuse_secret(source)
 
@@ -65,6 +70,11 @@ class Listing:
         """
         return "text" if self._kind is None else self._kind.name(str(self._table))
 
+    @property
+    def digest(self) -> str:
+        """Of all paths and labels, in order; known when all parts were seen."""
+        return self._hash.hexdigest()
+
     def parts(self, n_images: int) -> Iterator[Part]:
         """Yield all images, so many at a time.
 
@@ -73,6 +83,14 @@ class Listing:
         SourceError, MissingDependencyError
             As of :func:`featx.tables.find_labelled`.
         """
+        for part in self._parts(n_images):
+            self.n_images += len(part.paths)
+            lines = zip(part.paths, part.labels, strict=True)
+            text = "".join(f"{path}\0" if label is None else f"{path}\0={label}\0" for path, label in lines)
+            self._hash.update(text.encode("utf-8", "surrogatepass"))
+            yield part
+
+    def _parts(self, n_images: int) -> Iterator[Part]:
         if self._table is None:
             found = stream_images(self._sources, self.ignored)
             while some := list(itertools.islice(found, n_images)):

@@ -108,6 +108,15 @@ class Place:
             return os.path.isfile(self.path(name))
         return bool(self._asked(name, lambda: self._system.exists(self._inside(name))))
 
+    def size_of(self, name: str) -> int | None:
+        """Return the bytes of a file; None if there is none."""
+        try:
+            if self.is_local:
+                return self._asked(name, lambda: os.stat(self.path(name)).st_size)
+            return int(self._asked(name, lambda: self._system.info(self._inside(name))["size"]))
+        except FileNotFoundError:
+            return None
+
     def opened(self, name: str) -> IO[bytes]:
         """Return an open file, to be read anywhere in it."""
         if self.is_local:

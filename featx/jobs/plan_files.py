@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +17,45 @@ from featx.jobs.place import Place
 
 _PLANNING = "planning.json"
 _ABANDONED_AFTER = 24 * 3600.0
+_ROUNDS = 5
 
 
 def refuse_other(place: Place) -> None:
-    """Refuse a folder that holds something else; clear up what a plan that was broken off has left."""
+    """Refuse a folder that holds something else, or in which somebody is planning."""
     if place.is_empty():
         return
     there = place.folders()
     if MANIFEST in there:
-        raise JobError(
-            f"There is a job in {place.address!r} already. featx job run {place.address} goes on with it; for another, "
-            "choose another folder."
-        )
+        raise _planned_already(place)
     ours = {"plan", _PLANNING, *(folder for folder in FOLDERS if not place.listed(folder))}
     if others := sorted(name for name in there - ours if not name.startswith(".featx-")):
         raise JobError(
             f"{place.address!r} holds something else ({others[0]!r}) and no job. Choose a folder that is empty or not "
             "there yet."
         )
-    if _PLANNING in there and (reason := _why_in_use(place)):
-        raise JobError(f"Somebody is planning a job in {place.address!r} ({reason}). Wait for it, or choose another.")
-    place.clear("plan")
-    place.remove(_PLANNING)
+    if reason := _why_in_use(place):
+        raise _in_use(place, reason)
 
 
-def _why_in_use(place: Place) -> str:
+def _planned_already(place: Place) -> JobError:
+    return JobError(
+        f"There is a job in {place.address!r} already. featx job run {place.address} goes on with it; for another, "
+        "choose another folder."
+    )
+
+
+def _in_use(place: Place, reason: str) -> JobError:
+    return JobError(f"Somebody is planning a job in {place.address!r} ({reason}). Wait for it, or choose another.")
+
+
+def _why_in_use(place: Place) -> str | None:
+    """Return who is planning here; nothing if they are gone, and None if there is no note of anybody."""
     try:
         note = json.loads(place.read(_PLANNING))
         where, pid, since = str(note["where"]), int(note["pid"]), float(note["time"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError):
         return ""
     if where == files.where():
         return f"process {pid}" if files.is_running(pid) else ""
@@ -67,30 +78,58 @@ class PlanWriter:
                 "mtime_ns": pa.int64(),
             }
         )
+        note = {"where": files.where(), "pid": os.getpid(), "time": time.time(), "token": uuid.uuid4().hex}
+        self._note = json.dumps(note).encode()
         self.n_images = self.n_shards = 0
         self._scratch: Any = None
         self._temporary: Path | None = None
         self._file: Any = None
 
     def __enter__(self) -> PlanWriter:
-        self._place.prepare("", "plan", *FOLDERS)
-        note = {"where": files.where(), "pid": os.getpid(), "time": time.time()}
-        if not self._place.create(_PLANNING, json.dumps(note).encode()):
-            raise JobError(f"Somebody is planning a job in {self._place.address!r}. Choose another folder.")
+        place = self._place
+        place.prepare("")
+        for _ in range(_ROUNDS):
+            if place.create(_PLANNING, self._note):
+                break
+            if reason := _why_in_use(place):
+                raise _in_use(place, reason)
+            if reason is not None:
+                place.remove(_PLANNING)
+        else:
+            raise _in_use(place, "several at once")
+        if place.has(MANIFEST):  # of one who was done between our look and our note
+            place.remove(_PLANNING)
+            raise _planned_already(place)
+        place.clear("plan")  # of one that was broken off
+        place.prepare("plan", *FOLDERS)
         return self
 
     def __exit__(self, kind: object, *error: object) -> None:
         if self._file is not None:
             self._file.close()
             self._scratch.__exit__(None, None, None)
-        if kind is not None:
+        if not self._is_ours():
+            return
+        if kind is not None and not self._place.has(MANIFEST):
             self._place.clear("plan")
         self._place.remove(_PLANNING)
+
+    def _is_ours(self) -> bool:
+        """Return whether nobody has taken our note for a dead one's."""
+        try:
+            return self._place.read(_PLANNING) == self._note
+        except FileNotFoundError:
+            return False
+
+    def _check_ours(self) -> None:
+        if not self._is_ours():
+            raise _in_use(self._place, "they took over")
 
     def add(self, part: Part, states: list[os.stat_result | None]) -> None:
         """Write one shard."""
         pa = arrow()
         if self._file is None:
+            self._check_ours()
             self._scratch = self._place.scratch("plan")
             self._temporary = self._scratch.__enter__()
             self._file = pa.parquet.ParquetWriter(self._temporary, self._schema, write_statistics=False)
@@ -112,11 +151,14 @@ class PlanWriter:
         assert self._temporary is not None
         self._file.close()
         self._file = None
-        self._place.create_from(plan_name((self.n_shards - 1) // SHARDS_PER_FILE), self._temporary)
+        is_new = self._place.create_from(plan_name((self.n_shards - 1) // SHARDS_PER_FILE), self._temporary)
         self._scratch.__exit__(None, None, None)
+        if not is_new:
+            raise _in_use(self._place, "they took over")
 
     def finish(self, manifest: Manifest) -> None:
         """Write the manifest."""
         self._publish()
+        self._check_ours()
         if not self._place.create(MANIFEST, manifest.as_bytes()):
             raise JobError(f"Somebody has planned a job in {self._place.address!r} meanwhile. Choose another folder.")

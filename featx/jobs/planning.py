@@ -187,7 +187,11 @@ def plan_sources(
                 progress(len(part.paths))
         listed_in = time.perf_counter() - started
         rate, n_sampled, n_bad = census.measure()
-        writer.finish(_manifest(sources, options, resolved, listing=listing, shard_size=shard_size, writer=writer))
+        writer.finish(
+            _manifest(
+                sources, options, resolved, listing=listing, columns=columns, shard_size=shard_size, writer=writer
+            )
+        )
     left = writer.n_images - (census.n_stored or 0)
     return Plan(
         output=str(place.address),
@@ -215,6 +219,7 @@ def _manifest(
     resolved: Resolved,
     *,
     listing: Listing,
+    columns: tuple[str | None, str | None],
     shard_size: int,
     writer: PlanWriter,
 ) -> Manifest:
@@ -232,21 +237,47 @@ def _manifest(
         shard_size=shard_size,
         n_images=writer.n_images,
         n_shards=writer.n_shards,
+        columns=list(columns),
+        listed=listing.digest,
     )
 
 
-def refuse_unlike(job: Job, sources: Sequence[str], options: ExtractionOptions) -> None:
+def refuse_unlike(
+    job: Job, sources: Sequence[str], options: ExtractionOptions, columns: tuple[str | None, str | None]
+) -> None:
     """Raise JobError if a job that is there is not the one that is asked for."""
     asked = fixed(options).resolve().recipe.as_dict()
     planned = job.manifest
     unlike = [name for name in {**planned.recipe, **asked} if planned.recipe.get(name) != asked.get(name)]
-    if list(sources) != planned.source or (not os.path.isabs(sources[0]) and os.getcwd() != planned.folder):
+    is_relative = any(not (os.path.isabs(source) or remote.is_address(source)) for source in sources)
+    if list(sources) != planned.source or (is_relative and os.getcwd() != planned.folder):
         unlike.append("source")
+    names = ("--path-column", "--label-column")
+    unlike += [name for name, now, was in zip(names, columns, planned.columns, strict=True) if now != was]
     if unlike:
         raise JobError(
             f"In {job.place.address!r} there is another job: its {', '.join(unlike)} is not what was asked for. Go on "
             f"with that one (featx job run {job.place.address}), or choose another -o."
         )
+    _refuse_changed(job, Listing(sources, *columns))
+
+
+def _refuse_changed(job: Job, listing: Listing) -> None:
+    """Raise JobError if other images are listed than were planned."""
+    planned, address = job.manifest, job.place.address
+    for _ in listing.parts(planned.shard_size):
+        pass
+    if not planned.listed or listing.digest == planned.listed:
+        return
+    n_more = listing.n_images - planned.n_images
+    what = (
+        f"{counted(abs(n_more), 'image')} {'more' if n_more > 0 else 'fewer'}" if n_more else "other images or labels"
+    )
+    raise JobError(
+        f"The source of the job in {address!r} has {what} than were planned ({planned.n_images:,}). Plan anew with "
+        f"another -o, where rows that are in the store are not computed again; or go on with what was planned: featx "
+        f"job run {address}"
+    )
 
 
 def fixed(options: ExtractionOptions) -> ExtractionOptions:

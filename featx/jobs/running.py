@@ -233,14 +233,22 @@ class _Client:
         if retry_set_aside:
             attempts.take_back(self.place, set(attempts.which_aside(self.place)))
         self.done, damaged = self.job.committed()
-        if verify:
-            damaged |= {number: reason for number, shard in self.done.items() if (reason := self._why_damaged(shard))}
-        again = {number for number, shard in self.done.items() if retry_failed and shard.failed}
-        for number in {*damaged, *again}:
-            self.done.pop(number, None)
-            self.place.remove(table_name(number))  # first: without it, the shard is none
-            self.place.remove(matrix_name(number))
+        for number in damaged:
+            self._remove(number)
+        for number, shard in list(self.done.items()) if verify else ():
+            if reason := self._why_damaged(shard):
+                damaged[number] = reason
+                self._remove(number)
+        for number, shard in list(self.done.items()) if retry_failed else ():
+            if shard.failed:
+                self._remove(number)
         return {number: reason for number, reason in damaged.items() if number < self.job.manifest.n_shards}
+
+    def _remove(self, shard: int) -> None:
+        """Remove a shard that is to be done again, at once: somebody else may do so, too, and commit it anew."""
+        self.done.pop(shard, None)
+        self.place.remove(table_name(shard))  # first: without it, the shard is none
+        self.place.remove(matrix_name(shard))
 
     def _why_damaged(self, shard: Committed) -> str:
         with matrix_here(self.job, shard.shard) as path:
