@@ -80,7 +80,7 @@ class ShardTable:
         """Return the images of the shard that could not be read."""
         if self.n_rows == self.n_lines:
             return
-        table = _read(self, ["path", "path_bytes", "status", "reason"])
+        table = _columns(self.place, self.name, ["path", "path_bytes", "status", "reason"])
         for at, status in enumerate(table["status"]):
             if status != "done":
                 yield Failure(self.first + at, _path(table, at), str(table["reason"][at]))
@@ -88,10 +88,8 @@ class ShardTable:
 
 @functools.lru_cache(maxsize=4)
 def _kept(place: Place, name: str, n_rows: int) -> Lines:
-    with place.open(name) as file:
-        wanted = ["path", "path_bytes", "label", "label_bytes", "digest", "status"]  # those that are there
-        found = _parquet(place, name, file).read(wanted)
-    table = {column: found.column(column).to_pylist() for column in found.column_names}
+    # Of these columns, those that are there.
+    table = _columns(place, name, ["path", "path_bytes", "label", "label_bytes", "digest", "status"])
     done = [at for at, status in enumerate(table["status"]) if status == "done"]
     if len(done) != n_rows:
         raise _no_table(place, name, f"{len(done)} images have a row, where its footer says {n_rows}")
@@ -106,10 +104,14 @@ def _done(table: ShardTable) -> Lines:
     return _kept(table.place, table.name, table.n_rows)
 
 
-def _read(table: ShardTable, columns: list[str]) -> Lines:
-    with table.place.open(table.name) as file:
-        found = _parquet(table.place, table.name, file).read(columns)
-    return {column: found.column(column).to_pylist() for column in columns}
+def _columns(place: Place, name: str, columns: list[str]) -> Lines:
+    with place.open(name) as file:
+        table = _parquet(place, name, file)
+        try:
+            found = table.read(columns)
+            return {column: found.column(column).to_pylist() for column in found.column_names}
+        except (OSError, ValueError, NotImplementedError) as error:  # of what is in it: its footer has been read
+            raise _no_table(place, name, f"it is damaged ({str(error).splitlines()[0]})") from error
 
 
 def _path(table: Lines, at: int) -> str:
@@ -131,13 +133,16 @@ def _parquet(place: Place, name: str, file: BinaryIO) -> Any:
             "'featx[jobs]'."
         ) from error
     try:
-        return pyarrow.parquet.ParquetFile(file)
+        return pyarrow.parquet.ParquetFile(file, page_checksum_verification=True)
     except (OSError, ValueError) as error:
         raise _no_table(place, name, str(error).splitlines()[0]) from error
 
 
 def _no_table(place: Place, name: str, why: str) -> FeaturesError:
-    return FeaturesError(f"{place.at(name)!r} is no table of a shard: {why}. Bring it back, or extract it again.")
+    return FeaturesError(
+        f"{place.at(name)!r} is no table of a shard: {why}. Bring it back, or have it made again: featx job "
+        "run OUTPUT --verify"
+    )
 
 
 class CsvTable:

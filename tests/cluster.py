@@ -20,6 +20,7 @@ class Cluster:
 
     def __init__(self, folder: Path, host: str) -> None:
         self._folder, self._host = folder, host
+        self.root = _ROOT  # where those that are started find featx
         self.processes: list[subprocess.Popen[bytes]] = []
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -45,7 +46,7 @@ class Cluster:
         within = ["ip", "netns", "exec", network] if network else []
         command = [*within, sys.executable, "-m", "dask", kind, *options]
         with open(self._folder / f"{kind}-{len(self.processes)}.log", "wb") as log:
-            environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+            environment = {**os.environ, "PYTHONPATH": str(self.root)}
             process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment, cwd=self._folder, start_new_session=True
             )

@@ -167,6 +167,20 @@ def test_a_worker_that_comes_late_gets_work(job: Path, order: Path, tmp_path: Pa
     assert held[0] > 6  # of ten, for a single worker: any number of others would have work
 
 
+@pytest.mark.thorough  # a cluster is started
+def test_a_cluster_without_featx_is_told(job: Path, tmp_path: Path) -> None:
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "featx.py").write_text("raise ModuleNotFoundError('No module named featx')")
+    with contextlib.ExitStack() as end:
+        dask = Cluster(tmp_path, "127.0.0.1")
+        end.callback(dask.end)
+        dask.root = tmp_path / "without"
+        dask.start_scheduler()
+        dask.start_worker()
+        with pytest.raises(JobError, match="cannot read what it is to do .*No module named featx.* Install this featx"):
+            on(dask.address, job)
+
+
 @contextlib.contextmanager
 def network(number: int) -> Iterator[str]:
     """Yield the name of a network namespace, which reaches this one and no other."""
@@ -218,14 +232,24 @@ def test_a_scheduler_that_is_not_there_is_told_soon(job: Path, monkeypatch: pyte
     assert job_status(job).shards_done == 0
 
 
-def test_a_scheduler_that_says_nothing_is_given_up(job: Path) -> None:
+@pytest.mark.parametrize("scheme", ["tcp://", ""])
+def test_a_scheduler_that_says_nothing_is_given_up(scheme: str, job: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         started = time.monotonic()
         with pytest.raises(JobError, match="no scheduler of Dask at"):
-            on(f"tcp://127.0.0.1:{silent.getsockname()[1]}", job)
+            on(f"{scheme}127.0.0.1:{silent.getsockname()[1]}", job)
         assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize("address", ["nowhere", "tcp://nowhere", "tcp://:8786", "http//nowhere:8786", "tcp://a:b@c:d"])
+def test_what_is_no_address_of_a_scheduler_is_told(address: str, job: Path) -> None:
+    with pytest.raises(
+        JobError, match="is no address of a scheduler of Dask. Pass --scheduler tcp://HOST:8786"
+    ) as told:
+        on(address, job)
+    assert "a:b" not in str(told.value)
 
 
 def test_a_scheduler_belongs_to_a_cluster(job: Path) -> None:

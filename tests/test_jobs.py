@@ -20,7 +20,15 @@ import pytest
 
 import featx.backbones
 from featx import cli, job_status, merge_job, open_features, plan_job, run_job
-from featx.errors import FeatxWarning, JobError, OptionError, OutputError, SourceError, SourceNotFoundError
+from featx.errors import (
+    FeaturesError,
+    FeatxWarning,
+    JobError,
+    OptionError,
+    OutputError,
+    SourceError,
+    SourceNotFoundError,
+)
 from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.shards import run_shard
@@ -405,6 +413,7 @@ def test_a_table_that_vouches_for_rows_that_were_replaced_goes(
         ("00000001.npy", b"short", False, "its matrix has 5 bytes, expected"),
         ("00000001.npy", b"altered", True, "its matrix has other bytes than were committed"),
         ("00000001.parquet", b"no table", False, "its table is damaged"),
+        ("00000001.parquet", b"altered", True, "The table "),
     ],
 )
 def test_damaged_shards_are_named_and_done_again(
@@ -416,7 +425,11 @@ def test_damaged_shards_are_named_and_done_again(
     whole = path.read_bytes()
     path.unlink()
     if content is not None:
-        path.write_bytes(content if content != b"altered" else whole[:-4] + b"\0\0\0\0")
+        at = 100 if name.endswith("parquet") else len(whole) - 4
+        path.write_bytes(content if content != b"altered" else whole[:at] + b"\0\0\0\0" + whole[at + 4 :])
+    if (name, content) == ("00000001.parquet", b"altered"):
+        with pytest.raises(FeaturesError, match="it is damaged .* featx job run OUTPUT --verify"):
+            open_features(tmp_path / "job").paths[:].tolist()
     with pytest.raises(JobError, match="featx job run"):
         merge_job(tmp_path / "job", tmp_path / "f.npy")
     assert not (tmp_path / "f.npy").exists()

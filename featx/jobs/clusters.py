@@ -22,6 +22,8 @@ _ASK_AGAIN = 1.0
 #: Seconds between looks at whether a cluster has workers, and looks without any before that is told.
 _LOOK_SECONDS, _LOOKS = 5.0, 3
 
+_ADDRESS = re.compile(r"([a-z][a-z0-9+]*)://(\[[^\]]+\]|[^:/\[\]@]+):(\d{1,5})/?")
+
 _log = logging.getLogger("featx")
 
 
@@ -62,6 +64,7 @@ def dask_workers(scheduler: str | None, patience: float) -> Iterator[Any]:
             "DASK_SCHEDULER_ADDRESS. `dask scheduler` starts one, and "
             "`dask worker tcp://HOST:8786 --nthreads 1 --memory-limit 0` a worker."
         )
+    address = _whole_address(str(address))
     with _quiet("distributed", "distributed.client", "tornado.application"):
         client = _connected(distributed, address, patience)
         try:
@@ -71,6 +74,13 @@ def dask_workers(scheduler: str | None, patience: float) -> Iterator[Any]:
                 yield _dask_backend()(client=client)
         except distributed.scheduler.KilledWorker as error:
             raise WorkerLostError("Dask has given a shard up after several workers had died") from error
+        except (RuntimeError, ModuleNotFoundError) as error:
+            if isinstance(error, RuntimeError) and "deserialization" not in str(error):
+                raise
+            raise JobError(
+                f"The cluster at {address} cannot read what it is to do ({_cause_of(error)}). Install this featx, with "
+                "its extra 'dask', for the scheduler and for the workers; what is done is kept."
+            ) from error
         except (
             distributed.CancelledError,
             concurrent.futures.CancelledError,
@@ -117,10 +127,27 @@ def _connected(distributed: Any, address: str, patience: float) -> Any:
             ) from error
 
 
+def _cause_of(error: BaseException) -> str:
+    """Return why an error came about, in a few words."""
+    return " ".join(str(error.__cause__ or error).split())[:200]
+
+
+def _whole_address(address: str) -> str:
+    """Return an address as Dask takes it, ``tcp://`` before it where nothing is."""
+    whole = address if "://" in address else f"tcp://{address}"
+    if _ADDRESS.fullmatch(whole) is None:
+        shown = whole.rpartition("@")[2] if "@" in whole else whole
+        raise JobError(
+            f"{shown!r} is no address of a scheduler of Dask. Pass --scheduler tcp://HOST:8786 (scheduler=), with the "
+            "port that `dask scheduler` says."
+        )
+    return whole
+
+
 def _knock(address: str) -> None:
     """Raise soon if nobody listens there, or somebody else: Dask would try on, and wait without end."""
-    found = re.fullmatch(r"(tcp|tls)://(\[[^\]]+\]|[^:/\[\]]+):(\d+)", address)
-    if found:
+    found = _ADDRESS.fullmatch(address)
+    if found and found[1] in ("tcp", "tls"):
         where = (found[2].strip("[]"), int(found[3]))
         with socket.create_connection(where, timeout=_CONNECT_SECONDS) as listener:
             if found[1] == "tcp" and not listener.recv(1):  # Dask greets whoever connects

@@ -26,6 +26,7 @@ SHARDS_PER_FILE = 1000
 _READ_AT_ONCE = 16
 #: Where the schema of a shard's table says what it vouches for.
 METADATA = b"featx"
+_COLUMNS = ("path", "label", "digest", "status", "reason")
 #: More than the footer of such a table takes.
 _FOOTER_BYTES = 2**16
 
@@ -272,6 +273,38 @@ class Job:
             if isinstance(error, JobError):
                 raise
             raise JobError(f"its table is damaged ({str(error).splitlines()[0]})") from error
+
+    def lines(self, shard: Committed) -> dict[str, list[Any]]:
+        """Return the columns of a shard's table.
+
+        Raises
+        ------
+        JobError
+            It is damaged.
+        """
+        pa = arrow()
+        name = table_name(shard.shard)
+        try:
+            file = io.BytesIO(self.place.read(name))
+            found = pa.parquet.read_table(file, page_checksum_verification=True).to_pydict()
+            columns: dict[str, list[Any]] = {column: found[column] for column in (*found, *_COLUMNS)}
+            n_done, n_images = columns["status"].count("done"), len(columns["status"])
+        except FileNotFoundError as error:
+            raise self._damaged(name, "it has gone") from error
+        except FeatxError:
+            raise
+        except (pa.ArrowException, OSError, ValueError, KeyError) as error:
+            raise self._damaged(name, str(error).splitlines()[0]) from error
+        if (n_done, n_images) != (shard.rows, shard.n_images):
+            said = f"{n_done} of {n_images} images have a row, where its footer says {shard.rows} of {shard.n_images}"
+            raise self._damaged(name, said)
+        return columns
+
+    def _damaged(self, name: str, why: str) -> JobError:
+        return JobError(
+            f"The table {self.place.path(name)!r} is damaged ({why}). Do what is damaged again: featx job run "
+            f"{self.place.address} --verify"
+        )
 
     def _why_not(self, shard: Committed, size: int | None) -> str:
         expected = HEADER_BYTES + shard.rows * self.manifest.n_features * 4

@@ -14,7 +14,7 @@ from featx import images, remote
 from featx.errors import AuditError, JobError, OutputError, SourceError
 from featx.failures import Failure
 from featx.jobs.attempts import which_aside
-from featx.jobs.job import Committed, Job, arrow, table_name, texts_of, totals
+from featx.jobs.job import Committed, Job, arrow, texts_of, totals
 from featx.jobs.place import Place
 from featx.jobs.watching import matrix_here
 from featx.matrices import HEADER_BYTES, npy_header, take_space
@@ -218,5 +218,4 @@ def _failures(job: Job, shards: Iterable[Committed]) -> Iterator[Failure]:
 def _tables(job: Job, shards: Iterable[Committed]) -> Iterator[tuple[int, dict[str, list[Any]]]]:
     """Yield the tables of shards, one in memory at a time."""
     for shard in shards:
-        with job.place.opened(table_name(shard.shard)) as file:
-            yield shard.shard, arrow().parquet.read_table(file).to_pydict()
+        yield shard.shard, job.lines(shard)

@@ -251,8 +251,14 @@ class _Client:
         self.place.remove(matrix_name(shard))
 
     def _why_damaged(self, shard: Committed) -> str:
-        with matrix_here(self.job, shard.shard) as path:
-            return "" if checksum_of(path) == shard.checksum else "its matrix has other bytes than were committed"
+        try:
+            self.job.lines(shard)
+            with matrix_here(self.job, shard.shard) as path:
+                return "" if checksum_of(path) == shard.checksum else "its matrix has other bytes than were committed"
+        except FileNotFoundError:
+            return "its matrix is missing"
+        except JobError as error:
+            return str(error).partition(". ")[0]
 
     def run(self) -> None:
         """Do what is left, round after round."""

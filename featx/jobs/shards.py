@@ -136,6 +136,7 @@ def _as_file(job: Job, done: Committed, table: Any) -> bytes:
         compression="zstd",
         use_dictionary=["label", "status", "reason", "error"],
         write_statistics=False,
+        write_page_checksum=True,
     )
     return buffer.getvalue()
 
