@@ -18,6 +18,7 @@ import pytest
 import featx.backbones
 from featx import job_status, merge_job, plan_job, run_job
 from featx.errors import JobError, MissingDependencyError, OptionError
+from featx.jobs import clusters
 from featx.jobs.attempts import at_work
 from featx.jobs.place import Place
 from featx.jobs.running import Run
@@ -262,3 +263,17 @@ def test_what_a_cluster_needs_is_named(job: Path, backend: str, package: str, mo
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependencyError, match=rf"pip install 'featx\[{backend}\]'"):
         run_job(job, backend=backend, scheduler="tcp://127.0.0.1:8786")
+
+
+@pytest.mark.filterwarnings("ignore")  # Dask's own, about ports and what it leaves to be closed
+def test_the_only_worker_of_a_cluster_does_the_tasks_and_not_this_process() -> None:
+    """Of one, joblib would do them here, where what kills a worker would kill the client."""
+    import distributed
+
+    with (
+        distributed.LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as local,
+        distributed.Client(local, set_as_default=False) as client,
+    ):
+        backend = clusters._dask_backend()(client=client)
+        assert sum(client.ncores().values()) == 1
+        assert backend.effective_n_jobs(-1) == 2
