@@ -19,7 +19,8 @@ import numpy as np
 from featx import engines
 from featx.backbones import KerasBackbone
 from featx.children import run_child
-from featx.decoding import DecodeAhead, Prepared, n_cpus
+from featx.cores import n_cores
+from featx.decoding import DecodeAhead, Prepared
 from featx.errors import OptionError, SourceError
 from featx.extraction import Extraction
 from featx.options import ExtractionOptions, Resolved
@@ -168,7 +169,7 @@ def run_bench(
     compiled = cache / "compiled" if cache else None
     results = [_bench_one(chosen, wanted.resolve(), compiled, say) for wanted in options]
     machine = f"{processor()} ({platform.system()}, Python {platform.python_version()})"
-    return Bench(machine, n_cpus(), len(chosen), results)
+    return Bench(machine, n_cores(), len(chosen), results)
 
 
 def _bench_one(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from featx import formats, images, pixels
-from featx.decoding import n_cpus
+from featx.cores import n_cores
 from featx.errors import OptionError, UnreadableImageError
 from featx.sources import ImageTable, ignored_in_words
 from featx.wording import as_columns, counted, shortened
@@ -173,7 +173,7 @@ def check_images(
         raise OptionError(f"max_pixels={max_pixels!r}: expected a whole number of pixels, 1 or more.")
     pixels.load_decoders()
     found = []
-    with concurrent.futures.ThreadPoolExecutor(n_cpus(), thread_name_prefix="featx-check") as threads:
+    with concurrent.futures.ThreadPoolExecutor(n_cores(), thread_name_prefix="featx-check") as threads:
         for start in range(0, len(table), 256):  # so that an interrupt is heard in time
             for one in threads.map(lambda path: _inspect(path, max_pixels), table.paths[start : start + 256]):
                 found.append(one)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from featx import images, pixels
+from featx.cores import n_cores
 from featx.errors import TruncatedImageError, UnreadableImageError
 from featx.images import Image
 
@@ -101,7 +102,7 @@ class DecodeAhead:
 
     def prepare(self, positions: Iterator[int]) -> Iterator[Prepared]:
         """Yield what becomes of each image, in the order of positions."""
-        n_threads = n_cpus()
+        n_threads = n_cores()
         waiting: collections.deque[concurrent.futures.Future[Prepared]] = collections.deque()
         pixels.load_decoders()
         pool = concurrent.futures.ThreadPoolExecutor(n_threads, thread_name_prefix="featx-decode")
@@ -146,10 +147,3 @@ class DecodeAhead:
         if self._is_stored(digest):
             return dataclasses.replace(prepared, stored=True)
         return dataclasses.replace(prepared, pixels=pixels.decode_truncated(content, *wanted))
-
-
-def n_cpus() -> int:
-    """Return the number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

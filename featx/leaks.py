@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from featx import images, pixels
-from featx.decoding import n_cpus
+from featx.cores import n_cores
 from featx.duplicates import Duplicates, IntArray, find_duplicates
 from featx.errors import UnreadableImageError
 from featx.lookup import DigestArray
@@ -171,7 +171,7 @@ def _pixel_digests(paths: Sequence[str], found: Duplicates, keys: Sequence[bytes
             wanted |= of_bytes
     chosen = list(wanted.items())[:_MOST_DECODED]
     pixels.load_decoders()
-    with concurrent.futures.ThreadPoolExecutor(n_cpus()) as threads:
+    with concurrent.futures.ThreadPoolExecutor(n_cores()) as threads:
         return dict(
             zip([key for key, _ in chosen], threads.map(_pixel_digest, [path for _, path in chosen]), strict=True)
         )

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import itertools
-import os
 from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
+from featx.cores import n_cores
+
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-
-def n_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def side_by_side(

@@ -7,7 +7,8 @@ from typing import Any
 import PIL.Image
 import pytest
 
-from featx.decoding import DecodeAhead, n_cpus
+from featx.cores import n_cores
+from featx.decoding import DecodeAhead
 
 
 def test_images_are_decoded_in_threads_in_order_and_not_too_far_ahead(photos: list[PIL.Image.Image]) -> None:
@@ -23,7 +24,7 @@ def test_images_are_decoded_in_threads_in_order_and_not_too_far_ahead(photos: li
         time.sleep(0.01)
         positions.append(prepared.position)
         assert prepared.pixels is not None
-        assert len(asked) <= len(positions) + 3 + n_cpus()
+        assert len(asked) <= len(positions) + 3 + n_cores()
     assert positions == list(range(24))
 
 

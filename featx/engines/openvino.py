@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.layers import POOLS, other_layers, pooled_name
+from featx.cores import n_cores, n_visible
 from featx.engines.batches import in_fixed_batches
 from featx.engines.compilation import Graph
 from featx.errors import EngineError
@@ -97,7 +98,9 @@ class OpenVinoEngine:
     def __init__(self, graph: Graph, layers: Sequence[str], pooling: str, precision: str) -> None:
         openvino = import_openvino()
         # LATENCY gives all cores to one run; decoding goes on in threads of its own meanwhile.
-        settings = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        if n_cores() < n_visible():  # OpenVINO 2026 knows nothing of quotas
+            settings["INFERENCE_NUM_THREADS"] = n_cores()
         try:
             core = openvino.Core()
             network = with_pooling(core.read_model(model=graph.xml, weights=graph.bin), layers, pooling)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import datetime
 import importlib.metadata
 import json
-import os
 import platform
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from featx import __version__
+from featx.cores import n_cores
 from featx.wording import abridged, counted
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def facts(command: str, seconds: float | None, thumbnails: str) -> list[tuple[st
         *([("command", abridged(command, 2000))] if command else []),
         ("made on", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")),
         *([] if seconds is None else [("took", f"{seconds:.1f} s")]),
-        ("machine", f"{platform.system()} {platform.machine()}, {counted(os.cpu_count() or 1, 'core')}"),
+        ("machine", f"{platform.system()} {platform.machine()}, {counted(n_cores(), 'core')}"),
         ("featx", __version__),
         ("Python", platform.python_version()),
         *_versions(_PACKAGES),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from featx import images, pixels
-from featx.decoding import n_cpus
+from featx.cores import n_cores
 from featx.errors import UnreadableImageError
 
 #: Side of a thumbnail, in pixels, for up to so many images.
@@ -64,7 +64,7 @@ def make_atlas(paths: Sequence[str]) -> Atlas:
         sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = _thumbnail(paths[at], side)
 
     pixels.load_decoders()
-    with concurrent.futures.ThreadPoolExecutor(n_cpus()) as threads:
+    with concurrent.futures.ThreadPoolExecutor(n_cores()) as threads:
         for _ in threads.map(place, range(len(paths))):
             pass
     picture = PIL.Image.fromarray(sheet)

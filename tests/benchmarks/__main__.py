@@ -20,7 +20,7 @@ from typing import Any
 
 from featx import engines
 from featx.bench import run_bench
-from featx.decoding import n_cpus
+from featx.cores import n_cores
 from featx.options import ExtractionOptions
 from featx.photos import write_photos
 from featx.rates import processor
@@ -366,7 +366,7 @@ def main() -> None:
             rows += found
             for row in found:
                 print(row, flush=True)
-    report = {"machine": processor(), "cores": n_cpus(), "rows": rows}
+    report = {"machine": processor(), "cores": n_cores(), "rows": rows}
     (args.out / "benchmarks.json").write_text(json.dumps(report, indent=2) + "\n")
     (args.out / "benchmarks.md").write_text(markdown(report))
 

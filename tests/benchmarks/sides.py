@@ -68,6 +68,7 @@ def job(paths: list[str], cache: str, folder: str, shard_size: int, backend: str
     planned = _timed(lambda: plan_job(listed, Path(folder, "job"), shard_size=shard_size, sample=0, cache=cache))
     started = time.perf_counter()
     run = run_job(Path(folder, "job"), backend=backend, cache=cache)
+    assert run.computed == len(paths), run
     return {"seconds": time.perf_counter() - started, "planned": planned, "computed": run.computed}
 
 
