@@ -304,6 +304,19 @@ def row_18(bench: Bench) -> list[Row]:
     return [_row("planning a job from a CSV, paths/s", rate, "≥ 20000", rate >= 20_000, "60,000 local files")]
 
 
+def row_19(bench: Bench) -> list[Row]:
+    paths, cache = bench.photos(20_000, 256, 256)[:6_400], bench.store({})
+
+    def in_shards_of(shard_size: int) -> float:
+        arguments = {"shard_size": shard_size, "backend": "sequential", "folder": tempfile.mkdtemp(dir=bench.folder)}
+        return float(bench.side("job", paths=paths, cache=_copy(bench, cache), **arguments)["seconds"])
+
+    runs = [(in_shards_of(64) - in_shards_of(6_400)) / 99 * 1000 for _ in range(bench.runs)]
+    overhead = statistics.median(runs)
+    what = "what a shard costs beside its images, ms: 6,400 photos in 100 shards against one"
+    return [_row(what, overhead, "≤ 50", overhead <= 50, ", ".join(f"{run:.1f}" for run in runs))]
+
+
 def _copy(bench: Bench, cache: str) -> str:
     """Return a copy of a cache, in which the new photos are not stored yet."""
     return str(shutil.copytree(cache, tempfile.mkdtemp(dir=bench.folder), dirs_exist_ok=True))
@@ -331,6 +344,7 @@ ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "16": row_16,
     "17": row_17,
     "18": row_18,
+    "19": row_19,
 }
 
 
@@ -353,7 +367,7 @@ def markdown(report: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     default = ",".join(row for row in ROWS if row != "13")
-    parser.add_argument("--rows", default=default, help="of 1 to 18 (8 gives 8 and 9; 13 takes minutes and 8 GB)")
+    parser.add_argument("--rows", default=default, help="of 1 to 19 (8 gives 8 and 9; 13 takes minutes and 8 GB)")
     parser.add_argument("--runs", type=int, default=3, help="pairs of each comparison (default: 3)")
     parser.add_argument("--out", type=Path, default=Path(), help="folder for benchmarks.md and .json (default: here)")
     parser.add_argument("--photos", type=Path, help="keep the generated photos here, for the next time")
