@@ -105,6 +105,7 @@ def soon(is_time: Callable[[], bool], act: Callable[[], object]) -> Iterator[Non
     thread = threading.Thread(target=wait)
     thread.start()
     yield
+    thread.join(10)
     assert not thread.is_alive()
 
 
@@ -146,7 +147,7 @@ def test_a_scheduler_that_goes_away_and_comes_back_is_waited_for(
 
 @pytest.mark.thorough  # workers are started seven times
 def test_of_shards_that_dask_gives_up_the_deadly_one_alone_is_blamed(job: Path, order: Path, tmp_path: Path) -> None:
-    order.write_text("always slow")
+    order.write_text("slow 0.1 always")
     with cluster(tmp_path / "cluster", DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as dask:
         run = on(dask.address, job)
     assert (run.done, list(run.set_aside)) == (9, [1])
@@ -218,16 +219,43 @@ def test_a_worker_without_featx_or_with_another_is_told_soon(job: Path, without:
 
 
 @pytest.mark.thorough  # a cluster is started
-def test_a_worker_without_featx_that_comes_late_costs_nothing(
-    job: Path, order: Path, without: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_worker_without_featx_that_comes_late_ends_and_costs_nothing(
+    job: Path, order: Path, without: Path, tmp_path: Path
 ) -> None:
     order.write_text("slow 0.5")
     with cluster(tmp_path / "cluster", n_workers=1) as dask:
-        late = lambda: dask.start_worker(PYTHONPATH=str(without))  # noqa: E731
-        with soon(lambda: job_status(job).shards_done >= 1, late):
+
+        def come() -> None:
+            dask.start_worker(PYTHONPATH=str(without)).wait(30)
+
+        with soon(lambda: job_status(job).shards_done >= 1, come):
             run = on(dask.address, job)
+        assert "No module named featx" in dask.said()
     assert (run.done, run.set_aside) == (10, {})
-    assert any("has no featx" in record.getMessage() for record in caplog.records)
+    assert rows(job) == undisturbed(job)
+
+
+@pytest.mark.thorough  # workers are started five times
+def test_where_only_workers_without_featx_are_left_that_is_told(
+    job: Path, order: Path, without: Path, tmp_path: Path
+) -> None:
+    order.write_text("slow 0.5")
+    with cluster(tmp_path / "cluster", n_workers=1) as dask:
+        is_over = threading.Event()
+
+        def replace() -> None:
+            dask.kill(dask.processes[1])
+            while not is_over.is_set():  # as Kubernetes does
+                worker = dask.start_worker(PYTHONPATH=str(without))
+                while worker.poll() is None and not is_over.wait(0.1):
+                    pass
+
+        with soon(lambda: job_status(job).shards_done >= 1, replace):
+            with pytest.raises(JobError, match=r"1 of 1 worker .*No module named featx.* Install it|has no workers"):
+                on(dask.address, job)
+            is_over.set()
+    order.unlink()
+    assert run_job(job, cache=None).set_aside == {}
     assert rows(job) == undisturbed(job)
 
 
@@ -284,6 +312,26 @@ def test_two_clients_on_one_cluster_do_one_job(
     assert os.listdir(tmp_path / "kept" / "features")
     assert os.getcwd() == str(tmp_path)
     assert rows(job) == undisturbed(job)
+
+
+def test_a_cluster_of_a_test_ends_with_it(tmp_path: Path) -> None:
+    code = """
+import os, pathlib, signal, sys
+from tests.cluster import Cluster
+dask = Cluster(pathlib.Path(sys.argv[1]), "127.0.0.1")
+dask.start_scheduler()
+print(dask.port, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    said = subprocess.run(
+        command, capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=60, check=False
+    )
+    until = time.monotonic() + 10
+    with pytest.raises(ConnectionRefusedError):
+        while time.monotonic() < until:
+            socket.create_connection(("127.0.0.1", int(said.stdout)), timeout=1).close()
+            time.sleep(0.1)
 
 
 @contextlib.contextmanager
