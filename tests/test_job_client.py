@@ -14,7 +14,7 @@ import pytest
 
 import featx.backbones
 from featx import files, job_status, plan_job, run_job
-from featx.errors import JobError, OutputError
+from featx.errors import FeatxWarning, JobError, OutputError
 from featx.jobs import attempts, clusters
 from featx.jobs.attempts import at_work, tried
 from featx.jobs.client import Client
@@ -158,3 +158,13 @@ def test_a_sign_of_life_that_cannot_be_left_ends_nothing(
     said = [record.getMessage() for record in caplog.records if "Slow Down" in record.getMessage()]
     assert len(said) == 10  # once for each shard, which has two batches
     assert said[0].startswith("Nobody sees how far shard 0 is, but it goes on: ")
+
+
+def test_a_run_that_has_just_begun_says_what_it_is_waiting_for(job: Path) -> None:
+    leave_client(job, os.getpid())
+    said = job_status(job).as_text()
+    assert "none of them in this run so far: workers get the network ready first" in said
+    assert f"run by process {os.getpid()} on here" in said
+    with pytest.warns(FeatxWarning, match="This job is being run already"):
+        run_job(job, cache=None)
+    assert "so far" not in job_status(job).as_text()

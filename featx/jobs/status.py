@@ -82,6 +82,8 @@ class Status:
         if self.images_per_second and self.images_left:
             left = "" if self.seconds_left is None else f", {in_duration(self.seconds_left)} left"
             lines.append(f"{self.images_per_second:.0f} images/s{left}")
+        if self.running and not self.images_per_second and self.images_left:
+            lines.append("none of them in this run so far: workers get the network ready first")
         if self.changed:
             lines.append(f"{counted(self.changed, 'file')} had changed since the job was planned")
         lines += [f"run by {who}" for who in self.running]
