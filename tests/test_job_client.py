@@ -93,9 +93,11 @@ def test_a_shard_is_blamed_if_its_worker_is_gone(
     leave_note(job, 0, client.token, pid=7)
     leave_note(job, 1, client.token, pid=8)
     leave_note(job, 2, "another client", pid=8)
+    leave_note(job, 3, client.token, pid=8, n_round=0)  # its scheduler has gone, and it with it
+    client._n_round = 1
     client._count_lost(clusters.WorkerLostError("one died", living))
     assert tried(place) == blamed
-    assert sorted(note.shard for note in at_work(place)) == sorted({0, 1, 2} - set(blamed))
+    assert sorted(note.shard for note in at_work(place)) == sorted({0, 1, 2, 3} - set(blamed))
 
 
 def test_a_cluster_that_breaks_again_and_again_is_given_up(

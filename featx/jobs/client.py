@@ -180,11 +180,14 @@ class Client:
         time.sleep(_PAUSE_SECONDS)
 
     def _count_lost(self, error: WorkerLostError) -> list[int]:
-        """Count a try of the shards whose workers are gone, and return them; those that live go on, on a cluster."""
+        """Count a try of the shards whose workers are gone, and return them; those that live go on, on a cluster.
+
+        Not of earlier rounds: their workers may have ended since with a scheduler that went away.
+        """
         lost = {
             note.shard: note
             for note in attempts.at_work(self.place)
-            if note.client == self.token
+            if (note.client, note.n_round) == (self.token, self._n_round)
             and (not note.is_alive if error.living is None else note.process not in error.living)
         }
         for note in lost.values():
