@@ -167,7 +167,15 @@ def is_running(pid: int) -> bool:
         return False
     except (PermissionError, OverflowError):  # somebody else's process; a number that is none
         return True
-    return True
+    return not _is_dead(pid)
+
+
+def _is_dead(pid: int) -> bool:
+    """Return whether a process has ended, and nobody has asked how: it keeps its number until then."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except (OSError, IndexError):  # no Linux; or it has just gone
+        return False
 
 
 @functools.cache

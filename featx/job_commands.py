@@ -13,7 +13,7 @@ from featx.errors import OptionError
 if TYPE_CHECKING:
     from featx.jobs.job import Job
     from featx.jobs.planning import Plan
-    from featx.jobs.running import Run
+    from featx.jobs.summary import Run
 
 
 def show_help(args: argparse.Namespace) -> None:

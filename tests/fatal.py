@@ -24,13 +24,13 @@ class Fatal(DirectBackbone):
 
     def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         rows = pixels.mean(axis=(1, 2), dtype=np.float32)
-        order = self.order.read_text() if self.order.exists() else ""
-        if order.startswith("slow"):
-            time.sleep(float(order.split()[1]) * len(pixels))
-        if (rows[:, 0] == 255).any() and order in ("once", "always", "raise"):
-            if order == "once":
+        order = self.order.read_text().split() if self.order.exists() else []
+        if order[:1] == ["slow"]:
+            time.sleep(float(os.environ.get("FATAL_SLOW") or order[1]) * len(pixels))
+        if (rows[:, 0] == 255).any() and order[-1:] in (["once"], ["always"], ["raise"]):
+            if order[-1] == "once":
                 self.order.unlink()
-            if order == "raise":
+            if order[-1] == "raise":
                 raise ValueError("red")
             os.kill(os.getpid(), signal.SIGKILL)
         return rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import os
 import shutil
@@ -17,11 +18,11 @@ import pytest
 
 import featx.backbones
 from featx import job_status, merge_job, plan_job, run_job
-from featx.errors import JobError, MissingDependencyError, OptionError
-from featx.jobs import clusters
+from featx.errors import FeatxWarning, JobError, MissingDependencyError, OptionError
+from featx.jobs import dask_cluster
 from featx.jobs.attempts import at_work
 from featx.jobs.place import Place
-from featx.jobs.running import Run
+from featx.jobs.summary import Run
 from tests.cluster import Cluster, cluster
 from tests.fatal import Fatal, write_images
 
@@ -104,23 +105,35 @@ def soon(is_time: Callable[[], bool], act: Callable[[], object]) -> Iterator[Non
     thread = threading.Thread(target=wait)
     thread.start()
     yield
+    thread.join(10)
     assert not thread.is_alive()
 
 
 @pytest.mark.thorough  # a cluster is started twice
+@pytest.mark.parametrize("workers_are", ["killed", "left alone"])
 def test_a_scheduler_that_goes_away_and_comes_back_is_waited_for(
-    job: Path, order: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    workers_are: str,
+    job: Path,
+    order: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     order.write_text("slow 0.2")
     with cluster(tmp_path / "cluster") as dask:
 
         def restart() -> None:
             scheduler, *workers = dask.processes
-            for process in (scheduler, *workers):
+            for process in (scheduler, *workers) if workers_are == "killed" else (scheduler,):
                 dask.kill(process)
             time.sleep(2)
             dask.start_scheduler()
-            dask.start_worker()
+            if workers_are == "killed":
+                dask.start_worker()
+            else:  # Dask ends them, within half a minute, and they are for whoever started them to start again
+                for worker in workers:
+                    worker.wait(40)
+                    dask.start_worker()
 
         with soon(lambda: 2 <= job_status(job).shards_done < 8, restart):
             run = on(dask.address, job)
@@ -130,6 +143,16 @@ def test_a_scheduler_that_goes_away_and_comes_back_is_waited_for(
     )
     assert "Traceback" not in capfd.readouterr().err
     assert rows(job) == undisturbed(job)
+
+
+@pytest.mark.thorough  # workers are started seven times
+def test_of_shards_that_dask_gives_up_the_deadly_one_alone_is_blamed(job: Path, order: Path, tmp_path: Path) -> None:
+    order.write_text("slow 0.1 always")
+    with cluster(tmp_path / "cluster", DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as dask:
+        run = on(dask.address, job)
+    assert (run.done, list(run.set_aside)) == (9, [1])
+    assert run.set_aside[1].startswith("3 tries; its worker died around image")
+    assert not os.listdir(job / "attempts")
 
 
 @pytest.mark.thorough
@@ -168,18 +191,147 @@ def test_a_worker_that_comes_late_gets_work(job: Path, order: Path, tmp_path: Pa
     assert held[0] > 6  # of ten, for a single worker: any number of others would have work
 
 
-@pytest.mark.thorough  # a cluster is started
-def test_a_cluster_without_featx_is_told(job: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def without(tmp_path: Path) -> Path:
+    """A folder that hides featx from a process that has it on its path."""
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "featx.py").write_text("raise ModuleNotFoundError('No module named featx')")
-    with contextlib.ExitStack() as end:
-        dask = Cluster(tmp_path, "127.0.0.1")
-        end.callback(dask.end)
-        dask.root = tmp_path / "without"
-        dask.start_scheduler()
+    return tmp_path / "without"
+
+
+@pytest.mark.slow  # a cluster is started
+def test_a_worker_without_featx_or_with_another_is_told_soon(job: Path, without: Path, tmp_path: Path) -> None:
+    with cluster(tmp_path / "cluster", n_workers=1) as dask:
+        bare = dask.start_worker(PYTHONPATH=str(without))
+        dask.wait_for_workers(2)
+        started = time.monotonic()
+        with pytest.raises(JobError, match=r"1 of 2 workers .*: tcp://[\d.:]+ \(No module named featx\). Install it"):
+            on(dask.address, job)
+        assert time.monotonic() - started < 15
+        dask.kill(bare)
+        (without / "featx.py").write_text("__version__ = '0.0.9'")
+        dask.start_worker(PYTHONPATH=str(without))
+        dask.start_worker(PYTHONPATH=str(without))
+        dask.wait_for_workers(3)
+        with pytest.raises(JobError, match=r"2 of 3 workers .*: tcp://[\d.:]+ \(it has 0\.0\.9\), tcp:.* Install it"):
+            on(dask.address, job)
+    assert job_status(job).shards_done == 0
+
+
+@pytest.mark.thorough  # a cluster is started
+def test_a_worker_without_featx_that_comes_late_ends_and_costs_nothing(
+    job: Path, order: Path, without: Path, tmp_path: Path
+) -> None:
+    order.write_text("slow 0.5")
+    with cluster(tmp_path / "cluster", n_workers=1) as dask:
+
+        def come() -> None:
+            dask.start_worker(PYTHONPATH=str(without)).wait(30)
+
+        with soon(lambda: job_status(job).shards_done >= 1, come):
+            run = on(dask.address, job)
+        assert "No module named featx" in dask.said()
+    assert (run.done, run.set_aside) == (10, {})
+    assert rows(job) == undisturbed(job)
+
+
+@pytest.mark.thorough  # workers are started five times
+def test_where_only_workers_without_featx_are_left_that_is_told(
+    job: Path, order: Path, without: Path, tmp_path: Path
+) -> None:
+    order.write_text("slow 0.5")
+    with cluster(tmp_path / "cluster", n_workers=1) as dask:
+        is_over = threading.Event()
+
+        def replace() -> None:
+            dask.kill(dask.processes[1])
+            while not is_over.is_set():  # as Kubernetes does
+                worker = dask.start_worker(PYTHONPATH=str(without))
+                while worker.poll() is None and not is_over.wait(0.1):
+                    pass
+
+        with soon(lambda: job_status(job).shards_done >= 1, replace):
+            with pytest.raises(JobError, match=r"1 of 1 worker .*No module named featx.* Install it|has no workers"):
+                on(dask.address, job)
+            is_over.set()
+    order.unlink()
+    assert run_job(job, cache=None).set_aside == {}
+    assert rows(job) == undisturbed(job)
+
+
+@pytest.mark.thorough  # a cluster is started
+def test_a_scheduler_without_featx_is_told(job: Path, without: Path, tmp_path: Path) -> None:
+    with cluster(tmp_path / "cluster", n_workers=0, PYTHONPATH=str(without)) as dask:
         dask.start_worker()
         with pytest.raises(JobError, match="cannot read what it is to do .*No module named featx.* Install this featx"):
             on(dask.address, job)
+
+
+@pytest.mark.slow  # a cluster is started
+def test_a_slow_worker_does_less_and_the_rest_is_the_same(job: Path, order: Path, tmp_path: Path) -> None:
+    order.write_text("slow 0.05")
+    seen: dict[int, set[int]] = {}
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.05):
+            for note in at_work(Place(job)):
+                seen.setdefault(note.pid, set()).add(note.shard)
+
+    with cluster(tmp_path / "cluster", n_workers=2) as dask:
+        dask.start_worker(FATAL_SLOW="0.6")
+        dask.wait_for_workers(3)
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        run = on(dask.address, job)
+        is_over.set()
+        watcher.join()
+    slow, *fast = sorted(seen.values(), key=len)
+    assert (run.done, len(seen), len(slow)) == (10, 3, 1)  # over two seconds for one, one for the other nine
+    assert min(map(len, fast)) >= 3
+    assert rows(job) == undisturbed(job)
+
+
+@pytest.mark.slow  # a cluster is started, where another test has not
+def test_two_clients_on_one_cluster_do_one_job(
+    dask: Cluster, job: Path, order: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order.write_text("slow 0.1")
+    monkeypatch.chdir(tmp_path)  # where the workers are not
+
+    def run() -> Run:
+        return run_job(job, backend="dask", scheduler=dask.address, cache="kept")
+
+    with concurrent.futures.ThreadPoolExecutor(1) as other:
+        first = other.submit(run)
+        while not list((job / "running").glob("*.json")):
+            time.sleep(0.05)
+        with pytest.warns(FeatxWarning, match="This job is being run already: process"):
+            second = run()
+        assert (first.result(60).done, second.done, second.set_aside) == (10, 10, {})
+    assert os.listdir(tmp_path / "kept" / "features")
+    assert os.getcwd() == str(tmp_path)
+    assert rows(job) == undisturbed(job)
+
+
+def test_a_cluster_of_a_test_ends_with_it(tmp_path: Path) -> None:
+    code = """
+import os, pathlib, signal, sys
+from tests.cluster import Cluster
+dask = Cluster(pathlib.Path(sys.argv[1]), "127.0.0.1")
+dask.start_scheduler()
+print(dask.port, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    said = subprocess.run(
+        command, capture_output=True, text=True, cwd=Path(__file__).parents[1], timeout=60, check=False
+    )
+    until = time.monotonic() + 10
+    with pytest.raises(ConnectionRefusedError):
+        while time.monotonic() < until:
+            socket.create_connection(("127.0.0.1", int(said.stdout)), timeout=1).close()
+            time.sleep(0.1)
 
 
 @contextlib.contextmanager
@@ -274,6 +426,6 @@ def test_the_only_worker_of_a_cluster_does_the_tasks_and_not_this_process() -> N
         distributed.LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as local,
         distributed.Client(local, set_as_default=False) as client,
     ):
-        backend = clusters._dask_backend()(client=client)
+        backend = dask_cluster._dask_backend()(client=client)
         assert sum(client.ncores().values()) == 1
         assert backend.effective_n_jobs(-1) == 2

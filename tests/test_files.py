@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,18 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error
         raise error
     assert (tmp_path / "a").read_text() == "old"
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_process_that_has_ended_runs_no_more_though_nobody_has_asked() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert files.is_running(process.pid)
+    process.kill()
+    assert process.stdin is not None
+    process.stdin.close()
+    until = time.monotonic() + 10
+    while files.is_running(process.pid):  # it keeps its number until it is waited for
+        assert time.monotonic() < until
+    assert process.wait() == -9
 
 
 def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,10 @@ import http.client
 import http.server
 import io
 import itertools
+import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -132,6 +135,27 @@ def test_a_job_from_bucket_to_bucket(s3: Proxy, tmp_path: Path) -> None:
     assert not any(b"very-secret" in data for data in files.values())
 
 
+@pytest.mark.slow  # two processes are started, and two more by them
+def test_two_clients_at_once_damage_nothing_in_a_bucket(s3: Proxy, tmp_path: Path) -> None:
+    job = "s3://bucket/jobs/both"
+    plan_job("s3://bucket/images", job, backbone="color_histogram", shard_size=1, sample=0, cache=None)
+    command = [sys.executable, "-m", "featx", "job", "run", job, "--no-cache", "--json"]
+    clients = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root)
+        for root in [Path(__file__).parents[1]] * 2
+    ]
+    for client in clients:
+        out, err = client.communicate(timeout=120)
+        assert client.returncode == 0, err
+        assert (json.loads(out)["done"], json.loads(out)["rows"]) == (9, 9)
+    assert run_job(job, cache=None, verify=True).redone == {}
+    merge_job(job, tmp_path / "f.npy")
+    plan("s3://bucket/images", str(tmp_path / "job"))
+    run_job(tmp_path / "job", cache=None)
+    merge_job(tmp_path / "job", tmp_path / "g.npy")
+    assert (tmp_path / "f.npy").read_bytes() == (tmp_path / "g.npy").read_bytes()
+
+
 def test_servers_that_fail_now_and_then_cost_nothing(s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path) -> None:
     fault(lambda method, path, number: (200, 200, 503, 200, 0)[number % 5])
     plan("s3://bucket/images", "s3://bucket/jobs/two")
@@ -196,6 +220,7 @@ def test_a_name_is_created_once(address: str, s3: Proxy, tmp_path: Path) -> None
     place.remove("shards/a")
     place.remove("shards/a")
     assert place.listed("shards") == {"b": 5}
+    assert (place.names("shards"), place.names("absent")) == ({"b"}, set())
     assert place.listed("absent") == {}
     with pytest.raises(FileNotFoundError):
         place.read("shards/a")

@@ -406,6 +406,39 @@ def test_a_table_that_vouches_for_rows_that_were_replaced_goes(
 
 
 @pytest.mark.usefixtures("in_this_process")
+def test_a_table_that_a_third_writer_removes_is_written_again(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was there when we wanted to write ours, and is not when we look what it says."""
+    plan(images, tmp_path / "job")
+    run_job(tmp_path / "job")
+    table = tmp_path / "job" / "shards" / "00000000.parquet"
+    table.rename(tmp_path / "late")
+    create = Place.create
+
+    def create_too_late(place: Place, name: str, data: bytes) -> bool:
+        if name.endswith("00000000.parquet"):
+            monkeypatch.setattr(Place, "create", create)
+            return False
+        return create(place, name, data)
+
+    monkeypatch.setattr(Place, "create", create_too_late)
+    assert run_job(tmp_path / "job").done == 4
+    assert run_job(tmp_path / "job", verify=True).redone == {}
+    check_equal(tmp_path / "job", images, tmp_path)
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_where_rows_come_from_is_true_without_a_store_too(images: Path, tmp_path: Path) -> None:
+    shutil.copy(images / "a" / "0000.png", images / "a" / "copy.png")
+    plan(images, tmp_path / "job", shard_size=30)
+    run = run_job(tmp_path / "job", cache=None)
+    assert (run.computed, run.cached) == (19, 1)
+    for said in (run.as_text(), job_status(tmp_path / "job").as_text()):
+        assert "19 computed, 1 from the store or equal to another" in said
+
+
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("name", "content", "verify", "reason"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import json
+import logging
 import os
 import re
 import time
@@ -13,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from featx import files
+from featx.errors import OutputError
 from featx.jobs.place import Place
 
 #: A shard is set aside after it has ended its worker so many times.
@@ -26,6 +28,8 @@ _READ_AT_ONCE = 16
 _AT_WORK = re.compile(r"^(?P<shard>\d{8})-(?P<token>[0-9a-f]{32})\.json$")
 _TRIED = re.compile(r"^(?P<shard>\d{8})-(?P<number>\d+)\.json$")
 
+_log = logging.getLogger("featx")
+
 
 @dataclasses.dataclass(frozen=True)
 class AtWork:
@@ -38,6 +42,8 @@ class AtWork:
     shard, pid, n_done : int
     client : str
         Token of the client that gave it out.
+    n_round : int
+        In which of that client's rounds: within one, a shard that is given out again is one whose worker is gone.
     where : str
         What process numbers are unique in.
     time : float
@@ -49,6 +55,7 @@ class AtWork:
     pid: int
     n_done: int
     client: str
+    n_round: int
     where: str
     time: float
 
@@ -59,6 +66,16 @@ class AtWork:
             return files.is_running(self.pid)
         return time.time() - self.time < _SILENT_AFTER
 
+    @property
+    def process(self) -> tuple[str, int]:
+        """As :func:`this_process` says of its process."""
+        return self.where, self.pid
+
+
+def this_process() -> tuple[str, int]:
+    """Return the number of this process, and before it what that is unique in."""
+    return files.where(), os.getpid()
+
 
 class Note:
     """The note of a worker at a shard, there as long as the worker is at it.
@@ -66,32 +83,47 @@ class Note:
     Parameters
     ----------
     place : Place
-    shard : int
+    shard, n_round : int
     client : str
     always : bool, default=False
         Sign after every batch, not now and then: of a shard that has ended a worker, to know at which image.
     """
 
-    def __init__(self, place: Place, shard: int, client: str, *, always: bool = False) -> None:
+    def __init__(self, place: Place, shard: int, client: str, n_round: int = 0, *, always: bool = False) -> None:
         self._place = place
         self._name = f"attempts/{shard:08}-{uuid.uuid4().hex}.json"
-        self._said = {"shard": shard, "client": client, "where": files.where(), "pid": os.getpid()}
+        where, pid = this_process()
+        self._said = {"shard": shard, "client": client, "round": n_round, "where": where, "pid": pid}
         self._every = 0.0 if always else _SIGN_SECONDS if place.is_local else _FAR_SIGN_SECONDS
         self._signed = 0.0
         self._n_done = 0
+        self._has_failed = False
 
     def __enter__(self) -> Callable[[int], None]:
         self._sign()
         return self._advance
 
     def __exit__(self, kind: object, *error: object) -> None:
-        if kind is not KeyboardInterrupt:  # it was ended from without: its client is to know at what
+        if kind is KeyboardInterrupt:
+            return  # it was ended from without: its client is to know at what
+        try:
             self._place.remove(self._name)
+        except OutputError as failed:
+            self._tell(failed)
 
     def _advance(self, n_done: int) -> None:
         self._n_done += n_done
         if time.monotonic() - self._signed >= self._every:
-            self._sign()
+            try:
+                self._sign()
+            except OutputError as error:
+                self._tell(error)
+
+    def _tell(self, error: OutputError) -> None:
+        """Say once that the note is no longer true: the shard goes on, and it is its commit that matters."""
+        if not self._has_failed:
+            self._has_failed = True
+            _log.warning("Nobody sees how far shard %d is, but it goes on: %s", self._said["shard"], error)
 
     def _sign(self) -> None:
         self._signed = time.monotonic()
@@ -103,7 +135,7 @@ def at_work(place: Place, shard: int | None = None) -> list[AtWork]:
     """Return who is at which shard, or at one."""
     names = [
         f"attempts/{name}"
-        for name in place.listed("attempts")
+        for name in place.names("attempts")
         if (match := _AT_WORK.match(name)) and (shard is None or int(match["shard"]) == shard)
     ]
     if place.is_local:
@@ -122,6 +154,7 @@ def _note(place: Place, name: str) -> AtWork | None:
             pid=int(said["pid"]),
             n_done=int(said["done"]),
             client=str(said["client"]),
+            n_round=int(said["round"]),
             where=str(said["where"]),
             time=float(said["time"]),
         )
@@ -129,50 +162,54 @@ def _note(place: Place, name: str) -> AtWork | None:
         return None
 
 
-def reasons(place: Place) -> dict[int, tuple[int, str]]:
-    """Return how many times each shard has ended its worker, where it has, and how the last time."""
+def tried(place: Place) -> dict[int, int]:
+    """Return how many times each shard has ended its worker; 0 if it is unknown whether it did."""
     found: dict[int, int] = {}
-    for name in place.listed("attempts"):
+    for name in place.names("attempts"):
         if match := _TRIED.match(name):
             shard = int(match["shard"])
             found[shard] = max(found.get(shard, 0), int(match["number"]))
+    return found
+
+
+def reasons(place: Place) -> dict[int, tuple[int, str]]:
+    """Return how many times each shard has ended its worker, where it has, and how the last time."""
     return {
         shard: (number, str((_read(place, f"attempts/{shard:08}-{number}.json") or {}).get("reason", "unknown")))
-        for shard, number in found.items()
+        for shard, number in tried(place).items()
+        if number
     }
-
-
-def tried(place: Place) -> set[int]:
-    """Return the shards that have ended their worker."""
-    return {int(match["shard"]) for name in place.listed("attempts") if (match := _TRIED.match(name))}
 
 
 def count_try(place: Place, shard: int, reason: str) -> int:
     """Note that a shard has ended its worker; return how many times that was."""
-    number = reasons(place).get(shard, (0, ""))[0] + 1
-    said = {"shard": shard, "reason": reason, "time": time.time()}
-    while not place.create(f"attempts/{shard:08}-{number}.json", json.dumps(said).encode()):
+    number = tried(place).get(shard, 0) + 1
+    while not place.create(f"attempts/{shard:08}-{number}.json", _said_of(shard, reason)):
         number += 1
     return number
 
 
+def suspect(place: Place, shard: int, reason: str) -> None:
+    """Note that a shard's worker has ended, and its client too, so that nobody knows of what: it is to come last."""
+    place.create(f"attempts/{shard:08}-0.json", _said_of(shard, reason))
+
+
 def forget_tries(place: Place, shards: set[int]) -> None:
     """Remove the tries of shards."""
-    for name in place.listed("attempts"):
+    for name in place.names("attempts"):
         if (match := _TRIED.match(name)) and int(match["shard"]) in shards:
             place.remove(f"attempts/{name}")
 
 
 def set_aside(place: Place, shard: int, reason: str) -> None:
     """Set a shard aside, so that the rest goes on without it."""
-    said = {"shard": shard, "reason": reason, "time": time.time()}
-    place.write(f"set_aside/{shard:08}.json", json.dumps(said).encode())
+    place.write(f"set_aside/{shard:08}.json", _said_of(shard, reason))
 
 
 def which_aside(place: Place) -> dict[int, str]:
     """Return the shards that are set aside, and why."""
     found = {}
-    for name in sorted(place.listed("set_aside")):
+    for name in sorted(place.names("set_aside")):
         if name.endswith(".json") and name[:-5].isdigit():
             said = _read(place, f"set_aside/{name}") or {}
             found[int(name[:-5])] = str(said.get("reason", "unknown"))
@@ -184,6 +221,10 @@ def take_back(place: Place, shards: set[int]) -> None:
     for shard in shards:
         place.remove(f"set_aside/{shard:08}.json")
     forget_tries(place, shards)
+
+
+def _said_of(shard: int, reason: str) -> bytes:
+    return json.dumps({"shard": shard, "reason": reason, "time": time.time()}).encode()
 
 
 def _read(place: Place, name: str) -> dict[str, Any] | None:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from featx.errors import OptionError, did_you_mean
-from featx.jobs.clusters import WorkerLostError, dask_workers, ray_workers
+from featx.jobs.clusters import WorkerLostError
+from featx.jobs.dask_cluster import dask_workers
+from featx.jobs.ray_cluster import ray_workers
 
 #: "sequential" is one supervised process that uses all cores; "loky" is several on this machine; the others are
 #: clusters, whose workers see the folder of the job.
@@ -88,4 +90,4 @@ def run_tasks(
         try:
             parallel(joblib.delayed(function)(task) for task in tasks)
         except BrokenProcessPool as error:
-            raise WorkerLostError(" ".join(str(error).split())) from error
+            raise WorkerLostError(" ".join(str(error).split()), living=set()) from error

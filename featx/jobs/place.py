@@ -152,6 +152,12 @@ class Place:
             if entry["type"] == "file" and not str(entry["name"]).endswith("/")
         }
 
+    def names(self, folder: str) -> set[str]:
+        """Return the names of the files directly in a folder, without a look at each; none if it is not there."""
+        if self.is_local:
+            return self._asked(folder, lambda: _names(self.path(folder)))
+        return set(self.listed(folder))
+
     def is_empty(self) -> bool:
         """Return whether there is nothing here."""
         if self.is_local:
@@ -270,6 +276,14 @@ def _listed(folder: str) -> dict[str, int]:
             return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
     except FileNotFoundError:
         return {}
+
+
+def _names(folder: str) -> set[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file()}
+    except FileNotFoundError:
+        return set()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -151,7 +151,10 @@ def _commit(job: Job, done: Committed, matrix: Path, table: bytes) -> Committed:
             place.replace_from(matrix_name(shard), matrix)
         if place.create(table_name(shard), table):
             return done
-        winner = job.read_committed(shard)
+        try:
+            winner = job.read_committed(shard)
+        except FileNotFoundError:  # a third writer has just removed it
+            continue
         if winner.checksum == done.checksum or _is_same(job, winner):
             return winner
         # A writer that was held up has vouched for rows that were taken for a dead one's and replaced.

@@ -10,7 +10,7 @@ from typing import Any
 from featx.jobs import attempts
 from featx.jobs.job import Committed, Job, arrow, totals
 from featx.jobs.place import Place
-from featx.jobs.running import as_set_aside
+from featx.jobs.summary import as_computed, as_set_aside
 from featx.jobs.watching import images_done, running, said_of
 from featx.wording import counted, in_duration
 
@@ -77,12 +77,13 @@ class Status:
         lines = [
             f"{self.output}: {self.shards_done:,} of {counted(self.shards, 'shard')} done, {self.images_done:,} of "
             f"{counted(self.images, 'image')}; {self.images_left:,} left",
-            f"{counted(self.rows, 'row')}, {self.failed:,} failed; {self.computed:,} computed, {self.cached:,} from "
-            "the store",
+            f"{counted(self.rows, 'row')}, {self.failed:,} failed; {as_computed(self.computed, self.cached)}",
         ]
         if self.images_per_second and self.images_left:
             left = "" if self.seconds_left is None else f", {in_duration(self.seconds_left)} left"
             lines.append(f"{self.images_per_second:.0f} images/s{left}")
+        if self.running and not self.images_per_second and self.images_left:
+            lines.append("none of them in this run so far: workers get the network ready first")
         if self.changed:
             lines.append(f"{counted(self.changed, 'file')} had changed since the job was planned")
         lines += [f"run by {who}" for who in self.running]

@@ -17,6 +17,8 @@ from featx.jobs.place import Place
 
 #: Seconds between looks at how far workers are, of a job on this machine and elsewhere.
 _LOOK, _FAR_LOOK = 0.5, 10.0
+#: At least so many times what the last look took.
+_REST = 10.0
 #: Seconds for which a client elsewhere is taken for alive without a sign of its workers; and after which its note goes.
 _YOUNG, _FORGOTTEN = 120.0, 7 * 86400.0
 
@@ -24,12 +26,13 @@ _YOUNG, _FORGOTTEN = 120.0, 7 * 86400.0
 def running(place: Place) -> Iterator[dict[str, Any]]:
     """Yield the notes of clients that run a job, as far as they live."""
     at_work = {note.client for note in attempts.at_work(place) if note.is_alive}
-    for name in sorted(place.listed("running")):
+    for name in sorted(place.names("running")):
         try:
             note = json.loads(place.read(f"running/{name}"))
             note = {**note, "time": float(note["time"]), "before": int(note["before"])}
+            note["client"] = name[:-5]
             is_here, age = note["where"] == files.where(), time.time() - note["time"]
-            is_alive = files.is_running(int(note["pid"])) if is_here else age < _YOUNG or name[:-5] in at_work
+            is_alive = files.is_running(int(note["pid"])) if is_here else age < _YOUNG or note["client"] in at_work
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             continue
         if is_alive:
@@ -67,12 +70,15 @@ def watching(job: Job, client: str, n_done: int, progress: Callable[[int], objec
 
     def look() -> None:
         nonlocal told
-        while not is_over.wait(every):
+        pause = every
+        while not is_over.wait(pause):
+            began = time.monotonic()
             with contextlib.suppress(OSError):
                 now_done = images_done(job, client)
                 if now_done > told:
                     progress(now_done - told)
                     told = now_done
+            pause = max(every, _REST * (time.monotonic() - began))  # of a large job, a look takes long
 
     thread = threading.Thread(target=look, daemon=True, name="featx-progress")
     thread.start()
@@ -89,7 +95,7 @@ def watching(job: Job, client: str, n_done: int, progress: Callable[[int], objec
 
 def images_done(job: Job, client: str | None = None) -> int:
     """Return how many images are done: those of finished shards, and those that workers (of a client) have noted."""
-    names = job.place.listed("shards")
+    names = job.place.names("shards")
     finished = {int(name[:-8]) for name in names if name.endswith(".parquet") and name[:-8].isdigit()}
     notes = {
         note.shard: note.n_done

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -35,9 +34,10 @@ class Task:
     shard : int
     client : str
         Token of the client that gives it out.
-    folder : str
-        Working folder of the client.
+    n_round : int
+        In which of its rounds.
     cache : str or None
+        As a whole path: the working folder of a worker may be another than the client's.
     raise_on_error : bool
     here : dict
         Options that concern one machine alone: ``engine``, ``batch_size``.
@@ -49,7 +49,7 @@ class Task:
     job_id: str
     shard: int
     client: str
-    folder: str
+    n_round: int
     cache: str | None
     raise_on_error: bool
     here: dict[str, Any]
@@ -71,8 +71,6 @@ def work(task: Task) -> None:
 
 
 def _work(task: Task) -> None:
-    if os.getcwd() != task.folder and os.path.isdir(task.folder):
-        os.chdir(task.folder)
     if task.backbone is not None:
         backbones.take_over(task.backbone)
     job = _job(task.address, task.job_id)
@@ -80,9 +78,10 @@ def _work(task: Task) -> None:
     if job.place.has(table_name(task.shard)):
         return
     n_tries = _count_tries(job, task)
-    if n_tries >= attempts.TRIES:
+    if (n_tries or 0) >= attempts.TRIES:
         return  # the client sets it aside
-    with interruptible(), attempts.Note(job.place, task.shard, task.client, always=n_tries > 0) as progress:
+    note = attempts.Note(job.place, task.shard, task.client, task.n_round, always=n_tries is not None)
+    with interruptible(), note as progress:
         try:
             run_shard(
                 job,
@@ -104,14 +103,18 @@ def _work(task: Task) -> None:
             attempts.count_try(job.place, task.shard, " ".join(reason.split()))
 
 
-def _count_tries(job: Job, task: Task) -> int:
-    """Count the tries of a shard that the cluster gives out again, as its worker died; return how many there were."""
+def _count_tries(job: Job, task: Task) -> int | None:
+    """Count the tries of a shard that the cluster gives out again, as its worker died; return how many there were.
+
+    Of an earlier round's, it is the client who knows whether they live.
+    """
     for note in attempts.at_work(job.place, task.shard):
         # Of a worker on another machine the cluster knows more than its note.
-        if note.client == task.client and not (note.where == files.where() and files.is_running(note.pid)):
+        is_ours = (note.client, note.n_round) == (task.client, task.n_round)
+        if is_ours and not (note.where == files.where() and files.is_running(note.pid)):
             job.place.remove(note.name)
             attempts.count_try(job.place, task.shard, f"its worker died {around(job, note)}")
-    return attempts.reasons(job.place).get(task.shard, (0, ""))[0]
+    return attempts.tried(job.place).get(task.shard)
 
 
 def around(job: Job, note: attempts.AtWork) -> str:
