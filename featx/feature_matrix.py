@@ -40,7 +40,7 @@ class FeatureMatrix:
     options : dict or None
         Options of extraction that give this recipe.
     folder : str or None
-        Where relative paths start, if that is recorded: a job notes the folder that it was planned in.
+        Where relative paths start, if that is recorded, and there: a job notes the folder that it was planned in.
     n_failed : int
         Images that could not be read.
     failures : Failures
@@ -71,7 +71,8 @@ class FeatureMatrix:
         self.is_complete = is_complete
         self.recipe: dict[str, Any] | None = job and job.get("recipe")
         self.options: dict[str, Any] | None = job and job.get("options")
-        self.folder: str | None = job.get("folder") if job else None
+        folder = job.get("folder") if job else None
+        self.folder = folder if isinstance(folder, str) and os.path.isdir(folder) else None
         self._lines = RowLines(tables, self._starts)
         self.paths, self.labels, self.digests = (Column(self._lines, name) for name in NAMES)
 

@@ -73,14 +73,15 @@ def _at_least(
     stop = min(at + _WIDE, len(rows))
     tall, wide = bounds.reduced[places], bounds.reduced[at:stop]
     bound = tall[:, : bounds.n_first] @ wide[:, : bounds.n_first].T
-    slack = bounds.slack
-    # Flat: six times as fast as in two dimensions.
-    one, other = np.divmod(np.flatnonzero((bound >= (floors - slack)[:, None]).ravel()), stop - at)
+    least = floors - np.float32(bounds.slack)
+    # One number for all is compared four times as fast; and flat, what is left is found six times as fast.
+    is_left = bound >= (least[0] if (least == least[0]).all() else least[:, None])
+    one, other = np.divmod(np.flatnonzero(is_left.ravel()), stop - at)
     if after:
         later = places[one] < other + at
         one, other = one[later], other[later]
     if bounds.is_twofold:
-        kept = _products(tall[:, 1:], wide[:, 1:], one, other, _AGAIN_AT_ONCE) >= floors[one] - slack
+        kept = _products(tall[:, 1:], wide[:, 1:], one, other, _AGAIN_AT_ONCE) >= least[one]
         one, other = one[kept], other[kept]
     if not len(one):
         return _none()

@@ -186,6 +186,11 @@ def test_the_page_of_a_job_shows_its_images_from_any_folder(
     corners = re.findall(r'aria-label="photos/china/04.jpg" style="([^"]*)"', page)
     assert len(corners) == 2
     assert corners[0] != corners[1]  # what was looked for is not shown as what was found
+    described = json.loads(Path(f"{planned_in}/job/job.json").read_text())
+    Path(f"{planned_in}/job/job.json").write_text(json.dumps({**described, "folder": "/not/there/any/more"}))
+    monkeypatch.chdir(planned_in)  # all of it was moved, say
+    assert run("job", "photos/china/04.jpg", "--html", "p.html", "--quiet") == 0
+    assert "no longer where" not in Path("p.html").read_text()
 
 
 def test_paths_come_on_standard_input(
