@@ -4,48 +4,62 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from featx.duplicates import Duplicates
 from featx.feature_matrix import FeatureMatrix
+from featx.feature_places import IntArray
+from featx.feature_tables import NAMES, Lines
 from featx.labels import is_missing
 from featx.wording import as_cell, as_path_cell, counted, shortened
 
 HEADER = ("group", "row", "path", "label", "cosine", "digest")
 _SHOWN_GROUPS, _SHOWN_PATHS = 10, 3
-_AT_ONCE = 8192
+#: Rows that are looked up at once: those of a group lie anywhere, and each table is read once for all of them.
+_AT_ONCE = 2**17
 
 
 def as_csv(found: Duplicates, features: FeatureMatrix) -> Iterator[str]:
     """Yield the rows of groups of two or more as lines of CSV, group by group, the largest first."""
     clusters = found.clusters
-    rows = np.concatenate([np.empty(0, dtype=np.int64), *clusters])
     groups = np.repeat(np.arange(1, len(clusters) + 1), [len(cluster) for cluster in clusters])
     yield ",".join(HEADER) + "\n"
-    for at in range(0, len(rows), _AT_ONCE):
-        here = rows[at : at + _AT_ONCE]
-        paths, labels, digests = (
-            column[here].tolist() for column in (features.paths, features.labels, features.digests)
-        )
+    start = 0
+    for rows, lines in _looked_up(clusters, features, NAMES):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        for group, row, path, label, digest in zip(
-            groups[at : at + _AT_ONCE].tolist(), here.tolist(), paths, labels, digests, strict=True
-        ):
+        here = groups[start : start + len(rows)].tolist()
+        for group, row, path, label, digest in zip(here, rows.tolist(), *(lines[name] for name in NAMES), strict=True):
             said = "" if is_missing(label) else as_cell(str(label))
             writer.writerow([group, row, as_path_cell(path), said, f"{found.cosine[row]:.6f}", digest])
+        start += len(rows)
         yield text.getvalue()
+
+
+def _looked_up(
+    clusters: Sequence[IntArray], features: FeatureMatrix, names: Sequence[str]
+) -> Iterator[tuple[IntArray, Lines]]:
+    """Yield the rows of groups, one after the other, and what is known of them."""
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *clusters])
+    for at in range(0, len(rows), _AT_ONCE):
+        here = rows[at : at + _AT_ONCE]
+        yield here, features.lines(here, names)
+
+
+def _paths(clusters: Sequence[IntArray], features: FeatureMatrix) -> list[list[str]]:
+    """Return the paths of each group."""
+    paths = [path for _, lines in _looked_up(clusters, features, ["path"]) for path in lines["path"]]
+    ends = np.cumsum([0, *map(len, clusters)]).tolist()
+    return [paths[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def as_dict(found: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
     """Return it as JSON has it: what was found, and the paths of each group."""
-    return {
-        **_facts(found, features),
-        "clusters": [features.paths[cluster].tolist() for cluster in found.clusters],
-    }
+    return {**_facts(found, features), "clusters": _paths(found.clusters, features)}
 
 
 def _facts(found: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
@@ -73,8 +87,9 @@ def as_text(found: Duplicates, features: FeatureMatrix) -> str:
         ]
     if found.centered:
         lines.append("Rows have much in common: they are told by what distinguishes them from their mean.")
-    for number, cluster in enumerate(clusters[:_SHOWN_GROUPS], 1):
-        paths = ", ".join(shortened(path, 50) for path in features.paths[cluster[:_SHOWN_PATHS]].tolist())
+    shown = _paths([cluster[:_SHOWN_PATHS] for cluster in clusters[:_SHOWN_GROUPS]], features)
+    for number, (cluster, of_cluster) in enumerate(zip(clusters, shown, strict=False), 1):
+        paths = ", ".join(shortened(path, 50) for path in of_cluster)
         more = len(cluster) - _SHOWN_PATHS
         paths += f" and {more:,} more" if more > 0 else ""
         cosine = float(found.cosine[cluster].min())

@@ -7,7 +7,7 @@ import functools
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -16,10 +16,7 @@ from featx.errors import ComparisonError, OptionError
 from featx.feature_matrix import FeatureMatrix
 from featx.many_duplicates import TooConnectedError, different_rows, linked_of_many
 from featx.matrices import MatrixFile
-from featx.near_pairs import UnitRows
-
-IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
-FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
+from featx.pair_bounds import FloatArray, IntArray, UnitRows, rounding, rows_at_once
 
 #: Rows of at least this cosine are near-duplicates, unless most rows are.
 THRESHOLD = 0.97
@@ -31,8 +28,8 @@ _CLOSER = 2.0
 #: A block of the matrix of cosines takes so many bytes.
 _BLOCK_BYTES = 64 * 2**20
 _MOST_EDGES = 5_000_000
-#: More rows than this are told by :mod:`featx.many_duplicates`, which does not hold them.
-_MANY_ROWS = 20_000
+#: More rows than this, or of more bytes, are told by :mod:`featx.many_duplicates`, which does not hold them.
+_MANY_ROWS, _MANY_BYTES = 20_000, 256 * 2**20
 #: What is worked out of many rows lies on disk if it takes more bytes.
 _MOST_BYTES = 2**30
 _AT_ONCE = 4096
@@ -104,8 +101,8 @@ def find_duplicates(features: Any, *, threshold: float = THRESHOLD) -> Duplicate
     Parameters
     ----------
     features : array-like of float or FeatureMatrix, shape (n_samples, n_features)
-        Of more than 20,000 rows, those of a :class:`FeatureMatrix` (:func:`open_features`) or of a memory map are read
-        as they are needed.
+        Of more than 20,000 rows, or 256 MB, those of a :class:`FeatureMatrix` (:func:`open_features`) or of a memory
+        map are read as they are needed.
     threshold : float, default=0.97
         From 0 to 1; 1 finds rows that are equal but for rounding, and nothing else.
 
@@ -123,10 +120,10 @@ def find_duplicates(features: Any, *, threshold: float = THRESHOLD) -> Duplicate
     Notes
     -----
     Every row is compared with every other, in blocks of 64 MB: 8,000 rows of 1,024 took 1.7 s on two cores, and the
-    time grows with the square of their number. Of more than 20,000 rows, pairs are first excluded by a bound on their
-    cosine in a few directions, and the others computed: the same pairs decide. 100,000 rows took some 45 s on two busy
-    cores; a million take 1.3 GB beside what is mapped and, by what the first 4,096 took, 48 minutes of processor
-    time for the pairs, half of it on the clock where two cores are free.
+    time grows with the square of their number. Of more than 20,000 rows, or 256 MB, pairs are first excluded by a bound
+    on their cosine in a few directions, and the others computed: the same pairs decide. 200,000 rows took 52 s and
+    0.36 GB beside what is mapped on two busy cores, 2.8 ns of a core a pair, more than a third of it one product of
+    matrices; a million take 1.3 GB and some half an hour of processor time. 2,000 rows of 50,176 took 5 s and 0.7 GB.
 
     Examples
     --------
@@ -145,7 +142,7 @@ def tell_duplicates(
     """Return what :func:`find_duplicates` does; of many rows, call `progress` with numbers of rows that are done."""
     check_threshold("threshold", threshold)
     n = len(features) if hasattr(features, "shape") and len(features.shape) == 2 else 0
-    if n > _MANY_ROWS:
+    if n > 2 * _NEIGHBOUR and (n > _MANY_ROWS or 4 * n * features.shape[1] > _MANY_BYTES):
         return _among_many(features, float(threshold), progress)
     rows = np.asarray(features, dtype=np.float32)
     if rows.ndim != 2 or not np.isfinite(rows).all():
@@ -174,8 +171,9 @@ def _among_many(features: Any, threshold: float, progress: Callable[[int], objec
         source = features
         if isinstance(features, FeatureMatrix) and not features.is_local:
             source = make(features.shape)  # rows are read more than once
-            for start in range(0, len(features), _AT_ONCE):
-                source[start : start + _AT_ONCE] = features[start : start + _AT_ONCE]
+            step = rows_at_once(_AT_ONCE, features.shape[1])
+            for start in range(0, len(features), step):
+                source[start : start + step] = features[start : start + step]
         elif not isinstance(features, np.ndarray | FeatureMatrix):
             source = np.asarray(features)
         try:
@@ -192,31 +190,35 @@ def _linked_many(
     source: Any, numbers: IntArray, threshold: float, make: Any, progress: Callable[[int], object]
 ) -> tuple[IntArray, FloatArray, bool]:
     """Return a label for each different row, its highest cosine, and whether cosines are of centred rows."""
+    rows = UnitRows(source, numbers)
+    if len(numbers) <= 2 * _NEIGHBOUR:  # most are equal
+        return *_linked(rows.take(np.arange(len(numbers))), threshold), False
+    highest = 1 - rounding(rows.n_features)
     linked = functools.partial(
         linked_of_many,
-        threshold=min(threshold, 1 - 2e-6),
-        floor=min(_FLOOR, threshold) if threshold < 1 - 2e-6 else 1 - 2e-6,
+        threshold=min(threshold, highest),
+        floor=min(_FLOOR, threshold) if threshold < highest else highest,
         n_neighbours=_NEIGHBOUR,
         closer=_CLOSER,
         make=make,
         progress=progress,
     )
-    rows = UnitRows(source, numbers)
     try:
         if threshold < 1:
             _refuse_connected(rows, threshold)
         return *linked(rows, most=len(numbers) // 2 if threshold < 1 else None), False
     except TooConnectedError:
         total = np.zeros(rows.n_features)
-        for start in range(0, len(rows), _AT_ONCE):
-            total += rows.raw(start, start + _AT_ONCE).sum(axis=0, dtype=np.float64)
+        for start, stop in rows.blocks(_AT_ONCE):
+            total += rows.raw(start, stop).sum(axis=0, dtype=np.float64)
         mean = (total / len(rows)).astype(np.float32)
         return *linked(UnitRows(source, numbers, mean), most=None), True
 
 
 def _refuse_connected(rows: UnitRows, threshold: float) -> None:
     """Raise if most rows of a sample are linked: those of all are then, too, and there is no need to compare them."""
-    sample = rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:_SAMPLE]))
+    n_drawn = rows_at_once(_SAMPLE, rows.n_features // 4)
+    sample = rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:n_drawn]))
     one, other = np.nonzero(np.triu(sample @ sample.T, 1) >= threshold)
     if np.bincount(_components(len(sample), [one], [other])).max() > _MOST_OF_SAMPLE * len(sample):
         raise TooConnectedError
@@ -247,7 +249,8 @@ def _unit(rows: FloatArray) -> FloatArray:
 
 def _unique(rows: FloatArray) -> tuple[FloatArray, IntArray, IntArray]:
     """Return the different rows, which of them each row is, and how often each is there."""
-    as_bytes = np.ascontiguousarray(rows).view(np.dtype((np.void, rows.dtype.itemsize * max(1, rows.shape[1]))))
+    whole = np.ascontiguousarray(rows + 0)  # makes 0 of -0
+    as_bytes = whole.view(np.dtype((np.void, rows.dtype.itemsize * max(1, rows.shape[1]))))
     _, first, kinds, counts = np.unique(as_bytes[:, 0], return_index=True, return_inverse=True, return_counts=True)
     return rows[first], kinds, counts
 
@@ -255,9 +258,9 @@ def _unique(rows: FloatArray) -> tuple[FloatArray, IntArray, IntArray]:
 def _linked(unit: FloatArray, threshold: float) -> tuple[IntArray, FloatArray]:
     """Return a label for each row, equal for those linked by pairs, and the highest cosine of its pairs."""
     n = len(unit)
-    # Cosines of float32 rows are exact to some 1e-6.
-    threshold = min(threshold, 1 - 2e-6)
-    floor = min(_FLOOR, threshold) if threshold < 1 - 2e-6 else threshold
+    highest = 1 - rounding(unit.shape[1])
+    threshold = min(threshold, highest)
+    floor = min(_FLOOR, threshold) if threshold < highest else threshold
     kth = np.full(n, -1.0, dtype=np.float32)  # cosine to the tenth-nearest
     cosine = np.full(n, np.nan, dtype=np.float32)
     ones: list[IntArray] = []

@@ -66,12 +66,16 @@ def _starts(queries: FloatArray, step: int) -> Iterator[int]:
 
 
 def cosines(queries: FloatArray, rows: FloatArray) -> FloatArray:
-    """Return the cosines of queries of length one to rows of any length; of rows of zeros 0, of those with NaN -2."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    """Return the cosines of queries of length one to rows of any length; of rows of zeros 0, of those not finite -2."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    is_finite = np.isfinite(lengths)
+    if not is_finite.all():
+        rows, lengths = np.where(is_finite[:, None], rows, 0), np.where(is_finite, lengths, 0)
     found: FloatArray = queries @ rows.T
     found /= np.where(lengths > 0, lengths, 1)
-    if not np.isfinite(lengths).all():
-        found[:, ~np.isfinite(lengths)] = -2
+    if not is_finite.all():
+        found[:, ~is_finite] = -2
     return found
 
 

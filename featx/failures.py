@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,37 @@ class Failure:
     image: str
     reason: str
     error: str = "UnreadableImageError"
+
+
+class Failures:
+    """Images that could not be read, looked up each time they are walked through: none of them is held.
+
+    Parameters
+    ----------
+    count : callable
+        Returns how many there are.
+    walk : callable
+        Returns an iterator over them, in order.
+
+    Examples
+    --------
+    >>> failures = Failures(lambda: 1, lambda: iter([Failure(4, "a.jpg", "it is empty")]))
+    >>> len(failures), [one.image for one in failures], [one.position for one in failures]
+    (1, ['a.jpg'], [4])
+    """
+
+    def __init__(self, count: Callable[[], int], walk: Callable[[], Iterator[Failure]]) -> None:
+        self._count = count
+        self._walk = walk
+
+    def __len__(self) -> int:
+        return self._count()
+
+    def __iter__(self) -> Iterator[Failure]:
+        return self._walk()
+
+    def __repr__(self) -> str:
+        return f"<{len(self):,} images that could not be read>"
 
 
 def readable_positions(n_images: int, failures: Sequence[Failure]) -> np.ndarray[Any, np.dtype[np.int64]]:

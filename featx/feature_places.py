@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
@@ -17,10 +18,15 @@ IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 _Result = TypeVar("_Result")
 #: The header of a .npy file of floats takes no more bytes than this.
 _MOST_HEADER = 1024
+#: Of an address, no more bytes than this are asked for at a time; and so many that nobody wants are fetched rather than
+#: asked past.
+_REQUEST_BYTES, _GAP_BYTES = 32 * 2**20, 2**20
 
 
-class Place:
-    """A folder, or an address that fsspec knows; names in it are relative to it.
+class FeaturePlace:
+    """A folder, or an address that fsspec knows, to read from; names in it are relative to it.
+
+    An address that may well answer the next time is asked again, as for images (:func:`featx.remote.retrying`).
 
     Parameters
     ----------
@@ -50,27 +56,44 @@ class Place:
         return os.path.join(self._root, name) if self.is_local else f"{self._root}/{name}"
 
     def open(self, name: str) -> BinaryIO:
-        """Open a file to read its bytes.
+        """Open a file to read its bytes; of an address, all of them are fetched.
 
         Raises
         ------
         FeaturesNotFoundError, FeaturesError
         """
-        return self.telling(name, lambda: self._open(name))
+        if self.is_local:
+            return self._asked(name, lambda: open(self.path(name), "rb"))
+        return io.BytesIO(self.read(name))
 
-    def _open(self, name: str) -> BinaryIO:
-        opened = open if self.is_local else self._system.open
-        file: BinaryIO = opened(self.path(name), "rb")
-        return file
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes:
+        """Return the bytes of a file, or those from one place to before another.
 
-    def read(self, name: str) -> bytes:
-        """Return the bytes of a small file."""
-        with self.open(name) as file:
-            return self.telling(name, file.read)
+        Raises
+        ------
+        FeaturesNotFoundError, FeaturesError
+        """
+        return self._asked(name, lambda: self._read(name, start, stop))
+
+    def _read(self, name: str, start: int, stop: int | None) -> bytes:
+        if self.is_local:
+            with open(self.path(name), "rb") as file:
+                file.seek(start)
+                return file.read(-1 if stop is None else stop - start)
+        data = bytes(self._system.cat_file(self.path(name), start=start, end=stop))  # one request
+        # Not every server knows ranges: some send all there is.
+        return data if stop is None or len(data) <= stop - start else data[start:stop]
+
+    def size_of(self, name: str) -> int:
+        """Return the bytes of a file."""
+        if self.is_local:
+            return self._asked(name, lambda: os.stat(self.path(name)).st_size)
+        size = self._asked(name, lambda: self._system.info(self.path(name)))["size"]
+        return len(self.read(name)) if size is None else int(size)  # a server of the web need not say it
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Return the files of a folder in it, with their bytes; of one that is not there, none."""
-        return self.telling(folder, lambda: self._sizes(folder))
+        return self._asked(folder, lambda: self._sizes(folder))
 
     def _sizes(self, folder: str) -> dict[str, int]:
         try:
@@ -83,18 +106,20 @@ class Place:
             return {}
         return {str(one["name"]).rsplit("/", 1)[-1]: int(one["size"] or 0) for one in found if one["type"] == "file"}
 
-    def telling(self, name: str, work: Callable[[], _Result]) -> _Result:
-        """Do something; turn what storage says into an error that names the file."""
+    def _asked(self, name: str, work: Callable[[], _Result]) -> _Result:
+        """Return what storage gives; turn its own errors into one that names the file."""
         try:
-            return work()
+            return work() if self.is_local else remote.retrying(work)
         except FileNotFoundError as error:
             raise FeaturesNotFoundError(f"{self.at(name)!r} is not there. Check the address.") from error
+        except MemoryError:
+            raise
         except Exception as error:  # every kind of storage has its own
-            if isinstance(error, FeaturesError):
-                raise
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            reason = getattr(error, "strerror", None) or remote.reason_of(error)
+            credentials = "" if self.is_local else ", and the credentials: they are taken from the environment"
             raise FeaturesError(
-                f"{self.at(name)!r} cannot be read: {reason}. Check its permissions, and the connection."
+                f"{self.at(name)!r} cannot be read: {reason.rstrip('.')}. Check its permissions and the connection"
+                f"{credentials}."
             ) from error
 
 
@@ -103,10 +128,12 @@ class MatrixPart:
 
     Parameters
     ----------
-    place : Place
+    place : FeaturePlace
     name : str
     shape : tuple of (int, int), or None
         What it must have; None takes what there is.
+    remedy : str
+        What to do if it is damaged.
 
     Raises
     ------
@@ -114,10 +141,19 @@ class MatrixPart:
         It is no .npy file of a float32 matrix, or of another shape. With a shape, this is found out when rows are read.
     """
 
-    def __init__(self, place: Place, name: str, shape: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self,
+        place: FeaturePlace,
+        name: str,
+        shape: tuple[int, int] | None = None,
+        *,
+        remedy: str = "Bring it back, or extract it again.",
+    ) -> None:
         self._place = place
         self._name = name
-        self.shape = shape or self._found()[0]
+        self._remedy = remedy
+        self._header_bytes = 0  # unknown
+        self.shape = shape or self._found()
 
     @property
     def is_local(self) -> bool:
@@ -133,25 +169,40 @@ class MatrixPart:
 
     def rows(self, start: int, stop: int) -> FloatArray:
         """Return the rows from one number to before another."""
-        if start >= stop:
-            return np.empty((0, self.shape[1]), dtype=np.float32)
-        if self._place.is_local:
+        if self._place.is_local and start < stop:
             return np.array(self._mapped()[start:stop])
-        with self._place.open(self._name) as file:
-            self._check(self._header(file))
-            size = 4 * self.shape[1]
-            file.seek(file.tell() + start * size)
-            data = self._place.telling(self._name, lambda: file.read((stop - start) * size))
+        found = np.empty((max(0, stop - start), self.shape[1]), dtype=np.float32)
+        step = max(1, _REQUEST_BYTES // (4 * max(1, self.shape[1])))
+        for at in range(0, len(found), step):
+            found[at : at + step] = self._fetched(start + at, min(start + at + step, stop))
+        return found
+
+    def _fetched(self, start: int, stop: int) -> FloatArray:
+        if not self._header_bytes:
+            header = io.BytesIO(self._place.read(self._name, 0, _MOST_HEADER))
+            self._check(self._header(header))
+            self._header_bytes = header.tell()
+        size = 4 * self.shape[1]
+        data = self._place.read(self._name, self._header_bytes + start * size, self._header_bytes + stop * size)
         if len(data) != (stop - start) * size:
             raise self._unlike("it ends too early")
-        return np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(-1, self.shape[1])
+        return np.frombuffer(data, dtype="<f4").reshape(-1, self.shape[1])
 
     def take(self, numbers: IntArray) -> FloatArray:
         """Return rows by their numbers, in that order."""
         if self._place.is_local and len(numbers):
             return np.asarray(self._mapped()[numbers])
-        first = int(numbers.min(initial=self.shape[0]))
-        return self.rows(first, int(numbers.max(initial=-1)) + 1)[numbers - first]
+        found = np.empty((len(numbers), self.shape[1]), dtype=np.float32)
+        for here in self._close_together(numbers):
+            first = int(numbers[here[0]])
+            found[here] = self.rows(first, int(numbers[here[-1]]) + 1)[numbers[here] - first]
+        return found
+
+    def _close_together(self, numbers: IntArray) -> Iterator[IntArray]:
+        """Yield where among the numbers those are that lie together, in order."""
+        order = np.argsort(numbers, kind="stable")
+        is_far = np.diff(numbers[order]) * 4 * self.shape[1] > _GAP_BYTES
+        return (here for here in np.split(order, np.flatnonzero(is_far) + 1) if len(here))
 
     def _mapped(self) -> Any:
         try:
@@ -163,13 +214,12 @@ class MatrixPart:
         self._check((rows.shape, rows.flags.f_contiguous and not rows.flags.c_contiguous, rows.dtype))
         return rows
 
-    def _found(self) -> tuple[tuple[int, int], bool, Any]:
-        with self._place.open(self._name) as file:
-            found = self._header(file)
+    def _found(self) -> tuple[int, int]:
+        found = self._header(io.BytesIO(self._place.read(self._name, 0, _MOST_HEADER)))
         (*shape,), is_fortran, dtype = found
         if len(shape) != 2 or dtype != np.dtype("<f4") or is_fortran:
             raise self._unlike(f"{dtype} of shape {tuple(shape)}, where a float32 matrix was expected")
-        return (int(shape[0]), int(shape[1])), is_fortran, dtype
+        return int(shape[0]), int(shape[1])
 
     def _header(self, file: BinaryIO) -> tuple[tuple[int, ...], bool, Any]:
         try:
@@ -186,6 +236,6 @@ class MatrixPart:
 
     def _unlike(self, found: str) -> FeaturesError:
         return FeaturesError(
-            f"{self._place.at(self._name)!r} does not hold the rows that it should: {found}. Was it replaced or cut? "
-            "Bring it back, or extract it again."
+            f"{self._place.at(self._name)!r} does not hold the rows that it should: {found.rstrip('.')}. Was it "
+            f"replaced or cut? {self._remedy}"
         )

@@ -1,36 +1,42 @@
-"""The lines that go with rows of features: path, label and digest of each, from Parquet or CSV, a block at a time."""
+"""The lines that go with rows of features: path, label and digest of each, from the Parquet files of a job's shards."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import functools
 import io
 import json
 import os
-from collections.abc import Iterator
-from typing import Any, BinaryIO, Protocol
+import shlex
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
-from featx.errors import FeaturesError, FeaturesNotFoundError, MissingDependencyError, SourceError
+import numpy as np
+
+from featx.errors import FeaturesError, MissingDependencyError
 from featx.failures import Failure
-from featx.feature_places import Place
-from featx.label_kinds import LabelKind, as_kind
-from featx.wording import as_cell
+from featx.feature_places import FeaturePlace, IntArray
 
+#: What is known of a row.
+NAMES = ("path", "label", "digest")
 #: Columns by name, an entry for each row.
 Lines = dict[str, list[Any]]
-_HEADER = ["row", "path", "label", "digest"]
-_BLOCK = 4096
+#: More than the footer of such a table takes.
+_FOOTER_BYTES = 2**16
 
 
 class LineSource(Protocol):
     """Lines by their numbers."""
 
-    def lines(self, start: int, stop: int) -> Lines:
-        """Return some of the lines."""
+    @property
+    def n_failed(self) -> int:
+        """Images that have no row."""
+
+    def take(self, numbers: IntArray, names: Sequence[str]) -> Lines:
+        """Return some columns of some of the lines: by different numbers, in order."""
 
     def failures(self) -> Iterator[Failure]:
-        """Return images that have no row."""
+        """Return the images that have no row."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +45,7 @@ class ShardTable:
 
     Attributes
     ----------
-    place : Place
+    place : FeaturePlace
     name : str
     first : int
         Position of its first image among all of the job.
@@ -49,7 +55,7 @@ class ShardTable:
         Images, and those of them that could be read.
     """
 
-    place: Place
+    place: FeaturePlace
     name: str
     first: int
     facts: dict[str, Any]
@@ -57,10 +63,9 @@ class ShardTable:
     n_rows: int
 
     @classmethod
-    def open(cls, place: Place, name: str, shard_size: int) -> ShardTable:
-        """Read the footer."""
-        with place.open(name) as file:
-            metadata = _parquet(place, name, file).metadata
+    def open(cls, place: FeaturePlace, name: str, shard_size: int, n_bytes: int) -> ShardTable:
+        """Read the footer of a file of so many bytes."""
+        metadata = _metadata(place, name, n_bytes)
         try:
             facts = json.loads((metadata.metadata or {})[b"featx"])
             n_failed, shard = int(facts.get("failed", 0)), int(facts["shard"])
@@ -71,183 +76,92 @@ class ShardTable:
             raise _no_table(place, name, f"{n_failed} of {n_lines} images failed")
         return cls(place, name, shard * shard_size, facts, n_lines, n_lines - n_failed)
 
-    def lines(self, start: int, stop: int) -> Lines:
-        """Return lines of images that have a row, by the numbers of the rows."""
-        done = _done(self)
-        return {name: values[start:stop] for name, values in done.items()}
+    @property
+    def n_failed(self) -> int:
+        """Images that could not be read."""
+        return self.n_lines - self.n_rows
+
+    def take(self, numbers: IntArray, names: Sequence[str]) -> Lines:
+        """Return some columns of lines of images that have a row, by the numbers of the rows."""
+        columns = _kept(self.place, self.name, self.n_rows, tuple(names)).take(numbers).to_pydict()
+        found = {name: _whole(columns, name) for name in names}
+        if "digest" in found:
+            found["digest"] = [digest or "" for digest in found["digest"]]
+        return found
 
     def failures(self) -> Iterator[Failure]:
         """Return the images of the shard that could not be read."""
-        if self.n_rows == self.n_lines:
+        if not self.n_failed:
             return
-        table = _columns(self.place, self.name, ["path", "path_bytes", "status", "reason"])
-        for at, status in enumerate(table["status"]):
+        columns = _columns(self.place, self.name, ("path", "path_bytes", "status", "reason", "error")).to_pydict()
+        errors = columns.get("error") or [None] * self.n_lines
+        lines = zip(columns["status"], _whole(columns, "path"), columns["reason"], errors, strict=True)
+        for at, (status, path, reason, error) in enumerate(lines):
             if status != "done":
-                yield Failure(self.first + at, _path(table, at), str(table["reason"][at]))
+                yield Failure(self.first + at, str(path), str(reason), *([error] if error else []))
 
 
 @functools.lru_cache(maxsize=4)
-def _kept(place: Place, name: str, n_rows: int) -> Lines:
-    # Of these columns, those that are there.
-    table = _columns(place, name, ["path", "path_bytes", "label", "label_bytes", "digest", "status"])
-    done = [at for at, status in enumerate(table["status"]) if status == "done"]
-    if len(done) != n_rows:
-        raise _no_table(place, name, f"{len(done)} images have a row, where its footer says {n_rows}")
-    return {
-        "path": [_path(table, at) for at in done],
-        "label": [_whole(table, "label", at) for at in done],
-        "digest": [table["digest"][at] or "" for at in done],
-    }
+def _kept(place: FeaturePlace, name: str, n_rows: int, names: tuple[str, ...]) -> Any:
+    """Return columns of the images that have a row, as Arrow has them: a tenth of what Python's objects take."""
+    table = _columns(place, name, (*names, *(f"{one}_bytes" for one in names), "status"))
+    is_done = np.array(table.column("status").to_pylist(), dtype=object) == "done"
+    if int(is_done.sum()) != n_rows:
+        raise _no_table(place, name, f"{is_done.sum()} images have a row, where its footer says {n_rows}")
+    return table.drop_columns("status") if is_done.all() else table.drop_columns("status").filter(is_done)
 
 
-def _done(table: ShardTable) -> Lines:
-    return _kept(table.place, table.name, table.n_rows)
-
-
-def _columns(place: Place, name: str, columns: list[str]) -> Lines:
+def _columns(place: FeaturePlace, name: str, columns: Sequence[str]) -> Any:
+    """Return those of some columns that are there."""
+    pq = _parquet(place, name)
     with place.open(name) as file:
-        table = _parquet(place, name, file)
         try:
-            found = table.read(columns)
-            return {column: found.column(column).to_pylist() for column in found.column_names}
-        except (OSError, ValueError, NotImplementedError) as error:  # of what is in it: its footer has been read
-            raise _no_table(place, name, f"it is damaged ({str(error).splitlines()[0]})") from error
+            return pq.ParquetFile(file, page_checksum_verification=True).read(columns)
+        except (OSError, ValueError, NotImplementedError) as error:
+            raise _no_table(place, name, f"it is damaged ({_said(error)})") from error
 
 
-def _path(table: Lines, at: int) -> str:
-    return str(_whole(table, "path", at))
+def _whole(columns: Lines, name: str) -> list[Any]:
+    """Return paths or labels; of names that are no UTF-8, as Python has them."""
+    if f"{name}_bytes" not in columns:
+        return columns[name]
+    both = zip(columns[name], columns[f"{name}_bytes"], strict=True)
+    return [text if as_bytes is None else os.fsdecode(as_bytes) for text, as_bytes in both]
 
 
-def _whole(table: Lines, column: str, at: int) -> Any:
-    """Return a path or label; of a name that is no UTF-8, as Python has it."""
-    raw = table[f"{column}_bytes"][at] if f"{column}_bytes" in table else None
-    return os.fsdecode(raw) if raw is not None else table[column][at]
+def _metadata(place: FeaturePlace, name: str, n_bytes: int) -> Any:
+    """Return what the footer says, of whose bytes no more than the last are read."""
+    pq = _parquet(place, name)
+    for most in (_FOOTER_BYTES, n_bytes):
+        try:
+            return pq.read_metadata(io.BytesIO(place.read(name, max(0, n_bytes - most), n_bytes) if n_bytes else b""))
+        except (OSError, ValueError) as error:
+            if isinstance(error, FeaturesError):
+                raise
+            if most >= n_bytes:
+                raise _no_table(place, name, _said(error)) from error
+    raise AssertionError
 
 
-def _parquet(place: Place, name: str, file: BinaryIO) -> Any:
+def _parquet(place: FeaturePlace, name: str) -> Any:
     try:
-        import pyarrow.parquet
+        import pyarrow.parquet as pq
     except ImportError as error:
         raise MissingDependencyError(
             f"{place.at(name)!r} is a Parquet file, and pyarrow is not installed. Install it: pip install "
             "'featx[jobs]'."
         ) from error
-    try:
-        return pyarrow.parquet.ParquetFile(file, page_checksum_verification=True)
-    except (OSError, ValueError) as error:
-        raise _no_table(place, name, str(error).splitlines()[0]) from error
+    return pq
 
 
-def _no_table(place: Place, name: str, why: str) -> FeaturesError:
-    return FeaturesError(
-        f"{place.at(name)!r} is no table of a shard: {why}. Bring it back, or have it made again: featx job "
-        "run OUTPUT --verify"
-    )
+def _said(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(" .")
 
 
-class CsvTable:
-    """The table beside a .npy file; lines are found by where every 4,096th begins.
-
-    Parameters
-    ----------
-    place : Place
-    name : str
-        ``features.csv``, say.
-    n_rows : int
-        Of the matrix.
-    """
-
-    def __init__(self, place: Place, name: str, n_rows: int) -> None:
-        self._place = place
-        self._name = name
-        self._n_rows = n_rows
-
-    @functools.cached_property
-    def _index(self) -> tuple[list[int], str]:
-        """Where blocks of lines begin, and what the labels are, as of any table."""
-        starts, n_lines, kind = [], 0, LabelKind()
-        labels: list[str | None] = []
-        with self._open() as file:
-            reader, told = _records(file)
-            if next(reader, None) != _HEADER:
-                raise self._unlike(f"it does not begin with {','.join(_HEADER)!r}")
-            starts.append(told())
-            for cells in reader:
-                if len(cells) != len(_HEADER) or cells[0] != str(n_lines):
-                    raise self._unlike(f"line {n_lines + 2} is not that of row {n_lines}")
-                n_lines += 1
-                if n_lines % _BLOCK == 0:
-                    starts.append(told())
-                labels.append(_text(cells[2]))
-                if len(labels) == _BLOCK:
-                    kind.add(labels)
-                    labels = []
-        if n_lines != self._n_rows:
-            raise self._unlike(f"it has {n_lines:,} lines, and the matrix {self._n_rows:,} rows")
-        kind.add(labels)
-        try:
-            return starts, kind.name(self._name)
-        except SourceError:  # classes, of which most are called by numbers with fractions
-            return starts, "text"
-
-    def lines(self, start: int, stop: int) -> Lines:
-        """Return some of the lines."""
-        starts, kind = self._index
-        found: Lines = {"path": [], "label": [], "digest": []}
-        if start >= stop:
-            return found
-        with self._open() as file:
-            file.seek(starts[start // _BLOCK])
-            reader, _ = _records(file)
-            for number, cells in enumerate(reader, start // _BLOCK * _BLOCK):
-                if number >= stop:
-                    break
-                if number >= start:
-                    found["path"].append(cells[1])
-                    label = _text(cells[2])
-                    found["label"].append(None if label is None else as_kind(label, kind))
-                    found["digest"].append(cells[3])
-        return found
-
-    def failures(self) -> Iterator[Failure]:
-        """Return the images that ``features.failures.csv`` lists."""
-        name = f"{os.path.splitext(self._name)[0]}.failures.csv"
-        try:
-            text = self._place.read(name).decode("utf-8", "surrogateescape")
-        except FeaturesNotFoundError:
-            return
-        for line in csv.DictReader(io.StringIO(text, newline="")):
-            yield Failure(int(line["position"]), line["path"], line["reason"], line["error"])
-
-    def _open(self) -> BinaryIO:
-        try:
-            return self._place.open(self._name)
-        except FeaturesNotFoundError as error:
-            raise FeaturesNotFoundError(
-                f"{self._place.at(self._name)!r}, the table of the rows, is not there: paths, labels and digests are "
-                "not known. Put it beside the matrix."
-            ) from error
-
-    def _unlike(self, why: str) -> FeaturesError:
-        return FeaturesError(
-            f"{self._place.at(self._name)!r} is not the table of the matrix beside it: {why}. Extract both again."
-        )
+def _no_table(place: FeaturePlace, name: str, why: str) -> FeaturesError:
+    return FeaturesError(f"{place.at(name)!r} is no table of a shard: {why}. {remedy(place)}")
 
 
-def _records(file: BinaryIO) -> tuple[Iterator[list[str]], Any]:
-    """Return the records of a CSV file, and what tells where the one after the last read begins."""
-    at = [file.tell()]
-
-    def lines() -> Iterator[str]:
-        for line in file:
-            at[0] += len(line)
-            yield line.decode("utf-8", "surrogateescape")
-
-    return csv.reader(lines()), lambda: at[0]
-
-
-def _text(cell: str) -> str | None:
-    """Return a label as it was, before it was made safe for spreadsheets; None if there is none."""
-    if not cell:
-        return None
-    return cell[1:] if cell.startswith("'") and as_cell(cell[1:]) == cell else cell
+def remedy(place: FeaturePlace) -> str:
+    """Return what to do about a shard of a job that is damaged."""
+    return f"Have it made again: featx job run {shlex.quote(place.address)} --verify"

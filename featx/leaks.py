@@ -12,9 +12,10 @@ import numpy as np
 
 from featx import images, pixels
 from featx.cores import n_cores
-from featx.duplicates import Duplicates, IntArray, find_duplicates
+from featx.duplicates import Duplicates, find_duplicates
 from featx.errors import UnreadableImageError
 from featx.lookup import DigestArray
+from featx.pair_bounds import IntArray
 from featx.segments import FloatArray
 from featx.wording import counted
 

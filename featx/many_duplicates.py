@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.near_pairs import Bounds, FloatArray, IntArray, Pairs, UnitRows, near_pairs, near_rows
+from featx.near_pairs import Pairs, near_pairs, near_rows
+from featx.pair_bounds import Bounds, FloatArray, IntArray, UnitRows, rows_at_once
 
 _HASHED_AT_ONCE = 4096
 _ROWS_AT_ONCE = 512
@@ -103,8 +104,9 @@ def different_rows(source: Any) -> tuple[IntArray, IntArray, IntArray]:
         A row has NaN or infinite values.
     """
     keys = np.empty((len(source), 2), dtype=np.uint64)
-    for start in range(0, len(source), _HASHED_AT_ONCE):
-        block = np.ascontiguousarray(source[start : start + _HASHED_AT_ONCE], dtype=np.float32)
+    step = rows_at_once(_HASHED_AT_ONCE, source.shape[1])
+    for start in range(0, len(source), step):
+        block = np.ascontiguousarray(source[start : start + step], dtype=np.float32) + 0  # makes 0 of -0
         if not np.isfinite(block).all():
             raise ValueError(f"a row from {start:,} on")
         hashed = b"".join(hashlib.blake2b(row, digest_size=16).digest() for row in block)
@@ -208,8 +210,9 @@ def _few_within(rows: UnitRows, bounds: Bounds, pairs: Pairs, n_neighbours: int)
     order = np.argsort(ends, kind="stable")
     ends, pair = ends[order], pair[order]
     places = np.unique(ends)
-    for start in range(0, len(places), _ROWS_AT_ONCE):
-        here = places[start : start + _ROWS_AT_ONCE]
+    step = rows_at_once(_ROWS_AT_ONCE, rows.n_features)
+    for start in range(0, len(places), step):
+        here = places[start : start + step]
         within = slice(np.searchsorted(ends, here[0]), np.searchsorted(ends, here[-1], side="right"))
         alive = passed[pair[within]]
         at, of_pair = np.searchsorted(here, ends[within][alive]), pair[within][alive]

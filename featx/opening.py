@@ -10,9 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 from featx.errors import FeaturesError, FeaturesNotFoundError, UnfinishedWarning
+from featx.feature_csv import CsvTable
 from featx.feature_matrix import FeatureMatrix
-from featx.feature_places import MatrixPart, Place
-from featx.feature_tables import CsvTable, LineSource, ShardTable
+from featx.feature_places import FeaturePlace, MatrixPart
+from featx.feature_tables import LineSource, ShardTable, remedy
 from featx.wording import counted
 
 _FOOTERS_AT_ONCE = 16
@@ -62,7 +63,7 @@ def open_features(output: str | os.PathLike[str]) -> FeatureMatrix:
     address = os.fspath(output)
     if address.endswith(".npy") and not os.path.isdir(address):
         folder, name = os.path.split(address)
-        place = Place(folder or ".") if "://" not in folder else Place(folder)
+        place = FeaturePlace(folder or ".") if "://" not in folder else FeaturePlace(folder)
         part = MatrixPart(place, name)
         table = CsvTable(place, f"{name.removesuffix('.npy')}.csv", part.shape[0])
         return FeatureMatrix(address, [part], [table], n_features=part.shape[1])
@@ -70,23 +71,23 @@ def open_features(output: str | os.PathLike[str]) -> FeatureMatrix:
 
 
 def _open_job(address: str) -> FeatureMatrix:
-    place = Place(address)
+    place = FeaturePlace(address)
     job = _job(place)
     sizes = place.sizes("shards")
     names = sorted(name.removesuffix(".parquet") for name in sizes if name.endswith(".parquet") and name[0] != ".")
 
     def footer(name: str) -> ShardTable:
-        return ShardTable.open(place, f"shards/{name}.parquet", job["shard_size"])
+        return ShardTable.open(place, f"shards/{name}.parquet", job["shard_size"], sizes[f"{name}.parquet"])
 
     tables = _each(footer, names, n_threads=1 if place.is_local else _FOOTERS_AT_ONCE)
-    parts = []
+    parts, again = [], remedy(place)
     for name, table in zip(names, tables, strict=True):
         if table.facts.get("fingerprint") != job["fingerprint"]:
             raise FeaturesError(
                 f"{place.at(table.name)!r} was made by the recipe {table.facts.get('fingerprint')!r}, and the job is "
-                f"of {job['fingerprint']!r}. Remove this shard, and run the job again."
+                f"of {job['fingerprint']!r}. {again}"
             )
-        part = MatrixPart(place, f"shards/{name}.npy", (table.n_rows, job["n_features"]))
+        part = MatrixPart(place, f"shards/{name}.npy", (table.n_rows, job["n_features"]), remedy=again)
         if table.n_rows:
             part.check_size(sizes.get(f"{name}.npy"))
         parts.append(part)
@@ -98,14 +99,11 @@ def _open_job(address: str) -> FeatureMatrix:
             UnfinishedWarning,
             stacklevel=3,
         )
-    n_failed = sum(table.n_lines - table.n_rows for table in tables)
     lines: list[LineSource] = list(tables)
-    return FeatureMatrix(
-        address, parts, lines, job=job, n_features=job["n_features"], is_complete=is_complete, n_failed=n_failed
-    )
+    return FeatureMatrix(address, parts, lines, job=job, n_features=job["n_features"], is_complete=is_complete)
 
 
-def _job(place: Place) -> dict[str, Any]:
+def _job(place: FeaturePlace) -> dict[str, Any]:
     """Return what job.json says."""
     try:
         text = place.read("job.json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from featx.store import Store
 _LOOKED_FOR = 32
 #: Another engine, CPU or precision moves a row by less.
 _LEAST_COSINE = 0.98
+_DIGEST = re.compile(f"[0-9a-f]{{{2 * images.DIGEST_SIZE}}}")
 _OPTIONS_OF_RECIPE = ("backbone", "image_size", "layer", "pooling", "resize", "preprocessing", "views")
 
 
@@ -91,15 +93,14 @@ def _held(features: FeatureMatrix, options: Mapping[str, Any], recipe: Mapping[s
 def _in_cache(features: FeatureMatrix, cache: Path) -> dict[str, Any] | None:
     """Return the recipe of which the cache has rows of these images, if they are the same rows."""
     try:
-        digests = [
-            digest for digest in features.digests[:_LOOKED_FOR].tolist() if len(digest) == 2 * images.DIGEST_SIZE
-        ]
+        digests = features.digests[:_LOOKED_FOR].tolist()
     except FeatxError:  # there is no table beside the matrix: its images are not known
         return None
-    if not digests:
+    known = [row for row, digest in enumerate(digests) if _DIGEST.fullmatch(digest)]
+    if not known:
         return None
-    wanted = np.frombuffer(bytes.fromhex("".join(digests)), dtype=np.uint8).reshape(-1, images.DIGEST_SIZE)
-    expected = features[: len(digests)]
+    wanted = np.frombuffer(bytes.fromhex("".join(digests[row] for row in known)), dtype=np.uint8)
+    wanted, expected = wanted.reshape(-1, images.DIGEST_SIZE), features[known]
     for fingerprint, recipe in _recipes(cache):
         try:
             found, rows = Store(cache, fingerprint, recipe, features.shape[1]).read(wanted)

@@ -37,6 +37,11 @@ def _add_similar(commands: Any) -> None:
         help="image files, folders, archives, addresses, or tables; - for paths on standard input, a line each",
     )
     parser.add_argument("--top", type=int, default=10, metavar="K", help="images to find for each (default: 10)")
+    parser.add_argument(
+        "--with-itself",
+        action="store_true",
+        help="list an image that is itself among the features; without, it takes no place (copies of it are listed)",
+    )
     parser.add_argument("-o", "--output", metavar="FILE", help="write CSV to a file instead of a table")
     parser.add_argument("--html", metavar="FILE", help="also write a page with thumbnails, one HTML file")
     parser.add_argument(

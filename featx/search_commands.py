@@ -37,7 +37,9 @@ def similar(args: argparse.Namespace) -> None:
         raise FeaturesError(f"{args.features!r} has no rows to search. If it is a job: featx job run {args.features}")
     index = make_index(features, args.index)
     say(args, f"{counted(len(features), 'row')} of {args.features}, {index.words}; recipe: {recorded.words}.")
-    searcher = Searcher(features, recorded.resolved, index, top=args.top, cache=cache_from(args))
+    searcher = Searcher(
+        features, recorded.resolved, index, top=args.top, with_itself=args.with_itself, cache=cache_from(args)
+    )
     tally = Tally()
     shown: list[Answer] = []
     with writing(args.output) as write, progress_bar(total, "similar", shown=not args.quiet) as progress:

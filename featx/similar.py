@@ -6,13 +6,16 @@ import csv
 import dataclasses
 import io
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from featx import remote
 from featx.extraction import extract_rows
 from featx.failures import Failure
 from featx.feature_matrix import FeatureMatrix
+from featx.feature_tables import NAMES
 from featx.images import describe
 from featx.labels import is_missing
 from featx.options import Resolved
@@ -54,11 +57,14 @@ class Answer:
     path : str
     found : list of Found
     error : str
+    itself_left_out : bool
+        Whether the image is a row of the features itself, which was found and is not listed.
     """
 
     path: str
     found: list[Found]
     error: str = ""
+    itself_left_out: bool = False
 
     def as_json(self) -> str:
         """Return it as one line of JSON."""
@@ -72,7 +78,9 @@ class Answer:
             }
             for rank, one in enumerate(self.found, 1)
         ]
-        return json.dumps({"path": self.path, "found": found, "error": self.error or None})
+        return json.dumps(
+            {"path": self.path, "found": found, "itself_left_out": self.itself_left_out, "error": self.error or None}
+        )
 
     def lines(self) -> list[dict[str, object]]:
         """Return a line for each that was found; one with a note if the image cannot be read."""
@@ -105,6 +113,9 @@ class Searcher:
     index : Index
     top : int, default=10
         How many to find for each.
+    with_itself : bool, default=False
+        List an image that is itself a row of the features, by its path and its bytes. Without, it takes no place;
+        rows of the same bytes under other paths are listed either way.
     cache : Path or None, default=None
 
     Raises
@@ -114,13 +125,21 @@ class Searcher:
     """
 
     def __init__(
-        self, features: FeatureMatrix, resolved: Resolved, index: Index, *, top: int = 10, cache: Path | None = None
+        self,
+        features: FeatureMatrix,
+        resolved: Resolved,
+        index: Index,
+        *,
+        top: int = 10,
+        with_itself: bool = False,
+        cache: Path | None = None,
     ) -> None:
         check_top(top)
         self._features = features
         self._resolved = resolved
         self._index = index
         self._top = top
+        self._with_itself = with_itself
         self._cache = cache
 
     def search(self, images: Sequence[Any], progress: Callable[[int], object] | None = None) -> list[Answer]:
@@ -138,25 +157,33 @@ class Searcher:
         answers = [Answer(describe(image), [], errors.get(at, "")) for at, image in enumerate(images)]
         if not readable or not len(self._features):
             return answers
-        similar = find_similar(self._features, rows[readable], self._top, index=self._index)
-        places = similar.rows.ravel().clip(0)
-        known = zip(
-            *(column[places].tolist() for column in (self._features.paths, self._features.labels)),
-            self._features.digests[places].tolist(),
-            strict=True,
-        )
+        n_wanted = self._top + (not self._with_itself)
+        similar = find_similar(self._features, rows[readable], n_wanted, index=self._index)
+        lines = self._features.lines(similar.rows.ravel().clip(0))
+        known = zip(*(lines[name] for name in NAMES), strict=True)
         for at, numbers, cosines in zip(readable, similar.rows.tolist(), similar.cosine.tolist(), strict=True):
             own = digests[at].tobytes().hex()
             of_rows = [next(known) for _ in numbers]
-            answers[at] = dataclasses.replace(
-                answers[at],
-                found=[
-                    Found(row, path, cosine, label, digest == own)
-                    for row, cosine, (path, label, digest) in zip(numbers, cosines, of_rows, strict=True)
-                    if row >= 0
-                ],
-            )
+            found = [
+                Found(row, path, cosine, label, digest == own)
+                for row, cosine, (path, label, digest) in zip(numbers, cosines, of_rows, strict=True)
+                if row >= 0
+            ]
+            answers[at] = self._listed(answers[at], images[at], found)
         return answers
+
+    def _listed(self, answer: Answer, image: Any, found: list[Found]) -> Answer:
+        """Return an answer with as many as are wanted of those found, and without the image itself."""
+        others = found if self._with_itself else [one for one in found if not self._is_itself(one, image)]
+        return dataclasses.replace(answer, found=others[: self._top], itself_left_out=len(others) < len(found))
+
+    def _is_itself(self, found: Found, image: Any) -> bool:
+        """Return whether a row is that of the image, rather than that of a copy."""
+        if not found.is_same or not isinstance(image, str | os.PathLike):
+            return False
+        both = os.fspath(image), self._features.located(found.path)
+        one, other = (path if remote.is_address(path) else os.path.abspath(path) for path in both)
+        return one == other
 
 
 def as_csv(answers: Sequence[Answer], *, header: bool = False) -> str:
@@ -180,6 +207,7 @@ class Tally:
 
     n_found: int = 0
     n_same: int = 0
+    n_left_out: int = 0
     n_unreadable: int = 0
     first_unreadable: Failure | None = None
 
@@ -191,11 +219,13 @@ class Tally:
             self.first_unreadable = Failure(self.n_found, unreadable[0].path, unreadable[0].error)
         self.n_unreadable += n_unreadable
         self.n_found += len(answers) - n_unreadable
-        self.n_same += sum(any(one.is_same for one in answer.found) for answer in answers)
+        self.n_same += sum(answer.itself_left_out or any(one.is_same for one in answer.found) for answer in answers)
+        self.n_left_out += sum(answer.itself_left_out for answer in answers)
 
     def as_text(self) -> str:
         """Return it for people."""
         parts = [f"{counted(self.n_found, 'image')} looked for"]
         parts += [f"{self.n_same} of them among the features themselves"] if self.n_same else []
+        parts += [f"{self.n_left_out} not listed for itself (--with-itself)"] if self.n_left_out else []
         parts += [f"{self.n_unreadable} unreadable"] if self.n_unreadable else []
         return "; ".join(parts) + "."

@@ -21,8 +21,9 @@ import PIL.Image
 import pytest
 
 from featx import job_status, merge_job, open_features, plan_job, remote, run_job
-from featx.errors import JobError, OutputError, SourceError, UnreachableImageError
+from featx.errors import FeaturesError, FeaturesNotFoundError, JobError, OutputError, SourceError, UnreachableImageError
 from featx.jobs.place import Place
+from tests.jobs import make_job
 
 moto_server = pytest.importorskip("moto.server")
 Fault = Callable[[str, str, int], int]
@@ -37,6 +38,7 @@ class Proxy(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.behind = behind
         self.fault: Fault = lambda method, path, number: 200
+        self.said = b""  # with a status that is not 200
         self.numbers = itertools.count()
 
 
@@ -51,9 +53,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return
         if status != 200:
+            said = self.server.said if self.command != "HEAD" else b""
             self.send_response(status)
-            self.send_header("Content-Length", "0")
+            self.send_header("Content-Length", str(len(said)))
             self.end_headers()
+            self.wfile.write(said)
             return
         connection = http.client.HTTPConnection(*self.server.behind)
         with contextlib.closing(connection):
@@ -247,6 +251,35 @@ def test_a_creation_whose_answer_was_lost_is_ours(s3: Proxy, fault: Callable[[Fa
     assert not place.create("a", b"other")
 
 
+@pytest.mark.parametrize(
+    "said", [b"", b"<Error><Code>PreconditionFailed</Code><Message>At least one</Message></Error>"]
+)
+def test_a_name_that_is_taken_is_so_in_the_words_of_any_server(
+    said: bytes, s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS alone names the condition that failed."""
+    place = Place(f"s3://bucket/places/words{len(said)}")
+    assert place.create("a", b"first")
+    monkeypatch.setattr(s3, "said", said)
+    fault(lambda method, path, number: 412 if method == "PUT" else 200)
+    assert not place.create("a", b"second")
+    assert place.create("a", b"first")  # as after an answer that was lost
+    assert place.read("a") == b"first"
+
+
+def test_of_two_creations_at_once_one_is_asked_for_again(
+    s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place("s3://bucket/places/conflict")
+    statuses = [409, 409, 200]
+    monkeypatch.setattr(
+        s3, "said", b"<Error><Code>ConditionalRequestConflict</Code><Message>A conflict</Message></Error>"
+    )
+    fault(lambda method, path, number: statuses.pop(0) if method == "PUT" else 200)
+    assert place.create("a", b"first")
+    assert statuses == []
+
+
 def test_where_files_have_one_name_only_creation_works_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def no_links(*args: object) -> None:
         raise PermissionError(1, "Operation not permitted")
@@ -309,3 +342,64 @@ def test_tables_may_be_at_addresses(name: str, s3: Proxy, fault: Callable[[Fault
         with pytest.raises(SourceError, match="cannot be read: .*Check the address, and that the environment has"):
             plan(source, str(tmp_path / "other"))
     assert not (tmp_path / "other" / "job.json").exists()
+
+
+@pytest.fixture
+def features_there(s3: Proxy, tmp_path: Path) -> Iterator[str]:
+    """A job in the bucket, and beside it what it gives as one file with its table; the same on this machine."""
+    rows = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
+    make_job(tmp_path / "features", rows, labels=[at % 3 for at in range(30)])
+    np.save(tmp_path / "f.npy", rows)
+    lines = [f"{at},photos/{at:05}.jpg,{at % 3},\n" for at in range(30)]
+    (tmp_path / "f.csv").write_text("row,path,label,digest\n" + "".join(lines))
+    system = fsspec.filesystem("s3")
+    names = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
+    for name in names:
+        system.pipe_file(f"bucket/there/{name}", (tmp_path / name).read_bytes(), ACL="public-read")
+    yield "s3://bucket/there/features"
+    s3.fault = lambda method, path, number: 200
+    system.rm("bucket/there", recursive=True)
+
+
+def test_features_are_read_from_a_server_that_fails_now_and_then(
+    features_there: str, s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path
+) -> None:
+    here = open_features(tmp_path / "f.npy")
+    web = f"http://127.0.0.1:{s3.server_port}/bucket/there/f.npy"
+    fault(lambda method, path, number: (200, 503, 200, 0, 500)[number % 5])
+    for address in (features_there, "s3://bucket/there/f.npy", web):
+        there = open_features(address)
+        np.testing.assert_array_equal(there[:], here[:])
+        np.testing.assert_array_equal(there[[28, 0, 3]], here[[28, 0, 3]])
+        assert there.lines(slice(None)) == here.lines(slice(None))
+        assert len(there.failures) == 0
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_features_that_a_server_refuses_are_one_clear_error_at_once(
+    status: int, features_there: str, s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, said = (
+        (FeaturesError, "cannot be read: .*credentials")
+        if status == 403
+        else (FeaturesNotFoundError, "is not there|has no job.json")
+    )
+    features = open_features(features_there)
+    seen: list[str] = []
+
+    def refuse(method: str, path: str, number: int) -> int:
+        seen.append(path)
+        return status
+
+    fault(refuse)
+    calls: list[Callable[[], object]] = [
+        *(lambda: features[3], lambda: features.paths[3], lambda: open_features(features_there)),
+        lambda: open_features("s3://bucket/there/f.npy"),
+    ]
+    for work in calls:
+        seen.clear()
+        with pytest.raises(kind, match=said) as raised:
+            work()
+        assert "s3://bucket/there/f" in str(raised.value)
+        assert "very-secret" not in str(raised.value)
+        assert len(seen) <= 2  # of a file, first how large it is

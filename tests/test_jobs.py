@@ -461,7 +461,7 @@ def test_damaged_shards_are_named_and_done_again(
         at = 100 if name.endswith("parquet") else len(whole) - 4
         path.write_bytes(content if content != b"altered" else whole[:at] + b"\0\0\0\0" + whole[at + 4 :])
     if (name, content) == ("00000001.parquet", b"altered"):
-        with pytest.raises(FeaturesError, match="it is damaged .* featx job run OUTPUT --verify"):
+        with pytest.raises(FeaturesError, match="it is damaged .* featx job run .*job --verify"):
             open_features(tmp_path / "job").paths[:].tolist()
     with pytest.raises(JobError, match="featx job run"):
         merge_job(tmp_path / "job", tmp_path / "f.npy")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import featx.duplicates
-from featx import FeatureExtractor, find_duplicates, many_duplicates, near_pairs, open_features
+from featx import FeatureExtractor, find_duplicates, many_duplicates, near_pairs, open_features, pair_bounds
 from featx.errors import ComparisonError
 from tests.jobs import make_job
 
@@ -43,6 +43,14 @@ def scenes(seed: int, n: int = 400, n_features: int = 96) -> np.ndarray[Any, Any
     return rows
 
 
+def alike() -> np.ndarray[Any, Any]:
+    """Rows that have much in common, two of them nearly equal."""
+    rng = np.random.default_rng(0)
+    rows = 20 + rng.normal(size=(300, 64)).astype(np.float32)
+    rows[150] = rows[3] + 0.01 * rng.normal(size=64)
+    return rows
+
+
 @pytest.mark.usefixtures("in_small_blocks")
 @pytest.mark.parametrize("seed", range(8))
 def test_the_groups_are_those_of_all_pairs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,7 +60,7 @@ def test_the_groups_are_those_of_all_pairs(seed: int, monkeypatch: pytest.Monkey
 @pytest.mark.usefixtures("in_small_blocks")
 @pytest.mark.parametrize("dimensions", [(1, 1), (8, 8), (2, 40), (96, 96)])
 def test_however_many_dimensions_bound_pairs(dimensions: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near_pairs, "_best_dimensions", lambda sample, basis, floor: dimensions)
+    monkeypatch.setattr(pair_bounds, "_best_dimensions", lambda sample, basis, floor: dimensions)
     both_ways(scenes(2), monkeypatch)
 
 
@@ -64,10 +72,7 @@ def test_any_threshold(threshold: float, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.usefixtures("in_small_blocks")
 def test_rows_that_have_much_in_common_are_centred(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    rows = 20 + rng.normal(size=(300, 64)).astype(np.float32)
-    rows[150] = rows[3] + 0.01 * rng.normal(size=64)
-    found = both_ways(rows, monkeypatch)
+    found = both_ways(alike(), monkeypatch)
     assert found.centered
     assert [cluster.tolist() for cluster in found.clusters] == [[3, 150]]
 
@@ -75,8 +80,8 @@ def test_rows_that_have_much_in_common_are_centred(monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("in_small_blocks")
 def test_the_second_rule_decides_pairs_here() -> None:
     """Of what is compared above, some pairs are linked by standing out, and some stand out too little."""
-    rows = many_duplicates.UnitRows(scenes(3), np.arange(300))
-    bounds = near_pairs.Bounds(rows, 0.9, lambda shape: np.empty(shape, dtype=np.float32))
+    rows = pair_bounds.UnitRows(scenes(3), np.arange(300))
+    bounds = pair_bounds.Bounds(rows, 0.9, lambda shape: np.empty(shape, dtype=np.float32))
     nearest = many_duplicates.Nearest(300, 10)
     for _, (one, other, cosine) in near_pairs.near_pairs(rows, bounds, 0.9):
         nearest.add(np.r_[one, other], np.r_[other, one], np.r_[cosine, cosine])
@@ -84,14 +89,71 @@ def test_the_second_rule_decides_pairs_here() -> None:
     assert 0 < len(many_duplicates._standing_out(rows, bounds, nearest, 0.97, 2.0)[0]) < len(candidates[0])
 
 
-def test_bounds_are_never_below_cosines() -> None:
+@pytest.mark.parametrize("n_sample", [500, 150, 3])
+def test_bounds_are_never_below_cosines(n_sample: int) -> None:
     rng = np.random.default_rng(0)
-    rows = near_pairs.UnitRows(np.maximum(rng.normal(size=(500, 200)), 0).astype(np.float32), np.arange(500))
+    rows = pair_bounds.UnitRows(np.maximum(rng.normal(size=(500, 200)), 0).astype(np.float32), np.arange(500))
     unit = rows.between(0, 500)
-    for n_dimensions in (1, 20, 199):
-        reduced = near_pairs._bounding(unit, near_pairs._directions(unit)[:, :n_dimensions], n_few=1)
+    few = [0, 0, 1] if n_sample == 3 else slice(n_sample)  # of which two are equal
+    basis = pair_bounds._orthonormal(pair_bounds._largest_of_few(unit[few]))
+    if n_sample == 500:
+        basis = pair_bounds._directions(unit)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-5)
+    for n_dimensions in (1, min(20, basis.shape[1]), basis.shape[1] - 1):
+        reduced = pair_bounds._bounding(unit, basis[:, :n_dimensions], n_few=1)
         for bounding in (reduced[:, :2], reduced[:, 1:] if n_dimensions > 1 else reduced):
-            assert (bounding @ bounding.T >= unit @ unit.T - near_pairs._ROUNDING).all()
+            assert (bounding @ bounding.T >= unit @ unit.T - 5 * pair_bounds.rounding(200)).all()
+
+
+def test_directions_of_few_rows_are_those_of_all_columns() -> None:
+    sample = scenes(0)[:50]
+    few, all_of_them = pair_bounds._orthonormal(pair_bounds._largest_of_few(sample)), pair_bounds._directions(sample)
+    for n in (1, 5, 20):
+        lengths = [np.square(sample @ basis[:, :n]).sum() for basis in (few, all_of_them)]
+        np.testing.assert_allclose(*lengths, rtol=1e-4)
+
+
+@pytest.mark.usefixtures("in_small_blocks")
+@pytest.mark.parametrize("dimensions", [None, (1, 1), (2, 40), "exact"])
+def test_wide_rows_are_told_the_same_way(dimensions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the limits for many columns set so low that these rows are wide."""
+    monkeypatch.setattr(pair_bounds, "_WIDE", 50)
+    monkeypatch.setattr(pair_bounds, "_BLOCK_BYTES", 4 * 96 * 37)
+    monkeypatch.setattr(pair_bounds, "_SAMPLE_OF_WIDE", 150)
+    if dimensions:
+        best = lambda sample, basis, floor: (len(basis), len(basis)) if dimensions == "exact" else dimensions  # noqa: E731
+        monkeypatch.setattr(pair_bounds, "_best_dimensions", best)
+    assert both_ways(scenes(2), monkeypatch).n_rows > 20
+    assert both_ways(alike(), monkeypatch).centered
+
+
+def test_rows_of_many_bytes_are_told_as_many_rows_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = scenes(1)
+    expected = find_duplicates(rows).clusters
+    monkeypatch.setattr(featx.duplicates, "_MANY_BYTES", rows.nbytes - 1)
+    monkeypatch.setattr(featx.duplicates, "_linked", lambda *args: pytest.fail("all rows were held"))
+    assert [part.tolist() for part in find_duplicates(rows).clusters] == [part.tolist() for part in expected]
+
+
+@pytest.mark.parametrize("many_rows", [0, 10**6])
+def test_rows_that_are_equal_but_for_rounding_are_found_however_wide_they_are(
+    many_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(featx.duplicates, "_MANY_ROWS", many_rows)
+    rng = np.random.default_rng(0)
+    rows = np.maximum(rng.normal(size=(90, 50_176)), 0).astype(np.float32)
+    rows[30:60] = rows[:30] * rng.uniform(0.5, 2, (30, 1)).astype(np.float32)
+    rows[60:90] = rows[:30]
+    rows[60:90][rows[60:90] == 0] = -0.0
+    found = find_duplicates(rows, threshold=1)
+    assert [cluster.tolist() for cluster in found.clusters] == [[at, at + 30, at + 60] for at in range(30)]
+
+
+@pytest.mark.parametrize("n_kinds", [1, 5, 20, 21])
+def test_of_many_rows_few_may_be_different(n_kinds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = np.random.default_rng(0).normal(size=(n_kinds, 8)).astype(np.float32)
+    kinds[0] = 0
+    both_ways(np.concatenate([kinds, kinds, kinds, -kinds[:1]] * 10), monkeypatch)
 
 
 @pytest.mark.usefixtures("in_small_blocks")

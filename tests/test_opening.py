@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 import os
 import pickle
@@ -14,6 +15,7 @@ from sklearn.model_selection import train_test_split
 
 from featx import FeatureMatrix, cli, compare_baselines, find_duplicates, open_features
 from featx.errors import FeaturesError, FeaturesNotFoundError, UnfinishedWarning
+from featx.feature_places import FeaturePlace
 from tests.jobs import make_job
 
 N, FAILED = 95, (4, 90, 91, 92, 93, 94)  # the last shard has no row at all but 5, one in the middle lacks one
@@ -99,10 +101,13 @@ def test_each_row_has_its_path_label_and_digest(job: Path, in_memory: str) -> No
         assert features.classes.tolist() == ["a", "b"]
         assert features.is_complete
         assert features.n_failed == 6
-        assert [(one.position, one.image, one.reason) for one in features.failures][:2] == [
-            (4, "photos/00004.jpg", "it is empty"),
-            (90, "photos/00090.jpg", "it is empty"),
-        ]
+        failures = features.failures
+        for _ in range(2):  # they are looked up each time
+            assert [(one.position, one.image, one.reason) for one in failures][:2] == [
+                (4, "photos/00004.jpg", "it is empty"),
+                (90, "photos/00090.jpg", "it is empty"),
+            ]
+            assert len(failures) == len(list(failures)) == 6
 
 
 def test_names_that_are_no_text_come_back_as_they_are(tmp_path: Path) -> None:
@@ -133,7 +138,9 @@ def test_what_extract_leaves_is_opened_with_its_table(
     assert all(map(os.path.isfile, paths))
     assert features.labels[:].tolist() == [Path(path).parent.name for path in paths]
     assert features.digests[0] != features.digests[1]
-    assert [failure.image for failure in features.failures] == [str(photo_folder / "china" / "03.jpg")]
+    for _ in range(2):
+        assert [failure.image for failure in features.failures] == [str(photo_folder / "china" / "03.jpg")]
+    assert len(features.failures) == features.n_failed == 1
     Path("features.csv").write_text("row,path,label,digest\n0,a,b,c\n")
     with pytest.raises(FeaturesError, match="it has 1 lines, and the matrix 24 rows"):
         open_features("features.npy").paths[0]
@@ -152,6 +159,89 @@ def test_a_long_table_is_read_a_block_at_a_time(tmp_path: Path) -> None:
     assert features.paths[9_999] == "p9999.jpg"
     assert features.paths[4095:4098].tolist() == ["p4095.jpg", "p4096.jpg", "p4097.jpg"]
     assert features.labels[8000] == 1000.0
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes are read at a time."""
+    found: list[int] = []
+    read = FeaturePlace.read
+
+    def counting(place: FeaturePlace, *args: Any) -> bytes:
+        data = read(place, *args)
+        found.append(len(data))
+        return data
+
+    monkeypatch.setattr(FeaturePlace, "read", counting)
+    return found
+
+
+def test_of_rows_far_apart_no_line_between_them_is_read(tmp_path: Path, asked: list[int]) -> None:
+    n = 20_000
+    np.save(tmp_path / "f.npy", np.zeros((n, 1), dtype=np.float32))
+    table = "row,path,label,digest\n" + "".join(f"{at},photos/{at:06}.jpg,{'ab'[at % 2]},\n" for at in range(n))
+    (tmp_path / "f.csv").write_text(table)
+    features = open_features(tmp_path / "f.npy")
+    assert features.paths[0] == "photos/000000.jpg"  # where lines begin is known from here on
+    asked.clear()
+    assert features.paths[[n - 1, 0, n - 1]].tolist() == [f"photos/{at:06}.jpg" for at in (n - 1, 0, n - 1)]
+    assert sum(asked) < len(table) / 8
+    assert features.lines([7, 2]) == {
+        **{"path": ["photos/000007.jpg", "photos/000002.jpg"], "label": ["b", "a"], "digest": ["", ""]}
+    }
+
+
+def test_of_rows_at_an_address_those_far_between_are_not_fetched(tmp_path: Path, asked: list[int]) -> None:
+    import fsspec
+
+    rows = np.random.default_rng(0).normal(size=(100, 2**15)).astype(np.float32)  # 13 MB
+    system = fsspec.filesystem("memory")
+    system.put(str(make_job(tmp_path / "job", rows, shard_size=60)), "/wide-job", recursive=True)
+    try:
+        features = open_features("memory://wide-job")
+        assert features[0, 0] == rows[0, 0]
+        asked.clear()
+        wanted = [59, 0, 1, 99, 59, 3]
+        np.testing.assert_array_equal(features[wanted], rows[wanted])
+        assert sum(asked) < 8 * rows[0].nbytes
+    finally:
+        system.rm("/wide-job", recursive=True)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_lines_are_found_whatever_is_in_them(tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.feature_csv._BLOCK", 4)
+    monkeypatch.setattr("featx.feature_csv._BYTES_AT_ONCE", 13)
+    for n in range(10):
+        paths = [f'{"x" * at}\n"{at}",\r\n.jpg' if at % 3 == 0 else f"{at}.jpg" for at in range(n)]
+        np.save(tmp_path / "f.npy", np.zeros((n, 1), dtype=np.float32))
+        with open(tmp_path / "f.csv", "w", newline="") as file:
+            writer = csv.writer(file, lineterminator=end or "\n")
+            writer.writerows(
+                [["row", "path", "label", "digest"], *([at, path, at, ""] for at, path in enumerate(paths))]
+            )
+        if not end:
+            (tmp_path / "f.csv").write_bytes((tmp_path / "f.csv").read_bytes()[:-1])
+        features = open_features(tmp_path / "f.npy")
+        assert features.paths[:].tolist() == paths
+        assert features.paths[::-2].tolist() == paths[::-2]
+        assert features.labels[:].tolist() == list(range(n))
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("row,path,label\n0,a,b\n", "does not begin with 'row,path,label,digest'"),
+        ("", "does not begin with"),
+        ("row,path,label,digest\n0,a,,\n2,b,,\n", "line 3 is not that of row 1"),
+        ("row,path,label,digest\n0,a,,\n\n", "line 3 is not that of row 1"),
+    ],
+)
+def test_a_table_of_something_else_is_refused(tmp_path: Path, table: str, said: str) -> None:
+    np.save(tmp_path / "f.npy", np.zeros((2, 1), dtype=np.float32))
+    (tmp_path / "f.csv").write_text(table)
+    with pytest.raises(FeaturesError, match=said):
+        open_features(tmp_path / "f.npy").paths[1]
 
 
 def test_a_job_that_is_not_finished_has_the_rows_of_its_shards(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
@@ -175,8 +265,21 @@ def test_rows_that_do_not_fit_their_table_are_an_error(job: Path, damage: str) -
         np.save(npy, np.array([{}] * 10, dtype=object), allow_pickle=True)
     else:
         np.save(npy, np.zeros((6, 10), dtype=np.float32))
-    with pytest.raises(FeaturesError, match="00000002.npy' does not hold the rows that it should"):
+    with pytest.raises(FeaturesError, match="00000002.npy' does not hold the rows that it should") as raised:
         open_features(job)[:]
+    assert str(raised.value).endswith(f"Was it replaced or cut? Have it made again: featx job run {job} --verify")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 10**5, None])
+def test_a_damaged_table_is_one_sentence_with_what_to_do(job: Path, content: bytes | None) -> None:
+    table = job / "shards" / "00000002.parquet"
+    data = bytearray(table.read_bytes())
+    data[4:600] = bytes(596)
+    table.write_bytes(data if content is None else content)
+    with pytest.raises(FeaturesError, match="00000002.parquet' is no table of a shard: ") as raised:
+        open_features(job).paths[:]
+    assert ".." not in str(raised.value).replace(str(job), "")
+    assert str(raised.value).endswith(f". Have it made again: featx job run {job} --verify")
 
 
 def test_shards_of_another_recipe_are_refused(job: Path) -> None:

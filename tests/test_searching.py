@@ -98,3 +98,24 @@ def test_without_faiss_the_error_says_what_to_install(
     monkeypatch.setitem(sys.modules, "faiss", None)
     with pytest.raises(MissingDependencyError, match="pip install 'featx\\[faiss\\]'"):
         find_similar(rows, rows[0], index="faiss")
+
+
+@pytest.mark.parametrize("index", ["exact", "faiss", "faiss-approximate"])
+@pytest.mark.parametrize("n_finite", [0, 3, 5900])
+def test_rows_that_are_not_finite_are_never_found(index: str, n_finite: int) -> None:
+    if index != "exact":
+        pytest.importorskip("faiss")
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(40, 32))[rng.integers(0, 40, 6000)] + 0.3 * rng.normal(size=(6000, 32))).astype(np.float32)
+    is_finite = np.zeros(6000, dtype=bool)
+    is_finite[rng.permutation(6000)[:n_finite]] = True
+    rows[~is_finite, :3] = [np.nan, np.inf, -np.inf]
+    queries = np.nan_to_num(rows[::1000], posinf=0, neginf=0)
+    found = find_similar(rows, queries, top=5, index=index)
+    assert is_finite[found.rows[found.rows >= 0]].all()
+    assert (found.rows >= 0).sum() == 6 * min(5, n_finite)
+    assert (np.isnan(found.cosine) == (found.rows < 0)).all()
+    unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    for numbers, cosines, query in zip(found.rows, found.cosine, unit, strict=True):
+        there = rows[numbers[numbers >= 0]]
+        np.testing.assert_allclose(cosines[numbers >= 0], there @ query / np.linalg.norm(there, axis=1), atol=1e-5)

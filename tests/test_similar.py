@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx import FeatureExtractor, cli, open_features
+from featx import FeatureExtractor, cli, duplicate_lists, feature_tables, find_duplicates, open_features
 from featx.errors import UnfinishedWarning
 from featx.images import digest
 from tests.conftest import CountingBackbone
@@ -57,13 +57,40 @@ def run(*args: str) -> int:
 
 
 def test_a_table_names_what_is_similar(extracted: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run("features.npy", "photos/china/03.jpg", "photos/flower/20.jpg", "--top", "3") == 0
+    images = ["photos/china/03.jpg", "photos/flower/20.jpg"]
+    assert run("features.npy", *images, "--top", "3", "--with-itself") == 0
     out, err = capsys.readouterr()
     assert re.search(r"^photos/china/03.jpg +1  photos/china/03.jpg +1.0000  china +the same image$", out, re.MULTILINE)
     assert out.count("photos/flower/20.jpg ") >= 3
     assert "the recipe that the cache has of these rows" in err
     assert "24 rows of features.npy, exact" in err
     assert "2 of them among the features themselves" in err
+
+
+@pytest.mark.parametrize("path", ["photos/china/03.jpg", "./photos/../photos/china/03.jpg", "whole"])
+def test_an_image_takes_no_place_among_those_similar_to_it_but_its_copies_do(
+    path: str, extracted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = os.path.abspath("photos/china/03.jpg") if path == "whole" else path
+    shutil.copy("photos/china/03.jpg", "photos/flower/copy.jpg")
+    assert cli.main(["extract", "photos", "--backbone", "counting", "--quiet", "--cache", "c"]) == 0
+    capsys.readouterr()
+    assert run("features.npy", path, "photos/flower/copy.jpg", "new.jpg", "--top", "3", "--json") == 1
+    shutil.copy("photos/china/03.jpg", "new.jpg")
+    capsys.readouterr()
+    assert run("features.npy", path, "photos/flower/copy.jpg", "new.jpg", "--top", "3", "--json") == 0
+    out, err = capsys.readouterr()
+    one, copy, new = map(json.loads, out.splitlines())
+    assert (one["itself_left_out"], copy["itself_left_out"], new["itself_left_out"]) == (True, True, False)
+    assert [len(found["found"]) for found in (one, copy, new)] == [3, 3, 3]
+    assert (one["found"][0]["path"], one["found"][0]["same"]) == ("photos/flower/copy.jpg", True)
+    assert (copy["found"][0]["path"], copy["found"][0]["same"]) == ("photos/china/03.jpg", True)
+    assert [found["path"] for found in new["found"][:2]] == ["photos/china/03.jpg", "photos/flower/copy.jpg"]
+    assert "3 of them among the features themselves; 2 not listed for itself (--with-itself)" in err
+    assert run("features.npy", path, "--top", "25", "--json", "--with-itself", "--quiet") == 0
+    everything = json.loads(capsys.readouterr().out)
+    assert len(everything["found"]) == 25
+    assert not everything["itself_left_out"]
 
 
 def test_csv_has_a_line_for_each_and_hostile_names_are_harmless(
@@ -83,7 +110,8 @@ def test_csv_has_a_line_for_each_and_hostile_names_are_harmless(
 
 def test_json_has_an_object_for_each(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("bad.jpg").write_bytes(b"")
-    assert run("job", "photos/china/05.jpg", "photos/china/04.jpg", "bad.jpg", "--json", "--quiet", "--top", "2") == 0
+    options = ["--json", "--quiet", "--top", "2", "--with-itself"]
+    assert run("job", "photos/china/05.jpg", "photos/china/04.jpg", "bad.jpg", *options) == 0
     first, second, bad = map(json.loads, capsys.readouterr().out.splitlines())
     assert not any(one["same"] for one in first["found"])  # it failed when the job ran
     assert second["found"][0] == {
@@ -124,6 +152,45 @@ def test_options_of_a_matrix_are_checked_on_one_of_its_images(
     shutil.move("photos", "elsewhere")
     assert run("features.npy", "elsewhere/china/04.jpg", "--backbone", "counting") == 0
     assert "not checked" in capsys.readouterr().err
+
+
+def test_the_recipe_is_found_by_rows_whose_digest_is_known(extracted: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each digest is compared with the row of its own image, whatever is not known of others."""
+    lines = Path("features.csv").read_text().splitlines(keepends=True)
+    lines[1:4] = [
+        f"{line.rsplit(',', 1)[0]},{digest}\n" for line, digest in zip(lines[1:4], ("", "x" * 32, "ab"), strict=True)
+    ]
+    Path("features.csv").write_text("".join(lines))
+    assert run("features.npy", "photos/china/04.jpg") == 0
+    assert "the recipe that the cache has of these rows" in capsys.readouterr().err
+
+
+def test_the_page_of_a_job_shows_its_images_from_any_folder(
+    job: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planned_in = os.getcwd()
+    described = json.loads((job / "job.json").read_text())
+    (job / "job.json").write_text(json.dumps({**described, "folder": planned_in}))
+    (tmp_path / "elsewhere" / "photos" / "china").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    shutil.copy(f"{planned_in}/photos/flower/20.jpg", "photos/china/04.jpg")  # another image of the same relative path
+    images = [f"{planned_in}/photos/china/04.jpg", "photos/china/04.jpg"]
+    assert run(f"{planned_in}/job", *images, "--html", "pages/p.html", "--top", "3", "--quiet") == 1
+    os.mkdir("pages")
+    assert run(f"{planned_in}/job", *images, "--html", "pages/p.html", "--top", "30") == 0
+    assert "1 not listed for itself" in capsys.readouterr().err
+    page = Path("pages/p.html").read_text()
+    assert "no longer where" not in page
+    assert f"Relative paths of images that were found start at {planned_in}." in page
+    assert f"Relative paths of images that were looked for start at {tmp_path / 'elsewhere'}." in page
+    corners = re.findall(r'aria-label="photos/china/04.jpg" style="([^"]*)"', page)
+    assert len(corners) == 2
+    assert corners[0] != corners[1]  # what was looked for is not shown as what was found
+    described = json.loads(Path(f"{planned_in}/job/job.json").read_text())
+    Path(f"{planned_in}/job/job.json").write_text(json.dumps({**described, "folder": "/not/there/any/more"}))
+    monkeypatch.chdir(planned_in)  # all of it was moved, say
+    assert run("job", "photos/china/04.jpg", "--html", "p.html", "--quiet") == 0
+    assert "no longer where" not in Path("p.html").read_text()
 
 
 def test_paths_come_on_standard_input(
@@ -190,6 +257,28 @@ def test_duplicates_are_listed_with_their_paths(extracted: Path, capsys: pytest.
     assert (found["rows"], found["groups"], found["in_groups"], found["complete"]) == (25, 1, 2, True)
     assert found["clusters"] == [["photos/china/03.jpg", "photos/flower/=copy.jpg"]]
     assert cli.main(["duplicates", "features.npy", "--near", "2"]) == 1
+
+
+def test_many_groups_are_looked_up_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of a group lie anywhere: the table of each shard is read once, not once for each group."""
+    rows = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
+    features = open_features(make_job(tmp_path / "pairs", np.concatenate([rows, rows]), labels=["a"] * 200))
+    found = find_duplicates(features, threshold=1)
+    read: list[str] = []
+    columns = feature_tables._columns
+    monkeypatch.setattr(
+        feature_tables, "_columns", lambda place, name, *args: read.append(name) or columns(place, name, *args)
+    )
+    expected = [[f"photos/{at:05}.jpg", f"photos/{at + 100:05}.jpg"] for at in range(100)]
+    assert duplicate_lists.as_dict(found, features)["clusters"] == expected
+    assert len(read) == 20
+    lines = list(csv.DictReader("".join(duplicate_lists.as_csv(found, features)).splitlines()))
+    assert [(line["group"], line["path"]) for line in lines] == [
+        (str(number), path) for number, paths in enumerate(expected, 1) for path in paths
+    ]
+    assert len(read) == 40
+    assert "photos/00009.jpg, photos/00109.jpg" in duplicate_lists.as_text(found, features)
+    assert len(read) == 42
 
 
 def test_features_without_rows_are_not_searched(job: Path, capsys: pytest.CaptureFixture[str]) -> None:

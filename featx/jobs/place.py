@@ -212,7 +212,9 @@ class Place:
         def put() -> bool:
             try:
                 self._system.pipe_file(self._inside(name), data, mode="create")
-            except FileExistsError:
+            except Exception as error:  # every kind of storage has its own
+                if not _is_taken(error):
+                    raise
                 # The answer to an earlier attempt may have been lost on the way, and not the data.
                 return bool(self._system.cat_file(self._inside(name)) == data)
             return True
@@ -262,6 +264,21 @@ class Place:
             for folder in folders:
                 with contextlib.suppress(OSError):
                     files.remove_abandoned(Path(self.path(folder)))
+
+
+def _is_taken(error: Exception) -> bool:
+    """Return whether storage says that there is something of this name, in whatever words.
+
+    fsspec's own error is one for a server that names the condition which failed (as AWS does), and another for others.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(response := getattr(cause, "response", None), dict):  # botocore's
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+            code = response.get("Error", {}).get("Code")
+            return bool(status == 412 or code in ("PreconditionFailed", "412"))
+        cause = cause.__cause__ or cause.__context__
+    return isinstance(error, FileExistsError)
 
 
 def _end_of(path: str, n_bytes: int) -> bytes:

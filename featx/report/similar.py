@@ -61,7 +61,8 @@ def write_similar(
         undefined=jinja2.StrictUndefined,
     )
     readable = [answer for answer in answers if not answer.error]
-    paths = [one for answer in readable for one in (answer.path, *(found.path for found in answer.found))]
+    located = features.located
+    paths = [one for answer in readable for one in (answer.path, *(located(found.path) for found in answer.found))]
     paths = list(dict.fromkeys(paths))[:MOST_IMAGES]
     atlas = make_atlas(paths)
     with open(os.path.join(os.path.dirname(__file__), "page.css"), encoding="utf-8") as file:
@@ -71,8 +72,8 @@ def write_similar(
     text = environment.get_template("similar.html.jinja").render(
         title=f"Similar images in {shortened(features.address)}",
         summary=f"{counted(len(readable), 'image')} looked for among {counted(len(features), 'row')}: {index}.",
-        notes=_notes(features, n_absent, len(paths), n_left_out),
-        answers=[_shown(answer, numbers, atlas) for answer in readable],
+        notes=_notes(features, readable, n_absent, len(paths), n_left_out),
+        answers=[_shown(answer, features, numbers, atlas) for answer in readable],
         unreadable=[(answer.path, answer.error) for answer in answers if answer.error],
         atlas=atlas,
         style=style,
@@ -87,15 +88,18 @@ def write_similar(
         ) from error
 
 
-def _notes(features: FeatureMatrix, n_absent: int, n_shown: int, n_left_out: int) -> list[str]:
+def _notes(features: FeatureMatrix, readable: Sequence[Any], n_absent: int, n_shown: int, n_left_out: int) -> list[str]:
     notes = []
     if not features.is_complete:
         notes.append("The job is not finished: only the rows that are there were searched.")
     if n_absent:
         notes.append(
-            f"{n_absent:,} of {counted(n_shown, 'image')} are no longer where they were extracted from, and grey here. "
-            "Relative paths start at the folder that the command runs in."
+            f"{n_absent:,} of {counted(n_shown, 'image')} are no longer where they were extracted from, and grey here."
         )
+    if any(_is_relative(found.path) for answer in readable for found in answer.found):
+        notes.append(f"Relative paths of images that were found start at {features.folder or os.getcwd()}.")
+    if any(_is_relative(answer.path) for answer in readable) and features.folder not in (None, os.getcwd()):
+        notes.append(f"Relative paths of images that were looked for start at {os.getcwd()}.")
     if n_left_out:
         notes.append(
             f"{counted(n_left_out, 'image')} more were looked for, and are left out here: -o or --json has all."
@@ -103,26 +107,26 @@ def _notes(features: FeatureMatrix, n_absent: int, n_shown: int, n_left_out: int
     return notes
 
 
-def _shown(answer: Any, numbers: dict[str, int], atlas: Atlas) -> dict[str, Any]:
+def _is_relative(path: str) -> bool:
+    return not (remote.is_address(path) or os.path.isabs(path))
+
+
+def _shown(answer: Any, features: FeatureMatrix, numbers: dict[str, int], atlas: Atlas) -> dict[str, Any]:
+    def tile(path: str, number: int | None, words: str, label: str = "", *, is_same: bool = False) -> dict[str, Any]:
+        corner = None if number is None else atlas.corner(number)
+        return {"name": shortened(path, 200), "words": words, "label": label, "corner": corner, "is_same": is_same}
+
     found = [
-        _tile(
+        tile(
             one.path,
+            numbers.get(features.located(one.path)),
             f"{one.cosine:.3f}",
             "" if is_missing(one.label) else str(one.label),
-            numbers,
-            atlas,
             is_same=one.is_same,
         )
         for one in answer.found
     ]
-    return {"query": _tile(answer.path, "looked for", "", numbers, atlas), "found": found}
-
-
-def _tile(
-    path: str, words: str, label: str, numbers: dict[str, int], atlas: Atlas, *, is_same: bool = False
-) -> dict[str, Any]:
-    corner = atlas.corner(numbers[path]) if path in numbers else None
-    return {"name": shortened(path, 200), "words": words, "label": label, "corner": corner, "is_same": is_same}
+    return {"query": tile(answer.path, numbers.get(answer.path), "looked for"), "found": found}
 
 
 def _is_there(path: str) -> bool:
