@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from featx import files, remote
+from featx import credentials, files, remote
 from featx.errors import FeatxError, MissingDependencyError, SourceError, did_you_mean
 from featx.label_kinds import as_number, typed
 from featx.sources import ImageTable, as_label, as_splits, find_images
@@ -254,7 +254,7 @@ def _telling_of_table(source: str) -> Iterator[None]:
 
 
 def _shown(source: str) -> str:
-    return repr(remote.without_secrets(source))
+    return repr(credentials.without_secrets(source))
 
 
 def _encoding(source: str) -> str:

@@ -17,8 +17,10 @@ from featx import __version__, backbones, files
 from featx.errors import FeatxWarning, JobError, OptionError
 from featx.jobs import attempts
 from featx.jobs.clusters import ClusterLostError, WorkerLostError
+from featx.jobs.columns import arrow
 from featx.jobs.engines import CLUSTERS, check_backend, run_tasks
-from featx.jobs.job import FOLDERS, Committed, Job, arrow, matrix_name, table_name, totals
+from featx.jobs.job import Job
+from featx.jobs.layout import FOLDERS, Committed, matrix_name, table_name, totals
 from featx.jobs.place import Place
 from featx.jobs.rows import checksum_of
 from featx.jobs.watching import matrix_here, running, said_of, watching
