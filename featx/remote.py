@@ -177,7 +177,7 @@ def names(address: str) -> Iterator[str]:
         It cannot be listed.
     MissingDependencyError
     """
-    system, path = _system(address)
+    system, path = file_system(address)
     root = path.rstrip("/")
     try:
         # Within a time, and by itself: not every kind says what it cannot list.
@@ -269,7 +269,10 @@ def _system(address: str, total: float | None = -1.0) -> tuple[Any, str]:
         system, path = fsspec.core.url_to_fs(address)
     except ImportError as error:
         raise SourceError(f"{scheme}:// needs another package: {error}. Install it with pip") from error
-    except Exception as error:  # an unknown protocol; a server that is asked at once and does not answer
+    except Exception as error:  # a server that is asked at once and does not answer
+        if isinstance(error, ValueError) and str(error).startswith("Protocol not known"):
+            known = "s3://, gs://, az://, https:// and what else fsspec knows"
+            raise SourceError(f"no storage is called {scheme}:// (expected {known})") from error
         raise SourceError(reason_of(error)) from error
     return system, str(path)
 

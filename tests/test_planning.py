@@ -11,7 +11,7 @@ import pytest
 import featx.backbones
 import featx.extraction
 from featx import DirectBackbone, cli, merge_job, plan_job, run_job
-from featx.errors import FeatxError, FeatxWarning, JobError, OutputError
+from featx.errors import FeatxError, FeatxWarning, JobError, OutputError, SourceError
 from featx.jobs import census
 from featx.jobs.place import Place
 from tests.fatal import write_images
@@ -159,6 +159,29 @@ def test_a_job_that_is_called_like_a_file_is_refused(name: str, images: Path, tm
     assert not (tmp_path / name).exists()
 
 
+@pytest.mark.parametrize("output", ["s3:bucket/job", "s3:/bucket/job"])
+def test_an_address_that_lacks_slashes_makes_no_folder(output: str, images: Path, in_folder: Path) -> None:
+    with pytest.raises(JobError, match="is neither a folder nor an address. Pass -o s3://bucket/job, with two slashes"):
+        plan(images, output)
+    assert not everything(in_folder)
+
+
+def test_storage_that_nobody_knows_is_told(images: Path, tmp_path: Path) -> None:
+    said = r"no storage is called s4:// \(expected s3://.*\)\."
+    with pytest.raises(JobError, match=f"A job cannot be at s4://…: {said}$"):
+        plan(images, "s4://bucket/job")
+    for source in ("s4://bucket/photos", "s4://bucket/list.csv"):
+        with pytest.raises(SourceError, match=f"'{source}' cannot be .*: {said} Check the address"):
+            plan(source, tmp_path / "job")
+
+
+def test_a_job_in_another_is_refused(images: Path, tmp_path: Path) -> None:
+    plan(images, tmp_path / "job")
+    with pytest.raises(JobError, match="is within another job, .*job'. Choose an -o beside it, such as .*job-2'"):
+        plan(images, tmp_path / "job" / "other")
+    assert not (tmp_path / "job" / "other").exists()
+
+
 @pytest.mark.parametrize("output", ["", " "])
 def test_a_job_without_a_name_is_refused(output: str, images: Path) -> None:
     with pytest.raises(JobError, match="A job cannot be in .* Pass a folder"):
@@ -193,6 +216,7 @@ def test_a_matrix_in_the_folder_of_the_job_is_refused(
         ("images", {"resize": "stretch"}),
         ("images", {"shard_size": 0}),
         ("images", {"shard_size": -1}),
+        ("images", {"shard_size": 10**20}),
         ("images", {"sample": -1}),
         ("images", {"path_column": "path"}),
         ("s4://bucket/x", {}),

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from featx import remote
 from featx.errors import JobError, OutputError
+from featx.jobs.layout import MANIFEST
 from featx.jobs.place import Place
 
 
 def refuse_nested(sources: Sequence[str], place: Place) -> None:
-    """Refuse a job in the folder that its images are in, or around it.
+    """Refuse a job in the folder that its images are in, or around it; or in another job.
 
     Raises
     ------
@@ -19,7 +20,13 @@ def refuse_nested(sources: Sequence[str], place: Place) -> None:
     """
     if not place.is_local:
         return
-    output = os.path.realpath(place.address)
+    output = above = os.path.realpath(place.address)
+    while (above := os.path.dirname(above)) != os.path.dirname(above):
+        if os.path.isfile(os.path.join(above, MANIFEST)) and os.path.isdir(os.path.join(above, "shards")):
+            raise JobError(
+                f"The output {place.address!r} is within another job, {above!r}. Choose an -o beside it, such as "
+                f"{_beside(above)!r}."
+            )
     for source in sources:
         path = remote.as_file(source) if remote.is_address(source) else source
         if path is None or not os.path.exists(path):
@@ -59,5 +66,5 @@ def _is_within(path: str, folder: str) -> bool:
 def _beside(source: str) -> str:
     """Return the name of a folder beside a source that is not there yet, as one would write it from here."""
     root = source if os.path.isdir(source) else os.path.splitext(source)[0]
-    name = f"{root.rstrip(os.sep)}-job"
+    name = f"{root.rstrip(os.sep)}-{'2' if root.endswith('job') else 'job'}"
     return os.path.relpath(name) if name.startswith(os.getcwd() + os.sep) else name

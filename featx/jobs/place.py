@@ -54,7 +54,7 @@ class Place:
             credentials.refuse_secret(text)
             self._system, self._root = remote.storage(text)
         except SourceError as error:
-            raise JobError(f"A job cannot be at {text.split('://')[0]}://…: {error}") from error
+            raise JobError(f"A job cannot be at {text.split('://')[0]}://…: {error}".rstrip(".") + ".") from error
         self._root = self._root.rstrip("/")
         self.address = text.rstrip("/")
         self._system.use_listings_cache = False

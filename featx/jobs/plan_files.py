@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import time
 import uuid
 from pathlib import Path
@@ -23,14 +24,13 @@ _ROUNDS = 5
 #: What folders are not called, as a rule, and other outputs of featx are.
 _OF_FILES = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".json", ".html", ".skops", ".zip", ".tar", ".gz", ".tgz")
 
+#: ``s3:bucket/job`` or ``s3:/bucket/job``, as a path.
+_BROKEN_ADDRESS = re.compile(r"^(s3|gs|gcs|az|abfs|https?|file|memory):/?(.*)$", re.IGNORECASE)
+
 
 def refuse_other(place: Place) -> None:
     """Refuse a folder that holds something else, or in which somebody is planning; and what is called like a file."""
-    if place.address.lower().endswith(_OF_FILES):
-        raise JobError(
-            f"{place.address!r} is called like a file, and a job is a folder. Pass a folder, such as -o job/; for one "
-            "matrix: featx extract SOURCE -o features.npy, or featx job merge when the job is done."
-        )
+    _refuse_name(place)
     if place.is_empty():
         return
     there = place.folders()
@@ -44,6 +44,19 @@ def refuse_other(place: Place) -> None:
         )
     if reason := _why_in_use(place):
         raise _in_use(place, reason)
+
+
+def _refuse_name(place: Place) -> None:
+    if place.address.lower().endswith(_OF_FILES):
+        raise JobError(
+            f"{place.address!r} is called like a file, and a job is a folder. Pass a folder, such as -o job/; for one "
+            "matrix: featx extract SOURCE -o features.npy, or featx job merge when the job is done."
+        )
+    if place.is_local and (broken := _BROKEN_ADDRESS.search(os.path.relpath(place.address))):
+        raise JobError(
+            f"{broken[0]!r} is neither a folder nor an address. Pass -o {broken[1]}://{broken[2]}, with two slashes, "
+            "or a folder without a colon."
+        )
 
 
 def _planned_already(place: Place) -> JobError:

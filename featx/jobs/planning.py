@@ -26,6 +26,7 @@ from featx.options import ExtractionOptions, Resolved, resolve_cache
 from featx.wording import counted, in_bytes, in_duration
 
 SHARD_SIZE = 10_000
+_LARGEST_SHARD = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,8 +177,11 @@ def plan_sources(
     """Plan a job of checked options; see :func:`plan_job`."""
     started = time.perf_counter()
     arrow()
-    if isinstance(shard_size, bool) or not isinstance(shard_size, int) or shard_size < 1:
-        raise OptionError(f"shard_size={shard_size!r}: expected a whole number of images, 1 or more.")
+    if isinstance(shard_size, bool) or not isinstance(shard_size, int) or not 1 <= shard_size <= _LARGEST_SHARD:
+        raise OptionError(
+            f"shard_size={shard_size!r}: expected a whole number of images, 1 to {_LARGEST_SHARD:,}, as the list of "
+            "one shard is in memory."
+        )
     if isinstance(sample, bool) or not isinstance(sample, int) or sample < 0:
         raise OptionError(f"sample={sample!r}: expected a whole number of images; 0 for none.")
     for one in (options.backbone, options.weights or ""):
