@@ -62,18 +62,18 @@ def test_the_rate_is_that_of_a_long_block_and_not_of_the_start(
     tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = write_images(tmp_path / "images", 120)
-    paced.seconds = 0.002
+    paced.seconds = 0.004
     start = featx.extraction.DecodeAhead.prepare
 
     def slow_start(*args: Any) -> Any:
-        time.sleep(0.2)  # of threads and of first batches
+        time.sleep(0 if len(paced.shown) > 1 else 1.0)  # of threads and of first batches
         yield from start(*args)
 
     monkeypatch.setattr(featx.extraction.DecodeAhead, "prepare", slow_start)
     planned = plan(images, tmp_path / "job", backbone="paced", sample=200)
     assert planned.sampled == 120  # 8, 64 and what is left
     assert sum(paced.shown) == 121  # and one to warm up
-    assert 72 / 0.6 < planned.images_per_second < 500
+    assert 120 < planned.images_per_second < 251  # and all of them in one go 80
     assert planned.hours == pytest.approx(120 / planned.images_per_second / 3600, abs=1e-4)
 
 
@@ -83,24 +83,24 @@ def test_a_sample_ends_when_it_has_taken_long_enough(
     monkeypatch.setattr(census, "_ENOUGH_SECONDS", 0.1)
     paced.seconds = 0.02
     planned = plan(images, tmp_path / "job", backbone="paced", sample=20)
-    assert planned.sampled == 8
-    assert planned.images_per_second == pytest.approx(50, rel=0.25)
+    assert planned.sampled == 16  # 8 to begin with, and 8 that are counted
+    assert 25 < planned.images_per_second < 51
 
 
 def test_what_hangs_is_not_waited_for(
     images: Path, tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(census, "SECONDS", 0.3)
+    monkeypatch.setattr(census, "SECONDS", 0.7)
     monkeypatch.setattr(census, "_FIRST", 4)
-    paced.seconds = 0.03
+    paced.seconds = 0.05
     planned = plan(images, tmp_path / "job", backbone="paced", sample=20)
     assert planned.sampled == 4  # the next 16 were not done in time
-    assert planned.images_per_second == pytest.approx(33, rel=0.3)
-    paced.seconds = 0.15
+    assert 7 < planned.images_per_second < 21
+    paced.seconds = 0.3
     started = time.perf_counter()
-    with pytest.warns(FeatxWarning, match="not known: 4 images of the sample were not done in 0 s.*--sample 0"):
+    with pytest.warns(FeatxWarning, match="not known: 4 images of the sample were not done in 1 s.*--sample 0"):
         planned = plan(images, tmp_path / "job2", backbone="paced", sample=20)
-    assert time.perf_counter() - started < 1.5
+    assert time.perf_counter() - started < 3  # and all of it takes 6
     assert (planned.images, planned.images_per_second, planned.hours, planned.sampled) == (20, None, None, 0)
     assert "images/s" not in planned.as_text()
 

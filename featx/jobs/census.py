@@ -20,7 +20,7 @@ from featx.options import Resolved
 from featx.view_stores import ViewStores
 
 #: Images of the sample at most, and seconds that it may take.
-SAMPLE, SECONDS = 2000, 20.0
+SAMPLE, SECONDS = 4000, 20.0
 #: The first block has so many images, each other at most so many times those of the one before, the last takes so long.
 _FIRST, _GROWTH, _ENOUGH_SECONDS = 8, 8, 2.0
 
@@ -62,7 +62,7 @@ class Census:
     def measure(self) -> tuple[float | None, int, int]:
         """Return images/s of the sample, how many images of it were extracted, and how many cannot be read.
 
-        The rate is that of the longest block: blocks grow until one takes long enough that the start of threads and
+        The rate is that of the largest block: blocks grow until one takes long enough that the start of threads and
         the first batch are a small part of it. What is slow or hangs is not waited for.
         """
         if self.n_stored is not None:
@@ -87,18 +87,19 @@ class Census:
                 )
                 return None, 0, 0
         done = list(blocks)
-        longest = max(done, key=lambda block: block.seconds)
-        return longest.n_images / longest.seconds, sum(one.n_images for one in done), sum(one.n_bad for one in done)
+        largest = max(reversed(done), key=lambda block: block.n_images)  # of two, the latter
+        return largest.n_images / largest.seconds, sum(one.n_images for one in done), sum(one.n_bad for one in done)
 
     def _extract_blocks(self, blocks: list[_Block]) -> None:
         """Extract the sample, each time some more images at once."""
         at, n_images = 0, _FIRST
-        while at < len(self._drawn) and (not blocks or blocks[-1].seconds < _ENOUGH_SECONDS):
+        # Two at least: the first is of a machine that has just begun.
+        while at < len(self._drawn) and (len(blocks) < 2 or blocks[-1].seconds < _ENOUGH_SECONDS):
             block = self._extract(self._drawn[at : at + n_images])
             blocks.append(block)
             at += block.n_images
             of_enough = int(1.2 * _ENOUGH_SECONDS * block.n_images / block.seconds)
-            n_images = max(1, min(of_enough, _GROWTH * n_images))
+            n_images = max(_FIRST, min(of_enough, _GROWTH * n_images))
 
     def _extract(self, paths: list[str]) -> _Block:
         started = time.perf_counter()

@@ -120,7 +120,7 @@ def plan_job(
         Of a table; None is the usual names.
     cache : str, Path or None, default="auto"
         As of :class:`featx.FeatureExtractor`; asked how many rows it has already.
-    sample : int, default=2000
+    sample : int, default=4000
         So many images at most are extracted to tell the rate, as many as take some seconds; 0 for none.
     progress : callable, default=None
         Called with the number of images listed since the last call.
