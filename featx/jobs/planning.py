@@ -177,15 +177,7 @@ def plan_sources(
     """Plan a job of checked options; see :func:`plan_job`."""
     started = time.perf_counter()
     arrow()
-    if isinstance(shard_size, bool) or not isinstance(shard_size, int) or not 1 <= shard_size <= _LARGEST_SHARD:
-        raise OptionError(
-            f"shard_size={shard_size!r}: expected a whole number of images, 1 to {_LARGEST_SHARD:,}, as the list of "
-            "one shard is in memory."
-        )
-    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 0:
-        raise OptionError(f"sample={sample!r}: expected a whole number of images; 0 for none.")
-    for one in (options.backbone, options.weights or ""):
-        credentials.refuse_secret(os.fspath(one))
+    _check(options, shard_size, sample)
     options = fixed(options)
     resolved = options.resolve()
     listing = Listing(sources, *columns)
@@ -225,6 +217,19 @@ def plan_sources(
         seconds=round(listed_in, 3),
         ignored=dict(listing.ignored.most_common()),
     )
+
+
+def _check(options: ExtractionOptions, shard_size: int, sample: int) -> None:
+    """Raise if a job cannot be planned so."""
+    if isinstance(shard_size, bool) or not isinstance(shard_size, int) or not 1 <= shard_size <= _LARGEST_SHARD:
+        raise OptionError(
+            f"shard_size={shard_size!r}: expected a whole number of images, 1 to {_LARGEST_SHARD:,}, as the list of "
+            "one shard is in memory."
+        )
+    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 0:
+        raise OptionError(f"sample={sample!r}: expected a whole number of images; 0 for none.")
+    for one in (options.backbone, options.weights or ""):
+        credentials.refuse_secret(os.fspath(one))
 
 
 def _manifest(
