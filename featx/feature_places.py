@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 
-from featx import remote
+from featx import credentials, remote
 from featx.errors import FeaturesError, FeaturesNotFoundError
 
 FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
@@ -38,7 +38,7 @@ class FeaturePlace:
         self._system: Any = None
         self._root = self.address
         if remote.is_address(self.address):
-            remote.refuse_secret(self.address)
+            credentials.refuse_secret(self.address)
             self._system, self._root = remote.file_system(self.address)
             self._root = self._root.rstrip("/")
 

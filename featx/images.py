@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from featx import archives, pixels, remote
+from featx import archives, credentials, pixels, remote
 from featx.errors import ImageTooLargeError, InputError, ResourceError, UnreachableImageError, UnreadableImageError
 from featx.pixels import Content
 from featx.wording import in_bytes
@@ -107,7 +107,7 @@ def _rows_of_array(array: np.ndarray[Any, Any]) -> Sequence[Image]:
 def describe(image: Any) -> str:
     """Return what to call an image in a message: its path, or the kind of object it is."""
     if isinstance(image, str | os.PathLike):
-        return remote.without_secrets(os.fspath(image))
+        return credentials.without_secrets(os.fspath(image))
     if isinstance(image, bytes):
         return f"{len(image)} bytes"
     if isinstance(image, np.ndarray):

@@ -62,9 +62,9 @@ def _add_plan(actions: Any) -> None:
     parser.add_argument(
         "--sample",
         type=int,
-        default=64,
+        default=4000,
         metavar="N",
-        help="images extracted to tell the rate; 0 for none (default: 64)",
+        help="images extracted at most, in some seconds, to tell the rate; 0 for none (default: 4000)",
     )
     add_tables(parser, splits=False)
     add_extraction_options(parser, reads_all=False)

@@ -62,9 +62,10 @@ def is_job_output(output: str) -> bool:
 
 def extract(args: argparse.Namespace) -> int:
     """Plan and run in one go; go on with the same job if it is there."""
-    from featx.jobs.job import MANIFEST
+    from featx.jobs.asked_again import refuse_unlike
+    from featx.jobs.layout import MANIFEST
     from featx.jobs.place import Place
-    from featx.jobs.planning import SHARD_SIZE, refuse_unlike
+    from featx.jobs.planning import SHARD_SIZE
 
     if Place(args.output).has(MANIFEST):
         columns = (args.path_column, args.label_column)

@@ -12,6 +12,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+from featx.credentials import without_secrets
 from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
 from featx.wording import in_bytes
 
@@ -20,14 +21,6 @@ SECONDS, SILENT_SECONDS = 60.0, 15.0
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 #: An address within another: ``zip://a.jpg::/tmp/x.zip``.
 _CHAINED = re.compile(r"^[a-z0-9+.-]+://[^?]*::(/|[a-z0-9+.-]+://)", re.IGNORECASE)
-#: ``https://user:password@host/``.
-_USER = re.compile(r"([a-z][a-z0-9+.-]+://)[^/?#\s'\"]*@", re.IGNORECASE)
-#: A key of a query whose value lets anybody in: of addresses that storage has signed, and of tokens and passwords.
-_SECRET = re.compile(
-    r"[?&;#]((?:[\w.-]*(?:signature|token|secret|credential|password|passwd|api[_-]?key|access[_-]?key(?:[_-]?id)?)"
-    r"|sig|key-pair-id|googleaccessid|jwt|auth)=)[^&;#\s'\"]*",
-    re.IGNORECASE,
-)
 _BLOCK = 2**20
 #: Seconds between attempts, on average, where the server may well answer the next time.
 _PAUSES = (0.2, 0.6, 1.8)
@@ -45,43 +38,6 @@ def is_address(path: str) -> bool:
 def is_web(address: str) -> bool:
     """Return whether an address is one of the web."""
     return address.lower().startswith(("http://", "https://"))
-
-
-def refuse_secret(address: str) -> None:
-    """Raise if an address lets in whoever has it: by a user's name or password, a signature or a token.
-
-    Raises
-    ------
-    SourceError
-        It does; the message does not repeat it.
-    """
-    whole = urllib.parse.unquote(address) if "%" in address else address
-    if _USER.match(address):
-        what = "a user name or a password"
-    elif is_address(address) and (found := _SECRET.search(whole)):
-        what = f"a signature or token ({found[1].rstrip('=')[-40:]})"
-    else:
-        return
-    raise SourceError(
-        f"An address of {address.partition('://')[0]}:// holds {what}, which would be written into files and "
-        "messages. Give credentials in the environment, as the storage's own tools take them, and leave them out of "
-        "the address (s3://bucket/key, for example)."
-    )
-
-
-def without_secrets(text: str) -> str:
-    """Return a text without what addresses in it should not hold, as :func:`refuse_secret` has it.
-
-    Examples
-    --------
-    >>> without_secrets("https://me:pass@host/a.jpg?size=2&sig=abc")
-    'https://…@host/a.jpg?size=2&sig=…'
-    """
-    if "://" not in text:
-        return text
-    if "%" in text and not _SECRET.search(text) and _SECRET.search(urllib.parse.unquote(text)):
-        text = f"{text.partition('?')[0]}?…"
-    return _SECRET.sub(lambda found: f"{found[0][0]}{found[1]}…", _USER.sub(r"\1…@", text))
 
 
 def as_file(address: str) -> str | None:
@@ -110,9 +66,7 @@ def read(address: str, most_bytes: int) -> bytes:
         # aiohttp keeps time itself; most other kinds of storage wait for ever.
         data = retrying(
             lambda: (
-                _read(system, path, most_bytes)
-                if is_web(address)
-                else _in_time(lambda: _read(system, path, most_bytes))
+                _read(system, path, most_bytes) if is_web(address) else in_time(lambda: _read(system, path, most_bytes))
             )
         )
     except ImageTooLargeError:
@@ -199,8 +153,8 @@ def storage(address: str) -> tuple[Any, str]:
     return _system(address)
 
 
-def _in_time(work: Callable[[], _Result]) -> _Result:
-    """Return what a function returns; TimeoutError if that takes longer than an image may (it is then left behind)."""
+def in_time(work: Callable[[], _Result], seconds: float | None = None) -> _Result:
+    """Return what a function returns; TimeoutError if that takes longer, or than an image may: it is left behind."""
     done: concurrent.futures.Future[_Result] = concurrent.futures.Future()
 
     def run() -> None:
@@ -211,7 +165,7 @@ def _in_time(work: Callable[[], _Result]) -> _Result:
 
     # Not of a pool: its threads would keep the process alive until the silent server speaks.
     threading.Thread(target=run, daemon=True, name="featx-remote").start()
-    return done.result(timeout=SECONDS)
+    return done.result(timeout=SECONDS if seconds is None else seconds)
 
 
 def names(address: str) -> Iterator[str]:
@@ -223,11 +177,11 @@ def names(address: str) -> Iterator[str]:
         It cannot be listed.
     MissingDependencyError
     """
-    system, path = _system(address)
+    system, path = file_system(address)
     root = path.rstrip("/")
     try:
         # Within a time, and by itself: not every kind says what it cannot list.
-        _in_time(lambda: retrying(lambda: system.ls(f"{root}/" if is_web(address) else root, detail=False)))
+        in_time(lambda: retrying(lambda: system.ls(f"{root}/" if is_web(address) else root, detail=False)))
         if is_web(address):  # whose pages may link without end
             found = iter(sorted(map(str, system.find(root, maxdepth=_DEEPEST))))
         elif "s3" in system.protocol:
@@ -315,7 +269,10 @@ def _system(address: str, total: float | None = -1.0) -> tuple[Any, str]:
         system, path = fsspec.core.url_to_fs(address)
     except ImportError as error:
         raise SourceError(f"{scheme}:// needs another package: {error}. Install it with pip") from error
-    except Exception as error:  # an unknown protocol; a server that is asked at once and does not answer
+    except Exception as error:  # a server that is asked at once and does not answer
+        if isinstance(error, ValueError) and str(error).startswith("Protocol not known"):
+            known = "s3://, gs://, az://, https:// and what else fsspec knows"
+            raise SourceError(f"no storage is called {scheme}:// (expected {known})") from error
         raise SourceError(reason_of(error)) from error
     return system, str(path)
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from featx import files, remote
+from featx import credentials, files, remote
 from featx.errors import FeatxError, MissingDependencyError, SourceError, did_you_mean
 from featx.label_kinds import as_number, typed
 from featx.sources import ImageTable, as_label, as_splits, find_images
@@ -20,6 +20,8 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".parquet", ".pq")
 #: Columns that are taken if none is named, the first that is there.
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
 LABEL_COLUMNS = ("label", "class", "category", "target", "y", "species")
+#: Of a Parquet file, so much is read at a time: a column of a row group may be larger than memory.
+_BUFFER_BYTES = 2**20
 
 
 def is_table(sources: Sequence[str | os.PathLike[str]]) -> bool:
@@ -193,19 +195,29 @@ def _parquet_batches(source: str, n_rows: int) -> Iterator[pd.DataFrame]:
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(source) as file:
+    with pq.ParquetFile(source, buffer_size=_BUFFER_BYTES, pre_buffer=False) as file:
+        # Bytes and nested columns are neither paths nor labels; of images within a table, a part would fill the memory.
+        plain = [
+            field.name
+            for field in file.schema_arrow
+            if not (pa.types.is_nested(field.type) or _holds_bytes(field.type, pa))
+        ]
         whole = [field.name for field in file.schema_arrow if pa.types.is_integer(field.type)]
         holes = dict.fromkeys(whole, 0)
         for batch in file.iter_batches(columns=whole) if whole else ():
             for name in whole:
                 holes[name] += batch.column(name).null_count
-        for batch in file.iter_batches(n_rows):
+        for batch in file.iter_batches(n_rows, columns=plain):
             table = pa.table(batch)
             for name in (name for name in whole if holes[name]):  # numbers with holes are floats in pandas
                 table = table.set_column(
                     table.column_names.index(name), name, pc.cast(table[name], pa.float64(), safe=False)
                 )
             yield table.to_pandas()
+
+
+def _holds_bytes(kind: Any, pa: Any) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
 
 
 @contextlib.contextmanager
@@ -254,7 +266,7 @@ def _telling_of_table(source: str) -> Iterator[None]:
 
 
 def _shown(source: str) -> str:
-    return repr(remote.without_secrets(source))
+    return repr(credentials.without_secrets(source))
 
 
 def _encoding(source: str) -> str:

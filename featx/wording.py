@@ -5,6 +5,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
+from featx.credentials import without_secrets
+
 
 def counted(number: int, noun: str) -> str:
     """Return a number and its noun, in the plural if it is not one.
@@ -113,11 +115,14 @@ def as_cell(text: str) -> str:
 def as_path_cell(path: str) -> str:
     """Return a path that no spreadsheet takes for a formula, and that leads to the same file.
 
+    What lets anybody in who has an address, a signature or a token, is left out: tables are passed on.
+
     Examples
     --------
-    >>> as_path_cell("=1+1.jpg"), as_path_cell("photos/1.jpg")
-    ('./=1+1.jpg', 'photos/1.jpg')
+    >>> as_path_cell("=1+1.jpg"), as_path_cell("photos/1.jpg"), as_path_cell("https://host/1.jpg?size=2&sig=abc")
+    ('./=1+1.jpg', 'photos/1.jpg', 'https://host/1.jpg?size=2&sig=…')
     """
+    path = without_secrets(path)
     return path if as_cell(path) == path else f"./{path}"
 
 

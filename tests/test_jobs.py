@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import dataclasses
 import errno
 import json
 import os
@@ -187,7 +188,11 @@ def test_the_plan_tells_what_it_will_cost(images: Path, tmp_path: Path) -> None:
     assert planned.sampled == 5
     assert planned.images_per_second > 0
     assert planned.stored in (0, 19)  # the index knows no files that are too young
-    assert "images/s in a sample of 5" in planned.as_text()
+    assert "images/s of one process on this machine (a sample of 5" in planned.as_text()
+    some = dataclasses.replace(planned, stored=5, images_per_second=10.0, hours=15 / 36000, unreadable=1).as_text()
+    assert "At least 5 of them are in the store already (moved and copied files are known when" in some
+    assert "2 s for the other 15 images, at 10 images/s of one process" in some
+    assert "(a sample of 5, 1 of them unreadable)" in some
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -519,10 +524,11 @@ def test_a_plan_of_another_recipe_or_version_is_told(images: Path, tmp_path: Pat
 
 
 def test_a_folder_that_holds_something_else_is_refused(images: Path, tmp_path: Path) -> None:
-    before = sorted(images.rglob("*"))
+    other = write_images(tmp_path / "other", 2)
+    before = sorted(other.rglob("*"))
     with pytest.raises(JobError, match="holds something else \\('a'\\) and no job. Choose a folder that is empty"):
-        plan(images, images)
-    assert sorted(images.rglob("*")) == before
+        plan(images, other)
+    assert sorted(other.rglob("*")) == before
     plan(images, tmp_path / "job")
     with pytest.raises(JobError, match="There is a job in .* already. featx job run"):
         plan(images, tmp_path / "job")
@@ -570,8 +576,8 @@ def test_a_plan_that_was_broken_off_is_made_anew(images: Path, tmp_path: Path, m
         patch.setattr("featx.jobs.plan_files.PlanWriter.finish", lambda *args: _broken_off())
         with pytest.raises(KeyboardInterrupt):
             plan(images, tmp_path / "job")
-    assert not (tmp_path / "job" / "plan").exists()
-    (tmp_path / "job" / "plan").mkdir()
+    assert not (tmp_path / "job").exists()
+    (tmp_path / "job" / "plan").mkdir(parents=True)
     (tmp_path / "job" / "plan" / "000000.parquet").write_bytes(b"of one that was killed")
     note = {"where": "elsewhere", "pid": 1, "time": time.time()}
     (tmp_path / "job" / "planning.json").write_text(json.dumps(note))
@@ -609,7 +615,7 @@ def test_of_planners_at_once_one_has_the_folder(is_abandoned: bool, images: Path
 
 
 def test_options_that_cannot_be_used_are_told(images: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="shard_size=0: expected a whole number of images, 1 or more"):
+    with pytest.raises(OptionError, match="shard_size=0: expected a whole number of images, 1 to 1,000,000"):
         plan(images, tmp_path / "job", shard_size=0)
     plan(images, tmp_path / "job")
     with pytest.raises(OptionError, match="backend='lokey': expected one of .* Did you mean 'loky'"):

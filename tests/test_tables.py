@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from featx import tables
 from featx.collection import prepared
 from featx.errors import SourceError, SourceNotFoundError
 from featx.sources import ImageTable
@@ -180,3 +184,18 @@ def test_an_infinite_quantity_is_named(tmp_path: Path) -> None:
     file.write_text("path,label\na.jpg,0.5\nb.jpg,inf\nc.jpg,0.25\n")
     with pytest.raises(SourceError, match="'inf' is infinite"):
         find_labelled([file])
+
+
+def test_a_table_larger_than_memory_is_read_in_parts(tmp_path: Path) -> None:
+    n_rows = 300_000
+    digits = os.urandom(16 * n_rows).hex()
+    paths = [digits[32 * at : 32 * at + 32] for at in range(n_rows)]
+    table = pa.table({"path": paths, "image": [b"jpeg"] * n_rows, "boxes": [[1]] * n_rows, "label": ["a"] * n_rows})
+    pq.write_table(table, tmp_path / "list.parquet", row_group_size=n_rows, use_dictionary=False)
+    del table
+    before, n_seen = pa.total_allocated_bytes(), 0
+    for frame in tables.read_batches(str(tmp_path / "list.parquet"), 10_000):
+        assert list(frame.columns) == ["path", "label"]  # images within a table would fill the memory
+        assert pa.total_allocated_bytes() - before < 8e6  # and the paths take 10 MB
+        n_seen += len(frame)
+    assert n_seen == n_rows

@@ -5,15 +5,30 @@ from __future__ import annotations
 import os
 import random
 import time
+import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
+from featx import remote
 from featx.digests import DigestIndex
+from featx.errors import FeatxWarning
 from featx.extraction import Extraction
 from featx.folders import INDEX
 from featx.options import Resolved
 from featx.view_stores import ViewStores
+
+#: Images of the sample at most, and seconds that it may take.
+SAMPLE, SECONDS = 4000, 20.0
+#: The first block has so many images, each other at most so many times those of the one before, the last takes so long.
+_FIRST, _GROWTH, _ENOUGH_SECONDS = 8, 8, 2.0
+
+
+class _Block(NamedTuple):
+    n_images: int
+    n_bad: int
+    seconds: float
 
 
 class Census:
@@ -45,7 +60,11 @@ class Census:
             self.n_stored += int(self._store.has(digests).sum()) if len(digests) else 0
 
     def measure(self) -> tuple[float | None, int, int]:
-        """Return images/s of the sample, how many it has, and how many of them cannot be read."""
+        """Return images/s of the sample, how many images of it were extracted, and how many cannot be read.
+
+        The rate is that of the largest block: blocks grow until one takes long enough that the start of threads and
+        the first batch are a small part of it. What is slow or hangs is not waited for.
+        """
         if self.n_stored is not None:
             self._index.close()
         if not self._drawn:
@@ -54,9 +73,38 @@ class Census:
         engine = self._resolved.start(compiled)
         size = self._resolved.recipe.image_size
         engine(np.zeros((1, *size, 3), dtype=np.uint8))  # a network is slower the first time
+        self._random.shuffle(self._drawn)  # so that a part of the sample is one, too
+        blocks: list[_Block] = []
+        try:
+            remote.in_time(lambda: self._extract_blocks(blocks), SECONDS)
+        except TimeoutError:
+            if not blocks:
+                warnings.warn(
+                    f"How long the job takes is not known: {_FIRST} images of the sample were not done in "
+                    f"{SECONDS:.0f} s. Is the source slow, or away? Leave the sample out with --sample 0.",
+                    FeatxWarning,
+                    stacklevel=2,
+                )
+                return None, 0, 0
+        done = list(blocks)
+        largest = max(reversed(done), key=lambda block: block.n_images)  # of two, the latter
+        return largest.n_images / largest.seconds, sum(one.n_images for one in done), sum(one.n_bad for one in done)
+
+    def _extract_blocks(self, blocks: list[_Block]) -> None:
+        """Extract the sample, each time some more images at once."""
+        at, n_images = 0, _FIRST
+        # Two at least: the first is of a machine that has just begun.
+        while at < len(self._drawn) and (len(blocks) < 2 or blocks[-1].seconds < _ENOUGH_SECONDS):
+            block = self._extract(self._drawn[at : at + n_images])
+            blocks.append(block)
+            at += block.n_images
+            of_enough = int(1.2 * _ENOUGH_SECONDS * block.n_images / block.seconds)
+            n_images = max(_FIRST, min(of_enough, _GROWTH * n_images))
+
+    def _extract(self, paths: list[str]) -> _Block:
         started = time.perf_counter()
-        rows = np.empty((len(self._drawn), self._resolved.n_features), dtype=np.float32)
+        rows = np.empty((len(paths), self._resolved.n_features), dtype=np.float32)
         # Without the store, so that every image counts; the network that was just started is the one that is used.
-        extraction = Extraction(self._drawn, self._resolved, rows, cache=None, raise_on_error=False)
+        extraction = Extraction(paths, self._resolved, rows, cache=None, raise_on_error=False)
         extraction.run()
-        return len(self._drawn) / (time.perf_counter() - started), len(self._drawn), len(extraction.failures)
+        return _Block(len(paths), len(extraction.failures), time.perf_counter() - started)

@@ -18,7 +18,8 @@ from featx.errors import FeatxWarning, JobError
 from featx.jobs import attempts
 from featx.jobs.clusters import ClusterLostError, WorkerLostError
 from featx.jobs.engines import CLUSTERS, run_tasks
-from featx.jobs.job import FOLDERS, Committed, Job, matrix_name, table_name
+from featx.jobs.job import Job
+from featx.jobs.layout import FOLDERS, Committed, matrix_name, table_name
 from featx.jobs.rows import checksum_of
 from featx.jobs.watching import matrix_here, running, said_of
 from featx.jobs.working import Task, around, work

@@ -1,148 +1,37 @@
-"""A job in its folder: the manifest, the plan, and what became of each shard."""
+"""A job in its folder: the plan, and what became of each shard."""
 
 from __future__ import annotations
 
-import collections
 import concurrent.futures
 import dataclasses
 import functools
 import io
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from featx import remote
-from featx.errors import FeatxError, JobError, MissingDependencyError
+from featx.errors import FeatxError, JobError
+from featx.jobs.columns import arrow, texts_of
+from featx.jobs.layout import (
+    MANIFEST,
+    METADATA,
+    SHARDS_PER_FILE,
+    Committed,
+    Planned,
+    manifest_of,
+    matrix_name,
+    plan_name,
+    table_name,
+)
 from featx.jobs.place import Place
 from featx.matrices import HEADER_BYTES
 
-FORMAT = 1
-MANIFEST = "job.json"
-#: Beside the manifest and the plan.
-FOLDERS = ("shards", "attempts", "set_aside", "running")
-#: Row groups, one for each shard, in a file of the plan.
-SHARDS_PER_FILE = 1000
 _READ_AT_ONCE = 16
-#: Where the schema of a shard's table says what it vouches for.
-METADATA = b"featx"
 _COLUMNS = ("path", "label", "digest", "status", "reason")
 #: More than the footer of such a table takes.
 _FOOTER_BYTES = 2**16
-
-
-def arrow() -> Any:
-    """Return pyarrow, with its Parquet.
-
-    Raises
-    ------
-    MissingDependencyError
-    """
-    try:
-        import pyarrow as pa
-        import pyarrow.parquet
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"Jobs keep their tables as Parquet, which pyarrow writes: it is not installed ({error}). Install it: "
-            "pip install 'featx[jobs]'."
-        ) from error
-    assert pyarrow.parquet
-    return pa
-
-
-@dataclasses.dataclass(frozen=True)
-class Manifest:
-    """What ``job.json`` says.
-
-    Attributes
-    ----------
-    format : int
-    id : str
-        Of this plan alone.
-    featx : str
-        Version that planned it.
-    recipe : dict
-        As :meth:`featx.Recipe.as_dict`.
-    fingerprint : str
-    n_features : int
-    options : dict
-        Parameters of :class:`featx.FeatureExtractor`, without those that concern one machine alone.
-    source : list of str
-    folder : str
-        Where relative paths start.
-    labels : {"text", "numbers", "whole numbers", "truths"}
-    shard_size, n_images, n_shards : int
-    columns : list of (str or None)
-        Of a table: those of paths and of labels, as they were asked for.
-    listed : str
-        Digest of all paths and labels; empty if nobody noted it.
-    """
-
-    format: int
-    id: str
-    featx: str
-    recipe: dict[str, Any]
-    fingerprint: str
-    n_features: int
-    options: dict[str, Any]
-    source: list[str]
-    folder: str
-    labels: str
-    shard_size: int
-    n_images: int
-    n_shards: int
-    columns: list[str | None] = dataclasses.field(default_factory=lambda: [None, None])
-    listed: str = ""
-
-    def as_bytes(self) -> bytes:
-        """Return the file."""
-        return json.dumps(dataclasses.asdict(self), indent=1).encode() + b"\n"
-
-
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """The images of one shard, as they were planned.
-
-    Attributes
-    ----------
-    paths : list of str
-    labels : list of (str, float, int, bool or None)
-    states : list of ((int, int) or None)
-        Size and time of change, in nanoseconds, where they were known.
-    """
-
-    paths: list[str]
-    labels: list[Any]
-    states: list[tuple[int, int] | None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Committed:
-    """What the table of a shard says about it.
-
-    Attributes
-    ----------
-    shard : int
-    rows : int
-    checksum : str
-    computed, cached, failed, padded, changed : int
-    seconds : float
-    """
-
-    shard: int
-    rows: int
-    checksum: str
-    computed: int
-    cached: int
-    failed: int
-    padded: int
-    changed: int
-    seconds: float
-
-    @property
-    def n_images(self) -> int:
-        """Images of the shard."""
-        return self.rows + self.failed
 
 
 class Job:
@@ -166,7 +55,7 @@ class Job:
             )
         try:
             said = json.loads(place.read(MANIFEST))
-            self.manifest = _manifest(said)
+            self.manifest = manifest_of(said)
         except FileNotFoundError as error:
             raise JobError(
                 f"There is no job in {place.address!r}. Plan one: featx job plan SOURCE -o {place.address}"
@@ -315,76 +204,7 @@ class Job:
         return "" if size == expected else f"its matrix has {size:,} bytes, expected {expected:,}"
 
 
-def _manifest(said: dict[str, Any]) -> Manifest:
-    if said["format"] != FORMAT:
-        raise JobError(
-            f"This job has format {said['format']!r}, planned by featx {said.get('featx')}; this featx reads {FORMAT}. "
-            "Run it with that version, or plan it anew in another folder."
-        )
-    fields = [field.name for field in dataclasses.fields(Manifest)]
-    return Manifest(**{name: said[name] for name in fields if name in said})
-
-
-def plan_name(number: int) -> str:
-    """Return the name of a file of the plan."""
-    return f"plan/{number:06}.parquet"
-
-
-def matrix_name(shard: int) -> str:
-    """Return the name of a shard's rows."""
-    return f"shards/{shard:08}.npy"
-
-
-def table_name(shard: int) -> str:
-    """Return the name of a shard's table, which commits it."""
-    return f"shards/{shard:08}.parquet"
-
-
 @functools.lru_cache(maxsize=2)
 def _footer(place: Place, name: str, job_id: str) -> Any:
     """Return where the shards are in a file of the plan, which takes longer to read than one of them."""
     return place.read_within(name, arrow().parquet.read_metadata)
-
-
-def text_columns(name: str, texts: Sequence[str | None]) -> dict[str, Any]:
-    """Return the columns of paths or labels: as text, and as bytes where they are not UTF-8."""
-    pa = arrow()
-    try:
-        return {name: pa.array(texts, pa.string()), f"{name}_bytes": pa.nulls(len(texts), pa.binary())}
-    except (UnicodeEncodeError, pa.ArrowInvalid):
-        as_bytes = [None if text is None or _is_text(text) else os.fsencode(text) for text in texts]
-        shown = [None if text is None else text.encode("utf-8", "backslashreplace").decode() for text in texts]
-        return {name: pa.array(shown, pa.string()), f"{name}_bytes": pa.array(as_bytes, pa.binary())}
-
-
-def texts_of(name: str, columns: dict[str, list[Any]]) -> list[Any]:
-    """Return paths or labels from their columns."""
-    if f"{name}_bytes" not in columns:
-        return columns[name]
-    return [
-        text if as_bytes is None else os.fsdecode(as_bytes)
-        for text, as_bytes in zip(columns[name], columns[f"{name}_bytes"], strict=True)
-    ]
-
-
-def _is_text(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def totals(done: Iterable[Committed]) -> collections.Counter[str]:
-    """Return the sums over shards."""
-    sums: collections.Counter[str] = collections.Counter()
-    for shard in done:
-        sums.update(
-            rows=shard.rows,
-            computed=shard.computed,
-            cached=shard.cached,
-            failed=shard.failed,
-            padded=shard.padded,
-            changed=shard.changed,
-        )
-    return sums

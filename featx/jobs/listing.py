@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from featx import remote, tables
+from featx import credentials, tables
 from featx.errors import SourceError
 from featx.label_kinds import LabelKind
 from featx.sources import stream_images
@@ -57,7 +57,7 @@ class Listing:
         self.n_images = 0
         self._hash = hashlib.blake2b(digest_size=16)
         for source in self._sources:
-            remote.refuse_secret(source)
+            credentials.refuse_secret(source)
 
     @property
     def kind_of_labels(self) -> str:
@@ -128,5 +128,5 @@ class Listing:
         there = [str(path) for path in paths]
         for path in there:
             if "://" in path and ("@" in path or "=" in path or "%" in path):
-                remote.refuse_secret(path)
+                credentials.refuse_secret(path)
         return Part(there, normal)

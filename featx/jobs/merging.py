@@ -14,7 +14,10 @@ from featx import images, remote
 from featx.errors import AuditError, JobError, OutputError, SourceError
 from featx.failures import Failure
 from featx.jobs.attempts import which_aside
-from featx.jobs.job import Committed, Job, arrow, texts_of, totals
+from featx.jobs.columns import arrow, texts_of
+from featx.jobs.job import Job
+from featx.jobs.layout import Committed, totals
+from featx.jobs.nesting import refuse_in_job
 from featx.jobs.place import Place
 from featx.jobs.watching import matrix_here
 from featx.matrices import HEADER_BYTES, npy_header, take_space
@@ -115,6 +118,7 @@ def merge_job(
         )
     whole, path = Job(Place(job)), Path(output)
     check_output(path)
+    refuse_in_job(path, whole.place)
     shards, missing = _complete(whole, partial=partial)
     sums = totals(shards)
     if not shards:

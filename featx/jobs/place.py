@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TypeVar
 
-from featx import files, remote
+from featx import credentials, files, remote
 from featx.errors import FeatxError, JobError, OutputError, SourceError
 
 _Result = TypeVar("_Result")
@@ -42,6 +42,8 @@ class Place:
 
     def __init__(self, address: str | os.PathLike[str]) -> None:
         text = os.fspath(address)
+        if not text.strip():
+            raise JobError(f"A job cannot be in {text!r}. Pass a folder, or an address such as s3://bucket/job.")
         as_file = remote.as_file(text) if remote.is_address(text) else text
         self.is_local = as_file is not None
         self._is_memory = text.lower().startswith("memory://")
@@ -49,10 +51,10 @@ class Place:
             self.address = os.path.abspath(as_file)
             return
         try:
-            remote.refuse_secret(text)
+            credentials.refuse_secret(text)
             self._system, self._root = remote.storage(text)
         except SourceError as error:
-            raise JobError(f"A job cannot be at {text.split('://')[0]}://…: {error}") from error
+            raise JobError(f"A job cannot be at {text.split('://')[0]}://…: {error}".rstrip(".") + ".") from error
         self._root = self._root.rstrip("/")
         self.address = text.rstrip("/")
         self._system.use_listings_cache = False

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import time
 import uuid
 from pathlib import Path
@@ -11,17 +13,24 @@ from typing import Any
 
 from featx import files
 from featx.errors import JobError
-from featx.jobs.job import FOLDERS, MANIFEST, SHARDS_PER_FILE, Manifest, arrow, plan_name, text_columns
+from featx.jobs.columns import arrow, text_columns
+from featx.jobs.layout import FOLDERS, MANIFEST, SHARDS_PER_FILE, Manifest, plan_name
 from featx.jobs.listing import Part
 from featx.jobs.place import Place
 
 _PLANNING = "planning.json"
 _ABANDONED_AFTER = 24 * 3600.0
 _ROUNDS = 5
+#: What folders are not called, as a rule, and other outputs of featx are.
+_OF_FILES = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".json", ".html", ".skops", ".zip", ".tar", ".gz", ".tgz")
+
+#: ``s3:bucket/job`` or ``s3:/bucket/job``, as a path.
+_BROKEN_ADDRESS = re.compile(r"^(s3|gs|gcs|az|abfs|https?|file|memory):/?(.*)$", re.IGNORECASE)
 
 
 def refuse_other(place: Place) -> None:
-    """Refuse a folder that holds something else, or in which somebody is planning."""
+    """Refuse a folder that holds something else, or in which somebody is planning; and what is called like a file."""
+    _refuse_name(place)
     if place.is_empty():
         return
     there = place.folders()
@@ -35,6 +44,19 @@ def refuse_other(place: Place) -> None:
         )
     if reason := _why_in_use(place):
         raise _in_use(place, reason)
+
+
+def _refuse_name(place: Place) -> None:
+    if place.address.lower().endswith(_OF_FILES):
+        raise JobError(
+            f"{place.address!r} is called like a file, and a job is a folder. Pass a folder, such as -o job/; for one "
+            "matrix: featx extract SOURCE -o features.npy, or featx job merge when the job is done."
+        )
+    if place.is_local and (broken := _BROKEN_ADDRESS.search(os.path.relpath(place.address))):
+        raise JobError(
+            f"{broken[0]!r} is neither a folder nor an address. Pass -o {broken[1]}://{broken[2]}, with two slashes, "
+            "or a folder without a colon."
+        )
 
 
 def _planned_already(place: Place) -> JobError:
@@ -62,6 +84,17 @@ def _why_in_use(place: Place) -> str | None:
     return f"process {pid} on {where.partition('.')[0]}" if time.time() - since < _ABANDONED_AFTER else ""
 
 
+def _missing(folders: list[str], place: Place) -> list[str]:
+    """Return folders that are not there, and those above them that are not, the deepest first."""
+    found: set[str] = set()
+    for folder in folders if place.is_local else ():
+        above = folder
+        while above not in found and not os.path.lexists(above):
+            found.add(above)
+            above = os.path.dirname(above)
+    return sorted(found, key=len, reverse=True)
+
+
 class PlanWriter:
     """Writes a plan: a row group for each shard, and last of all the manifest, without which it is none."""
 
@@ -81,11 +114,24 @@ class PlanWriter:
         note = {"where": files.where(), "pid": os.getpid(), "time": time.time(), "token": uuid.uuid4().hex}
         self._note = json.dumps(note).encode()
         self.n_images = self.n_shards = 0
+        self._made: list[str] = []
         self._scratch: Any = None
         self._temporary: Path | None = None
         self._file: Any = None
 
     def __enter__(self) -> PlanWriter:
+        place = self._place
+        self._made = _missing([place.address, *(place.path(name) for name in ("plan", *FOLDERS))], place)
+        try:
+            self._begin()
+        except JobError:  # what is there is somebody else's
+            raise
+        except BaseException:
+            self._unmake()
+            raise
+        return self
+
+    def _begin(self) -> None:
         place = self._place
         place.prepare("")
         for _ in range(_ROUNDS):
@@ -102,7 +148,6 @@ class PlanWriter:
             raise _planned_already(place)
         place.clear("plan")  # of one that was broken off
         place.prepare("plan", *FOLDERS)
-        return self
 
     def __exit__(self, kind: object, *error: object) -> None:
         if self._file is not None:
@@ -110,9 +155,19 @@ class PlanWriter:
             self._scratch.__exit__(None, None, None)
         if not self._is_ours():
             return
-        if kind is not None and not self._place.has(MANIFEST):
+        is_none = kind is not None and not self._place.has(MANIFEST)
+        if is_none:
             self._place.clear("plan")
+            self._unmake()  # all but the folder that our note is in
         self._place.remove(_PLANNING)
+        if is_none:
+            self._unmake()
+
+    def _unmake(self) -> None:
+        """Remove the folders that were made, as far as nothing is in them."""
+        for folder in self._made:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
 
     def _is_ours(self) -> bool:
         """Return whether nobody has taken our note for a dead one's."""

@@ -10,12 +10,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from featx import __version__, remote
-from featx.errors import JobError, OptionError
+from featx import __version__, credentials, remote
+from featx.errors import OptionError
 from featx.images import state_of as stat_of
-from featx.jobs.census import Census
-from featx.jobs.job import FORMAT, Job, Manifest, arrow
+from featx.jobs.asked_again import fixed
+from featx.jobs.census import SAMPLE, Census
+from featx.jobs.columns import arrow
+from featx.jobs.layout import FORMAT, Manifest
 from featx.jobs.listing import Listing
+from featx.jobs.nesting import refuse_nested
 from featx.jobs.place import Place
 from featx.jobs.plan_files import PlanWriter, refuse_other
 from featx.models import portable_options
@@ -23,8 +26,7 @@ from featx.options import ExtractionOptions, Resolved, resolve_cache
 from featx.wording import counted, in_bytes, in_duration
 
 SHARD_SIZE = 10_000
-#: Images that are extracted to estimate how long the job takes.
-SAMPLE = 64
+_LARGEST_SHARD = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,14 +40,16 @@ class Plan:
     bytes : int
         Of the features.
     stored : int or None
-        Images whose row is in the store already, as far as its index knows the files; None if there is no store.
+        Images whose row is in the store already, at least: files are known by path, size and time of change, and that
+        one was moved or copied is known when it is read. None if there is no store.
     images_per_second : float or None
-        On this machine, in a sample; None if none was taken.
+        Of one process on this machine, in a sample; None if none was taken, or none of it was done in time.
     hours : float or None
-        For the images that are not in the store, at that rate.
+        For all but those `stored`, at that rate.
     unreadable : int
         Images of the sample that cannot be read.
     sampled : int
+        Images of it that were extracted, and kept nowhere.
     backbone, precision, fingerprint : str
     seconds : float
         That planning took.
@@ -76,12 +80,15 @@ class Plan:
             f"{self.features:,} features each, {in_bytes(self.bytes)} in all ({self.backbone}, {self.precision})"
         ]
         if self.stored is not None:
-            lines.append(f"{self.stored:,} of them are known to be in the store already")
+            n_stored = f"At least {self.stored:,} of them are" if self.stored else "None of them is known to be"
+            lines.append(f"{n_stored} in the store already (moved and copied files are known when they are read)")
         if self.images_per_second is not None and self.hours is not None:
-            bad = f", {self.unreadable} of them unreadable" if self.unreadable else ""
+            bad = f", {self.unreadable:,} of them unreadable" if self.unreadable else ""
+            left = counted(self.images - (self.stored or 0), "image")
+            rate = f"{self.images_per_second:.{0 if self.images_per_second >= 10 else 1}f} images/s"
             lines.append(
-                f"{self.images_per_second:.0f} images/s in a sample of {self.sampled}{bad}: "
-                f"{in_duration(self.hours * 3600)} for what is left, on this machine alone"
+                f"{in_duration(self.hours * 3600)} for {'the other ' if self.stored else ''}{left}, at {rate} of one "
+                f"process on this machine (a sample of {self.sampled:,}{bad})"
             )
         lines.append(f"Next: featx job run {self.output}")
         return "\n".join(lines)
@@ -113,8 +120,8 @@ def plan_job(
         Of a table; None is the usual names.
     cache : str, Path or None, default="auto"
         As of :class:`featx.FeatureExtractor`; asked how many rows it has already.
-    sample : int, default=64
-        So many images are extracted to tell the rate; 0 for none.
+    sample : int, default=4000
+        So many images at most are extracted to tell the rate, as many as take some seconds; 0 for none.
     progress : callable, default=None
         Called with the number of images listed since the last call.
     **options
@@ -131,12 +138,13 @@ def plan_job(
 
     Examples
     --------
-    >>> import tempfile, PIL.Image
+    >>> import os, tempfile, PIL.Image
     >>> from featx import merge_job, plan_job, run_job
     >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.mkdir(f"{folder}/photos")
     ...     for number in range(5):
-    ...         PIL.Image.new("RGB", (32, 32), (50 * number, 0, 0)).save(f"{folder}/{number}.png")
-    ...     plan = plan_job(folder, f"{folder}/job", backbone="color_histogram", shard_size=2, cache=None)
+    ...         PIL.Image.new("RGB", (32, 32), (50 * number, 0, 0)).save(f"{folder}/photos/{number}.png")
+    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", shard_size=2, cache=None)
     ...     run = run_job(f"{folder}/job", cache=None)
     ...     merged = merge_job(f"{folder}/job", f"{folder}/features.npy")
     >>> plan.shards, run.done, merged.rows
@@ -169,13 +177,11 @@ def plan_sources(
     """Plan a job of checked options; see :func:`plan_job`."""
     started = time.perf_counter()
     arrow()
-    if isinstance(shard_size, bool) or not isinstance(shard_size, int) or shard_size < 1:
-        raise OptionError(f"shard_size={shard_size!r}: expected a whole number of images, 1 or more.")
-    for one in (options.backbone, options.weights or ""):
-        remote.refuse_secret(os.fspath(one))
+    _check(options, shard_size, sample)
     options = fixed(options)
     resolved = options.resolve()
     listing = Listing(sources, *columns)
+    refuse_nested(sources, place)
     refuse_other(place)
     with PlanWriter(place, shard_size) as writer:
         census = Census(cache, resolved, sample)
@@ -213,6 +219,19 @@ def plan_sources(
     )
 
 
+def _check(options: ExtractionOptions, shard_size: int, sample: int) -> None:
+    """Raise if a job cannot be planned so."""
+    if isinstance(shard_size, bool) or not isinstance(shard_size, int) or not 1 <= shard_size <= _LARGEST_SHARD:
+        raise OptionError(
+            f"shard_size={shard_size!r}: expected a whole number of images, 1 to {_LARGEST_SHARD:,}, as the list of "
+            "one shard is in memory."
+        )
+    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 0:
+        raise OptionError(f"sample={sample!r}: expected a whole number of images; 0 for none.")
+    for one in (options.backbone, options.weights or ""):
+        credentials.refuse_secret(os.fspath(one))
+
+
 def _manifest(
     sources: Sequence[str],
     options: ExtractionOptions,
@@ -240,55 +259,6 @@ def _manifest(
         columns=list(columns),
         listed=listing.digest,
     )
-
-
-def refuse_unlike(
-    job: Job, sources: Sequence[str], options: ExtractionOptions, columns: tuple[str | None, str | None]
-) -> None:
-    """Raise JobError if a job that is there is not the one that is asked for."""
-    asked = fixed(options).resolve().recipe.as_dict()
-    planned = job.manifest
-    unlike = [name for name in {**planned.recipe, **asked} if planned.recipe.get(name) != asked.get(name)]
-    is_relative = any(not (os.path.isabs(source) or remote.is_address(source)) for source in sources)
-    if list(sources) != planned.source or (is_relative and os.getcwd() != planned.folder):
-        unlike.append("source")
-    names = ("--path-column", "--label-column")
-    unlike += [name for name, now, was in zip(names, columns, planned.columns, strict=True) if now != was]
-    if unlike:
-        raise JobError(
-            f"In {job.place.address!r} there is another job: its {', '.join(unlike)} is not what was asked for. Go on "
-            f"with that one (featx job run {job.place.address}), or choose another -o."
-        )
-    _refuse_changed(job, Listing(sources, *columns))
-
-
-def _refuse_changed(job: Job, listing: Listing) -> None:
-    """Raise JobError if other images are listed than were planned."""
-    planned, address = job.manifest, job.place.address
-    for _ in listing.parts(planned.shard_size):
-        pass
-    if not planned.listed or listing.digest == planned.listed:
-        return
-    n_more = listing.n_images - planned.n_images
-    what = (
-        f"{counted(abs(n_more), 'image')} {'more' if n_more > 0 else 'fewer'}" if n_more else "other images or labels"
-    )
-    raise JobError(
-        f"The source of the job in {address!r} has {what} than were planned ({planned.n_images:,}). Plan anew with "
-        f"another -o, where rows that are in the store are not computed again; or go on with what was planned: featx "
-        f"job run {address}"
-    )
-
-
-def fixed(options: ExtractionOptions) -> ExtractionOptions:
-    """Return options that mean the same from any working folder: whole paths of weights and networks."""
-    whole = {}
-    weights = os.fspath(options.weights) if options.weights is not None else ""
-    if weights and not remote.is_address(weights) and os.path.isfile(weights):
-        whole["weights"] = os.path.abspath(weights)
-    if os.path.exists(options.backbone) and (os.sep in options.backbone or "." in options.backbone):
-        whole["backbone"] = os.path.abspath(options.backbone)
-    return dataclasses.replace(options, **whole) if whole else options  # type: ignore[arg-type]
 
 
 def _state(path: str) -> os.stat_result | None:

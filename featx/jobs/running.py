@@ -10,8 +10,9 @@ from collections.abc import Callable
 from featx import __version__, backbones
 from featx.errors import FeatxWarning, OptionError
 from featx.jobs.client import Client
+from featx.jobs.columns import arrow
 from featx.jobs.engines import CLUSTERS, check_backend
-from featx.jobs.job import Job, arrow
+from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.summary import Run, summary
 from featx.jobs.watching import watching

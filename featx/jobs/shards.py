@@ -16,7 +16,9 @@ from featx import images, remote
 from featx.errors import OutputError, SourceError, UnreachableImageError
 from featx.extraction import UNKNOWN, Extraction
 from featx.failures import Failure
-from featx.jobs.job import FORMAT, METADATA, Committed, Job, Planned, arrow, matrix_name, table_name, text_columns
+from featx.jobs.columns import arrow, text_columns
+from featx.jobs.job import Job
+from featx.jobs.layout import FORMAT, METADATA, Committed, Planned, matrix_name, table_name
 from featx.jobs.rows import HashedMatrixFile, checksum_of, new_hash
 from featx.options import Resolved
 

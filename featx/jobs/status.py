@@ -8,7 +8,9 @@ import time
 from typing import Any
 
 from featx.jobs import attempts
-from featx.jobs.job import Committed, Job, arrow, totals
+from featx.jobs.columns import arrow
+from featx.jobs.job import Job
+from featx.jobs.layout import Committed, totals
 from featx.jobs.place import Place
 from featx.jobs.summary import as_computed, as_set_aside
 from featx.jobs.watching import images_done, running, said_of

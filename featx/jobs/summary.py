@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from featx.jobs import attempts
-from featx.jobs.job import Job, totals
+from featx.jobs.job import Job
+from featx.jobs.layout import totals
 from featx.wording import counted
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from featx import files
 from featx.jobs import attempts
-from featx.jobs.job import Job, matrix_name
+from featx.jobs.job import Job
+from featx.jobs.layout import matrix_name
 from featx.jobs.place import Place
 
 #: Seconds between looks at how far workers are, of a job on this machine and elsewhere.

@@ -12,7 +12,8 @@ from featx import backbones, files
 from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError
 from featx.jobs import attempts
 from featx.jobs.ending import interruptible
-from featx.jobs.job import Job, table_name
+from featx.jobs.job import Job
+from featx.jobs.layout import table_name
 from featx.jobs.place import Place
 from featx.jobs.shards import run_shard
 from featx.options import ExtractionOptions, Resolved

@@ -317,6 +317,26 @@ def row_19(bench: Bench) -> list[Row]:
     return [_row(what, overhead, "≤ 50", overhead <= 50, ", ".join(f"{run:.1f}" for run in runs))]
 
 
+def row_20(bench: Bench) -> list[Row]:
+    done = {}
+    for shards in (100, 1000):
+        folder = str(bench.folder / f"done-{shards}")
+        bench.side("job_done", folder=folder, shards=shards, rows=10_000, features=16)
+        done[shards] = bench.side("job_merged", folder=folder, out=str(bench.folder / "merged.npy"))
+    looked_at = bench.side("job_looked_at", folder=str(bench.folder / "done-1000"))
+    peak, before = (done[shards]["peak_mb"] for shards in (1000, 100))
+    seconds = done[1000]["seconds"]
+    measured = f"{seconds:.0f} s"
+    return [
+        _row(
+            "peak memory of merging 10⁷ rows, MB", peak, "≤ 1.1 of 10⁶", peak <= 1.1 * before, f"{before:.0f} MB at 10⁶"
+        ),
+        _row("merging 10⁷ rows of 16 features in 1,000 shards, rows/s", 1e7 / seconds, "–", True, measured),
+        _row("status of 1,000 shards, s", looked_at["seconds"], "≤ 2", looked_at["seconds"] <= 2, ""),
+        _row("open_features of them and 10 rows, s", looked_at["opened"], "≤ 2", looked_at["opened"] <= 2, ""),
+    ]
+
+
 def _copy(bench: Bench, cache: str) -> str:
     """Return a copy of a cache, in which the new photos are not stored yet."""
     return str(shutil.copytree(cache, tempfile.mkdtemp(dir=bench.folder), dirs_exist_ok=True))
@@ -345,6 +365,7 @@ ROWS: dict[str, Callable[[Bench], list[Row]]] = {
     "17": row_17,
     "18": row_18,
     "19": row_19,
+    "20": row_20,
 }
 
 
@@ -368,7 +389,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     default = ",".join(row for row in ROWS if row not in ("13", "16"))
     parser.add_argument(
-        "--rows", default=default, help="of 1 to 19 (8 gives 8 and 9; 13 and 16 take minutes, 8 and 2 GB)"
+        "--rows", default=default, help="of 1 to 20 (8 gives 8 and 9; 13 and 16 take minutes, 8 and 2 GB)"
     )
     parser.add_argument("--runs", type=int, default=3, help="pairs of each comparison (default: 3)")
     parser.add_argument("--out", type=Path, default=Path(), help="folder for benchmarks.md and .json (default: here)")

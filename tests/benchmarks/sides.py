@@ -82,6 +82,53 @@ def plan(paths: list[str], folder: str) -> dict[str, Any]:
     return {"seconds": planning}
 
 
+def job_done(folder: str, shards: int, rows: int, features: int) -> dict[str, Any]:
+    """Write a job of which everything is done, as its layout says."""
+    import hashlib
+
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (Path(folder) / "shards").mkdir(parents=True)
+    random = np.random.default_rng(0)
+    facts = {"format": 1, "fingerprint": "f00d", "rows": rows, "computed": rows}
+    facts |= {"cached": 0, "failed": 0, "padded": 0, "changed": 0, "seconds": 1.0}
+    for shard in range(shards):
+        npy = Path(folder) / "shards" / f"{shard:08}.npy"
+        np.save(npy, random.random((rows, features), dtype=np.float32))
+        digests = random.bytes(16 * rows).hex()
+        columns = {
+            "path": [f"photos/{shard % 100:03}/{number:09}.jpg" for number in range(shard * rows, (shard + 1) * rows)],
+            "label": [f"{shard % 100:03}"] * rows,
+            "digest": [digests[at : at + 32] for at in range(0, 32 * rows, 32)],
+            "status": ["done"] * rows,
+            **dict.fromkeys(("reason", "error"), pa.nulls(rows, pa.string())),
+        }
+        checksum = hashlib.blake2b(npy.read_bytes(), digest_size=16).hexdigest()
+        said = json.dumps({**facts, "shard": shard, "checksum": checksum})
+        pq.write_table(pa.table(columns).replace_schema_metadata({"featx": said}), npy.with_suffix(".parquet"))
+    manifest = {"format": 1, "id": "0", "featx": "0", "recipe": {"backbone": "none"}, "fingerprint": "f00d"}
+    manifest |= {"n_features": features, "options": {}, "source": [], "folder": "/", "labels": "text"}
+    manifest |= {"shard_size": rows, "n_images": shards * rows, "n_shards": shards}
+    Path(folder, "job.json").write_text(json.dumps(manifest))
+    return {}
+
+
+def job_merged(folder: str, out: str) -> dict[str, Any]:
+    """Join a job into one matrix."""
+    from featx import merge_job
+
+    return {"seconds": _timed(lambda: merge_job(folder, out))}
+
+
+def job_looked_at(folder: str) -> dict[str, Any]:
+    """Tell how far a job is, and open its features."""
+    from featx import job_status, open_features
+
+    status = _timed(lambda: job_status(folder))
+    return {"seconds": status, "opened": _timed(lambda: open_features(folder)[:10])}
+
+
 def featx_rows(paths: list[str], options: dict[str, Any], cache: str) -> dict[str, Any]:
     """From files that are in the store to rows in memory."""
     from featx.extraction import Extraction
@@ -279,6 +326,9 @@ SIDES: dict[str, Callable[..., dict[str, Any]]] = {
         featx_rows,
         job,
         plan,
+        job_done,
+        job_merged,
+        job_looked_at,
         train_model,
         predict,
         tf_data,

@@ -1,0 +1,164 @@
+"""What the folder of a job holds: the names in it, and what its files say."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from featx.errors import JobError
+
+FORMAT = 1
+MANIFEST = "job.json"
+#: Beside the manifest and the plan.
+FOLDERS = ("shards", "attempts", "set_aside", "running")
+#: Row groups, one for each shard, in a file of the plan.
+SHARDS_PER_FILE = 1000
+#: Where the schema of a shard's table says what it vouches for.
+METADATA = b"featx"
+
+
+def plan_name(number: int) -> str:
+    """Return the name of a file of the plan."""
+    return f"plan/{number:06}.parquet"
+
+
+def matrix_name(shard: int) -> str:
+    """Return the name of a shard's rows."""
+    return f"shards/{shard:08}.npy"
+
+
+def table_name(shard: int) -> str:
+    """Return the name of a shard's table, which commits it."""
+    return f"shards/{shard:08}.parquet"
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """What ``job.json`` says.
+
+    Attributes
+    ----------
+    format : int
+    id : str
+        Of this plan alone.
+    featx : str
+        Version that planned it.
+    recipe : dict
+        As :meth:`featx.Recipe.as_dict`.
+    fingerprint : str
+    n_features : int
+    options : dict
+        Parameters of :class:`featx.FeatureExtractor`, without those that concern one machine alone.
+    source : list of str
+    folder : str
+        Where relative paths start.
+    labels : {"text", "numbers", "whole numbers", "truths"}
+    shard_size, n_images, n_shards : int
+    columns : list of (str or None)
+        Of a table: those of paths and of labels, as they were asked for.
+    listed : str
+        Digest of all paths and labels; empty if nobody noted it.
+    """
+
+    format: int
+    id: str
+    featx: str
+    recipe: dict[str, Any]
+    fingerprint: str
+    n_features: int
+    options: dict[str, Any]
+    source: list[str]
+    folder: str
+    labels: str
+    shard_size: int
+    n_images: int
+    n_shards: int
+    columns: list[str | None] = dataclasses.field(default_factory=lambda: [None, None])
+    listed: str = ""
+
+    def as_bytes(self) -> bytes:
+        """Return the file."""
+        return json.dumps(dataclasses.asdict(self), indent=1).encode() + b"\n"
+
+
+def manifest_of(said: dict[str, Any]) -> Manifest:
+    """Return what a manifest says.
+
+    Raises
+    ------
+    JobError
+        It is that of another format.
+    KeyError, TypeError, AttributeError
+        It is none.
+    """
+    if said["format"] != FORMAT:
+        raise JobError(
+            f"This job has format {said['format']!r}, planned by featx {said.get('featx')}; this featx reads {FORMAT}. "
+            "Run it with that version, or plan it anew in another folder."
+        )
+    fields = [field.name for field in dataclasses.fields(Manifest)]
+    return Manifest(**{name: said[name] for name in fields if name in said})
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """The images of one shard, as they were planned.
+
+    Attributes
+    ----------
+    paths : list of str
+    labels : list of (str, float, int, bool or None)
+    states : list of ((int, int) or None)
+        Size and time of change, in nanoseconds, where they were known.
+    """
+
+    paths: list[str]
+    labels: list[Any]
+    states: list[tuple[int, int] | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Committed:
+    """What the table of a shard says about it.
+
+    Attributes
+    ----------
+    shard : int
+    rows : int
+    checksum : str
+    computed, cached, failed, padded, changed : int
+    seconds : float
+    """
+
+    shard: int
+    rows: int
+    checksum: str
+    computed: int
+    cached: int
+    failed: int
+    padded: int
+    changed: int
+    seconds: float
+
+    @property
+    def n_images(self) -> int:
+        """Images of the shard."""
+        return self.rows + self.failed
+
+
+def totals(done: Iterable[Committed]) -> collections.Counter[str]:
+    """Return the sums over shards."""
+    sums: collections.Counter[str] = collections.Counter()
+    for shard in done:
+        sums.update(
+            rows=shard.rows,
+            computed=shard.computed,
+            cached=shard.cached,
+            failed=shard.failed,
+            padded=shard.padded,
+            changed=shard.changed,
+        )
+    return sums
