@@ -26,10 +26,11 @@ if TYPE_CHECKING:
     from featx.exporting import export_model
     from featx.feature_matrix import FeatureMatrix
     from featx.fine_tuning import FineTunedClassifier
-    from featx.jobs.merging import merge_job
-    from featx.jobs.planning import plan_job
+    from featx.jobs.merging import Merge, merge_job
+    from featx.jobs.planning import Plan, plan_job
     from featx.jobs.running import run_job
-    from featx.jobs.status import job_status
+    from featx.jobs.status import Status, job_status
+    from featx.jobs.summary import Run
     from featx.label_issues import find_label_issues
     from featx.left_out import leave_one_out
     from featx.model_files import load_pipeline, read_model, save_pipeline
@@ -58,9 +59,13 @@ __all__ = [
     "ImageComparison",
     "ImageRanking",
     "KerasBackbone",
+    "Merge",
+    "Plan",
     "Ranking",
     "Recipe",
+    "Run",
     "Similar",
+    "Status",
     "Trained",
     "__version__",
     "augment_features",
@@ -104,9 +109,13 @@ _HOMES = {
     "ImageComparison": "results",
     "ImageRanking": "rank",
     "KerasBackbone": "backbones",
+    "Merge": "jobs.merging",
+    "Plan": "jobs.planning",
     "Ranking": "ranking",
     "Recipe": "recipe",
+    "Run": "jobs.summary",
     "Similar": "searching",
+    "Status": "jobs.status",
     "Trained": "training",
     "augment_features": "augmentation",
     "available_backbones": "backbones",

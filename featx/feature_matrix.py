@@ -20,7 +20,7 @@ _BLOCK_BYTES = 64 * 2**20
 
 
 class FeatureMatrix:
-    """A float32 matrix on disk or at an address; see :func:`featx.open_features`.
+    r"""A float32 matrix on disk or at an address; see :func:`featx.open_features`.
 
     Indexing reads the rows asked for into memory, as a numpy array of its own: ``X[5]``, ``X[10:20]``,
     ``X[[3, 1]]``, ``X[mask]``, ``X[10:20, :8]``. numpy and scikit-learn take it for an array, and read all of it.
@@ -48,6 +48,24 @@ class FeatureMatrix:
         at a time, and not held.
     paths, labels, digests : Column
         Of each row; read when they are asked for, and in blocks.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from featx import open_features
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> np.save(f"{folder.name}/features.npy", np.eye(4, dtype=np.float32))
+    >>> with open(f"{folder.name}/features.csv", "w") as file:
+    ...     _ = file.write("row,path,label,digest\n0,a.jpg,cat,\n1,b.jpg,dog,\n2,c.jpg,cat,\n3,d.jpg,,\n")
+    >>> features = open_features(f"{folder.name}/features.npy")
+    >>> features.shape, features[-1].tolist(), features[[3, 0], :2].tolist()
+    ((4, 4), [0.0, 0.0, 0.0, 1.0], [[0.0, 0.0], [1.0, 0.0]])
+    >>> features.labels[1:3].tolist(), features.classes.tolist()
+    (['dog', 'cat'], ['cat', 'dog'])
+    >>> [(len(X), y.tolist()) for X, y in features.labelled_blocks(2)]
+    [(2, ['cat', 'dog']), (1, ['cat'])]
+    >>> folder.cleanup()
     """
 
     dtype = np.dtype(np.float32)

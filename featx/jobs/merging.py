@@ -108,6 +108,23 @@ def merge_job(
         The output cannot be written.
     SourceError
         Not one of the images could be read.
+
+    Examples
+    --------
+    >>> import os, tempfile, PIL.Image
+    >>> import numpy as np
+    >>> from featx import merge_job, plan_job, run_job
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.mkdir(f"{folder}/photos")
+    ...     for number in range(3):
+    ...         PIL.Image.new("RGB", (32, 32), (80 * number, 0, 0)).save(f"{folder}/photos/{number}.png")
+    ...     options = {"backbone": "color_histogram", "shard_size": 2, "sample": 0, "cache": None}
+    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", **options)
+    ...     run = run_job(f"{folder}/job", cache=None)
+    ...     merged = merge_job(f"{folder}/job", f"{folder}/features.npy")
+    ...     shape = np.load(f"{folder}/features.npy").shape
+    >>> merged.shards, merged.missing, shape
+    (2, 0, (3, 512))
     """
     started = time.perf_counter()
     arrow()

@@ -75,6 +75,21 @@ def run_job(
     JobError
         There is no job, or this machine cannot give the features that were planned.
     OptionError, OutputError, StoreError, EngineError, UnreadableImageError
+
+    Examples
+    --------
+    >>> import os, tempfile, PIL.Image
+    >>> from featx import open_features, plan_job, run_job
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.mkdir(f"{folder}/photos")
+    ...     for number in range(3):
+    ...         PIL.Image.new("RGB", (32, 32), (80 * number, 0, 0)).save(f"{folder}/photos/{number}.png")
+    ...     options = {"backbone": "color_histogram", "shard_size": 2, "sample": 0, "cache": None}
+    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", **options)
+    ...     run = run_job(f"{folder}/job", cache=None)
+    ...     shape = open_features(f"{folder}/job").shape
+    >>> run.done, run.computed, run.failed, shape
+    (2, 3, 0, (3, 512))
     """
     started = time.perf_counter()
     arrow()

@@ -111,6 +111,20 @@ def job_status(output: str | os.PathLike[str]) -> Status:
     ------
     JobError
         There is no job.
+
+    Examples
+    --------
+    >>> import os, tempfile, PIL.Image
+    >>> from featx import job_status, plan_job
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.mkdir(f"{folder}/photos")
+    ...     for number in range(3):
+    ...         PIL.Image.new("RGB", (32, 32), (80 * number, 0, 0)).save(f"{folder}/photos/{number}.png")
+    ...     options = {"backbone": "color_histogram", "shard_size": 2, "sample": 0, "cache": None}
+    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", **options)
+    ...     status = job_status(f"{folder}/job")
+    >>> status.shards, status.shards_done, status.images_left, status.is_done
+    (2, 0, 3, False)
     """
     arrow()
     job = Job(Place(output))
