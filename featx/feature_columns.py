@@ -44,8 +44,8 @@ class RowLines:
 class Column:
     """What is known of each row, read when it is asked for: ``labels[5]``, ``labels[10:20]``, ``np.asarray(labels)``.
 
-    Paths and digests are text (a digest is "" where it is not known); labels are text or numbers, and None (of numbers
-    NaN) where there is none.
+    Paths and digests are text (a digest is "" where it is not known); labels are text, numbers or truths, and
+    None (of numbers NaN) where there is none.
     """
 
     ndim = 1
@@ -119,8 +119,10 @@ def numbers_of(rows: Any, n: int) -> IntArray:
 
 
 def as_array(values: list[Any]) -> np.ndarray[Any, Any]:
-    """Return numbers as numbers, NaN where there is none; anything else as objects."""
+    """Return numbers as numbers, NaN where there is none, and truths as truths; anything else as objects."""
     kinds = {type(value) for value in values}
+    if kinds == {bool}:
+        return np.array(values)
     if kinds and kinds <= {int, float, type(None)} and kinds != {type(None)}:
         return np.array([np.nan if value is None else value for value in values])
     return _as_objects(values)

@@ -126,6 +126,26 @@ def test_labels_that_are_numbers_are_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(labels, [0.5, np.nan, 2.0])
 
 
+@pytest.mark.parametrize("kind", ["job", "csv"])
+def test_labels_that_are_truths_are_truths(kind: str, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    truths = [True, False, False, None, True, True]
+    if kind == "job":
+        features = open_features(make_job(tmp_path / "job", rows, labels=truths, shard_size=4))
+    else:
+        np.save(tmp_path / "f.npy", rows)
+        lines = [f"{row},{row}.jpg,{'' if label is None else label}," for row, label in enumerate(truths)]
+        (tmp_path / "f.csv").write_text("\n".join(["row,path,label,digest", *lines]) + "\n")
+        features = open_features(tmp_path / "f.npy")
+    assert features.labels[:3].dtype == features.classes.dtype == bool
+    assert features.labels[2:4].tolist() == [False, None]
+    learner = SGDClassifier(random_state=0)
+    for X, y in features.labelled_blocks(4):
+        assert y.dtype == bool
+        learner.partial_fit(X, y, classes=features.classes)
+    assert learner.predict(rows).dtype == bool
+
+
 def test_what_extract_leaves_is_opened_with_its_table(
     photo_folder: Path, in_folder: Path, counting: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
