@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 import itertools
 import json
-import shlex
 import signal
 import sys
 import time
@@ -21,6 +20,7 @@ from featx.console import (
     cache_folder_from,
     cache_from,
     columns_from,
+    command_of,
     note_ignored,
     options_from,
     print_data,
@@ -92,7 +92,7 @@ def _extract(args: argparse.Namespace) -> int | None:
     from featx.tables import find_labelled
 
     output = Path(args.output)
-    check_output(output)
+    check_output(output, otherwise="For a job of shards that can be resumed, a folder with a slash: -o features/.")
     options = options_from(args, args.backbone)
     table = find_labelled(args.source, **columns_from(args))
     resolved = options.resolve()
@@ -154,7 +154,7 @@ def _compare(args: argparse.Namespace) -> None:
         write_report(
             Path(args.report),
             comparison,
-            command=shlex.join(["featx", *args.argv]),
+            command=command_of(args),
             seconds=time.perf_counter() - started,
             tsne=True if args.tsne else None,
             cache=cache_from(args),

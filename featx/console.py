@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import codecs
 import io
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx.argument_groups import EXTRACTION_OPTIONS, READING_OPTIONS
+from featx.credentials import without_secrets
 from featx.errors import OutputError
 from featx.progress import write_line
 from featx.wording import counted
@@ -55,6 +57,11 @@ def print_data(text: str) -> None:
         raise OutputError(
             f"Standard output cannot be written: {error.strerror}. Make room there, or send it elsewhere."
         ) from error
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """Return the command as it was given, without what lets anybody in who has an address: pages are passed on."""
+    return shlex.join(["featx", *map(without_secrets, args.argv)])
 
 
 def columns_from(args: argparse.Namespace) -> dict[str, str | None]:

@@ -94,8 +94,14 @@ def failures_path(output: Path) -> Path:
     return output.with_suffix(".failures.csv")
 
 
-def check_output(output: Path) -> None:
+def check_output(output: Path, *, otherwise: str = "") -> None:
     """Raise if the outputs cannot be written, before any work is done.
+
+    Parameters
+    ----------
+    output : Path
+    otherwise : str, default=""
+        What else may be given than the name of a matrix, said where it is none.
 
     Raises
     ------
@@ -106,8 +112,8 @@ def check_output(output: Path) -> None:
     folder = output.parent
     if output.suffix != ".npy" or os.path.isdir(output):
         raise OutputError(
-            f"The output {str(output)!r} is no file name ending in .npy. Pass for example -o features.npy; for a job "
-            "of shards that can be resumed, a folder with a slash at its end: -o features/."
+            f"The output {str(output)!r} is no file name ending in .npy. Pass for example -o "
+            f"features.npy.{otherwise and f' {otherwise}'}"
         )
     if not os.path.isdir(folder):
         raise OutputError(

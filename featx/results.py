@@ -13,6 +13,7 @@ import numpy as np
 
 from featx import files, plots
 from featx.baselines import Comparison
+from featx.credentials import without_secrets
 from featx.errors import ComparisonError, OptionError, OutputError
 from featx.failures import Failure
 from featx.labels import as_column
@@ -239,7 +240,10 @@ class ImageComparison:
             "results": self.table.drop(columns="features").to_dict(orient="records"),
             "best": {name: best[name] for name in which},
             "ties": self.table[self.table["verdict"] == "tie"][which].to_dict(orient="records"),
-            "duplicates": {**self.duplicates.as_dict(self.paths), "naive_accuracy": naive},
+            "duplicates": {
+                **self.duplicates.as_dict([without_secrets(path) for path in self.paths]),
+                "naive_accuracy": naive,
+            },
             "per_class": [],
             "label_issues": [],
             "learning_curve": [],
@@ -250,7 +254,8 @@ class ImageComparison:
             found["per_class"] = per_class.to_dict(orient="records")
         if self.label_issues is not None:
             columns = ["path", "given", "suggested", "confidence"]
-            found["label_issues"] = self.label_issues[columns].to_dict(orient="records")
+            issues = self.label_issues[columns].to_dict(orient="records")
+            found["label_issues"] = [{**issue, "path": without_secrets(issue["path"])} for issue in issues]
         if self.learning_curve is not None:
             found["learning_curve"] = self.learning_curve.to_dict(orient="records")
         plain: dict[str, Any] = _plain(found)

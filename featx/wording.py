@@ -69,12 +69,14 @@ def listed(names: Sequence[object], most: int = 3) -> str:
 def shortened(text: str, most: int = 60) -> str:
     """Return the end of a long name, where file names differ; what cannot be printed is replaced.
 
+    What lets anybody in who has an address is left out: what is shown is passed on.
+
     Examples
     --------
-    >>> shortened("photos/" * 20 + "1.jpg", 20)
-    '…photos/photos/1.jpg'
+    >>> shortened("photos/" * 20 + "1.jpg", 20), shortened("https://host/1.jpg?sig=abc", 12)
+    ('…photos/photos/1.jpg', '…1.jpg?sig=…')
     """
-    text = "".join(character if character.isprintable() else "\ufffd" for character in text)
+    text = "".join(character if character.isprintable() else "\ufffd" for character in without_secrets(text))
     return text if len(text) <= most else "…" + text[1 - most :]
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from featx import cli, plan_job
 from featx.errors import AuditError, OutputError, SourceError, UnreadableImageError
 from featx.options import ExtractionOptions
 from featx.outputs import ExtractionSummary, extract_to_file, failures_path, table_path
@@ -155,6 +156,17 @@ def test_an_output_that_cannot_be_is_refused_at_once(
     with pytest.raises(OutputError, match=remedy):
         extract(photo_folder, in_folder / output)
     assert counting.n_shown == 0
+
+
+def test_only_extract_speaks_of_a_folder_that_it_would_make_a_job_of(
+    photo_folder: Path, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan_job(photo_folder, "job", backbone="counting", sample=0, cache=None)
+    for command in (["job", "merge", "job"], ["extract", str(photo_folder)]):
+        assert cli.main([*command, "-o", "f"]) == 1
+        err = capsys.readouterr().err
+        assert "The output 'f' is no file name ending in .npy. Pass for example -o features.npy." in err
+        assert ("features/" in err) == (command[0] == "extract")
 
 
 def test_a_row_that_is_not_its_image_s_is_noticed_and_nothing_is_kept(

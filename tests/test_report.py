@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import io
 import json
 import os
 import re
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +19,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from featx import cli
 from featx.asked import Asked
 from featx.compare import compare_tables
 from featx.errors import OutputError
@@ -63,6 +67,37 @@ def test_the_page_needs_nothing_else_and_says_what_was_found(photo_folder: Path,
     for words in ("24 images right, of 2 classes", "95 % interval", "featx compare photos", "Learning curve", "logreg"):
         assert words in without_libraries, words
     assert json.loads(re.search(r'id="data">(.*?)</script>', text, re.DOTALL)[1])["classes"] == ["china", "flower"]  # type: ignore[index]
+
+
+@pytest.mark.usefixtures("counting")
+def test_no_address_on_the_page_holds_a_secret(
+    photo_folder: Path, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = "c2VjcmV0LXZhbHVl0123456789"
+    handler = functools.partial(_Quiet, directory=str(photo_folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            paths = sorted(path.relative_to(photo_folder) for path in photo_folder.glob("*/*.jpg"))
+            addresses = [f"http://127.0.0.1:{server.server_port}/{path}?sig={secret}" for path in paths]
+            lines = [f"{address},{path.parent}" for address, path in zip(addresses, paths, strict=True)]
+            (photo_folder / "list.csv").write_text("\n".join(["path,label", *lines]) + "\n")
+            listed = addresses[0].replace(str(paths[0]), "list.csv")
+            options = ["--backbone", "counting", "--estimator", "knn", "--cv", "3", "--no-cache", "--quiet"]
+            assert cli.main(["compare", listed, "--report", "r.html", "--json", *options]) == 0
+        finally:
+            server.shutdown()
+    text = Path("r.html").read_text()
+    out = capsys.readouterr().out
+    assert secret not in text + out
+    assert json.loads(out)["rows"] == 24
+    assert "list.csv?sig=…" in text  # what was run
+    assert "00.jpg?sig=…" in text
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
 
 
 @pytest.mark.usefixtures("counting")

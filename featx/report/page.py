@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx import files
+from featx.credentials import without_secrets
 from featx.errors import MissingDependencyError, OutputError
 from featx.report import charts, thumbnails
 from featx.report.evidence import evidence_of, why_no_evidence
@@ -136,7 +137,7 @@ class _Page:
         self._number_of_row = {row: number for number, row in enumerate(pictured)}
         paths = [result.paths[row] for row in pictured]
         self._atlas = thumbnails.make_atlas(paths)
-        self._names = [shortened(name) for name in _below_common_folder(paths)]
+        self._names = [shortened(name) for name in _below_common_folder([without_secrets(path) for path in paths])]
         self._has_tsne = len(self._shown) > 4 and (len(self._shown) <= _FEW_FOR_TSNE if tsne is None else tsne)
 
     # Which images ------------------------------------------------------------------------------------
