@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from featx.credentials import without_secrets
 from featx.duplicates import Duplicates
 from featx.feature_matrix import FeatureMatrix
 from featx.feature_places import IntArray
@@ -51,8 +52,8 @@ def _looked_up(
 
 
 def _paths(clusters: Sequence[IntArray], features: FeatureMatrix) -> list[list[str]]:
-    """Return the paths of each group."""
-    paths = [path for _, lines in _looked_up(clusters, features, ["path"]) for path in lines["path"]]
+    """Return the paths of each group, as they are shown."""
+    paths = [without_secrets(path) for _, lines in _looked_up(clusters, features, ["path"]) for path in lines["path"]]
     ends = np.cumsum([0, *map(len, clusters)]).tolist()
     return [paths[start:end] for start, end in itertools.pairwise(ends)]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from featx import folders, images
+from featx.credentials import without_secrets
 from featx.errors import FeaturesError, FeatxError, RecipeMismatchError, StoreError, UnreadableImageError
 from featx.extraction import extract_rows
 from featx.feature_matrix import FeatureMatrix
@@ -134,10 +135,11 @@ def _checked(features: FeatureMatrix, resolved: Resolved, cache: Path | None) ->
     cosine = float(found @ expected / max(1e-30, float(np.linalg.norm(found) * np.linalg.norm(expected))))
     if not cosine >= _LEAST_COSINE:
         raise FeaturesError(
-            f"{features.address!r} was not extracted as these options say ({name}): the row of {path!r} has a cosine "
-            f"of {cosine:.3f} to what they give. Give the options that it was made with."
+            f"{features.address!r} was not extracted as these options say ({name}): the row of "
+            f"{without_secrets(path)!r} has a cosine of {cosine:.3f} to what they give. Give the options that it was "
+            "made with."
         )
-    return f"{name}; checked on {path!r}"
+    return f"{name}; checked on {without_secrets(path)!r}"
 
 
 def _an_image(features: FeatureMatrix) -> tuple[int, str | None]:

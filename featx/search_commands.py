@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 from pathlib import Path
 
 from featx.argument_groups import EXTRACTION_OPTIONS
-from featx.console import cache_from, print_data, say
+from featx.console import cache_from, command_of, print_data, say
 from featx.errors import FeaturesError, UnreadableImageError
 from featx.paths_and_lines import batches, raise_for_images, writing
 from featx.wording import as_columns, counted
@@ -19,7 +18,7 @@ def similar(args: argparse.Namespace) -> None:
     from featx.opening import open_features
     from featx.progress import progress_bar
     from featx.recorded import as_extracted
-    from featx.report.similar import MOST_ANSWERS, write_similar
+    from featx.report.similar import most_answers, write_similar
     from featx.results import check_output_path, check_output_paths, table_mark
     from featx.searching import check_top, make_index
     from featx.similar import HEADER, Answer, Searcher, Tally, as_csv
@@ -54,11 +53,10 @@ def similar(args: argparse.Namespace) -> None:
             else:
                 write(as_csv(answers) if args.output else as_columns([row for one in answers for row in one.lines()]))
             tally.add(answers)
-            shown += answers[: MOST_ANSWERS - len(shown)] if args.html else []
+            shown += answers[: most_answers(args.top) - len(shown)] if args.html else []
     if args.html:
-        command = shlex.join(["featx", *args.argv])
         left_out = tally.n_found + tally.n_unreadable - len(shown)
-        write_similar(Path(args.html), shown, features, index.words, command=command, n_left_out=left_out)
+        write_similar(Path(args.html), shown, features, index.words, command=command_of(args), n_left_out=left_out)
         say(args, f"The page is {args.html}: open it in a browser.")
     say(args, tally.as_text())
     raise_for_images(missing, tally.n_found, tally.n_unreadable, tally.first_unreadable)

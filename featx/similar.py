@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from featx import remote
+from featx.credentials import without_secrets
+from featx.exact_index import FloatArray
 from featx.extraction import extract_rows
 from featx.failures import Failure
 from featx.feature_matrix import FeatureMatrix
@@ -35,6 +37,7 @@ class Found:
     row : int
         Of the features.
     path : str
+        As the features have it; what is written and shown is `shown_path`.
     cosine : float
     label : str, int or float, or None
     is_same : bool
@@ -46,6 +49,11 @@ class Found:
     cosine: float
     label: Any
     is_same: bool
+
+    @property
+    def shown_path(self) -> str:
+        """The path without what lets anybody in who has it."""
+        return without_secrets(self.path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +79,7 @@ class Answer:
         found = [
             {
                 "rank": rank,
-                "path": one.path,
+                "path": one.shown_path,
                 "cosine": round(one.cosine, 6),
                 "label": None if is_missing(one.label) else one.label,
                 "same": one.is_same,
@@ -90,7 +98,14 @@ class Answer:
             dict(
                 zip(
                     HEADER,
-                    (self.path, rank, one.path, f"{one.cosine:.4f}", _text(one.label), SAME if one.is_same else ""),
+                    (
+                        self.path,
+                        rank,
+                        one.shown_path,
+                        f"{one.cosine:.4f}",
+                        _text(one.label),
+                        SAME if one.is_same else "",
+                    ),
                     strict=True,
                 )
             )
@@ -155,22 +170,34 @@ class Searcher:
         rows, digests, errors = extract_rows(images, self._resolved, cache=self._cache, progress=progress)
         readable = [at for at in range(len(images)) if at not in errors]
         answers = [Answer(describe(image), [], errors.get(at, "")) for at, image in enumerate(images)]
-        if not readable or not len(self._features):
-            return answers
+        left = readable if len(self._features) else []
         n_wanted = self._top + (not self._with_itself)
-        similar = find_similar(self._features, rows[readable], n_wanted, index=self._index)
+        while left:
+            found = self._found(rows[left], [digests[at].tobytes().hex() for at in left], n_wanted)
+            for at, of_one in zip(left, found, strict=True):
+                answers[at] = self._listed(answers[at], images[at], of_one)
+            # An image that the features have several times, under one path, takes as many places, and has none.
+            left = [
+                at
+                for at, of_one in zip(left, found, strict=True)
+                if len(answers[at].found) < self._top and len(of_one) == n_wanted < len(self._features)
+            ]
+            n_wanted *= 2
+        return answers
+
+    def _found(self, rows: FloatArray, digests: Sequence[str], n_wanted: int) -> list[list[Found]]:
+        """Return what is similar to each of some rows, fewer than wanted if there are no more."""
+        similar = find_similar(self._features, rows, n_wanted, index=self._index)
         lines = self._features.lines(similar.rows.ravel().clip(0))
         known = zip(*(lines[name] for name in NAMES), strict=True)
-        for at, numbers, cosines in zip(readable, similar.rows.tolist(), similar.cosine.tolist(), strict=True):
-            own = digests[at].tobytes().hex()
-            of_rows = [next(known) for _ in numbers]
-            found = [
+        return [
+            [
                 Found(row, path, cosine, label, digest == own)
-                for row, cosine, (path, label, digest) in zip(numbers, cosines, of_rows, strict=True)
+                for row, cosine, (path, label, digest) in zip(numbers, cosines, known, strict=False)
                 if row >= 0
             ]
-            answers[at] = self._listed(answers[at], images[at], found)
-        return answers
+            for own, numbers, cosines in zip(digests, similar.rows.tolist(), similar.cosine.tolist(), strict=True)
+        ]
 
     def _listed(self, answer: Answer, image: Any, found: list[Found]) -> Answer:
         """Return an answer with as many as are wanted of those found, and without the image itself."""
@@ -182,7 +209,8 @@ class Searcher:
         if not found.is_same or not isinstance(image, str | os.PathLike):
             return False
         both = os.fspath(image), self._features.located(found.path)
-        one, other = (path if remote.is_address(path) else os.path.abspath(path) for path in both)
+        # Tables hold no signature, and the next one would be another.
+        one, other = (without_secrets(path) if remote.is_address(path) else os.path.abspath(path) for path in both)
         return one == other
 
 

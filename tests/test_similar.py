@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx import FeatureExtractor, cli, duplicate_lists, feature_tables, find_duplicates, open_features
+from featx import FeatureExtractor, cli, duplicate_lists, feature_tables, find_duplicates, images, open_features
 from featx.errors import UnfinishedWarning
 from featx.images import digest
+from featx.report import similar as page
 from tests.conftest import CountingBackbone
 from tests.jobs import make_job
+from tests.test_remote import photo_bytes, server  # noqa: F401  # fixtures
 
 pytestmark = pytest.mark.usefixtures("in_folder")
 
@@ -91,6 +93,98 @@ def test_an_image_takes_no_place_among_those_similar_to_it_but_its_copies_do(
     everything = json.loads(capsys.readouterr().out)
     assert len(everything["found"]) == 25
     assert not everything["itself_left_out"]
+
+
+@pytest.mark.parametrize("index", ["exact", "faiss"])
+def test_an_image_that_is_listed_several_times_leaves_as_many_as_are_wanted(
+    index: str, extracted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if index == "faiss":
+        pytest.importorskip("faiss")
+    paths = sorted(map(str, Path("photos").glob("*/*.jpg")))
+    listed = [*[paths[0]] * 7, *paths, paths[1]]
+    Path("list.csv").write_text("\n".join(["path", *listed]) + "\n")
+    assert cli.main(["extract", "list.csv", "--backbone", "counting", "--quiet", "--cache", "c"]) == 0
+    for top, n_found in ((3, 3), (20, 20), (60, len(listed) - 8)):
+        capsys.readouterr()
+        options = ["--top", str(top), "--json", "--quiet", "--index", index]
+        assert run("features.npy", paths[0], paths[1], paths[2], *options) == 0
+        one, two, three = map(json.loads, capsys.readouterr().out.splitlines())
+        assert len(one["found"]) == n_found
+        assert paths[0] not in [found["path"] for found in one["found"]]
+        assert [found["rank"] for found in one["found"]] == list(range(1, n_found + 1))
+        assert len(two["found"]) == min(top, len(listed) - 2)
+        assert len(three["found"]) == min(top, len(listed) - 1)
+        assert one["itself_left_out"]
+
+
+SECRET = "c2VjcmV0LXZhbHVl0123456789"
+
+
+def test_no_address_with_a_secret_is_written_or_printed(
+    server: str,  # noqa: F811
+    extracted: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    address = f"{server}/a.jpg?size=2&sig={SECRET}"
+    capsys.readouterr()
+    for output in (["-o", "o.csv", "--html", "p.html"], ["--json"], []):
+        assert run("features.npy", address, "--top", "2", *output) == 0
+    out, err = capsys.readouterr()
+    written = out + err + Path("o.csv").read_text() + Path("p.html").read_text()
+    assert SECRET not in written
+    assert written.count("a.jpg?size=2&amp;sig=…") >= 2  # the tile, and what was run
+    assert "sig=…" in Path("o.csv").read_text()
+
+
+def test_addresses_among_the_features_are_shown_without_their_secrets(
+    server: str,  # noqa: F811
+    tmp_path: Path,
+    counting: CountingBackbone,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    addresses = [f"{server}/{name}.jpg?sig={SECRET}" for name in "aab"]
+    extractor = FeatureExtractor("counting", cache=None).fit(addresses)
+    digests = [digest(image) for image in map(_fetched, addresses)]
+    make_job(
+        Path("job"),
+        extractor.transform(addresses),
+        paths=addresses,
+        digests=[one.hex() for one in digests],
+        recipe=extractor.recipe_,
+        options={"backbone": "counting"},
+    )
+    for output in (["-o", "o.csv", "--html", "p.html"], ["--json"], []):
+        assert run("job", addresses[2].replace(SECRET, SECRET[::-1]), *output) == 0
+    for output in (["--csv", "d.csv", "--json"], []):
+        assert cli.main(["duplicates", "job", *output]) == 0
+    out, err = capsys.readouterr()
+    written = out + err + "".join(Path(name).read_text() for name in ("o.csv", "p.html", "d.csv"))
+    assert SECRET not in written
+    assert SECRET[::-1] not in written
+    assert '"itself_left_out": true' in out  # whoever signed the address
+
+
+def _fetched(address: str) -> bytes:
+    content, _ = images.read(address)
+    assert isinstance(content, bytes)
+    return content
+
+
+def test_a_page_has_room_for_some_thousand_images(
+    extracted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert [page.most_answers(top) for top in (1, 10, 24, 49, 4999, 10**9)] == [200, 200, 200, 100, 1, 1]
+    monkeypatch.setattr(page, "_MOST_SHOWN", 10)
+    assert run("features.npy", "photos", "--top", "4", "--html", "p.html", "-o", "o.csv") == 0
+    text = Path("p.html").read_text()
+    assert text.count('class="tile"') == 10
+    assert "22 images more were looked for" in text
+    assert run("features.npy", "photos/china/03.jpg", "--top", "12", "--html", "p.html", "-o", "o.csv") == 0
+    text = Path("p.html").read_text()
+    assert text.count('class="tile"') == 11
+    assert "Of what was found for each image, the first 10 are shown" in text
+    assert len(Path("o.csv").read_text().splitlines()) == 13
 
 
 def test_csv_has_a_line_for_each_and_hostile_names_are_harmless(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,13 @@ from featx.wording import counted, shortened
 
 #: Images that are looked for on a page; beyond them, it would be long and slow.
 MOST_ANSWERS = 200
+#: And images that are shown on it: thumbnails get smaller, but names do not.
+_MOST_SHOWN = 5000
+
+
+def most_answers(top: int) -> int:
+    """Return how many images are looked for on a page, if so many are found for each."""
+    return max(1, min(MOST_ANSWERS, _MOST_SHOWN // (top + 1)))
 
 
 def write_similar(
@@ -60,6 +68,7 @@ def write_similar(
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    answers, cut = _as_fits(answers)
     readable = [answer for answer in answers if not answer.error]
     located = features.located
     paths = [one for answer in readable for one in (answer.path, *(located(found.path) for found in answer.found))]
@@ -72,7 +81,7 @@ def write_similar(
     text = environment.get_template("similar.html.jinja").render(
         title=f"Similar images in {shortened(features.address)}",
         summary=f"{counted(len(readable), 'image')} looked for among {counted(len(features), 'row')}: {index}.",
-        notes=_notes(features, readable, n_absent, len(paths), n_left_out),
+        notes=_notes(features, readable, n_absent, len(paths), n_left_out) + cut,
         answers=[_shown(answer, features, numbers, atlas) for answer in readable],
         unreadable=[(answer.path, answer.error) for answer in answers if answer.error],
         atlas=atlas,
@@ -107,6 +116,15 @@ def _notes(features: FeatureMatrix, readable: Sequence[Any], n_absent: int, n_sh
     return notes
 
 
+def _as_fits(answers: Sequence[Any]) -> tuple[list[Any], list[str]]:
+    """Return answers with no more of what was found than a page can show, and what is to be said of that."""
+    most = max(1, _MOST_SHOWN // max(1, len(answers)))
+    shown = [dataclasses.replace(answer, found=answer.found[:most]) for answer in answers]
+    if all(len(answer.found) <= most for answer in answers):
+        return shown, []
+    return shown, [f"Of what was found for each image, the first {most:,} are shown: -o or --json has all."]
+
+
 def _is_relative(path: str) -> bool:
     return not (remote.is_address(path) or os.path.isabs(path))
 
@@ -118,7 +136,7 @@ def _shown(answer: Any, features: FeatureMatrix, numbers: dict[str, int], atlas:
 
     found = [
         tile(
-            one.path,
+            one.shown_path,
             numbers.get(features.located(one.path)),
             f"{one.cosine:.3f}",
             "" if is_missing(one.label) else str(one.label),
