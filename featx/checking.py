@@ -183,7 +183,7 @@ def check_images(
 
 
 def _inspect(path: str, max_pixels: int) -> Inspected:
-    found = Inspected(path)
+    found = Inspected(images.describe(path))
     try:
         content, _ = images.read(path)
         assert isinstance(content, bytes)  # as that of a file is

@@ -13,6 +13,7 @@ import pytest
 from featx import cli
 from featx.checking import check_images
 from featx.sources import find_images
+from tests.test_remote import photo_bytes, server  # noqa: F401  # fixtures
 
 
 @pytest.fixture
@@ -85,3 +86,17 @@ def test_a_device_or_a_pipe_is_not_replaced_by_a_file(
     assert cli.main(["check", str(photo_folder), "--csv", str(tmp_path / "pipe")]) == 1
     assert "it is a device or a pipe" in capsys.readouterr().err
     assert not (tmp_path / "pipe").is_file()
+
+
+def test_what_is_told_of_addresses_holds_no_secret(
+    server: str,  # noqa: F811
+    in_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    secret = "c2VjcmV0LXZhbHVl0123456789"
+    lines = [f"{server}/{name}.jpg?sig={secret}" for name in ("a", "b", "404")]
+    Path("list.csv").write_text("\n".join(["path", *lines]) + "\n")
+    assert cli.main(["check", "list.csv", "--json", "--csv", "found.csv", "--quiet"]) == 1
+    out = capsys.readouterr().out
+    assert secret not in out + Path("found.csv").read_text()
+    assert json.loads(out)["duplicates"] == [[f"{server}/{name}.jpg?sig=…" for name in ("a", "b")]]
