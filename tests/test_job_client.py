@@ -17,11 +17,9 @@ from featx import files, job_status, plan_job, run_job
 from featx.errors import FeatxWarning, JobError, OutputError
 from featx.jobs import attempts, clusters
 from featx.jobs.attempts import at_work, tried
-from featx.jobs.client import Client
-from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.working import Task, work
-from tests.fatal import Fatal, write_images
+from tests.fatal import Fatal, client_of, write_images
 
 
 @pytest.fixture
@@ -41,22 +39,6 @@ def dead() -> int:
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
-
-
-def client_of(job: Path) -> tuple[Client, Task]:
-    """Return a client of a job before it runs, and what it gives out."""
-    client = Client(Job(Place(job)), "dask", -1, None)
-    task = Task(
-        address=str(job),
-        job_id=client.job.manifest.id,
-        shard=0,
-        client=client.token,
-        n_round=0,
-        cache=None,
-        raise_on_error=False,
-        here={"engine": "auto", "batch_size": 32},
-    )
-    return client, task
 
 
 def leave_note(job: Path, shard: int, client: str, *, where: str = "elsewhere", pid: int = 7, n_round: int = 1) -> None:

@@ -33,11 +33,12 @@ from featx.errors import (
 from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.shards import run_shard
+from featx.jobs.working import work
 from featx.labels import is_missing
 from featx.options import ExtractionOptions
 from featx.outputs import extract_to_file
 from featx.tables import find_labelled
-from tests.fatal import Fatal, write_images
+from tests.fatal import Fatal, client_of, write_images
 
 
 @pytest.fixture(autouse=True)
@@ -523,6 +524,30 @@ def test_a_plan_of_another_recipe_or_version_is_told(images: Path, tmp_path: Pat
         job_status(tmp_path / "job")
 
 
+@pytest.mark.usefixtures("in_this_process")
+def test_shards_of_a_job_that_was_planned_here_before_are_not_taken(images: Path, tmp_path: Path) -> None:
+    plan(images / "a", tmp_path / "job")
+    old = Job(Place(tmp_path / "job"))
+    planned, resolved = old.planned(0), ExtractionOptions(backbone="fatal").resolve()
+    _, task = client_of(tmp_path / "job")
+    shutil.rmtree(tmp_path / "job")
+    plan(images, tmp_path / "job")
+    with pytest.raises(JobError, match="another job has been planned since this run began"):
+        work(task)
+    old.planned = lambda shard: planned  # type: ignore[method-assign]  # of a worker that was computing all the while
+    run_shard(old, 0, resolved, cache=None)
+    assert job_status(tmp_path / "job").damaged == {0: "its table is that of another job or shard"}
+    with pytest.raises(FeaturesError, match="is that of another job, planned here before"):
+        open_features(tmp_path / "job")
+    assert list(run_job(tmp_path / "job", cache=None).redone) == [0]
+    for path in (tmp_path / "job" / "shards").glob("00000000.*"):
+        path.unlink()
+    run_shard(old, 0, resolved, cache=None)
+    run_shard(Job(Place(tmp_path / "job")), 0, resolved, cache=None)
+    assert run_job(tmp_path / "job", cache=None).redone == {}
+    check_equal(tmp_path / "job", images, tmp_path)
+
+
 def test_a_folder_that_holds_something_else_is_refused(images: Path, tmp_path: Path) -> None:
     other = write_images(tmp_path / "other", 2)
     before = sorted(other.rglob("*"))
@@ -620,6 +645,8 @@ def test_options_that_cannot_be_used_are_told(images: Path, tmp_path: Path) -> N
     plan(images, tmp_path / "job")
     with pytest.raises(OptionError, match="backend='lokey': expected one of .* Did you mean 'loky'"):
         run_job(tmp_path / "job", backend="lokey")
+    with pytest.raises(OptionError, match="on_error='rais': expected 'skip' or 'raise'"):
+        run_job(tmp_path / "job", on_error="rais")
     with pytest.raises(SourceNotFoundError):
         plan(tmp_path / "absent", tmp_path / "job2")
     assert not (tmp_path / "job2" / "job.json").exists()

@@ -74,11 +74,19 @@ def run_job(
     ------
     JobError
         There is no job, or this machine cannot give the features that were planned.
-    OptionError, OutputError, StoreError, EngineError, UnreadableImageError
+    OptionError, OutputError, StoreError, EngineError, SourceError, UnreadableImageError
+
+    Examples
+    --------
+    >>> from featx import plan_job, run_job
+    >>> plan_job("photos/", "job", backbone="color_histogram")  # doctest: +SKIP
+    >>> print(run_job("job").as_text())  # doctest: +SKIP
     """
     started = time.perf_counter()
     arrow()
     check_backend(backend, n_jobs, scheduler)
+    if on_error not in ("skip", "raise"):
+        raise OptionError(f"on_error={on_error!r}: expected 'skip' or 'raise'.")
     job = Job(Place(output))
     if backend in CLUSTERS and not job.place.is_shared:
         raise OptionError(f"The workers of {backend} do not see {job.place.address!r}: it is that of one process.")

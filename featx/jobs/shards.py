@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from featx import images, remote
-from featx.errors import OutputError, SourceError, UnreachableImageError
+from featx.errors import JobError, OutputError, SourceError, UnreachableImageError
 from featx.extraction import UNKNOWN, Extraction
 from featx.failures import Failure
 from featx.jobs.columns import arrow, text_columns
@@ -130,7 +130,8 @@ def _table(job: Job, planned: Planned, extraction: Extraction) -> Any:
 
 def _as_file(job: Job, done: Committed, table: Any) -> bytes:
     """Return the table of a shard as a Parquet file, which vouches for the rows."""
-    said = {"format": FORMAT, "fingerprint": job.manifest.fingerprint, **dataclasses.asdict(done)}
+    manifest = job.manifest
+    said = {"format": FORMAT, "job": manifest.id, "fingerprint": manifest.fingerprint, **dataclasses.asdict(done)}
     buffer = io.BytesIO()
     arrow().parquet.write_table(
         table.replace_schema_metadata({METADATA: json.dumps(said)}),
@@ -156,6 +157,9 @@ def _commit(job: Job, done: Committed, matrix: Path, table: bytes) -> Committed:
         try:
             winner = job.read_committed(shard)
         except FileNotFoundError:  # a third writer has just removed it
+            continue
+        except JobError:  # of a worker that a job planned here before has left behind
+            place.remove(table_name(shard))
             continue
         if winner.checksum == done.checksum or _is_same(job, winner):
             return winner
@@ -187,4 +191,6 @@ def _wait_for_table(job: Job, shard: int) -> Committed | None:
             return job.read_committed(shard)
         except FileNotFoundError:
             time.sleep(_ASK_AGAIN)
+        except JobError:
+            return None
     return None

@@ -75,6 +75,11 @@ def _work(task: Task) -> None:
     if task.backbone is not None:
         backbones.take_over(task.backbone)
     job = _job(task.address, task.job_id)
+    if job.manifest.id != task.job_id:
+        raise JobError(
+            f"In {job.place.address!r} another job has been planned since this run began. Nothing was computed for it. "
+            f"Run that one: featx job run {job.place.address}"
+        )
     resolved = _resolved(task.address, task.job_id, tuple(sorted(task.here.items())))
     if job.place.has(table_name(task.shard)):
         return
