@@ -41,17 +41,34 @@ def dead() -> int:
     return process.pid
 
 
-def leave_note(job: Path, shard: int, client: str, *, where: str = "elsewhere", pid: int = 7, n_round: int = 1) -> None:
+def leave_note(
+    job: Path,
+    shard: int,
+    client: str,
+    *,
+    where: str = "elsewhere",
+    pid: int = 7,
+    n_round: int = 1,
+    started: int | None = 3,
+) -> None:
     """Leave the note of a worker that is at a shard."""
-    said = {"shard": shard, "client": client, "round": n_round, "where": where, "pid": pid, "done": 0}
+    said = {
+        "shard": shard,
+        "client": client,
+        "round": n_round,
+        "where": where,
+        "pid": pid,
+        "started": started,
+        "done": 0,
+    }
     path = job / "attempts" / f"{shard:08}-{uuid.uuid4().hex}.json"
     path.write_text(json.dumps({**said, "time": time.time()}))
 
 
-def leave_client(job: Path, pid: int) -> str:
+def leave_client(job: Path, pid: int, started: int | None = None) -> str:
     """Leave the note of a client on this machine; return its token."""
     token = uuid.uuid4().hex
-    said = {"where": files.where(), "host": "here", "pid": pid, "time": time.time(), "before": 0}
+    said = {"where": files.where(), "host": "here", "pid": pid, "started": started, "time": time.time(), "before": 0}
     (job / "running" / f"{token}.json").write_text(json.dumps(said))
     return token
 
@@ -66,9 +83,12 @@ def test_what_a_cluster_gives_out_again_has_ended_its_worker_in_the_same_round_a
     assert (tried(place), [note.shard for note in at_work(place)]) == ({1: 1}, [0])
 
 
-@pytest.mark.parametrize(("living", "blamed"), [({("elsewhere", 7)}, {1: 1}), (None, {}), (set(), {0: 1, 1: 1})])
+@pytest.mark.parametrize(
+    ("living", "blamed"),
+    [({("elsewhere", 7, 3)}, {1: 1}), (None, {}), (set(), {0: 1, 1: 1}), ({("elsewhere", 7, 4)}, {0: 1, 1: 1})],
+)
 def test_a_shard_is_blamed_if_its_worker_is_gone(
-    living: set[tuple[str, int]] | None, blamed: dict[int, int], job: Path
+    living: set[attempts.Process] | None, blamed: dict[int, int], job: Path
 ) -> None:
     place = Place(job)
     client, _ = client_of(job)
@@ -112,6 +132,20 @@ def test_the_notes_of_dead_workers_are_left_to_their_client_while_it_lives(lives
     second.clear_up(verify=False, retry_set_aside=False, retry_failed=False)
     assert [note.client for note in at_work(Place(job))] == [first] * lives
     assert tried(Place(job)) == ({} if lives else {0: 0})  # of what both ended is unknown: that is no try
+
+
+def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(job: Path) -> None:
+    """As in a container that is started again."""
+    before = (files.started_at(os.getpid()) or 0) - 1
+    first = leave_client(job, os.getpid(), before)
+    leave_note(job, 0, first, where=files.where(), pid=os.getpid(), started=before)
+    assert (job_status(job).running, job_status(job).at_work) == ([], {})
+    client, task = client_of(job)
+    client.clear_up(verify=False, retry_set_aside=False, retry_failed=False)
+    assert tried(Place(job)) == {0: 0}
+    leave_note(job, 1, client.token, where=files.where(), pid=os.getpid(), started=before)
+    work(dataclasses.replace(task, shard=1, n_round=1))
+    assert tried(Place(job)) == {0: 0, 1: 1}
 
 
 def test_a_shard_whose_client_ended_with_its_worker_comes_last_and_is_not_set_aside(job: Path, dead: int) -> None:

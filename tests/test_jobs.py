@@ -604,7 +604,7 @@ def test_a_plan_that_was_broken_off_is_made_anew(images: Path, tmp_path: Path, m
     assert not (tmp_path / "job").exists()
     (tmp_path / "job" / "plan").mkdir(parents=True)
     (tmp_path / "job" / "plan" / "000000.parquet").write_bytes(b"of one that was killed")
-    note = {"where": "elsewhere", "pid": 1, "time": time.time()}
+    note = {"where": "elsewhere", "pid": 1, "started": None, "time": time.time()}
     (tmp_path / "job" / "planning.json").write_text(json.dumps(note))
     with pytest.raises(JobError, match="Somebody is planning a job in .* \\(process 1 on elsewhere\\)"):
         plan(images, tmp_path / "job")
@@ -627,7 +627,9 @@ def test_of_planners_at_once_one_has_the_folder(is_abandoned: bool, images: Path
             job = tmp_path / f"job{number}"
             if is_abandoned:
                 job.mkdir()
-                (job / "planning.json").write_text(json.dumps({"where": "elsewhere", "pid": 1, "time": 0}))
+                (job / "planning.json").write_text(
+                    json.dumps({"where": "elsewhere", "pid": 1, "started": None, "time": 0})
+                )
             start = threading.Barrier(3)
             said = list(pool.map(attempt, [job] * 3, [start] * 3))
             if said.count("") == 0:  # of an abandoned note, two may undo each other, and say so

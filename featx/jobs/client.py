@@ -13,7 +13,6 @@ import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 
-from featx import files
 from featx.errors import FeatxWarning, JobError
 from featx.jobs import attempts
 from featx.jobs.clusters import ClusterLostError, WorkerLostError
@@ -222,10 +221,12 @@ class Client:
                 FeatxWarning,
                 stacklevel=4,
             )
+        where, pid, started = attempts.this_process()
         note = {
-            "where": files.where(),
+            "where": where,
             "host": socket.gethostname(),
-            "pid": os.getpid(),
+            "pid": pid,
+            "started": started,
             "time": time.time(),
             "before": self.n_images_done,
         }

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from featx import backbones, files
+from featx import backbones
 from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError
 from featx.jobs import attempts
 from featx.jobs.ending import interruptible
@@ -117,7 +117,7 @@ def _count_tries(job: Job, task: Task) -> int | None:
     for note in attempts.at_work(job.place, task.shard):
         # Of a worker on another machine the cluster knows more than its note.
         is_ours = (note.client, note.n_round) == (task.client, task.n_round)
-        if is_ours and not (note.where == files.where() and files.is_running(note.pid)):
+        if is_ours and not (note.is_here and note.is_alive):
             job.place.remove(note.name)
             attempts.count_try(job.place, task.shard, f"its worker died {around(job, note)}")
     return attempts.tried(job.place).get(task.shard)
