@@ -9,14 +9,16 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import featx.backbones
 from featx import files, job_status, plan_job, run_job
-from featx.errors import FeatxWarning, JobError, OutputError
+from featx.errors import FeatxWarning, JobError, OutputError, SourceError
 from featx.jobs import attempts, clusters
 from featx.jobs.attempts import at_work, tried
+from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.working import Task, work
 from tests.fatal import Fatal, client_of, write_images
@@ -186,3 +188,195 @@ def test_a_run_that_has_just_begun_says_what_it_is_waiting_for(job: Path) -> Non
     with pytest.warns(FeatxWarning, match="This job is being run already"):
         run_job(job, cache=None)
     assert "so far" not in job_status(job).as_text()
+
+
+def committed(job: Path) -> dict[str, bytes]:
+    """Return what is committed."""
+    return {path.name: path.read_bytes() for path in sorted((job / "shards").iterdir())}
+
+
+def notes(job: Path) -> list[str]:
+    """Return what is left of runs."""
+    return [*os.listdir(job / "attempts"), *os.listdir(job / "again"), *os.listdir(job / "running")]
+
+
+def job_of(tmp_path: Path, n_images: int, shard_size: int) -> Path:
+    """Plan another job, which this process does."""
+    images = write_images(tmp_path / "photos", n_images)
+    plan_job(images, tmp_path / "other", backbone="fatal", shard_size=shard_size, sample=0, cache=None)
+    return tmp_path / "other"
+
+
+@pytest.mark.usefixtures("job")
+def test_what_is_done_again_stands_until_it_is_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job, photos = job_of(tmp_path, 24, 12), tmp_path / "photos"
+    whole = (photos / "a" / "0002.png").read_bytes()
+    (photos / "a" / "0002.png").write_bytes(b"no image")
+    assert run_job(job, cache=None).failed == 1
+    before = committed(job)
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "is_shared", True)
+        with pytest.raises(JobError, match="no scheduler of Dask at"):
+            run_job(job, cache=None, retry_failed=True, backend="dask", scheduler="tcp://127.0.0.1:1")
+    assert committed(job) == before
+    photos.rename(tmp_path / "away")
+    with pytest.raises(SourceError, match="Not one of the 12 images of shard 0"):
+        run_job(job, cache=None, retry_failed=True)
+    assert committed(job) == before
+    (tmp_path / "away").rename(photos)
+    assert run_job(job, cache=None, retry_failed=True).failed == 1  # as it was
+    assert committed(job) == before
+    (photos / "a" / "0004.png").rename(tmp_path / "0004.png")
+    (photos / "a" / "0002.png").write_bytes(whole)
+    assert run_job(job, cache=None, retry_failed=True).failed == 1
+    assert committed(job) == before
+    assert "Shard 0 is left as it was: 1 of its images that have a row" in caplog.text
+    (tmp_path / "0004.png").rename(photos / "a" / "0004.png")
+    assert run_job(job, cache=None, retry_failed=True).failed == 0
+    assert {name for name, data in committed(job).items() if data != before[name]} == {
+        "00000000.npy",
+        "00000000.parquet",
+    }
+    assert run_job(job, cache=None, verify=True).redone == {}
+    assert notes(job) == []
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize("at", ["remove", "replace_from", "create"])
+def test_a_kill_while_rows_are_replaced_leaves_a_shard_that_is_done_again(
+    at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, photo = job_of(tmp_path, 4, 4), tmp_path / "photos" / "a" / "0002.png"
+    whole = photo.read_bytes()
+    photo.write_bytes(b"no image")
+    run_job(job, cache=None)
+    photo.write_bytes(whole)
+    monkeypatch.setattr("featx.jobs.shards._PATIENCE_SECONDS", 0.1)
+    real = getattr(Place, at)
+
+    def die(place: Place, name: str, *args: object) -> object:
+        if name.startswith("shards/"):
+            raise KeyboardInterrupt
+        return real(place, name, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Place, at, die)
+        run_job(job, cache=None, retry_failed=True)
+    status = job_status(job)
+    assert (status.shards_done, status.rows) == ((1, 3) if at == "remove" else (0, 0))
+    assert run_job(job, cache=None, retry_failed=True, verify=True).rows == 4
+    assert run_job(job, cache=None, verify=True).redone == {}
+
+
+def test_what_cannot_be_done_again_is_not_set_aside(
+    job: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo = job.parent / "images" / "a" / "0002.png"
+    whole = photo.read_bytes()
+    photo.write_bytes(b"no image")
+    run_job(job, cache=None)
+    photo.write_bytes(whole)
+    before = committed(job)
+    with monkeypatch.context() as patch:
+        patch.setattr(Fatal, "extract", _fail)
+        run = run_job(job, cache=None, retry_failed=True)
+    assert (run.done, run.set_aside, notes(job)) == (10, {}, [])
+    assert committed(job) == before
+    assert "is left as it was done before: 3 tries; " in caplog.text
+    assert run_job(job, cache=None, retry_failed=True).rows == 20
+
+
+def _fail(backbone: Fatal, pixels: object) -> None:
+    raise RuntimeError("no such device")
+
+
+def test_a_network_that_always_fails_sets_nothing_aside(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def fail(backbone: Fatal, pixels: object) -> None:
+        calls.append(1)
+        raise RuntimeError("no such device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Fatal, "extract", fail)
+        with pytest.raises(JobError, match=r"first 5 shards of this run have all failed, .*no such device.*machine"):
+            run_job(job, cache=None)
+    assert len(calls) == 5
+    assert (job_status(job).set_aside, sorted(tried(Place(job)))) == ({}, [0, 1, 2, 3, 4])
+    client, _ = client_of(job)
+    assert client._pending()[:2] == [5, 6]  # if it is the shards, the next run begins with others
+    assert run_job(job, cache=None).done == 10
+    assert notes(job) == []
+
+
+def test_shards_that_fail_where_others_do_not_are_set_aside(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extract = Fatal.extract
+
+    def fail(backbone: Fatal, pixels: Any) -> Any:
+        if 20 > pixels.mean(axis=(1, 2))[0, 0] > 5:  # all but three
+            raise RuntimeError("these not")
+        return extract(backbone, pixels)
+
+    monkeypatch.setattr(Fatal, "extract", fail)
+    run = run_job(job, cache=None)
+    assert run.done == 10 - len(run.set_aside)
+    assert len(run.set_aside) > 5
+    assert all(reason.startswith("3 tries; ") for reason in run.set_aside.values())
+
+
+@pytest.mark.usefixtures("job")
+def test_a_shard_whose_images_are_gone_for_good_does_not_keep_a_job_from_its_end(tmp_path: Path) -> None:
+    job, photos = job_of(tmp_path, 60, 10), tmp_path / "photos"
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    paths = Job(Place(job)).planned(0).paths
+    for path in paths:
+        (tmp_path / path).rename(gone / Path(path).name)
+    run = run_job(job, cache=None)
+    assert (run.done, run.rows, run.failed) == (6, 50, 10)
+    for path in paths:
+        (gone / Path(path).name).rename(tmp_path / path)
+    photos.rename(tmp_path / "away")
+    with pytest.raises(SourceError, match="Not one of the 10 images of shard 0"):
+        run_job(job, cache=None, retry_failed=True)
+    (tmp_path / "away").rename(photos)
+    assert run_job(job, cache=None, retry_failed=True).rows == 60
+    assert notes(job) == []
+
+
+@pytest.mark.usefixtures("job")
+def test_a_disk_that_is_away_ends_a_run_soon_or_when_the_rest_is_done(tmp_path: Path) -> None:
+    job, photos = job_of(tmp_path, 60, 10), tmp_path / "photos"
+    photos.rename(tmp_path / "away")
+    with pytest.raises(SourceError, match="Not one of the 10 images of shard 2"):
+        run_job(job, cache=None)
+    (tmp_path / "away").rename(photos)
+    for shard in (3, 4):
+        for path in Job(Place(job)).planned(shard).paths:
+            (tmp_path / path).rename(tmp_path / Path(path).name)
+    with pytest.raises(SourceError, match=r"Not one of the 10 images of shard 3 .* So it is with 2 shards\."):
+        run_job(job, cache=None)
+    assert job_status(job).shards_done == 4  # not three times as many
+    photos.rename(tmp_path / "away")
+    with pytest.raises(SourceError, match="Not one of the 10 images of shard"):
+        run_job(job, cache=None)
+    (tmp_path / "away").rename(photos)
+    for shard in (3, 4):
+        for path in Job(Place(job)).planned(shard).paths:
+            (tmp_path / Path(path).name).rename(tmp_path / path)
+    assert run_job(job, cache=None).rows == 60
+
+
+def test_rounds_that_change_nothing_come_to_an_end(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.jobs.client._PAUSE_SECONDS", 0.01)
+    names = Place.names
+    stale: set[str] = set()
+    monkeypatch.setattr(Place, "names", lambda self, folder: stale if folder == "shards" else names(self, folder))
+    with pytest.raises(
+        JobError, match=r"10 shards, the first 0, came 5 times to be neither .* list what has just been"
+    ):
+        run_job(job, cache=None)
+    monkeypatch.setattr(Place, "names", names)
+    assert run_job(job, cache=None).done == 10

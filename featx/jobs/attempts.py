@@ -25,6 +25,8 @@ _SIGN_SECONDS, _FAR_SIGN_SECONDS = 0.5, 10.0
 _SILENT_AFTER = 120.0
 #: Notes of an object store that are asked for at once.
 _READ_AT_ONCE = 16
+#: How the reason of a try begins, of a shard that has ended its worker.
+DIED = "its worker died"
 _AT_WORK = re.compile(r"^(?P<shard>\d{8})-(?P<token>[0-9a-f]{32})\.json$")
 _TRIED = re.compile(r"^(?P<shard>\d{8})-(?P<number>\d+)\.json$")
 
