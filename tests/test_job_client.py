@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 
 import featx.backbones
-from featx import files, job_status, plan_job, run_job
+from featx import cli, files, job_status, plan_job, run_job
 from featx.errors import FeatxWarning, JobError, OutputError, SourceError
 from featx.jobs import attempts, clusters
 from featx.jobs.attempts import at_work, tried
+from featx.jobs.client import Client
 from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.working import Task, work
@@ -117,6 +118,7 @@ def test_a_cluster_that_breaks_again_and_again_is_given_up(
 
     with monkeypatch.context() as patch:
         patch.setattr("featx.jobs.client.run_tasks", break_off)
+        patch.setattr("featx.jobs.running.knock", lambda *args: None)
         patch.setattr("featx.jobs.client._PAUSE_SECONDS", 0.02)
         patch.setattr(Place, "is_shared", True)
         with pytest.raises(JobError, match=r"\(dask\) has broken 20 times, and no shard was done in between"):
@@ -380,3 +382,42 @@ def test_rounds_that_change_nothing_come_to_an_end(job: Path, monkeypatch: pytes
         run_job(job, cache=None)
     monkeypatch.setattr(Place, "names", names)
     assert run_job(job, cache=None).done == 10
+
+
+@pytest.mark.parametrize(("backend", "said"), [("dask", "no scheduler of Dask"), ("ray", "no cluster of Ray")])
+def test_a_cluster_that_is_not_there_is_told_before_anything_is_read(
+    backend: str, said: str, job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip({"dask": "distributed"}.get(backend, backend))
+    run_job(job, cache=None)
+    (job / "shards" / "00000003.npy").write_bytes(b"damaged")
+    before = committed(job)
+    monkeypatch.setattr(Place, "is_shared", True)
+    monkeypatch.setattr(Job, "committed", None)
+    command = ["job", "run", str(job), "--verify", "--backend", backend, "--scheduler", "127.0.0.1:1", "--quiet"]
+    assert cli.main(command) == 1
+    assert said in capsys.readouterr().err
+    assert committed(job) == before
+
+
+def test_a_shard_that_is_done_is_not_told_to_be_set_aside(job: Path) -> None:
+    Place(job).prepare("set_aside")
+    run_job(job, cache=None)
+    attempts.set_aside(Place(job), 3, "3 tries; its worker died")
+    assert job_status(job).set_aside == {}
+    assert run_job(job, cache=None).set_aside == {}
+    assert os.listdir(job / "set_aside") == []
+
+
+def test_a_run_tells_which_shards_are_damaged(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Client.run
+
+    def damage(client: Client) -> None:
+        run(client)
+        (job / "shards" / "00000003.npy").write_bytes(b"damaged")
+
+    monkeypatch.setattr(Client, "run", damage)
+    done = run_job(job, cache=None)
+    assert (done.done, list(done.damaged)) == (9, [3])
+    assert "shard 3 is damaged: its matrix has 7 bytes" in done.as_text()
+    assert f"To do these again: featx job run {job}" in done.as_text()

@@ -10,7 +10,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from featx import files
@@ -223,11 +223,11 @@ def set_aside(place: Place, shard: int, reason: str) -> None:
     place.write(f"set_aside/{shard:08}.json", _said_of(shard, reason))
 
 
-def which_aside(place: Place) -> dict[int, str]:
-    """Return the shards that are set aside, and why."""
+def which_aside(place: Place, done: Container[int] = ()) -> dict[int, str]:
+    """Return the shards that are set aside, and why; not those that somebody has done since."""
     found = {}
     for name in sorted(place.names("set_aside")):
-        if name.endswith(".json") and name[:-5].isdigit():
+        if name.endswith(".json") and name[:-5].isdigit() and int(name[:-5]) not in done:
             said = _read(place, f"set_aside/{name}") or {}
             found[int(name[:-5])] = str(said.get("reason", "unknown"))
     return found

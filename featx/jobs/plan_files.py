@@ -67,7 +67,10 @@ def _planned_already(place: Place) -> JobError:
 
 
 def _in_use(place: Place, reason: str) -> JobError:
-    return JobError(f"Somebody is planning a job in {place.address!r} ({reason}). Wait for it, or choose another.")
+    return JobError(
+        f"Somebody is planning a job in {place.address!r} ({reason}). Wait for it, or choose another; "
+        f"if it has ended, remove {place.path(_PLANNING)!r}."
+    )
 
 
 def _why_in_use(place: Place) -> str | None:
