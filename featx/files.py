@@ -159,8 +159,19 @@ def _is_abandoned(entry: os.DirEntry[str], writer: str, pid: int, token: str) ->
     return not is_running(pid)
 
 
-def is_running(pid: int) -> bool:
-    """Return whether there is a process of this number here, as far as this user may know."""
+def is_running(pid: int, started: int | None = None) -> bool:
+    """Return whether there is a process of this number here, as far as this user may know.
+
+    Parameters
+    ----------
+    pid : int
+    started : int or None, default=None
+        As :func:`started_at` said of it; None if that is unknown. A container that is started again numbers its
+        processes as before.
+    """
+    now = started_at(pid) if started is not None else None
+    if now is not None and now != started:
+        return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -170,12 +181,23 @@ def is_running(pid: int) -> bool:
     return not _is_dead(pid)
 
 
+def started_at(pid: int) -> int | None:
+    """Return when a process started, in ticks since its machine did; None where that is not to be known."""
+    fields = _stat_of(pid)
+    return int(fields[19]) if len(fields) > 19 else None
+
+
 def _is_dead(pid: int) -> bool:
     """Return whether a process has ended, and nobody has asked how: it keeps its number until then."""
+    return _stat_of(pid)[:1] in ([b"Z"], [b"X"])
+
+
+def _stat_of(pid: int) -> list[bytes]:
+    """Return what Linux says of a process after its name; nothing elsewhere, or if it has just gone."""
     try:
-        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0] in (b"Z", b"X")
-    except (OSError, IndexError):  # no Linux; or it has just gone
-        return False
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 @functools.cache

@@ -100,14 +100,15 @@ def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: 
 
 def _run(args: argparse.Namespace, output: str, **how: Any) -> Run:
     from featx.jobs.running import run_job
-    from featx.jobs.status import job_status
+    from featx.jobs.watching import images_done
     from featx.progress import progress_bar
 
     here = {name: getattr(args, name) for name in ("engine", "batch_size") if hasattr(args, name)}
-    before = job_status(output)
-    if before.images_done:
-        say(args, f"{before.images_done:,} of {before.images:,} images are done already.")
-    with progress_bar(before.images_left, before.backbone, shown=not args.quiet) as progress:
+    job = _opened(output)
+    n_done, n_images = images_done(job), job.manifest.n_images  # by names alone: no table is read for it
+    if n_done:
+        say(args, f"{n_done:,} of {n_images:,} images are done already.")
+    with progress_bar(n_images - n_done, str(job.manifest.recipe["backbone"]), shown=not args.quiet) as progress:
         return run_job(output, cache=cache_from(args), on_error=args.on_error, progress=progress, **how, **here)
 
 

@@ -82,6 +82,8 @@ def _open_job(address: str) -> FeatureMatrix:
     tables = _each(footer, names, n_threads=1 if place.is_local else _FOOTERS_AT_ONCE)
     parts, again = [], remedy(place)
     for name, table in zip(names, tables, strict=True):
+        if table.facts.get("job") != job.get("id"):
+            raise FeaturesError(f"{place.at(table.name)!r} is that of another job, planned here before. {again}")
         if table.facts.get("fingerprint") != job["fingerprint"]:
             raise FeaturesError(
                 f"{place.at(table.name)!r} was made by the recipe {table.facts.get('fingerprint')!r}, and the job is "

@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 
 from featx import DirectBackbone
+from featx.jobs.client import Client
+from featx.jobs.job import Job
+from featx.jobs.place import Place
+from featx.jobs.working import Task
 
 
 class Fatal(DirectBackbone):
@@ -47,3 +51,19 @@ def write_images(folder: Path, n_images: int, red: int | None = None) -> Path:
         PIL.Image.new("RGB", (20, 20), colour).save(path)
         os.utime(path, (1_600_000_000, 1_600_000_000))
     return folder
+
+
+def client_of(job: Path) -> tuple[Client, Task]:
+    """Return a client of a job before it runs, and what it gives out."""
+    client = Client(Job(Place(job)), "dask", -1, None)
+    task = Task(
+        address=str(job),
+        job_id=client.job.manifest.id,
+        shard=0,
+        client=client.token,
+        n_round=0,
+        cache=None,
+        raise_on_error=False,
+        here={"engine": "auto", "batch_size": 32},
+    )
+    return client, task

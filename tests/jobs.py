@@ -39,7 +39,8 @@ def make_job(
         npy = folder / "shards" / f"{shard:08}.npy"
         np.save(npy, np.asarray(rows[done], dtype=np.float32))
         facts = {
-            **{"format": 1, "shard": shard, "fingerprint": "f00d", "rows": len(done), "failed": len(here) - len(done)},
+            **{"format": 1, "job": "1d", "shard": shard, "fingerprint": "f00d"},
+            **{"rows": len(done), "failed": len(here) - len(done)},
             **{"checksum": hashlib.blake2b(npy.read_bytes()).hexdigest(), "computed": len(done), "cached": 0},
         }
         of_bytes = [isinstance(paths[at], bytes) for at in here]
@@ -62,7 +63,7 @@ def make_job(
         table = pa.table(found).replace_schema_metadata({b"featx": json.dumps(facts)})
         pq.write_table(table, folder / "shards" / f"{shard:08}.parquet")
     job = {
-        **{"format": 1, "featx": "0.1.0", "recipe": recipe or {"backbone": "none"}, "fingerprint": "f00d"},
+        **{"format": 1, "id": "1d", "featx": "0.1.0", "recipe": recipe or {"backbone": "none"}, "fingerprint": "f00d"},
         **{"n_features": rows.shape[1], "options": options or {}, "source": ["photos"], "shard_size": shard_size},
         **{"n_images": n_images, "n_shards": n_shards},
     }

@@ -102,10 +102,12 @@ def soon(is_time: Callable[[], bool], act: Callable[[], object]) -> Iterator[Non
             time.sleep(0.05)
         act()
 
-    thread = threading.Thread(target=wait)
+    thread = threading.Thread(target=wait, daemon=True)
     thread.start()
-    yield
-    thread.join(10)
+    try:
+        yield
+    finally:
+        thread.join(10)
     assert not thread.is_alive()
 
 

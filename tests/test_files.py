@@ -33,6 +33,9 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error
 def test_a_process_that_has_ended_runs_no_more_though_nobody_has_asked() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert files.is_running(process.pid)
+    assert files.is_running(process.pid, files.started_at(process.pid))
+    if files.started_at(process.pid) is not None:  # Linux
+        assert not files.is_running(process.pid, 1)  # that was another, which had the number before
     process.kill()
     assert process.stdin is not None
     process.stdin.close()

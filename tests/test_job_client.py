@@ -9,19 +9,20 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import featx.backbones
-from featx import files, job_status, plan_job, run_job
-from featx.errors import FeatxWarning, JobError, OutputError
+from featx import cli, files, job_status, plan_job, run_job
+from featx.errors import FeatxWarning, JobError, OutputError, SourceError
 from featx.jobs import attempts, clusters
 from featx.jobs.attempts import at_work, tried
 from featx.jobs.client import Client
 from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.working import Task, work
-from tests.fatal import Fatal, write_images
+from tests.fatal import Fatal, client_of, write_images
 
 
 @pytest.fixture
@@ -43,33 +44,34 @@ def dead() -> int:
     return process.pid
 
 
-def client_of(job: Path) -> tuple[Client, Task]:
-    """Return a client of a job before it runs, and what it gives out."""
-    client = Client(Job(Place(job)), "dask", -1, None)
-    task = Task(
-        address=str(job),
-        job_id=client.job.manifest.id,
-        shard=0,
-        client=client.token,
-        n_round=0,
-        cache=None,
-        raise_on_error=False,
-        here={"engine": "auto", "batch_size": 32},
-    )
-    return client, task
-
-
-def leave_note(job: Path, shard: int, client: str, *, where: str = "elsewhere", pid: int = 7, n_round: int = 1) -> None:
+def leave_note(
+    job: Path,
+    shard: int,
+    client: str,
+    *,
+    where: str = "elsewhere",
+    pid: int = 7,
+    n_round: int = 1,
+    started: int | None = 3,
+) -> None:
     """Leave the note of a worker that is at a shard."""
-    said = {"shard": shard, "client": client, "round": n_round, "where": where, "pid": pid, "done": 0}
+    said = {
+        "shard": shard,
+        "client": client,
+        "round": n_round,
+        "where": where,
+        "pid": pid,
+        "started": started,
+        "done": 0,
+    }
     path = job / "attempts" / f"{shard:08}-{uuid.uuid4().hex}.json"
     path.write_text(json.dumps({**said, "time": time.time()}))
 
 
-def leave_client(job: Path, pid: int) -> str:
+def leave_client(job: Path, pid: int, started: int | None = None) -> str:
     """Leave the note of a client on this machine; return its token."""
     token = uuid.uuid4().hex
-    said = {"where": files.where(), "host": "here", "pid": pid, "time": time.time(), "before": 0}
+    said = {"where": files.where(), "host": "here", "pid": pid, "started": started, "time": time.time(), "before": 0}
     (job / "running" / f"{token}.json").write_text(json.dumps(said))
     return token
 
@@ -84,9 +86,12 @@ def test_what_a_cluster_gives_out_again_has_ended_its_worker_in_the_same_round_a
     assert (tried(place), [note.shard for note in at_work(place)]) == ({1: 1}, [0])
 
 
-@pytest.mark.parametrize(("living", "blamed"), [({("elsewhere", 7)}, {1: 1}), (None, {}), (set(), {0: 1, 1: 1})])
+@pytest.mark.parametrize(
+    ("living", "blamed"),
+    [({("elsewhere", 7, 3)}, {1: 1}), (None, {}), (set(), {0: 1, 1: 1}), ({("elsewhere", 7, 4)}, {0: 1, 1: 1})],
+)
 def test_a_shard_is_blamed_if_its_worker_is_gone(
-    living: set[tuple[str, int]] | None, blamed: dict[int, int], job: Path
+    living: set[attempts.Process] | None, blamed: dict[int, int], job: Path
 ) -> None:
     place = Place(job)
     client, _ = client_of(job)
@@ -113,6 +118,7 @@ def test_a_cluster_that_breaks_again_and_again_is_given_up(
 
     with monkeypatch.context() as patch:
         patch.setattr("featx.jobs.client.run_tasks", break_off)
+        patch.setattr("featx.jobs.running.knock", lambda *args: None)
         patch.setattr("featx.jobs.client._PAUSE_SECONDS", 0.02)
         patch.setattr(Place, "is_shared", True)
         with pytest.raises(JobError, match=r"\(dask\) has broken 20 times, and no shard was done in between"):
@@ -130,6 +136,20 @@ def test_the_notes_of_dead_workers_are_left_to_their_client_while_it_lives(lives
     second.clear_up(verify=False, retry_set_aside=False, retry_failed=False)
     assert [note.client for note in at_work(Place(job))] == [first] * lives
     assert tried(Place(job)) == ({} if lives else {0: 0})  # of what both ended is unknown: that is no try
+
+
+def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(job: Path) -> None:
+    """As in a container that is started again."""
+    before = (files.started_at(os.getpid()) or 0) - 1
+    first = leave_client(job, os.getpid(), before)
+    leave_note(job, 0, first, where=files.where(), pid=os.getpid(), started=before)
+    assert (job_status(job).running, job_status(job).at_work) == ([], {})
+    client, task = client_of(job)
+    client.clear_up(verify=False, retry_set_aside=False, retry_failed=False)
+    assert tried(Place(job)) == {0: 0}
+    leave_note(job, 1, client.token, where=files.where(), pid=os.getpid(), started=before)
+    work(dataclasses.replace(task, shard=1, n_round=1))
+    assert tried(Place(job)) == {0: 0, 1: 1}
 
 
 def test_a_shard_whose_client_ended_with_its_worker_comes_last_and_is_not_set_aside(job: Path, dead: int) -> None:
@@ -170,3 +190,234 @@ def test_a_run_that_has_just_begun_says_what_it_is_waiting_for(job: Path) -> Non
     with pytest.warns(FeatxWarning, match="This job is being run already"):
         run_job(job, cache=None)
     assert "so far" not in job_status(job).as_text()
+
+
+def committed(job: Path) -> dict[str, bytes]:
+    """Return what is committed."""
+    return {path.name: path.read_bytes() for path in sorted((job / "shards").iterdir())}
+
+
+def notes(job: Path) -> list[str]:
+    """Return what is left of runs."""
+    return [*os.listdir(job / "attempts"), *os.listdir(job / "again"), *os.listdir(job / "running")]
+
+
+def job_of(tmp_path: Path, n_images: int, shard_size: int) -> Path:
+    """Plan another job, which this process does."""
+    images = write_images(tmp_path / "photos", n_images)
+    plan_job(images, tmp_path / "other", backbone="fatal", shard_size=shard_size, sample=0, cache=None)
+    return tmp_path / "other"
+
+
+@pytest.mark.usefixtures("job")
+def test_what_is_done_again_stands_until_it_is_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    job, photos = job_of(tmp_path, 24, 12), tmp_path / "photos"
+    whole = (photos / "a" / "0002.png").read_bytes()
+    (photos / "a" / "0002.png").write_bytes(b"no image")
+    assert run_job(job, cache=None).failed == 1
+    before = committed(job)
+    with monkeypatch.context() as patch:
+        patch.setattr(Place, "is_shared", True)
+        with pytest.raises(JobError, match="no scheduler of Dask at"):
+            run_job(job, cache=None, retry_failed=True, backend="dask", scheduler="tcp://127.0.0.1:1")
+    assert committed(job) == before
+    photos.rename(tmp_path / "away")
+    with pytest.raises(SourceError, match="Not one of the 12 images of shard 0"):
+        run_job(job, cache=None, retry_failed=True)
+    assert committed(job) == before
+    (tmp_path / "away").rename(photos)
+    assert run_job(job, cache=None, retry_failed=True).failed == 1  # as it was
+    assert committed(job) == before
+    (photos / "a" / "0004.png").rename(tmp_path / "0004.png")
+    (photos / "a" / "0002.png").write_bytes(whole)
+    assert run_job(job, cache=None, retry_failed=True).failed == 1
+    assert committed(job) == before
+    assert "Shard 0 is left as it was: 1 of its images that have a row" in caplog.text
+    (tmp_path / "0004.png").rename(photos / "a" / "0004.png")
+    assert run_job(job, cache=None, retry_failed=True).failed == 0
+    assert {name for name, data in committed(job).items() if data != before[name]} == {
+        "00000000.npy",
+        "00000000.parquet",
+    }
+    assert run_job(job, cache=None, verify=True).redone == {}
+    assert notes(job) == []
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize("at", ["remove", "replace_from", "create"])
+def test_a_kill_while_rows_are_replaced_leaves_a_shard_that_is_done_again(
+    at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, photo = job_of(tmp_path, 4, 4), tmp_path / "photos" / "a" / "0002.png"
+    whole = photo.read_bytes()
+    photo.write_bytes(b"no image")
+    run_job(job, cache=None)
+    photo.write_bytes(whole)
+    monkeypatch.setattr("featx.jobs.shards._PATIENCE_SECONDS", 0.1)
+    real = getattr(Place, at)
+
+    def die(place: Place, name: str, *args: object) -> object:
+        if name.startswith("shards/"):
+            raise KeyboardInterrupt
+        return real(place, name, *args)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Place, at, die)
+        run_job(job, cache=None, retry_failed=True)
+    status = job_status(job)
+    assert (status.shards_done, status.rows) == ((1, 3) if at == "remove" else (0, 0))
+    assert run_job(job, cache=None, retry_failed=True, verify=True).rows == 4
+    assert run_job(job, cache=None, verify=True).redone == {}
+
+
+def test_what_cannot_be_done_again_is_not_set_aside(
+    job: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    photo = job.parent / "images" / "a" / "0002.png"
+    whole = photo.read_bytes()
+    photo.write_bytes(b"no image")
+    run_job(job, cache=None)
+    photo.write_bytes(whole)
+    before = committed(job)
+    with monkeypatch.context() as patch:
+        patch.setattr(Fatal, "extract", _fail)
+        run = run_job(job, cache=None, retry_failed=True)
+    assert (run.done, run.set_aside, notes(job)) == (10, {}, [])
+    assert committed(job) == before
+    assert "is left as it was done before: 3 tries; " in caplog.text
+    assert run_job(job, cache=None, retry_failed=True).rows == 20
+
+
+def _fail(backbone: Fatal, pixels: object) -> None:
+    raise RuntimeError("no such device")
+
+
+def test_a_network_that_always_fails_sets_nothing_aside(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def fail(backbone: Fatal, pixels: object) -> None:
+        calls.append(1)
+        raise RuntimeError("no such device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Fatal, "extract", fail)
+        with pytest.raises(JobError, match=r"first 5 shards of this run have all failed, .*no such device.*machine"):
+            run_job(job, cache=None)
+    assert len(calls) == 5
+    assert (job_status(job).set_aside, sorted(tried(Place(job)))) == ({}, [0, 1, 2, 3, 4])
+    client, _ = client_of(job)
+    assert client._pending()[:2] == [5, 6]  # if it is the shards, the next run begins with others
+    assert run_job(job, cache=None).done == 10
+    assert notes(job) == []
+
+
+def test_shards_that_fail_where_others_do_not_are_set_aside(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    extract = Fatal.extract
+
+    def fail(backbone: Fatal, pixels: Any) -> Any:
+        if 20 > pixels.mean(axis=(1, 2))[0, 0] > 5:  # all but three
+            raise RuntimeError("these not")
+        return extract(backbone, pixels)
+
+    monkeypatch.setattr(Fatal, "extract", fail)
+    run = run_job(job, cache=None)
+    assert run.done == 10 - len(run.set_aside)
+    assert len(run.set_aside) > 5
+    assert all(reason.startswith("3 tries; ") for reason in run.set_aside.values())
+
+
+@pytest.mark.usefixtures("job")
+def test_a_shard_whose_images_are_gone_for_good_does_not_keep_a_job_from_its_end(tmp_path: Path) -> None:
+    job, photos = job_of(tmp_path, 60, 10), tmp_path / "photos"
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    paths = Job(Place(job)).planned(0).paths
+    for path in paths:
+        (tmp_path / path).rename(gone / Path(path).name)
+    run = run_job(job, cache=None)
+    assert (run.done, run.rows, run.failed) == (6, 50, 10)
+    for path in paths:
+        (gone / Path(path).name).rename(tmp_path / path)
+    photos.rename(tmp_path / "away")
+    with pytest.raises(SourceError, match="Not one of the 10 images of shard 0"):
+        run_job(job, cache=None, retry_failed=True)
+    (tmp_path / "away").rename(photos)
+    assert run_job(job, cache=None, retry_failed=True).rows == 60
+    assert notes(job) == []
+
+
+@pytest.mark.usefixtures("job")
+def test_a_disk_that_is_away_ends_a_run_soon_or_when_the_rest_is_done(tmp_path: Path) -> None:
+    job, photos = job_of(tmp_path, 60, 10), tmp_path / "photos"
+    photos.rename(tmp_path / "away")
+    with pytest.raises(SourceError, match="Not one of the 10 images of shard 2"):
+        run_job(job, cache=None)
+    (tmp_path / "away").rename(photos)
+    for shard in (3, 4):
+        for path in Job(Place(job)).planned(shard).paths:
+            (tmp_path / path).rename(tmp_path / Path(path).name)
+    with pytest.raises(SourceError, match=r"Not one of the 10 images of shard 3 .* So it is with 2 shards\."):
+        run_job(job, cache=None)
+    assert job_status(job).shards_done == 4  # not three times as many
+    photos.rename(tmp_path / "away")
+    with pytest.raises(SourceError, match="Not one of the 10 images of shard"):
+        run_job(job, cache=None)
+    (tmp_path / "away").rename(photos)
+    for shard in (3, 4):
+        for path in Job(Place(job)).planned(shard).paths:
+            (tmp_path / Path(path).name).rename(tmp_path / path)
+    assert run_job(job, cache=None).rows == 60
+
+
+def test_rounds_that_change_nothing_come_to_an_end(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.jobs.client._PAUSE_SECONDS", 0.01)
+    names = Place.names
+    stale: set[str] = set()
+    monkeypatch.setattr(Place, "names", lambda self, folder: stale if folder == "shards" else names(self, folder))
+    with pytest.raises(
+        JobError, match=r"10 shards, the first 0, came 5 times to be neither .* list what has just been"
+    ):
+        run_job(job, cache=None)
+    monkeypatch.setattr(Place, "names", names)
+    assert run_job(job, cache=None).done == 10
+
+
+@pytest.mark.parametrize(("backend", "said"), [("dask", "no scheduler of Dask"), ("ray", "no cluster of Ray")])
+def test_a_cluster_that_is_not_there_is_told_before_anything_is_read(
+    backend: str, said: str, job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip({"dask": "distributed"}.get(backend, backend))
+    run_job(job, cache=None)
+    (job / "shards" / "00000003.npy").write_bytes(b"damaged")
+    before = committed(job)
+    monkeypatch.setattr(Place, "is_shared", True)
+    monkeypatch.setattr(Job, "committed", None)
+    command = ["job", "run", str(job), "--verify", "--backend", backend, "--scheduler", "127.0.0.1:1", "--quiet"]
+    assert cli.main(command) == 1
+    assert said in capsys.readouterr().err
+    assert committed(job) == before
+
+
+def test_a_shard_that_is_done_is_not_told_to_be_set_aside(job: Path) -> None:
+    Place(job).prepare("set_aside")
+    run_job(job, cache=None)
+    attempts.set_aside(Place(job), 3, "3 tries; its worker died")
+    assert job_status(job).set_aside == {}
+    assert run_job(job, cache=None).set_aside == {}
+    assert os.listdir(job / "set_aside") == []
+
+
+def test_a_run_tells_which_shards_are_damaged(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = Client.run
+
+    def damage(client: Client) -> None:
+        run(client)
+        (job / "shards" / "00000003.npy").write_bytes(b"damaged")
+
+    monkeypatch.setattr(Client, "run", damage)
+    done = run_job(job, cache=None)
+    assert (done.done, list(done.damaged)) == (9, [3])
+    assert "shard 3 is damaged: its matrix has 7 bytes" in done.as_text()
+    assert f"To do these again: featx job run {job}" in done.as_text()

@@ -10,7 +10,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from featx import files
@@ -25,8 +25,13 @@ _SIGN_SECONDS, _FAR_SIGN_SECONDS = 0.5, 10.0
 _SILENT_AFTER = 120.0
 #: Notes of an object store that are asked for at once.
 _READ_AT_ONCE = 16
+#: How the reason of a try begins, of a shard that has ended its worker.
+DIED = "its worker died"
 _AT_WORK = re.compile(r"^(?P<shard>\d{8})-(?P<token>[0-9a-f]{32})\.json$")
 _TRIED = re.compile(r"^(?P<shard>\d{8})-(?P<number>\d+)\.json$")
+
+#: What its number is unique in, its number, and when it started.
+Process = tuple[str, int, int | None]
 
 _log = logging.getLogger("featx")
 
@@ -40,6 +45,8 @@ class AtWork:
     name : str
         Of the note.
     shard, pid, n_done : int
+    started : int or None
+        When its process started, as :func:`featx.files.started_at`.
     client : str
         Token of the client that gave it out.
     n_round : int
@@ -53,6 +60,7 @@ class AtWork:
     name: str
     shard: int
     pid: int
+    started: int | None
     n_done: int
     client: str
     n_round: int
@@ -60,21 +68,26 @@ class AtWork:
     time: float
 
     @property
+    def is_here(self) -> bool:
+        """Whether its process is, or was, on this machine."""
+        return self.where == files.where()
+
+    @property
     def is_alive(self) -> bool:
         """Whether its process lives, as far as can be known here."""
-        if self.where == files.where():
-            return files.is_running(self.pid)
+        if self.is_here:
+            return files.is_running(self.pid, self.started)
         return time.time() - self.time < _SILENT_AFTER
 
     @property
-    def process(self) -> tuple[str, int]:
+    def process(self) -> Process:
         """As :func:`this_process` says of its process."""
-        return self.where, self.pid
+        return self.where, self.pid, self.started
 
 
-def this_process() -> tuple[str, int]:
-    """Return the number of this process, and before it what that is unique in."""
-    return files.where(), os.getpid()
+def this_process() -> Process:
+    """Return what the number of this process is unique in, the number, and when it started."""
+    return files.where(), os.getpid(), files.started_at(os.getpid())
 
 
 class Note:
@@ -92,8 +105,11 @@ class Note:
     def __init__(self, place: Place, shard: int, client: str, n_round: int = 0, *, always: bool = False) -> None:
         self._place = place
         self._name = f"attempts/{shard:08}-{uuid.uuid4().hex}.json"
-        where, pid = this_process()
-        self._said = {"shard": shard, "client": client, "round": n_round, "where": where, "pid": pid}
+        where, pid, started = this_process()
+        self._said = {
+            **{"shard": shard, "client": client, "round": n_round},
+            **{"where": where, "pid": pid, "started": started},
+        }
         self._every = 0.0 if always else _SIGN_SECONDS if place.is_local else _FAR_SIGN_SECONDS
         self._signed = 0.0
         self._n_done = 0
@@ -152,6 +168,7 @@ def _note(place: Place, name: str) -> AtWork | None:
             name=name,
             shard=int(said["shard"]),
             pid=int(said["pid"]),
+            started=None if said["started"] is None else int(said["started"]),
             n_done=int(said["done"]),
             client=str(said["client"]),
             n_round=int(said["round"]),
@@ -206,11 +223,11 @@ def set_aside(place: Place, shard: int, reason: str) -> None:
     place.write(f"set_aside/{shard:08}.json", _said_of(shard, reason))
 
 
-def which_aside(place: Place) -> dict[int, str]:
-    """Return the shards that are set aside, and why."""
+def which_aside(place: Place, done: Container[int] = ()) -> dict[int, str]:
+    """Return the shards that are set aside, and why; not those that somebody has done since."""
     found = {}
     for name in sorted(place.names("set_aside")):
-        if name.endswith(".json") and name[:-5].isdigit():
+        if name.endswith(".json") and name[:-5].isdigit() and int(name[:-5]) not in done:
             said = _read(place, f"set_aside/{name}") or {}
             found[int(name[:-5])] = str(said.get("reason", "unknown"))
     return found

@@ -13,16 +13,17 @@ import uuid
 import warnings
 from collections.abc import Iterator, Sequence
 
-from featx import files
-from featx.errors import FeatxWarning, JobError
-from featx.jobs import attempts
+from featx.errors import FeatxError, FeatxWarning, JobError, SourceError
+from featx.jobs import attempts, outcomes
+from featx.jobs.clearing import clear_up
 from featx.jobs.clusters import ClusterLostError, WorkerLostError
+from featx.jobs.columns import texts_of
 from featx.jobs.engines import CLUSTERS, run_tasks
 from featx.jobs.job import Job
-from featx.jobs.layout import FOLDERS, Committed, matrix_name, table_name
-from featx.jobs.rows import checksum_of
-from featx.jobs.watching import matrix_here, running, said_of
+from featx.jobs.layout import Committed, again_name, table_name
+from featx.jobs.watching import running, said_of
 from featx.jobs.working import Task, around, work
+from featx.wording import counted
 
 #: Workers may die so often without having begun a shard.
 _FALSE_STARTS = 3
@@ -30,6 +31,11 @@ _FALSE_STARTS = 3
 _COME_BACK_SECONDS = 60.0
 #: It is given up when the connection has broken so often without a shard done in between.
 _LOSSES, _PAUSE_SECONDS = 20, 1.0
+#: Rounds that may change nothing, one after the other.
+_IDLE_ROUNDS = 5
+#: Images that are out of reach are gone for good, and not their disk or server, if so many times as many other shards
+#: are done, of which as many images are in reach.
+_WITNESSES = 3
 
 _log = logging.getLogger("featx")
 
@@ -70,78 +76,89 @@ class Client:
 
     def clear_up(self, *, verify: bool, retry_set_aside: bool, retry_failed: bool) -> dict[int, str]:
         """Take in what is done; let what is damaged be done again, and return it."""
-        self.place.prepare(*FOLDERS)
-        self.place.tidy("", *FOLDERS)
-        self._clear_notes()
-        if retry_set_aside:
-            attempts.take_back(self.place, set(attempts.which_aside(self.place)))
-        self.done, damaged = self.job.committed()
-        for number in damaged:
-            self._remove(number)
-        for number, shard in list(self.done.items()) if verify else ():
-            if reason := self._why_damaged(shard):
-                damaged[number] = reason
-                self._remove(number)
-        for number, shard in list(self.done.items()) if retry_failed else ():
-            if shard.failed:
-                self._remove(number)
-        return {number: reason for number, reason in damaged.items() if number < self.job.manifest.n_shards}
-
-    def _clear_notes(self) -> None:
-        """Remove the notes of workers that have gone with their client; a client that lives counts its own as tries."""
-        living = {note["client"] for note in running(self.place)}
-        for note in attempts.at_work(self.place):
-            if not note.is_alive and note.client not in living:
-                attempts.suspect(self.place, note.shard, "its worker and its client have ended")
-                self.place.remove(note.name)
-
-    def _remove(self, shard: int) -> None:
-        """Remove a shard that is to be done again, at once: somebody else may do so, too, and commit it anew."""
-        self.done.pop(shard, None)
-        self.place.remove(table_name(shard))  # first: without it, the shard is none
-        self.place.remove(matrix_name(shard))
-
-    def _why_damaged(self, shard: Committed) -> str:
-        try:
-            self.job.lines(shard)
-            with matrix_here(self.job, shard.shard) as path:
-                return "" if checksum_of(path) == shard.checksum else "its matrix has other bytes than were committed"
-        except FileNotFoundError:
-            return "its matrix is missing"
-        except JobError as error:
-            return str(error).partition(". ")[0]
+        how = {"verify": verify, "retry_set_aside": retry_set_aside, "retry_failed": retry_failed}
+        self.done, damaged = clear_up(self.job, **how)
+        return damaged
 
     def run(self) -> None:
         """Do what is left, round after round."""
-        n_false_starts = n_lost = 0
+        try:
+            self._run()
+        except FeatxError:
+            outcomes.leave_to_the_last(self.place, self.token)
+            raise
+        attempts.forget_tries(
+            self.place, set(range(self.job.manifest.n_shards)) - set(attempts.which_aside(self.place))
+        )
+
+    def _run(self) -> None:
+        n_false_starts = n_lost = n_idle = 0
+        before: object = None
         while pending := self._pending():
-            tries = attempts.tried(self.place)
-            fresh = [shard for shard in pending if not tries.get(shard)]
+            state = frozenset(pending), attempts.tried(self.place), outcomes.marked(self.place, self.token, "away")
+            n_idle = n_idle + 1 if state == before else 0
+            self._wait_idle(pending, n_idle)
+            before = state
             self._n_round += 1
             try:
-                # One that has ended a worker goes alone, so that no other is blamed.
-                self._round(fresh or pending[:1])
+                self._round(*self._next(pending))
             except ClusterLostError as error:
                 n_lost = 1 if self._n_left() < len(pending) else n_lost + 1
                 self._begin_again(error, n_lost)
+                before = None
             except WorkerLostError as error:
                 lost = self._count_lost(error)
                 n_false_starts = 0 if lost or self._n_left() < len(pending) else n_false_starts + 1
                 if n_false_starts == _FALSE_STARTS:
                     raise self._ending_early(error) from error
+                before = None
             self._set_aside()
-        attempts.forget_tries(
-            self.place, set(range(self.job.manifest.n_shards)) - set(attempts.which_aside(self.place))
-        )
+
+    def _wait_idle(self, pending: Sequence[int], n_idle: int) -> None:
+        """Wait after a round that has changed nothing, longer and longer; not without end."""
+        if n_idle == _IDLE_ROUNDS:
+            raise JobError(
+                f"{counted(len(pending), 'shard')}, the first {min(pending)}, came {n_idle} times to be neither done "
+                f"nor failed. Does {self.place.address!r} list what has just been written there? Then run the same "
+                "again: what is done is kept."
+            )
+        time.sleep(_PAUSE_SECONDS * n_idle)
+
+    def _next(self, pending: Sequence[int]) -> tuple[Sequence[int], tuple[str, ...]]:
+        """Return the shards of a round, and images that are to be in reach if those of these shards are not."""
+        away = outcomes.marked(self.place, self.token, "away")
+        near = [shard for shard in pending if shard not in away]
+        if not near:
+            return pending, self._witnesses(set(pending))
+        tries = attempts.reasons(self.place)
+        fresh = [shard for shard in near if shard not in tries]
+        # One that has ended a worker goes alone, so that no other is blamed; of one that has raised it is known.
+        known = [shard for shard in near if shard in tries and not tries[shard][1].startswith(attempts.DIED)]
+        return fresh or known or near[:1], ()
+
+    def _witnesses(self, away: set[int]) -> tuple[str, ...]:
+        """Return images that were in reach when other shards were done, if these are many."""
+        done, _ = self.job.committed()
+        others = [shard for number, shard in done.items() if shard.rows and number not in away]
+        if len(others) < _WITNESSES * len(away):
+            reason = outcomes.reason_of(self.place, self.token, min(away), "away")
+            raise SourceError(f"{reason} So it is with {counted(len(away), 'shard')}.")
+        found = []
+        for shard in others[:: max(1, len(others) // _WITNESSES)][:_WITNESSES]:
+            columns = self.job.lines(shard)
+            found.append(texts_of("path", columns)[columns["status"].index("done")])
+        return tuple(found)
 
     def _pending(self) -> list[int]:
         """Return the shards to do: at last those that may have ended worker and client, and those somebody is at."""
         names = self.place.names("shards")
+        again = self.place.names("again")
         aside = attempts.which_aside(self.place)
         left = [
             shard
             for shard in range(self.job.manifest.n_shards)
-            if os.path.basename(table_name(shard)) not in names and shard not in aside
+            if (os.path.basename(table_name(shard)) not in names and shard not in aside)
+            or os.path.basename(again_name(shard)) in again
         ]
         doubtful = attempts.tried(self.place)
         # Of an earlier round of ours, some may go on, too.
@@ -151,11 +168,13 @@ class Client:
     def _n_left(self) -> int:
         return len(self._pending())
 
-    def _round(self, shards: Sequence[int]) -> None:
-        tasks = (dataclasses.replace(self.task, shard=shard, n_round=self._n_round) for shard in shards)
+    def _round(self, shards: Sequence[int], witnesses: tuple[str, ...] = ()) -> None:
+        doubtful = attempts.tried(self.place)
+        has_others = any(shard not in doubtful for shard in shards)
+        task = dataclasses.replace(self.task, n_round=self._n_round, witnesses=witnesses, has_others=has_others)
         run_tasks(
             work,
-            tasks,
+            (dataclasses.replace(task, shard=shard) for shard in shards),
             backend=self._backend,
             n_jobs=self._n_jobs,
             scheduler=self._scheduler,
@@ -193,7 +212,7 @@ class Client:
         }
         for note in lost.values():
             self.place.remove(note.name)
-            attempts.count_try(self.place, note.shard, f"its worker died {around(self.job, note)}: {_cause(error)}")
+            attempts.count_try(self.place, note.shard, f"{attempts.DIED} {around(self.job, note)}: {_cause(error)}")
         return sorted(lost)
 
     def _ending_early(self, error: WorkerLostError) -> JobError:
@@ -206,9 +225,14 @@ class Client:
 
     def _set_aside(self) -> None:
         for shard, (number, reason) in attempts.reasons(self.place).items():
-            if number >= attempts.TRIES:
+            if number < attempts.TRIES:
+                continue
+            if self.place.has(table_name(shard)):  # it was to be done again
+                self.place.remove(again_name(shard))
+                _log.warning("Shard %d is left as it was done before: %d tries; %s", shard, number, reason)
+            else:
                 attempts.set_aside(self.place, shard, f"{number} tries; {reason}")
-                attempts.forget_tries(self.place, {shard})
+            attempts.forget_tries(self.place, {shard})
 
     @contextlib.contextmanager
     def noted(self) -> Iterator[None]:
@@ -222,10 +246,12 @@ class Client:
                 FeatxWarning,
                 stacklevel=4,
             )
+        where, pid, started = attempts.this_process()
         note = {
-            "where": files.where(),
+            "where": where,
             "host": socket.gethostname(),
-            "pid": os.getpid(),
+            "pid": pid,
+            "started": started,
             "time": time.time(),
             "before": self.n_images_done,
         }
@@ -234,6 +260,7 @@ class Client:
             yield
         finally:
             with contextlib.suppress(OSError):
+                outcomes.forget(self.place, [self.token])
                 for one in attempts.at_work(self.place):
                     if one.client == self.token:
                         self.place.remove(one.name)

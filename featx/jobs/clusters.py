@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from featx.jobs.attempts import Process
+
 #: Seconds to find a cluster.
 CONNECT_SECONDS = 5.0
 
@@ -15,11 +17,11 @@ class WorkerLostError(Exception):
 
     Attributes
     ----------
-    living : set of (str, int), or None
+    living : set of (str, int, int or None), or None
         Other workers, which may go on with what they are at, as :func:`featx.jobs.attempts.this_process` says of them;
         None if that is unknown.
     """
 
-    def __init__(self, reason: str, living: set[tuple[str, int]] | None) -> None:
+    def __init__(self, reason: str, living: set[Process] | None) -> None:
         super().__init__(reason)
         self.living = living

@@ -45,14 +45,7 @@ def dask_workers(scheduler: str | None, patience: float) -> Iterator[Any]:
     MissingDependencyError
     """
     dask, distributed = _dask()
-    address = scheduler or dask.config.get("scheduler-address", None)
-    if not address:
-        raise JobError(
-            "No scheduler of Dask is named. Pass --scheduler tcp://HOST:8786 (scheduler=), or set "
-            "DASK_SCHEDULER_ADDRESS. `dask scheduler` starts one, and "
-            "`dask worker tcp://HOST:8786 --nthreads 1 --memory-limit 0` a worker."
-        )
-    address = _whole_address(str(address))
+    address = _address(dask, scheduler)
     with _quiet("distributed", "distributed.client", "tornado.application"):
         client = _connected(distributed, address, patience)
         try:
@@ -83,6 +76,27 @@ def dask_workers(scheduler: str | None, patience: float) -> Iterator[Any]:
                 client.close(timeout=2)
 
 
+def knock_at_dask(scheduler: str | None) -> None:
+    """Raise soon if there is no scheduler; errors as of :func:`dask_workers`."""
+    dask, _ = _dask()
+    address = _address(dask, scheduler)
+    try:
+        _knock(address)
+    except OSError as error:
+        raise _not_there(address, error) from error
+
+
+def _address(dask: Any, scheduler: str | None) -> str:
+    address = scheduler or dask.config.get("scheduler-address", None)
+    if not address:
+        raise JobError(
+            "No scheduler of Dask is named. Pass --scheduler tcp://HOST:8786 (scheduler=), or set "
+            "DASK_SCHEDULER_ADDRESS. `dask scheduler` starts one, and "
+            "`dask worker tcp://HOST:8786 --nthreads 1 --memory-limit 0` a worker."
+        )
+    return _whole_address(str(address))
+
+
 def _dask() -> tuple[Any, Any]:
     try:
         import dask
@@ -109,12 +123,16 @@ def _connected(distributed: Any, address: str, patience: float) -> Any:
             if time.monotonic() < until:
                 time.sleep(_ASK_AGAIN)
                 continue
-            said = urllib.parse.urlsplit(address)
-            reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
-            raise JobError(
-                f"There is no scheduler of Dask at {said.scheme}://{said.netloc.rpartition('@')[2]} ({reason[:200]}). "
-                "Check the address (tcp://HOST:8786), and that it runs; what is done is kept."
-            ) from error
+            raise _not_there(address, error) from error
+
+
+def _not_there(address: str, error: Exception) -> JobError:
+    said = urllib.parse.urlsplit(address)
+    reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    return JobError(
+        f"There is no scheduler of Dask at {said.scheme}://{said.netloc.rpartition('@')[2]} ({reason[:200]}). "
+        "Check the address (tcp://HOST:8786), and that it runs; what is done is kept."
+    )
 
 
 def _whole_address(address: str) -> str:

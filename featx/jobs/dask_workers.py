@@ -60,12 +60,12 @@ def cause_of(error: BaseException) -> str:
     return " ".join(str(error.__cause__ or error).split())[:200]
 
 
-def living_workers(client: Any) -> set[tuple[str, int]] | None:
+def living_workers(client: Any) -> set[attempts.Process] | None:
     """Return the processes of the workers that there are now; None if some do not say."""
     found = _asked(client, attempts.this_process)
     if found is None:
         return None
-    return {(str(one[0]), int(one[1])) for one in found.values() if isinstance(one, tuple | list)}
+    return {(str(one[0]), int(one[1]), one[2]) for one in found.values() if isinstance(one, tuple | list)}
 
 
 def _asked(client: Any, function: Callable[..., Any], *args: Any, workers: Sequence[str] | None = None) -> Any:

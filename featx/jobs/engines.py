@@ -8,8 +8,8 @@ from typing import Any
 
 from featx.errors import OptionError, did_you_mean
 from featx.jobs.clusters import WorkerLostError
-from featx.jobs.dask_cluster import dask_workers
-from featx.jobs.ray_cluster import ray_workers
+from featx.jobs.dask_cluster import dask_workers, knock_at_dask
+from featx.jobs.ray_cluster import knock_at_ray, ray_workers
 
 #: "sequential" is one supervised process that uses all cores; "loky" is several on this machine; the others are
 #: clusters, whose workers see the folder of the job.
@@ -30,6 +30,19 @@ def check_backend(backend: str, n_jobs: int, scheduler: str | None = None) -> No
         )
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
         raise OptionError(f"n_jobs={n_jobs!r}: expected a number of workers, or -1 for one to each core.")
+
+
+def knock(backend: str, scheduler: str | None) -> None:
+    """Raise soon if a cluster is not there, before anything is read or cleared up for it.
+
+    Raises
+    ------
+    JobError, MissingDependencyError
+    """
+    if backend == "dask":
+        knock_at_dask(scheduler)
+    elif backend == "ray":
+        knock_at_ray(scheduler)
 
 
 def run_tasks(

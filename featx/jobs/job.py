@@ -154,7 +154,8 @@ class Job:
         try:
             end = io.BytesIO(self.place.end_of(table_name(shard), _FOOTER_BYTES))
             said = json.loads(pa.parquet.read_schema(end).metadata[METADATA])
-            if said["fingerprint"] != self.manifest.fingerprint or said["shard"] != shard:
+            ours = (self.manifest.id, self.manifest.fingerprint, shard)
+            if (said["job"], said["fingerprint"], said["shard"]) != ours:
                 raise JobError("its table is that of another job or shard")
             fields = [field.name for field in dataclasses.fields(Committed)]
             return Committed(**{name: said[name] for name in fields})

@@ -13,7 +13,7 @@ from featx.errors import JobError
 FORMAT = 1
 MANIFEST = "job.json"
 #: Beside the manifest and the plan.
-FOLDERS = ("shards", "attempts", "set_aside", "running")
+FOLDERS = ("shards", "attempts", "set_aside", "running", "again")
 #: Row groups, one for each shard, in a file of the plan.
 SHARDS_PER_FILE = 1000
 #: Where the schema of a shard's table says what it vouches for.
@@ -33,6 +33,11 @@ def matrix_name(shard: int) -> str:
 def table_name(shard: int) -> str:
     """Return the name of a shard's table, which commits it."""
     return f"shards/{shard:08}.parquet"
+
+
+def again_name(shard: int) -> str:
+    """Return the name of a note that a shard is to be done again; until then, what is committed stands."""
+    return f"again/{shard:08}.json"
 
 
 @dataclasses.dataclass(frozen=True)

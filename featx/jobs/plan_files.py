@@ -67,7 +67,10 @@ def _planned_already(place: Place) -> JobError:
 
 
 def _in_use(place: Place, reason: str) -> JobError:
-    return JobError(f"Somebody is planning a job in {place.address!r} ({reason}). Wait for it, or choose another.")
+    return JobError(
+        f"Somebody is planning a job in {place.address!r} ({reason}). Wait for it, or choose another; "
+        f"if it has ended, remove {place.path(_PLANNING)!r}."
+    )
 
 
 def _why_in_use(place: Place) -> str | None:
@@ -75,12 +78,13 @@ def _why_in_use(place: Place) -> str | None:
     try:
         note = json.loads(place.read(_PLANNING))
         where, pid, since = str(note["where"]), int(note["pid"]), float(note["time"])
+        started = note["started"]
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError):
         return ""
     if where == files.where():
-        return f"process {pid}" if files.is_running(pid) else ""
+        return f"process {pid}" if files.is_running(pid, started) else ""
     return f"process {pid} on {where.partition('.')[0]}" if time.time() - since < _ABANDONED_AFTER else ""
 
 
@@ -111,7 +115,13 @@ class PlanWriter:
                 "mtime_ns": pa.int64(),
             }
         )
-        note = {"where": files.where(), "pid": os.getpid(), "time": time.time(), "token": uuid.uuid4().hex}
+        note = {
+            "where": files.where(),
+            "pid": os.getpid(),
+            "started": files.started_at(os.getpid()),
+            "time": time.time(),
+            "token": uuid.uuid4().hex,
+        }
         self._note = json.dumps(note).encode()
         self.n_images = self.n_shards = 0
         self._made: list[str] = []

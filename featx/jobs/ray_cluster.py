@@ -61,7 +61,13 @@ def _ray() -> tuple[Any, Any]:
     return ray, register_ray
 
 
-def _start_ray(ray: Any, address: str | None) -> None:
+def knock_at_ray(address: str | None) -> None:
+    """Raise soon if there is no cluster where one is named; errors as of :func:`ray_workers`."""
+    _ray()
+    _knock(address or os.environ.get("RAY_ADDRESS"))
+
+
+def _knock(address: str | None) -> None:
     if address and (found := re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address)):
         try:
             socket.create_connection((found[1], int(found[2])), timeout=CONNECT_SECONDS).close()
@@ -70,6 +76,10 @@ def _start_ray(ray: Any, address: str | None) -> None:
                 f"There is no cluster of Ray at {address} ({error.strerror or error}). Check the address "
                 "(ray://HOST:10001), and that it runs; what is done is kept."
             ) from error
+
+
+def _start_ray(ray: Any, address: str | None) -> None:
+    _knock(address)
     try:
         ray.init(
             address=address,

@@ -11,7 +11,7 @@ from featx import __version__, backbones
 from featx.errors import FeatxWarning, OptionError
 from featx.jobs.client import Client
 from featx.jobs.columns import arrow
-from featx.jobs.engines import CLUSTERS, check_backend
+from featx.jobs.engines import CLUSTERS, check_backend, knock
 from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.summary import Run, summary
@@ -74,7 +74,7 @@ def run_job(
     ------
     JobError
         There is no job, or this machine cannot give the features that were planned.
-    OptionError, OutputError, StoreError, EngineError, UnreadableImageError
+    OptionError, OutputError, StoreError, EngineError, SourceError, UnreadableImageError
 
     Examples
     --------
@@ -94,9 +94,12 @@ def run_job(
     started = time.perf_counter()
     arrow()
     check_backend(backend, n_jobs, scheduler)
+    if on_error not in ("skip", "raise"):
+        raise OptionError(f"on_error={on_error!r}: expected 'skip' or 'raise'.")
     job = Job(Place(output))
     if backend in CLUSTERS and not job.place.is_shared:
         raise OptionError(f"The workers of {backend} do not see {job.place.address!r}: it is that of one process.")
+    knock(backend, scheduler)
     folder = resolve_cache(cache)
     here = {"engine": engine, "batch_size": batch_size}
     resolve(job, here)

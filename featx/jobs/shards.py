@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import io
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from featx import images, remote
-from featx.errors import OutputError, SourceError, UnreachableImageError
+from featx.errors import JobError, OutputError, SourceError, UnreachableImageError, UnreadableImageError
 from featx.extraction import UNKNOWN, Extraction
 from featx.failures import Failure
 from featx.jobs.columns import arrow, text_columns
@@ -27,8 +29,14 @@ _PATIENCE_SECONDS = 3.0
 _ASK_AGAIN = 0.1
 _BLOCK = 2**20
 _ROUNDS = 5
+_log = logging.getLogger("featx")
+
 #: A shard of so many images, of which not one can be reached, is taken for one whose source is away.
 _SEVERAL = 10
+
+
+class SourceAwayError(SourceError):
+    """Not one image of a shard is in reach."""
 
 
 def run_shard(
@@ -39,11 +47,27 @@ def run_shard(
     cache: Path | None,
     raise_on_error: bool = False,
     progress: Callable[[int], object] | None = None,
+    witnesses: Sequence[str] = (),
+    again: bool = False,
 ) -> Committed:
     """Compute the rows of a shard and commit them; return what is committed, by whomever.
 
+    Parameters
+    ----------
+    job : Job
+    shard : int
+    resolved : Resolved
+    cache, raise_on_error, progress
+        As of :class:`featx.extraction.Extraction`.
+    witnesses : sequence of str, default=()
+        Images of other shards: if one of them is in reach, and none of this shard, the latter are listed as failed.
+    again : bool, default=False
+        Put the rows in place of those that are committed, if images that failed have a row now.
+
     Raises
     ------
+    SourceAwayError
+        Not one of its images is in reach.
     FeatxError
         As of :func:`featx.outputs.extract_to_file`, and JobError of a damaged plan.
     """
@@ -54,7 +78,8 @@ def run_shard(
     with job.place.scratch("shards") as temporary, HashedMatrixFile(temporary, len(paths), width) as rows:
         extraction = Extraction(paths, resolved, rows, cache=cache, raise_on_error=raise_on_error, progress=progress)
         extraction.run()
-        _refuse_source_away(shard, len(paths), extraction.failures)
+        if not any(map(_is_in_reach, job.located(witnesses))):
+            _refuse_source_away(shard, len(paths), extraction.failures)
         failed = {failure.position for failure in extraction.failures}
         rows.keep(np.array([at for at in range(len(paths)) if at not in failed], dtype=np.int64))
         checksum = rows.finish()
@@ -70,17 +95,27 @@ def run_shard(
             checksum=checksum.result(),
             seconds=round(time.perf_counter() - started, 3),
         )
-        return _commit(job, done, temporary, _as_file(job, done, table))
+        if again and (old := _standing(job, shard, table)):
+            return old
+        return _commit(job, done, temporary, _as_file(job, done, table), again=again)
+
+
+def _is_in_reach(path: str) -> bool:
+    try:
+        images.read(path)
+    except UnreadableImageError as error:
+        return not isinstance(error, UnreachableImageError)
+    return True
 
 
 def _refuse_source_away(shard: int, n_images: int, failures: Sequence[Failure]) -> None:
     """Raise if not one of many images is to be reached: a disk that is not mounted here is no fault of the images."""
     away = [failure for failure in failures if failure.error == UnreachableImageError.__name__]
     if n_images >= _SEVERAL and len(away) == n_images:
-        raise SourceError(
+        raise SourceAwayError(
             f"Not one of the {n_images:,} images of shard {shard} can be reached, the first {away[0].image!r}: "
             f"{away[0].reason} Is their disk mounted here, their server up? Then run the same again; if they are gone "
-            "for good, plan the job anew: rows that are in the store are not computed again."
+            "for good, plan the job anew without them: rows that are in the store are not computed again."
         )
 
 
@@ -130,7 +165,8 @@ def _table(job: Job, planned: Planned, extraction: Extraction) -> Any:
 
 def _as_file(job: Job, done: Committed, table: Any) -> bytes:
     """Return the table of a shard as a Parquet file, which vouches for the rows."""
-    said = {"format": FORMAT, "fingerprint": job.manifest.fingerprint, **dataclasses.asdict(done)}
+    manifest = job.manifest
+    said = {"format": FORMAT, "job": manifest.id, "fingerprint": manifest.fingerprint, **dataclasses.asdict(done)}
     buffer = io.BytesIO()
     arrow().parquet.write_table(
         table.replace_schema_metadata({METADATA: json.dumps(said)}),
@@ -143,9 +179,25 @@ def _as_file(job: Job, done: Committed, table: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _commit(job: Job, done: Committed, matrix: Path, table: bytes) -> Committed:
-    """Publish the rows and then the table that vouches for them; the first table stands."""
+def _standing(job: Job, shard: int, table: Any) -> Committed | None:
+    """Return what is committed of a shard, if it is not worse than what was computed again; else None."""
+    try:
+        old = job.read_committed(shard)
+        before = job.lines(old)["status"]
+    except (FileNotFoundError, JobError):
+        return None
+    both = collections.Counter(zip(before, table.column("status").to_pylist(), strict=True))
+    if n_lost := both["done", "failed"]:
+        _log.warning("Shard %d is left as it was: %d of its images that have a row cannot be read now.", shard, n_lost)
+    return old if n_lost or not both["failed", "done"] else None
+
+
+def _commit(job: Job, done: Committed, matrix: Path, table: bytes, *, again: bool = False) -> Committed:
+    """Publish the rows and then the table that vouches for them; the first table stands, unless it is done again."""
     place, shard = job.place, done.shard
+    if again:
+        place.remove(table_name(shard))  # first: what comes now vouches for nothing
+        place.replace_from(matrix_name(shard), matrix)
     for _ in range(_ROUNDS):
         if not place.create_from(matrix_name(shard), matrix) and not _is_same(job, done):
             if won := _wait_for_table(job, shard):
@@ -156,6 +208,9 @@ def _commit(job: Job, done: Committed, matrix: Path, table: bytes) -> Committed:
         try:
             winner = job.read_committed(shard)
         except FileNotFoundError:  # a third writer has just removed it
+            continue
+        except JobError:  # of a worker that a job planned here before has left behind
+            place.remove(table_name(shard))
             continue
         if winner.checksum == done.checksum or _is_same(job, winner):
             return winner
@@ -187,4 +242,6 @@ def _wait_for_table(job: Job, shard: int) -> Committed | None:
             return job.read_committed(shard)
         except FileNotFoundError:
             time.sleep(_ASK_AGAIN)
+        except JobError:
+            return None
     return None

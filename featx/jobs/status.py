@@ -12,7 +12,7 @@ from featx.jobs.columns import arrow
 from featx.jobs.job import Job
 from featx.jobs.layout import Committed, totals
 from featx.jobs.place import Place
-from featx.jobs.summary import as_computed, as_set_aside
+from featx.jobs.summary import as_computed, as_damaged, as_set_aside
 from featx.jobs.watching import images_done, running, said_of
 from featx.wording import counted, in_duration
 
@@ -91,8 +91,7 @@ class Status:
         lines += [f"run by {who}" for who in self.running]
         if not self.running and not self.is_done:
             lines.append(f"nobody runs it: featx job run {self.output}")
-        lines += [f"shard {shard} is damaged and will be done again: {why}" for shard, why in self.damaged.items()]
-        return "\n".join([*lines, *as_set_aside(self.set_aside, self.output)])
+        return "\n".join([*lines, *as_damaged(self.damaged, self.output), *as_set_aside(self.set_aside, self.output)])
 
 
 def job_status(output: str | os.PathLike[str]) -> Status:
@@ -142,7 +141,7 @@ def job_status(output: str | os.PathLike[str]) -> Status:
         shards_done=len(done),
         images_done=n_done,
         images_left=left,
-        set_aside=attempts.which_aside(job.place),
+        set_aside=attempts.which_aside(job.place, done),
         damaged=damaged,
         running=[said_of(client) for client in clients],
         at_work={note.shard: note.n_done for note in notes},

@@ -28,6 +28,8 @@ class Run:
         Truncated images made complete; files that were no longer as they were planned.
     set_aside : dict of int to str
         Shards that ended every worker, and how.
+    damaged : dict of int to str
+        Shards that are not what was committed, since this run began; and why.
     redone : dict of int to str
         Shards that were damaged and computed anew, and how.
     seconds, images_per_second : float
@@ -45,6 +47,7 @@ class Run:
     padded: int
     changed: int
     set_aside: dict[int, str]
+    damaged: dict[int, str]
     redone: dict[int, str]
     seconds: float
     images_per_second: float
@@ -64,7 +67,7 @@ class Run:
         if self.padded:
             lines.append(f"{counted(self.padded, 'truncated image')} made complete: what is missing is grey or black")
         lines += [f"shard {shard} was damaged ({reason}), and done again" for shard, reason in self.redone.items()]
-        lines += as_set_aside(self.set_aside, self.output)
+        lines += [*as_damaged(self.damaged, self.output), *as_set_aside(self.set_aside, self.output)]
         if self.done == self.shards:
             lines.append(f"Next: featx job merge {self.output} -o features.npy")
         return "\n".join(lines)
@@ -75,6 +78,12 @@ def as_computed(computed: int, cached: int) -> str:
     return f"{computed:,} computed, {cached:,} from the store or equal to another"
 
 
+def as_damaged(damaged: dict[int, str], output: str) -> list[str]:
+    """Return a line for each shard that is damaged, and what to do."""
+    lines = [f"shard {shard} is damaged: {reason}" for shard, reason in damaged.items()]
+    return [*lines, f"To do these again: featx job run {output}"] if lines else []
+
+
 def as_set_aside(aside: dict[int, str], output: str) -> list[str]:
     """Return a line for each shard that is set aside, and what to do."""
     lines = [f"shard {shard} is set aside: {reason}" for shard, reason in aside.items()]
@@ -83,7 +92,7 @@ def as_set_aside(aside: dict[int, str], output: str) -> list[str]:
 
 def summary(job: Job, n_before: int, redone: dict[int, str], seconds: float) -> Run:
     """Return what a run that took so many seconds has come to; before it, so many images were done."""
-    done, _ = job.committed()
+    done, damaged = job.committed()
     sums = totals(done.values())
     n_images = sum(shard.n_images for shard in done.values())
     return Run(
@@ -91,7 +100,8 @@ def summary(job: Job, n_before: int, redone: dict[int, str], seconds: float) -> 
         shards=job.manifest.n_shards,
         done=len(done),
         images=n_images,
-        set_aside=attempts.which_aside(job.place),
+        set_aside=attempts.which_aside(job.place, done),
+        damaged=damaged,
         redone=redone,
         seconds=round(seconds, 3),
         images_per_second=round((n_images - n_before) / seconds, 1),

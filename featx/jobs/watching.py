@@ -33,7 +33,8 @@ def running(place: Place) -> Iterator[dict[str, Any]]:
             note = {**note, "time": float(note["time"]), "before": int(note["before"])}
             note["client"] = name[:-5]
             is_here, age = note["where"] == files.where(), time.time() - note["time"]
-            is_alive = files.is_running(int(note["pid"])) if is_here else age < _YOUNG or note["client"] in at_work
+            is_running = is_here and files.is_running(int(note["pid"]), note["started"])
+            is_alive = is_running if is_here else age < _YOUNG or note["client"] in at_work
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             continue
         if is_alive:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import socket
 import threading
 from pathlib import Path
 from typing import Any
 
-from featx import backbones, files
+from featx import backbones
 from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError
-from featx.jobs import attempts
+from featx.jobs import attempts, outcomes
 from featx.jobs.ending import interruptible
 from featx.jobs.job import Job
-from featx.jobs.layout import table_name
+from featx.jobs.layout import again_name, table_name
 from featx.jobs.place import Place
-from featx.jobs.shards import run_shard
+from featx.jobs.shards import SourceAwayError, run_shard
 from featx.options import ExtractionOptions, Resolved
 from featx.pins import held_to
 
@@ -44,6 +45,10 @@ class Task:
         Options that concern one machine alone: ``engine``, ``batch_size``.
     backbone : Backbone or None
         One that was registered, and that other processes do not know.
+    witnesses : tuple of str
+        Images of other shards: if one of them is in reach, and none of this shard, the latter are gone for good.
+    has_others : bool
+        Whether there are shards to begin with that have not failed before.
     """
 
     address: str
@@ -55,6 +60,8 @@ class Task:
     raise_on_error: bool
     here: dict[str, Any]
     backbone: Any = None
+    witnesses: tuple[str, ...] = ()
+    has_others: bool = True
 
 
 def work(task: Task) -> None:
@@ -75,8 +82,14 @@ def _work(task: Task) -> None:
     if task.backbone is not None:
         backbones.take_over(task.backbone)
     job = _job(task.address, task.job_id)
+    if job.manifest.id != task.job_id:
+        raise JobError(
+            f"In {job.place.address!r} another job has been planned since this run began. Nothing was computed for it. "
+            f"Run that one: featx job run {job.place.address}"
+        )
     resolved = _resolved(task.address, task.job_id, tuple(sorted(task.here.items())))
-    if job.place.has(table_name(task.shard)):
+    again = job.place.has(table_name(task.shard))
+    if again and not job.place.has(again_name(task.shard)):
         return
     n_tries = _count_tries(job, task)
     if (n_tries or 0) >= attempts.TRIES:
@@ -91,7 +104,14 @@ def _work(task: Task) -> None:
                 cache=Path(task.cache) if task.cache else None,
                 raise_on_error=task.raise_on_error,
                 progress=progress,
+                witnesses=task.witnesses,
+                again=again,
             )
+            outcomes.tell_done(job.place, task.client)
+            if again:
+                job.place.remove(again_name(task.shard))
+        except SourceAwayError as error:
+            _note_away(job.place, task, error)
         except Exception as error:
             if isinstance(error, FeatxError) and not isinstance(error, EngineError):
                 raise
@@ -101,7 +121,27 @@ def _work(task: Task) -> None:
                     "room or unlock it, and run the same command again: what is done is kept."
                 ) from error
             reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
-            attempts.count_try(job.place, task.shard, " ".join(reason.split()))
+            _note_failed(job.place, task, " ".join(reason.split()))
+
+
+def _note_away(place: Place, task: Task, error: SourceAwayError) -> None:
+    """Leave a shard for later of which no image is in reach, unless nothing is."""
+    outcomes.mark(place, task.client, task.shard, "away", str(error))
+    is_first = len(outcomes.marked(place, task.client, "away")) >= outcomes.AWAY_AT_ONCE
+    if task.witnesses or (is_first and not outcomes.is_any_done(place, task.client)):
+        raise error
+
+
+def _note_failed(place: Place, task: Task, reason: str) -> None:
+    """Count a try of a shard, unless it is no fault of its own: nothing works."""
+    attempts.count_try(place, task.shard, reason)
+    outcomes.mark(place, task.client, task.shard, "failed", reason)
+    n_failed = len(outcomes.marked(place, task.client, "failed"))
+    if task.has_others and n_failed >= outcomes.FAILED_AT_ONCE and not outcomes.is_any_done(place, task.client):
+        raise JobError(
+            f"The first {n_failed} shards of this run have all failed, the last on {socket.gethostname()}: {reason}. "
+            "Is it the machine, or the network? None of them is set aside; run the same again when it is well."
+        )
 
 
 def _count_tries(job: Job, task: Task) -> int | None:
@@ -112,9 +152,9 @@ def _count_tries(job: Job, task: Task) -> int | None:
     for note in attempts.at_work(job.place, task.shard):
         # Of a worker on another machine the cluster knows more than its note.
         is_ours = (note.client, note.n_round) == (task.client, task.n_round)
-        if is_ours and not (note.where == files.where() and files.is_running(note.pid)):
+        if is_ours and not (note.is_here and note.is_alive):
             job.place.remove(note.name)
-            attempts.count_try(job.place, task.shard, f"its worker died {around(job, note)}")
+            attempts.count_try(job.place, task.shard, f"{attempts.DIED} {around(job, note)}")
     return attempts.tried(job.place).get(task.shard)
 
 
