@@ -5,12 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from featx.argument_groups import EXTRACTION_OPTIONS
 from featx.console import cache_from, command_of, print_data, say
 from featx.errors import FeaturesError, UnreadableImageError
 from featx.paths_and_lines import batches, raise_for_images, writing
 from featx.wording import as_columns, counted
+
+if TYPE_CHECKING:
+    from featx.feature_matrix import FeatureMatrix
 
 
 def similar(args: argparse.Namespace) -> None:
@@ -34,6 +38,7 @@ def similar(args: argparse.Namespace) -> None:
     recorded = as_extracted(features, given, cache=cache_from(args))
     if not len(features):
         raise FeaturesError(f"{args.features!r} has no rows to search. If it is a job: featx job run {args.features}")
+    _check_table(features)
     index = make_index(features, args.index)
     say(args, f"{counted(len(features), 'row')} of {args.features}, {index.words}; recipe: {recorded.words}.")
     searcher = Searcher(
@@ -74,6 +79,7 @@ def duplicates(args: argparse.Namespace) -> None:
     if args.csv:
         check_output_path(Path(args.csv), (table_mark(HEADER),))
     features = open_features(args.features)
+    _check_table(features)
     with progress_bar(len(features), "duplicates", shown=not args.quiet) as progress:
         found = tell_duplicates(features, args.near, progress)
     if args.csv:
@@ -81,3 +87,8 @@ def duplicates(args: argparse.Namespace) -> None:
             for text in as_csv(found, features):
                 write(text)
     print_data(json.dumps(as_dict(found, features)) if args.json else as_text(found, features))
+
+
+def _check_table(features: FeatureMatrix) -> None:
+    """Raise now, not after an hour's search, if nothing tells which image a row is of."""
+    features.lines(range(min(1, len(features))))

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 
 import featx.duplicates
-from featx import FeatureExtractor, find_duplicates, many_duplicates, near_pairs, open_features, pair_bounds
+from featx import FeatureExtractor, cli, find_duplicates, many_duplicates, near_pairs, open_features, pair_bounds
 from featx.errors import ComparisonError
 from tests.jobs import make_job
 
@@ -193,3 +194,19 @@ def test_aerial_photos_and_their_copies_are_told_the_same_way(
 ) -> None:
     rows = FeatureExtractor(cache=compiled_cache).fit_transform(ucmerced)
     assert both_ways(rows, monkeypatch).n_rows > 50
+
+
+@pytest.mark.parametrize("command", [["duplicates", "f.npy"], ["similar", "f.npy", "photo.jpg"]])
+def test_a_missing_table_is_told_before_the_search(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def search(*_: object) -> None:
+        raise AssertionError("the search has begun")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("featx.duplicates.tell_duplicates", search)
+    monkeypatch.setattr("featx.similar.find_similar", search)
+    np.save("f.npy", np.ones((3, 1024), dtype=np.float32))
+    PIL.Image.new("RGB", (64, 64)).save("photo.jpg")
+    assert cli.main([*command, "--quiet"]) == 1
+    assert "f.csv', the table of the rows, is not there" in capsys.readouterr().err
