@@ -3,7 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import PIL.Image
 import pytest
@@ -58,7 +58,7 @@ def far(photos: list[PIL.Image.Image], encoded: Callable[..., bytes]) -> Any:
 
     class Far(fsspec.get_filesystem_class("memory")):  # type: ignore[misc]  # a class made by a function
         protocol = "far"
-        store: dict[str, Any] = {}
+        store: ClassVar[dict[str, Any]] = {}
         meeting = threading.Barrier(6)
 
         @classmethod

@@ -17,7 +17,6 @@ from featx.jobs.columns import arrow, texts_of
 from featx.jobs.layout import (
     MANIFEST,
     METADATA,
-    SHARDS_PER_FILE,
     Committed,
     Planned,
     manifest_of,
@@ -80,7 +79,7 @@ class Job:
         JobError
             The plan is damaged.
         """
-        number, group = divmod(shard, SHARDS_PER_FILE)
+        number, group = divmod(shard, self.manifest.shards_per_file)
         name = plan_name(number)
         try:
             footer = _footer(self.place, name, self.manifest.id)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
 from featx import credentials, files, remote
 from featx.errors import FeatxError, JobError, OutputError, SourceError
 
 _Result = TypeVar("_Result")
+#: Bytes that are compared at a time.
+_PIECE = 16 * 2**20
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
@@ -119,12 +121,6 @@ class Place:
         except FileNotFoundError:
             return None
 
-    def opened(self, name: str) -> IO[bytes]:
-        """Return an open file, to be read anywhere in it."""
-        if self.is_local:
-            return self._asked(name, lambda: open(self.path(name), "rb"))
-        return io.BytesIO(self.read(name))
-
     def read_within(self, name: str, read: Callable[[IO[bytes]], _Result]) -> _Result:
         """Return what a function reads of a file, of which it needs a part."""
 
@@ -211,20 +207,50 @@ class Place:
                 self._asked(name, lambda: _write(temporary, data), writes=True)
                 return self.create_from(name, temporary)
 
-        def put() -> bool:
+        return self._created(
+            name,
+            lambda at: self._system.pipe_file(at, data, mode="create"),
+            lambda at: bool(self._system.cat_file(at) == data),
+        )
+
+    def _created(self, name: str, put: Callable[[str], object], is_same: Callable[[str], bool]) -> bool:
+        """Return whether storage took a file, whose name was free."""
+
+        def attempt() -> bool:
             try:
-                self._system.pipe_file(self._inside(name), data, mode="create")
+                put(self._inside(name))
             except Exception as error:  # every kind of storage has its own
                 if not _is_taken(error):
                     raise
                 # The answer to an earlier attempt may have been lost on the way, and not the data.
-                return bool(self._system.cat_file(self._inside(name)) == data)
+                return is_same(self._inside(name))
             return True
 
-        return self._asked(name, put, writes=True)
+        return self._asked(name, attempt, writes=True)
+
+    def keeps_names(self) -> bool:
+        """Return whether a name that is taken is refused; storage of which that is not known is asked to take two."""
+        if self.is_local or self._is_memory:
+            return True
+        name = f".featx-{uuid.uuid4().hex}"
+        try:
+            self.create(name, b"first")
+            is_refused = not self.create(name, b"second")
+        except OutputError as error:
+            if isinstance(error.__cause__, NotImplementedError | TypeError):
+                return False
+            raise
+        self.remove(name)
+        return is_refused
 
     def create_from(self, name: str, temporary: Path) -> bool:
         """Publish a file of this machine under a name that is not there yet; return whether it was not."""
+        if not self.is_local and "s3" in self._system.protocol:  # other kinds know no condition for what is in a file
+            return self._created(
+                name,
+                lambda at: self._system.put_file(str(temporary), at, mode="create"),
+                lambda at: _is_same(self._system, at, temporary),
+            )
         if not self.is_local:
             return self.create(name, temporary.read_bytes())
         return self._asked(name, lambda: _link(temporary, Path(self.path(name))), writes=True)
@@ -234,7 +260,7 @@ class Place:
         if self.is_local:
             self._asked(name, lambda: _replace(temporary, Path(self.path(name))), writes=True)
         else:
-            self._asked(name, lambda: self._system.pipe_file(self._inside(name), temporary.read_bytes()), writes=True)
+            self._asked(name, lambda: self._system.put_file(str(temporary), self._inside(name)), writes=True)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a note, in place of what has the name; not durably."""
@@ -281,6 +307,16 @@ def _is_taken(error: Exception) -> bool:
             return bool(status == 412 or code in ("PreconditionFailed", "412"))
         cause = cause.__cause__ or cause.__context__
     return isinstance(error, FileExistsError)
+
+
+def _is_same(system: Any, at: str, path: Path) -> bool:
+    """Return whether an object is what a file is."""
+    n_bytes = path.stat().st_size
+    if system.info(at)["size"] != n_bytes:
+        return False
+    with open(path, "rb") as file:
+        pieces = range(0, n_bytes, _PIECE)
+        return all(file.read(_PIECE) == system.cat_file(at, start=start, end=start + _PIECE) for start in pieces)
 
 
 def _end_of(path: str, n_bytes: int) -> bytes:
