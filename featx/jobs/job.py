@@ -14,16 +14,7 @@ from typing import Any
 from featx import remote
 from featx.errors import FeatxError, JobError
 from featx.jobs.columns import arrow, texts_of
-from featx.jobs.layout import (
-    MANIFEST,
-    METADATA,
-    Committed,
-    Planned,
-    manifest_of,
-    matrix_name,
-    plan_name,
-    table_name,
-)
+from featx.jobs.layout import MANIFEST, METADATA, Committed, Planned, manifest_of, matrix_name, plan_name, table_name
 from featx.jobs.place import Place
 from featx.matrices import HEADER_BYTES
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from featx import credentials, files, remote
+from featx import credentials, files, listings, remote
 from featx.errors import FeatxError, JobError, OutputError, SourceError
 
 _Result = TypeVar("_Result")
@@ -59,7 +59,6 @@ class Place:
             raise JobError(f"A job cannot be at {text.split('://')[0]}://…: {error}".rstrip(".") + ".") from error
         self._root = self._root.rstrip("/")
         self.address = text.rstrip("/")
-        self._system.use_listings_cache = False
         if "http" in self._system.protocol:
             raise JobError(
                 f"A job cannot be at {self.address!r}: the web is read only. Pass a folder or an s3:// address."
@@ -110,14 +109,16 @@ class Place:
         """Return whether there is a file of this name."""
         if self.is_local:
             return os.path.isfile(self.path(name))
-        return bool(self._asked(name, lambda: self._system.exists(self._inside(name))))
+        return self.size_of(name) is not None
 
     def size_of(self, name: str) -> int | None:
         """Return the bytes of a file; None if there is none."""
         try:
             if self.is_local:
                 return self._asked(name, lambda: os.stat(self.path(name)).st_size)
-            return int(self._asked(name, lambda: self._system.info(self._inside(name))["size"]))
+            self._system.invalidate_cache(self._inside(name))
+            found = self._asked(name, lambda: self._system.info(self._inside(name)))
+            return int(found.get("size") or 0) if found["type"] == "file" else None
         except FileNotFoundError:
             return None
 
@@ -137,23 +138,13 @@ class Place:
     def listed(self, folder: str) -> dict[str, int]:
         """Return the files directly in a folder, and their sizes; none if the folder is not there."""
         if self.is_local:
-            return self._asked(folder, lambda: _listed(self.path(folder)))
-        try:
-            found = self._asked(
-                folder, lambda: self._system.ls(self._inside(folder).rstrip("/"), detail=True, refresh=True)
-            )
-        except FileNotFoundError:
-            return {}
-        return {
-            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]: int(entry.get("size") or 0)
-            for entry in found
-            if entry["type"] == "file" and not str(entry["name"]).endswith("/")
-        }
+            return self._asked(folder, lambda: listings.sizes_in(self.path(folder)))
+        return self._asked(folder, lambda: listings.sizes_at(self._system, self._inside(folder).rstrip("/")))
 
     def names(self, folder: str) -> set[str]:
         """Return the names of the files directly in a folder, without a look at each; none if it is not there."""
         if self.is_local:
-            return self._asked(folder, lambda: _names(self.path(folder)))
+            return self._asked(folder, lambda: listings.names_in(self.path(folder)))
         return set(self.listed(folder))
 
     def is_empty(self) -> bool:
@@ -167,7 +158,7 @@ class Place:
             except OSError as error:
                 raise OutputError(f"{self.address!r} cannot be listed: {error.strerror}. Choose another -o.") from error
         try:
-            return not self._asked("", lambda: self._system.ls(self._root, detail=False, refresh=True))
+            return not self._asked("", lambda: listings.listed_anew(self._system, self._root))
         except FileNotFoundError:
             return True
 
@@ -175,8 +166,8 @@ class Place:
         """Return the names of everything directly here."""
         if self.is_local:
             return set(self._asked("", lambda: os.listdir(self.address)))
-        found = self._asked("", lambda: self._system.ls(self._root, detail=False, refresh=True))
-        return {str(name).rstrip("/").rsplit("/", 1)[-1] for name in found}
+        found = self._asked("", lambda: listings.listed_anew(self._system, self._root))
+        return {str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in found}
 
     def prepare(self, *folders: str) -> None:
         """Make folders, where storage has such."""
@@ -232,7 +223,7 @@ class Place:
         """Return whether a name that is taken is refused; storage of which that is not known is asked to take two."""
         if self.is_local or self._is_memory:
             return True
-        name = f".featx-{uuid.uuid4().hex}"
+        name = f"{listings.TEMPORARY}{uuid.uuid4().hex}"
         try:
             self.create(name, b"first")
             is_refused = not self.create(name, b"second")
@@ -323,22 +314,6 @@ def _end_of(path: str, n_bytes: int) -> bytes:
     with open(path, "rb") as file:
         file.seek(-min(n_bytes, os.fstat(file.fileno()).st_size), os.SEEK_END)
         return file.read()
-
-
-def _listed(folder: str) -> dict[str, int]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-    except FileNotFoundError:
-        return {}
-
-
-def _names(folder: str) -> set[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
-    except FileNotFoundError:
-        return set()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -17,6 +17,7 @@ from featx.jobs.columns import arrow, text_columns
 from featx.jobs.layout import FOLDERS, MANIFEST, Manifest, plan_name, shards_per_file
 from featx.jobs.listing import Part
 from featx.jobs.place import Place
+from featx.listings import TEMPORARY
 
 _PLANNING = "planning.json"
 _ABANDONED_AFTER = 24 * 3600.0
@@ -37,7 +38,7 @@ def refuse_other(place: Place) -> None:
     if MANIFEST in there:
         raise _planned_already(place)
     ours = {"plan", _PLANNING, *(folder for folder in FOLDERS if not place.listed(folder))}
-    if others := sorted(name for name in there - ours if not name.startswith(".featx-")):
+    if others := sorted(name for name in there - ours if not name.startswith(TEMPORARY)):
         raise JobError(
             f"{place.address!r} holds something else ({others[0]!r}) and no job. Choose a folder that is empty or not "
             "there yet."
