@@ -74,7 +74,6 @@ def test_what_storage_said_before_is_asked_again() -> None:
             self.kept.clear()
 
     fsspec.register_implementation("keeping", Keeping, clobber=True)
-    monkeypatch.setattr(Place, "is_shared", False)
     places = [Place("keeping://bucket/job"), FeaturePlace("keeping://bucket/job")]
     for number in range(3):  # others write there, and do not tell what keeps the listings
         Keeping.store[f"/bucket/job/shards/{number}"] = fsspec.implementations.memory.MemoryFile(
