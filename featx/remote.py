@@ -29,8 +29,6 @@ _TRANSIENT = {errno.EBUSY, errno.EIO, errno.ECONNRESET, errno.EPIPE, getattr(err
 _DEEPEST = 12
 #: Requests of one process at a time: they wait, and hardly compute.
 AT_ONCE = 32
-#: Storage that is known to send a part of an object, for one request, where others ask for its size first.
-_SENDS_PARTS = {"s3", "gs", "gcs", "az", "abfs", "abfss"}
 _Result = TypeVar("_Result")
 
 
@@ -84,7 +82,7 @@ def read(address: str, most_bytes: int) -> bytes:
 
 def _read(system: Any, path: str, most_bytes: int) -> bytes | bytearray:
     """Return the bytes of an object, of one too large one more than are allowed; by one request, where that can be."""
-    if not _SENDS_PARTS.isdisjoint((system.protocol,) if isinstance(system.protocol, str) else system.protocol):
+    if "s3" in system.protocol:  # opened, it would be asked for the size first
         try:
             return bytes(system.cat_file(path, start=0, end=most_bytes + 1))
         except (FileNotFoundError, PermissionError, TimeoutError):
