@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import collections
 import concurrent.futures
+import contextlib
 import dataclasses
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from featx import images, pixels
+from featx import images, pixels, remote
 from featx.cores import n_cores
-from featx.errors import TruncatedImageError, UnreadableImageError
+from featx.errors import ImageTooLargeError, TruncatedImageError, UnreadableImageError
 from featx.images import Image
+
+#: Images at addresses that have more bytes are fetched anew, only so many at once as are decoded: they are in memory.
+_SMALL_BYTES = 8 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +93,7 @@ class DecodeAhead:
         self._ahead = ahead
         self._max_pixels = max_pixels
         self._pads_truncated = pads_truncated
+        self._cores = threading.BoundedSemaphore(n_cores())
         self._claimants: dict[bytes, int] = {}
         #: Of padded images, the digest of what there is of them.
         self._claimed_as: dict[bytes, bytes] = {}
@@ -105,23 +111,45 @@ class DecodeAhead:
         n_threads = n_cores()
         waiting: collections.deque[concurrent.futures.Future[Prepared]] = collections.deque()
         pixels.load_decoders()
-        pool = concurrent.futures.ThreadPoolExecutor(n_threads, thread_name_prefix="featx-decode")
+        threads = concurrent.futures.ThreadPoolExecutor(n_threads, thread_name_prefix="featx-decode")
+        # Those that fetch what lies at addresses; none is started where nothing does.
+        fetching = concurrent.futures.ThreadPoolExecutor(remote.AT_ONCE, thread_name_prefix="featx-decode-fetched")
         try:
             for position in positions:
-                waiting.append(pool.submit(self._prepare_one, position))
+                if images.is_remote(self._images[position]):
+                    n_threads = max(n_threads, remote.AT_ONCE)
+                    waiting.append(fetching.submit(self._prepare_one, position, is_remote=True))
+                else:
+                    waiting.append(threads.submit(self._prepare_one, position))
                 if len(waiting) >= self._ahead + n_threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+            for pool in (fetching, threads):
+                pool.shutdown(wait=False, cancel_futures=True)
+            for pool in (fetching, threads):
+                pool.shutdown(wait=True)
 
-    def _prepare_one(self, position: int) -> Prepared:
+    def _prepare_one(self, position: int, *, is_remote: bool = False) -> Prepared:
+        image = self._images[position]
+        read_at = time.time()
+        content = None
+        try:
+            with contextlib.suppress(ImageTooLargeError):
+                content = images.read(image, most_bytes=_SMALL_BYTES)[0] if is_remote else None
+        except UnreadableImageError as error:
+            return Prepared(position, error=type(error)(error.reason), read_at=read_at)
+        with self._cores:
+            return self._prepare_content(position, content, read_at)
+
+    def _prepare_content(self, position: int, content: pixels.Content | None, read_at: float) -> Prepared:
+        """Return what becomes of an image; one whose content is None is read."""
         digest = b""
         state = None
-        read_at = time.time()
         try:
-            content, state = images.read(self._images[position], self._max_pixels)
+            if content is None:
+                content, state = images.read(self._images[position], self._max_pixels)
             digest = images.digest(content)
             if self._claimants.setdefault(digest, position) != position:
                 return Prepared(position, digest, state, read_at=read_at)

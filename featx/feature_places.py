@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TypeAlias, TypeVar
 
 import numpy as np
 
-from featx import credentials, remote
+from featx import credentials, listings, remote
 from featx.errors import FeaturesError, FeaturesNotFoundError
 
 FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
@@ -97,14 +97,10 @@ class FeaturePlace:
 
     def _sizes(self, folder: str) -> dict[str, int]:
         try:
-            if self.is_local:
-                with os.scandir(self.path(folder)) as entries:
-                    return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-            self._system.invalidate_cache(self.path(folder))  # others may be writing there
-            found = self._system.ls(self.path(folder), detail=True)
-        except (FileNotFoundError, NotADirectoryError):
+            path = self.path(folder)
+            return listings.sizes_in(path) if self.is_local else listings.sizes_at(self._system, path)
+        except NotADirectoryError:
             return {}
-        return {str(one["name"]).rsplit("/", 1)[-1]: int(one["size"] or 0) for one in found if one["type"] == "file"}
 
     def _asked(self, name: str, work: Callable[[], _Result]) -> _Result:
         """Return what storage gives; turn its own errors into one that names the file."""

@@ -115,7 +115,14 @@ def describe(image: Any) -> str:
     return type(image).__name__
 
 
-def read(image: Any, max_pixels: int = pixels.MAX_PIXELS) -> tuple[Content, os.stat_result | None]:
+def is_remote(image: Any) -> bool:
+    """Return whether an image lies at an address, and is waited for rather than read from a disk."""
+    return isinstance(image, str) and remote.is_address(image) and remote.as_file(image) is None
+
+
+def read(
+    image: Any, max_pixels: int = pixels.MAX_PIXELS, most_bytes: int | None = None
+) -> tuple[Content, os.stat_result | None]:
     """Return the content of an image, and for a file its state when it was read.
 
     Parameters
@@ -123,6 +130,8 @@ def read(image: Any, max_pixels: int = pixels.MAX_PIXELS) -> tuple[Content, os.s
     image : path, bytes, Pillow image or array
     max_pixels : int, default=178_956_970
         A Pillow image of more pixels is refused; other images when they are decoded.
+    most_bytes : int or None, default=None
+        An image at an address that has more is refused; None is the limit of files.
 
     Returns
     -------
@@ -135,9 +144,10 @@ def read(image: Any, max_pixels: int = pixels.MAX_PIXELS) -> tuple[Content, os.s
     UnreadableImageError
         The reason, without the image's name.
     """
+    if is_remote(image):
+        return remote.read(image, MAX_BYTES if most_bytes is None else most_bytes), None
     if isinstance(image, str) and remote.is_address(image):
-        path = remote.as_file(image)
-        return (remote.read(image, MAX_BYTES), None) if path is None else _read_file(path)
+        return _read_file(remote.as_file(image) or "")
     if isinstance(image, str | os.PathLike):
         return _read_file(os.fspath(image))
     if isinstance(image, bytes | bytearray | memoryview):

@@ -17,11 +17,43 @@ _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _TRUTHS = (("True", "False"), ("true", "false"), ("TRUE", "FALSE"))
 
 
+#: So many different numbers are counted; of more, how many there are is estimated, to half a percent or so.
+_MOST_COUNTED = 100_000
+#: Odd, and without a pattern in its bits: 2⁶⁴ by the golden ratio.
+_MIXER = np.uint64(0x9E3779B97F4A7C15)
+
+
+class _Different:
+    """Counts different numbers in bounded memory: of their hashes, which are evenly spread, the smallest are kept."""
+
+    def __init__(self) -> None:
+        self._smallest = np.empty(0, dtype=np.uint64)
+
+    def add(self, values: np.ndarray[Any, Any]) -> None:
+        mixed = (values.astype(np.float64) + 0.0).view(np.uint64)  # -0 is 0
+        for _ in range(3):
+            mixed = (mixed ^ (mixed >> np.uint64(32))) * _MIXER
+        mixed ^= mixed >> np.uint64(32)
+        if len(self._smallest) == _MOST_COUNTED:
+            mixed = mixed[mixed < self._smallest[-1]]
+        if len(self._smallest):
+            at = np.minimum(np.searchsorted(self._smallest, mixed), len(self._smallest) - 1)
+            mixed = mixed[self._smallest[at] != mixed]
+        if len(mixed):
+            self._smallest = np.union1d(self._smallest, mixed)[:_MOST_COUNTED]
+
+    def count(self) -> int:
+        """Return how many there were; of many, about."""
+        if len(self._smallest) < _MOST_COUNTED:
+            return len(self._smallest)
+        return int((_MOST_COUNTED - 1) * 2.0**64 / float(self._smallest[-1]))
+
+
 class LabelKind:
     """Tells of all labels what they are, without keeping them."""
 
     def __init__(self) -> None:
-        self._numbers = np.empty(0)
+        self._different = _Different()
         self._n_numbers = self._n_others = 0
         self._has_fractions = False
         self._other = self._infinite = ""
@@ -48,8 +80,8 @@ class LabelKind:
             self._n_numbers += len(found)
             values = np.array(found)
             self._has_fractions = self._has_fractions or bool((values != np.round(values)).any())
-            if not self._has_fractions:
-                self._numbers = np.union1d(self._numbers, values)
+            if not (self._has_fractions or self._n_others):  # else how many there are tells nothing more
+                self._different.add(values)
 
     def _see(self, label: str) -> None:
         self._are_whole = self._are_whole and _WHOLE.fullmatch(label) is not None
@@ -85,9 +117,10 @@ class LabelKind:
             )
         if self._has_fractions:
             return True
-        # As many of each number as there were, on average: what it is depends on that alone.
-        n_each = -(-self._n_numbers // len(self._numbers)) if self._n_numbers >= 5 * len(self._numbers) else 1
-        return task_of(np.repeat(self._numbers, n_each)) == "regression"
+        # As many of each number as there were, on average: what it is depends on that alone, and not on which they are.
+        n_different = self._different.count()
+        n_each = 5 if self._n_numbers >= 5 * n_different else 1
+        return task_of(np.arange(min(n_different, 1000)).repeat(n_each)) == "regression"
 
 
 def typed(labels: Sequence[str | None], source: str) -> list[Any]:

@@ -63,7 +63,7 @@ def open_features(output: str | os.PathLike[str]) -> FeatureMatrix:
     address = os.fspath(output)
     if address.endswith(".npy") and not os.path.isdir(address):
         folder, name = os.path.split(address)
-        place = FeaturePlace(folder or ".") if "://" not in folder else FeaturePlace(folder)
+        place = FeaturePlace(folder or ".")
         part = MatrixPart(place, name)
         table = CsvTable(place, f"{name.removesuffix('.npy')}.csv", part.shape[0])
         return FeatureMatrix(address, [part], [table], n_features=part.shape[1])

@@ -27,6 +27,8 @@ _PAUSES = (0.2, 0.6, 1.8)
 _TRANSIENT = {errno.EBUSY, errno.EIO, errno.ECONNRESET, errno.EPIPE, getattr(errno, "EREMOTEIO", errno.EIO)}
 #: Folders below each other that are listed on the web.
 _DEEPEST = 12
+#: Requests of one process at a time: they wait, and hardly compute.
+AT_ONCE = 32
 _Result = TypeVar("_Result")
 
 
@@ -78,8 +80,17 @@ def read(address: str, most_bytes: int) -> bytes:
     return bytes(data)
 
 
-def _read(system: Any, path: str, most_bytes: int) -> bytearray:
-    # Of the web, one request for each image: no questions about its size, which a server may lie about.
+def _read(system: Any, path: str, most_bytes: int) -> bytes | bytearray:
+    """Return the bytes of an object, of one too large one more than are allowed; by one request, where that can be."""
+    if "s3" in system.protocol:  # opened, it would be asked for the size first
+        try:
+            return bytes(system.cat_file(path, start=0, end=most_bytes + 1))
+        except (FileNotFoundError, PermissionError, TimeoutError):
+            raise
+        except (OSError, ValueError) as error:
+            if is_transient(error):
+                raise  # else perhaps it has no bytes: of nothing there is no part
+    # Of the web, no questions about its size, which a server may lie about.
     options = {"block_size": 0, "size": 1} if "http" in system.protocol else {}
     data = bytearray()
     with system.open(path, "rb", **options) as file:
@@ -169,7 +180,9 @@ def in_time(work: Callable[[], _Result], seconds: float | None = None) -> _Resul
 
 
 def names(address: str) -> Iterator[str]:
-    """Yield what lies below an address, relative to it, in sorted order; no more than a folder is in memory.
+    """Yield what lies below an address, relative to it, in sorted order; of S3 a page is in memory, of the web all.
+
+    Of other storage it is a folder.
 
     Raises
     ------
@@ -180,15 +193,7 @@ def names(address: str) -> Iterator[str]:
     system, path = file_system(address)
     root = path.rstrip("/")
     try:
-        # Within a time, and by itself: not every kind says what it cannot list.
-        in_time(lambda: retrying(lambda: system.ls(f"{root}/" if is_web(address) else root, detail=False)))
-        if is_web(address):  # whose pages may link without end
-            found = iter(sorted(map(str, system.find(root, maxdepth=_DEEPEST))))
-        elif "s3" in system.protocol:
-            found = _keys(system, root)
-        else:
-            found = _walk(system, root)
-        for name in found:
+        for name in _keys(system, root) if "s3" in system.protocol else _found(system, root):
             yield name.split(root, 1)[-1].lstrip("/")
     except Exception as error:
         raise SourceError(
@@ -197,13 +202,24 @@ def names(address: str) -> Iterator[str]:
         ) from error
 
 
+def _found(system: Any, root: str) -> Iterator[str]:
+    """Return the files below a folder, which is there."""
+    # Within a time, and by itself: not every kind says what it cannot list.
+    in_time(lambda: retrying(lambda: system.ls(f"{root}/" if is_web(root) else root, detail=False)))
+    if is_web(root):  # whose pages may link without end
+        return iter(sorted(map(str, system.find(root, maxdepth=_DEEPEST))))
+    return _walk(system, root)
+
+
 def _keys(system: Any, root: str) -> Iterator[str]:
     """Yield the objects below a prefix of S3, page after page: a folder there may hold all of millions."""
     bucket, prefix, _ = system.split_path(root)
     more: dict[str, str] = {}
     while True:
         asked = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", **more}
-        page = retrying(lambda asked=asked: system.call_s3("list_objects_v2", **asked))  # type: ignore[misc]
+        page = in_time(lambda asked=asked: retrying(lambda: system.call_s3("list_objects_v2", **asked)))  # type: ignore[misc]
+        if not more and not page.get("Contents"):
+            raise FileNotFoundError
         yield from (f"{bucket}/{one['Key']}" for one in page.get("Contents", ()) if not one["Key"].endswith("/"))
         if not page.get("IsTruncated"):
             return
@@ -266,7 +282,7 @@ def _system(address: str, total: float | None = -1.0) -> tuple[Any, str]:
         if is_web(address):  # as it is: fsspec would look for addresses within it
             timeout = aiohttp.ClientTimeout(total=SECONDS if total == -1 else total, sock_read=SILENT_SECONDS)
             return fsspec.filesystem(scheme, client_kwargs={"timeout": timeout}), address
-        system, path = fsspec.core.url_to_fs(address)
+        system, path = fsspec.core.url_to_fs(address, **(_of_s3() if scheme in ("s3", "s3a") else {}))
     except ImportError as error:
         raise SourceError(f"{scheme}:// needs another package: {error}. Install it with pip") from error
     except Exception as error:  # a server that is asked at once and does not answer
@@ -275,6 +291,14 @@ def _system(address: str, total: float | None = -1.0) -> tuple[Any, str]:
             raise SourceError(f"no storage is called {scheme}:// (expected {known})") from error
         raise SourceError(reason_of(error)) from error
     return system, str(path)
+
+
+def _of_s3() -> dict[str, Any]:
+    """Return how S3 is opened: as many connections as there are requests, and no listing that outlives its answer."""
+    import fsspec
+
+    said = {**fsspec.config.conf.get("s3a", {}), **fsspec.config.conf.get("s3", {})}.get("config_kwargs", {})
+    return {"use_listings_cache": False, "config_kwargs": {"max_pool_connections": AT_ONCE, **said}}
 
 
 def reason_of(error: Exception) -> str:

@@ -256,7 +256,8 @@ def _listed(source: str, ignored: collections.Counter[str]) -> Iterator[tuple[st
     else:
         names, left_out = archives.names(source)
         ignored.update(left_out)
-    firsts, seconds = set(), set()
+    firsts: set[str] = set()
+    seconds: set[str] = set()
     is_deeper = False
     with tempfile.TemporaryFile("w+", encoding="utf-8") as waiting:
         for name in names:
@@ -266,8 +267,8 @@ def _listed(source: str, ignored: collections.Counter[str]) -> Iterator[tuple[st
                 continue
             waiting.write(json.dumps(name) + "\n")
             within = name.split("/")[:-1]
-            firsts.add(within[0] if within else "")
-            seconds.add(within[1] if len(within) > 1 else "")
+            _note(firsts, within[0] if within else "")
+            _note(seconds, within[1] if len(within) > 1 else "")
             is_deeper = is_deeper or len(within) > 1
         n_above = 1 if len(firsts) == 1 and is_deeper else 0
         splits = _splits_of(seconds if n_above else firsts)
@@ -279,6 +280,12 @@ def _listed(source: str, ignored: collections.Counter[str]) -> Iterator[tuple[st
             split = splits.get(within[0]) if splits else None
             within = within[1:] if splits else within
             yield f"{source.rstrip('/')}/{name}", as_label(decoded(within[0])) if within else None, split
+
+
+def _note(folders: set[str], name: str) -> None:
+    """Add a folder's name, where it can still tell whether there are several, and whether all are parts of a split."""
+    if len(folders) < 2 or name.lower() in _SPLITS or all(known.lower() in _SPLITS for known in folders):
+        folders.add(name)
 
 
 def _splits_of(folders: Set[str]) -> dict[str, str | None]:

@@ -106,9 +106,7 @@ def _from_table(
     frame = _read(source)
     paths = column_of(frame, source, "path", path_column, PATH_COLUMNS)
     if paths is None:
-        raise SourceError(
-            f"{source!r} has no column of paths: {columns_in_words(frame)}. Name it: --path-column COLUMN."
-        )
+        raise no_path_column(frame, source)
     missing = [row for row, path in enumerate(paths) if path is None]
     if missing:
         raise SourceError(f"{source!r} has no path in {len(missing)} of {len(paths)} rows, first in row {missing[0]}.")

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import fsspec
 import numpy as np
@@ -21,7 +21,16 @@ import PIL.Image
 import pytest
 
 from featx import job_status, merge_job, open_features, plan_job, remote, run_job
-from featx.errors import FeaturesError, FeaturesNotFoundError, JobError, OutputError, SourceError, UnreachableImageError
+from featx.errors import (
+    FeaturesError,
+    FeaturesNotFoundError,
+    ImageTooLargeError,
+    JobError,
+    OutputError,
+    SourceError,
+    UnreachableImageError,
+)
+from featx.jobs.layout import manifest_of
 from featx.jobs.place import Place
 from tests.jobs import make_job
 
@@ -172,7 +181,7 @@ def test_servers_that_fail_now_and_then_cost_nothing(s3: Proxy, fault: Callable[
     ("status", "reason"), [(403, "orbidden|ermission|denied"), (503, "503|unavailable|reduce|slow")]
 )
 def test_what_a_server_refuses_is_one_clear_error(
-    status: int, reason: str, s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+    status: int, reason: str, s3: Proxy, fault: Callable[[Fault], None]
 ) -> None:
     seen = []
 
@@ -183,7 +192,7 @@ def test_what_a_server_refuses_is_one_clear_error(
         return 200
 
     fault(refuse)
-    with pytest.raises(OutputError, match="cannot be read or written: .*credentials") as raised:
+    with pytest.raises(OutputError, match=f"cannot be read or written: .*(?i:{reason}).*credentials") as raised:
         plan("s3://bucket/images", "s3://bucket/jobs/three")
     assert "very-secret" not in str(raised.value)
     if status == 403:
@@ -191,12 +200,52 @@ def test_what_a_server_refuses_is_one_clear_error(
 
 
 def test_an_absent_bucket_is_one_clear_error(s3: Proxy, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="'s3://absent/job/planning.json' cannot be read or written"):
+    with pytest.raises(OutputError, match="'s3://absent/job/.*' cannot be read or written"):
         plan("s3://bucket/images", "s3://absent/job")
     with pytest.raises(SourceError, match="'s3://absent/images' cannot be listed"):
         plan("s3://absent/images", str(tmp_path / "job"))
     with pytest.raises(JobError, match="There is no job in 's3://absent/job'"):
         run_job("s3://absent/job")
+
+
+def test_an_image_of_a_bucket_costs_one_request(
+    s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    fault(lambda method, path, number: (200, asked.append(method))[0])  # type: ignore[func-returns-value]
+    assert remote.read("s3://bucket/images/a/0.png", 10**6) == png(0)
+    assert asked == ["GET"]
+    sent: list[bytes] = []
+    monkeypatch.setattr("featx.remote.is_transient", lambda error: False)
+    with pytest.MonkeyPatch.context() as patch:
+        read = http.client.HTTPResponse.read
+        patch.setattr(http.client.HTTPResponse, "read", lambda self, *n: sent.append(read(self, *n)) or sent[-1])
+        with pytest.raises(ImageTooLargeError, match="more than the limit of 20 bytes"):
+            remote.read("s3://bucket/images/a/0.png", 20)
+    assert (asked, list(map(len, sent))) == (["GET", "GET"], [21])
+    assert remote.read("s3://bucket/images/a/0.png", len(png(0))) == png(0)
+    fsspec.filesystem("s3").pipe_file("bucket/empty.png", b"")
+    assert remote.read("s3://bucket/empty.png", 20) == b""
+    with pytest.raises(UnreachableImageError, match="nothing at this address"):
+        remote.read("s3://bucket/absent.png", 20)
+
+
+def test_a_flat_folder_of_a_bucket_is_listed_a_page_at_a_time(
+    s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = remote.storage("s3://bucket")[0]
+    call = system.call_s3
+    monkeypatch.setattr(system, "call_s3", lambda method, **options: call(method, MaxKeys=3, **options))
+    for number in range(7):
+        system.pipe_file(f"bucket/flat/{number}.png", b"")
+    asked: list[str] = []
+    fault(lambda method, path, number: (200, asked.append(path))[0])  # type: ignore[func-returns-value]
+    names = remote.names("s3://bucket/flat")
+    assert (next(names), len(asked)) == ("0.png", 1)
+    assert (list(names)[-1], len(asked)) == ("6.png", 3)
+    assert len(system.dircache) == 0
+    with pytest.raises(SourceError, match="cannot be listed: there is nothing at this address"):
+        list(remote.names("s3://bucket/flat/absent"))
 
 
 def test_a_job_in_memory_stays_in_its_process(s3: Proxy, tmp_path: Path) -> None:
@@ -228,6 +277,44 @@ def test_a_name_is_created_once(address: str, s3: Proxy, tmp_path: Path) -> None
     assert place.listed("absent") == {}
     with pytest.raises(FileNotFoundError):
         place.read("shards/a")
+
+
+@pytest.mark.parametrize("is_said", [False, True])
+def test_storage_that_writes_over_names_is_refused(is_said: bool, s3: Proxy) -> None:
+    class Lax(fsspec.get_filesystem_class("memory")):  # type: ignore[misc]  # a class made by a function
+        protocol = "lax"
+        store: ClassVar[dict[str, Any]] = {}
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return "/" + path.partition("://")[2].strip("/") if "://" in path else path
+
+        def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
+            if is_said and mode == "create":
+                raise NotImplementedError("Exclusive write")
+            super().pipe_file(path, value)
+
+    fsspec.register_implementation("lax", Lax, clobber=True)
+    with pytest.raises(JobError, match="'lax://bucket/job': this storage writes over names that are taken"):
+        plan("s3://bucket/images", "lax://bucket/job")
+    assert Lax.store == {}
+
+
+def test_files_of_a_plan_are_bounded_and_go_to_a_bucket_from_the_disk(
+    s3: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("featx.jobs.layout.IMAGES_PER_FILE", 5)  # a shard has four
+        patch.setattr(Path, "read_bytes", lambda path: pytest.fail(f"{path} is in memory"))
+        plan("s3://bucket/images", "s3://bucket/jobs/bounded")
+    place = Place("s3://bucket/jobs/bounded")
+    assert place.names("plan") == {"000000.parquet", "000001.parquet", "000002.parquet"}
+    said = json.loads(place.read("job.json"))
+    assert said.pop("shards_per_file") == 1
+    assert manifest_of(said).shards_per_file == 1000  # as before that was noted
+    assert run_job("s3://bucket/jobs/bounded", cache=None).rows == 9
+    merge_job("s3://bucket/jobs/bounded", tmp_path / "f.npy")
+    assert len(set((tmp_path / "f.csv").read_text().splitlines())) == 10
 
 
 def test_a_creation_whose_answer_was_lost_is_ours(s3: Proxy, fault: Callable[[Fault], None]) -> None:

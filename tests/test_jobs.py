@@ -597,7 +597,7 @@ def _broken_off() -> None:
 
 
 def test_a_plan_that_was_broken_off_is_made_anew(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.jobs.plan_files.SHARDS_PER_FILE", 1)
+    monkeypatch.setattr("featx.jobs.layout.SHARDS_PER_FILE", 1)
     with monkeypatch.context() as patch:
         patch.setattr("featx.jobs.plan_files.PlanWriter.finish", lambda *args: _broken_off())
         with pytest.raises(KeyboardInterrupt):

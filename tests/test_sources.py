@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from featx import sources
 from featx.errors import SourceError, SourceNotFoundError
 from featx.sources import find_images
 
@@ -198,3 +200,18 @@ def test_a_link_that_leads_nowhere_is_told(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").symlink_to("gone.jpg")
     with pytest.raises(SourceNotFoundError, match=r"is a link to 'gone.jpg', which is not there"):
         find_images([tmp_path / "broken.jpg"])
+
+
+def test_of_folders_only_what_tells_is_kept() -> None:
+    chance = random.Random(0)
+    for _ in range(2000):
+        known = ["train", "Train", "test", "val"]
+        names = chance.choices([*known, *chance.choice([[], ["", "cat", "dog"]])], k=chance.randrange(1, 6))
+        kept: set[str] = set()
+        for name in names:
+            sources._note(kept, name)
+        assert (len(kept) == 1) == (len(set(names)) == 1)
+        assert sources._splits_of(kept) == sources._splits_of(set(names)), names
+    for number in range(1000):
+        sources._note(kept, f"class{number}")
+    assert len(kept) < 8

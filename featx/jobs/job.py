@@ -14,17 +14,7 @@ from typing import Any
 from featx import remote
 from featx.errors import FeatxError, JobError
 from featx.jobs.columns import arrow, texts_of
-from featx.jobs.layout import (
-    MANIFEST,
-    METADATA,
-    SHARDS_PER_FILE,
-    Committed,
-    Planned,
-    manifest_of,
-    matrix_name,
-    plan_name,
-    table_name,
-)
+from featx.jobs.layout import MANIFEST, METADATA, Committed, Planned, manifest_of, matrix_name, plan_name, table_name
 from featx.jobs.place import Place
 from featx.matrices import HEADER_BYTES
 
@@ -80,7 +70,7 @@ class Job:
         JobError
             The plan is damaged.
         """
-        number, group = divmod(shard, SHARDS_PER_FILE)
+        number, group = divmod(shard, self.manifest.shards_per_file)
         name = plan_name(number)
         try:
             footer = _footer(self.place, name, self.manifest.id)

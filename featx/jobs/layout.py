@@ -14,10 +14,15 @@ FORMAT = 1
 MANIFEST = "job.json"
 #: Beside the manifest and the plan.
 FOLDERS = ("shards", "attempts", "set_aside", "running", "again")
-#: Row groups, one for each shard, in a file of the plan.
-SHARDS_PER_FILE = 1000
+#: Of a file of the plan, row groups (one for each shard) and images, unless one shard has more.
+SHARDS_PER_FILE, IMAGES_PER_FILE = 1000, 1_000_000
 #: Where the schema of a shard's table says what it vouches for.
 METADATA = b"featx"
+
+
+def shards_per_file(shard_size: int) -> int:
+    """Return how many shards a file of the plan has."""
+    return max(1, min(SHARDS_PER_FILE, IMAGES_PER_FILE // shard_size))
 
 
 def plan_name(number: int) -> str:
@@ -66,6 +71,8 @@ class Manifest:
         Of a table: those of paths and of labels, as they were asked for.
     listed : str
         Digest of all paths and labels; empty if nobody noted it.
+    shards_per_file : int
+        Row groups in a file of the plan.
     """
 
     format: int
@@ -83,6 +90,7 @@ class Manifest:
     n_shards: int
     columns: list[str | None] = dataclasses.field(default_factory=lambda: [None, None])
     listed: str = ""
+    shards_per_file: int = SHARDS_PER_FILE
 
     def as_bytes(self) -> bytes:
         """Return the file."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import io
 import os
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TypeVar
+from typing import IO, Any, TypeVar
 
-from featx import credentials, files, remote
+from featx import credentials, files, listings, remote
 from featx.errors import FeatxError, JobError, OutputError, SourceError
 
 _Result = TypeVar("_Result")
+#: Bytes that are compared at a time.
+_PIECE = 16 * 2**20
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 
 
@@ -57,7 +59,6 @@ class Place:
             raise JobError(f"A job cannot be at {text.split('://')[0]}://…: {error}".rstrip(".") + ".") from error
         self._root = self._root.rstrip("/")
         self.address = text.rstrip("/")
-        self._system.use_listings_cache = False
         if "http" in self._system.protocol:
             raise JobError(
                 f"A job cannot be at {self.address!r}: the web is read only. Pass a folder or an s3:// address."
@@ -108,22 +109,18 @@ class Place:
         """Return whether there is a file of this name."""
         if self.is_local:
             return os.path.isfile(self.path(name))
-        return bool(self._asked(name, lambda: self._system.exists(self._inside(name))))
+        return self.size_of(name) is not None
 
     def size_of(self, name: str) -> int | None:
         """Return the bytes of a file; None if there is none."""
         try:
             if self.is_local:
                 return self._asked(name, lambda: os.stat(self.path(name)).st_size)
-            return int(self._asked(name, lambda: self._system.info(self._inside(name))["size"]))
+            self._system.invalidate_cache(self._inside(name))
+            found = self._asked(name, lambda: self._system.info(self._inside(name)))
+            return int(found.get("size") or 0) if found["type"] == "file" else None
         except FileNotFoundError:
             return None
-
-    def opened(self, name: str) -> IO[bytes]:
-        """Return an open file, to be read anywhere in it."""
-        if self.is_local:
-            return self._asked(name, lambda: open(self.path(name), "rb"))
-        return io.BytesIO(self.read(name))
 
     def read_within(self, name: str, read: Callable[[IO[bytes]], _Result]) -> _Result:
         """Return what a function reads of a file, of which it needs a part."""
@@ -141,23 +138,13 @@ class Place:
     def listed(self, folder: str) -> dict[str, int]:
         """Return the files directly in a folder, and their sizes; none if the folder is not there."""
         if self.is_local:
-            return self._asked(folder, lambda: _listed(self.path(folder)))
-        try:
-            found = self._asked(
-                folder, lambda: self._system.ls(self._inside(folder).rstrip("/"), detail=True, refresh=True)
-            )
-        except FileNotFoundError:
-            return {}
-        return {
-            str(entry["name"]).rstrip("/").rsplit("/", 1)[-1]: int(entry.get("size") or 0)
-            for entry in found
-            if entry["type"] == "file" and not str(entry["name"]).endswith("/")
-        }
+            return self._asked(folder, lambda: listings.sizes_in(self.path(folder)))
+        return self._asked(folder, lambda: listings.sizes_at(self._system, self._inside(folder).rstrip("/")))
 
     def names(self, folder: str) -> set[str]:
         """Return the names of the files directly in a folder, without a look at each; none if it is not there."""
         if self.is_local:
-            return self._asked(folder, lambda: _names(self.path(folder)))
+            return self._asked(folder, lambda: listings.names_in(self.path(folder)))
         return set(self.listed(folder))
 
     def is_empty(self) -> bool:
@@ -171,7 +158,7 @@ class Place:
             except OSError as error:
                 raise OutputError(f"{self.address!r} cannot be listed: {error.strerror}. Choose another -o.") from error
         try:
-            return not self._asked("", lambda: self._system.ls(self._root, detail=False, refresh=True))
+            return not self._asked("", lambda: listings.listed_anew(self._system, self._root))
         except FileNotFoundError:
             return True
 
@@ -179,8 +166,8 @@ class Place:
         """Return the names of everything directly here."""
         if self.is_local:
             return set(self._asked("", lambda: os.listdir(self.address)))
-        found = self._asked("", lambda: self._system.ls(self._root, detail=False, refresh=True))
-        return {str(name).rstrip("/").rsplit("/", 1)[-1] for name in found}
+        found = self._asked("", lambda: listings.listed_anew(self._system, self._root))
+        return {str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in found}
 
     def prepare(self, *folders: str) -> None:
         """Make folders, where storage has such."""
@@ -211,20 +198,50 @@ class Place:
                 self._asked(name, lambda: _write(temporary, data), writes=True)
                 return self.create_from(name, temporary)
 
-        def put() -> bool:
+        return self._created(
+            name,
+            lambda at: self._system.pipe_file(at, data, mode="create"),
+            lambda at: bool(self._system.cat_file(at) == data),
+        )
+
+    def _created(self, name: str, put: Callable[[str], object], is_same: Callable[[str], bool]) -> bool:
+        """Return whether storage took a file, whose name was free."""
+
+        def attempt() -> bool:
             try:
-                self._system.pipe_file(self._inside(name), data, mode="create")
+                put(self._inside(name))
             except Exception as error:  # every kind of storage has its own
                 if not _is_taken(error):
                     raise
                 # The answer to an earlier attempt may have been lost on the way, and not the data.
-                return bool(self._system.cat_file(self._inside(name)) == data)
+                return is_same(self._inside(name))
             return True
 
-        return self._asked(name, put, writes=True)
+        return self._asked(name, attempt, writes=True)
+
+    def keeps_names(self) -> bool:
+        """Return whether a name that is taken is refused; storage of which that is not known is asked to take two."""
+        if self.is_local or self._is_memory:
+            return True
+        name = f"{listings.TEMPORARY}{uuid.uuid4().hex}"
+        try:
+            self.create(name, b"first")
+            is_refused = not self.create(name, b"second")
+        except OutputError as error:
+            if isinstance(error.__cause__, NotImplementedError | TypeError):
+                return False
+            raise
+        self.remove(name)
+        return is_refused
 
     def create_from(self, name: str, temporary: Path) -> bool:
         """Publish a file of this machine under a name that is not there yet; return whether it was not."""
+        if not self.is_local and "s3" in self._system.protocol:  # other kinds know no condition for what is in a file
+            return self._created(
+                name,
+                lambda at: self._system.put_file(str(temporary), at, mode="create"),
+                lambda at: _is_same(self._system, at, temporary),
+            )
         if not self.is_local:
             return self.create(name, temporary.read_bytes())
         return self._asked(name, lambda: _link(temporary, Path(self.path(name))), writes=True)
@@ -234,7 +251,7 @@ class Place:
         if self.is_local:
             self._asked(name, lambda: _replace(temporary, Path(self.path(name))), writes=True)
         else:
-            self._asked(name, lambda: self._system.pipe_file(self._inside(name), temporary.read_bytes()), writes=True)
+            self._asked(name, lambda: self._system.put_file(str(temporary), self._inside(name)), writes=True)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a note, in place of what has the name; not durably."""
@@ -283,26 +300,20 @@ def _is_taken(error: Exception) -> bool:
     return isinstance(error, FileExistsError)
 
 
+def _is_same(system: Any, at: str, path: Path) -> bool:
+    """Return whether an object is what a file is."""
+    n_bytes = path.stat().st_size
+    if system.info(at)["size"] != n_bytes:
+        return False
+    with open(path, "rb") as file:
+        pieces = range(0, n_bytes, _PIECE)
+        return all(file.read(_PIECE) == system.cat_file(at, start=start, end=start + _PIECE) for start in pieces)
+
+
 def _end_of(path: str, n_bytes: int) -> bytes:
     with open(path, "rb") as file:
         file.seek(-min(n_bytes, os.fstat(file.fileno()).st_size), os.SEEK_END)
         return file.read()
-
-
-def _listed(folder: str) -> dict[str, int]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-    except FileNotFoundError:
-        return {}
-
-
-def _names(folder: str) -> set[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries if entry.is_file()}
-    except FileNotFoundError:
-        return set()
 
 
 def _write(path: Path, data: bytes) -> None:

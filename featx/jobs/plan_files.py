@@ -14,9 +14,10 @@ from typing import Any
 from featx import files
 from featx.errors import JobError
 from featx.jobs.columns import arrow, text_columns
-from featx.jobs.layout import FOLDERS, MANIFEST, SHARDS_PER_FILE, Manifest, plan_name
+from featx.jobs.layout import FOLDERS, MANIFEST, Manifest, plan_name, shards_per_file
 from featx.jobs.listing import Part
 from featx.jobs.place import Place
+from featx.listings import TEMPORARY
 
 _PLANNING = "planning.json"
 _ABANDONED_AFTER = 24 * 3600.0
@@ -37,7 +38,7 @@ def refuse_other(place: Place) -> None:
     if MANIFEST in there:
         raise _planned_already(place)
     ours = {"plan", _PLANNING, *(folder for folder in FOLDERS if not place.listed(folder))}
-    if others := sorted(name for name in there - ours if not name.startswith(".featx-")):
+    if others := sorted(name for name in there - ours if not name.startswith(TEMPORARY)):
         raise JobError(
             f"{place.address!r} holds something else ({others[0]!r}) and no job. Choose a folder that is empty or not "
             "there yet."
@@ -105,6 +106,7 @@ class PlanWriter:
     def __init__(self, place: Place, shard_size: int) -> None:
         pa = arrow()
         self._place, self._shard_size = place, shard_size
+        self.shards_per_file = shards_per_file(shard_size)
         self._schema = pa.schema(
             {
                 "path": pa.string(),
@@ -144,6 +146,11 @@ class PlanWriter:
     def _begin(self) -> None:
         place = self._place
         place.prepare("")
+        if not place.keeps_names():
+            raise JobError(
+                f"No job can be in {place.address!r}: this storage writes over names that are taken, and workers would "
+                "write over each other's rows. Pass a folder, or an s3:// address."
+            )
         for _ in range(_ROUNDS):
             if place.create(_PLANNING, self._note):
                 break
@@ -207,7 +214,7 @@ class PlanWriter:
         self._file.write_table(pa.table(columns, self._schema), row_group_size=self._shard_size)
         self.n_images += len(part.paths)
         self.n_shards += 1
-        if self.n_shards % SHARDS_PER_FILE == 0:
+        if self.n_shards % self.shards_per_file == 0:
             self._publish()
 
     def _publish(self) -> None:
@@ -216,7 +223,7 @@ class PlanWriter:
         assert self._temporary is not None
         self._file.close()
         self._file = None
-        is_new = self._place.create_from(plan_name((self.n_shards - 1) // SHARDS_PER_FILE), self._temporary)
+        is_new = self._place.create_from(plan_name((self.n_shards - 1) // self.shards_per_file), self._temporary)
         self._scratch.__exit__(None, None, None)
         if not is_new:
             raise _in_use(self._place, "they took over")

@@ -185,12 +185,7 @@ def plan_sources(
     refuse_other(place)
     with PlanWriter(place, shard_size) as writer:
         census = Census(cache, resolved, sample)
-        for part in listing.parts(shard_size):
-            states = [_state(path) for path in part.paths]
-            writer.add(part, states)
-            census.add(part.paths, states)
-            if progress is not None:
-                progress(len(part.paths))
+        _list(listing, writer, census, shard_size, progress)
         listed_in = time.perf_counter() - started
         rate, n_sampled, n_bad = census.measure()
         writer.finish(
@@ -217,6 +212,18 @@ def plan_sources(
         seconds=round(listed_in, 3),
         ignored=dict(listing.ignored.most_common()),
     )
+
+
+def _list(
+    listing: Listing, writer: PlanWriter, census: Census, shard_size: int, progress: Callable[[int], object] | None
+) -> None:
+    """List the images, a shard at a time, into the plan."""
+    for part in listing.parts(shard_size):
+        states = [_state(path) for path in part.paths]
+        writer.add(part, states)
+        census.add(part.paths, states)
+        if progress is not None:
+            progress(len(part.paths))
 
 
 def _check(options: ExtractionOptions, shard_size: int, sample: int) -> None:
@@ -258,6 +265,7 @@ def _manifest(
         n_shards=writer.n_shards,
         columns=list(columns),
         listed=listing.digest,
+        shards_per_file=writer.shards_per_file,
     )
 
 
