@@ -183,6 +183,11 @@ def is_running(pid: int, started: int | None = None) -> bool:
 
 def started_at(pid: int) -> int | None:
     """Return when a process started, in ticks since its machine did; None where that is not to be known."""
+    try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return None  # what is mounted there numbers processes as another container does
+    except OSError:
+        return None
     fields = _stat_of(pid)
     return int(fields[19]) if len(fields) > 19 else None
 

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
 import os
-import socket
 import time
 import uuid
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from featx.errors import FeatxError, FeatxWarning, JobError, SourceError
+from featx.errors import FeatxError, JobError, SourceError
 from featx.jobs import attempts, outcomes
 from featx.jobs.clearing import clear_up
 from featx.jobs.clusters import ClusterLostError, WorkerLostError
@@ -21,7 +18,6 @@ from featx.jobs.columns import texts_of
 from featx.jobs.engines import CLUSTERS, run_tasks
 from featx.jobs.job import Job
 from featx.jobs.layout import Committed, again_name, table_name
-from featx.jobs.watching import running, said_of
 from featx.jobs.working import Task, around, work
 from featx.wording import counted
 
@@ -85,7 +81,8 @@ class Client:
         try:
             self._run()
         except FeatxError:
-            outcomes.leave_to_the_last(self.place, self.token)
+            with contextlib.suppress(OSError):  # what went wrong before matters more
+                outcomes.leave_to_the_last(self.place, self.token)
             raise
         attempts.forget_tries(
             self.place, set(range(self.job.manifest.n_shards)) - set(attempts.which_aside(self.place))
@@ -233,38 +230,6 @@ class Client:
             else:
                 attempts.set_aside(self.place, shard, f"{number} tries; {reason}")
             attempts.forget_tries(self.place, {shard})
-
-    @contextlib.contextmanager
-    def noted(self) -> Iterator[None]:
-        """Leave a note in the job's folder that it is run, for whoever asks."""
-        name = f"running/{self.token}.json"
-        others = list(running(self.place))
-        if others:
-            warnings.warn(
-                f"This job is being run already: {', '.join(map(said_of, others))}. Both go on; the shards "
-                "that the other is at are left to the last.",
-                FeatxWarning,
-                stacklevel=4,
-            )
-        where, pid, started = attempts.this_process()
-        note = {
-            "where": where,
-            "host": socket.gethostname(),
-            "pid": pid,
-            "started": started,
-            "time": time.time(),
-            "before": self.n_images_done,
-        }
-        self.place.write(name, json.dumps(note).encode())
-        try:
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                outcomes.forget(self.place, [self.token])
-                for one in attempts.at_work(self.place):
-                    if one.client == self.token:
-                        self.place.remove(one.name)
-                self.place.remove(name)
 
 
 def _cause(error: BaseException) -> str:

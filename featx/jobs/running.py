@@ -15,7 +15,7 @@ from featx.jobs.engines import CLUSTERS, check_backend, knock
 from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.summary import Run, summary
-from featx.jobs.watching import watching
+from featx.jobs.watching import noted, watching
 from featx.jobs.working import Task, resolve
 from featx.options import resolve_cache
 
@@ -124,6 +124,6 @@ def run_job(
     )
     redone = client.clear_up(verify=verify, retry_set_aside=retry_set_aside, retry_failed=retry_failed)
     n_before = client.n_images_done
-    with client.noted(), watching(job, client.token, n_before, progress):
+    with noted(job.place, client.token, n_before), watching(job, client.token, n_before, progress):
         client.run()
     return summary(job, n_before, redone, time.perf_counter() - started)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from featx import files
-from featx.jobs import attempts
+from featx.errors import FeatxWarning
+from featx.jobs import attempts, outcomes
 from featx.jobs.job import Job
 from featx.jobs.layout import matrix_name
 from featx.jobs.place import Place
@@ -47,6 +50,32 @@ def said_of(note: dict[str, Any]) -> str:
     """Return who runs a job, for people."""
     since = time.strftime("%Y-%m-%d %H:%M", time.localtime(note["time"]))
     return f"process {note['pid']} on {note['host']} since {since}"
+
+
+@contextlib.contextmanager
+def noted(place: Place, client: str, n_before: int) -> Iterator[None]:
+    """Leave a note in the job's folder that a client runs it, for whoever asks."""
+    name = f"running/{client}.json"
+    others = list(running(place))
+    if others:
+        warnings.warn(
+            f"This job is being run already: {', '.join(map(said_of, others))}. Both go on; the shards "
+            "that the other is at are left to the last.",
+            FeatxWarning,
+            stacklevel=4,
+        )
+    where, pid, started = attempts.this_process()
+    said = {"where": where, "host": socket.gethostname(), "pid": pid, "started": started}
+    place.write(name, json.dumps({**said, "time": time.time(), "before": n_before}).encode())
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            outcomes.forget(place, [client])
+            for one in attempts.at_work(place):
+                if one.client == client:
+                    place.remove(one.name)
+            place.remove(name)
 
 
 @contextlib.contextmanager

@@ -139,7 +139,8 @@ def _note_failed(place: Place, task: Task, reason: str) -> None:
     n_failed = len(outcomes.marked(place, task.client, "failed"))
     if task.has_others and n_failed >= outcomes.FAILED_AT_ONCE and not outcomes.is_any_done(place, task.client):
         raise JobError(
-            f"The first {n_failed} shards of this run have all failed, the last on {socket.gethostname()}: {reason}. "
+            f"The first {n_failed} shards of this run have all failed, the last on {socket.gethostname()}: "
+            f"{reason.rstrip('.')}. "
             "Is it the machine, or the network? None of them is set aside; run the same again when it is well."
         )
 
