@@ -66,11 +66,24 @@ class Column:
         return f"<{self._name} of {counted(len(self), 'row')}>"
 
     def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, tuple):  # scikit-learn asks for y[rows, ...]
+            key = tuple(one for one in key if one is not Ellipsis)
+            if len(key) > 1:
+                raise IndexError(f"{key!r}: expected rows alone, as there is one value for each.")
+            key = key[0] if key else slice(None)
         if isinstance(key, int | np.integer) and not isinstance(key, bool | np.bool_):
             numbers = np.array([position(int(key), len(self))])
             return self._lines.take(numbers, [self._name])[self._name][0]
         numbers = numbers_of(key, len(self))
         return as_array(self._lines.take(numbers.ravel(), [self._name])[self._name]).reshape(numbers.shape)
+
+    def __eq__(self, other: object) -> Any:
+        return np.asarray(self) == other
+
+    def __ne__(self, other: object) -> Any:
+        return np.asarray(self) != other
+
+    __hash__ = None  # type: ignore[assignment]  # as an array, which is compared value by value
 
     def __iter__(self) -> Iterator[Any]:
         for block in self.blocks():

@@ -121,6 +121,9 @@ class FeatureMatrix:
         columns = tuple(one for one in columns if one is not Ellipsis)
         if rows is Ellipsis or len(columns) > 1:
             raise IndexError(f"{key!r}: expected rows, and after a comma columns. X.to_numpy() takes any index.")
+        if columns and not (_is_plain(rows) or _is_plain(columns[0])):  # as numpy pairs them: [[1, 2], [3, 4]] is two
+            numbers = numbers_of(rows, len(self))
+            return self._taken(numbers.ravel())[np.arange(numbers.size).reshape(numbers.shape), columns[0]]
         found = self._chosen(rows)
         return found if not columns else found[..., columns[0]]
 
@@ -264,3 +267,8 @@ class FeatureMatrix:
         if n_rows < 1:
             raise FeaturesError(f"n_rows={n_rows!r}: expected a number of rows, 1 or more.")
         return int(n_rows)
+
+
+def _is_plain(key: Any) -> bool:
+    """Return whether an index is a number or a slice, which is applied to each dimension on its own."""
+    return isinstance(key, slice | int | np.integer)

@@ -109,7 +109,7 @@ def _run(args: argparse.Namespace, output: str, **how: Any) -> Run:
     if n_done:
         say(args, f"{n_done:,} of {n_images:,} images are done already.")
     with progress_bar(n_images - n_done, str(job.manifest.recipe["backbone"]), shown=not args.quiet) as progress:
-        return run_job(output, cache=cache_from(args), on_error=args.on_error, progress=progress, **how, **here)
+        return run_job(output, cache=args.cache, on_error=args.on_error, progress=progress, **how, **here)
 
 
 def _opened(output: str) -> Job:

@@ -62,6 +62,7 @@ def client_of(job: Path) -> tuple[Client, Task]:
         shard=0,
         client=client.token,
         n_round=0,
+        is_cache_auto=False,
         cache=None,
         raise_on_error=False,
         here={"engine": "auto", "batch_size": 32},

@@ -30,6 +30,7 @@ from featx.errors import (
     SourceError,
     SourceNotFoundError,
 )
+from featx.jobs import clearing
 from featx.jobs.job import Job
 from featx.jobs.place import Place
 from featx.jobs.shards import run_shard
@@ -769,3 +770,32 @@ def test_where_a_job_or_its_matrix_cannot_be_is_told(images: Path, tmp_path: Pat
         merge_job(tmp_path / "job", "s3://bucket/f.npy")
     with pytest.raises(JobError, match="Nothing is done yet.*featx job run"):
         merge_job(tmp_path / "job", tmp_path / "f.npy", partial=True)
+
+
+def test_a_byte_anywhere_in_the_table_of_a_shard_locks_nobody_out(images: Path, tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    plan(images, job)
+    run_job(job, cache=None)
+    table = job / "shards" / "00000000.parquet"
+    good = table.read_bytes()
+    for at in np.linspace(0, len(good) - 1, 150).astype(int):
+        table.write_bytes(good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :])
+        whole = Job(Place(job))
+        done, damaged = whole.committed()  # which raises nothing
+        try:
+            open_features(job).paths[:]
+        except FeaturesError:  # whose remedy is --verify
+            assert damaged or clearing._why_damaged(whole, done[0]), at
+
+
+@pytest.mark.parametrize(
+    ("own", "named", "used"), [("mine", False, "mine"), ("mine", True, "theirs"), ("", False, "theirs")]
+)
+def test_a_worker_takes_its_own_cache_unless_one_is_named(
+    own: str, named: bool, used: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan(images, tmp_path / "job")
+    _, task = client_of(tmp_path / "job")
+    monkeypatch.setenv("FEATX_CACHE", str(tmp_path / own) if own else "")
+    work(dataclasses.replace(task, cache=str(tmp_path / "theirs"), is_cache_auto=not named))
+    assert [name for name in ("mine", "theirs") if (tmp_path / name).exists()] == [used]

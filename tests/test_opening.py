@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from sklearn.linear_model import SGDClassifier
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import cross_val_score, train_test_split
+from sklearn.neighbors import NearestCentroid
 
 from featx import FeatureMatrix, cli, compare_baselines, find_duplicates, open_features
 from featx.errors import FeaturesError, FeaturesNotFoundError, UnfinishedWarning
@@ -357,3 +358,29 @@ def test_it_travels_to_other_processes(job: Path, expected: np.ndarray[Any, Any]
     there = pickle.loads(pickle.dumps(open_features(job)))
     np.testing.assert_array_equal(there[:], expected)
     assert there.paths[0] == "photos/00000.jpg"
+
+
+def test_labels_go_with_the_matrix_into_scikit_learn(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = [("cat", "dog")[at % 2] for at in range(40)]
+    rows = rng.normal(size=(40, 4)) + 3 * np.array([at % 2 for at in range(40)])[:, None]
+    features = open_features(make_job(tmp_path / "job", rows, labels=labels))
+    scores = cross_val_score(NearestCentroid(), features, features.labels, cv=4)
+    assert scores.mean() > 0.9
+    _, test, _, y = train_test_split(features, features.labels, random_state=0)
+    assert len(test) == len(y) == 10
+    cats = features.labels == "cat"
+    assert cats.tolist() == [label == "cat" for label in labels]
+    assert (features.labels != "cat").sum() == 20
+    assert features[cats].shape == (20, 4)
+
+
+def test_rows_and_columns_by_number_are_paired_as_numpy_does(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((25, 6), dtype=np.float32)
+    features = open_features(make_job(tmp_path / "job", rows))
+    assert features[[1, 22], [3, 4]].tolist() == rows[[1, 22], [3, 4]].tolist()
+    assert features[np.ix_([1, 22], [3, 4])].tolist() == rows[np.ix_([1, 22], [3, 4])].tolist()
+    assert features[[1, 22], 1:3].tolist() == rows[[1, 22], 1:3].tolist()
+    assert features[2:5, [3, 4]].tolist() == rows[2:5, [3, 4]].tolist()
+    with pytest.raises(IndexError):
+        features[[1, 2, 3], [0, 1]]

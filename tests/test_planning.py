@@ -237,3 +237,12 @@ def test_what_is_refused_leaves_nothing_behind(
         with pytest.raises(FeatxError):
             plan(source, output, **{"shard_size": 1, "cache": "cache", **options})
         assert [path for path in everything(tmp_path) if "cache" not in path.parts] == before
+
+
+def test_a_sample_of_which_nothing_can_be_read_tells_no_rate(tmp_path: Path) -> None:
+    (tmp_path / "gone.csv").write_text("path\n" + "".join(f"/nowhere/{number}.jpg\n" for number in range(30)))
+    with pytest.warns(FeatxWarning, match="Not one of the 30 images of the sample can be read, the first '/nowhere/"):
+        planned = plan(tmp_path / "gone.csv", tmp_path / "job", sample=100)
+    assert planned.images_per_second is None
+    assert planned.hours is None
+    assert (planned.sampled, planned.unreadable) == (30, 30)

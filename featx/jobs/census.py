@@ -15,6 +15,7 @@ from featx import remote
 from featx.digests import DigestIndex
 from featx.errors import FeatxWarning
 from featx.extraction import Extraction
+from featx.failures import Failure
 from featx.folders import INDEX
 from featx.options import Resolved
 from featx.view_stores import ViewStores
@@ -29,6 +30,7 @@ class _Block(NamedTuple):
     n_images: int
     n_bad: int
     seconds: float
+    first_bad: Failure | None
 
 
 class Census:
@@ -87,8 +89,17 @@ class Census:
                 )
                 return None, 0, 0
         done = list(blocks)
+        n_images, n_bad = sum(one.n_images for one in done), sum(one.n_bad for one in done)
+        if n_images == n_bad and (first := done[0].first_bad):
+            warnings.warn(
+                f"Not one of the {n_images:,} images of the sample can be read, the first {first.image!r}: "
+                f"{first.reason.rstrip('.')}. Are their paths right, their disk mounted, their server up?",
+                FeatxWarning,
+                stacklevel=2,
+            )
+            return None, n_images, n_bad
         largest = max(reversed(done), key=lambda block: block.n_images)  # of two, the latter
-        return largest.n_images / largest.seconds, sum(one.n_images for one in done), sum(one.n_bad for one in done)
+        return largest.n_images / largest.seconds, n_images, n_bad
 
     def _extract_blocks(self, blocks: list[_Block]) -> None:
         """Extract the sample, each time some more images at once."""
@@ -107,4 +118,5 @@ class Census:
         # Without the store, so that every image counts; the network that was just started is the one that is used.
         extraction = Extraction(paths, self._resolved, rows, cache=None, raise_on_error=False)
         extraction.run()
-        return _Block(len(paths), len(extraction.failures), time.perf_counter() - started)
+        failures = extraction.failures
+        return _Block(len(paths), len(failures), time.perf_counter() - started, failures[0] if failures else None)

@@ -143,15 +143,19 @@ class Job:
         pa = arrow()
         try:
             end = io.BytesIO(self.place.end_of(table_name(shard), _FOOTER_BYTES))
-            said = json.loads(pa.parquet.read_schema(end).metadata[METADATA])
+            footer = pa.parquet.read_metadata(end)
+            said = json.loads(footer.metadata[METADATA])
             ours = (self.manifest.id, self.manifest.fingerprint, shard)
             if (said["job"], said["fingerprint"], said["shard"]) != ours:
                 raise JobError("its table is that of another job or shard")
             fields = [field.name for field in dataclasses.fields(Committed)]
-            return Committed(**{name: said[name] for name in fields})
-        except (pa.ArrowException, ValueError, KeyError, TypeError) as error:
-            if isinstance(error, JobError):
-                raise
+            committed = Committed(**{name: said[name] for name in fields})
+            if footer.num_rows != committed.n_images:
+                raise JobError(f"its table has {footer.num_rows:,} lines, expected {committed.n_images:,}")
+            return committed
+        except (FileNotFoundError, FeatxError):
+            raise
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise JobError(f"its table is damaged ({str(error).splitlines()[0]})") from error
 
     def lines(self, shard: Committed) -> dict[str, list[Any]]:

@@ -118,6 +118,7 @@ def run_job(
         client=client.token,
         n_round=0,
         cache=os.path.abspath(folder) if folder else None,
+        is_cache_auto=cache == "auto",
         raise_on_error=on_error == "raise",
         here=here,
         backbone=backbones.registered_here(job.manifest.options.get("backbone", "mobilenet")),

@@ -114,8 +114,8 @@ def _refuse_source_away(shard: int, n_images: int, failures: Sequence[Failure]) 
     if n_images >= _SEVERAL and len(away) == n_images:
         raise SourceAwayError(
             f"Not one of the {n_images:,} images of shard {shard} can be reached, the first {away[0].image!r}: "
-            f"{away[0].reason} Is their disk mounted here, their server up? Then run the same again; if they are gone "
-            "for good, plan the job anew without them: rows that are in the store are not computed again."
+            f"{away[0].reason.rstrip('.')}. Is their disk mounted here, their server up? Then run the same again; if "
+            "they are gone for good, plan the job anew without them: rows that are in the store are not computed again."
         )
 
 

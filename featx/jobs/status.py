@@ -89,7 +89,7 @@ class Status:
         if self.changed:
             lines.append(f"{counted(self.changed, 'file')} had changed since the job was planned")
         lines += [f"run by {who}" for who in self.running]
-        if not self.running and not self.is_done:
+        if not self.running and self.shards_done + len(self.set_aside) < self.shards:
             lines.append(f"nobody runs it: featx job run {self.output}")
         return "\n".join([*lines, *as_damaged(self.damaged, self.output), *as_set_aside(self.set_aside, self.output)])
 

@@ -66,6 +66,11 @@ class Run:
             )
         if self.padded:
             lines.append(f"{counted(self.padded, 'truncated image')} made complete: what is missing is grey or black")
+        if self.failed:
+            lines.append(
+                f"What failed, and why, is in the tables of the shards, and in those that merge writes; to try again: "
+                f"featx job run {self.output} --retry-failed"
+            )
         lines += [f"shard {shard} was damaged ({reason}), and done again" for shard, reason in self.redone.items()]
         lines += [*as_damaged(self.damaged, self.output), *as_set_aside(self.set_aside, self.output)]
         if self.done == self.shards:

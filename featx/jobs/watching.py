@@ -16,7 +16,7 @@ from featx import files
 from featx.errors import FeatxWarning
 from featx.jobs import attempts, outcomes
 from featx.jobs.job import Job
-from featx.jobs.layout import matrix_name
+from featx.jobs.layout import FOLDERS, matrix_name
 from featx.jobs.place import Place
 
 #: Seconds between looks at how far workers are, of a job on this machine and elsewhere.
@@ -76,6 +76,7 @@ def noted(place: Place, client: str, n_before: int) -> Iterator[None]:
                 if one.client == client:
                     place.remove(one.name)
             place.remove(name)
+            place.tidy(*FOLDERS)  # after workers that were killed
 
 
 @contextlib.contextmanager

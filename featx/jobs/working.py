@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 import socket
 import threading
 from pathlib import Path
@@ -40,6 +41,8 @@ class Task:
         In which of its rounds.
     cache : str or None
         As a whole path: the working folder of a worker may be another than the client's.
+    is_cache_auto : bool
+        Whether nobody named it, so that ``FEATX_CACHE`` of the worker goes before it.
     raise_on_error : bool
     here : dict
         Options that concern one machine alone: ``engine``, ``batch_size``.
@@ -57,6 +60,7 @@ class Task:
     client: str
     n_round: int
     cache: str | None
+    is_cache_auto: bool
     raise_on_error: bool
     here: dict[str, Any]
     backbone: Any = None
@@ -101,7 +105,7 @@ def _work(task: Task) -> None:
                 job,
                 task.shard,
                 resolved,
-                cache=Path(task.cache) if task.cache else None,
+                cache=_cache(task),
                 raise_on_error=task.raise_on_error,
                 progress=progress,
                 witnesses=task.witnesses,
@@ -122,6 +126,13 @@ def _work(task: Task) -> None:
                 ) from error
             reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
             _note_failed(job.place, task, " ".join(reason.split()))
+
+
+def _cache(task: Task) -> Path | None:
+    """Return the cache: that of the client, unless it was not named and this machine has one of its own."""
+    own = os.environ.get("FEATX_CACHE") if task.is_cache_auto else None
+    found = own or task.cache
+    return Path(found).expanduser() if found else None
 
 
 def _note_away(place: Place, task: Task, error: SourceAwayError) -> None:

@@ -91,7 +91,7 @@ def job_done(folder: str, shards: int, rows: int, features: int) -> dict[str, An
 
     (Path(folder) / "shards").mkdir(parents=True)
     random = np.random.default_rng(0)
-    facts = {"format": 1, "fingerprint": "f00d", "rows": rows, "computed": rows}
+    facts = {"format": 1, "job": "0", "fingerprint": "f00d", "rows": rows, "computed": rows}
     facts |= {"cached": 0, "failed": 0, "padded": 0, "changed": 0, "seconds": 1.0}
     for shard in range(shards):
         npy = Path(folder) / "shards" / f"{shard:08}.npy"
