@@ -80,7 +80,7 @@ def add_groups(group: Any, treated: str) -> None:
         type=float,
         default=0.97,
         metavar="COSINE",
-        help="features as alike as this are near-duplicates; 1: equal ones only (default: 0.97)",
+        help="cosine of near-duplicates, beside pairs from 0.90 that stand out; 1: equal ones only (default: 0.97)",
     )
 
 

@@ -72,6 +72,6 @@ def _add_duplicates(commands: Any) -> None:
         type=float,
         default=0.97,
         metavar="COSINE",
-        help="features as alike as this are near-duplicates; 1: equal ones only (default: 0.97)",
+        help="cosine of near-duplicates, beside pairs from 0.90 that stand out; 1: equal ones only (default: 0.97)",
     )
     add_common(parser)
