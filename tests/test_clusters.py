@@ -289,8 +289,8 @@ def test_a_slow_worker_does_less_and_the_rest_is_the_same(job: Path, order: Path
         is_over.set()
         watcher.join()
     slow, *fast = sorted(seen.values(), key=len)
-    assert (run.done, len(seen), len(slow)) == (10, 3, 1)  # over two seconds for one, one for the other nine
-    assert min(map(len, fast)) >= 3
+    assert (run.done, len(seen)) == (10, 3)
+    assert len(slow) < min(map(len, fast))  # over two seconds for one; one for the other nine, if nothing disturbs
     assert rows(job) == undisturbed(job)
 
 
