@@ -799,3 +799,16 @@ def test_a_worker_takes_its_own_cache_unless_one_is_named(
     monkeypatch.setenv("FEATX_CACHE", str(tmp_path / own) if own else "")
     work(dataclasses.replace(task, cache=str(tmp_path / "theirs"), is_cache_auto=not named))
     assert [name for name in ("mine", "theirs") if (tmp_path / name).exists()] == [used]
+
+
+@pytest.mark.parametrize("changed", [{"shard_size": 9}, {"n_shards": 20}, {"shard_size": 0}])
+def test_a_description_that_was_edited_is_told(changed: dict[str, int], images: Path, tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    plan(images, job)
+    run_job(job, cache=None)
+    said = json.loads((job / "job.json").read_text())
+    (job / "job.json").write_text(json.dumps(said | changed))
+    with pytest.raises(JobError, match="is no description of a job"):
+        run_job(job, cache=None)
+    (job / "job.json").write_text(json.dumps(said))
+    assert run_job(job, cache=None).redone == {}

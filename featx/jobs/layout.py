@@ -104,8 +104,8 @@ def manifest_of(said: dict[str, Any]) -> Manifest:
     ------
     JobError
         It is that of another format.
-    KeyError, TypeError, AttributeError
-        It is none.
+    KeyError, TypeError, ValueError, AttributeError
+        It is none, or one whose numbers do not fit each other.
     """
     if said["format"] != FORMAT:
         raise JobError(
@@ -113,7 +113,13 @@ def manifest_of(said: dict[str, Any]) -> Manifest:
             "Run it with that version, or plan it anew in another folder."
         )
     fields = [field.name for field in dataclasses.fields(Manifest)]
-    return Manifest(**{name: said[name] for name in fields if name in said})
+    manifest = Manifest(**{name: said[name] for name in fields if name in said})
+    if manifest.n_shards != -(-manifest.n_images // max(1, manifest.shard_size)):
+        raise ValueError(
+            f"{manifest.n_images:,} images in shards of {manifest.shard_size:,} are not {manifest.n_shards:,} of them: "
+            "was it edited?"
+        )
+    return manifest
 
 
 @dataclasses.dataclass(frozen=True)
