@@ -117,7 +117,7 @@ def _columns(place: FeaturePlace, name: str, columns: Sequence[str]) -> Any:
     with place.open(name) as file:
         try:
             return pq.ParquetFile(file, page_checksum_verification=True).read(columns)
-        except (OSError, ValueError, NotImplementedError) as error:
+        except (OSError, ValueError, NotImplementedError) as error:  # the last of an encoding that a changed byte names
             raise _no_table(place, name, f"it is damaged ({_said(error)})") from error
 
 

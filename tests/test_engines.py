@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import hashlib
 import os
@@ -328,3 +329,15 @@ def test_a_plain_python_backbone_runs_itself(counting: CountingBackbone) -> None
     assert (resolved.engine, resolved.recipe.precision, resolved.recipe.weights) == ("direct", "float32", "version 1")
     assert resolved.start(None)(np.zeros((2, 32, 32, 3), dtype=np.uint8)).shape == (2, 12)
     assert counting.n_shown == 2
+
+
+def test_a_quota_of_cores_limits_the_threads_of_the_network(
+    compiled_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.engines.openvino.n_visible", lambda: 2)
+    monkeypatch.setattr("featx.engines.openvino.n_cores", lambda: 1)
+    monkeypatch.setattr(
+        "featx.engines._started", collections.OrderedDict()
+    )  # networks of other tests have their threads
+    engine = ExtractionOptions().resolve().start(compiled_cache / "compiled")
+    assert engine._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == 1

@@ -291,7 +291,7 @@ def test_storage_that_writes_over_names_is_refused(is_said: bool, s3: Proxy) -> 
 
         def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
             if is_said and mode == "create":
-                raise NotImplementedError("Exclusive write")
+                raise NotImplementedError("Exclusive write")  # as kinds of fsspec that have none do
             super().pipe_file(path, value)
 
     fsspec.register_implementation("lax", Lax, clobber=True)

@@ -228,6 +228,7 @@ class Place:
             self.create(name, b"first")
             is_refused = not self.create(name, b"second")
         except OutputError as error:
+            # What fsspec raises of kinds that have no exclusive creation, or no word for it.
             if isinstance(error.__cause__, NotImplementedError | TypeError):
                 return False
             raise
