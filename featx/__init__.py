@@ -9,8 +9,7 @@ TYPE_CHECKING = False  # type checkers take this name for true; typing itself ne
 if TYPE_CHECKING:
     from typing import Any
 
-    from featx.augmentation import AugmentedFeatures, augment_features
-    from featx.backbones import (
+    from featx.backbones.registry import (
         Backbone,
         DirectBackbone,
         KerasBackbone,
@@ -18,34 +17,35 @@ if TYPE_CHECKING:
         load_backbone,
         register_backbone,
     )
-    from featx.baselines import Comparison, compare_baselines
-    from featx.compare import compare_images
-    from featx.curves import learning_curve
-    from featx.duplicates import Duplicates, find_duplicates
-    from featx.explaining import explain_images
-    from featx.exporting import export_model
-    from featx.feature_matrix import FeatureMatrix
-    from featx.fine_tuning import FineTunedClassifier
-    from featx.jobs.merging import Merge, merge_job
-    from featx.jobs.planning import Plan, plan_job
-    from featx.jobs.running import run_job
+    from featx.baselines.cross_validate import Comparison, compare_baselines
+    from featx.baselines.label_issues import find_label_issues
+    from featx.baselines.learning_curve import learning_curve
+    from featx.baselines.ranking.leave_one_out import leave_one_out
+    from featx.baselines.ranking.rank_features import Ranking, rank_features
+    from featx.baselines.ranking.transferability import h_score, log_me
+    from featx.extraction.augmented_features import AugmentedFeatures, augment_features
+    from featx.extraction.feature_extractor import FeatureExtractor
+    from featx.features.duplicates.find import Duplicates, find_duplicates
+    from featx.features.matrix import FeatureMatrix
+    from featx.features.nearest import Similar, find_similar
+    from featx.features.open import open_features
+    from featx.jobs.merge import Merge, merge_job
+    from featx.jobs.planning.plan import Plan, plan_job
+    from featx.jobs.running.run import run_job
+    from featx.jobs.running.summary import Run
     from featx.jobs.status import Status, job_status
-    from featx.jobs.summary import Run
-    from featx.label_issues import find_label_issues
-    from featx.left_out import leave_one_out
-    from featx.model_files import load_pipeline, read_model, save_pipeline
-    from featx.opening import open_features
-    from featx.predicting import predict_images
-    from featx.rank import ImageRanking, rank_images
-    from featx.ranking import Ranking, rank_features
+    from featx.models.explain.explain import explain_images
+    from featx.models.export import export_model
+    from featx.models.fine_tuning.classifier import FineTunedClassifier
+    from featx.models.model_file import load_pipeline, read_model, save_pipeline
+    from featx.models.predict import predict_images
     from featx.recipe import Recipe
-    from featx.results import ImageComparison
-    from featx.searching import Similar, find_similar
-    from featx.training import Trained, train_images
-    from featx.transferability import h_score, log_me
-    from featx.transformer import FeatureExtractor
+    from featx.workflows.compare import compare_images
+    from featx.workflows.rank import ImageRanking, rank_images
+    from featx.workflows.result import ImageComparison
+    from featx.workflows.train import Trained, train_images
 
-__version__ = "0.1.0"
+from featx.system.version import __version__
 
 __all__ = [
     "AugmentedFeatures",
@@ -98,52 +98,52 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AugmentedFeatures": "augmentation",
-    "Backbone": "backbones",
-    "Comparison": "baselines",
-    "DirectBackbone": "backbones",
-    "Duplicates": "duplicates",
-    "FeatureExtractor": "transformer",
-    "FeatureMatrix": "feature_matrix",
-    "FineTunedClassifier": "fine_tuning",
-    "ImageComparison": "results",
-    "ImageRanking": "rank",
-    "KerasBackbone": "backbones",
-    "Merge": "jobs.merging",
-    "Plan": "jobs.planning",
-    "Ranking": "ranking",
+    "AugmentedFeatures": "extraction.augmented_features",
+    "Backbone": "backbones.registry",
+    "Comparison": "baselines.cross_validate",
+    "DirectBackbone": "backbones.registry",
+    "Duplicates": "features.duplicates.find",
+    "FeatureExtractor": "extraction.feature_extractor",
+    "FeatureMatrix": "features.matrix",
+    "FineTunedClassifier": "models.fine_tuning.classifier",
+    "ImageComparison": "workflows.result",
+    "ImageRanking": "workflows.rank",
+    "KerasBackbone": "backbones.registry",
+    "Merge": "jobs.merge",
+    "Plan": "jobs.planning.plan",
+    "Ranking": "baselines.ranking.rank_features",
     "Recipe": "recipe",
-    "Run": "jobs.summary",
-    "Similar": "searching",
+    "Run": "jobs.running.summary",
+    "Similar": "features.nearest",
     "Status": "jobs.status",
-    "Trained": "training",
-    "augment_features": "augmentation",
-    "available_backbones": "backbones",
-    "compare_baselines": "baselines",
-    "compare_images": "compare",
-    "explain_images": "explaining",
-    "export_model": "exporting",
-    "find_duplicates": "duplicates",
-    "find_label_issues": "label_issues",
-    "find_similar": "searching",
-    "h_score": "transferability",
+    "Trained": "workflows.train",
+    "augment_features": "extraction.augmented_features",
+    "available_backbones": "backbones.registry",
+    "compare_baselines": "baselines.cross_validate",
+    "compare_images": "workflows.compare",
+    "explain_images": "models.explain.explain",
+    "export_model": "models.export",
+    "find_duplicates": "features.duplicates.find",
+    "find_label_issues": "baselines.label_issues",
+    "find_similar": "features.nearest",
+    "h_score": "baselines.ranking.transferability",
     "job_status": "jobs.status",
-    "learning_curve": "curves",
-    "leave_one_out": "left_out",
-    "load_backbone": "backbones",
-    "load_pipeline": "model_files",
-    "log_me": "transferability",
-    "merge_job": "jobs.merging",
-    "open_features": "opening",
-    "plan_job": "jobs.planning",
-    "predict_images": "predicting",
-    "rank_features": "ranking",
-    "rank_images": "rank",
-    "read_model": "model_files",
-    "register_backbone": "backbones",
-    "run_job": "jobs.running",
-    "save_pipeline": "model_files",
-    "train_images": "training",
+    "learning_curve": "baselines.learning_curve",
+    "leave_one_out": "baselines.ranking.leave_one_out",
+    "load_backbone": "backbones.registry",
+    "load_pipeline": "models.model_file",
+    "log_me": "baselines.ranking.transferability",
+    "merge_job": "jobs.merge",
+    "open_features": "features.open",
+    "plan_job": "jobs.planning.plan",
+    "predict_images": "models.predict",
+    "rank_features": "baselines.ranking.rank_features",
+    "rank_images": "workflows.rank",
+    "read_model": "models.model_file",
+    "register_backbone": "backbones.registry",
+    "run_job": "jobs.running.run",
+    "save_pipeline": "models.model_file",
+    "train_images": "workflows.train",
 }
 
 

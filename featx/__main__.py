@@ -15,7 +15,7 @@ def run() -> NoReturn:
         is_python_s_own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
         if is_python_s_own:
             signal.signal(signal.SIGINT, _leave)  # nothing has begun that could need clearing up
-        from featx import cli
+        from featx.cli import main as cli
 
         if is_python_s_own:
             signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 from sklearn.datasets import load_sample_image
 
-import featx.backbones
+import featx.backbones.registry
 from featx import DirectBackbone, FeatureExtractor
 
 # Processes of one user take turns at the cores, by files in the folder for temporary ones: tests that run side by side
@@ -58,7 +58,7 @@ class CountingBackbone(DirectBackbone):
 @pytest.fixture
 def counting(monkeypatch: pytest.MonkeyPatch) -> CountingBackbone:
     backbone = CountingBackbone()
-    monkeypatch.setitem(featx.backbones._registered, "counting", backbone)
+    monkeypatch.setitem(featx.backbones.registry._registered, "counting", backbone)
     return backbone
 
 
@@ -117,7 +117,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> None:
     import time
     import types
 
-    monkeypatch.setattr("featx.decoding.time", types.SimpleNamespace(time=lambda: time.time() + 3600))
+    monkeypatch.setattr("featx.images.prefetch.time", types.SimpleNamespace(time=lambda: time.time() + 3600))
 
 
 @pytest.fixture

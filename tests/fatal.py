@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from featx import DirectBackbone
-from featx.jobs.client import Client
 from featx.jobs.job import Job
-from featx.jobs.place import Place
-from featx.jobs.working import Task
+from featx.jobs.running.coordinator import Client
+from featx.jobs.running.worker import Task
+from featx.jobs.storage import Place
 
 
 class Fatal(DirectBackbone):

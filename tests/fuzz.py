@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from featx import pixels
 from featx.errors import TruncatedImageError, UnreadableImageError
+from featx.images import decode as pixels
 from tests import samples
 from tests.samples import encoded, icc_profile, png, ramp, tiff16
 

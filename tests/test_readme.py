@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import featx.backbones
-from featx import cli, photos
+import featx.backbones.registry
+from featx.cli import main as cli
+from featx.datasets import sample_images as photos
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
@@ -20,7 +21,7 @@ BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOT
 def _compiled(in_folder: Path, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FEATX_CACHE")
     monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
-    monkeypatch.setattr(featx.backbones, "_registered", dict(featx.backbones._registered))
+    monkeypatch.setattr(featx.backbones.registry, "_registered", dict(featx.backbones.registry._registered))
     shutil.copytree(compiled_cache / "compiled", "cache/compiled")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.kept_models import said
+from featx.backbones.files.model_cache import said
 from featx.errors import FeatxWarning, OptionError
 
 #: As ``keras.applications.imagenet_utils.preprocess_input`` calls them.

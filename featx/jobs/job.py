@@ -11,12 +11,21 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from featx import remote
 from featx.errors import FeatxError, JobError
-from featx.jobs.columns import arrow, texts_of
-from featx.jobs.layout import MANIFEST, METADATA, Committed, Planned, manifest_of, matrix_name, plan_name, table_name
-from featx.jobs.place import Place
-from featx.matrices import HEADER_BYTES
+from featx.features.job_columns import arrow, texts_of
+from featx.features.job_format import (
+    MANIFEST,
+    METADATA,
+    Committed,
+    Planned,
+    manifest_of,
+    matrix_name,
+    plan_name,
+    table_name,
+)
+from featx.features.npy_writer import HEADER_BYTES
+from featx.jobs.storage import Place
+from featx.system import remote
 
 _READ_AT_ONCE = 16
 _COLUMNS = ("path", "label", "digest", "status", "reason")
@@ -87,7 +96,7 @@ class Job:
             ) from error
         labels = texts_of("label", columns)
         if (kind := self.manifest.labels) != "text":
-            from featx.label_kinds import as_kind
+            from featx.datasets.label_types import as_kind
 
             labels = [None if label is None else as_kind(label, kind) for label in labels]
         states = [

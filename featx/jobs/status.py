@@ -7,14 +7,14 @@ import os
 import time
 from typing import Any
 
-from featx.jobs import attempts
-from featx.jobs.columns import arrow
+from featx.features.job_columns import arrow
+from featx.features.job_format import Committed, totals
 from featx.jobs.job import Job
-from featx.jobs.layout import Committed, totals
-from featx.jobs.place import Place
-from featx.jobs.summary import as_computed, as_damaged, as_set_aside
-from featx.jobs.watching import images_done, running, said_of
-from featx.wording import counted, in_duration
+from featx.jobs.running import heartbeats as attempts
+from featx.jobs.running.monitor import images_done, running, said_of
+from featx.jobs.running.summary import as_computed, as_damaged, as_set_aside
+from featx.jobs.storage import Place
+from featx.system.formatting import counted, in_duration
 
 
 @dataclasses.dataclass(frozen=True)

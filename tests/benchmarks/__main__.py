@@ -18,12 +18,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from featx import engines
-from featx.bench import run_bench
-from featx.cores import n_cores
-from featx.options import ExtractionOptions
-from featx.photos import write_photos
-from featx.rates import processor
+from featx.datasets.sample_images import write_photos
+from featx.extraction.benchmark import run_bench
+from featx.extraction.engines import engine as engines
+from featx.extraction.options import ExtractionOptions
+from featx.extraction.throughput import processor
+from featx.system.processes import n_cores
 
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[2]

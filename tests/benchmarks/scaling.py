@@ -25,7 +25,7 @@ import numpy as np
 import PIL.Image
 
 from featx import DirectBackbone, plan_job, register_backbone, run_job
-from featx.pixels import load_decoders
+from featx.images.decode import load_decoders
 
 N_FEATURES = 1024
 #: Images/s of ConvNeXt base, float32, measured on two cores of an AMD EPYC with AVX-512.
@@ -80,7 +80,7 @@ def main() -> None:
     import dask
     import distributed
 
-    for name in ("featx.jobs.running", "joblib._dask", "pyarrow.parquet"):
+    for name in ("featx.jobs.running.run", "joblib._dask", "pyarrow.parquet"):
         importlib.import_module(name)  # once, and inherited by every worker
     load_decoders()
     dask.config.set({"distributed.worker.multiprocessing-method": "fork", **WATCHING})

@@ -21,9 +21,9 @@ def _timed(run: Callable[[], object]) -> float:
 
 def featx_files(paths: list[str], options: dict[str, Any], cache: str, out: str, start: bool) -> dict[str, Any]:
     """From files to a matrix on disk, the compiled network being there; started before, as the peers' are, or not."""
-    from featx.options import ExtractionOptions
-    from featx.outputs import extract_to_file
-    from featx.sources import ImageTable
+    from featx.datasets.image_folder import ImageTable
+    from featx.extraction.options import ExtractionOptions
+    from featx.extraction.to_file import extract_to_file
 
     resolved = ExtractionOptions(**options).resolve()
     table = ImageTable(paths, [None] * len(paths))
@@ -49,8 +49,8 @@ def train_model(paths: list[str], cache: str, out: str) -> dict[str, Any]:
 def predict(paths: list[str], model: str, cache: str) -> dict[str, Any]:
     """New photos labelled, from the start of the process's imports of featx on."""
     started = time.perf_counter()
-    from featx.model_files import read_model
-    from featx.predicting import Predictor
+    from featx.models.model_file import read_model
+    from featx.models.predict import Predictor
 
     predictor = Predictor(read_model(model), cache=Path(cache))
     opened = time.perf_counter()
@@ -131,8 +131,8 @@ def job_looked_at(folder: str) -> dict[str, Any]:
 
 def featx_rows(paths: list[str], options: dict[str, Any], cache: str) -> dict[str, Any]:
     """From files that are in the store to rows in memory."""
-    from featx.extraction import Extraction
-    from featx.options import ExtractionOptions
+    from featx.extraction.extract import Extraction
+    from featx.extraction.options import ExtractionOptions
 
     resolved = ExtractionOptions(**options).resolve()
     rows = np.empty((len(paths), resolved.n_features), dtype=np.float32)
@@ -241,7 +241,7 @@ def compare_plain() -> dict[str, Any]:
     """The same estimators and folds in a plain loop of cross_validate."""
     from sklearn.model_selection import StratifiedKFold, cross_validate
 
-    from featx.estimators import make_baseline
+    from featx.baselines.estimators import make_baseline
 
     X, y = _hundred_classes()
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
@@ -289,7 +289,7 @@ def store_filled(cache: str, rows: int, segments: int) -> dict[str, Any]:
     """Write a store of rows of 4 features, as a long job does and compaction leaves it."""
     import uuid
 
-    from featx.segments import write_segment
+    from featx.store.segments import write_segment
 
     folder = Path(cache) / "features" / ("0" * 16)
     folder.mkdir(parents=True)
@@ -302,7 +302,7 @@ def store_filled(cache: str, rows: int, segments: int) -> dict[str, Any]:
 
 def store_opened(cache: str) -> dict[str, Any]:
     """Open a store, and look 100,000 digests up, half of which it has."""
-    from featx.store import Store
+    from featx.store.store import Store
 
     started = time.perf_counter()
     store = Store(Path(cache), "0" * 16, {}, 4)

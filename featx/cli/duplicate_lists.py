@@ -1,0 +1,100 @@
+"""Near-duplicates of features on disk as text, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from featx.datasets.labels import is_missing
+from featx.features.duplicates.find import Duplicates
+from featx.features.matrix import FeatureMatrix
+from featx.features.npy_part import IntArray
+from featx.features.shard_table import NAMES, Lines
+from featx.system.formatting import as_cell, as_path_cell, counted, shortened
+from featx.system.url_secrets import without_secrets
+
+HEADER = ("group", "row", "path", "label", "cosine", "digest")
+_SHOWN_GROUPS, _SHOWN_PATHS = 10, 3
+#: Rows that are looked up at once: those of a group lie anywhere, and each table is read once for all of them.
+_AT_ONCE = 2**17
+
+
+def as_csv(found: Duplicates, features: FeatureMatrix) -> Iterator[str]:
+    """Yield the rows of groups of two or more as lines of CSV, group by group, the largest first."""
+    clusters = found.clusters
+    groups = np.repeat(np.arange(1, len(clusters) + 1), [len(cluster) for cluster in clusters])
+    yield ",".join(HEADER) + "\n"
+    start = 0
+    for rows, lines in _looked_up(clusters, features, NAMES):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        here = groups[start : start + len(rows)].tolist()
+        for group, row, path, label, digest in zip(here, rows.tolist(), *(lines[name] for name in NAMES), strict=True):
+            said = "" if is_missing(label) else as_cell(str(label))
+            writer.writerow([group, row, as_path_cell(path), said, f"{found.cosine[row]:.6f}", digest])
+        start += len(rows)
+        yield text.getvalue()
+
+
+def _looked_up(
+    clusters: Sequence[IntArray], features: FeatureMatrix, names: Sequence[str]
+) -> Iterator[tuple[IntArray, Lines]]:
+    """Yield the rows of groups, one after the other, and what is known of them."""
+    rows = np.concatenate([np.empty(0, dtype=np.int64), *clusters])
+    for at in range(0, len(rows), _AT_ONCE):
+        here = rows[at : at + _AT_ONCE]
+        yield here, features.lines(here, names)
+
+
+def _paths(clusters: Sequence[IntArray], features: FeatureMatrix) -> list[list[str]]:
+    """Return the paths of each group, as they are shown."""
+    paths = [without_secrets(path) for _, lines in _looked_up(clusters, features, ["path"]) for path in lines["path"]]
+    ends = np.cumsum([0, *map(len, clusters)]).tolist()
+    return [paths[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def as_dict(found: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
+    """Return it as JSON has it: what was found, and the paths of each group."""
+    return {**_facts(found, features), "clusters": _paths(found.clusters, features)}
+
+
+def _facts(found: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
+    clusters = found.clusters
+    return {
+        "rows": len(features),
+        "groups": len(clusters),
+        "in_groups": found.n_rows,
+        "largest": max(map(len, clusters), default=0),
+        "threshold": found.threshold,
+        "centered": found.centered,
+        "complete": features.is_complete,
+    }
+
+
+def as_text(found: Duplicates, features: FeatureMatrix) -> str:
+    """Return it for people, with the largest groups."""
+    clusters = found.clusters
+    n_more = found.n_rows - len(clusters)
+    lines = [f"{counted(len(features), 'row')}: no near-duplicates."]
+    if clusters:
+        lines = [
+            f"{counted(len(features), 'row')}: {found.n_rows:,} are near-duplicates in "
+            f"{counted(len(clusters), 'group')}; with one of each kept, {n_more:,} would go."
+        ]
+    if found.centered:
+        lines.append("Rows have much in common: they are told by what distinguishes them from their mean.")
+    shown = _paths([cluster[:_SHOWN_PATHS] for cluster in clusters[:_SHOWN_GROUPS]], features)
+    for number, (cluster, of_cluster) in enumerate(zip(clusters, shown, strict=False), 1):
+        paths = ", ".join(shortened(path, 50) for path in of_cluster)
+        more = len(cluster) - _SHOWN_PATHS
+        paths += f" and {more:,} more" if more > 0 else ""
+        cosine = float(found.cosine[cluster].min())
+        lines.append(f"{number:>3}  {len(cluster):,} images, cosine {cosine:.3f} and above: {paths}")
+    if len(clusters) > _SHOWN_GROUPS:
+        lines.append(f"and {counted(len(clusters) - _SHOWN_GROUPS, 'smaller or equal group')}; --csv lists all.")
+    return "\n".join(lines)

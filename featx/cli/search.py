@@ -1,0 +1,94 @@
+"""The commands that search features on disk: parse → call → print, as the others."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from featx.cli.console import cache_from, command_of, print_data, say
+from featx.cli.paths_and_lines import batches, raise_for_images, writing
+from featx.cli.shared_options import EXTRACTION_OPTIONS
+from featx.errors import FeaturesError, UnreadableImageError
+from featx.system.formatting import as_columns, counted
+
+if TYPE_CHECKING:
+    from featx.features.matrix import FeatureMatrix
+
+
+def similar(args: argparse.Namespace) -> None:
+    """Find the images most similar to others."""
+    from featx.features.nearest import check_top, make_index
+    from featx.features.open import open_features
+    from featx.system.progress import progress_bar
+    from featx.workflows.recipe_lookup import as_extracted
+    from featx.workflows.report.similar_page import most_answers, write_similar
+    from featx.workflows.result import check_output_path, check_output_paths, table_mark
+    from featx.workflows.similar import HEADER, Answer, Searcher, Tally, as_csv
+
+    check_top(args.top)
+    check_output_paths([], [Path(args.html)] if args.html else [], args.source)
+    if args.output:
+        check_output_path(Path(args.output), (table_mark(HEADER), rb'\A\{"path": [^\n]*, "found": \['), args.source)
+    features = open_features(args.features)
+    given = {name: getattr(args, name) for name in ("backbone", *EXTRACTION_OPTIONS) if hasattr(args, name)}
+    missing: list[str] = []
+    of_images, total = batches(args, missing)
+    recorded = as_extracted(features, given, cache=cache_from(args))
+    if not len(features):
+        raise FeaturesError(f"{args.features!r} has no rows to search. If it is a job: featx job run {args.features}")
+    _check_table(features)
+    index = make_index(features, args.index)
+    say(args, f"{counted(len(features), 'row')} of {args.features}, {index.words}; recipe: {recorded.words}.")
+    searcher = Searcher(
+        features, recorded.resolved, index, top=args.top, with_itself=args.with_itself, cache=cache_from(args)
+    )
+    tally = Tally()
+    shown: list[Answer] = []
+    with writing(args.output) as write, progress_bar(total, "similar", shown=not args.quiet) as progress:
+        if args.output and not args.json:
+            write(as_csv([], header=True))
+        for batch in of_images:
+            answers = searcher.search(batch, progress)
+            if args.on_error == "raise" and (bad := next((one for one in answers if one.error), None)):
+                raise UnreadableImageError(bad.error, bad.path)
+            if args.json:
+                write("".join(f"{answer.as_json()}\n" for answer in answers))
+            else:
+                write(as_csv(answers) if args.output else as_columns([row for one in answers for row in one.lines()]))
+            tally.add(answers)
+            shown += answers[: most_answers(args.top) - len(shown)] if args.html else []
+    if args.html:
+        left_out = tally.n_found + tally.n_unreadable - len(shown)
+        write_similar(Path(args.html), shown, features, index.words, command=command_of(args), n_left_out=left_out)
+        say(args, f"The page is {args.html}: open it in a browser.")
+    say(args, tally.as_text())
+    raise_for_images(missing, tally.n_found, tally.n_unreadable, tally.first_unreadable)
+
+
+def duplicates(args: argparse.Namespace) -> None:
+    """Tell which rows are near-duplicates."""
+    from featx.cli.duplicate_lists import HEADER, as_csv, as_dict, as_text
+    from featx.features.duplicates.find import check_threshold, tell_duplicates
+    from featx.features.open import open_features
+    from featx.system.progress import progress_bar
+    from featx.workflows.result import check_output_path, table_mark
+
+    check_threshold("near", args.near)
+    if args.csv:
+        check_output_path(Path(args.csv), (table_mark(HEADER),))
+    features = open_features(args.features)
+    _check_table(features)
+    with progress_bar(len(features), "duplicates", shown=not args.quiet) as progress:
+        found = tell_duplicates(features, args.near, progress)
+    if args.csv:
+        with writing(args.csv) as write:
+            for text in as_csv(found, features):
+                write(text)
+    print_data(json.dumps(as_dict(found, features)) if args.json else as_text(found, features))
+
+
+def _check_table(features: FeatureMatrix) -> None:
+    """Raise now, not after an hour's search, if nothing tells which image a row is of."""
+    features.lines(range(min(1, len(features))))

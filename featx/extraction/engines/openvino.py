@@ -1,0 +1,129 @@
+"""The fast engine: a compiled graph on the CPU. The one home of OpenVINO."""
+
+from __future__ import annotations
+
+import importlib
+import math
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from featx.backbones.layers import POOLS, other_layers, pooled_name
+from featx.errors import EngineError
+from featx.extraction.engines.compile import Graph
+from featx.extraction.engines.fixed_batch import in_fixed_batches
+from featx.system.processes import n_cores, n_visible
+
+_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+
+
+def import_openvino() -> Any:
+    """Return the openvino module, without its telemetry.
+
+    Importing openvino reports the import to its makers over the network; with its telemetry package
+    hidden for the moment of the import it uses its own stub instead, and featx sends nothing anywhere.
+    """
+    hide = "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
+    if hide:
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # documented: makes imports fail
+    try:
+        import openvino
+    except Exception as error:  # a broken openvino fails with anything, from ImportError to RuntimeError
+        raise EngineError(
+            f"OpenVINO cannot be imported ({reason_of(error)}). Install it anew (pip install --force-reinstall "
+            'openvino), or pass engine="keras" (--engine keras).'
+        ) from error
+    finally:
+        if hide:
+            del sys.modules["openvino_telemetry"]
+    return openvino
+
+
+def reason_of(error: Exception) -> str:
+    """Return the last line of what OpenVINO says of an error, or its kind: those above are of its own insides."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+def with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
+    """Return a network from pixels to one row of features, which computes no further than these layers."""
+    openvino = import_openvino()
+    operations = operations_of(openvino)
+    reduce = {"avg": operations.reduce_mean, "max": operations.reduce_max}
+    outputs = {name: output.get_node().input_value(0) for output in network.outputs for name in output.get_names()}
+    parts = []
+    for layer in layers:
+        if layer not in outputs:
+            raise EngineError(other_layers(layer))
+        maps = outputs[layer]
+        if pooling == "none" or len(maps.shape) != 4:
+            parts.append(operations.reshape(maps, [-1, math.prod(list(maps.shape)[1:])], False))
+            continue
+        for pool in POOLS:
+            if pool in pooling:
+                pooled = outputs.get(pooled_name(layer, pool))
+                parts.append(reduce[pool](maps, [1, 2], False) if pooled is None else pooled)
+    row = parts[0] if len(parts) == 1 else operations.concat(parts, 1)
+    return openvino.Model([operations.result(row)], network.get_parameters(), "features")
+
+
+def operations_of(openvino: Any) -> Any:
+    """Return what graphs are built of; before 2025 it was elsewhere."""
+    if hasattr(openvino, "opset8"):
+        return openvino.opset8
+    return importlib.import_module("openvino.runtime.opset8")
+
+
+class OpenVinoEngine:
+    """Run a compiled graph from uint8 pixels to features.
+
+    Parameters
+    ----------
+    graph : Graph
+        The network for `COMPILED_BATCH` images, with one output for each layer.
+    layers : sequence of str
+        The layers that features are taken from.
+    pooling : {"avg", "max", "avgmax", "none"}
+    precision : {"float32", "bfloat16"}
+
+    Raises
+    ------
+    EngineError
+        OpenVINO cannot run the graph, or not at this precision on this CPU.
+    """
+
+    def __init__(self, graph: Graph, layers: Sequence[str], pooling: str, precision: str) -> None:
+        openvino = import_openvino()
+        # LATENCY gives all cores to one run; decoding goes on in threads of its own meanwhile.
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
+        if n_cores() < n_visible():  # OpenVINO 2026 knows nothing of quotas
+            settings["INFERENCE_NUM_THREADS"] = n_cores()
+        try:
+            core = openvino.Core()
+            network = with_pooling(core.read_model(model=graph.xml, weights=graph.bin), layers, pooling)
+            compiled = core.compile_model(network, "CPU", settings)
+        except RuntimeError as error:
+            raise EngineError(
+                f"OpenVINO {openvino.__version__} cannot run the network ({reason_of(error)}). "
+                'Pass engine="keras", or install another version of openvino.'
+            ) from error
+        used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        if used != _HINTS[precision]:
+            raise EngineError(
+                f'This CPU does not run precision="{precision}" natively (OpenVINO chose {used}). '
+                'Pass precision="float32".'
+            )
+        self._request = compiled.create_infer_request()
+        self._lock = threading.Lock()
+
+    def __call__(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return float32 rows (n, n_features) of uint8 pixels (n, height, width, 3)."""
+        with self._lock:
+            return in_fixed_batches(self._run, pixels)
+
+    def _run(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        # Shared, the request's own output buffer is written again by the next run: hence one copy.
+        return np.array(self._request.infer([batch], share_outputs=True)[0])

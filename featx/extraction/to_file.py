@@ -1,0 +1,337 @@
+"""What `featx extract` leaves: the feature matrix, a table of its rows, a table of failures; audited."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx.datasets.failures import Failure, readable_positions
+from featx.datasets.image_folder import ImageTable
+from featx.errors import AuditError, FeatxError, OutputError, ResourceError
+from featx.extraction.extract import Extraction
+from featx.extraction.options import Resolved
+from featx.features.npy_writer import MatrixFile
+from featx.store.digest_table import DigestArray, IntArray
+from featx.store.segments import FloatArray
+from featx.store.view_store import ViewStores
+from featx.system import atomic_files as files
+from featx.system.formatting import as_cell, as_path_cell, counted
+
+_BLOCK_ROWS = 4096
+TABLE_HEADER = ("row", "path", "label", "digest")
+_FAILURES_HEADER = ("position", "path", "error", "reason")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractionSummary:
+    """What `featx extract` says when it is done; the fields of its ``--json``.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of the matrix.
+    features : int
+        Length of a row.
+    computed, cached, failed : int
+        Images that went through the network, whose row was there already, that cannot be read.
+    padded : int
+        Images that ended too early and were made complete.
+    seconds, images_per_second : float
+        Wall-clock time of the extraction, and images over it.
+    backbone, precision, engine, fingerprint : str
+        What ran, and the recipe's folder in the store; of averaged views, each of which has a folder of its own, the
+        name of the whole recipe.
+    output : str
+        The matrix.
+    """
+
+    rows: int
+    features: int
+    computed: int
+    cached: int
+    failed: int
+    padded: int
+    seconds: float
+    images_per_second: float
+    backbone: str
+    precision: str
+    engine: str
+    fingerprint: str
+    output: str
+
+    def as_text(self) -> str:
+        """Return a summary for people."""
+        output = Path(self.output)
+        lines = [
+            f"{self.rows} rows of {self.features} features in {output}; paths and labels in {table_path(output)}",
+            f"{self.computed} computed, {self.cached} from the store, {self.failed} failed; "
+            f"{self.seconds:.1f} s, {self.images_per_second:.0f} images/s "
+            f"({self.backbone}, {self.precision}, {self.engine})",
+        ]
+        if self.padded:
+            lines.append(f"{counted(self.padded, 'truncated image')} made complete: what is missing is grey or black")
+        if self.failed:
+            lines.append(f"What failed, and why: {failures_path(output)}")
+        return "\n".join(lines)
+
+
+def table_path(output: Path) -> Path:
+    """Where the table of rows is: ``features.csv`` beside ``features.npy``."""
+    return output.with_suffix(".csv")
+
+
+def failures_path(output: Path) -> Path:
+    """Where the table of failures is: ``features.failures.csv`` beside ``features.npy``."""
+    return output.with_suffix(".failures.csv")
+
+
+def check_output(output: Path, *, otherwise: str = "") -> None:
+    """Raise if the outputs cannot be written, before any work is done.
+
+    Parameters
+    ----------
+    output : Path
+    otherwise : str, default=""
+        What else may be given than the name of a matrix, said where it is none.
+
+    Raises
+    ------
+    OutputError
+        A name that does not end in ``.npy``, a folder that is absent or locked, or a table beside it that is
+        not featx's to replace.
+    """
+    folder = output.parent
+    if output.suffix != ".npy" or os.path.isdir(output):
+        raise OutputError(
+            f"The output {str(output)!r} is no file name ending in .npy. Pass for example -o "
+            f"features.npy.{otherwise and f' {otherwise}'}"
+        )
+    if not os.path.isdir(folder):
+        raise OutputError(
+            f"The folder {str(folder)!r} of the output {output.name!r} does not exist. Make it, or choose another -o."
+        )
+    if reason := files.why_not_writable(folder):
+        raise OutputError(f"The folder {str(folder)!r} cannot be written: {reason}. Unlock it, or choose another -o.")
+    for path, header in ((table_path(output), TABLE_HEADER), (failures_path(output), _FAILURES_HEADER)):
+        if os.path.exists(path) and not _begins_with(path, header):
+            raise OutputError(
+                f"{str(path)!r} is no table of featx, and would be replaced by one: expected it to begin with "
+                f"{','.join(header)!r}. Move it, or choose another -o."
+            )
+
+
+def _begins_with(path: Path, header: Sequence[str]) -> bool:
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.readline().strip() == ",".join(header)
+    except OSError:
+        return False
+
+
+def extract_to_file(
+    table: ImageTable,
+    resolved: Resolved,
+    output: Path,
+    *,
+    cache: Path | None,
+    on_error: str = "skip",
+    progress: Callable[[int], object] | None = None,
+) -> ExtractionSummary:
+    """Extract images into a ``.npy`` matrix on disk, with a table of its rows beside it.
+
+    Rows and files are audited against each other before any of them gets its name. The matrix gets its
+    name first and the table last: where there is a table, it is the one of the matrix beside it.
+
+    Parameters
+    ----------
+    table : ImageTable
+    resolved : Resolved
+    output : Path
+        The matrix; the tables lie beside it, as ``.csv`` and (if any image failed) ``.failures.csv``.
+    cache : Path or None
+    on_error : {"skip", "raise"}, default="skip"
+        Leave out an image that cannot be read, or stop at the first.
+    progress : callable, default=None
+        Called with the number of images done since the last call.
+
+    Raises
+    ------
+    OutputError
+        The output cannot be written.
+    SourceError
+        Not one of the images can be read.
+    UnreadableImageError
+        With ``on_error="raise"``.
+    """
+    check_output(output)
+    started = time.perf_counter()
+    with replacing_outputs(output) as (matrix, listing):
+        rows = MatrixFile(matrix, len(table), resolved.n_features)
+        extraction = Extraction(
+            table.paths, resolved, rows, cache=cache, raise_on_error=on_error == "raise", progress=progress
+        )
+        _run(extraction)
+        kept = readable_positions(len(table), extraction.failures)
+        rows.keep(kept)
+        _write_table(listing, table, extraction, kept)
+        _audit(matrix, listing, extraction, kept)
+        write_failures(output, extraction.failures)
+    seconds = time.perf_counter() - started
+    recipe = resolved.recipe
+    return ExtractionSummary(
+        rows=len(kept),
+        features=resolved.n_features,
+        computed=extraction.n_computed,
+        cached=extraction.n_cached,
+        failed=len(extraction.failures),
+        padded=len(extraction.padded),
+        seconds=round(seconds, 3),
+        images_per_second=round(len(table) / seconds, 1),
+        backbone=recipe.backbone,
+        precision=recipe.precision,
+        engine=resolved.engine,
+        fingerprint=recipe.fingerprint,
+        output=str(output),
+    )
+
+
+@contextlib.contextmanager
+def replacing_outputs(output: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield temporary names for the matrix and its table, which get their own if the block ends well.
+
+    The matrix gets its name first and the table last: a table that is there proves its matrix.
+    """
+    with contextlib.ExitStack() as outputs:  # last entered first
+        outputs.enter_context(_telling_of_output(output))
+        listing = outputs.enter_context(files.replacing(table_path(output)))
+        matrix = outputs.enter_context(files.replacing(output))
+        files.remove_abandoned(output.parent)
+        yield matrix, listing
+
+
+def _run(extraction: Extraction) -> None:
+    try:
+        extraction.run()
+    except OSError as error:
+        if isinstance(error, FeatxError):
+            raise
+        raise ResourceError(f"The system refused something ({error}). Run the same command again.") from error
+
+
+@contextlib.contextmanager
+def _telling_of_output(output: Path) -> Iterator[None]:
+    """Turn a failure to write into an OutputError; in the end make the new names durable."""
+    try:
+        yield
+        files.sync_folder(output.parent)
+    except OSError as error:
+        if isinstance(error, FeatxError):
+            raise
+        raise OutputError(
+            f"The output {str(output)!r} cannot be written: {error.strerror or error}. Make room or choose another -o, "
+            "and run the same command again; rows that are in the cache are not computed again."
+        ) from error
+
+
+@contextlib.contextmanager
+def csv_writer(path: Path) -> Iterator[Any]:
+    """Yield a writer of the lines of a table."""
+    # surrogateescape: a file name that is not UTF-8 comes out as the bytes it is.
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        yield csv.writer(file)
+
+
+def _write_table(path: Path, table: ImageTable, extraction: Extraction, kept: Iterable[int]) -> None:
+    with csv_writer(path) as writer:
+        writer.writerow(TABLE_HEADER)
+        for row, at in enumerate(kept):
+            digest = extraction.digests[at].tobytes().hex()
+            writer.writerow(line_of_row(row, table.paths[at], table.labels[at], digest))
+
+
+def line_of_row(row: int, path: str, label: Any, digest: str) -> list[Any]:
+    """Return the line of the table for one row of the matrix."""
+    return [row, as_path_cell(path), as_cell(str(label)) if label is not None else "", digest]
+
+
+def _write_failures(path: Path, failures: Iterable[Failure]) -> None:
+    """Write the table of failures; remove that of an earlier run if there are none."""
+    remaining = iter(failures)
+    first = next(remaining, None)
+    if first is None:
+        path.unlink(missing_ok=True)
+        return
+    with files.replacing(path) as temporary, csv_writer(temporary) as writer:
+        writer.writerow(_FAILURES_HEADER)
+        for failure in itertools.chain([first], remaining):
+            writer.writerow([failure.position, as_path_cell(failure.image), failure.error, as_cell(failure.reason)])
+
+
+def write_failures(output: Path, failures: Iterable[Failure]) -> None:
+    """Write what failed beside a matrix that is about to get its name; the table of the one before goes."""
+    table_path(output).unlink(missing_ok=True)
+    _write_failures(failures_path(output), failures)
+
+
+def _audit(matrix: Path, listing: Path, extraction: Extraction, kept: IntArray) -> None:
+    """Read both files back: a row for each line, in order, finite, and the one of its digest in the store."""
+    store = extraction.store
+    if store is not None:
+        store.refresh()
+    checked = 0
+    with open(listing, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        for lines in _blocks(csv.DictReader(file)):
+            # Mapped anew for each block, so that pages read do not add up.
+            rows = np.load(matrix, mmap_mode="r", allow_pickle=False)
+            block = np.array(rows[checked : checked + len(lines)])
+            if [int(line["row"]) for line in lines] != list(range(checked, checked + len(block))):
+                raise _audit_error(f"row numbers from {checked} on do not match")
+            joined = np.frombuffer(bytes.fromhex("".join(line["digest"] for line in lines)), dtype=np.uint8)
+            digests = joined.reshape(len(lines), -1)
+            right = np.array_equal(digests, extraction.digests[kept[checked : checked + len(lines)]])
+            if not right or not np.isfinite(block).all() or not _agree_with_store(digests, block, store):
+                raise _audit_error(f"a row among {checked} to {checked + len(lines) - 1} is not the one of its image")
+            checked += len(lines)
+    n_rows = len(np.load(matrix, mmap_mode="r", allow_pickle=False))
+    if checked != n_rows:
+        raise _audit_error(f"{n_rows} rows, {checked} lines")
+
+
+def _agree_with_store(digests: DigestArray, rows: FloatArray, store: ViewStores | None) -> bool:
+    """Whether these are the rows that the store has, or as near to them as another engine or CPU would come.
+
+    Two processes may have computed one image at the same time, and the store then has either's row.
+    """
+    if store is None:
+        return True
+    found, kept = store.read(digests)
+    rows = rows[found]  # the others were cleared or found damaged since they were copied from it
+    largest = np.abs(kept).max(axis=1, initial=0)
+    return bool((np.abs(kept - rows).max(axis=1, initial=0) <= 0.05 * largest + 1e-6).all())
+
+
+def _blocks(lines: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
+    block: list[dict[str, str]] = []
+    for line in lines:
+        block.append(line)
+        if len(block) == _BLOCK_ROWS:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _audit_error(found: str) -> AuditError:
+    return AuditError(
+        f"The matrix and the table of its rows do not match: {found}. Neither was kept; the rows in the cache are "
+        "untouched. Run the same command again, and please report this."
+    )

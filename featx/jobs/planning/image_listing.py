@@ -1,0 +1,133 @@
+"""What a user points at → images in parts of a shard's size, one part in memory at a time."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import hashlib
+import itertools
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from featx.datasets import table_file as tables
+from featx.datasets.image_folder import stream_images
+from featx.datasets.label_types import LabelKind
+from featx.errors import SourceError
+from featx.system import url_secrets as credentials
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """Images that follow each other, and the text of their labels.
+
+    Attributes
+    ----------
+    paths : list of str
+    labels : list of (str or None)
+    """
+
+    paths: list[str]
+    labels: Sequence[str | None]
+
+
+class Listing:
+    """Lists images once, in order.
+
+    Parameters
+    ----------
+    sources : sequence of str
+        As for :func:`featx.datasets.table_file.find_labelled`.
+    path_column, label_column : str or None
+        Of a table.
+
+    Attributes
+    ----------
+    ignored : Counter
+        What was passed over, by kind.
+    n_images : int
+        That were listed.
+    """
+
+    def __init__(self, sources: Sequence[str], path_column: str | None = None, label_column: str | None = None) -> None:
+        self._sources = [os.fspath(source) for source in sources]
+        self._columns = (path_column, label_column)
+        self._table = tables.table_among(self._sources, {"--path-column": path_column, "--label-column": label_column})
+        self._kind = LabelKind() if self._table else None
+        self.ignored: collections.Counter[str] = collections.Counter()
+        self.n_images = 0
+        self._hash = hashlib.blake2b(digest_size=16)
+        for source in self._sources:
+            credentials.refuse_secret(source)
+
+    @property
+    def kind_of_labels(self) -> str:
+        """``"numbers"``, ``"whole numbers"``, ``"truths"`` or ``"text"``; known when all parts were seen.
+
+        Raises
+        ------
+        SourceError
+            They mix numbers with fractions and text.
+        """
+        return "text" if self._kind is None else self._kind.name(str(self._table))
+
+    @property
+    def digest(self) -> str:
+        """Of all paths and labels, in order; known when all parts were seen."""
+        return self._hash.hexdigest()
+
+    def parts(self, n_images: int) -> Iterator[Part]:
+        """Yield all images, so many at a time.
+
+        Raises
+        ------
+        SourceError, MissingDependencyError
+            As of :func:`featx.datasets.table_file.find_labelled`.
+        """
+        for part in self._parts(n_images):
+            self.n_images += len(part.paths)
+            lines = zip(part.paths, part.labels, strict=True)
+            text = "".join(f"{path}\0" if label is None else f"{path}\0={label}\0" for path, label in lines)
+            self._hash.update(text.encode("utf-8", "surrogatepass"))
+            yield part
+
+    def _parts(self, n_images: int) -> Iterator[Part]:
+        if self._table is None:
+            found = stream_images(self._sources, self.ignored)
+            while some := list(itertools.islice(found, n_images)):
+                yield Part([path for path, _, _ in some], [label for _, label, _ in some])
+            return
+        n_seen = 0
+        start: str | None = None
+        frame = None
+        waiting = Part([], [])
+        for frame in tables.read_batches(self._table, max(100, n_images)):
+            part = self._of_frame(frame, n_seen)
+            n_seen += len(part.paths)
+            start = tables.start_of(self._table, part.paths[:100]) if start is None else start
+            waiting = Part([*waiting.paths, *tables.located(start, part.paths)], [*waiting.labels, *part.labels])
+            while len(waiting.paths) >= n_images:
+                yield Part(waiting.paths[:n_images], waiting.labels[:n_images])
+                waiting = Part(waiting.paths[n_images:], waiting.labels[n_images:])
+        if waiting.paths:
+            yield waiting
+        if not n_seen:
+            has = "no rows" if frame is None else f"{tables.columns_in_words(frame)} and no rows"
+            raise SourceError(f"{self._table!r} lists no images: it has {has}.")
+
+    def _of_frame(self, frame: Any, n_before: int) -> Part:
+        assert self._table is not None
+        assert self._kind is not None
+        paths = tables.column_of(frame, self._table, "path", self._columns[0], tables.PATH_COLUMNS)
+        if paths is None:
+            raise tables.no_path_column(frame, self._table)
+        if None in paths:
+            raise SourceError(f"{self._table!r} has no path in row {n_before + paths.index(None)}.")
+        labels = tables.column_of(frame, self._table, "label", self._columns[1], tables.LABEL_COLUMNS)
+        normal = [None] * len(paths) if labels is None else tables.normal_labels(labels)
+        self._kind.add(normal)
+        there = [str(path) for path in paths]
+        for path in there:
+            if "://" in path and ("@" in path or "=" in path or "%" in path):
+                credentials.refuse_secret(path)
+        return Part(there, normal)

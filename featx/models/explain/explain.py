@@ -1,0 +1,186 @@
+"""Images → where a model saw what decided it, as pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import PIL.PngImagePlugin
+
+from featx.errors import OutputError, UnreadableImageError
+from featx.extraction.options import resolve_cache
+from featx.images import image as images
+from featx.models.explain.activation_maps import Evidence, decode_as_shown
+from featx.models.explain.explainer import Explainer
+from featx.models.explain.overlay import beside
+from featx.models.model import Model
+from featx.models.model_file import read_model
+from featx.system import atomic_files as files
+
+#: By which a name is taken for that of a picture, and not of a folder of them.
+_OF_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".svg", ".pdf")
+FLAT = "no covered square changed the score"
+#: Near the beginning of every picture: such a one may be replaced.
+_MARK = b"Software\0featx"
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """What was seen in one image.
+
+    Attributes
+    ----------
+    path : str
+    evidence : Evidence or None
+        None if the image cannot be read.
+    error : str
+        Why it cannot be read, or "".
+    file : str
+        The picture that was written, or "".
+    """
+
+    path: str
+    evidence: Evidence | None
+    error: str = ""
+    file: str = ""
+
+    @property
+    def note(self) -> str:
+        """What to know of the picture, in words."""
+        return FLAT if self.evidence is not None and not self.evidence.map.any() else ""
+
+
+def explain_images(
+    model: Model | str | os.PathLike[str],
+    images: Sequence[Any],
+    *,
+    label: Any = None,
+    method: str = "auto",
+    folder: str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = "auto",
+    **options: Any,
+) -> list[Explanation]:
+    """Return where in images the evidence lies for what a model decides; one that cannot be read costs no other.
+
+    Parameters
+    ----------
+    model : str, Path or Model
+        A file that ``featx train`` or :func:`featx.save_pipeline` wrote.
+    images : sequence of images
+        As for :class:`featx.FeatureExtractor`.
+    label : class, default=None
+        The class whose evidence to show; None is the one that the model decides for.
+    method : {"auto", "activation", "occlusion"}, default="auto"
+        See :class:`featx.models.explain.explainer.Explainer`.
+    folder : str, Path or None, default=None
+        Write a picture of each there.
+    cache : str, Path or None, default="auto"
+        Where compiled networks are kept.
+    **options
+        ``max_pixels`` and ``on_truncated``, where they are to be others than in training.
+
+    Raises
+    ------
+    ModelFileError, OptionError, RecipeMismatchError, WeightsError
+        The model or an option cannot be used.
+    OutputError
+        A picture cannot be written.
+    """
+    if folder is not None:
+        check_folder(Path(folder))
+    found = model if isinstance(model, Model) else read_model(model)
+    kept = resolve_cache(cache)
+    explainer = Explainer(found, method=method, compiled=kept / "compiled" if kept else None, **options)
+    return list(explained(explainer, images, label=label, folder=None if folder is None else Path(folder)))
+
+
+def check_folder(folder: Path) -> None:
+    """Raise if this is no name for a folder of pictures, before any is drawn.
+
+    Raises
+    ------
+    OutputError
+    """
+    if folder.is_dir():
+        return
+    why = "there is a file of that name" if folder.exists() else ""
+    why = why or ("its name is that of a picture" if folder.suffix.lower() in _OF_PICTURES else "")
+    if why:
+        raise OutputError(
+            f"{str(folder)!r}: expected a folder, into which a picture of each image goes, and {why}. Name a folder, "
+            "such as -o seen/."
+        )
+
+
+def explained(
+    explainer: Explainer, sources: Sequence[Any], *, label: Any, folder: Path | None
+) -> Iterator[Explanation]:
+    """Yield the explanation of each image, its picture written."""
+    used: set[str] = set()
+    for source in sources:
+        path = images.describe(source)
+        try:
+            seen = decode_as_shown(source, explainer.resolved)
+        except UnreadableImageError as error:
+            yield Explanation(path, None, error.reason)
+            continue
+        evidence = explainer.explain(seen, label)
+        file = ""
+        if folder is not None:
+            of = hashlib.blake2b(os.fsencode(os.path.abspath(path)), digest_size=8).hexdigest()
+            file = _written(evidence, folder, _file_name(path, evidence, used, folder, of), of)
+        yield Explanation(path, evidence, file=file)
+
+
+def _file_name(path: str, evidence: Evidence, used: set[str], folder: Path, of: str) -> str:
+    """Return a name that tells the image and the class, and that no picture of another image has."""
+    parts = [Path(path).stem, *([] if evidence.label is None else [str(evidence.label)])]
+    stem = ".".join(re.sub(r"[^\w.-]+", "_", part)[:80] or "image" for part in parts)
+    name, number = f"{stem}.evidence.png", 1
+    while name.casefold() in used or _is_of_another(folder / name, of):
+        number += 1
+        name = f"{stem}-{number}.evidence.png"
+    used.add(name.casefold())
+    return name
+
+
+def _beginning(path: Path) -> bytes:
+    """Return where a picture says what it is; nothing if there is no such file."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(200)
+    except (FileNotFoundError, NotADirectoryError):
+        return b""
+
+
+def _is_of_another(path: Path, of: str) -> bool:
+    beginning = _beginning(path)
+    return _MARK in beginning and of.encode() not in beginning
+
+
+def _written(evidence: Evidence, folder: Path, name: str, of: str) -> str:
+    path = folder / name
+    try:
+        if path.exists() and _MARK not in _beginning(path):
+            raise OutputError(
+                f"{str(path)!r} cannot be written: there is a file that featx has not written. Choose another folder."
+            )
+        files.make_folder(folder)
+        information = PIL.PngImagePlugin.PngInfo()
+        information.add_text("Software", "featx")
+        information.add_text("Source", of)  # not the path itself, which is nobody else's business
+        with files.replacing(path) as temporary:
+            beside(evidence).save(temporary, format="PNG", pnginfo=information)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        raise OutputError(
+            f"The picture cannot be written to {str(path)!r}: {error.strerror or error}. Choose another folder, or "
+            "make room there."
+        ) from error
+    return str(path)

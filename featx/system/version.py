@@ -1,0 +1,3 @@
+"""Version of featx."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,294 @@
+"""Labelled images → baselines on the features of one or several networks, split so that nothing leaks."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from featx.baselines.cross_validate import Comparison, compare_baselines
+from featx.baselines.estimators import Wanted
+from featx.baselines.metrics import METRICS, best_row
+from featx.baselines.splits import Split, make_split
+from featx.datasets.image_folder import ImageTable
+from featx.datasets.labels import checked_labels
+from featx.errors import ComparisonError
+from featx.extraction.options import ExtractionOptions, resolve_cache
+from featx.features.duplicates.find import THRESHOLD
+from featx.store.segments import FloatArray
+from featx.workflows.duplicate_groups import (
+    MANY,
+    N_FOLDS_OF_MANY,
+    naive_words,
+    notes_on_leaks,
+    teller_of_duplicates,
+    without_leaks,
+)
+from featx.workflows.image_duplicates import Leaks
+from featx.workflows.image_estimators import check_tuned, with_images, without_those
+from featx.workflows.networks import different, extract_readable, names_of, options_of
+from featx.workflows.prepare import as_array, as_table, prepared
+from featx.workflows.request import Asked, Task, checked_early, given_groups
+from featx.workflows.result import ImageComparison, Network, join_tables
+
+
+def compare_images(
+    paths: Sequence[str | os.PathLike[str]],
+    y: Sequence[Any],
+    *,
+    networks: Sequence[Any] = ("mobilenet",),
+    groups: Any = "auto",
+    is_test: Sequence[bool] | None = None,
+    near: float = THRESHOLD,
+    estimators: Wanted | None = None,
+    task: str = "auto",
+    cv: int | None = None,
+    repeats: int = 1,
+    tune: bool = False,
+    extras: bool = True,
+    cache: str | os.PathLike[str] | None = "auto",
+    random_state: int = 0,
+    n_jobs: int | None = -1,
+) -> ImageComparison:
+    """Compare baselines on the features of image files: what ``featx compare`` does, from Python.
+
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Files that cannot be read are left out, and noted.
+    y : sequence, the same length
+        Labels, or quantities; an image whose label is None or NaN is left out, and noted.
+    networks : sequence of str or FeatureExtractor, default=("mobilenet",)
+        Names of backbones, or extractors with other settings.
+    groups : {"auto", "none"} or sequence, the same length, default="auto"
+        ``"auto"`` keeps duplicates and near-duplicates on one side of every split; a sequence says what is to be kept
+        together besides. ``"none"`` switches both off.
+    is_test : sequence of bool, the same length, or None, default=None
+        Which images to score; None is cross-validation.
+    near : float, default=0.97
+        Cosine from which images are near-duplicates; see :func:`featx.find_duplicates`.
+    cv : int or None, default=None
+        Number of folds, where there is no test set; None is 5.
+    estimators, task, repeats, tune, random_state, n_jobs
+        As for :func:`compare_baselines`. ``"fine-tune"`` is each network tuned to the images, see
+        :class:`FineTunedClassifier`, which takes minutes for every fold.
+    extras : bool, default=True
+        Compute a learning curve, and look for labels in doubt.
+    cache : str, Path or None, default="auto"
+        As for :class:`FeatureExtractor`.
+
+    Returns
+    -------
+    ImageComparison
+
+    Raises
+    ------
+    ComparisonError
+        Labels or groups that cannot be split into folds.
+    OptionError
+        An unknown network or estimator, or another option that cannot be.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import tempfile
+    >>> from featx.cli.demo import write_digits
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_digits(Path(folder))
+    ...     paths = sorted(Path(folder).glob("[0-2]/*.png"))[::20]
+    ...     y = [path.parent.name for path in paths]
+    ...     comparison = compare_images(paths, y, estimators=["dummy", "knn"], cv=3, cache=None)
+    >>> comparison.best
+    'knn'
+    """
+    given = None if isinstance(groups, str) else list(groups)
+    table = as_table(paths, y, groups=given, is_test=is_test)
+    asked = Asked(
+        estimators=estimators,
+        task=task,
+        cv=cv,
+        repeats=repeats,
+        groups=groups if given is None else "auto",
+        near=near,
+        tune=tune,
+        extras=extras,
+        random_state=random_state,
+        n_jobs=n_jobs,
+    )
+    return compare_tables(table, [options_of(network) for network in networks], asked, cache=resolve_cache(cache))
+
+
+def compare_tables(
+    table: ImageTable,
+    options: Sequence[ExtractionOptions],
+    asked: Asked | None = None,
+    *,
+    test: ImageTable | None = None,
+    cache: Path | None,
+    on_error: str = "skip",
+    show_progress: bool = False,
+    progress: Callable[[str], object] | None = None,
+) -> ImageComparison:
+    """Extract labelled images with each network, and compare baselines on the features.
+
+    Parameters
+    ----------
+    table : ImageTable
+        Images without a label are left out. Its splits, if it has some, decide what is scored.
+    options : sequence of ExtractionOptions
+        One for each network.
+    asked : Asked or None, default=None
+    test : ImageTable or None, default=None
+        Images to score on, instead of cross-validation.
+    cache : Path or None
+    on_error : {"skip", "raise"}, default="skip"
+        Leave out an image that cannot be read, or stop at the first.
+    show_progress : bool, default=False
+        Show a progress bar for each extraction.
+    progress : callable, default=None
+        Called with what begins.
+
+    Raises
+    ------
+    ComparisonError
+        Labels that cannot be split into folds: found before anything is extracted.
+    """
+    asked, say = asked or Asked(), progress or (lambda text: None)
+    notes: list[str] = []
+    table = prepared(table, test, notes)
+    asked = checked_early(table, asked)
+    notes += check_tuned(asked, options)
+    all_resolved = [wanted.resolve() for wanted in options]
+    options_of_each = dict(zip(all_resolved, options, strict=True))
+    resolved = different(all_resolved, notes)
+    teller = teller_of_duplicates(options).resolve()
+    found = extract_readable(
+        table, resolved, teller, notes, cache=cache, on_error=on_error, show_progress=show_progress
+    )
+    table = found.table
+    task = _Task(table, checked_labels(as_array(table.labels), asked.task), asked, say)
+    duplicates, groups, split = without_leaks(task, found.telling, found.digests, notes)
+    networks = []
+    for name, network, rows, one in zip(names_of(resolved), resolved, found.rows, found.each, strict=True):
+        estimators = with_images(asked, table, options_of_each[network], cache)
+        comparison = task.compare(
+            rows, groups, split, lambda estimator: say(f"Comparing: {estimator} …"), estimators=estimators
+        )
+        networks.append(Network(name, network, rows, comparison, one.n_computed, one.seconds))
+    notes += _notes_of(networks)
+    whole = join_tables(networks)
+    at = best_row(whole, asked.task)
+    best_estimator = str(whole["estimator"].iloc[at])
+    best = next(one for one in networks if (at := at - len(one.comparison.table)) < 0)
+    misleads = any(note.startswith("Accuracy misleads") for note in notes)
+    if "dummy" in whole["estimator"][whole["verdict"] != "worse"].tolist() and not misleads:
+        notes.append("The dummy, which guesses, is not told from the best: nothing that was learned is beyond chance.")
+    naive = task.naive(best, duplicates, groups)
+    notes += notes_on_leaks(table, asked, duplicates, naive, best_estimator)
+    return ImageComparison(
+        table=whole,
+        networks=networks,
+        paths=list(table.paths),
+        y=task.y,
+        failures=found.failures,
+        duplicates=duplicates,
+        naive=naive,
+        naive_words=naive_words(asked, len(table)),
+        label_issues=task.label_issues(best, groups, split, notes),
+        learning_curve=task.learning_curve(best),
+        notes=notes,
+        groups=groups,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task(Task):
+    """What is computed about them."""
+
+    say: Callable[[str], object]
+
+    def compare(
+        self, X: FloatArray, groups: Any, split: Split, progress: Callable[[str], object] | None = None, **instead: Any
+    ) -> Comparison:
+        asked = self.asked
+        wanted: dict[str, Any] = {
+            "estimators": asked.estimators,
+            "tune": asked.tune,
+            **instead,
+        }
+        return compare_baselines(
+            X,
+            self.y,
+            task=asked.task,
+            cv=split,
+            groups=groups,
+            random_state=asked.random_state,
+            n_jobs=asked.n_jobs,
+            progress=progress,
+            **wanted,
+        )
+
+    def naive(self, best: Network, duplicates: Leaks, groups: Any) -> pd.DataFrame | None:
+        """Return the scores on the best network, had duplicates been ignored; untuned, and in one repetition.
+
+        Of many images, two of the folds are enough. No network is tuned for it.
+        """
+        on_features = without_those(self.asked.estimators)
+        if groups is None or not len(duplicates) or (on_features is not None and not len(on_features)):
+            return None
+        self.say("Comparing once more, duplicates ignored …")
+        without = given_groups(self.table)
+        metric = METRICS[self.asked.task][0]
+        split = _first_folds(self.split(without), N_FOLDS_OF_MANY if len(self.y) > MANY else None)
+        table = self.compare(best.rows, without, split, tune=False, estimators=on_features).table
+        columns = {"estimator": "estimator", f"{metric}_mean": "mean", f"{metric}_std": "std"}
+        return table[list(columns)].rename(columns=columns)
+
+    def label_issues(self, best: Network, groups: Any, split: Split, notes: list[str]) -> pd.DataFrame | None:
+        """Return the labels most likely wrong, by logistic regression: compared, or fitted for it as an extra."""
+        if self.asked.task != "classification":
+            return None
+        comparison = best.comparison
+        if self.asked.extras and (self.table.splits is not None or "logreg" not in comparison.probabilities):
+            self.say("Looking for labels in doubt …")
+            try:
+                if self.table.splits is not None:  # training images may be labelled wrongly, too
+                    split = make_split(
+                        self.y, task="classification", groups=groups, random_state=self.asked.random_state
+                    )
+                comparison = self.compare(best.rows, groups, _first_folds(split), estimators=["logreg"], tune=False)
+            except ComparisonError as error:  # what was compared is not to be lost for it
+                notes.append(f"Labels in doubt were not looked for: {error}")
+                return None
+        elif "logreg" not in comparison.probabilities:
+            return None
+        issues = comparison.label_issues.copy()
+        paths = pd.Series([self.table.paths[row] for row in issues["row"]], index=issues.index, dtype=object)
+        issues.insert(0, "path", paths)
+        return issues
+
+    def learning_curve(self, best: Network) -> pd.DataFrame | None:
+        """Return the learning curve of the quickest estimator that may be as good as the best."""
+        if not self.asked.extras:
+            return None
+        self.say("Comparing: fewer training images …")
+        return best.comparison.learning_curve
+
+
+def _first_folds(split: Split, most: int | None = None) -> Split:
+    """Return the first folds of a split: its first repetition, or as many as are wanted."""
+    n_folds = min(most or split.n_first, split.n_first)
+    return dataclasses.replace(split, folds=split.folds[:n_folds], n_first=n_folds)
+
+
+def _notes_of(networks: Sequence[Network]) -> list[str]:
+    """Return the notes on each network, named, and those on all of them once."""
+    notes: dict[str, list[str]] = {}
+    for network in networks:
+        for note in network.comparison.notes:
+            notes.setdefault(note, []).append(network.name)
+    return [note if len(names) == len(networks) else f"{', '.join(names)}: {note}" for note, names in notes.items()]

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import featx
+from featx import FeatureExtractor
+from featx.backbones.layers import find_layers
+from featx.backbones.registry import KerasBackbone
+from featx.errors import FeatxWarning, OptionError
+from featx.extraction.options import ExtractionOptions
+from tests.conftest import CountingBackbone
+
+MOBILENET = featx.load_backbone("mobilenet")
+LAYERS = MOBILENET.layers()
+
+
+@pytest.fixture(scope="module")
+def pixels(photos: list[PIL.Image.Image]) -> np.ndarray[Any, Any]:
+    return np.stack([np.asarray(photo.resize((224, 224))) for photo in photos[:9]])
+
+
+@pytest.fixture(scope="module")
+def maps(pixels: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+    """What plain Keras gives for some layers of MobileNet."""
+    import keras
+
+    network = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(224, 224, 3))
+    network.load_weights(MOBILENET.find_weights("imagenet").path)
+    names = ["conv_pw_6_relu", "conv_pw_12_bn", "conv_pw_13_relu"]
+    taken = keras.Model(network.input, [network.get_layer(name).output for name in names])
+    prepared = keras.applications.mobilenet.preprocess_input(pixels.astype("float32"))
+    return dict(zip(names, taken.predict(prepared, verbose=0), strict=True))
+
+
+def mean(maps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return maps.mean(axis=(1, 2))
+
+
+def highest(maps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return maps.max(axis=(1, 2))
+
+
+@pytest.mark.parametrize("engine", ["openvino", "keras"])
+@pytest.mark.parametrize(
+    ("layer", "pooling", "expected"),
+    [
+        ("conv_pw_6_relu", "avg", lambda at: mean(at["conv_pw_6_relu"])),
+        (0.5, "max", lambda at: highest(at["conv_pw_6_relu"])),
+        (-1, "avgmax", lambda at: np.hstack([mean(at["conv_pw_13_relu"]), highest(at["conv_pw_13_relu"])])),
+        pytest.param(  # compiled for itself
+            *("conv_pw_12_bn", "avg", lambda at: mean(at["conv_pw_12_bn"])), marks=pytest.mark.slow, id="a layer within"
+        ),
+        (
+            ["conv_pw_13_relu", 0.5],
+            "avg",
+            lambda at: np.hstack([mean(at["conv_pw_13_relu"]), mean(at["conv_pw_6_relu"])]),
+        ),
+        (
+            "conv_pw_6_relu+1.0",
+            "avgmax",
+            lambda at: np.hstack(
+                [part for name in ("conv_pw_6_relu", "conv_pw_13_relu") for part in (mean(at[name]), highest(at[name]))]
+            ),
+        ),
+        (None, "none", lambda at: at["conv_pw_13_relu"].reshape(9, -1)),
+    ],
+)
+def test_features_of_any_layer_are_those_of_plain_keras(
+    layer: Any,
+    pooling: str,
+    expected: Any,
+    engine: str,
+    pixels: np.ndarray[Any, Any],
+    maps: dict[str, np.ndarray[Any, Any]],
+    compiled_cache: Path,
+) -> None:
+    extractor = FeatureExtractor(
+        layer=layer,
+        pooling=pooling,
+        engine=engine,
+        precision="float32",
+        cache=compiled_cache if engine != "keras" else None,
+    )
+    rows = extractor.fit_transform(pixels)
+    right = expected(maps)
+    assert rows.shape == right.shape == (9, extractor.n_features_out_) == (9, len(extractor.get_feature_names_out()))
+    assert np.abs(rows - right).max() / np.abs(right).max() < 1e-4
+
+
+def test_layers_and_poolings_share_one_compiled_network(
+    pixels: np.ndarray[Any, Any], compiled_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.extraction.engines.compile._convert", lambda *args: pytest.fail("compiled anew"))
+    for layer in ("conv_dw_13_relu", "conv_dw_12_relu", None):
+        for pooling in ("avg", "max", "avgmax", "none"):
+            FeatureExtractor(layer=layer, pooling=pooling, image_size=224, cache=compiled_cache).fit_transform(
+                pixels[:1]
+            )
+
+
+def test_a_layer_has_one_recipe_however_it_is_written() -> None:
+    recipes = {
+        ExtractionOptions(layer=layer).resolve().recipe
+        for layer in (None, "conv_pw_13_relu", -1, 85, 1.0, "-1", "1.0", [-1], ("conv_pw_13_relu", 1.0))
+    }
+    assert len(recipes) == 1
+    assert ExtractionOptions(layer=[0.5, -1]).layer_name == "conv_pw_6_relu+conv_pw_13_relu"
+    assert ExtractionOptions(layer=" conv_pw_6_relu + -1").layer_name == "conv_pw_6_relu+conv_pw_13_relu"
+
+
+def test_all_of_the_depth_is_the_layer_that_is_taken_by_default() -> None:
+    networks = [backbone for name in featx.available_backbones() if (backbone := featx.load_backbone(name)).layers()]
+    assert len(networks) == 50
+    assert [find_layers(one.name, one.layers(), [1.0])[0].name for one in networks] == [one.layer for one in networks]
+    assert ExtractionOptions("convnext_tiny", layer="0.5+1.0").layer_name.endswith("+layer_normalization")
+
+
+def test_a_share_of_the_depth_ends_at_a_block() -> None:
+    assert ExtractionOptions("resnet50", layer=0.5).layer_name == "conv3_block4_out"
+    assert ExtractionOptions("resnet50", layer=0.999).layer_name == "conv5_block3_out"
+    assert ExtractionOptions("resnet50", layer=1e-9).layer_name == next(
+        layer.name for layer in featx.load_backbone("resnet50").layers() if layer.ends_block
+    )
+
+
+def test_a_fitted_extractor_pins_its_layer(pixels: np.ndarray[Any, Any], compiled_cache: Path) -> None:
+    extractor = FeatureExtractor(layer=0.5, cache=compiled_cache).fit(pixels)
+    assert extractor.recipe_["layer"] == "conv_pw_6_relu"
+    assert extractor.transform(pixels).shape == (9, 512)
+    assert extractor.set_params(layer=None).transform(pixels).shape == (9, 1024)
+
+
+def test_a_great_many_features_are_warned_of() -> None:
+    with pytest.warns(FeatxWarning, match="100,352 features.*Pool them"):
+        ExtractionOptions(layer=0.75, pooling="none").resolve()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ExtractionOptions(pooling="none").resolve().n_features == 50_176
+
+
+@pytest.mark.thorough  # a child process describes the network at this size
+def test_without_pooling_the_size_decides_how_many_features_there_are(pixels: np.ndarray[Any, Any]) -> None:
+    options = ExtractionOptions(pooling="none", image_size=(96, 160), layer="conv_pw_5_relu+conv_pw_13_relu")
+    assert options.n_features == 12 * 20 * 256 + 3 * 5 * 1024
+    small = FeatureExtractor(pooling="none", image_size=(96, 160), cache=None)
+    assert small.fit_transform(pixels[:1]).shape == (1, 3 * 5 * 1024)
+
+
+def test_a_backbone_in_plain_python_has_one_output(counting: CountingBackbone) -> None:
+    with pytest.raises(OptionError, match="plain Python and has the one output 'output'"):
+        ExtractionOptions("counting", layer=0.5)
+    assert ExtractionOptions("counting", layer="output").layer_name == "output"
+
+
+def test_what_gives_no_features_is_refused() -> None:
+    strange = [dataclasses.replace(LAYERS[1], name="strange", shape=(3, 4))]
+    with pytest.raises(OptionError, match="'strange'.*cannot be features"):
+        find_layers("a", strange, ["strange"])
+
+
+@pytest.mark.slow  # Keras in a child process
+def test_a_network_of_one_s_own_is_described_by_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.backbones.keras_application.read_layers", lambda path: None)
+    assert isinstance(MOBILENET, KerasBackbone)
+    assert dataclasses.replace(MOBILENET, name="my_own").layers() == LAYERS

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
+
+from featx import compare_baselines
+from featx.baselines.kernel_cache import SharedKernel
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_the_kernel_is_scikit_learn_s(dtype: Any) -> None:
+    X = load_digits().data[:120].astype(dtype)
+    train, test = np.arange(90), np.arange(90, 120)
+    shared = SharedKernel(X)
+    gamma = 1 / (X.shape[1] * X[train].var())
+    for rows in (train, test):
+        kernel = shared.of("rbf", rows, train, gamma)
+        assert kernel.dtype == np.float64
+        np.testing.assert_allclose(kernel, rbf_kernel(X[rows], X[train], gamma=gamma), atol=1e-5)
+        centred = X - X.mean(axis=0)
+        usual = gamma * linear_kernel(centred[rows], centred[train])
+        np.testing.assert_allclose(shared.of("linear", rows, train, gamma), usual, atol=1e-5)
+
+
+def test_rows_far_from_the_origin_lose_no_precision() -> None:
+    X = np.random.default_rng(0).normal(size=(50, 20)).astype(np.float32)
+    near = SharedKernel(X).of("rbf", np.arange(50), np.arange(50), 0.02)
+    far = SharedKernel(X + np.float32(1000)).of("rbf", np.arange(50), np.arange(50), 0.02)
+    np.testing.assert_allclose(far, near, atol=1e-2)
+
+
+@pytest.mark.parametrize("name", ["svm", "linear-svm"])
+def test_too_many_rows_to_share_give_the_same_scores(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = load_digits(return_X_y=True)
+    shared = compare_baselines(X[:500], y[:500], estimators=[name]).fold_scores
+    monkeypatch.setattr("featx.baselines.kernel_cache.MOST_ROWS", 0)
+    alone = compare_baselines(X[:500], y[:500], estimators=[name]).fold_scores
+    assert shared["accuracy"].tolist() == alone["accuracy"].tolist()

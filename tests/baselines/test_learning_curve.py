@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits, load_iris
+from sklearn.neighbors import KNeighborsClassifier
+
+from featx import compare_baselines
+from featx.baselines.learning_curve import learning_curve
+
+
+def test_more_images_help_and_the_last_point_is_the_comparison_s_own() -> None:
+    X, y = load_digits(return_X_y=True)
+    X, y = X[:600], y[:600]
+    comparison = compare_baselines(X, y, estimators=["logreg"])
+    curve = learning_curve(X, y, comparison.split, estimators=["logreg"])
+    assert curve["n_per_class"].tolist()[:5] == [1, 2, 5, 10, 20]
+    assert curve["n_train"].tolist()[:3] == [10, 20, 50]
+    assert curve["n_train"].iloc[-1] == 480
+    assert curve["score_mean"].iloc[0] < 0.75 < 0.9 < curve["score_mean"].iloc[-1]
+    first_three = comparison.fold_scores["accuracy"][:3].mean()
+    assert curve["score_mean"].iloc[-1] == pytest.approx(first_three)
+    again = learning_curve(X, y, comparison.split, estimators=["logreg"], n_jobs=1)
+    assert curve.equals(again)
+
+
+def test_quantities_are_counted_in_all() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(100, 5))
+    y = X[:, 0] + 0.1 * rng.normal(size=100)
+    comparison = compare_baselines(X, y, estimators=["knn"])
+    curve = learning_curve(X, y, comparison.split, task="regression", estimators=["knn"])
+    assert curve["n_per_class"].tolist() == [5, 10, 20, 50, 80]
+
+
+def test_what_was_scored_before_is_not_computed_again() -> None:
+    X, y = load_iris(return_X_y=True)
+    comparison = compare_baselines(X, y, estimators=["knn"], cv=3)
+    known = comparison.fold_scores.assign(accuracy=[0.25, 0.5, 0.75])
+    taken = learning_curve(X, y, comparison.split, estimators=["knn"], fold_scores=known)
+    computed = learning_curve(X, y, comparison.split, estimators=["knn"])
+    assert taken["score_mean"].iloc[-1] == 0.5
+    assert taken.iloc[:-1].equals(computed.iloc[:-1])
+    assert computed["score_mean"].iloc[-1] == comparison.table["accuracy_mean"].iloc[0]
+
+
+def test_an_estimator_of_the_user_s_that_has_a_usual_name_is_not_taken_for_it() -> None:
+    X, y = load_digits(return_X_y=True)
+    comparison = compare_baselines(X[:300], y[:300], estimators={"knn": KNeighborsClassifier(100)}, cv=3)
+    assert set(comparison.learning_curve["estimator"]) == {"logreg"}
+    assert comparison.learning_curve["score_mean"].is_monotonic_increasing

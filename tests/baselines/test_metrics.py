@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from featx import compare_baselines
+from featx.baselines.metrics import (
+    add_verdicts,
+    corrected_interval,
+    corrected_t_test,
+    interval_of_one,
+    paired_test_of_one,
+    score,
+)
+
+
+def test_the_corrected_test_is_the_one_of_nadeau_and_bengio() -> None:
+    rng = np.random.default_rng(0)
+    differences = rng.normal(0.01, 0.02, 10)
+    # By hand: t = mean / sqrt((1/J + n_test/n_train) s²), J − 1 degrees of freedom.
+    t = differences.mean() / np.sqrt((1 / 10 + 1 / 9) * differences.var(ddof=1))
+    assert corrected_t_test(differences, 1 / 9) == pytest.approx(2 * (1 - stats.t.cdf(abs(t), 9)))
+    # Without the correction it is the paired t-test.
+    assert corrected_t_test(differences, 0) == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
+
+
+def test_differences_that_never_vary_say_nothing_by_themselves() -> None:
+    assert corrected_t_test(np.zeros(5), 0.25) == 1
+    assert np.isnan(corrected_t_test(np.full(5, 0.1), 0.25))
+    # One more error in each of two folds: two images in all, which McNemar's test is not impressed by.
+    table = pd.DataFrame({"estimator": ["a", "b"], "accuracy_mean": [1.0, 0.8]})
+    y = np.array(["x"] * 10)
+    wrong = y.copy()
+    wrong[[2, 7]] = "z"
+    add_verdicts(table, [np.ones(2), np.full(2, 0.8)], [y, wrong], y, task="classification", test_share=1.0)
+    assert table["verdict"].tolist() == ["best", "tie"]
+    assert table["p_value"][1] == 0.5
+
+
+def test_all_right_is_no_certainty() -> None:
+    X = np.repeat([[0.0, 5.0], [9.0, 1.0]], 10, axis=0) + np.random.default_rng(0).normal(size=(20, 2)) / 10
+    table = compare_baselines(X, np.repeat(["a", "b"], 10), estimators=["centroid", "dummy"], cv=2).table
+    assert table["accuracy_mean"][0] == 1
+    assert (table["low"][0], table["high"][0]) == pytest.approx((0.839, 1), abs=1e-3)
+
+
+def test_an_interval_and_the_test_agree() -> None:
+    scores = np.array([0.90, 0.92, 0.91, 0.93, 0.89])
+    low, high = corrected_interval(scores, 0.25)
+    assert corrected_t_test(scores - low, 0.25) == pytest.approx(0.05)
+    assert corrected_t_test(scores - high, 0.25) == pytest.approx(0.05)
+    assert np.isnan(corrected_interval(scores[:1], 0.25)).all()
+
+
+@pytest.mark.slow
+def test_equals_are_called_worse_in_one_of_twenty_cases_or_fewer() -> None:
+    """Two estimators that do not differ, on the same folds of noise: the plain t-test errs several times as often."""
+    rng = np.random.default_rng(0)
+    corrected = plain = 0
+    for _ in range(40):
+        X, y = rng.normal(size=(60, 8)), rng.permutation(np.repeat([0, 1], 30))
+        found = compare_baselines(X, y, estimators=["centroid", "knn"], repeats=3, n_jobs=1)
+        one, other = (of.to_numpy() for _, of in found.fold_scores.groupby("estimator")["accuracy"])
+        corrected += found.table["verdict"].tolist().count("worse")
+        plain += bool(stats.ttest_rel(one, other).pvalue < 0.05)
+    assert corrected <= 4 < plain
+
+
+def test_a_single_test_set_has_wilson_s_interval_and_mcnemar_s_test() -> None:
+    y = np.array(["a", "b"] * 50)
+    right = y.copy()
+    wrong = y.copy()
+    wrong[:20] = "c"
+    low, high = interval_of_one("classification", y, wrong, 0)
+    assert (low, high) == pytest.approx((0.711, 0.867), abs=1e-3)  # Wilson for 80 of 100
+    assert paired_test_of_one("classification", y, right, wrong) == pytest.approx(2 * 0.5**20)
+    assert paired_test_of_one("classification", y, right, right) == 1
+
+
+def test_a_single_test_set_of_quantities() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=200)
+    good, bad = y + 0.1 * rng.normal(size=200), y + rng.normal(size=200)
+    low, high = interval_of_one("regression", y, good, 0)
+    assert 0.98 < low < score("regression", y, good)["r2"] < high < 1
+    assert paired_test_of_one("regression", y, good, bad) < 1e-6
+    assert paired_test_of_one("regression", y, good, good) == 1
+
+
+def test_verdicts_are_about_the_best() -> None:
+    table = pd.DataFrame({"estimator": ["a", "b", "c"], "accuracy_mean": [0.90, 0.95, 0.94]})
+    best = np.array([0.94, 0.95, 0.96, 0.95, 0.95])
+    folds = [best - [0.05, 0.04, 0.06, 0.05, 0.05], best, best - [0.03, -0.02, 0.02, 0.0, 0.02]]
+    add_verdicts(table, folds, [], None, task="classification", test_share=0.25)
+    assert table["verdict"].tolist() == ["worse", "best", "tie"]
+    assert np.isnan(table["p_value"][1])
+
+
+def test_scores_of_folds_that_lack_a_class_warn_of_nothing() -> None:
+    found = score("classification", np.array(["a", "a"]), np.array(["a", "b"]))
+    assert found == {"accuracy": 0.5, "balanced_accuracy": 0.5, "f1_macro": pytest.approx(1 / 3)}
+    assert np.isnan(score("regression", np.array([1.0]), np.array([2.0]))["r2"])

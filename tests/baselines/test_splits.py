@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import GroupKFold, RepeatedStratifiedKFold, StratifiedKFold
+
+from featx.baselines.splits import check_split_options, group_codes, make_split
+from featx.errors import ComparisonError, OptionError
+
+Y = np.repeat(["a", "b"], 20)
+
+
+def test_without_groups_it_is_stratified_k_fold() -> None:
+    ours = make_split(Y, task="classification", cv=4, random_state=3)
+    usual = StratifiedKFold(4, shuffle=True, random_state=3).split(Y, Y)
+    for (train, test), (usual_train, usual_test) in zip(ours.folds, usual, strict=True):
+        np.testing.assert_array_equal(train, usual_train)
+        np.testing.assert_array_equal(test, usual_test)
+    assert ours.test_share == pytest.approx(1 / 3)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=st.lists(st.integers(0, 3), min_size=12, max_size=60),
+    groups=st.lists(st.integers(0, 12), min_size=60, max_size=60),
+    cv=st.integers(2, 6),
+    repeats=st.integers(1, 3),
+)
+def test_whatever_the_groups_none_is_divided_and_every_row_is_scored_once(
+    labels: list[int], groups: list[int], cv: int, repeats: int
+) -> None:
+    y, codes = np.array(labels), np.array(groups[: len(labels)])
+    usable = [label for label in set(labels) if len(set(codes[y == label])) > 1]
+    try:
+        split = make_split(y, task="classification", cv=cv, repeats=repeats, groups=codes)
+    except ComparisonError as error:
+        if "so badly" not in str(error):
+            assert len(usable) < 2  # what it says is told by the labels
+        return
+    assert len(usable) >= 2
+    kept = None
+    by_repeat: list[list[Any]] = [[]]
+    for fold in split.folds:
+        if by_repeat[-1] and set(fold[1]) & set(np.concatenate([test for _, test in by_repeat[-1]])):
+            by_repeat.append([])
+        by_repeat[-1].append(fold)
+    assert len(by_repeat) == repeats
+    assert len(by_repeat[0]) == len(split.first_repeat)
+    for folds in by_repeat:
+        tested = np.sort(np.concatenate([test for _, test in folds]))
+        kept = tested if kept is None else kept
+        np.testing.assert_array_equal(tested, kept)
+        for train, test in folds:
+            assert len(train)
+            assert len(test)
+            assert not set(codes[train]) & set(codes[test])
+            assert set(y[test]) <= set(y[train])
+            assert len(set(y[train])) > 1
+            np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), kept)
+    assert kept is not None
+    assert (len(kept) == len(y)) == (not any("left out" in note for note in split.notes))
+
+
+def test_repetitions_are_shuffled_anew_and_repeatable() -> None:
+    split = make_split(Y, task="classification", cv=4, repeats=3, random_state=1)
+    tests = [tuple(test) for _, test in split.folds]
+    assert len(set(tests)) == 12
+    assert list(split.first_repeat) == [0, 1, 2, 3]
+    again = make_split(Y, task="classification", cv=4, repeats=3, random_state=1)
+    assert tests == [tuple(test) for _, test in again.folds]
+    assert split.words == "4 stratified folds, 3 times"
+
+
+def test_a_class_of_a_single_group_is_left_out() -> None:
+    y = np.array(["a"] * 6 + ["b"] * 6 + ["c"] * 4)
+    groups = np.array([*range(12), 50, 50, 50, 50])
+    split = make_split(y, task="classification", cv=3, groups=groups)
+    assert split.notes == ["1 class of a single sample or group left out (4 samples): 'c'."]
+    assert max(test.max() for _, test in split.folds) < 12
+
+
+def test_fewer_groups_than_folds_mean_fewer_folds() -> None:
+    split = make_split(Y, task="classification", groups=np.tile([0, 1, 2], 14)[:40])
+    assert split.notes == ["3 folds instead of 5: there are 3 groups."]
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+def test_a_single_group_is_an_error(task: str) -> None:
+    with pytest.raises(ComparisonError, match="All 40 rows are in one group.*another column"):
+        make_split(Y, task=task, groups=np.zeros(40))
+
+
+def test_quantities_are_split_at_random_or_by_group() -> None:
+    values = np.arange(40.0)
+    assert make_split(values, task="regression").words == "5 folds"
+    groups = np.arange(40) // 10
+    split = make_split(values, task="regression", groups=groups)
+    assert split.notes == ["4 folds instead of 5: there are 4 groups."]
+    for train, test in split.folds:
+        assert not set(groups[train]) & set(groups[test])
+
+
+def test_given_folds_are_taken_and_lose_what_would_leak() -> None:
+    train, test = np.arange(30), np.arange(30, 40)
+    groups = np.arange(40)
+    groups[35] = groups[3]
+    split = make_split(Y, task="classification", cv=[(train, test)], groups=groups)
+    assert split.notes == ["1 sample not fitted on, being in one group with what is scored."]
+    assert split.words == "fitted on 29, scored on 10"
+    assert 3 not in split.folds[0][0]
+
+
+def test_splitters_of_scikit_learn_are_taken() -> None:
+    groups = np.arange(40) // 4
+    split = make_split(Y, task="classification", cv=GroupKFold(5), groups=groups)
+    assert split.words == "5 given folds"
+
+
+@pytest.mark.parametrize(
+    ("cv", "words"),
+    [
+        ([([0, 1], [1, 2])], "Fold 0 scores rows that it is fitted on"),
+        ([([0, 1], [99])], "numbers of rows, from 0 to 39"),
+        ([([0, 1], [])], "Fold 0 has 2 rows to fit on and 0 to score"),
+        ([(["x"], [1])], "numbers of rows"),
+    ],
+    ids=str,
+)
+def test_bad_folds_are_refused(cv: Any, words: str) -> None:
+    with pytest.raises(ComparisonError, match=words):
+        make_split(Y, task="classification", cv=cv)
+
+
+@pytest.mark.parametrize("cv", ["5", 2.5, None, True, 1, [], [1, 2]])
+def test_what_makes_no_folds_is_refused(cv: Any) -> None:
+    with pytest.raises(OptionError, match="a whole number of folds, 2 or more, a splitter of scikit-learn"):
+        check_split_options(cv, 1)
+
+
+def test_a_fold_of_one_class_is_refused_and_classes_never_fitted_on_are_noted() -> None:
+    with pytest.raises(ComparisonError, match="Fold 0 is fitted on a single class, 'a'"):
+        make_split(Y, task="classification", cv=[(np.arange(10), np.arange(20, 30))])
+    y = np.array(["a", "b"] * 10 + ["c"] * 20)
+    split = make_split(y, task="classification", cv=[(np.arange(10), np.arange(20, 30))])
+    assert split.notes == ["1 class scored without being fitted on, so always wrong: 'c'."]
+
+
+def test_splitters_that_score_rows_again_have_a_first_repetition() -> None:
+    split = make_split(Y, task="classification", cv=RepeatedStratifiedKFold(n_splits=4, n_repeats=3))
+    assert (len(split.folds), list(split.first_repeat)) == (12, [0, 1, 2, 3])
+
+
+def test_missing_groups_are_groups_of_their_own() -> None:
+    groups = [None, float("nan"), *("g" + str(at // 3) for at in range(38))]
+    split = make_split(Y, task="classification", groups=groups)
+    assert np.concatenate([test for _, test in split.folds]).size == 40
+    assert len(np.unique(group_codes(groups, 40))) == 15
+
+
+@pytest.mark.parametrize("n", [4, 5, 8])
+def test_few_quantities_are_scored_two_at_a_time(n: int) -> None:
+    split = make_split(np.arange(n) + 0.5, task="regression")
+    assert min(len(test) for _, test in split.folds) >= 2
+    with pytest.raises(ComparisonError, match="at least four samples"):
+        make_split(np.arange(3) + 0.5, task="regression")

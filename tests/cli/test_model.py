@@ -1,0 +1,276 @@
+"""The commands about models: what they read, what they print, and how they end."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.pipeline import make_pipeline
+
+from featx import FeatureExtractor, explain_images, load_pipeline, predict_images, save_pipeline
+from featx.baselines.estimators import make_baseline
+from featx.cli import main as cli
+from featx.cli.demo import write_digits
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("digits")
+    write_digits(folder)
+    return sorted(folder.glob("[0-2]/*.png"))[::8]
+
+
+@pytest.fixture(scope="module")
+def model(digits: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model") / "model.skops"
+    histogram = FeatureExtractor("color_histogram", image_size=8, cache=None)
+    pipeline = make_pipeline(histogram, make_baseline("logreg"))
+    save_pipeline(pipeline.fit(digits, [f"={one.parent.name}" for one in digits]), path)
+    return path
+
+
+def predicted(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def piped(model: Path, paths: bytes, *more: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "featx", "predict", str(model), "-", "--quiet", "--no-cache", *more]
+    return subprocess.run(command, input=paths, capture_output=True, check=False)
+
+
+def test_a_source_that_is_not_there_costs_no_other(
+    model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    missing = str(digits[0].with_name("0000x.png"))
+    names = [str(digits[0]), missing, str(digits[-1])]
+    assert cli.main(["predict", str(model), *names, "--quiet"]) == 1
+    said = capsys.readouterr()
+    rows = predicted(said.out)
+    assert [row["path"] for row in rows] == names
+    assert [bool(row["label"]) for row in rows] == [True, False, True]
+    assert rows[1]["note"] == "No such file or directory"
+    assert said.err.startswith(f"Error: No such folder or file: {missing!r}. Did you mean ")
+    assert said.err.count("\n") == 1
+    assert cli.main(["explain", str(model), *names, "-o", str(tmp_path / "seen"), "--json", "--quiet"]) == 1
+    said = capsys.readouterr()
+    assert [one["error"] for one in json.loads(said.out)] == ["", "No such file or directory", ""]
+    assert "All others are done." in said.err
+
+
+def test_that_not_one_image_can_be_read_is_an_error(
+    model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "bad.jpg").write_bytes(b"junk")
+    for command in (["predict"], ["explain", "-o", str(tmp_path / "seen")]):
+        assert cli.main([*command, str(model), str(tmp_path), "--quiet"]) == 1
+        said = capsys.readouterr()
+        assert "bad.jpg" in said.out
+        assert "None of the 1 images can be read; the first is " in said.err
+    assert piped(model, b"").returncode == 0  # nothing was asked for
+
+
+def test_an_image_within_an_archive_is_a_source(
+    model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
+        archive.write(digits[0], "a/1.png")
+    name = str(tmp_path / "photos.zip" / "a" / "1.png")
+    assert cli.main(["predict", str(model), name, "--quiet"]) == 0
+    assert predicted(capsys.readouterr().out)[0]["path"] == name
+
+
+def test_paths_with_a_nul_after_each_are_told_from_lines(model: Path, digits: list[Path], tmp_path: Path) -> None:
+    odd = tmp_path / "two\nlines.png"
+    shutil.copy(digits[0], odd)
+    paths = [os.fsencode(one) for one in (odd, *digits[:4])]
+    done = piped(model, b"\0".join(paths) + b"\0")
+    assert done.returncode == 0, done.stderr
+    assert [row["path"] for row in predicted(done.stdout.decode())] == [os.fsdecode(path) for path in paths]
+    done = piped(model, b"\r\n".join(paths[1:]))
+    assert [row["path"] for row in predicted(done.stdout.decode())] == [os.fsdecode(path) for path in paths[1:]]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file systems that take any bytes for a name")
+def test_names_that_are_no_text_are_printed_as_they_are(model: Path, digits: list[Path], tmp_path: Path) -> None:
+    odd = os.fsencode(tmp_path) + b"/caf\xe9-\xff.png"
+    shutil.copy(digits[0], odd)
+    done = piped(model, odd + b"\n")
+    assert odd + b"," in done.stdout
+    assert json.loads(piped(model, odd + b"\n", "--json").stdout)["path"] == os.fsdecode(odd)
+
+
+def test_labels_are_in_json_as_they_are_and_no_formula_in_csv(
+    model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", str(model), str(digits[0]), "--quiet"]) == 0
+    assert predicted(capsys.readouterr().out)[0]["label"].startswith("'=")
+    assert cli.main(["predict", str(model), str(digits[0]), "--quiet", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["label"].startswith("=")
+
+
+@pytest.mark.parametrize(
+    ("word", "classes"), [(lambda name: name, [0, 1, 2]), (lambda name: str(name == "0").lower(), [False, True])]
+)
+def test_numbers_and_truths_of_a_table_are_classes_of_their_kind(
+    word: Any, classes: list[Any], digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lines = [f"{one},{word(one.parent.name)}" for one in digits]
+    (tmp_path / "t.csv").write_text("\n".join(["path,label", *lines]))
+    options = ["--backbone", "color_histogram", "--image-size", "8", "--no-cache", "--quiet"]
+    model = str(tmp_path / "model.skops")
+    assert cli.main(["train", str(tmp_path / "t.csv"), "-o", model, "--json", *options]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == classes
+    found = load_pipeline(model).predict(digits)
+    assert found.dtype == np.asarray(classes).dtype
+    assert cli.main(["predict", model, *map(str, digits), "--json", "--quiet", "--no-cache"]) == 0
+    assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == found.tolist()
+    assert cli.main(["predict", model, *map(str, digits), "--quiet", "--no-cache"]) == 0
+    assert pd.read_csv(io.StringIO(capsys.readouterr().out))["label"].tolist() == found.tolist()
+    for said in (str(classes[0]), json.dumps(classes[0])):  # a truth as Python and as JSON write it
+        seen = ["explain", model, str(digits[0]), "-o", str(tmp_path / "seen"), "--label", said, "--quiet"]
+        assert cli.main(seen) == 0
+        assert f"  {classes[0]}  " in capsys.readouterr().out
+
+
+def test_what_a_model_is_can_be_asked(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["model", str(model)]) == 0
+    assert "3 classes  =0, =1, =2\n" in capsys.readouterr().out
+    assert cli.main(["model", str(model), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["classes"] == ["=0", "=1", "=2"]
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]], ids=["csv", "json"])
+def test_predictions_are_written_again(options: list[str], model: Path, digits: list[Path], tmp_path: Path) -> None:
+    path = tmp_path / "predictions"
+    command = ["predict", str(model), *map(str, digits), "-o", str(path), "--quiet", "--no-cache", *options]
+    assert cli.main(command) == 0
+    path.write_text(path.read_text()[:900])  # of which less is there than will be
+    assert cli.main(command) == 0
+    assert len(path.read_text().splitlines()) == len(digits) + (not options)
+    path.write_text('{"path": "a.png", "label": "cat"}\n')  # somebody's own
+    assert cli.main(command) == 1
+
+
+def test_json_says_what_is_unsure(model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+    def unsure(*options: str) -> list[Any]:
+        assert cli.main(["predict", str(model), *map(str, digits), "--quiet", "--json", *options]) == 0
+        found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert all(one["unsure"] == (one["label"] is None) for one in found if one["unsure"] is not None)
+        return [one["unsure"] for one in found]
+
+    assert set(unsure("--threshold", "0.8")) == {True, False}
+    assert set(unsure()) == {None}
+
+
+@pytest.mark.parametrize("header", ["path,label,patient,note_by_hand", "path,label,probability,unlikeness,note,seen"])
+def test_a_table_of_ones_own_is_not_replaced(
+    header: str, model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.csv"
+    mine.write_text(f"{header}\n{digits[0]},beach,7,,,\n")
+    assert cli.main(["predict", str(model), str(digits[0]), "-o", str(mine), "--quiet", "--no-cache"]) == 1
+    assert "featx has not written" in capsys.readouterr().err
+    assert mine.read_text().startswith(header)
+
+
+def test_its_own_table_is_replaced_but_not_while_it_is_read(
+    model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table, link = tmp_path / "t.csv", tmp_path / "link.csv"
+    for more in ([], ["--top", "3"]):
+        for _ in range(2):
+            assert cli.main(["predict", str(model), str(digits[0]), "-o", str(table), "--quiet", *more]) == 0
+        before = table.read_bytes()
+        link.unlink(missing_ok=True)
+        os.link(table, link)
+        assert cli.main(["predict", str(model), str(table), "-o", str(link), "--quiet"]) == 1
+        assert "it is read here" in capsys.readouterr().err
+        assert table.read_bytes() == link.read_bytes() == before
+
+
+def test_bytes_before_or_after_a_model_are_refused(
+    model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    for data in (model.read_bytes() + b"xx", b"xx" + model.read_bytes()):
+        (tmp_path / "m.skops").write_bytes(data)
+        assert cli.main(["model", str(tmp_path / "m.skops")]) == 1
+        assert "stand before or after it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["m.pkl", "m.PICKLE", "m.joblib"])
+def test_no_model_has_the_name_of_a_pickle(
+    name: str, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert cli.main(["train", str(digits[0].parent.parent), "-o", str(tmp_path / name), "--quiet"]) == 1
+    assert "let it end in .skops" in capsys.readouterr().err
+
+
+def test_of_a_table_without_labels_the_columns_are_named(
+    digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text("\n".join(["path,kind", *(f"{one},{one.parent.name}" for one in digits)]))
+    for command in (["train", "-o", str(tmp_path / "m.skops")], ["compare"], ["rank"]):
+        assert cli.main([*command, str(tmp_path / "t.csv"), "--quiet"]) == 1
+        assert "no column of labels: the columns 'path', 'kind'. Name it: --label-column" in capsys.readouterr().err
+
+
+def test_progress_and_data_in_one_file_are_lines_of_their_own(model: Path, digits: list[Path]) -> None:
+    command = [sys.executable, "-m", "featx", "predict", str(model), *map(str, digits[:3]), "--no-cache"]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
+    *rows, progress, tally = done.stdout.decode().splitlines()
+    assert len(rows) == 4
+    assert rows[0].startswith("path,label,probability,")
+    assert all(row.startswith(f"{path},") for row, path in zip(rows[1:], digits, strict=False))
+    assert progress.startswith("predict: 100%")
+    assert b"\r" not in done.stdout
+    assert tally.startswith("3 images predicted")
+
+
+def test_that_no_path_came_in_is_said(model: Path) -> None:
+    command = [sys.executable, "-m", "featx", "predict", str(model), "-", "--no-cache"]
+    done = subprocess.run(command, input=b"\n", capture_output=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr.startswith(b"No path came in on standard input")
+    assert piped(model, b"").stderr == b""
+
+
+def test_what_is_said_of_an_image_that_is_too_large_can_be_done(
+    model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(digits[0].read_bytes()[:-40])
+    for command in (["predict"], ["explain", "-o", str(tmp_path / "seen")]):
+        options = [*command, str(model), str(digits[0]), "--json", "--quiet"]
+        assert cli.main([*options, "--max-pixels", "100"]) == 1
+        assert "raise max_pixels (--max-pixels)" in capsys.readouterr().out
+        assert cli.main([*options, "--max-pixels", "4096"]) == 0
+        capsys.readouterr()
+        options = [*command, str(model), str(cut), "--json", "--quiet"]
+        assert cli.main(options) == 1
+        assert cli.main([*options, "--on-truncated", "pad"]) == 0
+        capsys.readouterr()
+    assert predict_images(model, digits[:1], max_pixels=100, cache=None)["label"].isna().all()
+    assert explain_images(model, digits[:1], max_pixels=100)[0].error
+
+
+def test_a_file_is_no_folder_of_pictures(
+    model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "seen").write_text("mine")
+    for name, why in (("seen", "there is a file of that name"), ("seen.png", "its name is that of a picture")):
+        assert cli.main(["explain", str(model), str(digits[0]), "-o", str(tmp_path / name), "--quiet"]) == 1
+        said = capsys.readouterr().err
+        assert f"expected a folder, into which a picture of each image goes, and {why}" in said
+        assert "-o seen/" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["seen"]

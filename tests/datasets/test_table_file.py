@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from featx.datasets import table_file as tables
+from featx.datasets.image_folder import ImageTable
+from featx.datasets.table_file import find_labelled
+from featx.errors import SourceError, SourceNotFoundError
+from featx.workflows.prepare import prepared
+
+
+@pytest.fixture
+def frame(paths: list[str], labels: list[str]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {"file": paths, "label": labels, "part": ["train"] * 18 + ["test"] * 6, "site": list("abcd") * 6}
+    )
+
+
+def _write(frame: pd.DataFrame, path: Path) -> str:
+    if path.suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+        frame.to_parquet(path)
+    else:
+        frame.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.tsv", "table.parquet", "TABLE.CSV"])
+def test_tables_of_every_kind(name: str, frame: pd.DataFrame, tmp_path: Path) -> None:
+    table = find_labelled([_write(frame, tmp_path / name)], split_column="part", group_column="site")
+    assert table.paths == frame["file"].tolist()
+    assert table.labels == frame["label"].tolist()
+    assert table.splits == frame["part"].tolist()
+    assert table.groups == frame["site"].tolist()
+
+
+def test_tables_of_spreadsheets_with_semicolons(frame: pd.DataFrame, tmp_path: Path) -> None:
+    frame.to_csv(tmp_path / "table.csv", index=False, sep=";")
+    assert len(find_labelled([tmp_path / "table.csv"])) == 24
+
+
+def test_columns_are_named_or_known(frame: pd.DataFrame, tmp_path: Path) -> None:
+    source = _write(frame.rename(columns={"file": "Photo", "label": "kind"}), tmp_path / "table.csv")
+    table = find_labelled([source], label_column="kind")
+    assert table.labels == frame["label"].tolist()
+    assert find_labelled([source]).labels == [None] * 24
+    with pytest.raises(SourceError, match=r"no column 'knid' for the label\. Did you mean 'kind'\?"):
+        find_labelled([source], label_column="knid")
+    other = _write(frame.rename(columns={"file": "x"}), tmp_path / "other.csv")
+    with pytest.raises(SourceError, match="no column of paths: the columns 'x', 'label', 'part', 'site'"):
+        find_labelled([other])
+
+
+def test_relative_paths_start_at_the_table_or_at_the_working_folder(
+    frame: pd.DataFrame, photo_folder: Path, in_folder: Path
+) -> None:
+    relative = frame.assign(file=[str(Path(path).relative_to(photo_folder)) for path in frame["file"]])
+    source = _write(relative, photo_folder / "table.csv")
+    assert find_labelled([source]).paths == frame["file"].tolist()
+    (in_folder / "photos").symlink_to(photo_folder)
+    from_here = frame.assign(file=["photos/" + path for path in relative["file"]])
+    source = _write(from_here, photo_folder / "table.csv")
+    assert find_labelled([source]).paths == from_here["file"].tolist()
+
+
+def test_labels_are_text_unless_they_are_quantities(frame: pd.DataFrame, tmp_path: Path) -> None:
+    codes = _write(frame.assign(label=["007", "NA"] * 12), tmp_path / "codes.csv")
+    assert find_labelled([codes]).labels == ["007", "NA"] * 12
+    heights = _write(frame.assign(label=[f"{row / 2}" for row in range(23)] + [None]), tmp_path / "heights.csv")
+    assert find_labelled([heights]).labels == [row / 2 for row in range(23)] + [None]
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (["0", "12", "-3", None], [0, 12, -3, None]),
+        (["true", "false", None], [True, False, None]),
+        (["TRUE", "FALSE"], [True, False]),
+        (["True", "no"], ["True", "no"]),
+        (["0", "007"], ["0", "007"]),
+        (["1", "9" * 30], ["1", "9" * 30]),
+        (["1.0", "2.0"], ["1.0", "2.0"]),
+    ],
+    ids=str,
+)
+def test_whole_numbers_and_truths_are_what_they_are(written: list[Any], expected: list[Any], tmp_path: Path) -> None:
+    frame = pd.DataFrame({"path": [f"{at}.jpg" for at in range(len(written))], "label": written})
+    for name in ("table.csv", "table.parquet"):
+        found = find_labelled([_write(frame, tmp_path / name)]).labels
+        assert found == expected
+        assert [type(label) for label in found] == [type(label) for label in expected]
+    if all(label is not None for label in expected):
+        found = find_labelled([_write(frame.assign(label=expected), tmp_path / "typed.parquet")]).labels
+        assert found == expected
+
+
+def test_numbers_of_a_table_are_names_beside_names_of_folders() -> None:
+    named, numbered = ImageTable(["a", "b"], ["0", "1"]), ImageTable(["c", "d"], [1, 0])
+    assert prepared(named, numbered, []).labels == ["0", "1", "1", "0"]
+    assert prepared(numbered, numbered, []).labels == [1, 0, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "cannot be read: .*Expected CSV with commas"),
+        (b"file,label\n", "lists no images"),
+        (b"file,label\n,a\nb.jpg,b\n", "has no path in 1 of 2 rows, first in row 0"),
+        (b'file,label\n"a.jpg,b', "cannot be read"),
+        (b"\xff\xfe\x00\x01", "cannot be read|no column of paths"),
+    ],
+    ids=str,
+)
+def test_tables_that_are_no_use(content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_bytes(content)
+    with pytest.raises(SourceError, match=words):
+        find_labelled([tmp_path / "table.csv"])
+
+
+def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "table.parquet").write_bytes(b"no parquet")
+    with pytest.raises(SourceError, match="cannot be read"):
+        find_labelled([tmp_path / "table.parquet"])
+
+
+def test_a_table_is_read_alone_and_columns_are_for_tables(
+    frame: pd.DataFrame, tmp_path: Path, photo_folder: Path
+) -> None:
+    source = _write(frame, tmp_path / "table.csv")
+    with pytest.raises(SourceError, match="A table is read alone"):
+        find_labelled([source, photo_folder])
+    with pytest.raises(SourceError, match="--groups site names a column, but .* is no table"):
+        find_labelled([photo_folder], group_column="site")
+
+
+def test_quantities_with_decimal_commas_and_with_words_among_them(frame: pd.DataFrame, tmp_path: Path) -> None:
+    values = [f"{row / 2:.1f}".replace(".", ",") for row in range(24)]
+    frame.assign(label=values).to_csv(tmp_path / "table.csv", index=False, sep=";")
+    assert find_labelled([tmp_path / "table.csv"]).labels == [row / 2 for row in range(24)]
+    mixed = _write(frame.assign(label=[*values[:-1], "unknown"]), tmp_path / "mixed.csv")
+    with pytest.raises(SourceError, match="mix numbers and text: 0 and 'unknown'.*Leave the cell empty"):
+        find_labelled([mixed])
+
+
+def test_a_table_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFoundError, match="No such folder or file"):
+        find_labelled([tmp_path / "absent.csv"], label_column="label")
+
+
+@pytest.mark.parametrize("parts", [["train", "tset"], ["train", "train"]])
+def test_splits_that_cannot_be(parts: list[str], frame: pd.DataFrame, tmp_path: Path) -> None:
+    source = _write(frame.assign(part=parts * 12), tmp_path / "table.csv")
+    with pytest.raises(SourceError, match="'tset' is no part|one of the two only"):
+        find_labelled([source], split_column="part")
+
+
+def test_what_was_made_of_labels_and_groups_is_noted(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("path,label,site\na.jpg,1,x\nb.jpg, agricultural ,\nc.jpg,agricultural,\n")
+    table = find_labelled([file], group_column="site")
+    assert table.labels == ["1", "agricultural", "agricultural"]
+    assert table.notes == (
+        "Labels mix numbers and names ('1', 'agricultural'): all are taken for names of classes.",
+        "2 images without a group: each is one of its own.",
+    )
+
+
+def test_tables_of_spreadsheets_in_utf_16_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("path\tlabel\né.jpg\tä\n", encoding="utf-16")
+    assert find_labelled([file]).labels == ["ä"]
+
+
+def test_an_infinite_quantity_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("path,label\na.jpg,0.5\nb.jpg,inf\nc.jpg,0.25\n")
+    with pytest.raises(SourceError, match="'inf' is infinite"):
+        find_labelled([file])
+
+
+def test_a_table_larger_than_memory_is_read_in_parts(tmp_path: Path) -> None:
+    n_rows = 300_000
+    digits = os.urandom(16 * n_rows).hex()
+    paths = [digits[32 * at : 32 * at + 32] for at in range(n_rows)]
+    table = pa.table({"path": paths, "image": [b"jpeg"] * n_rows, "boxes": [[1]] * n_rows, "label": ["a"] * n_rows})
+    pq.write_table(table, tmp_path / "list.parquet", row_group_size=n_rows, use_dictionary=False)
+    del table
+    before, n_seen = pa.total_allocated_bytes(), 0
+    for frame in tables.read_batches(str(tmp_path / "list.parquet"), 10_000):
+        assert list(frame.columns) == ["path", "label"]  # images within a table would fill the memory
+        assert pa.total_allocated_bytes() - before < 8e6  # and the paths take 10 MB
+        n_seen += len(frame)
+    assert n_seen == n_rows

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from featx.errors import OptionError
+from featx.extraction.options import ExtractionOptions, resolve_cache
+
+
+@pytest.mark.parametrize(
+    ("wrong", "remedy"),
+    [
+        ({"backbone": "resnet5"}, "Did you mean 'resnet50'"),
+        ({"pooling": "avgg"}, "one of 'avg', 'max', 'avgmax', 'none'. Did you mean 'avg'"),
+        ({"resize": "squeeze"}, "one of 'squash', 'crop', 'pad'"),
+        ({"precision": "float16"}, "Did you mean 'bfloat16'|Did you mean 'float32'"),
+        ({"engine": "tensorflow"}, "one of 'auto', 'openvino', 'keras'"),
+        ({"batch_size": 0}, "1 or more"),
+        ({"batch_size": 2.5}, "1 or more"),
+        ({"batch_size": True}, "1 or more"),
+        ({"image_size": 0}, "each from 32 to 4096 for 'mobilenet'.*default, 224"),
+        ({"image_size": 100_000}, "each from 32 to 4096"),
+        ({"image_size": 224.0}, "whole number of pixels"),
+        ({"image_size": (224,)}, r"\(height, width\)"),
+        ({"image_size": (224, 16)}, "each from 32 to 4096"),
+        ({"layer": "conv_pw_13_rel"}, "Did you mean 'conv_pw_13_relu'.*--layers"),
+        ({"layer": 86}, "has layers 0 to 85"),
+        ({"layer": 1.5}, "above 0 and up to 1"),
+        ({"layer": []}, "names no layer"),
+        ({"layer": "conv1+"}, "names no layer"),
+        ({"layer": True}, "expected None, a name"),
+        ({"layer": [None]}, "expected None, a name"),
+        ({"layer": 0}, "InputLayer.*cannot be features"),
+        ({"weights": 7}, "expected 'imagenet', None for random ones, the path"),
+    ],
+    ids=str,
+)
+def test_a_value_that_cannot_be_used_is_named_with_what_was_expected(wrong: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(OptionError, match=remedy):
+        ExtractionOptions(**wrong)
+
+
+def test_defaults_are_written_into_the_recipe() -> None:
+    recipe = ExtractionOptions().resolve().recipe
+    assert recipe.image_size == (224, 224)
+    assert recipe.layer == "conv_pw_13_relu"
+    assert recipe.precision in ("float32", "bfloat16")
+    spelled_out = ExtractionOptions(image_size=(224, 224), layer="conv_pw_13_relu", precision=recipe.precision)
+    assert spelled_out.resolve().recipe == recipe
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 7}, {"engine": "openvino"}], ids=str)
+def test_what_changes_no_value_is_not_in_the_recipe(change: dict[str, Any]) -> None:
+    options = {"precision": "float32", **change}
+    assert ExtractionOptions(**options).resolve().recipe == ExtractionOptions(precision="float32").resolve().recipe
+
+
+def test_the_cache_is_the_variable_else_a_folder_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FEATX_CACHE", str(tmp_path))
+    assert resolve_cache("auto") == tmp_path
+    monkeypatch.delenv("FEATX_CACHE")
+    assert resolve_cache("auto") == Path("cache")
+    assert resolve_cache("elsewhere") == Path("elsewhere")
+    assert resolve_cache(None) is None
+    for wrong in (7, ""):
+        with pytest.raises(OptionError, match="expected a folder"):
+            resolve_cache(wrong)  # type: ignore[arg-type]

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from featx.extraction.options import ExtractionOptions
+from featx.extraction.stage_times import StageClock, time_stages
+from tests.conftest import CountingBackbone
+
+
+def test_the_stages_add_up_to_a_whole_run(paths: list[str], counting: CountingBackbone) -> None:
+    stages = time_stages(paths, ExtractionOptions("counting").resolve(), None)
+    names = [stage.stage for stage in stages]
+    assert names == ["read", "hash", "decode", "resize", "network", "store", "other"]
+    assert sum(stage.share for stage in stages) == pytest.approx(1, abs=0.01)
+    assert all(stage.milliseconds > 0 for stage in stages if stage.stage in ("decode", "resize", "store"))
+    assert counting.n_shown > 2 * len(paths)
+
+
+def test_the_network_is_most_of_a_mobilenet_run(paths: list[str], compiled_cache: Path) -> None:
+    stages = {
+        stage.stage: stage for stage in time_stages(paths, ExtractionOptions().resolve(), compiled_cache / "compiled")
+    }
+    assert stages["network"].milliseconds > stages["hash"].milliseconds
+    assert stages["network"].share > 0.2
+
+
+def test_a_clock_counts_work_and_not_waiting() -> None:
+    import time
+
+    clock = StageClock()
+    with clock.timing("read"):
+        time.sleep(0.05)
+    with clock.timing("hash"):
+        begun = time.process_time()
+        while time.process_time() - begun < 0.05:
+            pass
+    assert clock.seconds["read"] < 0.02 < clock.seconds["hash"]

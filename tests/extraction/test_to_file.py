@@ -1,0 +1,289 @@
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx import plan_job
+from featx.cli import main as cli
+from featx.datasets.image_folder import find_images
+from featx.errors import AuditError, OutputError, SourceError, UnreadableImageError
+from featx.extraction.options import ExtractionOptions
+from featx.extraction.to_file import ExtractionSummary, extract_to_file, failures_path, table_path
+from tests.conftest import CountingBackbone
+
+pytestmark = pytest.mark.usefixtures("counting")
+
+
+def extract(folder: Path, output: Path, **options: Any) -> ExtractionSummary:
+    return extract_sources([folder], output, **options)
+
+
+def extract_sources(sources: Sequence[str | Path], output: Path, **options: Any) -> ExtractionSummary:
+    options.setdefault("cache", output.parent / "cache")
+    resolved = ExtractionOptions(backbone="counting").resolve()
+    return extract_to_file(find_images(sources), resolved, output, **options)
+
+
+def lines(path: Path) -> list[dict[str, str]]:
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_matrix_is_a_plain_npy_file_with_a_line_for_each_row(photo_folder: Path, in_folder: Path) -> None:
+    summary = extract(photo_folder, in_folder / "features.npy")
+    rows = np.load(in_folder / "features.npy", mmap_mode="r", allow_pickle=False)
+    assert (rows.dtype, rows.shape) == (np.float32, (24, 12))
+    table = lines(in_folder / "features.csv")
+    assert list(table[0]) == ["row", "path", "label", "digest"]
+    assert [int(line["row"]) for line in table] == list(range(24))
+    assert table[0]["path"] == str(photo_folder / "china" / "00.jpg")
+    assert table[0]["label"] == "china"
+    assert (summary.rows, summary.features, summary.computed, summary.cached, summary.failed) == (24, 12, 24, 0, 0)
+    assert sorted(os.listdir(in_folder)) == ["cache", "features.csv", "features.npy"]
+
+
+def test_unreadable_images_are_left_out_and_listed(photo_folder: Path, in_folder: Path) -> None:
+    (photo_folder / "china" / "00.jpg").write_bytes(b"")
+    (photo_folder / "flower" / "23.jpg").write_bytes(b"text")
+    summary = extract(photo_folder, in_folder / "features.npy")
+    rows = np.load(in_folder / "features.npy", allow_pickle=False)
+    assert (len(rows), summary.rows, summary.failed) == (22, 22, 2)
+    assert np.isfinite(rows).all()
+    listed = lines(table_path(in_folder / "features.npy"))
+    assert [Path(line["path"]).name for line in listed] == [f"{number:02}.jpg" for number in range(1, 23)]
+    failures = lines(failures_path(in_folder / "features.npy"))
+    assert [(Path(line["path"]).name, line["reason"][:11]) for line in failures] == [
+        ("00.jpg", "it is empty"),
+        ("23.jpg", "it is no im"),
+    ]
+    whole = extract(photo_folder / "china", in_folder / "china.npy")
+    assert whole.cached == 11
+    np.testing.assert_array_equal(np.load(in_folder / "china.npy"), rows[:11])
+
+
+def test_a_table_of_failures_of_an_earlier_run_does_not_stay(photo_folder: Path, in_folder: Path) -> None:
+    bad = photo_folder / "china" / "00.jpg"
+    good = bad.read_bytes()
+    bad.write_bytes(b"")
+    extract(photo_folder, in_folder / "features.npy")
+    bad.write_bytes(good)
+    extract(photo_folder, in_folder / "features.npy")
+    assert not failures_path(in_folder / "features.npy").exists()
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_many_more_rows_than_one_block_come_out_right(
+    cached: bool, photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featx.extraction.to_file._BLOCK_ROWS", 7)
+    monkeypatch.setattr("featx.features.npy_writer._BLOCK_ROWS", 7)
+    monkeypatch.setattr("featx.features.npy_writer._RENEWED_AFTER", 500)
+    for number in range(60):
+        path = tmp_path / "many" / f"{number:03}.png"
+        path.parent.mkdir(exist_ok=True)
+        photos[number % 24].crop((number, 0, number + 40, 40)).save(path)
+    for number in (0, 13, 14, 59):
+        (tmp_path / "many" / f"{number:03}.png").write_bytes(b"bad")
+    cache = tmp_path / "cache" if cached else None
+    extract(tmp_path / "many", tmp_path / "f.npy", cache=cache)
+    rows = np.load(tmp_path / "f.npy")
+    listed = lines(tmp_path / "f.csv")
+    assert len(rows) == len(listed) == 56
+    resolved = ExtractionOptions(backbone="counting").resolve()
+    for line, row in zip(listed, rows, strict=True):
+        alone = extract_to_file(find_images([line["path"]]), resolved, tmp_path / "one.npy", cache=None)
+        assert alone.rows == 1
+        np.testing.assert_array_equal(np.load(tmp_path / "one.npy")[0], row)
+
+
+def test_names_of_any_kind_survive_the_table(photos: Any, tmp_path: Path) -> None:
+    names = ["new\nline.png", 'quote", comma.png', "emoji 🦆.png", os.fsdecode(b"\xff\xfe.png"), "x" * 251 + ".png"]
+    (tmp_path / "odd").mkdir()
+    for name, photo in zip(names, photos, strict=False):
+        photo.save(tmp_path / "odd" / name)
+    extract(tmp_path / "odd", tmp_path / "f.npy")
+    assert sorted(os.path.basename(line["path"]) for line in lines(tmp_path / "f.csv")) == sorted(names)
+
+
+def test_no_cell_is_a_formula(photos: Any, in_folder: Path) -> None:
+    for number, name in enumerate(["=1+1", "@SUM(A1)", "+x", "-3", "plain"]):
+        Path(name).mkdir()
+        photos[number].save(f"{name}/a.png")
+        Path(name, "broken.png").write_bytes(b"=cmd|' /C calc'!A0")
+    extract(Path("."), Path("f.npy"))
+    table = lines(in_folder / "f.csv")
+    assert [line["label"] for line in table] == ["'+x", "-3", "'=1+1", "'@SUM(A1)", "plain"]
+    assert all(Path(line["path"]).is_file() for line in table)
+    extract_sources(["=1+1", "@SUM(A1)"], in_folder / "g.npy")
+    for line in [*lines(in_folder / "g.csv"), *lines(in_folder / "g.failures.csv")]:
+        assert line["path"].startswith(("./=", "./@"))
+        assert Path(line["path"]).is_file()
+    failures = lines(in_folder / "f.failures.csv")
+    assert list(failures[0]) == ["position", "path", "error", "reason"]
+    assert failures[0]["error"] == "UnknownFormatError"
+    assert [int(line["position"]) for line in failures] == [1, 3, 5, 7, 9]
+
+
+def test_raise_stops_at_the_first_and_leaves_the_old_files(photo_folder: Path, in_folder: Path) -> None:
+    extract(photo_folder, in_folder / "features.npy")
+    before = {path: path.read_bytes() for path in in_folder.glob("features*")}
+    (photo_folder / "china" / "05.jpg").write_bytes(b"")
+    with pytest.raises(UnreadableImageError, match="05.jpg"):
+        extract(photo_folder, in_folder / "features.npy", on_error="raise")
+    assert {path: path.read_bytes() for path in in_folder.glob("*") if path.is_file()} == before
+
+
+def test_not_one_readable_image_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "bad").mkdir()
+    (tmp_path / "bad" / "a.jpg").write_bytes(b"")
+    with pytest.raises(SourceError, match=r"None of the 1 images.*a\.jpg': it is empty"):
+        extract(tmp_path / "bad", tmp_path / "f.npy")
+    assert not (tmp_path / "f.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("output", "remedy"),
+    [("absent/f.npy", "does not exist. Make it"), ("features.csv", r"ending in \.npy"), ("features", r"ending in")],
+)
+def test_an_output_that_cannot_be_is_refused_at_once(
+    output: str, remedy: str, photo_folder: Path, in_folder: Path, counting: CountingBackbone
+) -> None:
+    with pytest.raises(OutputError, match=remedy):
+        extract(photo_folder, in_folder / output)
+    assert counting.n_shown == 0
+
+
+def test_only_extract_speaks_of_a_folder_that_it_would_make_a_job_of(
+    photo_folder: Path, in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan_job(photo_folder, "job", backbone="counting", sample=0, cache=None)
+    for command in (["job", "merge", "job"], ["extract", str(photo_folder)]):
+        assert cli.main([*command, "-o", "f"]) == 1
+        err = capsys.readouterr().err
+        assert "The output 'f' is no file name ending in .npy. Pass for example -o features.npy." in err
+        assert ("features/" in err) == (command[0] == "extract")
+
+
+def test_a_row_that_is_not_its_image_s_is_noticed_and_nothing_is_kept(
+    photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featx.extraction import to_file as outputs
+
+    keep = outputs.MatrixFile.keep
+
+    def swap_two_rows(self: Any, kept: Any) -> None:
+        self[[3, 4]] = np.array(self[[4, 3]])
+        keep(self, kept)
+
+    monkeypatch.setattr(outputs.MatrixFile, "keep", swap_two_rows)
+    with pytest.raises(AuditError, match="not the one of its image"):
+        extract(photo_folder, in_folder / "features.npy")
+    assert os.listdir(in_folder) == ["cache"]
+
+
+def test_a_full_disk_is_an_error_with_a_remedy_and_keeps_the_rows(photo_folder: Path, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    code = (
+        "import resource, sys; from pathlib import Path; import featx.backbones.registry\n"
+        "from tests.conftest import CountingBackbone; featx.register_backbone(CountingBackbone())\n"
+        "from tests.extraction.test_to_file import extract; from featx.errors import OutputError\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try: extract(Path(sys.argv[1]), Path(sys.argv[2]))\n"
+        "except OutputError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, str(photo_folder), str(tmp_path / "f.npy")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2])
+    assert "cannot be written: File too large" in done.stdout
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_a_matrix_that_cannot_be_named_leaves_no_table_that_belongs_to_another(
+    photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract(photo_folder / "china", in_folder / "features.npy")
+    replace = os.replace
+
+    def refuse_the_matrix(source: Any, target: Any) -> None:
+        if str(target).endswith("features.npy"):
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr("featx.system.atomic_files.os.replace", refuse_the_matrix)
+    with pytest.raises(OutputError, match="Input/output error"):
+        extract(photo_folder / "flower", in_folder / "features.npy")
+    assert sorted(os.listdir(in_folder)) == ["cache", "features.npy"]
+
+
+@pytest.mark.parametrize("name", ["features.csv", "features.failures.csv"])
+def test_a_table_of_the_user_is_not_replaced(name: str, photo_folder: Path, in_folder: Path) -> None:
+    (in_folder / name).write_text("my,own,table\n")
+    with pytest.raises(OutputError, match="is no table of featx.*Move it"):
+        extract(photo_folder, in_folder / "features.npy")
+    assert (in_folder / name).read_text() == "my,own,table\n"
+
+
+def _spoil(function: Any, change: Any) -> Any:
+    def spoiled(path: Path, *args: Any) -> None:
+        function(path, *args)
+        listed = path.read_text().splitlines(keepends=True)
+        path.write_text("".join(change(listed)))
+
+    return spoiled
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda listed: listed[:-1], "24 rows, 23 lines"),
+        (lambda listed: [listed[0], *listed[2:], listed[1]], "row numbers from 0 on do not match"),
+        (
+            lambda listed: [listed[0], listed[1].replace(listed[1][-9:], "00000000\n"), *listed[2:]],
+            "not the one of its",
+        ),
+    ],
+    ids=["a line lost", "lines out of order", "another digest"],
+)
+def test_a_table_that_does_not_match_is_noticed(
+    change: Any, found: str, photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featx.extraction import to_file as outputs
+
+    monkeypatch.setattr(outputs, "_write_table", _spoil(outputs._write_table, change))
+    with pytest.raises(AuditError, match=found):
+        extract(photo_folder, in_folder / "features.npy")
+
+
+def test_a_row_that_is_not_finite_is_noticed_without_a_store_too(
+    photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from featx.extraction import to_file as outputs
+
+    keep = outputs.MatrixFile.keep
+
+    def spoil(self: Any, kept: Any) -> None:
+        self[5] = np.nan
+        keep(self, kept)
+
+    monkeypatch.setattr(outputs.MatrixFile, "keep", spoil)
+    with pytest.raises(AuditError, match="not the one of its image"):
+        extract(photo_folder, in_folder / "features.npy", cache=None)
+
+
+def test_what_a_killed_run_left_beside_the_output_is_removed_by_the_next(photo_folder: Path, in_folder: Path) -> None:
+    import subprocess
+    import sys
+
+    code = "import os; from pathlib import Path; from featx import files\nwith files.replacing(Path('f.npy')) as t:\n"
+    code += "    t.write_text('half'); os._exit(9)"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(list(in_folder.glob(".featx-*.tmp"))) == 1
+    extract(photo_folder, in_folder / "other.npy")
+    assert not list(in_folder.glob(".featx-*.tmp"))

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import featx.features.duplicates.find
+from featx import FeatureExtractor, find_duplicates
+from featx.errors import ComparisonError, OptionError
+
+
+def _slowly(rows: np.ndarray[Any, Any], threshold: float) -> list[list[int]]:
+    """The documented rule, pair by pair."""
+    unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    kinds = np.unique(rows, axis=0)
+    of_kinds = kinds / np.maximum(np.linalg.norm(kinds, axis=1, keepdims=True), 1e-12)
+    cosine = unit @ unit.T
+    tenth = np.array([np.sort(np.delete(of_kinds @ one, np.argmax(of_kinds @ one)))[::-1][9] for one in unit])
+    near = cosine >= threshold - 1e-6
+    near |= (cosine >= 0.9) & (2 * (1 - cosine) <= 1 - np.maximum(tenth[:, None], tenth[None]))
+    group = list(range(len(rows)))
+    for one, other in zip(*np.nonzero(near), strict=True):
+        old, new = group[one], group[other]
+        group = [new if label == old else label for label in group]
+    clusters: dict[int, list[int]] = {}
+    for row, label in enumerate(group):
+        clusters.setdefault(label, []).append(row)
+    return sorted(rows for rows in clusters.values() if len(rows) > 1)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), spread=st.floats(0.01, 0.6), block=st.sampled_from([400, 4000, 10**8]))
+def test_the_groups_are_those_of_the_rule(seed: int, spread: float, block: int) -> None:
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(8, 12))
+    rows = (centres[rng.integers(0, 8, 60)] + spread * rng.normal(size=(60, 12))).astype(np.float32)
+    rows[50:55] = rows[:5]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(featx.features.duplicates.find, "_BLOCK_BYTES", block)
+        patch.setattr(featx.features.duplicates.find, "_MOST_EDGES", 100)
+        found = find_duplicates(rows)
+    assert sorted(sorted(cluster.tolist()) for cluster in found.clusters) == _slowly(rows, 0.97)
+    assert found.n_rows == sum(map(len, found.clusters))
+    assert len(found) == len(found.clusters)
+
+
+def test_equal_rows_are_found_at_any_threshold_and_in_any_number() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(30, 16)).astype(np.float32)
+    many = np.concatenate([rows, np.repeat(rows[:1], 3000, axis=0), np.zeros((2, 16), dtype=np.float32)])
+    found = find_duplicates(many, threshold=1)
+    assert [len(cluster) for cluster in found.clusters] == [3001, 2]
+    assert found.cosine[0] == 1
+    assert np.isnan(found.cosine[1])
+
+
+def test_a_threshold_of_1_finds_nothing_but_equals() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 16))
+    rows[3] = rows[2] * 1.0001
+    rows[5] = rows[4] + 0.01 * rng.normal(size=16)
+    assert [cluster.tolist() for cluster in find_duplicates(rows, threshold=1).clusters] == [[2, 3]]
+    assert [cluster.tolist() for cluster in find_duplicates(rows).clusters] == [[2, 3], [4, 5]]
+
+
+def test_altered_copies_of_aerial_photos_are_found_and_others_are_not(ucmerced: list[str], compiled_cache: Any) -> None:
+    """What the docstring says was measured, on fewer photos: copies at low quality, cut, mirrored."""
+    originals = ucmerced[::4]
+    copies = []
+    for path in originals[:40]:
+        photo = PIL.Image.open(path).convert("RGB")
+        margin = round(0.05 * photo.width)
+        for altered, quality in (
+            (photo, 50),
+            (PIL.ImageOps.mirror(photo), 90),
+            (photo.crop((margin, margin, photo.width - margin, photo.height - margin)), 90),
+        ):
+            buffer = io.BytesIO()
+            altered.save(buffer, "JPEG", quality=quality)
+            copies.append(buffer.getvalue())
+    extractor = FeatureExtractor(cache=compiled_cache)
+    rows, of_copies = extractor.transform(originals), extractor.transform(copies)
+    alone = find_duplicates(rows)
+    assert max(map(len, alone.clusters), default=0) <= 6
+    assert alone.n_rows < 0.1 * len(originals)
+    for altered in range(3):
+        found = find_duplicates(np.concatenate([rows, of_copies[altered::3]]))
+        hit = np.mean(found.groups[:40] == found.groups[len(rows) :])
+        assert hit > 0.9, altered
+
+
+@pytest.mark.parametrize("threshold", [0, 1.1, -1, "0.9", None])
+def test_thresholds_are_cosines(threshold: Any) -> None:
+    with pytest.raises(OptionError, match="a cosine above 0 and up to 1"):
+        find_duplicates(np.eye(3), threshold=threshold)
+
+
+def test_a_matrix_of_finite_numbers_is_expected() -> None:
+    with pytest.raises(ComparisonError, match="got shape \\(3,\\)"):
+        find_duplicates(np.zeros(3))
+    with pytest.raises(ComparisonError, match="with NaN"):
+        find_duplicates(np.array([[np.nan, 1.0]]))
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 20, 21])
+def test_few_rows_are_no_trouble(n: int) -> None:
+    rows = np.random.default_rng(0).normal(size=(n, 8))
+    assert find_duplicates(rows).clusters == []
+
+
+@pytest.mark.slow  # compiles two layers
+def test_early_layers_tell_duplicates_by_what_distinguishes_them(ucmerced: list[str], compiled_cache: Any) -> None:
+    late = find_duplicates(FeatureExtractor(cache=compiled_cache).fit_transform(ucmerced))
+    early = find_duplicates(FeatureExtractor(layer=0.9, cache=compiled_cache).fit_transform(ucmerced))
+    assert not late.centered
+    assert early.centered
+    assert early.n_rows < 200
+    pairs = [(one, other) for cluster in late.clusters for one in cluster for other in cluster if one < other]
+    found = sum(early.groups[one] == early.groups[other] for one, other in pairs)
+    assert found > 0.9 * len(pairs)
+
+
+def test_rows_that_have_much_in_common_are_not_all_duplicates() -> None:
+    rng = np.random.default_rng(0)
+    rows = 20 + rng.normal(size=(200, 64)).astype(np.float32)
+    rows[150] = rows[3] + 0.01 * rng.normal(size=64)
+    found = find_duplicates(rows)
+    assert found.centered
+    assert [cluster.tolist() for cluster in found.clusters] == [[3, 150]]

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx import find_similar, open_features
+from featx.errors import FeaturesError, MissingDependencyError, OptionError
+from featx.features import exact_index
+from tests.jobs import make_job
+
+
+def slowly(rows: np.ndarray[Any, Any], queries: np.ndarray[Any, Any], top: int) -> np.ndarray[Any, Any]:
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.argsort(-(queries @ unit.T), axis=1, kind="stable")[:, :top]
+
+
+@pytest.fixture
+def rows() -> np.ndarray[Any, Any]:
+    return np.random.default_rng(0).normal(size=(300, 16)).astype(np.float32)
+
+
+@pytest.mark.parametrize("block", [10**3, 10**4, 10**8])
+@pytest.mark.parametrize("top", [1, 7, 299, 300, 1000])
+def test_the_most_similar_rows_are_found(
+    rows: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch, block: int, top: int
+) -> None:
+    monkeypatch.setattr(exact_index, "_BLOCK_BYTES", block)
+    monkeypatch.setattr(exact_index, "_QUERIES_AT_ONCE", 3)
+    queries = rows[::60] + 0.3
+    found = find_similar(rows, queries, top=top)
+    np.testing.assert_array_equal(found.rows, slowly(rows, queries, top))
+    unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    cosine = (unit[:, None] * rows[found.rows]).sum(axis=2) / np.linalg.norm(rows[found.rows], axis=2)
+    np.testing.assert_allclose(found.cosine, cosine, atol=1e-5)
+    assert found.index == "exact, every row compared"
+
+
+def test_a_job_is_searched_as_a_matrix_is(rows: np.ndarray[Any, Any], tmp_path: Path) -> None:
+    features = open_features(make_job(tmp_path / "job", rows, shard_size=64))
+    assert find_similar(features, features[7]).rows.tolist() == slowly(rows, rows[7:8], 10).tolist()
+
+
+def test_of_equal_rows_the_first_are_found() -> None:
+    rows = np.ones((500, 4), dtype=np.float32)
+    assert find_similar(rows, rows[0], top=5).rows.tolist() == [[0, 1, 2, 3, 4]]
+
+
+def test_rows_of_zeros_and_nan_come_last() -> None:
+    rows = np.array([[np.nan, 1], [0, 0], [1, 0], [-1, 0.1]], dtype=np.float32)
+    found = find_similar(rows, [[1, 0]], top=4)
+    assert found.rows.tolist() == [[2, 1, 3, -1]]
+    np.testing.assert_allclose(found.cosine, [[1, 0, -0.995, np.nan]], atol=1e-3)
+
+
+def test_what_cannot_be_searched_is_refused(rows: np.ndarray[Any, Any]) -> None:
+    with pytest.raises(FeaturesError, match="Extract both in the same way"):
+        find_similar(rows, rows[:, :5])
+    with pytest.raises(FeaturesError, match="Leave them out"):
+        find_similar(rows, np.full(16, np.nan))
+    for top in (0, -1, 1.5, True):
+        with pytest.raises(OptionError, match="1 or more"):
+            find_similar(rows, rows[0], top=top)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="Did you mean 'faiss'"):
+        find_similar(rows, rows[0], index="fais")
+
+
+def test_an_exact_index_of_faiss_finds_the_same(rows: np.ndarray[Any, Any]) -> None:
+    pytest.importorskip("faiss")
+    queries = rows[:5] + 0.3
+    for index, words in (("faiss", "faiss, exact"), ("faiss-approximate", "faiss, exact")):  # few rows: exact as well
+        found = find_similar(rows, queries, index=index)
+        np.testing.assert_array_equal(found.rows, slowly(rows, queries, 10))
+        np.testing.assert_allclose(found.cosine, find_similar(rows, queries).cosine, atol=1e-6)
+        assert found.index == words
+
+
+def test_an_approximate_index_finds_most_and_says_what_it_looked_at() -> None:
+    pytest.importorskip("faiss")
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(40, 32))[rng.integers(0, 40, 6000)] + 0.3 * rng.normal(size=(6000, 32))).astype(np.float32)
+    queries = rows[:20]
+    found = find_similar(rows, queries, index="faiss-approximate")
+    exact = find_similar(rows, queries)
+    assert found.index == "faiss, approximate: 32 of 309 cells looked at"
+    assert (found.rows[:, 0] == np.arange(20)).all()
+    shared = [len(set(one) & set(other)) for one, other in zip(found.rows.tolist(), exact.rows.tolist(), strict=True)]
+    assert np.mean(shared) > 9
+    np.testing.assert_allclose(found.cosine[:, 0], 1, atol=1e-5)
+
+
+def test_without_faiss_the_error_says_what_to_install(
+    rows: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingDependencyError, match="pip install 'featx\\[faiss\\]'"):
+        find_similar(rows, rows[0], index="faiss")
+
+
+@pytest.mark.parametrize("index", ["exact", "faiss", "faiss-approximate"])
+@pytest.mark.parametrize("n_finite", [0, 3, 5900])
+def test_rows_that_are_not_finite_are_never_found(index: str, n_finite: int) -> None:
+    if index != "exact":
+        pytest.importorskip("faiss")
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(40, 32))[rng.integers(0, 40, 6000)] + 0.3 * rng.normal(size=(6000, 32))).astype(np.float32)
+    is_finite = np.zeros(6000, dtype=bool)
+    is_finite[rng.permutation(6000)[:n_finite]] = True
+    rows[~is_finite, :3] = [np.nan, np.inf, -np.inf]
+    queries = np.nan_to_num(rows[::1000], posinf=0, neginf=0)
+    found = find_similar(rows, queries, top=5, index=index)
+    assert is_finite[found.rows[found.rows >= 0]].all()
+    assert (found.rows >= 0).sum() == 6 * min(5, n_finite)
+    assert (np.isnan(found.cosine) == (found.rows < 0)).all()
+    unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
+    for numbers, cosines, query in zip(found.rows, found.cosine, unit, strict=True):
+        there = rows[numbers[numbers >= 0]]
+        np.testing.assert_allclose(cosines[numbers >= 0], there @ query / np.linalg.norm(there, axis=1), atol=1e-5)

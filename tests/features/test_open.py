@@ -1,0 +1,387 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import SGDClassifier
+from sklearn.model_selection import cross_val_score, train_test_split
+from sklearn.neighbors import NearestCentroid
+
+from featx import FeatureMatrix, compare_baselines, find_duplicates, open_features
+from featx.cli import main as cli
+from featx.errors import FeaturesError, FeaturesNotFoundError, UnfinishedWarning
+from featx.features.npy_part import FeaturePlace
+from tests.jobs import make_job
+
+N, FAILED = 95, (4, 90, 91, 92, 93, 94)  # the last shard has no row at all but 5, one in the middle lacks one
+
+
+@pytest.fixture
+def rows() -> np.ndarray[Any, Any]:
+    return np.random.default_rng(0).normal(size=(N, 6)).astype(np.float32)
+
+
+@pytest.fixture
+def expected(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return np.delete(rows, FAILED, axis=0)
+
+
+@pytest.fixture
+def job(tmp_path: Path, rows: np.ndarray[Any, Any]) -> Path:
+    labels = [None if at == 3 else "ab"[at % 2] for at in range(N)]
+    digests = [f"{at:032x}" for at in range(N)]
+    return make_job(tmp_path / "job", rows, labels=labels, digests=digests, failed=FAILED)
+
+
+@pytest.fixture
+def in_memory(job: Path) -> Iterator[str]:
+    import fsspec
+
+    system = fsspec.filesystem("memory")
+    for path in job.rglob("*.*"):
+        system.pipe_file(f"/job/{path.relative_to(job).as_posix()}", path.read_bytes())
+    yield "memory://job"
+    system.rm("/job", recursive=True)
+
+
+@pytest.fixture(params=["folder", "address", "npy"])
+def features(request: pytest.FixtureRequest, expected: np.ndarray[Any, Any], tmp_path: Path) -> FeatureMatrix:
+    if request.param == "npy":
+        np.save(tmp_path / "features.npy", expected)
+        return open_features(tmp_path / "features.npy")
+    return open_features(request.getfixturevalue("job" if request.param == "folder" else "in_memory"))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *(0, -1, np.int64(40), slice(None), slice(3, 37), slice(90, 200), slice(50, 3), slice(None, None, -7)),
+        *([1, 80, 2, -1], [], np.array([[1, 2], [30, 4]]), np.arange(89) % 3 == 0),
+        *((slice(2, 30), slice(0, 3)), ([1, 2], ...), (3, 4), (slice(5), [2, 0])),
+    ],
+)
+def test_it_is_indexed_as_an_array_is(features: FeatureMatrix, expected: np.ndarray[Any, Any], key: Any) -> None:
+    found = features[key]
+    assert isinstance(found, np.ndarray | np.float32)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, expected[key])
+
+
+@pytest.mark.parametrize("key", [89, -90, [0, 89], [-90], np.ones(88, dtype=bool), 1.5, (1, 2, 3), None])
+def test_what_is_not_there_is_an_index_error(features: FeatureMatrix, key: Any) -> None:
+    with pytest.raises(IndexError):
+        features[key]
+
+
+def test_blocks_hold_all_rows_in_order(features: FeatureMatrix, expected: np.ndarray[Any, Any]) -> None:
+    blocks = list(features.blocks(n_rows=7))
+    assert [len(block) for block in blocks] == [7] * 12 + [5]
+    np.testing.assert_array_equal(np.concatenate(blocks), expected)
+    np.testing.assert_array_equal(np.array(list(features)), expected)
+    np.testing.assert_array_equal(np.asarray(features), expected)
+    np.testing.assert_array_equal(features.to_numpy(), expected)
+    assert (features.shape, features.ndim, features.dtype, len(features)) == ((89, 6), 2, np.float32, 89)
+    assert np.asarray(features, dtype=np.float64).dtype == np.float64
+    with pytest.raises(FeaturesError, match="1 or more"):
+        features.blocks(0)
+
+
+def test_each_row_has_its_path_label_and_digest(job: Path, in_memory: str) -> None:
+    kept = [at for at in range(N) if at not in FAILED]
+    for features in (open_features(job), open_features(in_memory)):
+        assert list(features.paths) == [f"photos/{at:05}.jpg" for at in kept]
+        assert features.labels[:4].tolist() == ["b" if at % 2 else "a" for at in range(3)] + [None]
+        assert features.labels[-1] == "b"
+        assert features.digests[[80, 0]].tolist() == [f"{81:032x}", f"{0:032x}"]
+        assert features.classes.tolist() == ["a", "b"]
+        assert features.is_complete
+        assert features.n_failed == 6
+        failures = features.failures
+        for _ in range(2):  # they are looked up each time
+            assert [(one.position, one.image, one.reason) for one in failures][:2] == [
+                (4, "photos/00004.jpg", "it is empty"),
+                (90, "photos/00090.jpg", "it is empty"),
+            ]
+            assert len(failures) == len(list(failures)) == 6
+
+
+def test_names_that_are_no_text_come_back_as_they_are(tmp_path: Path) -> None:
+    make_job(tmp_path / "job", np.eye(2), paths=["a.jpg", b"\xff.jpg"])
+    assert open_features(tmp_path / "job").paths[:].tolist() == ["a.jpg", os.fsdecode(b"\xff.jpg")]
+
+
+def test_a_job_may_be_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    make_job(tmp_path / "job.npy", np.eye(3))
+    assert open_features(tmp_path / "job.npy").shape == (3, 3)
+
+
+def test_labels_that_are_numbers_are_numbers(tmp_path: Path) -> None:
+    make_job(tmp_path / "job", np.eye(3), labels=[0.5, None, 2.0], shard_size=2)
+    labels = np.asarray(open_features(tmp_path / "job").labels)
+    np.testing.assert_array_equal(labels, [0.5, np.nan, 2.0])
+
+
+@pytest.mark.parametrize("kind", ["job", "csv"])
+def test_labels_that_are_truths_are_truths(kind: str, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    truths = [True, False, False, None, True, True]
+    if kind == "job":
+        features = open_features(make_job(tmp_path / "job", rows, labels=truths, shard_size=4))
+    else:
+        np.save(tmp_path / "f.npy", rows)
+        lines = [f"{row},{row}.jpg,{'' if label is None else label}," for row, label in enumerate(truths)]
+        (tmp_path / "f.csv").write_text("\n".join(["row,path,label,digest", *lines]) + "\n")
+        features = open_features(tmp_path / "f.npy")
+    assert features.labels[:3].dtype == features.classes.dtype == bool
+    assert features.labels[2:4].tolist() == [False, None]
+    learner = SGDClassifier(random_state=0)
+    for X, y in features.labelled_blocks(4):
+        assert y.dtype == bool
+        learner.partial_fit(X, y, classes=features.classes)
+    assert learner.predict(rows).dtype == bool
+
+
+def test_what_extract_leaves_is_opened_with_its_table(
+    photo_folder: Path, in_folder: Path, counting: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (photo_folder / "china" / "=x,\n.jpg").write_bytes((photo_folder / "china" / "00.jpg").read_bytes())
+    (photo_folder / "china" / "03.jpg").write_bytes(b"")
+    assert cli.main(["extract", str(photo_folder), "--backbone", "counting", "--quiet"]) == 0
+    features = open_features("features.npy")
+    np.testing.assert_array_equal(features[:], np.load("features.npy"))
+    paths = list(features.paths)
+    assert all(map(os.path.isfile, paths))
+    assert features.labels[:].tolist() == [Path(path).parent.name for path in paths]
+    assert features.digests[0] != features.digests[1]
+    for _ in range(2):
+        assert [failure.image for failure in features.failures] == [str(photo_folder / "china" / "03.jpg")]
+    assert len(features.failures) == features.n_failed == 1
+    Path("features.csv").write_text("row,path,label,digest\n0,a,b,c\n")
+    with pytest.raises(FeaturesError, match="it has 1 lines, and the matrix 24 rows"):
+        open_features("features.npy").paths[0]
+    os.unlink("features.csv")
+    assert open_features("features.npy").shape == (24, 12)
+    with pytest.raises(FeaturesNotFoundError, match="Put it beside the matrix"):
+        open_features("features.npy").labels[:3]
+
+
+def test_a_long_table_is_read_a_block_at_a_time(tmp_path: Path) -> None:
+    n = 10_000
+    np.save(tmp_path / "f.npy", np.zeros((n, 1), dtype=np.float32))
+    lines = [f"{at},p{at}.jpg,{at / 8},\n" for at in range(n)]
+    (tmp_path / "f.csv").write_text("row,path,label,digest\n" + "".join(lines))
+    features = open_features(tmp_path / "f.npy")
+    assert features.paths[9_999] == "p9999.jpg"
+    assert features.paths[4095:4098].tolist() == ["p4095.jpg", "p4096.jpg", "p4097.jpg"]
+    assert features.labels[8000] == 1000.0
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes are read at a time."""
+    found: list[int] = []
+    read = FeaturePlace.read
+
+    def counting(place: FeaturePlace, *args: Any) -> bytes:
+        data = read(place, *args)
+        found.append(len(data))
+        return data
+
+    monkeypatch.setattr(FeaturePlace, "read", counting)
+    return found
+
+
+def test_of_rows_far_apart_no_line_between_them_is_read(tmp_path: Path, asked: list[int]) -> None:
+    n = 20_000
+    np.save(tmp_path / "f.npy", np.zeros((n, 1), dtype=np.float32))
+    table = "row,path,label,digest\n" + "".join(f"{at},photos/{at:06}.jpg,{'ab'[at % 2]},\n" for at in range(n))
+    (tmp_path / "f.csv").write_text(table)
+    features = open_features(tmp_path / "f.npy")
+    assert features.paths[0] == "photos/000000.jpg"  # where lines begin is known from here on
+    asked.clear()
+    assert features.paths[[n - 1, 0, n - 1]].tolist() == [f"photos/{at:06}.jpg" for at in (n - 1, 0, n - 1)]
+    assert sum(asked) < len(table) / 8
+    assert features.lines([7, 2]) == {
+        **{"path": ["photos/000007.jpg", "photos/000002.jpg"], "label": ["b", "a"], "digest": ["", ""]}
+    }
+
+
+def test_of_rows_at_an_address_those_far_between_are_not_fetched(tmp_path: Path, asked: list[int]) -> None:
+    import fsspec
+
+    rows = np.random.default_rng(0).normal(size=(100, 2**15)).astype(np.float32)  # 13 MB
+    system = fsspec.filesystem("memory")
+    system.put(str(make_job(tmp_path / "job", rows, shard_size=60)), "/wide-job", recursive=True)
+    try:
+        features = open_features("memory://wide-job")
+        assert features[0, 0] == rows[0, 0]
+        asked.clear()
+        wanted = [59, 0, 1, 99, 59, 3]
+        np.testing.assert_array_equal(features[wanted], rows[wanted])
+        assert sum(asked) < 8 * rows[0].nbytes
+    finally:
+        system.rm("/wide-job", recursive=True)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_lines_are_found_whatever_is_in_them(tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.features.csv_table._BLOCK", 4)
+    monkeypatch.setattr("featx.features.csv_table._BYTES_AT_ONCE", 13)
+    for n in range(10):
+        paths = [f'{"x" * at}\n"{at}",\r\n.jpg' if at % 3 == 0 else f"{at}.jpg" for at in range(n)]
+        np.save(tmp_path / "f.npy", np.zeros((n, 1), dtype=np.float32))
+        with open(tmp_path / "f.csv", "w", newline="") as file:
+            writer = csv.writer(file, lineterminator=end or "\n")
+            writer.writerows(
+                [["row", "path", "label", "digest"], *([at, path, at, ""] for at, path in enumerate(paths))]
+            )
+        if not end:
+            (tmp_path / "f.csv").write_bytes((tmp_path / "f.csv").read_bytes()[:-1])
+        features = open_features(tmp_path / "f.npy")
+        assert features.paths[:].tolist() == paths
+        assert features.paths[::-2].tolist() == paths[::-2]
+        assert features.labels[:].tolist() == list(range(n))
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("row,path,label\n0,a,b\n", "does not begin with 'row,path,label,digest'"),
+        ("", "does not begin with"),
+        ("row,path,label,digest\n0,a,,\n2,b,,\n", "line 3 is not that of row 1"),
+        ("row,path,label,digest\n0,a,,\n\n", "line 3 is not that of row 1"),
+    ],
+)
+def test_a_table_of_something_else_is_refused(tmp_path: Path, table: str, said: str) -> None:
+    np.save(tmp_path / "f.npy", np.zeros((2, 1), dtype=np.float32))
+    (tmp_path / "f.csv").write_text(table)
+    with pytest.raises(FeaturesError, match=said):
+        open_features(tmp_path / "f.npy").paths[1]
+
+
+def test_a_job_that_is_not_finished_has_the_rows_of_its_shards(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
+    make_job(tmp_path / "job", rows, committed=[0, 2])
+    with pytest.warns(UnfinishedWarning, match="2 of 10 shards are there"):
+        features = open_features(tmp_path / "job")
+    assert not features.is_complete
+    np.testing.assert_array_equal(features[:], rows[np.r_[0:10, 20:30]])
+    assert features.paths[10] == "photos/00020.jpg"
+    assert "unfinished" in repr(features)
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone", "of another shape", "pickled"])
+def test_rows_that_do_not_fit_their_table_are_an_error(job: Path, damage: str) -> None:
+    npy = job / "shards" / "00000002.npy"
+    if damage == "cut":
+        npy.write_bytes(npy.read_bytes()[:-8])
+    elif damage == "gone":
+        npy.unlink()
+    elif damage == "pickled":
+        np.save(npy, np.array([{}] * 10, dtype=object), allow_pickle=True)
+    else:
+        np.save(npy, np.zeros((6, 10), dtype=np.float32))
+    with pytest.raises(FeaturesError, match="00000002.npy' does not hold the rows that it should") as raised:
+        open_features(job)[:]
+    assert str(raised.value).endswith(f"Was it replaced or cut? Have it made again: featx job run {job} --verify")
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 10**5, None])
+def test_a_damaged_table_is_one_sentence_with_what_to_do(job: Path, content: bytes | None) -> None:
+    table = job / "shards" / "00000002.parquet"
+    data = bytearray(table.read_bytes())
+    data[4:600] = bytes(596)
+    table.write_bytes(data if content is None else content)
+    with pytest.raises(FeaturesError, match="00000002.parquet' is no table of a shard: ") as raised:
+        open_features(job).paths[:]
+    assert ".." not in str(raised.value).replace(str(job), "")
+    assert str(raised.value).endswith(f". Have it made again: featx job run {job} --verify")
+
+
+def test_shards_of_another_recipe_are_refused(job: Path) -> None:
+    found = json.loads((job / "job.json").read_text())
+    (job / "job.json").write_text(json.dumps({**found, "fingerprint": "beef"}))
+    with pytest.raises(FeaturesError, match="was made by the recipe 'f00d'"):
+        open_features(job)
+
+
+def test_what_is_no_job_says_so(tmp_path: Path, job: Path) -> None:
+    with pytest.raises(FeaturesNotFoundError, match="no job"):
+        open_features(tmp_path)
+    with pytest.raises(FeaturesNotFoundError, match="is not there"):
+        open_features(tmp_path / "x.npy")
+    for text in ("{", "[]", "{}", '{"format": 2, "fingerprint": "", "n_features": 1, "shard_size": 1, "n_shards": 1}'):
+        (job / "job.json").write_text(text)
+        with pytest.raises(FeaturesError, match="Bring it back|newer one"):
+            open_features(job)
+    np.save(tmp_path / "ints.npy", np.arange(4))
+    with pytest.raises(FeaturesError, match="where a float32 matrix was expected"):
+        open_features(tmp_path / "ints.npy")
+    (job / "shards" / "00000000.parquet").write_bytes(b"PAR1")
+    (job / "job.json").write_text(text.replace('"format": 2', '"format": 1'))
+    with pytest.raises(FeaturesError, match="no table of a shard"):
+        open_features(job)
+
+
+def test_only_the_shards_that_are_needed_are_read(job: Path, expected: np.ndarray[Any, Any]) -> None:
+    features = open_features(job)
+    for path in job.glob("shards/*"):
+        if path.stem != "00000002":
+            path.unlink()
+    np.testing.assert_array_equal(features[20:25], expected[20:25])
+    assert features.paths[20] == "photos/00021.jpg"
+
+
+def test_scikit_learn_takes_it(job: Path, expected: np.ndarray[Any, Any]) -> None:
+    features = open_features(job)
+    classifier = SGDClassifier(random_state=0)
+    for X, y in features.labelled_blocks(20):
+        assert len(X) == len(y) <= 20
+        classifier.partial_fit(X, y, classes=features.classes)
+    assert classifier.predict(features).shape == (89,)
+    train, test = train_test_split(features, random_state=0)
+    assert len(train) + len(test) == 89
+    comparison = compare_baselines(features, features.labels, estimators=["knn", "dummy"], cv=3)
+    assert len(comparison.y) == 88
+    there = np.array([label is not None for label in features.labels])
+    same = compare_baselines(expected[there], features.labels[there], estimators=["knn", "dummy"], cv=3)
+    assert comparison.table["accuracy_mean"].tolist() == same.table["accuracy_mean"].tolist()
+    np.testing.assert_array_equal(find_duplicates(features).groups, find_duplicates(expected).groups)
+
+
+def test_it_travels_to_other_processes(job: Path, expected: np.ndarray[Any, Any]) -> None:
+    there = pickle.loads(pickle.dumps(open_features(job)))
+    np.testing.assert_array_equal(there[:], expected)
+    assert there.paths[0] == "photos/00000.jpg"
+
+
+def test_labels_go_with_the_matrix_into_scikit_learn(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = [("cat", "dog")[at % 2] for at in range(40)]
+    rows = rng.normal(size=(40, 4)) + 3 * np.array([at % 2 for at in range(40)])[:, None]
+    features = open_features(make_job(tmp_path / "job", rows, labels=labels))
+    scores = cross_val_score(NearestCentroid(), features, features.labels, cv=4)
+    assert scores.mean() > 0.9
+    _, test, _, y = train_test_split(features, features.labels, random_state=0)
+    assert len(test) == len(y) == 10
+    cats = features.labels == "cat"
+    assert cats.tolist() == [label == "cat" for label in labels]
+    assert (features.labels != "cat").sum() == 20
+    assert features[cats].shape == (20, 4)
+
+
+def test_rows_and_columns_by_number_are_paired_as_numpy_does(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).random((25, 6), dtype=np.float32)
+    features = open_features(make_job(tmp_path / "job", rows))
+    assert features[[1, 22], [3, 4]].tolist() == rows[[1, 22], [3, 4]].tolist()
+    assert features[np.ix_([1, 22], [3, 4])].tolist() == rows[np.ix_([1, 22], [3, 4])].tolist()
+    assert features[[1, 22], 1:3].tolist() == rows[[1, 22], 1:3].tolist()
+    assert features[2:5, [3, 4]].tolist() == rows[2:5, [3, 4]].tolist()
+    with pytest.raises(IndexError):
+        features[[1, 2, 3], [0, 1]]

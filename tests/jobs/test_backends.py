@@ -1,0 +1,433 @@
+"""Jobs on real clusters: a scheduler and workers that are processes of their own and speak TCP."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import featx.backbones.registry
+from featx import job_status, merge_job, plan_job, run_job
+from featx.errors import FeatxWarning, JobError, MissingDependencyError, OptionError
+from featx.jobs.backends import dask as dask_cluster
+from featx.jobs.running.heartbeats import at_work
+from featx.jobs.running.summary import Run
+from featx.jobs.storage import Place
+from tests.cluster import Cluster, cluster
+from tests.fatal import Fatal, write_images
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("cluster")) as started:
+        yield started
+
+
+@pytest.fixture
+def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the backbone is told to do at the red image, which is in the second shard."""
+    backbone = Fatal(tmp_path / "order")
+    monkeypatch.setitem(featx.backbones.registry._registered, "fatal", backbone)
+    return backbone.order
+
+
+@pytest.fixture
+def job(tmp_path: Path, order: Path) -> Path:
+    """A job of ten shards of four images."""
+    images = write_images(tmp_path / "images", 40, red=14)
+    (images / "b" / "0009.png").write_bytes(b"no image")
+    plan_job(images, tmp_path / "job", backbone="fatal", shard_size=4, sample=0)
+    return tmp_path / "job"
+
+
+def rows(job: Path) -> dict[str, bytes]:
+    """Return what `featx job merge` leaves, by name."""
+    folder = job.parent / f"merged-{time.monotonic_ns()}"
+    folder.mkdir()
+    merge_job(job, folder / "f.npy")
+    return {name: (folder / name).read_bytes() for name in sorted(os.listdir(folder))}
+
+
+def undisturbed(job: Path) -> dict[str, bytes]:
+    """Return what the same job leaves when it is run here, and nothing is told to the backbone."""
+    (job.parent / "order").unlink(missing_ok=True)
+    shutil.copytree(job, job.parent / "again", ignore=shutil.ignore_patterns("shards"))
+    run_job(job.parent / "again", cache=None)
+    return rows(job.parent / "again")
+
+
+def on(address: str, job: Path) -> Run:
+    return run_job(job, backend="dask", scheduler=address, cache=None)
+
+
+@pytest.mark.slow  # a cluster is started
+def test_a_worker_of_dask_that_is_killed_in_mid_shard_costs_nothing(dask: Cluster, job: Path, order: Path) -> None:
+    order.write_text("once")
+    run = on(dask.address, job)
+    assert not order.exists()
+    assert (run.done, run.rows, run.failed) == (10, 39, 1)
+    assert rows(job) == undisturbed(job)
+
+
+@pytest.mark.thorough  # workers are started three times
+def test_what_kills_every_worker_of_dask_is_set_aside(dask: Cluster, job: Path, order: Path) -> None:
+    order.write_text("always")
+    run = on(dask.address, job)
+    assert run.done == 9
+    assert list(run.set_aside) == [1]
+    assert "its worker died" in run.set_aside[1]
+    assert "shard 1 is set aside: 3 tries" in job_status(job).as_text()
+    order.unlink()
+    assert run_job(job, backend="dask", scheduler=dask.address, cache=None, retry_set_aside=True).done == 10
+    assert rows(job) == undisturbed(job)
+
+
+@contextlib.contextmanager
+def soon(is_time: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
+    """Do something to a job as soon as it is time, while the block runs; it must have come to that."""
+
+    def wait() -> None:
+        until = time.monotonic() + 60
+        while not is_time() and time.monotonic() < until:
+            time.sleep(0.05)
+        act()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.mark.thorough  # a cluster is started twice
+@pytest.mark.parametrize("workers_are", ["killed", "left alone"])
+def test_a_scheduler_that_goes_away_and_comes_back_is_waited_for(
+    workers_are: str,
+    job: Path,
+    order: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    order.write_text("slow 0.2")
+    with cluster(tmp_path / "cluster") as dask:
+
+        def restart() -> None:
+            scheduler, *workers = dask.processes
+            for process in (scheduler, *workers) if workers_are == "killed" else (scheduler,):
+                dask.kill(process)
+            time.sleep(2)
+            dask.start_scheduler()
+            if workers_are == "killed":
+                dask.start_worker()
+            else:  # Dask ends them, within half a minute, and they are for whoever started them to start again
+                for worker in workers:
+                    worker.wait(40)
+                    dask.start_worker()
+
+        with soon(lambda: 2 <= job_status(job).shards_done < 8, restart):
+            run = on(dask.address, job)
+    assert (run.done, run.rows, run.failed) == (10, 39, 1)
+    assert next(record.getMessage() for record in caplog.records if record.name == "featx").startswith(
+        "The connection to the cluster (dask) has broken: its scheduler is gone. Waiting up to 60 s"
+    )
+    assert "Traceback" not in capfd.readouterr().err
+    assert rows(job) == undisturbed(job)
+
+
+@pytest.mark.thorough  # workers are started seven times
+def test_of_shards_that_dask_gives_up_the_deadly_one_alone_is_blamed(job: Path, order: Path, tmp_path: Path) -> None:
+    order.write_text("slow 0.1 always")
+    with cluster(tmp_path / "cluster", DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as dask:
+        run = on(dask.address, job)
+    assert (run.done, list(run.set_aside)) == (9, [1])
+    assert run.set_aside[1].startswith("3 tries; its worker died around image")
+    assert not os.listdir(job / "attempts")
+
+
+@pytest.mark.thorough
+def test_workers_in_networks_of_their_own_do_the_same(job: Path, tmp_path: Path) -> None:
+    with contextlib.ExitStack() as networks, cluster(tmp_path / "cluster", n_workers=0, host="0.0.0.0") as dask:
+        for number in (1, 2):
+            name = networks.enter_context(network(number))
+            dask.start_worker(f"tcp://10.213.{number}.1:{dask.port}", network=name)
+        run = on(dask.address, job)
+        assert "10.213.1.2" in dask.said()
+        assert "10.213.2.2" in dask.said()
+    assert run.done == 10
+    assert rows(job) == undisturbed(job)
+
+
+@pytest.mark.thorough  # a cluster is started
+def test_a_worker_that_comes_late_gets_work(job: Path, order: Path, tmp_path: Path) -> None:
+    distributed = pytest.importorskip("distributed")
+    order.write_text("slow 1")  # four seconds a shard
+    with cluster(tmp_path / "cluster", n_workers=1) as dask:
+        pids: set[int] = set()
+        held: list[int] = []
+
+        def watch() -> None:
+            with distributed.Client(dask.address, set_as_default=False) as client:
+                held.append(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
+            dask.start_worker()
+            while len(pids) < 2 and not job_status(job).is_done:
+                pids.update(note.pid for note in at_work(Place(job)))
+                time.sleep(0.1)
+
+        with soon(lambda: job_status(job).shards_done >= 1, watch):
+            run = on(dask.address, job)
+    assert run.done == 10
+    assert len(pids) == 2
+    assert held[0] > 6  # of ten, for a single worker: any number of others would have work
+
+
+@pytest.fixture
+def without(tmp_path: Path) -> Path:
+    """A folder that hides featx from a process that has it on its path."""
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "featx.py").write_text("raise ModuleNotFoundError('No module named featx')")
+    return tmp_path / "without"
+
+
+@pytest.mark.slow  # a cluster is started
+def test_a_worker_without_featx_or_with_another_is_told_soon(job: Path, without: Path, tmp_path: Path) -> None:
+    with cluster(tmp_path / "cluster", n_workers=1) as dask:
+        bare = dask.start_worker(PYTHONPATH=str(without))
+        dask.wait_for_workers(2)
+        started = time.monotonic()
+        with pytest.raises(JobError, match=r"1 of 2 workers .*: tcp://[\d.:]+ \(No module named featx\). Install it"):
+            on(dask.address, job)
+        assert time.monotonic() - started < 15
+        dask.kill(bare)
+        (without / "featx.py").write_text("__version__ = '0.0.9'")
+        dask.start_worker(PYTHONPATH=str(without))
+        dask.start_worker(PYTHONPATH=str(without))
+        dask.wait_for_workers(3)
+        with pytest.raises(JobError, match=r"2 of 3 workers .*: tcp://[\d.:]+ \(it has 0\.0\.9\), tcp:.* Install it"):
+            on(dask.address, job)
+    assert job_status(job).shards_done == 0
+
+
+@pytest.mark.thorough  # a cluster is started
+def test_a_worker_without_featx_that_comes_late_ends_and_costs_nothing(
+    job: Path, order: Path, without: Path, tmp_path: Path
+) -> None:
+    order.write_text("slow 0.5")
+    with cluster(tmp_path / "cluster", n_workers=1) as dask:
+
+        def come() -> None:
+            dask.start_worker(PYTHONPATH=str(without)).wait(30)
+
+        with soon(lambda: job_status(job).shards_done >= 1, come):
+            run = on(dask.address, job)
+        assert "No module named featx" in dask.said()
+    assert (run.done, run.set_aside) == (10, {})
+    assert rows(job) == undisturbed(job)
+
+
+@pytest.mark.thorough  # workers are started five times
+def test_where_only_workers_without_featx_are_left_that_is_told(
+    job: Path, order: Path, without: Path, tmp_path: Path
+) -> None:
+    order.write_text("slow 0.5")
+    with cluster(tmp_path / "cluster", n_workers=1) as dask:
+        is_over = threading.Event()
+
+        def replace() -> None:
+            dask.kill(dask.processes[1])
+            while not is_over.is_set():  # as Kubernetes does
+                worker = dask.start_worker(PYTHONPATH=str(without))
+                while worker.poll() is None and not is_over.wait(0.1):
+                    pass
+
+        with soon(lambda: job_status(job).shards_done >= 1, replace):
+            with pytest.raises(JobError, match=r"1 of 1 worker .*No module named featx.* Install it|has no workers"):
+                on(dask.address, job)
+            is_over.set()
+    order.unlink()
+    assert run_job(job, cache=None).set_aside == {}
+    assert rows(job) == undisturbed(job)
+
+
+@pytest.mark.thorough  # a cluster is started
+def test_a_scheduler_without_featx_is_told(job: Path, without: Path, tmp_path: Path) -> None:
+    with cluster(tmp_path / "cluster", n_workers=0, PYTHONPATH=str(without)) as dask:
+        dask.start_worker()
+        with pytest.raises(JobError, match="cannot read what it is to do .*No module named featx.* Install this featx"):
+            on(dask.address, job)
+
+
+@pytest.mark.slow  # a cluster is started
+def test_a_slow_worker_does_less_and_the_rest_is_the_same(job: Path, order: Path, tmp_path: Path) -> None:
+    order.write_text("slow 0.05")
+    seen: dict[int, set[int]] = {}
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.05):
+            for note in at_work(Place(job)):
+                seen.setdefault(note.pid, set()).add(note.shard)
+
+    with cluster(tmp_path / "cluster", n_workers=2) as dask:
+        dask.start_worker(FATAL_SLOW="0.6")
+        dask.wait_for_workers(3)
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        run = on(dask.address, job)
+        is_over.set()
+        watcher.join()
+    slow, *fast = sorted(seen.values(), key=len)
+    assert (run.done, len(seen)) == (10, 3)
+    assert len(slow) < min(map(len, fast))  # over two seconds for one; one for the other nine, if nothing disturbs
+    assert rows(job) == undisturbed(job)
+
+
+@pytest.mark.slow  # a cluster is started, where another test has not
+def test_two_clients_on_one_cluster_do_one_job(
+    dask: Cluster, job: Path, order: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order.write_text("slow 0.1")
+    monkeypatch.chdir(tmp_path)  # where the workers are not
+
+    def run() -> Run:
+        return run_job(job, backend="dask", scheduler=dask.address, cache="kept")
+
+    with concurrent.futures.ThreadPoolExecutor(1) as other:
+        first = other.submit(run)
+        while not list((job / "running").glob("*.json")):
+            time.sleep(0.05)
+        with pytest.warns(FeatxWarning, match="This job is being run already: process"):
+            second = run()
+        assert (first.result(60).done, second.done, second.set_aside) == (10, 10, {})
+    assert os.listdir(tmp_path / "kept" / "features")
+    assert os.getcwd() == str(tmp_path)
+    assert rows(job) == undisturbed(job)
+
+
+def test_a_cluster_of_a_test_ends_with_it(tmp_path: Path) -> None:
+    code = """
+import os, pathlib, signal, sys
+from tests.cluster import Cluster
+dask = Cluster(pathlib.Path(sys.argv[1]), "127.0.0.1")
+dask.start_scheduler()
+print(dask.port, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    said = subprocess.run(
+        command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=60, check=False
+    )
+    until = time.monotonic() + 10
+    with pytest.raises(ConnectionRefusedError):
+        while time.monotonic() < until:
+            socket.create_connection(("127.0.0.1", int(said.stdout)), timeout=1).close()
+            time.sleep(0.1)
+
+
+@contextlib.contextmanager
+def network(number: int) -> Iterator[str]:
+    """Yield the name of a network namespace, which reaches this one and no other."""
+    if sys.platform != "linux" or shutil.which("ip") is None or os.geteuid() != 0:
+        pytest.skip("network namespaces are Linux's, and root's")
+    name, ours, theirs = f"featx-{os.getpid()}-{number}", f"fx{os.getpid()}{number}a", f"fx{os.getpid()}{number}b"
+    inside = f"ip netns exec {name} ip"
+    try:
+        for command in (
+            f"ip netns add {name}",
+            f"ip link add {ours} type veth peer name {theirs} netns {name}",
+            f"ip addr add 10.213.{number}.1/24 dev {ours}",
+            f"ip link set {ours} up",
+            f"{inside} addr add 10.213.{number}.2/24 dev {theirs}",
+            f"{inside} link set {theirs} up",
+            f"{inside} link set lo up",
+        ):
+            subprocess.run(command.split(), check=True)
+        yield name
+    finally:
+        subprocess.run(["ip", "link", "del", ours], check=False)
+        subprocess.run(["ip", "netns", "del", name], check=False)
+
+
+@pytest.mark.thorough  # Ray takes half a minute to start
+@pytest.mark.filterwarnings("ignore")  # Ray's own, of files and processes it leaves to be closed
+@pytest.mark.parametrize("told", ["slow 0.01", "once"])
+def test_ray_gives_the_same(job: Path, order: Path, told: str) -> None:
+    pytest.importorskip("ray", reason="Ray is an extra that other tests do not need")
+    order.write_text(told)
+    run = run_job(job, backend="ray", n_jobs=2, cache=None)
+    assert (run.done, run.rows, run.failed) == (10, 39, 1)
+    assert rows(job) == undisturbed(job)
+
+
+def test_a_scheduler_that_is_not_there_is_told_soon(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = f"tcp://127.0.0.1:{free.getsockname()[1]}"
+    started = time.monotonic()
+    with pytest.raises(JobError, match=r"no scheduler of Dask at tcp://127.0.0.1:\d+ .* Check the address"):
+        on(nobody, job)
+    with pytest.raises(JobError, match="Pass --scheduler tcp://HOST:8786"):
+        run_job(job, backend="dask", cache=None)
+    with pytest.raises(JobError, match="no scheduler of Dask at tcp://nowhere.invalid:8786"):
+        on("tcp://nowhere.invalid:8786", job)
+    assert time.monotonic() - started < 15
+    assert job_status(job).shards_done == 0
+
+
+@pytest.mark.parametrize("scheme", ["tcp://", ""])
+def test_a_scheduler_that_says_nothing_is_given_up(scheme: str, job: Path) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        started = time.monotonic()
+        with pytest.raises(JobError, match="no scheduler of Dask at"):
+            on(f"{scheme}127.0.0.1:{silent.getsockname()[1]}", job)
+        assert time.monotonic() - started < 15
+
+
+@pytest.mark.parametrize("address", ["nowhere", "tcp://nowhere", "tcp://:8786", "http//nowhere:8786", "tcp://a:b@c:d"])
+def test_what_is_no_address_of_a_scheduler_is_told(address: str, job: Path) -> None:
+    with pytest.raises(
+        JobError, match="is no address of a scheduler of Dask. Pass --scheduler tcp://HOST:8786"
+    ) as told:
+        on(address, job)
+    assert "a:b" not in str(told.value)
+
+
+def test_a_scheduler_belongs_to_a_cluster(job: Path) -> None:
+    with pytest.raises(OptionError, match="Say backend='dask' or 'ray'"):
+        run_job(job, scheduler="tcp://127.0.0.1:8786")
+
+
+@pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray")])
+def test_what_a_cluster_needs_is_named(job: Path, backend: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingDependencyError, match=rf"pip install 'featx\[{backend}\]'"):
+        run_job(job, backend=backend, scheduler="tcp://127.0.0.1:8786")
+
+
+@pytest.mark.filterwarnings("ignore")  # Dask's own, about ports and what it leaves to be closed
+def test_the_only_worker_of_a_cluster_does_the_tasks_and_not_this_process() -> None:
+    """Of one, joblib would do them here, where what kills a worker would kill the client."""
+    import distributed
+
+    with (
+        distributed.LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as local,
+        distributed.Client(local, set_as_default=False) as client,
+    ):
+        backend = dask_cluster._dask_backend()(client=client)
+        assert sum(client.ncores().values()) == 1
+        assert backend.effective_n_jobs(-1) == 2

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx.features.npy_writer import MatrixFile
+from featx.jobs.running.hashed_npy import HashedMatrixFile, checksum_of
+
+
+@pytest.mark.parametrize("failed", [[], [0], [3, 2_999], list(range(2_000, 3_000))])
+@pytest.mark.parametrize("order", ["forward", "backward", "shuffled"])
+def test_the_checksum_is_that_of_the_file(failed: list[int], order: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    data = rng.random((3_000, 700), dtype=np.float32)
+    blocks = np.array_split(np.arange(3_000), 90)
+    numbers = {"forward": range(90), "backward": range(89, -1, -1), "shuffled": rng.permutation(90)}[order]
+    kept = np.setdiff1d(np.arange(3_000), failed)
+    with HashedMatrixFile(tmp_path / "a.npy", 3_000, 700) as rows:
+        for number in numbers:
+            rows[blocks[number]] = data[blocks[number]]
+        rows.keep(kept)
+        assert rows.finish().result() == checksum_of(tmp_path / "a.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), data[kept])
+
+
+def test_rows_that_are_written_again_are_hashed_again(tmp_path: Path) -> None:
+    with HashedMatrixFile(tmp_path / "a.npy", 3_000, 700) as rows:
+        _fill(rows)
+        rows[7] = 5
+        assert rows.finish().result() == checksum_of(tmp_path / "a.npy")
+
+
+def test_a_file_is_closed_when_its_rows_fail(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), HashedMatrixFile(tmp_path / "a.npy", 3_000, 700) as rows:
+        _fill(rows)
+        raise KeyboardInterrupt
+    assert rows._file.closed
+
+
+def _fill(rows: MatrixFile) -> Any:
+    for at in range(3_000):
+        rows[at] = np.full(700, at, dtype=np.float32)

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import featx.backbones.registry
+import featx.extraction.extract
+from featx import DirectBackbone, merge_job, plan_job, run_job
+from featx.cli import main as cli
+from featx.errors import FeatxError, FeatxWarning, JobError, OutputError, SourceError
+from featx.jobs.planning import cost_estimate as census
+from featx.jobs.storage import Place
+from tests.fatal import write_images
+
+
+class Paced(DirectBackbone):
+    """Takes its time for each image, and notes how many it was shown at once."""
+
+    name, version, image_size = "paced", 1, 8
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self.shown: list[int] = []
+
+    def n_features(self, pooling: str) -> int:
+        return 1
+
+    def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        self.shown.append(len(pixels))
+        time.sleep(self.seconds * len(pixels))
+        return np.ones((len(pixels), 1), dtype=np.float32)
+
+
+@pytest.fixture
+def paced(monkeypatch: pytest.MonkeyPatch) -> Paced:
+    backbone = Paced()
+    monkeypatch.setitem(featx.backbones.registry._registered, "paced", backbone)
+    return backbone
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    return write_images(tmp_path / "images", 20)
+
+
+def plan(source: Any, job: Any, **options: Any) -> Any:
+    return plan_job(source, job, **{"backbone": "color_histogram", "sample": 0, "cache": None, **options})
+
+
+def everything(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))
+
+
+# The estimate --------------------------------------------------------------------------------------------
+
+
+def test_the_rate_is_that_of_a_long_block_and_not_of_the_start(
+    tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = write_images(tmp_path / "images", 120)
+    paced.seconds = 0.004
+    start = featx.extraction.extract.DecodeAhead.prepare
+
+    def slow_start(*args: Any) -> Any:
+        time.sleep(0 if len(paced.shown) > 1 else 1.0)  # of threads and of first batches
+        yield from start(*args)
+
+    monkeypatch.setattr(featx.extraction.extract.DecodeAhead, "prepare", slow_start)
+    planned = plan(images, tmp_path / "job", backbone="paced", sample=200)
+    assert planned.sampled == 120  # 8, 64 and what is left
+    assert sum(paced.shown) == 121  # and one to warm up
+    assert 120 < planned.images_per_second < 251  # and all of them in one go 80
+    assert planned.hours == pytest.approx(120 / planned.images_per_second / 3600, abs=1e-4)
+
+
+def test_a_sample_ends_when_it_has_taken_long_enough(
+    images: Path, tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(census, "_ENOUGH_SECONDS", 0.1)
+    paced.seconds = 0.02
+    planned = plan(images, tmp_path / "job", backbone="paced", sample=20)
+    assert planned.sampled == 16  # 8 to begin with, and 8 that are counted
+    assert 25 < planned.images_per_second < 51
+
+
+def test_what_hangs_is_not_waited_for(
+    images: Path, tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(census, "SECONDS", 0.7)
+    monkeypatch.setattr(census, "_FIRST", 4)
+    paced.seconds = 0.05
+    planned = plan(images, tmp_path / "job", backbone="paced", sample=20)
+    assert planned.sampled == 4  # the next 16 were not done in time
+    assert 7 < planned.images_per_second < 21
+    paced.seconds = 0.3
+    started = time.perf_counter()
+    with pytest.warns(FeatxWarning, match="not known: 4 images of the sample were not done in 1 s.*--sample 0"):
+        planned = plan(images, tmp_path / "job2", backbone="paced", sample=20)
+    assert time.perf_counter() - started < 3  # and all of it takes 6
+    assert (planned.images, planned.images_per_second, planned.hours, planned.sampled) == (20, None, None, 0)
+    assert "images/s" not in planned.as_text()
+
+
+def test_hours_are_those_of_what_is_not_in_the_store(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Place, "is_shared", False)
+    monkeypatch.setattr("featx.store.file_index.RACY_SECONDS", 0.0)  # these files are young
+    os.rename(images / "b", tmp_path / "b")
+    cache = tmp_path / "cache"
+    plan(images, tmp_path / "first", cache=cache)
+    run_job(tmp_path / "first", cache=cache)
+    os.rename(tmp_path / "b", images / "b")
+    planned = plan(images, tmp_path / "job", cache=cache, sample=5)
+    assert (planned.images, planned.stored) == (20, 10)
+    assert "At least 10 of them are in the store already (moved and copied files" in planned.as_text()
+    assert "for the other 10 images, at" in planned.as_text()
+
+
+# Where a job may lie -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("output", ["images/job", "images", "images/a", ".", "link/job", "images/new/deep"])
+def test_a_job_among_its_images_is_refused_and_leaves_nothing(
+    output: str, images: Path, in_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    os.symlink("images", "link")
+    before = everything(tmp_path)
+    with pytest.raises(JobError, match="within the (source|output)|is the source .*") as raised:
+        plan("images", output)
+    assert "Choose an -o beside it, such as 'images-job'" in str(raised.value)
+    assert everything(tmp_path) == before
+    plan("images", "images-job")
+
+
+def test_extract_into_a_folder_among_its_images_is_refused(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["extract", "images", "-o", "images/job/", "--backbone", "color_histogram", "--quiet"]) == 1
+    assert "is within the source 'images'" in capsys.readouterr().err
+    assert not (images / "job").exists()
+
+
+def test_a_table_may_lie_beside_its_job(images: Path, tmp_path: Path) -> None:
+    (images / "list.csv").write_text("path\na/0000.png\n")
+    assert plan(images / "list.csv", images / "job").images == 1
+
+
+@pytest.mark.parametrize("name", ["f.npy", "all.csv", "images.zip", "F.NPY", "out.parquet"])
+def test_a_job_that_is_called_like_a_file_is_refused(name: str, images: Path, tmp_path: Path) -> None:
+    with pytest.raises(JobError, match="is called like a file, and a job is a folder.*-o job/.*features.npy"):
+        plan(images, tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize("output", ["s3:bucket/job", "s3:/bucket/job"])
+def test_an_address_that_lacks_slashes_makes_no_folder(output: str, images: Path, in_folder: Path) -> None:
+    with pytest.raises(JobError, match="is neither a folder nor an address. Pass -o s3://bucket/job, with two slashes"):
+        plan(images, output)
+    assert not everything(in_folder)
+
+
+def test_storage_that_nobody_knows_is_told(images: Path, tmp_path: Path) -> None:
+    said = r"no storage is called s4:// \(expected s3://.*\)\."
+    with pytest.raises(JobError, match=f"A job cannot be at s4://…: {said}$"):
+        plan(images, "s4://bucket/job")
+    for source in ("s4://bucket/photos", "s4://bucket/list.csv"):
+        with pytest.raises(SourceError, match=f"'{source}' cannot be .*: {said} Check the address"):
+            plan(source, tmp_path / "job")
+
+
+def test_a_job_in_another_is_refused(images: Path, tmp_path: Path) -> None:
+    plan(images, tmp_path / "job")
+    with pytest.raises(JobError, match="is within another job, .*job'. Choose an -o beside it, such as .*job-2'"):
+        plan(images, tmp_path / "job" / "other")
+    assert not (tmp_path / "job" / "other").exists()
+
+
+@pytest.mark.parametrize("output", ["", " "])
+def test_a_job_without_a_name_is_refused(output: str, images: Path) -> None:
+    with pytest.raises(JobError, match="A job cannot be in .* Pass a folder"):
+        plan(images, output)
+
+
+def test_a_matrix_in_the_folder_of_the_job_is_refused(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Place, "is_shared", False)
+    plan(images, tmp_path / "job")
+    run_job(tmp_path / "job", cache=None)
+    before = everything(tmp_path)
+    for name in ("job/f.npy", "job/shards/f.npy"):
+        with pytest.raises(OutputError, match="is within the job .*-o features.npy"):
+            merge_job(tmp_path / "job", tmp_path / name)
+    assert everything(tmp_path) == before
+
+
+# What is refused leaves nothing --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "options"),
+    [
+        ("absent", {}),
+        ("empty", {}),
+        ("nothing.csv", {}),
+        ("headless.csv", {}),
+        ("secret.csv", {}),
+        ("images", {"backbone": "mobilenett"}),
+        ("images", {"resize": "stretch"}),
+        ("images", {"shard_size": 0}),
+        ("images", {"shard_size": -1}),
+        ("images", {"shard_size": 10**20}),
+        ("images", {"sample": -1}),
+        ("images", {"path_column": "path"}),
+        ("s4://bucket/x", {}),
+    ],
+)
+@pytest.mark.usefixtures("images")
+def test_what_is_refused_leaves_nothing_behind(
+    source: str, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty").mkdir()
+    Path("nothing.csv").write_text("path\n")
+    Path("headless.csv").write_text("a,b\n1,2\n")
+    Path("secret.csv").write_text("path\na.jpg\nhttps://me:secret@host/b.jpg\n")
+    Path("there").mkdir()
+    before = everything(tmp_path)
+    for output in ("deep/within/job", "there"):
+        with pytest.raises(FeatxError):
+            plan(source, output, **{"shard_size": 1, "cache": "cache", **options})
+        assert [path for path in everything(tmp_path) if "cache" not in path.parts] == before
+
+
+def test_a_sample_of_which_nothing_can_be_read_tells_no_rate(tmp_path: Path) -> None:
+    (tmp_path / "gone.csv").write_text("path\n" + "".join(f"/nowhere/{number}.jpg\n" for number in range(30)))
+    with pytest.warns(FeatxWarning, match="Not one of the 30 images of the sample can be read, the first '/nowhere/"):
+        planned = plan(tmp_path / "gone.csv", tmp_path / "job", sample=100)
+    assert planned.images_per_second is None
+    assert planned.hours is None
+    assert (planned.sampled, planned.unreadable) == (30, 30)

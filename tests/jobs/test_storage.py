@@ -1,0 +1,498 @@
+from __future__ import annotations
+
+import contextlib
+import http.client
+import http.server
+import io
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import fsspec
+import numpy as np
+import pandas as pd
+import PIL.Image
+import pytest
+
+from featx import job_status, merge_job, open_features, plan_job, run_job
+from featx.errors import (
+    FeaturesError,
+    FeaturesNotFoundError,
+    ImageTooLargeError,
+    JobError,
+    OutputError,
+    SourceError,
+    UnreachableImageError,
+)
+from featx.features.job_format import manifest_of
+from featx.jobs.storage import Place
+from featx.system import remote
+from tests.jobs import make_job
+
+moto_server = pytest.importorskip("moto.server")
+Fault = Callable[[str, str, int], int]
+
+
+class Proxy(http.server.ThreadingHTTPServer):
+    """Passes requests on to an S3 server, but for those that `fault` answers: by a status, or 0 for none at all."""
+
+    daemon_threads = True
+
+    def __init__(self, behind: tuple[str, int]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.behind = behind
+        self.fault: Fault = lambda method, path, number: 200
+        self.said = b""  # with a status that is not 200
+        self.numbers = itertools.count()
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: Proxy
+    protocol_version = "HTTP/1.1"
+
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        status = self.server.fault(self.command, self.path, next(self.server.numbers))
+        if status == 0:
+            self.close_connection = True
+            return
+        if status != 200:
+            said = self.server.said if self.command != "HEAD" else b""
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+            return
+        connection = http.client.HTTPConnection(*self.server.behind)
+        with contextlib.closing(connection):
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            data = answer.read()
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
+                self.send_header(name, value)
+        self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass_on  # noqa: N815
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[Proxy]:
+    """A server that speaks S3, with a bucket of 9 images, and a proxy before it that may fail."""
+    names = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "very-secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    names["AWS_MAX_ATTEMPTS"] = "1"  # so that it is featx that tries again
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in names.items():
+            patch.setenv(name, value)
+        server = moto_server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+        server.start()
+        with Proxy(server.get_host_and_port()) as proxy:
+            threading.Thread(target=proxy.serve_forever, daemon=True).start()
+            patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
+            fsspec.filesystem("s3").clear_instance_cache()
+            system = fsspec.filesystem("s3")
+            system.mkdir("bucket")
+            for number in range(9):
+                system.pipe_file(f"bucket/images/{'ab'[number % 2]}/{number}.png", png(number), ACL="public-read")
+            yield proxy
+            proxy.shutdown()
+        server.stop()
+
+
+@pytest.fixture(autouse=True)
+def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Place, "is_shared", False)
+
+
+@pytest.fixture
+def fault(s3: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
+    """Let the server fail for the time of a test."""
+    monkeypatch.setattr("featx.system.remote._PAUSES", (0.01, 0.01, 0.01, 0.01, 0.01))
+    return lambda fault: monkeypatch.setattr(s3, "fault", fault)
+
+
+def png(number: int) -> bytes:
+    buffer = io.BytesIO()
+    PIL.Image.new("RGB", (16, 16), (20 * number, 10, 10)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def plan(source: Any, job: str, **options: Any) -> Any:
+    return plan_job(source, job, backbone="color_histogram", shard_size=4, sample=0, cache=None, **options)
+
+
+def test_a_job_from_bucket_to_bucket(s3: Proxy, tmp_path: Path) -> None:
+    plan("s3://bucket/images", "s3://bucket/jobs/one")
+    assert run_job("s3://bucket/jobs/one", cache=None).rows == 9
+    assert job_status("s3://bucket/jobs/one").is_done
+    merge_job("s3://bucket/jobs/one", tmp_path / "f.npy")
+    plan("s3://bucket/images", str(tmp_path / "job"))
+    run_job(tmp_path / "job", cache=None)
+    merge_job(tmp_path / "job", tmp_path / "g.npy")
+    for suffix in (".npy", ".csv"):
+        assert (tmp_path / f"f{suffix}").read_bytes() == (tmp_path / f"g{suffix}").read_bytes()
+    system = fsspec.filesystem("s3")
+    files = {name: system.cat_file(name) for name in system.find("bucket/jobs/one")}
+    assert not [name for name in files if "/attempts/" in name or "/running/" in name]
+    assert not any(b"very-secret" in data for data in files.values())
+
+
+@pytest.mark.slow  # two processes are started, and two more by them
+def test_two_clients_at_once_damage_nothing_in_a_bucket(s3: Proxy, tmp_path: Path) -> None:
+    job = "s3://bucket/jobs/both"
+    plan_job("s3://bucket/images", job, backbone="color_histogram", shard_size=1, sample=0, cache=None)
+    command = [sys.executable, "-m", "featx", "job", "run", job, "--no-cache", "--json"]
+    clients = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root)
+        for root in [Path(__file__).parents[2]] * 2
+    ]
+    for client in clients:
+        out, err = client.communicate(timeout=120)
+        assert client.returncode == 0, err
+        assert (json.loads(out)["done"], json.loads(out)["rows"]) == (9, 9)
+    assert run_job(job, cache=None, verify=True).redone == {}
+    merge_job(job, tmp_path / "f.npy")
+    plan("s3://bucket/images", str(tmp_path / "job"))
+    run_job(tmp_path / "job", cache=None)
+    merge_job(tmp_path / "job", tmp_path / "g.npy")
+    assert (tmp_path / "f.npy").read_bytes() == (tmp_path / "g.npy").read_bytes()
+
+
+def test_servers_that_fail_now_and_then_cost_nothing(s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path) -> None:
+    fault(lambda method, path, number: (200, 200, 503, 200, 0)[number % 5])
+    plan("s3://bucket/images", "s3://bucket/jobs/two")
+    run = run_job("s3://bucket/jobs/two", cache=None)
+    assert (run.rows, run.failed, run.done) == (9, 0, 3)
+    assert merge_job("s3://bucket/jobs/two", tmp_path / "f.npy").rows == 9
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(403, "orbidden|ermission|denied"), (503, "503|unavailable|reduce|slow")]
+)
+def test_what_a_server_refuses_is_one_clear_error(
+    status: int, reason: str, s3: Proxy, fault: Callable[[Fault], None]
+) -> None:
+    seen = []
+
+    def refuse(method: str, path: str, number: int) -> int:
+        if "jobs/three" in path or "jobs%2Fthree" in path:
+            seen.append(path)
+            return status
+        return 200
+
+    fault(refuse)
+    with pytest.raises(OutputError, match=f"cannot be read or written: .*(?i:{reason}).*credentials") as raised:
+        plan("s3://bucket/images", "s3://bucket/jobs/three")
+    assert "very-secret" not in str(raised.value)
+    if status == 403:
+        assert len(seen) == 1
+
+
+def test_an_absent_bucket_is_one_clear_error(s3: Proxy, tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="'s3://absent/job/.*' cannot be read or written"):
+        plan("s3://bucket/images", "s3://absent/job")
+    with pytest.raises(SourceError, match="'s3://absent/images' cannot be listed"):
+        plan("s3://absent/images", str(tmp_path / "job"))
+    with pytest.raises(JobError, match="There is no job in 's3://absent/job'"):
+        run_job("s3://absent/job")
+
+
+def test_an_image_of_a_bucket_costs_one_request(
+    s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    fault(lambda method, path, number: (200, asked.append(method))[0])  # type: ignore[func-returns-value]
+    assert remote.read("s3://bucket/images/a/0.png", 10**6) == png(0)
+    assert asked == ["GET"]
+    sent: list[bytes] = []
+    monkeypatch.setattr("featx.system.remote.is_transient", lambda error: False)
+    with pytest.MonkeyPatch.context() as patch:
+        read = http.client.HTTPResponse.read
+        patch.setattr(http.client.HTTPResponse, "read", lambda self, *n: sent.append(read(self, *n)) or sent[-1])
+        with pytest.raises(ImageTooLargeError, match="more than the limit of 20 bytes"):
+            remote.read("s3://bucket/images/a/0.png", 20)
+    assert (asked, list(map(len, sent))) == (["GET", "GET"], [21])
+    assert remote.read("s3://bucket/images/a/0.png", len(png(0))) == png(0)
+    fsspec.filesystem("s3").pipe_file("bucket/empty.png", b"")
+    assert remote.read("s3://bucket/empty.png", 20) == b""
+    with pytest.raises(UnreachableImageError, match="nothing at this address"):
+        remote.read("s3://bucket/absent.png", 20)
+
+
+def test_a_flat_folder_of_a_bucket_is_listed_a_page_at_a_time(
+    s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = remote.storage("s3://bucket")[0]
+    call = system.call_s3
+    monkeypatch.setattr(system, "call_s3", lambda method, **options: call(method, MaxKeys=3, **options))
+    for number in range(7):
+        system.pipe_file(f"bucket/flat/{number}.png", b"")
+    asked: list[str] = []
+    fault(lambda method, path, number: (200, asked.append(path))[0])  # type: ignore[func-returns-value]
+    names = remote.names("s3://bucket/flat")
+    assert (next(names), len(asked)) == ("0.png", 1)
+    assert (list(names)[-1], len(asked)) == ("6.png", 3)
+    assert len(system.dircache) == 0
+    with pytest.raises(SourceError, match="cannot be listed: there is nothing at this address"):
+        list(remote.names("s3://bucket/flat/absent"))
+
+
+def test_a_job_in_memory_stays_in_its_process(s3: Proxy, tmp_path: Path) -> None:
+    plan("s3://bucket/images", "memory://job")
+    assert run_job("memory://job", cache=None).rows == 9
+    assert merge_job("memory://job", tmp_path / "f.npy").rows == 9
+
+
+@pytest.mark.parametrize("address", ["local", "memory://places/one", "s3://bucket/places/one"])
+def test_a_name_is_created_once(address: str, s3: Proxy, tmp_path: Path) -> None:
+    place = Place(tmp_path if address == "local" else address)
+    place.prepare("shards")
+    assert place.create("shards/a", b"first")
+    assert not place.create("shards/a", b"second")
+    assert place.read("shards/a") == b"first"
+    with place.scratch("shards") as temporary:
+        temporary.write_bytes(b"third")
+        assert not place.create_from("shards/a", temporary)
+        place.replace_from("shards/a", temporary)
+        assert place.create_from("shards/b", temporary)
+    assert (place.read("shards/a"), place.read("shards/b")) == (b"third", b"third")
+    assert place.listed("shards") == {"a": 5, "b": 5}
+    assert place.has("shards/a")
+    assert (place.size_of("shards/a"), place.size_of("shards/c")) == (5, None)
+    place.remove("shards/a")
+    place.remove("shards/a")
+    assert place.listed("shards") == {"b": 5}
+    assert (place.names("shards"), place.names("absent")) == ({"b"}, set())
+    assert place.listed("absent") == {}
+    with pytest.raises(FileNotFoundError):
+        place.read("shards/a")
+
+
+@pytest.mark.parametrize("is_said", [False, True])
+def test_storage_that_writes_over_names_is_refused(is_said: bool, s3: Proxy) -> None:
+    class Lax(fsspec.get_filesystem_class("memory")):  # type: ignore[misc]  # a class made by a function
+        protocol = "lax"
+        store: ClassVar[dict[str, Any]] = {}
+
+        @classmethod
+        def _strip_protocol(cls, path: str) -> str:
+            return "/" + path.partition("://")[2].strip("/") if "://" in path else path
+
+        def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
+            if is_said and mode == "create":
+                raise NotImplementedError("Exclusive write")  # as kinds of fsspec that have none do
+            super().pipe_file(path, value)
+
+    fsspec.register_implementation("lax", Lax, clobber=True)
+    with pytest.raises(JobError, match="'lax://bucket/job': this storage writes over names that are taken"):
+        plan("s3://bucket/images", "lax://bucket/job")
+    assert Lax.store == {}
+
+
+def test_files_of_a_plan_are_bounded_and_go_to_a_bucket_from_the_disk(
+    s3: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("featx.features.job_format.IMAGES_PER_FILE", 5)  # a shard has four
+        read = Path.read_bytes
+
+        def refused(path: Path) -> bytes:
+            return read(path) if path.is_relative_to("/proc") else pytest.fail(f"{path} is in memory")
+
+        patch.setattr(Path, "read_bytes", refused)
+        plan("s3://bucket/images", "s3://bucket/jobs/bounded")
+    place = Place("s3://bucket/jobs/bounded")
+    assert place.names("plan") == {"000000.parquet", "000001.parquet", "000002.parquet"}
+    said = json.loads(place.read("job.json"))
+    assert said.pop("shards_per_file") == 1
+    assert manifest_of(said).shards_per_file == 1000  # as before that was noted
+    assert run_job("s3://bucket/jobs/bounded", cache=None).rows == 9
+    merge_job("s3://bucket/jobs/bounded", tmp_path / "f.npy")
+    assert len(set((tmp_path / "f.csv").read_text().splitlines())) == 10
+
+
+def test_a_creation_whose_answer_was_lost_is_ours(s3: Proxy, fault: Callable[[Fault], None]) -> None:
+    place = Place("s3://bucket/places/two")
+    data = np.random.default_rng(0).bytes(100)
+    lost = []
+
+    real = _Handler.send_response
+
+    def drop(handler: _Handler, status: int, message: str | None = None) -> None:
+        if handler.command == "PUT" and "places/two" in handler.path and not lost:
+            lost.append(handler.path)
+            raise ConnectionAbortedError
+        real(handler, status, message)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Handler, "send_response", drop)
+        patch.setattr(http.server.ThreadingHTTPServer, "handle_error", lambda *args: None)
+        assert place.create("a", data)
+    assert lost
+    assert not place.create("a", b"other")
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"<Error><Code>PreconditionFailed</Code><Message>At least one</Message></Error>"]
+)
+def test_a_name_that_is_taken_is_so_in_the_words_of_any_server(
+    said: bytes, s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS alone names the condition that failed."""
+    place = Place(f"s3://bucket/places/words{len(said)}")
+    assert place.create("a", b"first")
+    monkeypatch.setattr(s3, "said", said)
+    fault(lambda method, path, number: 412 if method == "PUT" else 200)
+    assert not place.create("a", b"second")
+    assert place.create("a", b"first")  # as after an answer that was lost
+    assert place.read("a") == b"first"
+
+
+def test_of_two_creations_at_once_one_is_asked_for_again(
+    s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Place("s3://bucket/places/conflict")
+    statuses = [409, 409, 200]
+    monkeypatch.setattr(
+        s3, "said", b"<Error><Code>ConditionalRequestConflict</Code><Message>A conflict</Message></Error>"
+    )
+    fault(lambda method, path, number: statuses.pop(0) if method == "PUT" else 200)
+    assert place.create("a", b"first")
+    assert statuses == []
+
+
+def test_where_files_have_one_name_only_creation_works_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_links(*args: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    place = Place(tmp_path)
+    assert place.create("a", b"first")
+    assert not place.create("a", b"second")
+    assert place.read("a") == b"first"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_nothing_is_written_to_the_web() -> None:
+    with pytest.raises(JobError, match="the web is read only"):
+        Place("https://example.org/job")
+
+
+@pytest.mark.parametrize(
+    ("statuses", "n_asked"), [((503, 0, 429, 200), 4), ((403,), 1), ((404,), 1), ((500,) * 9, 6), ((0,) * 20, 6)]
+)
+def test_images_of_the_web_are_asked_for_again_where_that_may_help(
+    statuses: tuple[int, ...], n_asked: int, s3: Proxy, fault: Callable[[Fault], None]
+) -> None:
+    asked: list[int] = []
+
+    def answer(method: str, path: str, number: int) -> int:
+        asked.append(statuses[len(asked)])
+        return asked[-1]
+
+    fault(answer)
+    address = f"http://127.0.0.1:{s3.server_port}/bucket/images/a/0.png"
+    if statuses[-1] == 200:
+        assert remote.read(address, 10**6) == png(0)
+    else:
+        with pytest.raises(UnreachableImageError):
+            remote.read(address, 10**6)
+    assert len(asked) == n_asked or (len(asked) > n_asked and not any(statuses))  # aiohttp tries again of itself
+
+
+@pytest.mark.parametrize("name", ["list.csv", "list.parquet"])
+def test_tables_may_be_at_addresses(name: str, s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path) -> None:
+    system = fsspec.filesystem("s3")
+    lines = pd.DataFrame({"path": [f"images/{'ab'[at % 2]}/{at}.png" for at in range(9)], "label": range(9)})
+    data = lines.to_csv(index=False).encode() if name.endswith("csv") else lines.to_parquet()
+    system.pipe_file(f"bucket/{name}", data, ACL="public-read")
+    asked: list[str] = []
+
+    def fail_first(method: str, path: str, number: int) -> int:
+        asked.append(path)
+        return 503 if "list." in path and asked.count(path) == 1 else 200
+
+    fault(fail_first)
+    web = f"http://127.0.0.1:{s3.server_port}/bucket/{name}"
+    for at, source in enumerate((f"s3://bucket/{name}", web, f"{web}?list=1")):
+        plan(source, str(tmp_path / f"job{at}"))
+        assert run_job(tmp_path / f"job{at}", cache=None).rows == 9
+        assert open_features(tmp_path / f"job{at}").labels[:].tolist() == list(range(9))
+    fault(lambda method, path, number: 404 if "absent" in path else 403)
+    for source in (web.replace("list", "absent"), web, f"s3://bucket/{name}", f"s3://bucket/absent/{name}"):
+        with pytest.raises(SourceError, match="cannot be read: .*Check the address, and that the environment has"):
+            plan(source, str(tmp_path / "other"))
+    assert not (tmp_path / "other" / "job.json").exists()
+
+
+@pytest.fixture
+def features_there(s3: Proxy, tmp_path: Path) -> Iterator[str]:
+    """A job in the bucket, and beside it what it gives as one file with its table; the same on this machine."""
+    rows = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
+    make_job(tmp_path / "features", rows, labels=[at % 3 for at in range(30)])
+    np.save(tmp_path / "f.npy", rows)
+    lines = [f"{at},photos/{at:05}.jpg,{at % 3},\n" for at in range(30)]
+    (tmp_path / "f.csv").write_text("row,path,label,digest\n" + "".join(lines))
+    system = fsspec.filesystem("s3")
+    names = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]
+    for name in names:
+        system.pipe_file(f"bucket/there/{name}", (tmp_path / name).read_bytes(), ACL="public-read")
+    yield "s3://bucket/there/features"
+    s3.fault = lambda method, path, number: 200
+    system.rm("bucket/there", recursive=True)
+
+
+def test_features_are_read_from_a_server_that_fails_now_and_then(
+    features_there: str, s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path
+) -> None:
+    here = open_features(tmp_path / "f.npy")
+    web = f"http://127.0.0.1:{s3.server_port}/bucket/there/f.npy"
+    fault(lambda method, path, number: (200, 503, 200, 0, 500)[number % 5])
+    for address in (features_there, "s3://bucket/there/f.npy", web):
+        there = open_features(address)
+        np.testing.assert_array_equal(there[:], here[:])
+        np.testing.assert_array_equal(there[[28, 0, 3]], here[[28, 0, 3]])
+        assert there.lines(slice(None)) == here.lines(slice(None))
+        assert len(there.failures) == 0
+
+
+@pytest.mark.parametrize("status", [403, 404])
+def test_features_that_a_server_refuses_are_one_clear_error_at_once(
+    status: int, features_there: str, s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind, said = (
+        (FeaturesError, "cannot be read: .*credentials")
+        if status == 403
+        else (FeaturesNotFoundError, "is not there|has no job.json")
+    )
+    features = open_features(features_there)
+    seen: list[str] = []
+
+    def refuse(method: str, path: str, number: int) -> int:
+        seen.append(path)
+        return status
+
+    fault(refuse)
+    calls: list[Callable[[], object]] = [
+        *(lambda: features[3], lambda: features.paths[3], lambda: open_features(features_there)),
+        lambda: open_features("s3://bucket/there/f.npy"),
+    ]
+    for work in calls:
+        seen.clear()
+        with pytest.raises(kind, match=said) as raised:
+            work()
+        assert "s3://bucket/there/f" in str(raised.value)
+        assert "very-secret" not in str(raised.value)
+        assert len(seen) <= 2  # of a file, first how large it is

@@ -1,0 +1,292 @@
+"""Where a model saw what decided it: maps that add up to its decisions, and pictures of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+
+from featx import FeatureExtractor, explain_images, predict_images, save_pipeline
+from featx.baselines.estimators import make_baseline
+from featx.cli import main as cli
+from featx.cli.demo import write_digits
+from featx.errors import OptionError, OutputError
+from featx.models.explain.activation_maps import Evidence
+from featx.models.explain.explainer import Explainer
+from featx.models.explain.overlay import beside
+from featx.models.model_file import read_model
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(scope="module")
+def pictures(photos: list[PIL.Image.Image]) -> list[Array]:
+    return [np.asarray(photo) for photo in photos[:12]]
+
+
+def saved(estimator: Any, images: list[Any], y: list[Any], path: Path, **options: Any) -> Any:
+    options = {"precision": "float32", **options}
+    pipeline = make_pipeline(FeatureExtractor(**options), estimator).fit(images, y)
+    save_pipeline(pipeline, path)
+    return pipeline
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("name", ["logreg", "ridge", "calibrated"])
+def test_an_activation_map_adds_up_to_the_decision(
+    n_classes: int, name: str, pictures: list[Array], tmp_path: Path, compiled_cache: Path
+) -> None:
+    y = [f"class {at % n_classes}" for at in range(len(pictures))]
+    is_calibrated = name == "calibrated"
+    estimator = CalibratedClassifierCV(make_baseline("ridge"), ensemble=False, cv=2)
+    estimator = estimator if is_calibrated else make_baseline(name)
+    pipeline = saved(estimator, pictures, y, tmp_path / "model.skops", cache=compiled_cache)
+    if is_calibrated:  # what the sigmoids are of
+        (part,) = pipeline[-1].calibrated_classifiers_
+        values = part.estimator.decision_function(pipeline[0].transform(pictures)).reshape(len(pictures), -1)
+        decisions = np.stack([-one.a_ * values[:, at] - one.b_ for at, one in enumerate(part.calibrators)], axis=1)
+    else:
+        decisions = pipeline.decision_function(pictures).reshape(len(pictures), -1)
+    for at, found in enumerate(explain_images(tmp_path / "model.skops", pictures, cache=compiled_cache)):
+        evidence = found.evidence
+        assert evidence is not None
+        assert evidence.method == "activation"
+        assert evidence.map.shape == (7, 7)
+        assert evidence.label == pipeline.predict([pictures[at]])[0]
+        expected = decisions[at].max() if n_classes > 2 else abs(decisions[at, 0])
+        assert evidence.score == pytest.approx(expected, abs=1e-4)
+        assert evidence.map.mean() == pytest.approx(expected, abs=1e-4)
+    (other,) = explain_images(tmp_path / "model.skops", pictures[:1], label="class 0", cache=compiled_cache)
+    assert other.evidence is not None
+    first = decisions[0, 0] if n_classes > 2 else -decisions[0, 0]
+    assert other.evidence.map.mean() == pytest.approx(first, abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("digits")
+    write_digits(folder)
+    return sorted(folder.glob("[0-2]/*.png"))[::9]
+
+
+@pytest.fixture(scope="module")
+def model(digits: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a backbone without a network, so that everything is quick."""
+    path = tmp_path_factory.mktemp("model") / "model.skops"
+    labels = [one.parent.name for one in digits]
+    saved(make_baseline("logreg"), list(digits), labels, path, backbone="color_histogram", image_size=24, cache=None)
+    return path
+
+
+def test_where_no_covered_square_changes_the_score_there_is_no_colour(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Two groups so far apart that the neighbours of a covered image are those of the whole one, at other distances.
+    rng = np.random.default_rng(0)
+    images = [rng.integers(low, low + 100, (24, 24, 3), dtype=np.uint8) for low in [0] * 9 + [150] * 9]
+    labels = ["dark"] * 9 + ["light"] * 9
+    saved(make_baseline("knn"), images, labels, tmp_path / "m", backbone="color_histogram", image_size=24, cache=None)
+    shown = rng.integers(0, 100, (24, 24, 3), dtype=np.uint8)
+    (found,) = explain_images(tmp_path / "m", [shown], cache=None)
+    assert found.evidence is not None
+    assert not found.evidence.map.any()
+    assert found.note == "no covered square changed the score"
+    colours = np.asarray(beside(found.evidence))[:, -100:]
+    assert (colours.max(axis=2) == colours.min(axis=2)).all()
+    PIL.Image.fromarray(shown).save(tmp_path / "shown.png")
+    command = ["explain", str(tmp_path / "m"), str(tmp_path / "shown.png"), "-o", str(tmp_path / "seen"), "--quiet"]
+    assert cli.main([*command, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["note"] == found.note
+
+
+def test_covering_squares_explains_any_model(model: Path, digits: list[Path]) -> None:
+    (found,) = explain_images(model, digits[:1], cache=None)
+    evidence = found.evidence
+    assert evidence is not None
+    assert evidence.method == "occlusion"
+    assert evidence.map.shape == (12, 12)
+    # By hand, for one square of two by two pixels.
+    opened = read_model(model)
+    covered = evidence.pixels.copy()
+    covered[4:6, 10:12] = (124, 117, 104)
+    engine = opened.resolve().start(None)
+    scores, _ = opened.decide(engine(np.stack([evidence.pixels, covered])))
+    at = opened.card.classes.index(evidence.label)
+    assert evidence.map[2, 5] == pytest.approx(scores[0, at] - scores[1, at], abs=1e-5)
+
+
+def test_what_is_explained_is_what_is_predicted(digits: list[Path], tmp_path: Path) -> None:
+    y = ["0" if one.parent.name == "0" else "other" for one in digits]
+    strict = FixedThresholdClassifier(LogisticRegression(), threshold=0.999, response_method="predict_proba")
+    saved(strict, list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
+    model, some = read_model(tmp_path / "m.skops"), [digits[0], digits[-1]]
+    assert model.head is None
+    seen = [one.evidence.label for one in explain_images(model, some, cache=None) if one.evidence]
+    assert seen == predict_images(model, some, cache=None)["label"].tolist() == ["0", "0"]
+
+
+def test_quantities_are_explained(digits: list[Path], tmp_path: Path) -> None:
+    y = [float(one.parent.name) + number / 999 for number, one in enumerate(digits)]
+    saved(Ridge(), list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
+    (found,) = explain_images(tmp_path / "m.skops", digits[:1], cache=None)
+    assert found.evidence is not None
+    assert found.evidence.label is None
+    with pytest.raises(OptionError, match="predicts a quantity"):
+        explain_images(tmp_path / "m.skops", digits[:1], label="1", cache=None)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"backbone": "color_histogram", "image_size": 24}, "is no network"),
+        ({"pooling": "max"}, "not the averages of one layer"),
+        ({"layer": (-1, -10)}, "not the averages of one layer"),
+    ],
+)
+def test_why_there_is_no_activation_map_is_told(options: dict[str, Any], reason: str, tmp_path: Path) -> None:
+    pipeline = make_pipeline(FeatureExtractor(precision="float32", **options).fit([]), LogisticRegression())
+    n_features = pipeline[0].n_features_out_
+    pipeline[1].fit(np.random.default_rng(0).random((9, n_features)), list("abc" * 3))
+    save_pipeline(pipeline, tmp_path / "model.skops")
+    with pytest.raises(OptionError, match=f"{reason}.*--method occlusion"):
+        Explainer(read_model(tmp_path / "model.skops"), method="activation")
+    assert Explainer(read_model(tmp_path / "model.skops")).method == "occlusion"
+
+
+@pytest.mark.parametrize(
+    ("estimator", "reason"),
+    [
+        (make_baseline("svm"), "SVC is not linear in the features"),
+        (make_baseline("linear-svm"), "scores of SVC are votes between pairs of classes"),
+        (make_baseline("centroid"), "features are made of length one before Pipeline weighs them"),
+        (GaussianNB(), "GaussianNB is run by scikit-learn, and featx knows no weights"),
+    ],
+    ids=["svm", "linear-svm", "centroid", "naive Bayes"],
+)
+def test_why_a_head_has_no_activation_map_is_told(estimator: Any, reason: str, tmp_path: Path) -> None:
+    pipeline = make_pipeline(FeatureExtractor(precision="float32").fit([]), estimator)
+    pipeline[1].fit(np.random.default_rng(0).random((9, 1024)), list("abc" * 3))
+    save_pipeline(pipeline, tmp_path / "model.skops")
+    with pytest.raises(OptionError, match=f"{reason}.*--method occlusion"):
+        Explainer(read_model(tmp_path / "model.skops"), method="activation")
+
+
+def test_the_colours_of_an_overlay_are_the_signs_of_the_evidence() -> None:
+    speaks = np.zeros((7, 7), dtype=np.float32)
+    speaks[1, 1], speaks[5, 5] = 4, -4
+    evidence = Evidence("a", 1.0, speaks, np.full((224, 224, 3), 128, dtype=np.uint8), "activation")
+    picture = np.asarray(beside(evidence)).astype(int)
+    height, width = picture.shape[:2]
+    assert (height, width) == (336, 2 * 336 + 8)
+    assert (picture[:, :336] == 128).all()
+    over = picture[:, -336:]
+    at = [round((1 + 0.5) / 7 * 336), round((5 + 0.5) / 7 * 336)]
+    red, blue = over[at[0], at[0]], over[at[1], at[1]]
+    assert red[0] > red[2] + 80
+    assert blue[2] > blue[0] + 80
+    nothing = dataclasses.replace(evidence, map=np.zeros_like(speaks))
+    assert (np.asarray(beside(nothing))[:, -336:] == 128).all()
+
+
+def test_pictures_are_written_and_bad_images_cost_no_other(
+    model: Path, digits: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, twin = tmp_path / "bad.jpg", tmp_path / "other" / digits[0].name
+    bad.write_bytes(b"junk")
+    twin.parent.mkdir()
+    twin.write_bytes(digits[0].read_bytes())
+    out = tmp_path / "seen"
+    sources = [str(digits[0]), str(bad), str(twin)]
+    assert cli.main(["explain", str(model), *sources, "-o", str(out), "--json", "--quiet"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["path"] for row in rows] == sources
+    assert "no image" in rows[1]["error"]
+    written = sorted(path.name for path in out.iterdir())
+    assert written == sorted(Path(row["picture"]).name for row in rows if row["picture"])
+    assert len(written) == 2
+    with PIL.Image.open(out / written[0]) as picture:
+        assert picture.format == "PNG"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (["--label", "9"], "is no class of the model.*Expected one of: 0, 1, 2"),
+        (["--method", "magic"], "expected one of auto, activation, occlusion"),
+        (["--method", "activation"], "--method occlusion"),
+        (["-o", "FILE"], "cannot be written"),
+        (["--no-cache", "--label", "9"], "is no class of the model"),
+    ],
+)
+def test_wrong_usage_is_one_line_with_a_remedy(
+    arguments: list[str],
+    remedy: str,
+    model: Path,
+    digits: list[Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import re
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    arguments = ["file/seen" if one == "FILE" else one for one in arguments]
+    assert cli.main(["explain", str(model), str(digits[0]), *arguments, "--quiet"]) == 1
+    said = capsys.readouterr()
+    assert re.search(remedy, said.err), said.err
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "explained").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told(model: Path, digits: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="Choose another folder"):
+        explain_images(model, digits[:1], folder=tmp_path / "file" / "seen", cache=None)
+
+
+def test_photos_are_never_replaced(digits: list[Path], tmp_path: Path) -> None:
+    y = [float(one.parent.name) + number / 999 for number, one in enumerate(digits)]
+    saved(Ridge(), list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
+    photo = tmp_path / "photos" / "a.png"
+    photo.parent.mkdir()
+    photo.write_bytes(digits[0].read_bytes())
+    for _ in range(2):  # its own pictures may be
+        (found,) = explain_images(tmp_path / "m.skops", [photo], folder=photo.parent, cache=None)
+    assert photo.read_bytes() == digits[0].read_bytes()
+    Path(found.file).write_bytes(digits[1].read_bytes())
+    with pytest.raises(OutputError, match="featx has not written"):
+        explain_images(tmp_path / "m.skops", [photo], folder=photo.parent, cache=None)
+
+
+def test_pictures_of_other_images_stay_in_later_runs(model: Path, digits: list[Path], tmp_path: Path) -> None:
+    twin = tmp_path / "other" / digits[0].name
+    twin.parent.mkdir()
+    twin.write_bytes(digits[0].read_bytes())
+    files = [explain_images(model, [path], folder=tmp_path / "seen", cache=None)[0].file for path in (digits[0], twin)]
+    again = [explain_images(model, [path], folder=tmp_path / "seen", cache=None)[0].file for path in (digits[0], twin)]
+    assert files[0] != files[1]
+    assert again == files
+    assert len(list((tmp_path / "seen").iterdir())) == 2
+
+
+def test_a_truncated_photo_is_explained_as_it_is_predicted(photos: list[PIL.Image.Image], tmp_path: Path) -> None:
+    paths = []
+    for at, photo in enumerate(photos[:6]):
+        paths.append(tmp_path / f"{at}.jpg")
+        photo.save(paths[-1])
+    options = {"backbone": "color_histogram", "image_size": 24, "on_truncated": "pad", "cache": None}
+    saved(make_baseline("logreg"), paths, list("ab" * 3), tmp_path / "m.skops", **options)
+    paths[0].write_bytes(paths[0].read_bytes()[: paths[0].stat().st_size // 2])
+    (found,) = explain_images(tmp_path / "m.skops", paths[:1], cache=None)
+    assert found.evidence is not None

@@ -1,0 +1,165 @@
+"""Heads against the estimators they are made of, to rounding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.datasets import load_digits
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import Normalizer, StandardScaler
+from sklearn.svm import SVC
+
+from featx.baselines.estimators import NAMES, make_baseline
+from featx.errors import ExportError
+from featx.models.head import Head
+from featx.models.head_from_sklearn import as_head
+from featx.models.steps import Affine
+
+Array = np.ndarray[Any, Any]
+
+
+def digits(n_classes: int) -> tuple[Array, Array, Array]:
+    X, y = load_digits(return_X_y=True)
+    X += np.random.default_rng(0).uniform(0, 0.1, X.shape)  # no feature is constant
+    X, y = X[y < n_classes].astype("float32"), np.array([f"digit {number}" for number in y[y < n_classes]])
+    return X[:220], y[:220], X[220:]
+
+
+def baseline(name: str, task: str = "classification") -> Any:
+    estimator = make_baseline(name, task=task)
+    return estimator.set_params(break_ties=True) if isinstance(estimator, SVC) else estimator
+
+
+def kept(head: Head) -> Head:
+    """The same, after a way through arrays."""
+    described, arrays = head.as_arrays()
+    return Head.from_arrays(described, arrays)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+@pytest.mark.parametrize("name", NAMES["classification"])
+def test_a_head_scores_as_its_classifier(name: str, n_classes: int) -> None:
+    X, y, others = digits(n_classes)
+    estimator = baseline(name).fit(X, y)
+    head = kept(as_head(estimator))
+    scores, shares = head(others)
+    assert [head.classes[at] for at in head.positions(scores)] == estimator.predict(others).tolist()  # type: ignore[index]
+    if hasattr(estimator, "decision_function") and name != "centroid":
+        expected = estimator.decision_function(others).reshape(len(others), -1)
+        np.testing.assert_allclose(scores, expected, atol=1e-4 * max(1, np.abs(expected).max()))
+    if name == "centroid":
+        assert shares is None  # they would belong to another rule than what it decides by
+    elif hasattr(estimator, "predict_proba"):
+        assert shares is not None
+        np.testing.assert_allclose(shares, estimator.predict_proba(others), atol=1e-4)
+    else:
+        assert shares is None
+
+
+@pytest.mark.parametrize("name", NAMES["regression"])
+def test_a_head_predicts_as_its_regressor(name: str) -> None:
+    X, _, others = digits(10)
+    y = X[:, :30].sum(axis=1) / 7
+    estimator = baseline(name, "regression").fit(X, y)
+    head = kept(as_head(estimator))
+    scores, shares = head(others)
+    np.testing.assert_allclose(scores[:, 0], estimator.predict(others), rtol=1e-4)
+    assert shares is None
+    assert head.classes is None
+
+
+@pytest.mark.parametrize("with_mean", [False, True])
+@pytest.mark.parametrize("with_std", [False, True])
+def test_a_target_is_scaled_back_as_it_was_scaled(with_mean: bool, with_std: bool) -> None:
+    X, _, others = digits(10)
+    scaler = StandardScaler(with_mean=with_mean, with_std=with_std)
+    estimator = TransformedTargetRegressor(Ridge(), transformer=scaler).fit(X, X[:, :30].sum(axis=1) / 7)
+    scores, _ = kept(as_head(estimator))(others)
+    np.testing.assert_allclose(scores[:, 0], estimator.predict(others), rtol=1e-4)
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+@pytest.mark.parametrize("name", ["svm", "linear-svm", "ridge", "lda", "logreg"])
+def test_a_head_is_calibrated_as_its_classifier(name: str, n_classes: int) -> None:
+    X, y, others = digits(n_classes)
+    estimator = CalibratedClassifierCV(baseline(name), ensemble=False, cv=3).fit(X, y)
+    head = kept(as_head(estimator))
+    scores, shares = head(others)
+    assert shares is not None
+    expected = estimator.predict_proba(others)
+    np.testing.assert_allclose(shares, expected, atol=1e-4)
+    is_clear = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > 1e-4  # where rounding does not decide
+    assert is_clear.mean() > 0.9
+    own = np.array(head.classes)[head.positions(scores)]
+    assert (own == estimator.predict(others))[is_clear].all()
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        [PCA(12), LogisticRegression(max_iter=2000)],
+        [StandardScaler(), PCA(12, whiten=True), SVC(kernel="linear", break_ties=True)],
+        [StandardScaler(with_mean=False), Normalizer(), LogisticRegression(max_iter=2000)],
+    ],
+    ids=["pca", "whitened", "normalised"],
+)
+def test_what_stands_before_the_estimator_is_part_of_the_head(steps: list[Any]) -> None:
+    X, y, others = digits(4)
+    estimator = make_pipeline(*steps).fit(X, y)
+    head = kept(as_head(estimator))
+    np.testing.assert_allclose(head(others)[0], estimator.decision_function(others), rtol=1e-3, atol=1e-3)
+    assert (head.affine is None) == (len(head.scores) > 1)
+
+
+def test_a_linear_head_is_one_affine_function() -> None:
+    X, y, _ = digits(5)
+    for name in ("logreg", "ridge", "lda"):
+        affine = as_head(baseline(name).fit(X, y)).affine
+        assert isinstance(affine, Affine)
+        assert affine.weights.shape == (64, 5)
+
+
+def test_equal_rows_are_their_own_neighbours() -> None:
+    X, y, _ = digits(3)
+    estimator = baseline("knn").fit(X, y)
+    scores, _ = as_head(estimator)(X)
+    assert (scores.argmax(axis=1) == np.unique(y, return_inverse=True)[1]).all()
+
+
+def test_many_rows_are_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, others = digits(3)
+    head = as_head(baseline("svm").fit(X, y))
+    whole = head(others)[0]
+    monkeypatch.setattr("featx.models.head._BLOCK", 700)
+    np.testing.assert_allclose(head(others)[0], whole)
+    assert head(others[:0])[0].shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "remedy"),
+    [
+        (RandomForestClassifier(5), "Those that can: logreg, svm"),
+        (SVC(kernel="sigmoid", break_ties=True), "Those that can: 'rbf'"),
+        (SVC(), "break_ties=True"),
+        (CalibratedClassifierCV(LogisticRegression(max_iter=2000), cv=2), "ensemble=False"),
+    ],
+)
+def test_other_estimators_are_refused_with_what_can_be_done(estimator: Any, remedy: str) -> None:
+    X, y, _ = digits(3)
+    with pytest.raises(ExportError, match=remedy):
+        as_head(estimator.fit(X, y))
+
+
+def test_a_support_vector_machine_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y, _ = digits(5)
+    estimator = baseline("svm").fit(X, y)
+    monkeypatch.setattr("featx.models.head_from_sklearn._MOST_NUMBERS", 100)
+    with pytest.raises(ExportError, match="too many to be written.*logreg, ridge or lda"):
+        as_head(estimator)

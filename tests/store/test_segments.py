@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx.store.segments import (
+    DamagedSegmentError,
+    Segment,
+    find_manifests,
+    remove_leftovers,
+    remove_segment,
+    write_segment,
+)
+from featx.system import checksummed_json as sealed
+from tests import faults
+from tests.store_contract import N_FEATURES, digests_of, rows_of
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """A segment of three rows."""
+    path = tmp_path / f"{'a1' * 16}.json"
+    write_segment(path, digests_of(range(3)), rows_of(range(3)))
+    return path
+
+
+def reseal(manifest: Path, **changed: Any) -> None:
+    """Change a manifest as somebody would who knows how it is sealed."""
+    rows = manifest.with_suffix(".npy")
+    if rows.is_file():
+        checksum = hashlib.blake2b(rows.read_bytes()).hexdigest()
+        changed = {"bytes": rows.stat().st_size, "checksum": checksum, **changed}
+    manifest.write_text(sealed.dump({**sealed.load(manifest), **changed}))
+
+
+def test_a_segment_is_a_plain_npy_file_and_tells_what_it_is(manifest: Path) -> None:
+    np.testing.assert_array_equal(np.load(manifest.with_suffix(".npy"), allow_pickle=False), rows_of(range(3)))
+    segment = Segment(manifest, N_FEATURES)
+    assert segment.nbytes == manifest.with_suffix(".npy").stat().st_size
+    np.testing.assert_array_equal(segment.digests, digests_of(range(3)))
+    np.testing.assert_array_equal(segment.read(np.array([2, 0, 0])), rows_of([2, 0, 0]))
+    assert segment.read(np.array([], dtype=np.int64)).shape == (0, N_FEATURES)
+
+
+def test_objects_are_never_unpickled(manifest: Path) -> None:
+    np.save(manifest.with_suffix(".npy"), np.array([[print] * N_FEATURES] * 3, dtype=object), allow_pickle=True)
+    reseal(manifest)
+    with pytest.raises(DamagedSegmentError, match="it should have"):
+        Segment(manifest)
+
+
+@pytest.mark.parametrize("header", ["'descr': '|O'", "'descr': '>f4'", "'fortran_order': True", "'shape': (5, 3)"])
+def test_only_the_header_that_featx_writes_is_read(header: str, manifest: Path) -> None:
+    rows = manifest.with_suffix(".npy")
+    old = {"descr": "'descr': '<f4'", "fortran": "'fortran_order': False", "shape": "'shape': (3, 5)"}
+    replaced = next(text for name, text in old.items() if name in header)
+    data = rows.read_bytes()
+    rows.write_bytes(data.replace(replaced.encode(), header.encode().ljust(len(replaced))))
+    assert rows.read_bytes() != data
+    reseal(manifest)
+    with pytest.raises(DamagedSegmentError):
+        Segment(manifest, N_FEATURES).read(np.array([0]))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"rows": 10**15},
+        {"rows": -1},
+        {"features": 10**15},
+        {"features": 0},
+        {"features": -5},
+        {"features": "many"},
+        {"features": None},
+        {"rows": 1e400},
+        {"rows": 0, "digests": "", "features": 10**18},
+        {"bytes": 0},
+        {"digests": "zz"},
+        {"digests": "00" * 17},
+        {"digests": ["00"]},
+        {"digests": ""},
+        {"format": "one"},
+        {"format": None},
+        {"checksum": None},
+    ],
+)
+def test_a_manifest_with_absurd_claims_is_damage(changed: dict[str, Any], manifest: Path) -> None:
+    reseal(manifest, **changed)
+    with pytest.raises(DamagedSegmentError):
+        Segment(manifest, N_FEATURES).read(np.array([0]))
+    with pytest.raises(DamagedSegmentError):
+        Segment(manifest).read(np.array([0]))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
+@pytest.mark.parametrize("suffix", [".json", ".npy"])
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "folder", "device"])
+def test_only_regular_files_are_opened(kind: str, suffix: str, manifest: Path) -> None:
+    path = manifest.with_suffix(suffix)
+    if kind == "link":
+        os.replace(path, path.with_name("elsewhere"))
+        path.symlink_to("elsewhere")
+    else:
+        path.unlink()
+        {
+            "dangling": lambda: path.symlink_to("absent"),
+            "pipe": lambda: os.mkfifo(path),
+            "folder": path.mkdir,
+            "device": lambda: path.symlink_to("/dev/zero"),
+        }[kind]()
+    with pytest.raises(DamagedSegmentError, match="regular file"):
+        Segment(manifest, N_FEATURES)
+
+
+def test_a_file_that_is_cut_while_it_is_in_use_is_damage_and_no_crash(tmp_path: Path) -> None:
+    manifest = tmp_path / f"{'a1' * 16}.json"
+    rows = np.ones((4096, 64), dtype=np.float32)
+    write_segment(manifest, digests_of(range(4096)), rows)
+    segment = Segment(manifest)
+    segment.read(np.array([0]))
+    os.truncate(manifest.with_suffix(".npy"), 200_000)
+    with pytest.raises(DamagedSegmentError, match="shorter"):
+        segment.read(np.arange(4096))
+
+
+def test_names_that_are_not_featx_s_are_no_manifests(tmp_path: Path, manifest: Path) -> None:
+    for name in ("notes.json", "..json", f"{'A1' * 16}.json", f"{'a1' * 16}.json\n", f"{'b2' * 16}.json.damaged"):
+        (tmp_path / name).write_text("{}")
+    assert find_manifests(tmp_path) == {manifest.name}
+    assert find_manifests(tmp_path / "absent") == set()
+
+
+def test_a_segment_that_is_removed_is_gone_whatever_kills_the_remover(manifest: Path) -> None:
+    folder = manifest.parent
+    with faults.watching() as calls:
+        remove_segment(manifest)
+    assert os.listdir(folder) == []
+    for at in range(len(calls)):
+        write_segment(manifest, digests_of(range(3)), rows_of(range(3)))
+        with pytest.raises(faults.Killed), faults.killing(at):
+            remove_segment(manifest)
+        remove_leftovers(folder)
+        assert len(os.listdir(folder)) == (2 if at == 0 else 0)
+        remove_segment(manifest)
+        remove_segment(manifest)  # and once more is no error
+        assert os.listdir(folder) == []
+
+
+def test_a_sector_that_cannot_be_read_is_damage_of_that_segment(
+    manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segment = Segment(manifest)
+
+    def bad(path: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+
+    monkeypatch.setattr("featx.store.segments.files.open_regular", bad)
+    with pytest.raises(DamagedSegmentError, match="the disk cannot read it"):
+        segment.verify()

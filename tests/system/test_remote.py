@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import http.server
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from featx import FeatureExtractor, open_features
+from featx.cli import main as cli
+from featx.datasets.image_folder import find_images
+from featx.datasets.table_file import find_labelled
+from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
+from featx.images import image as images
+from featx.system import remote
+from tests.conftest import CountingBackbone
+
+fsspec = pytest.importorskip("fsspec")
+pytest.importorskip("aiohttp")
+
+
+@pytest.fixture
+def photo_bytes(photos: list[PIL.Image.Image], encoded: Callable[..., bytes]) -> bytes:
+    return encoded(photos[0])
+
+
+@pytest.fixture
+def server(photo_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A real server that is good, slow, gone, breaks off, and lies, by the name that it is asked for."""
+    monkeypatch.setattr(remote, "SECONDS", 2.0)
+    monkeypatch.setattr(remote, "SILENT_SECONDS", 0.5)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.strip("/").split(".")[0]
+            if name in ("404", "500"):
+                self.send_error(int(name))
+                return
+            if name in ("circle", "elsewhere"):
+                self.send_response(302)
+                self.send_header("Location", self.path if name == "circle" else "file:///etc/passwd")
+                self.end_headers()
+                return
+            if name == "silent":
+                time.sleep(1.5)
+            self.send_response(200)
+            length = {"longer": 10 * len(photo_bytes), "shorter": len(photo_bytes) // 2}.get(name, len(photo_bytes))
+            if name not in ("endless", "drip"):
+                self.send_header("Content-Length", str(length))
+            self.end_headers()
+            try:
+                if name == "drip":
+                    for at in range(len(photo_bytes)):
+                        self.wfile.write(photo_bytes[at : at + 1])
+                        time.sleep(0.1)
+                elif name == "endless":
+                    while True:
+                        self.wfile.write(bytes(2**16))
+                elif name == "breaks":
+                    self.wfile.write(photo_bytes[:1000])
+                    self.close_connection = True
+                else:
+                    self.wfile.write(photo_bytes)
+            except OSError:
+                pass  # the client has gone
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.daemon_threads = True
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+def test_an_image_at_an_address_is_that_of_a_file(server: str, photo_bytes: bytes) -> None:
+    assert images.read(f"{server}/good.jpg") == (photo_bytes, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("404", "nothing at this address|404"),
+        ("500", "500"),
+        ("silent", "did not answer in time"),
+        ("drip", "did not answer in time"),
+        ("breaks", "."),
+        ("longer", "."),
+    ],
+)
+def test_a_server_that_fails_costs_its_image_only(
+    name: str, reason: str, server: str, counting: CountingBackbone
+) -> None:
+    started = time.perf_counter()
+    with pytest.raises(UnreachableImageError, match=reason):
+        images.read(f"{server}/{name}.jpg")
+    assert time.perf_counter() - started < 6
+    paths = [f"{server}/good.jpg", f"{server}/{name}.jpg", f"{server}/good.jpg?again"]
+    with pytest.warns(UserWarning, match="1 of 3 images cannot be read"):
+        rows = FeatureExtractor("counting", on_error="nan").transform(paths)
+    assert np.isfinite(rows[[0, 2]]).all()
+    assert np.isnan(rows[1]).all()
+
+
+def test_a_server_that_says_less_than_it_sends_gives_no_image(server: str, counting: CountingBackbone) -> None:
+    with pytest.warns(UserWarning, match="1 of 1 images cannot be read") as caught:
+        FeatureExtractor("counting", on_error="nan").transform([f"{server}/shorter.jpg"])
+    assert "\n" not in str(caught[0].message)
+
+
+def test_an_answer_without_an_end_is_cut_off(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_BYTES", 3_000_000)
+    with pytest.raises(ImageTooLargeError, match=r"more than the limit of 3\.0 MB"):
+        images.read(f"{server}/endless.jpg")
+
+
+def test_no_kind_of_storage_makes_one_wait_for_ever(
+    monkeypatch: pytest.MonkeyPatch, counting: CountingBackbone
+) -> None:
+    class Sleepy(fsspec.get_filesystem_class("memory")):  # type: ignore[misc]  # a class made by a function
+        protocol = "sleepy"
+
+        def _open(self, *args: object, **options: object) -> object:
+            time.sleep(3)
+            raise AssertionError("nobody is waiting any more")
+
+    fsspec.register_implementation("sleepy", Sleepy, clobber=True)
+    monkeypatch.setattr(remote, "SECONDS", 0.3)
+    started = time.perf_counter()
+    with pytest.raises(UnreachableImageError, match=r"did not answer in time .* 0\.3 s in all"):
+        images.read("sleepy://bucket/a.jpg")
+    assert time.perf_counter() - started < 2
+
+
+def test_a_site_that_links_without_end_is_listed_to_a_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'<a href="deeper/">deeper</a> <a href="1.jpg">1</a>'
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        try:
+            table = find_images([f"http://127.0.0.1:{running.server_port}/photos/"])
+        finally:
+            running.shutdown()
+            thread.join()
+    assert 1 <= len(table) <= 12
+
+
+def test_nobody_listens() -> None:
+    with pytest.raises(UnreachableImageError, match="127.0.0.1"):
+        images.read("http://127.0.0.1:9/a.jpg")
+    with pytest.raises(SourceError, match="cannot be listed: .*127.0.0.1"):
+        find_images(["http://127.0.0.1:9/photos/"])
+
+
+def test_an_announced_size_is_believed_before_it_is_fetched(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(images, "MAX_BYTES", 4000)
+    with pytest.raises(ImageTooLargeError, match=r"it has .* kB, more than the limit of 4\.0 kB"):
+        images.read(f"{server}/longer.jpg")
+
+
+def test_addresses_are_taken_as_they_are(server: str, photo_bytes: bytes) -> None:
+    assert images.read(f"{server}/good.jpg?sizes=a::b")[0] == photo_bytes
+    assert images.read(server.replace("http", "HTTP") + "/good.jpg")[0] == photo_bytes
+    with pytest.raises(UnreachableImageError, match=r"\[::1\]|::1"):
+        images.read("http://[::1]:9/a.jpg")  # tried, and nobody there
+
+
+def test_a_server_that_sends_in_circles_is_told(server: str) -> None:
+    with pytest.raises(UnreachableImageError, match="from one address to the next without end"):
+        images.read(f"{server}/circle.jpg")
+    with pytest.raises(UnreachableImageError, match=r"an address that is not followed: file:///etc/passwd"):
+        images.read(f"{server}/elsewhere.jpg")
+
+
+@pytest.fixture
+def bucket(photo_folder: Path) -> Iterator[str]:
+    """The photos in a store of objects."""
+    system = fsspec.filesystem("memory")
+    system.put(str(photo_folder), "/bucket/photos", recursive=True)
+    system.pipe("/bucket/photos/notes.txt", b"")
+    yield "memory://bucket/photos"
+    system.rm("/bucket", recursive=True)
+
+
+def test_what_lies_at_an_address_is_like_a_folder(
+    bucket: str, photo_folder: Path, tmp_path: Path, counting: CountingBackbone
+) -> None:
+    folder, there = find_images([photo_folder]), find_images([bucket])
+    assert there.labels == folder.labels
+    assert there.paths[0] == f"{bucket}/china/00.jpg"
+    assert there.ignored == {".txt": 1}
+    extractor = FeatureExtractor("counting", cache=tmp_path / "cache")
+    rows = extractor.fit_transform(there.paths)
+    np.testing.assert_array_equal(extractor.transform(folder.paths), rows)
+    assert counting.n_shown == 24
+    with pytest.raises(SourceError, match="No images|cannot be listed"):
+        find_images(["memory://absent"])
+
+
+def test_an_address_with_a_query_is_that_of_an_image() -> None:
+    assert find_images(["https://example.org/a.jpg?width=20"]).paths == ["https://example.org/a.jpg?width=20"]
+
+
+def test_addresses_in_a_table(bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = find_images([bucket])
+    lines = [f"{path},{label}" for path, label in zip(table.paths, table.labels, strict=True)]
+    (tmp_path / "t.csv").write_text("path,label\n" + "\n".join(lines))
+    assert find_labelled([tmp_path / "t.csv"]).paths == table.paths
+    assert cli.main(["check", str(tmp_path / "t.csv"), "--quiet"]) == 0
+    assert "24 images, 24 readable" in capsys.readouterr().out
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, counting: CountingBackbone) -> None:
+    with pytest.raises(UnreachableImageError, match="strange"):
+        images.read("strange://bucket/a.jpg")
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(MissingDependencyError, match=r"pip install 'featx\[remote\]'"):
+        FeatureExtractor("counting", on_error="nan").transform(["https://example.org/a.jpg"])
+
+
+def test_a_path_is_no_address() -> None:
+    found: dict[str, Any] = {path: remote.is_address(path) for path in ("a/b.jpg", "C:\\a.jpg", "c:/a.jpg", "a:b.jpg")}
+    assert not any(found.values())
+    assert remote.is_address("S3://bucket/a.jpg")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_a_file_given_as_an_address_is_read_as_a_file(tmp_path: Path, photo_bytes: bytes) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "a b.jpg").write_bytes(photo_bytes)
+    with pytest.raises(UnreachableImageError, match="not a regular file"):
+        images.read(f"file://{tmp_path}/pipe.jpg")
+    assert images.read(f"file://{tmp_path}/a%20b.jpg")[0] == photo_bytes
+
+
+@pytest.mark.parametrize("address", ["ftp://127.0.0.1:9/a.jpg", "zip://a.jpg::/tmp/x.zip", "strange://b/a.jpg"])
+def test_an_address_that_cannot_be_opened_costs_its_image_only(
+    address: str, server: str, counting: CountingBackbone
+) -> None:
+    with pytest.warns(UserWarning, match="1 of 2 images cannot be read"):
+        rows = FeatureExtractor("counting", on_error="nan").transform([address, f"{server}/good.jpg"])
+    assert np.isfinite(rows[1]).all()
+    with pytest.raises(SourceError):
+        find_images([address.rsplit("/", 1)[0]])
+
+
+def test_errors_repeat_no_secret_of_an_address(server: str, tmp_path: Path) -> None:
+    address = f"{server}/404.jpg?size=2&X-Amz-Signature=very-secret"
+    with pytest.raises(UnreachableImageError, match=r"404.jpg\?size=2&X-Amz-Signature=…") as raised:
+        FeatureExtractor("color_histogram", cache=None).fit_transform([address])
+    assert "very-secret" not in str(raised.value)
+    with pytest.raises(SourceError, match="holds a signature or token") as refused:
+        open_features(f"{server}/job?sig=very-secret")
+    assert "very-secret" not in str(refused.value)
+
+
+def test_the_table_of_rows_names_addresses_without_what_lets_anybody_in(server: str, in_folder: Path) -> None:
+    Path("list.csv").write_text(f"path,label\n{server}/a.jpg?X-Amz-Signature=very-secret&size=2,cat\n")
+    args = ["extract", "list.csv", "-o", "f.npy", "--backbone", "color_histogram", "--no-cache", "--quiet"]
+    assert cli.main(args) == 0
+    table = Path("f.csv").read_text()
+    assert f"{server}/a.jpg?X-Amz-Signature=…&size=2,cat" in table
+    assert "very-secret" not in table

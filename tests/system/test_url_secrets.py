@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+
+from featx.errors import SourceError
+from featx.system import url_secrets as credentials
+from tests.test_remote import server  # noqa: F401  # a fixture
+
+SECRET = "c2VjcmV0LXZhbHVl0123456789"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            f"https://example.org/a.jpg?size=2&{key}={SECRET}"
+            for key in (
+                "key",
+                "code",
+                "token",
+                "sig",
+                "api_key",
+                "apikey",
+                "api-key",
+                "subscription-key",
+                "auth_key",
+                "pwd",
+                "pass",
+                "password",
+                "session",
+                "sessionid",
+                "sid",
+                "PHPSESSID",
+                "hm",
+                "hmac",
+                "hdnts",
+                "private_token",
+                "X-Amz-Signature",
+                "X-Amz-Credential",
+                "X-Amz-Security-Token",
+                "X-Goog-Signature",
+                "OSSAccessKeyId",
+                "AWSAccessKeyId",
+                "GoogleAccessId",
+                "x-oss-signature",
+                "Authorization",
+                "jwt",
+                "client_secret",
+            )
+        ),
+        f"https://example.org/a.jpg;jsessionid={SECRET}",
+        f"https://example.org/a.jpg#access_token={SECRET}",
+        f"https://example.org/a.jpg?%6Bey={SECRET}",
+        f"https://me:{SECRET}@example.org/a.jpg",
+        f"https://{SECRET}@example.org/a.jpg",
+        f"https://example.org/proxy?url=https://me:{SECRET}@example.com/a.jpg",
+        f"simplecache::https://me:{SECRET}@example.org/a.jpg",
+        f"simplecache::https://example.org/a.jpg?token={SECRET}",
+    ],
+)
+def test_what_lets_anybody_in_is_refused_and_not_shown(address: str) -> None:
+    with pytest.raises(SourceError, match="Give credentials in the environment") as raised:
+        credentials.refuse_secret(address)
+    assert SECRET not in str(raised.value)
+    assert SECRET not in credentials.without_secrets(address)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("photos/a?sig=1.jpg", "a://b/c?signal=1", "none", "me@example.org", "s3://bucket/a@2x.jpg"),
+        *(
+            f"https://example.org/a.jpg?{query}"
+            for query in (
+                "id=7",
+                "size=2&page=3",
+                "key=7",
+                "key=photos/7.jpg",
+                "code=US",
+                "code=0123456789",
+                "sid=7",
+                "session=3",
+                "keyword=butterflies-of-the-north",
+                "monkey=abcdefghijkl",
+                "x=me@example.org",
+                "keys=abcdef",
+            )
+        ),
+    ],
+)
+def test_what_is_no_secret_is_taken_and_shown(text: str) -> None:
+    credentials.refuse_secret(text)
+    assert credentials.without_secrets(text) == text
+
+
+def test_secrets_behind_escapes_are_not_shown() -> None:
+    assert credentials.without_secrets("https://h/a.jpg?acc%65ss_token=1") == "https://h/a.jpg?…"

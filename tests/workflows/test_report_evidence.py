@@ -1,0 +1,106 @@
+"""Where the evidence for mistakes lies: pictures by models that were not fitted on the images."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from sklearn.svm import SVC
+
+from featx import FeatureExtractor, compare_images
+from featx.baselines.estimators import make_baseline
+from featx.images.decode import decode
+from featx.images.image import read
+from featx.models.explain.activation_maps import ActivationMaps
+from featx.models.explain.overlay import overlay
+from featx.models.head_from_sklearn import as_head
+from featx.workflows.report.evidence import _of_class, _seen, evidence_of, why_no_evidence
+from featx.workflows.report.report import write_report
+from featx.workflows.result import ImageComparison
+
+
+@pytest.fixture(scope="module")
+def result(
+    photos: list[PIL.Image.Image], compiled_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> ImageComparison:
+    folder = tmp_path_factory.mktemp("photos")
+    paths = []
+    for at, photo in enumerate(photos[:18]):
+        paths.append(folder / f"{at}.png")
+        photo.save(paths[-1])
+    y = [f"class {at % 3}" for at in range(18)]  # says nothing: most are mistakes
+    network = FeatureExtractor(precision="float32")
+    return compare_images(
+        paths, y, networks=[network], estimators=["logreg"], groups="none", cv=3, extras=False, cache=compiled_cache
+    )
+
+
+def test_a_picture_is_of_the_fold_that_scored_the_image(result: ImageComparison, compiled_cache: Path) -> None:
+    comparison, resolved = result.networks[0].comparison, result.networks[0].resolved
+    wrong = np.flatnonzero(comparison.predictions["logreg"].to_numpy() != comparison.y).tolist()
+    pictures = evidence_of(result, wrong, 64, compiled_cache)
+    assert sorted(pictures) == wrong
+    position = wrong[0]
+    train, _ = next((train, test) for train, test in comparison.split.folds if position in test)
+    fitted = make_baseline("logreg").fit(result.networks[0].rows[train], result.y[train])
+    predicted = comparison.predictions["logreg"].iloc[position]
+    assert fitted.predict(result.networks[0].rows[[position]])[0] == predicted
+    affine = as_head(fitted).affine
+    assert affine is not None
+    seen = _seen(result.paths[position], resolved, ActivationMaps(resolved, compiled_cache / "compiled"), affine)
+    assert seen is not None
+    np.testing.assert_array_equal(seen.pixels, decode(read(result.paths[position])[0], (224, 224)))
+    scores = fitted.decision_function(result.networks[0].rows[[position]])[0]
+    np.testing.assert_allclose(seen.map.mean(axis=(0, 1)), scores, atol=1e-4)
+    expected = overlay(_of_class(seen, fitted.classes_.tolist().index(predicted)), (64, 64))
+    found = PIL.Image.open(io.BytesIO(base64.b64decode(pictures[position].partition(",")[2])))
+    assert np.abs(np.asarray(found.convert("RGB"), dtype=float) - np.asarray(expected)).mean() < 6  # WebP
+
+
+def test_the_report_has_the_pictures(result: ImageComparison, compiled_cache: Path, tmp_path: Path) -> None:
+    write_report(tmp_path / "with.html", result, cache=compiled_cache)
+    text = (tmp_path / "with.html").read_text()
+    assert text.count('class="evidence"') > 3
+    assert "orange is where the model that was not fitted on the image" in text
+    write_report(tmp_path / "without.html", result)
+    assert 'class="evidence"' not in (tmp_path / "without.html").read_text()
+
+
+def test_others_than_linear_estimators_on_averages_have_none(
+    photos: list[PIL.Image.Image], compiled_cache: Path, result: ImageComparison
+) -> None:
+    histogram = FeatureExtractor("color_histogram")
+    of_histogram = compare_images(
+        result.paths, result.y.tolist(), networks=[histogram], estimators=["logreg"], cv=3, extras=False, cache=None
+    )
+    assert evidence_of(of_histogram, [0, 1], 64, compiled_cache) == {}
+    tuned = compare_images(
+        result.paths,
+        result.y.tolist(),
+        networks=[FeatureExtractor(precision="float32")],
+        estimators=["knn"],
+        groups="none",
+        cv=3,
+        extras=False,
+        cache=compiled_cache,
+    )
+    assert evidence_of(tuned, [0, 1], 64, compiled_cache) == {}
+
+
+def test_an_estimator_that_only_has_the_name_of_featxs_own_has_none(result: ImageComparison) -> None:
+    assert why_no_evidence(result) == ""
+    other = compare_images(
+        result.paths,
+        result.y.tolist(),
+        networks=[FeatureExtractor("color_histogram", image_size=8)],
+        estimators={"logreg": SVC()},
+        groups="none",
+        cv=3,
+        extras=False,
+        cache=None,
+    )
+    assert why_no_evidence(other) == "logreg is not featx's own, which alone is fitted anew for them"

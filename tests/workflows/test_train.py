@@ -1,0 +1,173 @@
+"""Training: what is fitted is what was scored, and what cannot be fitted is told before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx import FeatureExtractor, FineTunedClassifier, compare_baselines, train_images
+from featx.baselines.estimators import Baseline, as_baselines
+from featx.baselines.fitting import Data, fit_on_all
+from featx.errors import ComparisonError, OptionError, UnreadableImageError
+from featx.models.model_file import read_model
+from tests.conftest import CountingBackbone
+
+Array = np.ndarray[Any, Any]
+
+
+def train(paths: list[str], y: list[Any], **options: Any) -> Any:
+    return train_images(paths, y, network=FeatureExtractor("counting"), cache=None, **options)
+
+
+@pytest.fixture
+def three(paths: list[str], counting: CountingBackbone) -> list[str]:
+    """Labels of the 24 images: two classes of many, one of a single image."""
+    return ["a"] * 12 + ["b"] * 11 + ["single"]
+
+
+def test_a_class_that_was_not_scored_is_not_fitted_on(paths: list[str], three: list[str], tmp_path: Path) -> None:
+    trained = train(paths, three)
+    assert trained.pipeline.classes_.tolist() == ["a", "b"]
+    assert (len(trained.rows), trained.y.tolist()) == (23, three[:-1])
+    assert "fitted on 23 images, 2 classes" in str(trained)
+    assert "1 class of a single sample" in " ".join(trained.notes)
+    trained.save(tmp_path / "model.skops")
+    card = read_model(tmp_path / "model.skops").card
+    assert (card.n_images, card.classes, card.counts) == (23, ["a", "b"], {"a": 12, "b": 11})
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_pipeline_has_the_cache_that_was_asked_for(
+    kept: bool, paths: list[str], labels: list[str], counting: CountingBackbone, tmp_path: Path
+) -> None:
+    cache = tmp_path / "kept" if kept else None
+    trained = train_images(paths, labels, network=FeatureExtractor("counting"), near=1, cache=cache)
+    n_shown = counting.n_shown
+    trained.pipeline.predict(paths)
+    assert counting.n_shown == n_shown + (0 if kept else len(paths))
+    assert not (tmp_path / "auto-cache").exists()
+
+
+def test_a_class_of_one_group_is_not_fitted_on(paths: list[str], counting: CountingBackbone) -> None:
+    y = ["a", "b"] * 10 + ["c"] * 4
+    trained = train(paths, y, groups=[*range(20), *[20] * 4])
+    assert trained.pipeline.classes_.tolist() == ["a", "b"]
+    assert trained.y.tolist() == y[:20]
+
+
+@pytest.mark.parametrize("estimators", [["fine-tune"], {"mine": "fine-tune"}], ids=["named", "renamed"])
+def test_what_is_fine_tuned_is_what_was_scored(
+    estimators: Any, paths: list[str], three: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: dict[str, Any] = {}
+
+    class Fake(FineTunedClassifier):  # type: ignore[misc, unused-ignore]
+        def fit(self, X: Any, y: Any, groups: Any = None) -> Any:
+            given.update(X=list(X), y=list(y), groups=groups)
+            self.classes_ = np.unique(y)
+            return self
+
+        def predict(self, X: Any) -> Any:
+            return np.repeat(self.classes_[:1], len(X))
+
+        def decision_function(self, X: Any) -> Any:
+            return np.zeros(len(X), dtype=np.float32)
+
+        def as_pipeline(self, path: Any = None) -> Any:
+            return [FeatureExtractor("counting").fit([])]
+
+    monkeypatch.setattr("featx.workflows.image_estimators.FineTunedClassifier", Fake)
+    groups = [*(at // 2 for at in range(22)), 90, 91]
+    trained = train(paths, three, estimators=estimators, tune=True, groups=groups, near=1)
+    assert trained.scores["estimator"] == next(iter(estimators))
+    assert (given["X"], given["y"]) == (paths[:23], three[:23])
+    assert given["groups"].tolist() == trained.comparison.groups[:23].tolist()
+    assert trained.rows.shape == (23, 12)
+    assert any(note.startswith("Nothing is tuned (tune, --tune) in fine-tune") for note in trained.notes)
+
+
+def test_classes_without_a_test_image_are_noted(paths: list[str], counting: CountingBackbone) -> None:
+    from featx.workflows.networks import options_of
+    from featx.workflows.prepare import as_table
+    from featx.workflows.request import Asked
+    from featx.workflows.train import train_tables
+
+    y = ["a"] * 10 + ["b"] * 10 + ["c"] * 4
+    table = as_table(paths, y, is_test=[at in (1, 2, 11, 12) for at in range(24)])
+    trained = train_tables(table, options_of(FeatureExtractor("counting")), Asked(groups="none"), cache=None)
+    assert trained.pipeline.classes_.tolist() == ["a", "b", "c"]
+    assert "1 class without a test image, so not scored: 'c'." in trained.notes
+
+
+@pytest.mark.parametrize(
+    ("n_small", "groups"), [(2, "none"), (4, [*range(20), 20, 20, 21, 21])], ids=["two images", "two groups"]
+)
+def test_classes_too_small_to_calibrate_are_told_before_any_work(
+    n_small: int, groups: Any, paths: list[str], counting: CountingBackbone
+) -> None:
+    y = (["a", "b"] * 12)[: 24 - n_small] + ["small"] * n_small
+    with pytest.raises(ComparisonError, match=r"calibrate: expected two .* of each class.*one of 'small'.*Add images"):
+        train(paths, y, estimators=["svm"], calibrate=True, groups=groups)
+    assert counting.n_shown == 0
+
+
+@pytest.mark.parametrize(("name", "said"), [("centroid", 1), ("svm", 0)])
+def test_what_calibrating_takes_from_the_accuracy_of_centroid_is_said(
+    name: str, said: int, paths: list[str], counting: CountingBackbone
+) -> None:
+    y = [Path(path).parent.name for path in paths]
+    trained = train(paths, y, estimators=[name], calibrate=True, groups="none")
+    assert sum("often less accurately" in note for note in trained.notes) == said
+
+
+def test_three_images_of_a_class_are_enough_to_calibrate(paths: list[str], counting: CountingBackbone) -> None:
+    y = ["a", "b"] * 10 + ["small"] * 3 + ["single"]
+    trained = train(paths, y, estimators=["svm"], calibrate=True, groups="none")
+    assert trained.pipeline.classes_.tolist() == ["a", "b", "small"]
+
+
+def test_a_class_of_one_group_of_duplicates_is_told_by_the_fold(digits: Any) -> None:
+    X, y = digits
+    (svm,) = as_baselines(["svm"], "classification", 0)
+    calibrated = Baseline("svm", svm.make, is_calibrated=True)
+    with pytest.raises(ComparisonError, match="expected two groups of images or more of each class"):
+        fit_on_all(calibrated, Data(X, y, "classification", np.where(y == 1, 99, np.arange(60))), tune=False, notes=[])
+    with pytest.raises(ComparisonError, match="expected two images or more of each class"):
+        compare_baselines(X[:42], np.r_[y[:40], 9, 9], estimators=[calibrated])
+
+
+@pytest.fixture
+def digits() -> tuple[Array, Array]:
+    y = np.arange(60) % 3
+    X = np.random.default_rng(0).normal(size=(60, 5)) * 3 + y[:, None] * 3
+    return X.astype(np.float32), y
+
+
+@pytest.mark.parametrize("calibrate", [False, True])
+def test_what_was_chosen_is_what_the_estimator_has(digits: Any, calibrate: bool) -> None:
+    (svm,) = as_baselines(["svm"], "classification", 0)
+    svm = Baseline("svm", svm.make, {"gamma": [3.0], "C": [10]}, kernel="rbf", is_own=True, is_calibrated=calibrate)
+    X, y = digits
+    fitted, chosen = fit_on_all(svm, Data(X, y, "classification"), tune=True, notes=[])
+    own = fitted.estimator if calibrate else fitted
+    assert chosen == {"gamma": own.gamma, "C": 10}
+    assert chosen["gamma"] == pytest.approx(3 / (5 * X.astype(np.float64).var()))
+
+
+def test_options_of_the_command_line_are_those_of_python(
+    paths: list[str], labels: list[str], counting: CountingBackbone
+) -> None:
+    bad = str(Path(paths[0]).with_name("bad.jpg"))
+    Path(bad).write_bytes(b"no image")
+    with pytest.raises(UnreadableImageError, match="bad.jpg"):
+        train([*paths, bad], [*labels, labels[0]], on_error="raise")
+    assert len(train([*paths, bad], [*labels, labels[0]], near=1).y) == 24
+    with pytest.raises(OptionError, match="near=2: expected a cosine"):
+        train(paths, labels, near=2)
+    with pytest.raises(OptionError, match="on_error='nan': expected 'skip' or 'raise'"):
+        train(paths, labels, on_error="nan")
+    with pytest.raises(OptionError, match=r"FineTunedClassifier is none.*Name 'fine-tune'.*as_pipeline\(\)"):
+        train(paths, labels, estimators=[FineTunedClassifier(epochs=2)])
