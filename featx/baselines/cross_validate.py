@@ -27,10 +27,11 @@ from featx.baselines.metrics import (
     misleading_accuracy,
     per_class,
 )
-from featx.baselines.splits import IntArray, Split, as_rows, check_split_options, group_codes, make_split
+from featx.baselines.splits import Split, as_rows, check_split_options, group_codes, make_split
 from featx.datasets.labels import as_column, as_label_array, checked_labels, checked_rows, task_of
 from featx.errors import ComparisonError, FeatxError, OptionError
 from featx.features.duplicates.find import Duplicates, find_duplicates
+from featx.system.array_types import IntArray
 from featx.system.formatting import counted, shortened
 
 if TYPE_CHECKING:

@@ -14,9 +14,10 @@ import numpy as np
 from featx.baselines.estimators import Baseline
 from featx.baselines.kernel_cache import SharedKernel
 from featx.baselines.metrics import METRICS, score
-from featx.baselines.splits import Fold, IntArray, make_split
+from featx.baselines.splits import Fold, make_split
 from featx.baselines.validation_split import hold_out
 from featx.errors import ComparisonError, TrainingError
+from featx.system.array_types import IntArray
 from featx.system.formatting import counted, listed
 
 _INNER_FOLDS, _CALIBRATION_FOLDS = 3, 5

@@ -6,8 +6,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from featx.system.array_types import IntArray
+
 FloatMatrix: TypeAlias = "np.ndarray[Any, Any]"
-IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 #: Up to here the distances take 400 MB, and the kernel of a fold 500 MB while it is fitted.
 MOST_ROWS = 10_000

@@ -12,8 +12,9 @@ from featx.baselines.estimators import Baseline, Wanted, as_baselines
 from featx.baselines.fitting import Data, collecting_warnings, score_fold
 from featx.baselines.kernel_cache import MOST_ROWS, SharedKernel
 from featx.baselines.metrics import METRICS
-from featx.baselines.splits import Fold, IntArray, Split
+from featx.baselines.splits import Fold, Split
 from featx.datasets.labels import as_label_array, checked_labels
+from featx.system.array_types import IntArray
 
 if TYPE_CHECKING:
     import pandas as pd

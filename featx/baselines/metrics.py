@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.datasets.labels import as_column
+from featx.system.array_types import Float64Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 
 #: What is computed for every fold; the first decides which estimator is best.
 METRICS = {
@@ -65,7 +65,7 @@ def score(task: str, y: Any, predicted: Any) -> dict[str, float]:
     }
 
 
-def corrected_interval(scores: FloatArray, test_share: float) -> tuple[float, float]:
+def corrected_interval(scores: Float64Array, test_share: float) -> tuple[float, float]:
     """Return a 95 % interval for the mean of scores over folds.
 
     Folds share most of what they are fitted on, so their scores vary less than independent ones would: the variance
@@ -98,7 +98,7 @@ def corrected_interval(scores: FloatArray, test_share: float) -> tuple[float, fl
     return float(scores.mean() - half), float(scores.mean() + half)
 
 
-def corrected_t_test(differences: FloatArray, test_share: float) -> float:
+def corrected_t_test(differences: Float64Array, test_share: float) -> float:
     """Return the two-sided p-value of no difference, by the corrected resampled t-test.
 
     Parameters
@@ -175,7 +175,7 @@ def paired_test_of_one(task: str, y: Any, one: Any, other: Any) -> float:
 
 def add_verdicts(
     table: pd.DataFrame,
-    fold_scores: Sequence[FloatArray],
+    fold_scores: Sequence[Float64Array],
     predictions: Sequence[Any],
     y: Any,
     *,

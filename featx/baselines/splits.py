@@ -10,9 +10,9 @@ import numpy as np
 
 from featx.datasets.labels import is_missing
 from featx.errors import ComparisonError, OptionError
+from featx.system.array_types import IntArray
 from featx.system.formatting import counted, listed
 
-IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 Fold: TypeAlias = "tuple[IntArray, IntArray]"
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from featx.datasets.labels import is_missing
 from featx.features.duplicates.find import Duplicates
 from featx.features.matrix import FeatureMatrix
-from featx.features.npy_part import IntArray
 from featx.features.shard_table import NAMES, Lines
+from featx.system.array_types import IntArray
 from featx.system.formatting import as_cell, as_path_cell, counted, shortened
 from featx.system.url_secrets import without_secrets
 

@@ -311,16 +311,17 @@ def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
 
 
 def _cache_info(args: argparse.Namespace) -> None:
-    from featx.store.caches import describe_cache
+    from featx.extraction.cache import cache_as_text, recipes_of_backbone
+    from featx.store.info import describe_cache
 
     info = describe_cache(cache_folder_from(args))
     if args.backbone:
-        info = dataclasses.replace(info, recipes=info.of_backbone(args.backbone))
-    print_data(json.dumps(dataclasses.asdict(info)) if args.json else info.as_text())
+        info = dataclasses.replace(info, recipes=recipes_of_backbone(info, args.backbone))
+    print_data(json.dumps(dataclasses.asdict(info)) if args.json else cache_as_text(info))
 
 
 def _cache_verify(args: argparse.Namespace) -> int:
-    from featx.store.caches import verify_cache
+    from featx.store.verify import verify_cache
 
     cache = cache_folder_from(args)
     findings = verify_cache(cache, fingerprints=_fingerprints(args), progress=lambda text: say(args, text))
@@ -336,7 +337,7 @@ def _cache_verify(args: argparse.Namespace) -> int:
 
 
 def _cache_compact(args: argparse.Namespace) -> int:
-    from featx.store.caches import compact_cache
+    from featx.store.maintenance import compact_cache
 
     done = compact_cache(cache_folder_from(args), fingerprints=_fingerprints(args))
     damaged = [error for compaction in done.values() for error in compaction.damaged]
@@ -350,11 +351,13 @@ def _cache_compact(args: argparse.Namespace) -> int:
 
 
 def _cache_clear(args: argparse.Namespace) -> None:
-    from featx.store.caches import clear_cache, clear_set_aside, describe_cache
+    from featx.extraction.cache import recipes_of_backbone
+    from featx.store.info import describe_cache
+    from featx.store.maintenance import clear_cache, clear_set_aside
 
     cache = cache_folder_from(args)
     info = describe_cache(cache)
-    chosen = info.of_backbone(args.backbone) if args.backbone else info.recipes
+    chosen = recipes_of_backbone(info, args.backbone) if args.backbone else info.recipes
     fingerprints = [recipe.fingerprint for recipe in chosen] if args.backbone else None
     n_rows = 0 if args.damaged else sum(recipe.rows for recipe in chosen)
     n_bytes = info.bytes if not args.backbone else sum(recipe.bytes for recipe in chosen)
@@ -372,11 +375,14 @@ def _cache_clear(args: argparse.Namespace) -> None:
 
 
 def _fingerprints(args: argparse.Namespace) -> list[str] | None:
-    from featx.store.caches import describe_cache
+    from featx.extraction.cache import recipes_of_backbone
+    from featx.store.info import describe_cache
 
     if not args.backbone:
         return None
-    return [recipe.fingerprint for recipe in describe_cache(cache_folder_from(args)).of_backbone(args.backbone)]
+    return [
+        recipe.fingerprint for recipe in recipes_of_backbone(describe_cache(cache_folder_from(args)), args.backbone)
+    ]
 
 
 def _confirmed(question: str) -> bool:

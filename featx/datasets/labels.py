@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numbers
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.errors import ComparisonError
+from featx.system.array_types import IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
 
-IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 #: Whole numbers of more different values than this, each of them rare, are taken for quantities.
 _MOST_CLASSES_OF_NUMBERS = 20

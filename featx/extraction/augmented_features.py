@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.registry import Network
-from featx.baselines.splits import Fold, IntArray, as_rows, check_split_options, group_codes, make_split
+from featx.baselines.splits import Fold, as_rows, check_split_options, group_codes, make_split
 from featx.datasets.labels import as_label_array, checked_labels, is_missing, task_of
 from featx.errors import OptionError
 from featx.extraction.extract import Extraction
@@ -18,7 +18,7 @@ from featx.extraction.options import resolve_cache
 from featx.features.duplicates.find import THRESHOLD, find_duplicates
 from featx.images.image import Image, as_image_list
 from featx.images.views import names_of_altered
-from featx.store.segments import FloatArray
+from featx.system.array_types import FloatArray, IntArray
 from featx.system.progress import progress_bar
 
 #: More copies of each image than this are a typo: every one has a folder in the store.

@@ -23,9 +23,9 @@ from featx.images.image import DIGEST_SIZE, Image
 from featx.images.prefetch import DecodeAhead, Prepared
 from featx.images.views import ViewSet
 from featx.store import layout as folders
-from featx.store.digest_table import DigestArray
 from featx.store.file_index import DigestIndex
 from featx.store.view_store import ViewStores
+from featx.system.array_types import DigestArray
 from featx.system.formatting import counted
 from featx.system.locks import Turns
 

@@ -6,10 +6,8 @@ import json
 import platform
 from pathlib import Path
 
+from featx.store.layout import RATES
 from featx.system import atomic_files as files
-
-#: The file in a cache.
-RATES = "rates.json"
 
 
 def processor() -> str:

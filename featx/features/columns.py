@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.features.npy_part import IntArray
 from featx.features.shard_table import NAMES, Lines, LineSource
+from featx.system.array_types import IntArray
 from featx.system.formatting import counted
 
 _LINES_AT_ONCE = 8192

@@ -13,8 +13,9 @@ import numpy as np
 from featx.datasets.failures import Failure
 from featx.datasets.label_types import LabelKind, as_kind
 from featx.errors import FeaturesError, FeaturesNotFoundError, SourceError
-from featx.features.npy_part import FeaturePlace, IntArray
+from featx.features.npy_part import FeaturePlace
 from featx.features.shard_table import NAMES, Lines
+from featx.system.array_types import IntArray
 from featx.system.formatting import as_cell
 
 _HEADER = ["row", *NAMES]

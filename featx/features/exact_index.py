@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from featx.features.block_threads import side_by_side
-
-FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
-IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
+from featx.system.array_types import FloatArray, IntArray
 
 #: A block of rows, and the cosines of queries to it, take so many bytes.
 _BLOCK_BYTES = 16 * 2**20

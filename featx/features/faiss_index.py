@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from featx.errors import MissingDependencyError
-from featx.features.exact_index import FloatArray, IntArray, cosines
+from featx.features.exact_index import cosines
+from featx.system.array_types import FloatArray, IntArray
 
 _AT_ONCE = 16_384
 #: An approximate index looks at so many of its cells, and for so many times the rows that are asked for.

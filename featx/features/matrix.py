@@ -11,9 +11,10 @@ import numpy as np
 from featx.datasets.failures import Failures
 from featx.errors import FeaturesError
 from featx.features.columns import Column, RowLines, as_array, by_part, numbers_of, position
-from featx.features.npy_part import FloatArray, IntArray, MatrixPart
+from featx.features.npy_part import MatrixPart
 from featx.features.shard_table import NAMES, Lines, LineSource
 from featx.system import remote
+from featx.system.array_types import FloatArray, IntArray
 
 #: A block takes so many bytes, unless a number of rows is given.
 _BLOCK_BYTES = 64 * 2**20

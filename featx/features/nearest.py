@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from featx.errors import FeaturesError, OptionError, did_you_mean
-from featx.features.exact_index import ExactIndex, FloatArray, IntArray
+from featx.features.exact_index import ExactIndex
+from featx.system.array_types import FloatArray, IntArray
 
 INDEXES = ("exact", "faiss", "faiss-approximate")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, TypeAlias, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -13,9 +13,7 @@ from featx.errors import FeaturesError, FeaturesNotFoundError
 from featx.system import folder as listings
 from featx.system import remote
 from featx.system import url_secrets as credentials
-
-FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
-IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
+from featx.system.array_types import FloatArray, IntArray
 
 _Result = TypeVar("_Result")
 #: The header of a .npy file of floats takes no more bytes than this.

@@ -15,7 +15,8 @@ import numpy as np
 
 from featx.datasets.failures import Failure
 from featx.errors import FeaturesError, MissingDependencyError
-from featx.features.npy_part import FeaturePlace, IntArray
+from featx.features.npy_part import FeaturePlace
+from featx.system.array_types import IntArray
 
 #: What is known of a row.
 NAMES = ("path", "label", "digest")

@@ -11,8 +11,7 @@ import numpy as np
 from featx.errors import OptionError, did_you_mean
 from featx.images.augment import altered
 from featx.recipe import JOINT, Recipe
-from featx.store.digest_table import DigestArray
-from featx.store.segments import FloatArray
+from featx.system.array_types import DigestArray, FloatArray
 
 #: The image as it is without views, by the name that its recipe has: none.
 PLAIN = ""

@@ -14,10 +14,11 @@ import numpy as np
 from featx.backbones.files import keras_file as keras_files
 from featx.backbones.files.network_file import OwnNetwork
 from featx.backbones.keras_import import import_keras
+from featx.backbones.openvino_import import import_openvino
 from featx.backbones.registry import KerasBackbone
 from featx.errors import ExportError, MissingDependencyError
 from featx.extraction.engines.compile_worker import converted, graph_of
-from featx.extraction.engines.openvino import import_openvino, with_pooling
+from featx.extraction.engines.openvino import with_pooling
 from featx.models.head import Head
 from featx.models.steps import Affine, BothClasses, RbfKernel, Sigmoid, Softmax, Step, SumToOne, UnitLength, Votes
 from featx.recipe import Recipe

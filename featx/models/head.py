@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.models.steps import KINDS, Affine, FloatArray, Neighbours, RbfKernel, Step
+from featx.models.steps import KINDS, Affine, Neighbours, RbfKernel, Step
+from featx.system.array_types import Float64Array
 
 #: Values of one block of rows by a step's largest output, so that memory stays bounded.
 _BLOCK = 4_000_000
@@ -33,7 +34,7 @@ class Head:
     scores: tuple[Step, ...]
     probabilities: tuple[Step, ...] | None
 
-    def __call__(self, rows: np.ndarray[Any, Any]) -> tuple[FloatArray, FloatArray | None]:
+    def __call__(self, rows: np.ndarray[Any, Any]) -> tuple[Float64Array, Float64Array | None]:
         """Return scores and probabilities of rows of features, shape (n, n_features)."""
         n_block = max(1, _BLOCK // max(rows.shape[1], *(len(_widest(step)) for step in self.scores)))
         blocks = [self._of_block(rows[at : at + n_block]) for at in range(0, max(len(rows), 1), n_block)]
@@ -42,7 +43,7 @@ class Head:
             return scores, None
         return scores, np.concatenate([one for _, one in blocks if one is not None])
 
-    def _of_block(self, rows: np.ndarray[Any, Any]) -> tuple[FloatArray, FloatArray | None]:
+    def _of_block(self, rows: np.ndarray[Any, Any]) -> tuple[Float64Array, Float64Array | None]:
         scores = rows.astype(np.float64)
         for step in self.scores:
             scores = step(scores)
@@ -53,7 +54,7 @@ class Head:
             shares = step(shares)
         return scores, shares
 
-    def positions(self, scores: FloatArray) -> np.ndarray[Any, np.dtype[np.intp]]:
+    def positions(self, scores: Float64Array) -> np.ndarray[Any, np.dtype[np.intp]]:
         """Return the position among `classes` that each row of scores decides for."""
         return (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else scores.argmax(axis=1)
 

@@ -13,7 +13,6 @@ from featx.models.head import Head
 from featx.models.steps import (
     Affine,
     BothClasses,
-    FloatArray,
     Neighbours,
     RbfKernel,
     Sigmoid,
@@ -24,6 +23,7 @@ from featx.models.steps import (
     Votes,
     joined,
 )
+from featx.system.array_types import Float64Array
 
 #: Coefficients of support vectors in decisions between two classes, no more than which are written down.
 _MOST_NUMBERS = 50_000_000
@@ -145,7 +145,7 @@ def _support_vectors(estimator: Any) -> tuple[list[Step], None]:
     )
 
 
-def _decisions(estimator: Any) -> tuple[FloatArray, FloatArray]:
+def _decisions(estimator: Any) -> tuple[Float64Array, Float64Array]:
     """Return the weights of support vectors in each decision between two classes, and the biases."""
     coefficients = np.asarray(estimator.dual_coef_, dtype=np.float64)
     bias = np.asarray(estimator.intercept_, dtype=np.float64)

@@ -21,7 +21,7 @@ from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.resolved import held_to
 from featx.models.head import Head
 from featx.models.novelty import Familiarity
-from featx.models.steps import FloatArray
+from featx.system.array_types import Float64Array
 from featx.system.formatting import counted, shortened, wrapped
 from featx.system.version import __version__
 
@@ -149,7 +149,7 @@ class Model:
         """
         _ = self.pipeline
 
-    def decide(self, rows: np.ndarray[Any, Any]) -> tuple[FloatArray, FloatArray | None]:
+    def decide(self, rows: np.ndarray[Any, Any]) -> tuple[Float64Array, Float64Array | None]:
         """Return scores and probabilities of rows of features.
 
         Returns
@@ -174,7 +174,7 @@ class Model:
             return np.asarray(shares, dtype=np.float64), shares
         return np.asarray(estimator.predict(rows), dtype=np.float64).reshape(len(rows), -1), None
 
-    def positions(self, rows: np.ndarray[Any, Any], scores: FloatArray) -> np.ndarray[Any, np.dtype[np.intp]]:
+    def positions(self, rows: np.ndarray[Any, Any], scores: Float64Array) -> np.ndarray[Any, np.dtype[np.intp]]:
         """Return the position among the classes that is predicted of rows with these scores."""
         if self.head is not None:
             return self.head.positions(scores)

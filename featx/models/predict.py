@@ -20,7 +20,7 @@ from featx.extraction.options import Resolved, resolve_cache
 from featx.images.image import as_image_list, describe
 from featx.models.model import Model
 from featx.models.model_file import read_model
-from featx.models.steps import FloatArray
+from featx.system.array_types import Float64Array
 from featx.system.formatting import as_cell, as_path_cell, counted
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class Predictor:
             is_sure = self.threshold is None or guesses[0][1] >= self.threshold
             yield Prediction("", guesses[0][0] if is_sure else None, guesses, distance)
 
-    def _guesses(self, row: FloatArray, first: int) -> list[tuple[Any, float]]:
+    def _guesses(self, row: Float64Array, first: int) -> list[tuple[Any, float]]:
         """Return the class that is predicted, and after it the others, the most probable first."""
         order = [first, *(at for at in np.argsort(-row, kind="stable").tolist() if at != first)]
         return [(self.model.card.classes[at], float(row[at])) for at in order[: self.top]]
@@ -244,7 +244,7 @@ class Tally:
         return "; ".join(parts) + "."
 
 
-def _both(scores: FloatArray) -> FloatArray:
+def _both(scores: Float64Array) -> Float64Array:
     """Return a score for each class, also where one number stands for two."""
     return np.concatenate([-scores, scores], axis=1) if scores.shape[1] == 1 else scores
 

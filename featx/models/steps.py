@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, TypeAlias
 
 import numpy as np
 
-FloatArray: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+from featx.system.array_types import Float64Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +15,7 @@ class Step(abc.ABC):
     """A function of rows of numbers; its fields are arrays and numbers."""
 
     @abc.abstractmethod
-    def __call__(self, rows: FloatArray) -> FloatArray:
+    def __call__(self, rows: Float64Array) -> Float64Array:
         """Return rows of float64, shape (n, n_out), of rows of shape (n, n_in)."""
 
 
@@ -30,11 +29,11 @@ class Affine(Step):
     bias : ndarray of float64, shape (n_out,)
     """
 
-    weights: FloatArray
-    bias: FloatArray
+    weights: Float64Array
+    bias: Float64Array
 
-    def __call__(self, rows: FloatArray) -> FloatArray:
-        product: FloatArray = rows @ self.weights if self.weights.ndim == 2 else rows * self.weights
+    def __call__(self, rows: Float64Array) -> Float64Array:
+        product: Float64Array = rows @ self.weights if self.weights.ndim == 2 else rows * self.weights
         return product + self.bias
 
     def then(self, other: Affine) -> Affine:
@@ -50,7 +49,7 @@ class Affine(Step):
 class UnitLength(Step):
     """Rows of length one; a row of zeros stays one."""
 
-    def __call__(self, rows: FloatArray) -> FloatArray:
+    def __call__(self, rows: Float64Array) -> Float64Array:
         lengths = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
         return rows / np.where(lengths == 0, 1, lengths)
 
@@ -65,13 +64,13 @@ class RbfKernel(Step):
     gamma : float
     """
 
-    vectors: FloatArray
+    vectors: Float64Array
     gamma: float
 
-    def __call__(self, rows: FloatArray) -> FloatArray:
+    def __call__(self, rows: Float64Array) -> Float64Array:
         squares = (rows * rows).sum(axis=1)[:, None] + (self.vectors * self.vectors).sum(axis=1)
-        distances: FloatArray = np.maximum(squares - 2 * rows @ self.vectors.T, 0)
-        kernel: FloatArray = np.exp(-self.gamma * distances)
+        distances: Float64Array = np.maximum(squares - 2 * rows @ self.vectors.T, 0)
+        kernel: Float64Array = np.exp(-self.gamma * distances)
         return kernel
 
 
@@ -89,18 +88,18 @@ class Votes(Step):
 
     n_classes: int
 
-    def pairs(self) -> tuple[FloatArray, FloatArray]:
+    def pairs(self) -> tuple[Float64Array, Float64Array]:
         """Return which class each decision is for where it is positive, and where not, (n_pairs, n_classes) each."""
         first, second = np.triu_indices(self.n_classes, k=1)
         ones = np.eye(self.n_classes)
         return ones[first], ones[second]
 
-    def __call__(self, rows: FloatArray) -> FloatArray:
+    def __call__(self, rows: Float64Array) -> Float64Array:
         first, second = self.pairs()
         won = (rows >= 0).astype(np.float64)
         votes = won @ first + (1 - won) @ second
-        sums: FloatArray = rows @ (first - second)
-        scores: FloatArray = votes + sums / (3 * (np.abs(sums) + 1))
+        sums: Float64Array = rows @ (first - second)
+        scores: Float64Array = votes + sums / (3 * (np.abs(sums) + 1))
         return scores
 
 
@@ -118,12 +117,12 @@ class Neighbours(Step):
     by_distance : bool
     """
 
-    rows: FloatArray
-    values: FloatArray
+    rows: Float64Array
+    values: Float64Array
     n_neighbors: int
     by_distance: bool
 
-    def __call__(self, rows: FloatArray) -> FloatArray:
+    def __call__(self, rows: Float64Array) -> Float64Array:
         distances = np.clip(1 - UnitLength()(rows) @ self.rows.T, 0, 2)
         nearest = np.argpartition(distances, self.n_neighbors - 1, axis=1)[:, : self.n_neighbors]
         weights = np.ones(nearest.shape)
@@ -134,7 +133,7 @@ class Neighbours(Step):
             same = np.isinf(weights).any(axis=1)  # equal rows alone have a say
             weights[same] = np.isinf(weights[same])
         weights /= weights.sum(axis=1, keepdims=True)
-        mean: FloatArray = np.einsum("nk,nko->no", weights, self.values[nearest])
+        mean: Float64Array = np.einsum("nk,nko->no", weights, self.values[nearest])
         return mean
 
 
@@ -142,9 +141,9 @@ class Neighbours(Step):
 class Softmax(Step):
     """Probabilities that sum to one, of scores."""
 
-    def __call__(self, rows: FloatArray) -> FloatArray:
+    def __call__(self, rows: Float64Array) -> Float64Array:
         powers = np.exp(rows - rows.max(axis=1, keepdims=True))
-        shares: FloatArray = powers / powers.sum(axis=1, keepdims=True)
+        shares: Float64Array = powers / powers.sum(axis=1, keepdims=True)
         return shares
 
 
@@ -152,10 +151,10 @@ class Softmax(Step):
 class Sigmoid(Step):
     """``1 / (1 + exp(−score))``."""
 
-    def __call__(self, rows: FloatArray) -> FloatArray:
+    def __call__(self, rows: Float64Array) -> Float64Array:
         # Of the negative magnitude alone: the other exponential overflows.
         small = np.exp(-np.abs(rows))
-        share: FloatArray = np.where(rows >= 0, 1 / (1 + small), small / (1 + small))
+        share: Float64Array = np.where(rows >= 0, 1 / (1 + small), small / (1 + small))
         return share
 
 
@@ -163,7 +162,7 @@ class Sigmoid(Step):
 class BothClasses(Step):
     """Of the probability of the second class, those of both."""
 
-    def __call__(self, rows: FloatArray) -> FloatArray:
+    def __call__(self, rows: Float64Array) -> Float64Array:
         return np.concatenate([1 - rows, rows], axis=1)
 
 
@@ -171,7 +170,7 @@ class BothClasses(Step):
 class SumToOne(Step):
     """Rows divided by their sum; a row of zeros becomes equal shares."""
 
-    def __call__(self, rows: FloatArray) -> FloatArray:
+    def __call__(self, rows: Float64Array) -> Float64Array:
         sums = rows.sum(axis=1, keepdims=True)
         return np.where(sums == 0, 1 / rows.shape[1], rows / np.where(sums == 0, 1, sums))
 

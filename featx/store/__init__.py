@@ -1,1 +1,1 @@
-"""TODO."""
+"""Rows on disk: a cache folder read, written, checked, compacted, cleared."""

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from featx.store.digest_table import DigestArray, DigestOrder, IntArray
-from featx.store.segments import DamagedSegmentError, FloatArray, Segment, find_manifests, remove_segment, write_segment
+from featx.store.digest_table import DigestOrder
+from featx.store.segments import DamagedSegmentError, Segment, find_manifests, remove_segment, write_segment
 from featx.system import atomic_files as files
+from featx.system.array_types import DigestArray, FloatArray, IntArray
 from featx.system.formatting import counted
 
 #: Segments grow to this many bytes of rows: few enough files for millions of rows, and small enough that proving one

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from featx.images.image import DIGEST_SIZE
-
-IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
-DigestArray: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
+from featx.system.array_types import DigestArray, IntArray
 
 
 class DigestOrder:

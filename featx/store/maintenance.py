@@ -7,12 +7,10 @@ from collections.abc import Collection
 from pathlib import Path
 
 from featx.errors import FeatxError, StoreError
-from featx.extraction.engines import compile as compilation
-from featx.extraction.throughput import RATES
-from featx.store import compaction
+from featx.store import compaction, compiled_graphs
 from featx.store import layout as folders
 from featx.store.compaction import Compaction
-from featx.store.contents import index_files, reading, recipe_folders, remove, set_aside_in, size_of
+from featx.store.layout import RATES, index_files, reading, recipe_folders, remove, set_aside_in, size_of
 from featx.store.segments import FORMAT, find_manifests, remove_leftovers, remove_segment, rows_without_manifest
 from featx.system import locks as turns
 
@@ -74,7 +72,7 @@ def clear_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -> 
         for folder in found:
             _clear_recipe(folder)
         if fingerprints is None:
-            compilation.remove_graphs(cache / "compiled")
+            compiled_graphs.remove_graphs(cache / "compiled")
             for path in [cache / RATES, *index_files(cache), *set_aside_in(cache), *set_aside_in(cache / "compiled")]:
                 remove(path)
             for folder in (cache / "features", cache / "compiled"):

@@ -11,16 +11,15 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from featx.errors import StoreError
 from featx.images.image import DIGEST_SIZE
-from featx.store.digest_table import DigestArray, IntArray
 from featx.store.layout import newer_format
 from featx.system import atomic_files as files
 from featx.system import checksummed_json as sealed
+from featx.system.array_types import DigestArray, FloatArray, IntArray
 
 #: Layout of a segment and its manifest. Raised when an older featx could not read what a newer one
 #: writes; an older one then refuses the folder instead of guessing.
@@ -31,7 +30,6 @@ MANIFEST = re.compile(r"[0-9a-f]{32}\.json")
 #: Names of their rows.
 ROWS = re.compile(r"[0-9a-f]{32}\.npy")
 
-FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 
 _BLOCK_BYTES = 2**20
 _MOST_FEATURES = 2**24

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.store.digest_table import DigestArray, DigestOrder, IntArray
+from featx.store.digest_table import DigestOrder
 from featx.store.segments import Segment
+from featx.system.array_types import DigestArray, IntArray
 
 _KEPT = 2
 

@@ -18,12 +18,10 @@ from featx.errors import SmallSegmentsWarning, StoreError, StoreWarning
 from featx.store import layout as folders
 from featx.store import snapshot as views
 from featx.store.compaction import is_small
-from featx.store.digest_table import DigestArray, IntArray
 from featx.store.layout import DAMAGED
 from featx.store.segments import (
     FORMAT,
     DamagedSegmentError,
-    FloatArray,
     Segment,
     find_manifests,
     remove_leftovers,
@@ -31,6 +29,7 @@ from featx.store.segments import (
     write_segment,
 )
 from featx.system import atomic_files as files
+from featx.system.array_types import DigestArray, FloatArray, IntArray
 from featx.system.formatting import counted
 
 #: A segment is committed when it has this many bytes of rows, or this many seconds after its first row.

@@ -8,11 +8,10 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from featx.errors import StoreError
-from featx.extraction.engines import compile as compilation
+from featx.store import compiled_graphs
 from featx.store import layout as folders
-from featx.store.contents import reading, recipe_folders, set_aside_in
 from featx.store.file_index import DigestIndex
-from featx.store.layout import DAMAGED, INDEX
+from featx.store.layout import DAMAGED, INDEX, reading, recipe_folders, set_aside_in
 from featx.store.segments import FORMAT, DamagedSegmentError, Segment, find_manifests, rows_without_manifest
 
 
@@ -98,8 +97,8 @@ def _verify_recipe(folder: Path) -> Iterator[Finding]:
 
 
 def _verify_graphs(folder: Path) -> Iterator[Finding]:
-    for name in compilation.graph_names(folder):
-        path, problem = compilation.check_graph(folder, name)
+    for name in compiled_graphs.graph_names(folder):
+        path, problem = compiled_graphs.check_graph(folder, name)
         if problem:
             is_damage = path.suffix != ".json" or os.path.lexists(path)  # the manifest is written last
             yield Finding(str(path), problem, "the network is compiled anew", is_damage)

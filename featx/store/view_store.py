@@ -5,18 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
 
 from featx.errors import StoreError
 from featx.images.views import ViewSet
 from featx.recipe import Recipe
-from featx.store.digest_table import DigestArray
-from featx.store.segments import FloatArray
 from featx.store.store import Store
-
-BoolArray: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
+from featx.system.array_types import BoolArray, DigestArray, FloatArray
 
 
 class ViewStores:

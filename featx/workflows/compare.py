@@ -19,7 +19,7 @@ from featx.datasets.labels import checked_labels
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.duplicates.find import THRESHOLD
-from featx.store.segments import FloatArray
+from featx.system.array_types import FloatArray
 from featx.workflows.duplicate_groups import (
     MANY,
     N_FOLDS_OF_MANY,

@@ -10,12 +10,11 @@ import numpy as np
 
 from featx.backbones.registry import Network, load_backbone
 from featx.baselines.metrics import METRIC_NAMES, METRICS
-from featx.baselines.splits import IntArray, Split
+from featx.baselines.splits import Split
 from featx.datasets.image_folder import ImageTable
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions
-from featx.store.digest_table import DigestArray
-from featx.store.segments import FloatArray
+from featx.system.array_types import DigestArray, FloatArray, IntArray
 from featx.system.formatting import counted, shortened
 from featx.workflows.image_duplicates import Leaks, find_leaks
 from featx.workflows.request import Asked, Task, given_groups

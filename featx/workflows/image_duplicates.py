@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 from featx.errors import UnreadableImageError
-from featx.features.duplicates.cosine_bounds import IntArray
 from featx.features.duplicates.find import Duplicates, find_duplicates
 from featx.images import decode as pixels
 from featx.images import image as images
-from featx.store.digest_table import DigestArray
-from featx.store.segments import FloatArray
+from featx.system.array_types import DigestArray, FloatArray, IntArray
 from featx.system.formatting import counted
 from featx.system.processes import n_cores
 

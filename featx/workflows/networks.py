@@ -14,8 +14,7 @@ from featx.datasets.failures import Failure, readable_positions
 from featx.datasets.image_folder import ImageTable
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, Resolved
-from featx.store.digest_table import DigestArray
-from featx.store.segments import FloatArray
+from featx.system.array_types import DigestArray, FloatArray
 from featx.system.formatting import shortened
 from featx.workflows.prepare import Extracted, extract, note_failures, note_padded
 

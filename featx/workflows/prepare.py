@@ -18,8 +18,7 @@ from featx.datasets.labels import as_label_array, is_missing
 from featx.errors import ComparisonError
 from featx.extraction.extract import Extraction
 from featx.extraction.options import Resolved
-from featx.store.digest_table import DigestArray
-from featx.store.segments import FloatArray
+from featx.system.array_types import DigestArray, FloatArray
 from featx.system.formatting import counted, shortened
 from featx.system.progress import progress_bar
 

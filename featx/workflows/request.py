@@ -9,11 +9,12 @@ import numpy as np
 
 from featx.baselines.cross_validate import check_comparison_options
 from featx.baselines.estimators import Wanted
-from featx.baselines.splits import IntArray, Split, group_codes, make_split
+from featx.baselines.splits import Split, group_codes, make_split
 from featx.datasets.image_folder import ImageTable
 from featx.datasets.labels import checked_labels, task_of
 from featx.errors import OptionError, SourceError
 from featx.features.duplicates.find import THRESHOLD, check_threshold
+from featx.system.array_types import IntArray
 from featx.workflows.prepare import as_array
 
 GROUPS = ("auto", "none")

@@ -15,12 +15,12 @@ from featx.datasets.failures import Failure
 from featx.datasets.labels import is_missing
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import Resolved
-from featx.features.exact_index import FloatArray
 from featx.features.matrix import FeatureMatrix
 from featx.features.nearest import Index, check_top, find_similar
 from featx.features.shard_table import NAMES
 from featx.images.image import describe
 from featx.system import remote
+from featx.system.array_types import FloatArray
 from featx.system.formatting import as_cell, as_path_cell, counted
 from featx.system.url_secrets import without_secrets
 

@@ -13,7 +13,7 @@ import numpy as np
 from featx.baselines.estimators import FINE_TUNE, Baseline, as_baselines
 from featx.baselines.fitting import Data, check_calibration, fit_on_all, fit_on_images
 from featx.baselines.metrics import METRICS
-from featx.baselines.splits import Fold, IntArray
+from featx.baselines.splits import Fold
 from featx.datasets.image_folder import ImageTable
 from featx.datasets.labels import checked_labels
 from featx.errors import OptionError
@@ -23,7 +23,7 @@ from featx.models.fine_tuning.classifier import FineTunedClassifier
 from featx.models.model import scores_in_words
 from featx.models.model_file import save_pipeline
 from featx.models.validation import check_can_be_saved
-from featx.store.segments import FloatArray
+from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import counted, listed, wrapped
 from featx.workflows.compare import compare_tables
 from featx.workflows.image_estimators import fine_tuned

@@ -25,6 +25,7 @@ from featx.backbones.files import network_file as own
 from featx.backbones.files import openvino_file as own_graphs
 from featx.backbones.files.network_file import as_name, own_network
 from featx.backbones.layers import as_layers, find_layers
+from featx.backbones.openvino_import import import_openvino
 from featx.backbones.preprocessing import Preprocessing, as_preprocessing, named, needed, refuse_unlike, warn_of_far
 from featx.cli import main as cli
 from featx.errors import (
@@ -36,6 +37,7 @@ from featx.errors import (
     UnknownBackboneError,
     WeightsError,
 )
+from featx.extraction.cache import cache_as_text, recipe_in_words, recipes_of_backbone
 from featx.extraction.engines import compile_worker as conversion
 from featx.extraction.engines import openvino as openvino_engine
 from featx.extraction.engines.compile import Graph
@@ -942,7 +944,7 @@ def _both_ways(path: Path, pixels: Array) -> list[Array]:
     network = own_network(str(path))
     graph = conversion.graph_of(network.as_task(), recipe)
     compiled = (
-        openvino_engine.import_openvino()
+        import_openvino()
         .Core()
         .compile_model(
             openvino_engine.with_pooling(graph, recipe.layers, "avg"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
@@ -1118,11 +1120,11 @@ def test_own_networks_are_told_apart_in_a_cache_and_by_names(
     assert both == [f"a {digests[0]}", f"a {digests[1]}", "counting"]
     assert names_of([resolved[0], ExtractionOptions("mobilenet").resolve()]) == ["a", "mobilenet"]
     info = RecipeInfo("f", resolved[0].recipe.as_dict(), 1, 3, 100, 1, 0, 0, 0)
-    assert info.in_words().endswith(f"weights {digests[0]}, preprocessing 0/255")
+    assert recipe_in_words(info).endswith(f"weights {digests[0]}, preprocessing 0/255")
     cache = CacheInfo("cache", 0, [info, dataclasses.replace(info, rows=0, segments=0)], 0, 0, 0, 0, 0)
-    assert cache.as_text().count("own network") == 1
+    assert cache_as_text(cache).count("own network") == 1
     with pytest.raises(OptionError, match="It has: own network. For one 'own network', pass the path of its file"):
-        cache.of_backbone("mobilenet")
+        recipes_of_backbone(cache, "mobilenet")
     assert cli.main(["backbones", str(files[0]), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["features"], row["megabytes"], row["weights"]) == (3, 0.0, "here")

@@ -39,7 +39,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 import featx.backbones.registry
 from featx import FeatureExtractor
 from featx.errors import UnknownBackboneError
-from featx.store.caches import describe_cache
+from featx.store.info import describe_cache
 from tests.conftest import CountingBackbone
 
 sklearn_version = tuple(int(part) for part in sklearn.__version__.split(".")[:2])

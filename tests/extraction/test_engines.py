@@ -17,12 +17,14 @@ import PIL.Image
 import pytest
 
 from featx import KerasBackbone, available_backbones
+from featx.backbones.base import COMPILED_BATCH
 from featx.backbones.registry import load_backbone
 from featx.errors import EngineError, MissingDependencyError, StoreWarning, WeightsError
 from featx.extraction.engines import engine as engines
-from featx.extraction.engines.fixed_batch import COMPILED_BATCH, in_fixed_batches
+from featx.extraction.engines.fixed_batch import in_fixed_batches
 from featx.extraction.options import ExtractionOptions
 from featx.recipe import Recipe
+from featx.store import compiled_graphs
 from tests.conftest import CountingBackbone
 
 KERAS_NAMES = [name for name in available_backbones() if isinstance(load_backbone(name), KerasBackbone)]
@@ -254,7 +256,7 @@ def test_a_damaged_compiled_graph_is_compiled_anew(
     assert isinstance(resolved.backbone, KerasBackbone)
     path = folder / f"{compilation.as_compiled(resolved.backbone, resolved.recipe).graph_fingerprint}{suffix}"
     whole = path.read_bytes()
-    converted = compilation.Graph(*(path.with_suffix(part).read_bytes() for part in (".xml", ".bin")))
+    converted = compiled_graphs.Graph(*(path.with_suffix(part).read_bytes() for part in (".xml", ".bin")))
     monkeypatch.setattr(compilation, "_convert", lambda *args: converted)
     path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
     expected = rows_of(pixels, compiled_cache / "compiled", precision="float32")
@@ -264,31 +266,29 @@ def test_a_damaged_compiled_graph_is_compiled_anew(
 
 
 def test_no_flipped_or_cut_byte_of_a_compiled_graph_passes(tmp_path: Path) -> None:
-    from featx.extraction.engines import compile as compilation
-
-    graph, name = compilation.Graph(b"<net>" * 30, bytes(range(200))), "ab" * 8
-    compilation._save(graph, tmp_path, name)
-    assert compilation.graph_names(tmp_path) == [name]
-    assert compilation.check_graph(tmp_path, name)[1] == ""
+    graph, name = compiled_graphs.Graph(b"<net>" * 30, bytes(range(200))), "ab" * 8
+    compiled_graphs.save_graph(graph, tmp_path, name)
+    assert compiled_graphs.graph_names(tmp_path) == [name]
+    assert compiled_graphs.check_graph(tmp_path, name)[1] == ""
     for suffix in (".xml", ".bin", ".json"):
         path = tmp_path / (name + suffix)
         whole = path.read_bytes()
         flipped = [whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :] for at in range(len(whole))]
         for damaged in [*flipped, b"", whole[:-1], whole + b" "]:
             path.write_bytes(damaged)
-            assert compilation.check_graph(tmp_path, name)[1]
+            assert compiled_graphs.check_graph(tmp_path, name)[1]
             with pytest.warns(StoreWarning, match="compiled anew"):
-                assert compilation._load(tmp_path, name) is None
+                assert compiled_graphs.load_graph(tmp_path, name) is None
         path.unlink()
-        assert compilation.check_graph(tmp_path, name) == (path, "it is absent")
-        assert compilation._load(tmp_path, name) is None
+        assert compiled_graphs.check_graph(tmp_path, name) == (path, "it is absent")
+        assert compiled_graphs.load_graph(tmp_path, name) is None
         path.mkdir()
-        assert compilation.check_graph(tmp_path, name) == (path, "it is no regular file")
-        compilation._save(graph, tmp_path, name)  # sets the folder aside
-        assert compilation.check_graph(tmp_path, name)[1] == ""
-    assert compilation._load(tmp_path, name) == graph
+        assert compiled_graphs.check_graph(tmp_path, name) == (path, "it is no regular file")
+        compiled_graphs.save_graph(graph, tmp_path, name)  # sets the folder aside
+        assert compiled_graphs.check_graph(tmp_path, name)[1] == ""
+    assert compiled_graphs.load_graph(tmp_path, name) == graph
     os.truncate(tmp_path / f"{name}.bin", 2**40)  # and nothing reads a terabyte to find out
-    assert "bytes, which its manifest does not say" in compilation.check_graph(tmp_path, name)[1]
+    assert "bytes, which its manifest does not say" in compiled_graphs.check_graph(tmp_path, name)[1]
 
 
 def test_a_started_engine_is_used_again(compiled_cache: Path) -> None:
@@ -306,7 +306,7 @@ def test_only_a_few_engines_stay_started(compiled_cache: Path, tmp_path: Path) -
 
 @pytest.mark.skipif(platform.system() != "Linux", reason="elsewhere featx asks for float32 without looking")
 def test_native_bfloat16_is_what_openvino_says() -> None:
-    from featx.extraction.engines.openvino import import_openvino
+    from featx.backbones.openvino_import import import_openvino
 
     capabilities = import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     assert engines.has_native_bfloat16() is ("BF16" in capabilities)

@@ -7,7 +7,7 @@ import pytest
 
 from featx.cli import main as cli
 from featx.extraction import throughput as rates
-from featx.store.caches import clear_cache
+from featx.store.maintenance import clear_cache
 
 
 def test_what_was_measured_is_shown_beside_the_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,7 @@ import pytest
 from featx import FeatureExtractor, compare_images, rank_images
 from featx.cli import main as cli
 from featx.errors import EngineError, OptionError, StoreWarning, UnreadableImageError, UnreadableImagesWarning
+from featx.extraction.cache import recipe_in_words
 from featx.extraction.extract import Extraction
 from featx.extraction.options import ExtractionOptions
 from featx.images.views import VIEWS, ViewSet
@@ -322,10 +323,10 @@ def test_views_on_the_command_line(
 
 
 def test_the_cache_tells_views_apart(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
-    from featx.store.caches import describe_cache
+    from featx.store.info import describe_cache
 
     rows(paths, views="flip", cache=tmp_path / "cache")
-    said = [info.in_words() for info in describe_cache(tmp_path / "cache").recipes]
+    said = [recipe_in_words(info) for info in describe_cache(tmp_path / "cache").recipes]
     assert sorted(one.endswith(", view mirrored") for one in said) == [False, True]
 
 

@@ -17,10 +17,10 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 
 from featx import FeatureExtractor, export_model, load_pipeline, save_pipeline
+from featx.backbones.openvino_import import import_openvino
 from featx.baselines.estimators import make_baseline
 from featx.cli import main as cli
 from featx.errors import ExportError, OutputError
-from featx.extraction.engines.openvino import import_openvino
 from featx.models import export as exporting
 from featx.models.export import _move, _relative
 from featx.models.export_worker import _applied

@@ -20,7 +20,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from featx.store.caches import compact_cache, verify_cache
+from featx.store.maintenance import compact_cache
+from featx.store.verify import verify_cache
 from featx.system import checksummed_json as sealed
 from tests.conftest import CountingBackbone
 from tests.test_extraction import extract

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from featx.backbones.base import COMPILED_BATCH
 from featx.backbones.files.channel_axes import Axes, axes_within, channel_axis
 from featx.backbones.files.found_layers import Found, Row, cannot_take, rows_of_size
 from featx.backbones.layers import as_layer_name
+from featx.backbones.openvino_import import import_openvino, operations_of, reason_of
 from featx.backbones.preprocessing import Preprocessing
 from featx.errors import EngineError, WeightsError
-from featx.extraction.engines.fixed_batch import COMPILED_BATCH
-from featx.extraction.engines.openvino import import_openvino, operations_of, reason_of
 
 #: Operations after which a block of a network usually ends.
 _ENDS = {"Add", "Concat", "Multiply", "MaxPool", "Relu", "PRelu", "Clamp", "Swish", "HSwish", "Gelu", "Sigmoid", "Elu"}

@@ -16,9 +16,9 @@ from featx.backbones.keras_import import import_keras
 from featx.backbones.workers import trainable as tunable
 from featx.backbones.workers.augment_batches import augmented
 from featx.recipe import Recipe
+from featx.system.array_types import IntArray
 from featx.system.child_process import serve_task
 
-IntArray = np.ndarray[Any, np.dtype[np.int64]]
 #: Images that are looked at at once where nothing is learned.
 _BATCH = 32
 

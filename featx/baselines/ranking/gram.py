@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from featx.system.array_types import Float64Array, IntArray
+
 Matrix: TypeAlias = "np.ndarray[Any, Any]"
-FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
-IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 
 #: A block of the matrix takes so many bytes in float64.
 _BLOCK_BYTES = 64 * 2**20
@@ -33,14 +33,14 @@ class Products:
         Sum over the rows of the fourth power of their length.
     """
 
-    matrix: FloatArray
+    matrix: Float64Array
     is_wide: bool
     n_rows: int
     n_features: int
     fourth_moment: float
     _X: Matrix = dataclasses.field(repr=False)
-    _mean: FloatArray = dataclasses.field(repr=False)
-    _scale: FloatArray = dataclasses.field(repr=False)
+    _mean: Float64Array = dataclasses.field(repr=False)
+    _scale: Float64Array = dataclasses.field(repr=False)
 
     @classmethod
     def of(cls, X: Matrix, *, standardised: bool = False) -> Products:
@@ -75,23 +75,23 @@ class Products:
         """Sum of the squared lengths of the rows of Z."""
         return float(np.trace(self.matrix))
 
-    def rows(self, rows: IntArray | slice) -> FloatArray:
+    def rows(self, rows: IntArray | slice) -> Float64Array:
         """Return rows of Z."""
-        found: FloatArray = (self._X[rows] - self._mean) * self._scale
+        found: Float64Array = (self._X[rows] - self._mean) * self._scale
         return found
 
     def blocks(self) -> Iterator[slice]:
         """Yield all rows, as many at a time as are to be held in float64."""
         return _blocks(self.n_rows, len(self._mean))
 
-    def against(self, Y: FloatArray) -> FloatArray:
+    def against(self, Y: Float64Array) -> Float64Array:
         """Return Zᵀ · Y, shape (n_features, n_targets)."""
         found = np.zeros((len(self._mean), Y.shape[1]))
         for rows in self.blocks():
             found += self.rows(rows).T @ Y[rows]
         return found
 
-    def spectrum(self, Y: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def spectrum(self, Y: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return the squared singular values of Z, the largest first, and Y along its left singular vectors.
 
         Parameters
@@ -111,14 +111,14 @@ class Products:
         return squared, vectors.T @ self.against(Y) / np.sqrt(squared)[:, None]
 
 
-def _scale(X: Matrix, mean: FloatArray) -> FloatArray:
+def _scale(X: Matrix, mean: Float64Array) -> Float64Array:
     """Return what standardises each column; 0 for those that are constant."""
     variance = np.zeros(X.shape[1])
     for rows in _blocks(*X.shape):
         variance += ((X[rows] - mean) ** 2).sum(axis=0) / len(X)
     # A mean of equal numbers may be rounded: the variance of a constant is not always 0.
     varies = (X.min(axis=0) < X.max(axis=0)) & (variance > 0)
-    scale: FloatArray = varies / np.sqrt(np.where(varies, variance, 1))
+    scale: Float64Array = varies / np.sqrt(np.where(varies, variance, 1))
     return scale
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from featx.baselines.metrics import METRICS, score
-from featx.baselines.ranking.gram import FloatArray, IntArray, Matrix, Products
+from featx.baselines.ranking.gram import Matrix, Products
 from featx.baselines.splits import group_codes
 from featx.datasets.labels import as_targets, checked_labels, checked_rows, task_of
 from featx.errors import OptionError
+from featx.system.array_types import Float64Array, IntArray
 
 METHODS = ("ridge", "knn")
 _NEIGHBOURS = 5
@@ -75,7 +76,7 @@ def leave_one_out(features: Any, y: Any, *, method: str = "ridge", groups: Any =
     return score(task, labels, as_labels(predicted, labels, task))[METRICS[task][0]]
 
 
-def as_labels(predicted: FloatArray, y: Matrix, task: str) -> Matrix:
+def as_labels(predicted: Float64Array, y: Matrix, task: str) -> Matrix:
     """Return predicted targets, shape (n_samples, n_targets), as labels: the class of the largest, or the quantity."""
     if task == "regression":
         quantities: Matrix = predicted[:, 0] * y.std() + y.mean()
@@ -84,7 +85,7 @@ def as_labels(predicted: FloatArray, y: Matrix, task: str) -> Matrix:
     return labels
 
 
-def ridge_of(products: Products, targets: FloatArray, groups: IntArray) -> FloatArray:
+def ridge_of(products: Products, targets: Float64Array, groups: IntArray) -> Float64Array:
     """Return what ridge regression with an intercept predicts for each row, fitted without the row's group.
 
     Parameters
@@ -102,7 +103,7 @@ def ridge_of(products: Products, targets: FloatArray, groups: IntArray) -> Float
     centred = targets - targets.mean(axis=0)
     hat = _WideHat(products) if products.is_wide else _TallHat(products)
     residuals = hat.residuals(centred)
-    predicted: FloatArray = targets - residuals / (1 - 1 / n - hat.leverage())[:, None]
+    predicted: Float64Array = targets - residuals / (1 - 1 / n - hat.leverage())[:, None]
     for together in _several(groups):
         for members, of_group in zip(together, hat.of_groups(together), strict=True):
             rest = np.eye(len(members)) - 1 / n - of_group
@@ -119,25 +120,25 @@ class _TallHat:
         self._products = products
         self._factor = cholesky(_penalised(products)[0], lower=True)
 
-    def residuals(self, Y: FloatArray) -> FloatArray:
+    def residuals(self, Y: Float64Array) -> Float64Array:
         from scipy.linalg import cho_solve
 
         weights = cho_solve((self._factor, True), self._products.against(Y))
         return np.concatenate([Y[rows] - self._products.rows(rows) @ weights for rows in self._products.blocks()])
 
-    def leverage(self) -> FloatArray:
+    def leverage(self) -> Float64Array:
         return np.concatenate([(self._root(rows) ** 2).sum(axis=0) for rows in self._products.blocks()])
 
-    def of_groups(self, together: Sequence[IntArray]) -> Iterator[FloatArray]:
+    def of_groups(self, together: Sequence[IntArray]) -> Iterator[Float64Array]:
         root = self._root(np.concatenate(together))
         for part in np.split(root, np.cumsum([len(members) for members in together])[:-1], axis=1):
             yield part.T @ part
 
-    def _root(self, rows: IntArray | slice) -> FloatArray:
+    def _root(self, rows: IntArray | slice) -> Float64Array:
         """Return columns whose inner products are the hat matrix of these rows."""
         from scipy.linalg import solve_triangular
 
-        root: FloatArray = solve_triangular(self._factor, self._products.rows(rows).T, lower=True)
+        root: Float64Array = solve_triangular(self._factor, self._products.rows(rows).T, lower=True)
         return root
 
 
@@ -150,19 +151,19 @@ class _WideHat:
         penalised, penalty = _penalised(products)
         self._rest = penalty * inv(penalised)
 
-    def residuals(self, Y: FloatArray) -> FloatArray:
-        found: FloatArray = self._rest @ Y
+    def residuals(self, Y: Float64Array) -> Float64Array:
+        found: Float64Array = self._rest @ Y
         return found
 
-    def leverage(self) -> FloatArray:
+    def leverage(self) -> Float64Array:
         return 1 - np.diag(self._rest)
 
-    def of_groups(self, together: Sequence[IntArray]) -> Iterator[FloatArray]:
+    def of_groups(self, together: Sequence[IntArray]) -> Iterator[Float64Array]:
         for members in together:
             yield np.eye(len(members)) - self._rest[np.ix_(members, members)]
 
 
-def _penalised(products: Products) -> tuple[FloatArray, float]:
+def _penalised(products: Products) -> tuple[Float64Array, float]:
     """Return the products with the penalty on their diagonal, and the penalty."""
     penalty = products.total / products.n_rows or 1.0  # features that are all constant
     return products.matrix + penalty * np.eye(len(products.matrix)), penalty
@@ -183,7 +184,7 @@ def _several(groups: IntArray) -> Iterator[list[IntArray]]:
         yield together
 
 
-def neighbours_of(X: Matrix, targets: FloatArray, groups: IntArray) -> FloatArray:
+def neighbours_of(X: Matrix, targets: Float64Array, groups: IntArray) -> Float64Array:
     """Return the mean target of each row's 5 nearest by cosine, weighted by distance, its own group passed over.
 
     Parameters

@@ -10,13 +10,14 @@ import numpy as np
 
 from featx.baselines.estimators import TASKS
 from featx.baselines.metrics import CONFIDENCE, METRIC_NAMES, METRICS, paired_test_of_one, score
-from featx.baselines.ranking.gram import IntArray, Matrix, Products
+from featx.baselines.ranking.gram import Matrix, Products
 from featx.baselines.ranking.leave_one_out import as_labels, neighbours_of, ridge_of
 from featx.baselines.ranking.transferability import h_score_of, log_me_of
 from featx.baselines.splits import group_codes, usable_rows
 from featx.datasets.labels import as_targets, checked_labels, checked_rows, task_of
 from featx.errors import ComparisonError, OptionError
 from featx.features.duplicates.find import find_duplicates
+from featx.system.array_types import IntArray
 from featx.system.formatting import counted, wrapped
 
 if TYPE_CHECKING:

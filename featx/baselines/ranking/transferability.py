@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from featx.baselines.ranking.gram import FloatArray, Products
+from featx.baselines.ranking.gram import Products
 from featx.datasets.labels import as_targets, checked_rows
 from featx.errors import ComparisonError
+from featx.system.array_types import Float64Array
 
 #: log(α/β) is looked for from here to there, beside the log of the largest squared singular value: nothing that
 #: float32 features say is outside.
@@ -74,7 +75,7 @@ def log_me(features: Any, y: Any, *, task: str = "auto") -> float:
     return log_me_of(Products.of(X, standardised=True), targets)
 
 
-def log_me_of(products: Products, targets: FloatArray) -> float:
+def log_me_of(products: Products, targets: Float64Array) -> float:
     """Return LogME of standardised features and the columns of `targets`, shape (n_samples, n_targets)."""
     Y = targets - targets.mean(axis=0)
     length = np.einsum("ij,ij->j", Y, Y)
@@ -86,19 +87,19 @@ def log_me_of(products: Products, targets: FloatArray) -> float:
     rest = length - explained.sum(axis=0)
     rest[rest < _ROUNDING * length] = 0
 
-    def evidence(log_ratio: FloatArray) -> FloatArray:
+    def evidence(log_ratio: Float64Array) -> Float64Array:
         """Return the log evidence for each target at its α/β, the best β chosen."""
         ratio = np.exp(log_ratio)
         share = ratio / (ratio + squared[:, None])
         misfit = rest + (explained * share).sum(axis=0)
-        found: FloatArray = (n * (np.log(n / misfit) - np.log(2 * np.pi) - 1) + np.log(share).sum(axis=0)) / 2
+        found: Float64Array = (n * (np.log(n / misfit) - np.log(2 * np.pi) - 1) + np.log(share).sum(axis=0)) / 2
         return found
 
     largest = np.log(squared[0])
     return float(np.mean(_maxima(evidence, largest + _FROM, largest + _TO, Y.shape[1])) / n)
 
 
-def _maxima(f: Callable[[FloatArray], FloatArray], low: float, high: float, n: int) -> FloatArray:
+def _maxima(f: Callable[[Float64Array], Float64Array], low: float, high: float, n: int) -> Float64Array:
     """Return the maxima of n functions of one number each: the best of a grid, then golden sections about it."""
     grid = np.linspace(low, high, _GRID)
     values = np.array([f(np.full(n, at)) for at in grid])
@@ -108,7 +109,7 @@ def _maxima(f: Callable[[FloatArray], FloatArray], low: float, high: float, n: i
         left, right = end - _GOLDEN * (end - start), start + _GOLDEN * (end - start)
         is_left = f(left) >= f(right)
         start, end = np.where(is_left, start, left), np.where(is_left, right, end)
-    maxima: FloatArray = np.maximum(f((start + end) / 2), values.max(axis=0))
+    maxima: Float64Array = np.maximum(f((start + end) / 2), values.max(axis=0))
     return maxima
 
 
@@ -153,7 +154,7 @@ def h_score(features: Any, y: Any) -> float:
     return h_score_of(Products.of(X), targets)
 
 
-def h_score_of(products: Products, targets: FloatArray) -> float:
+def h_score_of(products: Products, targets: Float64Array) -> float:
     """Return the H-score of centred features and classes as columns of 0 and 1, shape (n_samples, n_classes)."""
     from scipy.linalg import solve
 
@@ -175,7 +176,7 @@ def h_score_of(products: Products, targets: FloatArray) -> float:
     return float(((sums * whitened).sum(axis=0) / targets.sum(axis=0)).sum()) / n
 
 
-def _refuse_one(targets: FloatArray) -> None:
+def _refuse_one(targets: Float64Array) -> None:
     if not len(targets) or (np.ptp(targets, axis=0) == 0).all():
         raise ComparisonError(
             f"Expected at least two classes, or different quantities, got {'one' if len(targets) else 'no labels'}: "

@@ -7,14 +7,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from featx.backbones.base import COMPILED_BATCH
 from featx.backbones.files import keras_file as keras_files
 from featx.backbones.files import openvino_file as own_graphs
 from featx.backbones.files.model_cache import said
 from featx.backbones.files.network_file import OwnNetwork
+from featx.backbones.openvino_import import import_openvino, reason_of
 from featx.backbones.registry import KerasBackbone
 from featx.errors import EngineError
-from featx.extraction.engines.fixed_batch import COMPILED_BATCH, refuse_dependent
-from featx.extraction.engines.openvino import import_openvino, reason_of
+from featx.extraction.engines.fixed_batch import refuse_dependent
 from featx.recipe import Recipe
 from featx.system.child_process import serve_task
 

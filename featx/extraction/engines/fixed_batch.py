@@ -7,11 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from featx.backbones.base import COMPILED_BATCH
 from featx.errors import WeightsError
-
-#: Images in one run of the network. Constant, and the last run is padded, so that a row depends on
-#: its own image alone; 8 is as fast as any (measured 1 to 32), and small enough for a single image.
-COMPILED_BATCH = 8
 
 #: By how much of the largest number outputs may differ that are the same.
 _ROUNDING = 1e-4

@@ -1,10 +1,8 @@
-"""The fast engine: a compiled graph on the CPU. The one home of OpenVINO."""
+"""The fast engine: a compiled graph on the CPU."""
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -12,40 +10,13 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.layers import POOLS, other_layers, pooled_name
+from featx.backbones.openvino_import import import_openvino, operations_of, reason_of
 from featx.errors import EngineError
-from featx.extraction.engines.compile import Graph
 from featx.extraction.engines.fixed_batch import in_fixed_batches
+from featx.store.compiled_graphs import Graph
 from featx.system.processes import n_cores, n_visible
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
-
-
-def import_openvino() -> Any:
-    """Return the openvino module, without its telemetry.
-
-    Importing openvino reports the import to its makers over the network; with its telemetry package
-    hidden for the moment of the import it uses its own stub instead, and featx sends nothing anywhere.
-    """
-    hide = "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
-    if hide:
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # documented: makes imports fail
-    try:
-        import openvino
-    except Exception as error:  # a broken openvino fails with anything, from ImportError to RuntimeError
-        raise EngineError(
-            f"OpenVINO cannot be imported ({reason_of(error)}). Install it anew (pip install --force-reinstall "
-            'openvino), or pass engine="keras" (--engine keras).'
-        ) from error
-    finally:
-        if hide:
-            del sys.modules["openvino_telemetry"]
-    return openvino
-
-
-def reason_of(error: Exception) -> str:
-    """Return the last line of what OpenVINO says of an error, or its kind: those above are of its own insides."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
 
 
 def with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
@@ -68,13 +39,6 @@ def with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
                 parts.append(reduce[pool](maps, [1, 2], False) if pooled is None else pooled)
     row = parts[0] if len(parts) == 1 else operations.concat(parts, 1)
     return openvino.Model([operations.result(row)], network.get_parameters(), "features")
-
-
-def operations_of(openvino: Any) -> Any:
-    """Return what graphs are built of; before 2025 it was elsewhere."""
-    if hasattr(openvino, "opset8"):
-        return openvino.opset8
-    return importlib.import_module("openvino.runtime.opset8")
 
 
 class OpenVinoEngine:

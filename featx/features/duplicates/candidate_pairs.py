@@ -8,7 +8,8 @@ from typing import TypeAlias
 import numpy as np
 
 from featx.features.block_threads import side_by_side
-from featx.features.duplicates.cosine_bounds import Bounds, FloatArray, IntArray, UnitRows, rows_at_once
+from featx.features.duplicates.cosine_bounds import Bounds, UnitRows, rows_at_once
+from featx.system.array_types import FloatArray, IntArray
 
 #: Two rows each, and their cosines.
 Pairs: TypeAlias = "tuple[IntArray, IntArray, FloatArray]"

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
-FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
+from featx.system.array_types import FloatArray, IntArray
 
 _AT_ONCE = 4096
 #: Rows so wide that fewer of them take this are held in smaller blocks.

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from featx.errors import ComparisonError, OptionError
-from featx.features.duplicates.cosine_bounds import FloatArray, IntArray, UnitRows, rounding, rows_at_once
+from featx.features.duplicates.cosine_bounds import UnitRows, rounding, rows_at_once
 from featx.features.duplicates.large import TooConnectedError, different_rows, linked_of_many
 from featx.features.matrix import FeatureMatrix
 from featx.features.npy_writer import MatrixFile
 from featx.system import atomic_files as files
+from featx.system.array_types import FloatArray, IntArray
 
 #: Rows of at least this cosine are near-duplicates, unless most rows are.
 THRESHOLD = 0.97

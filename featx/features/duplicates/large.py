@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from featx.features.duplicates.candidate_pairs import Pairs, near_pairs, near_rows
-from featx.features.duplicates.cosine_bounds import Bounds, FloatArray, IntArray, UnitRows, rows_at_once
+from featx.features.duplicates.cosine_bounds import Bounds, UnitRows, rows_at_once
+from featx.system.array_types import FloatArray, IntArray
 
 _HASHED_AT_ONCE = 4096
 _ROWS_AT_ONCE = 512

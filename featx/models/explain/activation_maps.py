@@ -16,7 +16,8 @@ from featx.extraction.engines.engine import Engine
 from featx.extraction.options import Resolved
 from featx.images import decode as pixels
 from featx.images import image as images
-from featx.models.steps import Affine, FloatArray
+from featx.models.steps import Affine
+from featx.system.array_types import Float64Array
 
 Map: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 
@@ -64,7 +65,7 @@ class ActivationMaps:
         self._compiled = compiled
         self._engine: Engine | None = None
 
-    def weighted(self, pixels: np.ndarray[Any, Any], affine: Affine) -> FloatArray:
+    def weighted(self, pixels: np.ndarray[Any, Any], affine: Affine) -> Float64Array:
         """Return what an affine function gives at every position, shape (height, width, n_out).
 
         Their mean over positions is what it gives of the features.
@@ -72,7 +73,7 @@ class ActivationMaps:
         if self._engine is None:
             self._engine = self._resolved.start(self._compiled)
         maps = self._engine(pixels[None])[0].reshape(self._shape)
-        values: FloatArray = maps.astype(np.float64) @ affine.weights + affine.bias
+        values: Float64Array = maps.astype(np.float64) @ affine.weights + affine.bias
         return values
 
 

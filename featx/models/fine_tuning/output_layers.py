@@ -8,8 +8,7 @@ import numpy as np
 
 from featx.baselines.estimators import make_baseline
 from featx.models.head_from_sklearn import as_head
-
-FloatArray = np.ndarray[Any, np.dtype[np.float32]]
+from featx.system.array_types import FloatArray
 
 
 def output_layer(

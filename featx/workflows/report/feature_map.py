@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.store.segments import FloatArray
+from featx.system.array_types import FloatArray
 from featx.workflows.report import charts
 
 
