@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 
 
 class Killed(BaseException):

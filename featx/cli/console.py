@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from featx.cli.shared_options import EXTRACTION_OPTIONS, READING_OPTIONS
 from featx.errors import OutputError
+from featx.system.files.url_secrets import without_secrets
 from featx.system.formatting import counted
 from featx.system.progress import write_line
-from featx.system.url_secrets import without_secrets
 
 if TYPE_CHECKING:
     from featx.extraction.options import ExtractionOptions

@@ -10,7 +10,7 @@ from featx.datasets.image_folder import find_images
 from featx.errors import OutputError
 from featx.extraction.options import ExtractionOptions
 from featx.extraction.to_file import extract_to_file
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 from featx.system.progress import progress_bar
 from featx.workflows.compare import compare_tables
 

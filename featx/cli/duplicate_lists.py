@@ -15,8 +15,8 @@ from featx.features.duplicates.find import Duplicates
 from featx.features.matrix import FeatureMatrix
 from featx.features.shard_table import NAMES, Lines
 from featx.system.array_types import IntArray
+from featx.system.files.url_secrets import without_secrets
 from featx.system.formatting import as_cell, as_path_cell, counted, shortened
-from featx.system.url_secrets import without_secrets
 
 HEADER = ("group", "row", "path", "label", "cosine", "digest")
 _SHOWN_GROUPS, _SHOWN_PATHS = 10, 3

@@ -55,7 +55,7 @@ def merge(args: argparse.Namespace) -> None:
 
 def is_job_output(output: str) -> bool:
     """Return whether an output is a place for a job rather than a file."""
-    from featx.system import remote
+    from featx.system.files import remote
 
     return output.endswith(("/", os.sep)) or remote.is_address(output)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from featx.cli.console import note_ignored, print_data, say
 from featx.errors import FeatxError, OptionError, OutputError
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 from featx.system.formatting import counted
 
 if TYPE_CHECKING:

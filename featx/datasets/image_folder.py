@@ -17,7 +17,7 @@ from featx.datasets.external_sort import in_order
 from featx.errors import SourceError, SourceNotFoundError
 from featx.images import archives
 from featx.images.formats import SUFFIXES
-from featx.system import remote
+from featx.system.files import remote
 from featx.system.formatting import shortened
 
 #: At the end of the names of folders; no name has it.

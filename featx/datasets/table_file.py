@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from featx.datasets.image_folder import ImageTable, as_label, as_splits, find_images
 from featx.datasets.label_types import as_number, typed
 from featx.errors import FeatxError, MissingDependencyError, SourceError, did_you_mean
-from featx.system import atomic_files as files
-from featx.system import remote
-from featx.system import url_secrets as credentials
+from featx.system.files import atomic as files
+from featx.system.files import remote
+from featx.system.files import url_secrets as credentials
 from featx.system.formatting import counted
 
 if TYPE_CHECKING:

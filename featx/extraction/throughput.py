@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 
 from featx.store.layout import RATES
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 
 
 def processor() -> str:

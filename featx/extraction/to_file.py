@@ -21,8 +21,8 @@ from featx.extraction.extract import Extraction
 from featx.extraction.options import Resolved
 from featx.features.npy_writer import MatrixFile
 from featx.store.view_store import ViewStores
-from featx.system import atomic_files as files
 from featx.system.array_types import DigestArray, FloatArray, IntArray
+from featx.system.files import atomic as files
 from featx.system.formatting import as_cell, as_path_cell, counted
 
 _BLOCK_ROWS = 4096

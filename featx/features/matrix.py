@@ -13,8 +13,8 @@ from featx.errors import FeaturesError
 from featx.features.columns import Column, RowLines, as_array, by_part, numbers_of, position
 from featx.features.npy_part import MatrixPart
 from featx.features.shard_table import NAMES, Lines, LineSource
-from featx.system import remote
 from featx.system.array_types import FloatArray, IntArray
+from featx.system.files import remote
 
 #: A block takes so many bytes, unless a number of rows is given.
 _BLOCK_BYTES = 64 * 2**20

@@ -10,10 +10,10 @@ from typing import Any, BinaryIO, TypeVar
 import numpy as np
 
 from featx.errors import FeaturesError, FeaturesNotFoundError
-from featx.system import folder as listings
-from featx.system import remote
-from featx.system import url_secrets as credentials
 from featx.system.array_types import FloatArray, IntArray
+from featx.system.files import listing as listings
+from featx.system.files import remote
+from featx.system.files import url_secrets as credentials
 
 _Result = TypeVar("_Result")
 #: The header of a .npy file of floats takes no more bytes than this.
@@ -26,7 +26,7 @@ _REQUEST_BYTES, _GAP_BYTES = 32 * 2**20, 2**20
 class FeaturePlace:
     """A folder, or an address that fsspec knows, to read from; names in it are relative to it.
 
-    An address that may well answer the next time is asked again, as for images (:func:`featx.system.remote.retrying`).
+    An address that may well answer the next time is asked again, as for images (:func:`featx.system.files.remote.retrying`).
 
     Parameters
     ----------

@@ -15,8 +15,8 @@ from featx.errors import ImageTooLargeError, InputError, ResourceError, Unreacha
 from featx.images import archives
 from featx.images import decode as pixels
 from featx.images.decode import Content
-from featx.system import remote
-from featx.system import url_secrets as credentials
+from featx.system.files import remote
+from featx.system.files import url_secrets as credentials
 from featx.system.formatting import in_bytes
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from featx.errors import ImageTooLargeError, TruncatedImageError, UnreadableImag
 from featx.images import decode as pixels
 from featx.images import image as images
 from featx.images.image import Image
-from featx.system import remote
+from featx.system.files import remote
 from featx.system.processes import n_cores
 
 #: Images at addresses that have more bytes are fetched anew, only so many at once as are decoded: they are in memory.

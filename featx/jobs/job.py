@@ -25,7 +25,7 @@ from featx.features.job_format import (
 )
 from featx.features.npy_writer import HEADER_BYTES
 from featx.jobs.storage import Place
-from featx.system import remote
+from featx.system.files import remote
 
 _READ_AT_ONCE = 16
 _COLUMNS = ("path", "label", "digest", "status", "reason")

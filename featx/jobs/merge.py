@@ -31,7 +31,7 @@ from featx.jobs.planning.preconditions import refuse_in_job
 from featx.jobs.running.heartbeats import which_aside
 from featx.jobs.running.monitor import matrix_here
 from featx.jobs.storage import Place
-from featx.system import remote
+from featx.system.files import remote
 from featx.system.formatting import counted, listed
 
 _BLOCK = 2**20

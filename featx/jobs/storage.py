@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from featx.errors import FeatxError, JobError, OutputError, SourceError
-from featx.system import atomic_files as files
-from featx.system import folder as listings
-from featx.system import remote
-from featx.system import url_secrets as credentials
+from featx.system.files import atomic as files
+from featx.system.files import listing as listings
+from featx.system.files import remote
+from featx.system.files import url_secrets as credentials
 
 _Result = TypeVar("_Result")
 #: Bytes that are compared at a time.

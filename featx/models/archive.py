@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import ModelFileError
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 from featx.system.version import __version__
 
 #: Raised when the file is laid out otherwise.

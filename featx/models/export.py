@@ -22,8 +22,8 @@ from featx.models.head_from_sklearn import as_head
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.models.steps import Neighbours
-from featx.system import atomic_files as files
 from featx.system.child_process import run_child
+from featx.system.files import atomic as files
 
 #: Largest difference to the model that is let through, in probabilities, or relative to the spread of scores.
 _TOLERANCE = 1e-4

@@ -31,7 +31,7 @@ from featx.models.archive import ARRAYS, DESCRIPTION, NETWORK, damaged
 from featx.models.head import Head
 from featx.models.model import Card, Model, card_of, portable_options
 from featx.models.novelty import MOST_ROWS, Familiarity
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 from featx.system.version import __version__
 
 _NETWORK_NAME = re.compile(r"[\w. -]{1,100}\.(keras|h5|hdf5|onnx)")

@@ -15,7 +15,7 @@ from featx.models.archive import is_model
 from featx.models.head import Head
 from featx.models.head_from_sklearn import as_head
 from featx.models.model import Card, scores_in_words
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 
 #: What skops may make besides scikit-learn's own, numpy's and scipy's.
 TRUSTED = (

@@ -12,8 +12,8 @@ import numpy as np
 
 from featx.store.digest_table import DigestOrder
 from featx.store.segments import DamagedSegmentError, Segment, find_manifests, remove_segment, write_segment
-from featx.system import atomic_files as files
 from featx.system.array_types import DigestArray, FloatArray, IntArray
+from featx.system.files import atomic as files
 from featx.system.formatting import counted
 
 #: Segments grow to this many bytes of rows: few enough files for millions of rows, and small enough that proving one

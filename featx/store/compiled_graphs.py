@@ -13,7 +13,7 @@ from pathlib import Path
 
 from featx.errors import StoreError, StoreWarning
 from featx.store import layout as folders
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 
 #: Layout of the files of a compiled graph, and revision of how graphs are made; part of their check.
 GRAPH_FORMAT = 4

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import FeatxError, StoreError
-from featx.system import atomic_files as files
-from featx.system import checksummed_json as sealed
+from featx.system.files import atomic as files
+from featx.system.files import checksummed_json as sealed
 
 #: The index of known files; what it gives is only speed.
 INDEX = "digests.sqlite"

@@ -17,9 +17,9 @@ import numpy as np
 from featx.errors import StoreError
 from featx.images.image import DIGEST_SIZE
 from featx.store.layout import newer_format
-from featx.system import atomic_files as files
-from featx.system import checksummed_json as sealed
 from featx.system.array_types import DigestArray, FloatArray, IntArray
+from featx.system.files import atomic as files
+from featx.system.files import checksummed_json as sealed
 
 #: Layout of a segment and its manifest. Raised when an older featx could not read what a newer one
 #: writes; an older one then refuses the folder instead of guessing.

@@ -28,8 +28,8 @@ from featx.store.segments import (
     rows_without_manifest,
     write_segment,
 )
-from featx.system import atomic_files as files
 from featx.system.array_types import DigestArray, FloatArray, IntArray
+from featx.system.files import atomic as files
 from featx.system.formatting import counted
 
 #: A segment is committed when it has this many bytes of rows, or this many seconds after its first row.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
-from featx.system.url_secrets import without_secrets
+from featx.system.files.url_secrets import without_secrets
 
 
 def counted(number: int, noun: str) -> str:

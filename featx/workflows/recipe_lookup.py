@@ -18,7 +18,7 @@ from featx.features.matrix import FeatureMatrix
 from featx.images import image as images
 from featx.store import layout as folders
 from featx.store.store import Store
-from featx.system.url_secrets import without_secrets
+from featx.system.files.url_secrets import without_secrets
 
 #: Rows whose images are looked for, to compare a row with what the options give.
 _LOOKED_FOR = 32

@@ -18,10 +18,10 @@ from featx.datasets.failures import Failure
 from featx.datasets.labels import as_column
 from featx.errors import ComparisonError, OptionError, OutputError
 from featx.extraction.options import Resolved
-from featx.system import atomic_files as files
 from featx.system.array_types import FloatArray
+from featx.system.files import atomic as files
+from featx.system.files.url_secrets import without_secrets
 from featx.system.formatting import as_cell, as_path_cell, counted, shortened, wrapped
-from featx.system.url_secrets import without_secrets
 from featx.workflows.image_duplicates import Leaks
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ from featx.features.matrix import FeatureMatrix
 from featx.features.nearest import Index, check_top, find_similar
 from featx.features.shard_table import NAMES
 from featx.images.image import describe
-from featx.system import remote
 from featx.system.array_types import FloatArray
+from featx.system.files import remote
+from featx.system.files.url_secrets import without_secrets
 from featx.system.formatting import as_cell, as_path_cell, counted
-from featx.system.url_secrets import without_secrets
 
 HEADER = ("path", "rank", "found", "cosine", "label", "note")
 SAME = "the same image"

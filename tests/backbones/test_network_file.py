@@ -456,7 +456,7 @@ def test_a_process_without_a_home_only_keeps_nothing(tmp_path: Path, pixels: Arr
         "import pathlib, sys\n"
         "def nowhere(*args): raise RuntimeError('Could not determine home directory.')\n"
         "pathlib.Path.home = nowhere\n"
-        "from featx import backbones\n"
+        "from featx.backbones import registry as backbones\n"
         "print(backbones.load_backbone(sys.argv[1]).n_features('avg'), "
         "backbones.load_backbone('vgg16').has_weights_here)"
     )

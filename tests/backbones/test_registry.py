@@ -36,7 +36,7 @@ from tests.conftest import CountingBackbone
 
 MOBILENET = featx.load_backbone("mobilenet")
 assert isinstance(MOBILENET, KerasBackbone)
-BUNDLED = Path(keras_applications.__file__).parent / "weights" / MOBILENET.bundled
+BUNDLED = Path(keras_applications.__file__).parent / "data" / "weights" / MOBILENET.bundled
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ _FITTING = """
 import os, signal, sys, threading, time
 import numpy as np
 from sklearn.svm import SVC
-from featx import cli
+from featx.cli import main as cli
 
 X = np.random.default_rng(0).random((2000, 300))
 fitting = threading.Event()

@@ -13,7 +13,7 @@ import pytest
 from featx.cli import main as cli
 from featx.datasets.image_folder import find_images
 from featx.datasets.inspection import check_images
-from tests.test_remote import photo_bytes, server  # noqa: F401  # fixtures
+from tests.system.files.test_remote import photo_bytes, server  # noqa: F401  # fixtures
 
 
 @pytest.fixture

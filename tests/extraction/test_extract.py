@@ -190,7 +190,7 @@ def test_an_interrupt_loses_no_computed_row_and_leaves_no_temporary_file(
         extract(paths, tmp_path / "cache", batch_size=4)
     monkeypatch.undo()
     assert not list((tmp_path / "cache").rglob("*.tmp"))
-    monkeypatch.setitem(__import__("featx").backbones._registered, "counting", counting)
+    monkeypatch.setitem(__import__("featx.backbones.registry").backbones.registry._registered, "counting", counting)
     _, done = extract(paths, tmp_path / "cache")
     assert (done.n_computed, done.n_cached) == (12, 12)
 

@@ -216,7 +216,7 @@ def test_a_matrix_that_cannot_be_named_leaves_no_table_that_belongs_to_another(
             raise OSError(5, "Input/output error")
         replace(source, target)
 
-    monkeypatch.setattr("featx.system.atomic_files.os.replace", refuse_the_matrix)
+    monkeypatch.setattr("featx.system.files.atomic.os.replace", refuse_the_matrix)
     with pytest.raises(OutputError, match="Input/output error"):
         extract(photo_folder / "flower", in_folder / "features.npy")
     assert sorted(os.listdir(in_folder)) == ["cache", "features.npy"]
@@ -281,7 +281,7 @@ def test_what_a_killed_run_left_beside_the_output_is_removed_by_the_next(photo_f
     import subprocess
     import sys
 
-    code = "import os; from pathlib import Path; from featx import files\nwith files.replacing(Path('f.npy')) as t:\n"
+    code = "import os; from pathlib import Path; from featx.system.files import atomic as files\nwith files.replacing(Path('f.npy')) as t:\n"
     code += "    t.write_text('half'); os._exit(9)"
     subprocess.run([sys.executable, "-c", code], check=False)
     assert len(list(in_folder.glob(".featx-*.tmp"))) == 1

@@ -179,7 +179,7 @@ def test_a_locked_file_gives_the_reason(python: Callable[..., Any]) -> None:
         locked.write_bytes(b"content")
         os.chmod(locked, 0)
         code = (
-            "import os, sys; from featx import images\n"
+            "import os, sys; from featx.images import image as images\n"
             "if os.geteuid() == 0: os.setuid(65534)  # nothing is locked for root\n"
             "try: images.read(sys.argv[1])\n"
             "except images.UnreadableImageError as error: print(type(error).__name__, error.reason)"

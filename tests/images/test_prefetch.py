@@ -9,7 +9,7 @@ import PIL.Image
 import pytest
 
 from featx.images.prefetch import DecodeAhead
-from featx.system import remote
+from featx.system.files import remote
 from featx.system.processes import n_cores
 
 

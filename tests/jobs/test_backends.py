@@ -23,7 +23,7 @@ from featx.jobs.backends import dask as dask_cluster
 from featx.jobs.running.heartbeats import at_work
 from featx.jobs.running.summary import Run
 from featx.jobs.storage import Place
-from tests.cluster import Cluster, cluster
+from tests.jobs.cluster import Cluster, cluster
 from tests.fatal import Fatal, write_images
 
 
@@ -319,7 +319,7 @@ def test_two_clients_on_one_cluster_do_one_job(
 def test_a_cluster_of_a_test_ends_with_it(tmp_path: Path) -> None:
     code = """
 import os, pathlib, signal, sys
-from tests.cluster import Cluster
+from tests.jobs.cluster import Cluster
 dask = Cluster(pathlib.Path(sys.argv[1]), "127.0.0.1")
 dask.start_scheduler()
 print(dask.port, flush=True)

@@ -24,7 +24,7 @@ from featx.jobs.running.coordinator import Client
 from featx.jobs.running.heartbeats import at_work, tried
 from featx.jobs.running.worker import Task, work
 from featx.jobs.storage import Place
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 from tests.fatal import Fatal, client_of, write_images
 
 

@@ -290,7 +290,7 @@ def test_an_unreadable_image_may_end_the_run(images: Path, tmp_path: Path, capsy
 CLIENT = """
 import sys
 import featx.backbones.registry
-from featx import cli
+from featx.cli import main as cli
 from pathlib import Path
 from tests.fatal import Fatal
 featx.backbones.registry.register_backbone(Fatal(Path(sys.argv[1])))

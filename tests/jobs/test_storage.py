@@ -32,7 +32,7 @@ from featx.errors import (
 )
 from featx.features.job_format import manifest_of
 from featx.jobs.storage import Place
-from featx.system import remote
+from featx.system.files import remote
 from tests.jobs import make_job
 
 moto_server = pytest.importorskip("moto.server")
@@ -119,7 +119,7 @@ def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def fault(s3: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
     """Let the server fail for the time of a test."""
-    monkeypatch.setattr("featx.system.remote._PAUSES", (0.01, 0.01, 0.01, 0.01, 0.01))
+    monkeypatch.setattr("featx.system.files.remote._PAUSES", (0.01, 0.01, 0.01, 0.01, 0.01))
     return lambda fault: monkeypatch.setattr(s3, "fault", fault)
 
 
@@ -217,7 +217,7 @@ def test_an_image_of_a_bucket_costs_one_request(
     assert remote.read("s3://bucket/images/a/0.png", 10**6) == png(0)
     assert asked == ["GET"]
     sent: list[bytes] = []
-    monkeypatch.setattr("featx.system.remote.is_transient", lambda error: False)
+    monkeypatch.setattr("featx.system.files.remote.is_transient", lambda error: False)
     with pytest.MonkeyPatch.context() as patch:
         read = http.client.HTTPResponse.read
         patch.setattr(http.client.HTTPResponse, "read", lambda self, *n: sent.append(read(self, *n)) or sent[-1])

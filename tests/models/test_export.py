@@ -26,7 +26,7 @@ from featx.models.export import _move, _relative
 from featx.models.export_worker import _applied
 from featx.models.head_from_sklearn import as_head
 from featx.models.model_file import read_model
-from tests.test_heads import baseline, digits
+from tests.models.test_head import baseline, digits
 
 Array = np.ndarray[Any, Any]
 
@@ -135,7 +135,7 @@ def test_of_a_model_that_is_not_of_float32_the_difference_to_itself_is_told(
 
 @pytest.mark.thorough  # Keras in child processes
 def test_an_onnx_network_of_ones_own_goes_to_openvino(tmp_path: Path) -> None:
-    from tests.test_own import _save_onnx
+    from tests.backbones.test_network_file import _save_onnx
 
     path = tmp_path / "own.onnx"
     _save_onnx(path)

@@ -426,7 +426,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.model_selection import train_test_split
 from featx import FeatureExtractor, FineTunedClassifier
-from featx.estimators import Baseline, make_baseline
+from featx.baselines.estimators import Baseline, make_baseline
 paths = json.load(sys.stdin)
 y = np.array([Path(path).parent.name for path in paths])
 a, b, y_a, y_b = train_test_split(paths, y, test_size=0.2, stratify=y, random_state=0)

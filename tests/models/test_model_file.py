@@ -599,7 +599,7 @@ def test_wrong_usage_of_train_is_one_line_with_a_remedy(
 
 def test_a_prediction_loads_no_scikit_learn(model_here: Model, digits: list[Path]) -> None:
     code = (
-        "import sys; from featx import cli; code = cli.main(sys.argv[1:]); "
+        "import sys; from featx.cli import main as cli; code = cli.main(sys.argv[1:]); "
         "print(code, sorted({'sklearn', 'pandas', 'skops', 'tensorflow'} & sys.modules.keys()))"
     )
     command = [sys.executable, "-c", code, "predict", "model.skops", str(digits[0]), "--quiet"]
@@ -608,7 +608,7 @@ def test_a_prediction_loads_no_scikit_learn(model_here: Model, digits: list[Path
 
 
 def test_a_network_of_ones_own_goes_along(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
-    from tests.test_own import _save_onnx
+    from tests.backbones.test_network_file import _save_onnx
 
     path = tmp_path / "own.onnx"
     _save_onnx(path)

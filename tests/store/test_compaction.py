@@ -12,8 +12,8 @@ from featx.store.compaction import compact
 from featx.store.segments import write_segment
 from tests import faults
 from tests.store_contract import digests_of, rows_of
-from tests.test_store import TestStore as Stores
-from tests.test_store import store_in, write
+from tests.store.test_store import TestStore as Stores
+from tests.store.test_store import store_in, write
 
 STORES = Stores()
 NAMES = ("open", "write", "fsync", "replace", "unlink")

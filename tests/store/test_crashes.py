@@ -22,9 +22,9 @@ import pytest
 
 from featx.store.maintenance import compact_cache
 from featx.store.verify import verify_cache
-from featx.system import checksummed_json as sealed
+from featx.system.files import checksummed_json as sealed
 from tests.conftest import CountingBackbone
-from tests.test_extraction import extract
+from tests.extraction.test_extract import extract
 
 #: Extract images and say for each batch, before it is kept, which digests were computed.
 RUN = """
@@ -34,7 +34,7 @@ import numpy as np
 import featx, featx.store.store, featx.system.locks
 from featx.errors import StoreError
 from tests.conftest import CountingBackbone
-from tests.test_extraction import extract
+from tests.extraction.test_extract import extract
 
 task = json.load(sys.stdin)
 

@@ -18,12 +18,12 @@ from featx.extraction.cache import cache_as_text, recipes_of_backbone
 from featx.store.info import describe_cache
 from featx.store.maintenance import clear_cache, clear_set_aside, compact_cache
 from featx.store.verify import verify_cache
-from featx.system import checksummed_json as sealed
 from featx.system import locks as turns
+from featx.system.files import checksummed_json as sealed
 from featx.system.formatting import counted, in_bytes
 from tests import faults
 from tests.conftest import CountingBackbone
-from tests.test_extraction import extract
+from tests.extraction.test_extract import extract
 
 
 @pytest.fixture

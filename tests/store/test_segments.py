@@ -17,7 +17,7 @@ from featx.store.segments import (
     remove_segment,
     write_segment,
 )
-from featx.system import checksummed_json as sealed
+from featx.system.files import checksummed_json as sealed
 from tests import faults
 from tests.store_contract import N_FEATURES, digests_of, rows_of
 

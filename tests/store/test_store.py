@@ -20,8 +20,8 @@ from featx.errors import StoreError, StoreWarning
 from featx.store.compaction import compact
 from featx.store.segments import FORMAT
 from featx.store.store import Store
-from featx.system import atomic_files as files
-from featx.system import checksummed_json as sealed
+from featx.system.files import atomic as files
+from featx.system.files import checksummed_json as sealed
 from tests import faults
 from tests.store_contract import N_FEATURES, StoreContract, digests_of, rows_of
 

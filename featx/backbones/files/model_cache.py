@@ -21,7 +21,7 @@ import numpy as np
 
 from featx.backbones.weights import file_digests
 from featx.errors import StoreError, WeightsError
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 
 _SHA_256 = re.compile(r"[0-9a-f]{64}")
 #: Below it, files that were no objects: of tuned networks, and those within models.

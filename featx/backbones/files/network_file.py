@@ -23,8 +23,8 @@ from featx.backbones.files.model_cache import said
 from featx.backbones.layers import LayerInfo, as_layers, find_layers
 from featx.errors import MissingDependencyError, OptionError, UnknownBackboneError, WeightsError
 from featx.recipe import Recipe
-from featx.system import atomic_files as files
 from featx.system.child_process import run_child
+from featx.system.files import atomic as files
 
 #: What a file holds, by its suffix.
 KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx", ".xml": "openvino"}

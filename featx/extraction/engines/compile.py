@@ -11,8 +11,8 @@ from featx.backbones.registry import Network
 from featx.errors import EngineError, FeatxError
 from featx.recipe import JOINT, Recipe
 from featx.store.compiled_graphs import Graph, load_graph, save_graph
-from featx.system import atomic_files as files
 from featx.system.child_process import run_child
+from featx.system.files import atomic as files
 
 _log = logging.getLogger("featx")
 

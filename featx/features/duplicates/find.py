@@ -16,8 +16,8 @@ from featx.features.duplicates.cosine_bounds import UnitRows, rounding, rows_at_
 from featx.features.duplicates.large import TooConnectedError, different_rows, linked_of_many
 from featx.features.matrix import FeatureMatrix
 from featx.features.npy_writer import MatrixFile
-from featx.system import atomic_files as files
 from featx.system.array_types import FloatArray, IntArray
+from featx.system.files import atomic as files
 
 #: Rows of at least this cosine are near-duplicates, unless most rows are.
 THRESHOLD = 0.97

@@ -18,7 +18,7 @@ from featx.extraction.options import Resolved
 from featx.store.file_index import DigestIndex
 from featx.store.layout import INDEX
 from featx.store.view_store import ViewStores
-from featx.system import remote
+from featx.system.files import remote
 
 #: Images of the sample at most, and seconds that it may take.
 SAMPLE, SECONDS = 4000, 20.0

@@ -14,7 +14,7 @@ from featx.datasets import table_file as tables
 from featx.datasets.image_folder import stream_images
 from featx.datasets.label_types import LabelKind
 from featx.errors import SourceError
-from featx.system import url_secrets as credentials
+from featx.system.files import url_secrets as credentials
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,8 +22,8 @@ from featx.jobs.planning.preconditions import refuse_nested
 from featx.jobs.planning.repeated import fixed
 from featx.jobs.storage import Place
 from featx.models.model import portable_options
-from featx.system import remote
-from featx.system import url_secrets as credentials
+from featx.system.files import remote
+from featx.system.files import url_secrets as credentials
 from featx.system.formatting import counted, in_bytes, in_duration
 from featx.system.version import __version__
 

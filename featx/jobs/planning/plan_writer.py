@@ -16,8 +16,8 @@ from featx.features.job_columns import arrow, text_columns
 from featx.features.job_format import FOLDERS, MANIFEST, Manifest, plan_name, shards_per_file
 from featx.jobs.planning.image_listing import Part
 from featx.jobs.storage import Place
-from featx.system import atomic_files as files
-from featx.system.folder import TEMPORARY
+from featx.system.files import atomic as files
+from featx.system.files.listing import TEMPORARY
 
 _PLANNING = "planning.json"
 _ABANDONED_AFTER = 24 * 3600.0

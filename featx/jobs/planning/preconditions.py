@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from featx.errors import JobError, OutputError
 from featx.features.job_format import MANIFEST
 from featx.jobs.storage import Place
-from featx.system import remote
+from featx.system.files import remote
 
 
 def refuse_nested(sources: Sequence[str], place: Place) -> None:

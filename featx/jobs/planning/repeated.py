@@ -10,7 +10,7 @@ from featx.errors import JobError
 from featx.extraction.options import ExtractionOptions
 from featx.jobs.job import Job
 from featx.jobs.planning.image_listing import Listing
-from featx.system import remote
+from featx.system.files import remote
 from featx.system.formatting import counted
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from featx.errors import OutputError
 from featx.jobs.storage import Place
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 
 #: A shard is set aside after it has ended its worker so many times.
 TRIES = 3
@@ -46,7 +46,7 @@ class AtWork:
         Of the note.
     shard, pid, n_done : int
     started : int or None
-        When its process started, as :func:`featx.system.atomic_files.started_at`.
+        When its process started, as :func:`featx.system.files.atomic.started_at`.
     client : str
         Token of the client that gave it out.
     n_round : int

@@ -18,7 +18,7 @@ from featx.jobs.job import Job
 from featx.jobs.running import heartbeats as attempts
 from featx.jobs.running import retries as outcomes
 from featx.jobs.storage import Place
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 
 #: Seconds between looks at how far workers are, of a job on this machine and elsewhere.
 _LOOK, _FAR_LOOK = 0.5, 10.0

@@ -23,7 +23,7 @@ from featx.features.job_format import FORMAT, METADATA, Committed, Planned, matr
 from featx.images import image as images
 from featx.jobs.job import Job
 from featx.jobs.running.hashed_npy import HashedMatrixFile, checksum_of, new_hash
-from featx.system import remote
+from featx.system.files import remote
 
 #: How long one whose rows differ from those that lie there waits for the table of whoever wrote them, in seconds.
 _PATIENCE_SECONDS = 3.0

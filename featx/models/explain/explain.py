@@ -20,7 +20,7 @@ from featx.models.explain.explainer import Explainer
 from featx.models.explain.overlay import beside
 from featx.models.model import Model
 from featx.models.model_file import read_model
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 
 #: By which a name is taken for that of a picture, and not of a folder of them.
 _OF_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".svg", ".pdf")

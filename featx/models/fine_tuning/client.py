@@ -20,8 +20,8 @@ from featx.extraction.options import Resolved
 from featx.images import image as image_reading
 from featx.images.image import Image
 from featx.images.prefetch import DecodeAhead
-from featx.system import atomic_files as files
 from featx.system.child_process import run_child
+from featx.system.files import atomic as files
 
 #: A network takes all cores: one at a time is as fast as several, and needs the memory of one.
 _one_at_a_time = threading.Lock()

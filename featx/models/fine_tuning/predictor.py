@@ -18,7 +18,7 @@ from featx.extraction.feature_extractor import FeatureExtractor
 from featx.extraction.options import Resolved
 from featx.models.fine_tuning import client as handover
 from featx.recipe import PIXELS
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 
 
 class TunedNetwork:

@@ -13,9 +13,9 @@ import numpy as np
 from featx.baselines.metrics import METRIC_NAMES, METRICS
 from featx.errors import MissingDependencyError, OutputError
 from featx.images import thumbnails
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
+from featx.system.files.url_secrets import without_secrets
 from featx.system.formatting import abridged, counted, in_bytes, shortened
-from featx.system.url_secrets import without_secrets
 from featx.workflows.report import charts
 from featx.workflows.report.evidence import evidence_of, why_no_evidence
 from featx.workflows.report.feature_map import of_classes, of_quantities, positions

@@ -13,8 +13,8 @@ from featx.errors import MissingDependencyError, OutputError
 from featx.features.matrix import FeatureMatrix
 from featx.images import image as images
 from featx.images.thumbnails import MOST_IMAGES, Atlas, make_atlas
-from featx.system import atomic_files as files
-from featx.system import remote
+from featx.system.files import atomic as files
+from featx.system.files import remote
 from featx.system.formatting import counted, shortened
 from featx.system.version import __version__
 

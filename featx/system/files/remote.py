@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
+from featx.system.files.url_secrets import without_secrets
 from featx.system.formatting import in_bytes
-from featx.system.url_secrets import without_secrets
 
 #: Seconds that one image may take, and that a server may be silent.
 SECONDS, SILENT_SECONDS = 60.0, 15.0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featx.system import checksummed_json as sealed
+from featx.system.files import checksummed_json as sealed
 
 _VALUES = st.recursive(
     st.none() | st.integers() | st.text() | st.just('"seal": "'),

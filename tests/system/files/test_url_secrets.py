@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from featx.errors import SourceError
-from featx.system import url_secrets as credentials
-from tests.test_remote import server  # noqa: F401  # a fixture
+from featx.system.files import url_secrets as credentials
+from tests.system.files.test_remote import server  # noqa: F401  # a fixture
 
 SECRET = "c2VjcmV0LXZhbHVl0123456789"
 

@@ -19,7 +19,7 @@ from featx.datasets.image_folder import find_images
 from featx.datasets.table_file import find_labelled
 from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
 from featx.images import image as images
-from featx.system import remote
+from featx.system.files import remote
 from tests.conftest import CountingBackbone
 
 fsspec = pytest.importorskip("fsspec")

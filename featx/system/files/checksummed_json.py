@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 
 _LARGEST = 2**30
 _OPENS = b'"seal": "'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.system import atomic_files as files
+from featx.system.files import atomic as files
 from tests import faults
 
 
@@ -48,8 +48,8 @@ def test_a_process_that_has_ended_runs_no_more_though_nobody_has_asked() -> None
 def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     replace = os.replace
-    monkeypatch.setattr("featx.system.atomic_files.os.fsync", lambda descriptor: done.append("synced"))
-    monkeypatch.setattr("featx.system.atomic_files.os.replace", lambda *paths: (done.append("named"), replace(*paths)))
+    monkeypatch.setattr("featx.system.files.atomic.os.fsync", lambda descriptor: done.append("synced"))
+    monkeypatch.setattr("featx.system.files.atomic.os.replace", lambda *paths: (done.append("named"), replace(*paths)))
     files.write_text(tmp_path / "a", "new")
     files.sync_folder(tmp_path)
     assert done == ["synced", "named", "synced"]
@@ -72,7 +72,7 @@ def test_an_earlier_process_with_our_number_is_not_taken_for_us(tmp_path: Path) 
 
 def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_holds_is_not(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib, sys; from featx import files\n"
+        "import os, pathlib, sys; from featx.system.files import atomic as files\n"
         "with files.replacing(pathlib.Path(sys.argv[1]) / 'a') as temporary:\n"
         "    temporary.write_text('half'); os._exit(9)"
     )
