@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+import grimp
+import numpy as np
+import pytest
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 import featx
 
@@ -46,10 +53,34 @@ def test_the_version_is_the_installed_one() -> None:
     assert f"## {featx.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_every_module_stands_on_the_readme_s_map() -> None:
-    readme = (ROOT / "README.md").read_text()
-    modules = {path.name for path in (ROOT / "featx").rglob("*.py") if path.name != "__init__.py"}
-    assert [name for name in sorted(modules) if name not in readme] == []
+def rooms() -> list[Path]:
+    return sorted(path.parent for path in (ROOT / "featx").rglob("__init__.py") if path.parent.name != "featx")
+
+
+@pytest.mark.parametrize("room", rooms(), ids=lambda room: str(room.relative_to(ROOT / "featx")))
+def test_a_room_names_each_of_its_files_and_is_small(room: Path) -> None:
+    docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
+    files = sorted(path.stem for path in room.glob("*.py") if path.stem != "__init__")
+    assert [name for name in files if f"``{name}``" not in docstring] == []
+    assert "May import:" in docstring
+    assert len(files) <= 12
+
+
+def test_few_entries_lie_directly_in_the_package() -> None:
+    entries = {path.name for path in (ROOT / "featx").iterdir() if path.name != "__pycache__"}
+    assert len(entries) <= 18
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    """Imports under ``TYPE_CHECKING`` count too."""
+    graph = grimp.build_graph("featx", exclude_type_checking_imports=False)
+    names = sorted(graph.modules)
+    index = {name: number for number, name in enumerate(names)}
+    pairs = [(index[name], index[other]) for name in names for other in graph.find_modules_directly_imported_by(name)]
+    links = coo_array((np.ones(len(pairs)), np.array(pairs).T), shape=(len(names), len(names)))
+    circle_of = connected_components(links, connection="strong")[1]
+    circles = [[name for name in names if circle_of[index[name]] == number] for number in set(circle_of)]
+    assert [circle for circle in circles if len(circle) > 1] == []
 
 
 def test_the_lowest_versions_are_those_that_are_tested() -> None:

@@ -69,9 +69,13 @@ def without_measurements(text: str) -> str:
 
 
 def test_what_composes_is_shown_by_tests_that_exist() -> None:
-    table = re.findall(r"^\| .* \| \[`(test_\w+)`\]\(tests/test_composition.py\) \|$", README, flags=re.MULTILINE)
+    table = re.findall(
+        r"^\| .* \| \[`(test_\w+)`\]\(tests/extraction/test_composition.py\) \|$", README, flags=re.MULTILINE
+    )
     tests = re.findall(
-        r"^def (test_\w+)\(", (Path(__file__).parent / "test_composition.py").read_text(), flags=re.MULTILINE
+        r"^def (test_\w+)\(",
+        (Path(__file__).parent / "extraction" / "test_composition.py").read_text(),
+        flags=re.MULTILINE,
     )
     assert len(table) == 16
     assert set(table) <= set(tests)

@@ -14,7 +14,7 @@ from featx.errors import ComparisonError
 from featx.features.duplicates import candidate_pairs as near_pairs
 from featx.features.duplicates import cosine_bounds as pair_bounds
 from featx.features.duplicates import large as many_duplicates
-from tests.jobs import make_job
+from tests.jobs.job_samples import make_job
 
 
 @pytest.fixture

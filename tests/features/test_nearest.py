@@ -9,7 +9,7 @@ import pytest
 from featx import find_similar, open_features
 from featx.errors import FeaturesError, MissingDependencyError, OptionError
 from featx.features import exact_index
-from tests.jobs import make_job
+from tests.jobs.job_samples import make_job
 
 
 def slowly(rows: np.ndarray[Any, Any], queries: np.ndarray[Any, Any], top: int) -> np.ndarray[Any, Any]:

@@ -18,7 +18,7 @@ from featx import FeatureMatrix, compare_baselines, find_duplicates, open_featur
 from featx.cli import main as cli
 from featx.errors import FeaturesError, FeaturesNotFoundError, UnfinishedWarning
 from featx.features.npy_part import FeaturePlace
-from tests.jobs import make_job
+from tests.jobs.job_samples import make_job
 
 N, FAILED = 95, (4, 90, 91, 92, 93, 94)  # the last shard has no row at all but 5, one in the middle lacks one
 

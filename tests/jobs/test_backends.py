@@ -23,8 +23,8 @@ from featx.jobs.backends import dask as dask_cluster
 from featx.jobs.running.heartbeats import at_work
 from featx.jobs.running.summary import Run
 from featx.jobs.storage import Place
-from tests.jobs.cluster import Cluster, cluster
 from tests.fatal import Fatal, write_images
+from tests.jobs.cluster import Cluster, cluster
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from featx.errors import (
 from featx.features.job_format import manifest_of
 from featx.jobs.storage import Place
 from featx.system.files import remote
-from tests.jobs import make_job
+from tests.jobs.job_samples import make_job
 
 moto_server = pytest.importorskip("moto.server")
 Fault = Callable[[str, str, int], int]

@@ -11,9 +11,9 @@ from featx.store import compaction
 from featx.store.compaction import compact
 from featx.store.segments import write_segment
 from tests import faults
-from tests.store_contract import digests_of, rows_of
 from tests.store.test_store import TestStore as Stores
 from tests.store.test_store import store_in, write
+from tests.store_contract import digests_of, rows_of
 
 STORES = Stores()
 NAMES = ("open", "write", "fsync", "replace", "unlink")

@@ -14,8 +14,8 @@ import pytest
 from featx.system import locks as turns
 from featx.system.locks import Turns
 from tests.conftest import CountingBackbone
-from tests.store.test_crashes import computed, finish, start
 from tests.extraction.test_extract import extract
+from tests.store.test_crashes import computed, finish, start
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
 

@@ -21,7 +21,7 @@ from featx.images import image as images
 from featx.images.image import digest
 from featx.workflows.report import similar_page as page
 from tests.conftest import CountingBackbone
-from tests.jobs import make_job
+from tests.jobs.job_samples import make_job
 from tests.system.files.test_remote import photo_bytes, server  # noqa: F401  # fixtures
 
 pytestmark = pytest.mark.usefixtures("in_folder")
