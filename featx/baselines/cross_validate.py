@@ -13,8 +13,8 @@ import numpy as np
 
 from featx.baselines import kernel_cache as kernels
 from featx.baselines import plots
-from featx.baselines.estimators import TASKS, Baseline, Wanted, as_baselines
-from featx.baselines.fitting import Data, Scored, collecting_warnings, score_fold
+from featx.baselines.estimators import TASKS, Baseline, EstimatorsLike, as_baselines
+from featx.baselines.fitting import Dataset, FoldResult, collecting_warnings, score_fold
 from featx.baselines.kernel_cache import SharedKernel
 from featx.baselines.label_issues import find_label_issues
 from featx.baselines.learning_curve import FIT_FOR_A_CURVE, learning_curve
@@ -23,11 +23,11 @@ from featx.baselines.metrics import (
     add_verdicts,
     best_row,
     corrected_interval,
-    interval_of_one,
     misleading_accuracy,
     per_class,
+    single_test_interval,
 )
-from featx.baselines.splits import Split, as_rows, check_split_options, group_codes, make_split
+from featx.baselines.splits import Split, check_split_options, group_codes, make_split, validate_row_indices
 from featx.datasets.labels import as_column, as_label_array, checked_labels, checked_rows, task_of
 from featx.errors import ComparisonError, FeatxError, OptionError
 from featx.features.duplicates.find import Duplicates, find_duplicates
@@ -62,7 +62,7 @@ class Comparison:
         the index are rows of `X`, those that were scored.
     probabilities : dict of str to ndarray of float32, shape (n_scored, n_classes)
         Of the same rows, for estimators that give any; columns as `classes`.
-    certainty : dict of str to ndarray of float32, shape (n_scored,)
+    margins : dict of str to ndarray of float32, shape (n_scored,)
         Of the same rows, how far the predicted class is ahead of the next, in probability or decision value.
     y : ndarray, shape (n_scored,)
         Labels of the same rows.
@@ -81,7 +81,7 @@ class Comparison:
     fold_scores: pd.DataFrame
     predictions: pd.DataFrame
     probabilities: dict[str, np.ndarray[Any, np.dtype[np.float32]]]
-    certainty: dict[str, np.ndarray[Any, np.dtype[np.float32]]]
+    margins: dict[str, np.ndarray[Any, np.dtype[np.float32]]]
     y: np.ndarray[Any, Any]
     classes: np.ndarray[Any, Any]
     task: str
@@ -126,7 +126,7 @@ class Comparison:
         good = self.table["estimator"][self.table["verdict"] != "worse"].tolist()
         default = "logreg" if self.task == "classification" else "ridge"
         chosen = next((name for name in FIT_FOR_A_CURVE if name in good and name in self._own), default)
-        was_tuned = "chosen" in self.table and self.table.set_index("estimator")["chosen"].get(chosen)
+        was_tuned = "best_params" in self.table and self.table.set_index("estimator")["best_params"].get(chosen)
         is_known = chosen in self._own and not was_tuned
         return self._curve(estimators=[chosen], fold_scores=self.fold_scores if is_known else None)
 
@@ -154,7 +154,7 @@ class Comparison:
 
 def check_comparison_options(
     *,
-    estimators: Wanted | None = None,
+    estimators: EstimatorsLike | None = None,
     task: str = "auto",
     cv: Any = 5,
     repeats: int = 1,
@@ -184,7 +184,7 @@ def compare_baselines(
     X: Any,
     y: Any,
     *,
-    estimators: Wanted | None = None,
+    estimators: EstimatorsLike | None = None,
     task: str = "auto",
     cv: Any = 5,
     repeats: int = 1,
@@ -277,7 +277,7 @@ def compare_baselines(
         groups = group_codes(groups, len(whole[0]))[rows]
     cv = _among(cv, rows, len(whole[0]))
     split = make_split(y, task=task, cv=cv, repeats=repeats, groups=groups, random_state=random_state)
-    data = Data(X, y, task, groups, random_state)
+    data = Dataset(X, y, task, groups, random_state)
     notes += _uneven_columns(X, baselines)
     # A fold to each core and one BLAS thread to a fold: on matrices of this size several BLAS threads
     # mostly wait for each other (measured: logistic regression ten times slower with two).
@@ -287,29 +287,29 @@ def compare_baselines(
     curve = functools.partial(
         learning_curve, *whole, found["split"], task=task, random_state=random_state, n_jobs=n_jobs
     )
-    own = frozenset(baseline.name for baseline in baselines if baseline.is_own and not baseline.is_calibrated)
+    own = frozenset(baseline.name for baseline in baselines if baseline.is_builtin and not baseline.is_calibrated)
     return Comparison(**found, duplicates=duplicates, _curve=curve, _own=own)
 
 
 def _score_all(
     baselines: Sequence[Baseline],
-    data: Data,
+    data: Dataset,
     split: Split,
     *,
     tune: bool,
     n_jobs: int | None,
     progress: Callable[[str], object] | None,
     notes: list[str],
-) -> dict[str, list[Scored]]:
+) -> dict[str, list[FoldResult]]:
     from joblib import Parallel, delayed
 
     shared: SharedKernel | None = None
-    scored: dict[str, list[Scored]] = {}
+    scored: dict[str, list[FoldResult]] = {}
     for baseline in baselines:
         if progress is not None:
             progress(baseline.name)
         started = time.perf_counter()
-        if shared is None and baseline.kernel and len(data.X) <= kernels.MOST_ROWS:
+        if shared is None and baseline.kernel and len(data.X) <= kernels.MAX_ROWS:
             # Measured on 8,000 × 1,024, 100 classes, 5 folds: 54 s for the SVM by itself, 5 s with this.
             shared = SharedKernel(data.X)
         shared_seconds = (time.perf_counter() - started) / len(split.folds)
@@ -336,7 +336,7 @@ def _uneven_columns(X: np.ndarray[Any, Any], baselines: Sequence[Baseline]) -> l
     """Return a note if some columns are so much wider than others that estimators by distance see no others."""
     spread = X.std(axis=0, dtype=np.float64)
     spread = spread[spread > 0]
-    by_distance = [baseline.name for baseline in baselines if baseline.is_own and baseline.name in _BY_DISTANCE]
+    by_distance = [baseline.name for baseline in baselines if baseline.is_builtin and baseline.name in _BY_DISTANCE]
     if not by_distance or not len(spread) or spread.max() <= _UNEVEN * np.median(spread):
         return []
     times, names = spread.max() / np.median(spread), ", ".join(by_distance)
@@ -357,13 +357,13 @@ def _among(cv: Any, rows: IntArray, n_rows: int) -> Any:
     number_of[rows] = np.arange(len(rows))
     found = []
     for number, pair in enumerate(cv):
-        parts = (number_of[as_rows(part, n_rows, number)] for part in pair)
+        parts = (number_of[validate_row_indices(part, n_rows, number)] for part in pair)
         found.append(tuple(part[part >= 0] for part in parts))
     return found
 
 
 def _parts_of_comparison(
-    scored: dict[str, list[Scored]], data: Data, split: Split, rows: IntArray, notes: list[str], *, tune: bool
+    scored: dict[str, list[FoldResult]], data: Dataset, split: Split, rows: IntArray, notes: list[str], *, tune: bool
 ) -> dict[str, Any]:
     import pandas as pd
 
@@ -390,14 +390,14 @@ def _parts_of_comparison(
         for name, found in scored.items()
         if all(one.probabilities is not None for one in found)
     }
-    certainty = {
+    margins = {
         name: np.concatenate([_certainty(found[fold]) for fold, _ in of_first])[order]
         for name, found in scored.items()
-        if all(one.certainty is not None for one in found)
+        if all(one.margins is not None for one in found)
     }
     table = _summary(fold_scores, data, split, predictions, y)
     if tune:
-        table["chosen"] = [_chosen([one.params for one in found]) for found in scored.values()]
+        table["best_params"] = [_chosen([one.params for one in found]) for found in scored.values()]
     if data.task == "classification" and (warning := misleading_accuracy(table, y)):
         notes = [*notes, warning]
     return {
@@ -405,21 +405,21 @@ def _parts_of_comparison(
         "fold_scores": fold_scores,
         "predictions": predictions,
         "probabilities": probabilities,
-        "certainty": certainty,
+        "margins": margins,
         "y": y,
         "classes": classes,
         "task": data.task,
-        "split": split.of_rows(rows),
+        "split": split.map_rows(rows),
         "notes": notes,
     }
 
 
-def _certainty(one: Scored) -> np.ndarray[Any, np.dtype[np.float32]]:
-    assert one.certainty is not None
-    return one.certainty
+def _certainty(one: FoldResult) -> np.ndarray[Any, np.dtype[np.float32]]:
+    assert one.margins is not None
+    return one.margins
 
 
-def _joined(found: Sequence[Scored], classes: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def _joined(found: Sequence[FoldResult], classes: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
     """Return the probabilities of all folds under each other, 0 for classes that a fold did not know."""
     parts = []
     for one in found:
@@ -435,7 +435,7 @@ def _joined(found: Sequence[Scored], classes: np.ndarray[Any, Any]) -> np.ndarra
 
 
 def _summary(
-    fold_scores: pd.DataFrame, data: Data, split: Split, predictions: pd.DataFrame, y: np.ndarray[Any, Any]
+    fold_scores: pd.DataFrame, data: Dataset, split: Split, predictions: pd.DataFrame, y: np.ndarray[Any, Any]
 ) -> pd.DataFrame:
     first, *_ = metrics = METRICS[data.task]
     groups = fold_scores.groupby("estimator", sort=False)
@@ -445,9 +445,9 @@ def _summary(
     intervals = []
     for name, scores in zip(table["estimator"], of_each, strict=True):
         if len(scores) > 1 and np.ptp(scores) > 0:
-            low, high = corrected_interval(scores, split.test_share)
+            low, high = corrected_interval(scores, split.test_ratio)
         else:  # a single fold; or folds that all agree, as when all is right: what varies is the sample
-            low, high = interval_of_one(data.task, y, predictions[name].to_numpy(), data.random_state)
+            low, high = single_test_interval(data.task, y, predictions[name].to_numpy(), data.random_state)
         intervals.append((max(0.0, low) if data.task == "classification" else low, min(1.0, high)))
     at = list(table.columns).index(f"{first}_std") + 1
     table.insert(at, "low", [low for low, _ in intervals])
@@ -458,7 +458,7 @@ def _summary(
         [predictions[name].to_numpy() for name in table["estimator"]],
         y,
         task=data.task,
-        test_share=split.test_share,
+        test_ratio=split.test_ratio,
     )
     for seconds in ("fit_seconds", "predict_seconds"):
         table[seconds] = groups[seconds].mean().to_numpy()

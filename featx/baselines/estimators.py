@@ -12,7 +12,7 @@ import numpy as np
 from featx.errors import OptionError, did_you_mean
 
 #: What `estimators=` takes: names, scikit-learn estimators, or a mapping of names to estimators.
-Wanted: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
+EstimatorsLike: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
 
 #: The one that is fitted on images: a network tuned to them, :class:`featx.FineTunedClassifier`.
 FINE_TUNE = "fine-tune"
@@ -34,7 +34,7 @@ class Baseline:
         Of a support vector machine whose kernel can be computed beforehand.
     prefix : str, default=""
         Where its kernel is among its parameters.
-    is_own : bool, default=False
+    is_builtin : bool, default=False
         It is one of featx's own, whose settings suit any number of rows.
     is_calibrated : bool, default=False
         Its scores are made probabilities by a sigmoid (Platt 1999) that is fitted to rows that it was not fitted on.
@@ -47,7 +47,7 @@ class Baseline:
     grid: Mapping[str, Sequence[Any]] = dataclasses.field(default_factory=dict)
     kernel: str | None = None
     prefix: str = ""
-    is_own: bool = False
+    is_builtin: bool = False
     is_calibrated: bool = False
     images: Sequence[Any] | None = None
 
@@ -140,16 +140,17 @@ def _standardised(estimator: Any) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-    return make_pipeline(StandardScaler(), FunctionTransformer(_of_length_one), estimator)
+    return make_pipeline(StandardScaler(), FunctionTransformer(scale_to_unit_length), estimator)
 
 
-def _of_length_one(X: Any) -> Any:
+def scale_to_unit_length(X: Any) -> Any:
+    """Divide standardized rows by the square root of their length, so that their mean squared norm is 1."""
     return X / np.float32(np.sqrt(X.shape[1]))
 
 
-def is_of_length_one(transformer: Any) -> bool:
+def is_unit_length_scaler(transformer: Any) -> bool:
     """Return whether a transformer is the one that makes standardised rows of length one on average."""
-    return getattr(transformer, "func", None) is _of_length_one
+    return getattr(transformer, "func", None) is scale_to_unit_length
 
 
 def _fine_tune(n_train: int) -> Any:
@@ -167,7 +168,7 @@ def is_fine_tune(estimator: Any) -> bool:
 _GAMMAS = (0.3, 1.0, 3.0)
 _KS = (1, 3, 5, 10, 20)
 _ALPHAS = (0.001, 0.01, 0.1, 1, 10)
-_own = functools.partial(Baseline, is_own=True)
+_own = functools.partial(Baseline, is_builtin=True)
 _BASELINES = {
     "classification": (
         _own("dummy", _dummy_classifier),
@@ -225,7 +226,7 @@ def make_baseline(name: str, n_train: int | None = None, *, task: str = "classif
     >>> make_baseline("logreg")  # doctest: +ELLIPSIS
     Pipeline(steps=[('standardscaler', StandardScaler()),
                     ('functiontransformer',
-                     FunctionTransformer(func=<function _of_length_one at ...>)),
+                     FunctionTransformer(func=<function scale_to_unit_length at ...>)),
                     ('logisticregression',
                      LogisticRegression(C=30, max_iter=1000))])
     >>> make_baseline("RandomForestClassifier")
@@ -234,7 +235,7 @@ def make_baseline(name: str, n_train: int | None = None, *, task: str = "classif
     return _named(name, task).make(n_train or _NEIGHBOURS)
 
 
-def as_baselines(estimators: Wanted | None, task: str, random_state: int) -> list[Baseline]:
+def as_baselines(estimators: EstimatorsLike | None, task: str, random_state: int) -> list[Baseline]:
     """Return what is to be compared, each with a name of its own.
 
     Parameters
@@ -273,9 +274,9 @@ def as_baselines(estimators: Wanted | None, task: str, random_state: int) -> lis
         while name in found:
             number += 1
             name = f"{given or baseline.name}-{number}"
-        is_own = baseline.is_own and name == baseline.name
+        is_builtin = baseline.is_builtin and name == baseline.name
         make = _seeded(baseline.make, random_state)
-        found[name] = dataclasses.replace(baseline, name=name, make=make, is_own=is_own)
+        found[name] = dataclasses.replace(baseline, name=name, make=make, is_builtin=is_builtin)
     return list(found.values())
 
 

@@ -15,7 +15,7 @@ from featx.baselines.estimators import Baseline
 from featx.baselines.kernel_cache import SharedKernel
 from featx.baselines.metrics import METRICS, score
 from featx.baselines.splits import Fold, make_split
-from featx.baselines.validation_split import hold_out
+from featx.baselines.validation_split import validation_split
 from featx.errors import ComparisonError, TrainingError
 from featx.system.array_types import IntArray
 from featx.system.formatting import counted, listed
@@ -34,7 +34,7 @@ _NO_NEWS = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Data:
+class Dataset:
     """What all folds share.
 
     Attributes
@@ -55,7 +55,7 @@ class Data:
 
 
 @dataclasses.dataclass(frozen=True)
-class Scored:
+class FoldResult:
     """What one estimator did on one fold.
 
     Attributes
@@ -68,7 +68,7 @@ class Scored:
     probabilities : ndarray of float32, shape (n_test, n_classes_of_train), or None
     classes : ndarray or None
         Of the columns of `probabilities`.
-    certainty : ndarray of float32, shape (n_test,), or None
+    margins : ndarray of float32, shape (n_test,), or None
         Of a classifier, how far the class it predicts is ahead of the next, in probability or in decision value.
     """
 
@@ -77,16 +77,16 @@ class Scored:
     predicted: np.ndarray[Any, Any]
     probabilities: np.ndarray[Any, Any] | None = None
     classes: np.ndarray[Any, Any] | None = None
-    certainty: np.ndarray[Any, Any] | None = None
+    margins: np.ndarray[Any, Any] | None = None
 
 
-def score_fold(baseline: Baseline, data: Data, fold: Fold, shared: SharedKernel | None, *, tune: bool) -> Scored:
+def score_fold(baseline: Baseline, data: Dataset, fold: Fold, shared: SharedKernel | None, *, tune: bool) -> FoldResult:
     """Fit on a fold's rows, with the best parameters for them if `tune`, and score on the others.
 
     Parameters
     ----------
     baseline : Baseline
-    data : Data
+    data : Dataset
     fold : (ndarray of int, ndarray of int)
     shared : SharedKernel or None
         Of all rows of `data.X`, for baselines that use one.
@@ -106,11 +106,11 @@ def score_fold(baseline: Baseline, data: Data, fold: Fold, shared: SharedKernel 
     probabilities = classes = None
     if hasattr(estimator, "predict_proba"):
         probabilities, classes = estimator.predict_proba(rows).astype(np.float32), estimator.classes_
-    certainty = _lead(probabilities)
-    if certainty is None and data.task == "classification" and hasattr(estimator, "decision_function"):
-        certainty = _lead(estimator.decision_function(rows))
+    margins = _lead(probabilities)
+    if margins is None and data.task == "classification" and hasattr(estimator, "decision_function"):
+        margins = _lead(estimator.decision_function(rows))
     seconds = {"fit_seconds": fitted - started, "predict_seconds": done - fitted}
-    return Scored({**scores, **seconds}, params, predicted, probabilities, classes, certainty)
+    return FoldResult({**scores, **seconds}, params, predicted, probabilities, classes, margins)
 
 
 def _lead(values: Any) -> np.ndarray[Any, Any] | None:
@@ -128,7 +128,7 @@ def _lead(values: Any) -> np.ndarray[Any, Any] | None:
     return lead
 
 
-def _tuned(baseline: Baseline, data: Data, train: IntArray, shared: SharedKernel | None) -> dict[str, Any]:
+def _tuned(baseline: Baseline, data: Dataset, train: IntArray, shared: SharedKernel | None) -> dict[str, Any]:
     from sklearn.model_selection import ParameterGrid
 
     groups = None if data.groups is None else data.groups[train]
@@ -155,7 +155,7 @@ def _tuned(baseline: Baseline, data: Data, train: IntArray, shared: SharedKernel
 
 
 def _fitted(
-    baseline: Baseline, data: Data, train: IntArray, shared: SharedKernel | None, params: dict[str, Any]
+    baseline: Baseline, data: Dataset, train: IntArray, shared: SharedKernel | None, params: dict[str, Any]
 ) -> Any:
     estimator = baseline.make(len(train))
     if baseline.kernel is not None:
@@ -192,7 +192,7 @@ def fit_on_images(estimator: Any, images: Sequence[Any], y: np.ndarray[Any, Any]
         return estimator.fit(images, y)
     share = estimator.get_params().get("validation_fraction", _HELD_OUT)
     try:
-        hold_out(np.unique(y, return_inverse=True)[1], groups, share, 0)
+        validation_split(np.unique(y, return_inverse=True)[1], groups, share, 0)
     except TrainingError:
         groups = None
     return estimator.fit(images, y, groups=groups)
@@ -223,7 +223,7 @@ def check_calibration(y: np.ndarray[Any, Any], groups: IntArray | None) -> None:
         )
 
 
-def _calibrated(estimator: Any, data: Data, train: IntArray) -> Any:
+def _calibrated(estimator: Any, data: Dataset, train: IntArray) -> Any:
     from sklearn.calibration import CalibratedClassifierCV
 
     groups = None if data.groups is None else data.groups[train]
@@ -236,7 +236,7 @@ def _calibrated(estimator: Any, data: Data, train: IntArray) -> Any:
     return calibrated.set_params(cv=_CALIBRATION_FOLDS)  # the folds themselves need not be kept
 
 
-def fit_on_all(baseline: Baseline, data: Data, *, tune: bool, notes: list[str]) -> tuple[Any, dict[str, Any]]:
+def fit_on_all(baseline: Baseline, data: Dataset, *, tune: bool, notes: list[str]) -> tuple[Any, dict[str, Any]]:
     """Return an estimator that is fitted on all rows, and the parameters that were chosen for it, if `tune`.
 
     These are the estimator's own, as ``get_params`` has them: ``gamma`` is no multiple.

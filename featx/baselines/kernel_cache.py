@@ -11,7 +11,7 @@ from featx.system.array_types import IntArray
 FloatMatrix: TypeAlias = "np.ndarray[Any, Any]"
 
 #: Up to here the distances take 400 MB, and the kernel of a fold 500 MB while it is fitted.
-MOST_ROWS = 10_000
+MAX_ROWS = 10_000
 
 
 class SharedKernel:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.baselines.estimators import Baseline, Wanted, as_baselines
-from featx.baselines.fitting import Data, collecting_warnings, score_fold
-from featx.baselines.kernel_cache import MOST_ROWS, SharedKernel
+from featx.baselines.estimators import Baseline, EstimatorsLike, as_baselines
+from featx.baselines.fitting import Dataset, collecting_warnings, score_fold
+from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.metrics import METRICS
 from featx.baselines.splits import Fold, Split
 from featx.datasets.labels import as_label_array, checked_labels
@@ -35,7 +35,7 @@ def learning_curve(
     split: Split,
     *,
     task: str = "classification",
-    estimators: Wanted = ("logreg",),
+    estimators: EstimatorsLike = ("logreg",),
     fold_scores: pd.DataFrame | None = None,
     random_state: int = 0,
     n_jobs: int | None = -1,
@@ -81,7 +81,7 @@ def learning_curve(
     from threadpoolctl import threadpool_limits
 
     X, y, split = _of_the_split(np.asarray(X), as_label_array(y), split, task)
-    data = Data(X, y, task, None, random_state)
+    data = Dataset(X, y, task, None, random_state)
     metric = METRICS[task][0]
     sizes = _sizes(y, split, task)
     plans = [
@@ -93,7 +93,7 @@ def learning_curve(
     notes: list[str] = []  # that an estimator has not converged on a handful of images is no news
     with threadpool_limits(limits=1), collecting_warnings(notes):
         for baseline in as_baselines(estimators, task, random_state):
-            shared = SharedKernel(X) if baseline.kernel and len(X) <= MOST_ROWS else None
+            shared = SharedKernel(X) if baseline.kernel and len(X) <= MAX_ROWS else None
             known = {} if fold_scores is None else _of_all_rows(fold_scores, baseline.name, metric)
             scores = Parallel(n_jobs=n_jobs, prefer="threads")(
                 delayed(_score)(baseline, data, fold, shared, known.get(number) if size == sizes[-1] else None)
@@ -110,7 +110,7 @@ def learning_curve(
 
 
 def _score(
-    baseline: Baseline, data: Data, fold: Fold, shared: SharedKernel | None, known: float | None = None
+    baseline: Baseline, data: Dataset, fold: Fold, shared: SharedKernel | None, known: float | None = None
 ) -> float:
     if known is not None:
         return known

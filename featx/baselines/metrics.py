@@ -65,7 +65,7 @@ def score(task: str, y: Any, predicted: Any) -> dict[str, float]:
     }
 
 
-def corrected_interval(scores: Float64Array, test_share: float) -> tuple[float, float]:
+def corrected_interval(scores: Float64Array, test_ratio: float) -> tuple[float, float]:
     """Return a 95 % interval for the mean of scores over folds.
 
     Folds share most of what they are fitted on, so their scores vary less than independent ones would: the variance
@@ -74,7 +74,7 @@ def corrected_interval(scores: Float64Array, test_share: float) -> tuple[float, 
     Parameters
     ----------
     scores : ndarray of float, shape (n_folds,)
-    test_share : float
+    test_ratio : float
         n_test / n_train.
 
     References
@@ -85,7 +85,7 @@ def corrected_interval(scores: Float64Array, test_share: float) -> tuple[float, 
 
     Examples
     --------
-    >>> low, high = corrected_interval(np.array([0.90, 0.92, 0.91, 0.93, 0.89]), test_share=0.25)
+    >>> low, high = corrected_interval(np.array([0.90, 0.92, 0.91, 0.93, 0.89]), test_ratio=0.25)
     >>> round(low, 3), round(high, 3)
     (0.881, 0.939)
     """
@@ -94,11 +94,11 @@ def corrected_interval(scores: Float64Array, test_share: float) -> tuple[float, 
     n = len(scores)
     if n < 2:
         return float("nan"), float("nan")
-    half = t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.sqrt(scores.var(ddof=1) * (1 / n + test_share))
+    half = t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.sqrt(scores.var(ddof=1) * (1 / n + test_ratio))
     return float(scores.mean() - half), float(scores.mean() + half)
 
 
-def corrected_t_test(differences: Float64Array, test_share: float) -> float:
+def corrected_t_test(differences: Float64Array, test_ratio: float) -> float:
     """Return the two-sided p-value of no difference, by the corrected resampled t-test.
 
     Parameters
@@ -106,7 +106,7 @@ def corrected_t_test(differences: Float64Array, test_share: float) -> float:
     differences : ndarray of float, shape (n_folds,)
         Score of one estimator minus score of the other, fold by fold on the same folds. If they are all the same but
         not 0, the test says nothing, and NaN is returned.
-    test_share : float
+    test_ratio : float
         n_test / n_train.
 
     References
@@ -115,19 +115,19 @@ def corrected_t_test(differences: Float64Array, test_share: float) -> float:
 
     Examples
     --------
-    >>> round(corrected_t_test(np.array([0.02, 0.03, 0.01, 0.02, 0.02]), test_share=0.25), 4)
+    >>> round(corrected_t_test(np.array([0.02, 0.03, 0.01, 0.02, 0.02]), test_ratio=0.25), 4)
     0.0135
     """
     from scipy.stats import t
 
     n = len(differences)
-    spread = np.sqrt(differences.var(ddof=1) * (1 / n + test_share))
+    spread = np.sqrt(differences.var(ddof=1) * (1 / n + test_ratio))
     if spread < 1e-12:  # says nothing: the folds may have been few, or small
         return 1.0 if abs(differences.mean()) < 1e-12 else float("nan")
     return float(2 * t.sf(abs(differences.mean()) / spread, n - 1))
 
 
-def interval_of_one(task: str, y: Any, predicted: Any, random_state: int) -> tuple[float, float]:
+def single_test_interval(task: str, y: Any, predicted: Any, random_state: int) -> tuple[float, float]:
     """Return a 95 % interval for the first metric on a single test set.
 
     Accuracy: Wilson's score interval. R²: percentiles of 1,000 bootstrap samples of the test rows.
@@ -151,7 +151,7 @@ def interval_of_one(task: str, y: Any, predicted: Any, random_state: int) -> tup
     return float(low), float(high)
 
 
-def paired_test_of_one(task: str, y: Any, one: Any, other: Any) -> float:
+def paired_test(task: str, y: Any, one: Any, other: Any) -> float:
     """Return the two-sided p-value of no difference on a single test set.
 
     Classification: McNemar's exact test on the rows that only one of them gets right. Regression: paired t-test of
@@ -180,7 +180,7 @@ def add_verdicts(
     y: Any,
     *,
     task: str,
-    test_share: float,
+    test_ratio: float,
 ) -> None:
     """Add the columns ``p_value`` and ``verdict``: how each row of the table compares with the best one.
 
@@ -197,16 +197,16 @@ def add_verdicts(
         Of each, pooled over the folds; used if there is one fold only, or if all folds differ by the same.
     y : ndarray, shape (n_test,)
     task : {"classification", "regression"}
-    test_share : float
+    test_ratio : float
         n_test / n_train.
     """
     best = best_row(table, task)
     p_values = []
     for at, scores in enumerate(fold_scores):
         differences = scores - fold_scores[best]
-        p = corrected_t_test(differences, test_share) if len(scores) > 1 else float("nan")
+        p = corrected_t_test(differences, test_ratio) if len(scores) > 1 else float("nan")
         if at != best and np.isnan(p):  # a single fold, or all of them equally different
-            p = paired_test_of_one(task, y, predictions[at], predictions[best])
+            p = paired_test(task, y, predictions[at], predictions[best])
         p_values.append(p)
     table["p_value"] = [float("nan") if at == best else p for at, p in enumerate(p_values)]
     table["verdict"] = [

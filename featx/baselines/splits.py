@@ -24,30 +24,30 @@ class Split:
     ----------
     folds : list of (ndarray of int, ndarray of int)
         Rows to fit on and rows to score, for each fold; one repetition after the other.
-    n_first : int
+    n_first_repeat : int
         How many of them, from the first, score each row once at most: the first repetition.
-    words : str
+    description : str
         What it is, for people.
     notes : list of str
         What was done that was not asked for: rows left out, fewer folds.
     """
 
     folds: list[Fold]
-    n_first: int
-    words: str
+    n_first_repeat: int
+    description: str
     notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def first_repeat(self) -> range:
         """Numbers of the folds in which each row is scored once at most."""
-        return range(self.n_first)
+        return range(self.n_first_repeat)
 
-    def of_rows(self, rows: IntArray) -> Split:
+    def map_rows(self, rows: IntArray) -> Split:
         """Return the same folds by other numbers: what was row 0 is now ``rows[0]``."""
         return dataclasses.replace(self, folds=[(rows[train], rows[test]) for train, test in self.folds])
 
     @property
-    def test_share(self) -> float:
+    def test_ratio(self) -> float:
         """Mean of n_test / n_train over the folds."""
         return float(np.mean([len(test) / len(train) for train, test in self.folds]))
 
@@ -110,7 +110,7 @@ def make_split(
     Examples
     --------
     >>> split = make_split(np.array(["cat", "cat", "dog", "dog", "dog"]), task="classification")
-    >>> split.words, split.notes
+    >>> split.description, split.notes
     ('2 stratified folds', ["2 folds instead of 5: the smallest class, 'cat', has 2 samples."])
     """
     check_split_options(cv, repeats)
@@ -164,7 +164,9 @@ def _stratified(y: np.ndarray[Any, Any], cv: int, repeats: int, groups: IntArray
         notes.append(f"{n_groups} folds instead of {cv}: there are {n_groups} groups.")
         most = n_groups
     for n_folds in range(most, 1, -1):
-        folds, n_first = _shuffled(codes, None if groups is None else groups[kept], n_folds, repeats, random_state)
+        folds, n_first_repeat = _shuffled(
+            codes, None if groups is None else groups[kept], n_folds, repeats, random_state
+        )
         if all(_knows_what_it_scores(codes, fold) for fold in folds):
             break
     else:
@@ -175,7 +177,7 @@ def _stratified(y: np.ndarray[Any, Any], cv: int, repeats: int, groups: IntArray
     if n_folds < most:
         notes.append(f"{n_folds} folds instead of {cv}: with more, a class would be scored that is not fitted on.")
     folds = [(kept[train], kept[test]) for train, test in folds]
-    return Split(folds, n_first, _words(f"{n_folds} stratified folds", repeats), notes)
+    return Split(folds, n_first_repeat, _words(f"{n_folds} stratified folds", repeats), notes)
 
 
 def _shuffled(
@@ -267,7 +269,7 @@ def _given(y: np.ndarray[Any, Any], cv: Any, groups: IntArray | None, task: str)
     folds: list[Fold] = []
     n_left_out = 0
     for number, pair in enumerate(pairs):
-        train, test = (as_rows(rows, len(y), number) for rows in pair)
+        train, test = (validate_row_indices(rows, len(y), number) for rows in pair)
         if len(np.intersect1d(train, test)):
             raise ComparisonError(f"Fold {number} scores rows that it is fitted on. Take them out of one of the two.")
         if groups is not None:
@@ -314,7 +316,7 @@ def _n_disjoint(folds: list[Fold]) -> int:
     return len(folds)
 
 
-def as_rows(rows: Any, n_rows: int, number: int) -> IntArray:
+def validate_row_indices(rows: Any, n_rows: int, number: int) -> IntArray:
     """Return numbers of rows, given as such or as a mask.
 
     Raises

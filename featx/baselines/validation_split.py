@@ -10,7 +10,9 @@ from featx.baselines.splits import Fold
 from featx.errors import TrainingError
 
 
-def hold_out(codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None, share: float, random_state: int) -> Fold:
+def validation_split(
+    codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None, share: float, random_state: int
+) -> Fold:
     """Return the rows to learn from and the rows that are held out, at least one image of each class if possible.
 
     Parameters
@@ -30,7 +32,7 @@ def hold_out(codes: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None, s
 
     Examples
     --------
-    >>> train, held_out = hold_out(np.arange(20) % 2, None, 0.2, 0)
+    >>> train, held_out = validation_split(np.arange(20) % 2, None, 0.2, 0)
     >>> len(train), np.bincount(held_out % 2).tolist()
     (16, [2, 2])
     """

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.registry import Network
-from featx.baselines.splits import Fold, as_rows, check_split_options, group_codes, make_split
+from featx.baselines.splits import Fold, check_split_options, group_codes, make_split, validate_row_indices
 from featx.datasets.labels import as_label_array, checked_labels, is_missing, task_of
 from featx.errors import OptionError
 from featx.extraction.extract import Extraction
@@ -89,7 +89,7 @@ class AugmentedFeatures:
             cv=self._among(cv, kept),
             groups=None if alone else groups,
             random_state=random_state,
-        ).of_rows(kept)
+        ).map_rows(kept)
         return [(np.flatnonzero(np.isin(self.source, train)), test) for train, test in split.folds]
 
     @property
@@ -105,7 +105,7 @@ class AugmentedFeatures:
         if not isinstance(cv, list | tuple):
             return cv
         check_split_options(cv, 1)
-        folds = [[as_rows(rows, self.n_images, number) for rows in pair] for number, pair in enumerate(cv)]
+        folds = [[validate_row_indices(rows, self.n_images, number) for rows in pair] for number, pair in enumerate(cv)]
         return [tuple(np.searchsorted(kept, rows[np.isin(rows, kept)]) for rows in pair) for pair in folds]
 
 

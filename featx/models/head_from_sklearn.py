@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.baselines.estimators import is_of_length_one
+from featx.baselines.estimators import is_unit_length_scaler
 from featx.errors import ExportError
 from featx.models.head import Head
 from featx.models.steps import (
@@ -65,7 +65,7 @@ def _transformer(transformer: Any) -> list[Step]:
         scale = transformer.scale_.astype(np.float64) if transformer.with_std else np.ones(n)
         mean = transformer.mean_.astype(np.float64) if transformer.with_mean else np.zeros(n)
         return [Affine(1 / scale, -mean / scale)]
-    if is_of_length_one(transformer):
+    if is_unit_length_scaler(transformer):
         n = transformer.n_features_in_
         return [Affine(np.full(n, 1 / np.sqrt(n)), np.zeros(n))]
     if name == "Normalizer" and transformer.norm == "l2":

@@ -19,7 +19,7 @@ from featx.system.files import atomic as files
 
 #: What skops may make besides scikit-learn's own, numpy's and scipy's.
 TRUSTED = (
-    "featx.baselines.estimators._of_length_one",
+    "featx.baselines.estimators.scale_to_unit_length",
     "featx.extraction.feature_extractor.FeatureExtractor",
     "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
     "sklearn.calibration._SigmoidCalibration",  # two numbers

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from featx.baselines.cross_validate import Comparison, compare_baselines
-from featx.baselines.estimators import Wanted
+from featx.baselines.estimators import EstimatorsLike
 from featx.baselines.metrics import METRICS, best_row
 from featx.baselines.splits import Split, make_split
 from featx.datasets.image_folder import ImageTable
@@ -44,7 +44,7 @@ def compare_images(
     groups: Any = "auto",
     is_test: Sequence[bool] | None = None,
     near: float = THRESHOLD,
-    estimators: Wanted | None = None,
+    estimators: EstimatorsLike | None = None,
     task: str = "auto",
     cv: int | None = None,
     repeats: int = 1,
@@ -281,8 +281,8 @@ class _Task(Task):
 
 def _first_folds(split: Split, most: int | None = None) -> Split:
     """Return the first folds of a split: its first repetition, or as many as are wanted."""
-    n_folds = min(most or split.n_first, split.n_first)
-    return dataclasses.replace(split, folds=split.folds[:n_folds], n_first=n_folds)
+    n_folds = min(most or split.n_first_repeat, split.n_first_repeat)
+    return dataclasses.replace(split, folds=split.folds[:n_folds], n_first_repeat=n_folds)
 
 
 def _notes_of(networks: Sequence[Network]) -> list[str]:

@@ -12,7 +12,7 @@ from sklearn.base import clone
 
 from featx.backbones.files.network_file import as_name
 from featx.backbones.registry import load_backbone
-from featx.baselines.estimators import FINE_TUNE, Baseline, Wanted, is_fine_tune
+from featx.baselines.estimators import FINE_TUNE, Baseline, EstimatorsLike, is_fine_tune
 from featx.datasets.image_folder import ImageTable
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions
@@ -80,14 +80,16 @@ def _plain(name: str, value: Any, network: ExtractionOptions) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def without_those(estimators: Wanted | None) -> Wanted | None:
+def without_those(estimators: EstimatorsLike | None) -> EstimatorsLike | None:
     """Return the estimators that are fitted on features; None if these are the usual ones."""
     if isinstance(estimators, Mapping):
         return {name: one for name, one in estimators.items() if not _is_on_images(one)}
     return estimators if estimators is None else [one for one in estimators if not _is_on_images(one)]
 
 
-def with_images(asked: Asked, table: ImageTable, network: ExtractionOptions, cache: Path | None) -> Wanted | None:
+def with_images(
+    asked: Asked, table: ImageTable, network: ExtractionOptions, cache: Path | None
+) -> EstimatorsLike | None:
     """Return the estimators, those that are fitted on images given them, and the network that is compared.
 
     Parameters

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.baselines.ranking.rank_features import Ranking, ranked
+from featx.baselines.ranking.rank_features import Ranking, rank_matrices
 from featx.datasets.failures import Failure
 from featx.datasets.image_folder import ImageTable
 from featx.datasets.labels import checked_labels
@@ -176,7 +176,7 @@ def rank_tables(
         for name, network in zip(names_of(resolved), resolved, strict=True)
     ]
     once = leaks.groups if groups is not None and len(leaks) else None
-    ranking, kept = ranked(
+    ranking, kept = rank_matrices(
         list(zip(fronts, found.rows, strict=True)),
         task.y,
         task=asked.task,

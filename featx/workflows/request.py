@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from featx.baselines.cross_validate import check_comparison_options
-from featx.baselines.estimators import Wanted
+from featx.baselines.estimators import EstimatorsLike
 from featx.baselines.splits import Split, group_codes, make_split
 from featx.datasets.image_folder import ImageTable
 from featx.datasets.labels import checked_labels, task_of
@@ -40,7 +40,7 @@ class Asked:
         Compute a learning curve, and look for labels in doubt also if logistic regression is not compared.
     """
 
-    estimators: Wanted | None = None
+    estimators: EstimatorsLike | None = None
     task: str = "auto"
     cv: int | None = None
     repeats: int = 1

@@ -237,7 +237,7 @@ class ImageComparison:
             "features": int(best["features"]),
             "failed": len(self.failures),
             "failures": [{"path": one.image, "error": one.error, "reason": one.reason} for one in self.failures],
-            "split": self.networks[0].comparison.split.words,
+            "split": self.networks[0].comparison.split.description,
             "results": self.table.drop(columns="features").to_dict(orient="records"),
             "best": {name: best[name] for name in which},
             "ties": self.table[self.table["verdict"] == "tie"][which].to_dict(orient="records"),
@@ -284,7 +284,8 @@ class ImageComparison:
     def _headline(self) -> str:
         split = self.networks[0].comparison.split
         classes = f", {counted(self.n_classes, 'class')}" if self.n_classes else ""
-        return f"{counted(self.n_rows, 'image')}{classes}; {split.words}{'; mean ± sd' if len(split.folds) > 1 else ''}"
+        spread = "; mean ± sd" if len(split.folds) > 1 else ""
+        return f"{counted(self.n_rows, 'image')}{classes}; {split.description}{spread}"
 
     def _lines(self) -> list[str]:
         first, *others = METRICS[self.task]
@@ -312,11 +313,11 @@ class ImageComparison:
         chance = f"; its lead over {self.ties_in_words} may be chance" if self.ties else ""
         score = f"{METRIC_NAMES[first]} {best[f'{first}_mean']:.3f}"
         lines = [wrapped(f"* best: {best['estimator']} on {self.best_network.name}, {score}{chance}")]
-        if "chosen" in self.table:
+        if "best_params" in self.table:
             lines += [
                 wrapped(f"{row['estimator']} was tuned to {row['chosen']}.")
                 for row in self.table.to_dict(orient="records")
-                if row["chosen"]
+                if row["best_params"]
             ]
         if self.label_issues is not None and len(self.label_issues):
             first_issue = self.label_issues.iloc[0]
@@ -479,7 +480,7 @@ def join_tables(networks: Sequence[Network]) -> pd.DataFrame:
         scores += [one.to_numpy() for _, one in of_folds]
         predictions += [one.to_numpy() for _, one in network.comparison.predictions.items()]
     verdicts = table[["estimator", f"{metric}_mean"]].copy()
-    add_verdicts(verdicts, scores, predictions, first.y, task=first.task, test_share=first.split.test_share)
+    add_verdicts(verdicts, scores, predictions, first.y, task=first.task, test_ratio=first.split.test_ratio)
     at = list(table.columns).index("high") + 1
     table.insert(at, "p_value", verdicts["p_value"])
     table.insert(at + 1, "verdict", verdicts["verdict"])

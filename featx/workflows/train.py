@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.baselines.estimators import FINE_TUNE, Baseline, as_baselines
-from featx.baselines.fitting import Data, check_calibration, fit_on_all, fit_on_images
+from featx.baselines.fitting import Dataset, check_calibration, fit_on_all, fit_on_images
 from featx.baselines.metrics import METRICS
 from featx.baselines.splits import Fold
 from featx.datasets.image_folder import ImageTable
@@ -237,7 +237,7 @@ def train_tables(
     notes = list(comparison.notes)
     y, groups = comparison.y[kept], None if comparison.groups is None else comparison.groups[kept]
     if best.images is None:
-        data = Data(comparison.networks[0].rows[kept], y, asked.task, groups, asked.random_state)
+        data = Dataset(comparison.networks[0].rows[kept], y, asked.task, groups, asked.random_state)
         estimator, chosen = fit_on_all(best, data, tune=asked.tune, notes=notes)
         pipeline, rows = _pipeline(options, estimator, asked.task, cache), data.X
     else:
@@ -261,7 +261,7 @@ def _checked(table: ImageTable, asked: Asked, calibrate: bool) -> tuple[Asked, l
             )
     baselines = as_baselines(wanted, asked.task, asked.random_state)
     for baseline in baselines:
-        if not baseline.is_own and baseline.images is None:
+        if not baseline.is_builtin and baseline.images is None:
             check_can_be_saved(baseline.make(_FEW), asked.task)
     if calibrate:
         _check_calibrated(table, asked, baselines)
@@ -341,6 +341,6 @@ def _scores(comparison: ImageComparison, chosen: dict[str, Any]) -> dict[str, An
         "estimator": str(row["estimator"]),
         "metric": metric,
         **{name: float(row[column]) if np.isfinite(row[column]) else None for name, column in columns.items()},
-        "split": comparison.networks[0].comparison.split.words,
+        "split": comparison.networks[0].comparison.split.description,
     }
-    return found | ({"chosen": chosen} if chosen else {})
+    return found | ({"best_params": chosen} if chosen else {})

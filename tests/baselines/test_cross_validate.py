@@ -14,7 +14,7 @@ from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict, c
 
 from featx import compare_baselines, learning_curve
 from featx.baselines.estimators import DEFAULT_NAMES, NAMES, Baseline, make_baseline
-from featx.baselines.fitting import Data, score_fold
+from featx.baselines.fitting import Dataset, score_fold
 from featx.baselines.splits import make_split
 from featx.errors import ComparisonError, OptionError
 
@@ -117,7 +117,7 @@ def test_small_classes_mean_fewer_folds_and_single_images_are_left_out(digits: A
         "1 class of a single sample left out (1 sample): 5.",
         "3 folds instead of 5: the smallest class, 4, has 3 samples.",
     ]
-    assert comparison.split.words == "3 stratified folds"
+    assert comparison.split.description == "3 stratified folds"
     assert len(comparison.predictions) == 63
 
 
@@ -161,7 +161,7 @@ def test_rows_without_labels_are_left_out_and_listed(digits: Any) -> None:
     assert comparison.predictions.index.tolist() == [row for row in range(400) if row not in (4, 9, 17)]
     given = [(np.arange(200), np.arange(200, 400))]
     comparison = compare_baselines(X, labels, estimators=["knn"], cv=given)
-    assert comparison.split.words == "fitted on 197, scored on 200"
+    assert comparison.split.description == "fitted on 197, scored on 200"
     assert comparison.predictions.index.tolist() == list(range(200, 400))
     np.testing.assert_array_equal(comparison.y, y[200:])
 
@@ -193,10 +193,10 @@ def test_predictions_and_probabilities_are_those_of_the_folds(digits: Any) -> No
     np.testing.assert_allclose(comparison.probabilities["knn"], usual, atol=1e-6)
     assert list(comparison.probabilities) == ["knn"]
     top = np.sort(usual, axis=1)
-    np.testing.assert_allclose(comparison.certainty["knn"], top[:, -1] - top[:, -2], atol=1e-6)
+    np.testing.assert_allclose(comparison.margins["knn"], top[:, -1] - top[:, -2], atol=1e-6)
     np.testing.assert_array_equal(comparison.y, y)
     assert len(comparison.fold_scores) == 20
-    assert comparison.split.words == "5 stratified folds, 2 times"
+    assert comparison.split.description == "5 stratified folds, 2 times"
 
 
 def test_groups_stay_on_one_side_of_every_split(digits: Any) -> None:
@@ -220,7 +220,7 @@ def test_a_choice_among_many_does_not_raise_the_score() -> None:
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 3)), rng.permutation(np.repeat(["a", "b"], 20))
     coins = Baseline("coins", lambda n_train: DummyClassifier(strategy="uniform"), {"random_state": range(20)})
-    data = Data(X, y, "classification")
+    data = Dataset(X, y, "classification")
     folds = make_split(y, task="classification", repeats=2).folds
     nested = [score_fold(coins, data, fold, None, tune=True).scores["accuracy"] for fold in folds]
     chosen_by_test = [
@@ -358,7 +358,7 @@ def test_groups_are_kept_whole_in_a_split_of_another_comparison() -> None:
     for train, test in comparison.split.folds:
         assert not set(groups[train]) & set(groups[test])
     assert any("being in one group with what is scored" in note for note in comparison.notes)
-    assert comparison.split.words == split.words
+    assert comparison.split.description == split.description
     with pytest.raises(ComparisonError, match="row"):
         compare_baselines(X[:50], y[:50] + np.arange(50) % 2, estimators=["knn"], cv=split)
 

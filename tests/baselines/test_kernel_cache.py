@@ -37,6 +37,6 @@ def test_rows_far_from_the_origin_lose_no_precision() -> None:
 def test_too_many_rows_to_share_give_the_same_scores(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = load_digits(return_X_y=True)
     shared = compare_baselines(X[:500], y[:500], estimators=[name]).fold_scores
-    monkeypatch.setattr("featx.baselines.kernel_cache.MOST_ROWS", 0)
+    monkeypatch.setattr("featx.baselines.kernel_cache.MAX_ROWS", 0)
     alone = compare_baselines(X[:500], y[:500], estimators=[name]).fold_scores
     assert shared["accuracy"].tolist() == alone["accuracy"].tolist()

@@ -10,9 +10,9 @@ from featx.baselines.metrics import (
     add_verdicts,
     corrected_interval,
     corrected_t_test,
-    interval_of_one,
-    paired_test_of_one,
+    paired_test,
     score,
+    single_test_interval,
 )
 
 
@@ -34,7 +34,7 @@ def test_differences_that_never_vary_say_nothing_by_themselves() -> None:
     y = np.array(["x"] * 10)
     wrong = y.copy()
     wrong[[2, 7]] = "z"
-    add_verdicts(table, [np.ones(2), np.full(2, 0.8)], [y, wrong], y, task="classification", test_share=1.0)
+    add_verdicts(table, [np.ones(2), np.full(2, 0.8)], [y, wrong], y, task="classification", test_ratio=1.0)
     assert table["verdict"].tolist() == ["best", "tie"]
     assert table["p_value"][1] == 0.5
 
@@ -73,27 +73,27 @@ def test_a_single_test_set_has_wilson_s_interval_and_mcnemar_s_test() -> None:
     right = y.copy()
     wrong = y.copy()
     wrong[:20] = "c"
-    low, high = interval_of_one("classification", y, wrong, 0)
+    low, high = single_test_interval("classification", y, wrong, 0)
     assert (low, high) == pytest.approx((0.711, 0.867), abs=1e-3)  # Wilson for 80 of 100
-    assert paired_test_of_one("classification", y, right, wrong) == pytest.approx(2 * 0.5**20)
-    assert paired_test_of_one("classification", y, right, right) == 1
+    assert paired_test("classification", y, right, wrong) == pytest.approx(2 * 0.5**20)
+    assert paired_test("classification", y, right, right) == 1
 
 
 def test_a_single_test_set_of_quantities() -> None:
     rng = np.random.default_rng(0)
     y = rng.normal(size=200)
     good, bad = y + 0.1 * rng.normal(size=200), y + rng.normal(size=200)
-    low, high = interval_of_one("regression", y, good, 0)
+    low, high = single_test_interval("regression", y, good, 0)
     assert 0.98 < low < score("regression", y, good)["r2"] < high < 1
-    assert paired_test_of_one("regression", y, good, bad) < 1e-6
-    assert paired_test_of_one("regression", y, good, good) == 1
+    assert paired_test("regression", y, good, bad) < 1e-6
+    assert paired_test("regression", y, good, good) == 1
 
 
 def test_verdicts_are_about_the_best() -> None:
     table = pd.DataFrame({"estimator": ["a", "b", "c"], "accuracy_mean": [0.90, 0.95, 0.94]})
     best = np.array([0.94, 0.95, 0.96, 0.95, 0.95])
     folds = [best - [0.05, 0.04, 0.06, 0.05, 0.05], best, best - [0.03, -0.02, 0.02, 0.0, 0.02]]
-    add_verdicts(table, folds, [], None, task="classification", test_share=0.25)
+    add_verdicts(table, folds, [], None, task="classification", test_ratio=0.25)
     assert table["verdict"].tolist() == ["worse", "best", "tie"]
     assert np.isnan(table["p_value"][1])
 

@@ -20,7 +20,7 @@ def test_without_groups_it_is_stratified_k_fold() -> None:
     for (train, test), (usual_train, usual_test) in zip(ours.folds, usual, strict=True):
         np.testing.assert_array_equal(train, usual_train)
         np.testing.assert_array_equal(test, usual_test)
-    assert ours.test_share == pytest.approx(1 / 3)
+    assert ours.test_ratio == pytest.approx(1 / 3)
 
 
 @settings(max_examples=60, deadline=None)
@@ -72,7 +72,7 @@ def test_repetitions_are_shuffled_anew_and_repeatable() -> None:
     assert list(split.first_repeat) == [0, 1, 2, 3]
     again = make_split(Y, task="classification", cv=4, repeats=3, random_state=1)
     assert tests == [tuple(test) for _, test in again.folds]
-    assert split.words == "4 stratified folds, 3 times"
+    assert split.description == "4 stratified folds, 3 times"
 
 
 def test_a_class_of_a_single_group_is_left_out() -> None:
@@ -96,7 +96,7 @@ def test_a_single_group_is_an_error(task: str) -> None:
 
 def test_quantities_are_split_at_random_or_by_group() -> None:
     values = np.arange(40.0)
-    assert make_split(values, task="regression").words == "5 folds"
+    assert make_split(values, task="regression").description == "5 folds"
     groups = np.arange(40) // 10
     split = make_split(values, task="regression", groups=groups)
     assert split.notes == ["4 folds instead of 5: there are 4 groups."]
@@ -110,14 +110,14 @@ def test_given_folds_are_taken_and_lose_what_would_leak() -> None:
     groups[35] = groups[3]
     split = make_split(Y, task="classification", cv=[(train, test)], groups=groups)
     assert split.notes == ["1 sample not fitted on, being in one group with what is scored."]
-    assert split.words == "fitted on 29, scored on 10"
+    assert split.description == "fitted on 29, scored on 10"
     assert 3 not in split.folds[0][0]
 
 
 def test_splitters_of_scikit_learn_are_taken() -> None:
     groups = np.arange(40) // 4
     split = make_split(Y, task="classification", cv=GroupKFold(5), groups=groups)
-    assert split.words == "5 given folds"
+    assert split.description == "5 given folds"
 
 
 @pytest.mark.parametrize(

@@ -449,7 +449,7 @@ def test_compare_takes_tables_test_sets_poolings_and_writes_what_is_asked_for(
     found = json.loads(capsys.readouterr().out)
     assert [row["pooling"] for row in found["results"]] == ["avg", "max"]
     assert found["learning_curve"][0]["n_per_class"] == 1
-    assert found["results"][0]["chosen"].startswith("n_neighbors=")
+    assert found["results"][0]["best_params"].startswith("n_neighbors=")
     files = ["--csv", "scores.csv", "--label-issues", "labels.csv"]
     assert cli.main(["compare", "table.csv", "--cv", "3", *files, *common]) == 0
     with open("labels.csv") as file:

@@ -21,7 +21,7 @@ from sklearn.pipeline import make_pipeline
 from featx import FeatureExtractor, FineTunedClassifier, compare_baselines, compare_images
 from featx.backbones.workers.fine_tune import rates
 from featx.baselines.estimators import Baseline, make_baseline
-from featx.baselines.validation_split import hold_out
+from featx.baselines.validation_split import validation_split
 from featx.datasets.image_folder import ImageTable
 from featx.errors import OptionError, OutputError, TrainingError, UnreadableImageError
 from featx.extraction.options import ExtractionOptions
@@ -108,16 +108,16 @@ def test_the_output_layer_gives_the_decision_values_of_the_baseline(n_classes: i
 
 def test_some_of_each_class_is_held_out_and_no_group_divided() -> None:
     codes = np.repeat([0, 1, 2], [20, 10, 2])
-    train, held_out = hold_out(codes, None, 0.15, 0)
+    train, held_out = validation_split(codes, None, 0.15, 0)
     assert np.bincount(codes[held_out]).tolist() == [3, 2, 1]
     assert sorted([*train, *held_out]) == list(range(32))
     groups = np.arange(32) // 2
-    train, held_out = hold_out(codes, groups, 0.15, 0)
+    train, held_out = validation_split(codes, groups, 0.15, 0)
     assert not set(groups[train]) & set(groups[held_out])
     assert set(codes[train]) == {0, 1, 2}
-    assert hold_out(codes, groups, 0.15, 0)[1].tolist() == held_out.tolist()
+    assert validation_split(codes, groups, 0.15, 0)[1].tolist() == held_out.tolist()
     with pytest.raises(TrainingError, match="every class lies in one group.*Give smaller groups"):
-        hold_out(codes, codes, 0.15, 0)
+        validation_split(codes, codes, 0.15, 0)
 
 
 def test_the_last_part_is_a_share_a_number_or_a_name() -> None:

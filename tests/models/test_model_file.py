@@ -108,7 +108,7 @@ def test_a_model_is_a_plain_pipeline_again(model: Path, digits: list[Path], labe
     by_hand = make_pipeline(extractor(cache=None), make_baseline("logreg")).fit(digits, labels)
     np.testing.assert_allclose(pipeline.predict_proba(digits), by_hand.predict_proba(digits), atol=1e-5)
     assert skops.io.get_untrusted_types(file=model) == [
-        "featx.baselines.estimators._of_length_one",
+        "featx.baselines.estimators.scale_to_unit_length",
         "featx.extraction.feature_extractor.FeatureExtractor",
     ]
 
@@ -203,7 +203,7 @@ def test_the_best_of_several_is_fitted_and_its_choice_told(digits: list[Path], l
         digits, labels, network=extractor(), estimators=["dummy", "logreg", "centroid"], tune=True, cache=None
     )
     assert trained.scores["estimator"] == trained.comparison.best == "logreg"
-    assert trained.scores["chosen"].keys() == {"logisticregression__C"}
+    assert trained.scores["best_params"].keys() == {"logisticregression__C"}
     assert "was chosen among dummy, logreg, centroid" in str(trained)
 
 
@@ -242,7 +242,7 @@ def alter_weights(members: dict[str, bytes]) -> None:
 
 
 def add_code(members: dict[str, bytes]) -> None:
-    members["schema.json"] = members["schema.json"].replace(b"_of_length_one", b"_quietly_evil")
+    members["schema.json"] = members["schema.json"].replace(b"scale_to_unit_length", b"_quietly_evil")
 
 
 @pytest.mark.parametrize(

@@ -312,11 +312,11 @@ def test_a_test_set_of_its_own_is_scored_and_no_other(photo_folder: Path) -> Non
     parts = dataclasses.replace(table, splits=(["train"] * 5 + ["test", None]) * 3 + ["train"] * 3)
     options = [ExtractionOptions(**COUNTING)]
     comparison = compare_tables(parts, options, Asked(near=1), cache=None)
-    assert comparison.networks[0].comparison.split.words == "fitted on 18, scored on 3"
+    assert comparison.networks[0].comparison.split.description == "fitted on 18, scored on 3"
     assert comparison.notes[0].startswith("3 images that are neither to train nor to test on left out: ")
     test = table.rows([5, 12])
     comparison = compare_tables(parts, options, Asked(near=1), test=test, cache=None)
-    assert comparison.networks[0].comparison.split.words == "fitted on 18, scored on 2"
+    assert comparison.networks[0].comparison.split.description == "fitted on 18, scored on 2"
     assert any("only the 18 training images are fitted on" in note for note in comparison.notes)
     for wrong in ({"cv": 5}, {"repeats": 2}):
         with pytest.raises(OptionError, match="a given test set is scored once"):
@@ -376,7 +376,7 @@ def test_from_python(photo_folder: Path, tmp_path: Path) -> None:
     assert result.learning_curve is not None
     is_test = [number % 3 == 0 for number in range(24)]
     result = compare_images(paths, y, networks=networks[:1], is_test=is_test, near=1, extras=False, cache=None)
-    assert result.networks[0].comparison.split.words == "fitted on 15, scored on 7"
+    assert result.networks[0].comparison.split.description == "fitted on 15, scored on 7"
     sites = [number // 2 for number in range(24)]
     result = compare_images(paths, y, networks=networks[:1], groups=sites, cv=3, near=1, extras=False, cache=None)
     for train, test in result.networks[0].comparison.split.folds:

@@ -10,7 +10,7 @@ import pytest
 
 from featx import FeatureExtractor, FineTunedClassifier, compare_baselines, train_images
 from featx.baselines.estimators import Baseline, as_baselines
-from featx.baselines.fitting import Data, fit_on_all
+from featx.baselines.fitting import Dataset, fit_on_all
 from featx.errors import ComparisonError, OptionError, UnreadableImageError
 from featx.models.model_file import read_model
 from tests.conftest import CountingBackbone
@@ -134,7 +134,9 @@ def test_a_class_of_one_group_of_duplicates_is_told_by_the_fold(digits: Any) -> 
     (svm,) = as_baselines(["svm"], "classification", 0)
     calibrated = Baseline("svm", svm.make, is_calibrated=True)
     with pytest.raises(ComparisonError, match="expected two groups of images or more of each class"):
-        fit_on_all(calibrated, Data(X, y, "classification", np.where(y == 1, 99, np.arange(60))), tune=False, notes=[])
+        fit_on_all(
+            calibrated, Dataset(X, y, "classification", np.where(y == 1, 99, np.arange(60))), tune=False, notes=[]
+        )
     with pytest.raises(ComparisonError, match="expected two images or more of each class"):
         compare_baselines(X[:42], np.r_[y[:40], 9, 9], estimators=[calibrated])
 
@@ -149,9 +151,9 @@ def digits() -> tuple[Array, Array]:
 @pytest.mark.parametrize("calibrate", [False, True])
 def test_what_was_chosen_is_what_the_estimator_has(digits: Any, calibrate: bool) -> None:
     (svm,) = as_baselines(["svm"], "classification", 0)
-    svm = Baseline("svm", svm.make, {"gamma": [3.0], "C": [10]}, kernel="rbf", is_own=True, is_calibrated=calibrate)
+    svm = Baseline("svm", svm.make, {"gamma": [3.0], "C": [10]}, kernel="rbf", is_builtin=True, is_calibrated=calibrate)
     X, y = digits
-    fitted, chosen = fit_on_all(svm, Data(X, y, "classification"), tune=True, notes=[])
+    fitted, chosen = fit_on_all(svm, Dataset(X, y, "classification"), tune=True, notes=[])
     own = fitted.estimator if calibrate else fitted
     assert chosen == {"gamma": own.gamma, "C": 10}
     assert chosen["gamma"] == pytest.approx(3 / (5 * X.astype(np.float64).var()))

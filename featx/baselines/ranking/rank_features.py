@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.baselines.estimators import TASKS
-from featx.baselines.metrics import CONFIDENCE, METRIC_NAMES, METRICS, paired_test_of_one, score
+from featx.baselines.metrics import CONFIDENCE, METRIC_NAMES, METRICS, paired_test, score
 from featx.baselines.ranking.gram import Matrix, Products
 from featx.baselines.ranking.leave_one_out import as_labels, neighbours_of, ridge_of
 from featx.baselines.ranking.transferability import h_score_of, log_me_of
@@ -23,7 +23,7 @@ from featx.system.formatting import counted, wrapped
 if TYPE_CHECKING:
     import pandas as pd
 
-#: What features are ranked by. The first decides the order, the next where that is equal.
+#: What features are rank_matrices by. The first decides the order, the next where that is equal.
 CRITERIA = ("loo_ridge", "logme", "loo_knn", "h_score")
 _CRITERION_NAMES = {"loo_ridge": "ridge", "logme": "LogME", "loo_knn": "kNN", "h_score": "H-score"}
 
@@ -42,7 +42,7 @@ class Ranking:
         test; for quantities a paired t-test of squared errors), and ``verdict``: ``best``, ``tie`` or ``worse``.
     task : {"classification", "regression"}
     n_rows, n_classes : int
-        Rows that were ranked on, and their classes; 0 of quantities.
+        Rows that were rank_matrices on, and their classes; 0 of quantities.
     notes : list of str
         What was done that was not asked for, and what to beware of.
     """
@@ -204,7 +204,7 @@ def rank_features(
         groups = group_codes(groups, len(next(iter(features.values()))))[rows]
     named = [({"name": name}, X) for name, X in matrices.items()]
     try:
-        table, kept = ranked(named, labels, task=task, groups=groups, once=once, notes=notes, progress=progress)
+        table, kept = rank_matrices(named, labels, task=task, groups=groups, once=once, notes=notes, progress=progress)
     except ComparisonError as error:
         if once is None:
             raise
@@ -216,7 +216,7 @@ def rank_features(
     return Ranking(table, task, len(kept), n_classes, notes)
 
 
-def ranked(
+def rank_matrices(
     matrices: Sequence[tuple[dict[str, str], Matrix]],
     y: Matrix,
     *,
@@ -279,7 +279,7 @@ def _ordered(records: Sequence[Mapping[str, Any]], predictions: Sequence[Matrix]
         table[f"{criterion}_rank"] = table[criterion].rank(ascending=False, method="min").astype("Int64")
     order = table.sort_values([f"{name}_rank" for name in CRITERIA[:2]], kind="stable").index.to_numpy()
     best = predictions[order[0]]
-    p_values = [paired_test_of_one(task, y, predictions[at], best) for at in order[1:]]
+    p_values = [paired_test(task, y, predictions[at], best) for at in order[1:]]
     table = table.loc[order].reset_index(drop=True)
     at = list(table.columns).index("loo_ridge") + 1
     table.insert(at, "p_value", [np.nan, *p_values])

@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 
 from featx.baselines.splits import Fold, group_codes
-from featx.baselines.validation_split import hold_out
+from featx.baselines.validation_split import validation_split
 from featx.datasets.labels import as_label_array, checked_labels, is_missing
 from featx.errors import TrainingError
 from featx.features.duplicates.find import find_duplicates
@@ -68,11 +68,11 @@ def check_weights(class_weight: Any, classes: np.ndarray[Any, Any]) -> None:
 def hold_some_out(rows: Any, codes: Any, groups: Any, share: float, seed: int) -> Fold:
     """Return the rows to learn from, and those that are held out; no group, or near-duplicates, are divided."""
     if groups is not None:
-        return hold_out(codes, group_codes(list(groups), len(codes)), share, seed)
+        return validation_split(codes, group_codes(list(groups), len(codes)), share, seed)
     try:
-        return hold_out(codes, find_duplicates(rows).groups, share, seed)
+        return validation_split(codes, find_duplicates(rows).groups, share, seed)
     except TrainingError:  # what nobody called groups is no reason not to begin
-        return hold_out(codes, None, share, seed)
+        return validation_split(codes, None, share, seed)
 
 
 def given_to_child(

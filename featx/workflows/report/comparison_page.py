@@ -131,7 +131,7 @@ class _Page:
         self._rows = comparison.predictions.index.to_numpy()
         self._y = comparison.y
         self._predicted = comparison.predictions[self._estimator].to_numpy()
-        self._certainty = comparison.certainty.get(self._estimator)
+        self._certainty = comparison.margins.get(self._estimator)
         self._classes = np.unique(np.concatenate([self._y, self._predicted])) if self._is_classification else None
         self._shown = self._choose_shown()
         pictured = [*(int(self._rows[at]) for at in self._shown), *self._others_pictured()]
@@ -248,7 +248,7 @@ class _Page:
             "is_classification": self._is_classification,
             "estimator": self._estimator,
             "network": self._network.name,
-            "split": self._network.comparison.split.words,
+            "split": self._network.comparison.split.description,
             "classes": self._class_table(),
             "confusions": self._confusions(),
             "mistakes": self._mistake_tiles(),

@@ -33,7 +33,7 @@ def why_no_evidence(result: ImageComparison) -> str:
         return f"{estimator} has none: compare {', '.join(_LINEAR)}"
     if estimator not in network.comparison._own:
         return f"{estimator} is not featx's own, which alone is fitted anew for them"
-    if "chosen" in network.comparison.table:
+    if "best_params" in network.comparison.table:
         return "tuned estimators have none"
     return why_not(network.resolved)
 
@@ -63,7 +63,7 @@ def evidence_of(result: ImageComparison, positions: Sequence[int], side: int, ca
     maps = ActivationMaps(network.resolved, cache / "compiled")
     rows = comparison.predictions.index.to_numpy()
     found: dict[int, str] = {}
-    for train, test in comparison.split.folds[: comparison.split.n_first]:
+    for train, test in comparison.split.folds[: comparison.split.n_first_repeat]:
         scored = set(test.tolist())
         of_fold = [position for position in positions if int(rows[position]) in scored and position not in found]
         if not of_fold:
