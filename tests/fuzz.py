@@ -21,7 +21,7 @@ import numpy as np
 import PIL.Image
 
 from featx.errors import TruncatedImageError, UnreadableImageError
-from featx.images import decode as pixels
+from featx.images.decode import decode_image, decode_truncated
 from tests import samples
 from tests.samples import encoded, icc_profile, png, ramp, tiff16
 
@@ -113,9 +113,9 @@ def try_one(data: bytes) -> str:
     started = time.perf_counter()
     try:
         try:
-            found = pixels.decode(data, (32, 32))
+            found = decode_image(data, (32, 32))
         except TruncatedImageError:
-            found = pixels.decode_truncated(data, (32, 32))
+            found = decode_truncated(data, (32, 32))
     except UnreadableImageError as error:
         found = None
         if not error.reason:

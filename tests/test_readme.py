@@ -11,7 +11,7 @@ import pytest
 
 import featx.backbones.registry
 from featx.cli import main as cli
-from featx.datasets import sample_images as photos
+from featx.datasets.sample_images import write_sample_images
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
@@ -44,7 +44,9 @@ def test_command_blocks_run(
 ) -> None:
     Path("photos").symlink_to(photo_folder)
     # A fifth of the photos: measuring Keras takes its time.
-    monkeypatch.setattr(photos, "write_photos", functools.partial(photos.write_photos, number=24))
+    monkeypatch.setattr(
+        "featx.datasets.sample_images.write_sample_images", functools.partial(write_sample_images, number=24)
+    )
     commands = [line for _, block in BLOCKS for line in block.splitlines() if re.match(r"featx \w+.*#", line)]
     assert len(commands) == 32
     commands = [command for command in commands if not command.startswith("featx demo")]  # tests/test_cli.py runs it

@@ -28,7 +28,7 @@ from featx.baselines.metrics import (
     single_test_interval,
 )
 from featx.baselines.splits import Split, check_split_options, group_codes, make_split, validate_row_indices
-from featx.datasets.labels import as_column, as_label_array, checked_labels, checked_rows, task_of
+from featx.datasets.labels import as_label_array, as_series, infer_task, validate_data, validate_labels
 from featx.errors import ComparisonError, FeatxError, OptionError
 from featx.features.duplicates.find import Duplicates, find_duplicates
 from featx.system.array_types import IntArray
@@ -255,10 +255,10 @@ def compare_baselines(
         estimators=estimators, task=task, cv=cv, repeats=repeats, random_state=random_state, n_jobs=n_jobs
     )
     whole = np.asarray(X), as_label_array(y)
-    X, y, rows, notes = checked_rows(*whole)
+    X, y, rows, notes = validate_data(*whole)
     if task == "auto":
-        task = task_of(y)
-    y = checked_labels(y, task)
+        task = infer_task(y)
+    y = validate_labels(y, task)
     baselines = as_baselines(estimators, task, random_state)
     for baseline in baselines:
         if baseline.images is not None and len(baseline.images) != len(X):
@@ -379,7 +379,7 @@ def _parts_of_comparison(
     order = np.argsort(tested, kind="stable")
     tested = tested[order]
     said = {
-        name: as_column(np.concatenate([found[fold].predicted for fold, _ in of_first])[order])
+        name: as_series(np.concatenate([found[fold].predicted for fold, _ in of_first])[order])
         for name, found in scored.items()
     }
     predictions = pd.DataFrame(said).set_axis(rows[tested], axis=0)

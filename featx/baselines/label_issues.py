@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.datasets.labels import as_column
+from featx.datasets.labels import as_series
 from featx.errors import ComparisonError
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ def find_label_issues(y: Any, probabilities: Any, *, classes: Any = None) -> pd.
     return pd.DataFrame(
         {
             "row": doubtful,
-            "given": as_column(y[doubtful]),
-            "suggested": as_column(names[suggested[doubtful]]),
+            "given": as_series(y[doubtful]),
+            "suggested": as_series(names[suggested[doubtful]]),
             "confidence": probabilities[doubtful, suggested[doubtful]],
             "probability_of_given": probabilities[doubtful, codes[doubtful]],
         }

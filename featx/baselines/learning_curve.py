@@ -13,7 +13,7 @@ from featx.baselines.fitting import Dataset, collecting_warnings, score_fold
 from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.metrics import METRICS
 from featx.baselines.splits import Fold, Split
-from featx.datasets.labels import as_label_array, checked_labels
+from featx.datasets.labels import as_label_array, validate_labels
 from featx.system.array_types import IntArray
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _of_the_split(
     number_of = np.full(len(X), -1)
     number_of[rows] = np.arange(len(rows))
     folds = [(number_of[train], number_of[test]) for train, test in split.folds]
-    return X[rows], checked_labels(y[rows], task), dataclasses.replace(split, folds=folds)
+    return X[rows], validate_labels(y[rows], task), dataclasses.replace(split, folds=folds)
 
 
 def _sizes(y: np.ndarray[Any, Any], split: Split, task: str) -> list[int]:

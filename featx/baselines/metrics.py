@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.datasets.labels import as_column
+from featx.datasets.labels import as_series
 from featx.system.array_types import Float64Array
 
 if TYPE_CHECKING:
@@ -257,5 +257,5 @@ def per_class(y: Any, predicted: Any) -> pd.DataFrame:
     labels = np.unique(y)
     precision, recall, f1, images = precision_recall_fscore_support(y, predicted, labels=labels, zero_division=0)
     return pd.DataFrame(
-        {"label": as_column(labels), "images": images, "recall": recall, "precision": precision, "f1": f1}
+        {"label": as_series(labels), "images": images, "recall": recall, "precision": precision, "f1": f1}
     )

@@ -111,8 +111,8 @@ def say(args: argparse.Namespace, message: str) -> None:
 
 def note_ignored(args: argparse.Namespace, ignored: dict[str, int]) -> None:
     """Tell how many files were passed over, and why."""
-    from featx.datasets.image_folder import ignored_in_words
+    from featx.datasets.image_folder import format_ignored
 
     if ignored:
         n_ignored = counted(sum(ignored.values()), "file")
-        say(args, f"{n_ignored} passed over, no images by their names: {ignored_in_words(ignored)}.")
+        say(args, f"{n_ignored} passed over, no images by their names: {format_ignored(ignored)}.")

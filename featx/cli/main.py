@@ -244,7 +244,7 @@ def _bench(args: argparse.Namespace) -> None:
 
     from featx.backbones.registry import load_backbone
     from featx.datasets.image_folder import find_images
-    from featx.datasets.sample_images import write_photos
+    from featx.datasets.sample_images import write_sample_images
     from featx.extraction.benchmark import run_bench
     from featx.extraction.throughput import keep_rates
 
@@ -255,7 +255,7 @@ def _bench(args: argparse.Namespace) -> None:
         )
     options = [options_from(args, backbone) for backbone in names]
     with tempfile.TemporaryDirectory(prefix="featx-") as folder:
-        paths = find_images(args.source).paths if args.source else write_photos(Path(folder))
+        paths = find_images(args.source).paths if args.source else write_sample_images(Path(folder))
         bench = run_bench(paths, options, cache=cache_from(args), progress=lambda text: say(args, text))
     print_data(json.dumps(bench.as_dict()) if args.json else bench.as_text())
     if cache := cache_from(args):

@@ -78,15 +78,15 @@ def _as_path(line: bytes, separator: bytes) -> str:
 
 def raise_for_images(missing: Sequence[str], n_done: int, n_failed: int, first: Failure | None) -> None:
     """Raise, when all others are done, for a source that was named and is not there, or if no image can be read."""
-    from featx.datasets.failures import none_readable
-    from featx.datasets.image_folder import not_found
+    from featx.datasets.failures import all_unreadable_error
+    from featx.datasets.image_folder import source_not_found_message
     from featx.errors import SourceNotFoundError
 
     if missing:
         others = f" (The same of {counted(len(missing) - 1, 'other source')}.)" if len(missing) > 1 else ""
-        raise SourceNotFoundError(f"{not_found(missing[0])}{others} All others are done.")
+        raise SourceNotFoundError(f"{source_not_found_message(missing[0])}{others} All others are done.")
     if first is not None and not n_done:
-        raise none_readable(n_failed, first)
+        raise all_unreadable_error(n_failed, first)
 
 
 @contextlib.contextmanager

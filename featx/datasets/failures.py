@@ -74,11 +74,11 @@ def readable_positions(n_images: int, failures: Sequence[Failure]) -> np.ndarray
     kept = np.ones(n_images, dtype=bool)
     kept[[failure.position for failure in failures]] = False
     if not kept.any():
-        raise none_readable(n_images, failures[0])
+        raise all_unreadable_error(n_images, failures[0])
     return np.flatnonzero(kept)
 
 
-def none_readable(n_images: int, first: Failure) -> SourceError:
+def all_unreadable_error(n_images: int, first: Failure) -> SourceError:
     """Return the error that says that not one of the images can be read."""
     return SourceError(
         f"None of the {n_images} images can be read; the first is {first.image!r}: {first.reason}. "

@@ -15,8 +15,8 @@ from typing import Any
 
 from featx.datasets.external_sort import in_order
 from featx.errors import SourceError, SourceNotFoundError
-from featx.images import archives
-from featx.images.formats import SUFFIXES
+from featx.images.archives import is_archive, list_archive, split_archive_path
+from featx.images.formats import IMAGE_SUFFIXES
 from featx.system.files import remote
 from featx.system.formatting import shortened
 
@@ -127,7 +127,7 @@ def find_images(sources: Sequence[str | os.PathLike[str]], *, keep_missing: bool
     ['cat', 'dog']
     """
     ignored: collections.Counter[str] = collections.Counter()
-    found = list(stream_images(sources, ignored, keep_missing=keep_missing))
+    found = list(iter_images(sources, ignored, keep_missing=keep_missing))
     splits = [split for _, _, split in found]
     return ImageTable(
         [path for path, _, _ in found],
@@ -137,7 +137,7 @@ def find_images(sources: Sequence[str | os.PathLike[str]], *, keep_missing: bool
     )
 
 
-def stream_images(
+def iter_images(
     sources: Sequence[str | os.PathLike[str]], ignored: collections.Counter[str], *, keep_missing: bool = False
 ) -> Iterator[tuple[str, str | None, str | None]]:
     """Yield path, label and split of each image that :func:`find_images` finds, one after the other.
@@ -157,7 +157,7 @@ def stream_images(
     """
     missing = missing_sources(sources)
     if missing and (not keep_missing or len(missing) == len(sources)):
-        raise SourceNotFoundError(not_found(missing[0]))
+        raise SourceNotFoundError(source_not_found_message(missing[0]))
     n_found = 0
     for source in sources:
         for image in _images_of(os.fspath(source), ignored, alone=len(sources) == 1):
@@ -176,7 +176,7 @@ def _images_of(
             yield from ((path, _class_of(path, folder), split) for path in _walk(folder, ignored))
     elif remote.is_address(source) and is_image_name(source.partition("?")[0]):
         yield source, None, None
-    elif remote.is_address(source) or archives.is_archive(source):
+    elif remote.is_address(source) or is_archive(source):
         yield from ((path, label, part if alone else None) for path, label, part in _listed(source, ignored))
     elif os.path.isdir(source):
         name = None if alone or not _is_flat(source) else os.path.basename(os.path.normpath(source))
@@ -196,11 +196,11 @@ def missing_sources(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
     return [
         path
         for path in paths
-        if not remote.is_address(path) and not os.path.exists(path) and archives.split(path) is None
+        if not remote.is_address(path) and not os.path.exists(path) and split_archive_path(path) is None
     ]
 
 
-def as_splits(names: Sequence[str | None]) -> list[str | None]:
+def normalize_splits(names: Sequence[str | None]) -> list[str | None]:
     """Return "train", "test" or None for each name as people write them.
 
     Raises
@@ -210,7 +210,7 @@ def as_splits(names: Sequence[str | None]) -> list[str | None]:
 
     Examples
     --------
-    >>> as_splits(["train", "Validation", "test"]), as_splits(["training", "val"])
+    >>> normalize_splits(["train", "Validation", "test"]), normalize_splits(["training", "val"])
     (['train', 'train', 'test'], ['train', 'test'])
     """
     unknown = [name for name in names if name is not None and name.lower() not in _SPLITS]
@@ -240,7 +240,7 @@ def _parts(source: str) -> list[tuple[str, str]]:
             "point at the folders that are meant: featx compare train/ --test test/."
         )
     try:
-        splits = as_splits(names)
+        splits = normalize_splits(names)
     except SourceError:
         return []
     return [(os.path.join(source, name), split) for name, split in zip(names, splits, strict=True) if split]
@@ -255,7 +255,7 @@ def _listed(source: str, ignored: collections.Counter[str]) -> Iterator[tuple[st
     if remote.is_address(source):
         names: Iterable[str] = remote.names(source)
     else:
-        names, left_out = archives.names(source)
+        names, left_out = list_archive(source)
         ignored.update(left_out)
     firsts: set[str] = set()
     seconds: set[str] = set()
@@ -280,7 +280,7 @@ def _listed(source: str, ignored: collections.Counter[str]) -> Iterator[tuple[st
             within = name.split("/")[n_above:-1]
             split = splits.get(within[0]) if splits else None
             within = within[1:] if splits else within
-            yield f"{source.rstrip('/')}/{name}", as_label(decoded(within[0])) if within else None, split
+            yield f"{source.rstrip('/')}/{name}", normalize_label(decoded(within[0])) if within else None, split
 
 
 def _note(folders: set[str], name: str) -> None:
@@ -295,15 +295,15 @@ def _splits_of(folders: Set[str]) -> dict[str, str | None]:
     if len({folder.lower() for folder in folders}) < 2 or None in known or "train" not in known:
         return {}
     names = sorted(folders)
-    return dict(zip(names, as_splits(names), strict=True))
+    return dict(zip(names, normalize_splits(names), strict=True))
 
 
 def _class_of(path: str, source: str) -> str | None:
     parts = os.path.relpath(path, source).split(os.sep)
-    return as_label(parts[0]) if len(parts) > 1 else None
+    return normalize_label(parts[0]) if len(parts) > 1 else None
 
 
-def as_label(name: str) -> str:
+def normalize_label(name: str) -> str:
     """Return the name of a class with each letter written one way: systems write é as one character or as two."""
     return unicodedata.normalize("NFC", name)
 
@@ -364,10 +364,10 @@ def why_ignored(name: str) -> str:
 
 def is_image_name(name: str) -> bool:
     """Return whether a file of this name is taken for an image."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
 
 
-def not_found(source: str) -> str:
+def source_not_found_message(source: str) -> str:
     """Return what to say of a source that is not there."""
     from difflib import get_close_matches
 
@@ -383,13 +383,13 @@ def not_found(source: str) -> str:
     return f"No such folder or file: {source!r}.{hint} Check the spelling; relative paths start at {os.getcwd()!r}."
 
 
-def ignored_in_words(ignored: Mapping[str, int]) -> str:
+def format_ignored(ignored: Mapping[str, int]) -> str:
     """Return how many files were passed over of which kind, for people."""
     return ", ".join(f"{count:,} {shortened(kind, 40)}" for kind, count in ignored.items())
 
 
 def _no_images(sources: Sequence[str | os.PathLike[str]], ignored: collections.Counter[str]) -> str:
     listed = ", ".join(repr(os.fspath(source)) for source in sources)
-    found = ignored_in_words(dict(ignored.most_common(3)))
-    known = " ".join(sorted(SUFFIXES))
+    found = format_ignored(dict(ignored.most_common(3)))
+    known = " ".join(sorted(IMAGE_SUFFIXES))
     return f"No images in {listed} (other files: {found or 'none'}). Expected files ending in {known}."

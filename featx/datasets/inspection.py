@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from featx.datasets.image_folder import ImageTable, ignored_in_words
+from featx.datasets.image_folder import ImageTable, format_ignored
 from featx.errors import OptionError, UnreadableImageError
-from featx.images import decode as pixels
-from featx.images import formats
-from featx.images import image as images
+from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
+from featx.images.formats import IMAGE_SUFFIXES, open_image
+from featx.images.image import content_digest, describe_image, read_image
 from featx.system.formatting import as_columns, counted, shortened
 from featx.system.processes import n_cores
 
@@ -38,7 +38,7 @@ _SUFFIXES_OF = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Inspected:
+class CheckedImage:
     """What was found of one image.
 
     Attributes
@@ -68,7 +68,7 @@ class Inspected:
 
 
 @dataclasses.dataclass(frozen=True)
-class Check:
+class ImageCheck:
     """What was found of all images of a source.
 
     Attributes
@@ -79,17 +79,17 @@ class Check:
         Files passed over, by kind.
     """
 
-    images: list[Inspected]
+    images: list[CheckedImage]
     labels: Sequence[Any]
     ignored: dict[str, int]
 
     @property
-    def unreadable(self) -> list[Inspected]:
+    def unreadable(self) -> list[CheckedImage]:
         """Images that cannot be read."""
         return [image for image in self.images if image.error]
 
     @property
-    def odd(self) -> list[Inspected]:
+    def odd(self) -> list[CheckedImage]:
         """Images that can be read, and are unusual."""
         return [image for image in self.images if image.odd and not image.error]
 
@@ -144,7 +144,7 @@ class Check:
             width, height = (f"{found[side]['least']}–{found[side]['most']}" for side in ("width", "height"))
             lines.append(f"pixels: {width} wide, {height} high")
         if self.ignored:
-            lines.append(f"passed over: {ignored_in_words(self.ignored)}")
+            lines.append(f"passed over: {format_ignored(self.ignored)}")
         for title, rows in (
             ("cannot be read", [(one.path, one.reason) for one in self.unreadable]),
             ("the same bytes", [(paths[0], f"and {', '.join(paths[1:])}") for paths in self.duplicates]),
@@ -155,8 +155,8 @@ class Check:
 
 
 def check_images(
-    table: ImageTable, *, max_pixels: int = pixels.MAX_PIXELS, progress: Callable[[int], object] | None = None
-) -> Check:
+    table: ImageTable, *, max_pixels: int = MAX_PIXELS, progress: Callable[[int], object] | None = None
+) -> ImageCheck:
     """Read and decode every image of a table, in threads.
 
     Parameters
@@ -173,7 +173,7 @@ def check_images(
     """
     if max_pixels < 1:
         raise OptionError(f"max_pixels={max_pixels!r}: expected a whole number of pixels, 1 or more.")
-    pixels.load_decoders()
+    load_decoders()
     found = []
     with concurrent.futures.ThreadPoolExecutor(n_cores(), thread_name_prefix="featx-check") as threads:
         for start in range(0, len(table), 256):  # so that an interrupt is heard in time
@@ -181,17 +181,17 @@ def check_images(
                 found.append(one)
                 if progress is not None:
                     progress(1)
-    return Check(found, table.labels, table.ignored)
+    return ImageCheck(found, table.labels, table.ignored)
 
 
-def _inspect(path: str, max_pixels: int) -> Inspected:
-    found = Inspected(images.describe(path))
+def _inspect(path: str, max_pixels: int) -> CheckedImage:
+    found = CheckedImage(describe_image(path))
     try:
-        content, _ = images.read(path)
+        content, _ = read_image(path)
         assert isinstance(content, bytes)  # as that of a file is
-        found = dataclasses.replace(found, digest=images.digest(content))
-        small = pixels.decode(content, _SMALL_COPY, max_pixels=max_pixels)
-        with formats.open_image(content) as image:
+        found = dataclasses.replace(found, digest=content_digest(content))
+        small = decode_image(content, _SMALL_COPY, max_pixels=max_pixels)
+        with open_image(content) as image:
             found = dataclasses.replace(
                 found, format=image.format or "", mode=image.mode, width=image.width, height=image.height
             )
@@ -200,7 +200,7 @@ def _inspect(path: str, max_pixels: int) -> Inspected:
     return dataclasses.replace(found, odd=tuple(_oddities(found, small)))
 
 
-def _oddities(found: Inspected, small: np.ndarray[Any, Any]) -> Iterator[str]:
+def _oddities(found: CheckedImage, small: np.ndarray[Any, Any]) -> Iterator[str]:
     size = f"{found.width} × {found.height} pixels"
     shorter, longer = sorted((found.width, found.height))
     if shorter < _TINY:
@@ -214,7 +214,7 @@ def _oddities(found: Inspected, small: np.ndarray[Any, Any]) -> Iterator[str]:
         yield f"nearly one colour: brightness varies by {spread:.1f} of 255"
     suffix = os.path.splitext(found.path)[1].lower()
     own = _SUFFIXES_OF.get(found.format, {f".{found.format.lower()}"})
-    if suffix in formats.SUFFIXES and suffix not in own:
+    if suffix in IMAGE_SUFFIXES and suffix not in own:
         yield f"named {suffix}, but {found.format} inside"
 
 

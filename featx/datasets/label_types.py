@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.datasets.labels import task_of
+from featx.datasets.labels import infer_task
 from featx.errors import SourceError
 
 #: A whole number as programs write it: 007 is a name.
@@ -49,7 +49,7 @@ class _Different:
         return int((_MOST_COUNTED - 1) * 2.0**64 / float(self._smallest[-1]))
 
 
-class LabelKind:
+class LabelTypeInferrer:
     """Tells of all labels what they are, without keeping them."""
 
     def __init__(self) -> None:
@@ -68,12 +68,12 @@ class LabelKind:
             if label is None:
                 continue
             self._see(label)
-            if (number := as_number(label)) is not None:
+            if (number := parse_number(label)) is not None:
                 found.append(number)
                 continue
             self._n_others += 1
             self._other = self._other or label
-            if not self._infinite and is_infinite(label):
+            if not self._infinite and is_infinite_text(label):
                 self._infinite = label
         if found:
             self._number = found[0] if self._number is None else self._number
@@ -120,10 +120,10 @@ class LabelKind:
         # As many of each number as there were, on average: what it is depends on that alone, and not on which they are.
         n_different = self._different.count()
         n_each = 5 if self._n_numbers >= 5 * n_different else 1
-        return task_of(np.arange(min(n_different, 1000)).repeat(n_each)) == "regression"
+        return infer_task(np.arange(min(n_different, 1000)).repeat(n_each)) == "regression"
 
 
-def typed(labels: Sequence[str | None], source: str) -> list[Any]:
+def infer_types(labels: Sequence[str | None], source: str) -> list[Any]:
     """Return the labels of a table as what all of them are.
 
     Raises
@@ -133,30 +133,30 @@ def typed(labels: Sequence[str | None], source: str) -> list[Any]:
 
     Examples
     --------
-    >>> typed(["1", None, "2"], "t.csv"), typed(["1.5", "2,25"], "t.csv"), typed(["007", "8"], "t.csv")
+    >>> infer_types(["1", None, "2"], "t.csv"), infer_types(["1.5", "2,25"], "t.csv"), infer_types(["007", "8"], "t.csv")
     ([1, None, 2], [1.5, 2.25], ['007', '8'])
     """
-    kind = LabelKind()
+    kind = LabelTypeInferrer()
     kind.add(labels)
     name = kind.name(source)
-    return [None if label is None else as_kind(label, name) for label in labels]
+    return [None if label is None else cast_label(label, name) for label in labels]
 
 
-def as_kind(label: str, kind: str) -> Any:
+def cast_label(label: str, kind: str) -> Any:
     """Return a label as what :meth:`LabelKind.name` has found it to be."""
     if kind == "numbers":
-        return as_number(label)
+        return parse_number(label)
     if kind == "whole numbers":
         return int(label)
     return label.lower() == "true" if kind == "truths" else label
 
 
-def is_infinite(label: str) -> bool:
+def is_infinite_text(label: str) -> bool:
     """Return whether a text is the infinite number."""
     return label.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
-def as_number(label: str) -> float | None:
+def parse_number(label: str) -> float | None:
     """Return the number that a text is, also with a decimal comma; None if it is none."""
     for text in (label, label.replace(",", ".")):
         try:

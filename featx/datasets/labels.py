@@ -24,14 +24,14 @@ def is_missing(label: Any) -> bool:
     return label is None or (not isinstance(label, str) and str(label) in ("nan", "<NA>", "NaT"))
 
 
-def as_column(labels: np.ndarray[Any, Any]) -> pd.Series[Any]:
+def as_series(labels: np.ndarray[Any, Any]) -> pd.Series[Any]:
     """Return labels as a column; text as objects, for pandas's own kinds of text take no names that are not UTF-8."""
     import pandas as pd
 
     return pd.Series(labels, dtype=object if labels.dtype.kind in "UO" else None)
 
 
-def task_of(y: np.ndarray[Any, Any]) -> str:
+def infer_task(y: np.ndarray[Any, Any]) -> str:
     """Return whether labels are classes or quantities.
 
     Numbers with fractions are quantities. Whole numbers are if there are more than 20 different ones and, on average,
@@ -52,7 +52,7 @@ def task_of(y: np.ndarray[Any, Any]) -> str:
 
     Examples
     --------
-    >>> task_of(np.array([0, 1, 1])), task_of(np.array([0.5, 1.5])), task_of(np.array(["a", "b"]))
+    >>> infer_task(np.array([0, 1, 1])), infer_task(np.array([0.5, 1.5])), infer_task(np.array(["a", "b"]))
     ('classification', 'regression', 'classification')
     """
     if y.dtype.kind not in "iufO":
@@ -77,7 +77,7 @@ def task_of(y: np.ndarray[Any, Any]) -> str:
     )
 
 
-def checked_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
+def validate_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
     """Return labels in a form that suits the task: numbers for regression, sortable classes otherwise.
 
     Raises
@@ -98,7 +98,7 @@ def checked_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
         return numbers
     if y.dtype.kind != "O":
         return y
-    task_of(y)  # raises if mixed
+    infer_task(y)  # raises if mixed
     # Objects, but all of them text or all of them numbers.
     plain = np.array([label.item() if isinstance(label, np.generic) else label for label in y.tolist()])
     if plain.dtype.kind not in "iufbUS" or plain.ndim != 1:
@@ -115,7 +115,7 @@ def as_label_array(labels: Any) -> np.ndarray[Any, Any]:
     return np.asarray(labels)
 
 
-def checked_rows(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:
+def validate_data(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:
     """Return rows and labels of those that have a label, their numbers, and a note of the others.
 
     Parameters
@@ -158,7 +158,7 @@ def checked_rows(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, 
     return X, y, rows, notes
 
 
-def as_targets(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+def encode_targets(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return labels as columns of numbers: 1 where a row is of a class and 0 elsewhere; or the standardised quantity.
 
     Parameters
@@ -173,12 +173,12 @@ def as_targets(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, np.dtype[n
 
     Examples
     --------
-    >>> as_targets(np.array(["cat", "dog", "cat"]), "classification").tolist()
+    >>> encode_targets(np.array(["cat", "dog", "cat"]), "classification").tolist()
     [[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]]
     """
     if task == "auto":
-        task = task_of(y)
-    y = checked_labels(y, task)
+        task = infer_task(y)
+    y = validate_labels(y, task)
     if task == "regression":
         centred = y.astype(np.float64) - y.mean()
         spread = centred.std()

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 
-def write_photos(folder: Path, number: int = 128, width: int = 500, height: int = 375, quality: int = 85) -> list[str]:
+def write_sample_images(
+    folder: Path, number: int = 128, width: int = 500, height: int = 375, quality: int = 85
+) -> list[str]:
     """Write different JPEG files and return their paths; files that are there already are kept.
 
     They are parts of scikit-learn's two sample photos, enlarged, with a little noise, so that a JPEG decoder
@@ -26,7 +28,7 @@ def write_photos(folder: Path, number: int = 128, width: int = 500, height: int 
     --------
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     [Path(path).name for path in write_photos(Path(folder), 2)]
+    ...     [Path(path).name for path in write_sample_images(Path(folder), 2)]
     ['000000.jpg', '000001.jpg']
     """
     import PIL.Image

@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from featx.datasets.image_folder import ImageTable, as_label, as_splits, find_images
-from featx.datasets.label_types import as_number, typed
+from featx.datasets.image_folder import ImageTable, find_images, normalize_label, normalize_splits
+from featx.datasets.label_types import infer_types, parse_number
 from featx.errors import FeatxError, MissingDependencyError, SourceError, did_you_mean
 from featx.system.files import atomic as files
 from featx.system.files import remote
@@ -74,13 +74,13 @@ def find_labelled(
         "--split-column": split_column,
         "--groups": group_column,
     }
-    table = table_among(sources, columns)
+    table = find_table(sources, columns)
     if table is not None:
         return _from_table(table, path_column, label_column, split_column, group_column)
     return find_images(sources)
 
 
-def table_among(sources: Sequence[str | os.PathLike[str]], columns: Mapping[str, str | None]) -> str | None:
+def find_table(sources: Sequence[str | os.PathLike[str]], columns: Mapping[str, str | None]) -> str | None:
     """Return the table that the sources are; None if they are folders and files.
 
     Raises
@@ -106,22 +106,22 @@ def _from_table(
     source: str, path_column: str | None, label_column: str | None, split_column: str | None, group_column: str | None
 ) -> ImageTable:
     frame = _read(source)
-    paths = column_of(frame, source, "path", path_column, PATH_COLUMNS)
+    paths = get_column(frame, source, "path", path_column, PATH_COLUMNS)
     if paths is None:
-        raise no_path_column(frame, source)
+        raise missing_path_column_error(frame, source)
     missing = [row for row, path in enumerate(paths) if path is None]
     if missing:
         raise SourceError(f"{source!r} has no path in {len(missing)} of {len(paths)} rows, first in row {missing[0]}.")
     if not len(paths):
-        raise SourceError(f"{source!r} lists no images: it has {columns_in_words(frame)} and no rows.")
-    labels = column_of(frame, source, "label", label_column, LABEL_COLUMNS)
-    splits = column_of(frame, source, "split", split_column, ())
-    groups = column_of(frame, source, "group", group_column, ())
+        raise SourceError(f"{source!r} lists no images: it has {describe_columns(frame)} and no rows.")
+    labels = get_column(frame, source, "label", label_column, LABEL_COLUMNS)
+    splits = get_column(frame, source, "split", split_column, ())
+    groups = get_column(frame, source, "group", group_column, ())
     unlabelled = ""
     if labels is None:
-        unlabelled = f"{source!r} has no column of labels: {columns_in_words(frame)}. Name it: --label-column COLUMN."
-    labels = [None] * len(paths) if labels is None else normal_labels(labels)
-    kinds = typed(labels, source)
+        unlabelled = f"{source!r} has no column of labels: {describe_columns(frame)}. Name it: --label-column COLUMN."
+    labels = [None] * len(paths) if labels is None else normalize_labels(labels)
+    kinds = infer_types(labels, source)
     notes = []
     if kinds == labels and (mixed := _mixed(labels)):
         notes.append(f"Labels mix numbers and names ({mixed[0]!r}, {mixed[1]!r}): all are taken for names of classes.")
@@ -130,28 +130,28 @@ def _from_table(
     return ImageTable(
         paths=_located(source, [str(path) for path in paths]),
         labels=kinds,
-        splits=None if splits is None else as_splits(splits),
+        splits=None if splits is None else normalize_splits(splits),
         groups=groups,
         notes=tuple(notes),
         unlabelled=unlabelled,
     )
 
 
-def no_path_column(frame: pd.DataFrame, source: str) -> SourceError:
+def missing_path_column_error(frame: pd.DataFrame, source: str) -> SourceError:
     """Return the error that a table has no column of paths."""
-    return SourceError(f"{source!r} has no column of paths: {columns_in_words(frame)}. Name it: --path-column COLUMN.")
+    return SourceError(f"{source!r} has no column of paths: {describe_columns(frame)}. Name it: --path-column COLUMN.")
 
 
 def _mixed(labels: Sequence[str | None]) -> tuple[str, str] | None:
     """Return a label that is a number and one that is none, if there are both."""
-    number = next((label for label in labels if label is not None and as_number(label) is not None), None)
-    name = next((label for label in labels if label is not None and as_number(label) is None), None)
+    number = next((label for label in labels if label is not None and parse_number(label) is not None), None)
+    name = next((label for label in labels if label is not None and parse_number(label) is None), None)
     return None if number is None or name is None else (number, name)
 
 
-def normal_labels(labels: Sequence[str | None]) -> list[str | None]:
+def normalize_labels(labels: Sequence[str | None]) -> list[str | None]:
     """Return labels as names of classes; None for what is empty."""
-    return [None if label is None or not label.strip() else as_label(label.strip()) for label in labels]
+    return [None if label is None or not label.strip() else normalize_label(label.strip()) for label in labels]
 
 
 def _read(source: str) -> pd.DataFrame:
@@ -283,7 +283,7 @@ def _separator(source: str, encoding: str) -> str:
     return next((one for one in (",", ";", "\t") if one in header), ",")
 
 
-def column_of(
+def get_column(
     frame: pd.DataFrame, source: str, what: str, name: str | None, usual: Sequence[str]
 ) -> list[str | None] | None:
     """Return a column as text, None for what is missing; None if there is no such column and none was named."""
@@ -294,32 +294,32 @@ def column_of(
             return None
     if name not in frame.columns:
         hint = did_you_mean(name, list(frame.columns))
-        raise SourceError(f"{source!r} has no column {name!r} for the {what}.{hint} It has {columns_in_words(frame)}.")
+        raise SourceError(f"{source!r} has no column {name!r} for the {what}.{hint} It has {describe_columns(frame)}.")
     values = frame[name]
     if getattr(values, "ndim", 1) != 1:
         raise SourceError(f"{source!r} has several columns {name!r}. Rename all but one.")
     return [None if missing else str(value) for value, missing in zip(values, values.isna(), strict=True)]
 
 
-def columns_in_words(frame: pd.DataFrame) -> str:
+def describe_columns(frame: pd.DataFrame) -> str:
     """Return which columns a table has, for a message."""
     return "the columns " + ", ".join(repr(column[:40]) for column in list(frame.columns)[:8])
 
 
 def _located(source: str, paths: list[str]) -> list[str]:
     """Return paths as seen from the working folder; the first hundred tell where they start."""
-    folder = start_of(source, paths[:100])
-    return located(folder, paths)
+    folder = base_folder(source, paths[:100])
+    return resolve_paths(folder, paths)
 
 
-def start_of(source: str, first: Sequence[str]) -> str:
+def base_folder(source: str, first: Sequence[str]) -> str:
     """Return the folder at which relative paths of a table start: its own, or "" for the working folder."""
     folder = os.path.dirname(source)
     found = any(os.path.exists(os.path.join(folder, path)) for path in first)
     return "" if not found and any(os.path.exists(path) for path in first) else folder
 
 
-def located(folder: str, paths: Sequence[str]) -> list[str]:
+def resolve_paths(folder: str, paths: Sequence[str]) -> list[str]:
     """Return paths of a table as seen from the working folder."""
     return [path if _is_whole(path) else os.path.join(folder, path) for path in paths]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from featx.backbones.registry import Network
 from featx.baselines.splits import Fold, check_split_options, group_codes, make_split, validate_row_indices
-from featx.datasets.labels import as_label_array, checked_labels, is_missing, task_of
+from featx.datasets.labels import as_label_array, infer_task, is_missing, validate_labels
 from featx.errors import OptionError
 from featx.extraction.extract import Extraction
 from featx.extraction.feature_extractor import FeatureExtractor, resolved_of
@@ -81,10 +81,10 @@ class AugmentedFeatures:
             raise OptionError("There are no labels to make folds by. Pass y to augment_features.")
         kept = self._usable
         labels, groups = as_label_array(self.y[kept].tolist()), self.groups[kept]
-        task = task_of(labels)
+        task = infer_task(labels)
         alone = len(np.unique(groups)) == len(kept)
         split = make_split(
-            checked_labels(labels, task),
+            validate_labels(labels, task),
             task=task,
             cv=self._among(cv, kept),
             groups=None if alone else groups,

@@ -18,8 +18,7 @@ from featx.datasets.failures import Failure
 from featx.errors import AuditError, EngineError, FeatxError, StoreError, UnreadableImageError
 from featx.extraction.engines.engine import Engine
 from featx.extraction.options import Resolved
-from featx.images import image as image_reading
-from featx.images.image import DIGEST_SIZE, Image
+from featx.images.image import DIGEST_SIZE, Image, describe_image, file_state
 from featx.images.prefetch import DecodeAhead, Prepared
 from featx.images.views import ViewSet
 from featx.store import layout as folders
@@ -248,7 +247,7 @@ class Extraction:
             image = self._images[position]
             if isinstance(image, str | os.PathLike):
                 try:
-                    state = image_reading.state_of(image)
+                    state = file_state(image)
                 except (OSError, ValueError):
                     continue  # reading it will say what is wrong
                 files.append((position, (os.fspath(image), state)))
@@ -367,8 +366,8 @@ class Extraction:
             # Of equal images the first is named, whichever thread was quicker.
             equal = [at for at in self._repeats if self.digests[at].tobytes() == prepared.digest]
             first = min([prepared.position, *equal])
-            raise error(reason, image_reading.describe(self._images[first]), first)
-        name = image_reading.describe(self._images[prepared.position])
+            raise error(reason, describe_image(self._images[first]), first)
+        name = describe_image(self._images[prepared.position])
         self.failures.append(Failure(prepared.position, name, reason, error.__name__))
         self._errors[prepared.position] = prepared.error
         self._out[prepared.position] = np.nan

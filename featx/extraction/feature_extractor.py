@@ -27,7 +27,7 @@ from featx.extraction.extract import Extraction
 from featx.extraction.options import LARGEST_SIZE, ON_TRUNCATED, RESIZES, ExtractionOptions, Resolved, resolve_cache
 from featx.extraction.resolved import held_to
 from featx.images.decode import MAX_PIXELS
-from featx.images.image import Image, as_image_list, describe
+from featx.images.image import Image, as_image_list, describe_image
 from featx.recipe import JOINT
 from featx.system.progress import progress_bar
 
@@ -438,7 +438,7 @@ def warn_of_padded(images: Sequence[Image], padded: Sequence[int]) -> None:
     if padded:
         warnings.warn(
             f"{len(padded)} of {len(images)} images end too early; what is missing of them is grey or black. The first "
-            f"is {describe(images[padded[0]])!r} at position {padded[0]}.",
+            f"is {describe_image(images[padded[0]])!r} at position {padded[0]}.",
             UnreadableImagesWarning,
             stacklevel=4,  # past scikit-learn's wrapper of transform
         )

@@ -13,10 +13,10 @@ import numpy as np
 
 from featx.extraction.extract import Extraction
 from featx.extraction.options import Resolved
-from featx.images import formats
-from featx.images import image as images
-from featx.images import resize as resizing
-from featx.images import to_rgb as upright
+from featx.images.formats import open_image
+from featx.images.image import content_digest, read_image
+from featx.images.resize import resize_image
+from featx.images.to_rgb import load_upright
 from featx.store.store import Store
 
 _STAGES = ("read", "hash", "decode", "resize", "network", "store")
@@ -78,14 +78,14 @@ def time_stages(paths: Sequence[str], resolved: Resolved, compiled: Path | None)
     fitted, digests = [], []
     for path in paths:
         with clock.timing("read"):
-            content, _ = images.read(path)
+            content, _ = read_image(path)
         with clock.timing("hash"):
-            digests.append(images.digest(content))
+            digests.append(content_digest(content))
         assert isinstance(content, bytes)  # as that of a file is
         with clock.timing("decode"):
-            image = upright.open_upright(content, formats.open_image(content), size, resize)
+            image = load_upright(content, open_image(content), size, resize)
         with clock.timing("resize"):
-            fitted.append(np.asarray(resizing.fit(image, size, resize)))
+            fitted.append(np.asarray(resize_image(image, size, resize)))
     engine = resolved.start(compiled)
     engine(np.stack(fitted[: resolved.batch_size]))  # the first run sets up more than it computes
     with clock.timing("network"):

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from featx.datasets.failures import Failure
-from featx.datasets.label_types import LabelKind, as_kind
+from featx.datasets.label_types import LabelTypeInferrer, cast_label
 from featx.errors import FeaturesError, FeaturesNotFoundError, SourceError
 from featx.features.npy_part import FeaturePlace
 from featx.features.shard_table import NAMES, Lines
@@ -110,7 +110,7 @@ class CsvTable:
     @functools.cached_property
     def _kind(self) -> str:
         """What the labels are, as of any table: all of them say it."""
-        kind = LabelKind()
+        kind = LabelTypeInferrer()
         for start in range(0, len(self._starts) - 1, _BLOCKS_AT_ONCE):
             kind.add([_text(cells[2]) for cells in self._lines(start, start + _BLOCKS_AT_ONCE)])
         try:
@@ -157,7 +157,7 @@ def _value(name: str, cells: list[str], kind: str) -> object:
     if name != "label":
         return text
     label = _text(text)
-    return None if label is None else as_kind(label, kind)
+    return None if label is None else cast_label(label, kind)
 
 
 def _text(cell: str) -> str | None:

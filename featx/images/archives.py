@@ -17,7 +17,7 @@ from typing import IO, Any, Literal
 from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError
 from featx.system.formatting import in_bytes
 
-SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 _ZIP = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
 #: How a file begins that gzip, bzip2 or xz has written.
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
@@ -27,19 +27,19 @@ _KEPT_BYTES = 256 * 2**20
 
 def is_archive(path: str) -> bool:
     """Return whether a path is that of a file whose name is an archive's."""
-    return path.lower().endswith(SUFFIXES) and os.path.isfile(path)
+    return path.lower().endswith(ARCHIVE_SUFFIXES) and os.path.isfile(path)
 
 
-def split(path: str) -> tuple[str, str] | None:
+def split_archive_path(path: str) -> tuple[str, str] | None:
     """Return the archive and the name within it that a path such as ``photos.zip/cat/1.jpg`` means; None if none."""
     at = -1
     while (at := path.find("/", at + 1)) >= 0:
-        if path[:at].lower().endswith(SUFFIXES) and os.path.isfile(path[:at]):
+        if path[:at].lower().endswith(ARCHIVE_SUFFIXES) and os.path.isfile(path[:at]):
             return path[:at], path[at + 1 :]
     return None
 
 
-def names(archive: str) -> tuple[list[str], dict[str, int]]:
+def list_archive(archive: str) -> tuple[list[str], dict[str, int]]:
     """Return the names of the files in an archive, in its order, each once; and how many of its members are none.
 
     These are links to what is not in it, and names that lead out of it (``../``, absolute ones), by kind.
@@ -64,7 +64,7 @@ def names(archive: str) -> tuple[list[str], dict[str, int]]:
     return list(opened.names), dict(+opened.left_out)  # without zeros
 
 
-def read(archive: str, name: str, most_bytes: int) -> tuple[bytes, os.stat_result]:
+def read_member(archive: str, name: str, most_bytes: int) -> tuple[bytes, os.stat_result]:
     """Return the bytes of a file in an archive, and the state of the archive.
 
     Raises

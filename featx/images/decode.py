@@ -19,10 +19,10 @@ from featx.errors import (
     UnknownFormatError,
     UnreadableImageError,
 )
-from featx.images import formats
-from featx.images.resize import fit
-from featx.images.to_rgb import LARGE, open_upright, upright_rgb
-from featx.images.truncated import padded
+from featx.images.formats import declared_size, open_image, strip_metadata
+from featx.images.resize import resize_image
+from featx.images.to_rgb import LARGE_IMAGE, load_upright, to_upright_rgb
+from featx.images.truncated import pad_truncated
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -54,7 +54,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def decode(
+def decode_image(
     content: Content, size: tuple[int, int], resize: str = "squash", max_pixels: int = MAX_PIXELS
 ) -> np.ndarray[Any, Any]:
     """Return upright RGB pixels of the wanted size.
@@ -67,7 +67,7 @@ def decode(
     Parameters
     ----------
     content : bytes or ndarray of uint8, shape (h, w, 3) or (h, w)
-        What :func:`featx.images.image.read` returned.
+        What :func:`featx.images.image.read_image` returned.
     size : tuple of (int, int)
         Height and width of the result.
     resize : {"squash", "crop", "pad"}
@@ -88,7 +88,7 @@ def decode(
 
     Examples
     --------
-    >>> decode(np.full((10, 20, 3), 255, dtype=np.uint8), (4, 4), "pad")[:, :, 0]
+    >>> decode_image(np.full((10, 20, 3), 255, dtype=np.uint8), (4, 4), "pad")[:, :, 0]
     array([[  0,   0,   0,   0],
            [255, 255, 255, 255],
            [255, 255, 255, 255],
@@ -98,20 +98,21 @@ def decode(
     with _telling_the_reason(content if isinstance(content, bytes) else b""):
         if isinstance(content, bytes):
             return _decode_bytes(content, size, resize, max_pixels)
-        return np.asarray(fit(_from_pixels(content), size, resize))
+        return np.asarray(resize_image(_from_pixels(content), size, resize))
 
 
 def _decode_bytes(
     data: bytes, size: tuple[int, int], resize: str, max_pixels: int, *, is_strict: bool = True
 ) -> np.ndarray[Any, Any]:
     def decode_one(data: bytes) -> np.ndarray[Any, Any]:
-        with formats.open_image(data) as image:
+        with open_image(data) as image:
             _check_size(image, max_pixels)
             _check_that_it_fits(image, len(data))
             # Large ones one at a time: memory would grow with the number of threads.
-            is_large = image.width * image.height > LARGE
+            is_large = image.width * image.height > LARGE_IMAGE
             with _large_images if is_large else contextlib.nullcontext():
-                return np.asarray(fit(open_upright(data, image, size, resize, is_strict=is_strict), size, resize))
+                upright = load_upright(data, image, size, resize, is_strict=is_strict)
+                return np.asarray(resize_image(upright, size, resize))
 
     return _despite_metadata(decode_one, data)
 
@@ -123,7 +124,7 @@ def _despite_metadata(work: Callable[[bytes], np.ndarray[Any, Any]], data: bytes
     except ImageTooLargeError:
         raise
     except Exception:  # whatever it is, it may be of metadata only; otherwise it goes on
-        plain = formats.without_metadata(data)
+        plain = strip_metadata(data)
         if plain == data:
             raise
         with contextlib.suppress(Exception):  # the error to tell is the first one
@@ -145,11 +146,11 @@ def decode_truncated(
     """
     assert isinstance(content, bytes)
     with _telling_the_reason(content):
-        return _decode_bytes(padded(content), size, resize, max_pixels, is_strict=False)
+        return _decode_bytes(pad_truncated(content), size, resize, max_pixels, is_strict=False)
 
 
-def decode_whole(content: Content) -> np.ndarray[Any, Any]:
-    """Return the upright RGB pixels of what :func:`featx.images.image.read` returned, all of them.
+def decode_full_size(content: Content) -> np.ndarray[Any, Any]:
+    """Return the upright RGB pixels of what :func:`featx.images.image.read_image` returned, all of them.
 
     Raises
     ------
@@ -162,14 +163,14 @@ def decode_whole(content: Content) -> np.ndarray[Any, Any]:
             return np.asarray(_from_pixels(content))
 
         def decode_one(data: bytes) -> np.ndarray[Any, Any]:
-            with formats.open_image(data) as image:
+            with open_image(data) as image:
                 _check_size(image)
-                return np.asarray(upright_rgb(image))
+                return np.asarray(to_upright_rgb(image))
 
         return _despite_metadata(decode_one, content)
 
 
-def from_pillow(image: PILImage, max_pixels: int = MAX_PIXELS) -> np.ndarray[Any, Any]:
+def decode_pillow(image: PILImage, max_pixels: int = MAX_PIXELS) -> np.ndarray[Any, Any]:
     """Return the upright RGB pixels of a whole Pillow image, unless it has more than `max_pixels`.
 
     Returns
@@ -184,7 +185,7 @@ def from_pillow(image: PILImage, max_pixels: int = MAX_PIXELS) -> np.ndarray[Any
     # A Pillow image may still be reading its file, and several may share one: not for two threads at once.
     with _telling_the_reason(), _pillow_images:
         _check_size(image, max_pixels)
-        return np.asarray(upright_rgb(image))
+        return np.asarray(to_upright_rgb(image))
 
 
 @functools.cache
@@ -228,7 +229,7 @@ def _telling_the_reason(data: bytes = b"") -> Iterator[None]:
         reason = str(error) or type(error).__name__
         if isinstance(error, UnreadableImageError):
             reason = error.reason
-        if (expected := formats.n_bytes_declared(data)) > len(data):
+        if (expected := declared_size(data)) > len(data):
             reason = f"it is truncated: {len(data):,} of {expected:,} bytes are there ({reason})"
         kind = (
             TruncatedImageError

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: (TGA, PCX), and none of them is what photographs are kept in.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "ICO", "JPEG2000", "PPM")
 #: Files of a folder with these suffixes, in any case, are taken for images.
-SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".heic", ".heif", ".hif"),
         *(".gif", ".tif", ".tiff", ".bmp", ".ico", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
@@ -89,7 +89,7 @@ def _opened(opener: Any, data: bytes, name: str) -> PILImage:
         try:
             image: PILImage = opener(io.BytesIO(data), "")
         except Exception:  # whatever it is, it may be of metadata only; otherwise it comes again
-            if (plain := without_metadata(data)) == data:
+            if (plain := strip_metadata(data)) == data:
                 raise
             image = opener(io.BytesIO(plain), "")
     except (SyntaxError, IndexError, TypeError, struct.error) as error:  # as Pillow's openers say that they cannot
@@ -101,7 +101,7 @@ def _opened(opener: Any, data: bytes, name: str) -> PILImage:
     return image
 
 
-def without_metadata(data: bytes) -> bytes:
+def strip_metadata(data: bytes) -> bytes:
     """Return a PNG without what is not needed for its pixels, and which Pillow may refuse the whole for.
 
     What is no PNG, or does not end as one, is returned as it is.
@@ -127,7 +127,7 @@ def _is_plain_profile(body: bytes) -> bool:
         return False
 
 
-def n_bytes_declared(data: bytes) -> int:
+def declared_size(data: bytes) -> int:
     """Return how many bytes a file should have by what it says itself; 0 if it does not."""
     if data[:4] == b"RIFF":
         return 8 + int.from_bytes(data[4:8], "little")

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from featx.errors import ImageTooLargeError, InputError, ResourceError, UnreachableImageError, UnreadableImageError
-from featx.images import archives
-from featx.images import decode as pixels
-from featx.images.decode import Content
+from featx.images.archives import read_member, split_archive_path
+from featx.images.decode import MAX_PIXELS, Content, decode_pillow
 from featx.system.files import remote
 from featx.system.files import url_secrets as credentials
 from featx.system.formatting import in_bytes
@@ -107,7 +106,7 @@ def _rows_of_array(array: np.ndarray[Any, Any]) -> Sequence[Image]:
     )
 
 
-def describe(image: Any) -> str:
+def describe_image(image: Any) -> str:
     """Return what to call an image in a message: its path, or the kind of object it is."""
     if isinstance(image, str | os.PathLike):
         return credentials.without_secrets(os.fspath(image))
@@ -118,13 +117,13 @@ def describe(image: Any) -> str:
     return type(image).__name__
 
 
-def is_remote(image: Any) -> bool:
+def is_remote_image(image: Any) -> bool:
     """Return whether an image lies at an address, and is waited for rather than read from a disk."""
     return isinstance(image, str) and remote.is_address(image) and remote.as_file(image) is None
 
 
-def read(
-    image: Any, max_pixels: int = pixels.MAX_PIXELS, most_bytes: int | None = None
+def read_image(
+    image: Any, max_pixels: int = MAX_PIXELS, most_bytes: int | None = None
 ) -> tuple[Content, os.stat_result | None]:
     """Return the content of an image, and for a file its state when it was read.
 
@@ -147,7 +146,7 @@ def read(
     UnreadableImageError
         The reason, without the image's name.
     """
-    if is_remote(image):
+    if is_remote_image(image):
         return remote.read(image, MAX_BYTES if most_bytes is None else most_bytes), None
     if isinstance(image, str) and remote.is_address(image):
         return _read_file(remote.as_file(image) or "")
@@ -158,13 +157,13 @@ def read(
     if isinstance(image, np.ndarray):
         return _checked_pixels(image), None
     if hasattr(image, "getexif"):
-        return pixels.from_pillow(image, max_pixels), None
+        return decode_pillow(image, max_pixels), None
     missing = image is None or isinstance(image, float | np.floating) or type(image).__name__ in ("NAType", "NaTType")
     found = "a missing value" if missing else f"a {type(image).__name__}"
     raise UnreadableImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {found}")
 
 
-def state_of(path: str | os.PathLike[str]) -> os.stat_result:
+def file_state(path: str | os.PathLike[str]) -> os.stat_result:
     """Return the state of a file, or of the archive that it lies in.
 
     Raises
@@ -175,7 +174,7 @@ def state_of(path: str | os.PathLike[str]) -> os.stat_result:
     try:
         return os.stat(path)
     except (NotADirectoryError, FileNotFoundError):
-        place = archives.split(os.fspath(path))
+        place = split_archive_path(os.fspath(path))
         if place is None:
             raise
         return os.stat(place[0])
@@ -188,10 +187,10 @@ def _read_file(path: str) -> tuple[bytes, os.stat_result]:
             if len(data) == after.st_size and _is_same_state(before, after):
                 return data, after
     except (NotADirectoryError, FileNotFoundError) as error:
-        place = archives.split(path)
+        place = split_archive_path(path)
         if place is None:
             raise UnreachableImageError(error.strerror or str(error)) from error
-        return archives.read(*place, MAX_BYTES)
+        return read_member(*place, MAX_BYTES)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         if isinstance(error, UnreadableImageError):
             raise
@@ -246,7 +245,7 @@ def _checked_pixels(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return array
 
 
-def digest(content: Content) -> bytes:
+def content_digest(content: Content) -> bytes:
     """Return the 16 bytes (BLAKE2b) that name an image's content.
 
     Encoded bytes are named by the bytes; pixels by their shape and values, so a Pillow image and the
@@ -260,6 +259,6 @@ def digest(content: Content) -> bytes:
     return named.digest()
 
 
-def digest_of_padded(digest: bytes) -> bytes:
+def padded_digest(digest: bytes) -> bytes:
     """Return the name of an image that ended too early and was made complete, from that of its bytes."""
     return hashlib.blake2b(digest, digest_size=DIGEST_SIZE, person=b"featx-padded").digest()

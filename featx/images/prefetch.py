@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from featx.errors import ImageTooLargeError, TruncatedImageError, UnreadableImageError
-from featx.images import decode as pixels
-from featx.images import image as images
-from featx.images.image import Image
+from featx.images.decode import MAX_PIXELS, Content, decode_image, decode_truncated, load_decoders
+from featx.images.image import Image, content_digest, is_remote_image, padded_digest, read_image
 from featx.system.files import remote
 from featx.system.processes import n_cores
 
@@ -85,7 +84,7 @@ class DecodeAhead:
         is_stored: Callable[[bytes], bool],
         ahead: int,
         *,
-        max_pixels: int = pixels.MAX_PIXELS,
+        max_pixels: int = MAX_PIXELS,
         pads_truncated: bool = False,
     ) -> None:
         self._images = images
@@ -112,13 +111,13 @@ class DecodeAhead:
         """Yield what becomes of each image, in the order of positions."""
         n_threads = n_cores()
         waiting: collections.deque[concurrent.futures.Future[Prepared]] = collections.deque()
-        pixels.load_decoders()
+        load_decoders()
         threads = concurrent.futures.ThreadPoolExecutor(n_threads, thread_name_prefix="featx-decode")
         # Those that fetch what lies at addresses; none is started where nothing does.
         fetching = concurrent.futures.ThreadPoolExecutor(remote.AT_ONCE, thread_name_prefix="featx-decode-fetched")
         try:
             for position in positions:
-                if images.is_remote(self._images[position]):
+                if is_remote_image(self._images[position]):
                     n_threads = max(n_threads, remote.AT_ONCE)
                     waiting.append(fetching.submit(self._prepare_one, position, is_remote=True))
                 else:
@@ -139,20 +138,20 @@ class DecodeAhead:
         content = None
         try:
             with contextlib.suppress(ImageTooLargeError):
-                content = images.read(image, most_bytes=_SMALL_BYTES)[0] if is_remote else None
+                content = read_image(image, most_bytes=_SMALL_BYTES)[0] if is_remote else None
         except UnreadableImageError as error:
             return Prepared(position, error=type(error)(error.reason), read_at=read_at)
         with self._cores:
             return self._prepare_content(position, content, read_at)
 
-    def _prepare_content(self, position: int, content: pixels.Content | None, read_at: float) -> Prepared:
+    def _prepare_content(self, position: int, content: Content | None, read_at: float) -> Prepared:
         """Return what becomes of an image; one whose content is None is read."""
         digest = b""
         state = None
         try:
             if content is None:
-                content, state = images.read(self._images[position], self._max_pixels)
-            digest = images.digest(content)
+                content, state = read_image(self._images[position], self._max_pixels)
+            digest = content_digest(content)
             if self._claimants.setdefault(digest, position) != position:
                 return Prepared(position, digest, state, read_at=read_at)
             if self._is_stored(digest):
@@ -162,18 +161,18 @@ class DecodeAhead:
             # Anew: the error itself holds on to every frame it came through, and so to the image.
             return Prepared(position, digest, state, error=type(error)(error.reason), read_at=read_at)
 
-    def _decode(self, prepared: Prepared, content: pixels.Content) -> Prepared:
+    def _decode(self, prepared: Prepared, content: Content) -> Prepared:
         wanted = (self._size, self._resize, self._max_pixels)
         try:
-            return dataclasses.replace(prepared, pixels=pixels.decode(content, *wanted))
+            return dataclasses.replace(prepared, pixels=decode_image(content, *wanted))
         except TruncatedImageError:
             if not self._pads_truncated:
                 raise
         # Its row is not that of these bytes: whoever wants whole images must not find it. And no index may know the
         # file by that name, or it would be found by it.
-        digest = images.digest_of_padded(prepared.digest)
+        digest = padded_digest(prepared.digest)
         self._claimed_as[digest] = prepared.digest
         prepared = dataclasses.replace(prepared, digest=digest, state=None, is_padded=True)
         if self._is_stored(digest):
             return dataclasses.replace(prepared, stored=True)
-        return dataclasses.replace(prepared, pixels=pixels.decode_truncated(content, *wanted))
+        return dataclasses.replace(prepared, pixels=decode_truncated(content, *wanted))

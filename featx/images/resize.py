@@ -24,7 +24,7 @@ def shrink_factor(full: tuple[int, int], size: tuple[int, int], resize: str) -> 
     return next((factor for factor in (8, 4, 2) if factor * scale * _SHRINK_MARGIN <= 1), 1)
 
 
-def fit(image: PILImage, size: tuple[int, int], resize: str) -> PILImage:
+def resize_image(image: PILImage, size: tuple[int, int], resize: str) -> PILImage:
     """Return the image resized to exactly `size`: decoding's second half."""
     import PIL.Image
     from PIL.Image import Resampling

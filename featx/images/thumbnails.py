@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from featx.errors import UnreadableImageError
-from featx.images import decode as pixels
-from featx.images import image as images
+from featx.images.decode import decode_image, load_decoders
+from featx.images.image import read_image
 from featx.system.processes import n_cores
 
 #: Side of a thumbnail, in pixels, for up to so many images.
 _SIDES = ((300, 128), (1200, 96), (2500, 72), (5000, 56))
 #: No more images than this are shown; it keeps a page below 8 MB.
-MOST_IMAGES = 5000
+MAX_THUMBNAILS = 5000
 #: The atlas is compressed harder until it takes no more than this.
 _MOST_BYTES = 3_200_000
 
@@ -64,7 +64,7 @@ def make_atlas(paths: Sequence[str]) -> Atlas:
         row, column = divmod(at, n_columns)
         sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = _thumbnail(paths[at], side)
 
-    pixels.load_decoders()
+    load_decoders()
     with concurrent.futures.ThreadPoolExecutor(n_cores()) as threads:
         for _ in threads.map(place, range(len(paths))):
             pass
@@ -79,7 +79,7 @@ def make_atlas(paths: Sequence[str]) -> Atlas:
 
 def _thumbnail(path: str, side: int) -> np.ndarray[Any, Any]:
     try:
-        content, _ = images.read(path)
-        return pixels.decode(content, (side, side), "pad")
+        content, _ = read_image(path)
+        return decode_image(content, (side, side), "pad")
     except (UnreadableImageError, OSError):
         return np.full((side, side, 3), 128, dtype=np.uint8)

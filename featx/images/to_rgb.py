@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.errors import ImageTooLargeError, TruncatedImageError, UnreadableImageError
-from featx.images import color_profiles as color
+from featx.images.color_profiles import to_srgb
 from featx.images.resize import shrink_factor
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
 #: Images of more pixels are made smaller before their colours are converted.
-LARGE = 16_000_000
+LARGE_IMAGE = 16_000_000
 #: Scans times pixels of a progressive JPEG: more take longer than four seconds, and are a bomb.
 _MOST_SCANNED = 4_000_000_000
 #: Bytes of a JPEG that belong to nothing; more of them were once pixels.
@@ -27,7 +27,7 @@ _ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 0x0112, 258, 262, 339
 _STEPS = {"L;2": 85, "L;4": 17}
 
 
-def open_upright(
+def load_upright(
     data: bytes, image: PILImage, size: tuple[int, int], resize: str, *, is_strict: bool = True
 ) -> PILImage:
     """Return an image upright and in RGB, of its own size or shrunk as far as `size` allows: decoding's first half.
@@ -38,7 +38,7 @@ def open_upright(
     image : PIL.Image.Image
         As :func:`featx.images.formats.open_image` returned it for them.
     size, resize
-        As for :func:`featx.images.decode.decode`.
+        As for :func:`featx.images.decode.decode_image`.
     is_strict : bool, default=True
         Refuse a JPEG whose data ends before its pixels do.
     """
@@ -46,7 +46,7 @@ def open_upright(
         scaled = _decode_jpeg(data, image, size, resize, is_strict=is_strict)
         if scaled is not None:
             return scaled
-    return upright_rgb(image, (size, resize))
+    return to_upright_rgb(image, (size, resize))
 
 
 def _decode_jpeg(
@@ -70,7 +70,7 @@ def _decode_jpeg(
         if is_strict:
             _refuse_what_is_missing(str(error))
         return None  # Pillow, the reference, decides whether the file is bad, and words the reason
-    return _turned(color.to_srgb(PIL.Image.fromarray(pixels), image.info.get("icc_profile")), orientation)
+    return _turned(to_srgb(PIL.Image.fromarray(pixels), image.info.get("icc_profile")), orientation)
 
 
 def _refuse_what_is_missing(said: str) -> None:
@@ -85,7 +85,7 @@ def _refuse_what_is_missing(said: str) -> None:
         raise UnreadableImageError(f"its data is damaged ({said})")
 
 
-def upright_rgb(image: PILImage, target: tuple[tuple[int, int], str] | None = None) -> PILImage:
+def to_upright_rgb(image: PILImage, target: tuple[tuple[int, int], str] | None = None) -> PILImage:
     """Return a Pillow image upright and in RGB: the reference path. A large one is made smaller, as `target` allows."""
     import PIL.ImageChops
 
@@ -99,7 +99,7 @@ def upright_rgb(image: PILImage, target: tuple[tuple[int, int], str] | None = No
     if image.mode == "F" or (image.mode == "I" and not grey.is_unsigned):
         image = _made_smaller(image, orientation, target)
     image = _made_smaller(_with_plain_channels(image, grey), orientation, target)
-    return _turned(_on_white(color.to_srgb(image, profile)), orientation)
+    return _turned(_on_white(to_srgb(image, profile)), orientation)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +182,7 @@ def _largest(pixels: np.ndarray[Any, Any]) -> float:
 
 def _made_smaller(image: PILImage, orientation: int, target: tuple[tuple[int, int], str] | None) -> PILImage:
     """Return a large image with fewer pixels, as far as the wanted size allows; others as they are."""
-    if target is None or image.width * image.height <= LARGE:
+    if target is None or image.width * image.height <= LARGE_IMAGE:
         return image
     (height, width), resize = target
     turned = (width, height) if orientation in (5, 6, 7, 8) else (height, width)

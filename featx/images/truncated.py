@@ -16,7 +16,7 @@ _PASSES = {
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
-def padded(data: bytes) -> bytes:
+def pad_truncated(data: bytes) -> bytes:
     """Return the bytes of an image with whatever it lacks at its end.
 
     Raises

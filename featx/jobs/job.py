@@ -96,9 +96,9 @@ class Job:
             ) from error
         labels = texts_of("label", columns)
         if (kind := self.manifest.labels) != "text":
-            from featx.datasets.label_types import as_kind
+            from featx.datasets.label_types import cast_label
 
-            labels = [None if label is None else as_kind(label, kind) for label in labels]
+            labels = [None if label is None else cast_label(label, kind) for label in labels]
         states = [
             None if size is None else (size, changed)
             for size, changed in zip(columns["size"], columns["mtime_ns"], strict=True)

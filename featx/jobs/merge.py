@@ -25,7 +25,7 @@ from featx.extraction.to_file import (
 from featx.features.job_columns import arrow, texts_of
 from featx.features.job_format import Committed, totals
 from featx.features.npy_writer import HEADER_BYTES, npy_header, take_space
-from featx.images import image as images
+from featx.images.image import DIGEST_SIZE
 from featx.jobs.job import Job
 from featx.jobs.planning.preconditions import refuse_in_job
 from featx.jobs.running.heartbeats import which_aside
@@ -204,7 +204,7 @@ def _join(job: Job, shards: list[Committed], matrix: Path, progress: Callable[[i
 
 def _copy(path: Path, joined: Any) -> str:
     """Append the rows of a shard; return the checksum of its file."""
-    hashed = hashlib.blake2b(digest_size=images.DIGEST_SIZE)
+    hashed = hashlib.blake2b(digest_size=DIGEST_SIZE)
     with open(path, "rb", buffering=0) as file:
         hashed.update(file.read(HEADER_BYTES))
         while block := file.read(_BLOCK):

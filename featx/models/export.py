@@ -16,7 +16,7 @@ from PIL import Image
 from featx.backbones.registry import Network
 from featx.errors import ExportError, OutputError, RecipeMismatchError
 from featx.extraction.options import Resolved, resolve_cache
-from featx.images import resize as resizing
+from featx.images.resize import resize_image
 from featx.models.head import Head
 from featx.models.head_from_sklearn import as_head
 from featx.models.model import Model
@@ -198,7 +198,7 @@ def _images_to_check(size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (_N_CHECKED, *size, 3), dtype=np.uint8)
     coarse = rng.integers(0, 256, (_N_CHECKED, 5, 5, 3), dtype=np.uint8)
-    return np.concatenate([noise, [resizing.fit(Image.fromarray(one), size, "squash") for one in coarse]])
+    return np.concatenate([noise, [resize_image(Image.fromarray(one), size, "squash") for one in coarse]])
 
 
 def _output_of(model: Model) -> str:

@@ -17,7 +17,7 @@ from featx.datasets.failures import Failure
 from featx.errors import InputError, OptionError
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import Resolved, resolve_cache
-from featx.images.image import as_image_list, describe
+from featx.images.image import as_image_list, describe_image
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.system.array_types import Float64Array
@@ -140,7 +140,7 @@ class Predictor:
         progress : callable, default=None
             Called with numbers of images that are done.
         """
-        names = [describe(image) for image in images]
+        names = [describe_image(image) for image in images]
         rows, _, errors = extract_rows(images, self._resolved, cache=self._cache, progress=progress)
         readable = np.array([at for at in range(len(images)) if at not in errors], dtype=np.intp)
         found = [Prediction(name, None, [], None, errors.get(at, "")) for at, name in enumerate(names)]

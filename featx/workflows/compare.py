@@ -15,7 +15,7 @@ from featx.baselines.estimators import EstimatorsLike
 from featx.baselines.metrics import METRICS, best_row
 from featx.baselines.splits import Split, make_split
 from featx.datasets.image_folder import ImageTable
-from featx.datasets.labels import checked_labels
+from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.duplicates.find import THRESHOLD
@@ -170,7 +170,7 @@ def compare_tables(
         table, resolved, teller, notes, cache=cache, on_error=on_error, show_progress=show_progress
     )
     table = found.table
-    task = _Task(table, checked_labels(as_array(table.labels), asked.task), asked, say)
+    task = _Task(table, validate_labels(as_array(table.labels), asked.task), asked, say)
     duplicates, groups, split = without_leaks(task, found.telling, found.digests, notes)
     networks = []
     for name, network, rows, one in zip(names_of(resolved), resolved, found.rows, found.each, strict=True):

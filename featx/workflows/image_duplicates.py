@@ -12,8 +12,8 @@ import numpy as np
 
 from featx.errors import UnreadableImageError
 from featx.features.duplicates.find import Duplicates, find_duplicates
-from featx.images import decode as pixels
-from featx.images import image as images
+from featx.images.decode import decode_full_size, load_decoders
+from featx.images.image import read_image
 from featx.system.array_types import DigestArray, FloatArray, IntArray
 from featx.system.formatting import counted
 from featx.system.processes import n_cores
@@ -170,7 +170,7 @@ def _pixel_digests(paths: Sequence[str], found: Duplicates, keys: Sequence[bytes
         if len(of_bytes) > 1 and np.nanmax(found.cosine[members]) >= _LEAST_OF_EQUAL_PIXELS:
             wanted |= of_bytes
     chosen = list(wanted.items())[:_MOST_DECODED]
-    pixels.load_decoders()
+    load_decoders()
     with concurrent.futures.ThreadPoolExecutor(n_cores()) as threads:
         return dict(
             zip([key for key, _ in chosen], threads.map(_pixel_digest, [path for _, path in chosen]), strict=True)
@@ -180,8 +180,8 @@ def _pixel_digests(paths: Sequence[str], found: Duplicates, keys: Sequence[bytes
 def _pixel_digest(path: str) -> bytes:
     """Return a digest of an image's upright RGB pixels, or of its path if it cannot be read any more."""
     try:
-        content, _ = images.read(path)
-        whole = pixels.decode_whole(content)
+        content, _ = read_image(path)
+        whole = decode_full_size(content)
     except (UnreadableImageError, OSError):
         return path.encode("utf-8", "surrogateescape")
     return hashlib.blake2b(f"{whole.shape}".encode() + whole.tobytes(), digest_size=16).digest()

@@ -13,7 +13,7 @@ import numpy as np
 from featx.baselines.ranking.rank_features import Ranking, rank_matrices
 from featx.datasets.failures import Failure
 from featx.datasets.image_folder import ImageTable
-from featx.datasets.labels import checked_labels
+from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.duplicates.find import THRESHOLD
@@ -164,7 +164,7 @@ def rank_tables(
     found = extract_readable(
         table, resolved, teller, notes, cache=cache, on_error=on_error, show_progress=show_progress
     )
-    task = Task(found.table, checked_labels(as_array(found.table.labels), asked.task), asked)
+    task = Task(found.table, validate_labels(as_array(found.table.labels), asked.task), asked)
     leaks, groups, _ = without_leaks(task, found.telling, found.digests, notes)
     fronts = [
         {

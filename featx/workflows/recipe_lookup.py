@@ -15,7 +15,7 @@ from featx.extraction.extract import extract_rows
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.resolved import held_to
 from featx.features.matrix import FeatureMatrix
-from featx.images import image as images
+from featx.images.image import DIGEST_SIZE, content_digest, read_image
 from featx.store import layout as folders
 from featx.store.store import Store
 from featx.system.files.url_secrets import without_secrets
@@ -24,7 +24,7 @@ from featx.system.files.url_secrets import without_secrets
 _LOOKED_FOR = 32
 #: Another engine, CPU or precision moves a row by less.
 _LEAST_COSINE = 0.98
-_DIGEST = re.compile(f"[0-9a-f]{{{2 * images.DIGEST_SIZE}}}")
+_DIGEST = re.compile(f"[0-9a-f]{{{2 * DIGEST_SIZE}}}")
 _OPTIONS_OF_RECIPE = ("backbone", "image_size", "layer", "pooling", "resize", "preprocessing", "views")
 
 
@@ -102,7 +102,7 @@ def _in_cache(features: FeatureMatrix, cache: Path) -> dict[str, Any] | None:
     if not known:
         return None
     wanted = np.frombuffer(bytes.fromhex("".join(digests[row] for row in known)), dtype=np.uint8)
-    wanted, expected = wanted.reshape(-1, images.DIGEST_SIZE), features[known]
+    wanted, expected = wanted.reshape(-1, DIGEST_SIZE), features[known]
     for fingerprint, recipe in _recipes(cache):
         try:
             found, rows = Store(cache, fingerprint, recipe, features.shape[1]).read(wanted)
@@ -151,9 +151,9 @@ def _an_image(features: FeatureMatrix) -> tuple[int, str | None]:
         return -1, None
     for row, (path, digest) in enumerate(zip(paths, digests, strict=True)):
         try:
-            content, _ = images.read(path)
+            content, _ = read_image(path)
         except (UnreadableImageError, OSError):
             continue
-        if images.digest(content).hex() == digest:
+        if content_digest(content).hex() == digest:
             return row, path
     return -1, None

@@ -11,7 +11,7 @@ from featx.baselines.cross_validate import check_comparison_options
 from featx.baselines.estimators import EstimatorsLike
 from featx.baselines.splits import Split, group_codes, make_split
 from featx.datasets.image_folder import ImageTable
-from featx.datasets.labels import checked_labels, task_of
+from featx.datasets.labels import infer_task, validate_labels
 from featx.errors import OptionError, SourceError
 from featx.features.duplicates.find import THRESHOLD, check_threshold
 from featx.system.array_types import IntArray
@@ -92,9 +92,9 @@ def checked_early(table: ImageTable, asked: Asked) -> Asked:
     if table.unlabelled:
         raise SourceError(table.unlabelled)
     y = as_array(table.labels)
-    task = task_of(y) if asked.task == "auto" else asked.task
+    task = infer_task(y) if asked.task == "auto" else asked.task
     asked = dataclasses.replace(asked, task=task)  # checks the estimators, now that the task is known
-    y = checked_labels(y, task)
+    y = validate_labels(y, task)
     for name, given in (("repeats", asked.repeats > 1), ("cv", asked.cv is not None)):
         if table.splits is not None and given:
             raise OptionError(f"{name}: a given test set is scored once. Leave {name} (--{name}) out.")

@@ -15,7 +15,7 @@ from featx.baselines import plots
 from featx.baselines.cross_validate import Comparison
 from featx.baselines.metrics import METRIC_NAMES, METRICS, add_verdicts, best_row
 from featx.datasets.failures import Failure
-from featx.datasets.labels import as_column
+from featx.datasets.labels import as_series
 from featx.errors import ComparisonError, OptionError, OutputError
 from featx.extraction.options import Resolved
 from featx.system.array_types import FloatArray
@@ -169,7 +169,7 @@ class ImageComparison:
             part = one.predictions.copy()
             for name, probabilities in one.probabilities.items():
                 part[f"{name}_probability"] = probabilities.max(axis=1)
-            part.insert(0, "label", as_column(one.y).set_axis(part.index))
+            part.insert(0, "label", as_series(one.y).set_axis(part.index))
             part.insert(0, "path", pd.Series([self.paths[row] for row in part.index], index=part.index, dtype=object))
             part.insert(0, "network", network.name)
             parts.append(part)

@@ -18,7 +18,7 @@ from featx.extraction.options import Resolved
 from featx.features.matrix import FeatureMatrix
 from featx.features.nearest import Index, check_top, find_similar
 from featx.features.shard_table import NAMES
-from featx.images.image import describe
+from featx.images.image import describe_image
 from featx.system.array_types import FloatArray
 from featx.system.files import remote
 from featx.system.files.url_secrets import without_secrets
@@ -169,7 +169,7 @@ class Searcher:
         """
         rows, digests, errors = extract_rows(images, self._resolved, cache=self._cache, progress=progress)
         readable = [at for at in range(len(images)) if at not in errors]
-        answers = [Answer(describe(image), [], errors.get(at, "")) for at, image in enumerate(images)]
+        answers = [Answer(describe_image(image), [], errors.get(at, "")) for at, image in enumerate(images)]
         left = readable if len(self._features) else []
         n_wanted = self._top + (not self._with_itself)
         while left:

@@ -15,7 +15,7 @@ from featx.baselines.fitting import Dataset, check_calibration, fit_on_all, fit_
 from featx.baselines.metrics import METRICS
 from featx.baselines.splits import Fold
 from featx.datasets.image_folder import ImageTable
-from featx.datasets.labels import checked_labels
+from featx.datasets.labels import validate_labels
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.duplicates.find import THRESHOLD
@@ -277,7 +277,7 @@ def _check_calibrated(table: ImageTable, asked: Asked, baselines: Sequence[Basel
         raise OptionError("calibrate: quantities have no probabilities. Leave it (--calibrate) out.")
     if any(baseline.images is not None for baseline in baselines):
         raise OptionError(f"calibrate: probabilities of {FINE_TUNE} are the network's own. Leave it out.")
-    y = checked_labels(as_array(table.labels), asked.task)
+    y = validate_labels(as_array(table.labels), asked.task)
     groups = None if asked.groups == "none" else given_groups(table)
     folds = Task(table, y, asked).split(groups).folds
     for rows in (*(train for train, _ in folds), _of_known_classes(y, folds)):

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from featx.datasets.sample_images import write_photos
+from featx.datasets.sample_images import write_sample_images
 from featx.extraction.benchmark import run_bench
 from featx.extraction.engines import engine as engines
 from featx.extraction.options import ExtractionOptions
@@ -39,7 +39,7 @@ class Bench:
         self._n_stores = 0
 
     def photos(self, number: int, width: int = 500, height: int = 375, quality: int = 85) -> list[str]:
-        return write_photos(self._photos / f"photos-{width}x{height}", number, width, height, quality)
+        return write_sample_images(self._photos / f"photos-{width}x{height}", number, width, height, quality)
 
     def side(self, name: str, **arguments: Any) -> dict[str, Any]:
         command = [sys.executable, "-m", "tests.benchmarks.sides", name]

@@ -6,6 +6,7 @@ import random
 import pytest
 
 from featx.datasets import external_sort as sorting
+from featx.datasets.external_sort import in_order
 
 
 @pytest.mark.parametrize("n_names", [0, 1, 6, 7, 8, 14, 15, 100])
@@ -14,7 +15,7 @@ def test_names_come_as_sorted_gives_them(n_names: int, monkeypatch: pytest.Monke
     letters = ["a", "b", "\n", "\0", "é", "🦆", os.fsdecode(b"\xff"), "\u2028"]
     draw = random.Random(0)
     names = ["".join(draw.choices(letters, k=draw.randint(0, 5))) for _ in range(n_names)]
-    assert list(sorting.in_order(iter(names))) == sorted(names)
+    assert list(in_order(iter(names))) == sorted(names)
 
 
 def test_what_fails_while_names_are_listed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,4 +26,4 @@ def test_what_fails_while_names_are_listed_is_told(monkeypatch: pytest.MonkeyPat
         raise PermissionError(13, "no")
 
     with pytest.raises(PermissionError):
-        sorting.in_order(names())  # type: ignore[arg-type]
+        in_order(names())  # type: ignore[arg-type]

@@ -186,8 +186,10 @@ def test_a_folder_that_cannot_be_listed_is_a_failure_with_its_name(python: Calla
         make(Path(folder), "x/1.jpg", "x/locked/2.jpg")
         os.chmod(Path(folder, "x/locked"), 0)
         code = (
-            "import concurrent.futures.thread, os, sys, json; from featx.datasets import image_folder as sources, inspection as checking; from featx.images import decode as pixels\n"
-            "pixels.load_decoders()\n"
+            "import concurrent.futures.thread, os, sys, json\n"
+            "from featx.datasets import image_folder as sources, inspection as checking\n"
+            "from featx.images.decode import load_decoders\n"
+            "load_decoders()\n"
             "if os.geteuid() == 0: os.setuid(65534)  # nothing is locked for root\n"
             "print(json.dumps(checking.check_images(sources.find_images([sys.argv[1]])).as_dict()))"
         )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from featx.datasets import label_types as label_kinds
-from featx.datasets.label_types import LabelKind
+from featx.datasets.label_types import LabelTypeInferrer
 
 
 @pytest.mark.parametrize("step", [1, 1000, -7, 10**12])
@@ -13,7 +13,7 @@ def test_different_numbers_are_told_apart_in_bounded_memory(
     step: int, n_each: int, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(label_kinds, "_MOST_COUNTED", 500)
-    kind = LabelKind()
+    kind = LabelTypeInferrer()
     labels = [str(number * step) for number in range(5000)] * n_each
     for at in range(0, len(labels), 1000):
         kind.add(labels[at : at + 1000])
@@ -37,7 +37,7 @@ def test_the_count_of_many_is_near() -> None:
 
 
 def test_what_can_be_no_quantity_is_not_counted() -> None:
-    kind = LabelKind()
+    kind = LabelTypeInferrer()
     kind.add(["1", "2", "cat"])
     kind.add([str(number) for number in range(1000)])
     assert len(kind._different._smallest) <= 2

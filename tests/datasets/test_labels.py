@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.datasets.labels import checked_labels, task_of
+from featx.datasets.labels import infer_task, validate_labels
 from featx.errors import ComparisonError
 
 
@@ -24,13 +24,13 @@ from featx.errors import ComparisonError
     ids=str,
 )
 def test_the_task_follows_from_the_labels(y: Any, task: str) -> None:
-    assert task_of(y) == task
+    assert infer_task(y) == task
 
 
 def test_labels_become_what_suits_the_task() -> None:
-    assert checked_labels(np.array(["1.5", "2"]), "regression").tolist() == [1.5, 2.0]
-    assert checked_labels(np.array(["a", "b"], dtype=object), "classification").dtype.kind == "U"
-    assert checked_labels(np.array([1, 2], dtype=object), "classification").dtype.kind == "i"
+    assert validate_labels(np.array(["1.5", "2"]), "regression").tolist() == [1.5, 2.0]
+    assert validate_labels(np.array(["a", "b"], dtype=object), "classification").dtype.kind == "U"
+    assert validate_labels(np.array([1, 2], dtype=object), "classification").dtype.kind == "i"
 
 
 @pytest.mark.parametrize(
@@ -47,4 +47,4 @@ def test_labels_that_do_not_suit_it_are_named(y: list[Any], task: str, words: st
     labels = np.empty(len(y), dtype=object)
     labels[:] = y
     with pytest.raises(ComparisonError, match=words):
-        checked_labels(labels, task)
+        validate_labels(labels, task)

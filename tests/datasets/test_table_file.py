@@ -9,9 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from featx.datasets import table_file as tables
 from featx.datasets.image_folder import ImageTable
-from featx.datasets.table_file import find_labelled
+from featx.datasets.table_file import find_labelled, read_batches
 from featx.errors import SourceError, SourceNotFoundError
 from featx.workflows.prepare import prepared
 
@@ -194,7 +193,7 @@ def test_a_table_larger_than_memory_is_read_in_parts(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "list.parquet", row_group_size=n_rows, use_dictionary=False)
     del table
     before, n_seen = pa.total_allocated_bytes(), 0
-    for frame in tables.read_batches(str(tmp_path / "list.parquet"), 10_000):
+    for frame in read_batches(str(tmp_path / "list.parquet"), 10_000):
         assert list(frame.columns) == ["path", "label"]  # images within a table would fill the memory
         assert pa.total_allocated_bytes() - before < 8e6  # and the paths take 10 MB
         n_seen += len(frame)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from featx.cli import main as cli
-from featx.datasets.sample_images import write_photos
+from featx.datasets.sample_images import write_sample_images
 from featx.errors import OptionError, SourceError
 from featx.extraction.benchmark import Bench, run_bench
 from featx.extraction.engines import engine as engines
@@ -17,7 +17,7 @@ from featx.extraction.options import ExtractionOptions
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory, compiled_cache: Path) -> Bench:
     folder = tmp_path_factory.mktemp("photos")
-    paths = write_photos(folder, 40)
+    paths = write_sample_images(folder, 40)
     (folder / "bad.jpg").write_bytes(b"")
     return run_bench([*paths, str(folder / "bad.jpg")], [ExtractionOptions()], cache=compiled_cache)
 
@@ -53,7 +53,7 @@ def test_a_bench_is_told_to_people_and_to_programs(bench: Bench) -> None:
 
 @pytest.mark.thorough
 def test_no_row_is_kept(tmp_path: Path) -> None:
-    run_bench(write_photos(tmp_path, 16), [ExtractionOptions()], cache=tmp_path / "cache")
+    run_bench(write_sample_images(tmp_path, 16), [ExtractionOptions()], cache=tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["compiled"]
 
 

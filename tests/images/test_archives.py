@@ -24,7 +24,7 @@ from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError,
 from featx.extraction.extract import Extraction
 from featx.extraction.options import ExtractionOptions
 from featx.images import archives
-from featx.images import image as images
+from featx.images.image import read_image
 from tests.conftest import CountingBackbone
 
 KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
@@ -83,7 +83,7 @@ def test_images_are_read_in_any_order_by_any_number_of_threads(kind: str, photo_
     wrong: list[str] = []
 
     def read(order: list[str]) -> None:
-        wrong.extend(path for path in order if images.read(path)[0] != right[os.path.basename(path)])
+        wrong.extend(path for path in order if read_image(path)[0] != right[os.path.basename(path)])
 
     threads = [threading.Thread(target=read, args=(order,)) for order in orders]
     for thread in threads:
@@ -94,11 +94,11 @@ def test_images_are_read_in_any_order_by_any_number_of_threads(kind: str, photo_
 
 
 def test_a_compressed_tar_keeps_no_more_than_its_limit(photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(archives, "_KEPT_BYTES", 10_000)
+    monkeypatch.setattr("featx.images.archives._KEPT_BYTES", 10_000)
     archive = pack(photo_folder, "tar.gz")
     paths = find_images([archive]).paths
     for path in [*paths[::-1], *paths]:
-        assert images.read(path)[0][:2] == b"\xff\xd8"
+        assert read_image(path)[0][:2] == b"\xff\xd8"
         assert archives._opened(archive)._passed_bytes <= 20_000  # type: ignore[attr-defined]
 
 
@@ -152,9 +152,9 @@ def test_nothing_leads_out_of_an_archive(kind: str, tmp_path: Path, photos: Any)
     passed_over = {"of the system": 1, "hidden": 1, "leading out of the archive": 3, "links and special files": n_links}
     assert table.ignored == passed_over
     with pytest.raises(UnreadableImageError):
-        images.read(f"{archive}/../secret.jpg/x")
+        read_image(f"{archive}/../secret.jpg/x")
     with pytest.raises(UnreachableImageError, match="has no file"):
-        images.read(f"{archive}/link.jpg")
+        read_image(f"{archive}/link.jpg")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -183,9 +183,9 @@ def test_a_file_that_swells_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
         folder.mkdir(parents=True)
         (folder / "bomb.jpg").write_bytes(bytes(5_000_000))
         (path,) = find_images([pack(folder, kind)]).paths
-        monkeypatch.setattr(images, "MAX_BYTES", 4_000_000)
+        monkeypatch.setattr("featx.images.image.MAX_BYTES", 4_000_000)
         with pytest.raises(ImageTooLargeError, match=r"5\.0 MB, more than the limit of 4\.0 MB"):
-            images.read(path)
+            read_image(path)
 
 
 @pytest.mark.skipif(shutil.which("zip") is None, reason="there is no program zip")
@@ -193,7 +193,7 @@ def test_an_encrypted_file_is_a_failure_of_its_own(tmp_path: Path, photos: Any) 
     photos[0].save(tmp_path / "1.jpg")
     subprocess.run(["zip", "-q", "-P", "x", "a.zip", "1.jpg"], cwd=tmp_path, check=True)
     with pytest.raises(UnreachableImageError, match="encrypted"):
-        images.read(f"{tmp_path}/a.zip/1.jpg")
+        read_image(f"{tmp_path}/a.zip/1.jpg")
 
 
 def test_an_archive_that_is_replaced_gives_the_new_images(
@@ -220,7 +220,7 @@ def test_an_archive_as_the_program_tar_makes_it(kind: str, photo_folder: Path) -
         os.path.relpath(path, photo_folder) for path in find_images([photo_folder]).paths
     )
     for path in table.paths:
-        assert images.read(path)[0] == (photo_folder / os.path.relpath(path, archive)).read_bytes()
+        assert read_image(path)[0] == (photo_folder / os.path.relpath(path, archive)).read_bytes()
 
 
 def test_names_that_cannot_be_read_damage_an_archive_and_not_the_run(
@@ -269,7 +269,7 @@ def test_content_decides_which_archive_it_is(photo_folder: Path) -> None:
     for kind, name in (("zip", "a.tar"), ("tar", "a.zip"), ("tar.gz", "b.tar"), ("tar.xz", "b.zip")):
         archive = Path(pack(photo_folder, kind))
         paths[kind] = find_images([archive.rename(archive.with_name(name))]).paths
-        assert images.read(paths[kind][-1])[0] is not None
+        assert read_image(paths[kind][-1])[0] is not None
     assert {len(found) for found in paths.values()} == {24}
 
 
@@ -301,7 +301,7 @@ def test_files_that_a_later_one_replaces_are_counted(kind: str, tmp_path: Path) 
     table = find_images([archive])
     assert table.labels == ["a", "b"]
     assert table.ignored == {"replaced by a later file of the same name": 2}
-    assert images.read(table.paths[0])[0] == b"a//1.jpg"
+    assert read_image(table.paths[0])[0] == b"a//1.jpg"
 
 
 NAMES = [
@@ -337,7 +337,7 @@ def test_names_of_any_kind_are_found_and_listed(
     paths = [f"{archive}/{name}".replace("\\", "/") for name in names]
     assert sorted(find_images([archive]).paths) == sorted(paths)
     for path in paths:
-        assert images.read(path)[0] == data
+        assert read_image(path)[0] == data
     assert cli.main(["check", str(archive), "--csv", str(tmp_path / "found.csv"), "--quiet"]) == 0
     with open(tmp_path / "found.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         lines = list(csv.DictReader(file))
@@ -368,7 +368,7 @@ def test_a_mutated_archive_raises_nothing_but_featx_s_own(kind: str, tmp_path: P
             n_listed += 1
         for path in paths:
             with contextlib.suppress(UnreadableImageError):
-                n_read += images.read(path)[0] != b""
+                n_read += read_image(path)[0] != b""
         archive.unlink()
     if kind in ("zip", "tar"):  # the others are one block, all of which a flipped bit damages
         assert n_listed > 10

@@ -11,8 +11,8 @@ import pytest
 
 from featx import FeatureExtractor, compare_baselines
 from featx.errors import ImageTooLargeError, UnreadableImageError
-from featx.images import decode as pixels
-from featx.images import resize as resizing
+from featx.images.decode import decode_image, decode_pillow
+from featx.images.resize import shrink_factor
 
 SIZE = (224, 224)
 Encode = Callable[..., bytes]
@@ -27,13 +27,13 @@ def expected(image: PIL.Image.Image, size: tuple[int, int] = SIZE) -> np.ndarray
 def test_every_format_gives_what_plain_pillow_gives(format: str, photo: PIL.Image.Image, encoded: Encode) -> None:
     data = encoded(photo, format)
     reference = expected(PIL.Image.open(io.BytesIO(data)))
-    np.testing.assert_array_equal(pixels.decode(data, SIZE), reference)
+    np.testing.assert_array_equal(decode_image(data, SIZE), reference)
 
 
 def test_pixels_as_an_array_are_resized_alike(photo: PIL.Image.Image) -> None:
-    np.testing.assert_array_equal(pixels.decode(np.asarray(photo), SIZE), expected(photo))
+    np.testing.assert_array_equal(decode_image(np.asarray(photo), SIZE), expected(photo))
     grey = np.asarray(photo.convert("L"))
-    np.testing.assert_array_equal(pixels.decode(grey, SIZE), expected(photo.convert("L")))
+    np.testing.assert_array_equal(decode_image(grey, SIZE), expected(photo.convert("L")))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -45,27 +45,27 @@ def test_exif_orientation_is_applied(orientation: int, format: str, photo: PIL.I
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     options = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(format, {})
-    decoded = pixels.decode(encoded(stored, format, exif=exif, **options), SIZE)
+    decoded = decode_image(encoded(stored, format, exif=exif, **options), SIZE)
     assert np.abs(decoded.astype(int) - expected(photo)).mean() < 2
 
 
 def test_transparency_is_composited_on_white(encoded: Encode) -> None:
     clear = PIL.Image.new("RGBA", (64, 64), (0, 0, 0, 0))
-    assert (pixels.decode(encoded(clear, "PNG"), SIZE) == 255).all()
+    assert (decode_image(encoded(clear, "PNG"), SIZE) == 255).all()
     half = PIL.Image.new("RGBA", (64, 64), (0, 0, 0, 128))
-    assert np.abs(pixels.decode(encoded(half, "PNG"), SIZE).astype(int) - 127).max() <= 1
+    assert np.abs(decode_image(encoded(half, "PNG"), SIZE).astype(int) - 127).max() <= 1
 
 
 def test_transparency_of_a_palette_is_composited_on_white(encoded: Encode) -> None:
     palette = PIL.Image.new("P", (64, 64), 0)
     palette.putpalette([0, 0, 0, 255, 0, 0])
-    assert (pixels.decode(encoded(palette, "PNG", transparency=0), SIZE) == 255).all()
+    assert (decode_image(encoded(palette, "PNG", transparency=0), SIZE) == 255).all()
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
 def test_16_bit_grey_is_scaled_not_clipped(format: str, encoded: Encode) -> None:
     ramp = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
-    decoded = pixels.decode(encoded(PIL.Image.fromarray(ramp), format), (64, 64))
+    decoded = decode_image(encoded(PIL.Image.fromarray(ramp), format), (64, 64))
     assert np.abs(decoded[:, :, 0].astype(int) - (ramp / 257).round()).max() <= 1
 
 
@@ -74,7 +74,7 @@ def test_other_modes_become_rgb(mode: str, photo: PIL.Image.Image, encoded: Enco
     image = (
         photo.convert(mode) if mode != "F" else PIL.Image.fromarray(np.asarray(photo.convert("L")) / np.float32(255))
     )
-    decoded = pixels.decode(encoded(image, "TIFF"), SIZE)
+    decoded = decode_image(encoded(image, "TIFF"), SIZE)
     reference = expected(photo if mode in ("P", "CMYK") else photo.convert("L"))
     assert decoded.shape == (224, 224, 3)
     assert np.abs(decoded.astype(int) - reference).mean() < (30 if mode in ("1", "P") else 2)
@@ -84,7 +84,7 @@ def test_other_modes_become_rgb(mode: str, photo: PIL.Image.Image, encoded: Enco
 def test_float_pixels_are_scaled_from_the_range_that_holds_them(top: float, encoded: Encode) -> None:
     ramp = np.linspace(0, top, 64 * 64, dtype=np.float32).reshape(64, 64)
     ramp[0, 0] = np.nan
-    decoded = pixels.decode(encoded(PIL.Image.fromarray(ramp), "TIFF"), (64, 64))
+    decoded = decode_image(encoded(PIL.Image.fromarray(ramp), "TIFF"), (64, 64))
     expected = np.linspace(0, 255, 64 * 64).reshape(64, 64).round()
     assert np.abs(decoded[:, :, 0] - expected).max() <= 1
 
@@ -92,20 +92,18 @@ def test_float_pixels_are_scaled_from_the_range_that_holds_them(top: float, enco
 def test_premultiplied_modes_become_rgb(photo: PIL.Image.Image) -> None:
     for mode, premultiplied in (("LA", "La"), ("RGBA", "RGBa")):
         plain = photo.convert("L" if mode == "LA" else "RGB")
-        np.testing.assert_array_equal(
-            pixels.from_pillow(photo.convert(mode).convert(premultiplied)), plain.convert("RGB")
-        )
+        np.testing.assert_array_equal(decode_pillow(photo.convert(mode).convert(premultiplied)), plain.convert("RGB"))
 
 
 def test_an_animation_gives_its_first_frame(photo: PIL.Image.Image, encoded: Encode) -> None:
     black = PIL.Image.new("RGB", photo.size)
     data = encoded(photo, "WEBP", save_all=True, append_images=[black], lossless=True, duration=100)
-    np.testing.assert_array_equal(pixels.decode(data, SIZE), expected(photo))
+    np.testing.assert_array_equal(decode_image(data, SIZE), expected(photo))
 
 
 def test_a_large_jpeg_is_decoded_small_and_comes_out_nearly_the_same(photo: PIL.Image.Image, encoded: Encode) -> None:
     data = encoded(photo.resize((2560, 1708), PIL.Image.Resampling.BICUBIC), quality=90)
-    decoded = pixels.decode(data, SIZE)
+    decoded = decode_image(data, SIZE)
     reference = expected(PIL.Image.open(io.BytesIO(data)))
     assert not np.array_equal(decoded, reference)
     assert np.abs(decoded.astype(int) - reference).mean() < 1
@@ -124,12 +122,12 @@ def test_a_large_jpeg_is_decoded_small_and_comes_out_nearly_the_same(photo: PIL.
     ],
 )
 def test_a_jpeg_is_shrunk_only_as_far_as_is_harmless(full: tuple[int, int], resize: str, factor: int) -> None:
-    assert resizing.shrink_factor(full, SIZE, resize) == factor
+    assert shrink_factor(full, SIZE, resize) == factor
 
 
 def test_a_rectangular_size_is_height_and_width(photo: PIL.Image.Image) -> None:
     for resize in ("squash", "crop", "pad"):
-        assert pixels.decode(np.asarray(photo), (100, 200), resize).shape == (100, 200, 3)
+        assert decode_image(np.asarray(photo), (100, 200), resize).shape == (100, 200, 3)
 
 
 def test_crop_is_the_centre_of_the_image_scaled_to_256_for_224(photo: PIL.Image.Image) -> None:
@@ -137,7 +135,7 @@ def test_crop_is_the_centre_of_the_image_scaled_to_256_for_224(photo: PIL.Image.
     scaled = photo.resize((width, 256), PIL.Image.Resampling.BILINEAR)
     left = (width - 224) / 2
     reference = np.asarray(scaled.crop((round(left), 16, round(left) + 224, 240)))
-    decoded = pixels.decode(np.asarray(photo), SIZE, "crop")
+    decoded = decode_image(np.asarray(photo), SIZE, "crop")
     assert np.abs(decoded.astype(int) - reference).mean() < 3
     # Exactly: the part of the photo that those pixels show, resized in one step.
     side = 427 * 224 / 256
@@ -147,12 +145,12 @@ def test_crop_is_the_centre_of_the_image_scaled_to_256_for_224(photo: PIL.Image.
 
 def test_pad_resizes_as_the_others_do(photo: PIL.Image.Image) -> None:
     inner = photo.resize((224, 149), PIL.Image.Resampling.BILINEAR)
-    np.testing.assert_array_equal(pixels.decode(np.asarray(photo), SIZE, "pad")[37:186], np.asarray(inner))
+    np.testing.assert_array_equal(decode_image(np.asarray(photo), SIZE, "pad")[37:186], np.asarray(inner))
 
 
 def test_pad_keeps_the_whole_image_and_fills_with_black() -> None:
     white = np.full((100, 200, 3), 255, dtype=np.uint8)
-    decoded = pixels.decode(white, SIZE, "pad")
+    decoded = decode_image(white, SIZE, "pad")
     assert (decoded[56:168] == 255).all()
     assert (decoded[:56] == 0).all()
     assert (decoded[168:] == 0).all()
@@ -161,14 +159,14 @@ def test_pad_keeps_the_whole_image_and_fills_with_black() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1)])
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 def test_extreme_shapes_are_resized(shape: tuple[int, int], resize: str) -> None:
-    assert pixels.decode(np.full((*shape, 3), 9, dtype=np.uint8), SIZE, resize).max() == 9
+    assert decode_image(np.full((*shape, 3), 9, dtype=np.uint8), SIZE, resize).max() == 9
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "TIFF", "BMP"])
 def test_a_truncated_file_is_an_error(format: str, photo: PIL.Image.Image, encoded: Encode) -> None:
     data = encoded(photo, format)
     with pytest.raises(UnreadableImageError):
-        pixels.decode(data[: len(data) // 2], SIZE)
+        decode_image(data[: len(data) // 2], SIZE)
 
 
 @pytest.mark.parametrize(
@@ -177,13 +175,13 @@ def test_a_truncated_file_is_an_error(format: str, photo: PIL.Image.Image, encod
 )
 def test_what_is_no_image_gives_the_reason(data: bytes, reason: str) -> None:
     with pytest.raises(UnreadableImageError, match=reason):
-        pixels.decode(data, SIZE)
+        decode_image(data, SIZE)
 
 
 def test_a_decompression_bomb_is_refused_from_its_header(encoded: Encode) -> None:
     with pytest.raises(ImageTooLargeError, match="20 × 20 pixels, more than the limit of 399; raise max_pixels"):
-        pixels.decode(encoded(PIL.Image.new("RGB", (20, 20)), "PNG"), SIZE, max_pixels=399)
-    assert pixels.decode(encoded(PIL.Image.new("RGB", (20, 20)), "PNG"), SIZE, max_pixels=400).shape == (224, 224, 3)
+        decode_image(encoded(PIL.Image.new("RGB", (20, 20)), "PNG"), SIZE, max_pixels=399)
+    assert decode_image(encoded(PIL.Image.new("RGB", (20, 20)), "PNG"), SIZE, max_pixels=400).shape == (224, 224, 3)
 
 
 @pytest.mark.thorough
@@ -195,7 +193,7 @@ def test_shrinking_large_jpegs_moves_neither_features_nor_scores(ucmerced: list[
     extractor = FeatureExtractor(cache=compiled_cache)
 
     def both_paths(images: list[bytes]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        assert resizing.shrink_factor(PIL.Image.open(io.BytesIO(images[0])).size, SIZE, "squash") == 2
+        assert shrink_factor(PIL.Image.open(io.BytesIO(images[0])).size, SIZE, "squash") == 2
         whole = [np.asarray(PIL.Image.open(io.BytesIO(image))) for image in images]  # decoded by Pillow at full size
         return extractor.fit_transform(images), extractor.fit_transform(whole)
 

@@ -22,9 +22,9 @@ import pytest
 from PIL import ImageCms
 
 from featx.errors import ImageTooLargeError, TruncatedImageError, UnknownFormatError, UnreadableImageError
-from featx.images import decode as pixels
-from featx.images import formats
-from featx.images import image as images
+from featx.images.decode import MAX_PIXELS, decode_full_size, decode_image, decode_truncated
+from featx.images.formats import open_image
+from featx.images.image import read_image
 from tests import samples
 from tests.samples import Array, encoded, png, ramp, tiff16
 
@@ -35,9 +35,9 @@ GREY = RAMP[:, :, 1]
 
 def decoded(data: bytes, **options: Any) -> Array:
     """The file at its own size: nothing is resized."""
-    with formats.open_image(data) as image:
+    with open_image(data) as image:
         size = image.height, image.width
-    return pixels.decode(data, size, **options).astype(int)
+    return decode_image(data, size, **options).astype(int)
 
 
 def on_white(pixels: Array, alpha: Array) -> Array:
@@ -215,7 +215,7 @@ def test_formats_of_phones_are_turned_upright(orientation: int, format: str) -> 
     else:
         pages = {"save_all": True, "append_images": [PIL.Image.new("RGB", (56, 40))]} if format == "MPO" else {}
         data = encoded(PIL.Image.fromarray(RAMP), format, quality=95, exif=exif, **pages)
-    found = pixels.decode(data, (upright.height, upright.width)).astype(int)
+    found = decode_image(data, (upright.height, upright.width)).astype(int)
     assert np.abs(found - np.asarray(upright)).mean() < 3
 
 
@@ -223,7 +223,7 @@ def test_formats_of_phones_are_turned_upright(orientation: int, format: str) -> 
 def test_an_image_that_is_made_smaller_first_is_nearly_that_of_the_full_decode(
     kind: str, photo: PIL.Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.images.to_rgb.LARGE", 1_000_000)  # 16,000,000 would take seconds for each kind
+    monkeypatch.setattr("featx.images.to_rgb.LARGE_IMAGE", 1_000_000)  # 16,000,000 would take seconds for each kind
     large = photo.resize((2000, 1335), PIL.Image.Resampling.BICUBIC)
     grey = np.asarray(large.convert("L"))
     if kind == "RGBA":
@@ -241,7 +241,7 @@ def test_an_image_that_is_made_smaller_first_is_nearly_that_of_the_full_decode(
         "palette": lambda: large.quantize(256).convert("RGB"),
     }.get(kind, lambda: large.convert("L").convert("RGB"))()
     expected = np.asarray(whole.resize((224, 224), PIL.Image.Resampling.BILINEAR)).astype(int)
-    found = pixels.decode(data, (224, 224))
+    found = decode_image(data, (224, 224))
     assert not np.array_equal(found, expected)  # it was made smaller first
     assert np.abs(found - expected).mean() < 1.5
 
@@ -268,7 +268,7 @@ def test_metadata_costs_no_png_its_pixels(kind: bytes, body: bytes, last: bool) 
     plain = encoded(RAMP, "PNG")
     data = _with_chunk(plain, kind, body, last=last)
     np.testing.assert_array_equal(decoded(data), RAMP)
-    np.testing.assert_array_equal(pixels.decode_whole(data), RAMP)
+    np.testing.assert_array_equal(decode_full_size(data), RAMP)
 
 
 @pytest.mark.parametrize("bits", [2, 4, 16])
@@ -321,18 +321,18 @@ def test_a_tiff_and_an_icon_that_end_too_early_are_told(photo: PIL.Image.Image) 
 def test_a_large_arithmetic_jpeg_in_cmyk_is_read(photo: PIL.Image.Image, tmp_path: Path) -> None:
     plain = encoded(photo.resize((999, 777)).convert("CMYK"), "JPEG", quality=75)
     done = subprocess.run(["jpegtran", "-arithmetic"], input=plain, capture_output=True, check=True)
-    np.testing.assert_array_equal(pixels.decode(done.stdout, SIZE), pixels.decode(plain, SIZE))
+    np.testing.assert_array_equal(decode_image(done.stdout, SIZE), decode_image(plain, SIZE))
 
 
 def test_where_a_limit_is_not_the_user_s_no_remedy_is_offered() -> None:
     words = b"P3 2500 2500 255\n" + b"10 20 30 " * 6_250_000
     with pytest.raises(ImageTooLargeError, match="a PPM in words is read up to 4,000,000; save it as a PNG"):
-        pixels.decode(words, SIZE, max_pixels=10**9)
+        decode_image(words, SIZE, max_pixels=10**9)
     if "load_prepare" not in vars(PIL.TiffImagePlugin.TiffImageFile):
         return  # a Pillow that has no such limit
     tiff = encoded(PIL.Image.new("1", (20_000, 20_000)), "TIFF", compression="group4")
     with pytest.raises(ImageTooLargeError, match=r"178,956,970 pixels that Pillow decodes of its format, whatever"):
-        pixels.decode(tiff, SIZE, max_pixels=10**9)
+        decode_image(tiff, SIZE, max_pixels=10**9)
 
 
 def test_a_float_that_is_no_number_or_out_of_range_spoils_no_other() -> None:
@@ -343,7 +343,7 @@ def test_a_float_that_is_no_number_or_out_of_range_spoils_no_other() -> None:
 
 
 def test_content_decides_the_format_whatever_the_name() -> None:
-    assert {formats.open_image(data).format for data, _, _ in KINDS.values()} >= {"JPEG", "PNG", "TIFF", "WEBP", "GIF"}
+    assert {open_image(data).format for data, _, _ in KINDS.values()} >= {"JPEG", "PNG", "TIFF", "WEBP", "GIF"}
 
 
 def test_heic_is_read_if_its_package_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -356,7 +356,7 @@ def test_heic_is_read_if_its_package_is_there(monkeypatch: pytest.MonkeyPatch) -
     assert "HEIF" not in PIL.Image.OPEN  # Pillow itself is as it was
     for at in range(1, 16):
         with pytest.raises(UnreadableImageError):
-            pixels.decode(data[: len(data) * at // 16], SIZE)
+            decode_image(data[: len(data) * at // 16], SIZE)
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     with pytest.raises(UnknownFormatError, match=r"pip install 'featx\[heic\]'"):
         decoded(data)
@@ -366,7 +366,7 @@ def test_heic_is_read_if_its_package_is_there(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 def test_extreme_shapes_are_read(shape: tuple[int, int], format: str, resize: str) -> None:
-    found = pixels.decode(encoded(np.full((*shape, 3), 99, dtype=np.uint8), format), (224, 224), resize)
+    found = decode_image(encoded(np.full((*shape, 3), 99, dtype=np.uint8), format), (224, 224), resize)
     assert found.shape == (224, 224, 3)
     assert abs(int(found.max()) - 99) <= 1
 
@@ -385,7 +385,7 @@ def test_a_file_that_is_cut_anywhere_is_an_error(format: str) -> None:
         pytest.skip("this Pillow has no AVIF")
     for number, cut in enumerate(_cuts(encoded(NOISE, format)), 1):
         with pytest.raises(UnreadableImageError) as error:
-            pixels.decode(cut, (96, 96))
+            decode_image(cut, (96, 96))
         assert isinstance(error.value, TruncatedImageError), (number, error.value.reason)
 
 
@@ -406,7 +406,7 @@ def test_a_file_that_is_cut_anywhere_is_an_error(format: str) -> None:
 )
 def test_what_is_no_image_is_named(data: bytes, reason: str) -> None:
     with pytest.raises(UnknownFormatError, match=reason):
-        pixels.decode(data, SIZE)
+        decode_image(data, SIZE)
 
 
 @pytest.mark.parametrize(
@@ -421,12 +421,12 @@ def test_what_is_no_image_is_named(data: bytes, reason: str) -> None:
     ],
 )
 def test_what_there_is_of_a_truncated_image_can_be_taken(data: bytes, rows_of_the_whole: int) -> None:
-    whole = pixels.decode(data, (96, 96)).astype(int)
+    whole = decode_image(data, (96, 96)).astype(int)
     for part in (8, 12, 15):
         cut = data[: len(data) * part // 16]
         with pytest.raises(TruncatedImageError):
-            pixels.decode(cut, (96, 96))
-        found = pixels.decode_truncated(cut, (96, 96)).astype(int)
+            decode_image(cut, (96, 96))
+        found = decode_truncated(cut, (96, 96)).astype(int)
         assert found.shape == whole.shape
         np.testing.assert_array_equal(found[:rows_of_the_whole], whole[:rows_of_the_whole])
         assert (found != whole).any()
@@ -436,10 +436,10 @@ def test_of_other_formats_only_whole_files_can_be_read() -> None:
     for kind in ("GIF", "TIFF", "BMP", "WEBP"):
         data = encoded(NOISE, kind)
         with pytest.raises(TruncatedImageError, match="only whole files"):
-            pixels.decode_truncated(data[: len(data) // 2], (96, 96))
+            decode_truncated(data[: len(data) // 2], (96, 96))
     for at in (20, 40):
         with pytest.raises(UnreadableImageError):
-            pixels.decode_truncated(encoded(NOISE, "PNG")[:at], (96, 96))
+            decode_truncated(encoded(NOISE, "PNG")[:at], (96, 96))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM"])
@@ -457,14 +457,14 @@ def test_a_header_that_lies_about_the_size_takes_no_memory(kind: str) -> None:
             at = data.index(tag.to_bytes(2, "little") + b"\x04\0" + b"\1\0\0\0")
             data[at + 8 : at + 12] = (9000).to_bytes(4, "little")
     with pytest.raises(UnreadableImageError, match="cannot hold 9000 × 9000 pixels") as error:
-        pixels.decode(bytes(data), SIZE)
+        decode_image(bytes(data), SIZE)
     assert isinstance(error.value, TruncatedImageError) is (kind != "PNG")  # which could be made complete
 
 
 def test_a_very_even_image_may_be_very_small() -> None:
     for kind in ("PNG", "GIF", "WEBP", "JPEG"):
         data = encoded(PIL.Image.new("L", (4000, 4000), 77), kind)
-        assert np.abs(pixels.decode(data, (4, 4)).astype(int) - 77).max() <= 1
+        assert np.abs(decode_image(data, (4, 4)).astype(int) - 77).max() <= 1
 
 
 @pytest.mark.slow
@@ -481,7 +481,7 @@ def test_20_000_mutated_images_take_no_gigabyte_and_crash_nothing() -> None:
 
 
 def _pads() -> bool:
-    return pixels.decode_truncated(KINDS["baseline JPEG"][0][:-20], SIZE).shape == (*SIZE, 3)
+    return decode_truncated(KINDS["baseline JPEG"][0][:-20], SIZE).shape == (*SIZE, 3)
 
 
 def _is_right(*kinds: str) -> bool:
@@ -490,8 +490,8 @@ def _is_right(*kinds: str) -> bool:
 
 def _error_of(content: bytes | Path) -> str:
     try:
-        data = images.read(content)[0]
-        pixels.decode(data, SIZE, max_pixels=1000 if content == KINDS["BMP"][0] else pixels.MAX_PIXELS)
+        data = read_image(content)[0]
+        decode_image(data, SIZE, max_pixels=1000 if content == KINDS["BMP"][0] else MAX_PIXELS)
     except UnreadableImageError as error:
         return type(error).__name__
     return ""
@@ -502,7 +502,7 @@ def _turned(orientation: int, kind: str) -> bool:
     exif[0x0112] = orientation
     lossless = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(kind, {})
     stored = PIL.Image.fromarray(RAMP).transpose(PIL.Image.Transpose.ROTATE_90)
-    found = pixels.decode(encoded(stored, kind, exif=exif, **lossless), SIZE)
+    found = decode_image(encoded(stored, kind, exif=exif, **lossless), SIZE)
     return bool(np.abs(found.astype(int) - RAMP).mean() < 2)
 
 
@@ -572,30 +572,30 @@ def test_a_jpeg_that_lacks_a_part_in_the_middle_is_an_error_too() -> None:
     third = len(data) // 3
     for cut in (data[:third] + b"\xff\xd9", data[:third] + data[2 * third :]):
         with pytest.raises(TruncatedImageError):
-            pixels.decode(cut, SIZE)
-        assert pixels.decode_truncated(cut, SIZE).shape == (*SIZE, 3)
+            decode_image(cut, SIZE)
+        assert decode_truncated(cut, SIZE).shape == (*SIZE, 3)
     with pytest.raises(UnreadableImageError, match="damaged"):
-        pixels.decode(data[:third] + bytes(third) + data[2 * third :], SIZE)
-    np.testing.assert_array_equal(pixels.decode(data[:-2] + b"\0\1\2" + data[-2:], SIZE), pixels.decode(data, SIZE))
+        decode_image(data[:third] + bytes(third) + data[2 * third :], SIZE)
+    np.testing.assert_array_equal(decode_image(data[:-2] + b"\0\1\2" + data[-2:], SIZE), decode_image(data, SIZE))
 
 
 def test_what_follows_a_photo_is_none_of_its_scans() -> None:
     data = encoded(PIL.Image.new("RGB", (4000, 3000), "teal"), "JPEG")
-    np.testing.assert_array_equal(pixels.decode(data + b"\xff\xda" * 1000, SIZE), pixels.decode(data, SIZE))
+    np.testing.assert_array_equal(decode_image(data + b"\xff\xda" * 1000, SIZE), decode_image(data, SIZE))
 
 
 def test_scans_without_number_are_refused() -> None:
     data = encoded(PIL.Image.new("L", (2000, 2000), 9), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     with pytest.raises(ImageTooLargeError, match="scans of 2000 × 2000 pixels"):
-        pixels.decode(data[:last] + data[last:-2] * 2000 + data[-2:], SIZE)
+        decode_image(data[:last] + data[last:-2] * 2000 + data[-2:], SIZE)
 
 
 def test_a_large_picture_in_an_icon_is_refused_before_it_is_decoded() -> None:
     inner = encoded(PIL.Image.new("RGB", (6000, 6000)), "PNG")
     icon = b"\0\0\1\0\1\0" + bytes([16, 16, 0, 0, 1, 0, 32, 0]) + struct.pack("<II", len(inner), 22) + inner
     with pytest.raises(ImageTooLargeError, match="an icon of 6000 × 6000"):
-        pixels.decode(icon, SIZE)
+        decode_image(icon, SIZE)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
@@ -622,6 +622,6 @@ def test_a_jpeg_that_is_decoded_small_is_nearly_that_of_the_full_decode(
     if profile:
         reference = PIL.Image.fromarray(samples.as_srgb(np.asarray(reference), space).astype(np.uint8))
     expected = np.asarray(reference.resize((224, 224), PIL.Image.Resampling.BILINEAR)).astype(int)
-    found = pixels.decode(data, (224, 224))
+    found = decode_image(data, (224, 224))
     assert not np.array_equal(found, expected)  # it was not the slow path
     assert np.abs(found - expected).mean() < 1.5

@@ -14,6 +14,7 @@ import pytest
 
 from featx.errors import InputError, ResourceError, UnreadableImageError
 from featx.images import image as images
+from featx.images.image import DIGEST_SIZE, as_image_list, content_digest, read_image
 
 PATHS = ["a.jpg", "b.jpg"]
 
@@ -33,12 +34,12 @@ PATHS = ["a.jpg", "b.jpg"]
     ids=lambda collection: f"{type(collection).__name__}-{getattr(collection, 'dtype', '')}",
 )
 def test_paths_come_out_of_every_collection(collection: Any) -> None:
-    assert list(images.as_image_list(collection)) == PATHS
+    assert list(as_image_list(collection)) == PATHS
 
 
 def test_one_array_of_pixels_is_as_many_images() -> None:
-    assert len(images.as_image_list(np.zeros((5, 8, 8, 3), dtype=np.uint8))) == 5
-    assert len(images.as_image_list(np.zeros((5, 8, 8), dtype=np.uint8))) == 5
+    assert len(as_image_list(np.zeros((5, 8, 8, 3), dtype=np.uint8))) == 5
+    assert len(as_image_list(np.zeros((5, 8, 8), dtype=np.uint8))) == 5
 
 
 @pytest.mark.parametrize(
@@ -61,29 +62,29 @@ def test_one_array_of_pixels_is_as_many_images() -> None:
 )
 def test_what_is_no_list_of_images_is_refused_with_a_remedy(mistake: Any, remedy: str) -> None:
     with pytest.raises(InputError, match=remedy):
-        images.as_image_list(mistake)
+        as_image_list(mistake)
 
 
 def test_a_digest_names_content_not_path(tmp_path: Path) -> None:
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(b"same")
-    digests = {images.digest(images.read(tmp_path / name)[0]) for name in ("a.jpg", "b.jpg")}
-    assert digests == {images.digest(b"same")}
-    assert len(images.digest(b"same")) == images.DIGEST_SIZE
+    digests = {content_digest(read_image(tmp_path / name)[0]) for name in ("a.jpg", "b.jpg")}
+    assert digests == {content_digest(b"same")}
+    assert len(content_digest(b"same")) == DIGEST_SIZE
 
 
 def test_a_pillow_image_has_the_digest_of_its_pixels(photo: PIL.Image.Image) -> None:
-    assert images.digest(images.read(photo)[0]) == images.digest(np.asarray(photo))
+    assert content_digest(read_image(photo)[0]) == content_digest(np.asarray(photo))
 
 
 def test_a_digest_of_pixels_depends_on_their_shape() -> None:
     flat = np.zeros((2, 8, 3), dtype=np.uint8)
-    assert images.digest(flat) != images.digest(flat.reshape(8, 2, 3))
+    assert content_digest(flat) != content_digest(flat.reshape(8, 2, 3))
 
 
 def test_a_file_is_read_with_its_state(tmp_path: Path) -> None:
     (tmp_path / "a.jpg").write_bytes(b"content")
-    content, state = images.read(tmp_path / "a.jpg")
+    content, state = read_image(tmp_path / "a.jpg")
     assert content == b"content"
     assert state is not None
     assert state.st_size == 7
@@ -111,7 +112,7 @@ def test_what_cannot_be_read_gives_the_reason(
     (tmp_path / "folder").mkdir()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnreadableImageError, match=reason):
-        images.read(image)
+        read_image(image)
 
 
 class _Written:
@@ -119,7 +120,7 @@ class _Written:
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
         self._path, self._times, self._read = path, times, images._read_once
-        monkeypatch.setattr(images, "_read_once", self)
+        monkeypatch.setattr("featx.images.image._read_once", self)
 
     def __call__(self, path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
         data, before, after = self._read(path)
@@ -138,7 +139,7 @@ def test_a_file_that_is_written_to_while_it_is_read_is_read_again(
     path = tmp_path / "a.jpg"
     path.write_bytes(b"content")
     _Written(path, monkeypatch, times=2)
-    content, state = images.read(path)
+    content, state = read_image(path)
     assert content == b"0      "
     assert state == os.stat(path)
 
@@ -148,19 +149,19 @@ def test_a_file_that_never_stops_changing_is_unreadable(tmp_path: Path, monkeypa
     path.write_bytes(b"content")
     _Written(path, monkeypatch, times=100)
     with pytest.raises(UnreadableImageError, match="written to whenever it was read; try again when it is complete"):
-        images.read(path)
+        read_image(path)
 
 
 def test_a_limit_of_the_system_is_no_fault_of_the_image(tmp_path: Path) -> None:
     import resource
 
     (tmp_path / "a.jpg").write_bytes(b"content")
-    images.read(tmp_path / "a.jpg")
+    read_image(tmp_path / "a.jpg")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
     try:
         with pytest.raises(ResourceError, match="ulimit -n"):
-            images.read(tmp_path / "a.jpg")
+            read_image(tmp_path / "a.jpg")
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
@@ -168,7 +169,7 @@ def test_a_limit_of_the_system_is_no_fault_of_the_image(tmp_path: Path) -> None:
 def test_a_fifo_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.jpg")
     with pytest.raises(UnreadableImageError, match="not a regular file"):
-        images.read(tmp_path / "a.jpg")
+        read_image(tmp_path / "a.jpg")
 
 
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="users of POSIX")
@@ -181,7 +182,7 @@ def test_a_locked_file_gives_the_reason(python: Callable[..., Any]) -> None:
         code = (
             "import os, sys; from featx.images import image as images\n"
             "if os.geteuid() == 0: os.setuid(65534)  # nothing is locked for root\n"
-            "try: images.read(sys.argv[1])\n"
+            "try: images.read_image(sys.argv[1])\n"
             "except images.UnreadableImageError as error: print(type(error).__name__, error.reason)"
         )
         assert python(code, str(locked)).stdout == "UnreachableImageError Permission denied\n"
@@ -189,8 +190,8 @@ def test_a_locked_file_gives_the_reason(python: Callable[..., Any]) -> None:
 
 def test_pillow_images_and_bytes_are_read_too(photo: PIL.Image.Image, encoded: Callable[..., bytes]) -> None:
     data = encoded(photo, "PNG")
-    assert images.read(data) == (data, None)
-    pixels, state = images.read(photo)
+    assert read_image(data) == (data, None)
+    pixels, state = read_image(photo)
     np.testing.assert_array_equal(pixels, np.asarray(photo))
     assert state is None
 
@@ -201,4 +202,4 @@ def test_a_pillow_image_that_breaks_while_it_is_read_gives_the_reason(
     data = encoded(photo)
     opened = PIL.Image.open(io.BytesIO(data[: len(data) // 2]))
     with pytest.raises(UnreadableImageError, match="truncated"):
-        images.read(opened)
+        read_image(opened)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import PIL.Image
 import pytest
 
+from featx.images.decode import decode_image
 from featx.images.prefetch import DecodeAhead
 from featx.system.files import remote
 from featx.system.processes import n_cores
@@ -33,17 +34,17 @@ def test_images_are_decoded_in_threads_in_order_and_not_too_far_ahead(photos: li
 def test_what_is_stored_or_repeated_is_not_decoded(
     photos: list[PIL.Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from featx.images import image as images
+    from featx.images.image import content_digest, read_image
 
-    stored = images.digest(images.read(photos[1])[0])
+    stored = content_digest(read_image(photos[1])[0])
     threads = set()
-    decode = __import__("featx").pixels.decode
+    decode = decode_image
 
     def counted(*args: Any) -> Any:
         threads.add(threading.current_thread().name)
         return decode(*args)
 
-    monkeypatch.setattr("featx.images.prefetch.pixels.decode", counted)
+    monkeypatch.setattr("featx.images.prefetch.decode_image", counted)
     decoder = DecodeAhead([*photos[:2], photos[0]], (32, 32), "squash", lambda digest: digest == stored, ahead=3)
     prepared = list(decoder.prepare(iter(range(3))))
     assert [item.pixels is not None for item in prepared].count(True) == 1
@@ -80,7 +81,7 @@ def test_more_images_are_fetched_at_once_than_are_decoded(far: Any, monkeypatch:
     monkeypatch.setattr("featx.images.prefetch.n_cores", lambda: 2)
     n_at_once, most = 0, 0
     lock = threading.Lock()
-    decode = __import__("featx").pixels.decode
+    decode = decode_image
 
     def watched(*args: Any) -> Any:
         nonlocal n_at_once, most
@@ -94,7 +95,7 @@ def test_more_images_are_fetched_at_once_than_are_decoded(far: Any, monkeypatch:
             with lock:
                 n_at_once -= 1
 
-    monkeypatch.setattr("featx.images.prefetch.pixels.decode", watched)
+    monkeypatch.setattr("featx.images.prefetch.decode_image", watched)
     paths = [f"far://{number}.jpg" for number in range(12)]
     prepared = list(DecodeAhead(paths, (32, 32), "squash", lambda digest: False, ahead=0).prepare(iter(range(12))))
     assert [item.error for item in prepared] == [None] * 12  # none has waited for five others that never came

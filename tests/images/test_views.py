@@ -123,10 +123,10 @@ def test_each_view_has_a_recipe_of_its_own_in_the_store(
 def test_an_image_is_decoded_once_for_all_its_views(
     views: str, counting: CountingBackbone, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from featx.images import decode as pixels
+    from featx.images.decode import decode_image
 
-    decode, decoded = pixels.decode, []
-    monkeypatch.setattr("featx.images.prefetch.pixels.decode", lambda *args: (decoded.append(1), decode(*args))[1])
+    decode, decoded = decode_image, []
+    monkeypatch.setattr("featx.images.prefetch.decode_image", lambda *args: (decoded.append(1), decode(*args))[1])
     rows(paths, views=views)
     assert len(decoded) == 24
     assert counting.n_shown == 24 * len(VIEWS[views])

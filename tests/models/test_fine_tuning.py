@@ -141,14 +141,14 @@ def test_the_last_part_is_a_share_a_number_or_a_name() -> None:
 def test_pixels_are_those_of_extraction(tmp_path: Path, paths: list[str]) -> None:
     resolved = ExtractionOptions("mobilenet", image_size=48).resolve()
     write_pixels([paths[0], *paths], resolved, tmp_path / "pixels.npy")
-    from featx.images import decode as pixels
-    from featx.images import image as images
+    from featx.images.decode import decode_image
+    from featx.images.image import read_image
 
     found = np.load(tmp_path / "pixels.npy")
     assert found.shape == (25, 48, 48, 3)
     np.testing.assert_array_equal(found[0], found[1])
-    content, _ = images.read(paths[5])
-    np.testing.assert_array_equal(found[6], pixels.decode(content, (48, 48), "squash", 10**8))
+    content, _ = read_image(paths[5])
+    np.testing.assert_array_equal(found[6], decode_image(content, (48, 48), "squash", 10**8))
 
 
 @pytest.mark.parametrize(

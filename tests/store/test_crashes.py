@@ -309,6 +309,6 @@ def test_a_folder_that_is_locked_while_a_run_goes_on_costs_nothing_that_was_comm
 
 
 def _digest(path: str) -> str:
-    from featx.images import image as images
+    from featx.images.image import content_digest, read_image
 
-    return images.digest(images.read(path)[0]).hex()
+    return content_digest(read_image(path)[0]).hex()

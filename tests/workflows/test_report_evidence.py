@@ -13,8 +13,8 @@ from sklearn.svm import SVC
 
 from featx import FeatureExtractor, compare_images
 from featx.baselines.estimators import make_baseline
-from featx.images.decode import decode
-from featx.images.image import read
+from featx.images.decode import decode_image
+from featx.images.image import read_image
 from featx.models.explain.activation_maps import ActivationMaps
 from featx.models.explain.overlay import overlay
 from featx.models.head_from_sklearn import as_head
@@ -53,7 +53,7 @@ def test_a_picture_is_of_the_fold_that_scored_the_image(result: ImageComparison,
     assert affine is not None
     seen = _seen(result.paths[position], resolved, ActivationMaps(resolved, compiled_cache / "compiled"), affine)
     assert seen is not None
-    np.testing.assert_array_equal(seen.pixels, decode(read(result.paths[position])[0], (224, 224)))
+    np.testing.assert_array_equal(seen.pixels, decode_image(read_image(result.paths[position])[0], (224, 224)))
     scores = fitted.decision_function(result.networks[0].rows[[position]])[0]
     np.testing.assert_allclose(seen.map.mean(axis=(0, 1)), scores, atol=1e-4)
     expected = overlay(_of_class(seen, fitted.classes_.tolist().index(predicted)), (64, 64))

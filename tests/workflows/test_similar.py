@@ -17,8 +17,7 @@ from featx.cli import duplicate_lists
 from featx.cli import main as cli
 from featx.errors import UnfinishedWarning
 from featx.features import shard_table as feature_tables
-from featx.images import image as images
-from featx.images.image import digest
+from featx.images.image import content_digest, read_image
 from featx.workflows.report import similar_page as page
 from tests.conftest import CountingBackbone
 from tests.jobs.job_samples import make_job
@@ -51,7 +50,7 @@ def job(photo_folder: Path, counting: CountingBackbone) -> Path:
         extractor.transform(paths),
         paths=paths,
         labels=[path.split("/")[1] for path in paths],
-        digests=[digest(Path(path).read_bytes()).hex() for path in paths],
+        digests=[content_digest(Path(path).read_bytes()).hex() for path in paths],
         failed=[5],
         recipe=extractor.recipe_,
         options={"backbone": "counting", "resize": "crop"},
@@ -149,7 +148,7 @@ def test_addresses_among_the_features_are_shown_without_their_secrets(
 ) -> None:
     addresses = [f"{server}/{name}.jpg?sig={SECRET}" for name in "aab"]
     extractor = FeatureExtractor("counting", cache=None).fit(addresses)
-    digests = [digest(image) for image in map(_fetched, addresses)]
+    digests = [content_digest(image) for image in map(_fetched, addresses)]
     make_job(
         Path("job"),
         extractor.transform(addresses),
@@ -170,7 +169,7 @@ def test_addresses_among_the_features_are_shown_without_their_secrets(
 
 
 def _fetched(address: str) -> bytes:
-    content, _ = images.read(address)
+    content, _ = read_image(address)
     assert isinstance(content, bytes)
     return content
 

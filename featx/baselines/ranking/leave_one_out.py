@@ -10,7 +10,7 @@ import numpy as np
 from featx.baselines.metrics import METRICS, score
 from featx.baselines.ranking.gram import Matrix, Products
 from featx.baselines.splits import group_codes
-from featx.datasets.labels import as_targets, checked_labels, checked_rows, task_of
+from featx.datasets.labels import encode_targets, infer_task, validate_data, validate_labels
 from featx.errors import OptionError
 from featx.system.array_types import Float64Array, IntArray
 
@@ -64,11 +64,11 @@ def leave_one_out(features: Any, y: Any, *, method: str = "ridge", groups: Any =
     """
     if method not in METHODS:
         raise OptionError(f"method={method!r}: expected one of {', '.join(METHODS)}.")
-    X, labels, rows, _ = checked_rows(features, y)
-    task = task_of(labels) if task == "auto" else task
-    labels = checked_labels(labels, task)
+    X, labels, rows, _ = validate_data(features, y)
+    task = infer_task(labels) if task == "auto" else task
+    labels = validate_labels(labels, task)
     codes = np.arange(len(rows)) if groups is None else group_codes(groups, len(np.asarray(y, dtype=object)))[rows]
-    targets = as_targets(labels, task)
+    targets = encode_targets(labels, task)
     if method == "ridge":
         predicted = ridge_of(Products.of(X, standardised=True), targets, codes)
     else:

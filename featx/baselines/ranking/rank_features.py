@@ -14,7 +14,7 @@ from featx.baselines.ranking.gram import Matrix, Products
 from featx.baselines.ranking.leave_one_out import as_labels, neighbours_of, ridge_of
 from featx.baselines.ranking.transferability import h_score_of, log_me_of
 from featx.baselines.splits import group_codes, usable_rows
-from featx.datasets.labels import as_targets, checked_labels, checked_rows, task_of
+from featx.datasets.labels import encode_targets, infer_task, validate_data, validate_labels
 from featx.errors import ComparisonError, OptionError
 from featx.features.duplicates.find import find_duplicates
 from featx.system.array_types import IntArray
@@ -184,11 +184,11 @@ def rank_features(
         raise OptionError(f"task={task!r}: expected one of {', '.join(TASKS)}.")
     if not features:
         raise ComparisonError("Expected at least one feature matrix to rank, got none.")
-    checked = {name: checked_rows(matrix, y) for name, matrix in features.items()}
+    checked = {name: validate_data(matrix, y) for name, matrix in features.items()}
     first, labels, rows, notes = next(iter(checked.values()))
-    task = task_of(labels) if task == "auto" else task
+    task = infer_task(labels) if task == "auto" else task
     matrices = {name: found[0] for name, found in checked.items()}
-    labels = checked_labels(labels, task)
+    labels = validate_labels(labels, task)
     once = None
     if isinstance(groups, str):
         if groups != "auto":
@@ -301,13 +301,13 @@ def _judged(
     X: Matrix, y: Matrix, task: str, groups: IntArray, single: IntArray | None
 ) -> tuple[dict[str, float], Matrix]:
     """Return the criteria for one matrix, and what ridge predicts for each row without its group."""
-    targets = as_targets(y, task)
+    targets = encode_targets(y, task)
     metric = METRICS[task][0]
     products = Products.of(X, standardised=True)
     predicted = as_labels(ridge_of(products, targets, groups), y, task)
     neighbours = as_labels(neighbours_of(X, targets, groups), y, task)
     if single is not None and len(single) < len(X):
-        X, targets = X[single], as_targets(y[single], task)
+        X, targets = X[single], encode_targets(y[single], task)
         products = Products.of(X, standardised=True)
     scores = {
         "loo_ridge": score(task, y, predicted)[metric],

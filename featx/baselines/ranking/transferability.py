@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from featx.baselines.ranking.gram import Products
-from featx.datasets.labels import as_targets, checked_rows
+from featx.datasets.labels import encode_targets, validate_data
 from featx.errors import ComparisonError
 from featx.system.array_types import Float64Array
 
@@ -69,8 +69,8 @@ def log_me(features: Any, y: Any, *, task: str = "auto") -> float:
     >>> bool(log_me(X, y) > log_me(X[:, :2], y))
     True
     """
-    X, labels, _, _ = checked_rows(features, y)
-    targets = as_targets(labels, task)
+    X, labels, _, _ = validate_data(features, y)
+    targets = encode_targets(labels, task)
     _refuse_one(targets)
     return log_me_of(Products.of(X, standardised=True), targets)
 
@@ -148,8 +148,8 @@ def h_score(features: Any, y: Any) -> float:
     >>> round(h_score(X, y), 3)
     1.179
     """
-    X, labels, _, _ = checked_rows(features, y)
-    targets = as_targets(labels, "classification")
+    X, labels, _, _ = validate_data(features, y)
+    targets = encode_targets(labels, "classification")
     _refuse_one(targets)
     return h_score_of(Products.of(X), targets)
 

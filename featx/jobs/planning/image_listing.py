@@ -10,9 +10,20 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from featx.datasets import table_file as tables
-from featx.datasets.image_folder import stream_images
-from featx.datasets.label_types import LabelKind
+from featx.datasets.image_folder import iter_images
+from featx.datasets.label_types import LabelTypeInferrer
+from featx.datasets.table_file import (
+    LABEL_COLUMNS,
+    PATH_COLUMNS,
+    base_folder,
+    describe_columns,
+    find_table,
+    get_column,
+    missing_path_column_error,
+    normalize_labels,
+    read_batches,
+    resolve_paths,
+)
 from featx.errors import SourceError
 from featx.system.files import url_secrets as credentials
 
@@ -52,8 +63,8 @@ class Listing:
     def __init__(self, sources: Sequence[str], path_column: str | None = None, label_column: str | None = None) -> None:
         self._sources = [os.fspath(source) for source in sources]
         self._columns = (path_column, label_column)
-        self._table = tables.table_among(self._sources, {"--path-column": path_column, "--label-column": label_column})
-        self._kind = LabelKind() if self._table else None
+        self._table = find_table(self._sources, {"--path-column": path_column, "--label-column": label_column})
+        self._kind = LabelTypeInferrer() if self._table else None
         self.ignored: collections.Counter[str] = collections.Counter()
         self.n_images = 0
         self._hash = hashlib.blake2b(digest_size=16)
@@ -93,7 +104,7 @@ class Listing:
 
     def _parts(self, n_images: int) -> Iterator[Part]:
         if self._table is None:
-            found = stream_images(self._sources, self.ignored)
+            found = iter_images(self._sources, self.ignored)
             while some := list(itertools.islice(found, n_images)):
                 yield Part([path for path, _, _ in some], [label for _, label, _ in some])
             return
@@ -101,30 +112,30 @@ class Listing:
         start: str | None = None
         frame = None
         waiting = Part([], [])
-        for frame in tables.read_batches(self._table, max(100, n_images)):
+        for frame in read_batches(self._table, max(100, n_images)):
             part = self._of_frame(frame, n_seen)
             n_seen += len(part.paths)
-            start = tables.start_of(self._table, part.paths[:100]) if start is None else start
-            waiting = Part([*waiting.paths, *tables.located(start, part.paths)], [*waiting.labels, *part.labels])
+            start = base_folder(self._table, part.paths[:100]) if start is None else start
+            waiting = Part([*waiting.paths, *resolve_paths(start, part.paths)], [*waiting.labels, *part.labels])
             while len(waiting.paths) >= n_images:
                 yield Part(waiting.paths[:n_images], waiting.labels[:n_images])
                 waiting = Part(waiting.paths[n_images:], waiting.labels[n_images:])
         if waiting.paths:
             yield waiting
         if not n_seen:
-            has = "no rows" if frame is None else f"{tables.columns_in_words(frame)} and no rows"
+            has = "no rows" if frame is None else f"{describe_columns(frame)} and no rows"
             raise SourceError(f"{self._table!r} lists no images: it has {has}.")
 
     def _of_frame(self, frame: Any, n_before: int) -> Part:
         assert self._table is not None
         assert self._kind is not None
-        paths = tables.column_of(frame, self._table, "path", self._columns[0], tables.PATH_COLUMNS)
+        paths = get_column(frame, self._table, "path", self._columns[0], PATH_COLUMNS)
         if paths is None:
-            raise tables.no_path_column(frame, self._table)
+            raise missing_path_column_error(frame, self._table)
         if None in paths:
             raise SourceError(f"{self._table!r} has no path in row {n_before + paths.index(None)}.")
-        labels = tables.column_of(frame, self._table, "label", self._columns[1], tables.LABEL_COLUMNS)
-        normal = [None] * len(paths) if labels is None else tables.normal_labels(labels)
+        labels = get_column(frame, self._table, "label", self._columns[1], LABEL_COLUMNS)
+        normal = [None] * len(paths) if labels is None else normalize_labels(labels)
         self._kind.add(normal)
         there = [str(path) for path in paths]
         for path in there:

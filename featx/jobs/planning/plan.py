@@ -14,7 +14,7 @@ from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.features.job_columns import arrow
 from featx.features.job_format import FORMAT, Manifest
-from featx.images.image import state_of as stat_of
+from featx.images.image import file_state as stat_of
 from featx.jobs.planning.cost_estimate import SAMPLE, Census
 from featx.jobs.planning.image_listing import Listing
 from featx.jobs.planning.plan_writer import PlanWriter, refuse_other

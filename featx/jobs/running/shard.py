@@ -20,7 +20,7 @@ from featx.extraction.extract import UNKNOWN, Extraction
 from featx.extraction.options import Resolved
 from featx.features.job_columns import arrow, text_columns
 from featx.features.job_format import FORMAT, METADATA, Committed, Planned, matrix_name, table_name
-from featx.images import image as images
+from featx.images.image import DIGEST_SIZE, file_state, read_image
 from featx.jobs.job import Job
 from featx.jobs.running.hashed_npy import HashedMatrixFile, checksum_of, new_hash
 from featx.system.files import remote
@@ -103,7 +103,7 @@ def run_shard(
 
 def _is_in_reach(path: str) -> bool:
     try:
-        images.read(path)
+        read_image(path)
     except UnreadableImageError as error:
         return not isinstance(error, UnreachableImageError)
     return True
@@ -134,7 +134,7 @@ def state_of(path: str) -> tuple[int, int] | None:
     if remote.is_address(path):
         return None
     try:
-        state = images.state_of(path)
+        state = file_state(path)
     except (OSError, ValueError):
         return None
     return state.st_size, state.st_mtime_ns
@@ -147,7 +147,7 @@ def _table(job: Job, planned: Planned, extraction: Extraction) -> Any:
     failures = {failure.position: failure for failure in extraction.failures}
     known = np.any(extraction.digests, axis=1)
     joined = extraction.digests.tobytes().hex()
-    size = 2 * images.DIGEST_SIZE
+    size = 2 * DIGEST_SIZE
     kinds = {"numbers": pa.float64(), "whole numbers": pa.int64(), "truths": pa.bool_()}
     kind = kinds.get(job.manifest.labels)
     labels = {"label": pa.array(planned.labels, kind)} if kind else text_columns("label", planned.labels)

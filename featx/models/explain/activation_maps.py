@@ -14,8 +14,8 @@ from featx.backbones.registry import Network
 from featx.errors import TruncatedImageError
 from featx.extraction.engines.engine import Engine
 from featx.extraction.options import Resolved
-from featx.images import decode as pixels
-from featx.images import image as images
+from featx.images.decode import decode_image, decode_truncated
+from featx.images.image import read_image
 from featx.models.steps import Affine
 from featx.system.array_types import Float64Array
 
@@ -93,14 +93,14 @@ def decode_as_shown(image: Any, resolved: Resolved) -> np.ndarray[Any, Any]:
     ------
     UnreadableImageError
     """
-    content, _ = images.read(image, resolved.max_pixels)
+    content, _ = read_image(image, resolved.max_pixels)
     wanted = (resolved.recipe.image_size, resolved.recipe.resize, resolved.max_pixels)
     try:
-        return pixels.decode(content, *wanted)
+        return decode_image(content, *wanted)
     except TruncatedImageError:
         if not resolved.pads_truncated:
             raise
-    return pixels.decode_truncated(content, *wanted)
+    return decode_truncated(content, *wanted)
 
 
 def shape_of_maps(resolved: Resolved) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ import PIL.PngImagePlugin
 
 from featx.errors import OutputError, UnreadableImageError
 from featx.extraction.options import resolve_cache
-from featx.images import image as images
+from featx.images.image import describe_image
 from featx.models.explain.activation_maps import Evidence, decode_as_shown
 from featx.models.explain.explainer import Explainer
 from featx.models.explain.overlay import beside
@@ -123,7 +123,7 @@ def explained(
     """Yield the explanation of each image, its picture written."""
     used: set[str] = set()
     for source in sources:
-        path = images.describe(source)
+        path = describe_image(source)
         try:
             seen = decode_as_shown(source, explainer.resolved)
         except UnreadableImageError as error:

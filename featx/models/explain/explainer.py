@@ -94,7 +94,7 @@ class Explainer:
         Parameters
         ----------
         pixels : ndarray of uint8, shape (height, width, 3)
-            As :func:`featx.images.decode.decode` gives them.
+            As :func:`featx.images.decode.decode_image` gives them.
         label : class, default=None
 
         Raises

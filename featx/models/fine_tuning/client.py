@@ -17,8 +17,7 @@ from featx.backbones.layers import LayerInfo
 from featx.backbones.registry import KerasBackbone, Network
 from featx.errors import FeatxError, OptionError, ResourceError, did_you_mean
 from featx.extraction.options import Resolved
-from featx.images import image as image_reading
-from featx.images.image import Image
+from featx.images.image import Image, describe_image
 from featx.images.prefetch import DecodeAhead
 from featx.system.child_process import run_child
 from featx.system.files import atomic as files
@@ -191,7 +190,7 @@ def write_pixels(images: Sequence[Image], resolved: Resolved, path: Path) -> Non
     repeats = []
     for prepared in ahead.prepare(iter(range(len(images)))):
         if prepared.error is not None:
-            name = image_reading.describe(images[prepared.position])
+            name = describe_image(images[prepared.position])
             raise type(prepared.error)(prepared.error.reason, name, prepared.position)
         if prepared.pixels is None:
             repeats.append(prepared)

@@ -12,7 +12,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from featx.baselines.splits import Fold, group_codes
 from featx.baselines.validation_split import validation_split
-from featx.datasets.labels import as_label_array, checked_labels, is_missing
+from featx.datasets.labels import as_label_array, is_missing, validate_labels
 from featx.errors import TrainingError
 from featx.features.duplicates.find import find_duplicates
 from featx.images.image import Image
@@ -33,7 +33,7 @@ def checked_classes(images: Sequence[Image], y: Any) -> tuple[np.ndarray[Any, An
     missing = [at for at, label in enumerate(y.tolist()) if is_missing(label)]
     if missing:
         raise TrainingError(f"{len(missing)} images have no label, the first at position {missing[0]}. Leave them out.")
-    classes, codes, counts = np.unique(checked_labels(y, "classification"), return_inverse=True, return_counts=True)
+    classes, codes, counts = np.unique(validate_labels(y, "classification"), return_inverse=True, return_counts=True)
     if len(classes) < 2:
         found = f"only {classes.tolist()[0]!r}" if len(classes) else "no image"
         raise TrainingError(f"Expected images of two classes or more, got {found}. Add images of another class.")

@@ -12,7 +12,7 @@ import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES, METRICS
 from featx.errors import MissingDependencyError, OutputError
-from featx.images import thumbnails
+from featx.images.thumbnails import MAX_THUMBNAILS, make_atlas
 from featx.system.files import atomic as files
 from featx.system.files.url_secrets import without_secrets
 from featx.system.formatting import abridged, counted, in_bytes, shortened
@@ -137,7 +137,7 @@ class _Page:
         pictured = [*(int(self._rows[at]) for at in self._shown), *self._others_pictured()]
         self._number_of_row = {row: number for number, row in enumerate(pictured)}
         paths = [result.paths[row] for row in pictured]
-        self._atlas = thumbnails.make_atlas(paths)
+        self._atlas = make_atlas(paths)
         self._names = [shortened(name) for name in _below_common_folder([without_secrets(path) for path in paths])]
         self._has_tsne = len(self._shown) > 4 and (len(self._shown) <= _FEW_FOR_TSNE if tsne is None else tsne)
 
@@ -167,7 +167,7 @@ class _Page:
     def _choose_shown(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """Return positions of the images that are shown: all, or those that matter and some of the others."""
         n = len(self._y)
-        if n <= thumbnails.MOST_IMAGES:
+        if n <= MAX_THUMBNAILS:
             return np.arange(n)
         of_row = {int(row): at for at, row in enumerate(self._rows)}
         wanted = self._mistakes()
@@ -175,7 +175,7 @@ class _Page:
         for cluster in self._result.duplicates.clusters[:_MOST_CLUSTERS]:
             wanted += [of_row[int(row)] for row in cluster.rows if int(row) in of_row]
         others = np.random.default_rng(0).permutation(n).tolist()
-        chosen = list(dict.fromkeys([*wanted[: thumbnails.MOST_IMAGES // 2], *others]))[: thumbnails.MOST_IMAGES]
+        chosen = list(dict.fromkeys([*wanted[: MAX_THUMBNAILS // 2], *others]))[:MAX_THUMBNAILS]
         return np.sort(np.array(chosen, dtype=np.int64))
 
     def _others_pictured(self) -> list[int]:

@@ -11,8 +11,8 @@ from typing import Any
 from featx.datasets.labels import is_missing
 from featx.errors import MissingDependencyError, OutputError
 from featx.features.matrix import FeatureMatrix
-from featx.images import image as images
-from featx.images.thumbnails import MOST_IMAGES, Atlas, make_atlas
+from featx.images.image import file_state
+from featx.images.thumbnails import MAX_THUMBNAILS, Atlas, make_atlas
 from featx.system.files import atomic as files
 from featx.system.files import remote
 from featx.system.formatting import counted, shortened
@@ -75,7 +75,7 @@ def write_similar(
     readable = [answer for answer in answers if not answer.error]
     located = features.located
     paths = [one for answer in readable for one in (answer.path, *(located(found.path) for found in answer.found))]
-    paths = list(dict.fromkeys(paths))[:MOST_IMAGES]
+    paths = list(dict.fromkeys(paths))[:MAX_THUMBNAILS]
     atlas = make_atlas(paths)
     with open(os.path.join(os.path.dirname(__file__), "page.css"), encoding="utf-8") as file:
         style = file.read()
@@ -154,7 +154,7 @@ def _is_there(path: str) -> bool:
     if remote.is_address(path):
         return True  # it would have to be asked for once more
     try:
-        images.state_of(path)
+        file_state(path)
     except (OSError, ValueError):
         return False
     return True

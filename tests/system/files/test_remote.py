@@ -18,7 +18,7 @@ from featx.cli import main as cli
 from featx.datasets.image_folder import find_images
 from featx.datasets.table_file import find_labelled
 from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
-from featx.images import image as images
+from featx.images.image import read_image
 from featx.system.files import remote
 from tests.conftest import CountingBackbone
 
@@ -84,7 +84,7 @@ def server(photo_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]
 
 
 def test_an_image_at_an_address_is_that_of_a_file(server: str, photo_bytes: bytes) -> None:
-    assert images.read(f"{server}/good.jpg") == (photo_bytes, None)
+    assert read_image(f"{server}/good.jpg") == (photo_bytes, None)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_a_server_that_fails_costs_its_image_only(
 ) -> None:
     started = time.perf_counter()
     with pytest.raises(UnreachableImageError, match=reason):
-        images.read(f"{server}/{name}.jpg")
+        read_image(f"{server}/{name}.jpg")
     assert time.perf_counter() - started < 6
     paths = [f"{server}/good.jpg", f"{server}/{name}.jpg", f"{server}/good.jpg?again"]
     with pytest.warns(UserWarning, match="1 of 3 images cannot be read"):
@@ -119,9 +119,9 @@ def test_a_server_that_says_less_than_it_sends_gives_no_image(server: str, count
 
 
 def test_an_answer_without_an_end_is_cut_off(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_BYTES", 3_000_000)
+    monkeypatch.setattr("featx.images.image.MAX_BYTES", 3_000_000)
     with pytest.raises(ImageTooLargeError, match=r"more than the limit of 3\.0 MB"):
-        images.read(f"{server}/endless.jpg")
+        read_image(f"{server}/endless.jpg")
 
 
 def test_no_kind_of_storage_makes_one_wait_for_ever(
@@ -138,7 +138,7 @@ def test_no_kind_of_storage_makes_one_wait_for_ever(
     monkeypatch.setattr(remote, "SECONDS", 0.3)
     started = time.perf_counter()
     with pytest.raises(UnreachableImageError, match=r"did not answer in time .* 0\.3 s in all"):
-        images.read("sleepy://bucket/a.jpg")
+        read_image("sleepy://bucket/a.jpg")
     assert time.perf_counter() - started < 2
 
 
@@ -168,29 +168,29 @@ def test_a_site_that_links_without_end_is_listed_to_a_depth(monkeypatch: pytest.
 
 def test_nobody_listens() -> None:
     with pytest.raises(UnreachableImageError, match="127.0.0.1"):
-        images.read("http://127.0.0.1:9/a.jpg")
+        read_image("http://127.0.0.1:9/a.jpg")
     with pytest.raises(SourceError, match="cannot be listed: .*127.0.0.1"):
         find_images(["http://127.0.0.1:9/photos/"])
 
 
 def test_an_announced_size_is_believed_before_it_is_fetched(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_BYTES", 4000)
+    monkeypatch.setattr("featx.images.image.MAX_BYTES", 4000)
     with pytest.raises(ImageTooLargeError, match=r"it has .* kB, more than the limit of 4\.0 kB"):
-        images.read(f"{server}/longer.jpg")
+        read_image(f"{server}/longer.jpg")
 
 
 def test_addresses_are_taken_as_they_are(server: str, photo_bytes: bytes) -> None:
-    assert images.read(f"{server}/good.jpg?sizes=a::b")[0] == photo_bytes
-    assert images.read(server.replace("http", "HTTP") + "/good.jpg")[0] == photo_bytes
+    assert read_image(f"{server}/good.jpg?sizes=a::b")[0] == photo_bytes
+    assert read_image(server.replace("http", "HTTP") + "/good.jpg")[0] == photo_bytes
     with pytest.raises(UnreachableImageError, match=r"\[::1\]|::1"):
-        images.read("http://[::1]:9/a.jpg")  # tried, and nobody there
+        read_image("http://[::1]:9/a.jpg")  # tried, and nobody there
 
 
 def test_a_server_that_sends_in_circles_is_told(server: str) -> None:
     with pytest.raises(UnreachableImageError, match="from one address to the next without end"):
-        images.read(f"{server}/circle.jpg")
+        read_image(f"{server}/circle.jpg")
     with pytest.raises(UnreachableImageError, match=r"an address that is not followed: file:///etc/passwd"):
-        images.read(f"{server}/elsewhere.jpg")
+        read_image(f"{server}/elsewhere.jpg")
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_addresses_in_a_table(bucket: str, tmp_path: Path, capsys: pytest.Captur
 
 def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, counting: CountingBackbone) -> None:
     with pytest.raises(UnreachableImageError, match="strange"):
-        images.read("strange://bucket/a.jpg")
+        read_image("strange://bucket/a.jpg")
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'featx\[remote\]'"):
         FeatureExtractor("counting", on_error="nan").transform(["https://example.org/a.jpg"])
@@ -250,8 +250,8 @@ def test_a_file_given_as_an_address_is_read_as_a_file(tmp_path: Path, photo_byte
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "a b.jpg").write_bytes(photo_bytes)
     with pytest.raises(UnreachableImageError, match="not a regular file"):
-        images.read(f"file://{tmp_path}/pipe.jpg")
-    assert images.read(f"file://{tmp_path}/a%20b.jpg")[0] == photo_bytes
+        read_image(f"file://{tmp_path}/pipe.jpg")
+    assert read_image(f"file://{tmp_path}/a%20b.jpg")[0] == photo_bytes
 
 
 @pytest.mark.parametrize("address", ["ftp://127.0.0.1:9/a.jpg", "zip://a.jpg::/tmp/x.zip", "strange://b/a.jpg"])
