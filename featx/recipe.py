@@ -12,7 +12,7 @@ JOINT = "+"
 #: Raised whenever decoding or resizing changes the pixels a backbone sees, so that old rows are left alone.
 PIXELS = 3
 #: Recipes of an earlier featx do not have these, and keep their fingerprints.
-_LEFT_OUT_IF_EMPTY = ("preprocessing", "views")
+_LEFT_OUT_IF_EMPTY = ("preprocessing", "tta")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Recipe:
         Revision of decoding and resizing.
     preprocessing : str
         What a network of the user's own wants done to its pixels; "" of others, which know it.
-    views : str
+    tta : str
         Views of the image whose rows are averaged, or one of them; "" is the image as it is.
 
     Examples
@@ -60,7 +60,7 @@ class Recipe:
     precision: str
     pixels: int = PIXELS
     preprocessing: str = ""
-    views: str = ""
+    tta: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as plain JSON types."""

@@ -17,7 +17,7 @@ CHANGES = {
     "precision": "bfloat16",
     "pixels": RECIPE.pixels + 1,
     "preprocessing": "0,0,0/255,255,255",
-    "views": "flip",
+    "tta": "flip",
 }
 
 
@@ -38,5 +38,5 @@ def test_every_field_changes_the_fingerprint(field: str) -> None:
 @pytest.mark.parametrize("field", CHANGES)
 def test_the_compiled_graph_is_shared_by_recipes_that_differ_outside_the_network(field: str) -> None:
     changed = dataclasses.replace(RECIPE, **{field: CHANGES[field]})
-    shared = field in ("pooling", "resize", "precision", "pixels", "views")
+    shared = field in ("pooling", "resize", "precision", "pixels", "tta")
     assert (changed.graph_fingerprint == RECIPE.graph_fingerprint) is shared

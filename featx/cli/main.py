@@ -216,7 +216,7 @@ def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:
     """Return every combination of the backbones, layers, poolings and views that were asked for."""
     from featx.backbones.registry import DirectBackbone, load_backbone
 
-    several = {name: getattr(args, name) for name in ("layer", "pooling", "views") if hasattr(args, name)}
+    several = {name: getattr(args, name) for name in ("layer", "pooling", "tta") if hasattr(args, name)}
     of_control = {**several, "layer": [None], "pooling": ["avg"]}
     names = dict.fromkeys(args.backbone or ["mobilenet"])
     # The control has neither layers nor poolings; beside networks, those that are asked for are theirs.
@@ -245,8 +245,8 @@ def _bench(args: argparse.Namespace) -> None:
     from featx.backbones.registry import load_backbone
     from featx.datasets.image_folder import find_images
     from featx.datasets.sample_images import write_sample_images
-    from featx.extraction.benchmark import run_bench
-    from featx.extraction.throughput import keep_rates
+    from featx.extraction.benchmark import measure_throughput
+    from featx.extraction.throughput import save_rates
 
     names = list(dict.fromkeys(args.backbone or ["mobilenet"]))
     if own := next((name for name in names if load_backbone(name).is_own), None):
@@ -256,18 +256,18 @@ def _bench(args: argparse.Namespace) -> None:
     options = [options_from(args, backbone) for backbone in names]
     with tempfile.TemporaryDirectory(prefix="featx-") as folder:
         paths = find_images(args.source).paths if args.source else write_sample_images(Path(folder))
-        bench = run_bench(paths, options, cache=cache_from(args), progress=lambda text: say(args, text))
+        bench = measure_throughput(paths, options, cache=cache_from(args), progress=lambda text: say(args, text))
     print_data(json.dumps(bench.as_dict()) if args.json else bench.as_text())
     if cache := cache_from(args):
         try:
-            keep_rates(cache, {result.backbone: result.pipeline for result in bench.results})
+            save_rates(cache, {result.backbone: result.pipeline for result in bench.results})
         except OSError as error:
             say(args, f"The rates cannot be kept for `featx backbones`: {error}")
 
 
 def _backbones(args: argparse.Namespace) -> None:
     from featx.backbones.registry import available_backbones, load_backbone
-    from featx.extraction.throughput import known_rates
+    from featx.extraction.throughput import read_rates
 
     backbones = [load_backbone(name) for name in (available_backbones() if args.name is None else [args.name])]
     if args.layers:
@@ -288,7 +288,7 @@ def _backbones(args: argparse.Namespace) -> None:
             for place, layer in enumerate(layers)
         ]
     else:
-        rates = known_rates(cache_from(args))
+        rates = read_rates(cache_from(args))
         rows = [_backbone_row(one, rates.get(one.name)) for one in backbones]
     print_data(json.dumps(rows) if args.json else as_columns(rows))
 
@@ -311,13 +311,13 @@ def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
 
 
 def _cache_info(args: argparse.Namespace) -> None:
-    from featx.extraction.cache import cache_as_text, recipes_of_backbone
+    from featx.extraction.cache import find_recipes, format_cache_info
     from featx.store.info import describe_cache
 
     info = describe_cache(cache_folder_from(args))
     if args.backbone:
-        info = dataclasses.replace(info, recipes=recipes_of_backbone(info, args.backbone))
-    print_data(json.dumps(dataclasses.asdict(info)) if args.json else cache_as_text(info))
+        info = dataclasses.replace(info, recipes=find_recipes(info, args.backbone))
+    print_data(json.dumps(dataclasses.asdict(info)) if args.json else format_cache_info(info))
 
 
 def _cache_verify(args: argparse.Namespace) -> int:
@@ -351,13 +351,13 @@ def _cache_compact(args: argparse.Namespace) -> int:
 
 
 def _cache_clear(args: argparse.Namespace) -> None:
-    from featx.extraction.cache import recipes_of_backbone
+    from featx.extraction.cache import find_recipes
     from featx.store.info import describe_cache
     from featx.store.maintenance import clear_cache, clear_set_aside
 
     cache = cache_folder_from(args)
     info = describe_cache(cache)
-    chosen = recipes_of_backbone(info, args.backbone) if args.backbone else info.recipes
+    chosen = find_recipes(info, args.backbone) if args.backbone else info.recipes
     fingerprints = [recipe.fingerprint for recipe in chosen] if args.backbone else None
     n_rows = 0 if args.damaged else sum(recipe.rows for recipe in chosen)
     n_bytes = info.bytes if not args.backbone else sum(recipe.bytes for recipe in chosen)
@@ -375,14 +375,12 @@ def _cache_clear(args: argparse.Namespace) -> None:
 
 
 def _fingerprints(args: argparse.Namespace) -> list[str] | None:
-    from featx.extraction.cache import recipes_of_backbone
+    from featx.extraction.cache import find_recipes
     from featx.store.info import describe_cache
 
     if not args.backbone:
         return None
-    return [
-        recipe.fingerprint for recipe in recipes_of_backbone(describe_cache(cache_folder_from(args)), args.backbone)
-    ]
+    return [recipe.fingerprint for recipe in find_recipes(describe_cache(cache_folder_from(args)), args.backbone)]
 
 
 def _confirmed(question: str) -> bool:

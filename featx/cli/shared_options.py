@@ -8,7 +8,7 @@ from typing import Any
 #: Options that are handed to ExtractionOptions if they are given.
 EXTRACTION_OPTIONS = (
     *("weights", "image_size", "layer", "pooling", "resize", "precision", "engine", "batch_size"),
-    *("max_pixels", "on_truncated", "preprocessing", "views"),
+    *("max_pixels", "on_truncated", "preprocessing", "tta"),
 )
 
 #: Those of them that a model leaves open.
@@ -98,7 +98,7 @@ def weights(text: str) -> str | None:
     return None if text.lower() == "none" else text
 
 
-def _views(text: str) -> str | None:
+def _tta(text: str) -> str | None:
     return None if text.lower() == "none" else text
 
 
@@ -138,7 +138,7 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = F
         "(pixel - MEAN) / SCALE of pixels from 0 to 255",
     )
     views = f"views of an image that are averaged: flip, five-crop, rotations, or none (default: none){again}"
-    group.add_argument("--views", action=more, type=_views, metavar="NAME", help=views)
+    group.add_argument("--tta", action=more, type=_tta, metavar="NAME", help=views)
     group.add_argument("--resize", metavar="NAME", help="squash, crop or pad (default: squash)")
     group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")

@@ -13,11 +13,11 @@ from featx.baselines.splits import Fold, check_split_options, group_codes, make_
 from featx.datasets.labels import as_label_array, infer_task, is_missing, validate_labels
 from featx.errors import OptionError
 from featx.extraction.extract import Extraction
-from featx.extraction.feature_extractor import FeatureExtractor, resolved_of
+from featx.extraction.feature_extractor import FeatureExtractor, resolve_extractor
 from featx.extraction.options import resolve_cache
 from featx.features.duplicates.find import THRESHOLD, find_duplicates
 from featx.images.image import Image, as_image_list
-from featx.images.views import names_of_altered
+from featx.images.tta import augmented_views
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.progress import progress_bar
 
@@ -209,9 +209,9 @@ def _check(extractor: FeatureExtractor, n: Any, random_state: Any) -> None:
     for name, value, least, most in (("n", n, 1, _MOST), ("random_state", random_state, 0, 2**32 - 1)):
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most:
             raise OptionError(f"{name}={value!r}: expected a whole number from {least} to {most}.")
-    if extractor.views is not None:
+    if extractor.tta is not None:
         raise OptionError(
-            f"views={extractor.views!r}: altered copies are views themselves, and are not averaged. Pass an extractor "
+            f"tta={extractor.tta!r}: altered copies are views themselves, and are not averaged. Pass an extractor "
             "without views."
         )
 
@@ -221,7 +221,7 @@ def _groups_of(rows: FloatArray, extractor: FeatureExtractor) -> IntArray:
     of_each = np.arange(len(rows))
     readable = np.flatnonzero(np.isfinite(rows).all(axis=1))
     if len(readable) > 1:
-        is_network = isinstance(resolved_of(extractor).backbone, Network)
+        is_network = isinstance(resolve_extractor(extractor).backbone, Network)
         found = find_duplicates(rows[readable], threshold=THRESHOLD if is_network else 1).groups
         if is_network and not found.any():
             found = find_duplicates(rows[readable], threshold=1).groups
@@ -237,8 +237,8 @@ def _rows(images: Sequence[Image], extractor: FeatureExtractor, n: int, random_s
     rows[0] = plain
     if not len(images):
         return rows
-    resolved = resolved_of(extractor)
-    recipe = dataclasses.replace(resolved.recipe, views=names_of_altered(n, random_state))
+    resolved = resolve_extractor(extractor)
+    recipe = dataclasses.replace(resolved.recipe, tta=augmented_views(n, random_state))
     with progress_bar(len(images), "copies", shown=bool(extractor.verbose)) as progress:
         Extraction(
             images,

@@ -54,7 +54,7 @@ class NetworkRate:
 
 
 @dataclasses.dataclass(frozen=True)
-class BackboneBench:
+class BackboneBenchmark:
     """Rates of one backbone, in images/s.
 
     Attributes
@@ -100,13 +100,13 @@ class Bench:
     cores : int
     images : int
         Files that were used.
-    results : list of BackboneBench
+    results : list of BackboneBenchmark
     """
 
     machine: str
     cores: int
     images: int
-    results: list[BackboneBench]
+    results: list[BackboneBenchmark]
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``featx bench --json`` prints."""
@@ -133,7 +133,7 @@ class Bench:
         return "\n".join(lines).rstrip()
 
 
-def run_bench(
+def measure_throughput(
     paths: Sequence[str],
     options: Sequence[ExtractionOptions],
     *,
@@ -174,7 +174,7 @@ def run_bench(
 
 def _bench_one(
     paths: list[str], resolved: Resolved, compiled: Path | None, say: Callable[[str], object]
-) -> BackboneBench:
+) -> BackboneBenchmark:
     name = resolved.recipe.backbone
     if not isinstance(resolved.backbone, KerasBackbone):
         raise OptionError(f"backbone={name!r} is no network of Keras, so there is nothing to compare it with.")
@@ -196,7 +196,7 @@ def _bench_one(
     network = next(rate for rate in networks if rate.precision == resolved.recipe.precision)
     readable = [paths[prepared.position] for prepared in _decoded(paths, resolved) if prepared.pixels is not None]
     stages = time_stages(readable[:_NETWORK_IMAGES], resolved, compiled)
-    return BackboneBench(
+    return BackboneBenchmark(
         backbone=name,
         decode=round(decode, 1),
         networks=networks,

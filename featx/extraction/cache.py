@@ -14,7 +14,7 @@ from featx.system.formatting import counted, in_bytes
 _OF_OWN = f" For one {RECORDED!r}, pass the path of its file, or the fingerprint that `featx cache info` shows."
 
 
-def recipes_of_backbone(cache: CacheInfo, backbone: str) -> list[RecipeInfo]:
+def find_recipes(cache: CacheInfo, backbone: str) -> list[RecipeInfo]:
     """Return the recipes that use a backbone, by its name or its file, or the one whose fingerprint this is.
 
     Raises
@@ -36,7 +36,7 @@ def recipes_of_backbone(cache: CacheInfo, backbone: str) -> list[RecipeInfo]:
     return found
 
 
-def recipe_in_words(info: RecipeInfo) -> str:
+def describe_recipe(info: RecipeInfo) -> str:
     """Return the recipe as people say it."""
     if not info.recipe:
         return f"{info.fingerprint} (its recipe.json is absent or damaged)"
@@ -45,16 +45,16 @@ def recipe_in_words(info: RecipeInfo) -> str:
     said["weights"] = f"weights {said.get('weights', '')[:8]}"
     order = ("backbone", "precision", "image_size", "resize", "layer", "pooling", "weights")
     steps = [f"preprocessing {named(said['preprocessing'])}"] if said.get("preprocessing") else []
-    views = [f"view {said['views']}"] if said.get("views") else []
+    views = [f"view {said['tta']}"] if said.get("tta") else []
     return ", ".join([*(said.get(name, "?") for name in order), *steps, *views])
 
 
-def cache_as_text(cache: CacheInfo) -> str:
+def format_cache_info(cache: CacheInfo) -> str:
     """Return a summary for people."""
     lines = [f"{cache.folder}: {in_bytes(cache.bytes)}", ""]
     shown = [info for info in cache.recipes if not info.is_empty]
     for info in shown:
-        lines.append(recipe_in_words(info))
+        lines.append(describe_recipe(info))
         lines.append(
             f"  {counted(info.rows, 'row')} of {info.features} features, {in_bytes(info.bytes)} in "
             f"{counted(info.segments, 'segment')}   {info.fingerprint}"

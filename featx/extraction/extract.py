@@ -20,7 +20,7 @@ from featx.extraction.engines.engine import Engine
 from featx.extraction.options import Resolved
 from featx.images.image import DIGEST_SIZE, Image, describe_image, file_state
 from featx.images.prefetch import DecodeAhead, Prepared
-from featx.images.views import ViewSet
+from featx.images.tta import ViewSet
 from featx.store import layout as folders
 from featx.store.file_index import DigestIndex
 from featx.store.view_store import ViewStores
@@ -33,7 +33,7 @@ _LOOK_UP_AT_ONCE = 2048
 _BATCH_BYTES = 64 * 2**20
 _CACHED, _COMPUTED, _FAILED = 1, 2, 3
 #: In place of a file's state.
-UNKNOWN = (-1, -1)
+UNKNOWN_STATE = (-1, -1)
 
 
 def _remedy(backbone: Backbone, weights_path: Path | None) -> str:
@@ -102,7 +102,7 @@ class Extraction:
     digests : ndarray of uint8, shape (n_samples, 16)
         Zeros where an image could not be read at all.
     states : ndarray of int64, shape (n_samples, 2)
-        Size and time of change, in nanoseconds, of each file as it was taken; `UNKNOWN` of what is no file.
+        Size and time of change, in nanoseconds, of each file as it was taken; `UNKNOWN_STATE` of what is no file.
     failures : list of Failure
     padded : list of int
         Positions of images that ended too early and were made complete.
@@ -131,7 +131,7 @@ class Extraction:
         self._engine: Engine | None = None
         self._status = np.zeros(len(images), dtype=np.uint8)
         self.digests: DigestArray = np.zeros((len(images), DIGEST_SIZE), dtype=np.uint8)
-        self.states = np.full((len(images), 2), UNKNOWN, dtype=np.int64)
+        self.file_states = np.full((len(images), 2), UNKNOWN_STATE, dtype=np.int64)
         self.failures: list[Failure] = []
         self.padded: list[int] = []
         height, width = self._views.decoded_size
@@ -144,13 +144,13 @@ class Extraction:
             self._is_stored,
             2 * self._batch_size,
             max_pixels=resolved.max_pixels,
-            pads_truncated=resolved.pads_truncated,
+            pad_truncated=resolved.pad_truncated,
         )
         self._repeats: list[int] = []
         self._errors: dict[int, UnreadableImageError] = {}
         # A network uses all cores, so one at a time is fastest; a backbone in plain Python is only kept from
         # computing what another process is about to keep, of whatever view.
-        plain = dataclasses.replace(recipe, views="").fingerprint
+        plain = dataclasses.replace(recipe, tta="").fingerprint
         network = "" if resolved.engine != "direct" else f"{cache} {plain}"
         self._turns = Turns(network)
 
@@ -255,7 +255,7 @@ class Extraction:
         for (position, (_, state)), digest in zip(files, self._index.find([file for _, file in files]), strict=True):
             if digest is not None:
                 self.digests[position] = np.frombuffer(digest, dtype=np.uint8)
-                self.states[position] = state.st_size, state.st_mtime_ns
+                self.file_states[position] = state.st_size, state.st_mtime_ns
                 known.append(position)
         return known
 
@@ -277,7 +277,7 @@ class Extraction:
         if prepared.is_padded:
             self.padded.append(prepared.position)
         if prepared.state is not None:
-            self.states[prepared.position] = prepared.state.st_size, prepared.state.st_mtime_ns
+            self.file_states[prepared.position] = prepared.state.st_size, prepared.state.st_mtime_ns
         if not prepared.digest:
             return
         self.digests[prepared.position] = np.frombuffer(prepared.digest, dtype=np.uint8)

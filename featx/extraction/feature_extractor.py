@@ -25,7 +25,7 @@ from featx.errors import OptionError, UnknownBackboneError, UnreadableImagesWarn
 from featx.extraction.engines import engine as engines
 from featx.extraction.extract import Extraction
 from featx.extraction.options import LARGEST_SIZE, ON_TRUNCATED, RESIZES, ExtractionOptions, Resolved, resolve_cache
-from featx.extraction.resolved import held_to
+from featx.extraction.resolved import resolve_with_recipe
 from featx.images.decode import MAX_PIXELS
 from featx.images.image import Image, as_image_list, describe_image
 from featx.recipe import JOINT
@@ -81,7 +81,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         (*) What a network of your own wants done to its pixels, which are from 0 to 255: ``"torch"`` for those of timm,
         torchvision and Hugging Face, ``"none"`` for one that does it itself; `mean` and `scale` are a number or three
         each, for (pixel − mean) / scale. None for those that featx knows by name.
-    views : {"flip", "five-crop", "rotations"} or None, default=None
+    tta : {"flip", "five-crop", "rotations"} or None, default=None
         (*) Views of an image whose rows, each of which is kept, are averaged: ``"flip"``, the image and its mirror
         image; ``"five-crop"``, four corners and the centre of the image at 8/7 of `image_size`; ``"rotations"`` by 0,
         90, 180 and 270 degrees, of a square `image_size`. None is the image as it is.
@@ -133,7 +133,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "on_truncated": [StrOptions(set(ON_TRUNCATED))],
         "preprocessing": [str, tuple, list, None],
-        "views": [str, None],
+        "tta": [str, None],
         "cache": [str, os.PathLike, None],
         "on_error": [StrOptions({"raise", "nan"})],
         "verbose": ["verbose"],
@@ -154,7 +154,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         max_pixels: int = MAX_PIXELS,
         on_truncated: str = "raise",
         preprocessing: str | Sequence[Any] | None = None,
-        views: str | None = None,
+        tta: str | None = None,
         cache: str | os.PathLike[str] | None = "auto",
         on_error: str = "raise",
         verbose: bool = False,
@@ -171,7 +171,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.max_pixels = max_pixels
         self.on_truncated = on_truncated
         self.preprocessing = preprocessing
-        self.views = views
+        self.tta = tta
         self.cache = cache
         self.on_error = on_error
         self.verbose = verbose
@@ -301,8 +301,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
                 progress=progress,
             )
             extraction.run()
-        warn_of_failures(extraction.failures, len(images))
-        warn_of_padded(images, extraction.padded)
+        warn_unreadable(extraction.failures, len(images))
+        warn_padded(images, extraction.padded)
         return rows
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray[Any, Any]:
@@ -363,7 +363,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             "resize": str(self.resize),
             "precision": str(self.precision),
             "preprocessing": None if self.preprocessing is None else as_preprocessing(self.preprocessing).text,
-            "views": None if self.views is None else str(self.views),
+            "tta": None if self.tta is None else str(self.tta),
         }
 
     def _as_pinned(self, options: ExtractionOptions) -> Resolved:
@@ -379,7 +379,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         # A parameter that the featx of the fit did not have had what is its default now.
         defaults = type(self)._defaults()
         free = {name for name, value in now.items() if value != pin["set"].get(name, defaults.get(name))} - {"weights"}
-        return held_to(options, recipe, free=free)
+        return resolve_with_recipe(options, recipe, ignore=free)
 
     def rename_backbone(self, backbone: str) -> None:
         """Say where the network of a fitted extractor is now; the recipe of the fit holds, and tells if it is another.
@@ -416,12 +416,12 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         return tags
 
 
-def resolved_of(extractor: FeatureExtractor) -> Resolved:
+def resolve_extractor(extractor: FeatureExtractor) -> Resolved:
     """Return what an extractor runs, held to the recipe of its fit."""
     return extractor._as_pinned(extractor._options())
 
 
-def warn_of_failures(failures: Sequence[Failure], n_images: int) -> None:
+def warn_unreadable(failures: Sequence[Failure], n_images: int) -> None:
     """Give one warning for all images of a call that could not be read."""
     if failures:
         first = failures[0]
@@ -433,7 +433,7 @@ def warn_of_failures(failures: Sequence[Failure], n_images: int) -> None:
         )
 
 
-def warn_of_padded(images: Sequence[Image], padded: Sequence[int]) -> None:
+def warn_padded(images: Sequence[Image], padded: Sequence[int]) -> None:
     """Give one warning for all images of a call that ended too early and were made complete."""
     if padded:
         warnings.warn(

@@ -18,7 +18,7 @@ from featx.backbones.layers import POOLINGS, Layer, LayerInfo, as_wanted, find_l
 from featx.errors import FeatxWarning, OptionError, did_you_mean
 from featx.extraction.engines import engine as engines
 from featx.images.decode import MAX_PIXELS
-from featx.images.views import check_views
+from featx.images.tta import check_tta
 from featx.recipe import JOINT, Recipe
 from featx.system.formatting import listed
 
@@ -52,7 +52,7 @@ class ExtractionOptions:
     max_pixels: int = MAX_PIXELS
     on_truncated: str = "raise"
     preprocessing: str | Sequence[Any] | None = None
-    views: str | None = None
+    tta: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str):
@@ -74,8 +74,8 @@ class ExtractionOptions:
             )
         self._checked_preprocessing(backbone)
         size = self._checked_size(backbone)
-        if self.views is not None:
-            check_views(self.views, size)
+        if self.tta is not None:
+            check_tta(self.tta, size)
         self._taken()
 
     def _checked_preprocessing(self, backbone: backbones.Backbone) -> str:
@@ -205,7 +205,7 @@ class ExtractionOptions:
             resize=self.resize,
             precision=engines.resolve_precision(self.precision, engine),
             preprocessing=self._checked_preprocessing(backbone),
-            views=self.views or "",
+            tta=self.tta or "",
         )
         return Resolved(
             backbone,
@@ -215,7 +215,7 @@ class ExtractionOptions:
             n_features,
             batch_size=int(self.batch_size),
             max_pixels=int(self.max_pixels),
-            pads_truncated=self.on_truncated == "pad",
+            pad_truncated=self.on_truncated == "pad",
         )
 
 
@@ -232,7 +232,7 @@ class Resolved:
     n_features : int
     batch_size : int
     max_pixels : int
-    pads_truncated : bool
+    pad_truncated : bool
     """
 
     backbone: backbones.Backbone
@@ -242,7 +242,7 @@ class Resolved:
     n_features: int
     batch_size: int
     max_pixels: int = MAX_PIXELS
-    pads_truncated: bool = False
+    pad_truncated: bool = False
 
     def refuse_in_fork(self) -> None:
         """Raise :class:`EngineError` if this process was forked from one that has run a network."""

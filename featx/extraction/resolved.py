@@ -10,7 +10,9 @@ from featx.errors import RecipeMismatchError
 from featx.extraction.options import ExtractionOptions, Resolved
 
 
-def held_to(options: ExtractionOptions, recipe: Mapping[str, Any], *, free: Collection[str] = ()) -> Resolved:
+def resolve_with_recipe(
+    options: ExtractionOptions, recipe: Mapping[str, Any], *, ignore: Collection[str] = ()
+) -> Resolved:
     """Return what will run, if it gives the features of a recipe.
 
     Parameters
@@ -18,7 +20,7 @@ def held_to(options: ExtractionOptions, recipe: Mapping[str, Any], *, free: Coll
     options : ExtractionOptions
     recipe : mapping
         As :meth:`featx.Recipe.as_dict` gave it.
-    free : collection of str, default=()
+    ignore : collection of str, default=()
         Parts of it that may differ.
 
     Raises
@@ -26,7 +28,7 @@ def held_to(options: ExtractionOptions, recipe: Mapping[str, Any], *, free: Coll
     RecipeMismatchError
         Here the options mean something else: other weights, another arithmetic of the CPU, another featx.
     """
-    if "precision" not in free and recipe.get("precision") == "float32":
+    if "precision" not in ignore and recipe.get("precision") == "float32":
         # Any machine can do that, also one that would choose another by itself.
         options = dataclasses.replace(options, precision="float32")
     resolved = options.resolve()
@@ -34,7 +36,7 @@ def held_to(options: ExtractionOptions, recipe: Mapping[str, Any], *, free: Coll
     differing = {
         name: (recipe.get(name), found.get(name))
         for name in {**recipe, **found}
-        if name not in free and recipe.get(name) != found.get(name)
+        if name not in ignore and recipe.get(name) != found.get(name)
     }
     if differing:
         raise RecipeMismatchError(options.backbone, differing)

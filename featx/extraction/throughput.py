@@ -20,12 +20,12 @@ def processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
 
 
-def known_rates(cache: Path | None) -> dict[str, float]:
+def read_rates(cache: Path | None) -> dict[str, float]:
     """Return images/s from files to features, by backbone, as measured on this machine; empty where nothing was."""
     return {} if cache is None else _read(cache).get(processor(), {})
 
 
-def keep_rates(cache: Path, rates: dict[str, float]) -> None:
+def save_rates(cache: Path, rates: dict[str, float]) -> None:
     """Keep what was measured on this machine.
 
     Raises

@@ -254,10 +254,10 @@ def _write_table(path: Path, table: ImageTable, extraction: Extraction, kept: It
         writer.writerow(TABLE_HEADER)
         for row, at in enumerate(kept):
             digest = extraction.digests[at].tobytes().hex()
-            writer.writerow(line_of_row(row, table.paths[at], table.labels[at], digest))
+            writer.writerow(table_line(row, table.paths[at], table.labels[at], digest))
 
 
-def line_of_row(row: int, path: str, label: Any, digest: str) -> list[Any]:
+def table_line(row: int, path: str, label: Any, digest: str) -> list[Any]:
     """Return the line of the table for one row of the matrix."""
     return [row, as_path_cell(path), as_cell(str(label)) if label is not None else "", digest]
 

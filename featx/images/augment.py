@@ -12,7 +12,7 @@ _LEAST_CUT, _MOST_DEGREES, _MOST_COLOUR = 0.8, 15.0, 0.2
 _BEYOND = 0.125
 
 
-def altered(pixels: np.ndarray[Any, Any], size: tuple[int, int], chance: np.random.Generator) -> np.ndarray[Any, Any]:
+def augment(pixels: np.ndarray[Any, Any], size: tuple[int, int], chance: np.random.Generator) -> np.ndarray[Any, Any]:
     """Return one altered copy of an image: what a photographer could have taken instead.
 
     A cut of 80 to 100 % of each side, turned by up to 15 degrees, mirrored in half of the cases; then brightness,
@@ -33,7 +33,7 @@ def altered(pixels: np.ndarray[Any, Any], size: tuple[int, int], chance: np.rand
     Examples
     --------
     >>> grey = np.full((16, 16, 3), 100, dtype=np.uint8)
-    >>> altered(grey, (14, 14), np.random.default_rng(0)).shape
+    >>> augment(grey, (14, 14), np.random.default_rng(0)).shape
     (14, 14, 3)
     """
     import PIL.Image

@@ -72,7 +72,7 @@ class DecodeAhead:
         Images that may wait for the network.
     max_pixels : int
         Images of more pixels are refused.
-    pads_truncated : bool
+    pad_truncated : bool
         Make images that end too early complete, rather than refuse them.
     """
 
@@ -85,7 +85,7 @@ class DecodeAhead:
         ahead: int,
         *,
         max_pixels: int = MAX_PIXELS,
-        pads_truncated: bool = False,
+        pad_truncated: bool = False,
     ) -> None:
         self._images = images
         self._size = size
@@ -93,7 +93,7 @@ class DecodeAhead:
         self._is_stored = is_stored
         self._ahead = ahead
         self._max_pixels = max_pixels
-        self._pads_truncated = pads_truncated
+        self._pads_truncated = pad_truncated
         self._cores = threading.BoundedSemaphore(n_cores())
         self._claimants: dict[bytes, int] = {}
         #: Of padded images, the digest of what there is of them.

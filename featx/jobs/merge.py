@@ -17,8 +17,8 @@ from featx.extraction.to_file import (
     check_output,
     csv_writer,
     failures_path,
-    line_of_row,
     replacing_outputs,
+    table_line,
     table_path,
     write_failures,
 )
@@ -223,7 +223,7 @@ def _write_table(job: Job, shards: Iterable[Committed], listing: Path) -> int:
             )
             for path, label, digest, status in lines:
                 if status == "done":
-                    writer.writerow(line_of_row(row, path, label, digest))
+                    writer.writerow(table_line(row, path, label, digest))
                     row += 1
     return row
 

@@ -182,9 +182,9 @@ def _refuse_others(model: Model, resolved: Resolved) -> None:
         )
     if not isinstance(resolved.backbone, Network):
         raise ExportError(f"{resolved.backbone.name} is no network, and cannot be written as one. Train with another.")
-    if resolved.recipe.views:
+    if resolved.recipe.tta:
         raise ExportError(
-            f"This model decides by several views of an image ({resolved.recipe.views!r}). Train one without views."
+            f"This model decides by several views of an image ({resolved.recipe.tta!r}). Train one without views."
         )
 
 

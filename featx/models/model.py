@@ -18,7 +18,7 @@ from featx.backbones import weights as weight_files
 from featx.baselines.metrics import METRIC_NAMES
 from featx.errors import WeightsNotFoundError
 from featx.extraction.options import ExtractionOptions, Resolved
-from featx.extraction.resolved import held_to
+from featx.extraction.resolved import resolve_with_recipe
 from featx.models.head import Head
 from featx.models.novelty import Familiarity
 from featx.system.array_types import Float64Array
@@ -85,7 +85,7 @@ class Card:
             said["scored"] = scores_in_words(self.scores)
         height, width = self.recipe["image_size"]
         parts = [f"layer {self.recipe['layer']}, {self.recipe['pooling']}", self.recipe["precision"]]
-        parts += [f"views {self.recipe['views']}"] if self.recipe.get("views") else []
+        parts += [f"views {self.recipe['tta']}"] if self.recipe.get("tta") else []
         said["features"] = f"{self.recipe['backbone']}, {height}×{width}, {', '.join(parts)}"
         said["made"] = f"{self.date}, by {', '.join(f'{name} {number}' for name, number in self.versions.items())}"
         width = max(map(len, said)) + 2
@@ -133,7 +133,7 @@ class Model:
                 f"The model {self.path!r} needs weights from {weights!r}, which are not on this machine. Reading a "
                 "model fetches nothing: if you trust the address, FeatureExtractor(…, weights=it).fit([]) does."
             )
-        return held_to(ExtractionOptions(**{**self.card.options, **instead}), self.card.recipe, free=free)
+        return resolve_with_recipe(ExtractionOptions(**{**self.card.options, **instead}), self.card.recipe, ignore=free)
 
     @functools.cached_property
     def pipeline(self) -> Any:

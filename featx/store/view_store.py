@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from featx.errors import StoreError
-from featx.images.views import ViewSet
+from featx.images.tta import ViewSet
 from featx.recipe import Recipe
 from featx.store.store import Store
 from featx.system.array_types import BoolArray, DigestArray, FloatArray
@@ -34,7 +34,7 @@ class ViewStores:
 
     def __init__(self, cache: Path, recipe: Recipe, n_features: int) -> None:
         self._views = ViewSet.of(recipe)
-        recipes = [dataclasses.replace(recipe, views=name) for name in self._views.names]
+        recipes = [dataclasses.replace(recipe, tta=name) for name in self._views.names]
         self._stores = [Store(cache, one.fingerprint, one.as_dict(), n_features) for one in recipes]
         self._n_features = n_features
 

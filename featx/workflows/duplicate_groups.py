@@ -36,7 +36,7 @@ def teller_of_duplicates(options: Sequence[ExtractionOptions]) -> ExtractionOpti
     networks = [one for one in options if isinstance(load_backbone(one.backbone), Network)]
     if not networks:
         return options[0]
-    return dataclasses.replace(networks[0], layer=None, pooling="avg", views=None)
+    return dataclasses.replace(networks[0], layer=None, pooling="avg", tta=None)
 
 
 def without_leaks(task: Task, rows: FloatArray, digests: DigestArray, notes: list[str]) -> tuple[Leaks, Any, Split]:

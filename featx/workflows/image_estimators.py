@@ -40,10 +40,10 @@ def check_tuned(asked: Asked, networks: Sequence[ExtractionOptions]) -> list[str
     given = estimators.values() if isinstance(estimators, Mapping) else estimators
     found = [one for one in given if _is_on_images(one)]
     for network in networks if found else ():
-        if network.views is not None:
+        if network.tta is not None:
             raise OptionError(
-                f"views={network.views!r}: {FINE_TUNE} is shown each image once, and cannot be compared with features "
-                f"averaged over views. Leave views (--views) out, or {FINE_TUNE}."
+                f"tta={network.tta!r}: {FINE_TUNE} is shown each image once, and cannot be compared with features "
+                f"averaged over views. Leave views (--tta) out, or {FINE_TUNE}."
             )
         for estimator in found:
             if isinstance(estimator, FineTunedClassifier):

@@ -117,7 +117,7 @@ def extract_readable(
 def names_of(resolved: Sequence[Resolved]) -> list[str]:
     """Return a name for each network: its backbone, what is not its default, and what tells it from the others."""
     recipes = [
-        {"preprocessing": "", "views": "", **network.recipe.as_dict(), "name": network.backbone.name}
+        {"preprocessing": "", "tta": "", **network.recipe.as_dict(), "name": network.backbone.name}
         for network in resolved
     ]
     defaults = [
@@ -129,7 +129,7 @@ def names_of(resolved: Sequence[Resolved]) -> list[str]:
             "precision": network.recipe.precision,
             "weights": network.recipe.weights,
             "preprocessing": network.recipe.preprocessing,
-            "views": "",
+            "tta": "",
         }
         for network in resolved
     ]

@@ -13,7 +13,7 @@ import numpy as np
 from featx.errors import FeaturesError, FeatxError, RecipeMismatchError, StoreError, UnreadableImageError
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import ExtractionOptions, Resolved
-from featx.extraction.resolved import held_to
+from featx.extraction.resolved import resolve_with_recipe
 from featx.features.matrix import FeatureMatrix
 from featx.images.image import DIGEST_SIZE, content_digest, read_image
 from featx.store import layout as folders
@@ -25,7 +25,7 @@ _LOOKED_FOR = 32
 #: Another engine, CPU or precision moves a row by less.
 _LEAST_COSINE = 0.98
 _DIGEST = re.compile(f"[0-9a-f]{{{2 * DIGEST_SIZE}}}")
-_OPTIONS_OF_RECIPE = ("backbone", "image_size", "layer", "pooling", "resize", "preprocessing", "views")
+_OPTIONS_OF_RECIPE = ("backbone", "image_size", "layer", "pooling", "resize", "preprocessing", "tta")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def as_extracted(features: FeatureMatrix, given: Mapping[str, Any], *, cache: Pa
 
 def _held(features: FeatureMatrix, options: Mapping[str, Any], recipe: Mapping[str, Any]) -> Resolved:
     try:
-        return held_to(ExtractionOptions(**options), recipe, free=("precision",))
+        return resolve_with_recipe(ExtractionOptions(**options), recipe, ignore=("precision",))
     except RecipeMismatchError as error:
         differing = "; ".join(f"{name} {was!r}, not {found!r}" for name, (was, found) in error.differences.items())
         raise FeaturesError(

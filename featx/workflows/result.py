@@ -61,7 +61,7 @@ class ImageComparison:
     ----------
     table : pandas.DataFrame
         As :attr:`featx.Comparison.table`, of all networks, with the columns ``backbone``, ``layer``, ``pooling`` and
-        ``features`` in front, and ``views`` behind ``estimator`` where a network has some. The verdicts are about the
+        ``features`` in front, and ``tta`` behind ``estimator`` where a network has some. The verdicts are about the
         best row of the whole table.
     networks : list of Network
     paths : list of str
@@ -228,7 +228,7 @@ class ImageComparison:
     def as_dict(self) -> dict[str, Any]:
         """Return what ``featx compare --json`` prints."""
         best = self.best_row
-        which = [name for name in ("backbone", "layer", "pooling", "estimator", "views") if name in self.table]
+        which = [name for name in ("backbone", "layer", "pooling", "estimator", "tta") if name in self.table]
         naive = None if self.naive is None else dict(zip(self.naive["estimator"], self.naive["mean"], strict=True))
         found: dict[str, Any] = {
             "task": self.task,
@@ -388,7 +388,7 @@ def _safe(table: pd.DataFrame) -> pd.DataFrame:
 #: expressions: files with these may be replaced by later ones. Where a person may have added columns, all must be ours.
 REPORT_MARK = b'<meta name="generator" content="featx'
 TABLE_MARKS = (
-    rb"\Abackbone,layer,pooling,features,(views,)?estimator,",
+    rb"\Abackbone,layer,pooling,features,(tta,)?estimator,",
     rb"\Aname,backbone,layer,pooling,features,loo_ridge,",
     rb"\Apath,given,suggested,confidence,probability_of_given\r?\n",
     rb"\Apath,finding,detail\r?\n",
@@ -468,8 +468,8 @@ def join_tables(networks: Sequence[Network]) -> pd.DataFrame:
         }
         for at, (name, value) in enumerate(front.items()):
             one.insert(at, name, value)
-        if any(network.resolved.recipe.views for network in networks):
-            one.insert(len(front) + 1, "views", recipe.views or "none")  # behind what tells featx's own tables
+        if any(network.resolved.recipe.tta for network in networks):
+            one.insert(len(front) + 1, "tta", recipe.tta or "none")  # behind what tells featx's own tables
         tables.append(one)
     table = pd.concat(tables, ignore_index=True)
     first = networks[0].comparison

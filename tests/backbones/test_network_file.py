@@ -37,7 +37,7 @@ from featx.errors import (
     UnknownBackboneError,
     WeightsError,
 )
-from featx.extraction.cache import cache_as_text, recipe_in_words, recipes_of_backbone
+from featx.extraction.cache import describe_recipe, find_recipes, format_cache_info
 from featx.extraction.engines import compile_worker as conversion
 from featx.extraction.engines import openvino as openvino_engine
 from featx.extraction.engines.compile import Graph
@@ -1120,11 +1120,11 @@ def test_own_networks_are_told_apart_in_a_cache_and_by_names(
     assert both == [f"a {digests[0]}", f"a {digests[1]}", "counting"]
     assert names_of([resolved[0], ExtractionOptions("mobilenet").resolve()]) == ["a", "mobilenet"]
     info = RecipeInfo("f", resolved[0].recipe.as_dict(), 1, 3, 100, 1, 0, 0, 0)
-    assert recipe_in_words(info).endswith(f"weights {digests[0]}, preprocessing 0/255")
+    assert describe_recipe(info).endswith(f"weights {digests[0]}, preprocessing 0/255")
     cache = CacheInfo("cache", 0, [info, dataclasses.replace(info, rows=0, segments=0)], 0, 0, 0, 0, 0)
-    assert cache_as_text(cache).count("own network") == 1
+    assert format_cache_info(cache).count("own network") == 1
     with pytest.raises(OptionError, match="It has: own network. For one 'own network', pass the path of its file"):
-        recipes_of_backbone(cache, "mobilenet")
+        find_recipes(cache, "mobilenet")
     assert cli.main(["backbones", str(files[0]), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
     assert (row["features"], row["megabytes"], row["weights"]) == (3, 0.0, "here")

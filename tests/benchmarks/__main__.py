@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.datasets.sample_images import write_sample_images
-from featx.extraction.benchmark import run_bench
+from featx.extraction.benchmark import measure_throughput
 from featx.extraction.engines import engine as engines
 from featx.extraction.options import ExtractionOptions
 from featx.extraction.throughput import processor
@@ -128,7 +128,9 @@ def row_3(bench: Bench) -> list[Row]:
 
 def row_4(bench: Bench) -> list[Row]:
     cache = Path(bench.store({}))
-    shares = [run_bench(bench.photos(1000), [ExtractionOptions()], cache=cache).results[0] for _ in range(bench.runs)]
+    shares = [
+        measure_throughput(bench.photos(1000), [ExtractionOptions()], cache=cache).results[0] for _ in range(bench.runs)
+    ]
     share = statistics.median(result.share_of_roof for result in shares)
     last = shares[-1]
     measured = f"decode {last.decode:.0f}, network {last.networks[0].images_per_second:.0f}, both {last.pipeline:.0f}/s"

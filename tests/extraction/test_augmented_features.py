@@ -174,7 +174,7 @@ def test_what_a_fitted_extractor_pins_holds_for_copies(extractor: FeatureExtract
         ({"random_state": None}, "random_state=None: expected a whole number from 0"),
         ({"random_state": -1}, "random_state=-1: expected"),
         ({"y": ["a"]}, "one label for each of 24 images"),
-        ({"extractor": FeatureExtractor("counting", views="flip")}, "views='flip'.* Pass an extractor without views"),
+        ({"extractor": FeatureExtractor("counting", tta="flip")}, "tta='flip'.* Pass an extractor without views"),
         ({"extractor": FeatureExtractor("countng")}, "Unknown backbone"),
     ],
 )

@@ -9,7 +9,7 @@ import pytest
 from featx.cli import main as cli
 from featx.datasets.sample_images import write_sample_images
 from featx.errors import OptionError, SourceError
-from featx.extraction.benchmark import Bench, run_bench
+from featx.extraction.benchmark import Bench, measure_throughput
 from featx.extraction.engines import engine as engines
 from featx.extraction.options import ExtractionOptions
 
@@ -19,7 +19,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, compiled_cache: Path) -> Ben
     folder = tmp_path_factory.mktemp("photos")
     paths = write_sample_images(folder, 40)
     (folder / "bad.jpg").write_bytes(b"")
-    return run_bench([*paths, str(folder / "bad.jpg")], [ExtractionOptions()], cache=compiled_cache)
+    return measure_throughput([*paths, str(folder / "bad.jpg")], [ExtractionOptions()], cache=compiled_cache)
 
 
 @pytest.mark.thorough
@@ -53,7 +53,7 @@ def test_a_bench_is_told_to_people_and_to_programs(bench: Bench) -> None:
 
 @pytest.mark.thorough
 def test_no_row_is_kept(tmp_path: Path) -> None:
-    run_bench(write_sample_images(tmp_path, 16), [ExtractionOptions()], cache=tmp_path / "cache")
+    measure_throughput(write_sample_images(tmp_path, 16), [ExtractionOptions()], cache=tmp_path / "cache")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["compiled"]
 
 
@@ -62,8 +62,8 @@ def test_what_cannot_be_measured_is_refused_with_a_remedy(
     paths: list[str], photo_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(OptionError, match="no network of Keras"):
-        run_bench(paths, [ExtractionOptions("counting")], cache=None)
+        measure_throughput(paths, [ExtractionOptions("counting")], cache=None)
     with pytest.raises(SourceError, match="No images"):
-        run_bench([], [ExtractionOptions()], cache=None)
+        measure_throughput([], [ExtractionOptions()], cache=None)
     assert cli.main(["bench", paths[0], "--quiet"]) == 1
     assert "Only 1 different images can be read; a rate needs 16" in capsys.readouterr().err

@@ -463,7 +463,7 @@ def test_views_of_a_network_are_averaged(
 ) -> None:
     fitted = np.stack([np.asarray(photo.resize((224, 224))) for photo in photos[:3]])
     plain, mirrored, both = (
-        FeatureExtractor(cache=compiled_cache, views=views, **options).transform(pixels)
+        FeatureExtractor(cache=compiled_cache, tta=views, **options).transform(pixels)
         for pixels, views in ((fitted, None), (fitted[:, :, ::-1], None), (fitted, "flip"))
     )
     np.testing.assert_array_equal(both, (plain + mirrored) / 2)

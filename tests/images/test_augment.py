@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.images.augment import altered
+from featx.images.augment import augment
 
 
 def ramp(height: int, width: int) -> np.ndarray[Any, Any]:
@@ -14,7 +14,7 @@ def ramp(height: int, width: int) -> np.ndarray[Any, Any]:
 
 
 def copies(pixels: np.ndarray[Any, Any], size: tuple[int, int], n: int = 40) -> list[np.ndarray[Any, Any]]:
-    return [altered(pixels, size, np.random.default_rng(seed)) for seed in range(n)]
+    return [augment(pixels, size, np.random.default_rng(seed)) for seed in range(n)]
 
 
 @pytest.mark.parametrize("size", [(224, 224), (28, 56), (2, 3)])
@@ -22,7 +22,7 @@ def test_copies_have_the_size_that_is_wanted_and_one_seed_is_one_copy(size: tupl
     pixels = np.random.default_rng(0).integers(0, 256, (size[0] * 8 // 7 + 1, size[1] * 8 // 7 + 1, 3), dtype=np.uint8)
     found = copies(pixels, size, 4)
     assert {(one.shape, one.dtype.name) for one in found} == {((*size, 3), "uint8")}
-    np.testing.assert_array_equal(found[1], altered(pixels, size, np.random.default_rng(1)))
+    np.testing.assert_array_equal(found[1], augment(pixels, size, np.random.default_rng(1)))
     assert len({one.tobytes() for one in found}) == 4
 
 

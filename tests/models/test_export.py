@@ -154,11 +154,11 @@ def test_an_onnx_network_of_ones_own_goes_to_openvino(tmp_path: Path) -> None:
         (GaussianNB(), {}, "m.keras", "GaussianNB cannot be written as steps.*Those that can: logreg"),
         (make_baseline("knn"), {}, "m.keras", "are not written as a network.*hold the features of all images.*Train"),
         (make_baseline("logreg"), {"backbone": "color_histogram"}, "m.keras", "is no network"),
-        (make_baseline("logreg"), {"views": "flip"}, "m.onnx", "several views.*Train one without views"),
+        (make_baseline("logreg"), {"tta": "flip"}, "m.onnx", "several views.*Train one without views"),
         (make_baseline("logreg"), {}, "m.pb", "ends in .keras or .onnx"),
         (make_baseline("knn"), {}, "m.ONNX", "compare each new one with them. Train"),
     ],
-    ids=["estimator", "neighbours", "histogram", "views", "format", "case"],
+    ids=["estimator", "neighbours", "histogram", "tta", "format", "case"],
 )
 def test_what_cannot_be_exported_is_refused_with_a_remedy(
     estimator: Any, options: dict[str, Any], name: str, remedy: str, tmp_path: Path

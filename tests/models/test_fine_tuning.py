@@ -264,7 +264,7 @@ def test_what_is_fitted_on_images_is_told_the_groups_of_its_fold(monkeypatch: py
             {"pooling": "avgmax"},
             r"pooling='max'\): expected 'avgmax'.* or compare FeatureExtractor",
         ),
-        ({}, {"views": "flip"}, "views='flip': fine-tune is shown each image once.*Leave views"),
+        ({}, {"tta": "flip"}, "tta='flip': fine-tune is shown each image once.*Leave views"),
     ],
 )
 def test_a_classifier_of_another_network_is_refused_before_any_work(

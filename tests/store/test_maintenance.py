@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from featx.errors import OptionError, StoreError, StoreWarning
-from featx.extraction.cache import cache_as_text, recipes_of_backbone
+from featx.extraction.cache import find_recipes, format_cache_info
 from featx.store.info import describe_cache
 from featx.store.maintenance import clear_cache, clear_set_aside, compact_cache
 from featx.store.verify import verify_cache
@@ -57,7 +57,7 @@ def test_what_a_cache_holds_is_told(cache: Path) -> None:
     assert info.known_files == 24
     on_disk = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file() and path.name != ".gitignore")
     assert info.bytes == on_disk
-    text = cache_as_text(info)
+    text = format_cache_info(info)
     assert "counting, float32, 32 × 32, squash" in text
     assert "24 rows of 12 features" in text
     assert "3 of the segments are small: featx cache compact merges them" in text
@@ -92,7 +92,7 @@ def test_every_damaged_file_is_named_with_what_will_happen_to_it(cache: Path, pa
     assert "checksum" in found[rows.name].problem
     assert "extracted anew" in found[manifest.name].consequence
     assert "compiled anew" in found[graph.name].consequence
-    assert cache_as_text(describe_cache(cache)).count("1 unreadable segment: ") == 1  # a manifest is, by its seal
+    assert format_cache_info(describe_cache(cache)).count("1 unreadable segment: ") == 1  # a manifest is, by its seal
     with pytest.warns(StoreWarning):
         extract(paths, cache)
     left = verify_cache(cache)
@@ -177,7 +177,7 @@ def test_clearing_removes_what_is_featx_s_and_nothing_else(cache: Path) -> None:
 def test_clearing_leaves_a_cache_that_works(cache: Path, paths: list[str]) -> None:
     clear_cache(cache)
     assert sorted(os.listdir(cache)) == [".gitignore"]
-    assert cache_as_text(describe_cache(cache)).count("no rows") == 1
+    assert format_cache_info(describe_cache(cache)).count("no rows") == 1
     rows, _ = extract(paths, cache)
     assert rows.shape == (24, 12)
 
@@ -309,7 +309,7 @@ def test_what_a_newer_featx_wrote_is_left_alone(cache: Path) -> None:
     with pytest.raises(StoreError, match="Upgrade featx"):
         compact_cache(cache)
     (large / "recipe.json").write_text(sealed.dump({"format": 99, "recipe": {"new": 1}}))
-    assert "?" in cache_as_text(describe_cache(cache))
+    assert "?" in format_cache_info(describe_cache(cache))
     assert ["another format" in finding.problem for finding in verify_cache(cache)] == [True]
     with pytest.raises(StoreError, match="Upgrade featx"):
         compact_cache(cache)
@@ -328,9 +328,9 @@ def test_a_disk_that_refuses_is_one_line_with_a_remedy(act: object, cache: Path)
 
 def test_recipes_are_chosen_by_backbone(cache: Path) -> None:
     info = describe_cache(cache)
-    assert len(recipes_of_backbone(info, "counting")) == 2
+    assert len(find_recipes(info, "counting")) == 2
     with pytest.raises(OptionError, match="no rows of backbone 'countin'. Did you mean 'counting'"):
-        recipes_of_backbone(info, "countin")
+        find_recipes(info, "countin")
 
 
 def test_bytes_are_written_for_people() -> None:

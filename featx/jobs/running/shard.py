@@ -16,7 +16,7 @@ import numpy as np
 
 from featx.datasets.failures import Failure
 from featx.errors import JobError, OutputError, SourceError, UnreachableImageError, UnreadableImageError
-from featx.extraction.extract import UNKNOWN, Extraction
+from featx.extraction.extract import UNKNOWN_STATE, Extraction
 from featx.extraction.options import Resolved
 from featx.features.job_columns import arrow, text_columns
 from featx.features.job_format import FORMAT, METADATA, Committed, Planned, matrix_name, table_name
@@ -122,9 +122,9 @@ def _refuse_source_away(shard: int, n_images: int, failures: Sequence[Failure]) 
 
 def _count_changed(paths: list[str], planned: Planned, extraction: Extraction) -> int:
     """Return how many files were no longer what they were when the job was planned."""
-    seen = map(tuple, extraction.states.tolist())
+    seen = map(tuple, extraction.file_states.tolist())
     return sum(
-        before is not None and now != before and (now != UNKNOWN or state_of(path) != before)
+        before is not None and now != before and (now != UNKNOWN_STATE or state_of(path) != before)
         for path, before, now in zip(paths, planned.states, seen, strict=True)
     )
 

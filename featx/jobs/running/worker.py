@@ -13,7 +13,7 @@ from typing import Any
 from featx.backbones import registry as backbones
 from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError
 from featx.extraction.options import ExtractionOptions, Resolved
-from featx.extraction.resolved import held_to
+from featx.extraction.resolved import resolve_with_recipe
 from featx.features.job_format import again_name, table_name
 from featx.jobs.backends.worker_exit import interruptible
 from featx.jobs.job import Job
@@ -198,7 +198,7 @@ def resolve(job: Job, here: dict[str, Any]) -> Resolved:
     """
     manifest = job.manifest
     try:
-        return held_to(ExtractionOptions(**{**manifest.options, **here}), manifest.recipe)
+        return resolve_with_recipe(ExtractionOptions(**{**manifest.options, **here}), manifest.recipe)
     except TypeError as error:
         raise JobError(
             f"The job in {job.place.address!r} was planned by featx {manifest.featx} with options that this one does "

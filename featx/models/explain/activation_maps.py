@@ -98,7 +98,7 @@ def decode_as_shown(image: Any, resolved: Resolved) -> np.ndarray[Any, Any]:
     try:
         return decode_image(content, *wanted)
     except TruncatedImageError:
-        if not resolved.pads_truncated:
+        if not resolved.pad_truncated:
             raise
     return decode_truncated(content, *wanted)
 
@@ -115,7 +115,7 @@ def why_not(resolved: Resolved) -> str:
     backbone, recipe = resolved.backbone, resolved.recipe
     if not isinstance(backbone, Network):
         return f"{backbone.name} is no network, and has no maps"
-    if recipe.pooling != "avg" or len(recipe.layers) > 1 or recipe.views:
+    if recipe.pooling != "avg" or len(recipe.layers) > 1 or recipe.tta:
         return "its features are not the averages of one layer's maps"
     if getattr(backbone, "normalizes_pooled", False) and recipe.layer == backbone.layer:
         return f"{backbone.name} normalises its features after they are averaged"

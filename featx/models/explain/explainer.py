@@ -56,9 +56,9 @@ class Explainer:
         self.model = model
         self.resolved = model.resolve(**options)
         model.check()
-        if self.resolved.recipe.views:
+        if self.resolved.recipe.tta:
             raise OptionError(
-                f"{model.path!r} decides by several views of an image (views={self.resolved.recipe.views!r}), of which "
+                f"{model.path!r} decides by several views of an image (tta={self.resolved.recipe.tta!r}), of which "
                 "no one map tells. Train a model without views to have its decisions explained."
             )
         reason = _why_not_linear(model) or why_not(self.resolved)

@@ -185,7 +185,7 @@ def write_pixels(images: Sequence[Image], resolved: Resolved, path: Path) -> Non
         lambda digest: False,
         2 * resolved.batch_size,
         max_pixels=resolved.max_pixels,
-        pads_truncated=resolved.pads_truncated,
+        pad_truncated=resolved.pad_truncated,
     )
     repeats = []
     for prepared in ahead.prepare(iter(range(len(images)))):

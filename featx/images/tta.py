@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from featx.errors import OptionError, did_you_mean
-from featx.images.augment import altered
+from featx.images.augment import augment
 from featx.recipe import JOINT, Recipe
 from featx.system.array_types import DigestArray, FloatArray
 
@@ -25,7 +25,7 @@ _TURNS = {"turned-90": 1, "turned-180": 2, "turned-270": 3}
 #: Of the free space above and left of a crop, as shares.
 _CROPS = {"top-left": (0, 0), "top-right": (0, 1), "bottom-left": (1, 0), "bottom-right": (1, 1), "centre": (0.5, 0.5)}
 #: An altered copy is named by this (the revision of how copies are altered), its random state and its number.
-_ALTERED = "altered-1"
+_ALTERED = "augment-1"
 
 Pixels = np.ndarray[Any, Any]
 
@@ -45,7 +45,7 @@ class ViewSet:
 
     Examples
     --------
-    >>> recipe = Recipe("mobilenet", "9c4f", (224, 224), "out", "avg", "squash", "float32", views="five-crop")
+    >>> recipe = Recipe("mobilenet", "9c4f", (224, 224), "out", "avg", "squash", "float32", tta="five-crop")
     >>> ViewSet.of(recipe).decoded_size
     (256, 256)
     """
@@ -57,10 +57,10 @@ class ViewSet:
     @classmethod
     def of(cls, recipe: Recipe) -> ViewSet:
         """Return the views of a recipe."""
-        if recipe.views in VIEWS:
-            return cls(VIEWS[recipe.views], recipe.image_size)
-        names = tuple(recipe.views.split(JOINT))
-        return cls(names, recipe.image_size, is_averaged=not recipe.views.startswith(_ALTERED))
+        if recipe.tta in VIEWS:
+            return cls(VIEWS[recipe.tta], recipe.image_size)
+        names = tuple(recipe.tta.split(JOINT))
+        return cls(names, recipe.image_size, is_averaged=not recipe.tta.startswith(_ALTERED))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -107,7 +107,7 @@ class ViewSet:
             return pixels[:, top : top + height, left : left + width]
         seed = [int(part) for part in name.removeprefix(f"{_ALTERED}-").split("-")]
         chances = [np.random.default_rng([*seed, int.from_bytes(digest.tobytes())]) for digest in digests]
-        return np.stack([altered(one, self.size, chance) for one, chance in zip(pixels, chances, strict=True)])
+        return np.stack([augment(one, self.size, chance) for one, chance in zip(pixels, chances, strict=True)])
 
     def combined(self, rows: Iterable[FloatArray]) -> FloatArray:
         """Return what becomes of the rows of each view, given in their order.
@@ -128,12 +128,12 @@ class ViewSet:
         return total if len(self) == 1 else total / np.float32(len(self))
 
 
-def names_of_altered(n: int, random_state: int) -> str:
+def augmented_views(n: int, random_state: int) -> str:
     """Return what a recipe calls so many altered copies of an image."""
     return JOINT.join(f"{_ALTERED}-{random_state}-{number}" for number in range(1, n + 1))
 
 
-def check_views(views: Any, size: tuple[int, int]) -> None:
+def check_tta(views: Any, size: tuple[int, int]) -> None:
     """Raise if images of this size do not have the views that were asked for.
 
     Raises
@@ -143,9 +143,9 @@ def check_views(views: Any, size: tuple[int, int]) -> None:
     """
     if not isinstance(views, str) or views not in VIEWS:
         hint = did_you_mean(str(views), VIEWS)
-        raise OptionError(f"views={views!r}: expected None or one of {', '.join(map(repr, VIEWS))}.{hint}")
+        raise OptionError(f"tta={views!r}: expected None or one of {', '.join(map(repr, VIEWS))}.{hint}")
     if views == "rotations" and size[0] != size[1]:
         raise OptionError(
-            f"views='rotations': images of {size[0]} × {size[1]} pixels cannot be turned by 90 degrees. Pass a square "
-            "image_size, such as image_size=224 (--image-size 224), or views='flip'."
+            f"tta='rotations': images of {size[0]} × {size[1]} pixels cannot be turned by 90 degrees. Pass a square "
+            "image_size, such as image_size=224 (--image-size 224), or tta='flip'."
         )

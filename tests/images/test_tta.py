@@ -17,10 +17,10 @@ import pytest
 from featx import FeatureExtractor, compare_images, rank_images
 from featx.cli import main as cli
 from featx.errors import EngineError, OptionError, StoreWarning, UnreadableImageError, UnreadableImagesWarning
-from featx.extraction.cache import recipe_in_words
+from featx.extraction.cache import describe_recipe
 from featx.extraction.extract import Extraction
 from featx.extraction.options import ExtractionOptions
-from featx.images.views import VIEWS, ViewSet
+from featx.images.tta import VIEWS, ViewSet
 from featx.store.store import Store
 from featx.workflows.duplicate_groups import teller_of_duplicates
 from tests.conftest import CountingBackbone
@@ -53,13 +53,13 @@ def run(images: Any, cache: Path | None, **options: Any) -> tuple[Array, Extract
 @pytest.mark.parametrize("cache", [None, "auto"])
 def test_a_flip_is_the_mean_of_the_image_and_its_mirror_image(squares: Array, cache: Any) -> None:
     expected = (rows(squares) + rows(squares[:, :, ::-1])) / 2
-    np.testing.assert_array_equal(rows(squares, views="flip", cache=cache), expected)
+    np.testing.assert_array_equal(rows(squares, tta="flip", cache=cache), expected)
 
 
 @pytest.mark.usefixtures("counting")
 def test_rotations_are_the_mean_of_four_quarter_turns(squares: Array) -> None:
     expected = np.mean([rows(np.rot90(squares, turns, axes=(1, 2))) for turns in range(4)], axis=0)
-    np.testing.assert_allclose(rows(squares, views="rotations"), expected, rtol=1e-6)
+    np.testing.assert_allclose(rows(squares, tta="rotations"), expected, rtol=1e-6)
 
 
 @pytest.mark.usefixtures("counting")
@@ -67,25 +67,25 @@ def test_five_crops_are_cut_out_of_an_image_of_eight_sevenths() -> None:
     larger = np.random.default_rng(0).integers(0, 256, (3, 37, 37, 3), dtype=np.uint8)
     corners = [(0, 0), (0, 5), (5, 0), (5, 5), (2, 2)]
     expected = np.mean([rows(larger[:, y : y + 32, x : x + 32]) for y, x in corners], axis=0)
-    np.testing.assert_allclose(rows(larger, views="five-crop"), expected, rtol=1e-6)
+    np.testing.assert_allclose(rows(larger, tta="five-crop"), expected, rtol=1e-6)
 
 
 def test_at_224_pixels_they_are_cut_out_of_256() -> None:
-    recipe = ExtractionOptions("mobilenet", views="five-crop").resolve().recipe
+    recipe = ExtractionOptions("mobilenet", tta="five-crop").resolve().recipe
     assert ViewSet.of(recipe).decoded_size == (256, 256)
-    assert ViewSet.of(dataclasses.replace(recipe, views="rotations")).decoded_size == (224, 224)
+    assert ViewSet.of(dataclasses.replace(recipe, tta="rotations")).decoded_size == (224, 224)
 
 
-@pytest.mark.parametrize("views", VIEWS)
-def test_any_backbone_has_views_and_a_histogram_does_not_see_mirrors_and_turns(views: str, squares: Array) -> None:
-    plain, averaged = (FeatureExtractor("color_histogram", views=one).transform(squares) for one in (None, views))
+@pytest.mark.parametrize("tta", VIEWS)
+def test_any_backbone_has_views_and_a_histogram_does_not_see_mirrors_and_turns(tta: str, squares: Array) -> None:
+    plain, averaged = (FeatureExtractor("color_histogram", tta=one).transform(squares) for one in (None, tta))
     assert averaged.shape == plain.shape
-    assert np.array_equal(plain, averaged) is (views != "five-crop")
+    assert np.array_equal(plain, averaged) is (tta != "five-crop")
 
 
 def test_a_row_of_views_has_the_names_of_any_row() -> None:
     names = FeatureExtractor("mobilenet").get_feature_names_out()
-    assert list(FeatureExtractor("mobilenet", views="flip").get_feature_names_out()) == list(names)
+    assert list(FeatureExtractor("mobilenet", tta="flip").get_feature_names_out()) == list(names)
 
 
 # What is computed ------------------------------------------------------------------------------------
@@ -95,46 +95,46 @@ def test_no_view_is_ever_computed_twice(counting: CountingBackbone, paths: list[
     shown = {}
     for number, views in enumerate([None, "flip", "flip", "rotations", None, "five-crop", "rotations", "five-crop"]):
         before = counting.n_shown
-        rows(paths, views=views)
+        rows(paths, tta=views)
         shown[number, views] = (counting.n_shown - before) // 24
     assert list(shown.values()) == [1, 1, 0, 3, 0, 5, 0, 0]
 
 
 def test_the_plain_view_is_the_row_without_views(counting: CountingBackbone, paths: list[str]) -> None:
-    averaged = rows(paths, views="flip")
+    averaged = rows(paths, tta="flip")
     assert counting.n_shown == 48
     plain = rows(paths)
     assert counting.n_shown == 48
     np.testing.assert_array_equal(plain, rows(paths, cache=None))
-    np.testing.assert_array_equal(averaged, rows(paths, views="flip", cache=None))
+    np.testing.assert_array_equal(averaged, rows(paths, tta="flip", cache=None))
 
 
 def test_each_view_has_a_recipe_of_its_own_in_the_store(
     counting: CountingBackbone, paths: list[str], tmp_path: Path
 ) -> None:
-    rows(paths, views="flip", cache=tmp_path / "cache")
+    rows(paths, tta="flip", cache=tmp_path / "cache")
     plain = ExtractionOptions("counting").resolve().recipe
     kept = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "cache").rglob("recipe.json")}
-    assert set(kept) == {plain.fingerprint, dataclasses.replace(plain, views="mirrored").fingerprint}
-    assert "views" not in kept[plain.fingerprint]["recipe"]
+    assert set(kept) == {plain.fingerprint, dataclasses.replace(plain, tta="mirrored").fingerprint}
+    assert "tta" not in kept[plain.fingerprint]["recipe"]
 
 
-@pytest.mark.parametrize("views", VIEWS)
+@pytest.mark.parametrize("tta", VIEWS)
 def test_an_image_is_decoded_once_for_all_its_views(
-    views: str, counting: CountingBackbone, paths: list[str], monkeypatch: pytest.MonkeyPatch
+    tta: str, counting: CountingBackbone, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from featx.images.decode import decode_image
 
     decode, decoded = decode_image, []
     monkeypatch.setattr("featx.images.prefetch.decode_image", lambda *args: (decoded.append(1), decode(*args))[1])
-    rows(paths, views=views)
+    rows(paths, tta=tta)
     assert len(decoded) == 24
-    assert counting.n_shown == 24 * len(VIEWS[views])
+    assert counting.n_shown == 24 * len(VIEWS[tta])
 
 
 def test_counts_and_progress_are_of_images(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
     done: list[int] = []
-    resolved = ExtractionOptions("counting", views="rotations", batch_size=8).resolve()
+    resolved = ExtractionOptions("counting", tta="rotations", batch_size=8).resolve()
     out = np.empty((26, 12), dtype=np.float32)
     images = [*paths, *paths[:2]]
     first = Extraction(images, resolved, out, cache=tmp_path, progress=done.append)
@@ -142,16 +142,16 @@ def test_counts_and_progress_are_of_images(counting: CountingBackbone, paths: li
     assert (first.n_computed, first.n_cached, sum(done)) == (24, 2, 26)
     np.testing.assert_array_equal(out[24:], out[:2])
     assert counting.n_shown == 96
-    _, second = run(images, tmp_path, views="flip")
+    _, second = run(images, tmp_path, tta="flip")
     assert (second.n_computed, second.n_cached) == (24, 2)
-    _, third = run(images, tmp_path, views="flip")
+    _, third = run(images, tmp_path, tta="flip")
     assert (third.n_computed, third.n_cached) == (0, 26)
 
 
 def test_rows_do_not_depend_on_the_batch(counting: CountingBackbone, paths: list[str]) -> None:
-    expected = rows(paths, views="five-crop", cache=None)
+    expected = rows(paths, tta="five-crop", cache=None)
     for size in (1, 7, 1000):
-        np.testing.assert_array_equal(rows(paths, views="five-crop", cache=None, batch_size=size), expected)
+        np.testing.assert_array_equal(rows(paths, tta="five-crop", cache=None, batch_size=size), expected)
 
 
 def test_what_was_computed_before_an_error_is_not_computed_again(
@@ -168,21 +168,21 @@ def test_what_was_computed_before_an_error_is_not_computed_again(
     with monkeypatch.context() as patch:
         patch.setattr(counting, "extract", broken)
         with pytest.raises(KeyboardInterrupt):
-            rows(paths, views="flip", batch_size=4)
-    np.testing.assert_array_equal(rows(paths, views="flip"), rows(paths, views="flip", cache=None))
+            rows(paths, tta="flip", batch_size=4)
+    np.testing.assert_array_equal(rows(paths, tta="flip"), rows(paths, tta="flip", cache=None))
     assert counting.n_shown == 48 + 48
 
 
 def test_a_damaged_row_costs_its_own_view_only(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    expected = rows(paths, views="flip", cache=cache)
-    recipe = dataclasses.replace(ExtractionOptions("counting").resolve().recipe, views="mirrored")
+    expected = rows(paths, tta="flip", cache=cache)
+    recipe = dataclasses.replace(ExtractionOptions("counting").resolve().recipe, tta="mirrored")
     segment = next((cache / "features" / recipe.fingerprint).glob("*.npy"))
     damaged = bytearray(segment.read_bytes())
     damaged[-3] ^= 255
     segment.write_bytes(damaged)
     with pytest.warns(StoreWarning, match="damaged"):
-        np.testing.assert_array_equal(rows(paths, views="flip", cache=cache), expected)
+        np.testing.assert_array_equal(rows(paths, tta="flip", cache=cache), expected)
     assert counting.n_shown == 48 + 24
 
 
@@ -200,8 +200,8 @@ def test_views_that_one_process_has_computed_meanwhile_are_taken_over(
     started: list[bool] = []
     monkeypatch.setattr(Store, "refresh", refreshed)
     monkeypatch.setattr("featx.system.locks.Turns.take", lambda turns: started.append(True))
-    found = rows(paths, views="flip", cache=tmp_path)
-    np.testing.assert_array_equal(found, rows(paths, views="flip", cache=None))
+    found = rows(paths, tta="flip", cache=tmp_path)
+    np.testing.assert_array_equal(found, rows(paths, tta="flip", cache=None))
     assert has_run
     assert counting.n_shown == 5 + 24 + 19 + 48
 
@@ -211,7 +211,7 @@ def test_rows_that_cannot_be_right_are_refused_of_any_view(
 ) -> None:
     monkeypatch.setattr(counting, "extract", lambda pixels: np.full((len(pixels), 12), np.nan))
     with pytest.raises(EngineError, match="NaN"):
-        rows(paths, views="flip", cache=tmp_path / "cache")
+        rows(paths, tta="flip", cache=tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.npy"))
 
 
@@ -220,14 +220,14 @@ def test_rows_that_cannot_be_right_are_refused_of_any_view(
 
 def test_an_image_that_cannot_be_read_fails_once(counting: CountingBackbone, paths: list[str]) -> None:
     images = [paths[0], b"bad", *paths[1:3], b"bad"]
-    found, done = run(images, None, views="rotations")
+    found, done = run(images, None, tta="rotations")
     assert [failure.position for failure in done.failures] == [1, 4]
     np.testing.assert_array_equal(np.isnan(found).all(axis=1), [False, True, False, False, True])
     assert counting.n_shown == 12
     with pytest.raises(UnreadableImageError, match="position 1"):
-        rows(images, views="rotations")
+        rows(images, tta="rotations")
     with pytest.warns(UnreadableImagesWarning, match="2 of 5 images") as warned:
-        rows(images, views="rotations", on_error="nan")
+        rows(images, tta="rotations", on_error="nan")
     assert len(warned) == 1
 
 
@@ -235,32 +235,32 @@ def test_images_made_complete_are_padded_once_and_kept_apart(
     counting: CountingBackbone, photo: PIL.Image.Image, encoded: Callable[..., bytes], tmp_path: Path
 ) -> None:
     cut = encoded(photo)[:20_000]
-    found, done = run([cut, photo], tmp_path, views="flip", on_truncated="pad")
+    found, done = run([cut, photo], tmp_path, tta="flip", on_truncated="pad")
     assert (done.padded, counting.n_shown) == ([0], 4)
-    again, done = run([photo, cut], tmp_path, views="flip", on_truncated="pad")
+    again, done = run([photo, cut], tmp_path, tta="flip", on_truncated="pad")
     assert (done.padded, counting.n_shown) == ([1], 4)
     np.testing.assert_array_equal(again, found[::-1])
-    assert len(run([cut], tmp_path, views="flip")[1].failures) == 1
+    assert len(run([cut], tmp_path, tta="flip")[1].failures) == 1
 
 
 def test_an_unknown_name_is_told_with_the_nearest() -> None:
-    with pytest.raises(OptionError, match="views='flpi': expected None or one of 'flip', .* Did you mean 'flip'?"):
-        ExtractionOptions("mobilenet", views="flpi")
+    with pytest.raises(OptionError, match="tta='flpi': expected None or one of 'flip', .* Did you mean 'flip'?"):
+        ExtractionOptions("mobilenet", tta="flpi")
     with pytest.raises(OptionError, match="Did you mean 'five-crop'?"):
-        FeatureExtractor(views="five_crop").fit(["a.jpg"])
-    for wrong in ("", 3, ["flip"], "mirrored", "altered-1-0-1"):
-        with pytest.raises(OptionError, match="views"):
-            ExtractionOptions("mobilenet", views=wrong)  # type: ignore[arg-type]
-        with pytest.raises(OptionError, match="views"):
-            FeatureExtractor(views=wrong).fit(["a.jpg"])  # type: ignore[arg-type]
+        FeatureExtractor(tta="five_crop").fit(["a.jpg"])
+    for wrong in ("", 3, ["flip"], "mirrored", "augment-1-0-1"):
+        with pytest.raises(OptionError, match="tta"):
+            ExtractionOptions("mobilenet", tta=wrong)  # type: ignore[arg-type]
+        with pytest.raises(OptionError, match="tta"):
+            FeatureExtractor(tta=wrong).fit(["a.jpg"])  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("counting")
 def test_images_that_are_not_square_are_mirrored_and_cut_but_not_turned(squares: Array) -> None:
     for views in ("flip", "five-crop"):
-        assert rows(squares, views=views, image_size=(20, 33)).shape == (8, 12)
-    with pytest.raises(OptionError, match=r"20 × 33 pixels cannot be turned .* Pass a square image_size.*views='flip'"):
-        rows(squares, views="rotations", image_size=(20, 33))
+        assert rows(squares, tta=views, image_size=(20, 33)).shape == (8, 12)
+    with pytest.raises(OptionError, match=r"20 × 33 pixels cannot be turned .* Pass a square image_size.*tta='flip'"):
+        rows(squares, tta="rotations", image_size=(20, 33))
 
 
 # Where options are taken -----------------------------------------------------------------------------
@@ -268,69 +268,69 @@ def test_images_that_are_not_square_are_mirrored_and_cut_but_not_turned(squares:
 
 @pytest.mark.usefixtures("counting")
 def test_a_fitted_extractor_pins_its_views(paths: list[str]) -> None:
-    extractor = FeatureExtractor("counting", views="flip").fit(paths)
-    assert extractor.recipe_["views"] == "flip"
+    extractor = FeatureExtractor("counting", tta="flip").fit(paths)
+    assert extractor.recipe_["tta"] == "flip"
     loaded = pickle.loads(pickle.dumps(extractor))
-    np.testing.assert_array_equal(loaded.transform(paths), rows(paths, views="flip"))
-    np.testing.assert_array_equal(loaded.set_params(views=None).transform(paths), rows(paths))
+    np.testing.assert_array_equal(loaded.transform(paths), rows(paths, tta="flip"))
+    np.testing.assert_array_equal(loaded.set_params(tta=None).transform(paths), rows(paths))
 
 
 @pytest.mark.usefixtures("counting")
 def test_a_pin_of_a_featx_without_views_holds(paths: list[str]) -> None:
     extractor = FeatureExtractor("counting").fit(paths)
-    assert "views" not in extractor.recipe_
+    assert "tta" not in extractor.recipe_
     pin = json.loads(extractor._pin)
-    del pin["set"]["views"]
+    del pin["set"]["tta"]
     extractor._pin = json.dumps(pin)
     extractor.transform(paths)
 
 
 @pytest.mark.usefixtures("counting")
 def test_comparisons_and_rankings_name_the_views(paths: list[str], labels: list[str]) -> None:
-    networks = [FeatureExtractor("counting", views=views) for views in (None, "flip", "five-crop")]
+    networks = [FeatureExtractor("counting", tta=views) for views in (None, "flip", "five-crop")]
     comparison = compare_images(paths, labels, networks=networks, estimators=["knn"], cv=3, extras=False)
     assert [network.name for network in comparison.networks] == ["counting", "counting flip", "counting five-crop"]
-    assert comparison.table["views"].tolist() == ["none", "flip", "five-crop"]
-    assert comparison.as_dict()["best"]["views"] == comparison.table["views"][comparison.best_row.name]
+    assert comparison.table["tta"].tolist() == ["none", "flip", "five-crop"]
+    assert comparison.as_dict()["best"]["tta"] == comparison.table["tta"][comparison.best_row.name]
     without = compare_images(paths, labels, networks=networks[:1], estimators=["knn"], cv=3, extras=False)
-    assert "views" not in without.table
+    assert "tta" not in without.table
     ranking = rank_images(paths, labels, networks=networks)
     assert set(ranking.table["name"]) == {"counting", "counting flip", "counting five-crop"}
 
 
 def test_duplicates_are_told_by_the_plain_view() -> None:
-    assert teller_of_duplicates([ExtractionOptions("mobilenet", views="flip")]).views is None
+    assert teller_of_duplicates([ExtractionOptions("mobilenet", tta="flip")]).tta is None
 
 
 def test_views_on_the_command_line(
     counting: CountingBackbone, photo_folder: Path, in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["extract", str(photo_folder), "--backbone", "counting", "--json", "--quiet"]
-    assert cli.main([*command, "--views", "none"]) == 0
-    assert cli.main([*command, "--views", "flip"]) == 0
+    assert cli.main([*command, "--tta", "none"]) == 0
+    assert cli.main([*command, "--tta", "flip"]) == 0
     plain, flip = map(json.loads, capsys.readouterr().out.splitlines())
     assert (plain["computed"], flip["computed"], counting.n_shown) == (24, 24, 48)
     assert plain["fingerprint"] != flip["fingerprint"]
     expected = (photo_folder / "china" / "00.jpg", "flip")
-    np.testing.assert_array_equal(np.load("features.npy")[0], rows([expected[0]], views=expected[1])[0])
+    np.testing.assert_array_equal(np.load("features.npy")[0], rows([expected[0]], tta=expected[1])[0])
     for name in ("compare", "rank"):
-        views = ["--views", "none", "--views", "flip"]
+        views = ["--tta", "none", "--tta", "flip"]
         assert cli.main([name, str(photo_folder), "--backbone", "counting", "--quiet", *views]) == 0
         assert "counting flip" in capsys.readouterr().out
     assert counting.n_shown == 48
-    assert cli.main([*command, "--views", "flap"]) == 1
+    assert cli.main([*command, "--tta", "flap"]) == 1
     assert "Did you mean 'flip'?" in capsys.readouterr().err
 
 
 def test_the_cache_tells_views_apart(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
     from featx.store.info import describe_cache
 
-    rows(paths, views="flip", cache=tmp_path / "cache")
-    said = [recipe_in_words(info) for info in describe_cache(tmp_path / "cache").recipes]
+    rows(paths, tta="flip", cache=tmp_path / "cache")
+    said = [describe_recipe(info) for info in describe_cache(tmp_path / "cache").recipes]
     assert sorted(one.endswith(", view mirrored") for one in said) == [False, True]
 
 
 def test_no_warning_comes_of_views(counting: CountingBackbone, paths: list[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        rows(paths, views="flip", pooling="max")
+        rows(paths, tta="flip", pooling="max")
