@@ -110,21 +110,21 @@ def _extract(args: argparse.Namespace) -> int | None:
 def _compare(args: argparse.Namespace) -> None:
     from featx.datasets.table_file import find_labelled, is_table
     from featx.workflows.compare import compare_tables
-    from featx.workflows.request import GROUPS, Asked
+    from featx.workflows.request import GROUPS, ComparisonConfig
     from featx.workflows.result import check_output_paths, write_csv
 
     tables = [Path(file) for file in (args.csv, args.label_issues) if file]
     check_output_paths(tables, [Path(args.report)] if args.report else [], [*args.source, *(args.test or [])])
     column = None if args.groups in GROUPS else args.groups
-    asked = Asked(
+    config = ComparisonConfig(
         estimators=args.estimator,
         task=args.task,
         cv=args.cv,
         repeats=args.repeats,
         groups=args.groups if column is None else "auto",
-        near=args.near,
+        duplicate_threshold=args.duplicate_threshold,
         tune=args.tune,
-        extras=bool(args.learning_curve or args.report or args.label_issues or args.json),
+        diagnostics=bool(args.learning_curve or args.report or args.label_issues or args.json),
         random_state=args.random_state,
         n_jobs=args.n_jobs,
     )
@@ -138,7 +138,7 @@ def _compare(args: argparse.Namespace) -> None:
     comparison = compare_tables(
         table,
         options,
-        asked,
+        config,
         test=test,
         cache=cache_from(args),
         on_error=args.on_error,
@@ -163,24 +163,26 @@ def _compare(args: argparse.Namespace) -> None:
         )
         say(args, f"The report is {args.report}: open it in a browser.")
     if args.label_issues:
-        write_csv(Path(args.label_issues), comparison.issues_table())
+        write_csv(Path(args.label_issues), comparison.label_issues_table())
 
 
 def _rank(args: argparse.Namespace) -> None:
     from featx.datasets.table_file import find_labelled
     from featx.workflows.rank import rank_tables
-    from featx.workflows.request import GROUPS, Asked
+    from featx.workflows.request import GROUPS, ComparisonConfig
     from featx.workflows.result import check_output_paths, write_csv
 
     check_output_paths([Path(args.csv)] if args.csv else [], sources=args.source)
     column = None if args.groups in GROUPS else args.groups
-    asked = Asked(task=args.task, groups=args.groups if column is None else "auto", near=args.near)
+    config = ComparisonConfig(
+        task=args.task, groups=args.groups if column is None else "auto", duplicate_threshold=args.duplicate_threshold
+    )
     options = _all_options(args)
     table = find_labelled(args.source, group_column=column, **columns_from(args))
     ranking = rank_tables(
         table,
         options,
-        asked,
+        config,
         cache=cache_from(args),
         on_error=args.on_error,
         show_progress=not args.quiet,

@@ -23,18 +23,18 @@ def train(args: argparse.Namespace) -> None:
     """Fit a model and write it."""
     from featx.datasets.table_file import find_labelled
     from featx.models.validation import check_model_path
-    from featx.workflows.request import GROUPS, Asked
+    from featx.workflows.request import GROUPS, ComparisonConfig
     from featx.workflows.train import train_tables
 
     output = Path(args.output)
     check_model_path(output)
     column = None if args.groups in GROUPS else args.groups
-    asked = Asked(
+    config = ComparisonConfig(
         estimators=_estimators(args),
         task=args.task,
         cv=args.cv,
         groups=args.groups if column is None else "auto",
-        near=args.near,
+        duplicate_threshold=args.duplicate_threshold,
         tune=args.tune,
         random_state=args.random_state,
     )
@@ -43,7 +43,7 @@ def train(args: argparse.Namespace) -> None:
     trained = train_tables(
         table,
         options,
-        asked,
+        config,
         calibrate=args.calibrate,
         cache=cache_from(args),
         on_error=args.on_error,
@@ -71,11 +71,13 @@ def model(args: argparse.Namespace) -> None:
 
 
 def _estimators(args: argparse.Namespace) -> list[str] | None:
-    if args.best_of is None:
+    if args.select_from is None:
         return [args.estimator] if args.estimator else None
-    names = [name.strip() for name in args.best_of.split(",") if name.strip()]
+    names = [name.strip() for name in args.select_from.split(",") if name.strip()]
     if not names:
-        raise OptionError(f"--best-of {args.best_of!r}: expected names with commas between, such as logreg,svm,knn.")
+        raise OptionError(
+            f"--select-from {args.select_from!r}: expected names with commas between, such as logreg,svm,knn."
+        )
     return names
 
 

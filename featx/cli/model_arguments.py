@@ -20,7 +20,7 @@ from featx.cli.shared_options import (
 
 _TRAIN_EXAMPLES = """examples:
   featx train photos/ -o model.skops
-  featx train photos/ -o model.skops --best-of logreg,svm,knn --tune
+  featx train photos/ -o model.skops --select-from logreg,svm,knn --tune
   featx train labels.csv -o model.skops --estimator svm --calibrate --groups patient
 """
 _PREDICT_EXAMPLES = """examples:
@@ -46,7 +46,7 @@ def add_train(commands: Any) -> None:
         help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid; fine-tune (the network itself, minutes); for "
         "numbers dummy, ridge, svr, knn; or a class of scikit-learn (default: logreg; for numbers ridge)",
     )
-    which.add_argument("--best-of", metavar="NAMES", help="that of several which scores best: logreg,svm,knn")
+    which.add_argument("--select-from", metavar="NAMES", help="that of several which scores best: logreg,svm,knn")
     add_task(parser)
     parser.add_argument("--tune", action="store_true", help="choose parameters by an inner cross-validation")
     parser.add_argument(

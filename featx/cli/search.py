@@ -22,7 +22,7 @@ def similar(args: argparse.Namespace) -> None:
     from featx.features.nearest import check_top, make_index
     from featx.features.open import open_features
     from featx.system.progress import progress_bar
-    from featx.workflows.recipe_lookup import as_extracted
+    from featx.workflows.recipe_lookup import find_recorded_recipe
     from featx.workflows.report.similar_page import most_answers, write_similar
     from featx.workflows.result import check_output_path, check_output_paths, table_mark
     from featx.workflows.similar import HEADER, Answer, Searcher, Tally, as_csv
@@ -35,14 +35,14 @@ def similar(args: argparse.Namespace) -> None:
     given = {name: getattr(args, name) for name in ("backbone", *EXTRACTION_OPTIONS) if hasattr(args, name)}
     missing: list[str] = []
     of_images, total = batches(args, missing)
-    recorded = as_extracted(features, given, cache=cache_from(args))
+    recorded = find_recorded_recipe(features, given, cache=cache_from(args))
     if not len(features):
         raise FeaturesError(f"{args.features!r} has no rows to search. If it is a job: featx job run {args.features}")
     _check_table(features)
     index = make_index(features, args.index)
     say(args, f"{counted(len(features), 'row')} of {args.features}, {index.words}; recipe: {recorded.words}.")
     searcher = Searcher(
-        features, recorded.resolved, index, top=args.top, with_itself=args.with_itself, cache=cache_from(args)
+        features, recorded.resolved, index, top=args.top, include_self=args.include_self, cache=cache_from(args)
     )
     tally = Tally()
     shown: list[Answer] = []
@@ -75,13 +75,13 @@ def duplicates(args: argparse.Namespace) -> None:
     from featx.system.progress import progress_bar
     from featx.workflows.result import check_output_path, table_mark
 
-    check_threshold("near", args.near)
+    check_threshold("duplicate_threshold", args.duplicate_threshold)
     if args.csv:
         check_output_path(Path(args.csv), (table_mark(HEADER),))
     features = open_features(args.features)
     _check_table(features)
     with progress_bar(len(features), "duplicates", shown=not args.quiet) as progress:
-        found = tell_duplicates(features, args.near, progress)
+        found = tell_duplicates(features, args.duplicate_threshold, progress)
     if args.csv:
         with writing(args.csv) as write:
             for text in as_csv(found, features):

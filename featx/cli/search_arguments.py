@@ -15,7 +15,7 @@ _SIMILAR_EXAMPLES = """examples:
 """
 _DUPLICATES_EXAMPLES = """examples:
   featx duplicates features.npy
-  featx duplicates job/ --csv duplicates.csv --near 0.99
+  featx duplicates job/ --csv duplicates.csv --duplicate-threshold 0.99
 """
 _OUTPUT_HELP = "features.npy as featx extract writes it, or the folder or address of a job"
 
@@ -38,7 +38,7 @@ def _add_similar(commands: Any) -> None:
     )
     parser.add_argument("--top", type=int, default=10, metavar="K", help="images to find for each (default: 10)")
     parser.add_argument(
-        "--with-itself",
+        "--include-self",
         action="store_true",
         help="list an image that is itself among the features; without, it takes no place (copies of it are listed)",
     )
@@ -68,7 +68,7 @@ def _add_duplicates(commands: Any) -> None:
     parser.add_argument("features", metavar="OUTPUT", help=_OUTPUT_HELP)
     parser.add_argument("--csv", metavar="FILE", help="also write them as CSV: group, row, path, label, cosine, digest")
     parser.add_argument(
-        "--near",
+        "--duplicate-threshold",
         type=float,
         default=0.97,
         metavar="COSINE",

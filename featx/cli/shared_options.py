@@ -76,7 +76,7 @@ def add_groups(group: Any, treated: str) -> None:
         "table (default: auto)",
     )
     group.add_argument(
-        "--near",
+        "--duplicate-threshold",
         type=float,
         default=0.97,
         metavar="COSINE",

@@ -23,16 +23,16 @@ from featx.system.array_types import FloatArray
 from featx.workflows.duplicate_groups import (
     MANY,
     N_FOLDS_OF_MANY,
-    naive_words,
-    notes_on_leaks,
-    teller_of_duplicates,
-    without_leaks,
+    duplicate_detector,
+    duplicate_notes,
+    split_with_groups,
+    ungrouped_settings,
 )
-from featx.workflows.image_duplicates import Leaks
-from featx.workflows.image_estimators import check_tuned, with_images, without_those
-from featx.workflows.networks import different, extract_readable, names_of, options_of
-from featx.workflows.prepare import as_array, as_table, prepared
-from featx.workflows.request import Asked, Task, checked_early, given_groups
+from featx.workflows.image_duplicates import ImageDuplicates
+from featx.workflows.image_estimators import bind_images, check_image_estimators, feature_estimators
+from featx.workflows.networks import as_extraction_options, backbone_names, extract_readable, unique_recipes
+from featx.workflows.prepare import as_array, as_table, prepare_table
+from featx.workflows.request import ComparisonConfig, Task, given_groups, validate_request
 from featx.workflows.result import ImageComparison, Network, join_tables
 
 
@@ -40,16 +40,16 @@ def compare_images(
     paths: Sequence[str | os.PathLike[str]],
     y: Sequence[Any],
     *,
-    networks: Sequence[Any] = ("mobilenet",),
+    backbones: Sequence[Any] = ("mobilenet",),
     groups: Any = "auto",
-    is_test: Sequence[bool] | None = None,
-    near: float = THRESHOLD,
+    test_mask: Sequence[bool] | None = None,
+    duplicate_threshold: float = THRESHOLD,
     estimators: EstimatorsLike | None = None,
     task: str = "auto",
     cv: int | None = None,
     repeats: int = 1,
     tune: bool = False,
-    extras: bool = True,
+    diagnostics: bool = True,
     cache: str | os.PathLike[str] | None = "auto",
     random_state: int = 0,
     n_jobs: int | None = -1,
@@ -62,21 +62,21 @@ def compare_images(
         Files that cannot be read are left out, and noted.
     y : sequence, the same length
         Labels, or quantities; an image whose label is None or NaN is left out, and noted.
-    networks : sequence of str or FeatureExtractor, default=("mobilenet",)
+    backbones : sequence of str or FeatureExtractor, default=("mobilenet",)
         Names of backbones, or extractors with other settings.
     groups : {"auto", "none"} or sequence, the same length, default="auto"
         ``"auto"`` keeps duplicates and near-duplicates on one side of every split; a sequence says what is to be kept
         together besides. ``"none"`` switches both off.
-    is_test : sequence of bool, the same length, or None, default=None
+    test_mask : sequence of bool, the same length, or None, default=None
         Which images to score; None is cross-validation.
-    near : float, default=0.97
+    duplicate_threshold : float, default=0.97
         Cosine from which images are near-duplicates; see :func:`featx.find_duplicates`.
     cv : int or None, default=None
         Number of folds, where there is no test set; None is 5.
     estimators, task, repeats, tune, random_state, n_jobs
         As for :func:`compare_baselines`. ``"fine-tune"`` is each network tuned to the images, see
         :class:`FineTunedClassifier`, which takes minutes for every fold.
-    extras : bool, default=True
+    diagnostics : bool, default=True
         Compute a learning curve, and look for labels in doubt.
     cache : str, Path or None, default="auto"
         As for :class:`FeatureExtractor`.
@@ -106,26 +106,28 @@ def compare_images(
     'knn'
     """
     given = None if isinstance(groups, str) else list(groups)
-    table = as_table(paths, y, groups=given, is_test=is_test)
-    asked = Asked(
+    table = as_table(paths, y, groups=given, test_mask=test_mask)
+    config = ComparisonConfig(
         estimators=estimators,
         task=task,
         cv=cv,
         repeats=repeats,
         groups=groups if given is None else "auto",
-        near=near,
+        duplicate_threshold=duplicate_threshold,
         tune=tune,
-        extras=extras,
+        diagnostics=diagnostics,
         random_state=random_state,
         n_jobs=n_jobs,
     )
-    return compare_tables(table, [options_of(network) for network in networks], asked, cache=resolve_cache(cache))
+    return compare_tables(
+        table, [as_extraction_options(network) for network in backbones], config, cache=resolve_cache(cache)
+    )
 
 
 def compare_tables(
     table: ImageTable,
     options: Sequence[ExtractionOptions],
-    asked: Asked | None = None,
+    config: ComparisonConfig | None = None,
     *,
     test: ImageTable | None = None,
     cache: Path | None,
@@ -141,7 +143,7 @@ def compare_tables(
         Images without a label are left out. Its splits, if it has some, decide what is scored.
     options : sequence of ExtractionOptions
         One for each network.
-    asked : Asked or None, default=None
+    config : ComparisonConfig or None, default=None
     test : ImageTable or None, default=None
         Images to score on, instead of cross-validation.
     cache : Path or None
@@ -157,47 +159,47 @@ def compare_tables(
     ComparisonError
         Labels that cannot be split into folds: found before anything is extracted.
     """
-    asked, say = asked or Asked(), progress or (lambda text: None)
+    config, say = config or ComparisonConfig(), progress or (lambda text: None)
     notes: list[str] = []
-    table = prepared(table, test, notes)
-    asked = checked_early(table, asked)
-    notes += check_tuned(asked, options)
+    table = prepare_table(table, test, notes)
+    config = validate_request(table, config)
+    notes += check_image_estimators(config, options)
     all_resolved = [wanted.resolve() for wanted in options]
     options_of_each = dict(zip(all_resolved, options, strict=True))
-    resolved = different(all_resolved, notes)
-    teller = teller_of_duplicates(options).resolve()
+    resolved = unique_recipes(all_resolved, notes)
+    teller = duplicate_detector(options).resolve()
     found = extract_readable(
         table, resolved, teller, notes, cache=cache, on_error=on_error, show_progress=show_progress
     )
     table = found.table
-    task = _Task(table, validate_labels(as_array(table.labels), asked.task), asked, say)
-    duplicates, groups, split = without_leaks(task, found.telling, found.digests, notes)
+    task = _Task(table, validate_labels(as_array(table.labels), config.task), config, say)
+    duplicates, groups, split = split_with_groups(task, found.duplicate_features, found.digests, notes)
     networks = []
-    for name, network, rows, one in zip(names_of(resolved), resolved, found.rows, found.each, strict=True):
-        estimators = with_images(asked, table, options_of_each[network], cache)
+    for name, network, rows, one in zip(backbone_names(resolved), resolved, found.rows, found.each, strict=True):
+        estimators = bind_images(config, table, options_of_each[network], cache)
         comparison = task.compare(
             rows, groups, split, lambda estimator: say(f"Comparing: {estimator} …"), estimators=estimators
         )
         networks.append(Network(name, network, rows, comparison, one.n_computed, one.seconds))
     notes += _notes_of(networks)
     whole = join_tables(networks)
-    at = best_row(whole, asked.task)
+    at = best_row(whole, config.task)
     best_estimator = str(whole["estimator"].iloc[at])
     best = next(one for one in networks if (at := at - len(one.comparison.table)) < 0)
     misleads = any(note.startswith("Accuracy misleads") for note in notes)
     if "dummy" in whole["estimator"][whole["verdict"] != "worse"].tolist() and not misleads:
         notes.append("The dummy, which guesses, is not told from the best: nothing that was learned is beyond chance.")
-    naive = task.naive(best, duplicates, groups)
-    notes += notes_on_leaks(table, asked, duplicates, naive, best_estimator)
+    ungrouped_scores = task.ungrouped_scores(best, duplicates, groups)
+    notes += duplicate_notes(table, config, duplicates, ungrouped_scores, best_estimator)
     return ImageComparison(
         table=whole,
-        networks=networks,
+        backbones=networks,
         paths=list(table.paths),
         y=task.y,
         failures=found.failures,
         duplicates=duplicates,
-        naive=naive,
-        naive_words=naive_words(asked, len(table)),
+        ungrouped_scores=ungrouped_scores,
+        ungrouped_settings=ungrouped_settings(config, len(table)),
         label_issues=task.label_issues(best, groups, split, notes),
         learning_curve=task.learning_curve(best),
         notes=notes,
@@ -214,35 +216,35 @@ class _Task(Task):
     def compare(
         self, X: FloatArray, groups: Any, split: Split, progress: Callable[[str], object] | None = None, **instead: Any
     ) -> Comparison:
-        asked = self.asked
+        config = self.config
         wanted: dict[str, Any] = {
-            "estimators": asked.estimators,
-            "tune": asked.tune,
+            "estimators": config.estimators,
+            "tune": config.tune,
             **instead,
         }
         return compare_baselines(
             X,
             self.y,
-            task=asked.task,
+            task=config.task,
             cv=split,
             groups=groups,
-            random_state=asked.random_state,
-            n_jobs=asked.n_jobs,
+            random_state=config.random_state,
+            n_jobs=config.n_jobs,
             progress=progress,
             **wanted,
         )
 
-    def naive(self, best: Network, duplicates: Leaks, groups: Any) -> pd.DataFrame | None:
+    def ungrouped_scores(self, best: Network, duplicates: ImageDuplicates, groups: Any) -> pd.DataFrame | None:
         """Return the scores on the best network, had duplicates been ignored; untuned, and in one repetition.
 
         Of many images, two of the folds are enough. No network is tuned for it.
         """
-        on_features = without_those(self.asked.estimators)
+        on_features = feature_estimators(self.config.estimators)
         if groups is None or not len(duplicates) or (on_features is not None and not len(on_features)):
             return None
         self.say("Comparing once more, duplicates ignored …")
         without = given_groups(self.table)
-        metric = METRICS[self.asked.task][0]
+        metric = METRICS[self.config.task][0]
         split = _first_folds(self.split(without), N_FOLDS_OF_MANY if len(self.y) > MANY else None)
         table = self.compare(best.rows, without, split, tune=False, estimators=on_features).table
         columns = {"estimator": "estimator", f"{metric}_mean": "mean", f"{metric}_std": "std"}
@@ -250,15 +252,15 @@ class _Task(Task):
 
     def label_issues(self, best: Network, groups: Any, split: Split, notes: list[str]) -> pd.DataFrame | None:
         """Return the labels most likely wrong, by logistic regression: compared, or fitted for it as an extra."""
-        if self.asked.task != "classification":
+        if self.config.task != "classification":
             return None
         comparison = best.comparison
-        if self.asked.extras and (self.table.splits is not None or "logreg" not in comparison.probabilities):
+        if self.config.diagnostics and (self.table.splits is not None or "logreg" not in comparison.probabilities):
             self.say("Looking for labels in doubt …")
             try:
                 if self.table.splits is not None:  # training images may be labelled wrongly, too
                     split = make_split(
-                        self.y, task="classification", groups=groups, random_state=self.asked.random_state
+                        self.y, task="classification", groups=groups, random_state=self.config.random_state
                     )
                 comparison = self.compare(best.rows, groups, _first_folds(split), estimators=["logreg"], tune=False)
             except ComparisonError as error:  # what was compared is not to be lost for it
@@ -273,7 +275,7 @@ class _Task(Task):
 
     def learning_curve(self, best: Network) -> pd.DataFrame | None:
         """Return the learning curve of the quickest estimator that may be as good as the best."""
-        if not self.asked.extras:
+        if not self.config.diagnostics:
             return None
         self.say("Comparing: fewer training images …")
         return best.comparison.learning_curve

@@ -16,8 +16,8 @@ from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions
 from featx.system.array_types import DigestArray, FloatArray, IntArray
 from featx.system.formatting import counted, shortened
-from featx.workflows.image_duplicates import Leaks, find_leaks
-from featx.workflows.request import Asked, Task, given_groups
+from featx.workflows.image_duplicates import ImageDuplicates, find_image_duplicates
+from featx.workflows.request import ComparisonConfig, Task, given_groups
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MANY, N_FOLDS_OF_MANY = 5000, 2
 
 
-def teller_of_duplicates(options: Sequence[ExtractionOptions]) -> ExtractionOptions:
+def duplicate_detector(options: Sequence[ExtractionOptions]) -> ExtractionOptions:
     """Return the network whose features tell duplicates: the first one, averaged over its default layer.
 
     That is what the thresholds were measured with; which layers, poolings and views are compared makes no
@@ -39,14 +39,16 @@ def teller_of_duplicates(options: Sequence[ExtractionOptions]) -> ExtractionOpti
     return dataclasses.replace(networks[0], layer=None, pooling="avg", tta=None)
 
 
-def without_leaks(task: Task, rows: FloatArray, digests: DigestArray, notes: list[str]) -> tuple[Leaks, Any, Split]:
+def split_with_groups(
+    task: Task, rows: FloatArray, digests: DigestArray, notes: list[str]
+) -> tuple[ImageDuplicates, Any, Split]:
     """Return the duplicates, the groups that keep them, and what was asked for, on one side of every split, and that.
 
     Where that leaves nothing to split, only equal images are kept together, and the given groups; which is noted.
     """
-    table, asked = task.table, task.asked
-    duplicates = find_leaks(table.paths, rows, digests, task.y, threshold=asked.near)
-    if asked.groups == "none":
+    table, config = task.table, task.config
+    duplicates = find_image_duplicates(table.paths, rows, digests, task.y, threshold=config.duplicate_threshold)
+    if config.groups == "none":
         return duplicates, None, task.split(None)
     if duplicates.duplicates.centered:
         notes.append(
@@ -59,7 +61,7 @@ def without_leaks(task: Task, rows: FloatArray, digests: DigestArray, notes: lis
             f"By these features {largest:,} of {len(table):,} images are near-duplicates of each other, too many to "
             "split: only those of equal features are kept on one side. If others show one thing, scores are too high."
         )
-        duplicates = find_leaks(table.paths, rows, digests, task.y, threshold=1.0)
+        duplicates = find_image_duplicates(table.paths, rows, digests, task.y, threshold=1.0)
     given = given_groups(table)
     if not len(duplicates):
         return duplicates, given, task.split(given)
@@ -70,11 +72,11 @@ def without_leaks(task: Task, rows: FloatArray, digests: DigestArray, notes: lis
         raise ComparisonError(
             f"{_joined(table, duplicates, given, groups) or error} Duplicates and near-duplicates are kept on one side "
             "of every split: groups='none' (--groups none) divides them, and what is in one group, and scores are then "
-            "too high; near=1 (--near 1) keeps equal images together only."
+            "too high; duplicate_threshold=1 (--duplicate-threshold 1) keeps equal images together only."
         ) from error
 
 
-def _joined(table: ImageTable, duplicates: Leaks, given: IntArray | None, groups: IntArray) -> str:
+def _joined(table: ImageTable, duplicates: ImageDuplicates, given: IntArray | None, groups: IntArray) -> str:
     """Return how many of the given groups duplicates join to how few, with an example; "" if they join none."""
     if given is None or len(np.unique(groups)) == len(np.unique(given)):
         return ""
@@ -87,35 +89,39 @@ def _joined(table: ImageTable, duplicates: Leaks, given: IntArray | None, groups
     )
 
 
-def naive_words(asked: Asked, n_images: int) -> str:
+def ungrouped_settings(config: ComparisonConfig, n_images: int) -> str:
     """Return how scores with duplicates ignored were computed otherwise than the others, for people."""
-    ways = ["untuned"] if asked.tune else []
-    ways += ["in one repetition"] if asked.repeats > 1 else []
+    ways = ["untuned"] if config.tune else []
+    ways += ["in one repetition"] if config.repeats > 1 else []
     ways += [f"on {N_FOLDS_OF_MANY} folds"] if n_images > MANY else []
     return ", ".join(ways)
 
 
-def notes_on_leaks(
-    table: ImageTable, asked: Asked, duplicates: Leaks, naive: pd.DataFrame | None, best: str
+def duplicate_notes(
+    table: ImageTable,
+    config: ComparisonConfig,
+    duplicates: ImageDuplicates,
+    ungrouped_scores: pd.DataFrame | None,
+    best: str,
 ) -> list[str]:
     """Return what is to be said about duplicates: how many there are, what was done, and what it changed."""
     if not len(duplicates):
         return []
-    if asked.groups == "none" and table.splits is not None:
+    if config.groups == "none" and table.splits is not None:
         kept = "Training images that show what a test image shows were kept, as asked: scores may be too high."
-    elif asked.groups == "none":
+    elif config.groups == "none":
         kept = "They were split at random, as asked: scores may be too high."
     elif table.splits is not None:
         kept = "Training images that show what a test image shows were left out."
     else:
         kept = "They are kept on one side of every split."
     notes = [f"{duplicates.words}. {kept}"]
-    if naive is not None and best in naive["estimator"].tolist():
-        score = naive.set_index("estimator")["mean"][best]
-        name = METRIC_NAMES[METRICS[asked.task][0]]
-        how = f" ({naive_words(asked, len(table))})" if naive_words(asked, len(table)) else ""
+    if ungrouped_scores is not None and best in ungrouped_scores["estimator"].tolist():
+        score = ungrouped_scores.set_index("estimator")["mean"][best]
+        name = METRIC_NAMES[METRICS[config.task][0]]
+        how = f" ({ungrouped_settings(config, len(table))})" if ungrouped_settings(config, len(table)) else ""
         notes.append(f"Had duplicates been ignored, {best} would have had {name} {score:.3f}{how}.")
-    conflicting = duplicates.conflicting if asked.task == "classification" else []
+    conflicting = duplicates.conflicting if config.task == "classification" else []
     if conflicting:
         of_label: dict[Any, str] = {}
         for at in conflicting[0].rows:

@@ -43,7 +43,7 @@ class Cluster:
 
 
 @dataclasses.dataclass(frozen=True)
-class Leaks:
+class ImageDuplicates:
     """Duplicates and near-duplicates among images.
 
     Attributes
@@ -129,9 +129,9 @@ def _plain(label: Any) -> Any:
     return label.item() if isinstance(label, np.generic) else label
 
 
-def find_leaks(
+def find_image_duplicates(
     paths: Sequence[str], rows: FloatArray, digests: DigestArray, y: np.ndarray[Any, Any], *, threshold: float
-) -> Leaks:
+) -> ImageDuplicates:
     """Return the duplicates among images, by bytes, pixels and features.
 
     Parameters
@@ -156,7 +156,7 @@ def find_leaks(
         n_same_pixels += n_bytes - n_pixels
         kind = "same bytes" if n_bytes == 1 else "same pixels" if n_pixels == 1 else "nearly the same"
         clusters.append(Cluster(members, kind, np.unique(y[members]).tolist()))
-    return Leaks(found, clusters, n_same_bytes, n_same_pixels)
+    return ImageDuplicates(found, clusters, n_same_bytes, n_same_pixels)
 
 
 def _pixel_digests(paths: Sequence[str], found: Duplicates, keys: Sequence[bytes]) -> dict[bytes, bytes]:

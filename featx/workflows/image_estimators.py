@@ -17,18 +17,18 @@ from featx.datasets.image_folder import ImageTable
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions
 from featx.models.fine_tuning.classifier import FineTunedClassifier
-from featx.workflows.request import Asked
+from featx.workflows.request import ComparisonConfig
 
 #: What is looked for in the store is the same wherever that is, and a batch of training is none of extraction.
 _OF_ITS_OWN = ("batch_size", "cache", "verbose")
 
 
-def check_tuned(asked: Asked, networks: Sequence[ExtractionOptions]) -> list[str]:
+def check_image_estimators(config: ComparisonConfig, networks: Sequence[ExtractionOptions]) -> list[str]:
     """Raise if what is fitted on images cannot be fitted as each network is compared; return what to note.
 
     Parameters
     ----------
-    asked : Asked
+    config : ComparisonConfig
     networks : sequence of ExtractionOptions
 
     Raises
@@ -36,7 +36,7 @@ def check_tuned(asked: Asked, networks: Sequence[ExtractionOptions]) -> list[str
     OptionError
         A network averages views; a classifier that was given has a parameter of its own that is not the network's.
     """
-    estimators = asked.estimators or []
+    estimators = config.estimators or []
     given = estimators.values() if isinstance(estimators, Mapping) else estimators
     found = [one for one in given if _is_on_images(one)]
     for network in networks if found else ():
@@ -48,7 +48,7 @@ def check_tuned(asked: Asked, networks: Sequence[ExtractionOptions]) -> list[str
         for estimator in found:
             if isinstance(estimator, FineTunedClassifier):
                 _refuse_other(estimator, network)
-    return [f"Nothing is tuned (tune, --tune) in {FINE_TUNE}: it has its parameters."] if found and asked.tune else []
+    return [f"Nothing is tuned (tune, --tune) in {FINE_TUNE}: it has its parameters."] if found and config.tune else []
 
 
 def _refuse_other(estimator: FineTunedClassifier, network: ExtractionOptions) -> None:
@@ -80,40 +80,42 @@ def _plain(name: str, value: Any, network: ExtractionOptions) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def without_those(estimators: EstimatorsLike | None) -> EstimatorsLike | None:
+def feature_estimators(estimators: EstimatorsLike | None) -> EstimatorsLike | None:
     """Return the estimators that are fitted on features; None if these are the usual ones."""
     if isinstance(estimators, Mapping):
         return {name: one for name, one in estimators.items() if not _is_on_images(one)}
     return estimators if estimators is None else [one for one in estimators if not _is_on_images(one)]
 
 
-def with_images(
-    asked: Asked, table: ImageTable, network: ExtractionOptions, cache: Path | None
+def bind_images(
+    config: ComparisonConfig, table: ImageTable, network: ExtractionOptions, cache: Path | None
 ) -> EstimatorsLike | None:
     """Return the estimators, those that are fitted on images given them, and the network that is compared.
 
     Parameters
     ----------
-    asked : Asked
+    config : ComparisonConfig
     table : ImageTable
         The images, a row of features for each.
     network : ExtractionOptions
     cache : Path or None
     """
-    if asked.estimators is None:
+    if config.estimators is None:
         return None
     shared = _shared(network, cache)
     pairs = (
-        asked.estimators.items() if isinstance(asked.estimators, Mapping) else [("", one) for one in asked.estimators]
+        config.estimators.items()
+        if isinstance(config.estimators, Mapping)
+        else [("", one) for one in config.estimators]
     )
     found: dict[str, Any] = {}
     for number, (name, estimator) in enumerate(pairs):
         if _is_on_images(estimator):
             unique = name or (FINE_TUNE if FINE_TUNE not in found else f"{FINE_TUNE}-{number + 1}")
-            found[unique] = _on_images(estimator, shared, asked.random_state, unique, table)
+            found[unique] = _on_images(estimator, shared, config.random_state, unique, table)
         else:
             found[name or f" {number}"] = estimator
-    return found if isinstance(asked.estimators, Mapping) else list(found.values())
+    return found if isinstance(config.estimators, Mapping) else list(found.values())
 
 
 def fine_tuned(

@@ -21,7 +21,7 @@ from featx.workflows.prepare import Extracted, extract, note_failures, note_padd
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def options_of(network: Any) -> ExtractionOptions:
+def as_extraction_options(network: Any) -> ExtractionOptions:
     """Return the options of a network that was given by its name, or as a FeatureExtractor."""
     if isinstance(network, str | os.PathLike):
         return ExtractionOptions(os.fspath(network))
@@ -37,7 +37,7 @@ def options_of(network: Any) -> ExtractionOptions:
         raise OptionError(f"{network!r} is no network: expected a name, or a FeatureExtractor.") from error
 
 
-def different(resolved: Sequence[Resolved], notes: list[str]) -> list[Resolved]:
+def unique_recipes(resolved: Sequence[Resolved], notes: list[str]) -> list[Resolved]:
     """Return the networks, each recipe once, and note how many were the same."""
     found = {network.recipe.fingerprint: network for network in reversed(resolved)}
     if len(found) < len(resolved):
@@ -73,7 +73,7 @@ class Readable:
         Of each network, all images.
     rows : list of ndarray of float32, shape (n_samples, n_features)
         Of each network, those that can be read.
-    telling : ndarray of float32, shape (n_samples, n_features)
+    duplicate_features : ndarray of float32, shape (n_samples, n_features)
         Rows by which duplicates are told.
     digests : ndarray of uint8, shape (n_samples, 16)
     failures : list of Failure
@@ -82,7 +82,7 @@ class Readable:
     table: ImageTable
     each: list[Extracted]
     rows: list[FloatArray]
-    telling: FloatArray
+    duplicate_features: FloatArray
     digests: DigestArray
     failures: list[Failure]
 
@@ -104,17 +104,21 @@ def extract_readable(
     SourceError
         Not one of them can be read.
     """
-    each, telling = extract_each(table, resolved, teller, cache=cache, on_error=on_error, show_progress=show_progress)
+    each, duplicate_features = extract_each(
+        table, resolved, teller, cache=cache, on_error=on_error, show_progress=show_progress
+    )
     by_position = {failure.position: failure for one in each for failure in one.failures}
     failures = [by_position[position] for position in sorted(by_position)]
     keep = readable_positions(len(table), failures)
     note_padded(table, sorted({position for one in each for position in one.padded}), notes)
     note_failures(failures, notes)
     rows = [one.rows[keep] for one in each]
-    return Readable(table.rows(keep), each, rows, telling.rows[keep], telling.digests[keep], failures)
+    return Readable(
+        table.rows(keep), each, rows, duplicate_features.rows[keep], duplicate_features.digests[keep], failures
+    )
 
 
-def names_of(resolved: Sequence[Resolved]) -> list[str]:
+def backbone_names(resolved: Sequence[Resolved]) -> list[str]:
     """Return a name for each network: its backbone, what is not its default, and what tells it from the others."""
     recipes = [
         {"preprocessing": "", "tta": "", **network.recipe.as_dict(), "name": network.backbone.name}

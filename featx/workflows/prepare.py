@@ -28,7 +28,7 @@ def as_table(
     y: Sequence[Any],
     *,
     groups: Sequence[Any] | None = None,
-    is_test: Sequence[bool] | None = None,
+    test_mask: Sequence[bool] | None = None,
 ) -> ImageTable:
     """Return what was given from Python as a table of images.
 
@@ -38,18 +38,18 @@ def as_table(
         Lengths that differ.
     """
     n = len(paths)
-    for name, of in (("y", y), ("groups", groups), ("is_test", is_test)):
+    for name, of in (("y", y), ("groups", groups), ("test_mask", test_mask)):
         if of is not None and len(of) != n:
             raise ComparisonError(f"Expected one of {name} for each of {n} paths, got {len(of)}.")
     return ImageTable(
         paths=[os.fspath(path) for path in paths],
         labels=[None if is_missing(label) else label for label in as_label_array(y).tolist()],
-        splits=None if is_test is None else ["test" if one else "train" for one in is_test],
+        splits=None if test_mask is None else ["test" if one else "train" for one in test_mask],
         groups=None if groups is None else list(groups),
     )
 
 
-def prepared(table: ImageTable, test: ImageTable | None, notes: list[str]) -> ImageTable:
+def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) -> ImageTable:
     """Return the images that take part, of both tables, and note the others."""
     notes += [*table.notes, *(() if test is None else test.notes)]
     table = _labelled(_of_a_part(table, notes), notes)

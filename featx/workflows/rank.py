@@ -18,11 +18,11 @@ from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.duplicates.find import THRESHOLD
 from featx.system.formatting import counted
-from featx.workflows.duplicate_groups import teller_of_duplicates, without_leaks
-from featx.workflows.image_duplicates import Leaks
-from featx.workflows.networks import different, extract_readable, names_of, options_of
-from featx.workflows.prepare import as_array, as_table, prepared
-from featx.workflows.request import Asked, Task, checked_early
+from featx.workflows.duplicate_groups import duplicate_detector, split_with_groups
+from featx.workflows.image_duplicates import ImageDuplicates
+from featx.workflows.networks import as_extraction_options, backbone_names, extract_readable, unique_recipes
+from featx.workflows.prepare import as_array, as_table, prepare_table
+from featx.workflows.request import ComparisonConfig, Task, validate_request
 
 _KEPT = "Ridge and kNN leave them out together, and LogME and H-score see one of each."
 _NOT_KEPT = "None was left out with another, as asked: scores may be too high."
@@ -38,14 +38,14 @@ class ImageRanking(Ranking):
         As of :class:`featx.Ranking`.
     failures : list of Failure
         Images left out because they cannot be read.
-    duplicates : Leaks
+    duplicates : ImageDuplicates
         Duplicates and near-duplicates, told by the first network, averaged over its default layer.
     n_computed : int
         Rows that went through a network, and were not in the store.
     """
 
     failures: list[Failure]
-    duplicates: Leaks
+    duplicates: ImageDuplicates
     n_computed: int
 
     def as_dict(self) -> dict[str, Any]:
@@ -63,9 +63,9 @@ def rank_images(
     paths: Sequence[str | os.PathLike[str]],
     y: Sequence[Any],
     *,
-    networks: Sequence[Any] = ("mobilenet",),
+    backbones: Sequence[Any] = ("mobilenet",),
     groups: Any = "auto",
-    near: float = THRESHOLD,
+    duplicate_threshold: float = THRESHOLD,
     task: str = "auto",
     cache: str | os.PathLike[str] | None = "auto",
 ) -> ImageRanking:
@@ -77,12 +77,12 @@ def rank_images(
         Files that cannot be read are left out, and noted.
     y : sequence, the same length
         Labels, or quantities; an image whose label is None or NaN is left out, and noted.
-    networks : sequence of str or FeatureExtractor, default=("mobilenet",)
+    backbones : sequence of str or FeatureExtractor, default=("mobilenet",)
         Names of backbones, or extractors with other layers, poolings and settings.
     groups : {"auto", "none"} or sequence, the same length, default="auto"
         ``"auto"`` leaves duplicates and near-duplicates out together; a sequence says what is to be left out together
         besides. ``"none"`` switches both off.
-    near : float, default=0.97
+    duplicate_threshold : float, default=0.97
         Cosine from which images are near-duplicates; see :func:`featx.find_duplicates`.
     task : {"auto", "classification", "regression"}, default="auto"
         As for :func:`featx.compare_baselines`.
@@ -112,20 +112,24 @@ def rank_images(
     ...     paths = sorted(Path(folder).glob("[0-2]/*.png"))[::20]
     ...     y = [path.parent.name for path in paths]
     ...     sizes = [FeatureExtractor("color_histogram", image_size=size) for size in (2, 64)]
-    ...     ranking = rank_images(paths, y, networks=sizes, cache=None)
+    ...     ranking = rank_images(paths, y, backbones=sizes, cache=None)
     >>> ranking.best
     'color_histogram 64×64'
     """
     given = None if isinstance(groups, str) else list(groups)
-    asked = Asked(task=task, groups=groups if given is None else "auto", near=near)
+    config = ComparisonConfig(
+        task=task, groups=groups if given is None else "auto", duplicate_threshold=duplicate_threshold
+    )
     table = as_table(paths, y, groups=given)
-    return rank_tables(table, [options_of(network) for network in networks], asked, cache=resolve_cache(cache))
+    return rank_tables(
+        table, [as_extraction_options(network) for network in backbones], config, cache=resolve_cache(cache)
+    )
 
 
 def rank_tables(
     table: ImageTable,
     options: Sequence[ExtractionOptions],
-    asked: Asked | None = None,
+    config: ComparisonConfig | None = None,
     *,
     cache: Path | None,
     on_error: str = "skip",
@@ -140,7 +144,7 @@ def rank_tables(
         Images without a label are left out, and so are those to test on, if it has splits.
     options : sequence of ExtractionOptions
         One for each network.
-    asked : Asked or None, default=None
+    config : ComparisonConfig or None, default=None
         Its task, groups and near.
     cache : Path or None
     on_error : {"skip", "raise"}, default="skip"
@@ -157,15 +161,15 @@ def rank_tables(
     """
     say = progress or (lambda text: None)
     notes: list[str] = []
-    table = _without_test(prepared(table, None, notes), notes)
-    asked = checked_early(table, asked or Asked())
-    resolved = different([wanted.resolve() for wanted in options], notes)
-    teller = teller_of_duplicates(options).resolve()
+    table = _without_test(prepare_table(table, None, notes), notes)
+    config = validate_request(table, config or ComparisonConfig())
+    resolved = unique_recipes([wanted.resolve() for wanted in options], notes)
+    teller = duplicate_detector(options).resolve()
     found = extract_readable(
         table, resolved, teller, notes, cache=cache, on_error=on_error, show_progress=show_progress
     )
-    task = Task(found.table, validate_labels(as_array(found.table.labels), asked.task), asked)
-    leaks, groups, _ = without_leaks(task, found.telling, found.digests, notes)
+    task = Task(found.table, validate_labels(as_array(found.table.labels), config.task), config)
+    leaks, groups, _ = split_with_groups(task, found.duplicate_features, found.digests, notes)
     fronts = [
         {
             "name": name,
@@ -173,13 +177,13 @@ def rank_tables(
             "layer": network.recipe.layer,
             "pooling": network.recipe.pooling,
         }
-        for name, network in zip(names_of(resolved), resolved, strict=True)
+        for name, network in zip(backbone_names(resolved), resolved, strict=True)
     ]
     once = leaks.groups if groups is not None and len(leaks) else None
     ranking, kept = rank_matrices(
         list(zip(fronts, found.rows, strict=True)),
         task.y,
-        task=asked.task,
+        task=config.task,
         groups=groups,
         once=once,
         notes=notes,
@@ -189,9 +193,9 @@ def rank_tables(
         notes.append(f"{leaks.words}. {_KEPT if groups is not None else _NOT_KEPT}")
     return ImageRanking(
         table=ranking,
-        task=asked.task,
+        task=config.task,
         n_rows=len(kept),
-        n_classes=len(np.unique(task.y[kept])) if asked.task == "classification" else 0,
+        n_classes=len(np.unique(task.y[kept])) if config.task == "classification" else 0,
         notes=notes,
         failures=found.failures,
         duplicates=leaks,

@@ -43,7 +43,7 @@ class Recorded:
     words: str
 
 
-def as_extracted(features: FeatureMatrix, given: Mapping[str, Any], *, cache: Path | None) -> Recorded:
+def find_recorded_recipe(features: FeatureMatrix, given: Mapping[str, Any], *, cache: Path | None) -> Recorded:
     """Return what gives rows like those of features on disk.
 
     Parameters

@@ -22,7 +22,7 @@ _FOLDS = 5
 
 
 @dataclasses.dataclass(frozen=True)
-class Asked:
+class ComparisonConfig:
     """What to compare, and how to split.
 
     Attributes
@@ -34,9 +34,9 @@ class Asked:
     groups : {"auto", "none"}, default="auto"
         ``"auto"`` keeps duplicates and near-duplicates on one side of every split, and with them what the table of
         images has in one group.
-    near : float, default=0.97
+    duplicate_threshold : float, default=0.97
         Cosine from which images are near-duplicates; see :func:`featx.find_duplicates`.
-    extras : bool, default=False
+    diagnostics : bool, default=False
         Compute a learning curve, and look for labels in doubt also if logistic regression is not compared.
     """
 
@@ -45,9 +45,9 @@ class Asked:
     cv: int | None = None
     repeats: int = 1
     groups: str = "auto"
-    near: float = THRESHOLD
+    duplicate_threshold: float = THRESHOLD
     tune: bool = False
-    extras: bool = False
+    diagnostics: bool = False
     random_state: int = 0
     n_jobs: int | None = -1
 
@@ -63,8 +63,8 @@ class Asked:
         if self.groups not in GROUPS:
             raise OptionError(f"groups={self.groups!r}: expected one of {', '.join(GROUPS)}.")
         if not isinstance(self.cv, int | np.integer | None):
-            raise OptionError(f"cv={self.cv!r}: expected a number of folds. Say which images to score by is_test.")
-        check_threshold("near", self.near)
+            raise OptionError(f"cv={self.cv!r}: expected a number of folds. Say which images to score by test_mask.")
+        check_threshold("duplicate_threshold", self.duplicate_threshold)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,47 +73,47 @@ class Task:
 
     table: ImageTable
     y: np.ndarray[Any, Any]
-    asked: Asked
+    config: ComparisonConfig
 
     def split(self, groups: Any) -> Split:
         """Return the split that was asked for, these groups kept whole."""
         return make_split(
             self.y,
-            task=self.asked.task,
-            cv=cv_of(self.table, self.asked),
-            repeats=self.asked.repeats,
+            task=self.config.task,
+            cv=cv_of(self.table, self.config),
+            repeats=self.config.repeats,
             groups=groups,
-            random_state=self.asked.random_state,
+            random_state=self.config.random_state,
         )
 
 
-def checked_early(table: ImageTable, asked: Asked) -> Asked:
+def validate_request(table: ImageTable, config: ComparisonConfig) -> ComparisonConfig:
     """Raise for what need not wait for the features; return what was asked, the task decided."""
     if table.unlabelled:
         raise SourceError(table.unlabelled)
     y = as_array(table.labels)
-    task = infer_task(y) if asked.task == "auto" else asked.task
-    asked = dataclasses.replace(asked, task=task)  # checks the estimators, now that the task is known
+    task = infer_task(y) if config.task == "auto" else config.task
+    config = dataclasses.replace(config, task=task)  # checks the estimators, now that the task is known
     y = validate_labels(y, task)
-    for name, given in (("repeats", asked.repeats > 1), ("cv", asked.cv is not None)):
+    for name, given in (("repeats", config.repeats > 1), ("cv", config.cv is not None)):
         if table.splits is not None and given:
             raise OptionError(f"{name}: a given test set is scored once. Leave {name} (--{name}) out.")
-    groups = None if asked.groups == "none" else given_groups(table)
+    groups = None if config.groups == "none" else given_groups(table)
     make_split(
         y,
         task=task,
-        cv=cv_of(table, asked),
-        repeats=asked.repeats,
+        cv=cv_of(table, config),
+        repeats=config.repeats,
         groups=groups,
-        random_state=asked.random_state,
+        random_state=config.random_state,
     )
-    return asked
+    return config
 
 
-def cv_of(table: ImageTable, asked: Asked) -> Any:
+def cv_of(table: ImageTable, config: ComparisonConfig) -> Any:
     """Return the number of folds, or the one test set that the table gives."""
     if table.splits is None:
-        return _FOLDS if asked.cv is None else asked.cv
+        return _FOLDS if config.cv is None else config.cv
     parts = np.array(table.splits)
     return [(np.flatnonzero(parts == "train"), np.flatnonzero(parts == "test"))]
 

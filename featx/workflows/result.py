@@ -22,7 +22,7 @@ from featx.system.array_types import FloatArray
 from featx.system.files import atomic as files
 from featx.system.files.url_secrets import without_secrets
 from featx.system.formatting import as_cell, as_path_cell, counted, shortened, wrapped
-from featx.workflows.image_duplicates import Leaks
+from featx.workflows.image_duplicates import ImageDuplicates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,17 +63,17 @@ class ImageComparison:
         As :attr:`featx.Comparison.table`, of all networks, with the columns ``backbone``, ``layer``, ``pooling`` and
         ``features`` in front, and ``tta`` behind ``estimator`` where a network has some. The verdicts are about the
         best row of the whole table.
-    networks : list of Network
+    backbones : list of Network
     paths : list of str
     y : ndarray, shape (n_samples,)
     failures : list of Failure
         Images left out because they cannot be read.
-    duplicates : Leaks
+    duplicates : ImageDuplicates
         Duplicates and near-duplicates, told by the first network, averaged over its default layer.
-    naive : pandas.DataFrame or None
+    ungrouped_scores : pandas.DataFrame or None
         ``estimator, mean, std`` of the first metric on the best network, had duplicates been ignored; None if there are
         none, or they were. Untuned, in one repetition, and of more than 5,000 images on the first two folds.
-    naive_words : str
+    ungrouped_settings : str
         How that was computed otherwise than the table, for people.
     label_issues : pandas.DataFrame or None
         As :func:`featx.find_label_issues`, with ``path``; None for regression, or without logistic regression.
@@ -86,13 +86,13 @@ class ImageComparison:
     """
 
     table: pd.DataFrame
-    networks: list[Network]
+    backbones: list[Network]
     paths: list[str]
     y: np.ndarray[Any, Any]
     failures: list[Failure]
-    duplicates: Leaks
-    naive: pd.DataFrame | None
-    naive_words: str
+    duplicates: ImageDuplicates
+    ungrouped_scores: pd.DataFrame | None
+    ungrouped_settings: str
     label_issues: pd.DataFrame | None
     learning_curve: pd.DataFrame | None
     notes: list[str]
@@ -108,7 +108,7 @@ class ImageComparison:
     @property
     def task(self) -> str:
         """Classification or regression."""
-        return self.networks[0].comparison.task
+        return self.backbones[0].comparison.task
 
     @property
     def best(self) -> str:
@@ -121,13 +121,13 @@ class ImageComparison:
         return self.table.iloc[best_row(self.table, self.task)]
 
     @property
-    def best_network(self) -> Network:
+    def best_backbone(self) -> Network:
         """The network of that row."""
-        return self.network_of(best_row(self.table, self.task))
+        return self.backbone_of(best_row(self.table, self.task))
 
-    def network_of(self, row: int) -> Network:
+    def backbone_of(self, row: int) -> Network:
         """Return the network of a row of the table."""
-        return next(one for one in self.networks if (row := row - len(one.comparison.table)) < 0)
+        return next(one for one in self.backbones if (row := row - len(one.comparison.table)) < 0)
 
     @property
     def ties(self) -> list[str]:
@@ -141,7 +141,7 @@ class ImageComparison:
 
     def _named(self, row: int) -> str:
         estimator = str(self.table["estimator"].iloc[row])
-        return estimator if len(self.networks) == 1 else f"{estimator} on {self.network_of(row).name}"
+        return estimator if len(self.backbones) == 1 else f"{estimator} on {self.backbone_of(row).name}"
 
     @property
     def fold_scores(self) -> pd.DataFrame:
@@ -149,7 +149,7 @@ class ImageComparison:
         import pandas as pd
 
         parts = []
-        for network in self.networks:
+        for network in self.backbones:
             part = network.comparison.fold_scores.copy()
             part.insert(0, "network", network.name)
             parts.append(part)
@@ -164,7 +164,7 @@ class ImageComparison:
         import pandas as pd
 
         parts = []
-        for network in self.networks:
+        for network in self.backbones:
             one = network.comparison
             part = one.predictions.copy()
             for name, probabilities in one.probabilities.items():
@@ -183,7 +183,7 @@ class ImageComparison:
     @property
     def _compared(self) -> np.ndarray[Any, Any]:
         """Their labels."""
-        folds = self.networks[0].comparison.split.folds
+        folds = self.backbones[0].comparison.split.folds
         labels: np.ndarray[Any, Any] = self.y[np.unique(np.concatenate([rows for fold in folds for rows in fold]))]
         return labels
 
@@ -217,19 +217,23 @@ class ImageComparison:
 
     def plot_confusion(self, ax: Any = None) -> Any:
         """Draw the confusion matrix of the best row; return matplotlib's axes."""
-        return self.best_network.comparison.plot_confusion(str(self.best_row["estimator"]), ax)
+        return self.best_backbone.comparison.plot_confusion(str(self.best_row["estimator"]), ax)
 
     def plot_learning_curve(self, ax: Any = None) -> Any:
         """Draw the learning curve; return matplotlib's axes."""
         if self.learning_curve is None:
-            raise OptionError("There is no learning curve: compare with extras=True.")
+            raise OptionError("There is no learning curve: compare with diagnostics=True.")
         return plots.curve(self.learning_curve, self.task, ax)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``featx compare --json`` prints."""
         best = self.best_row
         which = [name for name in ("backbone", "layer", "pooling", "estimator", "tta") if name in self.table]
-        naive = None if self.naive is None else dict(zip(self.naive["estimator"], self.naive["mean"], strict=True))
+        ungrouped_scores = (
+            None
+            if self.ungrouped_scores is None
+            else dict(zip(self.ungrouped_scores["estimator"], self.ungrouped_scores["mean"], strict=True))
+        )
         found: dict[str, Any] = {
             "task": self.task,
             "rows": self.n_rows,
@@ -237,13 +241,13 @@ class ImageComparison:
             "features": int(best["features"]),
             "failed": len(self.failures),
             "failures": [{"path": one.image, "error": one.error, "reason": one.reason} for one in self.failures],
-            "split": self.networks[0].comparison.split.description,
+            "split": self.backbones[0].comparison.split.description,
             "results": self.table.drop(columns="features").to_dict(orient="records"),
             "best": {name: best[name] for name in which},
             "ties": self.table[self.table["verdict"] == "tie"][which].to_dict(orient="records"),
             "duplicates": {
                 **self.duplicates.as_dict([without_secrets(path) for path in self.paths]),
-                "naive_accuracy": naive,
+                "ungrouped_scores": ungrouped_scores,
             },
             "per_class": [],
             "label_issues": [],
@@ -251,7 +255,7 @@ class ImageComparison:
             "warnings": self.notes,
         }
         if self.task == "classification":
-            per_class = self.best_network.comparison.per_class(str(best["estimator"]))
+            per_class = self.best_backbone.comparison.per_class(str(best["estimator"]))
             found["per_class"] = per_class.to_dict(orient="records")
         if self.label_issues is not None:
             columns = ["path", "given", "suggested", "confidence"]
@@ -262,7 +266,7 @@ class ImageComparison:
         plain: dict[str, Any] = _plain(found)
         return plain
 
-    def issues_table(self) -> pd.DataFrame:
+    def label_issues_table(self) -> pd.DataFrame:
         """Return the labels that may be wrong, the likeliest first.
 
         Raises
@@ -282,14 +286,14 @@ class ImageComparison:
         return "\n".join([self._headline(), "", *self._lines(), "", *self._conclusion(), *map(wrapped, self.notes)])
 
     def _headline(self) -> str:
-        split = self.networks[0].comparison.split
+        split = self.backbones[0].comparison.split
         classes = f", {counted(self.n_classes, 'class')}" if self.n_classes else ""
         spread = "; mean ± sd" if len(split.folds) > 1 else ""
         return f"{counted(self.n_rows, 'image')}{classes}; {split.description}{spread}"
 
     def _lines(self) -> list[str]:
         first, *others = METRICS[self.task]
-        names = [self.network_of(row).name for row in range(len(self.table))]
+        names = [self.backbone_of(row).name for row in range(len(self.table))]
         width = max(len(name) for name in [*names, "backbone"])
         wide = max(len(str(name)) for name in [*self.table["estimator"], "estimator"])
         others_header = "".join(f"  {METRIC_NAMES[metric]:<8}" for metric in others)
@@ -312,10 +316,10 @@ class ImageComparison:
         best, first = self.best_row, METRICS[self.task][0]
         chance = f"; its lead over {self.ties_in_words} may be chance" if self.ties else ""
         score = f"{METRIC_NAMES[first]} {best[f'{first}_mean']:.3f}"
-        lines = [wrapped(f"* best: {best['estimator']} on {self.best_network.name}, {score}{chance}")]
+        lines = [wrapped(f"* best: {best['estimator']} on {self.best_backbone.name}, {score}{chance}")]
         if "best_params" in self.table:
             lines += [
-                wrapped(f"{row['estimator']} was tuned to {row['chosen']}.")
+                wrapped(f"{row['estimator']} was tuned to {row['best_params']}.")
                 for row in self.table.to_dict(orient="records")
                 if row["best_params"]
             ]

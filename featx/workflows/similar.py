@@ -65,14 +65,14 @@ class Answer:
     path : str
     found : list of Found
     error : str
-    itself_left_out : bool
+    self_excluded : bool
         Whether the image is a row of the features itself, which was found and is not listed.
     """
 
     path: str
     found: list[Found]
     error: str = ""
-    itself_left_out: bool = False
+    self_excluded: bool = False
 
     def as_json(self) -> str:
         """Return it as one line of JSON."""
@@ -87,7 +87,7 @@ class Answer:
             for rank, one in enumerate(self.found, 1)
         ]
         return json.dumps(
-            {"path": self.path, "found": found, "itself_left_out": self.itself_left_out, "error": self.error or None}
+            {"path": self.path, "found": found, "self_excluded": self.self_excluded, "error": self.error or None}
         )
 
     def lines(self) -> list[dict[str, object]]:
@@ -128,7 +128,7 @@ class Searcher:
     index : Index
     top : int, default=10
         How many to find for each.
-    with_itself : bool, default=False
+    include_self : bool, default=False
         List an image that is itself a row of the features, by its path and its bytes. Without, it takes no place;
         rows of the same bytes under other paths are listed either way.
     cache : Path or None, default=None
@@ -146,7 +146,7 @@ class Searcher:
         index: Index,
         *,
         top: int = 10,
-        with_itself: bool = False,
+        include_self: bool = False,
         cache: Path | None = None,
     ) -> None:
         check_top(top)
@@ -154,7 +154,7 @@ class Searcher:
         self._resolved = resolved
         self._index = index
         self._top = top
-        self._with_itself = with_itself
+        self._with_itself = include_self
         self._cache = cache
 
     def search(self, images: Sequence[Any], progress: Callable[[int], object] | None = None) -> list[Answer]:
@@ -202,7 +202,7 @@ class Searcher:
     def _listed(self, answer: Answer, image: Any, found: list[Found]) -> Answer:
         """Return an answer with as many as are wanted of those found, and without the image itself."""
         others = found if self._with_itself else [one for one in found if not self._is_itself(one, image)]
-        return dataclasses.replace(answer, found=others[: self._top], itself_left_out=len(others) < len(found))
+        return dataclasses.replace(answer, found=others[: self._top], self_excluded=len(others) < len(found))
 
     def _is_itself(self, found: Found, image: Any) -> bool:
         """Return whether a row is that of the image, rather than that of a copy."""
@@ -247,13 +247,13 @@ class Tally:
             self.first_unreadable = Failure(self.n_found, unreadable[0].path, unreadable[0].error)
         self.n_unreadable += n_unreadable
         self.n_found += len(answers) - n_unreadable
-        self.n_same += sum(answer.itself_left_out or any(one.is_same for one in answer.found) for answer in answers)
-        self.n_left_out += sum(answer.itself_left_out for answer in answers)
+        self.n_same += sum(answer.self_excluded or any(one.is_same for one in answer.found) for answer in answers)
+        self.n_left_out += sum(answer.self_excluded for answer in answers)
 
     def as_text(self) -> str:
         """Return it for people."""
         parts = [f"{counted(self.n_found, 'image')} looked for"]
         parts += [f"{self.n_same} of them among the features themselves"] if self.n_same else []
-        parts += [f"{self.n_left_out} not listed for itself (--with-itself)"] if self.n_left_out else []
+        parts += [f"{self.n_left_out} not listed for itself (--include-self)"] if self.n_left_out else []
         parts += [f"{self.n_unreadable} unreadable"] if self.n_unreadable else []
         return "; ".join(parts) + "."

@@ -27,9 +27,9 @@ from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import counted, listed, wrapped
 from featx.workflows.compare import compare_tables
 from featx.workflows.image_estimators import fine_tuned
-from featx.workflows.networks import options_of
-from featx.workflows.prepare import as_array, as_table, prepared
-from featx.workflows.request import Asked, Task, checked_early, given_groups
+from featx.workflows.networks import as_extraction_options
+from featx.workflows.prepare import as_array, as_table, prepare_table
+from featx.workflows.request import ComparisonConfig, Task, given_groups, validate_request
 from featx.workflows.result import ImageComparison
 
 #: What is trained unless something else is asked for: quick, linear, and it gives probabilities.
@@ -102,7 +102,7 @@ class Trained:
         """Return what was chosen and how well it does, for people."""
         is_of_classes = self.comparison.task == "classification"
         classes = f", {counted(len(np.unique(self.y)), 'class')}" if is_of_classes else ""
-        network = self.comparison.networks[0].name
+        network = self.comparison.backbones[0].name
         return "\n".join(
             [
                 f"{self.scores['estimator']} on {network}, fitted on {counted(len(self.y), 'image')}{classes}",
@@ -116,11 +116,11 @@ def train_images(
     paths: Sequence[str | os.PathLike[str]],
     y: Sequence[Any],
     *,
-    network: Any = "mobilenet",
+    backbone: Any = "mobilenet",
     estimators: Sequence[Any] | None = None,
     task: str = "auto",
     groups: Any = "auto",
-    near: float = THRESHOLD,
+    duplicate_threshold: float = THRESHOLD,
     cv: int | None = None,
     tune: bool = False,
     calibrate: bool = False,
@@ -136,7 +136,7 @@ def train_images(
     paths : sequence of str or Path
     y : sequence, the same length
         A label or a number for each image; None leaves it out.
-    network : str or FeatureExtractor, default="mobilenet"
+    backbone : str or FeatureExtractor, default="mobilenet"
     estimators : sequence or None, default=None
         As for :func:`featx.compare_baselines`. Of several, the one that scores best is fitted. None is ``logreg``, and
         ``ridge`` for quantities.
@@ -144,7 +144,7 @@ def train_images(
         Make probabilities of scores, by sigmoids fitted on images that the estimator was not fitted on: for those that
         give none (svm, ridge), and where probabilities are to be what they say. It takes three images of each class,
         or groups of them. The labels become those of the highest probability, of ``centroid`` often less accurate ones.
-    task, groups, near, cv, tune, random_state, n_jobs, cache
+    task, groups, duplicate_threshold, cv, tune, random_state, n_jobs, cache
         As for :func:`featx.compare_images`.
     on_error : {"skip", "raise"}, default="skip"
         Leave out an image that cannot be read, and note it; or stop at the first.
@@ -171,31 +171,36 @@ def train_images(
     ...     paths = sorted(Path(folder).glob("[0-2]/*.png"))[::8]
     ...     histogram = FeatureExtractor("color_histogram", image_size=8)
     ...     y = [path.parent.name for path in paths]
-    ...     trained = train_images(paths, y, network=histogram, estimators=["knn"], cache=None)
+    ...     trained = train_images(paths, y, backbone=histogram, estimators=["knn"], cache=None)
     >>> trained.pipeline.classes_.tolist()
     ['0', '1', '2']
     """
     given = None if isinstance(groups, str) else list(groups)
-    asked = Asked(
+    config = ComparisonConfig(
         estimators=estimators,
         task=task,
         cv=cv,
         groups=groups if given is None else "auto",
-        near=near,
+        duplicate_threshold=duplicate_threshold,
         tune=tune,
         random_state=random_state,
         n_jobs=n_jobs,
     )
     table = as_table(paths, y, groups=given)
     return train_tables(
-        table, options_of(network), asked, calibrate=calibrate, cache=resolve_cache(cache), on_error=on_error
+        table,
+        as_extraction_options(backbone),
+        config,
+        calibrate=calibrate,
+        cache=resolve_cache(cache),
+        on_error=on_error,
     )
 
 
 def train_tables(
     table: ImageTable,
     options: ExtractionOptions,
-    asked: Asked,
+    config: ComparisonConfig,
     *,
     calibrate: bool = False,
     cache: Path | None,
@@ -211,7 +216,7 @@ def train_tables(
         Images without a label are left out. If it has splits, the estimators are scored on its test images, and the
         best is then fitted on these, too.
     options : ExtractionOptions
-    asked : Asked
+    config : ComparisonConfig
     calibrate : bool, default=False
     cache : Path or None
     on_error, show_progress, progress
@@ -226,9 +231,9 @@ def train_tables(
     """
     if on_error not in ("skip", "raise"):
         raise OptionError(f"on_error={on_error!r}: expected 'skip' or 'raise'.")
-    asked, baselines = _checked(prepared(table, None, []), asked, calibrate)
+    config, baselines = _checked(prepare_table(table, None, []), config, calibrate)
     comparison = compare_tables(
-        table, [options], asked, cache=cache, on_error=on_error, show_progress=show_progress, progress=progress
+        table, [options], config, cache=cache, on_error=on_error, show_progress=show_progress, progress=progress
     )
     best = next(baseline for baseline in baselines if baseline.name == comparison.best_row["estimator"])
     kept = _fitted_on(comparison)
@@ -237,49 +242,49 @@ def train_tables(
     notes = list(comparison.notes)
     y, groups = comparison.y[kept], None if comparison.groups is None else comparison.groups[kept]
     if best.images is None:
-        data = Dataset(comparison.networks[0].rows[kept], y, asked.task, groups, asked.random_state)
-        estimator, chosen = fit_on_all(best, data, tune=asked.tune, notes=notes)
-        pipeline, rows = _pipeline(options, estimator, asked.task, cache), data.X
+        data = Dataset(comparison.backbones[0].rows[kept], y, config.task, groups, config.random_state)
+        estimator, chosen = fit_on_all(best, data, tune=config.tune, notes=notes)
+        pipeline, rows = _pipeline(options, estimator, config.task, cache), data.X
     else:
         paths = [comparison.paths[row] for row in kept]
-        classifier = fine_tuned(options, asked.random_state, cache, verbose=show_progress)
+        classifier = fine_tuned(options, config.random_state, cache, verbose=show_progress)
         pipeline, chosen = fit_on_images(classifier, paths, y, groups).as_pipeline(), {}
         rows = pipeline[0].transform(paths)
     notes += _notes(best, baselines, comparison, y, has_test=table.splits is not None)
     return Trained(pipeline, rows, y, comparison, _scores(comparison, chosen), notes, groups)
 
 
-def _checked(table: ImageTable, asked: Asked, calibrate: bool) -> tuple[Asked, list[Baseline]]:
+def _checked(table: ImageTable, config: ComparisonConfig, calibrate: bool) -> tuple[ComparisonConfig, list[Baseline]]:
     """Raise for what need not wait for hours of work; return what is asked of the comparison, and the estimators."""
-    asked = dataclasses.replace(asked, task=checked_early(table, asked).task)
-    wanted = asked.estimators or [DEFAULT[asked.task]]
+    config = dataclasses.replace(config, task=validate_request(table, config).task)
+    wanted = config.estimators or [DEFAULT[config.task]]
     for estimator in wanted.values() if isinstance(wanted, Mapping) else wanted:
         if isinstance(estimator, FineTunedClassifier):
             raise OptionError(
                 f"estimators: a FineTunedClassifier is none to choose among here. Name {FINE_TUNE!r}, which has its "
                 "defaults; or fit it yourself, and pass its as_pipeline() to save_pipeline."
             )
-    baselines = as_baselines(wanted, asked.task, asked.random_state)
+    baselines = as_baselines(wanted, config.task, config.random_state)
     for baseline in baselines:
         if not baseline.is_builtin and baseline.images is None:
-            check_can_be_saved(baseline.make(_FEW), asked.task)
+            check_can_be_saved(baseline.make(_FEW), config.task)
     if calibrate:
-        _check_calibrated(table, asked, baselines)
+        _check_calibrated(table, config, baselines)
         baselines = [dataclasses.replace(baseline, is_calibrated=True) for baseline in baselines]
     # What is fitted on images is given them where it is called by this name.
     estimators = {one.name: one if one.images is None else FINE_TUNE for one in baselines}
-    return dataclasses.replace(asked, estimators=estimators), baselines
+    return dataclasses.replace(config, estimators=estimators), baselines
 
 
-def _check_calibrated(table: ImageTable, asked: Asked, baselines: Sequence[Baseline]) -> None:
+def _check_calibrated(table: ImageTable, config: ComparisonConfig, baselines: Sequence[Baseline]) -> None:
     """Raise if nothing can be calibrated: duplicates, which are not known yet, may still divide too little."""
-    if asked.task != "classification":
+    if config.task != "classification":
         raise OptionError("calibrate: quantities have no probabilities. Leave it (--calibrate) out.")
     if any(baseline.images is not None for baseline in baselines):
         raise OptionError(f"calibrate: probabilities of {FINE_TUNE} are the network's own. Leave it out.")
-    y = validate_labels(as_array(table.labels), asked.task)
-    groups = None if asked.groups == "none" else given_groups(table)
-    folds = Task(table, y, asked).split(groups).folds
+    y = validate_labels(as_array(table.labels), config.task)
+    groups = None if config.groups == "none" else given_groups(table)
+    folds = Task(table, y, config).split(groups).folds
     for rows in (*(train for train, _ in folds), _of_known_classes(y, folds)):
         check_calibration(y[rows], None if groups is None else groups[rows])
 
@@ -288,7 +293,7 @@ def _fitted_on(comparison: ImageComparison) -> IntArray:
     """Return the images that the model is fitted on: all but those of classes that the comparison left out."""
     if comparison.task != "classification":
         return np.arange(len(comparison.y))
-    return _of_known_classes(comparison.y, comparison.networks[0].comparison.split.folds)
+    return _of_known_classes(comparison.y, comparison.backbones[0].comparison.split.folds)
 
 
 def _of_known_classes(y: np.ndarray[Any, Any], folds: Sequence[Fold]) -> IntArray:
@@ -318,7 +323,7 @@ def _notes(
     if has_test:
         notes.append("It was scored on the test images, fitted on the others; the model is fitted on all of them.")
     if comparison.task == "classification":
-        scored = np.unique(comparison.networks[0].comparison.y)
+        scored = np.unique(comparison.backbones[0].comparison.y)
         if unscored := np.setdiff1d(y, scored).tolist():
             notes.append(f"{counted(len(unscored), 'class')} without a test image, so not scored: {listed(unscored)}.")
     return notes
@@ -341,6 +346,6 @@ def _scores(comparison: ImageComparison, chosen: dict[str, Any]) -> dict[str, An
         "estimator": str(row["estimator"]),
         "metric": metric,
         **{name: float(row[column]) if np.isfinite(row[column]) else None for name, column in columns.items()},
-        "split": comparison.networks[0].comparison.split.description,
+        "split": comparison.backbones[0].comparison.split.description,
     }
     return found | ({"best_params": chosen} if chosen else {})

@@ -44,7 +44,7 @@ from featx.extraction.engines.compile import Graph
 from featx.extraction.engines.engine import has_native_bfloat16
 from featx.extraction.options import ExtractionOptions
 from featx.store.info import CacheInfo, RecipeInfo
-from featx.workflows.networks import names_of, options_of
+from featx.workflows.networks import as_extraction_options, backbone_names
 
 onnx = pytest.importorskip("onnx")
 
@@ -1116,9 +1116,9 @@ def test_own_networks_are_told_apart_in_a_cache_and_by_names(
         _save_small(file, n_outputs=1 + number)
     resolved = [ExtractionOptions(str(file), preprocessing=(0, 255), layer="out0").resolve() for file in files]
     digests = [network.recipe.weights[:8] for network in resolved]
-    both = names_of([*resolved, ExtractionOptions("counting").resolve()])
+    both = backbone_names([*resolved, ExtractionOptions("counting").resolve()])
     assert both == [f"a {digests[0]}", f"a {digests[1]}", "counting"]
-    assert names_of([resolved[0], ExtractionOptions("mobilenet").resolve()]) == ["a", "mobilenet"]
+    assert backbone_names([resolved[0], ExtractionOptions("mobilenet").resolve()]) == ["a", "mobilenet"]
     info = RecipeInfo("f", resolved[0].recipe.as_dict(), 1, 3, 100, 1, 0, 0, 0)
     assert describe_recipe(info).endswith(f"weights {digests[0]}, preprocessing 0/255")
     cache = CacheInfo("cache", 0, [info, dataclasses.replace(info, rows=0, segments=0)], 0, 0, 0, 0, 0)
@@ -1137,7 +1137,7 @@ def test_preprocessing_is_shown_as_it_was_written(given: Any, name: str) -> None
 
 def test_an_object_among_networks_is_to_say_how_it_wants_its_pixels(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="'mine', a keras.Model object.*Wrap it: FeatureExtractor.model"):
-        options_of(_ModelOfCode())
+        as_extraction_options(_ModelOfCode())
     _save_small(tmp_path / "a.onnx")
     with pytest.raises(OptionError, match="How does .*a.onnx' want its pixels"):
-        options_of(tmp_path / "a.onnx")
+        as_extraction_options(tmp_path / "a.onnx")

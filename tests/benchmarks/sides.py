@@ -281,7 +281,7 @@ def compare_extras(folder: str) -> dict[str, Any]:
     compare_baselines(X, y, estimators=names)
     plain = time.perf_counter() - started
     started = time.perf_counter()
-    compare_images(paths, y, networks=["matrix"], estimators=names, cache=cache)
+    compare_images(paths, y, backbones=["matrix"], estimators=names, cache=cache)
     return {"seconds": plain, "extras": time.perf_counter() - started - plain}
 
 

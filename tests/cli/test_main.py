@@ -159,7 +159,17 @@ def test_rank_prints_a_table_and_the_second_time_computes_nothing(
     photo_folder: Path, counting: CountingBackbone, capsys: pytest.CaptureFixture[str]
 ) -> None:
     poolings = ["--pooling", "avg", "--pooling", "max"]
-    args = ["rank", str(photo_folder), "--backbone", "counting", *poolings, "--near", "1", "--csv", "ranks.csv"]
+    args = [
+        "rank",
+        str(photo_folder),
+        "--backbone",
+        "counting",
+        *poolings,
+        "--duplicate-threshold",
+        "1",
+        "--csv",
+        "ranks.csv",
+    ]
     for _ in range(2):
         assert cli.main(args) == 0
         out, err = capsys.readouterr()
@@ -174,7 +184,7 @@ def test_rank_prints_a_table_and_the_second_time_computes_nothing(
 @pytest.mark.usefixtures("in_folder", "counting")
 def test_rank_prints_one_json_object(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (photo_folder / "china" / "05.jpg").write_bytes(b"")
-    args = ["rank", str(photo_folder), "--backbone", "counting", "--near", "1", "--json", "--quiet"]
+    args = ["rank", str(photo_folder), "--backbone", "counting", "--duplicate-threshold", "1", "--json", "--quiet"]
     assert cli.main(args) == 0
     out, err = capsys.readouterr()
     found = json.loads(out)
@@ -232,7 +242,7 @@ BAD = {
     "one class": (["compare", "one"], "at least two classes"),
     "column": (["compare", "table.csv", "--label-column", "lable"], "Did you mean 'label'?"),
     "no table": (["compare", "photos", "--groups", "site"], "--groups site names a column"),
-    "near": (["compare", "photos", "--near", "1.5"], "a cosine above 0 and up to 1"),
+    "near": (["compare", "photos", "--duplicate-threshold", "1.5"], "a cosine above 0 and up to 1"),
     "task": (["compare", "photos", "--task", "regresion"], "classification, regression"),
     "report": (["compare", "photos", "--report", "absent/r.html"], "Choose another file"),
     "one group": (["compare", "table.csv", "--groups", "site"], "are in one group"),
@@ -435,7 +445,7 @@ def test_compare_takes_tables_test_sets_poolings_and_writes_what_is_asked_for(
         for number, path in enumerate(sorted(photo_folder.glob("*/*.jpg")))
     ]
     (in_folder / "table.csv").write_text("\n".join(["path,label,part,site", *lines]))
-    common = ["--backbone", "counting", "--near", "1", "--json", "--quiet"]
+    common = ["--backbone", "counting", "--duplicate-threshold", "1", "--json", "--quiet"]
     assert cli.main(["compare", "table.csv", "--split-column", "part", *common]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["split"] == "fitted on 18, scored on 6"

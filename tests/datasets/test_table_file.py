@@ -12,7 +12,7 @@ import pytest
 from featx.datasets.image_folder import ImageTable
 from featx.datasets.table_file import find_labelled, read_batches
 from featx.errors import SourceError, SourceNotFoundError
-from featx.workflows.prepare import prepared
+from featx.workflows.prepare import prepare_table
 
 
 @pytest.fixture
@@ -102,8 +102,8 @@ def test_whole_numbers_and_truths_are_what_they_are(written: list[Any], expected
 
 def test_numbers_of_a_table_are_names_beside_names_of_folders() -> None:
     named, numbered = ImageTable(["a", "b"], ["0", "1"]), ImageTable(["c", "d"], [1, 0])
-    assert prepared(named, numbered, []).labels == ["0", "1", "1", "0"]
-    assert prepared(numbered, numbered, []).labels == [1, 0, 1, 0]
+    assert prepare_table(named, numbered, []).labels == ["0", "1", "1", "0"]
+    assert prepare_table(numbered, numbered, []).labels == [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize(

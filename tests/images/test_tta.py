@@ -22,7 +22,7 @@ from featx.extraction.extract import Extraction
 from featx.extraction.options import ExtractionOptions
 from featx.images.tta import VIEWS, ViewSet
 from featx.store.store import Store
-from featx.workflows.duplicate_groups import teller_of_duplicates
+from featx.workflows.duplicate_groups import duplicate_detector
 from tests.conftest import CountingBackbone
 
 Array = np.ndarray[Any, Any]
@@ -299,7 +299,7 @@ def test_comparisons_and_rankings_name_the_views(paths: list[str], labels: list[
 
 
 def test_duplicates_are_told_by_the_plain_view() -> None:
-    assert teller_of_duplicates([ExtractionOptions("mobilenet", tta="flip")]).tta is None
+    assert duplicate_detector([ExtractionOptions("mobilenet", tta="flip")]).tta is None
 
 
 def test_views_on_the_command_line(

@@ -27,8 +27,8 @@ from featx.errors import OptionError, OutputError, TrainingError, UnreadableImag
 from featx.extraction.options import ExtractionOptions
 from featx.models.fine_tuning.client import first_trained, write_pixels
 from featx.models.fine_tuning.output_layers import output_layer
-from featx.workflows.image_estimators import check_tuned, with_images
-from featx.workflows.request import Asked
+from featx.workflows.image_estimators import bind_images, check_image_estimators
+from featx.workflows.request import ComparisonConfig
 
 Array = np.ndarray[Any, Any]
 SIZE = 32
@@ -274,7 +274,7 @@ def test_a_classifier_of_another_network_is_refused_before_any_work(
         compare_images(
             paths,
             labels,
-            networks=[FeatureExtractor("mobilenet", cache=None, **network)],
+            backbones=[FeatureExtractor("mobilenet", cache=None, **network)],
             estimators=["dummy", FineTunedClassifier(**parameters)],
         )
 
@@ -282,10 +282,12 @@ def test_a_classifier_of_another_network_is_refused_before_any_work(
 def test_a_classifier_takes_what_it_was_not_given_from_the_network(tmp_path: Path) -> None:
     given = FineTunedClassifier(image_size=(96, 96), layer=["conv_pw_6_relu"], epochs=3, cache=tmp_path)
     options = ExtractionOptions("mobilenet", image_size=96, layer="conv_pw_6_relu", pooling="max")
-    asked = Asked(estimators={"mine": given, "knn": "knn"}, tune=True)
-    assert check_tuned(asked, [options]) == ["Nothing is tuned (tune, --tune) in fine-tune: it has its parameters."]
-    assert check_tuned(Asked(estimators=["knn"], tune=True), [options]) == []
-    wanted = with_images(asked, ImageTable(["a.jpg"], ["a"]), options, None)
+    config = ComparisonConfig(estimators={"mine": given, "knn": "knn"}, tune=True)
+    assert check_image_estimators(config, [options]) == [
+        "Nothing is tuned (tune, --tune) in fine-tune: it has its parameters."
+    ]
+    assert check_image_estimators(ComparisonConfig(estimators=["knn"], tune=True), [options]) == []
+    wanted = bind_images(config, ImageTable(["a.jpg"], ["a"]), options, None)
     assert isinstance(wanted, dict)
     made = wanted["mine"].make(9)
     assert (made.pooling, made.epochs, made.cache) == ("max", 3, tmp_path)
@@ -405,10 +407,10 @@ def test_it_is_one_more_row_of_a_comparison(network: str, images: Array, tmp_pat
     result = compare_images(
         paths,
         LABELS[:24],
-        networks=[extractor],
+        backbones=[extractor],
         estimators=["dummy", "fine-tune"],
-        is_test=np.arange(24) >= 15,
-        extras=False,
+        test_mask=np.arange(24) >= 15,
+        diagnostics=False,
         groups="none",
     )
     table = result.table.set_index("estimator")

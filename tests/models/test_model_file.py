@@ -74,7 +74,7 @@ def extractor(**options: Any) -> FeatureExtractor:
 @pytest.fixture(scope="module")
 def model(digits: list[Path], labels: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.skops"
-    train_images(digits, labels, network=extractor(), cache=None).save(path)
+    train_images(digits, labels, backbone=extractor(), cache=None).save(path)
     return path
 
 
@@ -151,7 +151,7 @@ def test_scores_of_ones_own_are_kept_and_told(digits: list[Path], labels: list[s
 def test_predictions_are_those_of_the_pipeline(
     name: str, calibrate: bool, digits: list[Path], labels: list[str], tmp_path: Path
 ) -> None:
-    trained = train_images(digits, labels, network=extractor(), estimators=[name], calibrate=calibrate, cache=None)
+    trained = train_images(digits, labels, backbone=extractor(), estimators=[name], calibrate=calibrate, cache=None)
     trained.save(tmp_path / "model.skops")
     model = read_model(tmp_path / "model.skops")
     assert model.head is not None
@@ -168,7 +168,7 @@ def test_predictions_are_those_of_the_pipeline(
 def test_estimators_that_are_no_steps_are_left_to_scikit_learn(
     digits: list[Path], labels: list[str], tmp_path: Path
 ) -> None:
-    trained = train_images(digits, labels, network=extractor(), estimators=[GaussianNB()], cache=None)
+    trained = train_images(digits, labels, backbone=extractor(), estimators=[GaussianNB()], cache=None)
     trained.save(tmp_path / "model.skops")
     assert read_model(tmp_path / "model.skops").head is None
     found = predict_images(tmp_path / "model.skops", digits, cache=None)
@@ -184,23 +184,23 @@ def test_estimators_that_would_not_be_trusted_are_refused_before_any_work(
         pytest.skip("this version of skops trusts trees")
     monkeypatch.delattr("featx.workflows.train.compare_tables")
     with pytest.raises(ModelFileError, match="sklearn.tree._tree.Tree would not be trusted"):
-        train_images(digits, labels, network=extractor(), estimators=[RandomForestClassifier(2)], cache=None)
+        train_images(digits, labels, backbone=extractor(), estimators=[RandomForestClassifier(2)], cache=None)
 
 
 def test_quantities_are_predicted(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
     y = [float(label) + number / 1000 for number, label in enumerate(labels)]
-    trained = train_images(digits, y, network=extractor(), cache=None)
+    trained = train_images(digits, y, backbone=extractor(), cache=None)
     trained.save(tmp_path / "model.skops")
     found = predict_images(tmp_path / "model.skops", digits[:5], cache=None)
     np.testing.assert_allclose(found["prediction"], trained.pipeline.predict(digits[:5]), rtol=1e-4)
     assert read_model(tmp_path / "model.skops").card.scores["metric"] == "r2"
     with pytest.raises(OptionError, match="quantities have no probabilities"):
-        train_images(digits, y, network=extractor(), calibrate=True, cache=None)
+        train_images(digits, y, backbone=extractor(), calibrate=True, cache=None)
 
 
 def test_the_best_of_several_is_fitted_and_its_choice_told(digits: list[Path], labels: list[str]) -> None:
     trained = train_images(
-        digits, labels, network=extractor(), estimators=["dummy", "logreg", "centroid"], tune=True, cache=None
+        digits, labels, backbone=extractor(), estimators=["dummy", "logreg", "centroid"], tune=True, cache=None
     )
     assert trained.scores["estimator"] == trained.comparison.best == "logreg"
     assert trained.scores["best_params"].keys() == {"logisticregression__C"}
@@ -211,12 +211,12 @@ def test_groups_are_kept_whole_when_scores_are_calibrated(digits: list[Path], la
     """Each image ten times: were they divided, the calibration would see its own training images."""
     many = digits[::3]
     trained = train_images(
-        [*many] * 4, [*labels[::3]] * 4, network=extractor(), estimators=["svm"], calibrate=True, cache=None
+        [*many] * 4, [*labels[::3]] * 4, backbone=extractor(), estimators=["svm"], calibrate=True, cache=None
     )
     divided = train_images(
         [*many] * 4,
         [*labels[::3]] * 4,
-        network=extractor(),
+        backbone=extractor(),
         estimators=["svm"],
         calibrate=True,
         groups="none",
@@ -461,7 +461,7 @@ def test_the_cache_of_one_machine_is_no_part_of_a_model(digits: list[Path], labe
 
 def test_too_few_images_of_a_class_are_told(digits: list[Path]) -> None:
     with pytest.raises(ComparisonError):
-        train_images(digits[:4], ["a", "a", "a", "b"], network=extractor(), cache=None)
+        train_images(digits[:4], ["a", "a", "a", "b"], backbone=extractor(), cache=None)
 
 
 # The command line -------------------------------------------------------------------------------------
@@ -786,7 +786,7 @@ def test_what_decides_in_its_own_way_is_left_to_scikit_learn(
 
 def test_duplicates_do_not_make_others_unlike(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
     twice = [*digits[::2]] * 2
-    trained = train_images(twice, [*labels[::2]] * 2, network=extractor(), cache=None)
+    trained = train_images(twice, [*labels[::2]] * 2, backbone=extractor(), cache=None)
     trained.save(tmp_path / "model.skops")
     found = predict_images(tmp_path / "model.skops", digits[1::2], cache=None)
     assert (found["unlikeness"] > 1).mean() < 0.2

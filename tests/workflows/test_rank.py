@@ -13,7 +13,7 @@ from featx.datasets.image_folder import find_images
 from featx.errors import ComparisonError, OptionError
 from featx.extraction.options import ExtractionOptions
 from featx.workflows.rank import rank_tables
-from featx.workflows.request import Asked
+from featx.workflows.request import ComparisonConfig
 from tests.conftest import CountingBackbone
 
 
@@ -25,7 +25,10 @@ def test_each_network_gets_a_row_and_a_second_run_computes_nothing(
     photo_folder: Path, tmp_path: Path, counting: CountingBackbone
 ) -> None:
     table = find_images([photo_folder])
-    first, second = (rank_tables(table, _both(), Asked(near=1.0), cache=tmp_path / "cache") for _ in range(2))
+    first, second = (
+        rank_tables(table, _both(), ComparisonConfig(duplicate_threshold=1.0), cache=tmp_path / "cache")
+        for _ in range(2)
+    )
     columns = ["name", "backbone", "layer", "pooling", "features", "loo_ridge", "p_value", "verdict", "logme"]
     assert list(first.table.columns[:9]) == columns
     assert sorted(first.table["name"]) == ["counting crop", "counting squash"]
@@ -38,7 +41,7 @@ def test_each_network_gets_a_row_and_a_second_run_computes_nothing(
 def test_unreadable_and_unlabelled_images_are_left_out(photo_folder: Path) -> None:
     (photo_folder / "china" / "00.jpg").write_bytes(b"")
     (photo_folder / "stray.jpg").write_bytes(b"")
-    ranking = rank_tables(find_images([photo_folder]), _both(), Asked(near=1.0), cache=None)
+    ranking = rank_tables(find_images([photo_folder]), _both(), ComparisonConfig(duplicate_threshold=1.0), cache=None)
     assert ranking.n_rows == 23
     assert [Path(failure.image).name for failure in ranking.failures] == ["00.jpg"]
     found = json.loads(json.dumps(ranking.as_dict()))
@@ -64,9 +67,11 @@ def test_labels_and_groups_are_checked_before_anything_is_extracted(
 def test_images_to_test_on_take_no_part(photo_folder: Path) -> None:
     table = find_images([photo_folder])
     splits: list[str | None] = ["test" if number % 4 == 0 else "train" for number in range(24)]
-    ranking = rank_tables(dataclasses.replace(table, splits=splits), _both(), Asked(near=1.0), cache=None)
+    ranking = rank_tables(
+        dataclasses.replace(table, splits=splits), _both(), ComparisonConfig(duplicate_threshold=1.0), cache=None
+    )
     trained = table.rows([number for number in range(24) if number % 4])
-    alone = rank_tables(trained, _both(), Asked(near=1.0), cache=None)
+    alone = rank_tables(trained, _both(), ComparisonConfig(duplicate_threshold=1.0), cache=None)
     assert ranking.n_rows == 18
     assert ranking.notes[0].startswith("Only the 18 training images take part")
     assert ranking.table.equals(alone.table)
@@ -80,18 +85,20 @@ def test_copies_are_left_out_together_unless_that_is_switched_off(photo_folder: 
     ranking = rank_tables(table, [ExtractionOptions()], cache=compiled_cache)
     assert ranking.duplicates.n_same_bytes == 2
     assert "Ridge and kNN leave them out together, and LogME and H-score see one of each." in ranking.notes[-1]
-    leaky = rank_tables(table, [ExtractionOptions()], Asked(groups="none"), cache=compiled_cache)
+    leaky = rank_tables(table, [ExtractionOptions()], ComparisonConfig(groups="none"), cache=compiled_cache)
     assert "None was left out with another, as asked: scores may be too high." in leaky.notes[-1]
 
 
 def test_images_are_ranked_from_python(paths: list[str], labels: list[str], counting: CountingBackbone) -> None:
     networks: list[Any] = ["counting", FeatureExtractor("counting", resize="crop")]
-    ranking = rank_images(paths, labels, networks=networks, near=1.0, cache=None)
+    ranking = rank_images(paths, labels, backbones=networks, duplicate_threshold=1.0, cache=None)
     assert set(ranking.table["backbone"]) == {"counting"}
     assert ranking.n_computed == 48
     sites = np.arange(24) // 4
-    assert rank_images(paths, labels, networks=networks, near=1.0, groups=sites, cache=None).n_rows == 24
+    assert (
+        rank_images(paths, labels, backbones=networks, duplicate_threshold=1.0, groups=sites, cache=None).n_rows == 24
+    )
     with pytest.raises(OptionError, match="is no network"):
-        rank_images(paths, labels, networks=[3])
+        rank_images(paths, labels, backbones=[3])
     with pytest.raises(ComparisonError, match="one of y for each of 24 paths"):
         rank_images(paths, labels[:-1])

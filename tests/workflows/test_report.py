@@ -28,7 +28,7 @@ from featx.system.formatting import shortened
 from featx.workflows.compare import compare_tables
 from featx.workflows.report.charts import look_of
 from featx.workflows.report.report import write_report
-from featx.workflows.request import Asked
+from featx.workflows.request import ComparisonConfig
 from tests.conftest import CountingBackbone
 
 HOSTILE = ("<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "$$\\alpha$$ 🦜 </script>", "x" * 300)
@@ -36,9 +36,11 @@ CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 
 
 def _report(
-    table: ImageTable, path: Path, *, cache: Path | None = None, backbone: str = "counting", **asked: Any
+    table: ImageTable, path: Path, *, cache: Path | None = None, backbone: str = "counting", **config: Any
 ) -> str:
-    wanted = Asked(**{"cv": 3, "near": 1, "extras": True, "estimators": ["dummy", "logreg", "knn"], **asked})
+    wanted = ComparisonConfig(
+        **{"cv": 3, "duplicate_threshold": 1, "diagnostics": True, "estimators": ["dummy", "logreg", "knn"], **config}
+    )
     result = compare_tables(table, [ExtractionOptions("counting")], wanted, cache=None)
     write_report(path, result, command="featx compare photos --report 'r.html'", seconds=1.5)
     return path.read_text(encoding="utf-8")

@@ -35,26 +35,33 @@ def result(
     y = [f"class {at % 3}" for at in range(18)]  # says nothing: most are mistakes
     network = FeatureExtractor(precision="float32")
     return compare_images(
-        paths, y, networks=[network], estimators=["logreg"], groups="none", cv=3, extras=False, cache=compiled_cache
+        paths,
+        y,
+        backbones=[network],
+        estimators=["logreg"],
+        groups="none",
+        cv=3,
+        diagnostics=False,
+        cache=compiled_cache,
     )
 
 
 def test_a_picture_is_of_the_fold_that_scored_the_image(result: ImageComparison, compiled_cache: Path) -> None:
-    comparison, resolved = result.networks[0].comparison, result.networks[0].resolved
+    comparison, resolved = result.backbones[0].comparison, result.backbones[0].resolved
     wrong = np.flatnonzero(comparison.predictions["logreg"].to_numpy() != comparison.y).tolist()
     pictures = evidence_of(result, wrong, 64, compiled_cache)
     assert sorted(pictures) == wrong
     position = wrong[0]
     train, _ = next((train, test) for train, test in comparison.split.folds if position in test)
-    fitted = make_baseline("logreg").fit(result.networks[0].rows[train], result.y[train])
+    fitted = make_baseline("logreg").fit(result.backbones[0].rows[train], result.y[train])
     predicted = comparison.predictions["logreg"].iloc[position]
-    assert fitted.predict(result.networks[0].rows[[position]])[0] == predicted
+    assert fitted.predict(result.backbones[0].rows[[position]])[0] == predicted
     affine = as_head(fitted).affine
     assert affine is not None
     seen = _seen(result.paths[position], resolved, ActivationMaps(resolved, compiled_cache / "compiled"), affine)
     assert seen is not None
     np.testing.assert_array_equal(seen.pixels, decode_image(read_image(result.paths[position])[0], (224, 224)))
-    scores = fitted.decision_function(result.networks[0].rows[[position]])[0]
+    scores = fitted.decision_function(result.backbones[0].rows[[position]])[0]
     np.testing.assert_allclose(seen.map.mean(axis=(0, 1)), scores, atol=1e-4)
     expected = overlay(_of_class(seen, fitted.classes_.tolist().index(predicted)), (64, 64))
     found = PIL.Image.open(io.BytesIO(base64.b64decode(pictures[position].partition(",")[2])))
@@ -75,17 +82,23 @@ def test_others_than_linear_estimators_on_averages_have_none(
 ) -> None:
     histogram = FeatureExtractor("color_histogram")
     of_histogram = compare_images(
-        result.paths, result.y.tolist(), networks=[histogram], estimators=["logreg"], cv=3, extras=False, cache=None
+        result.paths,
+        result.y.tolist(),
+        backbones=[histogram],
+        estimators=["logreg"],
+        cv=3,
+        diagnostics=False,
+        cache=None,
     )
     assert evidence_of(of_histogram, [0, 1], 64, compiled_cache) == {}
     tuned = compare_images(
         result.paths,
         result.y.tolist(),
-        networks=[FeatureExtractor(precision="float32")],
+        backbones=[FeatureExtractor(precision="float32")],
         estimators=["knn"],
         groups="none",
         cv=3,
-        extras=False,
+        diagnostics=False,
         cache=compiled_cache,
     )
     assert evidence_of(tuned, [0, 1], 64, compiled_cache) == {}
@@ -96,11 +109,11 @@ def test_an_estimator_that_only_has_the_name_of_featxs_own_has_none(result: Imag
     other = compare_images(
         result.paths,
         result.y.tolist(),
-        networks=[FeatureExtractor("color_histogram", image_size=8)],
+        backbones=[FeatureExtractor("color_histogram", image_size=8)],
         estimators={"logreg": SVC()},
         groups="none",
         cv=3,
-        extras=False,
+        diagnostics=False,
         cache=None,
     )
     assert why_no_evidence(other) == "logreg is not featx's own, which alone is fitted anew for them"

@@ -63,7 +63,7 @@ def run(*args: str) -> int:
 
 def test_a_table_names_what_is_similar(extracted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     images = ["photos/china/03.jpg", "photos/flower/20.jpg"]
-    assert run("features.npy", *images, "--top", "3", "--with-itself") == 0
+    assert run("features.npy", *images, "--top", "3", "--include-self") == 0
     out, err = capsys.readouterr()
     assert re.search(r"^photos/china/03.jpg +1  photos/china/03.jpg +1.0000  china +the same image$", out, re.MULTILINE)
     assert out.count("photos/flower/20.jpg ") >= 3
@@ -86,16 +86,16 @@ def test_an_image_takes_no_place_among_those_similar_to_it_but_its_copies_do(
     assert run("features.npy", path, "photos/flower/copy.jpg", "new.jpg", "--top", "3", "--json") == 0
     out, err = capsys.readouterr()
     one, copy, new = map(json.loads, out.splitlines())
-    assert (one["itself_left_out"], copy["itself_left_out"], new["itself_left_out"]) == (True, True, False)
+    assert (one["self_excluded"], copy["self_excluded"], new["self_excluded"]) == (True, True, False)
     assert [len(found["found"]) for found in (one, copy, new)] == [3, 3, 3]
     assert (one["found"][0]["path"], one["found"][0]["same"]) == ("photos/flower/copy.jpg", True)
     assert (copy["found"][0]["path"], copy["found"][0]["same"]) == ("photos/china/03.jpg", True)
     assert [found["path"] for found in new["found"][:2]] == ["photos/china/03.jpg", "photos/flower/copy.jpg"]
-    assert "3 of them among the features themselves; 2 not listed for itself (--with-itself)" in err
-    assert run("features.npy", path, "--top", "25", "--json", "--with-itself", "--quiet") == 0
+    assert "3 of them among the features themselves; 2 not listed for itself (--include-self)" in err
+    assert run("features.npy", path, "--top", "25", "--json", "--include-self", "--quiet") == 0
     everything = json.loads(capsys.readouterr().out)
     assert len(everything["found"]) == 25
-    assert not everything["itself_left_out"]
+    assert not everything["self_excluded"]
 
 
 @pytest.mark.parametrize("index", ["exact", "faiss"])
@@ -118,7 +118,7 @@ def test_an_image_that_is_listed_several_times_leaves_as_many_as_are_wanted(
         assert [found["rank"] for found in one["found"]] == list(range(1, n_found + 1))
         assert len(two["found"]) == min(top, len(listed) - 2)
         assert len(three["found"]) == min(top, len(listed) - 1)
-        assert one["itself_left_out"]
+        assert one["self_excluded"]
 
 
 SECRET = "c2VjcmV0LXZhbHVl0123456789"
@@ -165,7 +165,7 @@ def test_addresses_among_the_features_are_shown_without_their_secrets(
     written = out + err + "".join(Path(name).read_text() for name in ("o.csv", "p.html", "d.csv"))
     assert SECRET not in written
     assert SECRET[::-1] not in written
-    assert '"itself_left_out": true' in out  # whoever signed the address
+    assert '"self_excluded": true' in out  # whoever signed the address
 
 
 def _fetched(address: str) -> bytes:
@@ -207,7 +207,7 @@ def test_csv_has_a_line_for_each_and_hostile_names_are_harmless(
 
 def test_json_has_an_object_for_each(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("bad.jpg").write_bytes(b"")
-    options = ["--json", "--quiet", "--top", "2", "--with-itself"]
+    options = ["--json", "--quiet", "--top", "2", "--include-self"]
     assert run("job", "photos/china/05.jpg", "photos/china/04.jpg", "bad.jpg", *options) == 0
     first, second, bad = map(json.loads, capsys.readouterr().out.splitlines())
     assert not any(one["same"] for one in first["found"])  # it failed when the job ran
@@ -339,7 +339,7 @@ def test_duplicates_are_listed_with_their_paths(extracted: Path, capsys: pytest.
     shutil.copy("photos/china/03.jpg", "photos/flower/=copy.jpg")
     assert cli.main(["extract", "photos", "--backbone", "counting", "--quiet", "--cache", "c"]) == 0
     capsys.readouterr()
-    assert cli.main(["duplicates", "features.npy", "--near", "1", "--csv", "d.csv"]) == 0
+    assert cli.main(["duplicates", "features.npy", "--duplicate-threshold", "1", "--csv", "d.csv"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("25 rows: 2 are near-duplicates in 1 group; with one of each kept, 1 would go.\n")
     assert "photos/china/03.jpg, photos/flower/=copy.jpg" in out
@@ -349,11 +349,11 @@ def test_duplicates_are_listed_with_their_paths(extracted: Path, capsys: pytest.
         ("1", "photos/flower/=copy.jpg", "flower", "1.000000"),
     ]
     assert lines[0]["digest"] == lines[1]["digest"] == open_features("features.npy").digests[3]
-    assert cli.main(["duplicates", "features.npy", "--near", "1", "--json", "--quiet"]) == 0
+    assert cli.main(["duplicates", "features.npy", "--duplicate-threshold", "1", "--json", "--quiet"]) == 0
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     assert (found["rows"], found["groups"], found["in_groups"], found["complete"]) == (25, 1, 2, True)
     assert found["clusters"] == [["photos/china/03.jpg", "photos/flower/=copy.jpg"]]
-    assert cli.main(["duplicates", "features.npy", "--near", "2"]) == 1
+    assert cli.main(["duplicates", "features.npy", "--duplicate-threshold", "2"]) == 1
 
 
 def test_many_groups_are_looked_up_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ Array = np.ndarray[Any, Any]
 
 
 def train(paths: list[str], y: list[Any], **options: Any) -> Any:
-    return train_images(paths, y, network=FeatureExtractor("counting"), cache=None, **options)
+    return train_images(paths, y, backbone=FeatureExtractor("counting"), cache=None, **options)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_the_pipeline_has_the_cache_that_was_asked_for(
     kept: bool, paths: list[str], labels: list[str], counting: CountingBackbone, tmp_path: Path
 ) -> None:
     cache = tmp_path / "kept" if kept else None
-    trained = train_images(paths, labels, network=FeatureExtractor("counting"), near=1, cache=cache)
+    trained = train_images(paths, labels, backbone=FeatureExtractor("counting"), duplicate_threshold=1, cache=cache)
     n_shown = counting.n_shown
     trained.pipeline.predict(paths)
     assert counting.n_shown == n_shown + (0 if kept else len(paths))
@@ -81,7 +81,7 @@ def test_what_is_fine_tuned_is_what_was_scored(
 
     monkeypatch.setattr("featx.workflows.image_estimators.FineTunedClassifier", Fake)
     groups = [*(at // 2 for at in range(22)), 90, 91]
-    trained = train(paths, three, estimators=estimators, tune=True, groups=groups, near=1)
+    trained = train(paths, three, estimators=estimators, tune=True, groups=groups, duplicate_threshold=1)
     assert trained.scores["estimator"] == next(iter(estimators))
     assert (given["X"], given["y"]) == (paths[:23], three[:23])
     assert given["groups"].tolist() == trained.comparison.groups[:23].tolist()
@@ -90,14 +90,16 @@ def test_what_is_fine_tuned_is_what_was_scored(
 
 
 def test_classes_without_a_test_image_are_noted(paths: list[str], counting: CountingBackbone) -> None:
-    from featx.workflows.networks import options_of
+    from featx.workflows.networks import as_extraction_options
     from featx.workflows.prepare import as_table
-    from featx.workflows.request import Asked
+    from featx.workflows.request import ComparisonConfig
     from featx.workflows.train import train_tables
 
     y = ["a"] * 10 + ["b"] * 10 + ["c"] * 4
-    table = as_table(paths, y, is_test=[at in (1, 2, 11, 12) for at in range(24)])
-    trained = train_tables(table, options_of(FeatureExtractor("counting")), Asked(groups="none"), cache=None)
+    table = as_table(paths, y, test_mask=[at in (1, 2, 11, 12) for at in range(24)])
+    trained = train_tables(
+        table, as_extraction_options(FeatureExtractor("counting")), ComparisonConfig(groups="none"), cache=None
+    )
     assert trained.pipeline.classes_.tolist() == ["a", "b", "c"]
     assert "1 class without a test image, so not scored: 'c'." in trained.notes
 
@@ -166,9 +168,9 @@ def test_options_of_the_command_line_are_those_of_python(
     Path(bad).write_bytes(b"no image")
     with pytest.raises(UnreadableImageError, match="bad.jpg"):
         train([*paths, bad], [*labels, labels[0]], on_error="raise")
-    assert len(train([*paths, bad], [*labels, labels[0]], near=1).y) == 24
-    with pytest.raises(OptionError, match="near=2: expected a cosine"):
-        train(paths, labels, near=2)
+    assert len(train([*paths, bad], [*labels, labels[0]], duplicate_threshold=1).y) == 24
+    with pytest.raises(OptionError, match="duplicate_threshold=2: expected a cosine"):
+        train(paths, labels, duplicate_threshold=2)
     with pytest.raises(OptionError, match="on_error='nan': expected 'skip' or 'raise'"):
         train(paths, labels, on_error="nan")
     with pytest.raises(OptionError, match=r"FineTunedClassifier is none.*Name 'fine-tune'.*as_pipeline\(\)"):

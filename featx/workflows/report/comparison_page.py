@@ -121,7 +121,7 @@ class _Page:
         self._result = result
         self._cache = cache
         self._best = result.best_row
-        self._network = result.best_network
+        self._network = result.best_backbone
         comparison = self._network.comparison
         self._is_classification = result.task == "classification"
         self._estimator = str(self._best["estimator"])
@@ -231,7 +231,7 @@ class _Page:
 
     def _table_rows(self) -> list[tuple[str, dict[str, Any]]]:
         result = self._result
-        names = [result.network_of(row).name for row in range(len(result.table))]
+        names = [result.backbone_of(row).name for row in range(len(result.table))]
         return list(zip(names, _records(result.table), strict=True))
 
     def content(self, command: str, seconds: float | None) -> dict[str, Any]:
@@ -261,9 +261,11 @@ class _Page:
             "clusters": self._cluster_tiles(),
             "n_clusters": len(result.duplicates),
             "leaks": result.duplicates,
-            "naive_words": f" ({result.naive_words})" if result.naive_words else "",
+            "ungrouped_settings": f" ({result.ungrouped_settings})" if result.ungrouped_settings else "",
             "n_images": len(result.paths),
-            "naive": None if result.naive is None else result.naive.set_index("estimator")["mean"].get(self._estimator),
+            "ungrouped_scores": None
+            if result.ungrouped_scores is None
+            else result.ungrouped_scores.set_index("estimator")["mean"].get(self._estimator),
             "curve": [] if result.learning_curve is None else result.learning_curve.to_dict(orient="records"),
             "metric_name": self._metric_name,
             "n_shown": len(self._shown),
@@ -271,7 +273,7 @@ class _Page:
             "has_tsne": self._has_tsne,
             "failures": [(shortened(one.image), one.reason) for one in result.failures[:50]],
             "n_failures": len(result.failures),
-            "runs": runs(result.networks),
+            "runs": runs(result.backbones),
             "facts": facts(command, seconds, self._thumbnails()),
             "data": self._data(),
             "described": self._described(),

@@ -28,7 +28,7 @@ _LINEAR = ("logreg", "ridge", "lda")
 
 def why_no_evidence(result: ImageComparison) -> str:
     """Return why mistakes of the best estimator have no pictures of evidence, "" if they have."""
-    network, estimator = result.best_network, str(result.best_row["estimator"])
+    network, estimator = result.best_backbone, str(result.best_row["estimator"])
     if estimator not in _LINEAR or estimator not in NAMES[result.task]:
         return f"{estimator} has none: compare {', '.join(_LINEAR)}"
     if estimator not in network.comparison._own:
@@ -58,7 +58,7 @@ def evidence_of(result: ImageComparison, positions: Sequence[int], side: int, ca
     """
     if cache is None or why_no_evidence(result):
         return {}
-    network, estimator = result.best_network, str(result.best_row["estimator"])
+    network, estimator = result.best_backbone, str(result.best_row["estimator"])
     comparison = network.comparison
     maps = ActivationMaps(network.resolved, cache / "compiled")
     rows = comparison.predictions.index.to_numpy()
