@@ -40,7 +40,7 @@ class CountingBackbone(DirectBackbone):
     name = "counting"
     version = 1
     image_size = 32
-    minimum_size = 2
+    min_image_size = 2
 
     def __init__(self) -> None:
         self.n_shown = 0

@@ -18,7 +18,7 @@ from featx.jobs.storage import Place
 
 
 class Fatal(DirectBackbone):
-    name, version, image_size, minimum_size = "fatal", 1, 16, 2
+    name, version, image_size, min_image_size = "fatal", 1, 16, 2
 
     def __init__(self, order: Path) -> None:
         self.order = order

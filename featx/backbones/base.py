@@ -16,7 +16,7 @@ from featx.recipe import Recipe
 
 #: Images in one run of the network. Constant, and the last run is padded, so that a row depends on
 #: its own image alone; 8 is as fast as any (measured 1 to 32), and small enough for a single image.
-COMPILED_BATCH = 8
+COMPILED_BATCH_SIZE = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Backbone(abc.ABC):
         What users write.
     image_size : int
         Default height and width, in pixels.
-    minimum_size : int
+    min_image_size : int
         Smallest height and width that it can take, in pixels.
     layer : str
         Name of the layer whose output becomes the features.
@@ -59,18 +59,18 @@ class Backbone(abc.ABC):
 
     name: str
     image_size: int
-    minimum_size: int = 1
+    min_image_size: int = 1
     layer: str = "output"
     #: Whether it comes from a file of the user's, who says how it wants its pixels.
-    is_own: bool = False
+    is_model_file: bool = False
 
     @property
-    def recorded_name(self) -> str:
+    def recipe_name(self) -> str:
         """What a recipe calls it."""
         return self.name
 
     @property
-    def fixed_size(self) -> tuple[int, int] | None:
+    def fixed_image_size(self) -> tuple[int, int] | None:
         """The only height and width that it takes; None if it takes others, too."""
         return None
 
@@ -87,7 +87,7 @@ class Backbone(abc.ABC):
         int
         """
 
-    def pooling_that_counts(self, pooling: str) -> str:
+    def resolve_pooling(self, pooling: str) -> str:
         """Return the pooling that a recipe records: the default where there is nothing to pool, whatever was asked."""
         return pooling
 
@@ -115,11 +115,11 @@ class Backbone(abc.ABC):
         """
 
 
-class Network(Backbone):
+class NetworkBackbone(Backbone):
     """A backbone that an engine runs: a graph from pixels to maps."""
 
     @abc.abstractmethod
-    def compiled_layers(self, wanted: Sequence[str]) -> list[str]:
+    def layers_to_compile(self, wanted: Sequence[str]) -> list[str]:
         """Return the layers that are compiled together with those that are wanted."""
 
     @abc.abstractmethod

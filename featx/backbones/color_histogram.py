@@ -34,7 +34,7 @@ class ColorHistogram(DirectBackbone):
         """Return the number of colours that are told apart; there is nothing to pool."""
         return _BINS**3
 
-    def pooling_that_counts(self, pooling: str) -> str:
+    def resolve_pooling(self, pooling: str) -> str:
         """Return the default: rows are the same whatever was asked."""
         return "avg"
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones import weights as weight_files
-from featx.backbones.base import Network, Weights
+from featx.backbones.base import NetworkBackbone, Weights
 from featx.backbones.keras_import import first_line, import_keras, plain_settings
 from featx.backbones.layers import (
     POOLS,
@@ -25,8 +25,8 @@ from featx.backbones.layers import (
     as_layers,
     find_layers,
     layers_path,
-    other_layers,
-    pooled_name,
+    missing_layer_message,
+    pooled_output_name,
     read_layers,
 )
 from featx.backbones.preprocessing import Preprocessing
@@ -41,7 +41,7 @@ _DEVIATIONS = (0.229, 0.224, 0.225)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class KerasBackbone(Network):
+class KerasBackbone(NetworkBackbone):
     """A network of ``keras.applications`` without its head.
 
     Its pixels are prepared by the ``preprocess_input`` of its own module, inside the graph.
@@ -62,9 +62,9 @@ class KerasBackbone(Network):
         SHA-256 of that file, in hex.
     alpha : float
         Width of a MobileNet, as a share of that of its paper.
-    normalizes_pooled : bool
+    pools_before_norm : bool
         Whether the last layer normalises what has been pooled, and so comes after the pooling, as in ConvNeXt.
-    parameters : int
+    n_parameters : int
         Numbers that were learned, without the head; 0 if that is not known.
     top_1 : float or None
         Percent of ImageNet's validation images whose first guess is right, by Keras's documentation.
@@ -84,23 +84,23 @@ class KerasBackbone(Network):
     channels: int
     weights_url: str
     image_size: int = 224
-    minimum_size: int = 32
+    min_image_size: int = 32
     weights_hash: str = ""
     bundled: str = ""
     bundled_digest: str = ""
     alpha: float = 1.0
-    normalizes_pooled: bool = False
-    parameters: int = 0
+    pools_before_norm: bool = False
+    n_parameters: int = 0
     top_1: float | None = None
 
     @property
-    def recorded_name(self) -> str:
+    def recipe_name(self) -> str:
         """What a recipe calls it: its name; with all that decides a row, if somebody else gave it that name."""
         from featx.backbones.builtin_networks import known_networks  # it is made of these
 
         if _decisive(self) in map(_decisive, known_networks()):
             return self.name
-        pooled_first = " normalizes pooled" if self.normalizes_pooled else ""
+        pooled_first = " normalizes pooled" if self.pools_before_norm else ""
         return f"{self.name} ({self.application} {self.alpha:g}{pooled_first})"
 
     def n_features(self, pooling: str) -> int:
@@ -153,14 +153,14 @@ class KerasBackbone(Network):
     @property
     def n_bytes(self) -> int:
         """Size of the ImageNet weights on disk: 4 bytes for each parameter, but for the file's own structure."""
-        return 4 * self.parameters
+        return 4 * self.n_parameters
 
     @property
-    def has_weights_here(self) -> bool:
+    def has_local_weights(self) -> bool:
         """Whether the ImageNet weights are on this machine."""
         return bool(self.bundled) or weight_files.path_of_keras(self.weights_url).is_file()
 
-    def compiled_layers(self, wanted: Sequence[str]) -> list[str]:
+    def layers_to_compile(self, wanted: Sequence[str]) -> list[str]:
         """Return the layers that are compiled together so that one compilation serves many recipes.
 
         Parameters
@@ -197,7 +197,7 @@ class KerasBackbone(Network):
             pixels, outputs = self._taken(keras, recipe, weights_path, recipe.layers)
             for name in recipe.layers:
                 if name not in outputs:
-                    raise EngineError(other_layers(name))
+                    raise EngineError(missing_layer_message(name))
             return keras.Model(pixels, pooled(keras, recipe, outputs))
 
     def build_layers(self, recipe: Recipe, weights_path: Path | None, names: Sequence[str]) -> Any:
@@ -231,7 +231,7 @@ class KerasBackbone(Network):
         outputs = keras.Model(network.input, self._outputs(keras, network, names))(prepared, training=False)
         return pixels, dict(outputs)
 
-    def load_cut(self, recipe: Recipe, weights_path: Path | None) -> tuple[Any, Any]:
+    def load_truncated(self, recipe: Recipe, weights_path: Path | None) -> tuple[Any, Any]:
         """Return the frozen network, and the part of it from prepared pixels to the layers of a recipe, by name."""
         keras = import_keras()
         network = self._load(recipe, weights_path)
@@ -255,9 +255,9 @@ class KerasBackbone(Network):
             output = network.output if name == self.layer and self._is_last(network) else self._output_of(network, name)
             if output is not None:
                 found[name] = output
-        if self.normalizes_pooled and self.layer in found:
+        if self.pools_before_norm and self.layer in found:
             for pool in POOLS:
-                found[pooled_name(self.layer, pool)] = last(_pool(keras, pool)(last.input))
+                found[pooled_output_name(self.layer, pool)] = last(_pool(keras, pool)(last.input))
         return found
 
     def _is_last(self, network: Any) -> bool:
@@ -279,7 +279,7 @@ class KerasBackbone(Network):
             return None
         return layer.output
 
-    def build_usual(self, recipe: Recipe, weights_path: Path | None) -> tuple[Any, Any]:
+    def build_reference(self, recipe: Recipe, weights_path: Path | None) -> tuple[Any, Any]:
         """Return the network as people use it: a ``keras.Model`` of prepared pixels, and ``preprocess_input``."""
         with plain_settings(import_keras()) as keras:
             network = self._load(recipe, weights_path)
@@ -343,7 +343,7 @@ class KerasBackbone(Network):
 
 def _decisive(backbone: KerasBackbone) -> tuple[Any, ...]:
     """Return what decides a row besides the weights and what a recipe says."""
-    return backbone.name, backbone.application, backbone.alpha, backbone.normalizes_pooled
+    return backbone.name, backbone.application, backbone.alpha, backbone.pools_before_norm
 
 
 @contextlib.contextmanager
@@ -371,7 +371,7 @@ def pooled(keras: Any, recipe: Recipe, outputs: Mapping[str, Any]) -> Any:
             continue
         for pool in POOLS:
             if pool in recipe.pooling:
-                after = outputs.get(pooled_name(name, pool))
+                after = outputs.get(pooled_output_name(name, pool))
                 parts.append(_pool(keras, pool)(maps) if after is None else after)
     return parts[0] if len(parts) == 1 else keras.layers.Concatenate()(parts)
 

@@ -67,7 +67,7 @@ def read_layers(path: Path) -> tuple[LayerInfo, ...] | None:
     return as_layers(json.loads(text))
 
 
-def other_layers(layer: str) -> str:
+def missing_layer_message(layer: str) -> str:
     """Return the message for a layer that the installed version of Keras builds otherwise."""
     return (
         f"This version of Keras builds the network of other layers than featx knows of, and not {layer!r} where it "
@@ -75,7 +75,7 @@ def other_layers(layer: str) -> str:
     )
 
 
-def pooled_name(layer: str, pool: str) -> str:
+def pooled_output_name(layer: str, pool: str) -> str:
     """Return the name of the output of a layer that comes after the pooling."""
     return f"{layer} after {pool}"  # as no layer is called
 
@@ -90,7 +90,7 @@ def as_layers(rows: Iterable[Sequence[Any]]) -> tuple[LayerInfo, ...]:
     return tuple(LayerInfo(name, kind, tuple(shape), ends_block) for name, kind, shape, ends_block in rows)
 
 
-def as_wanted(layer: Any) -> tuple[Layer, ...]:
+def parse_layers(layer: Any) -> tuple[Layer, ...]:
     """Return the layers that a user wrote: one or several, names or depths, also as in ``"a+b"`` and ``"-2"``.
 
     Raises
@@ -137,7 +137,7 @@ def find_layers(backbone: str, layers: Sequence[LayerInfo], wanted: Iterable[Lay
     layers : sequence of LayerInfo
         All of it, in Keras's order, the input first.
     wanted : iterable of str, int or float
-        As :func:`as_wanted` returns them.
+        As :func:`parse_layers` returns them.
 
     Raises
     ------

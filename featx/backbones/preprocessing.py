@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.files.model_cache import said
+from featx.backbones.files.model_cache import display_name
 from featx.errors import FeatxWarning, OptionError
 
 #: As ``keras.applications.imagenet_utils.preprocess_input`` calls them.
@@ -59,14 +59,14 @@ class Preprocessing:
         return prepared
 
     @classmethod
-    def of_text(cls, text: str) -> Preprocessing:
+    def from_text(cls, text: str) -> Preprocessing:
         """Return what `text` describes."""
         numbers_, _, order = text.partition(" ")
         mean, scale = (tuple(map(float, part.split(","))) for part in numbers_.split("/"))
         return cls(mean, scale, order == "bgr")
 
 
-def as_preprocessing(given: Any) -> Preprocessing:
+def parse_preprocessing(given: Any) -> Preprocessing:
     """Return what a user asked for.
 
     Parameters
@@ -80,9 +80,9 @@ def as_preprocessing(given: Any) -> Preprocessing:
 
     Examples
     --------
-    >>> as_preprocessing("tf").text
+    >>> parse_preprocessing("tf").text
     '127.5,127.5,127.5/127.5,127.5,127.5'
-    >>> as_preprocessing((0, 255)) == as_preprocessing("0/255")
+    >>> parse_preprocessing((0, 255)) == parse_preprocessing("0/255")
     True
     """
     if isinstance(given, str) and given in _KINDS:
@@ -95,26 +95,26 @@ def as_preprocessing(given: Any) -> Preprocessing:
     raise OptionError(f"preprocessing={given!r}: expected {_ACCEPTED}.")
 
 
-def named(text: str) -> str:
+def format_preprocessing(text: str) -> str:
     """Return what a recipe records of preprocessing as people write it.
 
     Examples
     --------
-    >>> named(as_preprocessing("torch").text), named(as_preprocessing((0, 255)).text)
+    >>> format_preprocessing(parse_preprocessing("torch").text), format_preprocessing(parse_preprocessing((0, 255)).text)
     ('torch', '0/255')
     """
     for name, kind in _KINDS.items():
         if Preprocessing(*kind).text == text:
             return name
     try:
-        steps = Preprocessing.of_text(text)
+        steps = Preprocessing.from_text(text)
     except ValueError:  # of a damaged file
         return text
     parts = [part[:1] if len(set(part)) == 1 else part for part in (steps.mean, steps.scale)]
     return "/".join(",".join(f"{value:g}" for value in part) for part in parts)
 
 
-def refuse_unlike(steps: Preprocessing, path: str, takes: str) -> None:
+def check_integer_input(steps: Preprocessing, path: str, takes: str) -> None:
     """Raise if a network takes whole numbers, and prepared pixels are none or do not fit.
 
     Parameters
@@ -136,18 +136,18 @@ def refuse_unlike(steps: Preprocessing, path: str, takes: str) -> None:
         return
     remedy = "'none': it prepares them itself" if limits.max >= 255 else "(128, 1), for pixels from -128 to 127"
     raise OptionError(
-        f"{said(path)} takes whole numbers from {limits.min} to {limits.max} ({takes}), and pixels prepared so are "
+        f"{display_name(path)} takes whole numbers from {limits.min} to {limits.max} ({takes}), and pixels prepared so are "
         f"numbers from {prepared.min():g} to {prepared.max():g} that would be cut. Pass preprocessing "
         f"(--preprocessing) {remedy}."
     )
 
 
-def warn_of_far(steps: Preprocessing, path: str) -> None:
+def warn_extreme_pixels(steps: Preprocessing, path: str) -> None:
     """Warn of prepared pixels that are as large as no network is known to want them."""
     prepared = steps.prepared()
     if np.abs(prepared).max() > _FARTHEST:
         warnings.warn(
-            f"{said(path)} is shown pixels from {prepared.min():,.6g} to {prepared.max():,.6g}, larger than networks "
+            f"{display_name(path)} is shown pixels from {prepared.min():,.6g} to {prepared.max():,.6g}, larger than networks "
             "want them. Is preprocessing right? It is (pixel − mean) / scale, of pixels from 0 to 255: scale divides, "
             "and mean and scale of pixels from 0 to 1 are to be multiplied by 255.",
             FeatxWarning,
@@ -155,9 +155,11 @@ def warn_of_far(steps: Preprocessing, path: str) -> None:
         )
 
 
-def needed(path: str) -> OptionError:
+def missing_preprocessing_error(path: str) -> OptionError:
     """Return the error for a network of one's own without it."""
-    return OptionError(f"How does {said(path)} want its pixels? Pass preprocessing (--preprocessing): {_ACCEPTED}.")
+    return OptionError(
+        f"How does {display_name(path)} want its pixels? Pass preprocessing (--preprocessing): {_ACCEPTED}."
+    )
 
 
 def _three(part: Any) -> tuple[float, ...]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 
-from featx.backbones.base import Backbone, DirectBackbone, Network, Weights
+from featx.backbones.base import Backbone, DirectBackbone, NetworkBackbone, Weights
 from featx.backbones.builtin_networks import read_networks
 from featx.backbones.color_histogram import ColorHistogram
-from featx.backbones.files.network_file import is_own, own_network, why_not_own
+from featx.backbones.files.network_file import is_model_path, model_path_problem, open_network_file
 from featx.backbones.keras_application import KerasBackbone
 from featx.errors import OptionError, UnknownBackboneError, did_you_mean
 
@@ -15,7 +15,7 @@ __all__ = [
     "Backbone",
     "DirectBackbone",
     "KerasBackbone",
-    "Network",
+    "NetworkBackbone",
     "Weights",
     "available_backbones",
     "load_backbone",
@@ -59,14 +59,14 @@ def load_backbone(name: str) -> Backbone:
     >>> load_backbone("resnet50").n_features("avg")
     2048
     """
-    if isinstance(name, str) and name not in _registered and is_own(name):
-        return own_network(name)
+    if isinstance(name, str) and name not in _registered and is_model_path(name):
+        return open_network_file(name)
     try:
         return _registered[name]
     except (KeyError, TypeError):
         hint = did_you_mean(str(name), _registered)
         raise UnknownBackboneError(
-            f"Unknown backbone {name!r}.{why_not_own(str(name))}{hint} Run `featx backbones` to list all "
+            f"Unknown backbone {name!r}.{model_path_problem(str(name))}{hint} Run `featx backbones` to list all "
             f"{len(_registered)}.{_of_a_worker()}"
         ) from None
 
@@ -118,12 +118,12 @@ def register_backbone(backbone: Backbone) -> None:
         raise OptionError(f"A backbone named {backbone.name!r} exists already. Give yours another name.")
 
 
-def registered_here(name: str) -> Backbone | None:
+def registered_backbone(name: str) -> Backbone | None:
     """Return the backbone of this name if :func:`register_backbone` made it known: to no other process."""
     return None if name in _BUILT_IN else _registered.get(name)
 
 
-def take_over(backbone: Backbone) -> None:
+def replace_backbone(backbone: Backbone) -> None:
     """Make a backbone known that another process registered, in place of any it had registered before."""
     _registered[backbone.name] = backbone
 

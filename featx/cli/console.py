@@ -77,7 +77,7 @@ def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
 
     given = {name: getattr(args, name) for name in EXTRACTION_OPTIONS if hasattr(args, name)}
     beside = args.backbone if isinstance(args.backbone, list) else []
-    if not load_backbone(backbone).is_own and any(load_backbone(one).is_own for one in beside):
+    if not load_backbone(backbone).is_model_file and any(load_backbone(one).is_model_file for one in beside):
         given.pop("preprocessing", None)  # it is for the files beside it
     if len(set(beside)) > 1 and isinstance(load_backbone(backbone), DirectBackbone):
         given.pop("weights", None)  # they are for the networks beside it

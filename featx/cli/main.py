@@ -251,7 +251,7 @@ def _bench(args: argparse.Namespace) -> None:
     from featx.extraction.throughput import save_rates
 
     names = list(dict.fromkeys(args.backbone or ["mobilenet"]))
-    if own := next((name for name in names if load_backbone(name).is_own), None):
+    if own := next((name for name in names if load_backbone(name).is_model_file), None):
         raise OptionError(
             f"{own!r} has nothing to be compared with: featx bench is for networks of keras.applications."
         )
@@ -296,19 +296,19 @@ def _backbones(args: argparse.Namespace) -> None:
 
 
 def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
-    from featx.backbones.files.network_file import OwnNetwork
+    from featx.backbones.files.network_file import NetworkFile
     from featx.backbones.registry import KerasBackbone
 
     row: dict[str, object] = {"backbone": backbone.name, "features": backbone.n_features("avg")}
-    row |= {"image_size": backbone.image_size, "minimum_size": backbone.minimum_size}
+    row |= {"image_size": backbone.image_size, "min_image_size": backbone.min_image_size}
     row |= {"parameters": None, "megabytes": None, "top_1": None, "weights": None}
     if isinstance(backbone, KerasBackbone):
-        row["parameters"] = backbone.parameters or None
+        row["parameters"] = backbone.n_parameters or None
         row["megabytes"] = round(backbone.n_bytes / 1e6, 1) or None
         row["top_1"] = backbone.top_1
-        row["weights"] = "here" if backbone.has_weights_here else "to be fetched"
-    elif isinstance(backbone, OwnNetwork):
-        row |= {"minimum_size": None, "megabytes": round(backbone.n_bytes / 1e6, 1), "weights": "here"}
+        row["weights"] = "here" if backbone.has_local_weights else "to be fetched"
+    elif isinstance(backbone, NetworkFile):
+        row |= {"min_image_size": None, "megabytes": round(backbone.n_bytes / 1e6, 1), "weights": "here"}
     return row | {"images_per_second": rate}
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.registry import Network
+from featx.backbones.registry import NetworkBackbone
 from featx.baselines.splits import Fold, check_split_options, group_codes, make_split, validate_row_indices
 from featx.datasets.labels import as_label_array, infer_task, is_missing, validate_labels
 from featx.errors import OptionError
@@ -221,7 +221,7 @@ def _groups_of(rows: FloatArray, extractor: FeatureExtractor) -> IntArray:
     of_each = np.arange(len(rows))
     readable = np.flatnonzero(np.isfinite(rows).all(axis=1))
     if len(readable) > 1:
-        is_network = isinstance(resolve_extractor(extractor).backbone, Network)
+        is_network = isinstance(resolve_extractor(extractor).backbone, NetworkBackbone)
         found = find_duplicates(rows[readable], threshold=THRESHOLD if is_network else 1).groups
         if is_network and not found.any():
             found = find_duplicates(rows[readable], threshold=1).groups

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from featx.backbones.files.network_file import RECORDED, is_own, own_network
-from featx.backbones.preprocessing import named
+from featx.backbones.files.network_file import MODEL_FILE, is_model_path, open_network_file
+from featx.backbones.preprocessing import format_preprocessing
 from featx.backbones.registry import available_backbones
 from featx.errors import OptionError, did_you_mean
 from featx.store.info import CacheInfo, RecipeInfo
@@ -11,7 +11,7 @@ from featx.store.layout import DAMAGED
 from featx.system.formatting import counted, in_bytes
 
 #: How to say which network in a file is meant.
-_OF_OWN = f" For one {RECORDED!r}, pass the path of its file, or the fingerprint that `featx cache info` shows."
+_OF_OWN = f" For one {MODEL_FILE!r}, pass the path of its file, or the fingerprint that `featx cache info` shows."
 
 
 def find_recipes(cache: CacheInfo, backbone: str) -> list[RecipeInfo]:
@@ -22,8 +22,8 @@ def find_recipes(cache: CacheInfo, backbone: str) -> list[RecipeInfo]:
     OptionError
         None does.
     """
-    if is_own(backbone) and backbone not in available_backbones():
-        recorded = (RECORDED, own_network(backbone).digest)
+    if is_model_path(backbone) and backbone not in available_backbones():
+        recorded = (MODEL_FILE, open_network_file(backbone).digest)
         found = [one for one in cache.recipes if (one.recipe.get("backbone"), one.recipe.get("weights")) == recorded]
     else:
         found = [one for one in cache.recipes if backbone in (one.recipe.get("backbone"), one.fingerprint)]
@@ -31,7 +31,7 @@ def find_recipes(cache: CacheInfo, backbone: str) -> list[RecipeInfo]:
         known = sorted({str(recipe.recipe.get("backbone", recipe.fingerprint)) for recipe in cache.recipes})
         raise OptionError(
             f"The cache {cache.folder!r} has no rows of backbone {backbone!r}.{did_you_mean(backbone, known)} "
-            f"It has: {', '.join(known) or 'none'}.{_OF_OWN if RECORDED in known else ''}"
+            f"It has: {', '.join(known) or 'none'}.{_OF_OWN if MODEL_FILE in known else ''}"
         )
     return found
 
@@ -44,7 +44,7 @@ def describe_recipe(info: RecipeInfo) -> str:
     said["image_size"] = said.get("image_size", "?").strip("[]").replace(", ", " × ")
     said["weights"] = f"weights {said.get('weights', '')[:8]}"
     order = ("backbone", "precision", "image_size", "resize", "layer", "pooling", "weights")
-    steps = [f"preprocessing {named(said['preprocessing'])}"] if said.get("preprocessing") else []
+    steps = [f"preprocessing {format_preprocessing(said['preprocessing'])}"] if said.get("preprocessing") else []
     views = [f"view {said['tta']}"] if said.get("tta") else []
     return ", ".join([*(said.get(name, "?") for name in order), *steps, *views])
 

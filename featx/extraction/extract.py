@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from featx.backbones.files.model_cache import said
+from featx.backbones.files.model_cache import display_name
 from featx.backbones.registry import Backbone, DirectBackbone
 from featx.datasets.failures import Failure
 from featx.errors import AuditError, EngineError, FeatxError, StoreError, UnreadableImageError
@@ -40,10 +40,10 @@ def _remedy(backbone: Backbone, weights_path: Path | None) -> str:
     """Return what to do about rows that cannot be right."""
     if isinstance(backbone, DirectBackbone):
         return "Mend its extract and n_features."
-    if backbone.is_own:
+    if backbone.is_model_file:
         return (
-            f"Its weights or the preprocessing are to blame: look at what {said(str(weights_path))} gives for one "
-            "image, and whether it wants its pixels as preprocessing (--preprocessing) says."
+            f"Its weights or the preprocessing are to blame: look at what {display_name(str(weights_path))} gives for "
+            "one image, and whether it wants its pixels as preprocessing (--preprocessing) says."
         )
     return "Its weights are to blame: pass others, or leave weights out."
 
@@ -332,7 +332,7 @@ class Extraction:
         if self.store is None or not batch:
             return batch
         if not self._turns.is_mine:
-            self._resolved.refuse_in_fork()
+            self._resolved.check_not_forked()
             self._turns.take()
             self.store.refresh()
         missing = set(self._fill_stored([item.position for item in batch]))

@@ -16,9 +16,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError, StrOptions
 from sklearn.utils.validation import _check_feature_names, _check_feature_names_in
 
-from featx.backbones.files.network_file import as_name
-from featx.backbones.layers import POOLINGS, Layer, as_wanted
-from featx.backbones.preprocessing import as_preprocessing
+from featx.backbones.files.network_file import as_backbone_name
+from featx.backbones.layers import POOLINGS, Layer, parse_layers
+from featx.backbones.preprocessing import parse_preprocessing
 from featx.backbones.registry import load_backbone
 from featx.datasets.failures import Failure
 from featx.errors import OptionError, UnknownBackboneError, UnreadableImagesWarning
@@ -355,14 +355,16 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         size = self.image_size
         return {
             # An object is known by what it is, which the recipe says.
-            "backbone": as_name(self.backbone) if isinstance(self.backbone, str | os.PathLike) else "keras.Model",
+            "backbone": as_backbone_name(self.backbone)
+            if isinstance(self.backbone, str | os.PathLike)
+            else "keras.Model",
             "weights": None if self.weights is None else os.fspath(self.weights),
             "image_size": size if size is None else [int(side) for side in np.broadcast_to(size, 2)],
-            "layer": None if self.layer is None else JOINT.join(map(str, as_wanted(self.layer))),
+            "layer": None if self.layer is None else JOINT.join(map(str, parse_layers(self.layer))),
             "pooling": str(self.pooling),
             "resize": str(self.resize),
             "precision": str(self.precision),
-            "preprocessing": None if self.preprocessing is None else as_preprocessing(self.preprocessing).text,
+            "preprocessing": None if self.preprocessing is None else parse_preprocessing(self.preprocessing).text,
             "tta": None if self.tta is None else str(self.tta),
         }
 

@@ -13,8 +13,8 @@ from typing import Any
 from featx.backbones import preprocessing
 from featx.backbones import registry as backbones
 from featx.backbones.files import network_file as own
-from featx.backbones.files.model_cache import said
-from featx.backbones.layers import POOLINGS, Layer, LayerInfo, as_wanted, find_layers
+from featx.backbones.files.model_cache import display_name
+from featx.backbones.layers import POOLINGS, Layer, LayerInfo, find_layers, parse_layers
 from featx.errors import FeatxWarning, OptionError, did_you_mean
 from featx.extraction.engines import engine as engines
 from featx.images.decode import MAX_PIXELS
@@ -56,7 +56,7 @@ class ExtractionOptions:
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str):
-            object.__setattr__(self, "backbone", own.as_name(self.backbone))
+            object.__setattr__(self, "backbone", own.as_backbone_name(self.backbone))
         backbone = backbones.load_backbone(self.backbone)
         _check_choice("pooling", self.pooling, POOLINGS)
         _check_choice("resize", self.resize, RESIZES)
@@ -79,39 +79,39 @@ class ExtractionOptions:
         self._taken()
 
     def _checked_preprocessing(self, backbone: backbones.Backbone) -> str:
-        if backbone.is_own and self.preprocessing is None:
-            raise preprocessing.needed(self.backbone)
+        if backbone.is_model_file and self.preprocessing is None:
+            raise preprocessing.missing_preprocessing_error(self.backbone)
         if self.preprocessing is None:
             return ""
-        if not backbone.is_own:
+        if not backbone.is_model_file:
             raise OptionError(
                 f"preprocessing={self.preprocessing!r}: {self.backbone!r} knows how it wants its pixels. Leave it out."
             )
-        steps = preprocessing.as_preprocessing(self.preprocessing)
-        if isinstance(backbone, own.OwnNetwork):
-            preprocessing.refuse_unlike(steps, self.backbone, backbone.takes)
+        steps = preprocessing.parse_preprocessing(self.preprocessing)
+        if isinstance(backbone, own.NetworkFile):
+            preprocessing.check_integer_input(steps, self.backbone, backbone.input_dtype)
         return steps.text
 
     def _checked_size(self, backbone: backbones.Backbone) -> tuple[int, int]:
-        given = (backbone.fixed_size or backbone.image_size) if self.image_size is None else self.image_size
+        given = (backbone.fixed_image_size or backbone.image_size) if self.image_size is None else self.image_size
         if given is None:
             raise OptionError(
-                f"{said(self.backbone)} takes images of any size. Say which: image_size=224 (--image-size 224)."
+                f"{display_name(self.backbone)} takes images of any size. Say which: image_size=224 (--image-size 224)."
             )
         sides = tuple(given) if isinstance(given, tuple | list) else (given, given)
-        least = backbone.minimum_size
+        least = backbone.min_image_size
         if len(sides) != 2 or not all(_is_whole(side) and least <= side <= LARGEST_SIZE for side in sides):
             default = f" Leave it out for the default, {backbone.image_size}." if backbone.image_size else ""
             raise OptionError(
                 f"image_size={self.image_size!r}: expected a whole number of pixels or (height, width), each from "
-                f"{least} to {LARGEST_SIZE} for {said(self.backbone)}.{default}"
+                f"{least} to {LARGEST_SIZE} for {display_name(self.backbone)}.{default}"
             )
         size = (int(sides[0]), int(sides[1]))
-        if backbone.fixed_size not in (None, size):
-            height, width = backbone.fixed_size or size
+        if backbone.fixed_image_size not in (None, size):
+            height, width = backbone.fixed_image_size or size
             raise OptionError(
-                f"image_size={self.image_size!r}: {said(self.backbone)} takes images of {height} × {width} pixels "
-                "only. Leave it out."
+                f"image_size={self.image_size!r}: {display_name(self.backbone)} takes images of {height} × {width} "
+                "pixels only. Leave it out."
             )
         return size
 
@@ -120,11 +120,11 @@ class ExtractionOptions:
         backbone = backbones.load_backbone(self.backbone)
         if self.layer is None:
             return ()
-        wanted = as_wanted(self.layer)
+        wanted = parse_layers(self.layer)
         if wanted == (backbone.layer,):
             return ()
         # What those of one's own consist of may depend on the size, and so may whether they take it.
-        layers = backbone.layers(self._checked_size(backbone) if backbone.is_own else None)
+        layers = backbone.layers(self._checked_size(backbone) if backbone.is_model_file else None)
         if not layers:
             raise OptionError(
                 f"layer={self.layer!r} of {self.backbone!r} cannot be used: it is plain Python and has the one output "
@@ -133,13 +133,13 @@ class ExtractionOptions:
         found = find_layers(self.backbone, layers, wanted)
         return () if [one.name for one in found] == [backbone.layer] else found
 
-    def _warn_of_own(self, backbone: own.OwnNetwork) -> None:
+    def _warn_of_own(self, backbone: own.NetworkFile) -> None:
         """Warn of what a network in a file may be taken for, and is not."""
-        preprocessing.warn_of_far(preprocessing.as_preprocessing(self.preprocessing), self.backbone)
+        preprocessing.warn_extreme_pixels(preprocessing.parse_preprocessing(self.preprocessing), self.backbone)
         if self.layer is None and backbone.other_outputs:
             warnings.warn(
-                f"{said(self.backbone)} has {1 + len(backbone.other_outputs)} outputs, and features are of the first, "
-                f"{backbone.layer!r}. For another, pass it as layer (--layer): {listed(backbone.other_outputs)}.",
+                f"{display_name(self.backbone)} has {1 + len(backbone.other_outputs)} outputs, and features are of the "
+                f"first, {backbone.layer!r}. For another, pass it as layer (--layer): {listed(backbone.other_outputs)}.",
                 FeatxWarning,
                 stacklevel=1,  # from one place, so that Python shows it once for fit and transform
             )
@@ -155,8 +155,8 @@ class ExtractionOptions:
         """Length of a row."""
         backbone = backbones.load_backbone(self.backbone)
         taken, size = self._taken(), self._checked_size(backbone)
-        default = backbone.fixed_size or (backbone.image_size, backbone.image_size)
-        if backbone.is_own or (self.pooling == "none" and size != default):
+        default = backbone.fixed_image_size or (backbone.image_size, backbone.image_size)
+        if backbone.is_model_file or (self.pooling == "none" and size != default):
             # Positions become features, and how many there are depends on the size.
             layers = backbone.layers(None if size == default else size)
             taken = (
@@ -178,7 +178,7 @@ class ExtractionOptions:
         backbone = backbones.load_backbone(self.backbone)
         engine = engines.resolve_engine(self.engine, backbone)
         n_features = self.n_features
-        if isinstance(backbone, own.OwnNetwork):
+        if isinstance(backbone, own.NetworkFile):
             self._warn_of_own(backbone)
         if n_features > _MANY_FEATURES:
             warnings.warn(
@@ -197,11 +197,11 @@ class ExtractionOptions:
                 stacklevel=1,  # from one place, as above
             )
         recipe = Recipe(
-            backbone=backbone.recorded_name,
+            backbone=backbone.recipe_name,
             weights=weights.digest,
             image_size=self._checked_size(backbone),
             layer=self.layer_name,
-            pooling=backbone.pooling_that_counts(self.pooling),
+            pooling=backbone.resolve_pooling(self.pooling),
             resize=self.resize,
             precision=engines.resolve_precision(self.precision, engine),
             preprocessing=self._checked_preprocessing(backbone),
@@ -244,9 +244,9 @@ class Resolved:
     max_pixels: int = MAX_PIXELS
     pad_truncated: bool = False
 
-    def refuse_in_fork(self) -> None:
+    def check_not_forked(self) -> None:
         """Raise :class:`EngineError` if this process was forked from one that has run a network."""
-        engines.refuse_in_fork(self.backbone)
+        engines.check_not_forked(self.backbone)
 
     def start(self, compiled: Path | None) -> engines.Engine:
         """Return the running engine; `compiled` is the folder for compiled graphs."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from featx.backbones.registry import Network
+from featx.backbones.registry import NetworkBackbone
 from featx.errors import ExportError, OutputError, RecipeMismatchError
 from featx.extraction.options import Resolved, resolve_cache
 from featx.images.resize import resize_image
@@ -180,7 +180,7 @@ def _refuse_others(model: Model, resolved: Resolved) -> None:
             "were fitted on and compare each new one with them. "
             "Train a model with logreg, svm, linear-svm, ridge, lda or centroid."
         )
-    if not isinstance(resolved.backbone, Network):
+    if not isinstance(resolved.backbone, NetworkBackbone):
         raise ExportError(f"{resolved.backbone.name} is no network, and cannot be written as one. Train with another.")
     if resolved.recipe.tta:
         raise ExportError(
@@ -210,7 +210,7 @@ def _output_of(model: Model) -> str:
 def _written(model: Model, resolved: Resolved, kind: str, folder: Path, pixels: np.ndarray[Any, Any]) -> Any:
     """Let a child process write the network into a folder; return what it gives for pixels."""
     assert model.head is not None
-    assert isinstance(resolved.backbone, Network)
+    assert isinstance(resolved.backbone, NetworkBackbone)
     described, arrays = model.head.as_arrays()
     np.savez(folder / "head.npz", **arrays)  # type: ignore[arg-type]  # its stub takes no names of files
     np.save(folder / "pixels.npy", pixels)

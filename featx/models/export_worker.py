@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.files import keras_file as keras_files
-from featx.backbones.files.network_file import OwnNetwork
+from featx.backbones.files.network_file import NetworkFile
 from featx.backbones.keras_import import import_keras
 from featx.backbones.openvino_import import import_openvino
 from featx.backbones.registry import KerasBackbone
 from featx.errors import ExportError, MissingDependencyError
-from featx.extraction.engines.compile_worker import converted, graph_of
-from featx.extraction.engines.openvino import with_pooling
+from featx.extraction.engines.compile_worker import build_graph, convert_keras_model
+from featx.extraction.engines.openvino import add_pooling
 from featx.models.head import Head
 from featx.models.steps import Affine, BothClasses, RbfKernel, Sigmoid, Softmax, Step, SumToOne, UnitLength, Votes
 from featx.recipe import Recipe
@@ -43,8 +43,8 @@ def export(task: dict[str, Any]) -> None:
 
 def _keras_model(task: dict[str, Any], recipe: Recipe, head: Head) -> Any:
     """Return the whole as a ``keras.Model`` of uint8 pixels."""
-    if "own" in task:
-        own = OwnNetwork(**task["own"])
+    if "model_file" in task:
+        own = NetworkFile(**task["model_file"])
         if own.kind != "keras":
             raise ExportError(
                 f"{own.path!r} is no network of Keras, and can be written for OpenVINO only. Name a folder (-o model/)."
@@ -145,10 +145,10 @@ def _rename(model: Any, pixels: str, output: str) -> None:
 
 def _write_openvino(task: dict[str, Any], recipe: Recipe, head: Head, file: Path, pixels: Any) -> Any:
     openvino, keras = import_openvino(), import_keras()
-    network = with_pooling(graph_of(task, recipe), recipe.layers, recipe.pooling)
+    network = add_pooling(build_graph(task, recipe), recipe.layers, recipe.pooling)
     row = network.outputs[0].get_node().input_value(0)
     features = keras.Input((row.shape[-1],), name="features")
-    on_top = converted(keras.Model(features, _applied(keras, features, head)))
+    on_top = convert_keras_model(keras.Model(features, _applied(keras, features, head)))
     for reader in on_top.inputs[0].get_node().output(0).get_target_inputs():
         reader.replace_source_output(row)
     model = openvino.Model(on_top.get_results(), network.get_parameters(), "featx_model")

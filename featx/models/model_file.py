@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.files.model_cache import keep_file
-from featx.backbones.files.network_file import own_file
+from featx.backbones.files.model_cache import cache_model_file
+from featx.backbones.files.network_file import read_model_file
 from featx.baselines.splits import group_codes
 from featx.errors import ModelFileError, OutputError, StoreError
 from featx.extraction.options import ExtractionOptions
@@ -189,7 +189,7 @@ def _kept_network(members: Mapping[str, bytes]) -> str:
         if name.startswith(NETWORK):
             if not _NETWORK_NAME.fullmatch(name[len(NETWORK) :]):
                 raise ValueError(f"a network named {name!r}")
-            return str(keep_file(content, os.path.basename(name)))
+            return str(cache_model_file(content, os.path.basename(name)))
     return ""
 
 
@@ -201,7 +201,7 @@ def _packed(pipeline: Any, card: Card, head: Head | None, familiarity: Familiari
     extractor = pipeline.steps[0][1]
     portable = clone(extractor).set_params(cache="auto", verbose=False)
     portable._pin = extractor._pin
-    network = own_file(os.fspath(extractor.backbone))
+    network = read_model_file(os.fspath(extractor.backbone))
     if network is not None:
         portable.rename_backbone(network[0])
     rest = model_checks.slim(pipeline[1:]).steps

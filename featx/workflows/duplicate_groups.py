@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.backbones.registry import Network, load_backbone
+from featx.backbones.registry import NetworkBackbone, load_backbone
 from featx.baselines.metrics import METRIC_NAMES, METRICS
 from featx.baselines.splits import Split
 from featx.datasets.image_folder import ImageTable
@@ -33,7 +33,7 @@ def duplicate_detector(options: Sequence[ExtractionOptions]) -> ExtractionOption
     That is what the thresholds were measured with; which layers, poolings and views are compared makes no
     difference.
     """
-    networks = [one for one in options if isinstance(load_backbone(one.backbone), Network)]
+    networks = [one for one in options if isinstance(load_backbone(one.backbone), NetworkBackbone)]
     if not networks:
         return options[0]
     return dataclasses.replace(networks[0], layer=None, pooling="avg", tta=None)

@@ -10,7 +10,7 @@ from typing import Any
 
 from sklearn.base import clone
 
-from featx.backbones.files.network_file import as_name
+from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.registry import load_backbone
 from featx.baselines.estimators import FINE_TUNE, Baseline, EstimatorsLike, is_fine_tune
 from featx.datasets.image_folder import ImageTable
@@ -69,10 +69,10 @@ def _plain(name: str, value: Any, network: ExtractionOptions) -> Any:
     """Return a parameter in one of the ways to write it."""
     if name == "image_size":
         backbone = load_backbone(network.backbone)
-        value = (backbone.fixed_size or backbone.image_size) if value is None else value
+        value = (backbone.fixed_image_size or backbone.image_size) if value is None else value
         return tuple(value) if isinstance(value, list | tuple) else (value, value)
     if name == "backbone":
-        return as_name(value)
+        return as_backbone_name(value)
     if name == "layer" and isinstance(value, str | int):
         return (value,)
     if isinstance(value, os.PathLike):

@@ -128,7 +128,7 @@ def backbone_names(resolved: Sequence[Resolved]) -> list[str]:
         {
             "layer": network.backbone.layer,
             "pooling": "avg",
-            "image_size": list(network.backbone.fixed_size or [network.backbone.image_size] * 2),
+            "image_size": list(network.backbone.fixed_image_size or [network.backbone.image_size] * 2),
             "resize": "squash",
             "precision": network.recipe.precision,
             "weights": network.recipe.weights,
@@ -165,5 +165,5 @@ def _said(key: str, value: Any) -> str:
     if key == "weights" and _DIGEST.fullmatch(value):
         return str(value[:8])
     if key == "preprocessing":
-        return preprocessing.named(value)
+        return preprocessing.format_preprocessing(value)
     return "×".join(map(str, value)) if isinstance(value, list) else shortened(str(value), 40)

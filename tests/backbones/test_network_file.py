@@ -23,10 +23,17 @@ from featx.backbones.files import keras_file as keras_files
 from featx.backbones.files import model_cache as kept_models
 from featx.backbones.files import network_file as own
 from featx.backbones.files import openvino_file as own_graphs
-from featx.backbones.files.network_file import as_name, own_network
+from featx.backbones.files.network_file import as_backbone_name, open_network_file
 from featx.backbones.layers import as_layers, find_layers
 from featx.backbones.openvino_import import import_openvino
-from featx.backbones.preprocessing import Preprocessing, as_preprocessing, named, needed, refuse_unlike, warn_of_far
+from featx.backbones.preprocessing import (
+    Preprocessing,
+    check_integer_input,
+    format_preprocessing,
+    missing_preprocessing_error,
+    parse_preprocessing,
+    warn_extreme_pixels,
+)
 from featx.cli import main as cli
 from featx.errors import (
     EngineError,
@@ -50,7 +57,7 @@ onnx = pytest.importorskip("onnx")
 
 Array = np.ndarray[Any, Any]
 SIZE = 48
-TF = as_preprocessing("tf")
+TF = parse_preprocessing("tf")
 
 
 def _build(size: int | None) -> Any:
@@ -233,21 +240,21 @@ def test_an_object_of_keras_is_a_backbone(pixels: Array, outputs: dict[str, Arra
     extractor = FeatureExtractor(network, preprocessing="tf", precision="float32", cache=tmp_path / "cache")
     np.testing.assert_allclose(extractor.fit_transform(pixels), outputs["head"], atol=1e-5)
     assert list(extractor.get_feature_names_out()[:1]) == ["small_0"]
-    kept = as_name(network)
-    assert as_name(clone(extractor).backbone) == kept
+    kept = as_backbone_name(network)
+    assert as_backbone_name(clone(extractor).backbone) == kept
     digest = load_backbone(kept).digest
     Path(kept).write_bytes(b"damaged")
     with pytest.raises(WeightsError, match="Pass the object once more"):
         load_backbone(kept)
-    damaged, kept = kept, as_name(network)
+    damaged, kept = kept, as_backbone_name(network)
     assert not Path(damaged).exists()
     assert zipfile.is_zipfile(kept)
     assert load_backbone(kept).digest == digest
     network.compile("sgd", "mse")
-    assert as_name(network) == kept
+    assert as_backbone_name(network) == kept
     network.layers[1].set_weights([value + 1 for value in network.layers[1].get_weights()])
     os.utime(Path(kept).parents[1], (0, 0))  # last used half a century ago
-    assert as_name(network) != kept
+    assert as_backbone_name(network) != kept
     assert not Path(kept).exists()
     with pytest.raises(RecipeMismatchError, match="weights"):  # it is not what was fitted any more
         extractor.transform(pixels)
@@ -259,7 +266,7 @@ def test_an_object_that_several_threads_keep_at_once_is_one_network() -> None:
         network = _build(SIZE)
         network.layers[1].bias.assign(np.full(8, seed))
         with ThreadPoolExecutor(4) as pool:
-            kept = [one.result() for one in [pool.submit(as_name, network) for _ in range(4)]]
+            kept = [one.result() for one in [pool.submit(as_backbone_name, network) for _ in range(4)]]
         assert len({load_backbone(path).digest for path in kept}) == 1
 
 
@@ -458,7 +465,7 @@ def test_a_process_without_a_home_only_keeps_nothing(tmp_path: Path, pixels: Arr
         "pathlib.Path.home = nowhere\n"
         "from featx.backbones import registry as backbones\n"
         "print(backbones.load_backbone(sys.argv[1]).n_features('avg'), "
-        "backbones.load_backbone('vgg16').has_weights_here)"
+        "backbones.load_backbone('vgg16').has_local_weights)"
     )
     environment = {name: value for name, value in os.environ.items() if name not in ("XDG_CACHE_HOME", "KERAS_HOME")}
     assert python(code, str(tmp_path / "a.onnx"), env=environment).stdout == "5 False\n"
@@ -501,7 +508,7 @@ def test_how_pixels_are_wanted_must_be_said_and_only_of_one_s_own(tmp_path: Path
 )
 def test_preprocessing_that_means_nothing_is_refused(wrong: Any) -> None:
     with pytest.raises(OptionError, match="expected 'tf' .*'caffe', 'none'"):
-        as_preprocessing(wrong)
+        parse_preprocessing(wrong)
 
 
 @pytest.mark.parametrize(
@@ -510,8 +517,8 @@ def test_preprocessing_that_means_nothing_is_refused(wrong: Any) -> None:
     ids=["tf", "torch", "caffe", "none", "numbers", "text", "digits", "numpy"],
 )
 def test_preprocessing_survives_as_text(given: Any) -> None:
-    wanted = as_preprocessing(given)
-    assert Preprocessing.of_text(wanted.text) == wanted
+    wanted = parse_preprocessing(given)
+    assert Preprocessing.from_text(wanted.text) == wanted
 
 
 def test_the_command_line_takes_a_file(
@@ -702,12 +709,12 @@ def test_one_file_that_is_two_networks_has_two_recipes(tmp_path: Path, monkeypat
     digests = set()
     for name in ("a.h5", "a.hdf5", "a.onnx"):
         (tmp_path / name).write_bytes(b"both")
-        digests.add(own_network(str(tmp_path / name)).digest)
+        digests.add(open_network_file(str(tmp_path / name)).digest)
     assert len(digests) == 2
     monkeypatch.setattr(
         "featx.backbones.files.network_file._REVISION", 10**6
     )  # another way to make graphs of files, other rows
-    assert own_network(str(tmp_path / "a.onnx")).digest not in digests
+    assert open_network_file(str(tmp_path / "a.onnx")).digest not in digests
 
 
 def test_metadata_is_no_file_of_weights(tmp_path: Path, pixels: Array) -> None:
@@ -905,12 +912,12 @@ def _save_small(path: Path, type_: str = "FLOAT", n_outputs: int = 1) -> None:
 def test_pixels_that_a_network_of_whole_numbers_would_cut_are_refused(
     takes: str, given: Any, remedy: str | None
 ) -> None:
-    steps = as_preprocessing(given)
+    steps = parse_preprocessing(given)
     if remedy is None:
-        refuse_unlike(steps, "a.onnx", takes)
+        check_integer_input(steps, "a.onnx", takes)
         return
     with pytest.raises(OptionError, match=remedy):
-        refuse_unlike(steps, "a.onnx", takes)
+        check_integer_input(steps, "a.onnx", takes)
 
 
 def test_a_file_of_whole_numbers_is_refused_before_any_image_is_read(tmp_path: Path, pixels: Array) -> None:
@@ -922,10 +929,10 @@ def test_a_file_of_whole_numbers_is_refused_before_any_image_is_read(tmp_path: P
 
 def test_pixels_far_from_what_networks_want_are_warned_of(recwarn: pytest.WarningsRecorder) -> None:
     for fine in ("tf", "torch", "caffe", "none", (0, 255)):
-        warn_of_far(as_preprocessing(fine), "a.onnx")
+        warn_extreme_pixels(parse_preprocessing(fine), "a.onnx")
     assert not recwarn
     with pytest.warns(FeatxWarning, match="'a.onnx' is shown pixels from -2.11.* to 1,111.* scale divides, and mean"):
-        warn_of_far(as_preprocessing((0.485, 0.229)), "a.onnx")
+        warn_extreme_pixels(parse_preprocessing((0.485, 0.229)), "a.onnx")
 
 
 def test_a_file_of_several_outputs_says_which_is_taken_and_how_to_take_another(tmp_path: Path) -> None:
@@ -939,15 +946,17 @@ def test_a_file_of_several_outputs_says_which_is_taken_and_how_to_take_another(t
 def _both_ways(path: Path, pixels: Array) -> list[Array]:
     """Rows through both engines, of a file of Keras, computed in this process."""
     found = keras_files.describe(path, None)
-    assert found.fixed_size is not None
-    recipe = Recipe(own.RECORDED, "", found.fixed_size, found.layer, "avg", "squash", "float32", preprocessing=TF.text)
-    network = own_network(str(path))
-    graph = conversion.graph_of(network.as_task(), recipe)
+    assert found.fixed_image_size is not None
+    recipe = Recipe(
+        own.MODEL_FILE, "", found.fixed_image_size, found.layer, "avg", "squash", "float32", preprocessing=TF.text
+    )
+    network = open_network_file(str(path))
+    graph = conversion.build_graph(network.as_task(), recipe)
     compiled = (
         import_openvino()
         .Core()
         .compile_model(
-            openvino_engine.with_pooling(graph, recipe.layers, "avg"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+            openvino_engine.add_pooling(graph, recipe.layers, "avg"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
         )
     )
     assert list(find_layers("net", as_layers(found.layers), [found.layer])[0].shape)[-1] == graph.outputs[0].shape[-1]
@@ -1014,10 +1023,10 @@ def test_what_openvino_says_at_length_is_told_in_a_line() -> None:
 def test_the_weights_of_an_openvino_file_are_asked_for_and_other_xml_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.xml").write_text('<?xml version="1.0"?><net name="a" version="11"></net>')
     with pytest.raises(UnknownBackboneError, match=r"cannot be read without 'a\.bin', which holds.*beside the \.xml"):
-        own_network(str(tmp_path / "a.xml"))
+        open_network_file(str(tmp_path / "a.xml"))
     (tmp_path / "page.xml").write_text("<html></html>")
     with pytest.raises(WeightsError, match="holds no whole network of OpenVINO: there is no <net>"):
-        own_network(str(tmp_path / "page.xml"))
+        open_network_file(str(tmp_path / "page.xml"))
 
 
 def test_keras_is_no_engine_of_other_files_and_openvino_is_not_missing(tmp_path: Path, pixels: Array) -> None:
@@ -1096,15 +1105,15 @@ def test_objects_that_could_not_be_read_again_are_refused_by_their_name(
 ) -> None:
     kind = type("_Model", (_ModelOfCode,), {"__module__": module, "built": built, "to_json": lambda self: json_})
     with pytest.raises(WeightsError, match=reason):
-        as_name(kind())
+        as_backbone_name(kind())
 
 
 def test_an_object_is_called_by_its_name_and_a_file_by_its_path() -> None:
     kept = kept_models.folder() / ("0" * 64) / ("1" * 64) / "small.keras"
-    assert kept_models.said(kept) == "'small' (a keras.Model object)"
-    assert kept_models.said("nets/small.keras") == "'nets/small.keras'"
+    assert kept_models.display_name(kept) == "'small' (a keras.Model object)"
+    assert kept_models.display_name("nets/small.keras") == "'nets/small.keras'"
     with pytest.raises(OptionError, match="How does 'small' .a keras.Model object. want its pixels"):
-        raise needed(str(kept))
+        raise missing_preprocessing_error(str(kept))
 
 
 def test_own_networks_are_told_apart_in_a_cache_and_by_names(
@@ -1122,8 +1131,8 @@ def test_own_networks_are_told_apart_in_a_cache_and_by_names(
     info = RecipeInfo("f", resolved[0].recipe.as_dict(), 1, 3, 100, 1, 0, 0, 0)
     assert describe_recipe(info).endswith(f"weights {digests[0]}, preprocessing 0/255")
     cache = CacheInfo("cache", 0, [info, dataclasses.replace(info, rows=0, segments=0)], 0, 0, 0, 0, 0)
-    assert format_cache_info(cache).count("own network") == 1
-    with pytest.raises(OptionError, match="It has: own network. For one 'own network', pass the path of its file"):
+    assert format_cache_info(cache).count("model file") == 1
+    with pytest.raises(OptionError, match="It has: model file. For one 'model file', pass the path of its file"):
         find_recipes(cache, "mobilenet")
     assert cli.main(["backbones", str(files[0]), "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)
@@ -1132,7 +1141,7 @@ def test_own_networks_are_told_apart_in_a_cache_and_by_names(
 
 @pytest.mark.parametrize(("given", "name"), [("torch", "torch"), ((0, 255), "0/255"), ("1,2,1/3", "1,2,1/3")])
 def test_preprocessing_is_shown_as_it_was_written(given: Any, name: str) -> None:
-    assert named(as_preprocessing(given).text) == name
+    assert format_preprocessing(parse_preprocessing(given).text) == name
 
 
 def test_an_object_among_networks_is_to_say_how_it_wants_its_pixels(tmp_path: Path) -> None:

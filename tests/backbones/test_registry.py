@@ -141,13 +141,13 @@ def test_what_is_known_of_a_network_is_what_the_installed_keras_says(backbone: K
 
 def test_a_backbone_of_somebody_s_own_never_takes_the_rows_of_another_that_had_its_name() -> None:
     names = [
-        dataclasses.replace(MOBILENET, **changed).recorded_name
+        dataclasses.replace(MOBILENET, **changed).recipe_name
         for changed in (
             {},
             {"name": "mine"},
             {"name": "mine", "application": "vgg16.VGG16"},
             {"name": "mine", "application": "vgg19.VGG19"},
-            {"name": "mine", "application": "vgg19.VGG19", "normalizes_pooled": True},
+            {"name": "mine", "application": "vgg19.VGG19", "pools_before_norm": True},
             {"name": "mine", "alpha": 0.5},
         )
     ]
@@ -163,7 +163,7 @@ def test_every_network_that_keras_offers_is_there() -> None:
 
 @pytest.mark.parametrize("backbone", NETWORKS, ids=lambda one: one.name)
 def test_a_size_below_a_network_s_least_is_refused_with_the_least(backbone: KerasBackbone) -> None:
-    least = backbone.minimum_size
+    least = backbone.min_image_size
     with pytest.raises(OptionError, match=f"from {least} to 4096 for {re.escape(repr(backbone.name))}"):
         ExtractionOptions(backbone.name, image_size=(224, least - 1))
     assert ExtractionOptions(backbone.name, image_size=(least, 224)).n_features == backbone.n_features("avg")
@@ -359,7 +359,7 @@ def test_what_plain_python_has_not_is_refused_or_left_out_of_its_recipe(
 
 def test_the_list_of_backbones_says_their_smallest_size(capsys: pytest.CaptureFixture[str]) -> None:
     assert featx.cli.main.main(["backbones", "xception", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["minimum_size"] == 71
+    assert json.loads(capsys.readouterr().out)[0]["min_image_size"] == 71
 
 
 def test_a_size_that_is_none_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:

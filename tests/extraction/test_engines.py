@@ -17,11 +17,11 @@ import PIL.Image
 import pytest
 
 from featx import KerasBackbone, available_backbones
-from featx.backbones.base import COMPILED_BATCH
+from featx.backbones.base import COMPILED_BATCH_SIZE
 from featx.backbones.registry import load_backbone
 from featx.errors import EngineError, MissingDependencyError, StoreWarning, WeightsError
 from featx.extraction.engines import engine as engines
-from featx.extraction.engines.fixed_batch import in_fixed_batches
+from featx.extraction.engines.fixed_batch import run_in_batches
 from featx.extraction.options import ExtractionOptions
 from featx.recipe import Recipe
 from featx.store import compiled_graphs
@@ -33,7 +33,7 @@ KERAS_NAMES = [name for name in available_backbones() if isinstance(load_backbon
 @pytest.fixture(scope="module")
 def pixels(photos: list[PIL.Image.Image]) -> np.ndarray[Any, Any]:
     """Photographs as the backbones are shown them; more than one batch, and no multiple of it."""
-    assert len(photos) % COMPILED_BATCH == 0
+    assert len(photos) % COMPILED_BATCH_SIZE == 0
     return np.stack([np.asarray(photo.resize((224, 224))) for photo in photos[:-3]])
 
 
@@ -113,7 +113,7 @@ def test_both_engines_give_the_rows_of_plain_keras(
 
     backbone = load_backbone(name)
     assert isinstance(backbone, KerasBackbone)
-    side = backbone.image_size if name == "mobilenet" else max(backbone.minimum_size, 96)
+    side = backbone.image_size if name == "mobilenet" else max(backbone.min_image_size, 96)
     pixels = np.stack([np.asarray(photo.resize((side, side))) for photo in photos[:11]])
     weights = weights_of(name)
     for pooling in ("avg", "max"):
@@ -218,8 +218,8 @@ def test_any_number_of_images_runs_in_batches_of_one_size() -> None:
         return batch[:, 0, 0, :1].astype(np.float32)
 
     pixels = np.arange(19, dtype=np.uint8).reshape(19, 1, 1, 1)
-    np.testing.assert_array_equal(in_fixed_batches(run, pixels)[:, 0], np.arange(19))
-    assert sizes == [COMPILED_BATCH] * 3
+    np.testing.assert_array_equal(run_in_batches(run, pixels)[:, 0], np.arange(19))
+    assert sizes == [COMPILED_BATCH_SIZE] * 3
 
 
 def test_altered_weights_are_refused(tmp_path: Path, pixels: np.ndarray[Any, Any]) -> None:
@@ -254,7 +254,7 @@ def test_a_damaged_compiled_graph_is_compiled_anew(
     shutil.copytree(compiled_cache / "compiled", folder)
     resolved = ExtractionOptions(precision="float32").resolve()
     assert isinstance(resolved.backbone, KerasBackbone)
-    path = folder / f"{compilation.as_compiled(resolved.backbone, resolved.recipe).graph_fingerprint}{suffix}"
+    path = folder / f"{compilation.compiled_recipe(resolved.backbone, resolved.recipe).graph_fingerprint}{suffix}"
     whole = path.read_bytes()
     converted = compiled_graphs.Graph(*(path.with_suffix(part).read_bytes() for part in (".xml", ".bin")))
     monkeypatch.setattr(compilation, "_convert", lambda *args: converted)

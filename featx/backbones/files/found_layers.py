@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from featx.backbones.files.model_cache import said
+from featx.backbones.files.model_cache import display_name
 from featx.errors import FeatxError, OptionError, WeightsError
 
 #: A layer: its name, its operation, the shape of its output, whether it ends a block.
@@ -18,7 +18,7 @@ class Found(NamedTuple):
 
     Attributes
     ----------
-    fixed_size : (int, int) or None
+    fixed_image_size : (int, int) or None
         The only height and width that it takes, None if it takes several.
     layer : str
         Name of the layer whose output is the network's: the first, if it has several.
@@ -30,7 +30,7 @@ class Found(NamedTuple):
         Names of the layers whose outputs are the network's, too.
     """
 
-    fixed_size: tuple[int, int] | None
+    fixed_image_size: tuple[int, int] | None
     layer: str
     layers: list[Row]
     takes: str = "float32"
@@ -72,7 +72,7 @@ def rows_of_size(
 def _not_taken(path: Path, size: tuple[int, int], other: int | None) -> FeatxError:
     if other:
         return OptionError(
-            f"The network {said(path)} cannot take images of {size[0]} × {size[1]} pixels; it can of {other} × "
+            f"The network {display_name(path)} cannot take images of {size[0]} × {size[1]} pixels; it can of {other} × "
             f"{other}. Choose another image_size."
         )
     return cannot_take(path, size)
@@ -81,6 +81,6 @@ def _not_taken(path: Path, size: tuple[int, int], other: int | None) -> FeatxErr
 def cannot_take(path: Path, size: tuple[int, int]) -> WeightsError:
     """Return the error for a network that takes another number of images, or other sizes."""
     return WeightsError(
-        f"The network {said(path)} cannot take several images of {size[0]} × {size[1]} pixels at once. Export it with "
+        f"The network {display_name(path)} cannot take several images of {size[0]} × {size[1]} pixels at once. Export it with "
         "a dynamic batch axis (and sizes), or pass the image_size that it was made for."
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.backbones.files.found_layers import Found, Row, rows_of_size
-from featx.backbones.files.model_cache import said
+from featx.backbones.files.model_cache import display_name
 from featx.backbones.keras_application import pooled
 from featx.backbones.keras_import import first_line, import_keras, plain_settings
 from featx.backbones.preprocessing import Preprocessing
@@ -21,7 +21,7 @@ from featx.errors import EngineError, TrainingError, WeightsError
 from featx.recipe import Recipe
 
 if TYPE_CHECKING:
-    from featx.backbones.files.network_file import OwnNetwork
+    from featx.backbones.files.network_file import NetworkFile
 
 #: Modules of Keras whose classes compute and do nothing else.
 _PLAIN = (
@@ -65,14 +65,14 @@ def load(path: Path) -> Any:
         if unknown := _UNKNOWN.search(str(error)):
             raise WeightsError(_refusal(path, f"a layer or function {unknown[1]!r} that is not Keras's own")) from error
         raise WeightsError(
-            f"The network {said(path)} cannot be loaded by Keras {keras.__version__} ({first_line(error)}). Save it "
+            f"The network {display_name(path)} cannot be loaded by Keras {keras.__version__} ({first_line(error)}). Save it "
             "anew with model.save('network.keras')."
         ) from error
 
 
 def _refusal(path: Path, held: str) -> str:
     return (
-        f"The network {said(path)} holds {held}, which could run anything on this machine, and is refused. Save it "
+        f"The network {display_name(path)} holds {held}, which could run anything on this machine, and is refused. Save it "
         "without (Keras's own layers do the same), or export it to ONNX, which holds no code."
     )
 
@@ -121,7 +121,7 @@ def _config(path: Path) -> Any:
             return json.loads(file.attrs["model_config"])
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise WeightsError(
-            f"{said(path)} holds no whole network of Keras ({first_line(error)}). If it holds weights only, pass it "
+            f"{display_name(path)} holds no whole network of Keras ({first_line(error)}). If it holds weights only, pass it "
             "as weights beside the name of their network; else save it anew with model.save('network.keras')."
         ) from error
 
@@ -262,20 +262,20 @@ def _input_size(path: Path, network: Any) -> tuple[int | None, int | None]:
     shape = getattr(network, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3:
         raise WeightsError(
-            f"The network {said(path)} takes {shape}: expected images of three channels, the last axis: "
+            f"The network {display_name(path)} takes {shape}: expected images of three channels, the last axis: "
             "(None, height, width, 3)."
         )
     return shape[1], shape[2]
 
 
-def build_layers(network: OwnNetwork, recipe: Recipe, names: list[str]) -> Any:
+def build_layers(network: NetworkFile, recipe: Recipe, names: list[str]) -> Any:
     """Return a ``keras.Model`` from uint8 pixels to the outputs of layers, by name."""
     keras = import_keras()
     with plain_settings(keras):
         return keras.Model(*_taken(keras, network, recipe, names))
 
 
-def build(network: OwnNetwork, recipe: Recipe) -> Any:
+def build(network: NetworkFile, recipe: Recipe) -> Any:
     """Return a ``keras.Model`` from uint8 pixels to the features of a recipe."""
     keras = import_keras()
     with plain_settings(keras):
@@ -283,7 +283,7 @@ def build(network: OwnNetwork, recipe: Recipe) -> Any:
         return keras.Model(pixels, pooled(keras, recipe, outputs))
 
 
-def load_cut(network: OwnNetwork, recipe: Recipe) -> tuple[Any, Any, list[Any]]:
+def load_truncated(network: NetworkFile, recipe: Recipe) -> tuple[Any, Any, list[Any]]:
     """Return a network; the part of it from prepared pixels to the layers of a recipe, by name; and its layers.
 
     The layers are as :func:`describe` lists them, None in the place of an output that is none.
@@ -298,7 +298,7 @@ def load_cut(network: OwnNetwork, recipe: Recipe) -> tuple[Any, Any, list[Any]]:
     rows, tensors = _rows(model)
     if not tensors:
         raise TrainingError(
-            f"The network {said(network.path)} is not built of layers, so no part of it can be trained. Build it with "
+            f"The network {display_name(network.path)} is not built of layers, so no part of it can be trained. Build it with "
             "keras.Model(inputs, outputs)."
         )
     flat = model._functional if isinstance(model, keras.Sequential) else model
@@ -307,11 +307,11 @@ def load_cut(network: OwnNetwork, recipe: Recipe) -> tuple[Any, Any, list[Any]]:
     return model, cut, [by_name.get(row[0]) for row in rows]
 
 
-def _taken(keras: Any, network: OwnNetwork, recipe: Recipe, names: list[str]) -> tuple[Any, dict[str, Any]]:
+def _taken(keras: Any, network: NetworkFile, recipe: Recipe, names: list[str]) -> tuple[Any, dict[str, Any]]:
     model = load(Path(network.path))
     model.trainable = False
     pixels = keras.Input((*recipe.image_size, 3), dtype="uint8", name="pixels")
-    steps = Preprocessing.of_text(recipe.preprocessing)
+    steps = Preprocessing.from_text(recipe.preprocessing)
     prepared = keras.ops.cast(pixels, "float32")
     if steps.is_bgr:
         prepared = keras.ops.flip(prepared, axis=-1)
@@ -322,7 +322,7 @@ def _taken(keras: Any, network: OwnNetwork, recipe: Recipe, names: list[str]) ->
     for name in names:
         if name not in tensors:
             raise EngineError(
-                f"{said(network.path)} has no layer {name!r} any more. Leave layer out, or choose another."
+                f"{display_name(network.path)} has no layer {name!r} any more. Leave layer out, or choose another."
             )
     cut = keras.Model(model.inputs, {name: tensors[name] for name in names})
     outputs = cut(prepared, training=False)

@@ -70,7 +70,7 @@ def keep(model: Any) -> Path:
         ) from error
 
 
-def said(path: str | os.PathLike[str]) -> str:
+def display_name(path: str | os.PathLike[str]) -> str:
     """Return a network's path for a message; of an object that is kept as a file, its name."""
     at = Path(path)
     if at.parents[2:] and at.parents[2] == folder() and _SHA_256.fullmatch(at.parents[1].name):
@@ -115,7 +115,7 @@ def _saved(model: Any, of_model: Path, name: str) -> Path:
     return kept / name
 
 
-def keep_file(data: bytes, name: str) -> Path:
+def cache_model_file(data: bytes, name: str) -> Path:
     """Return a file of these bytes and this name: one like any of the user's own, wherever it came from.
 
     Raises

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from featx.backbones import weights as weight_files
-from featx.backbones.base import Network, Weights
+from featx.backbones.base import NetworkBackbone, Weights
 from featx.backbones.files import model_cache as kept_models
-from featx.backbones.files.model_cache import said
+from featx.backbones.files.model_cache import display_name
 from featx.backbones.layers import LayerInfo, as_layers, find_layers
 from featx.errors import MissingDependencyError, OptionError, UnknownBackboneError, WeightsError
 from featx.recipe import Recipe
@@ -29,7 +29,7 @@ from featx.system.files import atomic as files
 #: What a file holds, by its suffix.
 KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx", ".xml": "openvino"}
 #: In the place of a network's name in a recipe: the digest of the file tells which it is, wherever it lies.
-RECORDED = "own network"
+MODEL_FILE = "model file"
 #: Of networks whose weights are in a file of their own: what to do where that is missing.
 _COMPANIONS = {
     "onnx": "Put it into the same folder, or export the network with its weights within (external_data=False).",
@@ -44,7 +44,7 @@ _LOCATION = re.compile(rb"\x6a(?:%b)\n\x08location\x12(%b)" % (_NUMBER, _NUMBER)
 _REVISION = 3
 
 
-def is_own(backbone: str) -> bool:
+def is_model_path(backbone: str) -> bool:
     """Return whether a backbone is given as a file or a folder rather than by name."""
     try:
         return backbone.endswith(tuple(KINDS)) or (_expanded(backbone) / "saved_model.pb").is_file()
@@ -52,7 +52,7 @@ def is_own(backbone: str) -> bool:
         return False
 
 
-def own_network(path: str) -> OwnNetwork:
+def open_network_file(path: str) -> NetworkFile:
     """Return the network in a file; what is in it is looked at when it is asked for.
 
     Raises
@@ -63,7 +63,7 @@ def own_network(path: str) -> OwnNetwork:
     at = _expanded(path)
     kind = KINDS.get(at.suffix, "saved model")
     try:
-        return OwnNetwork(str(at), kind, _digest(at, kind))
+        return NetworkFile(str(at), kind, _digest(at, kind))
     except OSError as error:
         if error.filename and kind in _COMPANIONS and str(error.filename) != str(at):
             name = Path(error.filename).name
@@ -77,7 +77,7 @@ def own_network(path: str) -> OwnNetwork:
         ) from error
 
 
-def why_not_own(path: str) -> str:
+def model_path_problem(path: str) -> str:
     """Return why what lies at a path is no network, as a sentence with a blank before it; "" if nothing lies there."""
     at = _expanded(path)
     try:
@@ -99,7 +99,7 @@ def _expanded(path: str) -> Path:
         return Path(path)
 
 
-def as_name(backbone: Any) -> str:
+def as_backbone_name(backbone: Any) -> str:
     """Return a backbone as a string: its name, its path, or where a ``keras.Model`` object is kept as a file.
 
     Raises
@@ -176,7 +176,7 @@ class _Description:
 
     Attributes
     ----------
-    fixed_size : (int, int) or None
+    fixed_image_size : (int, int) or None
         The only height and width that it takes, if it takes one only.
     layers : tuple of LayerInfo
         The last is the output. None at all, if no size was said and none is known that it takes.
@@ -188,7 +188,7 @@ class _Description:
         Names of the layers whose outputs are the network's, too.
     """
 
-    fixed_size: tuple[int, int] | None
+    fixed_image_size: tuple[int, int] | None
     layers: tuple[LayerInfo, ...]
     layer: str
     takes: str
@@ -196,7 +196,7 @@ class _Description:
 
 
 @dataclasses.dataclass(frozen=True)
-class OwnNetwork(Network):
+class NetworkFile(NetworkBackbone):
     """A network in a file.
 
     Attributes
@@ -212,7 +212,7 @@ class OwnNetwork(Network):
     kind: str
     digest: str
 
-    is_own = True
+    is_model_file = True
 
     @property
     def name(self) -> str:  # type: ignore[override]  # read only
@@ -220,19 +220,19 @@ class OwnNetwork(Network):
         return Path(self.path).stem
 
     @property
-    def recorded_name(self) -> str:
+    def recipe_name(self) -> str:
         """What a recipe calls it."""
-        return RECORDED
+        return MODEL_FILE
 
     @property
-    def fixed_size(self) -> tuple[int, int] | None:
+    def fixed_image_size(self) -> tuple[int, int] | None:
         """The only height and width that it takes; None if it takes others, too."""
-        return _describe(self, None).fixed_size
+        return _describe(self, None).fixed_image_size
 
     @property
     def image_size(self) -> int | None:  # type: ignore[override]  # a file need not say it
         """The side of the images that it takes, where it says one."""
-        fixed = self.fixed_size
+        fixed = self.fixed_image_size
         return fixed[0] if fixed and fixed[0] == fixed[1] else None
 
     @property
@@ -246,7 +246,7 @@ class OwnNetwork(Network):
         return sum(part.stat().st_size for part in _parts(Path(self.path), self.kind))
 
     @property
-    def takes(self) -> str:
+    def input_dtype(self) -> str:
         """The type of number that it takes, as numpy calls it."""
         return _describe(self, None).takes
 
@@ -272,10 +272,10 @@ class OwnNetwork(Network):
         OptionError
             It does not take images of this size, or its file does not say of which.
         """
-        layers = _describe(self, None if image_size == self.fixed_size else image_size).layers
+        layers = _describe(self, None if image_size == self.fixed_image_size else image_size).layers
         if not layers:
             raise OptionError(
-                f"{said(self.path)} takes images of a size that its file does not say, and none that is usual. Pass "
+                f"{display_name(self.path)} takes images of a size that its file does not say, and none that is usual. Pass "
                 "the image_size that it was made for."
             )
         return layers
@@ -289,27 +289,29 @@ class OwnNetwork(Network):
             Others are asked for.
         """
         if weights != "imagenet":
-            raise OptionError(f"weights={weights!r} beside {said(self.path)}, which holds its own. Leave weights out.")
+            raise OptionError(
+                f"weights={weights!r} beside {display_name(self.path)}, which holds its own. Leave weights out."
+            )
         return Weights(self.digest, Path(self.path))
 
-    def compiled_layers(self, wanted: Sequence[str]) -> list[str]:
+    def layers_to_compile(self, wanted: Sequence[str]) -> list[str]:
         """Return the layers that are compiled together: those that are wanted."""
         return list(wanted)
 
     def as_task(self) -> dict[str, Any]:
         """Return what a child process needs to know of it."""
-        return {"own": {**dataclasses.asdict(self), "path": os.path.abspath(self.path)}}
+        return {"model_file": {**dataclasses.asdict(self), "path": os.path.abspath(self.path)}}
 
-    def refuse_if_changed(self) -> None:
+    def check_unchanged(self) -> None:
         """Raise if the file is not what it was.
 
         Raises
         ------
         WeightsError
         """
-        if own_network(self.path).digest != self.digest:
+        if open_network_file(self.path).digest != self.digest:
             raise WeightsError(
-                f"The network {said(self.path)} has changed while it was to be used. Run the same again."
+                f"The network {display_name(self.path)} has changed while it was to be used. Run the same again."
             )
 
     def build(self, recipe: Recipe, weights_path: Path | None) -> Any:
@@ -327,7 +329,7 @@ class OwnNetwork(Network):
                 f"engine='keras' cannot run {self.path!r}: files of this kind ({self.kind}) only OpenVINO runs. Pass "
                 f"engine='auto' (--engine auto){'' if _has_openvino() else ', and install it: pip install openvino'}."
             )
-        self.refuse_if_changed()
+        self.check_unchanged()
         return keras_files.build(self, recipe)
 
 
@@ -336,7 +338,7 @@ def _has_openvino() -> bool:
 
 
 @functools.lru_cache(maxsize=32)
-def _describe(network: OwnNetwork, size: tuple[int, int] | None) -> _Description:
+def _describe(network: NetworkFile, size: tuple[int, int] | None) -> _Description:
     """Return what is in a network: from where it was kept, or by a child process, which takes seconds for Keras's."""
     kept = _kept_description(network, size)
     try:
@@ -347,13 +349,15 @@ def _describe(network: OwnNetwork, size: tuple[int, int] | None) -> _Description
         file = Path(folder) / "description.json"
         task = {**network.as_task(), "image_size": size and list(size), "file": str(file)}
         remedy = "Is it a whole network, of a version that the installed tensorflow and openvino know?"
-        run_child("featx.backbones.workers.describe_file", task, f"reading the network {said(network.path)}", remedy)
+        run_child(
+            "featx.backbones.workers.describe_file", task, f"reading the network {display_name(network.path)}", remedy
+        )
         text = file.read_text(encoding="utf-8")
     _keep_description(kept, text)
     return _as_description(json.loads(text))
 
 
-def keep_tuned(data: bytes, name: str, description: dict[str, Any] | None = None) -> Path:
+def cache_tuned_network(data: bytes, name: str, description: dict[str, Any] | None = None) -> Path:
     """Return where the bytes of a ``.keras`` file are kept, and what is in it if that is known.
 
     Raises
@@ -361,25 +365,25 @@ def keep_tuned(data: bytes, name: str, description: dict[str, Any] | None = None
     StoreError
         They cannot be kept.
     """
-    path = kept_models.keep_file(data, f"{name}.keras")
+    path = kept_models.cache_model_file(data, f"{name}.keras")
     if description is not None:
-        kept = _kept_description(own_network(str(path)), None)
+        kept = _kept_description(open_network_file(str(path)), None)
         _keep_description(kept, json.dumps(description))
     return path
 
 
-def own_file(backbone: str) -> tuple[str, bytes] | None:
+def read_model_file(backbone: str) -> tuple[str, bytes] | None:
     """Return the name and the bytes of a network of the user's own that is one file; None of any other backbone."""
-    if not is_own(backbone):
+    if not is_model_path(backbone):
         return None
-    network = own_network(backbone)
+    network = open_network_file(backbone)
     path = Path(network.path)
     if network.kind not in ("keras", "onnx") or (network.kind == "onnx" and _external_data(path)):
         return None
     return path.name, path.read_bytes()
 
 
-def _kept_description(network: OwnNetwork, size: tuple[int, int] | None) -> Path:
+def _kept_description(network: NetworkFile, size: tuple[int, int] | None) -> Path:
     of_size = "x".join(map(str, size or ("own",)))
     return kept_models.folder() / f"{network.digest[:32]}-{of_size}-{_reader_version(network)}.json"
 
@@ -392,20 +396,20 @@ def _keep_description(path: Path, text: str) -> None:
         pass  # the next process looks at it again
 
 
-def _reader_version(network: OwnNetwork) -> str:
+def _reader_version(network: NetworkFile) -> str:
     """Return what reads a network, and which of it: another one may list other layers."""
     reader = "keras" if network.kind == "keras" else "openvino"
     try:
         return f"{reader}-{importlib.metadata.version(reader)}"
     except importlib.metadata.PackageNotFoundError as error:
         raise MissingDependencyError(
-            f"The network {said(network.path)} needs the package {reader}, which is not installed. Install it: pip "
+            f"The network {display_name(network.path)} needs the package {reader}, which is not installed. Install it: pip "
             f"install {'tensorflow' if reader == 'keras' else reader}."
         ) from error
 
 
 def _as_description(found: dict[str, Any]) -> _Description:
-    size = found["fixed_size"]
+    size = found["fixed_image_size"]
     return _Description(
         (size[0], size[1]) if size else None,
         as_layers(found["layers"]),

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.base import COMPILED_BATCH
+from featx.backbones.base import COMPILED_BATCH_SIZE
 from featx.backbones.files.channel_axes import Axes, axes_within, channel_axis
 from featx.backbones.files.found_layers import Found, Row, cannot_take, rows_of_size
 from featx.backbones.layers import as_layer_name
@@ -66,8 +66,8 @@ def _fixed_size(path: Path, network: Any) -> tuple[int, int] | None:
 
 
 def _reshape(path: Path, network: Any, size: tuple[int, int]) -> bool:
-    """Let a network take `COMPILED_BATCH` images of a size; return whether it does."""
-    shape = [COMPILED_BATCH, 3, *size] if _channels_first(path, network) else [COMPILED_BATCH, *size, 3]
+    """Let a network take `COMPILED_BATCH_SIZE` images of a size; return whether it does."""
+    shape = [COMPILED_BATCH_SIZE, 3, *size] if _channels_first(path, network) else [COMPILED_BATCH_SIZE, *size, 3]
     try:
         network.reshape(shape)
     except RuntimeError:  # it was exported for another number of images, or other sizes
@@ -157,7 +157,7 @@ def _as_ours(output: Any, axes: Axes) -> list[int]:
     if not partial.is_static or not output.element_type.is_real():
         return []
     shape = [int(side) for side in partial.to_shape()]
-    if len(shape) not in (2, 3, 4) or shape[0] != COMPILED_BATCH or not (channels := channel_axis(axes)):
+    if len(shape) not in (2, 3, 4) or shape[0] != COMPILED_BATCH_SIZE or not (channels := channel_axis(axes)):
         return []
     positions = [side for at, side in enumerate(shape) if at not in (0, channels)]
     if len(shape) == 3:
@@ -175,7 +175,7 @@ def convert(path: Path, kind: str, size: tuple[int, int], names: list[str], prep
     operations = network.get_ordered_ops()
     axes = axes_within(operations, _channels_first(path, network))
     nodes = {_name(operation): operation for operation in operations}
-    pixels = _with_pixels(path, network, size, Preprocessing.of_text(preprocessing))
+    pixels = _with_pixels(path, network, size, Preprocessing.from_text(preprocessing))
     results = []
     for name in names:
         if name not in shapes:
@@ -195,7 +195,7 @@ def _with_pixels(path: Path, network: Any, size: tuple[int, int], steps: Preproc
     """Let a network read uint8 pixels, channels last, prepared within; return the parameter that takes them."""
     openvino = import_openvino()
     operations = operations_of(openvino)
-    pixels = operations.parameter([COMPILED_BATCH, *size, 3], np.uint8, "pixels")
+    pixels = operations.parameter([COMPILED_BATCH_SIZE, *size, 3], np.uint8, "pixels")
     prepared = operations.convert(pixels, "f32")
     if steps.is_bgr:
         axis = operations.constant(np.array([2, 1, 0], np.int32))
@@ -221,6 +221,6 @@ def _channels_last(output: Any, axes: Axes, shape: list[int]) -> Any:
         order = [at for at in range(rank) if at != channels] + [channels]
         node = operations.transpose(node, operations.constant(np.array(order, np.int32)))
     if rank == 3:
-        tokens = operations.constant(np.array([COMPILED_BATCH, *shape], np.int64))
+        tokens = operations.constant(np.array([COMPILED_BATCH_SIZE, *shape], np.int64))
         node = operations.reshape(node, tokens, False)
     return node

@@ -27,7 +27,7 @@ def measure(task: dict[str, Any]) -> None:
     folder = Path(task["folder"])
     recipe = Recipe(**{**task["recipe"], "image_size": tuple(task["recipe"]["image_size"])})
     weights_path = Path(task["weights_path"]) if task["weights_path"] else None
-    network, preprocess_input = KerasBackbone(**task["backbone"]).build_usual(recipe, weights_path)
+    network, preprocess_input = KerasBackbone(**task["backbone"]).build_reference(recipe, weights_path)
     pixels = np.load(folder / "pixels.npy", allow_pickle=False)
     prepared = preprocess_input(pixels.astype(np.float32))
 

@@ -131,7 +131,7 @@ def weights_source(function: str, alpha: float, image_size: int) -> tuple[str, s
 def survey(module: str, function: str, alpha: float) -> tuple[dict[str, Any], list[Any]]:
     """Return what featx has to know of a network, and its layers."""
     keras = import_keras()
-    image_size, minimum_size = sizes(function)
+    image_size, min_image_size = sizes(function)
     address, digest = weights_source(function, alpha, image_size)
     keras.utils.clear_session()  # or names would be numbered by the networks before
     options = {"alpha": alpha} if function in _ALPHAS else {}
@@ -147,9 +147,9 @@ def survey(module: str, function: str, alpha: float) -> tuple[dict[str, Any], li
         "layer": rows[-1][0],
         "channels": int(network.output.shape[-1]),
         "image_size": image_size,
-        "minimum_size": minimum_size,
-        **({"normalizes_pooled": True} if "Pooling" not in type(pooled.layers[-1]).__name__ else {}),
-        "parameters": int(network.count_params()),
+        "min_image_size": min_image_size,
+        **({"pools_before_norm": True} if "Pooling" not in type(pooled.layers[-1]).__name__ else {}),
+        "n_parameters": int(network.count_params()),
         "top_1": _TOP_1[title],
         "weights_url": address,
         **({"weights_hash": digest} if digest else {}),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.files import keras_file as keras_files
-from featx.backbones.files.network_file import OwnNetwork
+from featx.backbones.files.network_file import NetworkFile
 from featx.backbones.keras_application import pooled
 from featx.backbones.keras_import import import_keras, plain_settings
 from featx.backbones.preprocessing import Preprocessing
@@ -45,8 +45,8 @@ def build(task: dict[str, Any], recipe: Recipe) -> tuple[Any, Any, list[Any]]:
     """
     keras = import_keras()
     with plain_settings(keras):
-        if "own" in task:
-            network, layers, steps = _own(keras, OwnNetwork(**task["own"]), recipe)
+        if "model_file" in task:
+            network, layers, steps = _own(keras, NetworkFile(**task["model_file"]), recipe)
         else:
             network, layers, steps = _known(KerasBackbone(**task["backbone"]), recipe, task["weights_path"])
         pixels = keras.Input((*recipe.image_size, 3), name="pixels")
@@ -64,15 +64,15 @@ def build(task: dict[str, Any], recipe: Recipe) -> tuple[Any, Any, list[Any]]:
 
 
 def _known(backbone: KerasBackbone, recipe: Recipe, weights_path: str | None) -> tuple[Any, list[Any], Preprocessing]:
-    network, taken = backbone.load_cut(recipe, Path(weights_path) if weights_path else None)
+    network, taken = backbone.load_truncated(recipe, Path(weights_path) if weights_path else None)
     return taken, network.layers, backbone.preprocessing()
 
 
-def _own(keras: Any, own: OwnNetwork, recipe: Recipe) -> tuple[Any, list[Any], Preprocessing]:
-    own.refuse_if_changed()
-    network, taken, layers = keras_files.load_cut(own, recipe)
+def _own(keras: Any, own: NetworkFile, recipe: Recipe) -> tuple[Any, list[Any], Preprocessing]:
+    own.check_unchanged()
+    network, taken, layers = keras_files.load_truncated(own, recipe)
     network.trainable = False
-    return taken, layers, Preprocessing.of_text(recipe.preprocessing)
+    return taken, layers, Preprocessing.from_text(recipe.preprocessing)
 
 
 def _prepared(keras: Any, pixels: Any, steps: Preprocessing) -> Any:

@@ -7,7 +7,7 @@ import logging
 import tempfile
 from pathlib import Path
 
-from featx.backbones.registry import Network
+from featx.backbones.registry import NetworkBackbone
 from featx.errors import EngineError, FeatxError
 from featx.recipe import JOINT, Recipe
 from featx.store.compiled_graphs import Graph, load_graph, save_graph
@@ -17,12 +17,12 @@ from featx.system.files import atomic as files
 _log = logging.getLogger("featx")
 
 
-def load_or_compile(backbone: Network, recipe: Recipe, weights_path: Path | None, folder: Path | None) -> Graph:
+def load_or_compile(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None, folder: Path | None) -> Graph:
     """Return a graph with the layers of a recipe: from the folder if it is there and whole, else made from Keras.
 
     Parameters
     ----------
-    backbone : Network
+    backbone : NetworkBackbone
     recipe : Recipe
     weights_path : Path or None
     folder : Path or None
@@ -35,7 +35,7 @@ def load_or_compile(backbone: Network, recipe: Recipe, weights_path: Path | None
     StoreError
         The folder cannot be written.
     """
-    recipe = as_compiled(backbone, recipe)
+    recipe = compiled_recipe(backbone, recipe)
     name = recipe.graph_fingerprint
     graph = load_graph(folder, name) if folder is not None else None
     if graph is None:
@@ -46,12 +46,12 @@ def load_or_compile(backbone: Network, recipe: Recipe, weights_path: Path | None
     return graph
 
 
-def as_compiled(backbone: Network, recipe: Recipe) -> Recipe:
+def compiled_recipe(backbone: NetworkBackbone, recipe: Recipe) -> Recipe:
     """Return the recipe of all layers that are compiled together with those of a recipe."""
-    return dataclasses.replace(recipe, layer=JOINT.join(backbone.compiled_layers(recipe.layers)))
+    return dataclasses.replace(recipe, layer=JOINT.join(backbone.layers_to_compile(recipe.layers)))
 
 
-def _convert(backbone: Network, recipe: Recipe, weights_path: Path | None) -> Graph:
+def _convert(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None) -> Graph:
     try:
         with files.temporary_folder() as folder:
             task = {

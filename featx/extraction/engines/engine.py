@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from featx.backbones.registry import Backbone, DirectBackbone, Network
+from featx.backbones.registry import Backbone, DirectBackbone, NetworkBackbone
 from featx.errors import EngineError, MissingDependencyError
-from featx.extraction.engines.fixed_batch import refuse_dependent
+from featx.extraction.engines.fixed_batch import check_batch_independence
 from featx.recipe import Recipe
 
 ENGINES = ("auto", "openvino", "keras")
@@ -94,7 +94,7 @@ def has_native_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
-def refuse_in_fork(backbone: Backbone) -> None:
+def check_not_forked(backbone: Backbone) -> None:
     """Raise if this process cannot run a network, being forked from one that has; before it waits for anything.
 
     Raises
@@ -133,8 +133,8 @@ def start_engine(
     global _has_begun  # noqa: PLW0603  # a fork is to know, also one in mid-start
     if isinstance(backbone, DirectBackbone):
         return backbone.extract
-    refuse_in_fork(backbone)
-    assert isinstance(backbone, Network)
+    check_not_forked(backbone)
+    assert isinstance(backbone, NetworkBackbone)
     # The folder belongs to the key: a second cache is to get the compiled graph as well.
     network = (engine, recipe.graph_fingerprint, recipe.pooling, recipe.precision)
     key: tuple[str, ...] = (*network, str(compiled.resolve()) if compiled else "")
@@ -163,13 +163,15 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
 
 
-def _start(backbone: Network, recipe: Recipe, weights_path: Path | None, engine: str, compiled: Path | None) -> Engine:
+def _start(
+    backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None, engine: str, compiled: Path | None
+) -> Engine:
     if engine == "keras":
         from featx.extraction.engines.keras import KerasEngine
 
         started = KerasEngine(backbone.build(recipe, weights_path))
-        if backbone.is_own:  # all others are known
-            refuse_dependent(lambda batch: [started(batch)], recipe.image_size, repr(backbone.name))
+        if backbone.is_model_file:  # all others are known
+            check_batch_independence(lambda batch: [started(batch)], recipe.image_size, repr(backbone.name))
         return started
     from featx.extraction.engines.compile import load_or_compile
     from featx.extraction.engines.openvino import OpenVinoEngine

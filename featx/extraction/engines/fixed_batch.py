@@ -7,37 +7,37 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.base import COMPILED_BATCH
+from featx.backbones.base import COMPILED_BATCH_SIZE
 from featx.errors import WeightsError
 
 #: By how much of the largest number outputs may differ that are the same.
 _ROUNDING = 1e-4
 
 
-def in_fixed_batches(
+def run_in_batches(
     run: Callable[[np.ndarray[Any, Any]], np.ndarray[Any, Any]], pixels: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, Any]:
-    """Return the rows of any number of images from a function of exactly `COMPILED_BATCH`."""
+    """Return the rows of any number of images from a function of exactly `COMPILED_BATCH_SIZE`."""
     rows = []
-    for start in range(0, len(pixels), COMPILED_BATCH):
-        batch = pixels[start : start + COMPILED_BATCH]
+    for start in range(0, len(pixels), COMPILED_BATCH_SIZE):
+        batch = pixels[start : start + COMPILED_BATCH_SIZE]
         n_real = len(batch)
-        if n_real < COMPILED_BATCH:
-            padding = np.zeros((COMPILED_BATCH - n_real, *batch.shape[1:]), dtype=np.uint8)
+        if n_real < COMPILED_BATCH_SIZE:
+            padding = np.zeros((COMPILED_BATCH_SIZE - n_real, *batch.shape[1:]), dtype=np.uint8)
             batch = np.concatenate([batch, padding])
         rows.append(run(batch)[:n_real])
     return np.concatenate(rows)
 
 
-def refuse_dependent(
+def check_batch_independence(
     run: Callable[[np.ndarray[Any, Any]], list[np.ndarray[Any, Any]]], image_size: tuple[int, int], network: str
 ) -> None:
-    """Raise if what a function of `COMPILED_BATCH` images gives for one depends on the others.
+    """Raise if what a function of `COMPILED_BATCH_SIZE` images gives for one depends on the others.
 
     Parameters
     ----------
     run : callable
-        Gives outputs of pixels of uint8, shape (`COMPILED_BATCH`, height, width, 3); the first axis is the images.
+        Gives outputs of pixels of uint8, shape (`COMPILED_BATCH_SIZE`, height, width, 3); the first axis is the images.
     image_size : (int, int)
     network : str
         What to call it in the message.
@@ -47,7 +47,7 @@ def refuse_dependent(
     WeightsError
     """
     random = np.random.default_rng(0)
-    light = random.integers(0, 256, (COMPILED_BATCH, *image_size, 3), dtype=np.uint8)
+    light = random.integers(0, 256, (COMPILED_BATCH_SIZE, *image_size, 3), dtype=np.uint8)
     dark = np.zeros_like(light)  # as what a batch is filled up with
     place, other = 0, 5
     dark[place] = light[other]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.extraction.engines.fixed_batch import in_fixed_batches
+from featx.extraction.engines.fixed_batch import run_in_batches
 
 
 class KerasEngine:
@@ -26,4 +26,4 @@ class KerasEngine:
     def __call__(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return float32 rows (n, n_features) of uint8 pixels (n, height, width, 3)."""
         with self._lock:
-            return in_fixed_batches(self._model.predict_on_batch, pixels)
+            return run_in_batches(self._model.predict_on_batch, pixels)

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.layers import POOLS, other_layers, pooled_name
+from featx.backbones.layers import POOLS, missing_layer_message, pooled_output_name
 from featx.backbones.openvino_import import import_openvino, operations_of, reason_of
 from featx.errors import EngineError
-from featx.extraction.engines.fixed_batch import in_fixed_batches
+from featx.extraction.engines.fixed_batch import run_in_batches
 from featx.store.compiled_graphs import Graph
 from featx.system.processes import n_cores, n_visible
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
-def with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
+def add_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
     """Return a network from pixels to one row of features, which computes no further than these layers."""
     openvino = import_openvino()
     operations = operations_of(openvino)
@@ -28,14 +28,14 @@ def with_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
     parts = []
     for layer in layers:
         if layer not in outputs:
-            raise EngineError(other_layers(layer))
+            raise EngineError(missing_layer_message(layer))
         maps = outputs[layer]
         if pooling == "none" or len(maps.shape) != 4:
             parts.append(operations.reshape(maps, [-1, math.prod(list(maps.shape)[1:])], False))
             continue
         for pool in POOLS:
             if pool in pooling:
-                pooled = outputs.get(pooled_name(layer, pool))
+                pooled = outputs.get(pooled_output_name(layer, pool))
                 parts.append(reduce[pool](maps, [1, 2], False) if pooled is None else pooled)
     row = parts[0] if len(parts) == 1 else operations.concat(parts, 1)
     return openvino.Model([operations.result(row)], network.get_parameters(), "features")
@@ -47,7 +47,7 @@ class OpenVinoEngine:
     Parameters
     ----------
     graph : Graph
-        The network for `COMPILED_BATCH` images, with one output for each layer.
+        The network for `COMPILED_BATCH_SIZE` images, with one output for each layer.
     layers : sequence of str
         The layers that features are taken from.
     pooling : {"avg", "max", "avgmax", "none"}
@@ -67,7 +67,7 @@ class OpenVinoEngine:
             settings["INFERENCE_NUM_THREADS"] = n_cores()
         try:
             core = openvino.Core()
-            network = with_pooling(core.read_model(model=graph.xml, weights=graph.bin), layers, pooling)
+            network = add_pooling(core.read_model(model=graph.xml, weights=graph.bin), layers, pooling)
             compiled = core.compile_model(network, "CPU", settings)
         except RuntimeError as error:
             raise EngineError(
@@ -86,7 +86,7 @@ class OpenVinoEngine:
     def __call__(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return float32 rows (n, n_features) of uint8 pixels (n, height, width, 3)."""
         with self._lock:
-            return in_fixed_batches(self._run, pixels)
+            return run_in_batches(self._run, pixels)
 
     def _run(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         # Shared, the request's own output buffer is written again by the next run: hence one copy.

@@ -122,7 +122,7 @@ def run_job(
         is_cache_auto=cache == "auto",
         raise_on_error=on_error == "raise",
         here=here,
-        backbone=backbones.registered_here(job.manifest.options.get("backbone", "mobilenet")),
+        backbone=backbones.registered_backbone(job.manifest.options.get("backbone", "mobilenet")),
     )
     redone = client.clear_up(verify=verify, retry_set_aside=retry_set_aside, retry_failed=retry_failed)
     n_before = client.n_images_done

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from featx.backbones.layers import find_layers
-from featx.backbones.registry import Network
+from featx.backbones.registry import NetworkBackbone
 from featx.errors import TruncatedImageError
 from featx.extraction.engines.engine import Engine
 from featx.extraction.options import Resolved
@@ -113,10 +113,10 @@ def shape_of_maps(resolved: Resolved) -> tuple[int, ...]:
 def why_not(resolved: Resolved) -> str:
     """Return why features are no averages of maps that a class activation map could be made of, "" if they are."""
     backbone, recipe = resolved.backbone, resolved.recipe
-    if not isinstance(backbone, Network):
+    if not isinstance(backbone, NetworkBackbone):
         return f"{backbone.name} is no network, and has no maps"
     if recipe.pooling != "avg" or len(recipe.layers) > 1 or recipe.tta:
         return "its features are not the averages of one layer's maps"
-    if getattr(backbone, "normalizes_pooled", False) and recipe.layer == backbone.layer:
+    if getattr(backbone, "pools_before_norm", False) and recipe.layer == backbone.layer:
         return f"{backbone.name} normalises its features after they are averaged"
     return "" if len(shape_of_maps(resolved)) == 3 else f"layer {recipe.layer!r} has no positions"

@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
-from featx.backbones.files.network_file import as_name
+from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.layers import Layer
 from featx.errors import OptionError, UnknownBackboneError
 from featx.extraction.extract import Extraction
@@ -238,7 +238,7 @@ class FineTunedClassifier(ClassifierMixin, TunedNetwork, BaseEstimator):  # type
             resolve_cache(self.cache)
             shared = {name: getattr(self, name) for name in _SHARED}
             resolved = ExtractionOptions(
-                **{**shared, "backbone": as_name(self.backbone)}, precision="float32"
+                **{**shared, "backbone": as_backbone_name(self.backbone)}, precision="float32"
             ).resolve()
             return resolved, handover.first_trained(resolved, self.unfreeze)
         except UnknownBackboneError:

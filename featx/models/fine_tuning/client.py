@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.files.network_file import OwnNetwork
+from featx.backbones.files.network_file import NetworkFile
 from featx.backbones.layers import LayerInfo
-from featx.backbones.registry import KerasBackbone, Network
+from featx.backbones.registry import KerasBackbone, NetworkBackbone
 from featx.errors import FeatxError, OptionError, ResourceError, did_you_mean
 from featx.extraction.options import Resolved
 from featx.images.image import Image, describe_image
@@ -68,8 +68,8 @@ def first_trained(resolved: Resolved, unfreeze: str | float) -> int:
         The backbone is no network of Keras, or has no such layer; a share that is not from 0 to 1, or a number below 0.
     """
     backbone = resolved.backbone
-    if not isinstance(backbone, KerasBackbone | OwnNetwork) or (
-        isinstance(backbone, OwnNetwork) and backbone.kind != "keras"
+    if not isinstance(backbone, KerasBackbone | NetworkFile) or (
+        isinstance(backbone, NetworkFile) and backbone.kind != "keras"
     ):
         raise OptionError(
             f"backbone={backbone.name!r} cannot be fine-tuned: it is no network of Keras. Choose another of those that "
@@ -135,7 +135,7 @@ def tune(
         There is no room for the pixels.
     """
     backbone = resolved.backbone
-    assert isinstance(backbone, Network)
+    assert isinstance(backbone, NetworkBackbone)
     with _one_at_a_time, files.temporary_folder() as folder:
         try:
             write_pixels(images, resolved, folder / "pixels.npy")

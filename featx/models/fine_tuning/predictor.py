@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from featx.backbones.files.network_file import as_name, keep_tuned
+from featx.backbones.files.network_file import as_backbone_name, cache_tuned_network
 from featx.errors import OptionError, OutputError, RecipeMismatchError, StoreError
 from featx.extraction.feature_extractor import FeatureExtractor
 from featx.extraction.options import Resolved
@@ -60,7 +60,7 @@ class TunedNetwork:
             As for :meth:`FeatureExtractor.transform`.
         """
         check_is_fitted(self)
-        path = keep_tuned(self.network_.tobytes(), "tuned")
+        path = cache_tuned_network(self.network_.tobytes(), "tuned")
         scores = self._extractor(path).transform(X) @ self.coef_.T + self.intercept_
         return np.asarray(scores[:, 0] if len(self.classes_) == 2 else scores)
 
@@ -141,7 +141,7 @@ class TunedNetwork:
         sklearn.pipeline.Pipeline
         """
         check_is_fitted(self)
-        kept = keep_tuned(self.network_.tobytes(), "tuned") if path is None else self.save_network(path)
+        kept = cache_tuned_network(self.network_.tobytes(), "tuned") if path is None else self.save_network(path)
         extractor = self._extractor(kept).fit([])
         regression = LogisticRegression(C=self.C, class_weight=self.class_weight)
         regression.classes_, regression.coef_, regression.intercept_ = self.classes_, self.coef_, self.intercept_
@@ -150,7 +150,7 @@ class TunedNetwork:
 
     def _take(self, tuned: handover.Tuned, resolved: Resolved) -> None:
         with contextlib.suppress(StoreError):  # the first prediction says so; what was learned is not to be lost for it
-            keep_tuned(tuned.file, "tuned", tuned.description)
+            cache_tuned_network(tuned.file, "tuned", tuned.description)
         self.network_ = np.frombuffer(tuned.file, dtype=np.uint8)
         self.history_, self.n_iter_ = tuned.history, tuned.n_iter
         kernel, bias = tuned.kernel, tuned.bias
@@ -169,7 +169,7 @@ class TunedNetwork:
     def _extractor(self, path: Path) -> FeatureExtractor:
         """Return what gives the tuned network's features."""
         if self._shown["pixels"] != PIXELS:
-            raise RecipeMismatchError(as_name(self.backbone), {"pixels": (self._shown["pixels"], PIXELS)})
+            raise RecipeMismatchError(as_backbone_name(self.backbone), {"pixels": (self._shown["pixels"], PIXELS)})
         return FeatureExtractor(
             path,
             preprocessing="none",
