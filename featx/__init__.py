@@ -29,11 +29,11 @@ if TYPE_CHECKING:
     from featx.features.matrix import FeatureMatrix
     from featx.features.nearest import Similar, find_similar
     from featx.features.open import open_features
-    from featx.jobs.merge import Merge, merge_job
-    from featx.jobs.planning.plan import Plan, plan_job
+    from featx.jobs.merge import JobMerge, merge_job
+    from featx.jobs.planning.plan import JobPlan, plan_job
     from featx.jobs.running.run import run_job
-    from featx.jobs.running.summary import Run
-    from featx.jobs.status import Status, job_status
+    from featx.jobs.running.summary import JobRun
+    from featx.jobs.status import JobStatus, job_status
     from featx.models.explain.explain import explain_images
     from featx.models.export import export_model
     from featx.models.fine_tuning.classifier import FineTunedClassifier
@@ -58,14 +58,14 @@ __all__ = [
     "FineTunedClassifier",
     "ImageComparison",
     "ImageRanking",
+    "JobMerge",
+    "JobPlan",
+    "JobRun",
+    "JobStatus",
     "KerasBackbone",
-    "Merge",
-    "Plan",
     "Ranking",
     "Recipe",
-    "Run",
     "Similar",
-    "Status",
     "Trained",
     "__version__",
     "augment_features",
@@ -109,13 +109,13 @@ _HOMES = {
     "ImageComparison": "workflows.result",
     "ImageRanking": "workflows.rank",
     "KerasBackbone": "backbones.registry",
-    "Merge": "jobs.merge",
-    "Plan": "jobs.planning.plan",
+    "JobMerge": "jobs.merge",
+    "JobPlan": "jobs.planning.plan",
     "Ranking": "baselines.ranking.rank_features",
     "Recipe": "recipe",
-    "Run": "jobs.running.summary",
+    "JobRun": "jobs.running.summary",
     "Similar": "features.nearest",
-    "Status": "jobs.status",
+    "JobStatus": "jobs.status",
     "Trained": "workflows.train",
     "augment_features": "extraction.augmented_features",
     "available_backbones": "backbones.registry",

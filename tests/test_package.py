@@ -41,7 +41,7 @@ def test_every_public_name_is_there() -> None:
         assert getattr(featx, name) is not None
     assert set(featx.__all__) <= set(dir(featx))
     # What a public function returns can be named.
-    assert {"Merge", "Plan", "Run", "Status"} <= set(featx.__all__)
+    assert {"JobMerge", "JobPlan", "JobRun", "JobStatus"} <= set(featx.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from featx.datasets.labels import is_missing
 from featx.features.duplicates.find import Duplicates
 from featx.features.matrix import FeatureMatrix
-from featx.features.shard_table import NAMES, Lines
+from featx.features.shard_table import ROW_COLUMNS, TableColumns
 from featx.system.array_types import IntArray
 from featx.system.files.url_secrets import without_secrets
 from featx.system.formatting import as_cell, as_path_cell, counted, shortened
@@ -30,11 +30,13 @@ def as_csv(found: Duplicates, features: FeatureMatrix) -> Iterator[str]:
     groups = np.repeat(np.arange(1, len(clusters) + 1), [len(cluster) for cluster in clusters])
     yield ",".join(HEADER) + "\n"
     start = 0
-    for rows, lines in _looked_up(clusters, features, NAMES):
+    for rows, lines in _looked_up(clusters, features, ROW_COLUMNS):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         here = groups[start : start + len(rows)].tolist()
-        for group, row, path, label, digest in zip(here, rows.tolist(), *(lines[name] for name in NAMES), strict=True):
+        for group, row, path, label, digest in zip(
+            here, rows.tolist(), *(lines[name] for name in ROW_COLUMNS), strict=True
+        ):
             said = "" if is_missing(label) else as_cell(str(label))
             writer.writerow([group, row, as_path_cell(path), said, f"{found.cosine[row]:.6f}", digest])
         start += len(rows)
@@ -43,7 +45,7 @@ def as_csv(found: Duplicates, features: FeatureMatrix) -> Iterator[str]:
 
 def _looked_up(
     clusters: Sequence[IntArray], features: FeatureMatrix, names: Sequence[str]
-) -> Iterator[tuple[IntArray, Lines]]:
+) -> Iterator[tuple[IntArray, TableColumns]]:
     """Yield the rows of groups, one after the other, and what is known of them."""
     rows = np.concatenate([np.empty(0, dtype=np.int64), *clusters])
     for at in range(0, len(rows), _AT_ONCE):

@@ -12,8 +12,8 @@ from featx.errors import OptionError
 
 if TYPE_CHECKING:
     from featx.jobs.job import Job
-    from featx.jobs.planning.plan import Plan
-    from featx.jobs.running.summary import Run
+    from featx.jobs.planning.plan import JobPlan
+    from featx.jobs.running.summary import JobRun
 
 
 def show_help(args: argparse.Namespace) -> None:
@@ -30,7 +30,7 @@ def plan(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what is missing."""
-    asked = ("backend", "n_jobs", "scheduler", "retry_set_aside", "retry_failed", "verify")
+    asked = ("backend", "n_jobs", "scheduler", "retry_quarantined", "retry_failed", "verify")
     done = _run(args, args.job, **{name: getattr(args, name) for name in asked})
     _print(args, done)
     return 0 if done.done == done.shards else 1
@@ -49,7 +49,7 @@ def merge(args: argparse.Namespace) -> None:
     from featx.system.progress import progress_bar
 
     with progress_bar(_opened(args.job).manifest.n_images, "merge", shown=not args.quiet) as progress:
-        merged = merge_job(args.job, args.output, partial=args.partial, progress=progress)
+        merged = merge_job(args.job, args.output, allow_incomplete=args.allow_incomplete, progress=progress)
     _print(args, merged)
 
 
@@ -57,7 +57,7 @@ def is_job_output(output: str) -> bool:
     """Return whether an output is a place for a job rather than a file."""
     from featx.system.files import remote
 
-    return output.endswith(("/", os.sep)) or remote.is_address(output)
+    return output.endswith(("/", os.sep)) or remote.is_url(output)
 
 
 def extract(args: argparse.Namespace) -> int:
@@ -78,7 +78,7 @@ def extract(args: argparse.Namespace) -> int:
     return 0 if done.done == done.shards else 1
 
 
-def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: int) -> Plan:
+def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: int) -> JobPlan:
     from featx.jobs.planning.plan import plan_sources
     from featx.jobs.storage import Place
     from featx.system.progress import progress_bar
@@ -98,7 +98,7 @@ def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: 
         )
 
 
-def _run(args: argparse.Namespace, output: str, **how: Any) -> Run:
+def _run(args: argparse.Namespace, output: str, **how: Any) -> JobRun:
     from featx.jobs.running.monitor import images_done
     from featx.jobs.running.run import run_job
     from featx.system.progress import progress_bar

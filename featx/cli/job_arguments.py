@@ -90,7 +90,7 @@ def _add_run(actions: Any) -> None:
     parser.add_argument(
         "--n-jobs", type=int, default=-1, metavar="N", help="processes of loky and ray (default: -1, one for each core)"
     )
-    parser.add_argument("--retry-set-aside", action="store_true", help="try shards again that were set aside")
+    parser.add_argument("--retry-quarantined", action="store_true", help="try shards again that were set aside")
     parser.add_argument("--retry-failed", action="store_true", help="do shards again in which images failed")
     parser.add_argument("--verify", action="store_true", help="read all that is done, and do what is damaged again")
     group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
@@ -120,7 +120,7 @@ def _add_merge(actions: Any) -> None:
     parser.add_argument(
         "-o", "--output", default="features.npy", metavar="FILE", help="the matrix (default: features.npy)"
     )
-    parser.add_argument("--partial", action="store_true", help="join what is done although shards are missing")
+    parser.add_argument("--allow-incomplete", action="store_true", help="join what is done although shards are missing")
     add_common(parser)
 
 

@@ -174,9 +174,9 @@ def _images_of(
     if alone and (parts := _parts(source)):
         for folder, split in parts:
             yield from ((path, _class_of(path, folder), split) for path in _walk(folder, ignored))
-    elif remote.is_address(source) and is_image_name(source.partition("?")[0]):
+    elif remote.is_url(source) and is_image_name(source.partition("?")[0]):
         yield source, None, None
-    elif remote.is_address(source) or is_archive(source):
+    elif remote.is_url(source) or is_archive(source):
         yield from ((path, label, part if alone else None) for path, label, part in _listed(source, ignored))
     elif os.path.isdir(source):
         name = None if alone or not _is_flat(source) else os.path.basename(os.path.normpath(source))
@@ -196,7 +196,7 @@ def missing_sources(sources: Sequence[str | os.PathLike[str]]) -> list[str]:
     return [
         path
         for path in paths
-        if not remote.is_address(path) and not os.path.exists(path) and split_archive_path(path) is None
+        if not remote.is_url(path) and not os.path.exists(path) and split_archive_path(path) is None
     ]
 
 
@@ -252,8 +252,8 @@ def _listed(source: str, ignored: collections.Counter[str]) -> Iterator[tuple[st
     A folder that holds everything, as most archives have, is none of the classes. Whether there is one is known when
     all names were seen: they wait in a file, as there may be millions.
     """
-    if remote.is_address(source):
-        names: Iterable[str] = remote.names(source)
+    if remote.is_url(source):
+        names: Iterable[str] = remote.list_names(source)
     else:
         names, left_out = list_archive(source)
         ignored.update(left_out)
@@ -273,7 +273,7 @@ def _listed(source: str, ignored: collections.Counter[str]) -> Iterator[tuple[st
             is_deeper = is_deeper or len(within) > 1
         n_above = 1 if len(firsts) == 1 and is_deeper else 0
         splits = _splits_of(seconds if n_above else firsts)
-        decoded = urllib.parse.unquote if remote.is_web(source) else str
+        decoded = urllib.parse.unquote if remote.is_http_url(source) else str
         waiting.seek(0)
         for line in waiting:
             name = json.loads(line)

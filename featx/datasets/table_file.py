@@ -37,7 +37,7 @@ def _is_called_table(source: str) -> bool:
 
 def _name_of(source: str) -> str:
     """Return a path, or an address without its query."""
-    return source.partition("?")[0] if remote.is_address(source) else source
+    return source.partition("?")[0] if remote.is_url(source) else source
 
 
 def find_labelled(
@@ -89,7 +89,7 @@ def find_table(sources: Sequence[str | os.PathLike[str]], columns: Mapping[str, 
         A table and another source, or columns (by option) of what is no table.
     """
     tables = [os.fspath(source) for source in sources if _is_called_table(os.fspath(source))]
-    if tables and (os.path.isfile(tables[0]) or remote.is_address(tables[0])):
+    if tables and (os.path.isfile(tables[0]) or remote.is_url(tables[0])):
         if len(sources) > 1:
             raise SourceError(f"A table is read alone: give {tables[0]!r} and no other source.")
         return tables[0]
@@ -223,13 +223,13 @@ def _holds_bytes(kind: Any, pa: Any) -> bool:
 @contextlib.contextmanager
 def _here(source: str) -> Iterator[str]:
     """Yield the path of a table; of one at an address, that of a copy, which is gone in the end."""
-    path = remote.as_file(source) if remote.is_address(source) else source
+    path = remote.local_path(source) if remote.is_url(source) else source
     if path is not None:
         yield path
         return
     with files.temporary_folder() as folder:
         copy = str(folder / f"table{os.path.splitext(_name_of(source))[1].lower()}")
-        remote.fetch(source, copy)
+        remote.download(source, copy)
         yield copy
 
 
@@ -325,4 +325,4 @@ def resolve_paths(folder: str, paths: Sequence[str]) -> list[str]:
 
 
 def _is_whole(path: str) -> bool:
-    return os.path.isabs(path) or remote.is_address(path)
+    return os.path.isabs(path) or remote.is_url(path)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.features.shard_table import NAMES, Lines, LineSource
+from featx.features.shard_table import ROW_COLUMNS, RowTable, TableColumns
 from featx.system.array_types import IntArray
 from featx.system.formatting import counted
 
@@ -19,19 +19,19 @@ class RowLines:
 
     Parameters
     ----------
-    tables : list of LineSource
+    tables : list of RowTable
     starts : ndarray of int64, shape (n_tables + 1,)
         Number of the first row of each, and of all rows.
     """
 
-    def __init__(self, tables: list[LineSource], starts: IntArray) -> None:
+    def __init__(self, tables: list[RowTable], starts: IntArray) -> None:
         self._tables = tables
         self._starts = starts
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def take(self, numbers: IntArray, names: Sequence[str] = NAMES) -> Lines:
+    def take(self, numbers: IntArray, names: Sequence[str] = ROW_COLUMNS) -> TableColumns:
         """Return some columns of some rows, by their numbers; each table is asked once."""
         found = {name: np.empty(len(numbers), dtype=object) for name in names}
         for part, here in by_part(self._starts, numbers):

@@ -14,12 +14,12 @@ from featx.datasets.failures import Failure
 from featx.datasets.label_types import LabelTypeInferrer, cast_label
 from featx.errors import FeaturesError, FeaturesNotFoundError, SourceError
 from featx.features.npy_part import FeaturePlace
-from featx.features.shard_table import NAMES, Lines
+from featx.features.shard_table import ROW_COLUMNS, TableColumns
 from featx.system.array_types import IntArray
 from featx.system.formatting import as_cell
 
-_HEADER = ["row", *NAMES]
-#: Lines of a block, and blocks that are read at once.
+_HEADER = ["row", *ROW_COLUMNS]
+#: TableColumns of a block, and blocks that are read at once.
 _BLOCK, _BLOCKS_AT_ONCE = 1024, 16
 _BYTES_AT_ONCE = 4 * 2**20
 _LINE_END, _QUOTE = ord("\n"), ord('"')
@@ -42,10 +42,10 @@ class CsvTable:
         self._name = name
         self._n_rows = n_rows
 
-    def take(self, numbers: IntArray, names: Sequence[str]) -> Lines:
+    def take(self, numbers: IntArray, names: Sequence[str]) -> TableColumns:
         """Return some columns of some lines, by different numbers, in order."""
         kind = self._kind if "label" in names else ""
-        found: Lines = {name: [] for name in names}
+        found: TableColumns = {name: [] for name in names}
         for start, stop in _runs(np.unique(numbers // _BLOCK)):
             lines = self._lines(start, stop)
             here = slice(*np.searchsorted(numbers, [start * _BLOCK, stop * _BLOCK]))

@@ -9,7 +9,7 @@ from typing import Any
 from featx.errors import MissingDependencyError
 
 
-def arrow() -> Any:
+def import_pyarrow() -> Any:
     """Return pyarrow, with its Parquet.
 
     Raises
@@ -30,7 +30,7 @@ def arrow() -> Any:
 
 def text_columns(name: str, texts: Sequence[str | None]) -> dict[str, Any]:
     """Return the columns of paths or labels: as text, and as bytes where they are not UTF-8."""
-    pa = arrow()
+    pa = import_pyarrow()
     try:
         return {name: pa.array(texts, pa.string()), f"{name}_bytes": pa.nulls(len(texts), pa.binary())}
     except (UnicodeEncodeError, pa.ArrowInvalid):

@@ -46,7 +46,7 @@ def again_name(shard: int) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Manifest:
+class JobManifest:
     """What ``job.json`` says.
 
     Attributes
@@ -97,7 +97,7 @@ class Manifest:
         return json.dumps(dataclasses.asdict(self), indent=1).encode() + b"\n"
 
 
-def manifest_of(said: dict[str, Any]) -> Manifest:
+def parse_manifest(said: dict[str, Any]) -> JobManifest:
     """Return what a manifest says.
 
     Raises
@@ -112,8 +112,8 @@ def manifest_of(said: dict[str, Any]) -> Manifest:
             f"This job has format {said['format']!r}, planned by featx {said.get('featx')}; this featx reads {FORMAT}. "
             "Run it with that version, or plan it anew in another folder."
         )
-    fields = [field.name for field in dataclasses.fields(Manifest)]
-    manifest = Manifest(**{name: said[name] for name in fields if name in said})
+    fields = [field.name for field in dataclasses.fields(JobManifest)]
+    manifest = JobManifest(**{name: said[name] for name in fields if name in said})
     if manifest.n_shards != -(-manifest.n_images // max(1, manifest.shard_size)):
         raise ValueError(
             f"{manifest.n_images:,} images in shards of {manifest.shard_size:,} are not {manifest.n_shards:,} of them: "
@@ -123,7 +123,7 @@ def manifest_of(said: dict[str, Any]) -> Manifest:
 
 
 @dataclasses.dataclass(frozen=True)
-class Planned:
+class PlannedShard:
     """The images of one shard, as they were planned.
 
     Attributes
@@ -140,7 +140,7 @@ class Planned:
 
 
 @dataclasses.dataclass(frozen=True)
-class Committed:
+class CommittedShard:
     """What the table of a shard says about it.
 
     Attributes
@@ -168,7 +168,7 @@ class Committed:
         return self.rows + self.failed
 
 
-def totals(done: Iterable[Committed]) -> collections.Counter[str]:
+def totals(done: Iterable[CommittedShard]) -> collections.Counter[str]:
     """Return the sums over shards."""
     sums: collections.Counter[str] = collections.Counter()
     for shard in done:

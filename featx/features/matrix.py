@@ -12,7 +12,7 @@ from featx.datasets.failures import Failures
 from featx.errors import FeaturesError
 from featx.features.columns import Column, RowLines, as_array, by_part, numbers_of, position
 from featx.features.npy_part import MatrixPart
-from featx.features.shard_table import NAMES, Lines, LineSource
+from featx.features.shard_table import ROW_COLUMNS, RowTable, TableColumns
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.files import remote
 
@@ -76,7 +76,7 @@ class FeatureMatrix:
         self,
         address: str,
         parts: list[MatrixPart],
-        tables: list[LineSource],
+        tables: list[RowTable],
         *,
         job: dict[str, Any] | None = None,
         n_features: int,
@@ -93,7 +93,7 @@ class FeatureMatrix:
         folder = job.get("folder") if job else None
         self.folder = folder if isinstance(folder, str) and os.path.isdir(folder) else None
         self._lines = RowLines(tables, self._starts)
-        self.paths, self.labels, self.digests = (Column(self._lines, name) for name in NAMES)
+        self.paths, self.labels, self.digests = (Column(self._lines, name) for name in ROW_COLUMNS)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -161,7 +161,7 @@ class FeatureMatrix:
             found.reshape(-1, self.shape[1])[here] = self._parts[part].take(numbers.ravel()[here] - self._starts[part])
         return found
 
-    def lines(self, rows: Any, names: Sequence[str] = NAMES) -> Lines:
+    def lines(self, rows: Any, names: Sequence[str] = ROW_COLUMNS) -> TableColumns:
         """Return what is known of some rows, read at once: faster than one column after the other.
 
         Parameters
@@ -178,7 +178,7 @@ class FeatureMatrix:
 
     def located(self, path: str) -> str:
         """Return the path of a row as seen from the working folder."""
-        if self.folder is None or remote.is_address(path) or self.folder == os.getcwd():
+        if self.folder is None or remote.is_url(path) or self.folder == os.getcwd():
             return path
         return os.path.join(self.folder, path)
 

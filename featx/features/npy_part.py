@@ -26,7 +26,7 @@ _REQUEST_BYTES, _GAP_BYTES = 32 * 2**20, 2**20
 class FeaturePlace:
     """A folder, or an address that fsspec knows, to read from; names in it are relative to it.
 
-    An address that may well answer the next time is asked again, as for images (:func:`featx.system.files.remote.retrying`).
+    An address that may well answer the next time is asked again, as for images (:func:`featx.system.files.remote.call_with_retries`).
 
     Parameters
     ----------
@@ -34,12 +34,12 @@ class FeaturePlace:
     """
 
     def __init__(self, address: str) -> None:
-        self.address = remote.as_file(address) or address if remote.is_address(address) else address
+        self.address = remote.local_path(address) or address if remote.is_url(address) else address
         self._system: Any = None
         self._root = self.address
-        if remote.is_address(self.address):
+        if remote.is_url(self.address):
             credentials.refuse_secret(self.address)
-            self._system, self._root = remote.file_system(self.address)
+            self._system, self._root = remote.open_filesystem(self.address)
             self._root = self._root.rstrip("/")
 
     @property
@@ -105,13 +105,13 @@ class FeaturePlace:
     def _asked(self, name: str, work: Callable[[], _Result]) -> _Result:
         """Return what storage gives; turn its own errors into one that names the file."""
         try:
-            return work() if self.is_local else remote.retrying(work)
+            return work() if self.is_local else remote.call_with_retries(work)
         except FileNotFoundError as error:
             raise FeaturesNotFoundError(f"{self.at(name)!r} is not there. Check the address.") from error
         except MemoryError:
             raise
         except Exception as error:  # every kind of storage has its own
-            reason = getattr(error, "strerror", None) or remote.reason_of(error)
+            reason = getattr(error, "strerror", None) or remote.error_reason(error)
             credentials = "" if self.is_local else ", and the credentials: they are taken from the environment"
             raise FeaturesError(
                 f"{self.at(name)!r} cannot be read: {reason.rstrip('.')}. Check its permissions and the connection"

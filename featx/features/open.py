@@ -13,7 +13,7 @@ from featx.errors import FeaturesError, FeaturesNotFoundError, UnfinishedWarning
 from featx.features.csv_table import CsvTable
 from featx.features.matrix import FeatureMatrix
 from featx.features.npy_part import FeaturePlace, MatrixPart
-from featx.features.shard_table import LineSource, ShardTable, remedy
+from featx.features.shard_table import RowTable, ShardTable, remedy
 from featx.system.formatting import counted
 
 _FOOTERS_AT_ONCE = 16
@@ -101,7 +101,7 @@ def _open_job(address: str) -> FeatureMatrix:
             UnfinishedWarning,
             stacklevel=3,
         )
-    lines: list[LineSource] = list(tables)
+    lines: list[RowTable] = list(tables)
     return FeatureMatrix(address, parts, lines, job=job, n_features=job["n_features"], is_complete=is_complete)
 
 

@@ -19,21 +19,21 @@ from featx.features.npy_part import FeaturePlace
 from featx.system.array_types import IntArray
 
 #: What is known of a row.
-NAMES = ("path", "label", "digest")
+ROW_COLUMNS = ("path", "label", "digest")
 #: Columns by name, an entry for each row.
-Lines = dict[str, list[Any]]
+TableColumns = dict[str, list[Any]]
 #: More than the footer of such a table takes.
 _FOOTER_BYTES = 2**16
 
 
-class LineSource(Protocol):
-    """Lines by their numbers."""
+class RowTable(Protocol):
+    """TableColumns by their numbers."""
 
     @property
     def n_failed(self) -> int:
         """Images that have no row."""
 
-    def take(self, numbers: IntArray, names: Sequence[str]) -> Lines:
+    def take(self, numbers: IntArray, names: Sequence[str]) -> TableColumns:
         """Return some columns of some of the lines: by different numbers, in order."""
 
     def failures(self) -> Iterator[Failure]:
@@ -82,7 +82,7 @@ class ShardTable:
         """Images that could not be read."""
         return self.n_lines - self.n_rows
 
-    def take(self, numbers: IntArray, names: Sequence[str]) -> Lines:
+    def take(self, numbers: IntArray, names: Sequence[str]) -> TableColumns:
         """Return some columns of lines of images that have a row, by the numbers of the rows."""
         columns = _kept(self.place, self.name, self.n_rows, tuple(names)).take(numbers).to_pydict()
         found = {name: _whole(columns, name) for name in names}
@@ -122,7 +122,7 @@ def _columns(place: FeaturePlace, name: str, columns: Sequence[str]) -> Any:
             raise _no_table(place, name, f"it is damaged ({_said(error)})") from error
 
 
-def _whole(columns: Lines, name: str) -> list[Any]:
+def _whole(columns: TableColumns, name: str) -> list[Any]:
     """Return paths or labels; of names that are no UTF-8, as Python has them."""
     if f"{name}_bytes" not in columns:
         return columns[name]

@@ -119,7 +119,7 @@ def describe_image(image: Any) -> str:
 
 def is_remote_image(image: Any) -> bool:
     """Return whether an image lies at an address, and is waited for rather than read from a disk."""
-    return isinstance(image, str) and remote.is_address(image) and remote.as_file(image) is None
+    return isinstance(image, str) and remote.is_url(image) and remote.local_path(image) is None
 
 
 def read_image(
@@ -147,9 +147,9 @@ def read_image(
         The reason, without the image's name.
     """
     if is_remote_image(image):
-        return remote.read(image, MAX_BYTES if most_bytes is None else most_bytes), None
-    if isinstance(image, str) and remote.is_address(image):
-        return _read_file(remote.as_file(image) or "")
+        return remote.read_url(image, MAX_BYTES if most_bytes is None else most_bytes), None
+    if isinstance(image, str) and remote.is_url(image):
+        return _read_file(remote.local_path(image) or "")
     if isinstance(image, str | os.PathLike):
         return _read_file(os.fspath(image))
     if isinstance(image, bytes | bytearray | memoryview):

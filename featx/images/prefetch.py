@@ -114,11 +114,11 @@ class DecodeAhead:
         load_decoders()
         threads = concurrent.futures.ThreadPoolExecutor(n_threads, thread_name_prefix="featx-decode")
         # Those that fetch what lies at addresses; none is started where nothing does.
-        fetching = concurrent.futures.ThreadPoolExecutor(remote.AT_ONCE, thread_name_prefix="featx-decode-fetched")
+        fetching = concurrent.futures.ThreadPoolExecutor(remote.MAX_REQUESTS, thread_name_prefix="featx-decode-fetched")
         try:
             for position in positions:
                 if is_remote_image(self._images[position]):
-                    n_threads = max(n_threads, remote.AT_ONCE)
+                    n_threads = max(n_threads, remote.MAX_REQUESTS)
                     waiting.append(fetching.submit(self._prepare_one, position, is_remote=True))
                 else:
                     waiting.append(threads.submit(self._prepare_one, position))

@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from featx.errors import FeatxError, JobError
-from featx.features.job_columns import arrow, texts_of
+from featx.features.job_columns import import_pyarrow, texts_of
 from featx.features.job_format import (
     MANIFEST,
     METADATA,
-    Committed,
-    Planned,
-    manifest_of,
+    CommittedShard,
+    PlannedShard,
     matrix_name,
+    parse_manifest,
     plan_name,
     table_name,
 )
@@ -54,7 +54,7 @@ class Job:
             )
         try:
             said = json.loads(place.read(MANIFEST))
-            self.manifest = manifest_of(said)
+            self.manifest = parse_manifest(said)
         except FileNotFoundError as error:
             raise JobError(
                 f"There is no job in {place.address!r}. Plan one: featx job plan SOURCE -o {place.address}"
@@ -71,7 +71,7 @@ class Job:
         whole = self.manifest
         return min(whole.shard_size, whole.n_images - shard * whole.shard_size)
 
-    def planned(self, shard: int) -> Planned:
+    def planned(self, shard: int) -> PlannedShard:
         """Return the images of a shard.
 
         Raises
@@ -84,7 +84,7 @@ class Job:
         try:
             footer = _footer(self.place, name, self.manifest.id)
             table = self.place.read_within(
-                name, lambda file: arrow().parquet.ParquetFile(file, metadata=footer).read_row_group(group)
+                name, lambda file: import_pyarrow().parquet.ParquetFile(file, metadata=footer).read_row_group(group)
             )
             columns = table.to_pydict()
         except (ValueError, OSError, IndexError) as error:
@@ -103,33 +103,33 @@ class Job:
             None if size is None else (size, changed)
             for size, changed in zip(columns["size"], columns["mtime_ns"], strict=True)
         ]
-        return Planned(texts_of("path", columns), labels, states)
+        return PlannedShard(texts_of("path", columns), labels, states)
 
     def located(self, paths: Sequence[str]) -> list[str]:
         """Return paths as seen from the working folder, wherever they were planned."""
         folder = self.manifest.folder
         if folder == os.getcwd():
             return list(paths)
-        return [path if remote.is_address(path) else os.path.join(folder, path) for path in paths]
+        return [path if remote.is_url(path) else os.path.join(folder, path) for path in paths]
 
-    def committed(self) -> tuple[dict[int, Committed], dict[int, str]]:
+    def committed(self) -> tuple[dict[int, CommittedShard], dict[int, str]]:
         """Return the shards that are done, and why others that have a table are not: these are damaged."""
         found = self.place.listed("shards")
         numbers = sorted(int(name[:-8]) for name in found if name.endswith(".parquet") and name[:-8].isdigit())
-        done: dict[int, Committed] = {}
+        done: dict[int, CommittedShard] = {}
         damaged: dict[int, str] = {}
         with concurrent.futures.ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="featx-job") as pool:
             for number, seen in zip(numbers, pool.map(self._read_committed, numbers), strict=True):
                 size = found.get(os.path.basename(matrix_name(number)))
-                is_well = isinstance(seen, Committed) and not self._why_not(seen, size)
+                is_well = isinstance(seen, CommittedShard) and not self._why_not(seen, size)
                 read = seen if is_well else self.committed_now(number)  # a listing while others commit is no snapshot
-                if isinstance(read, Committed):
+                if isinstance(read, CommittedShard):
                     done[number] = read
                 elif read:
                     damaged[number] = read
         return done, damaged
 
-    def committed_now(self, shard: int) -> Committed | str:
+    def committed_now(self, shard: int) -> CommittedShard | str:
         """Return what is committed of a shard, or why it is damaged; nothing if it has no table."""
         read = self._read_committed(shard)
         if isinstance(read, str):
@@ -139,7 +139,7 @@ class Job:
             return read
         return reason if self.place.has(table_name(shard)) else ""
 
-    def _read_committed(self, shard: int) -> Committed | str:
+    def _read_committed(self, shard: int) -> CommittedShard | str:
         try:
             return self.read_committed(shard)
         except FileNotFoundError:
@@ -147,9 +147,9 @@ class Job:
         except JobError as error:
             return str(error)
 
-    def read_committed(self, shard: int) -> Committed:
+    def read_committed(self, shard: int) -> CommittedShard:
         """Return what the table of a shard says; FileNotFoundError if there is none, JobError if it is damaged."""
-        pa = arrow()
+        pa = import_pyarrow()
         try:
             end = io.BytesIO(self.place.end_of(table_name(shard), _FOOTER_BYTES))
             footer = pa.parquet.read_metadata(end)
@@ -157,8 +157,8 @@ class Job:
             ours = (self.manifest.id, self.manifest.fingerprint, shard)
             if (said["job"], said["fingerprint"], said["shard"]) != ours:
                 raise JobError("its table is that of another job or shard")
-            fields = [field.name for field in dataclasses.fields(Committed)]
-            committed = Committed(**{name: said[name] for name in fields})
+            fields = [field.name for field in dataclasses.fields(CommittedShard)]
+            committed = CommittedShard(**{name: said[name] for name in fields})
             if footer.num_rows != committed.n_images:
                 raise JobError(f"its table has {footer.num_rows:,} lines, expected {committed.n_images:,}")
             return committed
@@ -167,7 +167,7 @@ class Job:
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise JobError(f"its table is damaged ({str(error).splitlines()[0]})") from error
 
-    def lines(self, shard: Committed) -> dict[str, list[Any]]:
+    def lines(self, shard: CommittedShard) -> dict[str, list[Any]]:
         """Return the columns of a shard's table.
 
         Raises
@@ -175,7 +175,7 @@ class Job:
         JobError
             It is damaged.
         """
-        pa = arrow()
+        pa = import_pyarrow()
         name = table_name(shard.shard)
         try:
             file = io.BytesIO(self.place.read(name))
@@ -199,7 +199,7 @@ class Job:
             f"{self.place.address} --verify"
         )
 
-    def _why_not(self, shard: Committed, size: int | None) -> str:
+    def _why_not(self, shard: CommittedShard, size: int | None) -> str:
         expected = HEADER_BYTES + shard.rows * self.manifest.n_features * 4
         if shard.shard >= self.manifest.n_shards or shard.n_images != self.n_images(shard.shard):
             return "its table does not fit the plan"
@@ -211,4 +211,4 @@ class Job:
 @functools.lru_cache(maxsize=2)
 def _footer(place: Place, name: str, job_id: str) -> Any:
     """Return where the shards are in a file of the plan, which takes longer to read than one of them."""
-    return place.read_within(name, arrow().parquet.read_metadata)
+    return place.read_within(name, import_pyarrow().parquet.read_metadata)

@@ -22,8 +22,8 @@ from featx.extraction.to_file import (
     table_path,
     write_failures,
 )
-from featx.features.job_columns import arrow, texts_of
-from featx.features.job_format import Committed, totals
+from featx.features.job_columns import import_pyarrow, texts_of
+from featx.features.job_format import CommittedShard, totals
 from featx.features.npy_writer import HEADER_BYTES, npy_header, take_space
 from featx.images.image import DIGEST_SIZE
 from featx.jobs.job import Job
@@ -38,7 +38,7 @@ _BLOCK = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
-class Merge:
+class JobMerge:
     """What `featx job merge` says; the fields of its ``--json``.
 
     Attributes
@@ -78,9 +78,9 @@ def merge_job(
     job: str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
-    partial: bool = False,
+    allow_incomplete: bool = False,
     progress: Callable[[int], object] | None = None,
-) -> Merge:
+) -> JobMerge:
     """Join the shards of a job into one ``.npy`` file with a table of its rows beside it.
 
     They are byte for byte what :command:`featx extract` leaves. Rows are copied through a block of memory, however
@@ -92,14 +92,14 @@ def merge_job(
         Where it is.
     output : str or Path
         The matrix, a local file.
-    partial : bool, default=False
+    allow_incomplete : bool, default=False
         Join the shards that are done although others are not.
     progress : callable, default=None
         Called with the number of images joined since the last call.
 
     Returns
     -------
-    Merge
+    JobMerge
 
     Raises
     ------
@@ -128,8 +128,8 @@ def merge_job(
     (2, 0, (3, 512))
     """
     started = time.perf_counter()
-    arrow()
-    if remote.is_address(os.fspath(output)):
+    import_pyarrow()
+    if remote.is_url(os.fspath(output)):
         raise OutputError(
             f"{os.fspath(output)!r} is an address; the matrix is written to a local file. Pass -o features.npy, and "
             "copy it there."
@@ -137,7 +137,7 @@ def merge_job(
     whole, path = Job(Place(job)), Path(output)
     check_output(path)
     refuse_in_job(path, whole.place)
-    shards, missing = _complete(whole, partial=partial)
+    shards, missing = _complete(whole, allow_incomplete=allow_incomplete)
     sums = totals(shards)
     if not shards:
         raise JobError(f"Nothing is done yet of the job in {whole.place.address!r}. Run it: featx job run {job}")
@@ -154,7 +154,7 @@ def merge_job(
                 f"job run {whole.place.address} --verify"
             )
         write_failures(path, _failures(whole, shards))
-    return Merge(
+    return JobMerge(
         rows=sums["rows"],
         features=whole.manifest.n_features,
         failed=sums["failed"],
@@ -165,7 +165,7 @@ def merge_job(
     )
 
 
-def _complete(job: Job, *, partial: bool) -> tuple[list[Committed], int]:
+def _complete(job: Job, *, allow_incomplete: bool) -> tuple[list[CommittedShard], int]:
     """Return the shards in order, and how many images are missing."""
     done, damaged = job.committed()
     address, n_shards = job.place.address, job.manifest.n_shards
@@ -176,17 +176,17 @@ def _complete(job: Job, *, partial: bool) -> tuple[list[Committed], int]:
             f"damaged again: featx job run {address}"
         )
     left = [shard for shard in range(n_shards) if shard not in done]
-    if left and not partial:
+    if left and not allow_incomplete:
         aside = which_aside(job.place)
-        hint = f" Set aside are {listed(sorted(aside))}: --retry-set-aside tries them again." if aside else ""
+        hint = f" Set aside are {listed(sorted(aside))}: --retry-quarantined tries them again." if aside else ""
         raise JobError(
             f"{len(left):,} of {counted(n_shards, 'shard')} of {address!r} are not done, the first is {left[0]}. Run "
-            f"featx job run {address}, or join what there is with --partial.{hint}"
+            f"featx job run {address}, or join what there is with --allow-incomplete.{hint}"
         )
     return [done[shard] for shard in sorted(done)], sum(job.n_images(shard) for shard in left)
 
 
-def _join(job: Job, shards: list[Committed], matrix: Path, progress: Callable[[int], object]) -> None:
+def _join(job: Job, shards: list[CommittedShard], matrix: Path, progress: Callable[[int], object]) -> None:
     """Write all rows, one shard after the other."""
     n_rows, width = sum(shard.rows for shard in shards), 4 * job.manifest.n_features
     with open(matrix, "xb") as joined:
@@ -213,7 +213,7 @@ def _copy(path: Path, joined: Any) -> str:
     return hashed.hexdigest()
 
 
-def _write_table(job: Job, shards: Iterable[Committed], listing: Path) -> int:
+def _write_table(job: Job, shards: Iterable[CommittedShard], listing: Path) -> int:
     row = 0
     with csv_writer(listing) as writer:
         writer.writerow(TABLE_HEADER)
@@ -228,7 +228,7 @@ def _write_table(job: Job, shards: Iterable[Committed], listing: Path) -> int:
     return row
 
 
-def _failures(job: Job, shards: Iterable[Committed]) -> Iterator[Failure]:
+def _failures(job: Job, shards: Iterable[CommittedShard]) -> Iterator[Failure]:
     failed = (shard for shard in shards if shard.failed)
     for shard, columns in _tables(job, failed):
         before = shard * job.manifest.shard_size
@@ -237,7 +237,7 @@ def _failures(job: Job, shards: Iterable[Committed]) -> Iterator[Failure]:
                 yield Failure(before + at, path, columns["reason"][at], columns["error"][at])
 
 
-def _tables(job: Job, shards: Iterable[Committed]) -> Iterator[tuple[int, dict[str, list[Any]]]]:
+def _tables(job: Job, shards: Iterable[CommittedShard]) -> Iterator[tuple[int, dict[str, list[Any]]]]:
     """Yield the tables of shards, one in memory at a time."""
     for shard in shards:
         yield shard.shard, job.lines(shard)

@@ -7,8 +7,8 @@ import os
 import time
 from typing import Any
 
-from featx.features.job_columns import arrow
-from featx.features.job_format import Committed, totals
+from featx.features.job_columns import import_pyarrow
+from featx.features.job_format import CommittedShard, totals
 from featx.jobs.job import Job
 from featx.jobs.running import heartbeats as attempts
 from featx.jobs.running.monitor import images_done, running, said_of
@@ -18,7 +18,7 @@ from featx.system.formatting import counted, in_duration
 
 
 @dataclasses.dataclass(frozen=True)
-class Status:
+class JobStatus:
     """What `featx job status` says; the fields of its ``--json``.
 
     Attributes
@@ -94,7 +94,7 @@ class Status:
         return "\n".join([*lines, *as_damaged(self.damaged, self.output), *as_set_aside(self.set_aside, self.output)])
 
 
-def job_status(output: str | os.PathLike[str]) -> Status:
+def job_status(output: str | os.PathLike[str]) -> JobStatus:
     """Return how far a job is, whoever runs it.
 
     Parameters
@@ -104,7 +104,7 @@ def job_status(output: str | os.PathLike[str]) -> Status:
 
     Returns
     -------
-    Status
+    JobStatus
 
     Raises
     ------
@@ -125,7 +125,7 @@ def job_status(output: str | os.PathLike[str]) -> Status:
     >>> status.shards, status.shards_done, status.images_left, status.is_done
     (2, 0, 3, False)
     """
-    arrow()
+    import_pyarrow()
     job = Job(Place(output))
     done, damaged = job.committed()
     clients = list(running(job.place))
@@ -134,7 +134,7 @@ def job_status(output: str | os.PathLike[str]) -> Status:
     rate = _rate(n_done, clients, list(done.values()))
     sums = totals(done.values())
     left = job.manifest.n_images - n_done
-    return Status(
+    return JobStatus(
         output=job.place.address,
         images=job.manifest.n_images,
         shards=job.manifest.n_shards,
@@ -154,7 +154,7 @@ def job_status(output: str | os.PathLike[str]) -> Status:
     )
 
 
-def _rate(n_done: int, clients: list[dict[str, Any]], done: list[Committed]) -> float | None:
+def _rate(n_done: int, clients: list[dict[str, Any]], done: list[CommittedShard]) -> float | None:
     """Return images/s of those who run the job, since the first of them began; else of the shards that are done."""
     if clients:
         first = min(clients, key=lambda client: float(client["time"]))

@@ -49,17 +49,17 @@ class Place:
         text = os.fspath(address)
         if not text.strip():
             raise JobError(f"A job cannot be in {text!r}. Pass a folder, or an address such as s3://bucket/job.")
-        as_file = remote.as_file(text) if remote.is_address(text) else text
-        self.is_local = as_file is not None
+        local_path = remote.local_path(text) if remote.is_url(text) else text
+        self.is_local = local_path is not None
         self._is_memory = text.lower().startswith("memory://")
-        if as_file is not None:
-            self.address = os.path.abspath(as_file)
+        if local_path is not None:
+            self.address = os.path.abspath(local_path)
             return
         try:
             credentials.refuse_secret(text)
-            self._system, self._root = remote.storage(text)
+            self._system, self._root = remote.open_filesystem(text)
         except SourceError as error:
-            raise JobError(f"A job cannot be at {text.split('://')[0]}://…: {error}".rstrip(".") + ".") from error
+            raise JobError(str(error)) from error
         self._root = self._root.rstrip("/")
         self.address = text.rstrip("/")
         if "http" in self._system.protocol:
@@ -82,7 +82,7 @@ class Place:
     def _asked(self, name: str, work: Callable[[], _Result], *, writes: bool = False) -> _Result:
         """Return what storage gives, tried again where it may answer; its own errors in one kind."""
         try:
-            return work() if self.is_local else remote.retrying(work)
+            return work() if self.is_local else remote.call_with_retries(work)
         except (FeatxError, MemoryError):
             raise
         except Exception as error:
@@ -90,7 +90,7 @@ class Place:
                 raise
             if self.is_local and not isinstance(error, OSError):
                 raise
-            reason = (isinstance(error, OSError) and error.strerror) or remote.reason_of(error)
+            reason = (isinstance(error, OSError) and error.strerror) or remote.error_reason(error)
             raise OutputError(
                 f"{self.path(name)!r} cannot be read or written: {reason}. Check permissions, room and credentials "
                 "(they are taken from the environment), and run the same again: what is done is kept."

@@ -17,7 +17,7 @@ from featx.extraction.extract import extract_rows
 from featx.extraction.options import Resolved
 from featx.features.matrix import FeatureMatrix
 from featx.features.nearest import Index, check_top, find_similar
-from featx.features.shard_table import NAMES
+from featx.features.shard_table import ROW_COLUMNS
 from featx.images.image import describe_image
 from featx.system.array_types import FloatArray
 from featx.system.files import remote
@@ -189,7 +189,7 @@ class Searcher:
         """Return what is similar to each of some rows, fewer than wanted if there are no more."""
         similar = find_similar(self._features, rows, n_wanted, index=self._index)
         lines = self._features.lines(similar.rows.ravel().clip(0))
-        known = zip(*(lines[name] for name in NAMES), strict=True)
+        known = zip(*(lines[name] for name in ROW_COLUMNS), strict=True)
         return [
             [
                 Found(row, path, cosine, label, digest == own)
@@ -210,7 +210,7 @@ class Searcher:
             return False
         both = os.fspath(image), self._features.located(found.path)
         # Tables hold no signature, and the next one would be another.
-        one, other = (without_secrets(path) if remote.is_address(path) else os.path.abspath(path) for path in both)
+        one, other = (without_secrets(path) if remote.is_url(path) else os.path.abspath(path) for path in both)
         return one == other
 
 

@@ -108,7 +108,7 @@ def test_large_images_far_away_are_whole_in_memory_a_few_at_a_time(far: Any, mon
     monkeypatch.setattr("featx.images.prefetch.n_cores", lambda: 2)
     monkeypatch.setattr("featx.images.prefetch._SMALL_BYTES", 1000)
     whole, most = [0], [0]
-    read = remote.read
+    read = remote.read_url
 
     def watched(address: str, most_bytes: int) -> bytes:
         if most_bytes == 1000:

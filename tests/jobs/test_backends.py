@@ -21,7 +21,7 @@ from featx import job_status, merge_job, plan_job, run_job
 from featx.errors import FeatxWarning, JobError, MissingDependencyError, OptionError
 from featx.jobs.backends import dask as dask_cluster
 from featx.jobs.running.heartbeats import at_work
-from featx.jobs.running.summary import Run
+from featx.jobs.running.summary import JobRun
 from featx.jobs.storage import Place
 from tests.fatal import Fatal, write_images
 from tests.jobs.cluster import Cluster, cluster
@@ -66,7 +66,7 @@ def undisturbed(job: Path) -> dict[str, bytes]:
     return rows(job.parent / "again")
 
 
-def on(address: str, job: Path) -> Run:
+def on(address: str, job: Path) -> JobRun:
     return run_job(job, backend="dask", scheduler=address, cache=None)
 
 
@@ -88,7 +88,7 @@ def test_what_kills_every_worker_of_dask_is_set_aside(dask: Cluster, job: Path, 
     assert "its worker died" in run.set_aside[1]
     assert "shard 1 is set aside: 3 tries" in job_status(job).as_text()
     order.unlink()
-    assert run_job(job, backend="dask", scheduler=dask.address, cache=None, retry_set_aside=True).done == 10
+    assert run_job(job, backend="dask", scheduler=dask.address, cache=None, retry_quarantined=True).done == 10
     assert rows(job) == undisturbed(job)
 
 
@@ -301,7 +301,7 @@ def test_two_clients_on_one_cluster_do_one_job(
     order.write_text("slow 0.1")
     monkeypatch.chdir(tmp_path)  # where the workers are not
 
-    def run() -> Run:
+    def run() -> JobRun:
         return run_job(job, backend="dask", scheduler=dask.address, cache="kept")
 
     with concurrent.futures.ThreadPoolExecutor(1) as other:

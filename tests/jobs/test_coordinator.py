@@ -136,7 +136,7 @@ def test_the_notes_of_dead_workers_are_left_to_their_client_while_it_lives(lives
     first = leave_client(job, os.getpid() if lives else dead)
     leave_note(job, 0, first, where=files.where(), pid=dead)
     second, _ = client_of(job)
-    second.clear_up(verify=False, retry_set_aside=False, retry_failed=False)
+    second.clear_up(verify=False, retry_quarantined=False, retry_failed=False)
     assert [note.client for note in at_work(Place(job))] == [first] * lives
     assert tried(Place(job)) == ({} if lives else {0: 0})  # of what both ended is unknown: that is no try
 
@@ -148,7 +148,7 @@ def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(job: Pa
     leave_note(job, 0, first, where=files.where(), pid=os.getpid(), started=before)
     assert (job_status(job).running, job_status(job).at_work) == ([], {})
     client, task = client_of(job)
-    client.clear_up(verify=False, retry_set_aside=False, retry_failed=False)
+    client.clear_up(verify=False, retry_quarantined=False, retry_failed=False)
     assert tried(Place(job)) == {0: 0}
     leave_note(job, 1, client.token, where=files.where(), pid=os.getpid(), started=before)
     work(dataclasses.replace(task, shard=1, n_round=1))
@@ -159,7 +159,7 @@ def test_a_shard_whose_client_ended_with_its_worker_comes_last_and_is_not_set_as
     for _ in range(attempts.TRIES + 1):
         leave_note(job, 3, leave_client(job, dead), where=files.where(), pid=dead)
         client, _ = client_of(job)
-        client.clear_up(verify=False, retry_set_aside=False, retry_failed=False)
+        client.clear_up(verify=False, retry_quarantined=False, retry_failed=False)
         assert client._pending() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 3]
     assert run_job(job, cache=None).set_aside == {}
     assert job_status(job).is_done

@@ -246,10 +246,10 @@ def test_a_shard_that_ends_every_worker_is_set_aside(
     assert run_job(tmp_path / "job").done == 3  # it is not tried again unasked
     with pytest.raises(JobError, match="1 of 4 shards .* not done, the first is 1.*Set aside are 1"):
         merge_job(tmp_path / "job", tmp_path / "f.npy")
-    partial = merge_job(tmp_path / "job", tmp_path / "partial.npy", partial=True)
+    partial = merge_job(tmp_path / "job", tmp_path / "partial.npy", allow_incomplete=True)
     assert (partial.rows + partial.failed, partial.missing) == (14, 6)
     order.unlink()
-    assert run_job(tmp_path / "job", retry_set_aside=True).done == 4
+    assert run_job(tmp_path / "job", retry_quarantined=True).done == 4
     check_equal(tmp_path / "job", images, tmp_path)
     assert not list((tmp_path / "job" / "attempts").iterdir())
 
@@ -770,7 +770,7 @@ def test_where_a_job_or_its_matrix_cannot_be_is_told(images: Path, tmp_path: Pat
     with pytest.raises(OutputError, match="is an address; the matrix is written to a local file"):
         merge_job(tmp_path / "job", "s3://bucket/f.npy")
     with pytest.raises(JobError, match="Nothing is done yet.*featx job run"):
-        merge_job(tmp_path / "job", tmp_path / "f.npy", partial=True)
+        merge_job(tmp_path / "job", tmp_path / "f.npy", allow_incomplete=True)
 
 
 def test_a_byte_anywhere_in_the_table_of_a_shard_locks_nobody_out(images: Path, tmp_path: Path) -> None:

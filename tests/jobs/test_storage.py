@@ -30,7 +30,7 @@ from featx.errors import (
     SourceError,
     UnreachableImageError,
 )
-from featx.features.job_format import manifest_of
+from featx.features.job_format import parse_manifest
 from featx.jobs.storage import Place
 from featx.system.files import remote
 from tests.jobs.job_samples import make_job
@@ -214,7 +214,7 @@ def test_an_image_of_a_bucket_costs_one_request(
 ) -> None:
     asked: list[str] = []
     fault(lambda method, path, number: (200, asked.append(method))[0])  # type: ignore[func-returns-value]
-    assert remote.read("s3://bucket/images/a/0.png", 10**6) == png(0)
+    assert remote.read_url("s3://bucket/images/a/0.png", 10**6) == png(0)
     assert asked == ["GET"]
     sent: list[bytes] = []
     monkeypatch.setattr("featx.system.files.remote.is_transient", lambda error: False)
@@ -222,31 +222,31 @@ def test_an_image_of_a_bucket_costs_one_request(
         read = http.client.HTTPResponse.read
         patch.setattr(http.client.HTTPResponse, "read", lambda self, *n: sent.append(read(self, *n)) or sent[-1])
         with pytest.raises(ImageTooLargeError, match="more than the limit of 20 bytes"):
-            remote.read("s3://bucket/images/a/0.png", 20)
+            remote.read_url("s3://bucket/images/a/0.png", 20)
     assert (asked, list(map(len, sent))) == (["GET", "GET"], [21])
-    assert remote.read("s3://bucket/images/a/0.png", len(png(0))) == png(0)
+    assert remote.read_url("s3://bucket/images/a/0.png", len(png(0))) == png(0)
     fsspec.filesystem("s3").pipe_file("bucket/empty.png", b"")
-    assert remote.read("s3://bucket/empty.png", 20) == b""
+    assert remote.read_url("s3://bucket/empty.png", 20) == b""
     with pytest.raises(UnreachableImageError, match="nothing at this address"):
-        remote.read("s3://bucket/absent.png", 20)
+        remote.read_url("s3://bucket/absent.png", 20)
 
 
 def test_a_flat_folder_of_a_bucket_is_listed_a_page_at_a_time(
     s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    system = remote.storage("s3://bucket")[0]
+    system = remote.open_filesystem("s3://bucket")[0]
     call = system.call_s3
     monkeypatch.setattr(system, "call_s3", lambda method, **options: call(method, MaxKeys=3, **options))
     for number in range(7):
         system.pipe_file(f"bucket/flat/{number}.png", b"")
     asked: list[str] = []
     fault(lambda method, path, number: (200, asked.append(path))[0])  # type: ignore[func-returns-value]
-    names = remote.names("s3://bucket/flat")
+    names = remote.list_names("s3://bucket/flat")
     assert (next(names), len(asked)) == ("0.png", 1)
     assert (list(names)[-1], len(asked)) == ("6.png", 3)
     assert len(system.dircache) == 0
     with pytest.raises(SourceError, match="cannot be listed: there is nothing at this address"):
-        list(remote.names("s3://bucket/flat/absent"))
+        list(remote.list_names("s3://bucket/flat/absent"))
 
 
 def test_a_job_in_memory_stays_in_its_process(s3: Proxy, tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_files_of_a_plan_are_bounded_and_go_to_a_bucket_from_the_disk(
     assert place.names("plan") == {"000000.parquet", "000001.parquet", "000002.parquet"}
     said = json.loads(place.read("job.json"))
     assert said.pop("shards_per_file") == 1
-    assert manifest_of(said).shards_per_file == 1000  # as before that was noted
+    assert parse_manifest(said).shards_per_file == 1000  # as before that was noted
     assert run_job("s3://bucket/jobs/bounded", cache=None).rows == 9
     merge_job("s3://bucket/jobs/bounded", tmp_path / "f.npy")
     assert len(set((tmp_path / "f.csv").read_text().splitlines())) == 10
@@ -405,10 +405,10 @@ def test_images_of_the_web_are_asked_for_again_where_that_may_help(
     fault(answer)
     address = f"http://127.0.0.1:{s3.server_port}/bucket/images/a/0.png"
     if statuses[-1] == 200:
-        assert remote.read(address, 10**6) == png(0)
+        assert remote.read_url(address, 10**6) == png(0)
     else:
         with pytest.raises(UnreachableImageError):
-            remote.read(address, 10**6)
+            remote.read_url(address, 10**6)
     assert len(asked) == n_asked or (len(asked) > n_asked and not any(statuses))  # aiohttp tries again of itself
 
 

@@ -78,7 +78,7 @@ class Census:
         self._random.shuffle(self._drawn)  # so that a part of the sample is one, too
         blocks: list[_Block] = []
         try:
-            remote.in_time(lambda: self._extract_blocks(blocks), SECONDS)
+            remote.run_with_timeout(lambda: self._extract_blocks(blocks), SECONDS)
         except TimeoutError:
             if not blocks:
                 warnings.warn(

@@ -12,8 +12,8 @@ from typing import Any
 
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
-from featx.features.job_columns import arrow
-from featx.features.job_format import FORMAT, Manifest
+from featx.features.job_columns import import_pyarrow
+from featx.features.job_format import FORMAT, JobManifest
 from featx.images.image import file_state as stat_of
 from featx.jobs.planning.cost_estimate import SAMPLE, Census
 from featx.jobs.planning.image_listing import Listing
@@ -32,7 +32,7 @@ _LARGEST_SHARD = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class JobPlan:
     """What `featx job plan` says; the fields of its ``--json``.
 
     Attributes
@@ -107,7 +107,7 @@ def plan_job(
     sample: int = SAMPLE,
     progress: Callable[[int], object] | None = None,
     **options: Any,
-) -> Plan:
+) -> JobPlan:
     """Plan a job: list images into shards, in a folder or an object store.
 
     Parameters
@@ -131,7 +131,7 @@ def plan_job(
 
     Returns
     -------
-    Plan
+    JobPlan
 
     Raises
     ------
@@ -175,10 +175,10 @@ def plan_sources(
     cache: Path | None,
     sample: int,
     progress: Callable[[int], object] | None = None,
-) -> Plan:
+) -> JobPlan:
     """Plan a job of checked options; see :func:`plan_job`."""
     started = time.perf_counter()
-    arrow()
+    import_pyarrow()
     _check(options, shard_size, sample)
     options = fixed(options)
     resolved = options.resolve()
@@ -196,7 +196,7 @@ def plan_sources(
             )
         )
     left = writer.n_images - (census.n_stored or 0)
-    return Plan(
+    return JobPlan(
         output=str(place.address),
         images=writer.n_images,
         shards=writer.n_shards,
@@ -250,8 +250,8 @@ def _manifest(
     columns: tuple[str | None, str | None],
     shard_size: int,
     writer: PlanWriter,
-) -> Manifest:
-    return Manifest(
+) -> JobManifest:
+    return JobManifest(
         format=FORMAT,
         id=uuid.uuid4().hex,
         featx=__version__,
@@ -272,7 +272,7 @@ def _manifest(
 
 
 def _state(path: str) -> os.stat_result | None:
-    if remote.is_address(path):
+    if remote.is_url(path):
         return None
     try:
         return stat_of(path)

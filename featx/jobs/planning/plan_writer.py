@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import JobError
-from featx.features.job_columns import arrow, text_columns
-from featx.features.job_format import FOLDERS, MANIFEST, Manifest, plan_name, shards_per_file
+from featx.features.job_columns import import_pyarrow, text_columns
+from featx.features.job_format import FOLDERS, MANIFEST, JobManifest, plan_name, shards_per_file
 from featx.jobs.planning.image_listing import Part
 from featx.jobs.storage import Place
 from featx.system.files import atomic as files
@@ -104,7 +104,7 @@ class PlanWriter:
     """Writes a plan: a row group for each shard, and last of all the manifest, without which it is none."""
 
     def __init__(self, place: Place, shard_size: int) -> None:
-        pa = arrow()
+        pa = import_pyarrow()
         self._place, self._shard_size = place, shard_size
         self.shards_per_file = shards_per_file(shard_size)
         self._schema = pa.schema(
@@ -199,7 +199,7 @@ class PlanWriter:
 
     def add(self, part: Part, states: list[os.stat_result | None]) -> None:
         """Write one shard."""
-        pa = arrow()
+        pa = import_pyarrow()
         if self._file is None:
             self._check_ours()
             self._scratch = self._place.scratch("plan")
@@ -228,7 +228,7 @@ class PlanWriter:
         if not is_new:
             raise _in_use(self._place, "they took over")
 
-    def finish(self, manifest: Manifest) -> None:
+    def finish(self, manifest: JobManifest) -> None:
         """Write the manifest."""
         self._publish()
         self._check_ours()

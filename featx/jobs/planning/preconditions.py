@@ -28,7 +28,7 @@ def refuse_nested(sources: Sequence[str], place: Place) -> None:
                 f"{_beside(above)!r}."
             )
     for source in sources:
-        path = remote.as_file(source) if remote.is_address(source) else source
+        path = remote.local_path(source) if remote.is_url(source) else source
         if path is None or not os.path.exists(path):
             continue
         whole = os.path.realpath(path)

@@ -21,7 +21,7 @@ def refuse_unlike(
     asked = fixed(options).resolve().recipe.as_dict()
     planned = job.manifest
     unlike = [name for name in {**planned.recipe, **asked} if planned.recipe.get(name) != asked.get(name)]
-    is_relative = any(not (os.path.isabs(source) or remote.is_address(source)) for source in sources)
+    is_relative = any(not (os.path.isabs(source) or remote.is_url(source)) for source in sources)
     if list(sources) != planned.source or (is_relative and os.getcwd() != planned.folder):
         unlike.append("source")
     names = ("--path-column", "--label-column")
@@ -56,7 +56,7 @@ def fixed(options: ExtractionOptions) -> ExtractionOptions:
     """Return options that mean the same from any working folder: whole paths of weights and networks."""
     whole = {}
     weights = os.fspath(options.weights) if options.weights is not None else ""
-    if weights and not remote.is_address(weights) and os.path.isfile(weights):
+    if weights and not remote.is_url(weights) and os.path.isfile(weights):
         whole["weights"] = os.path.abspath(weights)
     if os.path.exists(options.backbone) and (os.sep in options.backbone or "." in options.backbone):
         whole["backbone"] = os.path.abspath(options.backbone)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from featx.errors import FeatxError, JobError, SourceError
 from featx.features.job_columns import texts_of
-from featx.features.job_format import Committed, again_name, table_name
+from featx.features.job_format import CommittedShard, again_name, table_name
 from featx.jobs.backends.engines import CLUSTERS, run_tasks
 from featx.jobs.backends.errors import ClusterLostError, WorkerLostError
 from featx.jobs.job import Job
@@ -52,7 +52,7 @@ class Client:
         What all tasks have in common; set before :meth:`run`.
     token : str
         Of this client alone.
-    done : dict of int to Committed
+    done : dict of int to CommittedShard
         Shards that were done before, once :meth:`clear_up` has looked.
     """
 
@@ -64,16 +64,16 @@ class Client:
         self._patience = 0.0
         self._n_round = 0
         self.token = uuid.uuid4().hex
-        self.done: dict[int, Committed] = {}
+        self.done: dict[int, CommittedShard] = {}
 
     @property
     def n_images_done(self) -> int:
         """Images that were done before."""
         return sum(shard.n_images for shard in self.done.values())
 
-    def clear_up(self, *, verify: bool, retry_set_aside: bool, retry_failed: bool) -> dict[int, str]:
+    def clear_up(self, *, verify: bool, retry_quarantined: bool, retry_failed: bool) -> dict[int, str]:
         """Take in what is done; let what is damaged be done again, and return it."""
-        how = {"verify": verify, "retry_set_aside": retry_set_aside, "retry_failed": retry_failed}
+        how = {"verify": verify, "retry_quarantined": retry_quarantined, "retry_failed": retry_failed}
         self.done, damaged = clear_up(self.job, **how)
         return damaged
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from featx.errors import JobError
-from featx.features.job_format import FOLDERS, Committed, again_name, matrix_name, table_name
+from featx.features.job_format import FOLDERS, CommittedShard, again_name, matrix_name, table_name
 from featx.jobs.job import Job
 from featx.jobs.running import heartbeats as attempts
 from featx.jobs.running import retries as outcomes
@@ -12,19 +12,19 @@ from featx.jobs.running.monitor import matrix_here, running
 
 
 def clear_up(
-    job: Job, *, verify: bool, retry_set_aside: bool, retry_failed: bool
-) -> tuple[dict[int, Committed], dict[int, str]]:
+    job: Job, *, verify: bool, retry_quarantined: bool, retry_failed: bool
+) -> tuple[dict[int, CommittedShard], dict[int, str]]:
     """Let what is damaged be done again.
 
     Parameters
     ----------
     job : Job
-    verify, retry_set_aside, retry_failed : bool
+    verify, retry_quarantined, retry_failed : bool
         As of :func:`featx.jobs.running.run.run_job`.
 
     Returns
     -------
-    done : dict of int to Committed
+    done : dict of int to CommittedShard
     damaged : dict of int to str
         Shards of the plan, and why.
     """
@@ -39,7 +39,7 @@ def clear_up(
         done.pop(number, None)
         _remove(job, number)
     aside = set(attempts.which_aside(place))
-    attempts.take_back(place, aside if retry_set_aside else aside & set(done))
+    attempts.take_back(place, aside if retry_quarantined else aside & set(done))
     if is_alone:
         for name in place.names("again"):  # of a run that was broken off: what is committed stands
             place.remove(f"again/{name}")
@@ -70,7 +70,7 @@ def _remove(job: Job, shard: int) -> None:
     job.place.remove(matrix_name(shard))
 
 
-def _why_damaged(job: Job, shard: Committed) -> str:
+def _why_damaged(job: Job, shard: CommittedShard) -> str:
     try:
         job.lines(shard)
         with matrix_here(job, shard.shard) as path:

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from featx.backbones import registry as backbones
 from featx.errors import FeatxWarning, OptionError
 from featx.extraction.options import resolve_cache
-from featx.features.job_columns import arrow
+from featx.features.job_columns import import_pyarrow
 from featx.jobs.backends.engines import CLUSTERS, check_backend, knock
 from featx.jobs.job import Job
 from featx.jobs.running.coordinator import Client
 from featx.jobs.running.monitor import noted, watching
-from featx.jobs.running.summary import Run, summary
+from featx.jobs.running.summary import JobRun, summary
 from featx.jobs.running.worker import Task, resolve
 from featx.jobs.storage import Place
 from featx.system.version import __version__
@@ -29,13 +29,13 @@ def run_job(
     scheduler: str | None = None,
     cache: str | os.PathLike[str] | None = "auto",
     on_error: str = "skip",
-    retry_set_aside: bool = False,
+    retry_quarantined: bool = False,
     retry_failed: bool = False,
     verify: bool = False,
     engine: str = "auto",
     batch_size: int = 32,
     progress: Callable[[int], object] | None = None,
-) -> Run:
+) -> JobRun:
     """Run what is missing of a job; what is done is not done again.
 
     Any number of clients may run the same job at once, on any machines that see its folder.
@@ -56,7 +56,7 @@ def run_job(
         As of :class:`featx.FeatureExtractor`. With a cache, a shard that is broken off goes on where it was.
     on_error : {"skip", "raise"}, default="skip"
         What to do about an image that cannot be read: list it, or stop.
-    retry_set_aside : bool, default=False
+    retry_quarantined : bool, default=False
         Try the shards again that were set aside.
     retry_failed : bool, default=False
         Do the shards again in which images could not be read; the rows of the others are in the store.
@@ -69,7 +69,7 @@ def run_job(
 
     Returns
     -------
-    Run
+    JobRun
 
     Raises
     ------
@@ -93,7 +93,7 @@ def run_job(
     (2, 3, 0, (3, 512))
     """
     started = time.perf_counter()
-    arrow()
+    import_pyarrow()
     check_backend(backend, n_jobs, scheduler)
     if on_error not in ("skip", "raise"):
         raise OptionError(f"on_error={on_error!r}: expected 'skip' or 'raise'.")
@@ -124,7 +124,7 @@ def run_job(
         here=here,
         backbone=backbones.registered_backbone(job.manifest.options.get("backbone", "mobilenet")),
     )
-    redone = client.clear_up(verify=verify, retry_set_aside=retry_set_aside, retry_failed=retry_failed)
+    redone = client.clear_up(verify=verify, retry_quarantined=retry_quarantined, retry_failed=retry_failed)
     n_before = client.n_images_done
     with noted(job.place, client.token, n_before), watching(job, client.token, n_before, progress):
         client.run()

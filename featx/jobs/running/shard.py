@@ -18,8 +18,8 @@ from featx.datasets.failures import Failure
 from featx.errors import JobError, OutputError, SourceError, UnreachableImageError, UnreadableImageError
 from featx.extraction.extract import UNKNOWN_STATE, Extraction
 from featx.extraction.options import Resolved
-from featx.features.job_columns import arrow, text_columns
-from featx.features.job_format import FORMAT, METADATA, Committed, Planned, matrix_name, table_name
+from featx.features.job_columns import import_pyarrow, text_columns
+from featx.features.job_format import FORMAT, METADATA, CommittedShard, PlannedShard, matrix_name, table_name
 from featx.images.image import DIGEST_SIZE, file_state, read_image
 from featx.jobs.job import Job
 from featx.jobs.running.hashed_npy import HashedMatrixFile, checksum_of, new_hash
@@ -50,7 +50,7 @@ def run_shard(
     progress: Callable[[int], object] | None = None,
     witnesses: Sequence[str] = (),
     again: bool = False,
-) -> Committed:
+) -> CommittedShard:
     """Compute the rows of a shard and commit them; return what is committed, by whomever.
 
     Parameters
@@ -85,7 +85,7 @@ def run_shard(
         rows.keep(np.array([at for at in range(len(paths)) if at not in failed], dtype=np.int64))
         checksum = rows.finish()
         table = _table(job, planned, extraction)
-        done = Committed(
+        done = CommittedShard(
             shard=shard,
             rows=len(paths) - len(failed),
             computed=extraction.n_computed,
@@ -120,7 +120,7 @@ def _refuse_source_away(shard: int, n_images: int, failures: Sequence[Failure]) 
         )
 
 
-def _count_changed(paths: list[str], planned: Planned, extraction: Extraction) -> int:
+def _count_changed(paths: list[str], planned: PlannedShard, extraction: Extraction) -> int:
     """Return how many files were no longer what they were when the job was planned."""
     seen = map(tuple, extraction.file_states.tolist())
     return sum(
@@ -131,7 +131,7 @@ def _count_changed(paths: list[str], planned: Planned, extraction: Extraction) -
 
 def state_of(path: str) -> tuple[int, int] | None:
     """Return size and time of change of a file, or of the archive that it is in; None where there is none."""
-    if remote.is_address(path):
+    if remote.is_url(path):
         return None
     try:
         state = file_state(path)
@@ -140,9 +140,9 @@ def state_of(path: str) -> tuple[int, int] | None:
     return state.st_size, state.st_mtime_ns
 
 
-def _table(job: Job, planned: Planned, extraction: Extraction) -> Any:
+def _table(job: Job, planned: PlannedShard, extraction: Extraction) -> Any:
     """Return a line for each image of a shard."""
-    pa = arrow()
+    pa = import_pyarrow()
     n_images = len(planned.paths)
     failures = {failure.position: failure for failure in extraction.failures}
     known = np.any(extraction.digests, axis=1)
@@ -164,12 +164,12 @@ def _table(job: Job, planned: Planned, extraction: Extraction) -> Any:
     return pa.table(columns)
 
 
-def _as_file(job: Job, done: Committed, table: Any) -> bytes:
+def _as_file(job: Job, done: CommittedShard, table: Any) -> bytes:
     """Return the table of a shard as a Parquet file, which vouches for the rows."""
     manifest = job.manifest
     said = {"format": FORMAT, "job": manifest.id, "fingerprint": manifest.fingerprint, **dataclasses.asdict(done)}
     buffer = io.BytesIO()
-    arrow().parquet.write_table(
+    import_pyarrow().parquet.write_table(
         table.replace_schema_metadata({METADATA: json.dumps(said)}),
         buffer,
         compression="zstd",
@@ -180,7 +180,7 @@ def _as_file(job: Job, done: Committed, table: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _standing(job: Job, shard: int, table: Any) -> Committed | None:
+def _standing(job: Job, shard: int, table: Any) -> CommittedShard | None:
     """Return what is committed of a shard, if it is not worse than what was computed again; else None."""
     try:
         old = job.read_committed(shard)
@@ -193,7 +193,7 @@ def _standing(job: Job, shard: int, table: Any) -> Committed | None:
     return old if n_lost or not both["failed", "done"] else None
 
 
-def _commit(job: Job, done: Committed, matrix: Path, table: bytes, *, again: bool = False) -> Committed:
+def _commit(job: Job, done: CommittedShard, matrix: Path, table: bytes, *, again: bool = False) -> CommittedShard:
     """Publish the rows and then the table that vouches for them; the first table stands, unless it is done again."""
     place, shard = job.place, done.shard
     if again:
@@ -222,7 +222,7 @@ def _commit(job: Job, done: Committed, matrix: Path, table: bytes, *, again: boo
     )
 
 
-def _is_same(job: Job, done: Committed) -> bool:
+def _is_same(job: Job, done: CommittedShard) -> bool:
     """Return whether the matrix that lies there is the one of a checksum."""
     name = matrix_name(done.shard)
     try:
@@ -235,7 +235,7 @@ def _is_same(job: Job, done: Committed) -> bool:
         return False
 
 
-def _wait_for_table(job: Job, shard: int) -> Committed | None:
+def _wait_for_table(job: Job, shard: int) -> CommittedShard | None:
     """Return what the writer of the matrix that lies there has committed; None if nothing comes of it."""
     until = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < until:

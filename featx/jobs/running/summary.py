@@ -11,7 +11,7 @@ from featx.system.formatting import counted
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class JobRun:
     """What `featx job run` says when it is done; the fields of its ``--json``.
 
     Attributes
@@ -92,15 +92,15 @@ def as_damaged(damaged: dict[int, str], output: str) -> list[str]:
 def as_set_aside(aside: dict[int, str], output: str) -> list[str]:
     """Return a line for each shard that is set aside, and what to do."""
     lines = [f"shard {shard} is set aside: {reason}" for shard, reason in aside.items()]
-    return [*lines, f"To try these again: featx job run {output} --retry-set-aside"] if lines else []
+    return [*lines, f"To try these again: featx job run {output} --retry-quarantined"] if lines else []
 
 
-def summary(job: Job, n_before: int, redone: dict[int, str], seconds: float) -> Run:
+def summary(job: Job, n_before: int, redone: dict[int, str], seconds: float) -> JobRun:
     """Return what a run that took so many seconds has come to; before it, so many images were done."""
     done, damaged = job.committed()
     sums = totals(done.values())
     n_images = sum(shard.n_images for shard in done.values())
-    return Run(
+    return JobRun(
         output=job.place.address,
         shards=job.manifest.n_shards,
         done=len(done),

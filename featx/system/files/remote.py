@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import errno
+import functools
 import random
 import re
 import threading
@@ -17,7 +18,7 @@ from featx.system.files.url_secrets import without_secrets
 from featx.system.formatting import in_bytes
 
 #: Seconds that one image may take, and that a server may be silent.
-SECONDS, SILENT_SECONDS = 60.0, 15.0
+TIMEOUT_SECONDS, SILENT_SECONDS = 60.0, 15.0
 _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 #: An address within another: ``zip://a.jpg::/tmp/x.zip``.
 _CHAINED = re.compile(r"^[a-z0-9+.-]+://[^?]*::(/|[a-z0-9+.-]+://)", re.IGNORECASE)
@@ -28,27 +29,27 @@ _TRANSIENT = {errno.EBUSY, errno.EIO, errno.ECONNRESET, errno.EPIPE, getattr(err
 #: Folders below each other that are listed on the web.
 _DEEPEST = 12
 #: Requests of one process at a time: they wait, and hardly compute.
-AT_ONCE = 32
+MAX_REQUESTS = 32
 _Result = TypeVar("_Result")
 
 
-def is_address(path: str) -> bool:
+def is_url(path: str) -> bool:
     """Return whether a path is an address rather than that of a file."""
     return _ADDRESS.match(path) is not None
 
 
-def is_web(address: str) -> bool:
+def is_http_url(address: str) -> bool:
     """Return whether an address is one of the web."""
     return address.lower().startswith(("http://", "https://"))
 
 
-def as_file(address: str) -> str | None:
+def local_path(address: str) -> str | None:
     """Return the path of a file that is given as an address (``file://``); None for other addresses."""
     scheme, _, rest = address.partition("://")
     return urllib.parse.unquote(rest) if scheme.lower() in ("file", "local") else None
 
 
-def read(address: str, most_bytes: int) -> bytes:
+def read_url(address: str, max_bytes: int) -> bytes:
     """Return the bytes at an address.
 
     Raises
@@ -56,7 +57,7 @@ def read(address: str, most_bytes: int) -> bytes:
     UnreachableImageError
         They cannot be had, or not in time.
     ImageTooLargeError
-        There are more than `most_bytes`.
+        There are more than `max_bytes`.
     MissingDependencyError
         fsspec is not installed, or of the web, what it needs for that.
     """
@@ -66,25 +67,27 @@ def read(address: str, most_bytes: int) -> bytes:
         raise UnreachableImageError(str(error)) from error
     try:
         # aiohttp keeps time itself; most other kinds of storage wait for ever.
-        data = retrying(
+        data = call_with_retries(
             lambda: (
-                _read(system, path, most_bytes) if is_web(address) else in_time(lambda: _read(system, path, most_bytes))
+                _read(system, path, max_bytes)
+                if is_http_url(address)
+                else run_with_timeout(lambda: _read(system, path, max_bytes))
             )
         )
     except ImageTooLargeError:
         raise
     except Exception as error:  # every kind of storage has its own
-        raise UnreachableImageError(reason_of(error)) from error
-    if len(data) > most_bytes:
-        raise ImageTooLargeError(f"it has more than the limit of {in_bytes(most_bytes)}")
+        raise UnreachableImageError(error_reason(error)) from error
+    if len(data) > max_bytes:
+        raise ImageTooLargeError(f"it has more than the limit of {in_bytes(max_bytes)}")
     return bytes(data)
 
 
-def _read(system: Any, path: str, most_bytes: int) -> bytes | bytearray:
+def _read(system: Any, path: str, max_bytes: int) -> bytes | bytearray:
     """Return the bytes of an object, of one too large one more than are allowed; by one request, where that can be."""
     if "s3" in system.protocol:  # opened, it would be asked for the size first
         try:
-            return bytes(system.cat_file(path, start=0, end=most_bytes + 1))
+            return bytes(system.cat_file(path, start=0, end=max_bytes + 1))
         except (FileNotFoundError, PermissionError, TimeoutError):
             raise
         except (OSError, ValueError) as error:
@@ -95,16 +98,16 @@ def _read(system: Any, path: str, most_bytes: int) -> bytes | bytearray:
     data = bytearray()
     with system.open(path, "rb", **options) as file:
         declared = getattr(getattr(file, "r", None), "content_length", None)  # of the web, where the server says it
-        if declared and declared > most_bytes:
-            raise ImageTooLargeError(f"it has {in_bytes(declared)}, more than the limit of {in_bytes(most_bytes)}")
-        while len(data) <= most_bytes and (block := file.read(_BLOCK)):
+        if declared and declared > max_bytes:
+            raise ImageTooLargeError(f"it has {in_bytes(declared)}, more than the limit of {in_bytes(max_bytes)}")
+        while len(data) <= max_bytes and (block := file.read(_BLOCK)):
             data += block
     return data
 
 
-def retrying(work: Callable[[], _Result]) -> _Result:
+def call_with_retries(work: Callable[[], _Result]) -> _Result:
     """Return what a function returns, tried again after pauses where a server fails (5xx) or hangs up."""
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + TIMEOUT_SECONDS
     for pause in _PAUSES:
         try:
             return work()
@@ -132,7 +135,7 @@ def is_transient(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _TRANSIENT
 
 
-def fetch(address: str, copy: str) -> None:
+def download(address: str, copy: str) -> None:
     """Copy a file from an address to this machine, however long that takes as long as the server is not silent.
 
     Raises
@@ -142,29 +145,18 @@ def fetch(address: str, copy: str) -> None:
     """
     try:
         system, path = _system(address, total=None)
-        retrying(lambda: system.get_file(path, copy))
+        call_with_retries(lambda: system.get_file(path, copy))
     except Exception as error:  # every kind of storage has its own
         if isinstance(error, MissingDependencyError):
             raise
-        why = str(error) if isinstance(error, SourceError) else reason_of(error)
+        why = str(error) if isinstance(error, SourceError) else error_reason(error)
         raise SourceError(
             f"{without_secrets(address)!r} cannot be read: {why}. Check the address, and that the environment has the "
             "credentials."
         ) from error
 
 
-def storage(address: str) -> tuple[Any, str]:
-    """Return the file system of an address, of fsspec, and the path in it.
-
-    Raises
-    ------
-    SourceError, MissingDependencyError
-        It cannot be reached.
-    """
-    return _system(address)
-
-
-def in_time(work: Callable[[], _Result], seconds: float | None = None) -> _Result:
+def run_with_timeout(work: Callable[[], _Result], seconds: float | None = None) -> _Result:
     """Return what a function returns; TimeoutError if that takes longer, or than an image may: it is left behind."""
     done: concurrent.futures.Future[_Result] = concurrent.futures.Future()
 
@@ -176,10 +168,10 @@ def in_time(work: Callable[[], _Result], seconds: float | None = None) -> _Resul
 
     # Not of a pool: its threads would keep the process alive until the silent server speaks.
     threading.Thread(target=run, daemon=True, name="featx-remote").start()
-    return done.result(timeout=SECONDS if seconds is None else seconds)
+    return done.result(timeout=TIMEOUT_SECONDS if seconds is None else seconds)
 
 
-def names(address: str) -> Iterator[str]:
+def list_names(address: str) -> Iterator[str]:
     """Yield what lies below an address, relative to it, in sorted order; of S3 a page is in memory, of the web all.
 
     Of other storage it is a folder.
@@ -190,14 +182,14 @@ def names(address: str) -> Iterator[str]:
         It cannot be listed.
     MissingDependencyError
     """
-    system, path = file_system(address)
+    system, path = open_filesystem(address)
     root = path.rstrip("/")
     try:
         for name in _keys(system, root) if "s3" in system.protocol else _found(system, root):
             yield name.split(root, 1)[-1].lstrip("/")
     except Exception as error:
         raise SourceError(
-            f"What lies at {without_secrets(address)!r} cannot be listed: {reason_of(error)}. Check the address, or "
+            f"What lies at {without_secrets(address)!r} cannot be listed: {error_reason(error)}. Check the address, or "
             "list the addresses of the images in a table."
         ) from error
 
@@ -205,8 +197,10 @@ def names(address: str) -> Iterator[str]:
 def _found(system: Any, root: str) -> Iterator[str]:
     """Return the files below a folder, which is there."""
     # Within a time, and by itself: not every kind says what it cannot list.
-    in_time(lambda: retrying(lambda: system.ls(f"{root}/" if is_web(root) else root, detail=False)))
-    if is_web(root):  # whose pages may link without end
+    run_with_timeout(
+        lambda: call_with_retries(lambda: system.ls(f"{root}/" if is_http_url(root) else root, detail=False))
+    )
+    if is_http_url(root):  # whose pages may link without end
         return iter(sorted(map(str, system.find(root, maxdepth=_DEEPEST))))
     return _walk(system, root)
 
@@ -217,7 +211,8 @@ def _keys(system: Any, root: str) -> Iterator[str]:
     more: dict[str, str] = {}
     while True:
         asked = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else "", **more}
-        page = in_time(lambda asked=asked: retrying(lambda: system.call_s3("list_objects_v2", **asked)))  # type: ignore[misc]
+        list_page = functools.partial(system.call_s3, "list_objects_v2", **asked)
+        page = run_with_timeout(functools.partial(call_with_retries, list_page))
         if not more and not page.get("Contents"):
             raise FileNotFoundError
         yield from (f"{bucket}/{one['Key']}" for one in page.get("Contents", ()) if not one["Key"].endswith("/"))
@@ -236,7 +231,7 @@ def _walk(system: Any, root: str) -> Iterator[str]:
         elif not is_folder:
             yield name
         else:
-            listed = retrying(lambda name=name: system.ls(name, detail=True))  # type: ignore[misc]
+            listed = call_with_retries(lambda name=name: system.ls(name, detail=True))  # type: ignore[misc]
             entries = [(str(entry["name"]).rstrip("/"), entry["type"] == "directory") for entry in listed]
             # A folder's files come where its name with a slash would, as in a sorted list of all.
             within.append(iter(sorted((entry for entry in entries if entry[0] != name), key=_place_in_list)))
@@ -247,7 +242,7 @@ def _place_in_list(entry: tuple[str, bool]) -> str:
     return f"{name}/" if is_folder else name
 
 
-def file_system(address: str) -> tuple[Any, str]:
+def open_filesystem(address: str) -> tuple[Any, str]:
     """Return fsspec's file system of an address, and the path in it.
 
     Raises
@@ -269,7 +264,7 @@ def _system(address: str, total: float | None = -1.0) -> tuple[Any, str]:
     try:
         import fsspec
 
-        if is_web(address):
+        if is_http_url(address):
             import aiohttp
     except ImportError as error:
         raise MissingDependencyError(
@@ -279,8 +274,8 @@ def _system(address: str, total: float | None = -1.0) -> tuple[Any, str]:
     if _CHAINED.search(address):
         raise SourceError("an address within an address (::) is not followed")
     try:
-        if is_web(address):  # as it is: fsspec would look for addresses within it
-            timeout = aiohttp.ClientTimeout(total=SECONDS if total == -1 else total, sock_read=SILENT_SECONDS)
+        if is_http_url(address):  # as it is: fsspec would look for addresses within it
+            timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS if total == -1 else total, sock_read=SILENT_SECONDS)
             return fsspec.filesystem(scheme, client_kwargs={"timeout": timeout}), address
         system, path = fsspec.core.url_to_fs(address, **(_of_s3() if scheme in ("s3", "s3a") else {}))
     except ImportError as error:
@@ -289,7 +284,7 @@ def _system(address: str, total: float | None = -1.0) -> tuple[Any, str]:
         if isinstance(error, ValueError) and str(error).startswith("Protocol not known"):
             known = "s3://, gs://, az://, https:// and what else fsspec knows"
             raise SourceError(f"no storage is called {scheme}:// (expected {known})") from error
-        raise SourceError(reason_of(error)) from error
+        raise SourceError(error_reason(error)) from error
     return system, str(path)
 
 
@@ -298,10 +293,10 @@ def _of_s3() -> dict[str, Any]:
     import fsspec
 
     said = {**fsspec.config.conf.get("s3a", {}), **fsspec.config.conf.get("s3", {})}.get("config_kwargs", {})
-    return {"use_listings_cache": False, "config_kwargs": {"max_pool_connections": AT_ONCE, **said}}
+    return {"use_listings_cache": False, "config_kwargs": {"max_pool_connections": MAX_REQUESTS, **said}}
 
 
-def reason_of(error: Exception) -> str:
+def error_reason(error: Exception) -> str:
     """Return why storage refused something, in words."""
     kind = type(error).__name__
     if kind == "TooManyRedirects":
@@ -313,7 +308,7 @@ def reason_of(error: Exception) -> str:
         said = " ".join(str(getattr(error, "message", "")).split()).rstrip(" :")
         return f"the server says {status} {said}".rstrip()
     if isinstance(error, TimeoutError) or "Timeout" in kind:
-        return f"the server did not answer in time ({SILENT_SECONDS:g} s of silence, {SECONDS:g} s in all)"
+        return f"the server did not answer in time ({SILENT_SECONDS:g} s of silence, {TIMEOUT_SECONDS:g} s in all)"
     if isinstance(error, FileNotFoundError):
         return "there is nothing at this address"
     return without_secrets(str(error).splitlines()[0]) if str(error) else kind

@@ -129,7 +129,7 @@ def _as_fits(answers: Sequence[Any]) -> tuple[list[Any], list[str]]:
 
 
 def _is_relative(path: str) -> bool:
-    return not (remote.is_address(path) or os.path.isabs(path))
+    return not (remote.is_url(path) or os.path.isabs(path))
 
 
 def _shown(answer: Any, features: FeatureMatrix, numbers: dict[str, int], atlas: Atlas) -> dict[str, Any]:
@@ -151,7 +151,7 @@ def _shown(answer: Any, features: FeatureMatrix, numbers: dict[str, int], atlas:
 
 
 def _is_there(path: str) -> bool:
-    if remote.is_address(path):
+    if remote.is_url(path):
         return True  # it would have to be asked for once more
     try:
         file_state(path)

@@ -34,7 +34,7 @@ def photo_bytes(photos: list[PIL.Image.Image], encoded: Callable[..., bytes]) ->
 @pytest.fixture
 def server(photo_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A real server that is good, slow, gone, breaks off, and lies, by the name that it is asked for."""
-    monkeypatch.setattr(remote, "SECONDS", 2.0)
+    monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 2.0)
     monkeypatch.setattr(remote, "SILENT_SECONDS", 0.5)
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -135,7 +135,7 @@ def test_no_kind_of_storage_makes_one_wait_for_ever(
             raise AssertionError("nobody is waiting any more")
 
     fsspec.register_implementation("sleepy", Sleepy, clobber=True)
-    monkeypatch.setattr(remote, "SECONDS", 0.3)
+    monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 0.3)
     started = time.perf_counter()
     with pytest.raises(UnreachableImageError, match=r"did not answer in time .* 0\.3 s in all"):
         read_image("sleepy://bucket/a.jpg")
@@ -240,9 +240,9 @@ def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, countin
 
 
 def test_a_path_is_no_address() -> None:
-    found: dict[str, Any] = {path: remote.is_address(path) for path in ("a/b.jpg", "C:\\a.jpg", "c:/a.jpg", "a:b.jpg")}
+    found: dict[str, Any] = {path: remote.is_url(path) for path in ("a/b.jpg", "C:\\a.jpg", "c:/a.jpg", "a:b.jpg")}
     assert not any(found.values())
-    assert remote.is_address("S3://bucket/a.jpg")
+    assert remote.is_url("S3://bucket/a.jpg")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
