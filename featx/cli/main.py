@@ -109,12 +109,13 @@ def _extract(args: argparse.Namespace) -> int | None:
 
 def _compare(args: argparse.Namespace) -> None:
     from featx.datasets.table_file import find_labelled, is_table
+    from featx.system.files.output_paths import check_output_files
     from featx.workflows.compare import compare_tables
     from featx.workflows.request import GROUPS, ComparisonConfig
-    from featx.workflows.result import check_output_paths, write_csv
+    from featx.workflows.result import is_report_file, is_table_file, write_csv
 
-    tables = [Path(file) for file in (args.csv, args.label_issues) if file]
-    check_output_paths(tables, [Path(args.report)] if args.report else [], [*args.source, *(args.test or [])])
+    outputs = [(args.csv, is_table_file), (args.label_issues, is_table_file), (args.report, is_report_file)]
+    check_output_files(outputs, [*args.source, *(args.test or [])])
     column = None if args.groups in GROUPS else args.groups
     config = ComparisonConfig(
         estimators=args.estimator,
@@ -168,11 +169,12 @@ def _compare(args: argparse.Namespace) -> None:
 
 def _rank(args: argparse.Namespace) -> None:
     from featx.datasets.table_file import find_labelled
+    from featx.system.files.output_paths import check_output_files
     from featx.workflows.rank import rank_tables
     from featx.workflows.request import GROUPS, ComparisonConfig
-    from featx.workflows.result import check_output_paths, write_csv
+    from featx.workflows.result import is_table_file, write_csv
 
-    check_output_paths([Path(args.csv)] if args.csv else [], sources=args.source)
+    check_output_files([(args.csv, is_table_file)], args.source)
     column = None if args.groups in GROUPS else args.groups
     config = ComparisonConfig(
         task=args.task, groups=args.groups if column is None else "auto", duplicate_threshold=args.duplicate_threshold
@@ -199,10 +201,11 @@ def _check(args: argparse.Namespace) -> int:
 
     from featx.datasets.inspection import check_images
     from featx.datasets.table_file import find_labelled
+    from featx.system.files.output_paths import check_output_files
     from featx.system.progress import progress_bar
-    from featx.workflows.result import check_output_paths, write_csv
+    from featx.workflows.result import is_table_file, write_csv
 
-    check_output_paths([Path(args.csv)] if args.csv else [], sources=args.source)
+    check_output_files([(args.csv, is_table_file)], args.source)
     table = find_labelled(args.source, **columns_from(args))
     with progress_bar(len(table), "check", shown=not args.quiet) as progress:
         check = check_images(table, max_pixels=args.max_pixels, progress=progress)

@@ -84,12 +84,11 @@ def _estimators(args: argparse.Namespace) -> list[str] | None:
 def predict(args: argparse.Namespace) -> None:
     """Label images."""
     from featx.models.model_file import read_model
-    from featx.models.predict import TABLE_MARKS, Predictor, Tally
+    from featx.models.predict import Predictor, Tally, is_predictions_file
+    from featx.system.files.output_paths import check_output_files
     from featx.system.progress import progress_bar
-    from featx.workflows.result import check_output_path
 
-    if args.output:
-        check_output_path(Path(args.output), TABLE_MARKS, args.source)
+    check_output_files([(args.output, is_predictions_file)], args.source)
     missing: list[str] = []
     given = {"top": args.top, "threshold": args.threshold, **reading_from(args)}
     predictor = Predictor(read_model(args.model), cache=cache_from(args), **given)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from featx.cli.console import note_ignored, print_data, say
-from featx.errors import FeatxError, OptionError, OutputError
+from featx.errors import OptionError
 from featx.system.files import atomic as files
+from featx.system.files.output_paths import as_output_error
 from featx.system.formatting import counted
 
 if TYPE_CHECKING:
@@ -95,17 +96,11 @@ def writing(output: str | None) -> Iterator[Callable[[str], object]]:
     if output is None:
         yield lambda text: print_data(text.removesuffix("\n")) if text else None
         return
-    try:
-        # Names that are not UTF-8 are written as the bytes they are.
-        with (
-            files.replacing(Path(output)) as temporary,
-            open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
-        ):
-            yield file.write
-            file.flush()
-    except OSError as error:
-        if isinstance(error, FeatxError):
-            raise
-        raise OutputError(
-            f"{output!r} cannot be written: {error.strerror or error}. Choose another file, or make room there."
-        ) from error
+    # File names that are not UTF-8 are written as their own bytes.
+    with (
+        as_output_error(output),
+        files.replacing(Path(output)) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        yield file.write
+        file.flush()

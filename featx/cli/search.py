@@ -21,16 +21,16 @@ def similar(args: argparse.Namespace) -> None:
     """Find the images most similar to others."""
     from featx.features.nearest import check_top, make_index
     from featx.features.open import open_features
+    from featx.system.files.output_paths import check_output_files, header_pattern, starts_with
     from featx.system.progress import progress_bar
     from featx.workflows.recipe_lookup import find_recorded_recipe
     from featx.workflows.report.similar_page import most_answers, write_similar
-    from featx.workflows.result import check_output_path, check_output_paths, table_mark
+    from featx.workflows.result import is_report_file
     from featx.workflows.similar import HEADER, Answer, Searcher, Tally, as_csv
 
     check_top(args.top)
-    check_output_paths([], [Path(args.html)] if args.html else [], args.source)
-    if args.output:
-        check_output_path(Path(args.output), (table_mark(HEADER), rb'\A\{"path": [^\n]*, "found": \['), args.source)
+    is_answers_file = starts_with(header_pattern(HEADER), rb'\A\{"path": [^\n]*, "found": \[')
+    check_output_files([(args.html, is_report_file), (args.output, is_answers_file)], args.source)
     features = open_features(args.features)
     given = {name: getattr(args, name) for name in ("backbone", *EXTRACTION_OPTIONS) if hasattr(args, name)}
     missing: list[str] = []
@@ -72,12 +72,11 @@ def duplicates(args: argparse.Namespace) -> None:
     from featx.cli.duplicate_lists import HEADER, as_csv, as_dict, as_text
     from featx.features.duplicates.find import check_threshold, tell_duplicates
     from featx.features.open import open_features
+    from featx.system.files.output_paths import check_output_files, header_pattern, starts_with
     from featx.system.progress import progress_bar
-    from featx.workflows.result import check_output_path, table_mark
 
     check_threshold("duplicate_threshold", args.duplicate_threshold)
-    if args.csv:
-        check_output_path(Path(args.csv), (table_mark(HEADER),))
+    check_output_files([(args.csv, starts_with(header_pattern(HEADER)))])
     features = open_features(args.features)
     _check_table(features)
     with progress_bar(len(features), "duplicates", shown=not args.quiet) as progress:

@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,17 @@ from featx.features.npy_writer import MatrixFile
 from featx.store.view_store import ViewStores
 from featx.system.array_types import DigestArray, FloatArray, IntArray
 from featx.system.files import atomic as files
+from featx.system.files.output_paths import (
+    as_output_error,
+    check_output_file,
+    header_pattern,
+    output_error,
+    starts_with,
+)
 from featx.system.formatting import as_cell, as_path_cell, counted
 
 _BLOCK_ROWS = 4096
+_OTHER_OUTPUT = "choose another output (-o)."
 TABLE_HEADER = ("row", "path", "label", "digest")
 _FAILURES_HEADER = ("position", "path", "error", "reason")
 
@@ -108,32 +116,16 @@ def check_output(output: Path, *, otherwise: str = "") -> None:
         A name that does not end in ``.npy``, a folder that is absent or locked, or a table beside it that is
         not featx's to replace.
     """
-    folder = output.parent
     if output.suffix != ".npy" or os.path.isdir(output):
         raise OutputError(
-            f"The output {str(output)!r} is no file name ending in .npy. Pass for example -o "
-            f"features.npy.{otherwise and f' {otherwise}'}"
+            f"The output (-o) must be the name of a .npy file, got {str(output)!r}. Pass for example -o features.npy."
+            f"{otherwise and f' {otherwise}'}"
         )
-    if not os.path.isdir(folder):
-        raise OutputError(
-            f"The folder {str(folder)!r} of the output {output.name!r} does not exist. Make it, or choose another -o."
-        )
-    if reason := files.why_not_writable(folder):
-        raise OutputError(f"The folder {str(folder)!r} cannot be written: {reason}. Unlock it, or choose another -o.")
+    if not os.path.isdir(output.parent):
+        raise output_error(output, f"there is no folder {str(output.parent)!r}", f"Create it, or {_OTHER_OUTPUT}")
+    check_output_file(output, lambda _: True, remedy=f"Fix its permissions, or {_OTHER_OUTPUT}")
     for path, header in ((table_path(output), TABLE_HEADER), (failures_path(output), _FAILURES_HEADER)):
-        if os.path.exists(path) and not _begins_with(path, header):
-            raise OutputError(
-                f"{str(path)!r} is no table of featx, and would be replaced by one: expected it to begin with "
-                f"{','.join(header)!r}. Move it, or choose another -o."
-            )
-
-
-def _begins_with(path: Path, header: Sequence[str]) -> bool:
-    try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            return file.readline().strip() == ",".join(header)
-    except OSError:
-        return False
+        check_output_file(path, starts_with(header_pattern(header)), remedy=f"Move the file, or {_OTHER_OUTPUT}")
 
 
 def extract_to_file(
@@ -209,12 +201,12 @@ def replacing_outputs(output: Path) -> Iterator[tuple[Path, Path]]:
 
     The matrix gets its name first and the table last: a table that is there proves its matrix.
     """
-    with contextlib.ExitStack() as outputs:  # last entered first
-        outputs.enter_context(_telling_of_output(output))
-        listing = outputs.enter_context(files.replacing(table_path(output)))
-        matrix = outputs.enter_context(files.replacing(output))
-        files.remove_abandoned(output.parent)
-        yield matrix, listing
+    remedy = f"Free some disk space, or {_OTHER_OUTPUT} Then repeat the command; rows in the cache are not recomputed."
+    with as_output_error(output, remedy):
+        with files.replacing(table_path(output)) as listing, files.replacing(output) as matrix:
+            files.remove_abandoned(output.parent)
+            yield matrix, listing
+        files.sync_folder(output.parent)
 
 
 def _run(extraction: Extraction) -> None:
@@ -224,21 +216,6 @@ def _run(extraction: Extraction) -> None:
         if isinstance(error, FeatxError):
             raise
         raise ResourceError(f"The system refused something ({error}). Run the same command again.") from error
-
-
-@contextlib.contextmanager
-def _telling_of_output(output: Path) -> Iterator[None]:
-    """Turn a failure to write into an OutputError; in the end make the new names durable."""
-    try:
-        yield
-        files.sync_folder(output.parent)
-    except OSError as error:
-        if isinstance(error, FeatxError):
-            raise
-        raise OutputError(
-            f"The output {str(output)!r} cannot be written: {error.strerror or error}. Make room or choose another -o, "
-            "and run the same command again; rows that are in the cache are not computed again."
-        ) from error
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from featx.backbones.registry import NetworkBackbone
-from featx.errors import ExportError, OutputError, RecipeMismatchError
+from featx.errors import ExportError, RecipeMismatchError
 from featx.extraction.options import Resolved, resolve_cache
 from featx.images.resize import resize_image
 from featx.models.head import Head
@@ -24,6 +24,7 @@ from featx.models.model_file import read_model
 from featx.models.steps import Neighbours
 from featx.system.child_process import run_child
 from featx.system.files import atomic as files
+from featx.system.files.output_paths import as_output_error, check_output_file, check_output_folder
 
 #: Largest difference to the model that is let through, in probabilities, or relative to the spread of scores.
 _TOLERANCE = 1e-4
@@ -148,28 +149,20 @@ def _format_of(target: Path) -> str:
 
 def _check_target(target: Path, kind: str) -> None:
     """Raise if it cannot be written, or something else would be replaced."""
-    why = files.why_not_writable(target.parent)
     if kind == "openvino":
-        others = sorted(set(os.listdir(target)) - {"model.xml", "model.bin"}) if target.is_dir() else []
-        why = why or ("there is a file of that name" if target.is_file() else "")
-        why = why or (f"the folder holds {others[0]!r}, and is to hold the network alone" if others else "")
-        why = why or next((_FOREIGN for name in ("model.xml",) if _is_foreign(target / name)), "")
-    elif target.exists() and not target.is_file():
-        why = why or "it is a folder, a device or a pipe"
-    elif _is_foreign(target):
-        why = why or _FOREIGN
-    if why:
-        raise OutputError(f"{str(target)!r} cannot be written: {why}. Choose another name.")
+        check_output_folder(target, ("model.xml", "model.bin"))
+        target = target / "model.xml"
+        if not target.is_file():
+            return
+    check_output_file(target, _is_exported)
 
 
-def _is_foreign(path: Path) -> bool:
-    """Return whether there is a file that has no card of a model near its end, where the formats have metadata."""
-    if not path.is_file() or not path.stat().st_size:
-        return False
+def _is_exported(path: Path) -> bool:
+    """Return whether a file has the card of a model near its end, where all formats keep their metadata."""
     with open(path, "rb") as file:
         file.seek(max(0, path.stat().st_size - _END))
         end = file.read()
-    return b"featx" not in end or b"n_features" not in end
+    return b"featx" in end and b"n_features" in end
 
 
 def _refuse_others(model: Model, resolved: Resolved) -> None:
@@ -268,7 +261,7 @@ def _difference_as_it_is(
 
 
 def _move(folder: Path, target: Path, kind: str) -> None:
-    try:
+    with as_output_error(target):
         if kind == "openvino":
             target.mkdir(exist_ok=True)
         with contextlib.ExitStack() as stack:
@@ -277,7 +270,3 @@ def _move(folder: Path, target: Path, kind: str) -> None:
                 shutil.copyfile(written, stack.enter_context(files.replacing(goal)))
             if kind == "openvino":  # stopped in between, no graph is there rather than an old one of new weights
                 (target / "model.xml").unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{str(target)!r} cannot be written: {error.strerror or error}. Choose another place, or make room there."
-        ) from error

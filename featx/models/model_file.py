@@ -22,7 +22,7 @@ import numpy as np
 from featx.backbones.files.model_cache import cache_model_file
 from featx.backbones.files.network_file import read_model_file
 from featx.baselines.splits import group_codes
-from featx.errors import ModelFileError, OutputError, StoreError
+from featx.errors import ModelFileError, StoreError
 from featx.extraction.options import ExtractionOptions
 from featx.features.duplicates.find import find_duplicates
 from featx.models import archive as model_archives
@@ -32,6 +32,7 @@ from featx.models.head import Head
 from featx.models.model import Card, Model, card_of, portable_options
 from featx.models.novelty import MOST_ROWS, Familiarity
 from featx.system.files import atomic as files
+from featx.system.files.output_paths import as_output_error
 from featx.system.version import __version__
 
 _NETWORK_NAME = re.compile(r"[\w. -]{1,100}\.(keras|h5|hdf5|onnx)")
@@ -93,14 +94,8 @@ def save_pipeline(
         model_checks.check_decisions(head, estimator, some)
     familiarity = None if rows is None else _familiarity(rows, groups)
     data = _packed(pipeline, card, head, familiarity)
-    try:
-        with files.replacing(path) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise OutputError(
-            f"The model cannot be written to {str(path)!r}: {error.strerror or error}. Choose another file, or make "
-            "room there."
-        ) from error
+    with as_output_error(path), files.replacing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def _familiarity(rows: np.ndarray[Any, Any], groups: Any) -> Familiarity | None:

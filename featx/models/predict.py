@@ -21,14 +21,15 @@ from featx.images.image import as_image_list, describe_image
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.system.array_types import Float64Array
+from featx.system.files.output_paths import starts_with
 from featx.system.formatting import as_cell, as_path_cell, counted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 UNLIKE = "unlike the training images"
-#: How its tables and lines of JSON begin, as regular expressions: such files, with no other column, may be replaced.
-TABLE_MARKS = (
+#: Whether an existing file holds predictions, as CSV with exactly our columns or as lines of JSON.
+is_predictions_file = starts_with(
     rb"\Apath,label,(probability|score)(,label_\d+,(probability|score)_\d+)*,unlikeness,note\r?\n",
     rb"\Apath,prediction,unlikeness,note\r?\n",
     rb'\A\{"path": [^\n]*, "(top|unlikeness)": ',

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from featx.errors import ExportError, ModelFileError, OutputError
+from featx.errors import ExportError, ModelFileError
 from featx.models.archive import is_model
 from featx.models.head import Head
 from featx.models.head_from_sklearn import as_head
 from featx.models.model import Card, scores_in_words
-from featx.system.files import atomic as files
+from featx.system.files.output_paths import check_output_file, output_error
 
 #: What skops may make besides scikit-learn's own, numpy's and scipy's.
 TRUSTED = (
@@ -30,25 +30,15 @@ _MOST_OF_HEAD = 10_000_000
 
 
 def check_model_path(path: Path) -> None:
-    """Raise if a model cannot be written here, or would replace what is none.
+    """Raise if a model cannot be written to `path`, or would replace another kind of file.
 
     Raises
     ------
     OutputError
     """
-    why = ""
     if path.suffix.lower() in _OF_PICKLES:
-        why = "a model is an archive of skops, and a name that ends so is that of a pickle: let it end in .skops"
-    elif path.is_dir():
-        why = "it is a folder"
-    elif path.exists() and not path.is_file():
-        why = "it is a device or a pipe, which would be replaced by a file"
-    elif path.is_file() and path.stat().st_size and not is_model(path):
-        why = "there is a file that featx has not written, and would be replaced"
-    elif reason := files.why_not_writable(path.parent):
-        why = f"its folder: {reason}"
-    if why:
-        raise OutputError(f"{str(path)!r} cannot be written: {why}. Choose another file.")
+        raise output_error(path, f"{path.suffix} is the suffix of pickle files", "Use the suffix .skops.")
+    check_output_file(path, is_model)
 
 
 def whole(pipeline: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,10 +15,11 @@ from featx.baselines.cross_validate import Comparison
 from featx.baselines.metrics import METRIC_NAMES, METRICS, add_verdicts, best_row
 from featx.datasets.failures import Failure
 from featx.datasets.labels import as_series
-from featx.errors import ComparisonError, OptionError, OutputError
+from featx.errors import ComparisonError, OptionError
 from featx.extraction.options import Resolved
 from featx.system.array_types import FloatArray
 from featx.system.files import atomic as files
+from featx.system.files.output_paths import as_output_error, header_pattern, starts_with
 from featx.system.files.url_secrets import without_secrets
 from featx.system.formatting import as_cell, as_path_cell, counted, shortened, wrapped
 from featx.workflows.image_duplicates import ImageDuplicates
@@ -361,11 +361,9 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     ------
     OutputError
     """
-    try:
-        # Names that are not UTF-8 are written as the bytes they are.
+    with as_output_error(path):
+        # File names that are not UTF-8 are written as their own bytes.
         files.write_text(path, _safe(table).to_csv(index=False), errors="surrogateescape")
-    except OSError as error:
-        raise _not_written(path, error.strerror or str(error)) from error
 
 
 def _safe(table: pd.DataFrame) -> pd.DataFrame:
@@ -388,72 +386,15 @@ def _safe(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-#: What a report has near its beginning, and the headers of the tables that are written beside it, as regular
-#: expressions: files with these may be replaced by later ones. Where a person may have added columns, all must be ours.
-REPORT_MARK = b'<meta name="generator" content="featx'
-TABLE_MARKS = (
+#: Whether an existing file is a report, or one of the tables written beside it. A table to which a person may have
+#: added columns must have exactly our columns.
+is_report_file = starts_with(rb'<meta name="generator" content="featx')
+is_table_file = starts_with(
     rb"\Abackbone,layer,pooling,features,(tta,)?estimator,",
     rb"\Aname,backbone,layer,pooling,features,loo_ridge,",
-    rb"\Apath,given,suggested,confidence,probability_of_given\r?\n",
-    rb"\Apath,finding,detail\r?\n",
+    header_pattern(["path", "given", "suggested", "confidence", "probability_of_given"]),
+    header_pattern(["path", "finding", "detail"]),
 )
-_MARK_WITHIN = 4096
-
-
-def check_output_paths(tables: Sequence[Path], reports: Sequence[Path] = (), sources: Sequence[str] = ()) -> None:
-    """Raise if tables and reports cannot be written here, would replace what is not featx's, a source, or each other.
-
-    Raises
-    ------
-    OutputError
-    """
-    for path in tables:
-        check_output_path(path, TABLE_MARKS, sources)
-    for path in reports:
-        check_output_path(path, (REPORT_MARK,), sources)
-    absolute = [os.path.abspath(path) for path in (*tables, *reports)]
-    twice = next((name for name in absolute if absolute.count(name) > 1), "")
-    if twice:
-        raise _not_written(Path(twice), "two results have this name")
-
-
-def table_mark(header: Sequence[str]) -> bytes:
-    """Return the mark of a table that has these columns and no other."""
-    return rb"\A" + re.escape(",".join(header).encode()) + rb"\r?\n"
-
-
-def check_output_path(path: Path, marks: Sequence[bytes], sources: Sequence[str] = ()) -> None:
-    """Raise if a file cannot be written here, before any work is done.
-
-    Parameters
-    ----------
-    path : Path
-    marks : sequence of bytes
-        Regular expressions: a file that is there already must have one of them near its beginning, or be empty.
-    sources : sequence of str, default=()
-        What is read, and must not be replaced.
-
-    Raises
-    ------
-    OutputError
-    """
-    if os.path.isdir(path):
-        raise _not_written(path, "it is a folder")
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise _not_written(path, "it is a device or a pipe, which would be replaced by a file")
-    if os.path.isfile(path):
-        with open(path, "rb") as file:
-            start = file.read(_MARK_WITHIN)
-        if start and not any(re.search(mark, start) for mark in marks):
-            raise _not_written(path, "there is a file that featx has not written, and would be replaced")
-        if any(os.path.exists(source) and os.path.samefile(source, path) for source in sources):
-            raise _not_written(path, "it is read here, and would be replaced")
-    if reason := files.why_not_writable(path.parent):
-        raise _not_written(path, f"its folder: {reason}")
-
-
-def _not_written(path: Path, reason: str) -> OutputError:
-    return OutputError(f"{str(path)!r} cannot be written: {reason}. Choose another file.")
 
 
 def join_tables(networks: Sequence[Network]) -> pd.DataFrame:

@@ -251,7 +251,7 @@ BAD = {
     "backbone": (["extract", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),
     "estimator": (["compare", "photos", "--estimator", "svn"], "Did you mean 'svm'?"),
     "cache": (["extract", "photos", "--cache", "empty/file.txt"], "cannot be written"),
-    "output folder": (["extract", "photos", "-o", "absent/f.npy"], "does not exist. Make it"),
+    "output folder": (["extract", "photos", "-o", "absent/f.npy"], "there is no folder"),
     "image size": (["extract", "photos", "--image-size", "0"], "from 32 to 4096"),
     "weights": (["extract", "photos", "--weights", "absent.h5"], "absent.h5"),
     "random state": (["compare", "photos", "--random-state", "-1"], "from 0 to"),

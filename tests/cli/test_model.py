@@ -180,7 +180,7 @@ def test_a_table_of_ones_own_is_not_replaced(
     mine = tmp_path / "mine.csv"
     mine.write_text(f"{header}\n{digits[0]},beach,7,,,\n")
     assert cli.main(["predict", str(model), str(digits[0]), "-o", str(mine), "--quiet", "--no-cache"]) == 1
-    assert "featx has not written" in capsys.readouterr().err
+    assert "was not written by featx" in capsys.readouterr().err
     assert mine.read_text().startswith(header)
 
 
@@ -195,7 +195,7 @@ def test_its_own_table_is_replaced_but_not_while_it_is_read(
         link.unlink(missing_ok=True)
         os.link(table, link)
         assert cli.main(["predict", str(model), str(table), "-o", str(link), "--quiet"]) == 1
-        assert "it is read here" in capsys.readouterr().err
+        assert "it is also an input" in capsys.readouterr().err
         assert table.read_bytes() == link.read_bytes() == before
 
 

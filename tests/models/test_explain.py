@@ -224,7 +224,7 @@ def test_pictures_are_written_and_bad_images_cost_no_other(
         (["--label", "9"], "is no class of the model.*Expected one of: 0, 1, 2"),
         (["--method", "magic"], "expected one of auto, activation, occlusion"),
         (["--method", "activation"], "--method occlusion"),
-        (["-o", "FILE"], "cannot be written"),
+        (["-o", "FILE"], "Cannot write"),
         (["--no-cache", "--label", "9"], "is no class of the model"),
     ],
 )
@@ -265,7 +265,7 @@ def test_photos_are_never_replaced(digits: list[Path], tmp_path: Path) -> None:
         (found,) = explain_images(tmp_path / "m.skops", [photo], folder=photo.parent, cache=None)
     assert photo.read_bytes() == digits[0].read_bytes()
     Path(found.file).write_bytes(digits[1].read_bytes())
-    with pytest.raises(OutputError, match="featx has not written"):
+    with pytest.raises(OutputError, match="was not written by featx"):
         explain_images(tmp_path / "m.skops", [photo], folder=photo.parent, cache=None)
 
 

@@ -174,18 +174,18 @@ def test_nothing_of_others_is_replaced(tmp_path: Path, capsys: pytest.CaptureFix
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("years")
-    with pytest.raises(OutputError, match="holds 'thesis.txt'"):
+    with pytest.raises(OutputError, match="contains 'thesis.txt'"):
         export_model(model, mine, cache=None)
     (tmp_path / "dir.keras").mkdir()
     for name in ("thesis.onnx", "thesis.keras"):
         (tmp_path / name).write_text("years")
-        with pytest.raises(OutputError, match="featx has not written"):
+        with pytest.raises(OutputError, match="was not written by featx"):
             export_model(model, tmp_path / name, cache=None)
         assert (tmp_path / name).read_text() == "years"
     with pytest.raises(OutputError, match="it is a folder"):
         export_model(model, tmp_path / "dir.keras", cache=None)
     assert cli.main(["export", str(model), "-o", str(tmp_path / "no" / "m.onnx"), "--no-cache"]) == 1
-    assert "cannot be written" in capsys.readouterr().err
+    assert "Cannot write" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])

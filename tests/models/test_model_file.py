@@ -405,7 +405,7 @@ def test_what_cannot_be_saved_is_told_before_anything_is_written(
     assert load_pipeline(path).predict(digits[:3]).tolist() == fitted.predict(digits[:3]).tolist()
     assert read_model(path).familiarity is None
     path.write_text("mine")
-    with pytest.raises(OutputError, match="featx has not written"):
+    with pytest.raises(OutputError, match="was not written by featx"):
         save_pipeline(fitted, path)
     with pytest.raises(OutputError, match="it is a folder"):
         save_pipeline(fitted, tmp_path)
@@ -554,8 +554,8 @@ def test_a_stream_of_paths_is_answered_as_it_comes(model_here: Model, digits: li
         (["model.skops", "DIGIT", "--top", "0"], "1 or more"),
         (["model.skops", "DIGIT", "--threshold", "2"], "from 0 to 1"),
         (["model.skops", "DIGIT", "--path-column", "file"], "is no table"),
-        (["model.skops", "DIGIT", "-o", "model.skops"], "featx has not written"),
-        (["model.skops", "DIGIT", "-o", "nowhere/p.csv"], "cannot be written"),
+        (["model.skops", "DIGIT", "-o", "model.skops"], "was not written by featx"),
+        (["model.skops", "DIGIT", "-o", "nowhere/p.csv"], "Cannot write"),
     ],
 )
 def test_wrong_usage_of_predict_is_one_line_with_a_remedy(
@@ -574,7 +574,7 @@ def test_wrong_usage_of_predict_is_one_line_with_a_remedy(
     [
         (["--best-of", ","], "logreg,svm,knn"),
         (["--estimator", "logref"], "Did you mean 'logreg'"),
-        (["-o", "nowhere/model.skops"], "cannot be written"),
+        (["-o", "nowhere/model.skops"], "Cannot write"),
         (["--estimator", "ridge", "--calibrate", "--task", "regression"], "no numbers|quantities"),
     ],
 )

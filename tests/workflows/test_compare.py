@@ -585,13 +585,13 @@ def test_a_file_that_is_not_featx_s_is_not_replaced(
     mine.write_text("path,label\n1.jpg,a\n")
     common = ["compare", str(photo_folder), "--backbone", "counting", "--estimator", "logreg", "--quiet", "--no-cache"]
     assert cli.main([*common, f"--{of}", str(mine)]) == 1
-    assert "that featx has not written" in capsys.readouterr().err
+    assert "was not written by featx" in capsys.readouterr().err
     assert mine.read_text().startswith("path,label\n1.jpg")
     mine.write_bytes(b"")
     for _ in range(2):  # an empty one, and its own
         assert cli.main([*common, f"--{of}", str(mine)]) == 0
     assert cli.main([*common, "--csv", str(tmp_path / "x"), "--report", str(tmp_path / "x")]) == 1
-    assert "two results have this name" in capsys.readouterr().err
+    assert "two outputs have this path" in capsys.readouterr().err
 
 
 def test_labels_that_cannot_be_looked_at_cost_no_comparison(

@@ -12,7 +12,7 @@ from typing import Any
 
 import PIL.PngImagePlugin
 
-from featx.errors import OutputError, UnreadableImageError
+from featx.errors import UnreadableImageError
 from featx.extraction.options import resolve_cache
 from featx.images.image import describe_image
 from featx.models.explain.activation_maps import Evidence, decode_as_shown
@@ -21,9 +21,10 @@ from featx.models.explain.overlay import beside
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.system.files import atomic as files
+from featx.system.files.output_paths import as_output_error, check_output_file, output_error
 
 #: By which a name is taken for that of a picture, and not of a folder of them.
-_OF_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".svg", ".pdf")
+_IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".svg", ".pdf")
 FLAT = "no covered square changed the score"
 #: Near the beginning of every picture: such a one may be replaced.
 _MARK = b"Software\0featx"
@@ -108,13 +109,13 @@ def check_folder(folder: Path) -> None:
     """
     if folder.is_dir():
         return
-    why = "there is a file of that name" if folder.exists() else ""
-    why = why or ("its name is that of a picture" if folder.suffix.lower() in _OF_PICTURES else "")
-    if why:
-        raise OutputError(
-            f"{str(folder)!r}: expected a folder, into which a picture of each image goes, and {why}. Name a folder, "
-            "such as -o seen/."
-        )
+    if folder.exists():
+        problem = "a file with this name exists"
+    elif folder.suffix.lower() in _IMAGE_SUFFIXES:
+        problem = "expected a folder, got the name of an image file"
+    else:
+        return
+    raise output_error(folder, problem, "Pass the name of a folder, such as -o maps/.")
 
 
 def explained(
@@ -165,22 +166,13 @@ def _is_of_another(path: Path, of: str) -> bool:
 
 def _written(evidence: Evidence, folder: Path, name: str, of: str) -> str:
     path = folder / name
-    try:
-        if path.exists() and _MARK not in _beginning(path):
-            raise OutputError(
-                f"{str(path)!r} cannot be written: there is a file that featx has not written. Choose another folder."
-            )
+    remedy = "Choose another folder, or free some disk space."
+    with as_output_error(path, remedy):
         files.make_folder(folder)
+        check_output_file(path, lambda existing: _MARK in _beginning(existing), remedy=remedy)
         information = PIL.PngImagePlugin.PngInfo()
         information.add_text("Software", "featx")
-        information.add_text("Source", of)  # not the path itself, which is nobody else's business
+        information.add_text("Source", of)  # a digest of the path: the path itself is private
         with files.replacing(path) as temporary:
             beside(evidence).save(temporary, format="PNG", pnginfo=information)
-    except OSError as error:
-        if isinstance(error, OutputError):
-            raise
-        raise OutputError(
-            f"The picture cannot be written to {str(path)!r}: {error.strerror or error}. Choose another folder, or "
-            "make room there."
-        ) from error
     return str(path)

@@ -13,12 +13,13 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from featx.backbones.files.network_file import as_backbone_name, cache_tuned_network
-from featx.errors import OptionError, OutputError, RecipeMismatchError, StoreError
+from featx.errors import OptionError, RecipeMismatchError, StoreError
 from featx.extraction.feature_extractor import FeatureExtractor
 from featx.extraction.options import Resolved
 from featx.models.fine_tuning import client as handover
 from featx.recipe import PIXELS
 from featx.system.files import atomic as files
+from featx.system.files.output_paths import as_output_error
 
 
 class TunedNetwork:
@@ -116,14 +117,8 @@ class TunedNetwork:
         to = Path(path)
         if to.suffix != ".keras":
             raise OptionError(f"path={str(path)!r}: expected a name that ends in .keras.")
-        try:
-            with files.replacing(to) as temporary:
-                temporary.write_bytes(self.network_.tobytes())
-        except OSError as error:
-            raise OutputError(
-                f"The network cannot be written to {str(path)!r}: {error.strerror or error}. Make room there, or "
-                "choose another folder."
-            ) from error
+        with as_output_error(to), files.replacing(to) as temporary:
+            temporary.write_bytes(self.network_.tobytes())
         return to
 
     def as_pipeline(self, path: str | os.PathLike[str] | None = None) -> Pipeline:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES, METRICS
-from featx.errors import MissingDependencyError, OutputError
+from featx.errors import MissingDependencyError
 from featx.images.thumbnails import MAX_THUMBNAILS, make_atlas
 from featx.system.files import atomic as files
+from featx.system.files.output_paths import as_output_error
 from featx.system.files.url_secrets import without_secrets
 from featx.system.formatting import abridged, counted, in_bytes, shortened
 from featx.workflows.report import charts
@@ -85,12 +86,8 @@ def write_report(
         style=_beside("page.css"),
         script=_beside("page.js"),
     )
-    try:
+    with as_output_error(path):
         files.write_text(path, text)
-    except OSError as error:
-        raise OutputError(
-            f"The report cannot be written to {str(path)!r}: {error.strerror or error}. Choose another file."
-        ) from error
 
 
 def _beside(name: str) -> str:

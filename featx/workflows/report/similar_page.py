@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from featx.datasets.labels import is_missing
-from featx.errors import MissingDependencyError, OutputError
+from featx.errors import MissingDependencyError
 from featx.features.matrix import FeatureMatrix
 from featx.images.image import file_state
 from featx.images.thumbnails import MAX_THUMBNAILS, Atlas, make_atlas
 from featx.system.files import atomic as files
 from featx.system.files import remote
+from featx.system.files.output_paths import as_output_error
 from featx.system.formatting import counted, shortened
 from featx.system.version import __version__
 
@@ -92,12 +93,8 @@ def write_similar(
         command=command,
         version=__version__,
     )
-    try:
+    with as_output_error(path):
         files.write_text(path, text, errors="replace")
-    except OSError as error:
-        raise OutputError(
-            f"The page cannot be written to {str(path)!r}: {error.strerror or error}. Choose another file."
-        ) from error
 
 
 def _notes(features: FeatureMatrix, readable: Sequence[Any], n_absent: int, n_shown: int, n_left_out: int) -> list[str]:
