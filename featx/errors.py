@@ -1,44 +1,44 @@
-"""Every error and warning that featx raises on purpose.
+"""Errors and warnings that featx raises on purpose.
 
 ::
 
     FeatxError
-    ├── OptionError              (ValueError)         an option has a value that cannot be used
-    │   ├── InvalidOptionError                        the same, in scikit-learn's words and as its own error too
+    ├── OptionError              (ValueError)         a parameter or option has an invalid value
+    │   ├── InvalidOptionError                        the same, raised by parameter validation of an estimator
     │   └── UnknownBackboneError
-    ├── InputError               (TypeError)          what was passed is not a list of images
-    ├── SourceError              (ValueError)         a folder or file to read images from is no use
+    ├── InputError               (TypeError)          the input is not a collection of images
+    ├── SourceError              (ValueError)         a folder, archive or table of images cannot be used
     │   └── SourceNotFoundError  (FileNotFoundError)
-    ├── UnreadableImageError     (OSError)            one image cannot be read: it is damaged, or one of these
-    │   ├── UnknownFormatError                        no image, or of a format that is not read
-    │   ├── TruncatedImageError                       it ends too early
+    ├── UnreadableImageError     (OSError)            an image cannot be read
+    │   ├── UnknownFormatError                        not an image, or an unsupported format
+    │   ├── TruncatedImageError                       the file ends too early
     │   ├── ImageTooLargeError                        more pixels or bytes than the limit
-    │   └── UnreachableImageError                     its file cannot be opened
-    ├── WeightsError             (ValueError)         weights that are altered or of another network
+    │   └── UnreachableImageError                     the file or URL cannot be opened
+    ├── WeightsError             (ValueError)         weights are corrupt, or belong to another network
     │   └── WeightsNotFoundError (FileNotFoundError)
-    ├── RecipeMismatchError      (ValueError)         a fitted extractor cannot give the features it was fitted with
+    ├── RecipeMismatchError      (ValueError)         fitted features cannot be reproduced
     ├── EngineError              (RuntimeError)       a network cannot be run
     ├── MissingDependencyError   (ImportError)        an optional package is not installed
-    ├── StoreError               (OSError)            the store cannot be read, written or understood
-    ├── ResourceError            (OSError)            the system gives this process no more of something
+    ├── StoreError               (OSError)            the feature cache cannot be read or written
+    ├── ResourceError            (OSError)            the process is out of memory, file handles or threads
     ├── OutputError              (OSError)            a result cannot be written
-    ├── JobError                 (ValueError)         a job folder is none, or cannot be run as asked
-    ├── AuditError               (RuntimeError)       rows and images do not match: nothing was kept
-    ├── FeaturesError            (ValueError)         what should hold features is none, damaged, or of another kind
+    ├── JobError                 (ValueError)         a job is invalid, or cannot be run with these options
+    ├── AuditError               (RuntimeError)       rows and images do not match
+    ├── FeaturesError            (ValueError)         a feature file is invalid or corrupt
     │   └── FeaturesNotFoundError (FileNotFoundError)
     ├── ComparisonError          (ValueError)         baselines cannot be compared on this data
-    ├── ModelFileError           (ValueError)         a file of a trained model is none, or not to be trusted
-    ├── ExportError              (ValueError)         a fitted pipeline cannot be written for other programs
-    └── TrainingError            (ValueError)         a network cannot be trained on these images and labels
+    ├── ModelFileError           (ValueError)         a model file is invalid, corrupt or not trusted
+    ├── ExportError              (ValueError)         a fitted pipeline cannot be exported
+    └── TrainingError            (ValueError)         a network cannot be trained on this data
 
     FeatxWarning (UserWarning)
-    ├── UnreadableImagesWarning  images left out or given NaN rows: one warning for a run
-    ├── StoreWarning             a damaged file of the store was passed over; its rows are extracted anew
-    ├── UnfinishedWarning        a job that is opened is not finished
-    └── SmallSegmentsWarning     a store is in so many small files that opening it is slow; how to merge them
+    ├── UnreadableImagesWarning  some images were skipped or have NaN rows; issued once per run
+    ├── StoreWarning             a corrupt cache file was quarantined; its rows are computed again
+    ├── UnfinishedWarning        an unfinished job was opened
+    └── SmallSegmentsWarning     the cache consists of many small files and is slow to open
 
-A message says what failed (its name and value), what was expected against what was found, and what
-to do. Each error also inherits the builtin that it is a case of, so ``except ValueError`` keeps working.
+Every message states what failed, what was expected and what was found, and how to fix it. Each error is also a
+builtin error, so that ``except ValueError`` and the like work.
 """
 
 from __future__ import annotations
@@ -47,40 +47,40 @@ from collections.abc import Iterable, Mapping
 
 
 class FeatxError(Exception):
-    """Any error that featx raises on purpose."""
+    """Base class of all errors that featx raises on purpose."""
 
 
 class OptionError(FeatxError, ValueError):
-    """An option has a value that cannot be used."""
+    """A parameter or command-line option has an invalid value."""
 
 
 class UnknownBackboneError(OptionError):
-    """No backbone has this name."""
+    """No backbone has the given name."""
 
 
 class InputError(FeatxError, TypeError):
-    """What was passed is not a list of images."""
+    """The input is not a collection of images."""
 
 
 class SourceError(FeatxError, ValueError):
-    """A folder or file to read images from is of no use."""
+    """A folder, archive or table of images cannot be used."""
 
 
 class SourceNotFoundError(SourceError, FileNotFoundError):
-    """A folder or file to read images from does not exist."""
+    """A folder or file of images does not exist."""
 
 
 class UnreadableImageError(FeatxError, OSError):
-    """One image cannot be read.
+    """An image cannot be read.
 
     Parameters
     ----------
     reason : str
-        What is wrong with it, without its name.
+        Reason, without the name of the image.
     image : str, default=""
-        What to call it: a path, or the kind of object that was passed.
+        Path of the image, or a description of the object.
     position : int or None, default=None
-        Where it stood among the images of the call, from 0.
+        Index of the image in the input.
     """
 
     def __init__(self, reason: str, image: str = "", position: int | None = None) -> None:
@@ -90,45 +90,46 @@ class UnreadableImageError(FeatxError, OSError):
         super().__init__(reason, image, position)
 
     def __str__(self) -> str:
-        where = f" at position {self.position}" if self.position is not None else ""
+        index = f" (index {self.position})" if self.position is not None else ""
         return (
-            f"Cannot read image {self.image!r}{where}: {self.reason}. "
-            'Mend or remove it, or pass on_error="nan" (on the command line: --on-error skip).'
+            f"Cannot read image {self.image!r}{index}: {self.reason}. "
+            'Fix or remove the file, or pass on_error="nan" (--on-error skip) to continue without it.'
         )
 
 
 class UnknownFormatError(UnreadableImageError):
-    """It is no image, or of a format that is not read."""
+    """The file is not an image, or has an unsupported format."""
 
 
 class TruncatedImageError(UnreadableImageError):
-    """It ends too early: ``on_truncated="pad"`` takes what there is."""
+    """The file ends too early. With ``on_truncated="pad"`` the missing part is filled."""
 
 
 class ImageTooLargeError(UnreadableImageError):
-    """It has more pixels or bytes than the limit, by its header."""
+    """The image has more pixels or bytes than the limit."""
 
 
 class UnreachableImageError(UnreadableImageError):
-    """Its file or address cannot be read: it is gone, locked, no file, or out of reach."""
+    """The file or URL cannot be opened: it does not exist, is locked, is not a file, or the server is not reachable."""
 
 
 class WeightsError(FeatxError, ValueError):
-    """Weights are altered, damaged or made for another network."""
+    """Weights are corrupt, modified, or belong to another network."""
 
 
 class WeightsNotFoundError(WeightsError, FileNotFoundError):
-    """Weights are neither on this machine nor to be had from the network."""
+    """Weights are not on this machine and cannot be downloaded."""
 
 
 class RecipeMismatchError(FeatxError, ValueError):
-    """A fitted extractor cannot give the features it was fitted with.
+    """A fitted extractor cannot reproduce its features.
 
     Parameters
     ----------
     backbone : str
+        Name of the backbone.
     differences : mapping of str to (object, object)
-        For each part of the recipe that differs, what it was when fitted and what it is here.
+        Fitted and current value of each recipe field that differs.
     """
 
     def __init__(self, backbone: str, differences: Mapping[str, tuple[object, object]]) -> None:
@@ -137,29 +138,30 @@ class RecipeMismatchError(FeatxError, ValueError):
         super().__init__(backbone, self.differences)
 
     def __str__(self) -> str:
-        said = "; ".join(
-            f"{name} was {str(fitted)[:16]!r}, here it is {str(found)[:16]!r}"
-            for name, (fitted, found) in self.differences.items()
+        differences = "; ".join(
+            f"expected {name} {str(fitted)[:16]!r}, got {str(current)[:16]!r}"
+            for name, (fitted, current) in self.differences.items()
         )
-        remedies = [_MISMATCH_REMEDIES[name] for name in self.differences if name in _MISMATCH_REMEDIES]
-        return (
-            f"This FeatureExtractor({self.backbone!r}) was fitted with another recipe than it has here: {said}. "
-            f"{' '.join(remedies)} Or fit the pipeline again."
-        )
+        remedies = " ".join(_MISMATCH_REMEDIES[name] for name in self.differences if name in _MISMATCH_REMEDIES)
+        refit = f"{remedies} Or refit the pipeline." if remedies else "Refit the pipeline."
+        return f"FeatureExtractor({self.backbone!r}) cannot reproduce its fitted features: {differences}. {refit}"
 
 
 _MISMATCH_REMEDIES = {
-    "weights": "Pass the weights file that it was fitted with (weights=); of a backbone of your own, its version.",
+    "weights": (
+        "Pass the weights that it was fitted with (weights=); for a custom backbone, use the version that it was "
+        "fitted with."
+    ),
     "precision": (
-        "This CPU does not compute that way; fit with precision='float32' for features that are the same everywhere, "
-        "or accept slightly different ones with set_params(precision='float32')."
+        "This CPU does not support the fitted precision: fit with precision='float32' for features that are the same "
+        "on every machine, or accept slightly different features with set_params(precision='float32')."
     ),
     "pixels": "Install the featx version that it was fitted with.",
 }
 
 
 class EngineError(FeatxError, RuntimeError):
-    """A network cannot be run as asked."""
+    """A network cannot be run with these options on this machine."""
 
 
 class MissingDependencyError(FeatxError, ImportError):
@@ -167,11 +169,11 @@ class MissingDependencyError(FeatxError, ImportError):
 
 
 class StoreError(FeatxError, OSError):
-    """The store cannot be read, written or understood."""
+    """The feature cache cannot be read or written."""
 
 
 class ResourceError(FeatxError, OSError):
-    """The system gives this process no more files or memory: no fault of an image."""
+    """The operating system refuses memory, file handles or threads."""
 
 
 class OutputError(FeatxError, OSError):
@@ -179,7 +181,7 @@ class OutputError(FeatxError, OSError):
 
 
 class JobError(FeatxError, ValueError):
-    """A job folder is none, or cannot be run as asked."""
+    """A job is invalid, or cannot be run with these options."""
 
 
 class AuditError(FeatxError, RuntimeError):
@@ -187,11 +189,11 @@ class AuditError(FeatxError, RuntimeError):
 
 
 class FeaturesError(FeatxError, ValueError):
-    """What should hold features is none, damaged, or of another kind."""
+    """A feature file is invalid, corrupt, or of another type."""
 
 
 class FeaturesNotFoundError(FeaturesError, FileNotFoundError):
-    """There are no features where they were looked for."""
+    """A feature file does not exist."""
 
 
 class ComparisonError(FeatxError, ValueError):
@@ -199,11 +201,11 @@ class ComparisonError(FeatxError, ValueError):
 
 
 class ModelFileError(FeatxError, ValueError):
-    """A file of a trained model is none, damaged, or not to be trusted."""
+    """A model file is invalid, corrupt, or not trusted."""
 
 
 class ExportError(FeatxError, ValueError):
-    """A fitted pipeline cannot be written for other programs."""
+    """A fitted pipeline cannot be exported."""
 
 
 class TrainingError(FeatxError, ValueError):
@@ -211,27 +213,27 @@ class TrainingError(FeatxError, ValueError):
 
 
 class FeatxWarning(UserWarning):
-    """Any warning that featx gives on purpose."""
+    """Base class of all warnings that featx issues on purpose."""
 
 
 class UnreadableImagesWarning(FeatxWarning):
-    """Some images could not be read: one warning for a whole run."""
+    """Some images could not be read. Issued once per run."""
 
 
 class StoreWarning(FeatxWarning):
-    """A damaged file of the store was passed over."""
+    """A corrupt file of the feature cache was quarantined."""
 
 
 class UnfinishedWarning(FeatxWarning):
-    """A job is opened that is not finished: its features are those of the shards that are there."""
+    """An unfinished job was opened: only the features of its finished shards are available."""
 
 
 class SmallSegmentsWarning(FeatxWarning):
-    """A store is in so many small files that opening it is slow: ``featx cache compact`` merges them."""
+    """The feature cache consists of many small files and is slow to open. ``featx cache compact`` merges them."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the nearest known name, or "".
+    """Return " Did you mean 'x'?" for the nearest known name, or "" if no name is similar.
 
     Examples
     --------
@@ -242,5 +244,31 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     import difflib
 
-    nearest = difflib.get_close_matches(name.lower(), list(known), n=1)
-    return f" Did you mean {nearest[0]!r}?" if nearest else ""
+    matches = difflib.get_close_matches(name.lower(), list(known), n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def missing_dependency(feature: str, package: str, install: str = "", instead: str = "") -> MissingDependencyError:
+    """Return the error for a feature whose package is not installed.
+
+    Parameters
+    ----------
+    feature : str
+        What needs the package: the subject of the message.
+    package : str
+        Name of the package that cannot be imported.
+    install : str, default=""
+        Argument of ``pip install``, such as ``'featx[dask]'``. Empty means `package`.
+    instead : str, default=""
+        Alternative to the installation, as an imperative without a period.
+
+    Examples
+    --------
+    >>> print(missing_dependency("backend='ray'", "ray", "'featx[ray]'"))
+    backend='ray' requires the package ray, which is not installed. Install it: pip install 'featx[ray]'.
+    """
+    alternative = f", or {instead}" if instead else ""
+    return MissingDependencyError(
+        f"{feature} requires the package {package}, which is not installed. "
+        f"Install it: pip install {install or package}{alternative}."
+    )

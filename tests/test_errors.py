@@ -24,7 +24,7 @@ def test_every_error_but_the_root_is_also_a_builtin_error(kind: type) -> None:
 
 def test_an_unreadable_image_names_file_position_reason_and_remedy() -> None:
     message = str(errors.UnreadableImageError("it is empty", "a.jpg", 3))
-    assert message.startswith("Cannot read image 'a.jpg' at position 3: it is empty.")
+    assert message.startswith("Cannot read image 'a.jpg' (index 3): it is empty.")
     assert 'on_error="nan"' in message
 
 

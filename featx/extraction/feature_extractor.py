@@ -429,7 +429,7 @@ def warn_unreadable(failures: Sequence[Failure], n_images: int) -> None:
         first = failures[0]
         warnings.warn(
             f"{len(failures)} of {n_images} images cannot be read; their rows are NaN. The first is "
-            f"{first.image!r} at position {first.position}: {first.reason}.",
+            f"{first.image!r} (index {first.position}): {first.reason}.",
             UnreadableImagesWarning,
             stacklevel=4,  # past scikit-learn's wrapper of transform
         )
@@ -440,7 +440,7 @@ def warn_padded(images: Sequence[Image], padded: Sequence[int]) -> None:
     if padded:
         warnings.warn(
             f"{len(padded)} of {len(images)} images end too early; what is missing of them is grey or black. The first "
-            f"is {describe_image(images[padded[0]])!r} at position {padded[0]}.",
+            f"is {describe_image(images[padded[0]])!r} (index {padded[0]}).",
             UnreadableImagesWarning,
             stacklevel=4,  # past scikit-learn's wrapper of transform
         )

@@ -334,7 +334,7 @@ def test_on_error_raise_stops_at_the_first_bad_image(photo_folder: Path, capsys:
     for command in ("extract", "compare", "rank"):
         args = [command, str(photo_folder), "--backbone", "counting", "--on-error", "raise", "--quiet"]
         assert cli.main(args) == 1
-        assert "05.jpg' at position 5: it is empty" in capsys.readouterr().err
+        assert "05.jpg' (index 5): " in capsys.readouterr().err
     assert os.listdir() == []
 
 

@@ -120,7 +120,7 @@ def test_groups_may_be_names_and_missing(extractor: FeatureExtractor, paths: lis
 
 def test_an_image_that_cannot_be_read_stops_or_has_no_row_at_all(paths: list[str], counting: CountingBackbone) -> None:
     images = [paths[0], b"bad", paths[1]]
-    with pytest.raises(UnreadableImageError, match="position 1"):
+    with pytest.raises(UnreadableImageError, match="index 1"):
         augment_features(images, n=2, extractor=FeatureExtractor("counting"))
     with pytest.warns(UnreadableImagesWarning, match="1 of 3 images") as warned:
         more = augment_features(images, n=2, extractor=FeatureExtractor("counting", on_error="nan"))

@@ -168,7 +168,7 @@ def test_a_bad_image_is_named_and_what_was_computed_before_is_kept(
     counting: CountingBackbone, paths: list[str], tmp_path: Path
 ) -> None:
     Path(paths[20]).write_bytes(b"")
-    with pytest.raises(UnreadableImageError, match=r"20\.jpg' at position 20: it is empty"):
+    with pytest.raises(UnreadableImageError, match=r"20\.jpg' \(index 20\): "):
         extract(paths, tmp_path / "cache", batch_size=4)
     assert counting.n_shown == 20
     extract(paths[:20], tmp_path / "cache")
@@ -316,7 +316,7 @@ def test_failures_are_listed_in_order_and_the_first_of_equal_ones_is_named(count
     images = [b"bad", b"bad", b"worse", b"bad"]
     _, done = extract(images, None, on_error="nan")
     assert [failure.position for failure in done.failures] == [0, 1, 2, 3]
-    with pytest.raises(UnreadableImageError, match="position 0"):
+    with pytest.raises(UnreadableImageError, match="index 0"):
         extract(images, None)
 
 
@@ -505,7 +505,7 @@ def test_a_limit_of_pixels_is_the_caller_s(counting: CountingBackbone, paths: li
     extraction = Extraction(paths, resolved, np.empty((24, 12), np.float32), cache=None, raise_on_error=False)
     extraction.run()
     assert {failure.error for failure in extraction.failures} == {"ImageTooLargeError"}
-    with pytest.raises(ImageTooLargeError, match="position 0"):
+    with pytest.raises(ImageTooLargeError, match="index 0"):
         Extraction(paths, resolved, np.empty((24, 12), np.float32), cache=None).run()
 
 

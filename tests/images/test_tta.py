@@ -224,7 +224,7 @@ def test_an_image_that_cannot_be_read_fails_once(counting: CountingBackbone, pat
     assert [failure.position for failure in done.failures] == [1, 4]
     np.testing.assert_array_equal(np.isnan(found).all(axis=1), [False, True, False, False, True])
     assert counting.n_shown == 12
-    with pytest.raises(UnreadableImageError, match="position 1"):
+    with pytest.raises(UnreadableImageError, match="index 1"):
         rows(images, tta="rotations")
     with pytest.warns(UnreadableImagesWarning, match="2 of 5 images") as warned:
         rows(images, tta="rotations", on_error="nan")
@@ -288,13 +288,13 @@ def test_a_pin_of_a_featx_without_views_holds(paths: list[str]) -> None:
 @pytest.mark.usefixtures("counting")
 def test_comparisons_and_rankings_name_the_views(paths: list[str], labels: list[str]) -> None:
     networks = [FeatureExtractor("counting", tta=views) for views in (None, "flip", "five-crop")]
-    comparison = compare_images(paths, labels, networks=networks, estimators=["knn"], cv=3, extras=False)
-    assert [network.name for network in comparison.networks] == ["counting", "counting flip", "counting five-crop"]
+    comparison = compare_images(paths, labels, backbones=networks, estimators=["knn"], cv=3, diagnostics=False)
+    assert [network.name for network in comparison.backbones] == ["counting", "counting flip", "counting five-crop"]
     assert comparison.table["tta"].tolist() == ["none", "flip", "five-crop"]
     assert comparison.as_dict()["best"]["tta"] == comparison.table["tta"][comparison.best_row.name]
-    without = compare_images(paths, labels, networks=networks[:1], estimators=["knn"], cv=3, extras=False)
+    without = compare_images(paths, labels, backbones=networks[:1], estimators=["knn"], cv=3, diagnostics=False)
     assert "tta" not in without.table
-    ranking = rank_images(paths, labels, networks=networks)
+    ranking = rank_images(paths, labels, backbones=networks)
     assert set(ranking.table["name"]) == {"counting", "counting flip", "counting five-crop"}
 
 

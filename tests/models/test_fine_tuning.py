@@ -197,7 +197,7 @@ def test_an_onnx_file_is_refused(tmp_path: Path, images: Array) -> None:
 def test_an_image_that_cannot_be_read_is_named(tmp_path: Path, paths: list[str]) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no image")
-    with pytest.raises(UnreadableImageError, match=r"bad.jpg' at position 3"):
+    with pytest.raises(UnreadableImageError, match=r"bad.jpg' \(index 3\)"):
         FineTunedClassifier(cache=None).fit([*paths[:3], str(bad)], [0, 0, 1, 1])
 
 

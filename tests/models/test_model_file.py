@@ -355,7 +355,7 @@ def test_a_recipe_that_cannot_be_had_here_is_told(model: Path, tmp_path: Path, d
         members["featx.json"] = json.dumps(ours).encode()
 
     other = rewritten(model, tmp_path / "other.skops", other_pixels)
-    with pytest.raises(RecipeMismatchError, match="pixels was '1'.*Install the featx version"):
+    with pytest.raises(RecipeMismatchError, match="expected pixels '1'.*Install the featx version"):
         load_pipeline(other)
     with pytest.raises(RecipeMismatchError, match="pixels"):
         predict_images(other, digits[:1], cache=None)
