@@ -1,163 +1,168 @@
-"""What labels that are written as text are: quantities, whole numbers, truths, or names of classes."""
+"""Infers the type of labels that are written as text: numbers, booleans or class names."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from featx.datasets.labels import infer_task
+from featx.datasets.labels import is_continuous
 from featx.errors import SourceError
 
-#: A whole number as programs write it: 007 is a name.
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
-#: As Python, JSON and spreadsheets write them.
-_TRUTHS = (("True", "False"), ("true", "false"), ("TRUE", "FALSE"))
+#: Type of all labels of a table. "float" labels are continuous targets; the others are classes.
+LabelType: TypeAlias = Literal["bool", "int", "float", "str"]
 
-
-#: So many different numbers are counted; of more, how many there are is estimated, to half a percent or so.
-_MOST_COUNTED = 100_000
-#: Odd, and without a pattern in its bits: 2⁶⁴ by the golden ratio.
-_MIXER = np.uint64(0x9E3779B97F4A7C15)
-
-
-class _Different:
-    """Counts different numbers in bounded memory: of their hashes, which are evenly spread, the smallest are kept."""
-
-    def __init__(self) -> None:
-        self._smallest = np.empty(0, dtype=np.uint64)
-
-    def add(self, values: np.ndarray[Any, Any]) -> None:
-        mixed = (values.astype(np.float64) + 0.0).view(np.uint64)  # -0 is 0
-        for _ in range(3):
-            mixed = (mixed ^ (mixed >> np.uint64(32))) * _MIXER
-        mixed ^= mixed >> np.uint64(32)
-        if len(self._smallest) == _MOST_COUNTED:
-            mixed = mixed[mixed < self._smallest[-1]]
-        if len(self._smallest):
-            at = np.minimum(np.searchsorted(self._smallest, mixed), len(self._smallest) - 1)
-            mixed = mixed[self._smallest[at] != mixed]
-        if len(mixed):
-            self._smallest = np.union1d(self._smallest, mixed)[:_MOST_COUNTED]
-
-    def count(self) -> int:
-        """Return how many there were; of many, about."""
-        if len(self._smallest) < _MOST_COUNTED:
-            return len(self._smallest)
-        return int((_MOST_COUNTED - 1) * 2.0**64 / float(self._smallest[-1]))
+#: An integer as programs write it. ``007`` is a name, and longer integers do not fit into 64 bits.
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+#: Booleans as Python, JSON and spreadsheets write them.
+_BOOLEANS = (("True", "False"), ("true", "false"), ("TRUE", "FALSE"))
+#: Integers with more distinct values than this are continuous targets.
+MAX_DISTINCT = 100_000
 
 
 class LabelTypeInferrer:
-    """Tells of all labels what they are, without keeping them."""
+    """Infers the type of labels from all of them, in bounded memory.
 
-    def __init__(self) -> None:
-        self._different = _Different()
-        self._n_numbers = self._n_others = 0
+    Parameters
+    ----------
+    max_distinct : int, default=100_000
+        Maximum number of distinct integers to count. Labels with more of them are continuous targets.
+
+    Examples
+    --------
+    >>> inferrer = LabelTypeInferrer()
+    >>> inferrer.add(["1", None, "2"])
+    >>> inferrer.label_type("table.csv")
+    'int'
+    """
+
+    def __init__(self, max_distinct: int = MAX_DISTINCT) -> None:
+        self._max_distinct = max_distinct
+        self._distinct: set[float] = set()
+        self._n_numbers = self._n_texts = 0
         self._has_fractions = False
-        self._other = self._infinite = ""
-        self._number: float | None = None
-        self._are_whole = self._are_truths = True
-        self._truths: set[str] = set()
+        self._first_number: float | None = None
+        self._first_text = self._first_infinite = ""
+        self._only_integers = self._only_booleans = True
+        self._booleans: set[str] = set()
 
     def add(self, labels: Iterable[str | None]) -> None:
-        """Take in some of the labels; None is none."""
-        found = []
+        """Add labels. None is a missing label."""
+        numbers = []
         for label in labels:
             if label is None:
                 continue
-            self._see(label)
+            self._check_spelling(label)
             if (number := parse_number(label)) is not None:
-                found.append(number)
+                numbers.append(number)
                 continue
-            self._n_others += 1
-            self._other = self._other or label
-            if not self._infinite and is_infinite_text(label):
-                self._infinite = label
-        if found:
-            self._number = found[0] if self._number is None else self._number
-            self._n_numbers += len(found)
-            values = np.array(found)
-            self._has_fractions = self._has_fractions or bool((values != np.round(values)).any())
-            if not (self._has_fractions or self._n_others):  # else how many there are tells nothing more
-                self._different.add(values)
+            self._n_texts += 1
+            self._first_text = self._first_text or label
+            if not self._first_infinite and is_infinite_text(label):
+                self._first_infinite = label
+        if numbers:
+            self._add_numbers(numbers)
 
-    def _see(self, label: str) -> None:
-        self._are_whole = self._are_whole and _WHOLE.fullmatch(label) is not None
-        if self._are_truths and label not in self._truths:
-            self._truths.add(label)
-            self._are_truths = any(self._truths <= set(words) for words in _TRUTHS)
+    def _check_spelling(self, label: str) -> None:
+        """Note whether all labels so far are spelled as integers, or as booleans of one style."""
+        self._only_integers = self._only_integers and _INTEGER.fullmatch(label) is not None
+        if self._only_booleans and label not in self._booleans:
+            self._booleans.add(label)
+            self._only_booleans = any(self._booleans <= set(pair) for pair in _BOOLEANS)
 
-    def name(self, source: str) -> str:
-        """Return ``"numbers"``, ``"whole numbers"``, ``"truths"`` or ``"text"``.
+    def _add_numbers(self, numbers: list[float]) -> None:
+        if self._first_number is None:
+            self._first_number = numbers[0]
+        self._n_numbers += len(numbers)
+        values = np.array(numbers)
+        self._has_fractions = self._has_fractions or bool((values != np.round(values)).any())
+        # Fractions and text decide the type without the number of distinct values.
+        if not self._has_fractions and not self._n_texts and len(self._distinct) <= self._max_distinct:
+            self._distinct.update(np.unique(values)[: self._max_distinct + 1].tolist())
+
+    def label_type(self, source: str) -> LabelType:
+        """Return the type of all labels.
+
+        Parameters
+        ----------
+        source : str
+            Name of the table, for error messages.
+
+        Returns
+        -------
+        {"bool", "int", "float", "str"}
 
         Raises
         ------
         SourceError
-            Most are numbers with fractions, and some are no numbers.
+            Most labels are numbers with a fractional part, but some are text or infinite.
         """
-        if self._are_quantities(source):
-            return "numbers"
-        if not self._n_numbers + self._n_others or not (self._are_whole or self._are_truths):
-            return "text"
-        return "whole numbers" if self._are_whole else "truths"
+        if self._is_continuous(source):
+            return "float"
+        if not self._n_numbers + self._n_texts:
+            return "str"
+        if self._only_integers:
+            return "int"
+        return "bool" if self._only_booleans else "str"
 
-    def _are_quantities(self, source: str) -> bool:
-        if not self._n_numbers or (self._n_others and not (self._n_numbers > self._n_others and self._has_fractions)):
+    def _is_continuous(self, source: str) -> bool:
+        mostly_fractions = self._has_fractions and self._n_numbers > self._n_texts
+        if not self._n_numbers or (self._n_texts and not mostly_fractions):
             return False
-        if self._infinite:
+        if self._first_infinite:
             raise SourceError(
-                f"Labels of {source!r} are quantities, and {self._infinite!r} is infinite. Leave the cell empty."
+                f"Labels of {source!r} must be finite numbers, got {self._first_infinite!r}. Leave the cell empty if "
+                "the label is missing."
             )
-        if self._n_others:
+        if self._n_texts:
             raise SourceError(
-                f"Labels of {source!r} mix numbers and text: {self._number:g} and {self._other!r}, for example. Leave "
-                "the cell empty if the label is missing, or make all of them text."
+                f"Labels of {source!r} mix numbers and text, for example {self._first_number:g} and "
+                f"{self._first_text!r}. Leave the cell empty if the label is missing, or write all labels as text."
             )
-        if self._has_fractions:
+        if self._has_fractions or len(self._distinct) > self._max_distinct:
             return True
-        # As many of each number as there were, on average: what it is depends on that alone, and not on which they are.
-        n_different = self._different.count()
-        n_each = 5 if self._n_numbers >= 5 * n_different else 1
-        return infer_task(np.arange(min(n_different, 1000)).repeat(n_each)) == "regression"
+        return is_continuous(self._n_numbers, len(self._distinct))
 
 
 def infer_types(labels: Sequence[str | None], source: str) -> list[Any]:
-    """Return the labels of a table as what all of them are.
+    """Return the labels of a table converted to their common type.
 
     Raises
     ------
     SourceError
-        As of :meth:`LabelKind.name`.
+        See :meth:`LabelTypeInferrer.label_type`.
 
     Examples
     --------
-    >>> infer_types(["1", None, "2"], "t.csv"), infer_types(["1.5", "2,25"], "t.csv"), infer_types(["007", "8"], "t.csv")
-    ([1, None, 2], [1.5, 2.25], ['007', '8'])
+    >>> infer_types(["1", None, "2"], "t.csv"), infer_types(["1.5", "2,25"], "t.csv")
+    ([1, None, 2], [1.5, 2.25])
+    >>> infer_types(["007", "8"], "t.csv")
+    ['007', '8']
     """
-    kind = LabelTypeInferrer()
-    kind.add(labels)
-    name = kind.name(source)
-    return [None if label is None else cast_label(label, name) for label in labels]
+    inferrer = LabelTypeInferrer()
+    inferrer.add(labels)
+    label_type = inferrer.label_type(source)
+    return [None if label is None else cast_label(label, label_type) for label in labels]
 
 
-def cast_label(label: str, kind: str) -> Any:
-    """Return a label as what :meth:`LabelKind.name` has found it to be."""
-    if kind == "numbers":
+def cast_label(label: str, label_type: str) -> Any:
+    """Return a label converted to a type of :meth:`LabelTypeInferrer.label_type`."""
+    if label_type == "float":
         return parse_number(label)
-    if kind == "whole numbers":
+    if label_type == "int":
         return int(label)
-    return label.lower() == "true" if kind == "truths" else label
+    return label.lower() == "true" if label_type == "bool" else label
 
 
 def is_infinite_text(label: str) -> bool:
-    """Return whether a text is the infinite number."""
+    """Return whether a text means infinity."""
     return label.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
 def parse_number(label: str) -> float | None:
-    """Return the number that a text is, also with a decimal comma; None if it is none."""
+    """Return the finite number that a text holds, also with a decimal comma. None: it is not a number."""
     for text in (label, label.replace(",", ".")):
         try:
             number = float(text)

@@ -1,8 +1,9 @@
-"""Labels: classes, or quantities; and the rows that have one."""
+"""Labels as arrays: the task that they define, missing labels, and encodings for estimators."""
 
 from __future__ import annotations
 
 import numbers
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,32 +15,37 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-#: Whole numbers of more different values than this, each of them rare, are taken for quantities.
-_MOST_CLASSES_OF_NUMBERS = 20
-_FEW_OF_EACH = 5
+#: Integers are continuous targets if they have more distinct values than this, and fewer samples per value.
+_MAX_INTEGER_CLASSES = 20
+_MIN_SAMPLES_PER_CLASS = 5
 
 
 def is_missing(label: Any) -> bool:
-    """Return whether a label, or a group, is none: None, NaN, or pandas's own."""
+    """Return whether a label or group is missing: None, NaN, or ``pandas.NA``."""
     return label is None or (not isinstance(label, str) and str(label) in ("nan", "<NA>", "NaT"))
 
 
 def as_series(labels: np.ndarray[Any, Any]) -> pd.Series[Any]:
-    """Return labels as a column; text as objects, for pandas's own kinds of text take no names that are not UTF-8."""
+    """Return labels as a pandas Series. Text keeps dtype object: pandas's string types reject names outside UTF-8."""
     import pandas as pd
 
     return pd.Series(labels, dtype=object if labels.dtype.kind in "UO" else None)
 
 
-def infer_task(y: np.ndarray[Any, Any]) -> str:
-    """Return whether labels are classes or quantities.
+def is_continuous(n_labels: int, n_distinct: int) -> bool:
+    """Return whether integer labels are continuous targets, by how many there are and how many differ."""
+    return n_distinct > _MAX_INTEGER_CLASSES and n_labels < _MIN_SAMPLES_PER_CLASS * n_distinct
 
-    Numbers with fractions are quantities. Whole numbers are if there are more than 20 different ones and, on average,
-    fewer than five rows have the same.
+
+def infer_task(y: np.ndarray[Any, Any]) -> str:
+    """Return the task that labels define: classification or regression.
+
+    Numbers with a fractional part define regression. So do integers with more than 20 distinct values and fewer than
+    five samples per value on average.
 
     Parameters
     ----------
-    y : ndarray, shape (n_samples,)
+    y : ndarray of shape (n_samples,)
 
     Returns
     -------
@@ -48,7 +54,7 @@ def infer_task(y: np.ndarray[Any, Any]) -> str:
     Raises
     ------
     ComparisonError
-        Labels that mix numbers and text.
+        The labels mix numbers and text.
 
     Examples
     --------
@@ -57,58 +63,64 @@ def infer_task(y: np.ndarray[Any, Any]) -> str:
     """
     if y.dtype.kind not in "iufO":
         return "classification"
-    numeric = [label for label in y.tolist() if _is_quantity(label)]
+    numeric = [label for label in y.tolist() if _is_real_number(label)]
     if numeric and len(numeric) < len(y):
-        other = next(label for label in y.tolist() if not _is_quantity(label))
+        other = next(label for label in y.tolist() if not _is_real_number(label))
         raise ComparisonError(
-            f"Labels mix numbers and text: {numeric[0]!r} and {other!r}, for example. Make all of them text, or all "
-            "numbers."
+            f"Labels mix numbers and text: {numeric[0]!r} and {other!r}, for example. Convert all of them to text, or "
+            "all to numbers."
         )
     if not numeric:
         return "classification"
     values = np.asarray(numeric, dtype=np.float64)
-    if (values != np.round(values)).any():
-        return "regression"
-    n_different = len(np.unique(values))
-    return (
-        "regression"
-        if n_different > _MOST_CLASSES_OF_NUMBERS and len(values) < _FEW_OF_EACH * n_different
-        else "classification"
-    )
+    has_fractions = bool((values != np.round(values)).any())
+    return "regression" if has_fractions or is_continuous(len(values), len(np.unique(values))) else "classification"
 
 
 def validate_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:
-    """Return labels in a form that suits the task: numbers for regression, sortable classes otherwise.
+    """Return labels in the form that a task needs: floats for regression, sortable classes for classification.
 
     Raises
     ------
     ComparisonError
-        For regression, a label that is no number; otherwise, labels that mix numbers and text.
+        A label for regression is not a finite number, or class labels mix numbers and text.
     """
     if task == "regression":
-        try:
-            numbers = y.astype(np.float64)
-        except (TypeError, ValueError):
-            wrong = next(label for label in y.tolist() if not _is_number(label))
-            raise ComparisonError(
-                f"Expected numbers for regression, got {wrong!r}. Leave that row out, or compare as classification."
-            ) from None
-        if not np.isfinite(numbers).all():
-            raise ComparisonError("Expected finite numbers for regression, got an infinite one. Leave that row out.")
-        return numbers
+        return _continuous_targets(y)
     if y.dtype.kind != "O":
         return y
-    infer_task(y)  # raises if mixed
-    # Objects, but all of them text or all of them numbers.
-    plain = np.array([label.item() if isinstance(label, np.generic) else label for label in y.tolist()])
-    if plain.dtype.kind not in "iufbUS" or plain.ndim != 1:
-        raise ComparisonError(f"Expected labels that are text or numbers, got {y[0]!r}. Turn them into text.")
-    return plain
+    infer_task(y)  # raises for a mixture
+    labels = np.array([label.item() if isinstance(label, np.generic) else label for label in y.tolist()])
+    if labels.dtype.kind not in "iufbUS" or labels.ndim != 1:
+        raise ComparisonError(f"Labels must be text or numbers, got {y[0]!r}. Convert them to text.")
+    return labels
+
+
+def _continuous_targets(y: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    try:
+        targets = y.astype(np.float64)
+    except (TypeError, ValueError):
+        wrong = next(label for label in y.tolist() if not _is_number(label))
+        raise ComparisonError(
+            f"Labels for regression must be numbers, got {wrong!r}. Drop that row, or pass "
+            'task="classification" (--task classification).'
+        ) from None
+    if not np.isfinite(targets).all():
+        raise ComparisonError("Labels for regression must be finite, got an infinite one. Drop that row.")
+    return targets
 
 
 def as_label_array(labels: Any) -> np.ndarray[Any, Any]:
-    """Return labels as an array in which each stays what it is: of a list, numpy would make text of numbers and NaN."""
-    if isinstance(labels, list | tuple) and len({type(label) for label in labels}) > 1:
+    """Return labels as an array.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n_samples,), Series or iterable
+        A list of different types becomes an array of dtype object. NumPy would convert numbers and NaN to text.
+    """
+    if isinstance(labels, Iterable) and not hasattr(labels, "__array__") and not isinstance(labels, str | bytes):
+        labels = list(labels)
+    if isinstance(labels, list) and len({type(label) for label in labels}) > 1:
         array = np.empty(len(labels), dtype=object)
         array[:] = labels
         return array
@@ -116,60 +128,68 @@ def as_label_array(labels: Any) -> np.ndarray[Any, Any]:
 
 
 def validate_data(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], IntArray, list[str]]:
-    """Return rows and labels of those that have a label, their numbers, and a note of the others.
+    """Return features and labels of the samples that have a label.
 
     Parameters
     ----------
-    X : array-like of float, shape (n_samples, n_features)
-    y : array-like, shape (n_samples,)
+    X : array-like of float of shape (n_samples, n_features)
+    y : array-like of shape (n_samples,), Series or iterable
+
+    Returns
+    -------
+    X : ndarray of shape (n_labeled, n_features)
+    y : ndarray of shape (n_labeled,)
+    rows : ndarray of int of shape (n_labeled,)
+        Indices of the labeled samples.
+    notes : list of str
+        Number and first indices of samples without a label, if there are any.
 
     Raises
     ------
     ComparisonError
-        No matrix of finite numbers, or not one label for each row.
+        `X` is not a matrix of finite numbers, or the lengths of `X` and `y` differ.
     """
     X, y = np.asarray(X), as_label_array(y)
     if X.dtype.kind not in "fiu":
-        raise ComparisonError(
-            f"Expected X of numbers, got {X.dtype}. Turn images into features first: FeatureExtractor."
-        )
+        raise ComparisonError(f"X must be numeric, got dtype {X.dtype}. Extract features first with FeatureExtractor.")
     if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
         raise ComparisonError(
-            f"Expected X of shape (n_samples, n_features) and one label a row, got X of shape {X.shape} and y of "
-            f"shape {y.shape}."
+            "X must have shape (n_samples, n_features) and y shape (n_samples,), got X of shape "
+            f"{X.shape} and y of shape {y.shape}. Pass one label per row of X."
         )
-    missing = np.array([is_missing(label) for label in y.tolist()], dtype=bool)
-    rows = np.flatnonzero(~missing)
+    is_unlabeled = np.array([is_missing(label) for label in y.tolist()], dtype=bool)
+    rows = np.flatnonzero(~is_unlabeled)
     notes = []
-    if missing.any():
-        first = ", ".join(map(str, np.flatnonzero(missing)[:5]))
-        more = missing.sum() - 5
-        notes.append(
-            f"{missing.sum():,} of {len(y):,} rows have no label and are left out: {first}"
-            f"{f' and {more:,} more' if more > 0 else ''}."
-        )
+    if is_unlabeled.any():
+        notes.append(_note_of_unlabeled(np.flatnonzero(is_unlabeled), len(y)))
         X, y = X[rows], y[rows]
-    bad = np.flatnonzero(~np.isfinite(X).all(axis=1))
-    if len(bad):
+    not_finite = np.flatnonzero(~np.isfinite(X).all(axis=1))
+    if len(not_finite):
         raise ComparisonError(
-            f"{len(bad)} of {len(X)} rows have NaN or infinite features, the first is row {rows[bad[0]]}. Leave these "
-            "rows out of X and y: keep = np.isfinite(X).all(axis=1)."
+            f"X must be finite, got NaN or infinity in {len(not_finite)} of {len(X)} rows, first in row "
+            f"{rows[not_finite[0]]}. Drop these rows of X and y: keep = np.isfinite(X).all(axis=1)."
         )
     return X, y, rows, notes
 
 
+def _note_of_unlabeled(indices: IntArray, n_samples: int) -> str:
+    first = ", ".join(map(str, indices[:5]))
+    more = f" and {len(indices) - 5:,} more" if len(indices) > 5 else ""
+    return f"Dropped {len(indices):,} of {n_samples:,} rows without a label: {first}{more}."
+
+
 def encode_targets(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return labels as columns of numbers: 1 where a row is of a class and 0 elsewhere; or the standardised quantity.
+    """Return labels as numeric columns: one-hot encoded classes, or standardized continuous targets.
 
     Parameters
     ----------
-    y : ndarray, shape (n_samples,)
+    y : ndarray of shape (n_samples,)
     task : {"auto", "classification", "regression"}
 
     Returns
     -------
-    ndarray of float64, shape (n_samples, n_classes) or (n_samples, 1)
-        Classes sorted.
+    ndarray of float64 of shape (n_samples, n_classes) or (n_samples, 1)
+        Columns of classes are in sorted order.
 
     Examples
     --------
@@ -180,16 +200,16 @@ def encode_targets(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, np.dty
         task = infer_task(y)
     y = validate_labels(y, task)
     if task == "regression":
-        centred = y.astype(np.float64) - y.mean()
-        spread = centred.std()
-        targets: np.ndarray[Any, np.dtype[np.float64]] = (centred / (spread if spread > 0 else 1))[:, None]
+        centered = y.astype(np.float64) - y.mean()
+        std = centered.std()
+        targets: np.ndarray[Any, np.dtype[np.float64]] = (centered / (std if std > 0 else 1))[:, None]
         return targets
     classes, codes = np.unique(y, return_inverse=True)
-    of_class: np.ndarray[Any, np.dtype[np.float64]] = (codes[:, None] == np.arange(len(classes))).astype(np.float64)
-    return of_class
+    one_hot: np.ndarray[Any, np.dtype[np.float64]] = (codes[:, None] == np.arange(len(classes))).astype(np.float64)
+    return one_hot
 
 
-def _is_quantity(label: Any) -> bool:
+def _is_real_number(label: Any) -> bool:
     return isinstance(label, numbers.Real | np.number) and not isinstance(label, bool | np.bool_)
 
 

@@ -114,9 +114,9 @@ class CsvTable:
         for start in range(0, len(self._starts) - 1, _BLOCKS_AT_ONCE):
             kind.add([_text(cells[2]) for cells in self._lines(start, start + _BLOCKS_AT_ONCE)])
         try:
-            return kind.name(self._name)
+            return kind.label_type(self._name)
         except SourceError:  # classes, of which most are called by numbers with fractions
-            return "text"
+            return "str"
 
     @functools.cached_property
     def n_failed(self) -> int:

@@ -65,7 +65,7 @@ class JobManifest:
     source : list of str
     folder : str
         Where relative paths start.
-    labels : {"text", "numbers", "whole numbers", "truths"}
+    labels : {"str", "float", "int", "bool"}
     shard_size, n_images, n_shards : int
     columns : list of (str or None)
         Of a table: those of paths and of labels, as they were asked for.

@@ -95,7 +95,7 @@ class Job:
                 "in another folder: rows that are in the store are not computed again."
             ) from error
         labels = texts_of("label", columns)
-        if (kind := self.manifest.labels) != "text":
+        if (kind := self.manifest.labels) != "str":
             from featx.datasets.label_types import cast_label
 
             labels = [None if label is None else cast_label(label, kind) for label in labels]

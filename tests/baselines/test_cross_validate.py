@@ -124,7 +124,7 @@ def test_small_classes_mean_fewer_folds_and_single_images_are_left_out(digits: A
 def test_nan_rows_are_counted_and_located() -> None:
     X = np.zeros((10, 2))
     X[[3, 7]] = np.nan
-    with pytest.raises(ComparisonError, match=r"2 of 10 rows.*the first is row 3.*np\.isfinite"):
+    with pytest.raises(ComparisonError, match=r"2 of 10 rows, first in row 3.*np\.isfinite"):
         compare_baselines(X, ["a", "b"] * 5)
 
 
@@ -157,7 +157,7 @@ def test_rows_without_labels_are_left_out_and_listed(digits: Any) -> None:
     labels[[4, 9]] = None
     labels[17] = float("nan")
     comparison = compare_baselines(X, labels, estimators=["knn"])
-    assert comparison.notes == ["3 of 400 rows have no label and are left out: 4, 9, 17."]
+    assert comparison.notes == ["Dropped 3 of 400 rows without a label: 4, 9, 17."]
     assert comparison.predictions.index.tolist() == [row for row in range(400) if row not in (4, 9, 17)]
     given = [(np.arange(200), np.arange(200, 400))]
     comparison = compare_baselines(X, labels, estimators=["knn"], cv=given)
@@ -167,7 +167,7 @@ def test_rows_without_labels_are_left_out_and_listed(digits: Any) -> None:
 
 
 def test_matrices_without_numbers_are_refused() -> None:
-    with pytest.raises(ComparisonError, match="Expected X of numbers.*FeatureExtractor"):
+    with pytest.raises(ComparisonError, match="X must be numeric.*FeatureExtractor"):
         compare_baselines(np.full((10, 2), "a.jpg"), ["a", "b"] * 5)
 
 

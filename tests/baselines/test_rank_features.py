@@ -112,7 +112,7 @@ def test_classes_of_one_image_or_group_and_rows_without_a_label_are_left_out(
     labels[0], labels[1] = None, 99
     ranking = rank_features(features, labels, groups=None)
     assert (ranking.n_rows, ranking.n_classes) == (398, 10)
-    assert ranking.notes[0].startswith("1 of 400 rows have no label")
+    assert ranking.notes[0].startswith("Dropped 1 of 400 rows without a label")
     assert ranking.notes[1].startswith("1 class of a single sample left out")
     assert ranking.table["loo_ridge"].max() == leave_one_out(features["whole"][2:], y[2:])
 
@@ -137,9 +137,9 @@ def test_bad_input_is_an_error_that_says_what_to_do(digits: tuple[dict[str, Any]
         rank_features(features, np.zeros(400, dtype=int))
     with pytest.raises(ComparisonError, match="different quantities, got 400 times the same"):
         rank_features(features, np.full(400, 0.5))
-    with pytest.raises(ComparisonError, match="one label a row"):
+    with pytest.raises(ComparisonError, match="one label per row"):
         rank_features({**features, "short": np.zeros((3, 3))}, y)
-    with pytest.raises(ComparisonError, match="NaN or infinite"):
+    with pytest.raises(ComparisonError, match="NaN or infinity"):
         rank_features({**features, "bad": np.full((400, 2), np.nan)}, y)
     with pytest.raises(OptionError, match="expected one of auto, classification, regression"):
         rank_features(features, y, task="ranking")

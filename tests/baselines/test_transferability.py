@@ -152,8 +152,8 @@ def test_bad_input_is_an_error_that_says_what_to_do(score: Any) -> None:
         score(X, np.zeros(30, dtype=int))
     with pytest.raises(ComparisonError, match="got no labels"):
         score(X, [None] * 30)
-    with pytest.raises(ComparisonError, match="one label a row"):
+    with pytest.raises(ComparisonError, match="one label per row"):
         score(X, y[:-1])
     X[4, 2] = np.nan
-    with pytest.raises(ComparisonError, match="the first is row 4. Leave these rows out"):
+    with pytest.raises(ComparisonError, match="first in row 4. Drop these rows"):
         score(X, y)

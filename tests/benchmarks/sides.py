@@ -108,7 +108,7 @@ def job_done(folder: str, shards: int, rows: int, features: int) -> dict[str, An
         said = json.dumps({**facts, "shard": shard, "checksum": checksum})
         pq.write_table(pa.table(columns).replace_schema_metadata({"featx": said}), npy.with_suffix(".parquet"))
     manifest = {"format": 1, "id": "0", "featx": "0", "recipe": {"backbone": "none"}, "fingerprint": "f00d"}
-    manifest |= {"n_features": features, "options": {}, "source": [], "folder": "/", "labels": "text"}
+    manifest |= {"n_features": features, "options": {}, "source": [], "folder": "/", "labels": "str"}
     manifest |= {"shard_size": rows, "n_images": shards * rows, "n_shards": shards}
     Path(folder, "job.json").write_text(json.dumps(manifest))
     return {}

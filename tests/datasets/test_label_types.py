@@ -1,44 +1,53 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
-from featx.datasets import label_types as label_kinds
 from featx.datasets.label_types import LabelTypeInferrer
 
 
 @pytest.mark.parametrize("step", [1, 1000, -7, 10**12])
-@pytest.mark.parametrize(("n_each", "name"), [(4, "numbers"), (6, "whole numbers")])
-def test_different_numbers_are_told_apart_in_bounded_memory(
-    step: int, n_each: int, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(label_kinds, "_MOST_COUNTED", 500)
-    kind = LabelTypeInferrer()
+@pytest.mark.parametrize(("n_each", "label_type"), [(4, "float"), (6, "int")])
+def test_rare_integers_are_continuous(step: int, n_each: int, label_type: str) -> None:
+    inferrer = LabelTypeInferrer()
     labels = [str(number * step) for number in range(5000)] * n_each
-    for at in range(0, len(labels), 1000):
-        kind.add(labels[at : at + 1000])
-        assert len(kind._different._smallest) <= 500
-    assert kind.name("t.csv") == name
+    for start in range(0, len(labels), 1000):
+        inferrer.add(labels[start : start + 1000])
+    assert inferrer.label_type("t.csv") == label_type
 
 
-@pytest.mark.parametrize("n", [0, 1, 20, 21, 99_999])
-def test_of_fewer_numbers_the_count_is_exact(n: int) -> None:
-    different = label_kinds._Different()
+def test_integers_beyond_the_limit_are_continuous() -> None:
+    inferrer = LabelTypeInferrer(max_distinct=500)
+    for _ in range(6):
+        for start in range(0, 5000, 1000):
+            inferrer.add([str(number) for number in range(start, start + 1000)])
+            assert len(inferrer._distinct) <= 1002
+    assert inferrer.label_type("t.csv") == "float"
+
+
+@pytest.mark.parametrize(("n_distinct", "label_type"), [(1, "int"), (20, "int"), (21, "float"), (500, "float")])
+def test_distinct_integers_are_counted_up_to_the_limit(n_distinct: int, label_type: str) -> None:
+    inferrer = LabelTypeInferrer(max_distinct=500)
     for _ in range(2):
-        different.add(np.concatenate([np.arange(n), -np.arange(n) * 0.0]))
-    assert different.count() == n
+        inferrer.add([str(number) for number in range(n_distinct)])
+    assert inferrer.label_type("t.csv") == label_type
+    assert len(inferrer._distinct) == n_distinct
 
 
-def test_the_count_of_many_is_near() -> None:
-    different = label_kinds._Different()
-    for start in range(0, 400_000, 50_000):
-        different.add(np.arange(start, start + 50_000))
-    assert different.count() == pytest.approx(400_000, rel=0.02)
+def test_no_labels_are_text() -> None:
+    inferrer = LabelTypeInferrer()
+    inferrer.add([None, None])
+    assert inferrer.label_type("t.csv") == "str"
 
 
-def test_what_can_be_no_quantity_is_not_counted() -> None:
-    kind = LabelTypeInferrer()
-    kind.add(["1", "2", "cat"])
-    kind.add([str(number) for number in range(1000)])
-    assert len(kind._different._smallest) <= 2
-    assert kind.name("t.csv") == "text"
+def test_positive_and_negative_zero_are_one_value() -> None:
+    inferrer = LabelTypeInferrer()
+    inferrer.add(["0", "-0", "0.0"])
+    assert len(inferrer._distinct) == 1
+
+
+def test_numbers_beside_text_are_not_counted() -> None:
+    inferrer = LabelTypeInferrer()
+    inferrer.add(["1", "2", "cat"])
+    inferrer.add([str(number) for number in range(1000)])
+    assert len(inferrer._distinct) <= 2
+    assert inferrer.label_type("t.csv") == "str"

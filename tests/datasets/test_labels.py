@@ -37,9 +37,9 @@ def test_labels_become_what_suits_the_task() -> None:
     ("y", "task", "words"),
     [
         ([1, "a"], "classification", "mix numbers and text: 1 and 'a'"),
-        (["1.5", "many"], "regression", "Expected numbers for regression, got 'many'"),
+        (["1.5", "many"], "regression", "Labels for regression must be numbers, got 'many'"),
         ([1.0, float("inf")], "regression", "finite"),
-        ([(1, 2), (3, 4)], "classification", "Expected labels that are text or numbers, got \\(1, 2\\)"),
+        ([(1, 2), (3, 4)], "classification", "Labels must be text or numbers, got \\(1, 2\\)"),
     ],
     ids=str,
 )

@@ -69,7 +69,7 @@ def test_relative_paths_start_at_the_table_or_at_the_working_folder(
     assert find_labelled([source]).paths == from_here["file"].tolist()
 
 
-def test_labels_are_text_unless_they_are_quantities(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_labels_are_text_unless_all_are_numbers(frame: pd.DataFrame, tmp_path: Path) -> None:
     codes = _write(frame.assign(label=["007", "NA"] * 12), tmp_path / "codes.csv")
     assert find_labelled([codes]).labels == ["007", "NA"] * 12
     heights = _write(frame.assign(label=[f"{row / 2}" for row in range(23)] + [None]), tmp_path / "heights.csv")
@@ -89,7 +89,7 @@ def test_labels_are_text_unless_they_are_quantities(frame: pd.DataFrame, tmp_pat
     ],
     ids=str,
 )
-def test_whole_numbers_and_truths_are_what_they_are(written: list[Any], expected: list[Any], tmp_path: Path) -> None:
+def test_integers_and_booleans_keep_their_type(written: list[Any], expected: list[Any], tmp_path: Path) -> None:
     frame = pd.DataFrame({"path": [f"{at}.jpg" for at in range(len(written))], "label": written})
     for name in ("table.csv", "table.parquet"):
         found = find_labelled([_write(frame, tmp_path / name)]).labels
@@ -140,12 +140,12 @@ def test_a_table_is_read_alone_and_columns_are_for_tables(
         find_labelled([photo_folder], group_column="site")
 
 
-def test_quantities_with_decimal_commas_and_with_words_among_them(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_numbers_with_decimal_commas_and_text_among_them(frame: pd.DataFrame, tmp_path: Path) -> None:
     values = [f"{row / 2:.1f}".replace(".", ",") for row in range(24)]
     frame.assign(label=values).to_csv(tmp_path / "table.csv", index=False, sep=";")
     assert find_labelled([tmp_path / "table.csv"]).labels == [row / 2 for row in range(24)]
     mixed = _write(frame.assign(label=[*values[:-1], "unknown"]), tmp_path / "mixed.csv")
-    with pytest.raises(SourceError, match="mix numbers and text: 0 and 'unknown'.*Leave the cell empty"):
+    with pytest.raises(SourceError, match="mix numbers and text, for example 0 and 'unknown'.*Leave the cell empty"):
         find_labelled([mixed])
 
 
@@ -178,10 +178,10 @@ def test_tables_of_spreadsheets_in_utf_16_are_read(tmp_path: Path) -> None:
     assert find_labelled([file]).labels == ["ä"]
 
 
-def test_an_infinite_quantity_is_named(tmp_path: Path) -> None:
+def test_infinite_target_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("path,label\na.jpg,0.5\nb.jpg,inf\nc.jpg,0.25\n")
-    with pytest.raises(SourceError, match="'inf' is infinite"):
+    with pytest.raises(SourceError, match="must be finite numbers, got 'inf'"):
         find_labelled([file])
 
 

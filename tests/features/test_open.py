@@ -129,14 +129,14 @@ def test_labels_that_are_numbers_are_numbers(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["job", "csv"])
-def test_labels_that_are_truths_are_truths(kind: str, tmp_path: Path) -> None:
+def test_boolean_labels_stay_boolean(kind: str, tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
-    truths = [True, False, False, None, True, True]
+    booleans = [True, False, False, None, True, True]
     if kind == "job":
-        features = open_features(make_job(tmp_path / "job", rows, labels=truths, shard_size=4))
+        features = open_features(make_job(tmp_path / "job", rows, labels=booleans, shard_size=4))
     else:
         np.save(tmp_path / "f.npy", rows)
-        lines = [f"{row},{row}.jpg,{'' if label is None else label}," for row, label in enumerate(truths)]
+        lines = [f"{row},{row}.jpg,{'' if label is None else label}," for row, label in enumerate(booleans)]
         (tmp_path / "f.csv").write_text("\n".join(["row,path,label,digest", *lines]) + "\n")
         features = open_features(tmp_path / "f.npy")
     assert features.labels[:3].dtype == features.classes.dtype == bool

@@ -68,7 +68,7 @@ def test_labels_and_names_are_checked_before_anything_is_extracted(
     with pytest.raises(ComparisonError, match="All 24 rows are in one group"):
         one_group = dataclasses.replace(table, groups=["site"] * 24)
         compare_tables(one_group, [ExtractionOptions(**COUNTING)], cache=None)
-    with pytest.raises(ComparisonError, match="Expected numbers for regression, got 'china'"):
+    with pytest.raises(ComparisonError, match="Labels for regression must be numbers, got 'china'"):
         compare_tables(table, [ExtractionOptions(**COUNTING)], ComparisonConfig(task="regression"), cache=None)
     assert counting.n_shown == 0
 

@@ -72,15 +72,15 @@ class Listing:
             credentials.refuse_secret(source)
 
     @property
-    def kind_of_labels(self) -> str:
-        """``"numbers"``, ``"whole numbers"``, ``"truths"`` or ``"text"``; known when all parts were seen.
+    def label_type(self) -> str:
+        """Type of the labels: "str", "int", "float" or "bool". Known when all parts were listed.
 
         Raises
         ------
         SourceError
             They mix numbers with fractions and text.
         """
-        return "text" if self._kind is None else self._kind.name(str(self._table))
+        return "str" if self._kind is None else self._kind.label_type(str(self._table))
 
     @property
     def digest(self) -> str:

@@ -261,7 +261,7 @@ def _manifest(
         options=portable_options(dataclasses.replace(options, precision=resolved.recipe.precision)),
         source=list(sources),
         folder=os.getcwd(),
-        labels=listing.kind_of_labels,
+        labels=listing.label_type,
         shard_size=shard_size,
         n_images=writer.n_images,
         n_shards=writer.n_shards,

@@ -148,7 +148,7 @@ def _table(job: Job, planned: PlannedShard, extraction: Extraction) -> Any:
     known = np.any(extraction.digests, axis=1)
     joined = extraction.digests.tobytes().hex()
     size = 2 * DIGEST_SIZE
-    kinds = {"numbers": pa.float64(), "whole numbers": pa.int64(), "truths": pa.bool_()}
+    kinds = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}
     kind = kinds.get(job.manifest.labels)
     labels = {"label": pa.array(planned.labels, kind)} if kind else text_columns("label", planned.labels)
     columns = {
