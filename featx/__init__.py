@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         register_backbone,
     )
     from featx.baselines.cross_validate import Comparison, compare_baselines
+    from featx.baselines.estimators import scale_to_unit_length
     from featx.baselines.label_issues import find_label_issues
     from featx.baselines.learning_curve import learning_curve
     from featx.baselines.ranking.leave_one_out import leave_one_out
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from featx.jobs.running.summary import JobRun
     from featx.jobs.status import JobStatus, job_status
     from featx.models.explain.explain import explain_images
-    from featx.models.export import export_model
+    from featx.models.export.export import export_model
     from featx.models.fine_tuning.classifier import FineTunedClassifier
     from featx.models.model_file import load_pipeline, read_model, save_pipeline
     from featx.models.predict import predict_images
@@ -94,6 +95,7 @@ __all__ = [
     "register_backbone",
     "run_job",
     "save_pipeline",
+    "scale_to_unit_length",
     "train_images",
 ]
 
@@ -122,7 +124,7 @@ _HOMES = {
     "compare_baselines": "baselines.cross_validate",
     "compare_images": "workflows.compare",
     "explain_images": "models.explain.explain",
-    "export_model": "models.export",
+    "export_model": "models.export.export",
     "find_duplicates": "features.duplicates.find",
     "find_label_issues": "baselines.label_issues",
     "find_similar": "features.nearest",
@@ -143,6 +145,7 @@ _HOMES = {
     "register_backbone": "backbones.registry",
     "run_job": "jobs.running.run",
     "save_pipeline": "models.model_file",
+    "scale_to_unit_length": "baselines.estimators",
     "train_images": "workflows.train",
 }
 

@@ -144,8 +144,29 @@ def _standardised(estimator: Any) -> Any:
 
 
 def scale_to_unit_length(X: Any) -> Any:
-    """Divide standardized rows by the square root of their length, so that their mean squared norm is 1."""
+    """Divide standardized rows by the square root of their length, so that their mean squared norm is 1.
+
+    One regularization strength then suits any number of features. Model files and pickles refer to this function as
+    ``featx.scale_to_unit_length``.
+
+    Parameters
+    ----------
+    X : ndarray of float of shape (n_samples, n_features)
+        Standardized features.
+
+    Returns
+    -------
+    ndarray of float of shape (n_samples, n_features)
+
+    Examples
+    --------
+    >>> scale_to_unit_length(np.ones((1, 4)))
+    array([[0.5, 0.5, 0.5, 0.5]])
+    """
     return X / np.float32(np.sqrt(X.shape[1]))
+
+
+scale_to_unit_length.__module__ = "featx"  # model files and pickles must not depend on where the code is
 
 
 def is_unit_length_scaler(transformer: Any) -> bool:

@@ -84,7 +84,7 @@ def _estimators(args: argparse.Namespace) -> list[str] | None:
 def predict(args: argparse.Namespace) -> None:
     """Label images."""
     from featx.models.model_file import read_model
-    from featx.models.predict import Predictor, Tally, is_predictions_file
+    from featx.models.predict import PredictionSummary, Predictor, is_predictions_file
     from featx.system.files.output_paths import check_output_files
     from featx.system.progress import progress_bar
 
@@ -92,7 +92,7 @@ def predict(args: argparse.Namespace) -> None:
     missing: list[str] = []
     given = {"top": args.top, "threshold": args.threshold, **reading_from(args)}
     predictor = Predictor(read_model(args.model), cache=cache_from(args), **given)
-    tally = Tally()
+    tally = PredictionSummary()
     of_images, total = batches(args, missing)
     with writing(args.output) as write, progress_bar(total, "predict", shown=not args.quiet) as progress:
         if not args.json:
@@ -112,32 +112,32 @@ def _as_text(predictor: Predictor, predictions: Sequence[Prediction], *, as_json
 
 
 def explain(args: argparse.Namespace) -> None:
-    """Draw where the evidence lies."""
+    """Draw where the attribution lies."""
     from featx.datasets.failures import Failure
     from featx.datasets.image_folder import find_images, missing_sources
-    from featx.models.explain.explain import check_folder, explained
+    from featx.models.explain.explain import check_output_folder, explain_each
     from featx.models.explain.explainer import Explainer
     from featx.models.model_file import read_model
     from featx.system.progress import progress_bar
 
-    check_folder(Path(args.output))
+    check_output_folder(Path(args.output))
     cache = cache_from(args)
     compiled = cache / "compiled" if cache else None
     explainer = Explainer(read_model(args.model), method=args.method, compiled=compiled, **reading_from(args))
-    explainer.refuse_unknown(args.label)
+    explainer.check_label(args.label)
     table = find_images(args.source, keep_missing=True)
     note_ignored(args, table.ignored)
     rows: list[dict[str, object]] = []
     failures: list[Failure] = []
     with progress_bar(len(table), "explain", shown=not args.quiet) as progress:
-        for one in explained(explainer, table.paths, label=args.label, folder=Path(args.output)):
+        for one in explain_each(explainer, table.paths, label=args.label, folder=Path(args.output)):
             progress(1)
-            evidence = one.evidence
+            attribution = one.attribution
             failures += [Failure(len(rows), one.path, one.error)] if one.error else []
             row = {
                 "path": one.path,
-                "label": evidence and evidence.label,
-                "score": evidence and round(evidence.score, 4),
+                "label": attribution and attribution.label,
+                "score": attribution and round(attribution.score, 4),
             }
             rows.append({**row, "method": explainer.method, "picture": one.file, "note": one.note, "error": one.error})
     if args.json:
@@ -152,7 +152,7 @@ def explain(args: argparse.Namespace) -> None:
 
 def export(args: argparse.Namespace) -> None:
     """Write a model as one network."""
-    from featx.models.export import export_model
+    from featx.models.export.export import export_model
 
     exported = export_model(args.model, args.output, cache=cache_from(args))
     print_data(json.dumps(dataclasses.asdict(exported)) if args.json else exported.as_text())

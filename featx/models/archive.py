@@ -14,8 +14,8 @@ from featx.errors import ModelFileError
 from featx.system.files import atomic as files
 from featx.system.version import __version__
 
-#: Raised when the file is laid out otherwise.
-FORMAT = 1
+#: Format of the file; raised with every change of the layout.
+FORMAT = 2
 DESCRIPTION = "featx.json"
 ARRAYS, NETWORK = "featx/", "featx-network/"
 #: How the last record of an archive without a comment begins, and how long it is.
@@ -92,8 +92,8 @@ def unpack(name: str, data: bytes) -> dict[str, bytes]:
         raise damaged(name, "its description cannot be understood") from error
     if version != FORMAT:
         raise ModelFileError(
-            f"{name!r} is a model of format {version}, and this featx ({__version__}) knows format {FORMAT}. Install "
-            "the featx that wrote it, or train it anew."
+            f"Cannot load model {name!r}: it has format {version}, this version of featx ({__version__}) reads format "
+            f"{FORMAT}. Train the model again, or install the version of featx that wrote it."
         )
     if ours.get("checksum") != checksum(ours):
         raise damaged(name, "its description is not what was written")

@@ -19,8 +19,8 @@ from featx.baselines.metrics import METRIC_NAMES
 from featx.errors import WeightsNotFoundError
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.resolved import resolve_with_recipe
-from featx.models.head import Head
-from featx.models.novelty import Familiarity
+from featx.models.head.head import Head
+from featx.models.novelty import NoveltyDetector
 from featx.system.array_types import Float64Array
 from featx.system.formatting import counted, shortened, wrapped
 from featx.system.version import __version__
@@ -30,7 +30,7 @@ _SCORED = {"metric", "mean", "std", "low", "high", "split"}
 
 
 @dataclasses.dataclass(frozen=True)
-class Card:
+class ModelCard:
     """What a model is, for people and programs.
 
     Attributes
@@ -82,7 +82,7 @@ class Card:
         if self.n_images:
             said["fitted on"] = f"{counted(self.n_images, 'image')}, {self.n_features:,} features of each"
         if self.scores:
-            said["scored"] = scores_in_words(self.scores)
+            said["scored"] = format_scores(self.scores)
         height, width = self.recipe["image_size"]
         parts = [f"layer {self.recipe['layer']}, {self.recipe['pooling']}", self.recipe["precision"]]
         parts += [f"views {self.recipe['tta']}"] if self.recipe.get("tta") else []
@@ -100,16 +100,16 @@ class Model:
     Attributes
     ----------
     path : str
-    card : Card
+    card : ModelCard
     head : Head or None
         None where the estimator is one that scikit-learn has to run.
-    familiarity : Familiarity or None
+    novelty_detector : NoveltyDetector or None
     """
 
     path: str
-    card: Card
+    card: ModelCard
     head: Head | None
-    familiarity: Familiarity | None
+    novelty_detector: NoveltyDetector | None
     _load: Callable[[], Any] = dataclasses.field(repr=False, compare=False)
 
     def resolve(self, *, free: Collection[str] = (), **instead: Any) -> Resolved:
@@ -149,7 +149,7 @@ class Model:
         """
         _ = self.pipeline
 
-    def decide(self, rows: np.ndarray[Any, Any]) -> tuple[Float64Array, Float64Array | None]:
+    def predict_scores(self, rows: np.ndarray[Any, Any]) -> tuple[Float64Array, Float64Array | None]:
         """Return scores and probabilities of rows of features.
 
         Returns
@@ -169,21 +169,21 @@ class Model:
             if scores.shape[1] in (1, n_classes):
                 return scores, shares
         if n_classes and shares is None:  # it votes, and the winner is all that is said of a class
-            return np.eye(n_classes)[self.positions(rows, np.empty((0, 0)))], None
+            return np.eye(n_classes)[self.class_indices(rows, np.empty((0, 0)))], None
         if shares is not None:
             return np.asarray(shares, dtype=np.float64), shares
         return np.asarray(estimator.predict(rows), dtype=np.float64).reshape(len(rows), -1), None
 
-    def positions(self, rows: np.ndarray[Any, Any], scores: Float64Array) -> np.ndarray[Any, np.dtype[np.intp]]:
+    def class_indices(self, rows: np.ndarray[Any, Any], scores: Float64Array) -> np.ndarray[Any, np.dtype[np.intp]]:
         """Return the position among the classes that is predicted of rows with these scores."""
         if self.head is not None:
-            return self.head.positions(scores)
+            return self.head.class_indices(scores)
         at = {label: place for place, label in enumerate(self.card.classes)}
         return np.array([at[label] for label in np.asarray(self.pipeline[1:].predict(rows)).tolist()], dtype=np.intp)
 
 
-def scores_in_words(scores: Mapping[str, Any]) -> str:
-    """Return how well a model can be expected to do, as :class:`Card` has it, for people."""
+def format_scores(scores: Mapping[str, Any]) -> str:
+    """Return how well a model can be expected to do, as :class:`ModelCard` has it, for people."""
     if not scores.keys() >= _SCORED:  # of somebody's own
         return ", ".join(f"{name} {value}" for name, value in scores.items())
     metric = METRIC_NAMES.get(scores["metric"], scores["metric"])
@@ -192,13 +192,13 @@ def scores_in_words(scores: Mapping[str, Any]) -> str:
     return f"{metric} {scores['mean']:.3f}{spread}{interval}; {scores['split']}"
 
 
-def card_of(
+def make_card(
     extractor: Any, estimator: Any, *, n_images: int, y: Any, scores: Mapping[str, Any], notes: Sequence[str]
-) -> Card:
+) -> ModelCard:
     """Return the card of an extractor and of an estimator that was fitted on its rows."""
     classes = np.asarray(getattr(estimator, "classes_", [])).tolist()
     counts = collections.Counter() if y is None else collections.Counter(map(str, np.asarray(y, dtype=object)))
-    return Card(
+    return ModelCard(
         estimator=str(scores.get("estimator") or type(estimator.steps[-1][1]).__name__),
         task="classification" if hasattr(estimator, "classes_") else "regression",
         classes=classes,

@@ -28,15 +28,15 @@ from featx.features.duplicates.find import find_duplicates
 from featx.models import archive as model_archives
 from featx.models import validation as model_checks
 from featx.models.archive import ARRAYS, DESCRIPTION, NETWORK, damaged
-from featx.models.head import Head
-from featx.models.model import Card, Model, card_of, portable_options
-from featx.models.novelty import MOST_ROWS, Familiarity
+from featx.models.head.head import Head
+from featx.models.model import Model, ModelCard, make_card, portable_options
+from featx.models.novelty import MOST_ROWS, NoveltyDetector
 from featx.system.files import atomic as files
 from featx.system.files.output_paths import as_output_error
 from featx.system.version import __version__
 
 _NETWORK_NAME = re.compile(r"[\w. -]{1,100}\.(keras|h5|hdf5|onnx)")
-_OF_CARD = {field.name for field in dataclasses.fields(Card)}
+_OF_CARD = {field.name for field in dataclasses.fields(ModelCard)}
 _OF_EXTRACTION = {field.name for field in dataclasses.fields(ExtractionOptions)}
 
 
@@ -87,23 +87,23 @@ def save_pipeline(
     rows = model_checks.checked_material(features, y, extractor.n_features_out_)
     n_images = 0 if rows is None else len(rows)
     plain, notes = model_checks.plain_scores(scores or {}), [str(note) for note in notes]
-    card = card_of(extractor, estimator, n_images=n_images, y=y, scores=plain, notes=notes)
+    card = make_card(extractor, estimator, n_images=n_images, y=y, scores=plain, notes=notes)
     head = model_checks.head_of(estimator)
     if head is not None:
         some = np.random.default_rng(0).random((64, extractor.n_features_out_)) if rows is None else rows
         model_checks.check_decisions(head, estimator, some)
-    familiarity = None if rows is None else _familiarity(rows, groups)
-    data = _packed(pipeline, card, head, familiarity)
+    novelty_detector = None if rows is None else _familiarity(rows, groups)
+    data = _packed(pipeline, card, head, novelty_detector)
     with as_output_error(path), files.replacing(path) as temporary:
         temporary.write_bytes(data)
 
 
-def _familiarity(rows: np.ndarray[Any, Any], groups: Any) -> Familiarity | None:
+def _familiarity(rows: np.ndarray[Any, Any], groups: Any) -> NoveltyDetector | None:
     if groups is not None:
-        return Familiarity.of(rows, group_codes(list(groups), len(rows)))
+        return NoveltyDetector.of(rows, group_codes(list(groups), len(rows)))
     if len(rows) > MOST_ROWS:
         rows = rows[np.sort(np.random.default_rng(0).choice(len(rows), MOST_ROWS, replace=False))]
-    return Familiarity.of(rows, find_duplicates(rows).groups if len(rows) > 1 else None)
+    return NoveltyDetector.of(rows, find_duplicates(rows).groups if len(rows) > 1 else None)
 
 
 def load_pipeline(path: str | os.PathLike[str]) -> Any:
@@ -147,7 +147,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     members = model_archives.unpack(name, data)
     try:
         found = json.loads(members[DESCRIPTION])
-        card = Card(**{name: value for name, value in found["card"].items() if name in _OF_CARD})
+        card = ModelCard(**{name: value for name, value in found["card"].items() if name in _OF_CARD})
         if unknown := sorted(set(card.options) - _OF_EXTRACTION):
             raise ModelFileError(
                 f"{name!r} was written by featx {card.versions.get('featx')}, of whose options {__version__} does not "
@@ -162,20 +162,20 @@ def read_model(path: str | os.PathLike[str]) -> Model:
             if member.startswith(ARRAYS)
         }
         head = None if found["head"] is None else Head.from_arrays(found["head"], arrays)
-        usual = found["usual"]
-        familiarity = None if usual is None else Familiarity(arrays["training"], float(usual))
-        if usual is not None and not 0 < float(usual) < 3:
-            raise ValueError(f"a usual distance of {usual}")
+        threshold = found["novelty_threshold"]
+        novelty_detector = None if threshold is None else NoveltyDetector(arrays["training"], float(threshold))
+        if threshold is not None and not 0 < float(threshold) < 3:
+            raise ValueError(f"novelty threshold {threshold}")
         card.as_text()  # or it could not be told
         if head is not None:
             model_checks.check_shapes(head, card)
-        if familiarity is not None:
-            model_checks.check_training(familiarity.rows, card)
+        if novelty_detector is not None:
+            model_checks.check_training(novelty_detector.rows, card)
     except (ModelFileError, StoreError):
         raise
     except (KeyError, TypeError, ValueError, EOFError, MemoryError, RecursionError, AttributeError) as error:
         raise damaged(name, f"its description cannot be understood: {error!r}") from error
-    return Model(name, card, head, familiarity, functools.partial(_unpacked, name, data, network, card, head))
+    return Model(name, card, head, novelty_detector, functools.partial(_unpacked, name, data, network, card, head))
 
 
 def _kept_network(members: Mapping[str, bytes]) -> str:
@@ -188,7 +188,7 @@ def _kept_network(members: Mapping[str, bytes]) -> str:
     return ""
 
 
-def _packed(pipeline: Any, card: Card, head: Head | None, familiarity: Familiarity | None) -> bytes:
+def _packed(pipeline: Any, card: ModelCard, head: Head | None, novelty_detector: NoveltyDetector | None) -> bytes:
     import skops.io
     from sklearn.base import clone
 
@@ -209,8 +209,8 @@ def _packed(pipeline: Any, card: Card, head: Head | None, familiarity: Familiari
     model_checks.refuse_strangers(data)
     described, arrays = (None, {}) if head is None else head.as_arrays()
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
-    if familiarity is not None:
-        arrays["training"] = familiarity.rows
+    if novelty_detector is not None:
+        arrays["training"] = novelty_detector.rows
     members = model_archives.parts_of(data)
     if network is not None:
         members[f"{NETWORK}{network[0]}"] = network[1]
@@ -218,11 +218,13 @@ def _packed(pipeline: Any, card: Card, head: Head | None, familiarity: Familiari
         buffer = io.BytesIO()
         np.save(buffer, array, allow_pickle=False)
         members[f"{ARRAYS}{name}.npy"] = buffer.getvalue()
-    usual = None if familiarity is None else familiarity.usual
-    return model_archives.pack(members, {"card": dataclasses.asdict(card), "head": described, "usual": usual})
+    threshold = None if novelty_detector is None else novelty_detector.threshold
+    return model_archives.pack(
+        members, {"card": dataclasses.asdict(card), "head": described, "novelty_threshold": threshold}
+    )
 
 
-def _unpacked(name: str, data: bytes, network: str, card: Card, head: Head | None) -> Any:
+def _unpacked(name: str, data: bytes, network: str, card: ModelCard, head: Head | None) -> Any:
     """Return the pipeline in a model, which is what the model's description says."""
     import skops.io
     from sklearn.pipeline import Pipeline

@@ -9,28 +9,28 @@ import numpy as np
 
 #: No more rows than this, and no more bytes, are kept of those that a model was fitted on.
 MOST_ROWS, MOST_BYTES = 5000, 20_000_000
-#: Share of the images that were fitted on whose distance to the nearest other one counts as usual.
+#: Share of the images that were fitted on whose distance to the nearest other one counts as threshold.
 _USUAL = 0.99
 _BLOCK = 1024
 
 
 @dataclasses.dataclass(frozen=True)
-class Familiarity:
+class NoveltyDetector:
     """Rows of images that a model was fitted on, and how far they are from each other.
 
     Attributes
     ----------
     rows : ndarray of float16, shape (n_kept, n_features)
         Of length one; some of them, where there are many.
-    usual : float
+    threshold : float
         Cosine distance that 99 % of them do not exceed to the nearest of the others.
     """
 
     rows: np.ndarray[Any, Any]
-    usual: float
+    threshold: float
 
     @classmethod
-    def of(cls, rows: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None = None) -> Familiarity | None:
+    def of(cls, rows: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None = None) -> NoveltyDetector | None:
         """Return what is kept of the rows that a model was fitted on.
 
         Parameters
@@ -41,8 +41,8 @@ class Familiarity:
 
         Returns
         -------
-        Familiarity or None
-            None for fewer than three things, among which nothing is usual.
+        NoveltyDetector or None
+            None for fewer than three things, among which nothing is threshold.
         """
         groups = np.arange(len(rows)) if groups is None else groups
         most = min(MOST_ROWS, MOST_BYTES // (2 * rows.shape[1]))
@@ -55,10 +55,10 @@ class Familiarity:
         distances = _to_nearest(unit, unit, groups)
         return cls(unit.astype(np.float16), max(float(np.quantile(distances, _USUAL)), 1e-6))
 
-    def unlikeness(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return how far rows are from the nearest kept one, shape (n,): above 1 is farther than is usual."""
+    def novelty_score(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return how far rows are from the nearest kept one, shape (n,): above 1 is farther than is threshold."""
         distances = _to_nearest(_unit(rows), self.rows.astype(np.float32))
-        return distances / np.float32(self.usual)
+        return distances / np.float32(self.threshold)
 
 
 def _unit(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 UNLIKE = "unlike the training images"
 #: Whether an existing file holds predictions, as CSV with exactly our columns or as lines of JSON.
 is_predictions_file = starts_with(
-    rb"\Apath,label,(probability|score)(,label_\d+,(probability|score)_\d+)*,unlikeness,note\r?\n",
-    rb"\Apath,prediction,unlikeness,note\r?\n",
-    rb'\A\{"path": [^\n]*, "(top|unlikeness)": ',
+    rb"\Apath,label,(probability|score)(,label_\d+,(probability|score)_\d+)*,novelty_score,note\r?\n",
+    rb"\Apath,prediction,novelty_score,note\r?\n",
+    rb'\A\{"path": [^\n]*, "(top|novelty_score)": ',
 )
 
 
@@ -47,7 +47,7 @@ class Prediction:
         The class, or the quantity; None if the image cannot be read, or no class is as probable as was asked for.
     guesses : list of (label, float)
         The most probable classes, with their probabilities, or scores if the estimator gives no probabilities.
-    unlikeness : float or None
+    novelty_score : float or None
         Distance to the nearest training image; 1 is what 99 % of these do not exceed among themselves.
     error : str
         Why it cannot be read, or "".
@@ -56,13 +56,13 @@ class Prediction:
     path: str
     label: Any
     guesses: list[tuple[Any, float]]
-    unlikeness: float | None
+    novelty_score: float | None
     error: str = ""
 
     @property
-    def is_unlike(self) -> bool:
+    def is_novel(self) -> bool:
         """Whether it is farther from the training images than is usual among these."""
-        return self.unlikeness is not None and self.unlikeness > 1
+        return self.novelty_score is not None and self.novelty_score > 1
 
     @property
     def is_unsure(self) -> bool:
@@ -73,7 +73,7 @@ class Prediction:
     def note(self) -> str:
         """What to beware of, in words."""
         unsure = [f"unsure, perhaps {self.guesses[0][0]}"] if self.is_unsure else []
-        return self.error or "; ".join([*unsure, *([UNLIKE] if self.is_unlike else [])])
+        return self.error or "; ".join([*unsure, *([UNLIKE] if self.is_novel else [])])
 
 
 class Predictor:
@@ -151,17 +151,17 @@ class Predictor:
         return found
 
     def _of_rows(self, rows: np.ndarray[Any, Any]) -> Iterator[Prediction]:
-        scores, shares = self.model.decide(rows)
-        familiarity = self.model.familiarity
+        scores, shares = self.model.predict_scores(rows)
+        novelty_detector = self.model.novelty_detector
         distances: list[float | None] = (
-            [None] * len(rows) if familiarity is None else familiarity.unlikeness(rows).tolist()
+            [None] * len(rows) if novelty_detector is None else novelty_detector.novelty_score(rows).tolist()
         )
         if self.model.card.task == "regression":
             for value, distance in zip(scores[:, 0].tolist(), distances, strict=True):
                 yield Prediction("", value, [], distance)
             return
         values = shares if shares is not None else _both(scores)
-        first = self.model.positions(rows, scores)
+        first = self.model.class_indices(rows, scores)
         for row, position, distance in zip(values, first.tolist(), distances, strict=True):
             guesses = self._guesses(row, position)
             is_sure = self.threshold is None or guesses[0][1] >= self.threshold
@@ -175,10 +175,10 @@ class Predictor:
     def header(self) -> list[str]:
         """Return the columns of the table that :meth:`cells` fills."""
         if self.model.card.task == "regression":
-            return ["path", "prediction", "unlikeness", "note"]
+            return ["path", "prediction", "novelty_score", "note"]
         value = "probability" if self.has_probabilities else "score"
         more = [f"{name}_{at}" for at in range(2, self.top + 1) for name in ("label", value)]
-        return ["path", "label", value, *more, "unlikeness", "note"]
+        return ["path", "label", value, *more, "novelty_score", "note"]
 
     def cells(self, prediction: Prediction) -> list[str]:
         """Return a prediction as text, no cell of which a spreadsheet takes for a formula."""
@@ -188,7 +188,7 @@ class Predictor:
             guesses = [(as_cell(str(name)), f"{value:.6g}") for name, value in prediction.guesses]
             guesses += [("", "")] * (self.top - len(guesses))
             cells += [guesses[0][1], *(cell for guess in guesses[1:] for cell in guess)]
-        distance = "" if prediction.unlikeness is None else f"{prediction.unlikeness:.4g}"
+        distance = "" if prediction.novelty_score is None else f"{prediction.novelty_score:.4g}"
         return [*cells, distance, as_cell(prediction.note)]
 
     def as_csv(self, predictions: Sequence[Prediction], *, header: bool = False) -> str:
@@ -211,19 +211,19 @@ class Predictor:
         return json.dumps(
             {
                 **found,
-                "unlikeness": prediction.unlikeness,
-                "unlike_training": None if prediction.unlikeness is None else prediction.is_unlike,
+                "novelty_score": prediction.novelty_score,
+                "is_novel": None if prediction.novelty_score is None else prediction.is_novel,
                 "error": prediction.error or None,
             }
         )
 
 
 @dataclasses.dataclass
-class Tally:
+class PredictionSummary:
     """How many images were predicted, batch after batch."""
 
     n_predicted: int = 0
-    n_unlike: int = 0
+    n_novel: int = 0
     n_unreadable: int = 0
     first_unreadable: Failure | None = None
 
@@ -235,12 +235,12 @@ class Tally:
             self.first_unreadable = Failure(self.n_predicted, unreadable[0].path, unreadable[0].error)
         self.n_unreadable += n_unreadable
         self.n_predicted += len(predictions) - n_unreadable
-        self.n_unlike += sum(one.is_unlike for one in predictions)
+        self.n_novel += sum(one.is_novel for one in predictions)
 
     def as_text(self) -> str:
         """Return it for people."""
         parts = [f"{counted(self.n_predicted, 'image')} predicted"]
-        parts += [f"{self.n_unlike} of them {UNLIKE}: do not rely on these"] if self.n_unlike else []
+        parts += [f"{self.n_novel} of them {UNLIKE}: do not rely on these"] if self.n_novel else []
         parts += [f"{self.n_unreadable} unreadable"] if self.n_unreadable else []
         return "; ".join(parts) + "."
 
@@ -278,7 +278,7 @@ def predict_images(
     Returns
     -------
     pandas.DataFrame
-        ``path``, ``label`` (or ``prediction``), ``probability`` (or ``score``), ``label_2``, …, ``unlikeness`` (above
+        ``path``, ``label`` (or ``prediction``), ``probability`` (or ``score``), ``label_2``, …, ``novelty_score`` (above
         1: farther from the training images than 99 % of these are from each other), ``note``.
 
     Raises
@@ -302,5 +302,5 @@ def predict_images(
         guesses = [*one.guesses, *[(None, float("nan"))] * (predictor.top - len(one.guesses))]
         more = [value for guess in guesses[1:] for value in guess]
         middle = [] if predictor.model.card.task == "regression" else [guesses[0][1], *more]
-        rows.append([one.path, one.label, *middle, one.unlikeness, one.note])
+        rows.append([one.path, one.label, *middle, one.novelty_score, one.note])
     return pd.DataFrame(rows, columns=predictor.header())

@@ -12,14 +12,14 @@ import numpy as np
 
 from featx.errors import ExportError, ModelFileError
 from featx.models.archive import is_model
-from featx.models.head import Head
-from featx.models.head_from_sklearn import as_head
-from featx.models.model import Card, scores_in_words
+from featx.models.head.from_sklearn import as_head
+from featx.models.head.head import Head
+from featx.models.model import ModelCard, format_scores
 from featx.system.files.output_paths import check_output_file, output_error
 
 #: What skops may make besides scikit-learn's own, numpy's and scipy's.
 TRUSTED = (
-    "featx.baselines.estimators.scale_to_unit_length",
+    "featx.scale_to_unit_length",
     "featx.extraction.feature_extractor.FeatureExtractor",
     "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
     "sklearn.calibration._SigmoidCalibration",  # two numbers
@@ -101,7 +101,7 @@ def plain_scores(scores: Any) -> dict[str, Any]:
 
     try:
         found: dict[str, Any] = json.loads(json.dumps(dict(scores), default=plain))
-        scores_in_words(found)
+        format_scores(found)
     except (TypeError, ValueError) as error:
         raise ModelFileError(
             f"scores: expected a mapping of names to numbers or text, as JSON has them, got {error}. Leave others out."
@@ -143,7 +143,7 @@ def parts_of(pipeline: Any) -> tuple[Any, Any]:
     return extractor, estimator
 
 
-def check_can_be_saved(estimator: Any, task: str) -> None:
+def check_savable(estimator: Any, task: str) -> None:
     """Raise if an unfitted estimator will be of no use in a model, once it is fitted.
 
     Raises
@@ -227,7 +227,7 @@ def check_decisions(head: Head, estimator: Any, rows: np.ndarray[Any, Any]) -> N
     if head.classes is None:
         agrees = np.allclose(scores[:, 0], said, rtol=1e-3, atol=1e-3 * largest)
     else:
-        own = np.array([head.classes[at] for at in head.positions(scores)], dtype=object)
+        own = np.array([head.classes[at] for at in head.class_indices(scores)], dtype=object)
         top = np.sort(np.abs(scores) if scores.shape[1] == 1 else scores, axis=1)
         lead = top[:, -1] - (top[:, -2] if top.shape[1] > 1 else 0)
         agrees = bool((own == said.astype(object))[lead > 1e-4 * largest].all())  # elsewhere, rounding decides
@@ -260,7 +260,7 @@ def _is_close(found: np.ndarray[Any, Any], number: np.ndarray[Any, Any]) -> bool
     return bool(np.allclose(found, number, rtol=1e-5, atol=1e-6 * largest))
 
 
-def check_shapes(head: Head, card: Card) -> None:
+def check_shapes(head: Head, card: ModelCard) -> None:
     """Raise ValueError if a head does not take this model's features, or gives no scores of its classes."""
     scores, shares = head(np.zeros((1, card.n_features)))
     n_classes = len(card.classes) or 1
@@ -271,7 +271,7 @@ def check_shapes(head: Head, card: Card) -> None:
         raise ValueError("its arrays do not fit its classes")
 
 
-def check_training(rows: np.ndarray[Any, Any], card: Card) -> None:
+def check_training(rows: np.ndarray[Any, Any], card: ModelCard) -> None:
     """Raise ValueError if rows of training images are not of this model's features."""
     if rows.dtype.kind != "f" or rows.ndim != 2 or not len(rows) or rows.shape[1] != card.n_features:
         raise ValueError(f"training rows of {rows.dtype}, shape {rows.shape}")

@@ -20,9 +20,9 @@ from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.duplicates.find import THRESHOLD
 from featx.models.fine_tuning.classifier import FineTunedClassifier
-from featx.models.model import scores_in_words
+from featx.models.model import format_scores
 from featx.models.model_file import save_pipeline
-from featx.models.validation import check_can_be_saved
+from featx.models.validation import check_savable
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import counted, listed, wrapped
 from featx.workflows.compare import compare_tables
@@ -106,7 +106,7 @@ class Trained:
         return "\n".join(
             [
                 f"{self.scores['estimator']} on {network}, fitted on {counted(len(self.y), 'image')}{classes}",
-                scores_in_words(self.scores),
+                format_scores(self.scores),
                 *map(wrapped, self.notes),
             ]
         )
@@ -267,7 +267,7 @@ def _checked(table: ImageTable, config: ComparisonConfig, calibrate: bool) -> tu
     baselines = as_baselines(wanted, config.task, config.random_state)
     for baseline in baselines:
         if not baseline.is_builtin and baseline.images is None:
-            check_can_be_saved(baseline.make(_FEW), config.task)
+            check_savable(baseline.make(_FEW), config.task)
     if calibrate:
         _check_calibrated(table, config, baselines)
         baselines = [dataclasses.replace(baseline, is_calibrated=True) for baseline in baselines]

@@ -173,7 +173,9 @@ def test_json_says_what_is_unsure(model: Path, digits: list[Path], capsys: pytes
     assert set(unsure()) == {None}
 
 
-@pytest.mark.parametrize("header", ["path,label,patient,note_by_hand", "path,label,probability,unlikeness,note,seen"])
+@pytest.mark.parametrize(
+    "header", ["path,label,patient,note_by_hand", "path,label,probability,novelty_score,note,seen"]
+)
 def test_a_table_of_ones_own_is_not_replaced(
     header: str, model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from featx.baselines.estimators import make_baseline
 from featx.cli import main as cli
 from featx.cli.demo import write_digits
 from featx.errors import OptionError, OutputError
-from featx.models.explain.activation_maps import Evidence
+from featx.models.explain.activation_maps import Attribution
 from featx.models.explain.explainer import Explainer
 from featx.models.explain.overlay import beside
 from featx.models.model_file import read_model
@@ -58,18 +58,18 @@ def test_an_activation_map_adds_up_to_the_decision(
     else:
         decisions = pipeline.decision_function(pictures).reshape(len(pictures), -1)
     for at, found in enumerate(explain_images(tmp_path / "model.skops", pictures, cache=compiled_cache)):
-        evidence = found.evidence
-        assert evidence is not None
-        assert evidence.method == "activation"
-        assert evidence.map.shape == (7, 7)
-        assert evidence.label == pipeline.predict([pictures[at]])[0]
+        attribution = found.attribution
+        assert attribution is not None
+        assert attribution.method == "activation"
+        assert attribution.map.shape == (7, 7)
+        assert attribution.label == pipeline.predict([pictures[at]])[0]
         expected = decisions[at].max() if n_classes > 2 else abs(decisions[at, 0])
-        assert evidence.score == pytest.approx(expected, abs=1e-4)
-        assert evidence.map.mean() == pytest.approx(expected, abs=1e-4)
+        assert attribution.score == pytest.approx(expected, abs=1e-4)
+        assert attribution.map.mean() == pytest.approx(expected, abs=1e-4)
     (other,) = explain_images(tmp_path / "model.skops", pictures[:1], label="class 0", cache=compiled_cache)
-    assert other.evidence is not None
+    assert other.attribution is not None
     first = decisions[0, 0] if n_classes > 2 else -decisions[0, 0]
-    assert other.evidence.map.mean() == pytest.approx(first, abs=1e-4)
+    assert other.attribution.map.mean() == pytest.approx(first, abs=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +98,10 @@ def test_where_no_covered_square_changes_the_score_there_is_no_colour(
     saved(make_baseline("knn"), images, labels, tmp_path / "m", backbone="color_histogram", image_size=24, cache=None)
     shown = rng.integers(0, 100, (24, 24, 3), dtype=np.uint8)
     (found,) = explain_images(tmp_path / "m", [shown], cache=None)
-    assert found.evidence is not None
-    assert not found.evidence.map.any()
+    assert found.attribution is not None
+    assert not found.attribution.map.any()
     assert found.note == "no covered square changed the score"
-    colours = np.asarray(beside(found.evidence))[:, -100:]
+    colours = np.asarray(beside(found.attribution))[:, -100:]
     assert (colours.max(axis=2) == colours.min(axis=2)).all()
     PIL.Image.fromarray(shown).save(tmp_path / "shown.png")
     command = ["explain", str(tmp_path / "m"), str(tmp_path / "shown.png"), "-o", str(tmp_path / "seen"), "--quiet"]
@@ -111,18 +111,18 @@ def test_where_no_covered_square_changes_the_score_there_is_no_colour(
 
 def test_covering_squares_explains_any_model(model: Path, digits: list[Path]) -> None:
     (found,) = explain_images(model, digits[:1], cache=None)
-    evidence = found.evidence
-    assert evidence is not None
-    assert evidence.method == "occlusion"
-    assert evidence.map.shape == (12, 12)
+    attribution = found.attribution
+    assert attribution is not None
+    assert attribution.method == "occlusion"
+    assert attribution.map.shape == (12, 12)
     # By hand, for one square of two by two pixels.
     opened = read_model(model)
-    covered = evidence.pixels.copy()
+    covered = attribution.pixels.copy()
     covered[4:6, 10:12] = (124, 117, 104)
     engine = opened.resolve().start(None)
-    scores, _ = opened.decide(engine(np.stack([evidence.pixels, covered])))
-    at = opened.card.classes.index(evidence.label)
-    assert evidence.map[2, 5] == pytest.approx(scores[0, at] - scores[1, at], abs=1e-5)
+    scores, _ = opened.predict_scores(engine(np.stack([attribution.pixels, covered])))
+    at = opened.card.classes.index(attribution.label)
+    assert attribution.map[2, 5] == pytest.approx(scores[0, at] - scores[1, at], abs=1e-5)
 
 
 def test_what_is_explained_is_what_is_predicted(digits: list[Path], tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_what_is_explained_is_what_is_predicted(digits: list[Path], tmp_path: Pa
     saved(strict, list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
     model, some = read_model(tmp_path / "m.skops"), [digits[0], digits[-1]]
     assert model.head is None
-    seen = [one.evidence.label for one in explain_images(model, some, cache=None) if one.evidence]
+    seen = [one.attribution.label for one in explain_images(model, some, cache=None) if one.attribution]
     assert seen == predict_images(model, some, cache=None)["label"].tolist() == ["0", "0"]
 
 
@@ -139,8 +139,8 @@ def test_quantities_are_explained(digits: list[Path], tmp_path: Path) -> None:
     y = [float(one.parent.name) + number / 999 for number, one in enumerate(digits)]
     saved(Ridge(), list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
     (found,) = explain_images(tmp_path / "m.skops", digits[:1], cache=None)
-    assert found.evidence is not None
-    assert found.evidence.label is None
+    assert found.attribution is not None
+    assert found.attribution.label is None
     with pytest.raises(OptionError, match="predicts a quantity"):
         explain_images(tmp_path / "m.skops", digits[:1], label="1", cache=None)
 
@@ -184,8 +184,8 @@ def test_why_a_head_has_no_activation_map_is_told(estimator: Any, reason: str, t
 def test_the_colours_of_an_overlay_are_the_signs_of_the_evidence() -> None:
     speaks = np.zeros((7, 7), dtype=np.float32)
     speaks[1, 1], speaks[5, 5] = 4, -4
-    evidence = Evidence("a", 1.0, speaks, np.full((224, 224, 3), 128, dtype=np.uint8), "activation")
-    picture = np.asarray(beside(evidence)).astype(int)
+    attribution = Attribution("a", 1.0, speaks, np.full((224, 224, 3), 128, dtype=np.uint8), "activation")
+    picture = np.asarray(beside(attribution)).astype(int)
     height, width = picture.shape[:2]
     assert (height, width) == (336, 2 * 336 + 8)
     assert (picture[:, :336] == 128).all()
@@ -194,7 +194,7 @@ def test_the_colours_of_an_overlay_are_the_signs_of_the_evidence() -> None:
     red, blue = over[at[0], at[0]], over[at[1], at[1]]
     assert red[0] > red[2] + 80
     assert blue[2] > blue[0] + 80
-    nothing = dataclasses.replace(evidence, map=np.zeros_like(speaks))
+    nothing = dataclasses.replace(attribution, map=np.zeros_like(speaks))
     assert (np.asarray(beside(nothing))[:, -336:] == 128).all()
 
 
@@ -289,4 +289,4 @@ def test_a_truncated_photo_is_explained_as_it_is_predicted(photos: list[PIL.Imag
     saved(make_baseline("logreg"), paths, list("ab" * 3), tmp_path / "m.skops", **options)
     paths[0].write_bytes(paths[0].read_bytes()[: paths[0].stat().st_size // 2])
     (found,) = explain_images(tmp_path / "m.skops", paths[:1], cache=None)
-    assert found.evidence is not None
+    assert found.attribution is not None

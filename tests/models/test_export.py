@@ -21,10 +21,10 @@ from featx.backbones.openvino_import import import_openvino
 from featx.baselines.estimators import make_baseline
 from featx.cli import main as cli
 from featx.errors import ExportError, OutputError
-from featx.models import export as exporting
-from featx.models.export import _move, _relative
-from featx.models.export_worker import _applied
-from featx.models.head_from_sklearn import as_head
+from featx.models.export import export as exporting
+from featx.models.export.export import _move, _relative
+from featx.models.export.worker import _applied
+from featx.models.head.from_sklearn import as_head
 from featx.models.model_file import read_model
 from tests.models.test_head import baseline, digits
 
@@ -118,13 +118,13 @@ def test_of_a_model_that_is_not_of_float32_the_difference_to_itself_is_told(
     model = read_model(model_of(make_baseline("logreg"), tmp_path / "m.skops", precision="bfloat16"))
     resolved = model.resolve()
     pixels = exporting._images_to_check(resolved.recipe.image_size)
-    _, shares = model.decide(resolved.start(compiled_cache / "compiled")(pixels))
+    _, shares = model.predict_scores(resolved.start(compiled_cache / "compiled")(pixels))
     assert shares is not None
     outputs = shares + np.where(np.arange(shares.size).reshape(shares.shape) == 4, 0.07, 0)
     as_it_is = exporting._difference_as_it_is(model, pixels, outputs, compiled_cache / "compiled")
     assert as_it_is == pytest.approx(0.07, abs=1e-6)
     notes = exporting._notes("bfloat16", as_it_is)
-    said = exporting.Exported("m.onnx", "onnx", "probabilities", 7.6e-7, notes, as_it_is).as_text()
+    said = exporting.ExportedModel("m.onnx", "onnx", "probabilities", 7.6e-7, notes, as_it_is).as_text()
     assert "by 7.6e-07 at the most, both in float32" in said
     assert "computes in bfloat16" in said
     assert "differs from it by 7.0e-02" in said

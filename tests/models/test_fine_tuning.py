@@ -336,10 +336,10 @@ def test_what_is_fitted_travels_whole(tuned: FineTunedClassifier, images: Array,
     assert tuned.score(images, LABELS) > 0.5
     shutil.rmtree(os.environ["XDG_CACHE_HOME"])  # as on another machine
     dumped = skops.dumps(tuned)
-    assert skops.get_untrusted_types(data=dumped) == ["featx.models.fine_tuning.classifier.FineTunedClassifier"]
+    assert skops.get_untrusted_types(data=dumped) == ["featx.FineTunedClassifier"]
     for other in (
         pickle.loads(pickle.dumps(tuned)),
-        skops.loads(dumped, trusted=["featx.models.fine_tuning.classifier.FineTunedClassifier"]),
+        skops.loads(dumped, trusted=["featx.FineTunedClassifier"]),
     ):
         np.testing.assert_array_equal(other.predict_proba(images), probabilities)
     path = tuned.save_network(tmp_path / "tuned.keras")

@@ -18,9 +18,9 @@ from sklearn.svm import SVC
 
 from featx.baselines.estimators import NAMES, make_baseline
 from featx.errors import ExportError
-from featx.models.head import Head
-from featx.models.head_from_sklearn import as_head
-from featx.models.steps import Affine
+from featx.models.head.from_sklearn import as_head
+from featx.models.head.head import Head
+from featx.models.head.steps import Affine
 
 Array = np.ndarray[Any, Any]
 
@@ -50,7 +50,7 @@ def test_a_head_scores_as_its_classifier(name: str, n_classes: int) -> None:
     estimator = baseline(name).fit(X, y)
     head = kept(as_head(estimator))
     scores, shares = head(others)
-    assert [head.classes[at] for at in head.positions(scores)] == estimator.predict(others).tolist()  # type: ignore[index]
+    assert [head.classes[at] for at in head.class_indices(scores)] == estimator.predict(others).tolist()  # type: ignore[index]
     if hasattr(estimator, "decision_function") and name != "centroid":
         expected = estimator.decision_function(others).reshape(len(others), -1)
         np.testing.assert_allclose(scores, expected, atol=1e-4 * max(1, np.abs(expected).max()))
@@ -95,9 +95,9 @@ def test_a_head_is_calibrated_as_its_classifier(name: str, n_classes: int) -> No
     assert shares is not None
     expected = estimator.predict_proba(others)
     np.testing.assert_allclose(shares, expected, atol=1e-4)
-    is_clear = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > 1e-4  # where rounding does not decide
+    is_clear = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > 1e-4  # where rounding does not predict_scores
     assert is_clear.mean() > 0.9
-    own = np.array(head.classes)[head.positions(scores)]
+    own = np.array(head.classes)[head.class_indices(scores)]
     assert (own == estimator.predict(others))[is_clear].all()
 
 
@@ -137,7 +137,7 @@ def test_many_rows_are_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None
     X, y, others = digits(3)
     head = as_head(baseline("svm").fit(X, y))
     whole = head(others)[0]
-    monkeypatch.setattr("featx.models.head._BLOCK", 700)
+    monkeypatch.setattr("featx.models.head.head._BLOCK", 700)
     np.testing.assert_allclose(head(others)[0], whole)
     assert head(others[:0])[0].shape == (0, 3)
 
@@ -160,6 +160,6 @@ def test_other_estimators_are_refused_with_what_can_be_done(estimator: Any, reme
 def test_a_support_vector_machine_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y, _ = digits(5)
     estimator = baseline("svm").fit(X, y)
-    monkeypatch.setattr("featx.models.head_from_sklearn._MOST_NUMBERS", 100)
+    monkeypatch.setattr("featx.models.head.from_sklearn._MOST_NUMBERS", 100)
     with pytest.raises(ExportError, match="too many to be written.*logreg, ridge or lda"):
         as_head(estimator)

@@ -50,7 +50,7 @@ from featx.errors import (
 from featx.models.archive import checksum
 from featx.models.model import Model
 from featx.models.model_file import read_model
-from featx.models.novelty import Familiarity
+from featx.models.novelty import NoveltyDetector
 
 Array = np.ndarray[Any, Any]
 
@@ -108,7 +108,7 @@ def test_a_model_is_a_plain_pipeline_again(model: Path, digits: list[Path], labe
     by_hand = make_pipeline(extractor(cache=None), make_baseline("logreg")).fit(digits, labels)
     np.testing.assert_allclose(pipeline.predict_proba(digits), by_hand.predict_proba(digits), atol=1e-5)
     assert skops.io.get_untrusted_types(file=model) == [
-        "featx.baselines.estimators.scale_to_unit_length",
+        "featx.scale_to_unit_length",
         "featx.extraction.feature_extractor.FeatureExtractor",
     ]
 
@@ -228,8 +228,8 @@ def test_groups_are_kept_whole_when_scores_are_calibrated(digits: list[Path], la
 
 def test_images_unlike_the_training_images_are_told(model: Path, digits: list[Path], photos: list[Any]) -> None:
     found = predict_images(model, [*map(str, digits[:20]), *[np.asarray(photo) for photo in photos[:8]]], cache=None)
-    assert (found["unlikeness"][:20] < 1.01).all()
-    assert (found["unlikeness"][20:] > 1).all()
+    assert (found["novelty_score"][:20] < 1.01).all()
+    assert (found["novelty_score"][20:] > 1).all()
     assert (found["note"][20:] == "unlike the training images").all()
 
 
@@ -254,7 +254,7 @@ def add_code(members: dict[str, bytes]) -> None:
         (lambda members: members.update({"featx.json": b"{}"}), "cannot be understood"),
         (
             lambda members: members.update({"featx.json": b'{"format": 99, "files": {}}'}),
-            "format 99.*Install the featx",
+            "format 99.*Train the model again",
         ),
     ],
     ids=["a number", "a part less", "a part more", "no description", "of the future"],
@@ -403,7 +403,7 @@ def test_what_cannot_be_saved_is_told_before_anything_is_written(
     assert list(tmp_path.iterdir()) == []
     save_pipeline(fitted, path)
     assert load_pipeline(path).predict(digits[:3]).tolist() == fitted.predict(digits[:3]).tolist()
-    assert read_model(path).familiarity is None
+    assert read_model(path).novelty_detector is None
     path.write_text("mine")
     with pytest.raises(OutputError, match="was not written by featx"):
         save_pipeline(fitted, path)
@@ -490,7 +490,7 @@ def test_train_then_predict(
     assert cli.main(["predict", "model.skops", str(digits[0]), "--top", "3", "--quiet"]) == 0
     (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
     assert row["path"] == str(digits[0])
-    assert list(row) == ["path", "label", "score", "label_2", "score_2", "label_3", "score_3", "unlikeness", "note"]
+    assert list(row) == ["path", "label", "score", "label_2", "score_2", "label_3", "score_3", "novelty_score", "note"]
 
 
 def test_unreadable_images_are_listed_and_cost_no_other(
@@ -641,8 +641,8 @@ def test_a_fine_tuned_network_is_a_model_like_any_other(
     assert (found["label"] == y).mean() > 0.9
     assert found["label"].tolist() == load_pipeline(tmp_path / "tuned.skops").predict(some).tolist()
     (seen,) = explain_images(tmp_path / "tuned.skops", some[:1], cache=compiled_cache)
-    assert seen.evidence is not None
-    assert seen.evidence.method == "activation"
+    assert seen.attribution is not None
+    assert seen.attribution.method == "activation"
     exported = export_model(tmp_path / "tuned.skops", tmp_path / "tuned.keras", cache=compiled_cache)
     assert exported.largest_difference < 1e-4
 
@@ -651,23 +651,23 @@ def test_digits_are_told_from_aerial_photos(ucmerced: list[str], digits: list[Pa
     photos = ucmerced[::4]
     rows = FeatureExtractor(cache=compiled_cache).fit_transform([*photos, *map(str, digits[:60])])
     known, new = rows[: len(photos) : 2], np.concatenate([rows[1 : len(photos) : 2], rows[len(photos) :]])
-    familiarity = Familiarity.of(known)
-    assert familiarity is not None
+    novelty_detector = NoveltyDetector.of(known)
+    assert novelty_detector is not None
     is_digit = np.arange(len(new)) >= len(photos) // 2
-    unlikeness = familiarity.unlikeness(new)
-    assert roc_auc_score(is_digit, unlikeness) >= 0.99
-    assert (unlikeness[is_digit] > 1).all()
-    assert (unlikeness[~is_digit] > 1).mean() < 0.1
+    novelty_score = novelty_detector.novelty_score(new)
+    assert roc_auc_score(is_digit, novelty_score) >= 0.99
+    assert (novelty_score[is_digit] > 1).all()
+    assert (novelty_score[~is_digit] > 1).mean() < 0.1
 
 
 def test_many_training_images_are_stood_for_by_some() -> None:
     rows = np.random.default_rng(0).random((7000, 8), dtype=np.float32)
-    familiarity = Familiarity.of(rows)
-    assert familiarity is not None
-    assert familiarity.rows.shape == (5000, 8)
-    assert Familiarity.of(rows[:2]) is None
-    assert (familiarity.unlikeness(rows) <= 1).mean() > 0.98
-    assert (familiarity.unlikeness(-rows) > 1).all()
+    novelty_detector = NoveltyDetector.of(rows)
+    assert novelty_detector is not None
+    assert novelty_detector.rows.shape == (5000, 8)
+    assert NoveltyDetector.of(rows[:2]) is None
+    assert (novelty_detector.novelty_score(rows) <= 1).mean() > 0.98
+    assert (novelty_detector.novelty_score(-rows) > 1).all()
 
 
 # What a file may hold that was made to mislead ---------------------------------------------------------
@@ -789,4 +789,4 @@ def test_duplicates_do_not_make_others_unlike(digits: list[Path], labels: list[s
     trained = train_images(twice, [*labels[::2]] * 2, backbone=extractor(), cache=None)
     trained.save(tmp_path / "model.skops")
     found = predict_images(tmp_path / "model.skops", digits[1::2], cache=None)
-    assert (found["unlikeness"] > 1).mean() < 0.2
+    assert (found["novelty_score"] > 1).mean() < 0.2

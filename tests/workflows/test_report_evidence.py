@@ -17,7 +17,7 @@ from featx.images.decode import decode_image
 from featx.images.image import read_image
 from featx.models.explain.activation_maps import ActivationMaps
 from featx.models.explain.overlay import overlay
-from featx.models.head_from_sklearn import as_head
+from featx.models.head.from_sklearn import as_head
 from featx.workflows.report.evidence import _of_class, _seen, evidence_of, why_no_evidence
 from featx.workflows.report.report import write_report
 from featx.workflows.result import ImageComparison

@@ -1,4 +1,4 @@
-"""Class activation maps: where in an image a linear estimator on averaged maps finds its evidence."""
+"""Class activation maps: where in an image a linear estimator on averaged maps finds its attribution."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from featx.extraction.engines.engine import Engine
 from featx.extraction.options import Resolved
 from featx.images.decode import decode_image, decode_truncated
 from featx.images.image import read_image
-from featx.models.steps import Affine
+from featx.models.head.steps import Affine
 from featx.system.array_types import Float64Array
 
 Map: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 
 
 @dataclasses.dataclass(frozen=True)
-class Evidence:
-    """Where the evidence for a class lies in an image, as the network sees it.
+class Attribution:
+    """Where the attribution for a class lies in an image, as the network sees it.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Evidence:
         The decision value of the class, which the map explains: of two classes, positive for the second.
     map : ndarray of float32, shape (height, width)
         Positive where the image speaks for the class, negative where it speaks against it. Of an activation map, the
-        mean over positions is the score; of an occlusion map, a square's value is what covering it takes from that.
+        mean over class_indices is the score; of an occlusion map, a square's value is what covering it takes from that.
     pixels : ndarray of uint8, shape (height, width, 3)
         The image as the network sees it.
     method : {"activation", "occlusion"}
@@ -53,7 +53,7 @@ class ActivationMaps:
     Parameters
     ----------
     resolved : Resolved
-        For which :func:`why_not` gives no reason.
+        For which :func:`activation_map_problem` gives no reason.
     compiled : Path or None
         Folder for compiled networks.
     """
@@ -68,7 +68,7 @@ class ActivationMaps:
     def weighted(self, pixels: np.ndarray[Any, Any], affine: Affine) -> Float64Array:
         """Return what an affine function gives at every position, shape (height, width, n_out).
 
-        Their mean over positions is what it gives of the features.
+        Their mean over class_indices is what it gives of the features.
         """
         if self._engine is None:
             self._engine = self._resolved.start(self._compiled)
@@ -77,7 +77,7 @@ class ActivationMaps:
         return values
 
 
-def decode_as_shown(image: Any, resolved: Resolved) -> np.ndarray[Any, Any]:
+def decode_pixels(image: Any, resolved: Resolved) -> np.ndarray[Any, Any]:
     """Return the pixels of one image as a network is shown them.
 
     Parameters
@@ -110,7 +110,7 @@ def shape_of_maps(resolved: Resolved) -> tuple[int, ...]:
     return tuple(layer.shape)
 
 
-def why_not(resolved: Resolved) -> str:
+def activation_map_problem(resolved: Resolved) -> str:
     """Return why features are no averages of maps that a class activation map could be made of, "" if they are."""
     backbone, recipe = resolved.backbone, resolved.recipe
     if not isinstance(backbone, NetworkBackbone):

@@ -15,7 +15,7 @@ import PIL.PngImagePlugin
 from featx.errors import UnreadableImageError
 from featx.extraction.options import resolve_cache
 from featx.images.image import describe_image
-from featx.models.explain.activation_maps import Evidence, decode_as_shown
+from featx.models.explain.activation_maps import Attribution, decode_pixels
 from featx.models.explain.explainer import Explainer
 from featx.models.explain.overlay import beside
 from featx.models.model import Model
@@ -37,7 +37,7 @@ class Explanation:
     Attributes
     ----------
     path : str
-    evidence : Evidence or None
+    attribution : Attribution or None
         None if the image cannot be read.
     error : str
         Why it cannot be read, or "".
@@ -46,14 +46,14 @@ class Explanation:
     """
 
     path: str
-    evidence: Evidence | None
+    attribution: Attribution | None
     error: str = ""
     file: str = ""
 
     @property
     def note(self) -> str:
         """What to know of the picture, in words."""
-        return FLAT if self.evidence is not None and not self.evidence.map.any() else ""
+        return FLAT if self.attribution is not None and not self.attribution.map.any() else ""
 
 
 def explain_images(
@@ -66,7 +66,7 @@ def explain_images(
     cache: str | os.PathLike[str] | None = "auto",
     **options: Any,
 ) -> list[Explanation]:
-    """Return where in images the evidence lies for what a model decides; one that cannot be read costs no other.
+    """Return where in images the attribution lies for what a model decides; one that cannot be read costs no other.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def explain_images(
     images : sequence of images
         As for :class:`featx.FeatureExtractor`.
     label : class, default=None
-        The class whose evidence to show; None is the one that the model decides for.
+        The class whose attribution to show; None is the one that the model decides for.
     method : {"auto", "activation", "occlusion"}, default="auto"
         See :class:`featx.models.explain.explainer.Explainer`.
     folder : str, Path or None, default=None
@@ -93,14 +93,14 @@ def explain_images(
         A picture cannot be written.
     """
     if folder is not None:
-        check_folder(Path(folder))
+        check_output_folder(Path(folder))
     found = model if isinstance(model, Model) else read_model(model)
     kept = resolve_cache(cache)
     explainer = Explainer(found, method=method, compiled=kept / "compiled" if kept else None, **options)
-    return list(explained(explainer, images, label=label, folder=None if folder is None else Path(folder)))
+    return list(explain_each(explainer, images, label=label, folder=None if folder is None else Path(folder)))
 
 
-def check_folder(folder: Path) -> None:
+def check_output_folder(folder: Path) -> None:
     """Raise if this is no name for a folder of pictures, before any is drawn.
 
     Raises
@@ -118,7 +118,7 @@ def check_folder(folder: Path) -> None:
     raise output_error(folder, problem, "Pass the name of a folder, such as -o maps/.")
 
 
-def explained(
+def explain_each(
     explainer: Explainer, sources: Sequence[Any], *, label: Any, folder: Path | None
 ) -> Iterator[Explanation]:
     """Yield the explanation of each image, its picture written."""
@@ -126,26 +126,26 @@ def explained(
     for source in sources:
         path = describe_image(source)
         try:
-            seen = decode_as_shown(source, explainer.resolved)
+            seen = decode_pixels(source, explainer.resolved)
         except UnreadableImageError as error:
             yield Explanation(path, None, error.reason)
             continue
-        evidence = explainer.explain(seen, label)
+        attribution = explainer.explain(seen, label)
         file = ""
         if folder is not None:
             of = hashlib.blake2b(os.fsencode(os.path.abspath(path)), digest_size=8).hexdigest()
-            file = _written(evidence, folder, _file_name(path, evidence, used, folder, of), of)
-        yield Explanation(path, evidence, file=file)
+            file = _written(attribution, folder, _file_name(path, attribution, used, folder, of), of)
+        yield Explanation(path, attribution, file=file)
 
 
-def _file_name(path: str, evidence: Evidence, used: set[str], folder: Path, of: str) -> str:
+def _file_name(path: str, attribution: Attribution, used: set[str], folder: Path, of: str) -> str:
     """Return a name that tells the image and the class, and that no picture of another image has."""
-    parts = [Path(path).stem, *([] if evidence.label is None else [str(evidence.label)])]
+    parts = [Path(path).stem, *([] if attribution.label is None else [str(attribution.label)])]
     stem = ".".join(re.sub(r"[^\w.-]+", "_", part)[:80] or "image" for part in parts)
-    name, number = f"{stem}.evidence.png", 1
+    name, number = f"{stem}.attribution.png", 1
     while name.casefold() in used or _is_of_another(folder / name, of):
         number += 1
-        name = f"{stem}-{number}.evidence.png"
+        name = f"{stem}-{number}.attribution.png"
     used.add(name.casefold())
     return name
 
@@ -164,7 +164,7 @@ def _is_of_another(path: Path, of: str) -> bool:
     return _MARK in beginning and of.encode() not in beginning
 
 
-def _written(evidence: Evidence, folder: Path, name: str, of: str) -> str:
+def _written(attribution: Attribution, folder: Path, name: str, of: str) -> str:
     path = folder / name
     remedy = "Choose another folder, or free some disk space."
     with as_output_error(path, remedy):
@@ -174,5 +174,5 @@ def _written(evidence: Evidence, folder: Path, name: str, of: str) -> str:
         information.add_text("Software", "featx")
         information.add_text("Source", of)  # a digest of the path: the path itself is private
         with files.replacing(path) as temporary:
-            beside(evidence).save(temporary, format="PNG", pnginfo=information)
+            beside(attribution).save(temporary, format="PNG", pnginfo=information)
     return str(path)

@@ -1,4 +1,4 @@
-"""Where in an image the evidence for a class lies: exact for linear heads on averaged maps, by occlusion for others."""
+"""Where in an image the attribution for a class lies: exact for linear heads on averaged maps, by occlusion for others."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 
 from featx.errors import OptionError, did_you_mean
 from featx.extraction.engines.engine import Engine
-from featx.models.explain.activation_maps import ActivationMaps, Evidence, why_not
+from featx.models.explain.activation_maps import ActivationMaps, Attribution, activation_map_problem
+from featx.models.head.steps import Affine, Normalize, OneVsOneVotes, Sigmoid
 from featx.models.model import Model
-from featx.models.steps import Affine, Sigmoid, UnitLength, Votes
 
 METHODS = ("auto", "activation", "occlusion")
 #: Squares along each side that are covered one after the other.
@@ -33,7 +33,7 @@ class Explainer:
     model : Model
     method : {"auto", "activation", "occlusion"}, default="auto"
         ``"activation"`` is the class activation map (Zhou et al. 2016, https://arxiv.org/abs/1512.04150): with average
-        pooling and a linear head, the score is the mean over positions of the weighted maps plus the bias, so that it
+        pooling and a linear head, the score is the mean over class_indices of the weighted maps plus the bias, so that it
         shows exactly what was added up; of calibrated scores, before they become probabilities.
         ``"occlusion"`` covers one square after another (Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901), for
         any model. ``"auto"`` is the first where it can be.
@@ -61,7 +61,7 @@ class Explainer:
                 f"{model.path!r} decides by several views of an image (tta={self.resolved.recipe.tta!r}), of which "
                 "no one map tells. Train a model without views to have its decisions explained."
             )
-        reason = _why_not_linear(model) or why_not(self.resolved)
+        reason = _why_not_linear(model) or activation_map_problem(self.resolved)
         if method == "activation" and reason:
             raise OptionError(
                 f"{model.path!r} has no class activation map: {reason}. Pass method='occlusion' (--method occlusion)."
@@ -71,7 +71,7 @@ class Explainer:
         self._engine: Engine | None = None
         self._maps: ActivationMaps | None = None
 
-    def refuse_unknown(self, label: Any) -> None:
+    def check_label(self, label: Any) -> None:
         """Raise if the model has no such class.
 
         Raises
@@ -88,8 +88,8 @@ class Explainer:
                 f"label={label!r} is no class of the model.{hint} Expected one of: {', '.join(classes[:30])}."
             )
 
-    def explain(self, pixels: np.ndarray[Any, Any], label: Any = None) -> Evidence:
-        """Return where the evidence lies for a class, or for the one that the model decides for.
+    def explain(self, pixels: np.ndarray[Any, Any], label: Any = None) -> Attribution:
+        """Return where the attribution lies for a class, or for the one that the model decides for.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ class Explainer:
             return self._activation(pixels, label)
         return self._occlusion(pixels, label)
 
-    def _activation(self, pixels: np.ndarray[Any, Any], label: Any) -> Evidence:
+    def _activation(self, pixels: np.ndarray[Any, Any], label: Any) -> Attribution:
         assert self.model.head is not None  # or there would be no activation map
         affine, *rest = self.model.head.scores
         assert isinstance(affine, Affine)
@@ -117,10 +117,10 @@ class Explainer:
         decisive = rest[0](scores) if rest else scores
         position, sign = self._of_class(label, np.empty((1, 0)), decisive)  # a head goes by scores alone
         column = 0 if scores.shape[1] == 1 else position
-        evidence = (sign * values[..., column]).astype(np.float32)
-        return Evidence(self._name(position), float(sign * scores[0, column]), evidence, pixels, "activation")
+        attribution = (sign * values[..., column]).astype(np.float32)
+        return Attribution(self._name(position), float(sign * scores[0, column]), attribution, pixels, "activation")
 
-    def _occlusion(self, pixels: np.ndarray[Any, Any], label: Any) -> Evidence:
+    def _occlusion(self, pixels: np.ndarray[Any, Any], label: Any) -> Attribution:
         height, width = pixels.shape[:2]
         rows = np.linspace(0, height, min(_SQUARES, height) + 1).round().astype(int)
         columns = np.linspace(0, width, min(_SQUARES, width) + 1).round().astype(int)
@@ -134,21 +134,21 @@ class Explainer:
             for one, (top, bottom, left, right) in zip(covered, squares[at : at + n_block], strict=True):
                 one[top:bottom, left:right] = _GREY
             rows_of.append(self._engine(covered))
-        scores, _ = self.model.decide(np.concatenate(rows_of))
+        scores, _ = self.model.predict_scores(np.concatenate(rows_of))
         position, sign = self._of_class(label, rows_of[0], scores[:1])
         values = sign * scores[:, 0 if scores.shape[1] == 1 else position]
         lost = (values[0] - values[1:]).reshape(len(rows) - 1, len(columns) - 1)
         lost[np.abs(lost) <= _ROUNDING * np.abs(scores).max()] = 0  # or the strongest noise would get full colour
-        return Evidence(self._name(position), float(values[0]), lost.astype(np.float32), pixels, "occlusion")
+        return Attribution(self._name(position), float(values[0]), lost.astype(np.float32), pixels, "occlusion")
 
     def _of_class(self, label: Any, row: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> tuple[int, int]:
         """Return the position of a class (of what is predicted, if None), and how its column speaks for it."""
-        self.refuse_unknown(label)
+        self.check_label(label)
         if not self.model.card.classes:
             return 0, 1
         label = self._as_named(label)
         if label is None:
-            position = int(self.model.positions(row, scores)[0])
+            position = int(self.model.class_indices(row, scores)[0])
         else:
             position = [str(name) for name in self.model.card.classes].index(str(label))
         return position, -1 if scores.shape[1] == 1 and position == 0 else 1
@@ -171,8 +171,8 @@ def _why_not_linear(model: Model) -> str:
     kinds = [type(step) for step in model.head.scores]
     if kinds in ([Affine], [Affine, Sigmoid]):
         return ""
-    if kinds == [Affine, Votes]:
+    if kinds == [Affine, OneVsOneVotes]:
         return f"scores of {name} are votes between pairs of classes"
-    if UnitLength in kinds:
+    if Normalize in kinds:
         return f"rows of features are made of length one before {name} weighs them"
     return f"{name} is not linear in the features"

@@ -1,4 +1,4 @@
-"""Evidence drawn over the image: orange where it speaks for the class, blue where it speaks against it."""
+"""Attribution drawn over the image: orange where it speaks for the class, blue where it speaks against it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.models.explain.activation_maps import Evidence
+from featx.models.explain.activation_maps import Attribution
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -18,24 +18,24 @@ _STRONGEST = 0.75
 _SIDE = 336
 
 
-def beside(evidence: Evidence) -> PILImage:
-    """Return the image as the network sees it, beside it the same with the evidence over it, in RGB."""
+def beside(attribution: Attribution) -> PILImage:
+    """Return the image as the network sees it, beside it the same with the attribution over it, in RGB."""
     from PIL import Image
 
-    height, width = evidence.pixels.shape[:2]
+    height, width = attribution.pixels.shape[:2]
     factor = max(1.0, _SIDE / min(height, width))
     size = (round(width * factor), round(height * factor))
-    image = np.asarray(Image.fromarray(evidence.pixels).resize(size, Image.Resampling.BICUBIC))
+    image = np.asarray(Image.fromarray(attribution.pixels).resize(size, Image.Resampling.BICUBIC))
     gap = np.full((size[1], 8, 3), 255, dtype=np.uint8)
-    return Image.fromarray(np.concatenate([image, gap, np.asarray(overlay(evidence, size))], axis=1))
+    return Image.fromarray(np.concatenate([image, gap, np.asarray(overlay(attribution, size))], axis=1))
 
 
-def overlay(evidence: Evidence, size: tuple[int, int]) -> PILImage:
-    """Return the image in grey, with the evidence over it in colour.
+def overlay(attribution: Attribution, size: tuple[int, int]) -> PILImage:
+    """Return the image in grey, with the attribution over it in colour.
 
     Parameters
     ----------
-    evidence : Evidence
+    attribution : Attribution
     size : (int, int)
         Width and height of the result, in pixels.
 
@@ -46,16 +46,16 @@ def overlay(evidence: Evidence, size: tuple[int, int]) -> PILImage:
     """
     from PIL import Image
 
-    image = Image.fromarray(evidence.pixels).resize(size, Image.Resampling.BICUBIC)
-    strength = np.asarray(Image.fromarray(_relative(evidence)).resize(size, Image.Resampling.BICUBIC))
+    image = Image.fromarray(attribution.pixels).resize(size, Image.Resampling.BICUBIC)
+    strength = np.asarray(Image.fromarray(_relative(attribution)).resize(size, Image.Resampling.BICUBIC))
     colour = np.where(strength[..., None] > 0, _FOR, _AGAINST)
     opacity = np.clip(np.abs(strength), 0, 1)[..., None] * _STRONGEST
     grey = np.asarray(image.convert("L").convert("RGB"), dtype=np.float32)
     return Image.fromarray((grey * (1 - opacity) + colour * opacity).round().astype(np.uint8))
 
 
-def _relative(evidence: Evidence) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return the evidence as a share of the strongest."""
-    largest = float(np.abs(evidence.map).max()) or 1.0
-    shares: np.ndarray[Any, np.dtype[np.float32]] = (evidence.map / largest).astype(np.float32)
+def _relative(attribution: Attribution) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Return the attribution as a share of the strongest."""
+    largest = float(np.abs(attribution.map).max()) or 1.0
+    shares: np.ndarray[Any, np.dtype[np.float32]] = (attribution.map / largest).astype(np.float32)
     return shares

@@ -21,7 +21,7 @@ from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.images.decode import MAX_PIXELS
 from featx.images.image import Image, as_image_list
 from featx.models.fine_tuning import client as handover
-from featx.models.fine_tuning.predictor import TunedNetwork
+from featx.models.fine_tuning.predictor import FineTunedPredictorMixin
 from featx.models.fine_tuning.training_data import (
     as_seed,
     check_weights,
@@ -40,7 +40,7 @@ _SHARED = (
 )
 
 
-class FineTunedClassifier(ClassifierMixin, TunedNetwork, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
     """Classify images by a network whose last part is trained further on them.
 
     It begins where the baseline ends: with logistic regression on the features of the frozen network as its output
@@ -116,6 +116,8 @@ class FineTunedClassifier(ClassifierMixin, TunedNetwork, BaseEstimator):  # type
         ...
     featx.extraction.feature_extractor.InvalidOptionError: backbone='color_histogram' cannot be fine-tuned: it is no network of Keras...
     """
+
+    __module__ = "featx"  # pickles and files of skops name it so, wherever it lies
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **{name: _OF_EXTRACTOR[name] for name in (*_SHARED, "precision", "batch_size", "cache", "verbose")},

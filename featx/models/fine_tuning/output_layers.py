@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from featx.baselines.estimators import make_baseline
-from featx.models.head_from_sklearn import as_head
+from featx.models.head.from_sklearn import as_head
 from featx.system.array_types import FloatArray
 
 

@@ -22,7 +22,7 @@ from featx.system.files import atomic as files
 from featx.system.files.output_paths import as_output_error
 
 
-class TunedNetwork:
+class FineTunedPredictorMixin:
     """What a fitted :class:`featx.FineTunedClassifier` can do: predict, and be saved."""
 
     # Parameters of the classifier, and what it has once it is fitted.

@@ -14,10 +14,10 @@ import numpy as np
 from featx.baselines.estimators import NAMES, make_baseline
 from featx.errors import UnreadableImageError
 from featx.extraction.options import Resolved
-from featx.models.explain.activation_maps import ActivationMaps, Evidence, decode_as_shown, why_not
+from featx.models.explain.activation_maps import ActivationMaps, Attribution, activation_map_problem, decode_pixels
 from featx.models.explain.overlay import overlay
-from featx.models.head_from_sklearn import as_head
-from featx.models.steps import Affine
+from featx.models.head.from_sklearn import as_head
+from featx.models.head.steps import Affine
 
 if TYPE_CHECKING:
     from featx.workflows.result import ImageComparison
@@ -35,7 +35,7 @@ def why_no_evidence(result: ImageComparison) -> str:
         return f"{estimator} is not featx's own, which alone is fitted anew for them"
     if "best_params" in network.comparison.table:
         return "tuned estimators have none"
-    return why_not(network.resolved)
+    return activation_map_problem(network.resolved)
 
 
 def evidence_of(result: ImageComparison, positions: Sequence[int], side: int, cache: Path | None) -> dict[int, str]:
@@ -85,22 +85,22 @@ def _fitted(estimator: str, X: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) ->
     return affine, list(fitted.classes_)
 
 
-def _seen(path: str, resolved: Resolved, maps: ActivationMaps, affine: Affine) -> Evidence | None:
+def _seen(path: str, resolved: Resolved, maps: ActivationMaps, affine: Affine) -> Attribution | None:
     """Return what speaks for every class, a map of shape (height, width, n_scores); None of an image that is gone."""
     try:
-        seen = decode_as_shown(path, resolved)
+        seen = decode_pixels(path, resolved)
     except UnreadableImageError:
         return None
-    return Evidence(None, 0.0, maps.weighted(seen, affine).astype(np.float32), seen, "activation")
+    return Attribution(None, 0.0, maps.weighted(seen, affine).astype(np.float32), seen, "activation")
 
 
-def _of_class(evidence: Evidence, place: int) -> Evidence:
+def _of_class(evidence: Attribution, place: int) -> Attribution:
     values = evidence.map
     one = values[..., place] if values.shape[-1] > 1 else values[..., 0] * (1 if place else -1)
     return dataclasses.replace(evidence, map=one)
 
 
-def _url(evidence: Evidence, side: int) -> str:
+def _url(evidence: Attribution, side: int) -> str:
     buffer = io.BytesIO()
     overlay(evidence, (side, side)).save(buffer, format="WEBP", quality=75)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -17,11 +17,11 @@ from featx.backbones.registry import NetworkBackbone
 from featx.errors import ExportError, RecipeMismatchError
 from featx.extraction.options import Resolved, resolve_cache
 from featx.images.resize import resize_image
-from featx.models.head import Head
-from featx.models.head_from_sklearn import as_head
+from featx.models.head.from_sklearn import as_head
+from featx.models.head.head import Head
+from featx.models.head.steps import Neighbors
 from featx.models.model import Model
 from featx.models.model_file import read_model
-from featx.models.steps import Neighbours
 from featx.system.child_process import run_child
 from featx.system.files import atomic as files
 from featx.system.files.output_paths import as_output_error, check_output_file, check_output_folder
@@ -37,7 +37,7 @@ _END = 2_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Exported:
+class ExportedModel:
     """What was written.
 
     Attributes
@@ -79,7 +79,7 @@ def export_model(
     path: str | os.PathLike[str],
     *,
     cache: str | os.PathLike[str] | None = "auto",
-) -> Exported:
+) -> ExportedModel:
     """Write a model as one network: the backbone, what prepares its pixels, and the estimator.
 
     Parameters
@@ -95,7 +95,7 @@ def export_model(
 
     Returns
     -------
-    Exported
+    ExportedModel
 
     Raises
     ------
@@ -126,7 +126,7 @@ def export_model(
         as_it_is = _difference_as_it_is(found, pixels, outputs, compiled)
         _move(folder, target, kind)
     notes = _notes(found.card.recipe["precision"], as_it_is)
-    return Exported(str(target), kind, _output_of(found), difference, notes, as_it_is)
+    return ExportedModel(str(target), kind, _output_of(found), difference, notes, as_it_is)
 
 
 def _notes(precision: str, as_it_is: float | None) -> list[str]:
@@ -167,7 +167,7 @@ def _is_exported(path: Path) -> bool:
 
 def _refuse_others(model: Model, resolved: Resolved) -> None:
     assert model.head is not None
-    if any(isinstance(step, Neighbours) for step in model.head.scores):
+    if any(isinstance(step, Neighbors) for step in model.head.scores):
         raise ExportError(
             "Nearest neighbours are not written as a network, which would have to hold the features of all images that "
             "were fitted on and compare each new one with them. "
@@ -221,7 +221,7 @@ def _written(model: Model, resolved: Resolved, kind: str, folder: Path, pixels: 
         "metadata": json.dumps(card),
     }
     remedy = "Install tensorflow and openvino anew, or choose another format."
-    run_child("featx.models.export_worker", task, f"writing the model {model.path!r} as {kind}", remedy)
+    run_child("featx.models.export.worker", task, f"writing the model {model.path!r} as {kind}", remedy)
     return np.load(folder / "outputs.npy", allow_pickle=False)
 
 
@@ -230,7 +230,7 @@ def _difference(
 ) -> float:
     """Return by how much a network differs from its model; raise if that is more than rounding."""
     rows = resolved.start(compiled)(pixels)
-    scores, shares = model.decide(rows)
+    scores, shares = model.predict_scores(rows)
     largest = _relative(outputs, scores) if shares is None else float(np.abs(outputs - shares).max())
     if not largest <= _TOLERANCE:
         raise ExportError(
@@ -256,7 +256,7 @@ def _difference_as_it_is(
         resolved = model.resolve()
     except RecipeMismatchError:  # this machine has no such precision
         return None
-    scores, shares = model.decide(resolved.start(compiled)(pixels))
+    scores, shares = model.predict_scores(resolved.start(compiled)(pixels))
     return float(np.abs(outputs - (scores if shares is None else shares)).max())
 
 

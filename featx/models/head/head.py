@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.models.steps import KINDS, Affine, Neighbours, RbfKernel, Step
+from featx.models.head.steps import KINDS, Affine, Neighbors, RbfKernel, Step
 from featx.system.array_types import Float64Array
 
 #: Values of one block of rows by a step's largest output, so that memory stays bounded.
@@ -54,7 +54,7 @@ class Head:
             shares = step(shares)
         return scores, shares
 
-    def positions(self, scores: Float64Array) -> np.ndarray[Any, np.dtype[np.intp]]:
+    def class_indices(self, scores: Float64Array) -> np.ndarray[Any, np.dtype[np.intp]]:
         """Return the position among `classes` that each row of scores decides for."""
         return (scores[:, 0] > 0).astype(np.intp) if scores.shape[1] == 1 else scores.argmax(axis=1)
 
@@ -115,6 +115,6 @@ def _widest(step: Step) -> np.ndarray[Any, Any]:
     """Return the array that has a row for each number that a step computes of a row."""
     if isinstance(step, RbfKernel):
         return step.vectors
-    if isinstance(step, Neighbours):
+    if isinstance(step, Neighbors):
         return step.rows
     return step.bias if isinstance(step, Affine) else np.empty(1)

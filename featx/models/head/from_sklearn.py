@@ -9,18 +9,18 @@ import numpy as np
 
 from featx.baselines.estimators import is_unit_length_scaler
 from featx.errors import ExportError
-from featx.models.head import Head
-from featx.models.steps import (
+from featx.models.head.head import Head
+from featx.models.head.steps import (
     Affine,
-    BothClasses,
-    Neighbours,
+    Neighbors,
+    Normalize,
+    NormalizeSum,
+    OneVsOneVotes,
     RbfKernel,
     Sigmoid,
     Softmax,
     Step,
-    SumToOne,
-    UnitLength,
-    Votes,
+    TwoClasses,
     joined,
 )
 from featx.system.array_types import Float64Array
@@ -69,7 +69,7 @@ def _transformer(transformer: Any) -> list[Step]:
         n = transformer.n_features_in_
         return [Affine(np.full(n, 1 / np.sqrt(n)), np.zeros(n))]
     if name == "Normalizer" and transformer.norm == "l2":
-        return [UnitLength()]
+        return [Normalize()]
     if name == "PCA":
         weights = transformer.components_.T.astype(np.float64)
         if transformer.whiten:
@@ -106,9 +106,9 @@ def _affine(estimator: Any) -> Affine:
 def _logistic(estimator: Any) -> tuple[list[Step], list[Step]]:
     scores: list[Step] = [_affine(estimator)]
     if len(estimator.classes_) == 2:
-        return scores, [Sigmoid(), BothClasses()]
+        return scores, [Sigmoid(), TwoClasses()]
     if getattr(estimator, "solver", "") == "liblinear" or getattr(estimator, "multi_class", "") == "ovr":
-        return scores, [Sigmoid(), SumToOne()]
+        return scores, [Sigmoid(), NormalizeSum()]
     return scores, [Softmax()]
 
 
@@ -127,7 +127,7 @@ def _support_vectors(estimator: Any) -> tuple[list[Step], None]:
         )
     vectors = np.asarray(estimator.support_vectors_, dtype=np.float64)
     weights, bias = _decisions(estimator)
-    votes: list[Step] = [Votes(n_classes)] if n_classes > 2 else []
+    votes: list[Step] = [OneVsOneVotes(n_classes)] if n_classes > 2 else []
     if n_classes > 2 and not (estimator.break_ties and estimator.decision_function_shape == "ovr"):
         raise ExportError(
             "Of this SVC, equal votes for classes are decided otherwise than by its scores. Make it with "
@@ -168,11 +168,11 @@ def _neighbours(estimator: Any) -> tuple[list[Step], list[Step] | None]:
             f"Nearest neighbours with metric={estimator.metric!r} and weights={estimator.weights!r} cannot be written "
             "as steps that other programs run. Those that can: metric='cosine', weights 'distance' or 'uniform'."
         )
-    rows = UnitLength()(np.asarray(estimator._fit_X, dtype=np.float64))
+    rows = Normalize()(np.asarray(estimator._fit_X, dtype=np.float64))
     is_classifier = hasattr(estimator, "classes_")
     values = np.eye(len(estimator.classes_))[estimator._y] if is_classifier else estimator._y.reshape(len(rows), -1)
     by_distance = estimator.weights == "distance"
-    step = Neighbours(rows, values.astype(np.float64), int(estimator.n_neighbors), by_distance)
+    step = Neighbors(rows, values.astype(np.float64), int(estimator.n_neighbors), by_distance)
     return [step], [] if is_classifier else None
 
 
@@ -198,7 +198,7 @@ def _dummy(estimator: Any) -> tuple[list[Step], list[Step] | None]:
     if len(shares) != 2:
         return [Affine(np.zeros((n_features, len(shares))), shares)], []
     lead = Affine(np.zeros((n_features, 1)), shares[1:] - 0.5)
-    return [lead], [Affine(np.ones(1), np.full(1, 0.5)), BothClasses()]
+    return [lead], [Affine(np.ones(1), np.full(1, 0.5)), TwoClasses()]
 
 
 def _calibrated(estimator: Any) -> tuple[list[Step], list[Step] | None]:
@@ -219,8 +219,8 @@ def _calibrated(estimator: Any) -> tuple[list[Step], list[Step] | None]:
     # What decides is the calibrated probability, before it is made to sum to one.
     scores: list[Step] = [*head.scores, Affine(-a, -b)]
     if len(estimator.classes_) == 2:
-        return scores, [Sigmoid(), BothClasses()]
-    return [*scores, Sigmoid()], [SumToOne()]
+        return scores, [Sigmoid(), TwoClasses()]
+    return [*scores, Sigmoid()], [NormalizeSum()]
 
 
 def _of_target(estimator: Any) -> tuple[list[Step], None]:

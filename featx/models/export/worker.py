@@ -19,8 +19,18 @@ from featx.backbones.registry import KerasBackbone
 from featx.errors import ExportError, MissingDependencyError
 from featx.extraction.engines.compile_worker import build_graph, convert_keras_model
 from featx.extraction.engines.openvino import add_pooling
-from featx.models.head import Head
-from featx.models.steps import Affine, BothClasses, RbfKernel, Sigmoid, Softmax, Step, SumToOne, UnitLength, Votes
+from featx.models.head.head import Head
+from featx.models.head.steps import (
+    Affine,
+    Normalize,
+    NormalizeSum,
+    OneVsOneVotes,
+    RbfKernel,
+    Sigmoid,
+    Softmax,
+    Step,
+    TwoClasses,
+)
 from featx.recipe import Recipe
 from featx.system.child_process import serve_task
 
@@ -71,14 +81,14 @@ def _of_step(keras: Any, rows: Any, step: Step) -> Any:  # noqa: PLR0911  # one 
             return layers.Rescaling(weights.tolist(), bias.tolist())(rows)
         case Affine(weights, bias):
             return _dense(keras, rows, weights, bias)
-        case UnitLength():
+        case Normalize():
             return layers.UnitNormalization()(rows)
         case RbfKernel(vectors, gamma):
             # ‖x − v‖² = ‖x‖² − 2 x·v + ‖v‖²
             distances = _dense(keras, rows, -2 * vectors.T, (vectors * vectors).sum(axis=1))
             distances = layers.ReLU()(layers.Add()([distances, layers.Dot(axes=1)([rows, rows])]))
             return layers.Activation("exponential")(layers.Rescaling(-gamma)(distances))
-        case Votes():
+        case OneVsOneVotes():
             first, second = step.pairs()
             won = layers.Rescaling(0.5, 0.5)(ops.sign(rows))
             votes = _dense(keras, won, first - second, second.sum(axis=0))
@@ -88,9 +98,9 @@ def _of_step(keras: Any, rows: Any, step: Step) -> Any:  # noqa: PLR0911  # one 
             return layers.Softmax()(rows)
         case Sigmoid():
             return layers.Activation("sigmoid")(rows)
-        case BothClasses():
+        case TwoClasses():
             return _dense(keras, rows, np.array([[-1.0, 1.0]]), np.array([1.0, 0.0]))
-        case SumToOne():
+        case NormalizeSum():
             return ops.divide(rows, ops.maximum(ops.sum(rows, axis=-1, keepdims=True), 1e-30))
     raise TypeError(step)
 

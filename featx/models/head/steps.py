@@ -46,7 +46,7 @@ class Affine(Step):
 
 
 @dataclasses.dataclass(frozen=True)
-class UnitLength(Step):
+class Normalize(Step):
     """Rows of length one; a row of zeros stays one."""
 
     def __call__(self, rows: Float64Array) -> Float64Array:
@@ -75,7 +75,7 @@ class RbfKernel(Step):
 
 
 @dataclasses.dataclass(frozen=True)
-class Votes(Step):
+class OneVsOneVotes(Step):
     """Scores of classes, of the decisions between each two of them: (0, 1), (0, 2), …, (1, 2), ….
 
     The number of decisions a class wins, and of those that win equally many, by how much: as scikit-learn's
@@ -104,7 +104,7 @@ class Votes(Step):
 
 
 @dataclasses.dataclass(frozen=True)
-class Neighbours(Step):
+class Neighbors(Step):
     """Shares of the values of the nearest rows by cosine, weighted by one over their distance, or equally.
 
     Attributes
@@ -123,7 +123,7 @@ class Neighbours(Step):
     by_distance: bool
 
     def __call__(self, rows: Float64Array) -> Float64Array:
-        distances = np.clip(1 - UnitLength()(rows) @ self.rows.T, 0, 2)
+        distances = np.clip(1 - Normalize()(rows) @ self.rows.T, 0, 2)
         nearest = np.argpartition(distances, self.n_neighbors - 1, axis=1)[:, : self.n_neighbors]
         weights = np.ones(nearest.shape)
         if self.by_distance:
@@ -159,7 +159,7 @@ class Sigmoid(Step):
 
 
 @dataclasses.dataclass(frozen=True)
-class BothClasses(Step):
+class TwoClasses(Step):
     """Of the probability of the second class, those of both."""
 
     def __call__(self, rows: Float64Array) -> Float64Array:
@@ -167,7 +167,7 @@ class BothClasses(Step):
 
 
 @dataclasses.dataclass(frozen=True)
-class SumToOne(Step):
+class NormalizeSum(Step):
     """Rows divided by their sum; a row of zeros becomes equal shares."""
 
     def __call__(self, rows: Float64Array) -> Float64Array:
@@ -177,7 +177,7 @@ class SumToOne(Step):
 
 KINDS: dict[str, type[Step]] = {
     kind.__name__: kind
-    for kind in (Affine, UnitLength, RbfKernel, Votes, Neighbours, Softmax, Sigmoid, BothClasses, SumToOne)
+    for kind in (Affine, Normalize, RbfKernel, OneVsOneVotes, Neighbors, Softmax, Sigmoid, TwoClasses, NormalizeSum)
 }
 
 
