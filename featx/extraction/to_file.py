@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,11 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from featx.datasets.failures import Failure, readable_positions
+from featx.datasets.failures import readable_positions
 from featx.datasets.image_folder import ImageTable
 from featx.errors import AuditError, FeatxError, OutputError, ResourceError
 from featx.extraction.extract import Extraction
 from featx.extraction.options import Resolved
+from featx.features.csv_table import (
+    FAILURES_HEADER,
+    TABLE_HEADER,
+    failures_path,
+    table_path,
+    write_failures,
+    write_table,
+)
 from featx.features.npy_writer import MatrixFile
 from featx.store.view_store import ViewStores
 from featx.system.array_types import DigestArray, FloatArray, IntArray
@@ -30,12 +37,10 @@ from featx.system.files.output_paths import (
     output_error,
     starts_with,
 )
-from featx.system.formatting import as_cell, as_path_cell, counted
+from featx.system.formatting import counted
 
 _BLOCK_ROWS = 4096
 _OTHER_OUTPUT = "choose another output (-o)."
-TABLE_HEADER = ("row", "path", "label", "digest")
-_FAILURES_HEADER = ("position", "path", "error", "reason")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,16 +96,6 @@ class ExtractionSummary:
         return "\n".join(lines)
 
 
-def table_path(output: Path) -> Path:
-    """Where the table of rows is: ``features.csv`` beside ``features.npy``."""
-    return output.with_suffix(".csv")
-
-
-def failures_path(output: Path) -> Path:
-    """Where the table of failures is: ``features.failures.csv`` beside ``features.npy``."""
-    return output.with_suffix(".failures.csv")
-
-
 def check_output(output: Path, *, otherwise: str = "") -> None:
     """Raise if the outputs cannot be written, before any work is done.
 
@@ -124,7 +119,7 @@ def check_output(output: Path, *, otherwise: str = "") -> None:
     if not os.path.isdir(output.parent):
         raise output_error(output, f"there is no folder {str(output.parent)!r}", f"Create it, or {_OTHER_OUTPUT}")
     check_output_file(output, lambda _: True, remedy=f"Fix its permissions, or {_OTHER_OUTPUT}")
-    for path, header in ((table_path(output), TABLE_HEADER), (failures_path(output), _FAILURES_HEADER)):
+    for path, header in ((table_path(output), TABLE_HEADER), (failures_path(output), FAILURES_HEADER)):
         check_output_file(path, starts_with(header_pattern(header)), remedy=f"Move the file, or {_OTHER_OUTPUT}")
 
 
@@ -173,7 +168,7 @@ def extract_to_file(
         _run(extraction)
         kept = readable_positions(len(table), extraction.failures)
         rows.keep(kept)
-        _write_table(listing, table, extraction, kept)
+        write_table(listing, _table_rows(table, extraction.digests, kept))
         _audit(matrix, listing, extraction, kept)
         write_failures(output, extraction.failures)
     seconds = time.perf_counter() - started
@@ -218,44 +213,9 @@ def _run(extraction: Extraction) -> None:
         raise ResourceError(f"The system refused something ({error}). Run the same command again.") from error
 
 
-@contextlib.contextmanager
-def csv_writer(path: Path) -> Iterator[Any]:
-    """Yield a writer of the lines of a table."""
-    # surrogateescape: a file name that is not UTF-8 comes out as the bytes it is.
-    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        yield csv.writer(file)
-
-
-def _write_table(path: Path, table: ImageTable, extraction: Extraction, kept: Iterable[int]) -> None:
-    with csv_writer(path) as writer:
-        writer.writerow(TABLE_HEADER)
-        for row, at in enumerate(kept):
-            digest = extraction.digests[at].tobytes().hex()
-            writer.writerow(table_line(row, table.paths[at], table.labels[at], digest))
-
-
-def table_line(row: int, path: str, label: Any, digest: str) -> list[Any]:
-    """Return the line of the table for one row of the matrix."""
-    return [row, as_path_cell(path), as_cell(str(label)) if label is not None else "", digest]
-
-
-def _write_failures(path: Path, failures: Iterable[Failure]) -> None:
-    """Write the table of failures; remove that of an earlier run if there are none."""
-    remaining = iter(failures)
-    first = next(remaining, None)
-    if first is None:
-        path.unlink(missing_ok=True)
-        return
-    with files.replacing(path) as temporary, csv_writer(temporary) as writer:
-        writer.writerow(_FAILURES_HEADER)
-        for failure in itertools.chain([first], remaining):
-            writer.writerow([failure.position, as_path_cell(failure.image), failure.error, as_cell(failure.reason)])
-
-
-def write_failures(output: Path, failures: Iterable[Failure]) -> None:
-    """Write what failed beside a matrix that is about to get its name; the table of the one before goes."""
-    table_path(output).unlink(missing_ok=True)
-    _write_failures(failures_path(output), failures)
+def _table_rows(table: ImageTable, digests: DigestArray, kept: Iterable[int]) -> Iterator[tuple[str, Any, str]]:
+    for index in kept:
+        yield table.paths[index], table.labels[index], digests[index].tobytes().hex()
 
 
 def _audit(matrix: Path, listing: Path, extraction: Extraction, kept: IntArray) -> None:

@@ -1,12 +1,19 @@
-"""The table beside a .npy file, `features.csv`: only the blocks of lines that are asked for are read as such."""
+"""Tables beside a feature matrix: ``features.csv`` (one line per row) and ``features.failures.csv``; writer and reader.
+
+The reader parses only the blocks of lines that it needs.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import io
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +23,65 @@ from featx.errors import FeaturesError, FeaturesNotFoundError, SourceError
 from featx.features.npy_part import FeaturePlace
 from featx.features.shard_table import ROW_COLUMNS, TableColumns
 from featx.system.array_types import IntArray
-from featx.system.formatting import as_cell
+from featx.system.files import atomic
+from featx.system.formatting import as_cell, as_path_cell
 
-_HEADER = ["row", *ROW_COLUMNS]
+#: Columns of ``features.csv`` and of ``features.failures.csv``.
+TABLE_HEADER = ("row", *ROW_COLUMNS)
+FAILURES_HEADER = ("position", "path", "error", "reason")
 #: TableColumns of a block, and blocks that are read at once.
 _BLOCK, _BLOCKS_AT_ONCE = 1024, 16
 _BYTES_AT_ONCE = 4 * 2**20
 _LINE_END, _QUOTE = ord("\n"), ord('"')
+
+
+def table_path(matrix: Path) -> Path:
+    """Return the path of the table of rows: ``features.csv`` for ``features.npy``."""
+    return matrix.with_suffix(".csv")
+
+
+def failures_path(matrix: Path) -> Path:
+    """Return the path of the table of failures: ``features.failures.csv`` for ``features.npy``."""
+    return matrix.with_suffix(".failures.csv")
+
+
+def write_table(path: Path, rows: Iterable[tuple[str, Any, str]]) -> int:
+    """Write the table of a matrix and return its number of lines.
+
+    Parameters
+    ----------
+    path : Path
+    rows : iterable of (str, object, str)
+        Path, label (None: no label) and digest of each row of the matrix, in order.
+    """
+    row = -1
+    with _csv_writer(path) as writer:
+        writer.writerow(TABLE_HEADER)
+        for row, (image, label, digest) in enumerate(rows):
+            writer.writerow([row, as_path_cell(image), "" if label is None else as_cell(str(label)), digest])
+    return row + 1
+
+
+def write_failures(matrix: Path, failures: Iterable[Failure]) -> None:
+    """Write the table of failures of a matrix that is about to be replaced, and remove the tables of the old matrix."""
+    table_path(matrix).unlink(missing_ok=True)
+    path = failures_path(matrix)
+    remaining = iter(failures)
+    first = next(remaining, None)
+    if first is None:
+        path.unlink(missing_ok=True)
+        return
+    with atomic.replacing(path) as temporary, _csv_writer(temporary) as writer:
+        writer.writerow(FAILURES_HEADER)
+        for failure in itertools.chain([first], remaining):
+            writer.writerow([failure.position, as_path_cell(failure.image), failure.error, as_cell(failure.reason)])
+
+
+@contextlib.contextmanager
+def _csv_writer(path: Path) -> Iterator[Any]:
+    # surrogateescape: a file name that is not valid UTF-8 is written as its original bytes.
+    with open(path, "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        yield csv.writer(file)
 
 
 class CsvTable:
@@ -66,7 +125,7 @@ class CsvTable:
         stop = min(stop, len(starts) - 1)
         lines = _cells(self._place.read(self._name, int(starts[start]), int(starts[stop])))
         for number, cells in enumerate(lines, start * _BLOCK):
-            if len(cells) != len(_HEADER) or cells[0] != str(number):
+            if len(cells) != len(TABLE_HEADER) or cells[0] != str(number):
                 raise self._unlike(f"line {number + 2} is not that of row {number}")
         return lines
 
@@ -76,17 +135,20 @@ class CsvTable:
         n_bytes, n_records, last = self._n_bytes, 0, 0
         starts = []
         for ends in self._ends_of_records(n_bytes):
-            if len(ends) and not n_records and _cells(self._place.read(self._name, 0, int(ends[0]))) != [_HEADER]:
+            if len(ends) and not n_records and not self._has_header(int(ends[0])):
                 break
             starts.append(ends[-n_records % _BLOCK :: _BLOCK])  # the header is one before the first
             n_records += len(ends)
             last = int(ends[-1]) if len(ends) else last
         if not n_records:
-            raise self._unlike(f"it does not begin with {','.join(_HEADER)!r}")
+            raise self._unlike(f"it does not begin with {','.join(TABLE_HEADER)!r}")
         n_lines = n_records - 1 + (last < n_bytes)  # the last line need not end
         if n_lines != self._n_rows:
             raise self._unlike(f"it has {n_lines:,} lines, and the matrix {self._n_rows:,} rows")
         return np.append(np.concatenate(starts)[: -(-self._n_rows // _BLOCK)], n_bytes)
+
+    def _has_header(self, n_bytes: int) -> bool:
+        return _cells(self._place.read(self._name, 0, n_bytes)) == [list(TABLE_HEADER)]
 
     def _ends_of_records(self, n_bytes: int) -> Iterator[IntArray]:
         """Yield where lines end, part by part of the file, but for the ends of lines that are in quotes."""
@@ -153,7 +215,7 @@ def _cells(data: bytes) -> list[list[str]]:
 
 
 def _value(name: str, cells: list[str], kind: str) -> object:
-    text = cells[_HEADER.index(name)]
+    text = cells[TABLE_HEADER.index(name)]
     if name != "label":
         return text
     label = _text(text)

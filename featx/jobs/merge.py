@@ -12,16 +12,8 @@ from typing import Any
 
 from featx.datasets.failures import Failure
 from featx.errors import AuditError, JobError, OutputError, SourceError
-from featx.extraction.to_file import (
-    TABLE_HEADER,
-    check_output,
-    csv_writer,
-    failures_path,
-    replacing_outputs,
-    table_line,
-    table_path,
-    write_failures,
-)
+from featx.extraction.to_file import check_output, replacing_outputs
+from featx.features.csv_table import failures_path, table_path, write_failures, write_table
 from featx.features.job_columns import import_pyarrow, texts_of
 from featx.features.job_format import CommittedShard, totals
 from featx.features.npy_writer import HEADER_BYTES, npy_header, take_space
@@ -147,7 +139,7 @@ def merge_job(
         raise SourceError(f"None of the {sums['failed']} images can be read{why}. Look at the files, or at the source.")
     with replacing_outputs(path) as (matrix, listing):
         _join(whole, shards, matrix, progress or (lambda n_images: None))
-        n_lines = _write_table(whole, shards, listing)
+        n_lines = write_table(listing, _table_rows(whole, shards))
         if n_lines != sums["rows"] or os.path.getsize(matrix) != HEADER_BYTES + 4 * n_lines * whole.manifest.n_features:
             raise AuditError(
                 f"The matrix has {sums['rows']:,} rows and its table {n_lines:,} lines. Neither was kept. Run: featx "
@@ -213,19 +205,13 @@ def _copy(path: Path, joined: Any) -> str:
     return hashed.hexdigest()
 
 
-def _write_table(job: Job, shards: Iterable[CommittedShard], listing: Path) -> int:
-    row = 0
-    with csv_writer(listing) as writer:
-        writer.writerow(TABLE_HEADER)
-        for _, columns in _tables(job, shards):
-            lines = zip(
-                texts_of("path", columns), texts_of("label", columns), columns["digest"], columns["status"], strict=True
-            )
-            for path, label, digest, status in lines:
-                if status == "done":
-                    writer.writerow(table_line(row, path, label, digest))
-                    row += 1
-    return row
+def _table_rows(job: Job, shards: Iterable[CommittedShard]) -> Iterator[tuple[str, Any, str]]:
+    """Yield path, label and digest of each row of the matrix."""
+    for _, columns in _tables(job, shards):
+        lines = zip(
+            texts_of("path", columns), texts_of("label", columns), columns["digest"], columns["status"], strict=True
+        )
+        yield from ((path, label, digest) for path, label, digest, status in lines if status == "done")
 
 
 def _failures(job: Job, shards: Iterable[CommittedShard]) -> Iterator[Failure]:
