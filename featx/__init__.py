@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         available_backbones,
         load_backbone,
         register_backbone,
+        unregister_backbone,
     )
     from featx.baselines.cross_validate import Comparison, compare_baselines
     from featx.baselines.estimators import scale_to_unit_length
@@ -97,6 +98,7 @@ __all__ = [
     "save_pipeline",
     "scale_to_unit_length",
     "train_images",
+    "unregister_backbone",
 ]
 
 _HOMES = {
@@ -147,6 +149,7 @@ _HOMES = {
     "save_pipeline": "models.model_file",
     "scale_to_unit_length": "baselines.estimators",
     "train_images": "workflows.train",
+    "unregister_backbone": "backbones.registry",
 }
 
 

@@ -20,6 +20,7 @@ __all__ = [
     "available_backbones",
     "load_backbone",
     "register_backbone",
+    "unregister_backbone",
 ]
 
 _registered: dict[str, Backbone] = {backbone.name: backbone for backbone in (ColorHistogram(), *read_networks())}
@@ -81,18 +82,33 @@ def _of_a_worker() -> str:
     )
 
 
-def register_backbone(backbone: Backbone) -> None:
-    """Make a backbone known by its name, in this process.
+def register_backbone(backbone: Backbone, *, replace: bool = False) -> None:
+    """Register a backbone under its name, in this process.
 
     Parameters
     ----------
     backbone : Backbone
-        A :class:`DirectBackbone`, or a :class:`KerasBackbone`; its name must be free.
+        Instance of :class:`DirectBackbone` or :class:`KerasBackbone`.
+    replace : bool, default=False
+        Whether to replace a registered backbone of the same name. Built-in backbones cannot be replaced.
 
     Raises
     ------
     OptionError
-        Another backbone has the name already; or it cannot be registered.
+        If another backbone has this name, or if `backbone` cannot be registered.
+
+    See Also
+    --------
+    unregister_backbone : Remove a registered backbone.
+    load_backbone : Return the backbone of a name.
+
+    Notes
+    -----
+    Other processes do not know the backbone. To make it known everywhere, declare it in the ``pyproject.toml`` of an
+    installed package, as an instance or as a callable without arguments that returns one::
+
+        [project.entry-points."featx.backbones"]
+        mean_color = "my_package:MeanColor"
 
     Examples
     --------
@@ -103,6 +119,7 @@ def register_backbone(backbone: Backbone) -> None:
     >>> register_backbone(MeanColor())
     >>> load_backbone("mean_color").find_weights("imagenet").digest
     'version 1'
+    >>> unregister_backbone("mean_color")
     """
     if isinstance(backbone, KerasBackbone) and type(backbone) is not KerasBackbone:
         raise OptionError(
@@ -114,18 +131,37 @@ def register_backbone(backbone: Backbone) -> None:
             f"{type(backbone).__name__} has no version. Give it one (version = 1), and another whenever its extract "
             "changes."
         )
+    if replace and backbone.name not in _BUILT_IN:
+        _registered[backbone.name] = backbone
     if _registered.setdefault(backbone.name, backbone) is not backbone:
         raise OptionError(f"A backbone named {backbone.name!r} exists already. Give yours another name.")
 
 
+def unregister_backbone(name: str) -> None:
+    """Remove a backbone that :func:`register_backbone` added in this process.
+
+    Parameters
+    ----------
+    name : str
+        Name of the backbone.
+
+    Raises
+    ------
+    OptionError
+        If no backbone was registered under this name.
+
+    See Also
+    --------
+    register_backbone : Register a backbone.
+    """
+    if name in _BUILT_IN or name not in _registered:
+        raise OptionError(f"Cannot unregister backbone {name!r}: it was not registered in this process.")
+    del _registered[name]
+
+
 def registered_backbone(name: str) -> Backbone | None:
-    """Return the backbone of this name if :func:`register_backbone` made it known: to no other process."""
+    """Return the backbone that :func:`register_backbone` added under this name; None if there is none."""
     return None if name in _BUILT_IN else _registered.get(name)
-
-
-def replace_backbone(backbone: Backbone) -> None:
-    """Make a backbone known that another process registered, in place of any it had registered before."""
-    _registered[backbone.name] = backbone
 
 
 _BUILT_IN = frozenset(_registered)

@@ -85,7 +85,7 @@ def work(task: Task) -> None:
 
 def _work(task: Task) -> None:
     if task.backbone is not None:
-        backbones.replace_backbone(task.backbone)
+        backbones.register_backbone(task.backbone, replace=True)
     job = _job(task.address, task.job_id)
     if job.manifest.id != task.job_id:
         raise JobError(
