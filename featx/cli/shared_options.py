@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 #: Options that are handed to ExtractionOptions if they are given.
@@ -20,7 +21,9 @@ WEIGHTS_HELP = (
 )
 
 
-def add_command(commands: Any, name: str, summary: str, examples: str) -> argparse.ArgumentParser:
+def add_command(
+    commands: Any, name: str, summary: str, examples: str, *, run: Callable[[argparse.Namespace], int | None]
+) -> argparse.ArgumentParser:
     """Return the parser of a new command, with its examples."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -30,7 +33,7 @@ def add_command(commands: Any, name: str, summary: str, examples: str) -> argpar
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.set_defaults(command=name)
+    parser.set_defaults(command=name, run=run)
     return parser
 
 

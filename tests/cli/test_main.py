@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 
 from featx.cli import main as cli
-from featx.cli.arguments import make_parser
+from featx.cli.commands import compare
+from featx.cli.parser import make_parser
 from tests.conftest import CountingBackbone
 from tests.test_readme import shown_demo, without_measurements
 
@@ -486,7 +487,7 @@ def test_extract_takes_a_table(in_folder: Path, photo_folder: Path, capsys: pyte
 
 def test_the_control_stands_beside_layers_and_poolings_of_networks() -> None:
     command = "rank photos --backbone mobilenet --backbone color_histogram --layer 0.5 --layer -1 --pooling max"
-    options = cli._all_options(make_parser().parse_args(command.split()))
+    options = compare._all_options(make_parser().parse_args(command.split()))
     assert [(one.backbone, one.layer, one.pooling) for one in options] == [
         ("mobilenet", "0.5", "max"),
         ("mobilenet", "-1", "max"),

@@ -64,7 +64,7 @@ def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
         except KeyboardInterrupt as interrupt:
             raise error from interrupt
 
-    monkeypatch.setitem(cli._COMMANDS, "backbones", swallowed)
+    monkeypatch.setattr("featx.cli.commands.backbones.show_backbones", swallowed)
     assert cli.main(["backbones"]) == 143
     assert capsys.readouterr().err.startswith("Interrupted. Rows already committed are kept; the same command")
 
@@ -93,6 +93,7 @@ import os, signal, sys, threading, time
 import numpy as np
 from sklearn.svm import SVC
 from featx.cli import main as cli
+from featx.cli.commands import backbones
 
 X = np.random.default_rng(0).random((2000, 300))
 fitting = threading.Event()
@@ -111,7 +112,7 @@ def command(args):
     if code:
         signal.raise_signal(signal.SIGINT)
 
-cli._COMMANDS["backbones"] = command
+backbones.show_backbones = command
 code = int(sys.argv[1])
 sys.argv = ["featx", "backbones"]
 cli.run()

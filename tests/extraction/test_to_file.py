@@ -286,7 +286,10 @@ def test_what_a_killed_run_left_beside_the_output_is_removed_by_the_next(photo_f
     import subprocess
     import sys
 
-    code = "import os; from pathlib import Path; from featx.system.files import atomic as files\nwith files.replacing(Path('f.npy')) as t:\n"
+    code = (
+        "import os; from pathlib import Path; from featx.system.files import atomic as files\n"
+        "with files.replacing(Path('f.npy')) as t:\n"
+    )
     code += "    t.write_text('half'); os._exit(9)"
     subprocess.run([sys.executable, "-c", code], check=False)
     assert len(list(in_folder.glob(".featx-*.tmp"))) == 1

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from featx import FeatureExtractor, find_duplicates, open_features
-from featx.cli import duplicate_lists
 from featx.cli import main as cli
+from featx.cli.commands import duplicate_lists
 from featx.errors import UnfinishedWarning
 from featx.features import shard_table as feature_tables
 from featx.images.image import content_digest, read_image

@@ -1,11 +1,15 @@
-"""The demonstration: scikit-learn's digits as PNG files, their features, three baselines compared."""
+"""Show the whole workflow on digits: ``featx demo``."""
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from featx.cli.console import cache_folder_from, print_data
+from featx.cli.shared_options import add_cache, add_command
 from featx.datasets.image_folder import find_images
 from featx.errors import OutputError
 from featx.extraction.options import ExtractionOptions
@@ -13,6 +17,25 @@ from featx.extraction.to_file import extract_to_file
 from featx.system.files import atomic as files
 from featx.system.progress import progress_bar
 from featx.workflows.compare import compare_tables
+
+if TYPE_CHECKING:
+    from featx.extraction.options import ExtractionOptions
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``demo``."""
+    summary = "show the whole job on scikit-learn's digits, with the bundled MobileNet"
+    parser = add_command(commands, "demo", summary, "example:\n  featx demo\n", run=_demo)
+    parser.add_argument(
+        "--folder", default="featx-demo", metavar="DIR", help="where images and features go (default: featx-demo)"
+    )
+    add_cache(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+def _demo(args: argparse.Namespace) -> None:
+    run_demo(Path(args.folder), cache_folder_from(args), show_progress=not args.quiet, say=print_data)
+
 
 #: The 8 × 8 scans are enlarged to this side, in pixels, so that a person can look at them.
 _SIDE = 64

@@ -1,0 +1,78 @@
+"""List backbones and layers: ``featx backbones``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+from featx.cli.console import cache_from, print_data
+from featx.cli.shared_options import add_cache, add_command
+from featx.errors import OptionError
+from featx.system.formatting import as_columns
+
+if TYPE_CHECKING:
+    from featx.backbones.registry import Backbone
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``backbones``."""
+    notes = (
+        "minimum size: the smallest image_size; the largest is 4096. megabytes: of the file of weights. top 1: "
+        "percent of ImageNet's validation images whose first guess is\nright, by Keras's documentation. weights: "
+        "whether those of ImageNet are on this machine. images per\nsecond: from files to features, as `featx bench "
+        "--backbone NAME` last measured it here.\n\n"
+    )
+    examples = "examples:\n  featx backbones\n  featx backbones mobilenet --layers\n"
+    parser = add_command(
+        commands, "backbones", "list the networks, or the layers of one", notes + examples, run=show_backbones
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help="only this one")
+    parser.add_argument("--layers", action="store_true", help="its layers instead, as --layer takes them")
+    parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
+    add_cache(parser)
+
+
+def show_backbones(args: argparse.Namespace) -> None:
+    from featx.backbones.registry import available_backbones, load_backbone
+    from featx.extraction.throughput import read_rates
+
+    backbones = [load_backbone(name) for name in (available_backbones() if args.name is None else [args.name])]
+    if args.layers:
+        if args.name is None:
+            raise OptionError("--layers: of which network? Name it: featx backbones mobilenet --layers.")
+        layers = backbones[0].layers()
+        if not layers:
+            raise OptionError(f"{args.name!r} is plain Python and has no layers. Leave --layers out.")
+        rows = [
+            {
+                "place": place,
+                "layer": layer.name,
+                "kind": layer.kind,
+                "shape": "×".join(map(str, layer.shape)),
+                "features": layer.n_features("avg"),
+                "block_ends": layer.ends_block,
+            }
+            for place, layer in enumerate(layers)
+        ]
+    else:
+        rates = read_rates(cache_from(args))
+        rows = [_backbone_row(one, rates.get(one.name)) for one in backbones]
+    print_data(json.dumps(rows) if args.json else as_columns(rows))
+
+
+def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
+    from featx.backbones.files.network_file import NetworkFile
+    from featx.backbones.registry import KerasBackbone
+
+    row: dict[str, object] = {"backbone": backbone.name, "features": backbone.n_features("avg")}
+    row |= {"image_size": backbone.image_size, "min_image_size": backbone.min_image_size}
+    row |= {"parameters": None, "megabytes": None, "top_1": None, "weights": None}
+    if isinstance(backbone, KerasBackbone):
+        row["parameters"] = backbone.n_parameters or None
+        row["megabytes"] = round(backbone.n_bytes / 1e6, 1) or None
+        row["top_1"] = backbone.top_1
+        row["weights"] = "here" if backbone.has_local_weights else "to be fetched"
+    elif isinstance(backbone, NetworkFile):
+        row |= {"min_image_size": None, "megabytes": round(backbone.n_bytes / 1e6, 1), "weights": "here"}
+    return row | {"images_per_second": rate}

@@ -1,0 +1,50 @@
+"""Check images: ``featx check``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featx.cli.console import columns_from, print_data
+from featx.cli.shared_options import add_command, add_common, add_sources, add_tables
+
+if TYPE_CHECKING:
+    pass
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``check``."""
+    summary = "read every image and tell what is wrong or odd; exit code 1 if one cannot be read"
+    examples = (
+        "examples:\n  featx check photos/\n  featx check photos/ --csv findings.csv\n  featx check a.zip --json\n"
+    )
+    parser = add_command(commands, "check", summary, examples, run=_check)
+    add_sources(parser)
+    parser.add_argument("--csv", metavar="FILE", help="also write all findings as CSV: path, finding, detail")
+    most = "larger images cannot be read (default: %(default)s)"
+    parser.add_argument("--max-pixels", type=int, default=178_956_970, metavar="N", help=most)
+    add_tables(parser)
+    add_common(parser)
+
+
+def _check(args: argparse.Namespace) -> int:
+    import pandas as pd
+
+    from featx.datasets.inspection import check_images
+    from featx.datasets.table_file import find_labelled
+    from featx.system.files.output_paths import check_output_files
+    from featx.system.progress import progress_bar
+    from featx.workflows.result import is_table_file, write_csv
+
+    check_output_files([(args.csv, is_table_file)], args.source)
+    table = find_labelled(args.source, **columns_from(args))
+    with progress_bar(len(table), "check", shown=not args.quiet) as progress:
+        check = check_images(table, max_pixels=args.max_pixels, progress=progress)
+    if args.csv:
+        # Objects: the text columns of pandas 3 take no names that are not UTF-8.
+        found = pd.DataFrame(check.findings(), columns=["path", "finding", "detail"], dtype=object)
+        write_csv(Path(args.csv), found)
+    print_data(json.dumps(check.as_dict()) if args.json else check.as_text())
+    return 1 if check.unreadable else 0

@@ -1,0 +1,213 @@
+"""Compare baselines and rank backbones: ``featx compare`` and ``featx rank``."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featx.cli.console import cache_from, columns_from, command_of, note_ignored, options_from, print_data, say
+from featx.cli.shared_options import (
+    add_backbones,
+    add_command,
+    add_common,
+    add_extraction_options,
+    add_groups,
+    add_sources,
+    add_tables,
+    add_task,
+)
+
+if TYPE_CHECKING:
+    from featx.extraction.options import ExtractionOptions
+
+
+_COMPARE_EXAMPLES = """examples:
+  featx compare photos/
+  featx compare photos/ --backbone mobilenet --backbone resnet50 --csv scores.csv
+  featx compare photos/ --estimator logreg --estimator knn --cv 10 --repeats 3
+  featx compare photos/ --report report.html
+  featx compare photos/ --layer 0.5 --layer 0.75 --layer 1.0 --pooling avg --pooling avgmax
+  featx compare labels.csv --groups patient --tune
+  featx compare train/ --test test/
+"""
+
+
+_RANK_EXAMPLES = """examples:
+  featx rank photos/ --backbone mobilenet --backbone resnet50
+  featx rank photos/ --layer 0.5 --layer 0.75 --layer 1.0 --pooling avg --pooling max
+  featx rank labels.csv --groups patient --json
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``compare`` and ``rank``."""
+    _add_compare(commands)
+    _add_rank(commands)
+
+
+def _add_compare(commands: Any) -> None:
+    parser = add_command(
+        commands, "compare", "compare scikit-learn baselines on features", _COMPARE_EXAMPLES, run=_compare
+    )
+    add_sources(parser)
+    add_backbones(parser)
+    parser.add_argument(
+        "--estimator",
+        action="append",
+        metavar="NAME",
+        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid; for numbers dummy, ridge, svr, knn; or a "
+        "class of scikit-learn (default: dummy, logreg, svm, knn); fine-tune: the network itself, minutes a fold; may "
+        "be repeated",
+    )
+    add_task(parser)
+    parser.add_argument("--tune", action="store_true", help="choose parameters by an inner cross-validation")
+    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="decides the folds (default: 0)")
+    parser.add_argument(
+        "--n-jobs", type=int, default=-1, metavar="N", help="folds computed at once (default: -1, all cores)"
+    )
+    _add_split(parser)
+    add_tables(parser)
+    results = parser.add_argument_group("results")
+    results.add_argument("--report", metavar="FILE", help="write a page with plots and thumbnails, one HTML file")
+    results.add_argument("--tsne", action="store_true", help="a t-SNE map in the report, however many images there are")
+    results.add_argument("--learning-curve", action="store_true", help="also score fewer training images")
+    results.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
+    results.add_argument("--label-issues", metavar="FILE", help="also write the labels that may be wrong as CSV")
+    add_extraction_options(parser, several=True)
+    add_common(parser)
+
+
+def _add_split(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("split")
+    group.add_argument("--cv", type=int, metavar="N", help="number of stratified folds (default: 5)")
+    group.add_argument("--repeats", type=int, default=1, metavar="N", help="repetitions of the folds (default: 1)")
+    group.add_argument("--test", action="append", metavar="SOURCE", help="images to score on instead; may be repeated")
+    add_groups(group, "on one side of every split")
+
+
+def _add_rank(commands: Any) -> None:
+    summary = "order networks, layers and poolings for labelled images, without training on any"
+    parser = add_command(commands, "rank", summary, _RANK_EXAMPLES, run=_rank)
+    add_sources(parser)
+    add_backbones(parser)
+    add_task(parser)
+    add_groups(parser, "left out together")
+    parser.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
+    add_tables(parser)
+    add_extraction_options(parser, several=True)
+    add_common(parser)
+
+
+def _compare(args: argparse.Namespace) -> None:
+    from featx.datasets.table_file import find_labelled, is_table
+    from featx.system.files.output_paths import check_output_files
+    from featx.workflows.compare import compare_tables
+    from featx.workflows.request import GROUPS, ComparisonConfig
+    from featx.workflows.result import is_report_file, is_table_file, write_csv
+
+    outputs = [(args.csv, is_table_file), (args.label_issues, is_table_file), (args.report, is_report_file)]
+    check_output_files(outputs, [*args.source, *(args.test or [])])
+    column = None if args.groups in GROUPS else args.groups
+    config = ComparisonConfig(
+        estimators=args.estimator,
+        task=args.task,
+        cv=args.cv,
+        repeats=args.repeats,
+        groups=args.groups if column is None else "auto",
+        duplicate_threshold=args.duplicate_threshold,
+        tune=args.tune,
+        diagnostics=bool(args.learning_curve or args.report or args.label_issues or args.json),
+        random_state=args.random_state,
+        n_jobs=args.n_jobs,
+    )
+    options = _all_options(args)
+    columns = columns_from(args)
+    table = find_labelled(args.source, group_column=column, **columns)
+    test = None
+    if args.test:  # columns are those of tables; a folder may be tested on beside one
+        test = find_labelled(args.test, **({"group_column": column, **columns} if is_table(args.test) else {}))
+    started = time.perf_counter()
+    comparison = compare_tables(
+        table,
+        options,
+        config,
+        test=test,
+        cache=cache_from(args),
+        on_error=args.on_error,
+        show_progress=not args.quiet,
+        progress=lambda text: say(args, text),
+    )
+    note_ignored(args, table.ignored)
+    print_data(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
+    if args.csv:
+        write_csv(Path(args.csv), comparison.table)
+    if args.report:
+        from featx.workflows.report.report import write_report
+
+        say(args, "Writing the report …")
+        write_report(
+            Path(args.report),
+            comparison,
+            command=command_of(args),
+            seconds=time.perf_counter() - started,
+            tsne=True if args.tsne else None,
+            cache=cache_from(args),
+        )
+        say(args, f"The report is {args.report}: open it in a browser.")
+    if args.label_issues:
+        write_csv(Path(args.label_issues), comparison.label_issues_table())
+
+
+def _rank(args: argparse.Namespace) -> None:
+    from featx.datasets.table_file import find_labelled
+    from featx.system.files.output_paths import check_output_files
+    from featx.workflows.rank import rank_tables
+    from featx.workflows.request import GROUPS, ComparisonConfig
+    from featx.workflows.result import is_table_file, write_csv
+
+    check_output_files([(args.csv, is_table_file)], args.source)
+    column = None if args.groups in GROUPS else args.groups
+    config = ComparisonConfig(
+        task=args.task, groups=args.groups if column is None else "auto", duplicate_threshold=args.duplicate_threshold
+    )
+    options = _all_options(args)
+    table = find_labelled(args.source, group_column=column, **columns_from(args))
+    ranking = rank_tables(
+        table,
+        options,
+        config,
+        cache=cache_from(args),
+        on_error=args.on_error,
+        show_progress=not args.quiet,
+        progress=lambda text: say(args, text),
+    )
+    note_ignored(args, table.ignored)
+    print_data(json.dumps(ranking.as_dict()) if args.json else ranking.as_text())
+    if args.csv:
+        write_csv(Path(args.csv), ranking.table)
+
+
+def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:
+    """Return every combination of the backbones, layers, poolings and views that were config for."""
+    from featx.backbones.registry import DirectBackbone, load_backbone
+
+    several = {name: getattr(args, name) for name in ("layer", "pooling", "tta") if hasattr(args, name)}
+    of_control = {**several, "layer": [None], "pooling": ["avg"]}
+    names = dict.fromkeys(args.backbone or ["mobilenet"])
+    # The control has neither layers nor poolings; beside networks, those that are config for are theirs.
+    plain = {name for name in names if len(names) > 1 and isinstance(load_backbone(name), DirectBackbone)}
+    return [
+        options_from(argparse.Namespace(**{**vars(args), **chosen}), backbone)
+        for backbone in names
+        for chosen in _combinations(of_control if backbone in plain else several)
+    ]
+
+
+def _combinations(several: Mapping[str, Sequence[object]]) -> list[dict[str, object]]:
+    chosen = itertools.product(*(dict.fromkeys(given) for given in several.values()))
+    return [dict(zip(several, values, strict=True)) for values in chosen]

@@ -1,0 +1,71 @@
+"""Extract features: ``featx extract``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featx.cli.commands import job
+from featx.cli.console import cache_from, columns_from, note_ignored, options_from, print_data
+from featx.cli.shared_options import (
+    add_backbone,
+    add_command,
+    add_common,
+    add_extraction_options,
+    add_sources,
+    add_tables,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+_EXTRACT_EXAMPLES = """examples:
+  featx extract photos/ -o features.npy
+  featx extract photos/cats photos/dogs --backbone resnet50 --pooling max
+  featx extract photos/ --json --quiet > summary.json
+  featx extract labels.csv --path-column file
+  featx extract s3://bucket/photos -o features/
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``extract``."""
+    parser = add_command(
+        commands, "extract", "turn images into a .npy matrix of features", _EXTRACT_EXAMPLES, run=_extract
+    )
+    add_sources(parser)
+    parser.add_argument(
+        "-o",
+        "--output",
+        default="features.npy",
+        metavar="FILE",
+        help="the matrix; or a folder/ or an address, for a job of shards that can be resumed (default: features.npy)",
+    )
+    add_backbone(parser)
+    add_tables(parser)
+    add_extraction_options(parser)
+    add_common(parser)
+
+
+def _extract(args: argparse.Namespace) -> int | None:
+    if job.is_job_output(args.output):
+        return job.extract(args)
+    from featx.datasets.table_file import find_labelled
+    from featx.extraction.to_file import check_output, extract_to_file
+    from featx.system.progress import progress_bar
+
+    output = Path(args.output)
+    check_output(output, otherwise="For a job of shards that can be resumed, a folder with a slash: -o features/.")
+    options = options_from(args, args.backbone)
+    table = find_labelled(args.source, **columns_from(args))
+    resolved = options.resolve()
+    with progress_bar(len(table), args.backbone, shown=not args.quiet) as progress:
+        summary = extract_to_file(
+            table, resolved, output, cache=cache_from(args), on_error=args.on_error, progress=progress
+        )
+    note_ignored(args, table.ignored)
+    print_data(json.dumps(vars(summary)) if args.json else summary.as_text())
+    return None

@@ -1,0 +1,251 @@
+"""Extract in shards: ``featx job plan``, ``run``, ``status`` and ``merge``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+from featx.cli.console import cache_from, note_ignored, options_from, print_data, say
+from featx.cli.shared_options import (
+    add_backbone,
+    add_cache,
+    add_command,
+    add_common,
+    add_extraction_options,
+    add_no_cache,
+    add_on_error,
+    add_sources,
+    add_tables,
+)
+from featx.errors import OptionError
+
+if TYPE_CHECKING:
+    from featx.jobs.job import Job
+    from featx.jobs.planning.plan import JobPlan
+    from featx.jobs.running.summary import JobRun
+
+
+_EXAMPLES = """examples:
+  featx job plan photos/ -o job/
+  featx job run job/
+  featx job status job/
+  featx job merge job/ -o features.npy
+"""
+
+
+_PLAN_EXAMPLES = """examples:
+  featx job plan photos/ -o job/
+  featx job plan list.csv -o s3://bucket/job --path-column url --backbone resnet50
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add `featx job` and the commands within it."""
+    summary = "extract many images in shards: planned, run, resumed after any fault, joined"
+    parser = commands.add_parser(
+        "job",
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command="job", run=show_help, show_help=parser.format_help)
+    actions = parser.add_subparsers(title="commands", metavar="COMMAND")
+    _add_plan(actions)
+    _add_run(actions)
+    _add_status(actions)
+    _add_merge(actions)
+
+
+def _add_plan(actions: Any) -> None:
+    parser = add_command(
+        actions, "plan", "list images into shards, and tell what they will cost", _PLAN_EXAMPLES, run=plan
+    )
+    parser.set_defaults(command="job plan")
+    add_sources(parser)
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="OUTPUT", help="an empty folder, or an address such as s3://bucket/job"
+    )
+    add_backbone(parser)
+    parser.add_argument(
+        "--shard-size", type=int, default=10_000, metavar="N", help="images of a shard (default: 10000)"
+    )
+    parser.add_argument(
+        "--sample",
+        type=int,
+        default=4000,
+        metavar="N",
+        help="images extracted at most, in some seconds, to tell the rate; 0 for none (default: 4000)",
+    )
+    add_tables(parser, splits=False)
+    add_extraction_options(parser, reads_all=False)
+    add_common(parser)
+
+
+def _add_run(actions: Any) -> None:
+    parser = add_command(
+        actions, "run", "do what is missing of a job", "example:\n  featx job run job/ --backend loky\n", run=run
+    )
+    parser.set_defaults(command="job run")
+    _add_job(parser)
+    parser.add_argument(
+        "--backend",
+        default="sequential",
+        metavar="NAME",
+        help="sequential (one process that uses all cores), loky (several), or a cluster of dask or ray "
+        "(default: sequential)",
+    )
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="of the cluster: tcp://HOST:8786 of Dask, ray://HOST:10001 of Ray"
+    )
+    parser.add_argument(
+        "--n-jobs", type=int, default=-1, metavar="N", help="processes of loky and ray (default: -1, one for each core)"
+    )
+    parser.add_argument("--retry-quarantined", action="store_true", help="try shards again that were set aside")
+    parser.add_argument("--retry-failed", action="store_true", help="do shards again in which images failed")
+    parser.add_argument("--verify", action="store_true", help="read all that is done, and do what is damaged again")
+    group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
+    group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
+    group.add_argument("--batch-size", type=int, metavar="N", help="images at a time; changes no value (default: 32)")
+    add_on_error(group)
+    add_cache(group)
+    add_no_cache(group)
+    add_common(parser)
+
+
+def _add_status(actions: Any) -> None:
+    example = "example:\n  featx job status job/ --json\n"
+    parser = add_command(
+        actions, "status", "tell what is done, failed and left of a job, and how long it takes", example, run=status
+    )
+    parser.set_defaults(command="job status")
+    _add_job(parser)
+    add_common(parser)
+
+
+def _add_merge(actions: Any) -> None:
+    example = "example:\n  featx job merge job/ -o features.npy\n"
+    parser = add_command(
+        actions, "merge", "join the shards of a job as `featx extract` leaves them", example, run=merge
+    )
+    parser.set_defaults(command="job merge")
+    _add_job(parser)
+    parser.add_argument(
+        "-o", "--output", default="features.npy", metavar="FILE", help="the matrix (default: features.npy)"
+    )
+    parser.add_argument("--allow-incomplete", action="store_true", help="join what is done although shards are missing")
+    add_common(parser)
+
+
+def _add_job(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("job", metavar="OUTPUT", help="the job, as it was planned")
+
+
+def show_help(args: argparse.Namespace) -> None:
+    """Tell which commands there are."""
+    print_data(args.show_help().rstrip())
+
+
+def plan(args: argparse.Namespace) -> None:
+    """List images into shards."""
+    planned = _planned(args, args.output, shard_size=args.shard_size, sample=args.sample)
+    note_ignored(args, planned.ignored)
+    _print(args, planned)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what is missing."""
+    asked = ("backend", "n_jobs", "scheduler", "retry_quarantined", "retry_failed", "verify")
+    done = _run(args, args.job, **{name: getattr(args, name) for name in asked})
+    _print(args, done)
+    return 0 if done.done == done.shards else 1
+
+
+def status(args: argparse.Namespace) -> None:
+    """Tell how far a job is."""
+    from featx.jobs.status import job_status
+
+    _print(args, job_status(args.job))
+
+
+def merge(args: argparse.Namespace) -> None:
+    """Join the shards."""
+    from featx.jobs.merge import merge_job
+    from featx.system.progress import progress_bar
+
+    with progress_bar(_opened(args.job).manifest.n_images, "merge", shown=not args.quiet) as progress:
+        merged = merge_job(args.job, args.output, allow_incomplete=args.allow_incomplete, progress=progress)
+    _print(args, merged)
+
+
+def is_job_output(output: str) -> bool:
+    """Return whether an output is a place for a job rather than a file."""
+    from featx.system.files import remote
+
+    return output.endswith(("/", os.sep)) or remote.is_url(output)
+
+
+def extract(args: argparse.Namespace) -> int:
+    """Plan and run in one go; go on with the same job if it is there."""
+    from featx.features.job_format import MANIFEST
+    from featx.jobs.planning.plan import SHARD_SIZE
+    from featx.jobs.planning.repeated import refuse_unlike
+    from featx.jobs.storage import Place
+
+    if Place(args.output).has(MANIFEST):
+        columns = (args.path_column, args.label_column)
+        refuse_unlike(_opened(args.output), args.source, options_from(args, args.backbone), columns)
+    else:
+        planned = _planned(args, args.output, shard_size=SHARD_SIZE, sample=0)
+        note_ignored(args, planned.ignored)
+    done = _run(args, args.output)
+    _print(args, done)
+    return 0 if done.done == done.shards else 1
+
+
+def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: int) -> JobPlan:
+    from featx.jobs.planning.plan import plan_sources
+    from featx.jobs.storage import Place
+    from featx.system.progress import progress_bar
+
+    if output.lower().startswith("memory://"):
+        raise OptionError(f"-o {output}: what is in memory ends with this command. Pass a folder, or an s3:// address.")
+    with progress_bar(None, "plan", shown=not args.quiet) as progress:
+        return plan_sources(
+            args.source,
+            options_from(args, args.backbone),
+            Place(output),
+            shard_size=shard_size,
+            columns=(args.path_column, args.label_column),
+            cache=cache_from(args),
+            sample=sample,
+            progress=progress,
+        )
+
+
+def _run(args: argparse.Namespace, output: str, **how: Any) -> JobRun:
+    from featx.jobs.running.monitor import images_done
+    from featx.jobs.running.run import run_job
+    from featx.system.progress import progress_bar
+
+    here = {name: getattr(args, name) for name in ("engine", "batch_size") if hasattr(args, name)}
+    job = _opened(output)
+    n_done, n_images = images_done(job), job.manifest.n_images  # by names alone: no table is read for it
+    if n_done:
+        say(args, f"{n_done:,} of {n_images:,} images are done already.")
+    with progress_bar(n_images - n_done, str(job.manifest.recipe["backbone"]), shown=not args.quiet) as progress:
+        return run_job(output, cache=args.cache, on_error=args.on_error, progress=progress, **how, **here)
+
+
+def _opened(output: str) -> Job:
+    from featx.jobs.job import Job
+    from featx.jobs.storage import Place
+
+    return Job(Place(output))
+
+
+def _print(args: argparse.Namespace, said: Any) -> None:
+    print_data(json.dumps(vars(said)) if args.json else said.as_text())

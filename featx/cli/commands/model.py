@@ -1,0 +1,306 @@
+"""Train and use models: ``featx train``, ``model``, ``predict``, ``explain`` and ``export``."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from featx.cli.console import cache_from, columns_from, note_ignored, options_from, print_data, reading_from, say
+from featx.cli.image_paths import batches, raise_for_images, writing
+from featx.cli.shared_options import (
+    add_backbone,
+    add_cache,
+    add_command,
+    add_common,
+    add_extraction_options,
+    add_groups,
+    add_no_cache,
+    add_reading,
+    add_sources,
+    add_tables,
+    add_task,
+)
+from featx.errors import OptionError
+from featx.system.formatting import as_columns, in_bytes
+
+if TYPE_CHECKING:
+    from featx.datasets.failures import Failure
+    from featx.models.predict import Prediction, Predictor
+
+
+_TRAIN_EXAMPLES = """examples:
+  featx train photos/ -o model.skops
+  featx train photos/ -o model.skops --select-from logreg,svm,knn --tune
+  featx train labels.csv -o model.skops --estimator svm --calibrate --groups patient
+"""
+
+
+_PREDICT_EXAMPLES = """examples:
+  featx predict model.skops new/ -o predictions.csv
+  featx predict model.skops photo.jpg --top 3 --json
+  find /photos -name '*.jpg' | featx predict model.skops - --threshold 0.9
+"""
+
+
+def add_commands(commands: Any) -> None:
+    """Add ``train``, ``model``, ``predict``, ``explain`` and ``export``."""
+    for add in (add_train, add_model, add_predict, add_explain, add_export):
+        add(commands)
+
+
+def add_train(commands: Any) -> None:
+    """Add the command that fits a model."""
+    summary = "fit a model on labelled images, with its scores, into one file"
+    parser = add_command(commands, "train", summary, _TRAIN_EXAMPLES, run=train)
+    add_sources(parser)
+    parser.add_argument(
+        "-o", "--output", default="model.skops", metavar="FILE", help="the model (default: model.skops)"
+    )
+    add_backbone(parser)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--estimator",
+        metavar="NAME",
+        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid; fine-tune (the network itself, minutes); for "
+        "numbers dummy, ridge, svr, knn; or a class of scikit-learn (default: logreg; for numbers ridge)",
+    )
+    which.add_argument("--select-from", metavar="NAMES", help="that of several which scores best: logreg,svm,knn")
+    add_task(parser)
+    parser.add_argument("--tune", action="store_true", help="choose parameters by an inner cross-validation")
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="make probabilities of scores, by images that the estimator was not fitted on (of centroid, at the price "
+        "of accuracy)",
+    )
+    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="decides the folds (default: 0)")
+    parser.add_argument("--cv", type=int, metavar="N", help="number of stratified folds (default: 5)")
+    add_groups(parser, "on one side of every split")
+    add_tables(parser)
+    add_extraction_options(parser)
+    add_common(parser)
+
+
+def add_model(commands: Any) -> None:
+    """Add the command that tells what a model is."""
+    summary = "tell what a model is: its classes, scores, network, versions"
+    examples = "examples:\n  featx model model.skops\n  featx model model.skops --json\n"
+    parser = add_command(commands, "model", summary, examples, run=model)
+    parser.add_argument("model", metavar="MODEL", help="a file that featx train wrote")
+    add_common(parser)
+
+
+def add_predict(commands: Any) -> None:
+    """Add the command that labels images."""
+    summary = "label images with a model that was trained, and tell which are unlike its training images"
+    parser = add_command(commands, "predict", summary, _PREDICT_EXAMPLES, run=predict)
+    parser.add_argument("model", metavar="MODEL", help="a file that featx train wrote")
+    parser.add_argument(
+        "source",
+        nargs="+",
+        metavar="IMAGES",
+        help="image files, folders, archives, addresses, or tables; - for paths on standard input, a line each, or as "
+        "find -print0 writes them",
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="write CSV to a file instead of standard output")
+    parser.add_argument(
+        "--top", type=int, default=1, metavar="K", help="classes for each image, all if K is more (default: 1)"
+    )
+    parser.add_argument(
+        "--threshold", type=float, metavar="P", help="no label where the best class has a smaller probability"
+    )
+    parser.add_argument("--path-column", metavar="COLUMN", help="paths, in a table (default: path, file, image …)")
+    add_reading(parser)
+    add_cache(parser)
+    add_no_cache(parser)
+    parser.add_argument("--json", action="store_true", help="a JSON object for each image, a line each, instead of CSV")
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+
+
+def add_explain(commands: Any) -> None:
+    """Add the command that draws evidence."""
+    summary = "draw where in images a model saw what decided it"
+    examples = (
+        "examples:\n  featx explain model.skops photo.jpg -o seen/\n"
+        "  featx explain model.skops wrong/*.jpg -o seen/ --label beach\n"
+    )
+    parser = add_command(commands, "explain", summary, examples, run=explain)
+    parser.add_argument("model", metavar="MODEL", help="a file that featx train wrote")
+    parser.add_argument("source", nargs="+", metavar="IMAGES", help="image files, folders, archives or addresses")
+    parser.add_argument(
+        "-o", "--output", default="explained", metavar="DIR", help="folder of pictures (default: explained)"
+    )
+    parser.add_argument(
+        "--label", metavar="NAME", help="the class whose evidence to show (default: what is decided for)"
+    )
+    parser.add_argument(
+        "--method",
+        default="auto",
+        metavar="NAME",
+        help="activation: the exact class activation map, of linear estimators on averages; occlusion: cover one "
+        "square after another, for any; auto (default)",
+    )
+    add_reading(parser)
+    add_cache(parser)
+    add_no_cache(parser)
+    add_common(parser)
+
+
+def add_export(commands: Any) -> None:
+    """Add the command that writes a model for other programs."""
+    summary = "write a model as one network for programs without featx: Keras, ONNX or OpenVINO"
+    examples = (
+        "examples:\n  featx export model.skops -o model.keras\n  featx export model.skops -o model.onnx\n"
+        "  featx export model.skops -o model/\n"
+    )
+    parser = add_command(commands, "export", summary, examples, run=export)
+    parser.add_argument("model", metavar="MODEL", help="a file that featx train wrote")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="FILE", help="ends in .keras or .onnx, or is a folder for OpenVINO"
+    )
+    add_cache(parser)
+    add_no_cache(parser)
+    add_common(parser)
+
+
+def train(args: argparse.Namespace) -> None:
+    """Fit a model and write it."""
+    from featx.datasets.table_file import find_labelled
+    from featx.models.validation import check_model_path
+    from featx.workflows.request import GROUPS, ComparisonConfig
+    from featx.workflows.train import train_tables
+
+    output = Path(args.output)
+    check_model_path(output)
+    column = None if args.groups in GROUPS else args.groups
+    config = ComparisonConfig(
+        estimators=_estimators(args),
+        task=args.task,
+        cv=args.cv,
+        groups=args.groups if column is None else "auto",
+        duplicate_threshold=args.duplicate_threshold,
+        tune=args.tune,
+        random_state=args.random_state,
+    )
+    options = options_from(args, args.backbone)
+    table = find_labelled(args.source, group_column=column, **columns_from(args))
+    trained = train_tables(
+        table,
+        options,
+        config,
+        calibrate=args.calibrate,
+        cache=cache_from(args),
+        on_error=args.on_error,
+        show_progress=not args.quiet,
+        progress=lambda text: say(args, text),
+    )
+    trained.save(output)
+    note_ignored(args, table.ignored)
+    if trained.pipeline[0].recipe_["precision"] == "bfloat16":
+        say(args, "Features are in bfloat16: CPUs without it refuse the model. --precision float32 makes one for any.")
+    if args.json:
+        from featx.models.model_file import read_model
+
+        print_data(json.dumps({"model": args.output, **dataclasses.asdict(read_model(output).card)}))
+    else:
+        print_data(f"{trained.as_text()}\nmodel: {args.output}, {in_bytes(output.stat().st_size)}")
+
+
+def model(args: argparse.Namespace) -> None:
+    """Tell what a model is."""
+    from featx.models.model_file import read_model
+
+    card = read_model(args.model).card
+    print_data(json.dumps(dataclasses.asdict(card)) if args.json else card.as_text())
+
+
+def _estimators(args: argparse.Namespace) -> list[str] | None:
+    if args.select_from is None:
+        return [args.estimator] if args.estimator else None
+    names = [name.strip() for name in args.select_from.split(",") if name.strip()]
+    if not names:
+        raise OptionError(
+            f"--select-from {args.select_from!r}: expected names with commas between, such as logreg,svm,knn."
+        )
+    return names
+
+
+def predict(args: argparse.Namespace) -> None:
+    """Label images."""
+    from featx.models.model_file import read_model
+    from featx.models.predict import PredictionSummary, Predictor, is_predictions_file
+    from featx.system.files.output_paths import check_output_files
+    from featx.system.progress import progress_bar
+
+    check_output_files([(args.output, is_predictions_file)], args.source)
+    missing: list[str] = []
+    given = {"top": args.top, "threshold": args.threshold, **reading_from(args)}
+    predictor = Predictor(read_model(args.model), cache=cache_from(args), **given)
+    tally = PredictionSummary()
+    of_images, total = batches(args, missing)
+    with writing(args.output) as write, progress_bar(total, "predict", shown=not args.quiet) as progress:
+        if not args.json:
+            write(predictor.as_csv([], header=True))
+        for batch in of_images:
+            predictions = predictor.predict(batch, progress)
+            write(_as_text(predictor, predictions, as_json=args.json))
+            tally.add(predictions)
+    say(args, tally.as_text())
+    raise_for_images(missing, tally.n_predicted, tally.n_unreadable, tally.first_unreadable)
+
+
+def _as_text(predictor: Predictor, predictions: Sequence[Prediction], *, as_json: bool) -> str:
+    if as_json:
+        return "".join(predictor.as_json(one) + "\n" for one in predictions)
+    return predictor.as_csv(predictions)
+
+
+def explain(args: argparse.Namespace) -> None:
+    """Draw where the attribution lies."""
+    from featx.datasets.failures import Failure
+    from featx.datasets.image_folder import find_images, missing_sources
+    from featx.models.explain.explain import check_output_folder, explain_each
+    from featx.models.explain.explainer import Explainer
+    from featx.models.model_file import read_model
+    from featx.system.progress import progress_bar
+
+    check_output_folder(Path(args.output))
+    cache = cache_from(args)
+    compiled = cache / "compiled" if cache else None
+    explainer = Explainer(read_model(args.model), method=args.method, compiled=compiled, **reading_from(args))
+    explainer.check_label(args.label)
+    table = find_images(args.source, keep_missing=True)
+    note_ignored(args, table.ignored)
+    rows: list[dict[str, object]] = []
+    failures: list[Failure] = []
+    with progress_bar(len(table), "explain", shown=not args.quiet) as progress:
+        for one in explain_each(explainer, table.paths, label=args.label, folder=Path(args.output)):
+            progress(1)
+            attribution = one.attribution
+            failures += [Failure(len(rows), one.path, one.error)] if one.error else []
+            row = {
+                "path": one.path,
+                "label": attribution and attribution.label,
+                "score": attribution and round(attribution.score, 4),
+            }
+            rows.append({**row, "method": explainer.method, "picture": one.file, "note": one.note, "error": one.error})
+    if args.json:
+        print_data(json.dumps(rows))
+    else:  # of a class that is a truth, its name
+        print_data(
+            as_columns([{**row, "label": str(row["label"] if row["label"] is not None else "")} for row in rows])
+        )
+    n_done, first = len(rows) - len(failures), failures[0] if failures else None
+    raise_for_images(missing_sources(args.source), n_done, len(failures), first)
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write a model as one network."""
+    from featx.models.export.export import export_model
+
+    exported = export_model(args.model, args.output, cache=cache_from(args))
+    print_data(json.dumps(dataclasses.asdict(exported)) if args.json else exported.as_text())
