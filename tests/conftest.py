@@ -1,25 +1,31 @@
-"""Real images, a real tiny backbone that counts what it is shown, and a cache with a compiled MobileNet."""
+"""Fixtures for all tests: photographs, a counting backbone, and a cache with a compiled MobileNet."""
 
 from __future__ import annotations
 
 import io
 import os
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import PIL.Image
 import pytest
 from sklearn.datasets import load_sample_image
 
-import featx.backbones.registry
-from featx import DirectBackbone, FeatureExtractor
+from featx import Backbone, FeatureExtractor, register_backbone
+from featx.testing import CountingBackbone, registered
 
-# Processes of one user take turns at the cores, by files in the folder for temporary ones: tests that run side by side
-# are to wait only for those that they start.
+pytest.register_assert_rewrite("featx.testing.store_contract")
+
+AnyBackbone = TypeVar("AnyBackbone", bound=Backbone)
+
+# Processes of one user share locks in the folder of temporary files. Tests that run in parallel must not wait for each
+# other.
 _temporary = Path(tempfile.gettempdir()) / f"featx-tests-{os.environ.get('PYTEST_XDIST_WORKER', 'alone')}"
 _temporary.mkdir(exist_ok=True)
 os.environ["TMPDIR"] = tempfile.tempdir = str(_temporary)
@@ -28,43 +34,37 @@ UCMERCED = Path(__file__).parents[2] / "shared" / "data" / "ucmerced"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is thorough is slow as well."""
+    """Mark thorough tests as slow."""
     for item in items:
         if item.get_closest_marker("thorough"):
             item.add_marker("slow")
 
 
-class CountingBackbone(DirectBackbone):
-    """Mean colours of the image's quarters; counts the images it is shown."""
+class Register(Protocol):
+    """Register a backbone until the test ends, and return it."""
 
-    name = "counting"
-    version = 1
-    image_size = 32
-    min_image_size = 2
-
-    def __init__(self) -> None:
-        self.n_shown = 0
-
-    def n_features(self, pooling: str) -> int:
-        return 12
-
-    def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        self.n_shown += len(pixels)
-        n, height, width, _ = pixels.shape
-        quarters = pixels[:, : height // 2 * 2, : width // 2 * 2].reshape(n, 2, height // 2, 2, width // 2, 3)
-        return quarters.mean(axis=(2, 4), dtype=np.float32).reshape(n, 12)
+    def __call__(self, backbone: AnyBackbone, /) -> AnyBackbone: ...
 
 
 @pytest.fixture
-def counting(monkeypatch: pytest.MonkeyPatch) -> CountingBackbone:
-    backbone = CountingBackbone()
-    monkeypatch.setitem(featx.backbones.registry._registered, "counting", backbone)
-    return backbone
+def register() -> Iterator[Register]:
+    with registered():
+
+        def register_one(backbone: AnyBackbone) -> AnyBackbone:
+            register_backbone(backbone)
+            return backbone
+
+        yield register_one
+
+
+@pytest.fixture
+def counting(register: Register) -> CountingBackbone:
+    return register(CountingBackbone())
 
 
 @pytest.fixture(autouse=True)
-def _no_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Tests that name no cache get one of their own."""
+def _private_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep tests away from the cache of the user."""
     monkeypatch.setenv("FEATX_CACHE", str(tmp_path / "auto-cache"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
 
@@ -77,7 +77,7 @@ def photo() -> PIL.Image.Image:
 
 @pytest.fixture(scope="session")
 def photos(photo: PIL.Image.Image) -> list[PIL.Image.Image]:
-    """24 different real photographs: cuts of two larger ones, 160 × 120."""
+    """24 different photographs: parts of two larger ones, 160 × 120."""
     flower = PIL.Image.fromarray(load_sample_image("flower.jpg"))
     corners = [(x, y) for x in range(0, 480, 120) for y in range(0, 300, 100)]
     return [whole.crop((x, y, x + 160, y + 120)) for whole in (photo, flower) for x, y in corners]
@@ -87,10 +87,10 @@ def photos(photo: PIL.Image.Image) -> list[PIL.Image.Image]:
 def photo_folder(tmp_path: Path, photos: list[PIL.Image.Image]) -> Path:
     """A folder of two class folders with 12 JPEG files each."""
     folder = tmp_path / "photos"
-    for number, cut in enumerate(photos):
-        path = folder / ("china" if number < 12 else "flower") / f"{number:02}.jpg"
+    for index, image in enumerate(photos):
+        path = folder / ("china" if index < 12 else "flower") / f"{index:02}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        cut.save(path, quality=90)
+        image.save(path, quality=90)
     make_old(folder)
     return folder
 
@@ -106,18 +106,16 @@ def labels(paths: list[str]) -> list[str]:
 
 
 def make_old(folder: Path) -> None:
-    """Let the change times of a folder's files pass the racy window: they cannot be set back, so the clock is."""
+    """Set the modification times of all files in a folder to a past year."""
     for path in folder.rglob("*"):
         os.utime(path, (1_600_000_000, 1_600_000_000))
 
 
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put the clock of reading an hour ahead, so that files just written are not racy."""
-    import time
-    import types
-
-    monkeypatch.setattr("featx.images.prefetch.time", types.SimpleNamespace(time=lambda: time.time() + 3600))
+    """Set the clock an hour ahead, so that files just written count as unchanged since long ago."""
+    now = time.time
+    monkeypatch.setattr(time, "time", lambda: now() + 3600)
 
 
 @pytest.fixture
@@ -132,7 +130,7 @@ def encoded() -> Callable[..., bytes]:
 
 @pytest.fixture(scope="session")
 def compiled_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache folder in which MobileNet is compiled already."""
+    """A cache folder with the compiled graph of MobileNet."""
     cache = tmp_path_factory.mktemp("compiled-cache")
     FeatureExtractor(cache=cache).transform([np.zeros((8, 8, 3), dtype=np.uint8)])
     return cache
@@ -158,7 +156,6 @@ def ucmerced() -> list[str]:
 @pytest.fixture
 def python() -> Callable[..., Any]:
     """Run Python code in a fresh process, warnings as errors, and return the finished process."""
-    import subprocess
 
     def run(code: str, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

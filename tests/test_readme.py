@@ -5,24 +5,26 @@ from __future__ import annotations
 import functools
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import featx.backbones.registry
 from featx.cli import main as cli
 from featx.datasets.sample_images import write_sample_images
+from featx.testing import registered
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
 @pytest.fixture(autouse=True)
-def _compiled(in_folder: Path, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _compiled(in_folder: Path, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.delenv("FEATX_CACHE")
     monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
-    monkeypatch.setattr(featx.backbones.registry, "_registered", dict(featx.backbones.registry._registered))
     shutil.copytree(compiled_cache / "compiled", "cache/compiled")
+    with registered():
+        yield
 
 
 def test_there_are_exactly_two_set_up_commands() -> None:

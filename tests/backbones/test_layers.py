@@ -15,7 +15,7 @@ from featx.backbones.layers import find_layers
 from featx.backbones.registry import KerasBackbone
 from featx.errors import FeatxWarning, OptionError
 from featx.extraction.options import ExtractionOptions
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
 
 MOBILENET = featx.load_backbone("mobilenet")
 LAYERS = MOBILENET.layers()

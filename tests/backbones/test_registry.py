@@ -32,7 +32,7 @@ from featx.errors import (
     WeightsNotFoundError,
 )
 from featx.extraction.options import ExtractionOptions
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
 
 MOBILENET = featx.load_backbone("mobilenet")
 assert isinstance(MOBILENET, KerasBackbone)

@@ -19,7 +19,7 @@ import pytest
 from featx.cli import main as cli
 from featx.cli.commands import compare
 from featx.cli.parser import make_parser
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
 from tests.test_readme import shown_demo, without_measurements
 
 COMMANDS = [
@@ -90,7 +90,7 @@ def test_extract_prints_a_summary(
     out, err = capsys.readouterr()
     assert out.startswith("24 rows of 12 features in f.npy; paths and labels in f.csv\n24 computed, 0 from the store")
     assert "images/s" in err
-    assert counting.n_shown == 24
+    assert counting.n_images == 24
 
 
 @pytest.mark.usefixtures("counting")
@@ -124,7 +124,7 @@ def test_options_reach_the_recipe(photo_folder: Path, in_folder: Path, counting:
 def test_no_cache_keeps_nothing(photo_folder: Path, counting: CountingBackbone) -> None:
     args = ["extract", str(photo_folder), "--backbone", "counting", "--quiet", "--no-cache"]
     assert cli.main(args) == cli.main(args) == 0
-    assert counting.n_shown == 48
+    assert counting.n_images == 48
     assert sorted(os.listdir()) == ["features.csv", "features.npy"]
 
 
@@ -177,7 +177,7 @@ def test_rank_prints_a_table_and_the_second_time_computes_nothing(
         assert out.startswith("24 images, 2 classes; ")
         assert "* best: counting " in out
         assert "Ranking: counting max" in err
-        assert counting.n_shown == 48
+        assert counting.n_images == 48
     with open("ranks.csv", newline="") as file:
         assert sorted(row["pooling"] for row in csv.DictReader(file)) == ["avg", "max"]
 

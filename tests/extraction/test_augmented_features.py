@@ -11,7 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from featx import FeatureExtractor, augment_features
 from featx.errors import ComparisonError, InputError, OptionError, UnreadableImageError, UnreadableImagesWarning
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
 
 Array = np.ndarray[Any, Any]
 
@@ -41,9 +41,9 @@ def test_the_same_call_gives_the_same_rows_from_the_store(
     extractor: FeatureExtractor, counting: CountingBackbone, paths: list[str]
 ) -> None:
     first = augment_features(paths, n=2, extractor=extractor)
-    assert counting.n_shown == 72
+    assert counting.n_images == 72
     np.testing.assert_array_equal(augment_features(paths, n=2, extractor=extractor).X, first.X)
-    assert counting.n_shown == 72
+    assert counting.n_images == 72
     without = FeatureExtractor("counting", cache=None)
     np.testing.assert_array_equal(augment_features(paths, n=2, extractor=without).X, first.X)
 
@@ -55,7 +55,7 @@ def test_a_copy_follows_from_its_image_the_random_state_and_its_number(
     others = augment_features([*paths[5:0:-1], paths[3]], n=4, extractor=extractor).X.reshape(5, 6, 12)
     np.testing.assert_array_equal(others[:3, :5], first[:, 5:0:-1])
     np.testing.assert_array_equal(others[:, 5], others[:, 2])
-    assert counting.n_shown == 72 + 10
+    assert counting.n_images == 72 + 10
     another = augment_features(paths, n=2, random_state=1, extractor=extractor).X.reshape(3, 24, 12)
     np.testing.assert_array_equal(another[0], first[0])
     assert not np.isclose(another[1:], first[1:]).all(axis=2).any()
@@ -183,7 +183,7 @@ def test_what_cannot_be_is_refused_with_a_remedy(
 ) -> None:
     with pytest.raises(OptionError, match=said):
         augment_features(paths, **{"extractor": FeatureExtractor("counting"), **wrong})
-    assert counting.n_shown == 0
+    assert counting.n_images == 0
 
 
 def test_groups_that_are_not_one_each_and_a_single_image_are_refused(

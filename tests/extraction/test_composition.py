@@ -36,11 +36,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-import featx.backbones.registry
 from featx import FeatureExtractor
 from featx.errors import UnknownBackboneError
 from featx.store.info import describe_cache
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
+from tests.conftest import Register
 
 sklearn_version = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
 
@@ -55,10 +55,8 @@ class OtherBackbone(CountingBackbone):
 
 
 @pytest.fixture
-def other(monkeypatch: pytest.MonkeyPatch) -> OtherBackbone:
-    backbone = OtherBackbone()
-    monkeypatch.setitem(featx.backbones.registry._registered, "other", backbone)
-    return backbone
+def other(register: Register) -> OtherBackbone:
+    return register(OtherBackbone())
 
 
 @pytest.fixture
@@ -79,7 +77,7 @@ def once(counting: CountingBackbone, request: pytest.FixtureRequest) -> Iterator
     """
     yield
     marker = request.node.get_closest_marker("recipes")
-    assert counting.n_shown == 24 * (marker.args[0] if marker else 1)
+    assert counting.n_images == 24 * (marker.args[0] if marker else 1)
 
 
 def test_pipeline_with_memory(
@@ -127,7 +125,7 @@ def test_feature_union_of_two_backbones(
     np.testing.assert_allclose(rows[:, :12], 255 - rows[:, 12:], atol=1e-3)
     assert list(union.get_feature_names_out()[[0, 12]]) == ["one__counting_0", "two__other_0"]
     assert cross_val_score(make_pipeline(union, KNeighborsClassifier()), paths, y, cv=3).mean() > 0.5
-    assert (counting.n_shown, other.n_shown) == (24, 24)
+    assert (counting.n_images, other.n_images) == (24, 24)
 
 
 @pytest.mark.recipes(0)
@@ -164,7 +162,7 @@ def test_searches_over_the_backbone_and_the_head(
     search = kind(pipe, grid, cv=3, **options).fit(paths, y)
     assert search.predict(paths[:3]).shape == (3,)
     if kind is GridSearchCV:
-        assert other.n_shown == 48
+        assert other.n_images == 48
     for size in (32, 16):  # a halving search may have passed over some; none of the others comes anew
         FeatureExtractor("counting", image_size=size).transform(paths)
 

@@ -25,7 +25,7 @@ from featx.extraction.engines.fixed_batch import run_in_batches
 from featx.extraction.options import ExtractionOptions
 from featx.recipe import Recipe
 from featx.store import compiled_graphs
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
 
 KERAS_NAMES = [name for name in available_backbones() if isinstance(load_backbone(name), KerasBackbone)]
 
@@ -329,7 +329,7 @@ def test_a_plain_python_backbone_runs_itself(counting: CountingBackbone) -> None
     resolved = ExtractionOptions(backbone="counting").resolve()
     assert (resolved.engine, resolved.recipe.precision, resolved.recipe.weights) == ("direct", "float32", "version 1")
     assert resolved.start(None)(np.zeros((2, 32, 32, 3), dtype=np.uint8)).shape == (2, 12)
-    assert counting.n_shown == 2
+    assert counting.n_images == 2
 
 
 def test_a_quota_of_cores_limits_the_threads_of_the_network(

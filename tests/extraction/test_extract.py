@@ -29,7 +29,7 @@ from featx.errors import (
 from featx.extraction.extract import Extraction
 from featx.extraction.options import ExtractionOptions
 from featx.images import image as image_reading
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
 from tests.samples import encoded
 
 #: At 32 pixels these JPEG files are decoded at half their size, which differs a little from the full decode.
@@ -56,7 +56,7 @@ def test_rows_are_in_the_order_of_the_images(
 ) -> None:
     rows, _ = extract(photos, tmp_path / "cache")
     np.testing.assert_allclose(rows, [mean_colours(photo) for photo in photos], atol=1e-3)
-    assert counting.n_shown == 24
+    assert counting.n_images == 24
 
 
 def test_a_second_run_shows_the_network_none(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_second_run_shows_the_network_none(counting: CountingBackbone, paths: 
     second, done = extract(paths, tmp_path / "cache")
     assert (done.n_computed, done.n_cached) == (0, 24)
     np.testing.assert_array_equal(first, second)
-    assert counting.n_shown == 24
+    assert counting.n_images == 24
 
 
 def test_shuffled_renamed_copied_and_fewer_images_are_known(
@@ -83,7 +83,7 @@ def test_shuffled_renamed_copied_and_fewer_images_are_known(
     np.testing.assert_array_equal(copied, first[:7])
     as_bytes, _ = extract([Path(path).read_bytes() for path in paths], tmp_path / "cache")
     np.testing.assert_array_equal(as_bytes, first)
-    assert counting.n_shown == 24
+    assert counting.n_images == 24
 
 
 @pytest.mark.usefixtures("later")
@@ -112,7 +112,7 @@ def test_a_known_file_is_not_even_opened(
 def test_recipes_never_mix(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
     squashed, _ = extract(paths, tmp_path / "cache")
     cropped, _ = extract(paths, tmp_path / "cache", resize="crop")
-    assert counting.n_shown == 48
+    assert counting.n_images == 48
     assert not np.array_equal(squashed, cropped)
     np.testing.assert_array_equal(extract(paths, tmp_path / "cache")[0], squashed)
 
@@ -121,11 +121,11 @@ def test_equal_images_of_one_call_are_computed_once(
     counting: CountingBackbone, paths: list[str], tmp_path: Path
 ) -> None:
     for cache in (tmp_path / "cache", None):
-        counting.n_shown = 0
+        counting.n_images = 0
         rows, done = extract([*paths[:5], *paths[:5], paths[0]], cache)
         np.testing.assert_array_equal(rows[:5], rows[5:10])
         np.testing.assert_array_equal(rows[0], rows[10])
-        assert counting.n_shown == done.n_computed == 5
+        assert counting.n_images == done.n_computed == 5
         assert done.n_cached == 6
 
 
@@ -135,7 +135,7 @@ def test_without_a_cache_nothing_is_kept(
     before = set(tmp_path.rglob("*"))
     extract(paths, None)
     extract(paths, None)
-    assert counting.n_shown == 48
+    assert counting.n_images == 48
     assert set(tmp_path.rglob("*")) == before
 
 
@@ -161,7 +161,7 @@ def test_a_batch_of_bad_images_only(counting: CountingBackbone, paths: list[str]
     assert np.isnan(rows).all(axis=1).nonzero()[0].tolist() == list(range(8, 16))
     # Equal bytes are read as one image: the reason is given for each all the same.
     assert [failure.position for failure in done.failures] == list(range(8, 16))
-    assert done.n_computed == counting.n_shown == 16
+    assert done.n_computed == counting.n_images == 16
 
 
 def test_a_bad_image_is_named_and_what_was_computed_before_is_kept(
@@ -170,9 +170,9 @@ def test_a_bad_image_is_named_and_what_was_computed_before_is_kept(
     Path(paths[20]).write_bytes(b"")
     with pytest.raises(UnreadableImageError, match=r"20\.jpg' \(index 20\): "):
         extract(paths, tmp_path / "cache", batch_size=4)
-    assert counting.n_shown == 20
+    assert counting.n_images == 20
     extract(paths[:20], tmp_path / "cache")
-    assert counting.n_shown == 20
+    assert counting.n_images == 20
 
 
 def test_an_interrupt_loses_no_computed_row_and_leaves_no_temporary_file(
@@ -181,7 +181,7 @@ def test_an_interrupt_loses_no_computed_row_and_leaves_no_temporary_file(
     extract_one = counting.extract
 
     def interrupted(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        if counting.n_shown >= 12:
+        if counting.n_images >= 12:
             raise KeyboardInterrupt
         return extract_one(pixels)
 
@@ -190,7 +190,6 @@ def test_an_interrupt_loses_no_computed_row_and_leaves_no_temporary_file(
         extract(paths, tmp_path / "cache", batch_size=4)
     monkeypatch.undo()
     assert not list((tmp_path / "cache").rglob("*.tmp"))
-    monkeypatch.setitem(__import__("featx.backbones.registry").backbones.registry._registered, "counting", counting)
     _, done = extract(paths, tmp_path / "cache")
     assert (done.n_computed, done.n_cached) == (12, 12)
 
@@ -207,9 +206,9 @@ def test_a_damaged_segment_is_warned_of_once_and_its_rows_are_extracted_anew(
         again, _ = extract(paths, tmp_path / "cache")
     assert len(warned) == 1
     np.testing.assert_array_equal(again, first)
-    assert counting.n_shown == 48
+    assert counting.n_images == 48
     extract(paths, tmp_path / "cache")
-    assert counting.n_shown == 48
+    assert counting.n_images == 48
 
 
 @pytest.mark.usefixtures("counting")
@@ -234,7 +233,7 @@ def test_progress_tells_of_every_image(counting: CountingBackbone, paths: list[s
 def test_no_image_at_all_is_no_work(counting: CountingBackbone, tmp_path: Path) -> None:
     rows, done = extract([], tmp_path / "cache")
     assert rows.shape == (0, 12)
-    assert done.n_computed == counting.n_shown == 0
+    assert done.n_computed == counting.n_images == 0
 
 
 @given(
@@ -278,7 +277,7 @@ def test_many_more_images_than_are_looked_up_at_once(
     for images in (paths, copies, [*paths, *copies]):
         rows, _ = extract(images, tmp_path / "cache")
         np.testing.assert_array_equal(rows, reference[np.arange(len(images)) % 24])
-    assert counting.n_shown == 48
+    assert counting.n_images == 48
 
 
 def test_a_new_version_of_a_plain_backbone_shares_no_row_with_the_old(
@@ -287,7 +286,7 @@ def test_a_new_version_of_a_plain_backbone_shares_no_row_with_the_old(
     extract(paths, tmp_path / "cache")
     counting.version = 2
     extract(paths, tmp_path / "cache")
-    assert counting.n_shown == 48
+    assert counting.n_images == 48
 
 
 @pytest.mark.parametrize(
@@ -491,13 +490,13 @@ def test_a_truncated_image_that_is_made_complete_never_passes_for_a_whole_one(
     strict = extract("raise")
     truncated = [(3, "TruncatedImageError"), (24, "TruncatedImageError")]
     assert [(failure.position, failure.error) for failure in strict.failures] == truncated
-    counting.n_shown = 0
+    counting.n_images = 0
     for _ in range(2):  # the second time, its row is there
         padded = extract("pad")
-        assert (padded.padded, padded.failures, counting.n_shown) == ([3, 24], [], 1)
+        assert (padded.padded, padded.failures, counting.n_images) == ([3, 24], [], 1)
         assert np.isfinite(rows).all()
     assert extract("raise").failures == strict.failures
-    assert counting.n_shown == 1
+    assert counting.n_images == 1
 
 
 def test_a_limit_of_pixels_is_the_caller_s(counting: CountingBackbone, paths: list[str]) -> None:

@@ -16,7 +16,7 @@ from featx.errors import AuditError, OutputError, SourceError, UnreadableImageEr
 from featx.extraction.options import ExtractionOptions
 from featx.extraction.to_file import ExtractionSummary, extract_to_file
 from featx.features.csv_table import failures_path, table_path
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
 
 pytestmark = pytest.mark.usefixtures("counting")
 
@@ -161,7 +161,7 @@ def test_an_output_that_cannot_be_is_refused_at_once(
 ) -> None:
     with pytest.raises(OutputError, match=remedy):
         extract(photo_folder, in_folder / output)
-    assert counting.n_shown == 0
+    assert counting.n_images == 0
 
 
 def test_only_extract_speaks_of_a_folder_that_it_would_make_a_job_of(
@@ -198,7 +198,7 @@ def test_a_full_disk_is_an_error_with_a_remedy_and_keeps_the_rows(photo_folder: 
 
     code = (
         "import resource, sys; from pathlib import Path; import featx.backbones.registry\n"
-        "from tests.conftest import CountingBackbone; featx.register_backbone(CountingBackbone())\n"
+        "from featx.testing import CountingBackbone; featx.register_backbone(CountingBackbone())\n"
         "from tests.extraction.test_to_file import extract; from featx.errors import OutputError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try: extract(Path(sys.argv[1]), Path(sys.argv[2]))\n"

@@ -25,7 +25,7 @@ from featx.extraction.extract import Extraction
 from featx.extraction.options import ExtractionOptions
 from featx.images import archives
 from featx.images.image import read_image
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
 
 KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
 
@@ -64,9 +64,9 @@ def test_images_in_an_archive_are_those_of_the_folder(
     by_name = dict(zip(map(os.path.basename, packed.paths), packed.labels, strict=True))
     assert by_name == dict(zip(map(os.path.basename, folder.paths), folder.labels, strict=True))
     rows, extraction = extract(packed.paths, tmp_path / "cache")
-    assert (extraction.failures, counting.n_shown) == ([], 24)
+    assert (extraction.failures, counting.n_images) == ([], 24)
     of_folder, _ = extract(folder.paths, tmp_path / "cache")
-    assert counting.n_shown == 24  # what is unpacked later is known
+    assert counting.n_images == 24  # what is unpacked later is known
     order = [list(map(os.path.basename, packed.paths)).index(os.path.basename(path)) for path in folder.paths]
     np.testing.assert_array_equal(of_folder, rows[order])
     again, extraction = extract(packed.paths, tmp_path / "cache")

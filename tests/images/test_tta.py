@@ -22,8 +22,8 @@ from featx.extraction.extract import Extraction
 from featx.extraction.options import ExtractionOptions
 from featx.images.tta import VIEWS, ViewSet
 from featx.store.store import Store
+from featx.testing import CountingBackbone
 from featx.workflows.duplicate_groups import duplicate_detector
-from tests.conftest import CountingBackbone
 
 Array = np.ndarray[Any, Any]
 
@@ -94,17 +94,17 @@ def test_a_row_of_views_has_the_names_of_any_row() -> None:
 def test_no_view_is_ever_computed_twice(counting: CountingBackbone, paths: list[str]) -> None:
     shown = {}
     for number, views in enumerate([None, "flip", "flip", "rotations", None, "five-crop", "rotations", "five-crop"]):
-        before = counting.n_shown
+        before = counting.n_images
         rows(paths, tta=views)
-        shown[number, views] = (counting.n_shown - before) // 24
+        shown[number, views] = (counting.n_images - before) // 24
     assert list(shown.values()) == [1, 1, 0, 3, 0, 5, 0, 0]
 
 
 def test_the_plain_view_is_the_row_without_views(counting: CountingBackbone, paths: list[str]) -> None:
     averaged = rows(paths, tta="flip")
-    assert counting.n_shown == 48
+    assert counting.n_images == 48
     plain = rows(paths)
-    assert counting.n_shown == 48
+    assert counting.n_images == 48
     np.testing.assert_array_equal(plain, rows(paths, cache=None))
     np.testing.assert_array_equal(averaged, rows(paths, tta="flip", cache=None))
 
@@ -129,7 +129,7 @@ def test_an_image_is_decoded_once_for_all_its_views(
     monkeypatch.setattr("featx.images.prefetch.decode_image", lambda *args: (decoded.append(1), decode(*args))[1])
     rows(paths, tta=tta)
     assert len(decoded) == 24
-    assert counting.n_shown == 24 * len(VIEWS[tta])
+    assert counting.n_images == 24 * len(VIEWS[tta])
 
 
 def test_counts_and_progress_are_of_images(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_counts_and_progress_are_of_images(counting: CountingBackbone, paths: li
     first.run()
     assert (first.n_computed, first.n_cached, sum(done)) == (24, 2, 26)
     np.testing.assert_array_equal(out[24:], out[:2])
-    assert counting.n_shown == 96
+    assert counting.n_images == 96
     _, second = run(images, tmp_path, tta="flip")
     assert (second.n_computed, second.n_cached) == (24, 2)
     _, third = run(images, tmp_path, tta="flip")
@@ -160,7 +160,7 @@ def test_what_was_computed_before_an_error_is_not_computed_again(
     extract = counting.extract
 
     def broken(pixels: Array) -> Array:
-        if counting.n_shown >= 24:
+        if counting.n_images >= 24:
             raise KeyboardInterrupt
         return extract(pixels)
 
@@ -170,7 +170,7 @@ def test_what_was_computed_before_an_error_is_not_computed_again(
         with pytest.raises(KeyboardInterrupt):
             rows(paths, tta="flip", batch_size=4)
     np.testing.assert_array_equal(rows(paths, tta="flip"), rows(paths, tta="flip", cache=None))
-    assert counting.n_shown == 48 + 48
+    assert counting.n_images == 48 + 48
 
 
 def test_a_damaged_row_costs_its_own_view_only(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_a_damaged_row_costs_its_own_view_only(counting: CountingBackbone, paths
     segment.write_bytes(damaged)
     with pytest.warns(StoreWarning, match="damaged"):
         np.testing.assert_array_equal(rows(paths, tta="flip", cache=cache), expected)
-    assert counting.n_shown == 48 + 24
+    assert counting.n_images == 48 + 24
 
 
 def test_views_that_one_process_has_computed_meanwhile_are_taken_over(
@@ -192,7 +192,7 @@ def test_views_that_one_process_has_computed_meanwhile_are_taken_over(
     refresh, has_run = Store.refresh, []
 
     def refreshed(store: Store) -> None:
-        if not has_run and counting.n_shown == 0 and started:
+        if not has_run and counting.n_images == 0 and started:
             has_run.append(True)
             rows(paths[:5], cache=tmp_path)
         refresh(store)
@@ -203,7 +203,7 @@ def test_views_that_one_process_has_computed_meanwhile_are_taken_over(
     found = rows(paths, tta="flip", cache=tmp_path)
     np.testing.assert_array_equal(found, rows(paths, tta="flip", cache=None))
     assert has_run
-    assert counting.n_shown == 5 + 24 + 19 + 48
+    assert counting.n_images == 5 + 24 + 19 + 48
 
 
 def test_rows_that_cannot_be_right_are_refused_of_any_view(
@@ -223,7 +223,7 @@ def test_an_image_that_cannot_be_read_fails_once(counting: CountingBackbone, pat
     found, done = run(images, None, tta="rotations")
     assert [failure.position for failure in done.failures] == [1, 4]
     np.testing.assert_array_equal(np.isnan(found).all(axis=1), [False, True, False, False, True])
-    assert counting.n_shown == 12
+    assert counting.n_images == 12
     with pytest.raises(UnreadableImageError, match="index 1"):
         rows(images, tta="rotations")
     with pytest.warns(UnreadableImagesWarning, match="2 of 5 images") as warned:
@@ -236,9 +236,9 @@ def test_images_made_complete_are_padded_once_and_kept_apart(
 ) -> None:
     cut = encoded(photo)[:20_000]
     found, done = run([cut, photo], tmp_path, tta="flip", on_truncated="pad")
-    assert (done.padded, counting.n_shown) == ([0], 4)
+    assert (done.padded, counting.n_images) == ([0], 4)
     again, done = run([photo, cut], tmp_path, tta="flip", on_truncated="pad")
-    assert (done.padded, counting.n_shown) == ([1], 4)
+    assert (done.padded, counting.n_images) == ([1], 4)
     np.testing.assert_array_equal(again, found[::-1])
     assert len(run([cut], tmp_path, tta="flip")[1].failures) == 1
 
@@ -309,7 +309,7 @@ def test_views_on_the_command_line(
     assert cli.main([*command, "--tta", "none"]) == 0
     assert cli.main([*command, "--tta", "flip"]) == 0
     plain, flip = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (plain["computed"], flip["computed"], counting.n_shown) == (24, 24, 48)
+    assert (plain["computed"], flip["computed"], counting.n_images) == (24, 24, 48)
     assert plain["fingerprint"] != flip["fingerprint"]
     expected = (photo_folder / "china" / "00.jpg", "flip")
     np.testing.assert_array_equal(np.load("features.npy")[0], rows([expected[0]], tta=expected[1])[0])
@@ -317,7 +317,7 @@ def test_views_on_the_command_line(
         views = ["--tta", "none", "--tta", "flip"]
         assert cli.main([name, str(photo_folder), "--backbone", "counting", "--quiet", *views]) == 0
         assert "counting flip" in capsys.readouterr().out
-    assert counting.n_shown == 48
+    assert counting.n_images == 48
     assert cli.main([*command, "--tta", "flap"]) == 1
     assert "Did you mean 'flip'?" in capsys.readouterr().err
 

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import pytest
 
-import featx.backbones.registry
 from featx import job_status, merge_job, plan_job, run_job
 from featx.errors import FeatxWarning, JobError, MissingDependencyError, OptionError
 from featx.jobs.backends import dask as dask_cluster
 from featx.jobs.running.heartbeats import at_work
 from featx.jobs.running.summary import JobRun
 from featx.jobs.storage import Place
+from tests.conftest import Register
 from tests.fatal import Fatal, write_images
 from tests.jobs.cluster import Cluster, cluster
 
@@ -34,11 +34,9 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def order(tmp_path: Path, register: Register) -> Path:
     """What the backbone is told to do at the red image, which is in the second shard."""
-    backbone = Fatal(tmp_path / "order")
-    monkeypatch.setitem(featx.backbones.registry._registered, "fatal", backbone)
-    return backbone.order
+    return register(Fatal(tmp_path / "order")).order
 
 
 @pytest.fixture

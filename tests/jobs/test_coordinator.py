@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-import featx.backbones.registry
 from featx import job_status, plan_job, run_job
 from featx.cli import main as cli
 from featx.errors import FeatxWarning, JobError, OutputError, SourceError
@@ -25,13 +24,14 @@ from featx.jobs.running.heartbeats import at_work, tried
 from featx.jobs.running.worker import Task, work
 from featx.jobs.storage import Place
 from featx.system.files import atomic as files
+from tests.conftest import Register
 from tests.fatal import Fatal, client_of, write_images
 
 
 @pytest.fixture
-def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def job(tmp_path: Path, register: Register, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job of ten shards of two images, which this process does."""
-    monkeypatch.setitem(featx.backbones.registry._registered, "fatal", Fatal(tmp_path / "order"))
+    register(Fatal(tmp_path / "order"))
     monkeypatch.setattr(Place, "is_shared", False)
     images = write_images(tmp_path / "images", 20)
     plan_job(images, tmp_path / "job", backbone="fatal", shard_size=2, sample=0, cache=None)

@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import featx.backbones.registry
 from featx import job_status, merge_job, open_features, plan_job, run_job
 from featx.cli import main as cli
 from featx.datasets.labels import is_missing
@@ -40,14 +39,14 @@ from featx.jobs.running import recovery as clearing
 from featx.jobs.running.shard import run_shard
 from featx.jobs.running.worker import work
 from featx.jobs.storage import Place
+from tests.conftest import Register
 from tests.fatal import Fatal, client_of, write_images
 
 
 @pytest.fixture(autouse=True)
-def order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def order(tmp_path: Path, register: Register, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What the backbone is told to do: nothing, as long as there is no such file."""
-    backbone = Fatal(tmp_path / "order")
-    monkeypatch.setitem(featx.backbones.registry._registered, "fatal", backbone)
+    backbone = register(Fatal(tmp_path / "order"))
     monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
     return backbone.order
 

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-import featx.backbones.registry
 import featx.extraction.extract
 from featx import DirectBackbone, merge_job, plan_job, run_job
 from featx.cli import main as cli
 from featx.errors import FeatxError, FeatxWarning, JobError, OutputError, SourceError
 from featx.jobs.planning import cost_estimate as census
 from featx.jobs.storage import Place
+from tests.conftest import Register
 from tests.fatal import write_images
 
 
@@ -37,10 +37,8 @@ class Paced(DirectBackbone):
 
 
 @pytest.fixture
-def paced(monkeypatch: pytest.MonkeyPatch) -> Paced:
-    backbone = Paced()
-    monkeypatch.setitem(featx.backbones.registry._registered, "paced", backbone)
-    return backbone
+def paced(register: Register) -> Paced:
+    return register(Paced())
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 from featx.store import compaction
 from featx.store.compaction import compact
 from featx.store.segments import write_segment
-from tests import faults
+from featx.testing import faults
+from featx.testing.store_contract import make_digests, make_rows
 from tests.store.test_store import TestStore as Stores
 from tests.store.test_store import store_in, write
-from tests.store_contract import digests_of, rows_of
 
 STORES = Stores()
 NAMES = ("open", "write", "fsync", "replace", "unlink")
@@ -36,7 +36,7 @@ def test_many_small_segments_become_one_with_each_row_once(tmp_path: Path) -> No
     store = store_in(tmp_path)
     assert len(store) == 12
     assert len(store.segments) == 1
-    assert STORES.held(tmp_path, range(12)) == list(range(12))
+    assert STORES.stored(tmp_path, range(12)) == list(range(12))
     assert STORES.leftovers(tmp_path) == []
 
 
@@ -53,7 +53,7 @@ def test_segments_grow_no_larger_than_is_quick_to_check(tmp_path: Path, monkeypa
         write(tmp_path, range(start, start + 4))
     monkeypatch.setattr(compaction, "LARGE_BYTES", 3 * store_in(tmp_path).segments[0].nbytes)
     assert compact(folder_of(tmp_path)).after == 4  # three, three, three and one
-    assert STORES.held(tmp_path, range(40)) == list(range(40))
+    assert STORES.stored(tmp_path, range(40)) == list(range(40))
     large = [segment.name for segment in store_in(tmp_path).segments if not compaction.is_small(segment)]
     compact(folder_of(tmp_path))
     assert set(large) <= {segment.name for segment in store_in(tmp_path).segments}
@@ -61,7 +61,7 @@ def test_segments_grow_no_larger_than_is_quick_to_check(tmp_path: Path, monkeypa
 
 def test_a_kill_or_an_error_at_any_point_loses_no_row_and_the_next_time_finishes(tmp_path: Path) -> None:
     filled(tmp_path / "clean")
-    with faults.watching() as calls:
+    with faults.recording() as calls:
         compact(folder_of(tmp_path / "clean"))
     assert len(calls) > 20
     for at in range(len(calls)):
@@ -74,21 +74,21 @@ def test_a_kill_or_an_error_at_any_point_loses_no_row_and_the_next_time_finishes
                 full = faults.failing(errno.ENOSPC, *NAMES, first=at)
                 with pytest.raises(OSError, match="space"), faults.another_process(), full:
                     compact(folder_of(cache))
-            assert STORES.held(cache, range(12)) == list(range(12))
+            assert STORES.stored(cache, range(12)) == list(range(12))
             compact(folder_of(cache))
             assert len(store_in(cache).segments) == 1
-            assert STORES.held(cache, range(12)) == list(range(12))
+            assert STORES.stored(cache, range(12)) == list(range(12))
             assert STORES.leftovers(cache) == []
 
 
 def test_a_reader_that_opened_the_store_before_finds_every_row_after(tmp_path: Path) -> None:
     readers = [store_in(filled(tmp_path)) for _ in range(2)]
-    readers[0].read(digests_of([0]))
+    readers[0].read(make_digests([0]))
     compact(folder_of(tmp_path))
     for reader in readers:
-        found, rows = reader.read(digests_of(range(12)))
+        found, rows = reader.read(make_digests(range(12)))
         assert found.all()
-        np.testing.assert_array_equal(rows, rows_of(range(12)))
+        np.testing.assert_array_equal(rows, make_rows(range(12)))
 
 
 def test_a_reader_that_is_overtaken_while_it_opens_finds_every_row(
@@ -107,7 +107,7 @@ def test_a_reader_that_is_overtaken_while_it_opens_finds_every_row(
         return opened(manifest, n_features)
 
     monkeypatch.setattr(store, "Segment", overtaken)
-    found, _ = store_in(tmp_path).read(digests_of(range(12)))
+    found, _ = store_in(tmp_path).read(make_digests(range(12)))
     assert found.all()
 
 
@@ -130,7 +130,7 @@ def test_a_listing_that_passes_over_the_merged_segment_is_not_believed(
         return listdir(folder)
 
     monkeypatch.setattr("featx.store.segments.os.listdir", torn)
-    found, _ = store_in(tmp_path).read(digests_of(range(12)))
+    found, _ = store_in(tmp_path).read(make_digests(range(12)))
     assert found.all()
 
 
@@ -147,7 +147,7 @@ def test_a_damaged_segment_is_left_as_it_is_and_the_others_are_merged(tmp_path: 
 def test_rows_of_unequal_length_are_not_mixed(tmp_path: Path) -> None:
     for n, width in enumerate((5, 7, 5, 7)):
         manifest = tmp_path / f"{n:032x}.json"
-        write_segment(manifest, digests_of([n]), np.full((1, width), n, dtype=np.float32))
+        write_segment(manifest, make_digests([n]), np.full((1, width), n, dtype=np.float32))
     assert compact(tmp_path).after == 2
 
 
@@ -179,5 +179,5 @@ def test_a_part_that_another_compaction_took_is_no_damage(tmp_path: Path, monkey
 
     monkeypatch.setattr(Segment, "read_all", overtaken)
     assert compact(folder_of(tmp_path)).damaged == []
-    assert STORES.held(tmp_path, range(12)) == list(range(12))
+    assert STORES.stored(tmp_path, range(12)) == list(range(12))
     assert STORES.leftovers(tmp_path) == []

@@ -23,7 +23,8 @@ import pytest
 from featx.store.maintenance import compact_cache
 from featx.store.verify import verify_cache
 from featx.system.files import checksummed_json as sealed
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
+from tests.conftest import Register
 from tests.extraction.test_extract import extract
 
 #: Extract images and say for each batch, before it is kept, which digests were computed.
@@ -33,7 +34,7 @@ from pathlib import Path
 import numpy as np
 import featx, featx.store.store, featx.system.locks
 from featx.errors import StoreError
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
 from tests.extraction.test_extract import extract
 
 task = json.load(sys.stdin)
@@ -183,10 +184,10 @@ def test_four_processes_fill_one_store_at_once(
         np.testing.assert_array_equal(np.load(tmp_path / f"{number}.npy"), reference[order])
     assert (merged > 10) is compacting
     assert_clean(cache)
-    counting.n_shown = 0
+    counting.n_images = 0
     rows, _ = extract(paths, cache)
     np.testing.assert_array_equal(rows, reference)
-    assert counting.n_shown == 160 - len(set(np.concatenate(orders)))
+    assert counting.n_images == 160 - len(set(np.concatenate(orders)))
 
 
 def test_readers_find_every_row_while_segments_are_merged(
@@ -246,13 +247,11 @@ class Wide(CountingBackbone):
 
 
 def test_a_disk_that_is_full_costs_nothing_that_was_committed(
-    many: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    many: list[str], tmp_path: Path, register: Register
 ) -> None:
-    import featx.backbones.registry
     from featx.errors import StoreError
 
-    wide = Wide()
-    monkeypatch.setitem(featx.backbones.registry._registered, "counting", wide)
+    wide = register(Wide())
     reference, _ = extract(many[:40], None)
     disk = tmp_path / "disk"
     with small_disk(disk):
@@ -262,14 +261,14 @@ def test_a_disk_that_is_full_costs_nothing_that_was_committed(
         said = f".*{disk}.*No space left on device.*Free or unlock it, or choose another.*"
         assert re.fullmatch(said, str(raised.value))
         assert_clean(disk / "cache")
-        wide.n_shown = 0
+        wide.n_images = 0
         rows, _ = extract(many[:10], disk / "cache")
         np.testing.assert_array_equal(rows, reference[:10])
-        assert wide.n_shown == 0
+        assert wide.n_images == 0
         subprocess.run(["mount", "-o", "remount,size=4m", str(disk)], check=True)
         rows, _ = extract(many[:40], disk / "cache")
         np.testing.assert_array_equal(rows, reference)
-        assert wide.n_shown == 30
+        assert wide.n_images == 30
         assert_clean(disk / "cache")
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featx.store.digest_table import DigestOrder
-from tests.store_contract import digests_of
+from featx.testing.store_contract import make_digests
 
 
 @given(
@@ -15,9 +15,9 @@ from tests.store_contract import digests_of
 @settings(max_examples=200, deadline=None)
 def test_the_index_finds_exactly_what_is_stored(stored: list[list[int]], wanted: list[int]) -> None:
     # Digests that share their first half make the binary search collide.
-    order = DigestOrder([digests_of(segment) for segment in stored])
+    order = DigestOrder([make_digests(segment) for segment in stored])
     flat = [number for segment in stored for number in segment]
-    places = order.find(digests_of(wanted))
+    places = order.find(make_digests(wanted))
     for number, place in zip(wanted, places.tolist(), strict=True):
         assert (place >= 0) == (number in flat)
         if place >= 0:
@@ -27,7 +27,7 @@ def test_the_index_finds_exactly_what_is_stored(stored: list[list[int]], wanted:
 
 
 def test_the_table_is_small_and_gives_the_digests_back() -> None:
-    segments = [digests_of(range(n, n + 500)) for n in (0, 900, 4000)]
+    segments = [make_digests(range(n, n + 500)) for n in (0, 900, 4000)]
     order = DigestOrder(segments)
     assert len(order) == 1500
     assert order.nbytes <= 33 * 1500
@@ -36,5 +36,5 @@ def test_the_table_is_small_and_gives_the_digests_back() -> None:
 
 
 def test_an_empty_table_finds_nothing() -> None:
-    assert DigestOrder([]).find(digests_of([1, 2])).tolist() == [-1, -1]
-    assert DigestOrder([digests_of([1])]).find(digests_of([])).tolist() == []
+    assert DigestOrder([]).find(make_digests([1, 2])).tolist() == [-1, -1]
+    assert DigestOrder([make_digests([1])]).find(make_digests([])).tolist() == []

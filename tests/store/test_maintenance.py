@@ -21,8 +21,7 @@ from featx.store.verify import verify_cache
 from featx.system import locks as turns
 from featx.system.files import checksummed_json as sealed
 from featx.system.formatting import counted, in_bytes
-from tests import faults
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone, faults
 from tests.extraction.test_extract import extract
 
 
@@ -151,9 +150,9 @@ def test_compacting_merges_each_recipe_and_computes_nothing(
     done = compact_cache(cache)
     assert sorted((one.before, one.after) for one in done.values()) == [(1, 1), (3, 1)]
     assert "3 segments → 1, 24 rows moved" in [one.as_text() for one in done.values()]
-    counting.n_shown = 0
+    counting.n_images = 0
     extract(paths, cache)
-    assert counting.n_shown == 0
+    assert counting.n_images == 0
     assert verify_cache(cache) == []
 
 
@@ -161,9 +160,9 @@ def test_clearing_one_recipe_leaves_the_others(cache: Path, paths: list[str], co
     small = next(recipe for recipe in describe_cache(cache).recipes if recipe.rows == 6)
     clear_cache(cache, fingerprints=[small.fingerprint])
     assert [recipe.rows for recipe in describe_cache(cache).recipes] == [24]
-    counting.n_shown = 0
+    counting.n_images = 0
     extract(paths, cache)
-    assert counting.n_shown == 0
+    assert counting.n_images == 0
 
 
 def test_clearing_removes_what_is_featx_s_and_nothing_else(cache: Path) -> None:
@@ -186,7 +185,7 @@ def test_clearing_that_is_killed_leaves_no_wrong_row_and_can_be_done_again(cache
     reference, _ = extract(paths, None)
     copy = cache.with_name("copy")
     shutil.copytree(cache, copy)
-    with faults.watching() as calls:
+    with faults.recording() as calls:
         clear_cache(copy)
     for at in range(0, len(calls), 3):
         shutil.rmtree(copy)

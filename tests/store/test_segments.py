@@ -18,15 +18,15 @@ from featx.store.segments import (
     write_segment,
 )
 from featx.system.files import checksummed_json as sealed
-from tests import faults
-from tests.store_contract import N_FEATURES, digests_of, rows_of
+from featx.testing import faults
+from featx.testing.store_contract import N_FEATURES, make_digests, make_rows
 
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
     """A segment of three rows."""
     path = tmp_path / f"{'a1' * 16}.json"
-    write_segment(path, digests_of(range(3)), rows_of(range(3)))
+    write_segment(path, make_digests(range(3)), make_rows(range(3)))
     return path
 
 
@@ -40,11 +40,11 @@ def reseal(manifest: Path, **changed: Any) -> None:
 
 
 def test_a_segment_is_a_plain_npy_file_and_tells_what_it_is(manifest: Path) -> None:
-    np.testing.assert_array_equal(np.load(manifest.with_suffix(".npy"), allow_pickle=False), rows_of(range(3)))
+    np.testing.assert_array_equal(np.load(manifest.with_suffix(".npy"), allow_pickle=False), make_rows(range(3)))
     segment = Segment(manifest, N_FEATURES)
     assert segment.nbytes == manifest.with_suffix(".npy").stat().st_size
-    np.testing.assert_array_equal(segment.digests, digests_of(range(3)))
-    np.testing.assert_array_equal(segment.read(np.array([2, 0, 0])), rows_of([2, 0, 0]))
+    np.testing.assert_array_equal(segment.digests, make_digests(range(3)))
+    np.testing.assert_array_equal(segment.read(np.array([2, 0, 0])), make_rows([2, 0, 0]))
     assert segment.read(np.array([], dtype=np.int64)).shape == (0, N_FEATURES)
 
 
@@ -121,7 +121,7 @@ def test_only_regular_files_are_opened(kind: str, suffix: str, manifest: Path) -
 def test_a_file_that_is_cut_while_it_is_in_use_is_damage_and_no_crash(tmp_path: Path) -> None:
     manifest = tmp_path / f"{'a1' * 16}.json"
     rows = np.ones((4096, 64), dtype=np.float32)
-    write_segment(manifest, digests_of(range(4096)), rows)
+    write_segment(manifest, make_digests(range(4096)), rows)
     segment = Segment(manifest)
     segment.read(np.array([0]))
     os.truncate(manifest.with_suffix(".npy"), 200_000)
@@ -138,11 +138,11 @@ def test_names_that_are_not_featx_s_are_no_manifests(tmp_path: Path, manifest: P
 
 def test_a_segment_that_is_removed_is_gone_whatever_kills_the_remover(manifest: Path) -> None:
     folder = manifest.parent
-    with faults.watching() as calls:
+    with faults.recording() as calls:
         remove_segment(manifest)
     assert os.listdir(folder) == []
     for at in range(len(calls)):
-        write_segment(manifest, digests_of(range(3)), rows_of(range(3)))
+        write_segment(manifest, make_digests(range(3)), make_rows(range(3)))
         with pytest.raises(faults.Killed), faults.killing(at):
             remove_segment(manifest)
         remove_leftovers(folder)

@@ -22,8 +22,8 @@ from featx.store.segments import FORMAT
 from featx.store.store import Store
 from featx.system.files import atomic as files
 from featx.system.files import checksummed_json as sealed
-from tests import faults
-from tests.store_contract import N_FEATURES, StoreContract, digests_of, rows_of
+from featx.testing import faults
+from featx.testing.store_contract import N_FEATURES, StoreContract, make_digests, make_rows
 
 
 class TestStore(StoreContract):
@@ -52,23 +52,23 @@ def write(cache: Path, numbers: range) -> None:
 
 
 def assert_holds(cache: Path, numbers: range | list[int]) -> None:
-    found, rows = store_in(cache).read(digests_of(numbers))
+    found, rows = store_in(cache).read(make_digests(numbers))
     assert found.all()
-    np.testing.assert_array_equal(rows, rows_of(numbers))
+    np.testing.assert_array_equal(rows, make_rows(numbers))
 
 
 def test_a_segment_is_committed_when_it_is_large_or_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = store_in(tmp_path)
     store.prepare()
-    monkeypatch.setattr("featx.store.store.SEGMENT_BYTES", rows_of(range(4)).nbytes)
+    monkeypatch.setattr("featx.store.store.SEGMENT_BYTES", make_rows(range(4)).nbytes)
     assert not store.is_commit_due
-    store.append(digests_of(range(3)), rows_of(range(3)))
+    store.append(make_digests(range(3)), make_rows(range(3)))
     assert not store.is_commit_due
-    store.append(digests_of(range(3, 4)), rows_of(range(3, 4)))
+    store.append(make_digests(range(3, 4)), make_rows(range(3, 4)))
     assert store.is_commit_due
     store.commit()
     assert not store.is_commit_due
-    store.append(digests_of(range(5, 6)), rows_of(range(5, 6)))
+    store.append(make_digests(range(5, 6)), make_rows(range(5, 6)))
     assert not store.is_commit_due
     monkeypatch.setattr("featx.store.store.SEGMENT_SECONDS", 0.0)
     assert store.is_commit_due
@@ -86,7 +86,7 @@ def test_the_folder_explains_itself(tmp_path: Path) -> None:
 def test_segments_are_plain_npy_files(tmp_path: Path) -> None:
     write(tmp_path, range(3))
     (segment,) = (tmp_path / "features" / "abc").glob("*.npy")
-    np.testing.assert_array_equal(np.load(segment, allow_pickle=False), rows_of(range(3)))
+    np.testing.assert_array_equal(np.load(segment, allow_pickle=False), make_rows(range(3)))
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".json"])
@@ -104,8 +104,8 @@ def test_damage_never_gives_a_wrong_row(tmp_path: Path, suffix: str, damage: str
         path.write_bytes(data[: len(data) // 2] if damage == "truncate" else b"")
     uncommitted = suffix == ".json" and damage == "delete"
     with contextlib.nullcontext() if uncommitted else pytest.warns(StoreWarning, match="extracted anew"):
-        found, rows = store_in(tmp_path).read(digests_of(range(3)))
-    np.testing.assert_array_equal(rows, rows_of(range(3))[found])
+        found, rows = store_in(tmp_path).read(make_digests(range(3)))
+    np.testing.assert_array_equal(rows, make_rows(range(3))[found])
     assert not found.any()
     write(tmp_path, range(6))  # and no second warning
     assert_holds(tmp_path, range(6))
@@ -189,7 +189,7 @@ def test_rows_of_another_length_are_never_served(tmp_path: Path) -> None:
     store_in(tmp_path)  # remembered
     with pytest.warns(StoreWarning, match="holds 3 rows of 5 features"):
         other = Store(tmp_path, "abc", {}, N_FEATURES - 1)
-    assert not other.read(digests_of(range(3)))[0].any()
+    assert not other.read(make_digests(range(3)))[0].any()
 
 
 def test_threads_share_a_store_that_changes(tmp_path: Path) -> None:
@@ -209,9 +209,9 @@ def test_threads_share_a_store_that_changes(tmp_path: Path) -> None:
     changing.start()
     try:
         for _ in range(300):
-            found, rows = store.read(digests_of(range(20)))
+            found, rows = store.read(make_digests(range(20)))
             assert found.all()
-            np.testing.assert_array_equal(rows, rows_of(range(20)))
+            np.testing.assert_array_equal(rows, make_rows(range(20)))
     finally:
         stop.set()
         changing.join()
@@ -235,7 +235,7 @@ def test_rows_of_a_writer_that_sleeps_are_left_to_it(tmp_path: Path) -> None:
 def test_a_cache_that_is_cleared_during_a_run_is_made_anew(tmp_path: Path) -> None:
     store = store_in(tmp_path / "cache")
     store.prepare()
-    store.append(digests_of(range(3)), rows_of(range(3)))
+    store.append(make_digests(range(3)), make_rows(range(3)))
     shutil.rmtree(tmp_path / "cache")
     store.commit()
     assert_holds(tmp_path / "cache", range(3))
@@ -249,10 +249,10 @@ def test_damage_that_cannot_be_set_aside_is_passed_over_and_warned_of_once(tmp_p
     passed_over = "Passed over, as they cannot be renamed \\(Read-only"
     with faults.failing(errno.EROFS, "replace", "open"):
         with pytest.warns(StoreWarning, match=passed_over):
-            assert store_in(tmp_path).read(digests_of(range(6)))[0].sum() == 3
+            assert store_in(tmp_path).read(make_digests(range(6)))[0].sum() == 3
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert store_in(tmp_path).read(digests_of(range(6)))[0].sum() == 3
+            assert store_in(tmp_path).read(make_digests(range(6)))[0].sum() == 3
     assert victim.exists()
 
 
@@ -266,7 +266,7 @@ def test_many_damaged_segments_are_found_in_one_pass(tmp_path: Path, monkeypatch
     gather = Store._gather
     monkeypatch.setattr(Store, "_gather", lambda self, *args: (passes.append(1), gather(self, *args))[1])
     with pytest.warns(StoreWarning, match="30 damaged segments"):
-        found, _ = store_in(tmp_path).read(digests_of(range(90)))
+        found, _ = store_in(tmp_path).read(make_digests(range(90)))
     assert not found.any()
     assert len(passes) == 2
 
@@ -283,9 +283,9 @@ def test_taking_segments_in_sorts_little_and_finds_all(tmp_path: Path) -> None:
     store = store_in(tmp_path)
     store.prepare()
     for number in range(64):
-        store.append(digests_of([number]), rows_of([number]))
+        store.append(make_digests([number]), make_rows([number]))
         store.commit()
     assert len(store) == 64
     assert len(store._view.layers) <= 7
     assert_holds(tmp_path, list(range(64)))
-    assert (store.read(digests_of(range(64)))[1] == rows_of(range(64))).all()
+    assert (store.read(make_digests(range(64)))[1] == make_rows(range(64))).all()

@@ -13,7 +13,7 @@ import pytest
 
 from featx.system import locks as turns
 from featx.system.locks import Turns
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
 from tests.extraction.test_extract import extract
 from tests.store.test_crashes import computed, finish, start
 

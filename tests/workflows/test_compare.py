@@ -13,16 +13,16 @@ import numpy as np
 import PIL.Image
 import pytest
 
-import featx.backbones.registry
 from featx import DirectBackbone, FeatureExtractor
 from featx.cli import main as cli
 from featx.datasets.image_folder import ImageTable, find_images
 from featx.errors import ComparisonError, OptionError, SourceError
 from featx.extraction.options import ExtractionOptions
+from featx.testing import CountingBackbone
 from featx.workflows.compare import compare_images, compare_tables
 from featx.workflows.request import ComparisonConfig
 from featx.workflows.result import write_csv
-from tests.conftest import CountingBackbone
+from tests.conftest import Register
 
 COUNTING = {"backbone": "counting"}
 
@@ -40,7 +40,7 @@ def test_each_backbone_gets_its_rows_and_the_best_is_named(
     assert sum(line.startswith("* counting") for line in text) == 1
     assert [network.name for network in comparison.backbones] == ["counting squash", "counting crop"]
     assert comparison.table["verdict"].tolist().count("best") == 1
-    assert counting.n_shown == 48
+    assert counting.n_images == 48
 
 
 @pytest.mark.usefixtures("counting")
@@ -70,7 +70,7 @@ def test_labels_and_names_are_checked_before_anything_is_extracted(
         compare_tables(one_group, [ExtractionOptions(**COUNTING)], cache=None)
     with pytest.raises(ComparisonError, match="Labels for regression must be numbers, got 'china'"):
         compare_tables(table, [ExtractionOptions(**COUNTING)], ComparisonConfig(task="regression"), cache=None)
-    assert counting.n_shown == 0
+    assert counting.n_images == 0
 
 
 @pytest.mark.usefixtures("counting")
@@ -438,10 +438,9 @@ class _Matrix(DirectBackbone):
 
 
 @pytest.fixture
-def compare_matrix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+def compare_matrix(tmp_path: Path, register: Register) -> Callable[..., Any]:
     """Compare images whose features are the rows of a matrix."""
-    backbone = _Matrix()
-    monkeypatch.setitem(featx.backbones.registry._registered, "matrix", backbone)
+    backbone = register(_Matrix())
 
     def compare(rows: np.ndarray[Any, Any], y: list[Any], **options: Any) -> Any:
         backbone.rows = rows.astype(np.float32)

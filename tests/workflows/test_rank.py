@@ -12,9 +12,9 @@ from featx import FeatureExtractor, rank_images
 from featx.datasets.image_folder import find_images
 from featx.errors import ComparisonError, OptionError
 from featx.extraction.options import ExtractionOptions
+from featx.testing import CountingBackbone
 from featx.workflows.rank import rank_tables
 from featx.workflows.request import ComparisonConfig
-from tests.conftest import CountingBackbone
 
 
 def _both() -> list[ExtractionOptions]:
@@ -33,7 +33,7 @@ def test_each_network_gets_a_row_and_a_second_run_computes_nothing(
     assert list(first.table.columns[:9]) == columns
     assert sorted(first.table["name"]) == ["counting crop", "counting squash"]
     assert (first.n_rows, first.n_classes) == (24, 2)
-    assert (first.n_computed, second.n_computed, counting.n_shown) == (48, 0, 48)
+    assert (first.n_computed, second.n_computed, counting.n_images) == (48, 0, 48)
     assert first.as_text() == second.as_text()
 
 
@@ -60,7 +60,7 @@ def test_labels_and_groups_are_checked_before_anything_is_extracted(
         rank_tables(dataclasses.replace(table, groups=["site"] * 24), _both(), cache=None)
     with pytest.raises(ComparisonError, match="only images to test on"):
         rank_tables(dataclasses.replace(table, splits=["test"] * 24), _both(), cache=None)
-    assert counting.n_shown == 0
+    assert counting.n_images == 0
 
 
 @pytest.mark.usefixtures("counting")

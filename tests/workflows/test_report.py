@@ -25,11 +25,11 @@ from featx.errors import OutputError
 from featx.extraction.options import ExtractionOptions
 from featx.images.thumbnails import make_atlas
 from featx.system.formatting import shortened
+from featx.testing import CountingBackbone
 from featx.workflows.compare import compare_tables
 from featx.workflows.report.charts import look_of
 from featx.workflows.report.report import write_report
 from featx.workflows.request import ComparisonConfig
-from tests.conftest import CountingBackbone
 
 HOSTILE = ("<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "$$\\alpha$$ 🦜 </script>", "x" * 300)
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")

@@ -18,8 +18,8 @@ from featx.cli.commands import duplicate_lists
 from featx.errors import UnfinishedWarning
 from featx.features import shard_table as feature_tables
 from featx.images.image import content_digest, read_image
+from featx.testing import CountingBackbone
 from featx.workflows.report import similar_page as page
-from tests.conftest import CountingBackbone
 from tests.jobs.job_samples import make_job
 from tests.system.files.test_remote import photo_bytes, server  # noqa: F401  # fixtures
 

@@ -13,7 +13,7 @@ from featx.baselines.estimators import Baseline, as_baselines
 from featx.baselines.fitting import Dataset, fit_on_all
 from featx.errors import ComparisonError, OptionError, UnreadableImageError
 from featx.models.model_file import read_model
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
 
 Array = np.ndarray[Any, Any]
 
@@ -45,9 +45,9 @@ def test_the_pipeline_has_the_cache_that_was_asked_for(
 ) -> None:
     cache = tmp_path / "kept" if kept else None
     trained = train_images(paths, labels, backbone=FeatureExtractor("counting"), duplicate_threshold=1, cache=cache)
-    n_shown = counting.n_shown
+    n_images = counting.n_images
     trained.pipeline.predict(paths)
-    assert counting.n_shown == n_shown + (0 if kept else len(paths))
+    assert counting.n_images == n_images + (0 if kept else len(paths))
     assert not (tmp_path / "auto-cache").exists()
 
 
@@ -113,7 +113,7 @@ def test_classes_too_small_to_calibrate_are_told_before_any_work(
     y = (["a", "b"] * 12)[: 24 - n_small] + ["small"] * n_small
     with pytest.raises(ComparisonError, match=r"calibrate: expected two .* of each class.*one of 'small'.*Add images"):
         train(paths, y, estimators=["svm"], calibrate=True, groups=groups)
-    assert counting.n_shown == 0
+    assert counting.n_images == 0
 
 
 @pytest.mark.parametrize(("name", "said"), [("centroid", 1), ("svm", 0)])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from featx.system.files import atomic as files
-from tests import faults
+from featx.testing import faults
 
 
 def test_a_file_gets_its_name_when_the_block_ends(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_number_that_no_process_can_have_is_left_alone(tmp_path: Path) -> None
 
 
 def test_folders_are_made_durably(tmp_path: Path) -> None:
-    with faults.watching() as calls:
+    with faults.recording() as calls:
         files.make_folder(tmp_path / "a" / "b")
         files.make_folder(tmp_path / "a" / "b")
     assert [call.split()[0] for call in calls] == ["mkdir", "fsync"] * 2

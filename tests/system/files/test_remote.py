@@ -20,7 +20,7 @@ from featx.datasets.table_file import find_labelled
 from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
 from featx.images.image import read_image
 from featx.system.files import remote
-from tests.conftest import CountingBackbone
+from featx.testing import CountingBackbone
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
@@ -213,7 +213,7 @@ def test_what_lies_at_an_address_is_like_a_folder(
     extractor = FeatureExtractor("counting", cache=tmp_path / "cache")
     rows = extractor.fit_transform(there.paths)
     np.testing.assert_array_equal(extractor.transform(folder.paths), rows)
-    assert counting.n_shown == 24
+    assert counting.n_images == 24
     with pytest.raises(SourceError, match="No images|cannot be listed"):
         find_images(["memory://absent"])
 

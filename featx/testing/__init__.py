@@ -1,0 +1,30 @@
+"""Helpers for tests of code that uses or extends featx: a backbone that counts, and contracts to subclass.
+
+``backbones``       :class:`CountingBackbone`, a fast backbone for tests; :class:`registered`, a temporary registration
+``faults``          failing, interrupted and killed file operations, for tests of what a crash leaves on disk
+``store_contract``  :class:`StoreContract`, the tests that every row store must pass; needs pytest and hypothesis
+
+Nothing else in featx imports this package.
+
+May import: ``backbones``, ``system``, ``errors``.
+"""
+
+from __future__ import annotations
+
+from featx.testing.backbones import CountingBackbone, registered
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from featx.testing.store_contract import RowStore, StoreContract
+
+__all__ = ["CountingBackbone", "RowStore", "StoreContract", "registered"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'featx.testing' has no attribute {name!r}")
+    from featx.testing import store_contract  # imports pytest
+
+    return getattr(store_contract, name)
