@@ -1,0 +1,243 @@
+"""Docstrings of all public names follow numpydoc, and their defaults are those of the signatures."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from numpydoc.docscrape import ClassDoc, FunctionDoc, NumpyDocString
+from numpydoc.validate import validate
+
+import featx
+
+#: Checks of numpydoc: https://numpydoc.readthedocs.io/en/latest/validation.html
+CHECKS = {
+    *("GL03", "GL05", "GL06", "GL07", "GL08"),  # sections: known ones in the right order
+    *("SS01", "SS02", "SS03", "SS04", "SS05", "SS06"),  # a summary of one line, in the imperative
+    *("PR01", "PR02", "PR03", "PR04", "PR05", "PR06", "PR07", "PR09", "PR10"),  # parameters are those of the signature
+    *("RT01", "RT03", "RT05", "YD01"),  # returned values are described
+    *("SA02", "SA03", "SA04"),  # See Also has descriptions
+}
+#: Functions and classes need these too; methods do not.
+CHECKS_OF_TOP_LEVEL = {"SA01", "EX01"}
+PUBLIC_MODULES = ("featx", "featx.testing")
+
+#: Names whose docstrings do not conform yet.
+TODO: frozenset[str] = frozenset(
+    {
+        "featx.AugmentedFeatures",
+        "featx.AugmentedFeatures.folds",
+        "featx.Backbone",
+        "featx.Backbone.find_weights",
+        "featx.Backbone.layers",
+        "featx.Backbone.n_features",
+        "featx.Backbone.resolve_pooling",
+        "featx.Comparison",
+        "featx.Comparison.per_class",
+        "featx.Comparison.plot_confusion",
+        "featx.Comparison.plot_learning_curve",
+        "featx.Comparison.plot_scores",
+        "featx.DirectBackbone",
+        "featx.DirectBackbone.extract",
+        "featx.DirectBackbone.find_weights",
+        "featx.DirectBackbone.layers",
+        "featx.DirectBackbone.n_features",
+        "featx.DirectBackbone.resolve_pooling",
+        "featx.Duplicates",
+        "featx.FeatureExtractor",
+        "featx.FeatureExtractor.fit",
+        "featx.FeatureExtractor.get_feature_names_out",
+        "featx.FeatureExtractor.transform",
+        "featx.FeatureMatrix",
+        "featx.FeatureMatrix.blocks",
+        "featx.FeatureMatrix.lines",
+        "featx.FeatureMatrix.located",
+        "featx.FineTunedClassifier",
+        "featx.FineTunedClassifier.as_pipeline",
+        "featx.FineTunedClassifier.decision_function",
+        "featx.FineTunedClassifier.fit",
+        "featx.FineTunedClassifier.predict",
+        "featx.FineTunedClassifier.predict_proba",
+        "featx.FineTunedClassifier.save_network",
+        "featx.ImageComparison",
+        "featx.ImageComparison.backbone_of",
+        "featx.ImageComparison.plot_confusion",
+        "featx.ImageComparison.plot_learning_curve",
+        "featx.ImageComparison.plot_scores",
+        "featx.ImageComparison.to_html",
+        "featx.ImageRanking",
+        "featx.JobMerge",
+        "featx.JobPlan",
+        "featx.JobRun",
+        "featx.JobStatus",
+        "featx.KerasBackbone",
+        "featx.KerasBackbone.build",
+        "featx.KerasBackbone.build_empty",
+        "featx.KerasBackbone.build_layers",
+        "featx.KerasBackbone.build_reference",
+        "featx.KerasBackbone.find_weights",
+        "featx.KerasBackbone.layers",
+        "featx.KerasBackbone.layers_to_compile",
+        "featx.KerasBackbone.load_truncated",
+        "featx.KerasBackbone.n_features",
+        "featx.KerasBackbone.resolve_pooling",
+        "featx.Ranking",
+        "featx.Recipe",
+        "featx.Similar",
+        "featx.Trained",
+        "featx.Trained.save",
+        "featx.augment_features",
+        "featx.available_backbones",
+        "featx.compare_baselines",
+        "featx.compare_images",
+        "featx.explain_images",
+        "featx.export_model",
+        "featx.find_duplicates",
+        "featx.find_label_issues",
+        "featx.find_similar",
+        "featx.h_score",
+        "featx.job_status",
+        "featx.learning_curve",
+        "featx.leave_one_out",
+        "featx.load_backbone",
+        "featx.load_pipeline",
+        "featx.log_me",
+        "featx.merge_job",
+        "featx.open_features",
+        "featx.plan_job",
+        "featx.predict_images",
+        "featx.rank_features",
+        "featx.rank_images",
+        "featx.read_model",
+        "featx.run_job",
+        "featx.save_pipeline",
+        "featx.scale_to_unit_length",
+        "featx.testing.CountingBackbone.find_weights",
+        "featx.testing.CountingBackbone.layers",
+        "featx.testing.CountingBackbone.resolve_pooling",
+        "featx.testing.RowStore",
+        "featx.testing.RowStore.append",
+        "featx.testing.RowStore.find",
+        "featx.testing.RowStore.read",
+        "featx.train_images",
+        "featx.unregister_backbone",
+    }
+)
+
+
+def public_names() -> Iterator[str]:
+    """Yield the full names of public functions, classes and their public methods and properties."""
+    for module_name in PUBLIC_MODULES:
+        module = importlib.import_module(module_name)
+        for name in module.__all__:
+            value = getattr(module, name)
+            if not inspect.isroutine(value) and not inspect.isclass(value):
+                continue
+            yield f"{module_name}.{name}"
+            if inspect.isclass(value):
+                yield from (f"{module_name}.{name}.{method}" for method in own_methods(value))
+
+
+def own_methods(cls: type) -> Iterator[str]:
+    """Yield the names of public methods and properties that featx defines, inherited ones included."""
+    for name in dir(cls):
+        definition = inspect.getattr_static(cls, name)
+        function = getattr(definition, "fget", getattr(definition, "func", getattr(definition, "__func__", definition)))
+        is_own = inspect.isfunction(function) and function.__module__.startswith("featx")
+        if is_own and not name.startswith(("_", "test_")):
+            yield name
+
+
+def load(full_name: str) -> Any:
+    """Return the object of a full name."""
+    module = next(name for name in sorted(PUBLIC_MODULES, key=len, reverse=True) if full_name.startswith(f"{name}."))
+    value: Any = importlib.import_module(module)
+    for part in full_name.removeprefix(f"{module}.").split("."):
+        value = inspect.getattr_static(value, part) if inspect.isclass(value) else getattr(value, part)
+    return value
+
+
+def problems_of(full_name: str) -> list[str]:
+    """Return what is wrong with a docstring."""
+    value = load(full_name)
+    checks = CHECKS | (CHECKS_OF_TOP_LEVEL if full_name.rsplit(".", 1)[0] in PUBLIC_MODULES else set())
+    problems = [f"{code}: {text}" for code, text in validate(full_name)["errors"] if code in checks]
+    if not parsed(value)["Parameters"] and not has_parameters(value):
+        # The summary of a property, or of a method without parameters, says what it returns.
+        problems = [problem for problem in problems if not problem.startswith("RT01")]
+    if inspect.isclass(value) and dataclasses.is_dataclass(value):
+        # Users get instances from functions: the fields are documented as attributes.
+        problems = [problem for problem in problems if not problem.startswith("PR01")]
+        problems += undocumented_fields(value)
+    return problems + wrong_types(value) + wrong_defaults(value)
+
+
+def has_parameters(value: Any) -> bool:
+    return callable(value) and bool(set(inspect.signature(value).parameters) - {"self"})
+
+
+def parsed(value: Any) -> NumpyDocString:
+    if inspect.isclass(value):
+        return ClassDoc(value, config={"show_class_members": False})
+    function = getattr(value, "fget", getattr(value, "func", getattr(value, "__func__", value)))
+    return FunctionDoc(function)
+
+
+def undocumented_fields(cls: Any) -> list[str]:
+    documented = {
+        name.strip()
+        for entry in (*parsed(cls)["Attributes"], *parsed(cls)["Parameters"])
+        for name in entry.name.split(",")
+    }
+    fields = {field.name for field in dataclasses.fields(cls) if not field.name.startswith("_")}
+    return [f"attributes not documented: {', '.join(sorted(fields - documented))}"] if fields - documented else []
+
+
+def wrong_types(value: Any) -> list[str]:
+    """Return types of arrays without ``of shape``."""
+    docstring = parsed(value)
+    entries = [entry for section in ("Parameters", "Returns", "Attributes") for entry in docstring[section]]
+    types = [entry.type or entry.name for entry in entries]
+    return [
+        f'"of shape" is missing: {text}'
+        for text in types
+        if re.search(r"\b(ndarray|array-like)\b", text) and "of shape" not in text
+    ]
+
+
+def wrong_defaults(value: Any) -> list[str]:
+    """Return parameters whose documented default is not the one of the signature."""
+    if not callable(value) or isinstance(value, type) and dataclasses.is_dataclass(value):
+        return []
+    documented = {name.strip(): entry.type for entry in parsed(value)["Parameters"] for name in entry.name.split(",")}
+    problems = []
+    for name, parameter in inspect.signature(value).parameters.items():
+        default, text = parameter.default, documented.get(name)
+        if text is None or default is inspect.Parameter.empty:
+            continue
+        match = re.search(r"default=(.+)$", text)
+        if not match:
+            problems.append(f"{name}: the default {default!r} is not documented")
+        elif not is_same(match.group(1).strip(), default):
+            problems.append(f"{name}: documented default {match.group(1)}, signature {default!r}")
+    return problems
+
+
+def is_same(text: str, default: Any) -> bool:
+    try:
+        return bool(ast.literal_eval(text) == default)
+    except (SyntaxError, ValueError):
+        return text in (str(default), repr(default), getattr(default, "__name__", ""))
+
+
+@pytest.mark.parametrize("full_name", list(public_names()))
+def test_docstring(full_name: str) -> None:
+    problems = problems_of(full_name)
+    if full_name not in TODO:
+        assert problems == []

@@ -1,0 +1,63 @@
+"""Words and phrases that were replaced by standard terms do not come back."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+#: Phrases, and what to write instead. Words may be joined by an underscore, as in names.
+REPLACED = {
+    r"anew": "again",
+    r"mend(s|ed|ing)?": "fix",
+    r"is none(?! of)": "there is no …",
+    r"there is none of": "there is no …",
+    r"for people": "human-readable",
+    r"truths": "bool",
+    r"whole numbers?": "integer, int",
+    r"quantit(y|ies)": "continuous targets",
+    r"(tells?|told|says?|said)": "report, detect, show",
+    r"made complete": "padded",
+    r"at the price of": "may reduce …",
+    r"set aside": "quarantined",
+    r"unlikeness": "novelty score",
+    r"(hold|holds|held|holding) out": "validation split",
+    r"left out": "excluded; leave-one-out",
+    r"in doubt": "likely label errors",
+    r"asked": "requested, config",
+    r"pins": "recorded values",
+    r"handover": "client",
+    r"(take|takes|taking|in|by|their) turns": "lock",
+    r"sealed": "checksummed",
+    r"of ones own": "own",
+    r"own networks?": "model file",
+    r"has an address": "credentials in URLs",
+}
+PATTERN = re.compile(
+    r"(?<![a-zA-Z])(" + "|".join(phrase.replace(" ", r"[ _\n]+") for phrase in REPLACED) + r")(?![a-zA-Z])"
+)
+#: Number of matches that are left. It must only fall.
+MATCHES_LEFT = {"featx": 1024, "tests": 561, "notebooks": 61, "README.md": 77}
+
+
+def texts(area: str) -> dict[str, str]:
+    """Return the texts of all files in an area of the repository."""
+    command = ["git", "ls-files", "-co", "--exclude-standard", area]
+    names = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout.splitlines()
+    kinds = (".py", ".md", ".ipynb", ".jinja", ".js", ".css")
+    paths = [ROOT / name for name in names if name.endswith(kinds) and name != f"tests/{Path(__file__).name}"]
+    return {str(path.relative_to(ROOT)): path.read_text() for path in paths if path.is_file()}
+
+
+@pytest.mark.parametrize("area", MATCHES_LEFT)
+def test_replaced_words_do_not_come_back(area: str) -> None:
+    matches = [
+        f"{name}:{text.count(chr(10), 0, match.start()) + 1}: {match.group()}"
+        for name, text in texts(area).items()
+        for match in PATTERN.finditer(text)
+    ]
+    assert len(matches) <= MATCHES_LEFT[area], "\n".join(["Use standard terms:", *matches])
