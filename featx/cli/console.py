@@ -84,6 +84,11 @@ def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
     return ExtractionOptions(backbone=backbone, **given)
 
 
+def groups_from(args: argparse.Namespace) -> str:
+    """Return the parameter `groups`: "auto" unless ``--no-duplicate-groups`` is given."""
+    return "none" if args.no_duplicate_groups else "auto"
+
+
 def reading_from(args: argparse.Namespace) -> dict[str, object]:
     """Return which images are to be read, where that was given."""
     return {name: getattr(args, name) for name in READING_OPTIONS if hasattr(args, name)}

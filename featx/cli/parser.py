@@ -12,8 +12,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line; it sets ``command`` to the name of the one that was given."""
     parser = argparse.ArgumentParser(
         prog="featx",
-        description="Images → features for scikit-learn: a frozen network, every row kept, nothing computed twice.",
-        epilog="Begin with: featx demo. Help for a command: featx COMMAND --help.",
+        description="Extract and cache image features for scikit-learn with a frozen network.",
+        epilog="Start with: featx demo. Help for a command: featx COMMAND --help.",
     )
     parser.add_argument("--version", action="version", version=f"featx {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

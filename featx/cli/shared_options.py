@@ -1,4 +1,4 @@
-"""Arguments that commands share: sources, tables, groups, the options of extraction."""
+"""Options that several commands have, and the conversion of their values."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
-#: Options that are handed to ExtractionOptions if they are given.
+#: Options that are passed to ExtractionOptions if they are given.
 EXTRACTION_OPTIONS = (
     *("weights", "image_size", "layer", "pooling", "resize", "precision", "engine", "batch_size"),
     *("max_pixels", "on_truncated", "preprocessing", "tta"),
 )
 
-#: Those of them that a model leaves open.
+#: Extraction options that a trained model does not fix.
 READING_OPTIONS = ("max_pixels", "on_truncated")
 
 WEIGHTS_HELP = (
-    "weights of this network without its head: imagenet, a file, an address that ends in #sha256=DIGEST, or none for "
-    "random ones, as a control (default: imagenet)"
+    "Weights of the backbone without its head: imagenet, a file, a URL followed by #sha256=DIGEST, or none for random "
+    "weights (default: imagenet)"
 )
 
 
 def add_command(
     commands: Any, name: str, summary: str, examples: str, *, run: Callable[[argparse.Namespace], int | None]
 ) -> argparse.ArgumentParser:
-    """Return the parser of a new command, with its examples."""
+    """Add a command and return its parser; `run` is called with the parsed arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
         help=summary,
-        description=summary[0].upper() + summary[1:] + ".",
+        description=f"{summary}.",
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -38,66 +38,85 @@ def add_command(
 
 
 def add_sources(parser: argparse.ArgumentParser) -> None:
-    """Add what is read: images, with labels or without."""
+    """Add the images to read, labeled or not."""
     parser.add_argument(
         "source",
         nargs="+",
         metavar="SOURCE",
-        help="a folder of class folders, or with train and test folders of these; a flat folder; a zip or tar archive "
-        "of such; image files; or a CSV, TSV or Parquet file that lists images",
+        help="Folder with one subfolder per class (optionally below train, val and test), flat folder, zip or tar "
+        "archive, image files, or a CSV, TSV or Parquet file that lists images",
     )
 
 
 def add_backbone(parser: argparse.ArgumentParser) -> None:
-    """Add the network of a command that takes one."""
+    """Add the option of a command that takes one backbone."""
     parser.add_argument(
-        "--backbone", default="mobilenet", metavar="NAME", help="network, or a file that holds one (default: mobilenet)"
+        "--backbone", default="mobilenet", metavar="NAME", help="Backbone or model file (default: mobilenet)"
     )
 
 
 def add_backbones(parser: argparse.ArgumentParser) -> None:
-    """Add the networks of a command that takes several."""
+    """Add the option of a command that takes several backbones."""
     parser.add_argument(
-        "--backbone", action="append", metavar="NAME", help="network (default: mobilenet); may be repeated"
+        "--backbone", action="append", metavar="NAME", help="Backbone or model file; repeatable (default: mobilenet)"
     )
 
 
 def add_task(parser: argparse.ArgumentParser) -> None:
-    """Add what the labels are taken for."""
+    """Add the type of the target."""
     parser.add_argument(
-        "--task", default="auto", metavar="NAME", help="classification or regression (default: what the labels are)"
-    )
-
-
-def add_groups(group: Any, treated: str) -> None:
-    """Add which images are treated together."""
-    group.add_argument(
-        "--groups",
+        "--task",
         default="auto",
-        metavar="COLUMN",
-        help=f"images of one group are {treated}: auto (duplicates and near-duplicates), none, or a column of the "
-        "table (default: auto)",
+        metavar="NAME",
+        help="classification, regression or auto (inferred from the labels) (default: auto)",
     )
+
+
+def add_groups(group: Any) -> None:
+    """Add which images form groups that are never split."""
+    choice = group.add_mutually_exclusive_group()
+    choice.add_argument(
+        "--group-column",
+        metavar="COLUMN",
+        help="Table column of groups that are never split, such as patients (default: duplicates form groups)",
+    )
+    choice.add_argument(
+        "--no-duplicate-groups", action="store_true", help="Do not keep duplicates and near-duplicates together"
+    )
+    add_duplicate_threshold(group)
+
+
+def add_duplicate_threshold(group: Any) -> None:
+    """Add from which similarity on images are near-duplicates."""
     group.add_argument(
         "--duplicate-threshold",
         type=float,
         default=0.97,
         metavar="COSINE",
-        help="cosine of near-duplicates, beside pairs from 0.90 that stand out; 1: equal ones only (default: 0.97)",
+        help="Cosine similarity of near-duplicates; isolated pairs count from 0.90 (default: 0.97; 1: identical only)",
     )
 
 
 def add_tables(parser: argparse.ArgumentParser, *, splits: bool = True) -> None:
-    """Add which columns of a table hold what."""
+    """Add the column names of a table of images."""
     group = parser.add_argument_group("tables (a CSV, TSV or Parquet file as SOURCE)")
-    group.add_argument("--path-column", metavar="COLUMN", help="paths (default: path, file, filename, image …)")
-    group.add_argument("--label-column", metavar="COLUMN", help="labels (default: label, class, category, target …)")
+    add_path_column(group)
+    group.add_argument(
+        "--label-column", metavar="COLUMN", help="Column of labels (default: label, class, category, target …)"
+    )
     if splits:
-        group.add_argument("--split-column", metavar="COLUMN", help="train, val or test")
+        group.add_argument("--split-column", metavar="COLUMN", help="Column with train, val or test")
+
+
+def add_path_column(group: Any) -> None:
+    """Add the name of the column of paths."""
+    group.add_argument(
+        "--path-column", metavar="COLUMN", help="Column of paths (default: path, file, filename, image …)"
+    )
 
 
 def weights(text: str) -> str | None:
-    """Return the weights that were asked for; None are random ones."""
+    """Convert the value of ``--weights``; None selects random weights."""
     return None if text.lower() == "none" else text
 
 
@@ -109,91 +128,111 @@ def _image_size(text: str) -> int | tuple[int, ...] | str:
     try:
         sides = [int(side) for side in text.lower().replace("×", "x").split("x")]
     except ValueError:
-        return text  # which ExtractionOptions refuses, with a remedy
+        return text  # ExtractionOptions rejects it and names the remedy
     return sides[0] if len(sides) == 1 else tuple(sides)
 
 
-def add_extraction_options(parser: argparse.ArgumentParser, *, several: bool = False, reads_all: bool = True) -> None:
-    """Add the options of extraction; of several networks, some may be repeated."""
-    # SUPPRESS: an option that is not given is not there, and ExtractionOptions has the only default.
+def add_extraction_options(parser: argparse.ArgumentParser, *, repeatable: bool = False, on_error: bool = True) -> None:
+    """Add the options of extraction.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    repeatable : bool, default=False
+        Whether layer, pooling and test-time augmentation may be given several times.
+    on_error : bool, default=True
+        Whether to add ``--on-error``.
+    """
+    # SUPPRESS: an option that is not given is absent, so that only ExtractionOptions defines defaults.
     group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
     group.add_argument("--weights", type=weights, metavar="FILE", help=WEIGHTS_HELP)
     group.add_argument(
         "--image-size",
         type=_image_size,
         metavar="N",
-        help="side in pixels, or height and width as in 224x320 (default: the network's own)",
+        help="Side in pixels, or HEIGHTxWIDTH such as 224x320 (default: that of the backbone)",
     )
-    more, again = ("append", "; may be repeated") if several else ("store", "")
+    action, again = ("append", "; repeatable") if repeatable else ("store", "")
     group.add_argument(
         "--layer",
-        action=more,
+        action=action,
         metavar="NAME",
-        help="layer that is pooled: a name, a share of the depth such as 0.75 (1.0 is all of it), a place such as -2 "
-        f"(1 is the first after the input), or several joined as A+B (default: the last){again}",
+        help="Layer to pool: a name, a relative depth such as 0.75, an index such as -2, or several layers joined as "
+        f"A+B{again} (default: the last convolutional layer)",
     )
-    pooling = f"avg, max, avgmax (both), or none (every position) (default: avg){again}"
-    group.add_argument("--pooling", action=more, metavar="NAME", help=pooling)
+    group.add_argument(
+        "--pooling", action=action, metavar="NAME", help=f"avg, max, avgmax or none{again} (default: avg)"
+    )
     group.add_argument(
         "--preprocessing",
         metavar="NAME",
-        help="of a network in a file of yours: tf, torch, caffe, none, or MEAN/SCALE, a number or three each: "
-        "(pixel - MEAN) / SCALE of pixels from 0 to 255",
+        help="Pixel scaling of a custom model file: tf, torch, caffe, none, or MEAN/SCALE for (pixel - MEAN) / SCALE",
     )
-    views = f"views of an image that are averaged: flip, five-crop, rotations, or none (default: none){again}"
-    group.add_argument("--tta", action=more, type=_tta, metavar="NAME", help=views)
+    group.add_argument(
+        "--tta",
+        action=action,
+        type=_tta,
+        metavar="NAME",
+        help=f"Test-time augmentation: flip, five-crop, rotations or none{again} (default: none)",
+    )
     group.add_argument("--resize", metavar="NAME", help="squash, crop or pad (default: squash)")
     group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
-    group.add_argument("--batch-size", type=int, metavar="N", help="images at a time; changes no value (default: 32)")
-    _add_reading(group, "178956970", "raise")
-    if reads_all:
+    group.add_argument(
+        "--batch-size", type=int, metavar="N", help="Images per batch; does not change the features (default: 32)"
+    )
+    _add_reading_options(group, "178956970", "raise")
+    if on_error:
         add_on_error(group)
     add_cache(group)
     add_no_cache(group)
 
 
-def _add_reading(group: Any, most: str, truncated: str) -> None:
-    group.add_argument("--max-pixels", type=int, metavar="N", help=f"refuse larger images (default: {most})")
+def _add_reading_options(group: Any, max_pixels: str, on_truncated: str) -> None:
+    group.add_argument(
+        "--max-pixels", type=int, metavar="N", help=f"Maximum number of pixels of an image (default: {max_pixels})"
+    )
     group.add_argument(
         "--on-truncated",
         metavar="NAME",
-        help="a JPEG or PNG that ends too early: raise (cannot be read), or pad (missing parts grey) (default: "
-        f"{truncated})",
+        help=f"How to handle a truncated JPEG or PNG: raise, or pad missing pixels (default: {on_truncated})",
     )
 
 
-def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add which images a model takes: what changes no row, and may be other than in training."""
+def add_reading_options(parser: argparse.ArgumentParser) -> None:
+    """Add the reading options of a command that uses a trained model; they do not change the features."""
     group = parser.add_argument_group("reading", argument_default=argparse.SUPPRESS)
-    _add_reading(group, "as in training", "as in training")
+    _add_reading_options(group, "as in training", "as in training")
 
 
 def add_on_error(group: Any) -> None:
-    """Add what to do about an image that cannot be read."""
+    """Add how to handle unreadable images."""
     group.add_argument(
         "--on-error",
         choices=("skip", "raise"),
         default="skip",
-        help="an unreadable image: leave it out and list it, or stop (default: skip)",
+        help="How to handle unreadable images: skip or raise (default: skip)",
     )
 
 
 def add_no_cache(group: Any) -> None:
-    """Add the choice to keep nothing."""
-    group.add_argument(
-        "--no-cache", dest="cache", action="store_const", const=None, help="keep nothing: networks are compiled anew"
-    )
+    """Add the option to run without a cache."""
+    group.add_argument("--no-cache", dest="cache", action="store_const", const=None, help="Do not use a cache")
 
 
 def add_cache(parser: Any) -> None:
-    """Add where rows are kept."""
+    """Add the folder of the feature cache."""
     parser.add_argument(
-        "--cache", default="auto", metavar="DIR", help="keeps every row (default: $FEATX_CACHE, else cache/)"
+        "--cache", default="auto", metavar="DIR", help="Feature cache (default: $FEATX_CACHE, else cache/)"
     )
 
 
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Add the option to hide progress."""
+    parser.add_argument("--quiet", action="store_true", help="Do not show progress on standard error")
+
+
 def add_common(parser: argparse.ArgumentParser) -> None:
-    """Add what every command has."""
-    parser.add_argument("--json", action="store_true", help="one JSON object on standard output instead of text")
-    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    """Add the options of every command that prints a result."""
+    parser.add_argument("--json", action="store_true", help="Print one JSON object instead of text")
+    add_quiet(parser)

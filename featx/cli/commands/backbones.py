@@ -18,18 +18,20 @@ if TYPE_CHECKING:
 def add_commands(commands: Any) -> None:
     """Add ``backbones``."""
     notes = (
-        "minimum size: the smallest image_size; the largest is 4096. megabytes: of the file of weights. top 1: "
-        "percent of ImageNet's validation images whose first guess is\nright, by Keras's documentation. weights: "
-        "whether those of ImageNet are on this machine. images per\nsecond: from files to features, as `featx bench "
-        "--backbone NAME` last measured it here.\n\n"
+        "columns:\n"
+        "  min_image_size     smallest image_size; the largest is 4096\n"
+        "  megabytes          size of the weights file\n"
+        "  top_1              ImageNet validation accuracy in percent, from the Keras documentation\n"
+        "  weights            whether the ImageNet weights are on this machine\n"
+        "  images_per_second  from files to features, as last measured by featx benchmark --backbone NAME\n\n"
     )
     examples = "examples:\n  featx backbones\n  featx backbones mobilenet --layers\n"
     parser = add_command(
-        commands, "backbones", "list the networks, or the layers of one", notes + examples, run=show_backbones
+        commands, "backbones", "List backbones, or the layers of one backbone", notes + examples, run=show_backbones
     )
-    parser.add_argument("name", nargs="?", metavar="NAME", help="only this one")
-    parser.add_argument("--layers", action="store_true", help="its layers instead, as --layer takes them")
-    parser.add_argument("--json", action="store_true", help="one JSON list instead of a table")
+    parser.add_argument("name", nargs="?", metavar="NAME", help="Show this backbone only")
+    parser.add_argument("--layers", action="store_true", help="List its layers, as --layer accepts them")
+    parser.add_argument("--json", action="store_true", help="Print one JSON list instead of a table")
     add_cache(parser)
 
 

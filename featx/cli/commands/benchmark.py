@@ -1,27 +1,29 @@
-"""Measure the speed of this machine: ``featx bench``."""
+"""Measure the speed of this machine: ``featx benchmark``."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featx.cli.console import cache_from, options_from, print_data, say
 from featx.cli.shared_options import WEIGHTS_HELP, add_backbones, add_cache, add_command, add_common, weights
 from featx.errors import OptionError
 
-if TYPE_CHECKING:
-    pass
-
 
 def add_commands(commands: Any) -> None:
-    """Add ``bench``."""
-    summary = "measure how fast this machine extracts, part by part and against tf.data + model.predict"
-    examples = "examples:\n  featx bench\n  featx bench photos/ --backbone mobilenet --backbone resnet50 --json\n"
-    parser = add_command(commands, "bench", summary, examples, run=_bench)
+    """Add ``benchmark``."""
+    summary = "Measure the extraction speed of this machine, compared with tf.data and model.predict"
+    examples = (
+        "examples:\n  featx benchmark\n  featx benchmark photos/ --backbone mobilenet --backbone resnet50 --json\n"
+    )
+    parser = add_command(commands, "benchmark", summary, examples, run=_benchmark)
     parser.add_argument(
-        "source", nargs="*", metavar="SOURCE", help="folders or files of photos (default: generated, 500 × 375)"
+        "source",
+        nargs="*",
+        metavar="SOURCE",
+        help="Folders or files of photos (default: generated photos of 500 × 375 pixels)",
     )
     add_backbones(parser)
     parser.add_argument("--weights", type=weights, default=argparse.SUPPRESS, metavar="FILE", help=WEIGHTS_HELP)
@@ -29,7 +31,7 @@ def add_commands(commands: Any) -> None:
     add_common(parser)
 
 
-def _bench(args: argparse.Namespace) -> None:
+def _benchmark(args: argparse.Namespace) -> None:
     import tempfile
 
     from featx.backbones.registry import load_backbone
@@ -41,7 +43,7 @@ def _bench(args: argparse.Namespace) -> None:
     names = list(dict.fromkeys(args.backbone or ["mobilenet"]))
     if own := next((name for name in names if load_backbone(name).is_model_file), None):
         raise OptionError(
-            f"{own!r} has nothing to be compared with: featx bench is for networks of keras.applications."
+            f"{own!r} has nothing to be compared with: featx benchmark is for networks of keras.applications."
         )
     options = [options_from(args, backbone) for backbone in names]
     with tempfile.TemporaryDirectory(prefix="featx-") as folder:

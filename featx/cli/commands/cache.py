@@ -7,16 +7,12 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featx.cli.console import cache_folder_from, print_data, say
 from featx.cli.shared_options import add_command, add_common
 from featx.errors import OptionError
 from featx.system.formatting import counted, in_bytes
-
-if TYPE_CHECKING:
-    pass
-
 
 _CACHE_EXAMPLES = """examples:
   featx cache info
@@ -28,11 +24,11 @@ _CACHE_EXAMPLES = """examples:
 
 def add_commands(commands: Any) -> None:
     """Add ``cache`` and the commands within it."""
-    summary = "tell, check, merge or remove what is kept"
+    summary = "Inspect, verify, compact or clear the feature cache"
     parser = commands.add_parser(
         "cache",
         help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
+        description=f"{summary}.",
         epilog=_CACHE_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -45,30 +41,28 @@ def add_commands(commands: Any) -> None:
         added = add_command(actions, name, summary, f"example:\n  featx cache {example}\n", run=run)
         added.set_defaults(command=f"cache {name}")
         added.add_argument(
-            "--cache", default="auto", metavar="DIR", help="the cache folder (default: $FEATX_CACHE, else cache/)"
+            "--cache", default="auto", metavar="DIR", help="Feature cache (default: $FEATX_CACHE, else cache/)"
         )
         added.add_argument(
             "--backbone",
             metavar="NAME",
-            help="only the rows of this network (its name, or its file), or of this fingerprint",
+            help="Only rows of this backbone, model file or recipe fingerprint",
         )
         add_common(added)
         return added
 
-    add("info", "tell which recipes have how many rows, and what they take", "info --json", _cache_info)
-    verify = "read everything and name each damaged file; exit code 1 if there is one"
+    add("info", "Show recipes, their number of rows and their size", "info --json", _cache_info)
+    verify = "Read every file and list corrupt ones; exit with code 1 if there are any"
     add("verify", verify, "verify --cache cache/", _cache_verify)
     add(
         "compact",
-        "merge small segments into large ones; others may read and write meanwhile",
+        "Merge small segments; other processes may read and write meanwhile",
         "compact",
         _cache_compact,
     )
-    clear = add(
-        "clear", "remove rows, compiled networks and the index", "clear --backbone resnet50 --yes", _cache_clear
-    )
-    clear.add_argument("--damaged", action="store_true", help="only damaged files that were set aside")
-    clear.add_argument("--yes", action="store_true", help="do not ask")
+    clear = add("clear", "Remove rows, compiled graphs and the index", "clear --backbone resnet50 --yes", _cache_clear)
+    clear.add_argument("--corrupt-only", action="store_true", help="Remove quarantined corrupt files only")
+    clear.add_argument("--yes", action="store_true", help="Do not ask for confirmation")
 
 
 def _cache_info(args: argparse.Namespace) -> None:
@@ -120,10 +114,10 @@ def _cache_clear(args: argparse.Namespace) -> None:
     info = describe_cache(cache)
     chosen = find_recipes(info, args.backbone) if args.backbone else info.recipes
     fingerprints = [recipe.fingerprint for recipe in chosen] if args.backbone else None
-    n_rows = 0 if args.damaged else sum(recipe.rows for recipe in chosen)
+    n_rows = 0 if args.corrupt_only else sum(recipe.rows for recipe in chosen)
     n_bytes = info.bytes if not args.backbone else sum(recipe.bytes for recipe in chosen)
     what = f"{counted(n_rows, 'row')} of {counted(len(chosen), 'recipe')}"
-    if args.damaged:
+    if args.corrupt_only:
         n_bytes = info.set_aside_bytes if not args.backbone else sum(recipe.set_aside_bytes for recipe in chosen)
         what = "damaged files that were set aside"
     elif not args.backbone:
@@ -131,7 +125,7 @@ def _cache_clear(args: argparse.Namespace) -> None:
     what += f", {in_bytes(n_bytes)}"
     if not args.yes and not _confirmed(f"Remove {what}, from {cache}? [y/N] "):
         raise OptionError("Nothing was removed: answer y, or pass --yes.")
-    (clear_set_aside if args.damaged else clear_cache)(cache, fingerprints=fingerprints)
+    (clear_set_aside if args.corrupt_only else clear_cache)(cache, fingerprints=fingerprints)
     print_data(json.dumps({"rows": n_rows, "bytes": n_bytes}) if args.json else f"Removed {what}, from {cache}")
 
 

@@ -5,26 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featx.cli.console import columns_from, print_data
 from featx.cli.shared_options import add_command, add_common, add_sources, add_tables
 
-if TYPE_CHECKING:
-    pass
-
 
 def add_commands(commands: Any) -> None:
     """Add ``check``."""
-    summary = "read every image and tell what is wrong or odd; exit code 1 if one cannot be read"
+    summary = "Check images for problems; exit with code 1 if one is unreadable"
     examples = (
         "examples:\n  featx check photos/\n  featx check photos/ --csv findings.csv\n  featx check a.zip --json\n"
     )
     parser = add_command(commands, "check", summary, examples, run=_check)
     add_sources(parser)
-    parser.add_argument("--csv", metavar="FILE", help="also write all findings as CSV: path, finding, detail")
-    most = "larger images cannot be read (default: %(default)s)"
-    parser.add_argument("--max-pixels", type=int, default=178_956_970, metavar="N", help=most)
+    parser.add_argument("--csv", metavar="FILE", help="Also write all findings as CSV: path, finding, detail")
+    parser.add_argument(
+        "--max-pixels",
+        type=int,
+        default=178_956_970,
+        metavar="N",
+        help="Maximum number of pixels of an image (default: %(default)s)",
+    )
     add_tables(parser)
     add_common(parser)
 

@@ -10,7 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featx.cli.console import cache_from, columns_from, command_of, note_ignored, options_from, print_data, say
+from featx.cli.console import (
+    cache_from,
+    columns_from,
+    command_of,
+    groups_from,
+    note_ignored,
+    options_from,
+    print_data,
+    say,
+)
 from featx.cli.shared_options import (
     add_backbones,
     add_command,
@@ -32,7 +41,7 @@ _COMPARE_EXAMPLES = """examples:
   featx compare photos/ --estimator logreg --estimator knn --cv 10 --repeats 3
   featx compare photos/ --report report.html
   featx compare photos/ --layer 0.5 --layer 0.75 --layer 1.0 --pooling avg --pooling avgmax
-  featx compare labels.csv --groups patient --tune
+  featx compare labels.csv --group-column patient --tune
   featx compare train/ --test test/
 """
 
@@ -40,7 +49,7 @@ _COMPARE_EXAMPLES = """examples:
 _RANK_EXAMPLES = """examples:
   featx rank photos/ --backbone mobilenet --backbone resnet50
   featx rank photos/ --layer 0.5 --layer 0.75 --layer 1.0 --pooling avg --pooling max
-  featx rank labels.csv --groups patient --json
+  featx rank labels.csv --group-column patient --json
 """
 
 
@@ -52,7 +61,7 @@ def add_commands(commands: Any) -> None:
 
 def _add_compare(commands: Any) -> None:
     parser = add_command(
-        commands, "compare", "compare scikit-learn baselines on features", _COMPARE_EXAMPLES, run=_compare
+        commands, "compare", "Compare scikit-learn baselines on features", _COMPARE_EXAMPLES, run=_compare
     )
     add_sources(parser)
     add_backbones(parser)
@@ -60,46 +69,55 @@ def _add_compare(commands: Any) -> None:
         "--estimator",
         action="append",
         metavar="NAME",
-        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid; for numbers dummy, ridge, svr, knn; or a "
-        "class of scikit-learn (default: dummy, logreg, svm, knn); fine-tune: the network itself, minutes a fold; may "
-        "be repeated",
+        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid, fine-tune (minutes per fold); for regression "
+        "dummy, ridge, svr, knn; or a scikit-learn class; repeatable (default: dummy, logreg, svm, knn)",
     )
     add_task(parser)
-    parser.add_argument("--tune", action="store_true", help="choose parameters by an inner cross-validation")
-    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="decides the folds (default: 0)")
+    parser.add_argument("--tune", action="store_true", help="Tune hyperparameters by inner cross-validation")
+    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="Seed of the folds (default: 0)")
     parser.add_argument(
-        "--n-jobs", type=int, default=-1, metavar="N", help="folds computed at once (default: -1, all cores)"
+        "--n-jobs",
+        type=int,
+        default=-1,
+        metavar="N",
+        help="Number of folds to compute in parallel; -1: all cores (default: -1)",
     )
     _add_split(parser)
     add_tables(parser)
     results = parser.add_argument_group("results")
-    results.add_argument("--report", metavar="FILE", help="write a page with plots and thumbnails, one HTML file")
-    results.add_argument("--tsne", action="store_true", help="a t-SNE map in the report, however many images there are")
-    results.add_argument("--learning-curve", action="store_true", help="also score fewer training images")
-    results.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
-    results.add_argument("--label-issues", metavar="FILE", help="also write the labels that may be wrong as CSV")
-    add_extraction_options(parser, several=True)
+    results.add_argument("--report", metavar="FILE", help="Write a self-contained HTML report")
+    results.add_argument(
+        "--tsne", action="store_true", help="Draw the feature map of the report by t-SNE for any number of images"
+    )
+    results.add_argument("--learning-curve", action="store_true", help="Also score with fewer training images")
+    results.add_argument("--csv", metavar="FILE", help="Also write the table as CSV")
+    results.add_argument("--label-issues", metavar="FILE", help="Also write likely label errors as CSV")
+    add_extraction_options(parser, repeatable=True)
     add_common(parser)
 
 
 def _add_split(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("split")
-    group.add_argument("--cv", type=int, metavar="N", help="number of stratified folds (default: 5)")
-    group.add_argument("--repeats", type=int, default=1, metavar="N", help="repetitions of the folds (default: 1)")
-    group.add_argument("--test", action="append", metavar="SOURCE", help="images to score on instead; may be repeated")
-    add_groups(group, "on one side of every split")
+    group.add_argument("--cv", type=int, metavar="N", help="Number of stratified folds (default: 5)")
+    group.add_argument(
+        "--repeats", type=int, default=1, metavar="N", help="Number of repetitions of the folds (default: 1)"
+    )
+    group.add_argument(
+        "--test", action="append", metavar="SOURCE", help="Test images, instead of cross-validation; repeatable"
+    )
+    add_groups(group)
 
 
 def _add_rank(commands: Any) -> None:
-    summary = "order networks, layers and poolings for labelled images, without training on any"
+    summary = "Rank backbones, layers and poolings for labeled images without training"
     parser = add_command(commands, "rank", summary, _RANK_EXAMPLES, run=_rank)
     add_sources(parser)
     add_backbones(parser)
     add_task(parser)
-    add_groups(parser, "left out together")
-    parser.add_argument("--csv", metavar="FILE", help="also write the table as CSV")
+    add_groups(parser)
+    parser.add_argument("--csv", metavar="FILE", help="Also write the table as CSV")
     add_tables(parser)
-    add_extraction_options(parser, several=True)
+    add_extraction_options(parser, repeatable=True)
     add_common(parser)
 
 
@@ -107,18 +125,17 @@ def _compare(args: argparse.Namespace) -> None:
     from featx.datasets.table_file import find_labelled, is_table
     from featx.system.files.output_paths import check_output_files
     from featx.workflows.compare import compare_tables
-    from featx.workflows.request import GROUPS, ComparisonConfig
+    from featx.workflows.request import ComparisonConfig
     from featx.workflows.result import is_report_file, is_table_file, write_csv
 
     outputs = [(args.csv, is_table_file), (args.label_issues, is_table_file), (args.report, is_report_file)]
     check_output_files(outputs, [*args.source, *(args.test or [])])
-    column = None if args.groups in GROUPS else args.groups
     config = ComparisonConfig(
         estimators=args.estimator,
         task=args.task,
         cv=args.cv,
         repeats=args.repeats,
-        groups=args.groups if column is None else "auto",
+        groups=groups_from(args),
         duplicate_threshold=args.duplicate_threshold,
         tune=args.tune,
         diagnostics=bool(args.learning_curve or args.report or args.label_issues or args.json),
@@ -127,10 +144,12 @@ def _compare(args: argparse.Namespace) -> None:
     )
     options = _all_options(args)
     columns = columns_from(args)
-    table = find_labelled(args.source, group_column=column, **columns)
+    table = find_labelled(args.source, group_column=args.group_column, **columns)
     test = None
     if args.test:  # columns are those of tables; a folder may be tested on beside one
-        test = find_labelled(args.test, **({"group_column": column, **columns} if is_table(args.test) else {}))
+        test = find_labelled(
+            args.test, **({"group_column": args.group_column, **columns} if is_table(args.test) else {})
+        )
     started = time.perf_counter()
     comparison = compare_tables(
         table,
@@ -167,16 +186,13 @@ def _rank(args: argparse.Namespace) -> None:
     from featx.datasets.table_file import find_labelled
     from featx.system.files.output_paths import check_output_files
     from featx.workflows.rank import rank_tables
-    from featx.workflows.request import GROUPS, ComparisonConfig
+    from featx.workflows.request import ComparisonConfig
     from featx.workflows.result import is_table_file, write_csv
 
     check_output_files([(args.csv, is_table_file)], args.source)
-    column = None if args.groups in GROUPS else args.groups
-    config = ComparisonConfig(
-        task=args.task, groups=args.groups if column is None else "auto", duplicate_threshold=args.duplicate_threshold
-    )
+    config = ComparisonConfig(task=args.task, groups=groups_from(args), duplicate_threshold=args.duplicate_threshold)
     options = _all_options(args)
-    table = find_labelled(args.source, group_column=column, **columns_from(args))
+    table = find_labelled(args.source, group_column=args.group_column, **columns_from(args))
     ranking = rank_tables(
         table,
         options,

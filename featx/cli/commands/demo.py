@@ -24,10 +24,13 @@ if TYPE_CHECKING:
 
 def add_commands(commands: Any) -> None:
     """Add ``demo``."""
-    summary = "show the whole job on scikit-learn's digits, with the bundled MobileNet"
+    summary = "Show the whole workflow on the digits of scikit-learn"
     parser = add_command(commands, "demo", summary, "example:\n  featx demo\n", run=_demo)
     parser.add_argument(
-        "--folder", default="featx-demo", metavar="DIR", help="where images and features go (default: featx-demo)"
+        "--folder",
+        default="featx-demo",
+        metavar="DIR",
+        help="Output folder of images and features (default: featx-demo)",
     )
     add_cache(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featx.cli.commands import job
 from featx.cli.console import cache_from, columns_from, note_ignored, options_from, print_data
@@ -17,10 +17,6 @@ from featx.cli.shared_options import (
     add_sources,
     add_tables,
 )
-
-if TYPE_CHECKING:
-    pass
-
 
 _EXTRACT_EXAMPLES = """examples:
   featx extract photos/ -o features.npy
@@ -34,7 +30,7 @@ _EXTRACT_EXAMPLES = """examples:
 def add_commands(commands: Any) -> None:
     """Add ``extract``."""
     parser = add_command(
-        commands, "extract", "turn images into a .npy matrix of features", _EXTRACT_EXAMPLES, run=_extract
+        commands, "extract", "Extract features of images into a .npy file", _EXTRACT_EXAMPLES, run=_extract
     )
     add_sources(parser)
     parser.add_argument(
@@ -42,7 +38,7 @@ def add_commands(commands: Any) -> None:
         "--output",
         default="features.npy",
         metavar="FILE",
-        help="the matrix; or a folder/ or an address, for a job of shards that can be resumed (default: features.npy)",
+        help="Output .npy file, or a folder/ or URL for a resumable job (default: features.npy)",
     )
     add_backbone(parser)
     add_tables(parser)

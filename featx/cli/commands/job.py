@@ -43,11 +43,11 @@ _PLAN_EXAMPLES = """examples:
 
 def add_commands(commands: Any) -> None:
     """Add `featx job` and the commands within it."""
-    summary = "extract many images in shards: planned, run, resumed after any fault, joined"
+    summary = "Extract features in resumable shards"
     parser = commands.add_parser(
         "job",
         help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
+        description=f"{summary}.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -61,33 +61,35 @@ def add_commands(commands: Any) -> None:
 
 
 def _add_plan(actions: Any) -> None:
-    parser = add_command(
-        actions, "plan", "list images into shards, and tell what they will cost", _PLAN_EXAMPLES, run=plan
-    )
+    parser = add_command(actions, "plan", "Assign images to shards and estimate the cost", _PLAN_EXAMPLES, run=plan)
     parser.set_defaults(command="job plan")
     add_sources(parser)
     parser.add_argument(
-        "-o", "--output", required=True, metavar="OUTPUT", help="an empty folder, or an address such as s3://bucket/job"
+        "-o", "--output", required=True, metavar="OUTPUT", help="Empty folder, or a URL such as s3://bucket/job"
     )
     add_backbone(parser)
     parser.add_argument(
-        "--shard-size", type=int, default=10_000, metavar="N", help="images of a shard (default: 10000)"
+        "--shard-size", type=int, default=10_000, metavar="N", help="Number of images per shard (default: 10000)"
     )
     parser.add_argument(
         "--sample",
         type=int,
         default=4000,
         metavar="N",
-        help="images extracted at most, in some seconds, to tell the rate; 0 for none (default: 4000)",
+        help="Maximum number of images to extract for the cost estimate; 0: no estimate (default: 4000)",
     )
     add_tables(parser, splits=False)
-    add_extraction_options(parser, reads_all=False)
+    add_extraction_options(parser, on_error=False)
     add_common(parser)
 
 
 def _add_run(actions: Any) -> None:
     parser = add_command(
-        actions, "run", "do what is missing of a job", "example:\n  featx job run job/ --backend loky\n", run=run
+        actions,
+        "run",
+        "Process the remaining shards of a job",
+        "example:\n  featx job run job/ --backend loky\n",
+        run=run,
     )
     parser.set_defaults(command="job run")
     _add_job(parser)
@@ -95,21 +97,29 @@ def _add_run(actions: Any) -> None:
         "--backend",
         default="sequential",
         metavar="NAME",
-        help="sequential (one process that uses all cores), loky (several), or a cluster of dask or ray "
+        help="Where to process shards: sequential (one process on all cores), loky (local processes), dask or ray "
         "(default: sequential)",
     )
     parser.add_argument(
-        "--scheduler", metavar="ADDRESS", help="of the cluster: tcp://HOST:8786 of Dask, ray://HOST:10001 of Ray"
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Address of the cluster: tcp://HOST:8786 (Dask) or ray://HOST:10001 (Ray)",
     )
     parser.add_argument(
-        "--n-jobs", type=int, default=-1, metavar="N", help="processes of loky and ray (default: -1, one for each core)"
+        "--n-jobs",
+        type=int,
+        default=-1,
+        metavar="N",
+        help="Number of processes of loky and ray; -1: one per core (default: -1)",
     )
-    parser.add_argument("--retry-quarantined", action="store_true", help="try shards again that were set aside")
-    parser.add_argument("--retry-failed", action="store_true", help="do shards again in which images failed")
-    parser.add_argument("--verify", action="store_true", help="read all that is done, and do what is damaged again")
+    parser.add_argument("--retry-quarantined", action="store_true", help="Process quarantined shards again")
+    parser.add_argument("--retry-failed", action="store_true", help="Process shards with unreadable images again")
+    parser.add_argument("--verify", action="store_true", help="Read all finished shards and process corrupt ones again")
     group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
-    group.add_argument("--batch-size", type=int, metavar="N", help="images at a time; changes no value (default: 32)")
+    group.add_argument(
+        "--batch-size", type=int, metavar="N", help="Images per batch; does not change the features (default: 32)"
+    )
     add_on_error(group)
     add_cache(group)
     add_no_cache(group)
@@ -118,9 +128,7 @@ def _add_run(actions: Any) -> None:
 
 def _add_status(actions: Any) -> None:
     example = "example:\n  featx job status job/ --json\n"
-    parser = add_command(
-        actions, "status", "tell what is done, failed and left of a job, and how long it takes", example, run=status
-    )
+    parser = add_command(actions, "status", "Show the progress of a job and the remaining time", example, run=status)
     parser.set_defaults(command="job status")
     _add_job(parser)
     add_common(parser)
@@ -128,20 +136,20 @@ def _add_status(actions: Any) -> None:
 
 def _add_merge(actions: Any) -> None:
     example = "example:\n  featx job merge job/ -o features.npy\n"
-    parser = add_command(
-        actions, "merge", "join the shards of a job as `featx extract` leaves them", example, run=merge
-    )
+    parser = add_command(actions, "merge", "Merge the shards of a job into one .npy file", example, run=merge)
     parser.set_defaults(command="job merge")
     _add_job(parser)
     parser.add_argument(
-        "-o", "--output", default="features.npy", metavar="FILE", help="the matrix (default: features.npy)"
+        "-o", "--output", default="features.npy", metavar="FILE", help="Output .npy file (default: features.npy)"
     )
-    parser.add_argument("--allow-incomplete", action="store_true", help="join what is done although shards are missing")
+    parser.add_argument(
+        "--allow-incomplete", action="store_true", help="Merge finished shards even if others are missing"
+    )
     add_common(parser)
 
 
 def _add_job(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("job", metavar="OUTPUT", help="the job, as it was planned")
+    parser.add_argument("job", metavar="JOB", help="Folder or URL of the job")
 
 
 def show_help(args: argparse.Namespace) -> None:

@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featx.cli.console import cache_from, columns_from, note_ignored, options_from, print_data, reading_from, say
+from featx.cli.console import (
+    cache_from,
+    columns_from,
+    groups_from,
+    note_ignored,
+    options_from,
+    print_data,
+    reading_from,
+    say,
+)
 from featx.cli.image_paths import batches, raise_for_images, writing
 from featx.cli.shared_options import (
     add_backbone,
@@ -19,7 +28,9 @@ from featx.cli.shared_options import (
     add_extraction_options,
     add_groups,
     add_no_cache,
-    add_reading,
+    add_path_column,
+    add_quiet,
+    add_reading_options,
     add_sources,
     add_tables,
     add_task,
@@ -35,7 +46,7 @@ if TYPE_CHECKING:
 _TRAIN_EXAMPLES = """examples:
   featx train photos/ -o model.skops
   featx train photos/ -o model.skops --select-from logreg,svm,knn --tune
-  featx train labels.csv -o model.skops --estimator svm --calibrate --groups patient
+  featx train labels.csv -o model.skops --estimator svm --calibrate --group-column patient
 """
 
 
@@ -54,32 +65,33 @@ def add_commands(commands: Any) -> None:
 
 def add_train(commands: Any) -> None:
     """Add the command that fits a model."""
-    summary = "fit a model on labelled images, with its scores, into one file"
+    summary = "Train a model on labeled images"
     parser = add_command(commands, "train", summary, _TRAIN_EXAMPLES, run=train)
     add_sources(parser)
     parser.add_argument(
-        "-o", "--output", default="model.skops", metavar="FILE", help="the model (default: model.skops)"
+        "-o", "--output", default="model.skops", metavar="FILE", help="Model file (default: model.skops)"
     )
     add_backbone(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--estimator",
         metavar="NAME",
-        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid; fine-tune (the network itself, minutes); for "
-        "numbers dummy, ridge, svr, knn; or a class of scikit-learn (default: logreg; for numbers ridge)",
+        help="dummy, logreg, svm, linear-svm, knn, ridge, lda, centroid, fine-tune (minutes); for regression dummy, "
+        "ridge, svr, knn; or a scikit-learn class (default: logreg; for regression ridge)",
     )
-    which.add_argument("--select-from", metavar="NAMES", help="that of several which scores best: logreg,svm,knn")
+    which.add_argument(
+        "--select-from", metavar="NAMES", help="Select the best of several estimators, such as logreg,svm,knn"
+    )
     add_task(parser)
-    parser.add_argument("--tune", action="store_true", help="choose parameters by an inner cross-validation")
+    parser.add_argument("--tune", action="store_true", help="Tune hyperparameters by inner cross-validation")
     parser.add_argument(
         "--calibrate",
         action="store_true",
-        help="make probabilities of scores, by images that the estimator was not fitted on (of centroid, at the price "
-        "of accuracy)",
+        help="Calibrate probabilities; may reduce the accuracy of centroid",
     )
-    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="decides the folds (default: 0)")
-    parser.add_argument("--cv", type=int, metavar="N", help="number of stratified folds (default: 5)")
-    add_groups(parser, "on one side of every split")
+    parser.add_argument("--random-state", type=int, default=0, metavar="N", help="Seed of the folds (default: 0)")
+    parser.add_argument("--cv", type=int, metavar="N", help="Number of stratified folds (default: 5)")
+    add_groups(parser)
     add_tables(parser)
     add_extraction_options(parser)
     add_common(parser)
@@ -87,64 +99,63 @@ def add_train(commands: Any) -> None:
 
 def add_model(commands: Any) -> None:
     """Add the command that tells what a model is."""
-    summary = "tell what a model is: its classes, scores, network, versions"
+    summary = "Show the classes, scores, recipe and versions of a model"
     examples = "examples:\n  featx model model.skops\n  featx model model.skops --json\n"
     parser = add_command(commands, "model", summary, examples, run=model)
-    parser.add_argument("model", metavar="MODEL", help="a file that featx train wrote")
+    parser.add_argument("model", metavar="MODEL", help="Model file written by featx train")
     add_common(parser)
 
 
 def add_predict(commands: Any) -> None:
     """Add the command that labels images."""
-    summary = "label images with a model that was trained, and tell which are unlike its training images"
+    summary = "Predict labels of images with a trained model"
     parser = add_command(commands, "predict", summary, _PREDICT_EXAMPLES, run=predict)
-    parser.add_argument("model", metavar="MODEL", help="a file that featx train wrote")
+    parser.add_argument("model", metavar="MODEL", help="Model file written by featx train")
     parser.add_argument(
         "source",
         nargs="+",
         metavar="IMAGES",
-        help="image files, folders, archives, addresses, or tables; - for paths on standard input, a line each, or as "
-        "find -print0 writes them",
+        help="Image files, folders, archives, URLs or tables; - reads paths from standard input, separated by newlines "
+        "or NUL (find -print0)",
     )
-    parser.add_argument("-o", "--output", metavar="FILE", help="write CSV to a file instead of standard output")
+    parser.add_argument("-o", "--output", metavar="FILE", help="Write CSV to this file instead of standard output")
+    parser.add_argument("--top", type=int, default=1, metavar="K", help="Number of classes per image (default: 1)")
     parser.add_argument(
-        "--top", type=int, default=1, metavar="K", help="classes for each image, all if K is more (default: 1)"
+        "--threshold",
+        type=float,
+        metavar="P",
+        help="Minimum probability of the predicted class; below it the label is empty",
     )
-    parser.add_argument(
-        "--threshold", type=float, metavar="P", help="no label where the best class has a smaller probability"
-    )
-    parser.add_argument("--path-column", metavar="COLUMN", help="paths, in a table (default: path, file, image …)")
-    add_reading(parser)
+    add_path_column(parser)
+    add_reading_options(parser)
     add_cache(parser)
     add_no_cache(parser)
-    parser.add_argument("--json", action="store_true", help="a JSON object for each image, a line each, instead of CSV")
-    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    parser.add_argument("--json", action="store_true", help="Print one JSON object per line instead of CSV")
+    add_quiet(parser)
 
 
 def add_explain(commands: Any) -> None:
     """Add the command that draws evidence."""
-    summary = "draw where in images a model saw what decided it"
+    summary = "Draw attribution maps of predictions"
     examples = (
         "examples:\n  featx explain model.skops photo.jpg -o seen/\n"
         "  featx explain model.skops wrong/*.jpg -o seen/ --label beach\n"
     )
     parser = add_command(commands, "explain", summary, examples, run=explain)
-    parser.add_argument("model", metavar="MODEL", help="a file that featx train wrote")
-    parser.add_argument("source", nargs="+", metavar="IMAGES", help="image files, folders, archives or addresses")
+    parser.add_argument("model", metavar="MODEL", help="Model file written by featx train")
+    parser.add_argument("source", nargs="+", metavar="IMAGES", help="Image files, folders, archives or URLs")
     parser.add_argument(
-        "-o", "--output", default="explained", metavar="DIR", help="folder of pictures (default: explained)"
+        "-o", "--output", default="explained", metavar="DIR", help="Output folder of pictures (default: explained)"
     )
-    parser.add_argument(
-        "--label", metavar="NAME", help="the class whose evidence to show (default: what is decided for)"
-    )
+    parser.add_argument("--label", metavar="NAME", help="Class to explain (default: the predicted class)")
     parser.add_argument(
         "--method",
         default="auto",
         metavar="NAME",
-        help="activation: the exact class activation map, of linear estimators on averages; occlusion: cover one "
-        "square after another, for any; auto (default)",
+        help="activation (class activation map; linear estimators on average pooling), occlusion (any model) or auto "
+        "(default: auto)",
     )
-    add_reading(parser)
+    add_reading_options(parser)
     add_cache(parser)
     add_no_cache(parser)
     add_common(parser)
@@ -152,15 +163,15 @@ def add_explain(commands: Any) -> None:
 
 def add_export(commands: Any) -> None:
     """Add the command that writes a model for other programs."""
-    summary = "write a model as one network for programs without featx: Keras, ONNX or OpenVINO"
+    summary = "Export a model to Keras, ONNX or OpenVINO"
     examples = (
         "examples:\n  featx export model.skops -o model.keras\n  featx export model.skops -o model.onnx\n"
         "  featx export model.skops -o model/\n"
     )
     parser = add_command(commands, "export", summary, examples, run=export)
-    parser.add_argument("model", metavar="MODEL", help="a file that featx train wrote")
+    parser.add_argument("model", metavar="MODEL", help="Model file written by featx train")
     parser.add_argument(
-        "-o", "--output", required=True, metavar="FILE", help="ends in .keras or .onnx, or is a folder for OpenVINO"
+        "-o", "--output", required=True, metavar="FILE", help="File ending in .keras or .onnx, or a folder for OpenVINO"
     )
     add_cache(parser)
     add_no_cache(parser)
@@ -171,23 +182,22 @@ def train(args: argparse.Namespace) -> None:
     """Fit a model and write it."""
     from featx.datasets.table_file import find_labelled
     from featx.models.validation import check_model_path
-    from featx.workflows.request import GROUPS, ComparisonConfig
+    from featx.workflows.request import ComparisonConfig
     from featx.workflows.train import train_tables
 
     output = Path(args.output)
     check_model_path(output)
-    column = None if args.groups in GROUPS else args.groups
     config = ComparisonConfig(
         estimators=_estimators(args),
         task=args.task,
         cv=args.cv,
-        groups=args.groups if column is None else "auto",
+        groups=groups_from(args),
         duplicate_threshold=args.duplicate_threshold,
         tune=args.tune,
         random_state=args.random_state,
     )
     options = options_from(args, args.backbone)
-    table = find_labelled(args.source, group_column=column, **columns_from(args))
+    table = find_labelled(args.source, group_column=args.group_column, **columns_from(args))
     trained = train_tables(
         table,
         options,

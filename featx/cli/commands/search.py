@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from featx.cli.console import cache_from, command_of, print_data, say
 from featx.cli.image_paths import batches, raise_for_images, writing
-from featx.cli.shared_options import EXTRACTION_OPTIONS, add_command, add_common, add_extraction_options
+from featx.cli.shared_options import (
+    EXTRACTION_OPTIONS,
+    add_command,
+    add_common,
+    add_duplicate_threshold,
+    add_extraction_options,
+    add_path_column,
+)
 from featx.errors import FeaturesError, UnreadableImageError
 from featx.system.formatting import as_columns, counted
 
@@ -31,7 +38,7 @@ _DUPLICATES_EXAMPLES = """examples:
 """
 
 
-_OUTPUT_HELP = "features.npy as featx extract writes it, or the folder or address of a job"
+_FEATURES_HELP = "File written by featx extract, or the folder or URL of a job"
 
 
 def add_commands(commands: Any) -> None:
@@ -41,53 +48,49 @@ def add_commands(commands: Any) -> None:
 
 
 def _add_similar(commands: Any) -> None:
-    summary = "find the images most similar to others, by the cosine of their features"
+    summary = "Find the most similar images by cosine similarity of features"
     parser = add_command(commands, "similar", summary, _SIMILAR_EXAMPLES, run=similar)
-    parser.add_argument("features", metavar="OUTPUT", help=_OUTPUT_HELP)
+    parser.add_argument("features", metavar="FEATURES", help=_FEATURES_HELP)
     parser.add_argument(
         "source",
         nargs="+",
         metavar="IMAGES",
-        help="image files, folders, archives, addresses, or tables; - for paths on standard input, a line each",
+        help="Image files, folders, archives, URLs or tables; - reads paths from standard input",
     )
-    parser.add_argument("--top", type=int, default=10, metavar="K", help="images to find for each (default: 10)")
+    parser.add_argument(
+        "--top", type=int, default=10, metavar="K", help="Number of similar images per query (default: 10)"
+    )
     parser.add_argument(
         "--include-self",
         action="store_true",
-        help="list an image that is itself among the features; without, it takes no place (copies of it are listed)",
+        help="Also return the query image itself if it is in FEATURES",
     )
-    parser.add_argument("-o", "--output", metavar="FILE", help="write CSV to a file instead of a table")
-    parser.add_argument("--html", metavar="FILE", help="also write a page with thumbnails, one HTML file")
+    parser.add_argument("-o", "--output", metavar="FILE", help="Write CSV to this file instead of printing a table")
+    parser.add_argument("--html", metavar="FILE", help="Also write a self-contained HTML page with thumbnails")
     parser.add_argument(
         "--index",
         default="exact",
         metavar="NAME",
-        help="exact: compare every row, a block at a time; faiss: all rows in an index, for many queries; "
-        "faiss-approximate: a smaller one that looks at a part of them (default: exact)",
+        help="exact (compare every row), faiss (index of all rows, for many queries) or faiss-approximate (smaller "
+        "index) (default: exact)",
     )
-    parser.add_argument("--path-column", metavar="COLUMN", help="paths, in a table (default: path, file, image …)")
+    add_path_column(parser)
     parser.add_argument(
         "--backbone",
         default=argparse.SUPPRESS,
         metavar="NAME",
-        help="network of features.npy, where the cache does not know its rows (default: mobilenet)",
+        help="Backbone of FEATURES if the cache does not know its rows (default: mobilenet)",
     )
     add_extraction_options(parser)
     add_common(parser)
 
 
 def _add_duplicates(commands: Any) -> None:
-    summary = "tell which rows of features are near-duplicates of each other"
+    summary = "Find near-duplicates among feature rows"
     parser = add_command(commands, "duplicates", summary, _DUPLICATES_EXAMPLES, run=duplicates)
-    parser.add_argument("features", metavar="OUTPUT", help=_OUTPUT_HELP)
-    parser.add_argument("--csv", metavar="FILE", help="also write them as CSV: group, row, path, label, cosine, digest")
-    parser.add_argument(
-        "--duplicate-threshold",
-        type=float,
-        default=0.97,
-        metavar="COSINE",
-        help="cosine of near-duplicates, beside pairs from 0.90 that stand out; 1: equal ones only (default: 0.97)",
-    )
+    parser.add_argument("features", metavar="FEATURES", help=_FEATURES_HELP)
+    parser.add_argument("--csv", metavar="FILE", help="Also write CSV: group, row, path, label, cosine, digest")
+    add_duplicate_threshold(parser)
     add_common(parser)
 
 
