@@ -72,7 +72,7 @@ def find_labelled(
         "--path-column": path_column,
         "--label-column": label_column,
         "--split-column": split_column,
-        "--groups": group_column,
+        "--group-column": group_column,
     }
     table = find_table(sources, columns)
     if table is not None:

@@ -91,7 +91,7 @@ class BackboneBenchmark:
 
 @dataclasses.dataclass(frozen=True)
 class Bench:
-    """What ``featx bench`` found.
+    """What ``featx benchmark`` found.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class Bench:
     results: list[BackboneBenchmark]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what ``featx bench --json`` prints."""
+        """Return what ``featx benchmark --json`` prints."""
         return dataclasses.asdict(self)
 
     def as_text(self) -> str:

@@ -90,7 +90,7 @@ def _verify_recipe(folder: Path) -> Iterator[Finding]:
         problem = "it is damaged" if is_there else "it is absent"
         yield Finding(str(description), problem, "the next run writes it anew", is_damage=is_there)
     for path in set_aside_in(folder):
-        kept = "it stays until you remove it: featx cache clear --damaged"
+        kept = "it stays until you remove it: featx cache clear --corrupt-only"
         yield Finding(str(path), "it was found damaged earlier, and set aside", kept, is_damage=False)
     for path in rows_without_manifest(folder):
         yield Finding(str(path), "its manifest is gone", "its rows are extracted anew; a later run removes the file")

@@ -71,7 +71,7 @@ def split_with_groups(
     except ComparisonError as error:
         raise ComparisonError(
             f"{_joined(table, duplicates, given, groups) or error} Duplicates and near-duplicates are kept on one side "
-            "of every split: groups='none' (--groups none) divides them, and what is in one group, and scores are then "
+            "of every split: groups='none' (--no-duplicate-groups) divides them, and what is in one group, and scores are then "
             "too high; duplicate_threshold=1 (--duplicate-threshold 1) keeps equal images together only."
         ) from error
 

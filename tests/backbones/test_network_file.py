@@ -478,7 +478,7 @@ def test_a_file_and_a_network_by_name_are_compared(
     both = ["--backbone", "counting", "--backbone", str(tmp_path / "a.onnx"), "--preprocessing", "torch"]
     assert cli.main(["compare", str(photo_folder), *both, "--estimator", "centroid", "--quiet"]) == 0
     assert capsys.readouterr().out.count("centroid") >= 2
-    assert cli.main(["bench", "--backbone", str(tmp_path / "a.onnx")]) == 1
+    assert cli.main(["benchmark", "--backbone", str(tmp_path / "a.onnx")]) == 1
     assert "nothing to be compared with" in capsys.readouterr().err
 
 

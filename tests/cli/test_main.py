@@ -24,7 +24,7 @@ from tests.test_readme import shown_demo, without_measurements
 
 COMMANDS = [
     *("extract", "compare", "rank", "train", "model", "predict", "explain", "export", "similar", "duplicates"),
-    *("check", "bench", "demo", "backbones", "job", "cache"),
+    *("check", "benchmark", "demo", "backbones", "job", "cache"),
 ]
 JOB_COMMANDS = ["job plan", "job run", "job status", "job merge"]
 CACHE_COMMANDS = ["cache info", "cache verify", "cache compact", "cache clear"]
@@ -242,11 +242,11 @@ BAD = {
     "no images": (["compare", "empty"], "No images in 'empty'"),
     "one class": (["compare", "one"], "at least two classes"),
     "column": (["compare", "table.csv", "--label-column", "lable"], "Did you mean 'label'?"),
-    "no table": (["compare", "photos", "--groups", "site"], "--groups site names a column"),
+    "no table": (["compare", "photos", "--group-column", "site"], "--group-column site names a column"),
     "near": (["compare", "photos", "--duplicate-threshold", "1.5"], "a cosine above 0 and up to 1"),
     "task": (["compare", "photos", "--task", "regresion"], "classification, regression"),
     "report": (["compare", "photos", "--report", "absent/r.html"], "Choose another file"),
-    "one group": (["compare", "table.csv", "--groups", "site"], "are in one group"),
+    "one group": (["compare", "table.csv", "--group-column", "site"], "are in one group"),
     "missing files": (["compare", "gone.csv", "--backbone", "counting"], "None of the 4 images can be read"),
     "folds": (["compare", "photos", "--cv", "1"], "2 or more"),
     "backbone": (["extract", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),
@@ -261,7 +261,7 @@ BAD = {
     "rank without labels": (["rank", "photos/china/00.jpg"], "a folder for each class"),
     "rank one class": (["rank", "one"], "at least two classes"),
     "rank backbone": (["rank", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),
-    "rank groups": (["rank", "photos", "--groups", "site"], "--groups site names a column"),
+    "rank groups": (["rank", "photos", "--group-column", "site"], "--group-column site names a column"),
     "csv": (["compare", "photos", "--backbone", "counting", "--csv", "absent/t.csv"], "Choose another file"),
 }
 
@@ -414,8 +414,8 @@ def test_the_cache_is_told_checked_merged_and_cleared(photo_folder: Path, capsys
     assert run("cache", "clear")[::2] == (1, "Error: Nothing was removed: answer y, or pass --yes.\n")
     assert "Did you mean 'counting'" in run("cache", "clear", "--backbone", "countin", "--yes")[2]
     assert "Removed" in run("cache", "clear", "--backbone", "counting", "--yes")[1]
-    assert run("cache", "clear", "--damaged")[0] == 1
-    assert "Removed damaged files that were set aside, " in run("cache", "clear", "--damaged", "--yes")[1]
+    assert run("cache", "clear", "--corrupt-only")[0] == 1
+    assert "Removed damaged files that were set aside, " in run("cache", "clear", "--corrupt-only", "--yes")[1]
     assert json.loads(run("cache", "clear", "--yes", "--json")[1])["rows"] == 0
     assert os.listdir("cache") == [".gitignore"]
 
@@ -451,7 +451,7 @@ def test_compare_takes_tables_test_sets_poolings_and_writes_what_is_asked_for(
     found = json.loads(capsys.readouterr().out)
     assert found["split"] == "fitted on 18, scored on 6"
     assert found["results"][0]["accuracy_std"] is None
-    assert cli.main(["compare", "table.csv", "--groups", "site", "--cv", "3", "--repeats", "2", *common]) == 0
+    assert cli.main(["compare", "table.csv", "--group-column", "site", "--cv", "3", "--repeats", "2", *common]) == 0
     assert json.loads(capsys.readouterr().out)["split"] == "3 stratified folds, 2 times"
     assert cli.main(["compare", str(photo_folder), "--test", "table.csv", *common]) == 1
     assert "rows to fit on" in capsys.readouterr().err  # the same files: nothing is left

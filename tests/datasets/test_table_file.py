@@ -136,7 +136,7 @@ def test_a_table_is_read_alone_and_columns_are_for_tables(
     source = _write(frame, tmp_path / "table.csv")
     with pytest.raises(SourceError, match="A table is read alone"):
         find_labelled([source, photo_folder])
-    with pytest.raises(SourceError, match="--groups site names a column, but .* is no table"):
+    with pytest.raises(SourceError, match="--group-column site names a column, but .* is no table"):
         find_labelled([photo_folder], group_column="site")
 
 

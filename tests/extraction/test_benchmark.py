@@ -65,5 +65,5 @@ def test_what_cannot_be_measured_is_refused_with_a_remedy(
         measure_throughput(paths, [ExtractionOptions("counting")], cache=None)
     with pytest.raises(SourceError, match="No images"):
         measure_throughput([], [ExtractionOptions()], cache=None)
-    assert cli.main(["bench", paths[0], "--quiet"]) == 1
+    assert cli.main(["benchmark", paths[0], "--quiet"]) == 1
     assert "Only 1 different images can be read; a rate needs 16" in capsys.readouterr().err

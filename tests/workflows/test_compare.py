@@ -470,7 +470,7 @@ def test_a_large_group_of_the_user_s_does_not_switch_duplicates_off(compare_matr
 def test_a_class_of_near_duplicates_only_is_an_error_that_says_so(compare_matrix: Callable[..., Any]) -> None:
     rows = np.random.default_rng(0).normal(size=(100, 32))
     rows[:3] = rows[0] + 0.01 * np.arange(3)[:, None]
-    with pytest.raises(ComparisonError, match="single group: 'rare'.*--groups none"):
+    with pytest.raises(ComparisonError, match="single group: 'rare'.*--no-duplicate-groups"):
         compare_matrix(rows, ["rare"] * 3 + ["usual"] * 97)
     assert compare_matrix(rows, ["rare"] * 3 + ["usual"] * 97, groups="none").n_classes == 2
 

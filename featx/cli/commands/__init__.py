@@ -6,7 +6,7 @@
 - ``search``: ``featx similar`` and ``featx duplicates``
 - ``duplicate_lists``: near-duplicates as text, JSON and CSV
 - ``check``: ``featx check``
-- ``benchmark``: ``featx bench``
+- ``benchmark``: ``featx benchmark``
 - ``backbones``: ``featx backbones``
 - ``cache``: ``featx cache info``, ``verify``, ``compact`` and ``clear``
 - ``job``: ``featx job plan``, ``run``, ``status`` and ``merge``
