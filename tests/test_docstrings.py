@@ -14,8 +14,6 @@ import pytest
 from numpydoc.docscrape import ClassDoc, FunctionDoc, NumpyDocString
 from numpydoc.validate import validate
 
-import featx
-
 #: Checks of numpydoc: https://numpydoc.readthedocs.io/en/latest/validation.html
 CHECKS = {
     *("GL03", "GL05", "GL06", "GL07", "GL08"),  # sections: known ones in the right order
@@ -213,7 +211,7 @@ def wrong_types(value: Any) -> list[str]:
 
 def wrong_defaults(value: Any) -> list[str]:
     """Return parameters whose documented default is not the one of the signature."""
-    if not callable(value) or isinstance(value, type) and dataclasses.is_dataclass(value):
+    if not callable(value) or (isinstance(value, type) and dataclasses.is_dataclass(value)):
         return []
     documented = {name.strip(): entry.type for entry in parsed(value)["Parameters"] for name in entry.name.split(",")}
     problems = []

@@ -136,7 +136,8 @@ def check_integer_input(steps: Preprocessing, path: str, takes: str) -> None:
         return
     remedy = "'none': it prepares them itself" if limits.max >= 255 else "(128, 1), for pixels from -128 to 127"
     raise OptionError(
-        f"{display_name(path)} takes whole numbers from {limits.min} to {limits.max} ({takes}), and pixels prepared so are "
+        f"{display_name(path)} takes whole numbers from {limits.min} to {limits.max} ({takes}), and pixels "
+        f"prepared so are "
         f"numbers from {prepared.min():g} to {prepared.max():g} that would be cut. Pass preprocessing "
         f"(--preprocessing) {remedy}."
     )
@@ -147,7 +148,8 @@ def warn_extreme_pixels(steps: Preprocessing, path: str) -> None:
     prepared = steps.prepared()
     if np.abs(prepared).max() > _FARTHEST:
         warnings.warn(
-            f"{display_name(path)} is shown pixels from {prepared.min():,.6g} to {prepared.max():,.6g}, larger than networks "
+            f"{display_name(path)} is shown pixels from {prepared.min():,.6g} to {prepared.max():,.6g}, larger "
+            f"than networks "
             "want them. Is preprocessing right? It is (pixel − mean) / scale, of pixels from 0 to 255: scale divides, "
             "and mean and scale of pixels from 0 to 1 are to be multiplied by 255.",
             FeatxWarning,

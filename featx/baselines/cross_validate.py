@@ -32,7 +32,7 @@ from featx.datasets.labels import as_label_array, as_series, infer_task, validat
 from featx.errors import ComparisonError, FeatxError, OptionError
 from featx.features.duplicates.find import Duplicates, find_duplicates
 from featx.system.array_types import IntArray
-from featx.system.formatting import counted, shortened
+from featx.system.formatting import format_count, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -270,7 +270,7 @@ def compare_baselines(
         duplicates = find_duplicates(X)
         groups = duplicates.groups if len(duplicates) else None
         if len(duplicates):
-            number = counted(len(duplicates), "group")
+            number = format_count(len(duplicates), "group")
             by = ", told by what distinguishes rows from their mean" if duplicates.centered else ""
             notes.append(f"{duplicates.n_rows} near-duplicates in {number} are kept together{by}.")
     elif groups is not None:
@@ -323,7 +323,7 @@ def _score_all(
             raise
         except Exception as error:  # whatever an estimator finds wrong with these features or labels
             reason = (str(error).splitlines() or [type(error).__name__])[0]
-            notes.append(f"{baseline.name} cannot be fitted here and is left out: {shortened(reason, 200)}")
+            notes.append(f"{baseline.name} cannot be fitted here and is left out: {shorten(reason, 200)}")
             continue
         for one in scored[baseline.name]:
             one.scores["fit_seconds"] += shared_seconds

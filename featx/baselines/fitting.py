@@ -18,7 +18,7 @@ from featx.baselines.splits import Fold, make_split
 from featx.baselines.validation_split import validation_split
 from featx.errors import ComparisonError, TrainingError
 from featx.system.array_types import IntArray
-from featx.system.formatting import counted, listed
+from featx.system.formatting import format_count, format_list
 
 _INNER_FOLDS, _CALIBRATION_FOLDS = 3, 5
 #: Share of images that is held out by what does not say which.
@@ -218,7 +218,8 @@ def check_calibration(y: np.ndarray[Any, Any], groups: IntArray | None) -> None:
         units_in_words = "images" if groups is None else "groups of images"
         raise ComparisonError(
             f"calibrate: expected two {units_in_words} or more of each class in all that an estimator is fitted on, "
-            f"got one of {listed(alone)} (in a fold, or in all). Add images of it, three or more in different groups; "
+            f"got one of {format_list(alone)} (in a fold, or in all). Add images of it, three or more in "
+            f"different groups; "
             "leave the class out; or leave calibrate (--calibrate) out."
         )
 
@@ -281,7 +282,7 @@ def collecting_warnings(notes: list[str]) -> Iterator[None]:
     unconverged = [one for one in caught if issubclass(one.category, ConvergenceWarning)]
     if unconverged:
         notes.append(
-            f"{counted(len(unconverged), 'fit')} did not converge: {str(unconverged[0].message).splitlines()[0]}"
+            f"{format_count(len(unconverged), 'fit')} did not converge: {str(unconverged[0].message).splitlines()[0]}"
         )
     for one in caught:
         # NearestCentroid divides by deviations that are 0, of features that are constant within a class.

@@ -11,7 +11,7 @@ import numpy as np
 from featx.datasets.labels import is_missing
 from featx.errors import ComparisonError, OptionError
 from featx.system.array_types import IntArray
-from featx.system.formatting import counted, listed
+from featx.system.formatting import format_count, format_list
 
 Fold: TypeAlias = "tuple[IntArray, IntArray]"
 
@@ -224,9 +224,10 @@ def usable_rows(y: np.ndarray[Any, Any], groups: IntArray | None) -> tuple[IntAr
     notes = []
     if alone:
         why = "a single sample" if groups is None else "a single sample or group"
-        which = listed(sorted(alone, key=str))
+        which = format_list(sorted(alone, key=str))
         notes.append(
-            f"{counted(len(alone), 'class')} of {why} left out ({counted(int(left_out.sum()), 'sample')}): {which}."
+            f"{format_count(len(alone), 'class')} of {why} left out "
+            f"({format_count(int(left_out.sum()), 'sample')}): {which}."
         )
     return np.flatnonzero(~left_out), notes
 
@@ -241,7 +242,7 @@ def _too_few_classes(labels: list[Any], alone: list[Any], has_groups: bool) -> s
     unit = "group" if has_groups else "sample"
     return (
         f"Expected at least two classes of two samples or more, but {len(alone)} of {len(labels)} have a single "
-        f"{unit}: {listed(alone)}. Add samples to them."
+        f"{unit}: {format_list(alone)}. Add samples to them."
     )
 
 
@@ -281,7 +282,7 @@ def _given(y: np.ndarray[Any, Any], cv: Any, groups: IntArray | None, task: str)
         folds.append((train, test))
     notes = []
     if n_left_out:
-        what = counted(n_left_out, "sample") if len(folds) == 1 else f"{n_left_out} samples of folds"
+        what = format_count(n_left_out, "sample") if len(folds) == 1 else f"{n_left_out} samples of folds"
         notes.append(f"{what} not fitted on, being in one group with what is scored.")
     if task == "classification":
         notes += _unknown_classes(y, folds)
@@ -302,8 +303,8 @@ def _unknown_classes(y: np.ndarray[Any, Any], folds: list[Fold]) -> list[str]:
         unknown |= set(y[test].tolist()) - fitted
     if not unknown:
         return []
-    names = listed(sorted(unknown, key=str))
-    return [f"{counted(len(unknown), 'class')} scored without being fitted on, so always wrong: {names}."]
+    names = format_list(sorted(unknown, key=str))
+    return [f"{format_count(len(unknown), 'class')} scored without being fitted on, so always wrong: {names}."]
 
 
 def _n_disjoint(folds: list[Fold]) -> int:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from featx.cli.shared_options import EXTRACTION_OPTIONS, READING_OPTIONS
 from featx.errors import OutputError
-from featx.system.files.url_secrets import without_secrets
-from featx.system.formatting import counted
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import format_count
 from featx.system.progress import write_line
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def print_data(text: str) -> None:
 
 def command_of(args: argparse.Namespace) -> str:
     """Return the command as it was given, without what lets anybody in who has an address: pages are passed on."""
-    return shlex.join(["featx", *map(without_secrets, args.argv)])
+    return shlex.join(["featx", *map(redact_secrets, args.argv)])
 
 
 def columns_from(args: argparse.Namespace) -> dict[str, str | None]:
@@ -119,5 +119,5 @@ def note_ignored(args: argparse.Namespace, ignored: dict[str, int]) -> None:
     from featx.datasets.image_folder import format_ignored
 
     if ignored:
-        n_ignored = counted(sum(ignored.values()), "file")
+        n_ignored = format_count(sum(ignored.values()), "file")
         say(args, f"{n_ignored} passed over, no images by their names: {format_ignored(ignored)}.")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from featx.cli.console import note_ignored, print_data, say
 from featx.errors import OptionError
-from featx.system.files import atomic as files
+from featx.system.files.atomic import atomic_write
 from featx.system.files.output_paths import as_output_error
-from featx.system.formatting import counted
+from featx.system.formatting import format_count
 
 if TYPE_CHECKING:
     from featx.datasets.failures import Failure
@@ -84,7 +84,7 @@ def raise_for_images(missing: Sequence[str], n_done: int, n_failed: int, first: 
     from featx.errors import SourceNotFoundError
 
     if missing:
-        others = f" (The same of {counted(len(missing) - 1, 'other source')}.)" if len(missing) > 1 else ""
+        others = f" (The same of {format_count(len(missing) - 1, 'other source')}.)" if len(missing) > 1 else ""
         raise SourceNotFoundError(f"{source_not_found_message(missing[0])}{others} All others are done.")
     if first is not None and not n_done:
         raise all_unreadable_error(n_failed, first)
@@ -99,7 +99,7 @@ def writing(output: str | None) -> Iterator[Callable[[str], object]]:
     # File names that are not UTF-8 are written as their own bytes.
     with (
         as_output_error(output),
-        files.replacing(Path(output)) as temporary,
+        atomic_write(Path(output)) as temporary,
         open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         yield file.write

@@ -18,7 +18,7 @@ from featx.errors import SourceError, SourceNotFoundError
 from featx.images.archives import is_archive, list_archive, split_archive_path
 from featx.images.formats import IMAGE_SUFFIXES
 from featx.system.files import remote
-from featx.system.formatting import shortened
+from featx.system.formatting import shorten
 
 #: At the end of the names of folders; no name has it.
 _FOLDER = "\0"
@@ -385,7 +385,7 @@ def source_not_found_message(source: str) -> str:
 
 def format_ignored(ignored: Mapping[str, int]) -> str:
     """Return how many files were passed over of which kind, for people."""
-    return ", ".join(f"{count:,} {shortened(kind, 40)}" for kind, count in ignored.items())
+    return ", ".join(f"{count:,} {shorten(kind, 40)}" for kind, count in ignored.items())
 
 
 def _no_images(sources: Sequence[str | os.PathLike[str]], ignored: collections.Counter[str]) -> str:

@@ -16,7 +16,7 @@ from featx.errors import OptionError, UnreadableImageError
 from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
 from featx.images.formats import IMAGE_SUFFIXES, open_image
 from featx.images.image import content_digest, describe_image, read_image
-from featx.system.formatting import as_columns, counted, shortened
+from featx.system.formatting import format_count, format_table, shorten
 from featx.system.processes import n_cores
 
 #: An image with a side below this is tiny: networks enlarge it sevenfold and see little.
@@ -134,10 +134,10 @@ class ImageCheck:
     def as_text(self) -> str:
         """Return a summary for people."""
         found = self.as_dict()
-        lines = [f"{counted(len(self.images), 'image')}, {found['readable']:,} readable"]
+        lines = [f"{format_count(len(self.images), 'image')}, {found['readable']:,} readable"]
         for name in ("formats", "modes", "classes"):
             kinds = list(found[name].items())
-            said = ", ".join(f"{shortened(kind, 40)} {count:,}" for kind, count in kinds[:12])
+            said = ", ".join(f"{shorten(kind, 40)} {count:,}" for kind, count in kinds[:12])
             if kinds:
                 lines.append(f"{name}: {said}{f' and {len(kinds) - 12} more' if len(kinds) > 12 else ''}")
         if found["width"]:
@@ -231,7 +231,7 @@ def _range(sides: list[int]) -> dict[str, float] | None:
 def _listed(title: str, rows: list[tuple[str, str]], most: int = 20) -> list[str]:
     if not rows:
         return []
-    cells = [{"path": shortened(path), "why": shortened(why, 100)} for path, why in rows[:most]]
-    table = as_columns(cells).split("\n")[1:]
+    cells = [{"path": shorten(path), "why": shorten(why, 100)} for path, why in rows[:most]]
+    table = format_table(cells).split("\n")[1:]
     more = [f"  and {len(rows) - most:,} more: --csv FILE lists them all"] if len(rows) > most else []
     return ["", f"{title}: {len(rows):,}", *(f"  {line}" for line in table), *more]

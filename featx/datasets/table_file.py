@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from featx.datasets.image_folder import ImageTable, find_images, normalize_label, normalize_splits
 from featx.datasets.label_types import infer_types, parse_number
 from featx.errors import FeatxError, MissingDependencyError, SourceError, did_you_mean
-from featx.system.files import atomic as files
 from featx.system.files import remote
-from featx.system.files import url_secrets as credentials
-from featx.system.formatting import counted
+from featx.system.files.atomic import temporary_folder
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import format_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,7 +126,7 @@ def _from_table(
     if kinds == labels and (mixed := _mixed(labels)):
         notes.append(f"Labels mix numbers and names ({mixed[0]!r}, {mixed[1]!r}): all are taken for names of classes.")
     if groups is not None and (n_alone := groups.count(None)):
-        notes.append(f"{counted(n_alone, 'image')} without a group: each is one of its own.")
+        notes.append(f"{format_count(n_alone, 'image')} without a group: each is one of its own.")
     return ImageTable(
         paths=_located(source, [str(path) for path in paths]),
         labels=kinds,
@@ -227,7 +227,7 @@ def _here(source: str) -> Iterator[str]:
     if path is not None:
         yield path
         return
-    with files.temporary_folder() as folder:
+    with temporary_folder() as folder:
         copy = str(folder / f"table{os.path.splitext(_name_of(source))[1].lower()}")
         remote.download(source, copy)
         yield copy
@@ -266,7 +266,7 @@ def _telling_of_table(source: str) -> Iterator[None]:
 
 
 def _shown(source: str) -> str:
-    return repr(credentials.without_secrets(source))
+    return repr(redact_secrets(source))
 
 
 def _encoding(source: str) -> str:

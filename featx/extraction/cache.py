@@ -8,7 +8,7 @@ from featx.backbones.registry import available_backbones
 from featx.errors import OptionError, did_you_mean
 from featx.store.info import CacheInfo, RecipeInfo
 from featx.store.layout import DAMAGED
-from featx.system.formatting import counted, in_bytes
+from featx.system.formatting import format_bytes, format_count
 
 #: How to say which network in a file is meant.
 _OF_OWN = f" For one {MODEL_FILE!r}, pass the path of its file, or the fingerprint that `featx cache info` shows."
@@ -51,25 +51,25 @@ def describe_recipe(info: RecipeInfo) -> str:
 
 def format_cache_info(cache: CacheInfo) -> str:
     """Return a summary for people."""
-    lines = [f"{cache.folder}: {in_bytes(cache.bytes)}", ""]
+    lines = [f"{cache.folder}: {format_bytes(cache.bytes)}", ""]
     shown = [info for info in cache.recipes if not info.is_empty]
     for info in shown:
         lines.append(describe_recipe(info))
         lines.append(
-            f"  {counted(info.rows, 'row')} of {info.features} features, {in_bytes(info.bytes)} in "
-            f"{counted(info.segments, 'segment')}   {info.fingerprint}"
+            f"  {format_count(info.rows, 'row')} of {info.features} features, {format_bytes(info.bytes)} in "
+            f"{format_count(info.segments, 'segment')}   {info.fingerprint}"
         )
         if info.small_segments > 1:
             lines.append(f"  {info.small_segments} of the segments are small: featx cache compact merges them")
         if info.unreadable_segments:
-            unreadable = counted(info.unreadable_segments, "unreadable segment")
+            unreadable = format_count(info.unreadable_segments, "unreadable segment")
             lines.append(f"  {unreadable}: featx cache verify tells why")
         if info.set_aside_bytes:
-            lines.append(f"  {in_bytes(info.set_aside_bytes)} of damaged files are set aside as *{DAMAGED}")
+            lines.append(f"  {format_bytes(info.set_aside_bytes)} of damaged files are set aside as *{DAMAGED}")
     if not shown:
         lines.append("no rows")
-    lines += ["", f"{counted(cache.graphs, 'compiled network')}, {in_bytes(cache.graph_bytes)}"]
-    lines.append(f"{counted(cache.known_files, 'file')} known by name, {in_bytes(cache.index_bytes)}")
+    lines += ["", f"{format_count(cache.graphs, 'compiled network')}, {format_bytes(cache.graph_bytes)}"]
+    lines.append(f"{format_count(cache.known_files, 'file')} known by name, {format_bytes(cache.index_bytes)}")
     return "\n".join(lines)
 
 

@@ -25,8 +25,8 @@ from featx.store import layout as folders
 from featx.store.file_index import DigestIndex
 from featx.store.view_store import ViewStores
 from featx.system.array_types import DigestArray
-from featx.system.formatting import counted
-from featx.system.locks import Turns
+from featx.system.formatting import format_count
+from featx.system.locks import FairLock
 
 _LOOK_UP_AT_ONCE = 2048
 #: Whatever the batch size, no more than this many bytes of pixels go to the network at a time.
@@ -152,7 +152,7 @@ class Extraction:
         # computing what another process is about to keep, of whatever view.
         plain = dataclasses.replace(recipe, tta="").fingerprint
         network = "" if resolved.engine != "direct" else f"{cache} {plain}"
-        self._turns = Turns(network)
+        self._lock = FairLock(network)
 
     @property
     def n_computed(self) -> int:
@@ -195,7 +195,7 @@ class Extraction:
             if self.store is not None:
                 self.store.commit()
         finally:
-            self._turns.give_up()
+            self._lock.release()
             if self._index is not None:
                 self._index.close()
 
@@ -302,9 +302,9 @@ class Extraction:
         self._settle(at, _COMPUTED)
         if self.store is not None:
             self.store.append(self.digests[at], rows, missing)
-            if self._turns.should_be_given_up:
+            if self._lock.should_release:
                 self._commit_rows()
-                self._turns.give_up()
+                self._lock.release()
 
     def _run(self, engine: Engine, shown: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Return what the engine gives; an error of a backbone in plain Python under the backbone's name."""
@@ -316,7 +316,7 @@ class Extraction:
             if self._resolved.engine != "direct":
                 raise
             raise EngineError(
-                f"The backbone {self._resolved.backbone.name!r} failed at {counted(len(shown), 'image')} "
+                f"The backbone {self._resolved.backbone.name!r} failed at {format_count(len(shown), 'image')} "
                 f"({type(error).__name__}: {' '.join(str(error).split())}). Mend its extract."
             ) from error
 
@@ -328,12 +328,12 @@ class Extraction:
         return missing, np.empty((*missing.shape, self._resolved.n_features), dtype=np.float32)
 
     def _still_missing(self, batch: list[Prepared]) -> list[Prepared]:
-        """Wait for this process's turn, if rows are kept; return what nobody has computed meanwhile."""
+        """Acquire the lock if rows are cached. Return the images that no other process has computed meanwhile."""
         if self.store is None or not batch:
             return batch
-        if not self._turns.is_mine:
+        if not self._lock.locked:
             self._resolved.check_not_forked()
-            self._turns.take()
+            self._lock.acquire()
             self.store.refresh()
         missing = set(self._fill_stored([item.position for item in batch]))
         return [item for item in batch if item.position in missing]

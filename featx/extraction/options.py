@@ -20,7 +20,7 @@ from featx.extraction.engines import engine as engines
 from featx.images.decode import MAX_PIXELS
 from featx.images.tta import check_tta
 from featx.recipe import JOINT, Recipe
-from featx.system.formatting import listed
+from featx.system.formatting import format_list
 
 RESIZES = ("squash", "crop", "pad")
 ON_TRUNCATED = ("raise", "pad")
@@ -139,7 +139,8 @@ class ExtractionOptions:
         if self.layer is None and backbone.other_outputs:
             warnings.warn(
                 f"{display_name(self.backbone)} has {1 + len(backbone.other_outputs)} outputs, and features are of the "
-                f"first, {backbone.layer!r}. For another, pass it as layer (--layer): {listed(backbone.other_outputs)}.",
+                f"first, {backbone.layer!r}. For another, pass it as layer (--layer): "
+                f"{format_list(backbone.other_outputs)}.",
                 FeatxWarning,
                 stacklevel=1,  # from one place, so that Python shows it once for fit and transform
             )

@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 
 from featx.store.layout import RATES
-from featx.system.files import atomic as files
+from featx.system.files.atomic import make_folder, write_text
 
 
 def processor() -> str:
@@ -34,8 +34,8 @@ def save_rates(cache: Path, rates: dict[str, float]) -> None:
     """
     kept = _read(cache)
     kept[processor()] = {**kept.get(processor(), {}), **{name: round(rate, 1) for name, rate in rates.items()}}
-    files.make_folder(cache)
-    files.write_text(cache / RATES, json.dumps(kept, indent=1, sort_keys=True) + "\n")
+    make_folder(cache)
+    write_text(cache / RATES, json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
 
 def _read(cache: Path) -> dict[str, dict[str, float]]:

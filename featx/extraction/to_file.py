@@ -29,7 +29,7 @@ from featx.features.csv_table import (
 from featx.features.npy_writer import MatrixFile
 from featx.store.view_store import ViewStores
 from featx.system.array_types import DigestArray, FloatArray, IntArray
-from featx.system.files import atomic as files
+from featx.system.files.atomic import atomic_write, remove_abandoned, sync_folder
 from featx.system.files.output_paths import (
     as_output_error,
     check_output_file,
@@ -37,7 +37,7 @@ from featx.system.files.output_paths import (
     output_error,
     starts_with,
 )
-from featx.system.formatting import counted
+from featx.system.formatting import format_count
 
 _BLOCK_ROWS = 4096
 _OTHER_OUTPUT = "choose another output (-o)."
@@ -90,7 +90,9 @@ class ExtractionSummary:
             f"({self.backbone}, {self.precision}, {self.engine})",
         ]
         if self.padded:
-            lines.append(f"{counted(self.padded, 'truncated image')} made complete: what is missing is grey or black")
+            lines.append(
+                f"{format_count(self.padded, 'truncated image')} made complete: what is missing is grey or black"
+            )
         if self.failed:
             lines.append(f"What failed, and why: {failures_path(output)}")
         return "\n".join(lines)
@@ -198,10 +200,10 @@ def replacing_outputs(output: Path) -> Iterator[tuple[Path, Path]]:
     """
     remedy = f"Free some disk space, or {_OTHER_OUTPUT} Then repeat the command; rows in the cache are not recomputed."
     with as_output_error(output, remedy):
-        with files.replacing(table_path(output)) as listing, files.replacing(output) as matrix:
-            files.remove_abandoned(output.parent)
+        with atomic_write(table_path(output)) as listing, atomic_write(output) as matrix:
+            remove_abandoned(output.parent)
             yield matrix, listing
-        files.sync_folder(output.parent)
+        sync_folder(output.parent)
 
 
 def _run(extraction: Extraction) -> None:

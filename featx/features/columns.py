@@ -9,7 +9,7 @@ import numpy as np
 
 from featx.features.shard_table import ROW_COLUMNS, RowTable, TableColumns
 from featx.system.array_types import IntArray
-from featx.system.formatting import counted
+from featx.system.formatting import format_count
 
 _LINES_AT_ONCE = 8192
 
@@ -63,7 +63,7 @@ class Column:
         return (len(self),)
 
     def __repr__(self) -> str:
-        return f"<{self._name} of {counted(len(self), 'row')}>"
+        return f"<{self._name} of {format_count(len(self), 'row')}>"
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, tuple):  # scikit-learn asks for y[rows, ...]
@@ -121,7 +121,7 @@ def numbers_of(rows: Any, n: int) -> IntArray:
     chosen = np.asarray(rows)
     if chosen.dtype.kind == "b":
         if chosen.shape != (n,):
-            raise IndexError(f"A mask of shape {chosen.shape} for {counted(n, 'row')}: expected ({n},).")
+            raise IndexError(f"A mask of shape {chosen.shape} for {format_count(n, 'row')}: expected ({n},).")
         return np.flatnonzero(chosen)
     if chosen.size and chosen.dtype.kind not in "iu":
         raise IndexError(f"{rows!r}: expected numbers of rows, a slice or a mask.")

@@ -23,8 +23,8 @@ from featx.errors import FeaturesError, FeaturesNotFoundError, SourceError
 from featx.features.npy_part import FeaturePlace
 from featx.features.shard_table import ROW_COLUMNS, TableColumns
 from featx.system.array_types import IntArray
-from featx.system.files import atomic
-from featx.system.formatting import as_cell, as_path_cell
+from featx.system.files.atomic import atomic_write
+from featx.system.formatting import escape_cell, escape_path_cell
 
 #: Columns of ``features.csv`` and of ``features.failures.csv``.
 TABLE_HEADER = ("row", *ROW_COLUMNS)
@@ -58,7 +58,7 @@ def write_table(path: Path, rows: Iterable[tuple[str, Any, str]]) -> int:
     with _csv_writer(path) as writer:
         writer.writerow(TABLE_HEADER)
         for row, (image, label, digest) in enumerate(rows):
-            writer.writerow([row, as_path_cell(image), "" if label is None else as_cell(str(label)), digest])
+            writer.writerow([row, escape_path_cell(image), "" if label is None else escape_cell(str(label)), digest])
     return row + 1
 
 
@@ -71,10 +71,12 @@ def write_failures(matrix: Path, failures: Iterable[Failure]) -> None:
     if first is None:
         path.unlink(missing_ok=True)
         return
-    with atomic.replacing(path) as temporary, _csv_writer(temporary) as writer:
+    with atomic_write(path) as temporary, _csv_writer(temporary) as writer:
         writer.writerow(FAILURES_HEADER)
         for failure in itertools.chain([first], remaining):
-            writer.writerow([failure.position, as_path_cell(failure.image), failure.error, as_cell(failure.reason)])
+            writer.writerow(
+                [failure.position, escape_path_cell(failure.image), failure.error, escape_cell(failure.reason)]
+            )
 
 
 @contextlib.contextmanager
@@ -226,4 +228,4 @@ def _text(cell: str) -> str | None:
     """Return a label as it was, before it was made safe for spreadsheets; None if there is none."""
     if not cell:
         return None
-    return cell[1:] if cell.startswith("'") and as_cell(cell[1:]) == cell else cell
+    return cell[1:] if cell.startswith("'") and escape_cell(cell[1:]) == cell else cell

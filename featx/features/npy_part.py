@@ -13,7 +13,7 @@ from featx.errors import FeaturesError, FeaturesNotFoundError
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.files import listing as listings
 from featx.system.files import remote
-from featx.system.files import url_secrets as credentials
+from featx.system.files.url_secrets import check_no_secrets
 
 _Result = TypeVar("_Result")
 #: The header of a .npy file of floats takes no more bytes than this.
@@ -38,7 +38,7 @@ class FeaturePlace:
         self._system: Any = None
         self._root = self.address
         if remote.is_url(self.address):
-            credentials.refuse_secret(self.address)
+            check_no_secrets(self.address)
             self._system, self._root = remote.open_filesystem(self.address)
             self._root = self._root.rstrip("/")
 

@@ -14,7 +14,7 @@ from featx.features.csv_table import CsvTable
 from featx.features.matrix import FeatureMatrix
 from featx.features.npy_part import FeaturePlace, MatrixPart
 from featx.features.shard_table import RowTable, ShardTable, remedy
-from featx.system.formatting import counted
+from featx.system.formatting import format_count
 
 _FOOTERS_AT_ONCE = 16
 _FORMAT = 1
@@ -96,7 +96,8 @@ def _open_job(address: str) -> FeatureMatrix:
     is_complete = len(names) == job["n_shards"]
     if not is_complete:
         warnings.warn(
-            f"The job {address!r} is not finished: {len(names)} of {counted(job['n_shards'], 'shard')} are there, and "
+            f"The job {address!r} is not finished: {len(names)} of {format_count(job['n_shards'], 'shard')} are "
+            f"there, and "
             f"the rows are those of these alone. Finish it: featx job run {address}",
             UnfinishedWarning,
             stacklevel=3,

@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import IO, Any, Literal
 
 from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError
-from featx.system.formatting import in_bytes
+from featx.system.formatting import format_bytes
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 _ZIP = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
@@ -176,7 +176,7 @@ def _damage_after(tar: tarfile.TarFile) -> str:
 
 def _check_bytes(n_bytes: int, most_bytes: int) -> None:
     if n_bytes > most_bytes:
-        raise ImageTooLargeError(f"it has {in_bytes(n_bytes)}, more than the limit of {in_bytes(most_bytes)}")
+        raise ImageTooLargeError(f"it has {format_bytes(n_bytes)}, more than the limit of {format_bytes(most_bytes)}")
 
 
 class _Zip(_Archive):

@@ -15,8 +15,8 @@ from featx.errors import ImageTooLargeError, InputError, ResourceError, Unreacha
 from featx.images.archives import read_member, split_archive_path
 from featx.images.decode import MAX_PIXELS, Content, decode_pillow
 from featx.system.files import remote
-from featx.system.files import url_secrets as credentials
-from featx.system.formatting import in_bytes
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import format_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -109,7 +109,7 @@ def _rows_of_array(array: np.ndarray[Any, Any]) -> Sequence[Image]:
 def describe_image(image: Any) -> str:
     """Return what to call an image in a message: its path, or the kind of object it is."""
     if isinstance(image, str | os.PathLike):
-        return credentials.without_secrets(os.fspath(image))
+        return redact_secrets(os.fspath(image))
     if isinstance(image, bytes):
         return f"{len(image)} bytes"
     if isinstance(image, np.ndarray):
@@ -210,7 +210,9 @@ def _read_once(path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
     with open(path, "rb", buffering=0) as file:
         before = os.fstat(file.fileno())
         if before.st_size > MAX_BYTES:
-            raise ImageTooLargeError(f"it has {in_bytes(before.st_size)}, more than the limit of {in_bytes(MAX_BYTES)}")
+            raise ImageTooLargeError(
+                f"it has {format_bytes(before.st_size)}, more than the limit of {format_bytes(MAX_BYTES)}"
+            )
         data = file.read()
         return data, before, os.fstat(file.fileno())
 

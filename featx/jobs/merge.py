@@ -24,7 +24,7 @@ from featx.jobs.running.heartbeats import which_aside
 from featx.jobs.running.monitor import matrix_here
 from featx.jobs.storage import Place
 from featx.system.files import remote
-from featx.system.formatting import counted, listed
+from featx.system.formatting import format_count, format_list
 
 _BLOCK = 2**20
 
@@ -57,10 +57,10 @@ class JobMerge:
         output = Path(self.output)
         lines = [
             f"{self.rows} rows of {self.features} features in {output}; paths and labels in {table_path(output)}",
-            f"{counted(self.shards, 'shard')} joined in {self.seconds:.1f} s",
+            f"{format_count(self.shards, 'shard')} joined in {self.seconds:.1f} s",
         ]
         if self.missing:
-            lines.append(f"{counted(self.missing, 'image')} left out: their shards are not done")
+            lines.append(f"{format_count(self.missing, 'image')} left out: their shards are not done")
         if self.failed:
             lines.append(f"What failed, and why: {failures_path(output)}")
         return "\n".join(lines)
@@ -164,15 +164,17 @@ def _complete(job: Job, *, allow_incomplete: bool) -> tuple[list[CommittedShard]
     if damaged:
         first, reason = next(iter(damaged.items()))
         raise JobError(
-            f"{counted(len(damaged), 'shard')} of {address!r} damaged, the first is {first} ({reason}). Do what is "
+            f"{format_count(len(damaged), 'shard')} of {address!r} damaged, the first is {first} ({reason}). Do "
+            f"what is "
             f"damaged again: featx job run {address}"
         )
     left = [shard for shard in range(n_shards) if shard not in done]
     if left and not allow_incomplete:
         aside = which_aside(job.place)
-        hint = f" Set aside are {listed(sorted(aside))}: --retry-quarantined tries them again." if aside else ""
+        hint = f" Set aside are {format_list(sorted(aside))}: --retry-quarantined tries them again." if aside else ""
         raise JobError(
-            f"{len(left):,} of {counted(n_shards, 'shard')} of {address!r} are not done, the first is {left[0]}. Run "
+            f"{len(left):,} of {format_count(n_shards, 'shard')} of {address!r} are not done, the first is "
+            f"{left[0]}. Run "
             f"featx job run {address}, or join what there is with --allow-incomplete.{hint}"
         )
     return [done[shard] for shard in sorted(done)], sum(job.n_images(shard) for shard in left)

@@ -14,7 +14,7 @@ from featx.jobs.running import heartbeats as attempts
 from featx.jobs.running.monitor import images_done, running, said_of
 from featx.jobs.running.summary import as_computed, as_damaged, as_set_aside
 from featx.jobs.storage import Place
-from featx.system.formatting import counted, in_duration
+from featx.system.formatting import format_count, format_duration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,17 +77,18 @@ class JobStatus:
     def as_text(self) -> str:
         """Return the status for people."""
         lines = [
-            f"{self.output}: {self.shards_done:,} of {counted(self.shards, 'shard')} done, {self.images_done:,} of "
-            f"{counted(self.images, 'image')}; {self.images_left:,} left",
-            f"{counted(self.rows, 'row')}, {self.failed:,} failed; {as_computed(self.computed, self.cached)}",
+            f"{self.output}: {self.shards_done:,} of {format_count(self.shards, 'shard')} done, "
+            f"{self.images_done:,} of "
+            f"{format_count(self.images, 'image')}; {self.images_left:,} left",
+            f"{format_count(self.rows, 'row')}, {self.failed:,} failed; {as_computed(self.computed, self.cached)}",
         ]
         if self.images_per_second and self.images_left:
-            left = "" if self.seconds_left is None else f", {in_duration(self.seconds_left)} left"
+            left = "" if self.seconds_left is None else f", {format_duration(self.seconds_left)} left"
             lines.append(f"{self.images_per_second:.0f} images/s{left}")
         if self.running and not self.images_per_second and self.images_left:
             lines.append("none of them in this run so far: workers get the network ready first")
         if self.changed:
-            lines.append(f"{counted(self.changed, 'file')} had changed since the job was planned")
+            lines.append(f"{format_count(self.changed, 'file')} had changed since the job was planned")
         lines += [f"run by {who}" for who in self.running]
         if not self.running and self.shards_done + len(self.set_aside) < self.shards:
             lines.append(f"nobody runs it: featx job run {self.output}")

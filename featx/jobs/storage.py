@@ -12,10 +12,17 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from featx.errors import FeatxError, JobError, OutputError, SourceError
-from featx.system.files import atomic as files
 from featx.system.files import listing as listings
 from featx.system.files import remote
-from featx.system.files import url_secrets as credentials
+from featx.system.files.atomic import (
+    atomic_write,
+    make_folder,
+    remove_abandoned,
+    sync_folder,
+    temporary_folder,
+    temporary_path,
+)
+from featx.system.files.url_secrets import check_no_secrets
 
 _Result = TypeVar("_Result")
 #: Bytes that are compared at a time.
@@ -56,7 +63,7 @@ class Place:
             self.address = os.path.abspath(local_path)
             return
         try:
-            credentials.refuse_secret(text)
+            check_no_secrets(text)
             self._system, self._root = remote.open_filesystem(text)
         except SourceError as error:
             raise JobError(str(error)) from error
@@ -176,7 +183,7 @@ class Place:
         """Make folders, where storage has such."""
         if self.is_local:
             for folder in folders:
-                self._asked(folder, lambda folder=folder: files.make_folder(Path(self.path(folder))), writes=True)  # type: ignore[misc]
+                self._asked(folder, lambda folder=folder: make_folder(Path(self.path(folder))), writes=True)  # type: ignore[misc]
 
     # Writing ---------------------------------------------------------------------------------------------
 
@@ -184,10 +191,10 @@ class Place:
     def scratch(self, folder: str) -> Iterator[Path]:
         """Yield a name for a file on this machine, which :meth:`create_from` may publish; gone in the end."""
         if not self.is_local:
-            with files.temporary_folder() as temporary:
+            with temporary_folder() as temporary:
                 yield temporary / "file"
             return
-        temporary = files.temporary_path(Path(self.path(folder)))
+        temporary = temporary_path(Path(self.path(folder)))
         try:
             yield temporary
         finally:
@@ -286,7 +293,7 @@ class Place:
         if self.is_local:
             for folder in folders:
                 with contextlib.suppress(OSError):
-                    files.remove_abandoned(Path(self.path(folder)))
+                    remove_abandoned(Path(self.path(folder)))
 
 
 def _is_taken(error: Exception) -> bool:
@@ -339,13 +346,13 @@ def _link(temporary: Path, path: Path) -> bool:
         if path.exists():  # where there are no links, two writers in one instant are told apart by nobody
             return False
         _replace(temporary, path)
-    files.sync_folder(path.parent)
+    sync_folder(path.parent)
     return True
 
 
 def _replace(temporary: Path, path: Path) -> None:
     """Give a file a second name, whoever has it; the first stays."""
-    with files.replacing(path) as second:
+    with atomic_write(path) as second:
         try:
             os.link(temporary, second)
         except OSError as error:

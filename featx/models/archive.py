@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import ModelFileError
-from featx.system.files import atomic as files
+from featx.system.files.atomic import open_regular_file
 from featx.system.version import __version__
 
 #: Format of the file; raised with every change of the layout.
@@ -32,7 +32,7 @@ def read_archive(path: Path, name: str) -> bytes:
         It is none, or cannot be read.
     """
     try:
-        with files.open_regular(path.resolve()) as file:
+        with open_regular_file(path.resolve()) as file:
             if not zipfile.is_zipfile(file):
                 raise ModelFileError(
                     f"{name!r} is no model of featx: it is no archive, or cut off. `featx train` writes one."

@@ -22,7 +22,7 @@ from featx.extraction.resolved import resolve_with_recipe
 from featx.models.head.head import Head
 from featx.models.novelty import NoveltyDetector
 from featx.system.array_types import Float64Array
-from featx.system.formatting import counted, shortened, wrapped
+from featx.system.formatting import format_count, shorten, wrap_text
 from featx.system.version import __version__
 
 #: What `featx train` says of scores.
@@ -75,12 +75,12 @@ class ModelCard:
         """Return what the model is, for people: one thing a line."""
         said: dict[str, str] = {"estimator": f"{self.estimator} ({self.task})"}
         if self.classes:
-            names = [shortened(str(label)) for label in self.classes]
+            names = [shorten(str(label)) for label in self.classes]
             images = [f" ({self.counts[str(label)]:,})" if self.counts else "" for label in self.classes]
             of_each = ", ".join(name + number for name, number in zip(names, images, strict=True))
-            said[counted(len(names), "class")] = of_each
+            said[format_count(len(names), "class")] = of_each
         if self.n_images:
-            said["fitted on"] = f"{counted(self.n_images, 'image')}, {self.n_features:,} features of each"
+            said["fitted on"] = f"{format_count(self.n_images, 'image')}, {self.n_features:,} features of each"
         if self.scores:
             said["scored"] = format_scores(self.scores)
         height, width = self.recipe["image_size"]
@@ -90,7 +90,7 @@ class ModelCard:
         said["made"] = f"{self.date}, by {', '.join(f'{name} {number}' for name, number in self.versions.items())}"
         width = max(map(len, said)) + 2
         lines = [f"{name:<{width}}{text}" for name, text in said.items()]
-        return "\n".join(map(wrapped, [*lines, *self.notes]))
+        return "\n".join(map(wrap_text, [*lines, *self.notes]))
 
 
 @dataclasses.dataclass(frozen=True)

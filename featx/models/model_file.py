@@ -31,7 +31,7 @@ from featx.models.archive import ARRAYS, DESCRIPTION, NETWORK, damaged
 from featx.models.head.head import Head
 from featx.models.model import Model, ModelCard, make_card, portable_options
 from featx.models.novelty import MOST_ROWS, NoveltyDetector
-from featx.system.files import atomic as files
+from featx.system.files.atomic import atomic_write
 from featx.system.files.output_paths import as_output_error
 from featx.system.version import __version__
 
@@ -94,7 +94,7 @@ def save_pipeline(
         model_checks.check_decisions(head, estimator, some)
     novelty_detector = None if rows is None else _familiarity(rows, groups)
     data = _packed(pipeline, card, head, novelty_detector)
-    with as_output_error(path), files.replacing(path) as temporary:
+    with as_output_error(path), atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 

@@ -22,7 +22,7 @@ from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.system.array_types import Float64Array
 from featx.system.files.output_paths import starts_with
-from featx.system.formatting import as_cell, as_path_cell, counted
+from featx.system.formatting import escape_cell, escape_path_cell, format_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,14 +182,14 @@ class Predictor:
 
     def cells(self, prediction: Prediction) -> list[str]:
         """Return a prediction as text, no cell of which a spreadsheet takes for a formula."""
-        label = "" if prediction.label is None else as_cell(str(prediction.label))
-        cells = [as_path_cell(prediction.path), label]
+        label = "" if prediction.label is None else escape_cell(str(prediction.label))
+        cells = [escape_path_cell(prediction.path), label]
         if self.model.card.task == "classification":
-            guesses = [(as_cell(str(name)), f"{value:.6g}") for name, value in prediction.guesses]
+            guesses = [(escape_cell(str(name)), f"{value:.6g}") for name, value in prediction.guesses]
             guesses += [("", "")] * (self.top - len(guesses))
             cells += [guesses[0][1], *(cell for guess in guesses[1:] for cell in guess)]
         distance = "" if prediction.novelty_score is None else f"{prediction.novelty_score:.4g}"
-        return [*cells, distance, as_cell(prediction.note)]
+        return [*cells, distance, escape_cell(prediction.note)]
 
     def as_csv(self, predictions: Sequence[Prediction], *, header: bool = False) -> str:
         """Return predictions as lines of CSV."""
@@ -239,7 +239,7 @@ class PredictionSummary:
 
     def as_text(self) -> str:
         """Return it for people."""
-        parts = [f"{counted(self.n_predicted, 'image')} predicted"]
+        parts = [f"{format_count(self.n_predicted, 'image')} predicted"]
         parts += [f"{self.n_novel} of them {UNLIKE}: do not rely on these"] if self.n_novel else []
         parts += [f"{self.n_unreadable} unreadable"] if self.n_unreadable else []
         return "; ".join(parts) + "."

@@ -13,8 +13,8 @@ import numpy as np
 from featx.store.digest_table import DigestOrder
 from featx.store.segments import DamagedSegmentError, Segment, find_manifests, remove_segment, write_segment
 from featx.system.array_types import DigestArray, FloatArray, IntArray
-from featx.system.files import atomic as files
-from featx.system.formatting import counted
+from featx.system.files.atomic import sync_folder
+from featx.system.formatting import format_count
 
 #: Segments grow to this many bytes of rows: few enough files for millions of rows, and small enough that proving one
 #: whole before its first use takes a fraction of a second.
@@ -56,9 +56,11 @@ class Compaction:
     def as_text(self) -> str:
         """Return a line for people."""
         if self.before == self.after:
-            return f"{counted(self.before, 'segment')}, nothing to merge"
-        repeated = f", {counted(self.repeated, 'repeated row')} dropped" if self.repeated else ""
-        return f"{counted(self.before, 'segment')} → {self.after}, {counted(self.rows, 'row')} moved{repeated}"
+            return f"{format_count(self.before, 'segment')}, nothing to merge"
+        repeated = f", {format_count(self.repeated, 'repeated row')} dropped" if self.repeated else ""
+        return (
+            f"{format_count(self.before, 'segment')} → {self.after}, {format_count(self.rows, 'row')} moved{repeated}"
+        )
 
 
 def is_small(segment: Segment) -> bool:
@@ -90,7 +92,7 @@ def compact(folder: Path) -> Compaction:
         if len(parts) < 2 or not all(segment.is_unchanged for segment in parts):  # another compaction has them
             continue
         write_segment(folder / f"{uuid.uuid4().hex}.json", digests, rows)
-        files.sync_folder(folder)
+        sync_folder(folder)
         for segment in parts:
             remove_segment(segment.manifest)
         n_after -= len(parts) - 1

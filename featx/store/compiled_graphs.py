@@ -13,7 +13,7 @@ from pathlib import Path
 
 from featx.errors import StoreError, StoreWarning
 from featx.store import layout as folders
-from featx.system.files import atomic as files
+from featx.system.files.atomic import atomic_write, make_folder, open_regular_file, remove_abandoned, write_text
 
 #: Layout of the files of a compiled graph, and revision of how graphs are made; part of their check.
 GRAPH_FORMAT = 4
@@ -32,7 +32,7 @@ class Graph:
 def load_graph(folder: Path, name: str) -> Graph | None:
     folders.refuse_links(folder)
     with contextlib.suppress(OSError):  # a cache that can only be read, or is not there yet
-        files.remove_abandoned(folder)
+        remove_abandoned(folder)
     try:
         return _read(folder, name)
     except FileNotFoundError:
@@ -55,11 +55,11 @@ def load_graph(folder: Path, name: str) -> Graph | None:
 def _read(folder: Path, name: str) -> Graph:
     """Return a graph that is whole; ValueError if it is not, FileNotFoundError if a part of it is absent."""
     try:
-        with files.open_regular(folder / f"{name}.json") as file:
+        with open_regular_file(folder / f"{name}.json") as file:
             manifest = file.read(_MANIFEST_BYTES) or b""
         parts = []
         for suffix in (".xml", ".bin"):
-            with files.open_regular(folder / (name + suffix)) as file:
+            with open_regular_file(folder / (name + suffix)) as file:
                 size = os.fstat(file.fileno()).st_size
                 # Before it is read: it might be larger than memory.
                 if f'"{suffix[1:]}": {size},'.encode() not in manifest:
@@ -93,7 +93,7 @@ def check_graph(folder: Path, name: str) -> tuple[Path, str]:
         if not os.path.lexists(path):
             return path, "it is absent"
         try:
-            files.open_regular(path).close()
+            open_regular_file(path).close()
         except ValueError as error:
             return path, str(error)
     try:
@@ -106,7 +106,7 @@ def check_graph(folder: Path, name: str) -> tuple[Path, str]:
 def remove_graphs(folder: Path) -> None:
     """Remove every compiled graph of a folder, and nothing else that lies there."""
     if folder.is_dir() and not folder.is_symlink():
-        files.remove_abandoned(folder)
+        remove_abandoned(folder)
         # The manifest first: without it, the rest is nothing.
         for path in sorted(folder.iterdir(), key=lambda path: path.suffix != ".json"):
             if _GRAPH_FILE.fullmatch(path.name):
@@ -115,15 +115,15 @@ def remove_graphs(folder: Path) -> None:
 
 def save_graph(graph: Graph, folder: Path, name: str) -> None:
     try:
-        files.make_folder(folder)
+        make_folder(folder)
         if not check_graph(folder, name)[1]:
             return  # another process was quicker, and may be reading
         for suffix, data in ((".xml", graph.xml), (".bin", graph.bin)):
             folders.clear_the_way(folder / (name + suffix))
-            with files.replacing(folder / (name + suffix)) as temporary:
+            with atomic_write(folder / (name + suffix)) as temporary:
                 temporary.write_bytes(data)
         folders.clear_the_way(folder / f"{name}.json")
-        files.write_text(folder / f"{name}.json", _manifest(graph))
+        write_text(folder / f"{name}.json", _manifest(graph))
     except OSError as error:
         for suffix in (".json", ".xml", ".bin"):
             with contextlib.suppress(OSError):  # on a full disk, what cannot be whole takes no room

@@ -15,7 +15,7 @@ from typing import Any
 
 from featx.errors import StoreWarning
 from featx.store.layout import DAMAGED
-from featx.system.formatting import counted
+from featx.system.formatting import format_count
 
 #: A file touched this recently may change again without its time stamp moving (as git's "racy" files).
 RACY_SECONDS = 2.0
@@ -86,7 +86,7 @@ class DigestIndex:
         if not os.path.lexists(self._path):
             return IndexCheck(0)
         if not _is_regular(self._path):
-            return IndexCheck(0, "it is no regular file", is_damage=True)
+            return IndexCheck(0, "not a regular file", is_damage=True)
         try:
             said = str(next(self._asked("PRAGMA quick_check(1)"))[0])
             entries, damaged = 0, 0
@@ -96,7 +96,7 @@ class DigestIndex:
         except _TROUBLE as error:
             return IndexCheck(0, str(error), _is_damage(error))
         if said == "ok" and damaged:
-            said = f"{counted(damaged, 'entry')} of {entries:,} do not match their seals"
+            said = f"{format_count(damaged, 'entry')} of {entries:,} do not match their seals"
         return IndexCheck(entries) if said == "ok" else IndexCheck(entries, said, is_damage=True)
 
     def _asked(self, question: str) -> Iterator[tuple[Any, ...]]:
@@ -138,7 +138,7 @@ class DigestIndex:
         if self._connection is None:
             if os.path.lexists(self._path) and not _is_regular(self._path):
                 # A link might lead to a database that is somebody else's, and a pipe would be waited for.
-                raise _NoFileError("it is no regular file")
+                raise _NoFileError("not a regular file")
             self._connection = sqlite3.connect(self._path, timeout=2)
             # Losing recent entries in a power cut costs reading files again; waiting for the disk costs more.
             self._connection.execute("PRAGMA synchronous = OFF")

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import FeatxError, StoreError
-from featx.system.files import atomic as files
-from featx.system.files import checksummed_json as sealed
+from featx.system.files import checksummed_json
+from featx.system.files.atomic import make_folder, open_regular_file, remove_abandoned, write_text
 
 #: The index of known files; what it gives is only speed.
 INDEX = "digests.sqlite"
@@ -37,13 +37,13 @@ def prepare_cache(folder: Path) -> None:
         It is a file, or cannot be made or written to.
     """
     try:
-        files.make_folder(folder)
+        make_folder(folder)
         if not os.access(folder, os.W_OK | os.X_OK):
             code = errno.EROFS if _is_read_only(folder) else errno.EACCES
             raise OSError(code, os.strerror(code))
-        files.remove_abandoned(folder)
+        remove_abandoned(folder)
         if not os.listdir(folder):  # in a folder that holds other things, git must go on seeing them
-            files.write_text(folder / ".gitignore", _CACHE_IGNORE)
+            write_text(folder / ".gitignore", _CACHE_IGNORE)
     except OSError as error:
         raise not_writable(folder, error) from error
 
@@ -93,7 +93,7 @@ def describe(folder: Path, recipe: dict[str, Any], layout: int) -> None:
     """Write the recipe beside its rows, unless it is there and whole."""
     if read_description(folder) is None:
         clear_the_way(folder / DESCRIPTION)
-        files.write_text(folder / DESCRIPTION, sealed.dump({"format": layout, "recipe": recipe}, indent=2))
+        write_text(folder / DESCRIPTION, checksummed_json.dump({"format": layout, "recipe": recipe}, indent=2))
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:
@@ -102,8 +102,8 @@ def read_description(folder: Path) -> dict[str, Any] | None:
     They are for people: segments carry what reading them needs, format and checksums included.
     """
     try:
-        fields = sealed.load(folder / DESCRIPTION)
-    except (*sealed.DAMAGE, OSError):
+        fields = checksummed_json.load(folder / DESCRIPTION)
+    except (*checksummed_json.CORRUPT, OSError):
         return None
     whole = isinstance(fields.get("format"), int) and isinstance(fields.get("recipe"), dict)
     return fields if whole else None
@@ -128,9 +128,9 @@ def check_format(folder: Path, known: int) -> None:
 
 def _is_first_format(path: Path) -> bool:
     try:
-        with files.open_regular(path) as file:
+        with open_regular_file(path) as file:
             fields = json.loads(file.read(_FIRST_FORMAT_BYTES) or b"")
-    except (*sealed.DAMAGE, OSError):
+    except (*checksummed_json.CORRUPT, OSError):
         return False
     return isinstance(fields, dict) and fields.keys() == {"format", "recipe"} and fields["format"] == 1
 

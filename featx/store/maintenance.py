@@ -12,7 +12,7 @@ from featx.store import layout as folders
 from featx.store.compaction import Compaction
 from featx.store.layout import RATES, index_files, reading, recipe_folders, remove, set_aside_in, size_of
 from featx.store.segments import FORMAT, find_manifests, remove_leftovers, remove_segment, rows_without_manifest
-from featx.system import locks as turns
+from featx.system.locks import try_lock
 
 
 def compact_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -> dict[str, Compaction]:
@@ -36,7 +36,7 @@ def compact_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -
     """
     with reading(cache):
         found = recipe_folders(cache, fingerprints)
-    with turns.alone(f"compacting {cache.resolve()}") as is_alone:
+    with try_lock(f"compacting {cache.resolve()}") as is_alone:
         if not is_alone:
             raise StoreError(f"{str(cache)!r} is being compacted by another process just now. Wait for that one.")
         return {folder.name: _compact_recipe(cache, folder) for folder in found}

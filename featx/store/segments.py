@@ -18,12 +18,12 @@ from featx.errors import StoreError
 from featx.images.image import DIGEST_SIZE
 from featx.store.layout import newer_format
 from featx.system.array_types import DigestArray, FloatArray, IntArray
-from featx.system.files import atomic as files
-from featx.system.files import checksummed_json as sealed
+from featx.system.files import checksummed_json
+from featx.system.files.atomic import abandoned_files, atomic_write, open_regular_file, temporary_path, temporary_tags
 
 #: Layout of a segment and its manifest. Raised when an older featx could not read what a newer one
 #: writes; an older one then refuses the folder instead of guessing.
-FORMAT = 2
+FORMAT = 3
 
 #: Names of manifests. Whatever else lies in the folder is nobody's segment.
 MANIFEST = re.compile(r"[0-9a-f]{32}\.json")
@@ -97,10 +97,10 @@ class Segment:
         self._verified = False
         self._state = self._state_now()
         with self._proving_damage(manifest):
-            fields = sealed.load(manifest)
+            fields = checksummed_json.load(manifest)
             if fields["format"] > FORMAT:
                 raise newer_format(manifest, fields["format"], FORMAT)
-            self._checksum: str = fields["checksum"]
+            self._checksum: str = fields["rows_checksum"]
             digests = np.frombuffer(bytes.fromhex(fields["digests"]), dtype=np.uint8)
             self.digests: DigestArray = digests.reshape(-1, DIGEST_SIZE)
             self.n_features = int(fields["features"])
@@ -148,7 +148,7 @@ class Segment:
         """
         wanted, places = np.unique(offsets, return_inverse=True)
         rows = np.empty((len(wanted), self.n_features), dtype=np.float32)
-        with self._proving_damage(self._path), files.open_regular(self._path) as file:
+        with self._proving_damage(self._path), open_regular_file(self._path) as file:
             if not self._verified:
                 self._verify(file)
             done = 0
@@ -173,7 +173,7 @@ class Segment:
         ------
         DamagedSegmentError, OSError
         """
-        with self._proving_damage(self._path), files.open_regular(self._path) as file:
+        with self._proving_damage(self._path), open_regular_file(self._path) as file:
             data = file.readall()
             if data[: len(self._header)] != self._header or hashlib.blake2b(data).hexdigest() != self._checksum:
                 raise ValueError("its checksum does not match")
@@ -186,7 +186,7 @@ class Segment:
         ------
         DamagedSegmentError, OSError
         """
-        with self._proving_damage(self._path), files.open_regular(self._path) as file:
+        with self._proving_damage(self._path), open_regular_file(self._path) as file:
             self._verify(file)
 
     def _verify(self, file: io.FileIO) -> None:
@@ -208,7 +208,7 @@ class Segment:
             yield
         except StoreError:
             raise
-        except sealed.DAMAGE as error:
+        except checksummed_json.CORRUPT as error:
             raise DamagedSegmentError(self.manifest, path, error) from error
         except OSError as error:
             if error.errno != errno.EIO:
@@ -250,15 +250,15 @@ def write_segment(manifest: Path, digests: DigestArray, rows: FloatArray) -> Non
         "rows": len(rows),
         "features": rows.shape[1],
         "bytes": len(header) + rows.nbytes,
-        "checksum": checksum.hexdigest(),
+        "rows_checksum": checksum.hexdigest(),
         "digests": digests.tobytes().hex(),
     }
     try:
         # Both files are tagged with the segment, and the manifest's is there from before the rows have their name
         # until it has its own: after a kill it tells whose the rows without a manifest are. See remove_leftovers.
-        with files.replacing(manifest, tag=manifest.stem) as committing:
-            committing.write_text(sealed.dump(fields), encoding="utf-8")
-            with files.replacing(path) as temporary, open(temporary, "xb") as file:
+        with atomic_write(manifest, tag=manifest.stem) as committing:
+            committing.write_text(checksummed_json.dump(fields), encoding="utf-8")
+            with atomic_write(path) as temporary, open(temporary, "xb") as file:
                 file.write(header)
                 file.write(rows.data)
     except BaseException:
@@ -270,7 +270,7 @@ def write_segment(manifest: Path, digests: DigestArray, rows: FloatArray) -> Non
 
 def remove_segment(manifest: Path) -> None:
     """Remove a segment: from the first step on it is no longer committed, and any kill leaves nothing for good."""
-    leaving = files.temporary_path(manifest.parent, manifest.stem)
+    leaving = temporary_path(manifest.parent, manifest.stem)
     with contextlib.suppress(FileNotFoundError):  # another process was quicker
         os.replace(manifest, leaving)
         manifest.with_suffix(".npy").unlink(missing_ok=True)
@@ -279,7 +279,7 @@ def remove_segment(manifest: Path) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what processes that were killed while they wrote or removed segments have left."""
-    for path, tag in files.abandoned(folder):
+    for path, tag in abandoned_files(folder):
         rows = folder / f"{tag}.npy"
         if not rows.with_suffix(".json").exists():
             rows.unlink(missing_ok=True)
@@ -295,7 +295,7 @@ def rows_without_manifest(folder: Path) -> list[Path]:
     # A writer's temporary file is there before the rows and until the manifest is; a remover's is there from when the
     # manifest is gone until the rows are. Each is seen by one of two looks, if the rows are looked for last.
     for _ in range(2):
-        in_use = files.tags_in_use(folder)
+        in_use = temporary_tags(folder)
         suspects = [
             path
             for path in suspects

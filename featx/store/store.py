@@ -29,8 +29,8 @@ from featx.store.segments import (
     write_segment,
 )
 from featx.system.array_types import DigestArray, FloatArray, IntArray
-from featx.system.files import atomic as files
-from featx.system.formatting import counted
+from featx.system.files.atomic import make_folder, sync_folder
+from featx.system.formatting import format_count
 
 #: A segment is committed when it has this many bytes of rows, or this many seconds after its first row.
 SEGMENT_BYTES = 16 * 2**20
@@ -176,7 +176,7 @@ class Store:
                     consequence = f"Passed over, as they cannot be renamed ({reason.strerror})"
         first = damaged[0]
         warnings.warn(
-            f"{counted(len(damaged), 'damaged segment')} in {str(self.folder)!r}, the first is {first.path.name} "
+            f"{format_count(len(damaged), 'damaged segment')} in {str(self.folder)!r}, the first is {first.path.name} "
             f"({first.reason}). {consequence}; their rows are extracted anew.",
             StoreWarning,
             stacklevel=3,
@@ -298,7 +298,7 @@ class Store:
 
     def _write(self, digests: DigestArray, rows: FloatArray) -> None:
         write_segment(self.folder / f"{uuid.uuid4().hex}.json", digests, rows)
-        files.sync_folder(self.folder)
+        sync_folder(self.folder)
 
     def _count_small(self) -> int:
         return sum(map(is_small, self._view.segments))
@@ -324,7 +324,7 @@ class Store:
         """
         folders.prepare_cache(self.cache)
         try:
-            files.make_folder(self.folder)
+            make_folder(self.folder)
             folders.describe(self.folder, self._recipe, FORMAT)
             self._remove_orphans()
         except OSError as error:

@@ -1,32 +1,33 @@
-"""Numbers as people write them."""
+"""Human-readable numbers, names and tables; cells that no spreadsheet runs as a formula."""
 
 from __future__ import annotations
 
+import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from featx.system.files.url_secrets import without_secrets
+from featx.system.files.url_secrets import redact_secrets
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number and its noun, in the plural if it is not one.
+def format_count(number: int, noun: str) -> str:
+    """Return a number and its noun, in the plural unless the number is 1.
 
     Examples
     --------
-    >>> counted(1, "row"), counted(1200, "row"), counted(2, "damaged copy")
-    ('1 row', '1,200 rows', '2 damaged copies')
+    >>> format_count(1, "row"), format_count(1200, "row"), format_count(2, "corrupt copy")
+    ('1 row', '1,200 rows', '2 corrupt copies')
     """
     if number != 1:
         noun = f"{noun[:-1]}ies" if noun.endswith("y") else f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{number:,} {noun}"
 
 
-def in_bytes(number: int) -> str:
-    """Return a number of bytes.
+def format_bytes(number: int) -> str:
+    """Return a number of bytes with its unit.
 
     Examples
     --------
-    >>> in_bytes(999), in_bytes(3_440_000), in_bytes(2 * 10**12)
+    >>> format_bytes(999), format_bytes(3_440_000), format_bytes(2 * 10**12)
     ('999 bytes', '3.4 MB', '2.0 TB')
     """
     if number < 1000:
@@ -39,12 +40,12 @@ def in_bytes(number: int) -> str:
     return f"{size:.1f} {unit}"
 
 
-def in_duration(seconds: float) -> str:
-    """Return how long something takes.
+def format_duration(seconds: float) -> str:
+    """Return a duration with its unit.
 
     Examples
     --------
-    >>> in_duration(90), in_duration(600), in_duration(9000), in_duration(10**6)
+    >>> format_duration(90), format_duration(600), format_duration(9000), format_duration(10**6)
     ('90 s', '10 min', '2.5 hours', '11.6 days')
     """
     if seconds < 120:
@@ -54,55 +55,109 @@ def in_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
 
 
-def listed(names: Sequence[object], most: int = 3) -> str:
-    """Return the first few names, and how many more there are.
+def format_list(names: Sequence[object], max_names: int = 3) -> str:
+    """Return the first few names and the number of the others.
 
     Examples
     --------
-    >>> listed(["a", "b"]), listed([1, 2, 3, 4, 5])
+    >>> format_list(["a", "b"]), format_list([1, 2, 3, 4, 5])
     ("'a', 'b'", '1, 2, 3 and 2 more')
     """
-    shown = ", ".join(repr(name) for name in names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most:,} more"
+    shown = ", ".join(repr(name) for name in names[:max_names])
+    return shown if len(names) <= max_names else f"{shown} and {len(names) - max_names:,} more"
 
 
-def shortened(text: str, most: int = 60) -> str:
-    """Return the end of a long name, where file names differ; what cannot be printed is replaced.
+def format_table(
+    rows: Sequence[Mapping[str, object]],
+    *,
+    formats: Mapping[str, str] | None = None,
+    marked: Collection[int] = (),
+    header: bool = True,
+) -> str:
+    """Return rows as a text table: text left-aligned, numbers right-aligned.
 
-    What lets anybody in who has an address is left out: what is shown is passed on.
+    Parameters
+    ----------
+    rows : sequence of mapping
+        Column names and values. None, NaN and False are empty cells, True is "yes".
+    formats : mapping of str to str or None, default=None
+        Format specifications of numbers, for example ``{"seconds": ".2f"}``.
+    marked : collection of int, default=()
+        Indices of rows that begin with ``*``. If there is one, all lines are indented by two characters.
+    header : bool, default=True
+        Whether to begin with the column names, in which spaces replace underscores.
 
     Examples
     --------
-    >>> shortened("photos/" * 20 + "1.jpg", 20), shortened("https://host/1.jpg?sig=abc", 12)
+    >>> rows = [{"layer": "conv1", "seconds": 0.5}, {"layer": "relu", "seconds": 10.25}]
+    >>> print(format_table(rows, formats={"seconds": ".2f"}, marked=[1]))
+      layer  seconds
+      conv1     0.50
+    * relu     10.25
+    """
+    if not rows:
+        return ""
+    names = list(rows[0])
+    is_text = [any(isinstance(row[name], str) for row in rows) for name in names]
+    lines = [[_format_cell(row[name], (formats or {}).get(name)) for name in names] for row in rows]
+    if header:
+        lines.insert(0, [name.replace("_", " ") for name in names])
+    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
+    prefixes = ["* " if index in marked else "  " if marked else "" for index in range(-int(header), len(rows))]
+    return "\n".join(
+        (prefix + "  ".join(f"{cell:{'<' if text else '>'}{width}}" for cell, width, text in columns)).rstrip()
+        for prefix, columns in zip(prefixes, (zip(line, widths, is_text, strict=True) for line in lines), strict=True)
+    )
+
+
+def _format_cell(value: object, specification: str | None) -> str:
+    if value is None or isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, float) and math.isnan(value):
+        return ""
+    if specification and not isinstance(value, str):
+        return format(value, specification)
+    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
+
+
+def shorten(text: str, max_length: int = 60) -> str:
+    """Return the end of a long name, where file names differ, without secrets and unprintable characters.
+
+    Examples
+    --------
+    >>> shorten("photos/" * 20 + "1.jpg", 20), shorten("https://host/1.jpg?sig=abc", 12)
     ('…photos/photos/1.jpg', '…1.jpg?sig=…')
     """
-    text = "".join(character if character.isprintable() else "\ufffd" for character in without_secrets(text))
-    return text if len(text) <= most else "…" + text[1 - most :]
+    text = "".join(character if character.isprintable() else "\ufffd" for character in redact_secrets(text))
+    return text if len(text) <= max_length else "…" + text[1 - max_length :]
 
 
-def abridged(text: str, most: int) -> str:
-    """Return the beginning and the end of a long name; what cannot be printed is replaced.
+def shorten_middle(text: str, max_length: int) -> str:
+    """Return the beginning and the end of a long name, without secrets and unprintable characters.
 
     Examples
     --------
-    >>> abridged("a class with a name that never ends, it seems", 20)
-    'a class w…, it seems'
+    >>> shorten_middle("a class with a very long name", 20)
+    'a class w… long name'
     """
-    text = shortened(text, len(text))
-    return text if len(text) <= most else text[: (most - 1) // 2] + "…" + text[(most - 1) // 2 - most + 1 :]
+    text = shorten(text, len(text))
+    if len(text) <= max_length:
+        return text
+    n_first = (max_length - 1) // 2
+    return text[:n_first] + "…" + text[n_first - max_length + 1 :]
 
 
-def wrapped(text: str) -> str:
-    """Return text in lines of 110 characters, the second and later ones indented."""
+def wrap_text(text: str) -> str:
+    """Return text in lines of 110 characters, all but the first indented."""
     return "\n".join(textwrap.wrap(text, 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
-def as_cell(text: str) -> str:
-    """Return text that no spreadsheet takes for a formula: with ``'`` in front if it begins like one.
+def escape_cell(text: str) -> str:
+    """Return the text of a CSV cell, with a leading ``'`` if spreadsheets would run it as a formula.
 
     Examples
     --------
-    >>> as_cell("cat"), as_cell("=1+1"), as_cell("-2.5")
+    >>> escape_cell("cat"), escape_cell("=1+1"), escape_cell("-2.5")
     ('cat', "'=1+1", '-2.5')
     """
     if not text.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")):
@@ -114,43 +169,13 @@ def as_cell(text: str) -> str:
     return text
 
 
-def as_path_cell(path: str) -> str:
-    """Return a path that no spreadsheet takes for a formula, and that leads to the same file.
-
-    What lets anybody in who has an address, a signature or a token, is left out: tables are passed on.
+def escape_path_cell(path: str) -> str:
+    """Return the path of a CSV cell, without secrets, with a leading ``./`` if it would be run as a formula.
 
     Examples
     --------
-    >>> as_path_cell("=1+1.jpg"), as_path_cell("photos/1.jpg"), as_path_cell("https://host/1.jpg?size=2&sig=abc")
-    ('./=1+1.jpg', 'photos/1.jpg', 'https://host/1.jpg?size=2&sig=…')
+    >>> escape_path_cell("=1+1.jpg"), escape_path_cell("https://host/1.jpg?size=2&sig=abc")
+    ('./=1+1.jpg', 'https://host/1.jpg?size=2&sig=…')
     """
-    path = without_secrets(path)
-    return path if as_cell(path) == path else f"./{path}"
-
-
-def as_columns(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return rows under their names, numbers to the right; a truth is a yes or nothing, and None is nothing.
-
-    Examples
-    --------
-    >>> print(as_columns([{"layer": "conv1", "features": 32}, {"layer": "relu", "features": 1024}]))
-    layer  features
-    conv1        32
-    relu       1024
-    """
-    if not rows:
-        return ""
-    cells = [{name: _cell(value) for name, value in row.items()} for row in rows]
-    widths = {name: max(len(name), *(len(row[name]) for row in cells)) for name in rows[0]}
-    is_text = {name: any(isinstance(row[name], str) for row in rows) for name in rows[0]}
-    lines = [{name: name.replace("_", " ") for name in rows[0]}, *cells]
-    return "\n".join(
-        "  ".join(f"{line[name]:{'<' if is_text[name] else '>'}{widths[name]}}" for name in widths).rstrip()
-        for line in lines
-    )
-
-
-def _cell(value: object) -> str:
-    if value is None or isinstance(value, bool):
-        return "yes" if value else ""
-    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
+    path = redact_secrets(path)
+    return path if escape_cell(path) == path else f"./{path}"

@@ -1,4 +1,4 @@
-"""Processes that share cores take turns at computing rows: each row once, and one network at a time on the cores."""
+"""Locks between the processes of one user on one machine."""
 
 from __future__ import annotations
 
@@ -13,141 +13,159 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # Windows: processes do not wait for each other there, and may compute a row twice
+except ImportError:  # Windows: processes do not wait for each other and may compute a row twice
     fcntl = None  # type: ignore[assignment]
 
-#: A turn is given up after this many seconds, if somebody waits.
-TURN_SECONDS = 2.0
-#: A holder that shows no sign of life for so long is stopped or stuck: then nobody waits for it any more.
-PATIENCE_SECONDS = 30.0
-_SIGN_SECONDS = 1.0
-_ASK_AGAIN = 0.02
+_POLL_SECONDS = 0.02
 
 _log = logging.getLogger("featx")
-#: Queues whose holder this process has lost patience with, and its last sign of life.
-_stuck: dict[Path, int] = {}
+#: Lock files whose holder this process no longer waits for, and the holder's last heartbeat.
+_stale_heartbeats: dict[Path, int] = {}
 
 
-class Turns:
-    """A queue of the processes of one user, on the same cores of one machine.
+class FairLock:
+    """A lock that processes on the same cores hold one after the other, so that each row is computed once.
 
-    It needs no cooperation of a file system that machines share, and a process that dies holds nothing: the system
-    frees its lock. Where locks cannot be had, everybody has the turn always.
+    The lock files lie in the temporary folder of the machine, so the lock does not depend on a shared file system. The
+    operating system releases the lock of a process that dies. Where file locks are not available, :meth:`acquire`
+    returns at once.
 
     Parameters
     ----------
     name : str
-        Those with the same name wait for each other.
+        Processes that use the same name wait for each other.
+
+    Attributes
+    ----------
+    hold_seconds : float, default=2.0
+        Time after which a holder should release the lock if another process waits.
+    stale_seconds : float, default=30.0
+        Age of the holder's last heartbeat after which other processes stop waiting for it.
+    heartbeat_seconds : float, default=1.0
+        Minimum time between two heartbeats.
     """
+
+    hold_seconds = 2.0
+    stale_seconds = 30.0
+    heartbeat_seconds = 1.0
 
     def __init__(self, name: str) -> None:
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-        # One of 256 names: lock files stay, and two queues that share one do no harm.
-        self._path = Path(tempfile.gettempdir()) / f"featx-{_user()}-{_token(f'{name} {cores}', 1)}"
-        self._held: int | None = None
-        self._since = 0.0
-        self._signed = 0.0
+        # One of 256 names: lock files are never deleted, and two locks may share one.
+        stem = Path(tempfile.gettempdir()) / f"featx-{_user_id()}-{_digest(f'{name} {cores}', 1)}"
+        self._path = stem.with_suffix(".lock")
+        self._waiting_path = stem.with_suffix(".waiting")
+        self._descriptor: int | None = None
+        self._acquired_at = 0.0
+        self._heartbeat_at = 0.0
         self._not_before = 0.0
-        self._is_mine = False
+        self._locked = False
 
     @property
-    def is_mine(self) -> bool:
-        """Whether it is this one's turn."""
-        return self._is_mine
+    def locked(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._locked
 
-    def take(self) -> None:
-        """Wait for the turn."""
-        self._is_mine = True
+    def acquire(self) -> None:
+        """Wait for the lock."""
+        self._locked = True
         if fcntl is not None:
             with contextlib.suppress(OSError):
                 self._wait()
-        self._since = time.monotonic()
+        self._acquired_at = time.monotonic()
+
+    @property
+    def should_release(self) -> bool:
+        """Whether the lock has been held for `hold_seconds` and another process waits for it."""
+        if self._descriptor is None:
+            return False
+        try:
+            self._send_heartbeat()
+            if time.monotonic() - self._acquired_at < self.hold_seconds:
+                return False
+            unclaimed = _lock_file(self._waiting_path, exclusive=True)
+        except OSError:
+            return False
+        _unlock_file(unclaimed)
+        return unclaimed is None
+
+    def release(self) -> None:
+        """Release the lock. The next :meth:`acquire` lets waiting processes go first."""
+        if self._descriptor is not None:
+            _unlock_file(self._descriptor)
+            self._descriptor = None
+            self._heartbeat_at = 0.0
+            self._not_before = time.monotonic() + 3 * _POLL_SECONDS
+        self._locked = False
 
     def _wait(self) -> None:
         time.sleep(max(0.0, self._not_before - time.monotonic()))
-        turn = self._path.with_suffix(".turn")
-        shown: int | None = None
+        waiting: int | None = None
         try:
             while True:
-                self._held = _lock(turn, exclusive=True)
-                if self._held is not None:
-                    self._sign()
+                self._descriptor = _lock_file(self._path, exclusive=True)
+                if self._descriptor is not None:
+                    self._send_heartbeat()
                     return
-                if shown is None:  # a holder who is just looking whether somebody waits is in the way for a moment
-                    shown = _lock(self._path.with_suffix(".waiting"), exclusive=False)
-                sign = os.stat(turn).st_mtime_ns
-                if _stuck.get(turn) == sign:
+                if waiting is None:  # None again while a holder checks whether a process waits
+                    waiting = _lock_file(self._waiting_path, exclusive=False)
+                if self._holder_is_stale():
                     return
-                if time.time() - sign / 1e9 > PATIENCE_SECONDS:
-                    _stuck[turn] = sign
-                    _log.warning(
-                        "Another featx process has held this machine's cores for %.0f s without going on; this one no "
-                        "longer waits for it. Is one stopped (Ctrl-Z) or stuck?",
-                        PATIENCE_SECONDS,
-                    )
-                    return
-                time.sleep(_ASK_AGAIN)
+                time.sleep(_POLL_SECONDS)
         finally:
-            _unlock(shown)
+            _unlock_file(waiting)
 
-    def _sign(self) -> None:
-        """Show those who wait that this process is alive: by the time of the file."""
+    def _holder_is_stale(self) -> bool:
+        heartbeat = os.stat(self._path).st_mtime_ns
+        if _stale_heartbeats.get(self._path) == heartbeat:
+            return True
+        if time.time() - heartbeat / 1e9 <= self.stale_seconds:
+            return False
+        _stale_heartbeats[self._path] = heartbeat
+        _log.warning(
+            "Another featx process has held the cores of this machine for %.0f s without progress. This process no "
+            "longer waits for it. Check whether the other process is stopped (Ctrl-Z) or stuck.",
+            self.stale_seconds,
+        )
+        return True
+
+    def _send_heartbeat(self) -> None:
+        """Set the modification time of the lock file, which waiting processes read."""
         now = time.monotonic()
-        if self._held is not None and now - self._signed >= _SIGN_SECONDS:
-            self._signed = now
-            os.utime(self._held)
-
-    @property
-    def should_be_given_up(self) -> bool:
-        """Whether the turn has lasted long enough, and somebody waits."""
-        if self._held is None:
-            return False
-        try:
-            self._sign()
-            if time.monotonic() - self._since < TURN_SECONDS:
-                return False
-            alone = _lock(self._path.with_suffix(".waiting"), exclusive=True)
-        except OSError:
-            return False
-        _unlock(alone)
-        return alone is None
-
-    def give_up(self) -> None:
-        """Let the next one have it."""
-        if self._held is not None:
-            _unlock(self._held)
-            self._held = None
-            self._signed = 0.0
-            self._not_before = time.monotonic() + 3 * _ASK_AGAIN  # whoever waits has asked by then
-        self._is_mine = False
+        if self._descriptor is not None and now - self._heartbeat_at >= self.heartbeat_seconds:
+            self._heartbeat_at = now
+            os.utime(self._descriptor)
 
 
 @contextlib.contextmanager
-def alone(name: str) -> Iterator[bool]:
-    """Tell whether nobody else of this machine is inside a block of this name; nobody waits."""
-    path = Path(tempfile.gettempdir()) / f"featx-{_user()}-{_token(name, 8)}.alone"
-    held: int | None = None
-    is_alone = True
+def try_lock(name: str) -> Iterator[bool]:
+    """Yield whether this process got the lock `name`, without waiting; it is released when the block ends.
+
+    Where file locks are not available, every process gets it.
+    """
+    path = Path(tempfile.gettempdir()) / f"featx-{_user_id()}-{_digest(name, 8)}.lock"
+    descriptor: int | None = None
+    is_locked = True
     if fcntl is not None:
         with contextlib.suppress(OSError):
-            held = _lock(path, exclusive=True)
-            is_alone = held is not None
+            descriptor = _lock_file(path, exclusive=True)
+            is_locked = descriptor is not None
     try:
-        yield is_alone
+        yield is_locked
     finally:
-        _unlock(held)
+        _unlock_file(descriptor)
 
 
-def _user() -> int:
+def _user_id() -> int:
     return os.getuid() if hasattr(os, "getuid") else 0
 
 
-def _token(name: str, n_bytes: int) -> str:
+def _digest(name: str, n_bytes: int) -> str:
     return hashlib.blake2b(name.encode(), digest_size=n_bytes).hexdigest()
 
 
-def _lock(path: Path, *, exclusive: bool) -> int | None:
-    """Return an open file that holds the lock, None if another one has it; never wait."""
+def _lock_file(path: Path, *, exclusive: bool) -> int | None:
+    """Return the descriptor of a locked file, or None if another process holds the lock. Never wait."""
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:
@@ -161,7 +179,7 @@ def _lock(path: Path, *, exclusive: bool) -> int | None:
     return descriptor
 
 
-def _unlock(descriptor: int | None) -> None:
+def _unlock_file(descriptor: int | None) -> None:
     if descriptor is not None:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing alone would leave it to a process forked meanwhile
+        fcntl.flock(descriptor, fcntl.LOCK_UN)  # closing does not unlock if a forked process has the descriptor too
         os.close(descriptor)

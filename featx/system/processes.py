@@ -1,58 +1,122 @@
-"""How many cores this process may use: by its affinity, and by the quota of its container."""
+"""Cores and processes of this machine: how many cores may be used, and whether a process still runs."""
 
 from __future__ import annotations
 
+import functools
 import math
 import os
+import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-_GROUPS, _OWN = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_CGROUPS, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def n_cores() -> int:
-    """Return the number of cores this process may use.
+    """Return the number of cores that this process may use.
 
-    Of a container with a quota (``docker --cpus 2.5``, ``limits`` of Kubernetes), no more than that, rounded up:
-    threads beyond it only wait for each other while the system holds them back.
+    The CPU quota of a container (``docker --cpus 2.5``, Kubernetes ``limits``), rounded up, is an upper limit: more
+    threads would only be throttled.
     """
-    return max(1, math.ceil(min(n_visible(), _quota(_GROUPS, _OWN))))
+    return max(1, math.ceil(min(n_visible_cores(), cpu_quota(_CGROUPS, _OWN_CGROUPS))))
 
 
-def n_visible() -> int:
-    """Return the number of cores that threads are put on, whatever share of them this process may use."""
+def n_visible_cores() -> int:
+    """Return the number of cores in the affinity of this process, regardless of CPU quotas."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _quota(groups: Path, own: Path) -> float:
-    """Return the cores of the smallest quota of our control groups, of both versions; infinite without one."""
-    return min(_limits(groups, own), default=math.inf)
+def cpu_quota(cgroups: Path, own_cgroups: Path) -> float:
+    """Return the smallest CPU quota, in cores, of the control groups (v1 and v2) of this process; infinity if none.
+
+    Parameters
+    ----------
+    cgroups : Path
+        Mount point of the control groups, ``/sys/fs/cgroup``.
+    own_cgroups : Path
+        File that lists the groups of this process, ``/proc/self/cgroup``.
+    """
+    return min(_cpu_quotas(cgroups, own_cgroups), default=math.inf)
 
 
-def _limits(groups: Path, own: Path) -> Iterator[float]:
+def _cpu_quotas(cgroups: Path, own_cgroups: Path) -> Iterator[float]:
     try:
-        lines = own.read_text().splitlines()
+        lines = own_cgroups.read_text().splitlines()
     except OSError:  # not Linux
         return
     for line in lines:
         _, controllers, name = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        folder = groups / "cpu" if controllers else groups
-        # In a container, a group may be named as the host sees it, and only the root of what is mounted is its own.
+        folder = cgroups / "cpu" if controllers else cgroups
+        # In a container, the group may have its name on the host. Then only the root of the mount belongs to it.
         for group in [PurePosixPath(name), *PurePosixPath(name).parents]:
-            yield from _limit(folder / group.relative_to("/"))
+            yield from _cpu_quota_of(folder / group.relative_to("/"))
 
 
-def _limit(group: Path) -> Iterator[float]:
-    """Yield the cores of a group's quota, if it has one."""
+def _cpu_quota_of(group: Path) -> Iterator[float]:
+    """Yield the quota of one control group in cores, if it has one."""
     try:
-        if (whole := group / "cpu.max").exists():
-            said = whole.read_text().split()
+        if (v2_file := group / "cpu.max").exists():
+            texts = v2_file.read_text().split()
         else:
-            said = [(group / f"cpu.cfs_{what}_us").read_text() for what in ("quota", "period")]
-        quota, period = (float(text) for text in said)  # "max" is no number
+            texts = [(group / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period")]
+        quota, period = (float(text) for text in texts)  # "max" raises ValueError
     except (OSError, ValueError):
         return
     if quota > 0 and period > 0:
         yield quota / period
+
+
+def is_process_running(pid: int, started: int | None = None) -> bool:
+    """Return whether a process runs in this PID namespace; True if this is unknown.
+
+    Parameters
+    ----------
+    pid : int
+    started : int or None, default=None
+        Result of :func:`process_start_time` for the process. None: not checked. A container that is restarted uses
+        the same PIDs again.
+    """
+    now = process_start_time(pid) if started is not None else None
+    if now is not None and now != started:
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):  # a process of another user; not a valid PID
+        return True
+    return _stat_fields(pid)[:1] not in ([b"Z"], [b"X"])  # a zombie keeps its PID
+
+
+def process_start_time(pid: int) -> int | None:
+    """Return when a process started, in clock ticks since boot; None if unknown."""
+    try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            return None  # /proc belongs to another PID namespace
+    except OSError:
+        return None
+    fields = _stat_fields(pid)
+    return int(fields[19]) if len(fields) > 19 else None
+
+
+def _stat_fields(pid: int) -> list[bytes]:
+    """Return the fields of ``/proc/PID/stat`` that follow the process name; none if the file cannot be read."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []
+
+
+@functools.cache
+def pid_namespace() -> str:
+    """Return a name of the namespace in which PIDs are unique: host name, boot ID and PID namespace."""
+    host = re.sub(r"[^A-Za-z0-9.]", "_", socket.gethostname())
+    try:
+        # Hosts that share a folder may have the same name: cloned machines, or "localhost".
+        boot_id = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
+        return f"{host}.{boot_id}.{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return host

@@ -15,7 +15,7 @@ from featx.datasets.image_folder import ImageTable
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions
 from featx.system.array_types import DigestArray, FloatArray, IntArray
-from featx.system.formatting import counted, shortened
+from featx.system.formatting import format_count, shorten
 from featx.workflows.image_duplicates import ImageDuplicates, find_image_duplicates
 from featx.workflows.request import ComparisonConfig, Task, given_groups
 
@@ -71,7 +71,8 @@ def split_with_groups(
     except ComparisonError as error:
         raise ComparisonError(
             f"{_joined(table, duplicates, given, groups) or error} Duplicates and near-duplicates are kept on one side "
-            "of every split: groups='none' (--no-duplicate-groups) divides them, and what is in one group, and scores are then "
+            "of every split: groups='none' (--no-duplicate-groups) divides them, and what is in one group, and "
+            "scores are then "
             "too high; duplicate_threshold=1 (--duplicate-threshold 1) keeps equal images together only."
         ) from error
 
@@ -84,7 +85,7 @@ def _joined(table: ImageTable, duplicates: ImageDuplicates, given: IntArray | No
     first, second = across[0], next(at for at in across if given[at] != given[across[0]])
     return (
         "Images of different groups show the same or nearly the same, such as "
-        f"{shortened(table.paths[first])} and {shortened(table.paths[second])}: that joins "
+        f"{shorten(table.paths[first])} and {shorten(table.paths[second])}: that joins "
         f"{len(np.unique(given)):,} groups to {len(np.unique(groups)):,}, too few to split these labels."
     )
 
@@ -126,8 +127,9 @@ def duplicate_notes(
         of_label: dict[Any, str] = {}
         for at in conflicting[0].rows:
             of_label.setdefault(table.labels[at], table.paths[at])
-        shown = [f"{shortened(path)} ({shortened(str(label))})" for label, path in list(of_label.items())[:3]]
+        shown = [f"{shorten(path)} ({shorten(str(label))})" for label, path in list(of_label.items())[:3]]
         notes.append(
-            f"{counted(len(conflicting), 'group')} of duplicates with different labels, such as {', '.join(shown)}."
+            f"{format_count(len(conflicting), 'group')} of duplicates with different labels, such as "
+            f"{', '.join(shown)}."
         )
     return notes

@@ -15,7 +15,7 @@ from featx.features.duplicates.find import Duplicates, find_duplicates
 from featx.images.decode import decode_full_size, load_decoders
 from featx.images.image import read_image
 from featx.system.array_types import DigestArray, FloatArray, IntArray
-from featx.system.formatting import counted
+from featx.system.formatting import format_count
 from featx.system.processes import n_cores
 
 #: Below this cosine of features, two images do not have the same pixels.
@@ -87,7 +87,7 @@ class ImageDuplicates:
         parts += [f"{self.n_same_pixels} with the same pixels"] if self.n_same_pixels else []
         parts += [f"{self.n_near} nearly the same"] if self.n_near else []
         return (
-            f"{counted(n_rows, 'image')} show in {counted(len(self), 'group')} what another one shows: "
+            f"{format_count(n_rows, 'image')} show in {format_count(len(self), 'group')} what another one shows: "
             f"{', '.join(parts)} as an earlier one"
         )
 

@@ -15,7 +15,7 @@ from featx.datasets.image_folder import ImageTable
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.system.array_types import DigestArray, FloatArray
-from featx.system.formatting import shortened
+from featx.system.formatting import shorten
 from featx.workflows.prepare import Extracted, extract, note_failures, note_padded
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -166,4 +166,4 @@ def _said(key: str, value: Any) -> str:
         return str(value[:8])
     if key == "preprocessing":
         return preprocessing.format_preprocessing(value)
-    return "×".join(map(str, value)) if isinstance(value, list) else shortened(str(value), 40)
+    return "×".join(map(str, value)) if isinstance(value, list) else shorten(str(value), 40)

@@ -19,7 +19,7 @@ from featx.errors import ComparisonError
 from featx.extraction.extract import Extraction
 from featx.extraction.options import Resolved
 from featx.system.array_types import DigestArray, FloatArray
-from featx.system.formatting import counted, shortened
+from featx.system.formatting import format_count, shorten
 from featx.system.progress import progress_bar
 
 
@@ -57,7 +57,7 @@ def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) 
         return table
     if table.splits is not None:
         table = table.rows([at for at, split in enumerate(table.splits) if split == "train"])
-        notes.append(f"Of the first source, only the {counted(len(table), 'training image')} are fitted on.")
+        notes.append(f"Of the first source, only the {format_count(len(table), 'training image')} are fitted on.")
     test = _labelled(test, notes)
     return ImageTable(
         paths=[*table.paths, *test.paths],
@@ -99,23 +99,25 @@ def _labelled(table: ImageTable, notes: list[str]) -> ImageTable:
 def note_failures(failures: Sequence[Failure], notes: list[str]) -> None:
     """Note how many images cannot be read, and the first of them with the reason."""
     if failures:
-        named = "; ".join(f"{shortened(failure.image)} ({failure.reason})" for failure in failures[:3])
+        named = "; ".join(f"{shorten(failure.image)} ({failure.reason})" for failure in failures[:3])
         more = f"; and {len(failures) - 3:,} more" if len(failures) > 3 else ""
-        notes.append(f"{counted(len(failures), 'image')} left out as unreadable: {named}{more}.")
+        notes.append(f"{format_count(len(failures), 'image')} left out as unreadable: {named}{more}.")
 
 
 def note_padded(table: ImageTable, padded: Sequence[int], notes: list[str]) -> None:
     """Note how many images ended too early and were made complete."""
     if padded:
-        first = shortened(table.paths[padded[0]])
-        notes.append(f"{counted(len(padded), 'truncated image')} made complete, with grey or black: {first} first.")
+        first = shorten(table.paths[padded[0]])
+        notes.append(
+            f"{format_count(len(padded), 'truncated image')} made complete, with grey or black: {first} first."
+        )
 
 
 def _note_left_out(table: ImageTable, is_left_out: Sequence[bool], why: str, notes: list[str]) -> None:
-    names = [shortened(path) for path, out in zip(table.paths, is_left_out, strict=True) if out]
+    names = [shorten(path) for path, out in zip(table.paths, is_left_out, strict=True) if out]
     if names:
         more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-        notes.append(f"{counted(len(names), 'image')} {why} left out: {', '.join(names[:3])}{more}.")
+        notes.append(f"{format_count(len(names), 'image')} {why} left out: {', '.join(names[:3])}{more}.")
 
 
 def as_array(labels: Sequence[Any]) -> np.ndarray[Any, Any]:

@@ -17,7 +17,7 @@ from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.duplicates.find import THRESHOLD
-from featx.system.formatting import counted
+from featx.system.formatting import format_count
 from featx.workflows.duplicate_groups import duplicate_detector, split_with_groups
 from featx.workflows.image_duplicates import ImageDuplicates
 from featx.workflows.networks import as_extraction_options, backbone_names, extract_readable, unique_recipes
@@ -210,5 +210,7 @@ def _without_test(table: ImageTable, notes: list[str]) -> ImageTable:
     table = table.rows([at for at, split in enumerate(table.splits) if split == "train"])
     if not len(table):
         raise ComparisonError("Expected images to train on, got only images to test on: nothing is chosen by these.")
-    notes.append(f"Only the {counted(len(table), 'training image')} take part: nothing is to be chosen by test images.")
+    notes.append(
+        f"Only the {format_count(len(table), 'training image')} take part: nothing is to be chosen by test images."
+    )
     return dataclasses.replace(table, splits=None)

@@ -18,7 +18,7 @@ from featx.features.matrix import FeatureMatrix
 from featx.images.image import DIGEST_SIZE, content_digest, read_image
 from featx.store import layout as folders
 from featx.store.store import Store
-from featx.system.files.url_secrets import without_secrets
+from featx.system.files.url_secrets import redact_secrets
 
 #: Rows whose images are looked for, to compare a row with what the options give.
 _LOOKED_FOR = 32
@@ -137,10 +137,10 @@ def _checked(features: FeatureMatrix, resolved: Resolved, cache: Path | None) ->
     if not cosine >= _LEAST_COSINE:
         raise FeaturesError(
             f"{features.address!r} was not extracted as these options say ({name}): the row of "
-            f"{without_secrets(path)!r} has a cosine of {cosine:.3f} to what they give. Give the options that it was "
+            f"{redact_secrets(path)!r} has a cosine of {cosine:.3f} to what they give. Give the options that it was "
             "made with."
         )
-    return f"{name}; checked on {without_secrets(path)!r}"
+    return f"{name}; checked on {redact_secrets(path)!r}"
 
 
 def _an_image(features: FeatureMatrix) -> tuple[int, str | None]:

@@ -18,10 +18,10 @@ from featx.datasets.labels import as_series
 from featx.errors import ComparisonError, OptionError
 from featx.extraction.options import Resolved
 from featx.system.array_types import FloatArray
-from featx.system.files import atomic as files
+from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error, header_pattern, starts_with
-from featx.system.files.url_secrets import without_secrets
-from featx.system.formatting import as_cell, as_path_cell, counted, shortened, wrapped
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import escape_cell, escape_path_cell, format_count, shorten, wrap_text
 from featx.workflows.image_duplicates import ImageDuplicates
 
 if TYPE_CHECKING:
@@ -246,7 +246,7 @@ class ImageComparison:
             "best": {name: best[name] for name in which},
             "ties": self.table[self.table["verdict"] == "tie"][which].to_dict(orient="records"),
             "duplicates": {
-                **self.duplicates.as_dict([without_secrets(path) for path in self.paths]),
+                **self.duplicates.as_dict([redact_secrets(path) for path in self.paths]),
                 "ungrouped_scores": ungrouped_scores,
             },
             "per_class": [],
@@ -260,7 +260,7 @@ class ImageComparison:
         if self.label_issues is not None:
             columns = ["path", "given", "suggested", "confidence"]
             issues = self.label_issues[columns].to_dict(orient="records")
-            found["label_issues"] = [{**issue, "path": without_secrets(issue["path"])} for issue in issues]
+            found["label_issues"] = [{**issue, "path": redact_secrets(issue["path"])} for issue in issues]
         if self.learning_curve is not None:
             found["learning_curve"] = self.learning_curve.to_dict(orient="records")
         plain: dict[str, Any] = _plain(found)
@@ -283,13 +283,13 @@ class ImageComparison:
 
     def as_text(self) -> str:
         """Return the table for people, the best marked, and the notes."""
-        return "\n".join([self._headline(), "", *self._lines(), "", *self._conclusion(), *map(wrapped, self.notes)])
+        return "\n".join([self._headline(), "", *self._lines(), "", *self._conclusion(), *map(wrap_text, self.notes)])
 
     def _headline(self) -> str:
         split = self.backbones[0].comparison.split
-        classes = f", {counted(self.n_classes, 'class')}" if self.n_classes else ""
+        classes = f", {format_count(self.n_classes, 'class')}" if self.n_classes else ""
         spread = "; mean ± sd" if len(split.folds) > 1 else ""
-        return f"{counted(self.n_rows, 'image')}{classes}; {split.description}{spread}"
+        return f"{format_count(self.n_rows, 'image')}{classes}; {split.description}{spread}"
 
     def _lines(self) -> list[str]:
         first, *others = METRICS[self.task]
@@ -316,20 +316,20 @@ class ImageComparison:
         best, first = self.best_row, METRICS[self.task][0]
         chance = f"; its lead over {self.ties_in_words} may be chance" if self.ties else ""
         score = f"{METRIC_NAMES[first]} {best[f'{first}_mean']:.3f}"
-        lines = [wrapped(f"* best: {best['estimator']} on {self.best_backbone.name}, {score}{chance}")]
+        lines = [wrap_text(f"* best: {best['estimator']} on {self.best_backbone.name}, {score}{chance}")]
         if "best_params" in self.table:
             lines += [
-                wrapped(f"{row['estimator']} was tuned to {row['best_params']}.")
+                wrap_text(f"{row['estimator']} was tuned to {row['best_params']}.")
                 for row in self.table.to_dict(orient="records")
                 if row["best_params"]
             ]
         if self.label_issues is not None and len(self.label_issues):
             first_issue = self.label_issues.iloc[0]
             lines.append(
-                wrapped(
-                    f"{counted(len(self.label_issues), 'label')} may be wrong, most likely that of "
-                    f"{shortened(first_issue['path'], 100)}: {shortened(str(first_issue['given']))}, or "
-                    f"{shortened(str(first_issue['suggested']))}?"
+                wrap_text(
+                    f"{format_count(len(self.label_issues), 'label')} may be wrong, most likely that of "
+                    f"{shorten(first_issue['path'], 100)}: {shorten(str(first_issue['given']))}, or "
+                    f"{shorten(str(first_issue['suggested']))}?"
                 )
             )
         if self.learning_curve is not None:
@@ -363,7 +363,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     """
     with as_output_error(path):
         # File names that are not UTF-8 are written as their own bytes.
-        files.write_text(path, _safe(table).to_csv(index=False), errors="surrogateescape")
+        write_text(path, _safe(table).to_csv(index=False), errors="surrogateescape")
 
 
 def _safe(table: pd.DataFrame) -> pd.DataFrame:
@@ -373,7 +373,7 @@ def _safe(table: pd.DataFrame) -> pd.DataFrame:
     def safe(column: str, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        return as_path_cell(value) if column == "path" else as_cell(value)
+        return escape_path_cell(value) if column == "path" else escape_cell(value)
 
     # Objects: the text columns of pandas 3 take no names that are not UTF-8.
     return pd.DataFrame(

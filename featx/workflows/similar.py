@@ -21,8 +21,8 @@ from featx.features.shard_table import ROW_COLUMNS
 from featx.images.image import describe_image
 from featx.system.array_types import FloatArray
 from featx.system.files import remote
-from featx.system.files.url_secrets import without_secrets
-from featx.system.formatting import as_cell, as_path_cell, counted
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import escape_cell, escape_path_cell, format_count
 
 HEADER = ("path", "rank", "found", "cosine", "label", "note")
 SAME = "the same image"
@@ -53,7 +53,7 @@ class Found:
     @property
     def shown_path(self) -> str:
         """The path without what lets anybody in who has it."""
-        return without_secrets(self.path)
+        return redact_secrets(self.path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -210,7 +210,7 @@ class Searcher:
             return False
         both = os.fspath(image), self._features.located(found.path)
         # Tables hold no signature, and the next one would be another.
-        one, other = (without_secrets(path) if remote.is_url(path) else os.path.abspath(path) for path in both)
+        one, other = (redact_secrets(path) if remote.is_url(path) else os.path.abspath(path) for path in both)
         return one == other
 
 
@@ -222,8 +222,8 @@ def as_csv(answers: Sequence[Answer], *, header: bool = False) -> str:
         writer.writerow(HEADER)
     for answer in answers:
         for line in answer.lines():
-            paths = {name: as_path_cell(str(line[name])) for name in ("path", "found")}
-            words = {name: as_cell(str(line[name])) for name in ("label", "note")}
+            paths = {name: escape_path_cell(str(line[name])) for name in ("path", "found")}
+            words = {name: escape_cell(str(line[name])) for name in ("label", "note")}
             rest = {name: "" if line[name] is None else line[name] for name in ("rank", "cosine")}
             writer.writerow([{**paths, **words, **rest}[name] for name in HEADER])
     return text.getvalue()
@@ -252,7 +252,7 @@ class Tally:
 
     def as_text(self) -> str:
         """Return it for people."""
-        parts = [f"{counted(self.n_found, 'image')} looked for"]
+        parts = [f"{format_count(self.n_found, 'image')} looked for"]
         parts += [f"{self.n_same} of them among the features themselves"] if self.n_same else []
         parts += [f"{self.n_left_out} not listed for itself (--include-self)"] if self.n_left_out else []
         parts += [f"{self.n_unreadable} unreadable"] if self.n_unreadable else []

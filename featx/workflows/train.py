@@ -24,7 +24,7 @@ from featx.models.model import format_scores
 from featx.models.model_file import save_pipeline
 from featx.models.validation import check_savable
 from featx.system.array_types import FloatArray, IntArray
-from featx.system.formatting import counted, listed, wrapped
+from featx.system.formatting import format_count, format_list, wrap_text
 from featx.workflows.compare import compare_tables
 from featx.workflows.image_estimators import fine_tuned
 from featx.workflows.networks import as_extraction_options
@@ -101,13 +101,13 @@ class Trained:
     def as_text(self) -> str:
         """Return what was chosen and how well it does, for people."""
         is_of_classes = self.comparison.task == "classification"
-        classes = f", {counted(len(np.unique(self.y)), 'class')}" if is_of_classes else ""
+        classes = f", {format_count(len(np.unique(self.y)), 'class')}" if is_of_classes else ""
         network = self.comparison.backbones[0].name
         return "\n".join(
             [
-                f"{self.scores['estimator']} on {network}, fitted on {counted(len(self.y), 'image')}{classes}",
+                f"{self.scores['estimator']} on {network}, fitted on {format_count(len(self.y), 'image')}{classes}",
                 format_scores(self.scores),
-                *map(wrapped, self.notes),
+                *map(wrap_text, self.notes),
             ]
         )
 
@@ -238,7 +238,7 @@ def train_tables(
     best = next(baseline for baseline in baselines if baseline.name == comparison.best_row["estimator"])
     kept = _fitted_on(comparison)
     if progress is not None:
-        progress(f"Fitting {best.name} on all {counted(len(kept), 'image')} …")
+        progress(f"Fitting {best.name} on all {format_count(len(kept), 'image')} …")
     notes = list(comparison.notes)
     y, groups = comparison.y[kept], None if comparison.groups is None else comparison.groups[kept]
     if best.images is None:
@@ -325,7 +325,9 @@ def _notes(
     if comparison.task == "classification":
         scored = np.unique(comparison.backbones[0].comparison.y)
         if unscored := np.setdiff1d(y, scored).tolist():
-            notes.append(f"{counted(len(unscored), 'class')} without a test image, so not scored: {listed(unscored)}.")
+            notes.append(
+                f"{format_count(len(unscored), 'class')} without a test image, so not scored: {format_list(unscored)}."
+            )
     return notes
 
 

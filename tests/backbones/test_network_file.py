@@ -453,7 +453,7 @@ def test_an_empty_file_is_told(tmp_path: Path, pixels: Array) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
 def test_a_pipe_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.onnx")
-    with pytest.raises(UnknownBackboneError, match="no regular file"):
+    with pytest.raises(UnknownBackboneError, match="not a regular file"):
         backbones.load_backbone(str(tmp_path / "a.onnx"))
 
 

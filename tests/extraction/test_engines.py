@@ -283,7 +283,7 @@ def test_no_flipped_or_cut_byte_of_a_compiled_graph_passes(tmp_path: Path) -> No
         assert compiled_graphs.check_graph(tmp_path, name) == (path, "it is absent")
         assert compiled_graphs.load_graph(tmp_path, name) is None
         path.mkdir()
-        assert compiled_graphs.check_graph(tmp_path, name) == (path, "it is no regular file")
+        assert compiled_graphs.check_graph(tmp_path, name) == (path, "not a regular file")
         compiled_graphs.save_graph(graph, tmp_path, name)  # sets the folder aside
         assert compiled_graphs.check_graph(tmp_path, name)[1] == ""
     assert compiled_graphs.load_graph(tmp_path, name) == graph

@@ -350,7 +350,7 @@ def test_trouble_in_reading_the_store_is_an_error_and_no_damage(
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as patch:
-        patch.setattr("featx.store.segments.files.open_regular", refuse)
+        patch.setattr("featx.store.segments.open_regular_file", refuse)
         with pytest.raises(StoreError, match="cannot be read: Too many open files. Nothing was changed"):
             extract(paths, tmp_path / "cache")
     _, done = extract(paths, tmp_path / "cache")

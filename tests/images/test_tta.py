@@ -199,7 +199,7 @@ def test_views_that_one_process_has_computed_meanwhile_are_taken_over(
 
     started: list[bool] = []
     monkeypatch.setattr(Store, "refresh", refreshed)
-    monkeypatch.setattr("featx.system.locks.Turns.take", lambda turns: started.append(True))
+    monkeypatch.setattr("featx.system.locks.FairLock.acquire", lambda turns: started.append(True))
     found = rows(paths, tta="flip", cache=tmp_path)
     np.testing.assert_array_equal(found, rows(paths, tta="flip", cache=None))
     assert has_run

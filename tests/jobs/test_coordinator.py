@@ -23,7 +23,7 @@ from featx.jobs.running.coordinator import Client
 from featx.jobs.running.heartbeats import at_work, tried
 from featx.jobs.running.worker import Task, work
 from featx.jobs.storage import Place
-from featx.system.files import atomic as files
+from featx.system.processes import pid_namespace, process_start_time
 from tests.conftest import Register
 from tests.fatal import Fatal, client_of, write_images
 
@@ -74,7 +74,7 @@ def leave_note(
 def leave_client(job: Path, pid: int, started: int | None = None) -> str:
     """Leave the note of a client on this machine; return its token."""
     token = uuid.uuid4().hex
-    said = {"where": files.where(), "host": "here", "pid": pid, "started": started, "time": time.time(), "before": 0}
+    said = {"where": pid_namespace(), "host": "here", "pid": pid, "started": started, "time": time.time(), "before": 0}
     (job / "running" / f"{token}.json").write_text(json.dumps(said))
     return token
 
@@ -134,7 +134,7 @@ def test_a_cluster_that_breaks_again_and_again_is_given_up(
 @pytest.mark.parametrize("lives", [True, False])
 def test_the_notes_of_dead_workers_are_left_to_their_client_while_it_lives(lives: bool, job: Path, dead: int) -> None:
     first = leave_client(job, os.getpid() if lives else dead)
-    leave_note(job, 0, first, where=files.where(), pid=dead)
+    leave_note(job, 0, first, where=pid_namespace(), pid=dead)
     second, _ = client_of(job)
     second.clear_up(verify=False, retry_quarantined=False, retry_failed=False)
     assert [note.client for note in at_work(Place(job))] == [first] * lives
@@ -143,21 +143,21 @@ def test_the_notes_of_dead_workers_are_left_to_their_client_while_it_lives(lives
 
 def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(job: Path) -> None:
     """As in a container that is started again."""
-    before = (files.started_at(os.getpid()) or 0) - 1
+    before = (process_start_time(os.getpid()) or 0) - 1
     first = leave_client(job, os.getpid(), before)
-    leave_note(job, 0, first, where=files.where(), pid=os.getpid(), started=before)
+    leave_note(job, 0, first, where=pid_namespace(), pid=os.getpid(), started=before)
     assert (job_status(job).running, job_status(job).at_work) == ([], {})
     client, task = client_of(job)
     client.clear_up(verify=False, retry_quarantined=False, retry_failed=False)
     assert tried(Place(job)) == {0: 0}
-    leave_note(job, 1, client.token, where=files.where(), pid=os.getpid(), started=before)
+    leave_note(job, 1, client.token, where=pid_namespace(), pid=os.getpid(), started=before)
     work(dataclasses.replace(task, shard=1, n_round=1))
     assert tried(Place(job)) == {0: 0, 1: 1}
 
 
 def test_a_shard_whose_client_ended_with_its_worker_comes_last_and_is_not_set_aside(job: Path, dead: int) -> None:
     for _ in range(attempts.TRIES + 1):
-        leave_note(job, 3, leave_client(job, dead), where=files.where(), pid=dead)
+        leave_note(job, 3, leave_client(job, dead), where=pid_namespace(), pid=dead)
         client, _ = client_of(job)
         client.clear_up(verify=False, retry_quarantined=False, retry_failed=False)
         assert client._pending() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 3]

@@ -22,7 +22,7 @@ import pytest
 
 from featx.store.maintenance import compact_cache
 from featx.store.verify import verify_cache
-from featx.system.files import checksummed_json as sealed
+from featx.system.files import checksummed_json
 from featx.testing import CountingBackbone
 from tests.conftest import Register
 from tests.extraction.test_extract import extract
@@ -48,8 +48,8 @@ class Slow(CountingBackbone):
 
 featx.register_backbone(Slow())
 featx.store.store.SEGMENT_SECONDS = task["segment_seconds"]
-featx.system.locks.TURN_SECONDS = task["turn_seconds"]
-if not task["takes_turns"]:  # as processes on several machines do
+featx.system.locks.FairLock.hold_seconds = task["hold_seconds"]
+if not task["uses_locks"]:  # as processes on several machines do
     featx.system.locks.fcntl = None
 if task["as_nobody"] and os.geteuid() == 0:  # permissions do not bind the superuser
     with tempfile.TemporaryDirectory() as folder:  # load everything while it can be read
@@ -67,7 +67,7 @@ np.save(task["log"] + ".npy", rows)
 
 def start(log: Path, cache: Path, paths: Sequence[str], **task: Any) -> subprocess.Popen[str]:
     given = {"log": str(log), "cache": str(cache), "paths": list(paths)}
-    defaults = {"seconds": 0.01, "segment_seconds": 0.05, "turn_seconds": 2.0, "takes_turns": True, "as_nobody": False}
+    defaults = {"seconds": 0.01, "segment_seconds": 0.05, "hold_seconds": 2.0, "uses_locks": True, "as_nobody": False}
     command = [sys.executable, "-W", "error", "-c", RUN]
     pipe = subprocess.PIPE
     run = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdin=pipe, stderr=pipe, text=True)
@@ -88,7 +88,7 @@ def finish(run: subprocess.Popen[str]) -> str:
 def committed(cache: Path) -> set[str]:
     """Digests that manifests vouch for."""
     manifests = cache.glob("features/*/*.json")
-    digests = "".join(sealed.load(path)["digests"] for path in manifests if path.name != "recipe.json")
+    digests = "".join(checksummed_json.load(path)["digests"] for path in manifests if path.name != "recipe.json")
     return {digests[at : at + 32] for at in range(0, len(digests), 32)}
 
 
@@ -172,8 +172,7 @@ def test_four_processes_fill_one_store_at_once(
     reference, _ = extract(paths, None)
     orders = [np.random.default_rng(seed).permutation(160)[:120] for seed in range(4)]
     runs = [
-        start(tmp_path / str(n), cache, [paths[at] for at in order], takes_turns=False)
-        for n, order in enumerate(orders)
+        start(tmp_path / str(n), cache, [paths[at] for at in order], uses_locks=False) for n, order in enumerate(orders)
     ]
     merged = 0
     while compacting and any(run.poll() is None for run in runs):

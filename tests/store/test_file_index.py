@@ -163,8 +163,8 @@ def test_a_cut_or_empty_file_gives_no_wrong_digest(tmp_path: Path, image: str) -
 def test_a_link_to_somebody_else_s_database_is_left_alone(tmp_path: Path, image: str) -> None:
     sqlite3.connect(tmp_path / "mine.sqlite").close()
     (tmp_path / "digests.sqlite").symlink_to("mine.sqlite")
-    assert index_of(tmp_path).check() == IndexCheck(0, "it is no regular file", is_damage=True)
-    with pytest.warns(StoreWarning, match="no regular file.*set aside"):
+    assert index_of(tmp_path).check() == IndexCheck(0, "not a regular file", is_damage=True)
+    with pytest.warns(StoreWarning, match="not a regular file.*set aside"):
         remember(tmp_path, image)
     assert (tmp_path / "mine.sqlite").read_bytes() == b""
     remember(tmp_path, image)

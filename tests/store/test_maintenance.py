@@ -18,9 +18,9 @@ from featx.extraction.cache import find_recipes, format_cache_info
 from featx.store.info import describe_cache
 from featx.store.maintenance import clear_cache, clear_set_aside, compact_cache
 from featx.store.verify import verify_cache
-from featx.system import locks as turns
-from featx.system.files import checksummed_json as sealed
-from featx.system.formatting import counted, in_bytes
+from featx.system.files import checksummed_json
+from featx.system.formatting import format_bytes, format_count
+from featx.system.locks import try_lock
 from featx.testing import CountingBackbone, faults
 from tests.extraction.test_extract import extract
 
@@ -137,7 +137,7 @@ def test_folders_in_the_place_of_files_are_set_aside_or_passed_over(cache: Path,
 
 
 def test_only_one_compacts_at_a_time(cache: Path) -> None:
-    with turns.alone(f"compacting {cache.resolve()}") as is_alone:
+    with try_lock(f"compacting {cache.resolve()}") as is_alone:
         assert is_alone
         with pytest.raises(StoreError, match="compacted by another process just now. Wait"):
             compact_cache(cache)
@@ -282,9 +282,9 @@ def test_a_cache_is_described_and_verified_while_it_is_filled_and_merged(cache: 
 def test_an_index_that_is_a_pipe_is_not_waited_for(cache: Path, paths: list[str]) -> None:
     (cache / "digests.sqlite").unlink()
     os.mkfifo(cache / "digests.sqlite")
-    assert [finding.problem for finding in verify_cache(cache)] == ["it is no regular file"]
+    assert [finding.problem for finding in verify_cache(cache)] == ["not a regular file"]
     assert describe_cache(cache).known_files == 0
-    with pytest.warns(StoreWarning, match="no regular file"):
+    with pytest.warns(StoreWarning, match="not a regular file"):
         extract(paths, cache)
     clear_cache(cache)
 
@@ -300,14 +300,14 @@ def test_an_index_that_is_held_by_another_is_no_damage(cache: Path) -> None:
 def test_what_a_newer_featx_wrote_is_left_alone(cache: Path) -> None:
     (large,) = {path.parent for path in segments(cache) if len(list(path.parent.iterdir())) == 7}
     manifest = next(path for path in large.glob("*.json") if path.name != "recipe.json")
-    manifest.write_text(sealed.dump({**sealed.load(manifest), "format": 99}))
+    manifest.write_text(checksummed_json.dump({**checksummed_json.load(manifest), "format": 99}))
     assert [recipe.unreadable_segments for recipe in describe_cache(cache).recipes if recipe.rows != 6] == [1]
     (finding,) = verify_cache(cache)
     assert "Upgrade featx" in finding.consequence
     assert not finding.is_damage
     with pytest.raises(StoreError, match="Upgrade featx"):
         compact_cache(cache)
-    (large / "recipe.json").write_text(sealed.dump({"format": 99, "recipe": {"new": 1}}))
+    (large / "recipe.json").write_text(checksummed_json.dump({"format": 99, "recipe": {"new": 1}}))
     assert "?" in format_cache_info(describe_cache(cache))
     assert ["another format" in finding.problem for finding in verify_cache(cache)] == [True]
     with pytest.raises(StoreError, match="Upgrade featx"):
@@ -333,6 +333,6 @@ def test_recipes_are_chosen_by_backbone(cache: Path) -> None:
 
 
 def test_bytes_are_written_for_people() -> None:
-    assert in_bytes(10**6) == "1.0 MB"
-    assert in_bytes(3 * 10**15) == "3000.0 TB"
-    assert counted(0, "row") == "0 rows"
+    assert format_bytes(10**6) == "1.0 MB"
+    assert format_bytes(3 * 10**15) == "3000.0 TB"
+    assert format_count(0, "row") == "0 rows"

@@ -17,7 +17,7 @@ from featx.store.segments import (
     remove_segment,
     write_segment,
 )
-from featx.system.files import checksummed_json as sealed
+from featx.system.files import checksummed_json
 from featx.testing import faults
 from featx.testing.store_contract import N_FEATURES, make_digests, make_rows
 
@@ -35,8 +35,8 @@ def reseal(manifest: Path, **changed: Any) -> None:
     rows = manifest.with_suffix(".npy")
     if rows.is_file():
         checksum = hashlib.blake2b(rows.read_bytes()).hexdigest()
-        changed = {"bytes": rows.stat().st_size, "checksum": checksum, **changed}
-    manifest.write_text(sealed.dump({**sealed.load(manifest), **changed}))
+        changed = {"bytes": rows.stat().st_size, "rows_checksum": checksum, **changed}
+    manifest.write_text(checksummed_json.dump({**checksummed_json.load(manifest), **changed}))
 
 
 def test_a_segment_is_a_plain_npy_file_and_tells_what_it_is(manifest: Path) -> None:
@@ -87,7 +87,7 @@ def test_only_the_header_that_featx_writes_is_read(header: str, manifest: Path) 
         {"digests": ""},
         {"format": "one"},
         {"format": None},
-        {"checksum": None},
+        {"rows_checksum": None},
     ],
 )
 def test_a_manifest_with_absurd_claims_is_damage(changed: dict[str, Any], manifest: Path) -> None:
@@ -160,6 +160,6 @@ def test_a_sector_that_cannot_be_read_is_damage_of_that_segment(
     def bad(path: Path) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
-    monkeypatch.setattr("featx.store.segments.files.open_regular", bad)
+    monkeypatch.setattr("featx.store.segments.open_regular_file", bad)
     with pytest.raises(DamagedSegmentError, match="the disk cannot read it"):
         segment.verify()

@@ -20,8 +20,8 @@ from featx.errors import StoreError, StoreWarning
 from featx.store.compaction import compact
 from featx.store.segments import FORMAT
 from featx.store.store import Store
-from featx.system.files import atomic as files
-from featx.system.files import checksummed_json as sealed
+from featx.system.files import checksummed_json
+from featx.system.files.atomic import temporary_path
 from featx.testing import faults
 from featx.testing.store_contract import N_FEATURES, StoreContract, make_digests, make_rows
 
@@ -78,7 +78,7 @@ def test_the_folder_explains_itself(tmp_path: Path) -> None:
     write(tmp_path / "cache", range(3))
     tmp_path = tmp_path / "cache"
     described = json.loads((tmp_path / "features" / "abc" / "recipe.json").read_text())
-    assert described.pop("seal")
+    assert described.pop("checksum")
     assert described == {"format": FORMAT, "recipe": {"backbone": "test"}}
     assert "*" in (tmp_path / ".gitignore").read_text().splitlines()
 
@@ -114,7 +114,7 @@ def test_damage_never_gives_a_wrong_row(tmp_path: Path, suffix: str, damage: str
 def test_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
     write(tmp_path, range(3))
     description = tmp_path / "features" / "abc" / "recipe.json"
-    description.write_text(sealed.dump({"format": FORMAT + 1, "recipe": {}}))
+    description.write_text(checksummed_json.dump({"format": FORMAT + 1, "recipe": {}}))
     with pytest.raises(StoreError, match=f"format {FORMAT + 1}.*Upgrade featx"):
         store_in(tmp_path)
 
@@ -122,7 +122,7 @@ def test_a_store_of_a_newer_format_is_refused(tmp_path: Path) -> None:
 def test_a_segment_of_a_newer_format_is_refused_and_left_alone(tmp_path: Path) -> None:
     write(tmp_path, range(3))
     (manifest,) = (path for path in (tmp_path / "features" / "abc").glob("*.json") if path.name != "recipe.json")
-    manifest.write_text(sealed.dump({**sealed.load(manifest), "format": FORMAT + 1, "new": [{}]}))
+    manifest.write_text(checksummed_json.dump({**checksummed_json.load(manifest), "format": FORMAT + 1, "new": [{}]}))
     with pytest.raises(StoreError, match="Upgrade featx"):
         store_in(tmp_path)
     assert manifest.exists()
@@ -220,7 +220,7 @@ def test_threads_share_a_store_that_changes(tmp_path: Path) -> None:
 def test_rows_of_a_writer_that_sleeps_are_left_to_it(tmp_path: Path) -> None:
     write(tmp_path, range(3))
     folder = store_in(tmp_path).folder
-    asleep = files.temporary_path(folder, "ab" * 16)  # this process lives: so does its writer
+    asleep = temporary_path(folder, "ab" * 16)  # this process lives: so does its writer
     asleep.write_text("{}")
     rows = folder / f"{'ab' * 16}.npy"
     rows.write_bytes(b"rows")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from featx.system.processes import _quota, n_cores, n_visible
+from featx.system.processes import cpu_quota, n_cores, n_visible_cores
 
 
 def groups(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
@@ -20,43 +20,43 @@ def groups(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
 
 
 def test_a_quota_of_the_container_counts(tmp_path: Path) -> None:
-    assert _quota(*groups(tmp_path, "0::/\n", {"cpu.max": "250000 100000\n"})) == 2.5
+    assert cpu_quota(*groups(tmp_path, "0::/\n", {"cpu.max": "250000 100000\n"})) == 2.5
 
 
 def test_no_quota_is_no_limit(tmp_path: Path) -> None:
-    assert _quota(*groups(tmp_path, "0::/\n", {"cpu.max": "max 100000\n"})) == math.inf
+    assert cpu_quota(*groups(tmp_path, "0::/\n", {"cpu.max": "max 100000\n"})) == math.inf
 
 
 def test_the_smallest_quota_of_all_groups_above_counts(tmp_path: Path) -> None:
     files = {"a/cpu.max": "300000 100000\n", "a/b/cpu.max": "max 100000\n", "c/cpu.max": "1000 100000\n"}
-    assert _quota(*groups(tmp_path, "0::/a/b\n", files)) == 3
+    assert cpu_quota(*groups(tmp_path, "0::/a/b\n", files)) == 3
 
 
 def test_quotas_of_version_1_count(tmp_path: Path) -> None:
     files = {"cpu/pod/cpu.cfs_quota_us": "150000\n", "cpu/pod/cpu.cfs_period_us": "100000\n"}
     files |= {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}
-    assert _quota(*groups(tmp_path, "5:memory:/other\n4:cpu,cpuacct:/pod\n0::/\n", files)) == 1.5
+    assert cpu_quota(*groups(tmp_path, "5:memory:/other\n4:cpu,cpuacct:/pod\n0::/\n", files)) == 1.5
 
 
 def test_a_group_named_as_the_host_sees_it_is_found_at_the_root(tmp_path: Path) -> None:
     files = {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}
-    assert _quota(*groups(tmp_path, "4:cpu,cpuacct:/docker/0123\n", files)) == 4
+    assert cpu_quota(*groups(tmp_path, "4:cpu,cpuacct:/docker/0123\n", files)) == 4
 
 
 @pytest.mark.parametrize("text", ["", "nonsense\n", "1 2 3\n", "0 0\n"])
 def test_what_is_no_quota_is_passed_over(tmp_path: Path, text: str) -> None:
-    assert _quota(*groups(tmp_path, "0::/\n", {"cpu.max": text})) == math.inf
+    assert cpu_quota(*groups(tmp_path, "0::/\n", {"cpu.max": text})) == math.inf
 
 
 def test_systems_without_groups_have_none(tmp_path: Path) -> None:
-    assert _quota(tmp_path / "no", tmp_path / "none") == math.inf
+    assert cpu_quota(tmp_path / "no", tmp_path / "none") == math.inf
 
 
 def test_there_is_one_core_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.system.processes._quota", lambda *_: 0.1)
+    monkeypatch.setattr("featx.system.processes.cpu_quota", lambda *_: 0.1)
     assert n_cores() == 1
 
 
 def test_without_a_quota_all_visible_cores_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.system.processes._quota", lambda *_: math.inf)
-    assert n_cores() == n_visible() <= (os.cpu_count() or 1)
+    monkeypatch.setattr("featx.system.processes.cpu_quota", lambda *_: math.inf)
+    assert n_cores() == n_visible_cores() <= (os.cpu_count() or 1)

@@ -24,7 +24,7 @@ from featx.datasets.image_folder import ImageTable, find_images
 from featx.errors import OutputError
 from featx.extraction.options import ExtractionOptions
 from featx.images.thumbnails import make_atlas
-from featx.system.formatting import shortened
+from featx.system.formatting import shorten
 from featx.testing import CountingBackbone
 from featx.workflows.compare import compare_tables
 from featx.workflows.report.charts import look_of
@@ -119,8 +119,8 @@ def test_112_classes_look_different() -> None:
 
 
 def test_long_names_keep_their_end() -> None:
-    assert shortened("a/" * 100 + "photo.jpg", 20) == "…a/a/a/a/a/photo.jpg"
-    assert shortened("a\nb\u202ec") == "a\ufffdb\ufffdc"
+    assert shorten("a/" * 100 + "photo.jpg", 20) == "…a/a/a/a/a/photo.jpg"
+    assert shorten("a\nb\u202ec") == "a\ufffdb\ufffdc"
 
 
 @pytest.mark.usefixtures("counting")

@@ -81,6 +81,7 @@ def _not_taken(path: Path, size: tuple[int, int], other: int | None) -> FeatxErr
 def cannot_take(path: Path, size: tuple[int, int]) -> WeightsError:
     """Return the error for a network that takes another number of images, or other sizes."""
     return WeightsError(
-        f"The network {display_name(path)} cannot take several images of {size[0]} × {size[1]} pixels at once. Export it with "
+        f"The network {display_name(path)} cannot take several images of {size[0]} × {size[1]} pixels at once. "
+        f"Export it with "
         "a dynamic batch axis (and sizes), or pass the image_size that it was made for."
     )

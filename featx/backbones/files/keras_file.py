@@ -65,14 +65,16 @@ def load(path: Path) -> Any:
         if unknown := _UNKNOWN.search(str(error)):
             raise WeightsError(_refusal(path, f"a layer or function {unknown[1]!r} that is not Keras's own")) from error
         raise WeightsError(
-            f"The network {display_name(path)} cannot be loaded by Keras {keras.__version__} ({first_line(error)}). Save it "
+            f"The network {display_name(path)} cannot be loaded by Keras {keras.__version__} "
+            f"({first_line(error)}). Save it "
             "anew with model.save('network.keras')."
         ) from error
 
 
 def _refusal(path: Path, held: str) -> str:
     return (
-        f"The network {display_name(path)} holds {held}, which could run anything on this machine, and is refused. Save it "
+        f"The network {display_name(path)} holds {held}, which could run anything on this machine, and is "
+        f"refused. Save it "
         "without (Keras's own layers do the same), or export it to ONNX, which holds no code."
     )
 
@@ -121,7 +123,8 @@ def _config(path: Path) -> Any:
             return json.loads(file.attrs["model_config"])
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise WeightsError(
-            f"{display_name(path)} holds no whole network of Keras ({first_line(error)}). If it holds weights only, pass it "
+            f"{display_name(path)} holds no whole network of Keras ({first_line(error)}). If it holds weights "
+            f"only, pass it "
             "as weights beside the name of their network; else save it anew with model.save('network.keras')."
         ) from error
 
@@ -298,7 +301,8 @@ def load_truncated(network: NetworkFile, recipe: Recipe) -> tuple[Any, Any, list
     rows, tensors = _rows(model)
     if not tensors:
         raise TrainingError(
-            f"The network {display_name(network.path)} is not built of layers, so no part of it can be trained. Build it with "
+            f"The network {display_name(network.path)} is not built of layers, so no part of it can be trained. "
+            f"Build it with "
             "keras.Model(inputs, outputs)."
         )
     flat = model._functional if isinstance(model, keras.Sequential) else model

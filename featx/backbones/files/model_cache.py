@@ -21,7 +21,7 @@ import numpy as np
 
 from featx.backbones.weights import file_digests
 from featx.errors import StoreError, WeightsError
-from featx.system.files import atomic as files
+from featx.system.files.atomic import atomic_write, make_folder
 
 _SHA_256 = re.compile(r"[0-9a-f]{64}")
 #: Below it, files that were no objects: of tuned networks, and those within models.
@@ -60,7 +60,7 @@ def keep(model: Any) -> Path:
         shutil.rmtree(path.parent, ignore_errors=True)
     _forget_unused()
     try:
-        files.make_folder(of_model)
+        make_folder(of_model)
         return _saved(model, of_model, name)
     except Exception as error:  # a model of layers that cannot be saved raises anything
         reason = getattr(error, "strerror", None) or error
@@ -131,8 +131,8 @@ def cache_model_file(data: bytes, name: str) -> Path:
         return path
     _forget_unused()
     try:
-        files.make_folder(of_file)
-        with files.replacing(path) as temporary:
+        make_folder(of_file)
+        with atomic_write(path) as temporary:
             temporary.write_bytes(data)
     except OSError as error:
         raise StoreError(

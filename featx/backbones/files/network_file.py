@@ -24,7 +24,7 @@ from featx.backbones.layers import LayerInfo, as_layers, find_layers
 from featx.errors import MissingDependencyError, OptionError, UnknownBackboneError, WeightsError
 from featx.recipe import Recipe
 from featx.system.child_process import run_child
-from featx.system.files import atomic as files
+from featx.system.files.atomic import make_folder, write_text
 
 #: What a file holds, by its suffix.
 KINDS = {".keras": "keras", ".h5": "keras", ".hdf5": "keras", ".onnx": "onnx", ".xml": "openvino"}
@@ -275,7 +275,8 @@ class NetworkFile(NetworkBackbone):
         layers = _describe(self, None if image_size == self.fixed_image_size else image_size).layers
         if not layers:
             raise OptionError(
-                f"{display_name(self.path)} takes images of a size that its file does not say, and none that is usual. Pass "
+                f"{display_name(self.path)} takes images of a size that its file does not say, and none that is "
+                f"usual. Pass "
                 "the image_size that it was made for."
             )
         return layers
@@ -390,8 +391,8 @@ def _kept_description(network: NetworkFile, size: tuple[int, int] | None) -> Pat
 
 def _keep_description(path: Path, text: str) -> None:
     try:
-        files.make_folder(path.parent)
-        files.write_text(path, text)
+        make_folder(path.parent)
+        write_text(path, text)
     except OSError:
         pass  # the next process looks at it again
 
@@ -403,7 +404,8 @@ def _reader_version(network: NetworkFile) -> str:
         return f"{reader}-{importlib.metadata.version(reader)}"
     except importlib.metadata.PackageNotFoundError as error:
         raise MissingDependencyError(
-            f"The network {display_name(network.path)} needs the package {reader}, which is not installed. Install it: pip "
+            f"The network {display_name(network.path)} needs the package {reader}, which is not installed. "
+            f"Install it: pip "
             f"install {'tensorflow' if reader == 'keras' else reader}."
         ) from error
 

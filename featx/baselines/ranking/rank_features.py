@@ -18,7 +18,7 @@ from featx.datasets.labels import encode_targets, infer_task, validate_data, val
 from featx.errors import ComparisonError, OptionError
 from featx.features.duplicates.find import find_duplicates
 from featx.system.array_types import IntArray
-from featx.system.formatting import counted, wrapped
+from featx.system.formatting import format_count, wrap_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,9 +84,9 @@ class Ranking:
             "",
             *self._lines(),
             "",
-            wrapped(self._conclusion()),
+            wrap_text(self._conclusion()),
         ]
-        return "\n".join([*lines, *map(wrapped, self.notes)])
+        return "\n".join([*lines, *map(wrap_text, self.notes)])
 
     def __str__(self) -> str:
         return self.as_text()
@@ -96,9 +96,9 @@ class Ranking:
         return str(self.table.round(4).to_html(index=False))
 
     def _headline(self) -> str:
-        classes = f", {counted(self.n_classes, 'class')}" if self.n_classes else ""
+        classes = f", {format_count(self.n_classes, 'class')}" if self.n_classes else ""
         metric = METRIC_NAMES[METRICS[self.task][0]]
-        return f"{counted(self.n_rows, 'image')}{classes}; ridge and kNN: {metric}, each image left out in turn"
+        return f"{format_count(self.n_rows, 'image')}{classes}; ridge and kNN: {metric}, each image left out in turn"
 
     def _lines(self) -> list[str]:
         width = max(len(name) for name in [*self.table["name"], "features of"])
@@ -197,7 +197,8 @@ def rank_features(
         groups = once = duplicates.groups if len(duplicates) else None
         if len(duplicates):
             notes.append(
-                f"{duplicates.n_rows} near-duplicates in {counted(len(duplicates), 'group')} are left out together, "
+                f"{duplicates.n_rows} near-duplicates in {format_count(len(duplicates), 'group')} are left out "
+                f"together, "
                 "and LogME and H-score see one of each."
             )
     elif groups is not None:

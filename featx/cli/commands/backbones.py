@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from featx.cli.console import cache_from, print_data
 from featx.cli.shared_options import add_cache, add_command
 from featx.errors import OptionError
-from featx.system.formatting import as_columns
+from featx.system.formatting import format_table
 
 if TYPE_CHECKING:
     from featx.backbones.registry import Backbone
@@ -60,7 +60,7 @@ def show_backbones(args: argparse.Namespace) -> None:
     else:
         rates = read_rates(cache_from(args))
         rows = [_backbone_row(one, rates.get(one.name)) for one in backbones]
-    print_data(json.dumps(rows) if args.json else as_columns(rows))
+    print_data(json.dumps(rows) if args.json else format_table(rows))
 
 
 def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:

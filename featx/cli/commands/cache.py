@@ -12,7 +12,7 @@ from typing import Any
 from featx.cli.console import cache_folder_from, print_data, say
 from featx.cli.shared_options import add_command, add_common
 from featx.errors import OptionError
-from featx.system.formatting import counted, in_bytes
+from featx.system.formatting import format_bytes, format_count
 
 _CACHE_EXAMPLES = """examples:
   featx cache info
@@ -101,7 +101,10 @@ def _cache_compact(args: argparse.Namespace) -> int:
     else:
         print_data("\n".join(f"{name}: {compaction.as_text()}" for name, compaction in done.items()) or "no rows")
     if damaged:
-        say(args, f"{counted(len(damaged), 'damaged segment')} left as found: featx cache verify tells what is wrong.")
+        say(
+            args,
+            f"{format_count(len(damaged), 'damaged segment')} left as found: featx cache verify tells what is wrong.",
+        )
     return 1 if damaged else 0
 
 
@@ -116,13 +119,13 @@ def _cache_clear(args: argparse.Namespace) -> None:
     fingerprints = [recipe.fingerprint for recipe in chosen] if args.backbone else None
     n_rows = 0 if args.corrupt_only else sum(recipe.rows for recipe in chosen)
     n_bytes = info.bytes if not args.backbone else sum(recipe.bytes for recipe in chosen)
-    what = f"{counted(n_rows, 'row')} of {counted(len(chosen), 'recipe')}"
+    what = f"{format_count(n_rows, 'row')} of {format_count(len(chosen), 'recipe')}"
     if args.corrupt_only:
         n_bytes = info.set_aside_bytes if not args.backbone else sum(recipe.set_aside_bytes for recipe in chosen)
         what = "damaged files that were set aside"
     elif not args.backbone:
         what += " and everything else that featx keeps there"
-    what += f", {in_bytes(n_bytes)}"
+    what += f", {format_bytes(n_bytes)}"
     if not args.yes and not _confirmed(f"Remove {what}, from {cache}? [y/N] "):
         raise OptionError("Nothing was removed: answer y, or pass --yes.")
     (clear_set_aside if args.corrupt_only else clear_cache)(cache, fingerprints=fingerprints)

@@ -14,7 +14,7 @@ from featx.datasets.image_folder import find_images
 from featx.errors import OutputError
 from featx.extraction.options import ExtractionOptions
 from featx.extraction.to_file import extract_to_file
-from featx.system.files import atomic as files
+from featx.system.files.atomic import atomic_write
 from featx.system.progress import progress_bar
 from featx.workflows.compare import compare_tables
 
@@ -108,7 +108,7 @@ def write_digits(folder: Path) -> int:
             path.parent.mkdir(parents=True, exist_ok=True)
             pixels = np.round(scan * (255 / 16)).astype(np.uint8)  # values run from 0 to 16
             enlarged = Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BICUBIC)
-            with files.replacing(path, durable=False) as temporary:
+            with atomic_write(path, durable=False) as temporary:
                 enlarged.save(temporary, format="PNG")
             n_written += 1
     except OSError as error:

@@ -15,8 +15,8 @@ from featx.features.duplicates.find import Duplicates
 from featx.features.matrix import FeatureMatrix
 from featx.features.shard_table import ROW_COLUMNS, TableColumns
 from featx.system.array_types import IntArray
-from featx.system.files.url_secrets import without_secrets
-from featx.system.formatting import as_cell, as_path_cell, counted, shortened
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import escape_cell, escape_path_cell, format_count, shorten
 
 HEADER = ("group", "row", "path", "label", "cosine", "digest")
 _SHOWN_GROUPS, _SHOWN_PATHS = 10, 3
@@ -37,8 +37,8 @@ def as_csv(found: Duplicates, features: FeatureMatrix) -> Iterator[str]:
         for group, row, path, label, digest in zip(
             here, rows.tolist(), *(lines[name] for name in ROW_COLUMNS), strict=True
         ):
-            said = "" if is_missing(label) else as_cell(str(label))
-            writer.writerow([group, row, as_path_cell(path), said, f"{found.cosine[row]:.6f}", digest])
+            said = "" if is_missing(label) else escape_cell(str(label))
+            writer.writerow([group, row, escape_path_cell(path), said, f"{found.cosine[row]:.6f}", digest])
         start += len(rows)
         yield text.getvalue()
 
@@ -55,7 +55,7 @@ def _looked_up(
 
 def _paths(clusters: Sequence[IntArray], features: FeatureMatrix) -> list[list[str]]:
     """Return the paths of each group, as they are shown."""
-    paths = [without_secrets(path) for _, lines in _looked_up(clusters, features, ["path"]) for path in lines["path"]]
+    paths = [redact_secrets(path) for _, lines in _looked_up(clusters, features, ["path"]) for path in lines["path"]]
     ends = np.cumsum([0, *map(len, clusters)]).tolist()
     return [paths[start:end] for start, end in itertools.pairwise(ends)]
 
@@ -82,21 +82,21 @@ def as_text(found: Duplicates, features: FeatureMatrix) -> str:
     """Return it for people, with the largest groups."""
     clusters = found.clusters
     n_more = found.n_rows - len(clusters)
-    lines = [f"{counted(len(features), 'row')}: no near-duplicates."]
+    lines = [f"{format_count(len(features), 'row')}: no near-duplicates."]
     if clusters:
         lines = [
-            f"{counted(len(features), 'row')}: {found.n_rows:,} are near-duplicates in "
-            f"{counted(len(clusters), 'group')}; with one of each kept, {n_more:,} would go."
+            f"{format_count(len(features), 'row')}: {found.n_rows:,} are near-duplicates in "
+            f"{format_count(len(clusters), 'group')}; with one of each kept, {n_more:,} would go."
         ]
     if found.centered:
         lines.append("Rows have much in common: they are told by what distinguishes them from their mean.")
     shown = _paths([cluster[:_SHOWN_PATHS] for cluster in clusters[:_SHOWN_GROUPS]], features)
     for number, (cluster, of_cluster) in enumerate(zip(clusters, shown, strict=False), 1):
-        paths = ", ".join(shortened(path, 50) for path in of_cluster)
+        paths = ", ".join(shorten(path, 50) for path in of_cluster)
         more = len(cluster) - _SHOWN_PATHS
         paths += f" and {more:,} more" if more > 0 else ""
         cosine = float(found.cosine[cluster].min())
         lines.append(f"{number:>3}  {len(cluster):,} images, cosine {cosine:.3f} and above: {paths}")
     if len(clusters) > _SHOWN_GROUPS:
-        lines.append(f"and {counted(len(clusters) - _SHOWN_GROUPS, 'smaller or equal group')}; --csv lists all.")
+        lines.append(f"and {format_count(len(clusters) - _SHOWN_GROUPS, 'smaller or equal group')}; --csv lists all.")
     return "\n".join(lines)

@@ -36,7 +36,7 @@ from featx.cli.shared_options import (
     add_task,
 )
 from featx.errors import OptionError
-from featx.system.formatting import as_columns, in_bytes
+from featx.system.formatting import format_bytes, format_table
 
 if TYPE_CHECKING:
     from featx.datasets.failures import Failure
@@ -217,7 +217,7 @@ def train(args: argparse.Namespace) -> None:
 
         print_data(json.dumps({"model": args.output, **dataclasses.asdict(read_model(output).card)}))
     else:
-        print_data(f"{trained.as_text()}\nmodel: {args.output}, {in_bytes(output.stat().st_size)}")
+        print_data(f"{trained.as_text()}\nmodel: {args.output}, {format_bytes(output.stat().st_size)}")
 
 
 def model(args: argparse.Namespace) -> None:
@@ -302,7 +302,7 @@ def explain(args: argparse.Namespace) -> None:
         print_data(json.dumps(rows))
     else:  # of a class that is a truth, its name
         print_data(
-            as_columns([{**row, "label": str(row["label"] if row["label"] is not None else "")} for row in rows])
+            format_table([{**row, "label": str(row["label"] if row["label"] is not None else "")} for row in rows])
         )
     n_done, first = len(rows) - len(failures), failures[0] if failures else None
     raise_for_images(missing_sources(args.source), n_done, len(failures), first)

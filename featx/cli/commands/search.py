@@ -18,7 +18,7 @@ from featx.cli.shared_options import (
     add_path_column,
 )
 from featx.errors import FeaturesError, UnreadableImageError
-from featx.system.formatting import as_columns, counted
+from featx.system.formatting import format_count, format_table
 
 if TYPE_CHECKING:
     from featx.features.matrix import FeatureMatrix
@@ -117,7 +117,7 @@ def similar(args: argparse.Namespace) -> None:
         raise FeaturesError(f"{args.features!r} has no rows to search. If it is a job: featx job run {args.features}")
     _check_table(features)
     index = make_index(features, args.index)
-    say(args, f"{counted(len(features), 'row')} of {args.features}, {index.words}; recipe: {recorded.words}.")
+    say(args, f"{format_count(len(features), 'row')} of {args.features}, {index.words}; recipe: {recorded.words}.")
     searcher = Searcher(
         features, recorded.resolved, index, top=args.top, include_self=args.include_self, cache=cache_from(args)
     )
@@ -133,7 +133,7 @@ def similar(args: argparse.Namespace) -> None:
             if args.json:
                 write("".join(f"{answer.as_json()}\n" for answer in answers))
             else:
-                write(as_csv(answers) if args.output else as_columns([row for one in answers for row in one.lines()]))
+                write(as_csv(answers) if args.output else format_table([row for one in answers for row in one.lines()]))
             tally.add(answers)
             shown += answers[: most_answers(args.top) - len(shown)] if args.html else []
     if args.html:

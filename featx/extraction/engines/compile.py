@@ -12,7 +12,7 @@ from featx.errors import EngineError, FeatxError
 from featx.recipe import JOINT, Recipe
 from featx.store.compiled_graphs import Graph, load_graph, save_graph
 from featx.system.child_process import run_child
-from featx.system.files import atomic as files
+from featx.system.files.atomic import temporary_folder
 
 _log = logging.getLogger("featx")
 
@@ -53,7 +53,7 @@ def compiled_recipe(backbone: NetworkBackbone, recipe: Recipe) -> Recipe:
 
 def _convert(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None) -> Graph:
     try:
-        with files.temporary_folder() as folder:
+        with temporary_folder() as folder:
             task = {
                 **backbone.as_task(),
                 "recipe": recipe.as_dict(),

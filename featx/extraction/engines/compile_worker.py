@@ -49,7 +49,8 @@ def _graph_of_own(network: NetworkFile, recipe: Recipe) -> Any:
     except RuntimeError as error:
         remedy = "pass engine='keras' (--engine keras)" if network.kind == "keras" else "export it anew"
         raise EngineError(
-            f"OpenVINO cannot run the network {display_name(network.path)} ({reason_of(error)}). Install another version of "
+            f"OpenVINO cannot run the network {display_name(network.path)} ({reason_of(error)}). Install "
+            f"another version of "
             f"openvino, or {remedy}."
         ) from error
     check_batch_independence(

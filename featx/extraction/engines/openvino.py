@@ -14,7 +14,7 @@ from featx.backbones.openvino_import import import_openvino, operations_of, reas
 from featx.errors import EngineError
 from featx.extraction.engines.fixed_batch import run_in_batches
 from featx.store.compiled_graphs import Graph
-from featx.system.processes import n_cores, n_visible
+from featx.system.processes import n_cores, n_visible_cores
 
 _HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
@@ -63,7 +63,7 @@ class OpenVinoEngine:
         openvino = import_openvino()
         # LATENCY gives all cores to one run; decoding goes on in threads of its own meanwhile.
         settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
-        if n_cores() < n_visible():  # OpenVINO 2026 knows nothing of quotas
+        if n_cores() < n_visible_cores():  # OpenVINO 2026 knows nothing of quotas
             settings["INFERENCE_NUM_THREADS"] = n_cores()
         try:
             core = openvino.Core()

@@ -17,7 +17,7 @@ from featx.features.duplicates.large import TooConnectedError, different_rows, l
 from featx.features.matrix import FeatureMatrix
 from featx.features.npy_writer import MatrixFile
 from featx.system.array_types import FloatArray, IntArray
-from featx.system.files import atomic as files
+from featx.system.files.atomic import temporary_folder
 
 #: Rows of at least this cosine are near-duplicates, unless most rows are.
 THRESHOLD = 0.97
@@ -167,7 +167,7 @@ def _not_finite(shape: tuple[int, ...]) -> ComparisonError:
 
 
 def _among_many(features: Any, threshold: float, progress: Callable[[int], object]) -> Duplicates:
-    with files.temporary_folder() as folder:
+    with temporary_folder() as folder:
         make = functools.partial(_room, folder)
         source = features
         if isinstance(features, FeatureMatrix) and not features.is_local:

@@ -11,7 +11,7 @@ from typing import Any
 
 from featx.errors import JobError
 from featx.jobs.running import heartbeats as attempts
-from featx.system.formatting import counted
+from featx.system.formatting import format_count
 from featx.system.version import __version__
 
 #: Seconds that workers have to say which featx they have.
@@ -29,7 +29,8 @@ def check_workers(client: Any) -> None:
     found = _versions(client)
     if unlike := _unlike(found):
         raise JobError(
-            f"{len(unlike)} of {counted(len(found), 'worker')} on the cluster cannot do what is asked, as it takes "
+            f"{len(unlike)} of {format_count(len(found), 'worker')} on the cluster cannot do what is asked, as "
+            f"it takes "
             f"featx {__version__}: {_named(unlike)}. Install it there, with its extra 'dask', and start them again; "
             "what is done is kept."
         )

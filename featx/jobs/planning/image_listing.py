@@ -25,7 +25,7 @@ from featx.datasets.table_file import (
     resolve_paths,
 )
 from featx.errors import SourceError
-from featx.system.files import url_secrets as credentials
+from featx.system.files.url_secrets import check_no_secrets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Listing:
         self.n_images = 0
         self._hash = hashlib.blake2b(digest_size=16)
         for source in self._sources:
-            credentials.refuse_secret(source)
+            check_no_secrets(source)
 
     @property
     def label_type(self) -> str:
@@ -140,5 +140,5 @@ class Listing:
         there = [str(path) for path in paths]
         for path in there:
             if "://" in path and ("@" in path or "=" in path or "%" in path):
-                credentials.refuse_secret(path)
+                check_no_secrets(path)
         return Part(there, normal)

@@ -23,8 +23,8 @@ from featx.jobs.planning.repeated import fixed
 from featx.jobs.storage import Place
 from featx.models.model import portable_options
 from featx.system.files import remote
-from featx.system.files import url_secrets as credentials
-from featx.system.formatting import counted, in_bytes, in_duration
+from featx.system.files.url_secrets import check_no_secrets
+from featx.system.formatting import format_bytes, format_count, format_duration
 from featx.system.version import __version__
 
 SHARD_SIZE = 10_000
@@ -78,18 +78,20 @@ class JobPlan:
     def as_text(self) -> str:
         """Return the plan for people."""
         lines = [
-            f"{counted(self.images, 'image')} in {counted(self.shards, 'shard')} of up to {self.shard_size:,}; "
-            f"{self.features:,} features each, {in_bytes(self.bytes)} in all ({self.backbone}, {self.precision})"
+            f"{format_count(self.images, 'image')} in {format_count(self.shards, 'shard')} of up to "
+            f"{self.shard_size:,}; "
+            f"{self.features:,} features each, {format_bytes(self.bytes)} in all ({self.backbone}, {self.precision})"
         ]
         if self.stored is not None:
             n_stored = f"At least {self.stored:,} of them are" if self.stored else "None of them is known to be"
             lines.append(f"{n_stored} in the store already (moved and copied files are known when they are read)")
         if self.images_per_second is not None and self.hours is not None:
             bad = f", {self.unreadable:,} of them unreadable" if self.unreadable else ""
-            left = counted(self.images - (self.stored or 0), "image")
+            left = format_count(self.images - (self.stored or 0), "image")
             rate = f"{self.images_per_second:.{0 if self.images_per_second >= 10 else 1}f} images/s"
             lines.append(
-                f"{in_duration(self.hours * 3600)} for {'the other ' if self.stored else ''}{left}, at {rate} of one "
+                f"{format_duration(self.hours * 3600)} for {'the other ' if self.stored else ''}{left}, at "
+                f"{rate} of one "
                 f"process on this machine (a sample of {self.sampled:,}{bad})"
             )
         lines.append(f"Next: featx job run {self.output}")
@@ -238,7 +240,7 @@ def _check(options: ExtractionOptions, shard_size: int, sample: int) -> None:
     if isinstance(sample, bool) or not isinstance(sample, int) or sample < 0:
         raise OptionError(f"sample={sample!r}: expected a whole number of images; 0 for none.")
     for one in (options.backbone, options.weights or ""):
-        credentials.refuse_secret(os.fspath(one))
+        check_no_secrets(os.fspath(one))
 
 
 def _manifest(

@@ -16,8 +16,8 @@ from featx.features.job_columns import import_pyarrow, text_columns
 from featx.features.job_format import FOLDERS, MANIFEST, JobManifest, plan_name, shards_per_file
 from featx.jobs.planning.image_listing import Part
 from featx.jobs.storage import Place
-from featx.system.files import atomic as files
 from featx.system.files.listing import TEMPORARY
+from featx.system.processes import is_process_running, pid_namespace, process_start_time
 
 _PLANNING = "planning.json"
 _ABANDONED_AFTER = 24 * 3600.0
@@ -84,8 +84,8 @@ def _why_in_use(place: Place) -> str | None:
         return None
     except (ValueError, KeyError, TypeError):
         return ""
-    if where == files.where():
-        return f"process {pid}" if files.is_running(pid, started) else ""
+    if where == pid_namespace():
+        return f"process {pid}" if is_process_running(pid, started) else ""
     return f"process {pid} on {where.partition('.')[0]}" if time.time() - since < _ABANDONED_AFTER else ""
 
 
@@ -118,9 +118,9 @@ class PlanWriter:
             }
         )
         note = {
-            "where": files.where(),
+            "where": pid_namespace(),
             "pid": os.getpid(),
-            "started": files.started_at(os.getpid()),
+            "started": process_start_time(os.getpid()),
             "time": time.time(),
             "token": uuid.uuid4().hex,
         }

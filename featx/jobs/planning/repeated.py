@@ -11,7 +11,7 @@ from featx.extraction.options import ExtractionOptions
 from featx.jobs.job import Job
 from featx.jobs.planning.image_listing import Listing
 from featx.system.files import remote
-from featx.system.formatting import counted
+from featx.system.formatting import format_count
 
 
 def refuse_unlike(
@@ -43,7 +43,9 @@ def _refuse_changed(job: Job, listing: Listing) -> None:
         return
     n_more = listing.n_images - planned.n_images
     what = (
-        f"{counted(abs(n_more), 'image')} {'more' if n_more > 0 else 'fewer'}" if n_more else "other images or labels"
+        f"{format_count(abs(n_more), 'image')} {'more' if n_more > 0 else 'fewer'}"
+        if n_more
+        else "other images or labels"
     )
     raise JobError(
         f"The source of the job in {address!r} has {what} than were planned ({planned.n_images:,}). Plan anew with "

@@ -20,7 +20,7 @@ from featx.jobs.running import heartbeats as attempts
 from featx.jobs.running import retries as outcomes
 from featx.jobs.running.recovery import clear_up
 from featx.jobs.running.worker import Task, around, work
-from featx.system.formatting import counted
+from featx.system.formatting import format_count
 
 #: Workers may die so often without having begun a shard.
 _FALSE_STARTS = 3
@@ -116,7 +116,8 @@ class Client:
         """Wait after a round that has changed nothing, longer and longer; not without end."""
         if n_idle == _IDLE_ROUNDS:
             raise JobError(
-                f"{counted(len(pending), 'shard')}, the first {min(pending)}, came {n_idle} times to be neither done "
+                f"{format_count(len(pending), 'shard')}, the first {min(pending)}, came {n_idle} times to be "
+                f"neither done "
                 f"nor failed. Does {self.place.address!r} list what has just been written there? Then run the same "
                 "again: what is done is kept."
             )
@@ -140,7 +141,7 @@ class Client:
         others = [shard for number, shard in done.items() if shard.rows and number not in away]
         if len(others) < _WITNESSES * len(away):
             reason = outcomes.reason_of(self.place, self.token, min(away), "away")
-            raise SourceError(f"{reason} So it is with {counted(len(away), 'shard')}.")
+            raise SourceError(f"{reason} So it is with {format_count(len(away), 'shard')}.")
         found = []
         for shard in others[:: max(1, len(others) // _WITNESSES)][:_WITNESSES]:
             columns = self.job.lines(shard)

@@ -15,7 +15,7 @@ from typing import Any
 
 from featx.errors import OutputError
 from featx.jobs.storage import Place
-from featx.system.files import atomic as files
+from featx.system.processes import is_process_running, pid_namespace, process_start_time
 
 #: A shard is set aside after it has ended its worker so many times.
 TRIES = 3
@@ -46,7 +46,7 @@ class AtWork:
         Of the note.
     shard, pid, n_done : int
     started : int or None
-        When its process started, as :func:`featx.system.files.atomic.started_at`.
+        When its process started, as :func:`featx.system.processes.process_start_time`.
     client : str
         Token of the client that gave it out.
     n_round : int
@@ -70,13 +70,13 @@ class AtWork:
     @property
     def is_here(self) -> bool:
         """Whether its process is, or was, on this machine."""
-        return self.where == files.where()
+        return self.where == pid_namespace()
 
     @property
     def is_alive(self) -> bool:
         """Whether its process lives, as far as can be known here."""
         if self.is_here:
-            return files.is_running(self.pid, self.started)
+            return is_process_running(self.pid, self.started)
         return time.time() - self.time < _SILENT_AFTER
 
     @property
@@ -87,7 +87,7 @@ class AtWork:
 
 def this_process() -> Process:
     """Return what the number of this process is unique in, the number, and when it started."""
-    return files.where(), os.getpid(), files.started_at(os.getpid())
+    return pid_namespace(), os.getpid(), process_start_time(os.getpid())
 
 
 class Note:

@@ -18,7 +18,7 @@ from featx.jobs.job import Job
 from featx.jobs.running import heartbeats as attempts
 from featx.jobs.running import retries as outcomes
 from featx.jobs.storage import Place
-from featx.system.files import atomic as files
+from featx.system.processes import is_process_running, pid_namespace
 
 #: Seconds between looks at how far workers are, of a job on this machine and elsewhere.
 _LOOK, _FAR_LOOK = 0.5, 10.0
@@ -36,8 +36,8 @@ def running(place: Place) -> Iterator[dict[str, Any]]:
             note = json.loads(place.read(f"running/{name}"))
             note = {**note, "time": float(note["time"]), "before": int(note["before"])}
             note["client"] = name[:-5]
-            is_here, age = note["where"] == files.where(), time.time() - note["time"]
-            is_running = is_here and files.is_running(int(note["pid"]), note["started"])
+            is_here, age = note["where"] == pid_namespace(), time.time() - note["time"]
+            is_running = is_here and is_process_running(int(note["pid"]), note["started"])
             is_alive = is_running if is_here else age < _YOUNG or note["client"] in at_work
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             continue

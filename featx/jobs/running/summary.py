@@ -7,7 +7,7 @@ import dataclasses
 from featx.features.job_format import totals
 from featx.jobs.job import Job
 from featx.jobs.running import heartbeats as attempts
-from featx.system.formatting import counted
+from featx.system.formatting import format_count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,17 +55,21 @@ class JobRun:
     def as_text(self) -> str:
         """Return a summary for people."""
         lines = [
-            f"{self.done:,} of {counted(self.shards, 'shard')} done in {self.output}: {counted(self.rows, 'row')}, "
+            f"{self.done:,} of {format_count(self.shards, 'shard')} done in {self.output}: "
+            f"{format_count(self.rows, 'row')}, "
             f"{self.failed:,} failed",
             f"{as_computed(self.computed, self.cached)}; this run took {self.seconds:.1f} s, "
             f"{self.images_per_second:.0f} images/s",
         ]
         if self.changed:
             lines.append(
-                f"{counted(self.changed, 'file')} had changed since the job was planned; rows are of what is there now"
+                f"{format_count(self.changed, 'file')} had changed since the job was planned; rows are of what "
+                f"is there now"
             )
         if self.padded:
-            lines.append(f"{counted(self.padded, 'truncated image')} made complete: what is missing is grey or black")
+            lines.append(
+                f"{format_count(self.padded, 'truncated image')} made complete: what is missing is grey or black"
+            )
         if self.failed:
             lines.append(
                 f"What failed, and why, is in the tables of the shards, and in those that merge writes; to try again: "

@@ -20,7 +20,7 @@ from featx.models.explain.explainer import Explainer
 from featx.models.explain.overlay import beside
 from featx.models.model import Model
 from featx.models.model_file import read_model
-from featx.system.files import atomic as files
+from featx.system.files.atomic import atomic_write, make_folder
 from featx.system.files.output_paths import as_output_error, check_output_file, output_error
 
 #: By which a name is taken for that of a picture, and not of a folder of them.
@@ -168,11 +168,11 @@ def _written(attribution: Attribution, folder: Path, name: str, of: str) -> str:
     path = folder / name
     remedy = "Choose another folder, or free some disk space."
     with as_output_error(path, remedy):
-        files.make_folder(folder)
+        make_folder(folder)
         check_output_file(path, lambda existing: _MARK in _beginning(existing), remedy=remedy)
         information = PIL.PngImagePlugin.PngInfo()
         information.add_text("Software", "featx")
         information.add_text("Source", of)  # a digest of the path: the path itself is private
-        with files.replacing(path) as temporary:
+        with atomic_write(path) as temporary:
             beside(attribution).save(temporary, format="PNG", pnginfo=information)
     return str(path)

@@ -23,7 +23,7 @@ from featx.models.head.steps import Neighbors
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.system.child_process import run_child
-from featx.system.files import atomic as files
+from featx.system.files.atomic import atomic_write, temporary_folder
 from featx.system.files.output_paths import as_output_error, check_output_file, check_output_folder
 
 #: Largest difference to the model that is let through, in probabilities, or relative to the spread of scores.
@@ -119,7 +119,7 @@ def export_model(
     _refuse_others(found, resolved)
     kept = resolve_cache(cache)
     pixels = _images_to_check(resolved.recipe.image_size)
-    with files.temporary_folder() as folder:
+    with temporary_folder() as folder:
         outputs = _written(found, resolved, kind, folder, pixels)
         compiled = kept / "compiled" if kept else None
         difference = _difference(found, resolved, pixels, outputs, compiled)
@@ -267,6 +267,6 @@ def _move(folder: Path, target: Path, kind: str) -> None:
         with contextlib.ExitStack() as stack:
             for written in sorted((folder / "out").iterdir(), reverse=True):  # what is last here is first in its place
                 goal = target / written.name if kind == "openvino" else target
-                shutil.copyfile(written, stack.enter_context(files.replacing(goal)))
+                shutil.copyfile(written, stack.enter_context(atomic_write(goal)))
             if kind == "openvino":  # stopped in between, no graph is there rather than an old one of new weights
                 (target / "model.xml").unlink(missing_ok=True)

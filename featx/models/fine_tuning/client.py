@@ -20,7 +20,7 @@ from featx.extraction.options import Resolved
 from featx.images.image import Image, describe_image
 from featx.images.prefetch import DecodeAhead
 from featx.system.child_process import run_child
-from featx.system.files import atomic as files
+from featx.system.files.atomic import temporary_folder
 
 #: A network takes all cores: one at a time is as fast as several, and needs the memory of one.
 _one_at_a_time = threading.Lock()
@@ -136,7 +136,7 @@ def tune(
     """
     backbone = resolved.backbone
     assert isinstance(backbone, NetworkBackbone)
-    with _one_at_a_time, files.temporary_folder() as folder:
+    with _one_at_a_time, temporary_folder() as folder:
         try:
             write_pixels(images, resolved, folder / "pixels.npy")
             np.savez(folder / "given.npz", **given)  # type: ignore[arg-type]  # of numpy's own signature

@@ -18,7 +18,7 @@ from featx.extraction.feature_extractor import FeatureExtractor
 from featx.extraction.options import Resolved
 from featx.models.fine_tuning import client as handover
 from featx.recipe import PIXELS
-from featx.system.files import atomic as files
+from featx.system.files.atomic import atomic_write
 from featx.system.files.output_paths import as_output_error
 
 
@@ -117,7 +117,7 @@ class FineTunedPredictorMixin:
         to = Path(path)
         if to.suffix != ".keras":
             raise OptionError(f"path={str(path)!r}: expected a name that ends in .keras.")
-        with as_output_error(to), files.replacing(to) as temporary:
+        with as_output_error(to), atomic_write(to) as temporary:
             temporary.write_bytes(self.network_.tobytes())
         return to
 

@@ -17,7 +17,7 @@ from featx.errors import TrainingError
 from featx.features.duplicates.find import find_duplicates
 from featx.images.image import Image
 from featx.models.fine_tuning.output_layers import output_layer
-from featx.system.formatting import listed
+from featx.system.formatting import format_list
 
 
 def checked_classes(images: Sequence[Image], y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -40,7 +40,7 @@ def checked_classes(images: Sequence[Image], y: Any) -> tuple[np.ndarray[Any, An
     single = classes[counts < 2].tolist()
     if single:
         raise TrainingError(
-            f"Expected two images or more of each class, got one of {listed(single)}. Add images, or "
+            f"Expected two images or more of each class, got one of {format_list(single)}. Add images, or "
             "leave these classes out."
         )
     return classes, codes.astype(np.int64)
@@ -60,7 +60,8 @@ def check_weights(class_weight: Any, classes: np.ndarray[Any, Any]) -> None:
     without = [label for label in known if label not in class_weight]
     if strangers and without:
         raise TrainingError(
-            f"class_weight: no image is of class {listed(strangers)}, and {listed(without)} has no weight. Check the "
+            f"class_weight: no image is of class {format_list(strangers)}, and {format_list(without)} has no "
+            f"weight. Check the "
             "spelling."
         )
 

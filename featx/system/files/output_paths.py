@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from featx.errors import FeatxError, OutputError
-from featx.system.files.atomic import why_not_writable
+from featx.system.files.atomic import write_problem
 
 _HEAD_BYTES = 4096
 
@@ -133,5 +133,5 @@ def _file_problem(path: Path, is_replaceable: Callable[[Path], bool], inputs: Se
 
 
 def _parent_problem(path: Path) -> str:
-    problem = why_not_writable(path.parent)
+    problem = write_problem(path.parent)
     return f"no file can be created in {str(path.parent)!r} ({problem})" if problem else ""

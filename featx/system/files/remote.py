@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
-from featx.system.files.url_secrets import without_secrets
-from featx.system.formatting import in_bytes
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import format_bytes
 
 #: Seconds that one image may take, and that a server may be silent.
 TIMEOUT_SECONDS, SILENT_SECONDS = 60.0, 15.0
@@ -79,7 +79,7 @@ def read_url(address: str, max_bytes: int) -> bytes:
     except Exception as error:  # every kind of storage has its own
         raise UnreachableImageError(error_reason(error)) from error
     if len(data) > max_bytes:
-        raise ImageTooLargeError(f"it has more than the limit of {in_bytes(max_bytes)}")
+        raise ImageTooLargeError(f"it has more than the limit of {format_bytes(max_bytes)}")
     return bytes(data)
 
 
@@ -99,7 +99,9 @@ def _read(system: Any, path: str, max_bytes: int) -> bytes | bytearray:
     with system.open(path, "rb", **options) as file:
         declared = getattr(getattr(file, "r", None), "content_length", None)  # of the web, where the server says it
         if declared and declared > max_bytes:
-            raise ImageTooLargeError(f"it has {in_bytes(declared)}, more than the limit of {in_bytes(max_bytes)}")
+            raise ImageTooLargeError(
+                f"it has {format_bytes(declared)}, more than the limit of {format_bytes(max_bytes)}"
+            )
         while len(data) <= max_bytes and (block := file.read(_BLOCK)):
             data += block
     return data
@@ -151,7 +153,7 @@ def download(address: str, copy: str) -> None:
             raise
         why = str(error) if isinstance(error, SourceError) else error_reason(error)
         raise SourceError(
-            f"{without_secrets(address)!r} cannot be read: {why}. Check the address, and that the environment has the "
+            f"{redact_secrets(address)!r} cannot be read: {why}. Check the address, and that the environment has the "
             "credentials."
         ) from error
 
@@ -189,7 +191,7 @@ def list_names(address: str) -> Iterator[str]:
             yield name.split(root, 1)[-1].lstrip("/")
     except Exception as error:
         raise SourceError(
-            f"What lies at {without_secrets(address)!r} cannot be listed: {error_reason(error)}. Check the address, or "
+            f"What lies at {redact_secrets(address)!r} cannot be listed: {error_reason(error)}. Check the address, or "
             "list the addresses of the images in a table."
         ) from error
 
@@ -254,7 +256,7 @@ def open_filesystem(address: str) -> tuple[Any, str]:
     try:
         return _system(address)
     except SourceError as error:
-        raise SourceError(f"{without_secrets(address)!r} cannot be opened: {error}. Check the address.") from error
+        raise SourceError(f"{redact_secrets(address)!r} cannot be opened: {error}. Check the address.") from error
 
 
 def _system(address: str, total: float | None = -1.0) -> tuple[Any, str]:
@@ -268,7 +270,7 @@ def _system(address: str, total: float | None = -1.0) -> tuple[Any, str]:
             import aiohttp
     except ImportError as error:
         raise MissingDependencyError(
-            f"{without_secrets(address)!r} is read by fsspec and aiohttp, which are not installed ({error}). Install "
+            f"{redact_secrets(address)!r} is read by fsspec and aiohttp, which are not installed ({error}). Install "
             "them: pip install 'featx[remote]'."
         ) from error
     if _CHAINED.search(address):
@@ -302,7 +304,7 @@ def error_reason(error: Exception) -> str:
     if kind == "TooManyRedirects":
         return "the server sends from one address to the next without end"
     if "Redirect" in kind or kind == "InvalidUrlClientError":
-        return f"the server sends to an address that is not followed: {without_secrets(str(error))}"
+        return f"the server sends to an address that is not followed: {redact_secrets(str(error))}"
     status = getattr(error, "status", None)
     if status:
         said = " ".join(str(getattr(error, "message", "")).split()).rstrip(" :")
@@ -311,4 +313,4 @@ def error_reason(error: Exception) -> str:
         return f"the server did not answer in time ({SILENT_SECONDS:g} s of silence, {TIMEOUT_SECONDS:g} s in all)"
     if isinstance(error, FileNotFoundError):
         return "there is nothing at this address"
-    return without_secrets(str(error).splitlines()[0]) if str(error) else kind
+    return redact_secrets(str(error).splitlines()[0]) if str(error) else kind

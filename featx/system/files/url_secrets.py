@@ -22,7 +22,7 @@ _SECRET = re.compile(
 )
 
 
-def refuse_secret(address: str) -> None:
+def check_no_secrets(address: str) -> None:
     """Raise if an address lets in whoever has it: by a user's name or password, a signature or a token.
 
     Raises
@@ -45,12 +45,12 @@ def refuse_secret(address: str) -> None:
     )
 
 
-def without_secrets(text: str) -> str:
-    """Return a text without what addresses in it should not hold, as :func:`refuse_secret` has it.
+def redact_secrets(text: str) -> str:
+    """Return a text without what addresses in it should not hold, as :func:`check_no_secrets` has it.
 
     Examples
     --------
-    >>> without_secrets("https://me:pass@host/a.jpg?size=2&sig=abc")
+    >>> redact_secrets("https://me:pass@host/a.jpg?size=2&sig=abc")
     'https://…@host/a.jpg?size=2&sig=…'
     """
     if "://" not in text:

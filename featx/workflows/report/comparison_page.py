@@ -13,10 +13,10 @@ import numpy as np
 from featx.baselines.metrics import METRIC_NAMES, METRICS
 from featx.errors import MissingDependencyError
 from featx.images.thumbnails import MAX_THUMBNAILS, make_atlas
-from featx.system.files import atomic as files
+from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error
-from featx.system.files.url_secrets import without_secrets
-from featx.system.formatting import abridged, counted, in_bytes, shortened
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import format_bytes, format_count, shorten, shorten_middle
 from featx.workflows.report import charts
 from featx.workflows.report.evidence import evidence_of, why_no_evidence
 from featx.workflows.report.feature_map import of_classes, of_quantities, positions
@@ -87,7 +87,7 @@ def write_report(
         script=_beside("page.js"),
     )
     with as_output_error(path):
-        files.write_text(path, text)
+        write_text(path, text)
 
 
 def _beside(name: str) -> str:
@@ -135,7 +135,7 @@ class _Page:
         self._number_of_row = {row: number for number, row in enumerate(pictured)}
         paths = [result.paths[row] for row in pictured]
         self._atlas = make_atlas(paths)
-        self._names = [shortened(name) for name in _below_common_folder([without_secrets(path) for path in paths])]
+        self._names = [shorten(name) for name in _below_common_folder([redact_secrets(path) for path in paths])]
         self._has_tsne = len(self._shown) > 4 and (len(self._shown) <= _FEW_FOR_TSNE if tsne is None else tsne)
 
     # Which images ------------------------------------------------------------------------------------
@@ -204,7 +204,7 @@ class _Page:
 
     def _class_names(self) -> list[str]:
         assert self._classes is not None
-        return [abridged(str(label), 30) for label in self._classes]
+        return [shorten_middle(str(label), 30) for label in self._classes]
 
     def _codes(self) -> tuple[Any, Any]:
         assert self._classes is not None
@@ -238,7 +238,7 @@ class _Page:
             "title": f"{self._estimator} on {self._network.name}: {self._metric_name} "
             f"{self._best[f'{self._metric}_mean']:.3f}",
             "summary": self._summary(),
-            "notes": [shortened(note, 2000) for note in result.notes],
+            "notes": [shorten(note, 2000) for note in result.notes],
             "metrics": [(metric, METRIC_NAMES[metric]) for metric in METRICS[result.task]],
             "table": self._table_rows(),
             "best": int(result.table.index.get_loc(self._best.name)),  # type: ignore[arg-type]
@@ -268,7 +268,7 @@ class _Page:
             "n_shown": len(self._shown),
             "n_scored": len(self._y),
             "has_tsne": self._has_tsne,
-            "failures": [(shortened(one.image), one.reason) for one in result.failures[:50]],
+            "failures": [(shorten(one.image), one.reason) for one in result.failures[:50]],
             "n_failures": len(result.failures),
             "runs": runs(result.backbones),
             "facts": facts(command, seconds, self._thumbnails()),
@@ -278,15 +278,18 @@ class _Page:
         }
 
     def _thumbnails(self) -> str:
-        return f"{counted(len(self._shown), 'image')}, {in_bytes(len(self._atlas.data))}"
+        return f"{format_count(len(self._shown), 'image')}, {format_bytes(len(self._atlas.data))}"
 
     def _summary(self) -> str:
         best, result = self._best, self._result
         score = f"{best[f'{self._metric}_mean']:.3f}"
         if self._is_classification:
-            what = f"{float(score):.1%} of {counted(len(self._y), 'image')} right, of {len(np.unique(self._y))} classes"
+            what = (
+                f"{float(score):.1%} of {format_count(len(self._y), 'image')} right, of "
+                f"{len(np.unique(self._y))} classes"
+            )
         else:
-            what = f"R² of {score} on {counted(len(self._y), 'image')}"
+            what = f"R² of {score} on {format_count(len(self._y), 'image')}"
         low, high = float(best["low"]), float(best["high"])
         interval = f" (95 % interval {low:.3f} – {high:.3f})" if np.isfinite(low) and np.isfinite(high) else ""
         tied = f" Its lead over {result.ties_in_words} may be chance." if result.ties else ""
@@ -380,7 +383,7 @@ class _Page:
         return {"x": x, "y": y, "name": self._names[number], "words": words, "evidence": ""}
 
     def _said(self, label: Any) -> str:
-        return abridged(str(label), 30) if self._is_classification else f"{float(label):.4g}"
+        return shorten_middle(str(label), 30) if self._is_classification else f"{float(label):.4g}"
 
     def _data(self) -> dict[str, Any]:
         """Return what the script needs to show images of a class, a cell or a point."""

@@ -9,7 +9,7 @@ import platform
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from featx.system.formatting import abridged, counted
+from featx.system.formatting import format_count, shorten_middle
 from featx.system.processes import n_cores
 from featx.system.version import __version__
 
@@ -41,10 +41,10 @@ def runs(networks: Sequence[Network]) -> list[dict[str, Any]]:
 def facts(command: str, seconds: float | None, thumbnails: str) -> list[tuple[str, str]]:
     """Return what was run, when, on what and with which versions, by name."""
     return [
-        *([("command", abridged(command, 2000))] if command else []),
+        *([("command", shorten_middle(command, 2000))] if command else []),
         ("made on", datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")),
         *([] if seconds is None else [("took", f"{seconds:.1f} s")]),
-        ("machine", f"{platform.system()} {platform.machine()}, {counted(n_cores(), 'core')}"),
+        ("machine", f"{platform.system()} {platform.machine()}, {format_count(n_cores(), 'core')}"),
         ("featx", __version__),
         ("Python", platform.python_version()),
         *_versions(_PACKAGES),

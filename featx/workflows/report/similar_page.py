@@ -13,10 +13,10 @@ from featx.errors import MissingDependencyError
 from featx.features.matrix import FeatureMatrix
 from featx.images.image import file_state
 from featx.images.thumbnails import MAX_THUMBNAILS, Atlas, make_atlas
-from featx.system.files import atomic as files
 from featx.system.files import remote
+from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error
-from featx.system.formatting import counted, shortened
+from featx.system.formatting import format_count, shorten
 from featx.system.version import __version__
 
 #: Images that are looked for on a page; beyond them, it would be long and slow.
@@ -83,8 +83,9 @@ def write_similar(
     numbers = {name: number for number, name in enumerate(paths)}
     n_absent = sum(not _is_there(name) for name in paths)
     text = environment.get_template("similar.html.jinja").render(
-        title=f"Similar images in {shortened(features.address)}",
-        summary=f"{counted(len(readable), 'image')} looked for among {counted(len(features), 'row')}: {index}.",
+        title=f"Similar images in {shorten(features.address)}",
+        summary=f"{format_count(len(readable), 'image')} looked for among {format_count(len(features), 'row')}: "
+        f"{index}.",
         notes=_notes(features, readable, n_absent, len(paths), n_left_out) + cut,
         answers=[_shown(answer, features, numbers, atlas) for answer in readable],
         unreadable=[(answer.path, answer.error) for answer in answers if answer.error],
@@ -94,7 +95,7 @@ def write_similar(
         version=__version__,
     )
     with as_output_error(path):
-        files.write_text(path, text, errors="replace")
+        write_text(path, text, errors="replace")
 
 
 def _notes(features: FeatureMatrix, readable: Sequence[Any], n_absent: int, n_shown: int, n_left_out: int) -> list[str]:
@@ -103,7 +104,8 @@ def _notes(features: FeatureMatrix, readable: Sequence[Any], n_absent: int, n_sh
         notes.append("The job is not finished: only the rows that are there were searched.")
     if n_absent:
         notes.append(
-            f"{n_absent:,} of {counted(n_shown, 'image')} are no longer where they were extracted from, and grey here."
+            f"{n_absent:,} of {format_count(n_shown, 'image')} are no longer where they were extracted from, "
+            f"and grey here."
         )
     if any(_is_relative(found.path) for answer in readable for found in answer.found):
         notes.append(f"Relative paths of images that were found start at {features.folder or os.getcwd()}.")
@@ -111,7 +113,7 @@ def _notes(features: FeatureMatrix, readable: Sequence[Any], n_absent: int, n_sh
         notes.append(f"Relative paths of images that were looked for start at {os.getcwd()}.")
     if n_left_out:
         notes.append(
-            f"{counted(n_left_out, 'image')} more were looked for, and are left out here: -o or --json has all."
+            f"{format_count(n_left_out, 'image')} more were looked for, and are left out here: -o or --json has all."
         )
     return notes
 
@@ -132,7 +134,7 @@ def _is_relative(path: str) -> bool:
 def _shown(answer: Any, features: FeatureMatrix, numbers: dict[str, int], atlas: Atlas) -> dict[str, Any]:
     def tile(path: str, number: int | None, words: str, label: str = "", *, is_same: bool = False) -> dict[str, Any]:
         corner = None if number is None else atlas.corner(number)
-        return {"name": shortened(path, 200), "words": words, "label": label, "corner": corner, "is_same": is_same}
+        return {"name": shorten(path, 200), "words": words, "label": label, "corner": corner, "is_same": is_same}
 
     found = [
         tile(

@@ -8,12 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from featx.system.files import atomic as files
+from featx.system.files.atomic import (
+    atomic_write,
+    make_folder,
+    remove_abandoned,
+    sync_folder,
+    write_problem,
+    write_text,
+)
+from featx.system.processes import is_process_running, pid_namespace, process_start_time
 from featx.testing import faults
 
 
 def test_a_file_gets_its_name_when_the_block_ends(tmp_path: Path) -> None:
-    with files.replacing(tmp_path / "a") as temporary:
+    with atomic_write(tmp_path / "a") as temporary:
         temporary.write_text("new")
         assert not (tmp_path / "a").exists()
     assert (tmp_path / "a").read_text() == "new"
@@ -23,7 +31,7 @@ def test_a_file_gets_its_name_when_the_block_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
     (tmp_path / "a").write_text("old")
-    with pytest.raises(error), files.replacing(tmp_path / "a") as temporary:
+    with pytest.raises(error), atomic_write(tmp_path / "a") as temporary:
         temporary.write_text("half")
         raise error
     assert (tmp_path / "a").read_text() == "old"
@@ -32,15 +40,15 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error
 
 def test_a_process_that_has_ended_runs_no_more_though_nobody_has_asked() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    assert files.is_running(process.pid)
-    assert files.is_running(process.pid, files.started_at(process.pid))
-    if files.started_at(process.pid) is not None:  # Linux
-        assert not files.is_running(process.pid, 1)  # that was another, which had the number before
+    assert is_process_running(process.pid)
+    assert is_process_running(process.pid, process_start_time(process.pid))
+    if process_start_time(process.pid) is not None:  # Linux
+        assert not is_process_running(process.pid, 1)  # that was another, which had the number before
     process.kill()
     assert process.stdin is not None
     process.stdin.close()
     until = time.monotonic() + 10
-    while files.is_running(process.pid):  # it keeps its number until it is waited for
+    while is_process_running(process.pid):  # it keeps its number until it is waited for
         assert time.monotonic() < until
     assert process.wait() == -9
 
@@ -50,8 +58,8 @@ def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: 
     replace = os.replace
     monkeypatch.setattr("featx.system.files.atomic.os.fsync", lambda descriptor: done.append("synced"))
     monkeypatch.setattr("featx.system.files.atomic.os.replace", lambda *paths: (done.append("named"), replace(*paths)))
-    files.write_text(tmp_path / "a", "new")
-    files.sync_folder(tmp_path)
+    write_text(tmp_path / "a", "new")
+    sync_folder(tmp_path)
     assert done == ["synced", "named", "synced"]
 
 
@@ -60,49 +68,49 @@ def test_only_old_files_of_other_machines_are_removed(tmp_path: Path) -> None:
     for path in (young, old):
         path.write_text("half")
     os.utime(old, (0, 0))
-    files.remove_abandoned(tmp_path)
+    remove_abandoned(tmp_path)
     assert os.listdir(tmp_path) == [young.name]
 
 
 def test_an_earlier_process_with_our_number_is_not_taken_for_us(tmp_path: Path) -> None:
-    (tmp_path / f".featx-{files.where()}-{os.getpid()}-00000000-11111111.tmp").write_text("half")
-    files.remove_abandoned(tmp_path)
+    (tmp_path / f".featx-{pid_namespace()}-{os.getpid()}-00000000-11111111.tmp").write_text("half")
+    remove_abandoned(tmp_path)
     assert os.listdir(tmp_path) == []
 
 
 def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_holds_is_not(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib, sys; from featx.system.files import atomic as files\n"
-        "with files.replacing(pathlib.Path(sys.argv[1]) / 'a') as temporary:\n"
+        "import os, pathlib, sys; from featx.system.files.atomic import atomic_write\n"
+        "with atomic_write(pathlib.Path(sys.argv[1]) / 'a') as temporary:\n"
         "    temporary.write_text('half'); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
-    with files.replacing(tmp_path / "b") as mine:
+    with atomic_write(tmp_path / "b") as mine:
         mine.write_text("half")
         assert len(os.listdir(tmp_path)) == 2
-        files.remove_abandoned(tmp_path)
+        remove_abandoned(tmp_path)
         assert os.listdir(tmp_path) == [mine.name]
 
 
 def test_a_number_that_no_process_can_have_is_left_alone(tmp_path: Path) -> None:
     for pid in ("9" * 10, "9" * 14):
-        (tmp_path / f".featx-{files.where()}-{pid}-00000000-11111111.tmp").write_text("half")
-    files.remove_abandoned(tmp_path)
+        (tmp_path / f".featx-{pid_namespace()}-{pid}-00000000-11111111.tmp").write_text("half")
+    remove_abandoned(tmp_path)
 
 
 def test_folders_are_made_durably(tmp_path: Path) -> None:
     with faults.recording() as calls:
-        files.make_folder(tmp_path / "a" / "b")
-        files.make_folder(tmp_path / "a" / "b")
+        make_folder(tmp_path / "a" / "b")
+        make_folder(tmp_path / "a" / "b")
     assert [call.split()[0] for call in calls] == ["mkdir", "fsync"] * 2
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="exists"):
-        files.make_folder(tmp_path / "file")
+        make_folder(tmp_path / "file")
 
 
 def test_whether_a_file_can_be_made_is_tried(tmp_path: Path) -> None:
-    assert files.why_not_writable(tmp_path) == ""
+    assert write_problem(tmp_path) == ""
     assert list(tmp_path.iterdir()) == []
-    assert files.why_not_writable(tmp_path / "absent") == "No such file or directory"
+    assert write_problem(tmp_path / "absent") == "No such file or directory"
     if Path("/proc").is_dir():  # whose permissions promise root everything
-        assert files.why_not_writable(Path("/proc"))
+        assert write_problem(Path("/proc"))

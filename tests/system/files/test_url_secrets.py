@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from featx.errors import SourceError
-from featx.system.files import url_secrets as credentials
+from featx.system.files.url_secrets import check_no_secrets, redact_secrets
 from tests.system.files.test_remote import server  # noqa: F401  # a fixture
 
 SECRET = "c2VjcmV0LXZhbHVl0123456789"
@@ -60,9 +60,9 @@ SECRET = "c2VjcmV0LXZhbHVl0123456789"
 )
 def test_what_lets_anybody_in_is_refused_and_not_shown(address: str) -> None:
     with pytest.raises(SourceError, match="Give credentials in the environment") as raised:
-        credentials.refuse_secret(address)
+        check_no_secrets(address)
     assert SECRET not in str(raised.value)
-    assert SECRET not in credentials.without_secrets(address)
+    assert SECRET not in redact_secrets(address)
 
 
 @pytest.mark.parametrize(
@@ -89,9 +89,9 @@ def test_what_lets_anybody_in_is_refused_and_not_shown(address: str) -> None:
     ],
 )
 def test_what_is_no_secret_is_taken_and_shown(text: str) -> None:
-    credentials.refuse_secret(text)
-    assert credentials.without_secrets(text) == text
+    check_no_secrets(text)
+    assert redact_secrets(text) == text
 
 
 def test_secrets_behind_escapes_are_not_shown() -> None:
-    assert credentials.without_secrets("https://h/a.jpg?acc%65ss_token=1") == "https://h/a.jpg?…"
+    assert redact_secrets("https://h/a.jpg?acc%65ss_token=1") == "https://h/a.jpg?…"
