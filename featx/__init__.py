@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from featx.baselines.ranking.leave_one_out import leave_one_out
     from featx.baselines.ranking.rank_features import Ranking, rank_features
     from featx.baselines.ranking.transferability import h_score, log_me
+    from featx.datasets.find import find_images
+    from featx.datasets.image_check import ImageCheck, check_images
+    from featx.datasets.image_table import ImageTable
     from featx.extraction.augmented_features import AugmentedFeatures, augment_features
     from featx.extraction.feature_extractor import FeatureExtractor
     from featx.features.duplicates.find import Duplicates, find_duplicates
@@ -58,8 +61,10 @@ __all__ = [
     "FeatureExtractor",
     "FeatureMatrix",
     "FineTunedClassifier",
+    "ImageCheck",
     "ImageComparison",
     "ImageRanking",
+    "ImageTable",
     "JobMerge",
     "JobPlan",
     "JobRun",
@@ -72,11 +77,13 @@ __all__ = [
     "__version__",
     "augment_features",
     "available_backbones",
+    "check_images",
     "compare_baselines",
     "compare_images",
     "explain_images",
     "export_model",
     "find_duplicates",
+    "find_images",
     "find_label_issues",
     "find_similar",
     "h_score",
@@ -110,8 +117,10 @@ _HOMES = {
     "FeatureExtractor": "extraction.feature_extractor",
     "FeatureMatrix": "features.matrix",
     "FineTunedClassifier": "models.fine_tuning.classifier",
+    "ImageCheck": "datasets.image_check",
     "ImageComparison": "workflows.result",
     "ImageRanking": "workflows.rank",
+    "ImageTable": "datasets.image_table",
     "KerasBackbone": "backbones.registry",
     "JobMerge": "jobs.merge",
     "JobPlan": "jobs.planning.plan",
@@ -123,11 +132,13 @@ _HOMES = {
     "Trained": "workflows.train",
     "augment_features": "extraction.augmented_features",
     "available_backbones": "backbones.registry",
+    "check_images": "datasets.image_check",
     "compare_baselines": "baselines.cross_validate",
     "compare_images": "workflows.compare",
     "explain_images": "models.explain.explain",
     "export_model": "models.export.export",
     "find_duplicates": "features.duplicates.find",
+    "find_images": "datasets.find",
     "find_label_issues": "baselines.label_issues",
     "find_similar": "features.nearest",
     "h_score": "baselines.ranking.transferability",

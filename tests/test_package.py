@@ -33,7 +33,7 @@ def test_parsing_a_command_line_loads_nothing_heavy() -> None:
 
 
 def test_extraction_from_the_command_line_loads_no_scikit_learn_or_pandas() -> None:
-    assert not (HEAVY - {"numpy", "PIL"}) & loaded_after("import featx.extraction.to_file, featx.datasets.image_folder")
+    assert not (HEAVY - {"numpy", "PIL"}) & loaded_after("import featx.extraction.to_file, featx.datasets.find")
 
 
 def test_every_public_name_is_there() -> None:

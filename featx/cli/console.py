@@ -8,7 +8,7 @@ import io
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from featx.cli.shared_options import EXTRACTION_OPTIONS, READING_OPTIONS
 from featx.errors import OutputError
@@ -64,7 +64,7 @@ def command_of(args: argparse.Namespace) -> str:
     return shlex.join(["featx", *map(redact_secrets, args.argv)])
 
 
-def columns_from(args: argparse.Namespace) -> dict[str, str | None]:
+def columns_from(args: argparse.Namespace) -> dict[str, Any]:
     """Return which columns of a table hold what, as they were given."""
     names = ("path_column", "label_column", "split_column")
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
@@ -116,7 +116,7 @@ def say(args: argparse.Namespace, message: str) -> None:
 
 def note_ignored(args: argparse.Namespace, ignored: dict[str, int]) -> None:
     """Tell how many files were passed over, and why."""
-    from featx.datasets.image_folder import format_ignored
+    from featx.datasets.find import format_ignored
 
     if ignored:
         n_ignored = format_count(sum(ignored.values()), "file")

@@ -26,15 +26,14 @@ _STREAM_BYTES = 16_384
 
 def batches(args: argparse.Namespace, missing: list[str]) -> tuple[Iterator[list[str]], int | None]:
     """Return the paths of images, batch after batch, and how many there are, if that is known; tell what is missing."""
-    from featx.datasets.image_folder import find_images, missing_sources
-    from featx.datasets.table_file import find_labelled, is_table
+    from featx.datasets.find import find_images, is_table, missing_sources
 
     if "-" in args.source:
         if len(args.source) > 1:
             raise OptionError("-: paths on standard input are read alone. Give no other source beside it.")
         return _counted(_of_stream(sys.stdin.fileno()), args), None
     if is_table(args.source):
-        table = find_labelled(args.source, path_column=args.path_column)
+        table = find_images(args.source, path_column=args.path_column)
     elif args.path_column:
         raise OptionError(f"--path-column {args.path_column} names a column, but {args.source[0]!r} is no table.")
     else:
@@ -80,7 +79,7 @@ def _as_path(line: bytes, separator: bytes) -> str:
 def raise_for_images(missing: Sequence[str], n_done: int, n_failed: int, first: Failure | None) -> None:
     """Raise, when all others are done, for a source that was named and is not there, or if no image can be read."""
     from featx.datasets.failures import all_unreadable_error
-    from featx.datasets.image_folder import source_not_found_message
+    from featx.datasets.find import source_not_found_message
     from featx.errors import SourceNotFoundError
 
     if missing:

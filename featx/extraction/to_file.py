@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from featx.datasets.failures import readable_positions
-from featx.datasets.image_folder import ImageTable
+from featx.datasets.image_table import ImageTable
 from featx.errors import AuditError, FeatxError, OutputError, ResourceError
 from featx.extraction.extract import Extraction
 from featx.extraction.options import Resolved

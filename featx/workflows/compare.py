@@ -14,7 +14,7 @@ from featx.baselines.cross_validate import Comparison, compare_baselines
 from featx.baselines.estimators import EstimatorsLike
 from featx.baselines.metrics import METRICS, best_row
 from featx.baselines.splits import Split, make_split
-from featx.datasets.image_folder import ImageTable
+from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, resolve_cache

@@ -11,7 +11,7 @@ import numpy as np
 from featx.backbones.registry import NetworkBackbone, load_backbone
 from featx.baselines.metrics import METRIC_NAMES, METRICS
 from featx.baselines.splits import Split
-from featx.datasets.image_folder import ImageTable
+from featx.datasets.image_table import ImageTable
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions
 from featx.system.array_types import DigestArray, FloatArray, IntArray

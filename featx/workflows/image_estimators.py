@@ -13,7 +13,7 @@ from sklearn.base import clone
 from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.registry import load_backbone
 from featx.baselines.estimators import FINE_TUNE, Baseline, EstimatorsLike, is_fine_tune
-from featx.datasets.image_folder import ImageTable
+from featx.datasets.image_table import ImageTable
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions
 from featx.models.fine_tuning.classifier import FineTunedClassifier

@@ -11,7 +11,7 @@ from typing import Any
 
 from featx.backbones import preprocessing
 from featx.datasets.failures import Failure, readable_positions
-from featx.datasets.image_folder import ImageTable
+from featx.datasets.image_table import ImageTable
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.system.array_types import DigestArray, FloatArray
@@ -114,7 +114,7 @@ def extract_readable(
     note_failures(failures, notes)
     rows = [one.rows[keep] for one in each]
     return Readable(
-        table.rows(keep), each, rows, duplicate_features.rows[keep], duplicate_features.digests[keep], failures
+        table.select(keep), each, rows, duplicate_features.rows[keep], duplicate_features.digests[keep], failures
     )
 
 

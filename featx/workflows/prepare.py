@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from featx.datasets.failures import Failure
-from featx.datasets.image_folder import ImageTable
+from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import as_label_array, is_missing
 from featx.errors import ComparisonError
 from featx.extraction.extract import Extraction
@@ -56,7 +56,7 @@ def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) 
     if test is None:
         return table
     if table.splits is not None:
-        table = table.rows([at for at, split in enumerate(table.splits) if split == "train"])
+        table = table.select([at for at, split in enumerate(table.splits) if split == "train"])
         notes.append(f"Of the first source, only the {format_count(len(table), 'training image')} are fitted on.")
     test = _labelled(test, notes)
     return ImageTable(
@@ -88,12 +88,12 @@ def _of_a_part(table: ImageTable, notes: list[str]) -> ImageTable:
     if table.splits is None:
         return table
     _note_left_out(table, [split is None for split in table.splits], "that are neither to train nor to test on", notes)
-    return table.rows([at for at, split in enumerate(table.splits) if split is not None])
+    return table.select([at for at, split in enumerate(table.splits) if split is not None])
 
 
 def _labelled(table: ImageTable, notes: list[str]) -> ImageTable:
     _note_left_out(table, [label is None for label in table.labels], "without a label", notes)
-    return table.labelled()
+    return table.labeled()
 
 
 def note_failures(failures: Sequence[Failure], notes: list[str]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from featx.baselines.ranking.rank_features import Ranking, rank_matrices
 from featx.datasets.failures import Failure
-from featx.datasets.image_folder import ImageTable
+from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, resolve_cache
@@ -207,7 +207,7 @@ def _without_test(table: ImageTable, notes: list[str]) -> ImageTable:
     """Return the images to train on: what was chosen by test images is not tested by them any more."""
     if table.splits is None:
         return table
-    table = table.rows([at for at, split in enumerate(table.splits) if split == "train"])
+    table = table.select([at for at, split in enumerate(table.splits) if split == "train"])
     if not len(table):
         raise ComparisonError("Expected images to train on, got only images to test on: nothing is chosen by these.")
     notes.append(

@@ -10,7 +10,7 @@ import numpy as np
 from featx.baselines.cross_validate import check_comparison_options
 from featx.baselines.estimators import EstimatorsLike
 from featx.baselines.splits import Split, group_codes, make_split
-from featx.datasets.image_folder import ImageTable
+from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import infer_task, validate_labels
 from featx.errors import OptionError, SourceError
 from featx.features.duplicates.find import THRESHOLD, check_threshold
@@ -89,8 +89,8 @@ class Task:
 
 def validate_request(table: ImageTable, config: ComparisonConfig) -> ComparisonConfig:
     """Raise for what need not wait for the features; return what was asked, the task decided."""
-    if table.unlabelled:
-        raise SourceError(table.unlabelled)
+    if table.no_labels_reason:
+        raise SourceError(table.no_labels_reason)
     y = as_array(table.labels)
     task = infer_task(y) if config.task == "auto" else config.task
     config = dataclasses.replace(config, task=task)  # checks the estimators, now that the task is known

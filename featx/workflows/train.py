@@ -14,7 +14,7 @@ from featx.baselines.estimators import FINE_TUNE, Baseline, as_baselines
 from featx.baselines.fitting import Dataset, check_calibration, fit_on_all, fit_on_images
 from featx.baselines.metrics import METRICS
 from featx.baselines.splits import Fold
-from featx.datasets.image_folder import ImageTable
+from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import validate_labels
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache

@@ -21,7 +21,7 @@ def _timed(run: Callable[[], object]) -> float:
 
 def featx_files(paths: list[str], options: dict[str, Any], cache: str, out: str, start: bool) -> dict[str, Any]:
     """From files to a matrix on disk, the compiled network being there; started before, as the peers' are, or not."""
-    from featx.datasets.image_folder import ImageTable
+    from featx.datasets.image_table import ImageTable
     from featx.extraction.options import ExtractionOptions
     from featx.extraction.to_file import extract_to_file
 

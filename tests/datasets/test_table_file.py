@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from featx.datasets.image_folder import ImageTable
-from featx.datasets.table_file import find_labelled, read_batches
+from featx.datasets.find import find_images
+from featx.datasets.image_table import ImageTable
+from featx.datasets.table_file import read_batches
 from featx.errors import SourceError, SourceNotFoundError
 from featx.workflows.prepare import prepare_table
 
@@ -32,48 +33,48 @@ def _write(frame: pd.DataFrame, path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["table.csv", "table.tsv", "table.parquet", "TABLE.CSV"])
-def test_tables_of_every_kind(name: str, frame: pd.DataFrame, tmp_path: Path) -> None:
-    table = find_labelled([_write(frame, tmp_path / name)], split_column="part", group_column="site")
+def test_table_formats(name: str, frame: pd.DataFrame, tmp_path: Path) -> None:
+    table = find_images([_write(frame, tmp_path / name)], split_column="part", group_column="site")
     assert table.paths == frame["file"].tolist()
     assert table.labels == frame["label"].tolist()
     assert table.splits == frame["part"].tolist()
     assert table.groups == frame["site"].tolist()
 
 
-def test_tables_of_spreadsheets_with_semicolons(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_columns_separated_by_semicolons(frame: pd.DataFrame, tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "table.csv", index=False, sep=";")
-    assert len(find_labelled([tmp_path / "table.csv"])) == 24
+    assert len(find_images([tmp_path / "table.csv"])) == 24
 
 
-def test_columns_are_named_or_known(frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_column_names(frame: pd.DataFrame, tmp_path: Path) -> None:
     source = _write(frame.rename(columns={"file": "Photo", "label": "kind"}), tmp_path / "table.csv")
-    table = find_labelled([source], label_column="kind")
+    table = find_images(source, label_column="kind")
     assert table.labels == frame["label"].tolist()
-    assert find_labelled([source]).labels == [None] * 24
+    assert find_images(source).labels == [None] * 24
     with pytest.raises(SourceError, match=r"no column 'knid' for the label\. Did you mean 'kind'\?"):
-        find_labelled([source], label_column="knid")
+        find_images(source, label_column="knid")
     other = _write(frame.rename(columns={"file": "x"}), tmp_path / "other.csv")
-    with pytest.raises(SourceError, match="no column of paths: the columns 'x', 'label', 'part', 'site'"):
-        find_labelled([other])
+    with pytest.raises(SourceError, match="No path column in .*: it has the columns 'x', 'label', 'part', 'site'"):
+        find_images(other)
 
 
-def test_relative_paths_start_at_the_table_or_at_the_working_folder(
+def test_relative_paths_start_at_the_table_or_working_directory(
     frame: pd.DataFrame, photo_folder: Path, in_folder: Path
 ) -> None:
     relative = frame.assign(file=[str(Path(path).relative_to(photo_folder)) for path in frame["file"]])
     source = _write(relative, photo_folder / "table.csv")
-    assert find_labelled([source]).paths == frame["file"].tolist()
+    assert find_images(source).paths == frame["file"].tolist()
     (in_folder / "photos").symlink_to(photo_folder)
     from_here = frame.assign(file=["photos/" + path for path in relative["file"]])
     source = _write(from_here, photo_folder / "table.csv")
-    assert find_labelled([source]).paths == from_here["file"].tolist()
+    assert find_images(source).paths == from_here["file"].tolist()
 
 
 def test_labels_are_text_unless_all_are_numbers(frame: pd.DataFrame, tmp_path: Path) -> None:
     codes = _write(frame.assign(label=["007", "NA"] * 12), tmp_path / "codes.csv")
-    assert find_labelled([codes]).labels == ["007", "NA"] * 12
+    assert find_images(codes).labels == ["007", "NA"] * 12
     heights = _write(frame.assign(label=[f"{row / 2}" for row in range(23)] + [None]), tmp_path / "heights.csv")
-    assert find_labelled([heights]).labels == [row / 2 for row in range(23)] + [None]
+    assert find_images(heights).labels == [row / 2 for row in range(23)] + [None]
 
 
 @pytest.mark.parametrize(
@@ -92,15 +93,15 @@ def test_labels_are_text_unless_all_are_numbers(frame: pd.DataFrame, tmp_path: P
 def test_integers_and_booleans_keep_their_type(written: list[Any], expected: list[Any], tmp_path: Path) -> None:
     frame = pd.DataFrame({"path": [f"{at}.jpg" for at in range(len(written))], "label": written})
     for name in ("table.csv", "table.parquet"):
-        found = find_labelled([_write(frame, tmp_path / name)]).labels
+        found = find_images([_write(frame, tmp_path / name)]).labels
         assert found == expected
         assert [type(label) for label in found] == [type(label) for label in expected]
     if all(label is not None for label in expected):
-        found = find_labelled([_write(frame.assign(label=expected), tmp_path / "typed.parquet")]).labels
+        found = find_images([_write(frame.assign(label=expected), tmp_path / "typed.parquet")]).labels
         assert found == expected
 
 
-def test_numbers_of_a_table_are_names_beside_names_of_folders() -> None:
+def test_numeric_labels_are_text_beside_folder_names() -> None:
     named, numbered = ImageTable(["a", "b"], ["0", "1"]), ImageTable(["c", "d"], [1, 0])
     assert prepare_table(named, numbered, []).labels == ["0", "1", "1", "0"]
     assert prepare_table(numbered, numbered, []).labels == [1, 0, 1, 0]
@@ -109,83 +110,85 @@ def test_numbers_of_a_table_are_names_beside_names_of_folders() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "cannot be read: .*Expected CSV with commas"),
+        (b"", "Cannot read table.*Expected a CSV"),
         (b"file,label\n", "lists no images"),
-        (b"file,label\n,a\nb.jpg,b\n", "has no path in 1 of 2 rows, first in row 0"),
-        (b'file,label\n"a.jpg,b', "cannot be read"),
-        (b"\xff\xfe\x00\x01", "cannot be read|no column of paths"),
+        (b"file,label\n,a\nb.jpg,b\n", "missing in 1 of 2 rows, first in row 0"),
+        (b'file,label\n"a.jpg,b', "Cannot read table"),
+        (b"\xff\xfe\x00\x01", "Cannot read table|No path column"),
     ],
     ids=str,
 )
-def test_tables_that_are_no_use(content: bytes, words: str, tmp_path: Path) -> None:
+def test_invalid_tables(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_bytes(content)
     with pytest.raises(SourceError, match=words):
-        find_labelled([tmp_path / "table.csv"])
+        find_images([tmp_path / "table.csv"])
 
 
-def test_a_parquet_file_that_is_none(tmp_path: Path) -> None:
+def test_invalid_parquet_file(tmp_path: Path) -> None:
     pytest.importorskip("pyarrow")
     (tmp_path / "table.parquet").write_bytes(b"no parquet")
-    with pytest.raises(SourceError, match="cannot be read"):
-        find_labelled([tmp_path / "table.parquet"])
+    with pytest.raises(SourceError, match="Cannot read table"):
+        find_images([tmp_path / "table.parquet"])
 
 
-def test_a_table_is_read_alone_and_columns_are_for_tables(
+def test_table_is_the_only_source_and_columns_need_a_table(
     frame: pd.DataFrame, tmp_path: Path, photo_folder: Path
 ) -> None:
     source = _write(frame, tmp_path / "table.csv")
-    with pytest.raises(SourceError, match="A table is read alone"):
-        find_labelled([source, photo_folder])
-    with pytest.raises(SourceError, match="--group-column site names a column, but .* is no table"):
-        find_labelled([photo_folder], group_column="site")
+    with pytest.raises(SourceError, match="A table must be the only source"):
+        find_images([source, photo_folder])
+    with pytest.raises(
+        SourceError, match=r"group_column \(--group-column\) names the column 'site', but .* is not a table"
+    ):
+        find_images(photo_folder, group_column="site")
 
 
 def test_numbers_with_decimal_commas_and_text_among_them(frame: pd.DataFrame, tmp_path: Path) -> None:
     values = [f"{row / 2:.1f}".replace(".", ",") for row in range(24)]
     frame.assign(label=values).to_csv(tmp_path / "table.csv", index=False, sep=";")
-    assert find_labelled([tmp_path / "table.csv"]).labels == [row / 2 for row in range(24)]
+    assert find_images([tmp_path / "table.csv"]).labels == [row / 2 for row in range(24)]
     mixed = _write(frame.assign(label=[*values[:-1], "unknown"]), tmp_path / "mixed.csv")
     with pytest.raises(SourceError, match="mix numbers and text, for example 0 and 'unknown'.*Leave the cell empty"):
-        find_labelled([mixed])
+        find_images(mixed)
 
 
-def test_a_table_that_is_not_there(tmp_path: Path) -> None:
+def test_missing_table(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFoundError, match="No such folder or file"):
-        find_labelled([tmp_path / "absent.csv"], label_column="label")
+        find_images([tmp_path / "absent.csv"], label_column="label")
 
 
 @pytest.mark.parametrize("parts", [["train", "tset"], ["train", "train"]])
-def test_splits_that_cannot_be(parts: list[str], frame: pd.DataFrame, tmp_path: Path) -> None:
+def test_invalid_splits(parts: list[str], frame: pd.DataFrame, tmp_path: Path) -> None:
     source = _write(frame.assign(part=parts * 12), tmp_path / "table.csv")
-    with pytest.raises(SourceError, match="'tset' is no part|one of the two only"):
-        find_labelled([source], split_column="part")
+    with pytest.raises(SourceError, match="got 'tset'|got no test images"):
+        find_images(source, split_column="part")
 
 
-def test_what_was_made_of_labels_and_groups_is_noted(tmp_path: Path) -> None:
+def test_notes_on_labels_and_groups(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("path,label,site\na.jpg,1,x\nb.jpg, agricultural ,\nc.jpg,agricultural,\n")
-    table = find_labelled([file], group_column="site")
+    table = find_images(file, group_column="site")
     assert table.labels == ["1", "agricultural", "agricultural"]
     assert table.notes == (
-        "Labels mix numbers and names ('1', 'agricultural'): all are taken for names of classes.",
-        "2 images without a group: each is one of its own.",
+        "Labels mix numbers and text ('1', 'agricultural'): all of them are class names.",
+        "2 images without a group: each is a group of its own.",
     )
 
 
-def test_tables_of_spreadsheets_in_utf_16_are_read(tmp_path: Path) -> None:
+def test_utf_16_table(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("path\tlabel\né.jpg\tä\n", encoding="utf-16")
-    assert find_labelled([file]).labels == ["ä"]
+    assert find_images(file).labels == ["ä"]
 
 
 def test_infinite_target_is_an_error(tmp_path: Path) -> None:
     file = tmp_path / "t.csv"
     file.write_text("path,label\na.jpg,0.5\nb.jpg,inf\nc.jpg,0.25\n")
     with pytest.raises(SourceError, match="must be finite numbers, got 'inf'"):
-        find_labelled([file])
+        find_images(file)
 
 
-def test_a_table_larger_than_memory_is_read_in_parts(tmp_path: Path) -> None:
+def test_batches_of_a_table_need_little_memory(tmp_path: Path) -> None:
     n_rows = 300_000
     digits = os.urandom(16 * n_rows).hex()
     paths = [digits[32 * at : 32 * at + 32] for at in range(n_rows)]

@@ -11,7 +11,7 @@ import pytest
 
 from featx import plan_job
 from featx.cli import main as cli
-from featx.datasets.image_folder import find_images
+from featx.datasets.find import find_images
 from featx.errors import AuditError, OutputError, SourceError, UnreadableImageError
 from featx.extraction.options import ExtractionOptions
 from featx.extraction.to_file import ExtractionSummary, extract_to_file

@@ -21,8 +21,8 @@ import pytest
 
 from featx import job_status, merge_job, open_features, plan_job, run_job
 from featx.cli import main as cli
+from featx.datasets.find import find_images
 from featx.datasets.labels import is_missing
-from featx.datasets.table_file import find_labelled
 from featx.errors import (
     FeaturesError,
     FeatxWarning,
@@ -68,7 +68,7 @@ def images(tmp_path: Path) -> Path:
 def undisturbed(source: Any, output: Path, **options: Any) -> None:
     """Extract without a job."""
     resolved = ExtractionOptions(backbone="fatal", **options).resolve()
-    extract_to_file(find_labelled([source]), resolved, output, cache=None)
+    extract_to_file(find_images([source]), resolved, output, cache=None)
 
 
 def check_equal(job: Any, source: Any, folder: Path) -> None:
@@ -163,7 +163,7 @@ def test_tables_are_listed_as_extract_lists_them(labels: list[Any], first: Any, 
     plan(table, tmp_path / "job", shard_size=3)
     run_job(tmp_path / "job")
     check_equal(tmp_path / "job", table, tmp_path)
-    of_table = find_labelled([table]).labels
+    of_table = find_images([table]).labels
     for opened in (tmp_path / "job", tmp_path / "merged" / "f.npy"):
         found = [None if is_missing(label) else label for label in open_features(opened).labels]
         assert found == list(of_table)

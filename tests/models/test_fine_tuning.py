@@ -22,7 +22,7 @@ from featx import FeatureExtractor, FineTunedClassifier, compare_baselines, comp
 from featx.backbones.workers.fine_tune import rates
 from featx.baselines.estimators import Baseline, make_baseline
 from featx.baselines.validation_split import validation_split
-from featx.datasets.image_folder import ImageTable
+from featx.datasets.image_table import ImageTable
 from featx.errors import OptionError, OutputError, TrainingError, UnreadableImageError
 from featx.extraction.options import ExtractionOptions
 from featx.models.fine_tuning.client import first_trained, write_pixels

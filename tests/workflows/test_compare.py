@@ -15,7 +15,8 @@ import pytest
 
 from featx import DirectBackbone, FeatureExtractor
 from featx.cli import main as cli
-from featx.datasets.image_folder import ImageTable, find_images
+from featx.datasets.find import find_images
+from featx.datasets.image_table import ImageTable
 from featx.errors import ComparisonError, OptionError, SourceError
 from featx.extraction.options import ExtractionOptions
 from featx.testing import CountingBackbone
@@ -77,7 +78,7 @@ def test_labels_and_names_are_checked_before_anything_is_extracted(
 def test_groups_that_duplicates_join_are_told_with_an_example_and_a_remedy(photo_folder: Path) -> None:
     table = find_images([photo_folder])
     chosen = [0, 1, 12, 13, 0, 2, 12, 14, 0, 3, 12, 15]  # one photo of each class is in all three groups
-    table = dataclasses.replace(table.rows(chosen), groups=[*"aaaabbbbcccc"])
+    table = dataclasses.replace(table.select(chosen), groups=[*"aaaabbbbcccc"])
     message = (
         r"such as \S*/china/00.jpg and \S*/china/00.jpg: that joins 3 groups to 1.*--duplicate-threshold 1\) keeps"
     )
@@ -195,8 +196,8 @@ def test_a_given_test_set_loses_no_image_but_training_loses_what_it_shows(
     leaky: ImageTable, compiled_cache: Path
 ) -> None:
     is_copy = [Path(path).name in ("copy.jpg", "lossless.png") or at % 4 == 0 for at, path in enumerate(leaky.paths)]
-    test = leaky.rows([at for at, copied in enumerate(is_copy) if copied])
-    train = leaky.rows([at for at, copied in enumerate(is_copy) if not copied])
+    test = leaky.select([at for at, copied in enumerate(is_copy) if copied])
+    train = leaky.select([at for at, copied in enumerate(is_copy) if not copied])
     options = [ExtractionOptions()]
     comparison = compare_tables(
         train, options, ComparisonConfig(estimators=["knn", "logreg"]), test=test, cache=compiled_cache
@@ -325,7 +326,7 @@ def test_a_test_set_of_its_own_is_scored_and_no_other(photo_folder: Path) -> Non
     comparison = compare_tables(parts, options, ComparisonConfig(duplicate_threshold=1), cache=None)
     assert comparison.backbones[0].comparison.split.description == "fitted on 18, scored on 3"
     assert comparison.notes[0].startswith("3 images that are neither to train nor to test on left out: ")
-    test = table.rows([5, 12])
+    test = table.select([5, 12])
     comparison = compare_tables(parts, options, ComparisonConfig(duplicate_threshold=1), test=test, cache=None)
     assert comparison.backbones[0].comparison.split.description == "fitted on 18, scored on 2"
     assert any("only the 18 training images are fitted on" in note for note in comparison.notes)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from featx import FeatureExtractor, rank_images
-from featx.datasets.image_folder import find_images
+from featx.datasets.find import find_images
 from featx.errors import ComparisonError, OptionError
 from featx.extraction.options import ExtractionOptions
 from featx.testing import CountingBackbone
@@ -70,7 +70,7 @@ def test_images_to_test_on_take_no_part(photo_folder: Path) -> None:
     ranking = rank_tables(
         dataclasses.replace(table, splits=splits), _both(), ComparisonConfig(duplicate_threshold=1.0), cache=None
     )
-    trained = table.rows([number for number in range(24) if number % 4])
+    trained = table.select([number for number in range(24) if number % 4])
     alone = rank_tables(trained, _both(), ComparisonConfig(duplicate_threshold=1.0), cache=None)
     assert ranking.n_rows == 18
     assert ranking.notes[0].startswith("Only the 18 training images take part")

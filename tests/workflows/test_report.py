@@ -20,7 +20,8 @@ import PIL.Image
 import pytest
 
 from featx.cli import main as cli
-from featx.datasets.image_folder import ImageTable, find_images
+from featx.datasets.find import find_images
+from featx.datasets.image_table import ImageTable
 from featx.errors import OutputError
 from featx.extraction.options import ExtractionOptions
 from featx.images.thumbnails import make_atlas

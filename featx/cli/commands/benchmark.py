@@ -35,7 +35,7 @@ def _benchmark(args: argparse.Namespace) -> None:
     import tempfile
 
     from featx.backbones.registry import load_backbone
-    from featx.datasets.image_folder import find_images
+    from featx.datasets.find import find_images
     from featx.datasets.sample_images import write_sample_images
     from featx.extraction.benchmark import measure_throughput
     from featx.extraction.throughput import save_rates

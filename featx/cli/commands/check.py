@@ -32,21 +32,17 @@ def add_commands(commands: Any) -> None:
 
 
 def _check(args: argparse.Namespace) -> int:
-    import pandas as pd
-
-    from featx.datasets.inspection import check_images
-    from featx.datasets.table_file import find_labelled
+    from featx.datasets.find import find_images
+    from featx.datasets.image_check import check_images
     from featx.system.files.output_paths import check_output_files
     from featx.system.progress import progress_bar
     from featx.workflows.result import is_table_file, write_csv
 
     check_output_files([(args.csv, is_table_file)], args.source)
-    table = find_labelled(args.source, **columns_from(args))
+    table = find_images(args.source, **columns_from(args))
     with progress_bar(len(table), "check", shown=not args.quiet) as progress:
         check = check_images(table, max_pixels=args.max_pixels, progress=progress)
     if args.csv:
-        # Objects: the text columns of pandas 3 take no names that are not UTF-8.
-        found = pd.DataFrame(check.findings(), columns=["path", "finding", "detail"], dtype=object)
-        write_csv(Path(args.csv), found)
+        write_csv(Path(args.csv), check.to_frame())
     print_data(json.dumps(check.as_dict()) if args.json else check.as_text())
     return 1 if check.unreadable else 0

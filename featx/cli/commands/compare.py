@@ -122,7 +122,7 @@ def _add_rank(commands: Any) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from featx.datasets.table_file import find_labelled, is_table
+    from featx.datasets.find import find_images, is_table
     from featx.system.files.output_paths import check_output_files
     from featx.workflows.compare import compare_tables
     from featx.workflows.request import ComparisonConfig
@@ -144,12 +144,10 @@ def _compare(args: argparse.Namespace) -> None:
     )
     options = _all_options(args)
     columns = columns_from(args)
-    table = find_labelled(args.source, group_column=args.group_column, **columns)
+    table = find_images(args.source, group_column=args.group_column, **columns)
     test = None
     if args.test:  # columns are those of tables; a folder may be tested on beside one
-        test = find_labelled(
-            args.test, **({"group_column": args.group_column, **columns} if is_table(args.test) else {})
-        )
+        test = find_images(args.test, **({"group_column": args.group_column, **columns} if is_table(args.test) else {}))
     started = time.perf_counter()
     comparison = compare_tables(
         table,
@@ -183,7 +181,7 @@ def _compare(args: argparse.Namespace) -> None:
 
 
 def _rank(args: argparse.Namespace) -> None:
-    from featx.datasets.table_file import find_labelled
+    from featx.datasets.find import find_images
     from featx.system.files.output_paths import check_output_files
     from featx.workflows.rank import rank_tables
     from featx.workflows.request import ComparisonConfig
@@ -192,7 +190,7 @@ def _rank(args: argparse.Namespace) -> None:
     check_output_files([(args.csv, is_table_file)], args.source)
     config = ComparisonConfig(task=args.task, groups=groups_from(args), duplicate_threshold=args.duplicate_threshold)
     options = _all_options(args)
-    table = find_labelled(args.source, group_column=args.group_column, **columns_from(args))
+    table = find_images(args.source, group_column=args.group_column, **columns_from(args))
     ranking = rank_tables(
         table,
         options,

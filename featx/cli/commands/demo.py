@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from featx.cli.console import cache_folder_from, print_data
 from featx.cli.shared_options import add_cache, add_command
-from featx.datasets.image_folder import find_images
+from featx.datasets.find import find_images
 from featx.errors import OutputError
 from featx.extraction.options import ExtractionOptions
 from featx.extraction.to_file import extract_to_file

@@ -49,14 +49,14 @@ def add_commands(commands: Any) -> None:
 def _extract(args: argparse.Namespace) -> int | None:
     if job.is_job_output(args.output):
         return job.extract(args)
-    from featx.datasets.table_file import find_labelled
+    from featx.datasets.find import find_images
     from featx.extraction.to_file import check_output, extract_to_file
     from featx.system.progress import progress_bar
 
     output = Path(args.output)
     check_output(output, otherwise="For a job of shards that can be resumed, a folder with a slash: -o features/.")
     options = options_from(args, args.backbone)
-    table = find_labelled(args.source, **columns_from(args))
+    table = find_images(args.source, **columns_from(args))
     resolved = options.resolve()
     with progress_bar(len(table), args.backbone, shown=not args.quiet) as progress:
         summary = extract_to_file(

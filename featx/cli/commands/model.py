@@ -180,7 +180,7 @@ def add_export(commands: Any) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Fit a model and write it."""
-    from featx.datasets.table_file import find_labelled
+    from featx.datasets.find import find_images
     from featx.models.validation import check_model_path
     from featx.workflows.request import ComparisonConfig
     from featx.workflows.train import train_tables
@@ -197,7 +197,7 @@ def train(args: argparse.Namespace) -> None:
         random_state=args.random_state,
     )
     options = options_from(args, args.backbone)
-    table = find_labelled(args.source, group_column=args.group_column, **columns_from(args))
+    table = find_images(args.source, group_column=args.group_column, **columns_from(args))
     trained = train_tables(
         table,
         options,
@@ -272,7 +272,7 @@ def _as_text(predictor: Predictor, predictions: Sequence[Prediction], *, as_json
 def explain(args: argparse.Namespace) -> None:
     """Draw where the attribution lies."""
     from featx.datasets.failures import Failure
-    from featx.datasets.image_folder import find_images, missing_sources
+    from featx.datasets.find import find_images, missing_sources
     from featx.models.explain.explain import check_output_folder, explain_each
     from featx.models.explain.explainer import Explainer
     from featx.models.model_file import read_model

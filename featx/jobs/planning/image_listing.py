@@ -10,20 +10,19 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from featx.datasets.image_folder import iter_images
+from featx.datasets.find import find_table, iter_images
 from featx.datasets.label_types import LabelTypeInferrer
-from featx.datasets.table_file import (
+from featx.datasets.table_columns import (
     LABEL_COLUMNS,
     PATH_COLUMNS,
     base_folder,
     describe_columns,
-    find_table,
     get_column,
     missing_path_column_error,
     normalize_labels,
-    read_batches,
     resolve_paths,
 )
+from featx.datasets.table_file import read_batches
 from featx.errors import SourceError
 from featx.system.files.url_secrets import check_no_secrets
 
@@ -48,7 +47,7 @@ class Listing:
     Parameters
     ----------
     sources : sequence of str
-        As for :func:`featx.datasets.table_file.find_labelled`.
+        As for :func:`featx.datasets.find.find_images`.
     path_column, label_column : str or None
         Of a table.
 
@@ -93,7 +92,7 @@ class Listing:
         Raises
         ------
         SourceError, MissingDependencyError
-            As of :func:`featx.datasets.table_file.find_labelled`.
+            As of :func:`featx.datasets.find.find_images`.
         """
         for part in self._parts(n_images):
             self.n_images += len(part.paths)

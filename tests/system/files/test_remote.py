@@ -15,8 +15,7 @@ import pytest
 
 from featx import FeatureExtractor, open_features
 from featx.cli import main as cli
-from featx.datasets.image_folder import find_images
-from featx.datasets.table_file import find_labelled
+from featx.datasets.find import find_images
 from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
 from featx.images.image import read_image
 from featx.system.files import remote
@@ -226,7 +225,7 @@ def test_addresses_in_a_table(bucket: str, tmp_path: Path, capsys: pytest.Captur
     table = find_images([bucket])
     lines = [f"{path},{label}" for path, label in zip(table.paths, table.labels, strict=True)]
     (tmp_path / "t.csv").write_text("path,label\n" + "\n".join(lines))
-    assert find_labelled([tmp_path / "t.csv"]).paths == table.paths
+    assert find_images([tmp_path / "t.csv"]).paths == table.paths
     assert cli.main(["check", str(tmp_path / "t.csv"), "--quiet"]) == 0
     assert "24 images, 24 readable" in capsys.readouterr().out
 

@@ -2,18 +2,18 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from featx.datasets import image_folder as sources
-from featx.datasets.image_folder import find_images
-from featx.errors import SourceError, SourceNotFoundError
+from featx.datasets.find import find_images
+from featx.errors import InputError, SourceError, SourceNotFoundError
 
 
 def make(folder: Path, *names: str) -> Path:
@@ -30,12 +30,12 @@ def found(*sources: Path) -> list[tuple[str, str | None]]:
     return [(os.path.relpath(path, root), label) for path, label in zip(table.paths, table.labels, strict=True)]
 
 
-def test_the_first_folder_names_the_class(tmp_path: Path) -> None:
+def test_first_folder_level_is_the_class(tmp_path: Path) -> None:
     make(tmp_path, "dog/2.JPEG", "cat/1.jpg", "cat/2019/deep/3.png")
     assert found(tmp_path) == [("cat/1.jpg", "cat"), ("cat/2019/deep/3.png", "cat"), ("dog/2.JPEG", "dog")]
 
 
-def test_a_flat_folder_has_no_labels(tmp_path: Path) -> None:
+def test_flat_folder_has_no_labels(tmp_path: Path) -> None:
     assert found(make(tmp_path, "b.webp", "a.gif")) == [("a.gif", None), ("b.webp", None)]
 
 
@@ -44,31 +44,31 @@ def test_several_flat_folders_are_classes(tmp_path: Path) -> None:
     assert found(tmp_path / "dog", tmp_path / "cat") == [("dog/2.jpg", "dog"), ("cat/1.jpg", "cat")]
 
 
-def test_images_outside_of_class_folders_have_no_label_and_can_be_left_out(tmp_path: Path) -> None:
+def test_images_outside_of_class_folders_have_no_label(tmp_path: Path) -> None:
     make(tmp_path, "cat/1.jpg", "stray.jpg")
     table = find_images([tmp_path])
     assert table.labels == ["cat", None]
-    assert [os.path.basename(path) for path in table.labelled().paths] == ["1.jpg"]
+    assert [os.path.basename(path) for path in table.labeled().paths] == ["1.jpg"]
 
 
-def test_a_file_given_by_name_is_taken_whatever_its_suffix(tmp_path: Path) -> None:
+def test_explicit_file_may_have_any_suffix(tmp_path: Path) -> None:
     make(tmp_path, "scan", "other.jpg")
     assert find_images([tmp_path / "scan"]).paths == [str(tmp_path / "scan")]
 
 
-def test_hidden_and_other_files_are_passed_over_and_counted(tmp_path: Path) -> None:
+def test_hidden_and_other_files_are_ignored_and_counted(tmp_path: Path) -> None:
     make(tmp_path, "a.JPG", ".hidden.jpg", ".git/x.jpg", "notes.txt", "Thumbs.db", "__MACOSX/a.jpg", "bare")
     table = find_images([tmp_path])
     assert [os.path.basename(path) for path in table.paths] == ["a.JPG"]
-    assert table.ignored == {"hidden": 2, "of the system": 2, ".txt": 1, "without suffix": 1}
+    assert table.ignored == {"hidden": 2, "system files": 2, ".txt": 1, "without suffix": 1}
 
 
-def test_a_class_is_one_however_its_accents_are_written(tmp_path: Path) -> None:
+def test_class_names_are_normalized(tmp_path: Path) -> None:
     make(tmp_path, "caf\u00e9/1.jpg", "cafe\u0301/2.jpg")
     assert set(find_images([tmp_path]).labels) == {"caf\u00e9"}
 
 
-def test_a_tree_may_be_deeper_than_python_s_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tree_deeper_than_recursion_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(1100):
         os.mkdir("d")
@@ -85,7 +85,7 @@ def test_a_tree_may_be_deeper_than_python_s_stack(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.slow  # makes 100,000 files
-def test_100_000_files_in_one_folder_are_listed_in_two_seconds(tmp_path: Path) -> None:
+def test_100_000_files_are_listed_in_two_seconds(tmp_path: Path) -> None:
     for number in range(100_000):
         os.close(os.open(tmp_path / f"{number}.jpg", os.O_CREAT))
     started = time.perf_counter()
@@ -93,7 +93,7 @@ def test_100_000_files_in_one_folder_are_listed_in_two_seconds(tmp_path: Path) -
     assert time.perf_counter() - started < 2
 
 
-def test_a_loop_of_links_ends(tmp_path: Path) -> None:
+def test_loop_of_links_ends(tmp_path: Path) -> None:
     make(tmp_path, "cat/1.jpg")
     (tmp_path / "cat" / "again").symlink_to(tmp_path)
     assert len(find_images([tmp_path])) == 1
@@ -105,25 +105,25 @@ def test_linked_class_folders_are_followed(tmp_path: Path) -> None:
     assert find_images([tmp_path / "subset"]).labels == ["cat", "dog"]
 
 
-def test_paths_begin_as_the_user_wrote_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_begin_with_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, "photos/cat/1.jpg")
     monkeypatch.chdir(tmp_path)
     assert find_images(["photos"]).paths == [os.path.join("photos", "cat", "1.jpg")]
 
 
-def test_names_of_any_kind_are_found(tmp_path: Path) -> None:
+def test_unusual_names_are_found(tmp_path: Path) -> None:
     names = ["new\nline.jpg", "emoji 🦆.jpg", "e\u0301.jpg", os.fsdecode(b"\xff\xfe.jpg"), "x" * 250 + ".jpg"]
     make(tmp_path, *names)
     assert sorted(os.path.basename(path) for path in find_images([tmp_path]).paths) == sorted(names)
 
 
-def test_a_folder_that_is_absent_names_the_nearest(tmp_path: Path) -> None:
+def test_missing_folder_suggests_similar_name(tmp_path: Path) -> None:
     make(tmp_path, "photos/1.jpg")
     with pytest.raises(SourceNotFoundError, match="Did you mean '.*photos'"):
         find_images([tmp_path / "photo"])
 
 
-def test_a_folder_without_images_says_what_is_there_and_what_is_expected(tmp_path: Path) -> None:
+def test_folder_without_images_is_an_error(tmp_path: Path) -> None:
     make(tmp_path, "a.txt", "b.txt", "c.pdf")
     with pytest.raises(SourceError, match=r"2 \.txt, 1 \.pdf.*\.jpg"):
         find_images([tmp_path])
@@ -137,7 +137,7 @@ def test_a_folder_without_images_says_what_is_there_and_what_is_expected(tmp_pat
         (["train", "val", "test"], ["train", "train", "test"]),
     ],
 )
-def test_folders_of_train_and_test(names: list[str], splits: list[str], tmp_path: Path) -> None:
+def test_folders_of_splits(names: list[str], splits: list[str], tmp_path: Path) -> None:
     for name in names:
         for label in ("cat", "dog"):
             (tmp_path / name / label).mkdir(parents=True)
@@ -162,11 +162,11 @@ def test_other_folders_are_classes(tmp_path: Path) -> None:
     for name in ("train/cat", "test/cat", "extra"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "1.jpg").write_bytes(b"")
-    with pytest.raises(SourceError, match="and 'extra' beside them. Move it elsewhere"):
+    with pytest.raises(SourceError, match="got 'extra' beside them. Move it elsewhere"):
         find_images([tmp_path])
 
 
-def test_a_link_to_itself_and_a_locked_folder_cost_no_other(tmp_path: Path) -> None:
+def test_self_link_and_locked_folder_are_kept_as_images(tmp_path: Path) -> None:
     make(tmp_path, "x/1.jpg", "locked/2.jpg")
     (tmp_path / "x" / "self.jpg").symlink_to("self.jpg")
     os.chmod(tmp_path / "locked", 0)
@@ -180,40 +180,65 @@ def test_a_link_to_itself_and_a_locked_folder_cost_no_other(tmp_path: Path) -> N
 
 
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="users of POSIX")
-def test_a_folder_that_cannot_be_listed_is_a_failure_with_its_name(python: Callable[..., Any]) -> None:
-    with tempfile.TemporaryDirectory() as folder:  # which another user can enter
+def test_folder_that_cannot_be_listed_is_reported(python: Callable[..., Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o755)
         make(Path(folder), "x/1.jpg", "x/locked/2.jpg")
         os.chmod(Path(folder, "x/locked"), 0)
         code = (
-            "import concurrent.futures.thread, os, sys, json\n"
-            "from featx.datasets import image_folder as sources, inspection as checking\n"
+            "import json, os, sys\n"
+            "import concurrent.futures.thread\n"
+            "from featx import check_images\n"
             "from featx.images.decode import load_decoders\n"
             "load_decoders()\n"
-            "if os.geteuid() == 0: os.setuid(65534)  # nothing is locked for root\n"
-            "print(json.dumps(checking.check_images(sources.find_images([sys.argv[1]])).as_dict()))"
+            "if os.geteuid() == 0: os.setuid(65534)  # root can list all folders\n"
+            "print(json.dumps(check_images(sys.argv[1]).as_dict()))"
         )
         done = python(code, folder)
-    unreadable = {os.path.basename(one["path"]): one["reason"] for one in json.loads(done.stdout)["unreadable"]}
+    unreadable = {os.path.basename(image["path"]): image["reason"] for image in json.loads(done.stdout)["unreadable"]}
     assert unreadable["locked"].startswith("it is a folder that cannot be listed (Permission denied)")
 
 
-def test_a_link_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+def test_broken_link_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").symlink_to("gone.jpg")
-    with pytest.raises(SourceNotFoundError, match=r"is a link to 'gone.jpg', which is not there"):
+    with pytest.raises(SourceNotFoundError, match=r"is a link to 'gone.jpg', which does not exist"):
         find_images([tmp_path / "broken.jpg"])
 
 
-def test_of_folders_only_what_tells_is_kept() -> None:
-    chance = random.Random(0)
-    for _ in range(2000):
-        known = ["train", "Train", "test", "val"]
-        names = chance.choices([*known, *chance.choice([[], ["", "cat", "dog"]])], k=chance.randrange(1, 6))
-        kept: set[str] = set()
-        for name in names:
-            sources._note(kept, name)
-        assert (len(kept) == 1) == (len(set(names)) == 1)
-        assert sources._splits_of(kept) == sources._splits_of(set(names)), names
-    for number in range(1000):
-        sources._note(kept, f"class{number}")
-    assert len(kept) < 8
+def test_system_folder_beside_splits_is_ignored(tmp_path: Path) -> None:
+    table = find_images(make(tmp_path, "train/cat/1.jpg", "test/cat/2.jpg", "__MACOSX/x.jpg"))
+    assert (table.labels, table.splits) == (["cat", "cat"], ["test", "train"])
+
+
+def test_source_types(tmp_path: Path) -> None:
+    make(tmp_path, "cat/1.jpg", "dog/2.jpg")
+    paths = [str(tmp_path / "cat" / "1.jpg"), str(tmp_path / "dog" / "2.jpg")]
+    table = find_images(tmp_path)
+    assert table.paths == paths
+    assert find_images(table) is table
+    for source in (str(tmp_path), [tmp_path], (tmp_path,), np.array([str(tmp_path)]), (path for path in [tmp_path])):
+        assert find_images(source).labels == ["cat", "dog"]
+    assert find_images(pd.Series(paths)).paths == paths
+
+
+def test_dataframe_is_a_source(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"file": ["a.jpg", "b.jpg"], "label": [" cat ", None], "part": ["train", "test"]})
+    table = find_images(frame, split_column="part")
+    assert (table.paths, table.labels, table.splits) == (["a.jpg", "b.jpg"], ["cat", None], ["train", "test"])
+    assert find_images(frame[["file"]].rename(columns={"file": "x"})).paths == ["a.jpg", "b.jpg"]
+    assert find_images(frame.assign(label=[1, 2])).labels == [1, 2]
+    with pytest.raises(SourceError, match=r"No path column in 'DataFrame'.*Pass path_column \(--path-column\)"):
+        find_images(frame.drop(columns="file"))
+    with pytest.raises(SourceError, match="lists no images"):
+        find_images(frame[:0])
+
+
+@pytest.mark.parametrize("source", [3, [3], [None], [["a.jpg"]]], ids=str)
+def test_other_sources_are_errors(source: object) -> None:
+    with pytest.raises(InputError):
+        find_images(source)
+
+
+def test_no_source_is_an_error() -> None:
+    with pytest.raises(SourceError, match="at least one folder or file"):
+        find_images([])

@@ -11,8 +11,8 @@ import PIL.Image
 import pytest
 
 from featx.cli import main as cli
-from featx.datasets.image_folder import find_images
-from featx.datasets.inspection import check_images
+from featx.datasets.image_check import check_images
+from featx.errors import OptionError
 from tests.system.files.test_remote import photo_bytes, server  # noqa: F401  # fixtures
 
 
@@ -33,53 +33,53 @@ def messy(photo_folder: Path) -> Path:
     return photo_folder
 
 
-def test_everything_that_is_wrong_or_odd_is_told(messy: Path) -> None:
-    check = check_images(find_images([messy]))
+def test_findings(messy: Path) -> None:
+    check = check_images(messy)
     found = {(Path(line["path"]).name, line["finding"], line["detail"].split(":")[0]) for line in check.findings()}
     pipe = {("pipe.jpg", "UnreachableImageError", "it is not a regular file")} if hasattr(os, "mkfifo") else set()
-    truncated = next(one for one in check.unreadable if one.path.endswith("01.jpg"))
+    truncated = next(image for image in check.unreadable if image.path.endswith("01.jpg"))
     assert truncated.error == "TruncatedImageError"
     assert found - {("01.jpg", "TruncatedImageError", truncated.reason)} == pipe | {
         ("text.jpg", "UnknownFormatError", "it is no image but text (it begins with 'hello')"),
-        ("copy.jpg", "duplicate", f"the same bytes as {messy / 'china' / '02.jpg'}"),
-        ("even.png", "odd", "nearly one colour"),
-        ("strip.png", "odd", "tiny"),
-        ("strip.png", "odd", "extreme shape"),
-        ("other.jpg", "odd", "named .jpg, but PNG inside"),
+        ("copy.jpg", "duplicate", f"same bytes as {messy / 'china' / '02.jpg'}"),
+        ("even.png", "unusual", "nearly one color"),
+        ("strip.png", "unusual", "tiny"),
+        ("strip.png", "unusual", "extreme aspect ratio"),
+        ("other.jpg", "unusual", "suffix is .jpg, but the format is PNG"),
     }
-    counted = check.as_dict()
-    assert counted["formats"] == {"JPEG": 24, "PNG": 3}
-    assert counted["modes"] == {"RGB": 26, "L": 1}
-    assert counted["classes"]["flower"] == 13
-    assert counted["width"] == {"least": 160, "median": 160.0, "most": 400}
-    assert counted["ignored"] == {".txt": 1}
+    summary = check.as_dict()
+    assert summary["formats"] == {"JPEG": 24, "PNG": 3}
+    assert summary["modes"] == {"RGB": 26, "L": 1}
+    assert summary["classes"]["flower"] == 13
+    assert summary["width"] == {"min": 160, "median": 160.0, "max": 400}
+    assert summary["ignored"] == {".txt": 1}
 
 
-def test_the_command_says_it_as_text_json_and_csv(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_text_json_and_csv(messy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(messy), "--csv", str(messy / "f.csv"), "--quiet"]) == 1
     text = capsys.readouterr().out
     assert "formats: JPEG 24, PNG 3" in text
-    assert "cannot be read: " in text
+    assert "unreadable: " in text
     with open(messy / "f.csv", newline="") as file:
         assert "TruncatedImageError" in {line["finding"] for line in csv.DictReader(file)}
     assert cli.main(["check", str(messy), "--json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert {one["error"] for one in found["unreadable"]} >= {"TruncatedImageError", "UnknownFormatError"}
+    assert {image["error"] for image in found["unreadable"]} >= {"TruncatedImageError", "UnknownFormatError"}
     assert [len(group) for group in found["duplicates"]] == [2]
 
 
-def test_a_source_without_a_flaw_ends_well(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_without_findings(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["check", str(photo_folder), "--quiet"]) == 0
     assert capsys.readouterr().out.startswith("24 images, 24 readable\n")
 
 
-def test_a_limit_of_pixels_is_that_of_the_check(photo_folder: Path) -> None:
-    check = check_images(find_images([photo_folder]), max_pixels=100)
-    assert {one.error for one in check.unreadable} == {"ImageTooLargeError"}
+def test_max_pixels(photo_folder: Path) -> None:
+    check = check_images([photo_folder], max_pixels=100)
+    assert {image.error for image in check.unreadable} == {"ImageTooLargeError"}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
-def test_a_device_or_a_pipe_is_not_replaced_by_a_file(
+def test_device_or_pipe_is_not_overwritten(
     photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
@@ -88,7 +88,7 @@ def test_a_device_or_a_pipe_is_not_replaced_by_a_file(
     assert not (tmp_path / "pipe").is_file()
 
 
-def test_what_is_told_of_addresses_holds_no_secret(
+def test_secrets_in_urls_are_not_shown(
     server: str,  # noqa: F811
     in_folder: Path,
     capsys: pytest.CaptureFixture[str],
@@ -100,3 +100,11 @@ def test_what_is_told_of_addresses_holds_no_secret(
     out = capsys.readouterr().out
     assert secret not in out + Path("found.csv").read_text()
     assert json.loads(out)["duplicates"] == [[f"{server}/{name}.jpg?sig=…" for name in ("a", "b")]]
+
+
+def test_results_of_check(messy: Path) -> None:
+    check = check_images(messy)
+    assert repr(check).startswith(f"<ImageCheck: {len(check.images)} images; unreadable ")
+    assert check.to_frame().to_dict("records") == list(check.findings())
+    with pytest.raises(OptionError, match=r"max_pixels \(--max-pixels\) must be a positive integer, got 0"):
+        check_images(messy, max_pixels=0)

@@ -1,0 +1,296 @@
+"""Checks images without a network: unreadable files, duplicates, unusual images, formats, sizes and classes."""
+
+from __future__ import annotations
+
+import collections
+import concurrent.futures
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.datasets.find import find_images, format_ignored
+from featx.errors import OptionError, UnreadableImageError
+from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
+from featx.images.formats import IMAGE_SUFFIXES, open_image
+from featx.images.image import content_digest, describe_image, read_image
+from featx.system.formatting import format_table, format_count, shorten
+from featx.system.processes import n_cores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Side in pixels below which an image is tiny: networks enlarge it sevenfold.
+_TINY_SIDE = 32
+_HUGE_PIXELS = 50_000_000
+_MAX_ASPECT_RATIO = 10.0
+#: Standard deviation of brightness, of 255, below which an image has nearly one color.
+_MIN_CONTRAST = 2.0
+_THUMBNAIL_SIZE = (64, 64)
+#: Number of images between two checks for an interrupt.
+_BATCH_SIZE = 256
+#: Maximum number of rows of a list in the text summary, and of classes.
+_MAX_LISTED, _MAX_KINDS = 20, 12
+_FORMAT_SUFFIXES = {
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"},
+    "MPO": {".jpg", ".jpeg", ".mpo"},
+    "PNG": {".png", ".apng"},
+    "TIFF": {".tif", ".tiff"},
+    "HEIF": {".heic", ".heif", ".hif"},
+    "JPEG2000": {".jp2", ".j2k", ".jpx"},
+    "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckedImage:
+    """Result of the check of one image.
+
+    Attributes
+    ----------
+    path : str
+    digest : bytes
+        Digest of the bytes. Empty if they cannot be read.
+    format, mode : str
+        Format and mode as Pillow names them. Empty if unknown.
+    width, height : int
+        Size in pixels as stored. 0 if unknown.
+    error, reason : str
+        Name of the error class, and the reason why the image is unreadable. Empty if it is readable.
+    unusual : tuple of str
+        Unusual properties of the image.
+    """
+
+    path: str
+    digest: bytes = b""
+    format: str = ""
+    mode: str = ""
+    width: int = 0
+    height: int = 0
+    error: str = ""
+    reason: str = ""
+    unusual: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageCheck:
+    """Result of :func:`featx.check_images`.
+
+    Attributes
+    ----------
+    images : list of CheckedImage
+    labels : sequence
+        Label of each image. None: no label.
+    ignored : dict of str to int
+        Number of ignored files by kind.
+    """
+
+    images: list[CheckedImage]
+    labels: Sequence[Any]
+    ignored: dict[str, int]
+
+    @property
+    def unreadable(self) -> list[CheckedImage]:
+        """Images that cannot be read."""
+        return [image for image in self.images if image.error]
+
+    @property
+    def unusual(self) -> list[CheckedImage]:
+        """Readable images with unusual properties."""
+        return [image for image in self.images if image.unusual and not image.error]
+
+    @property
+    def duplicates(self) -> list[list[str]]:
+        """Paths of images with identical bytes, the largest groups first."""
+        groups: dict[bytes, list[str]] = {}
+        for image in self.images:
+            if image.digest:
+                groups.setdefault(image.digest, []).append(image.path)
+        return sorted((paths for paths in groups.values() if len(paths) > 1), key=lambda paths: (-len(paths), paths))
+
+    def __repr__(self) -> str:
+        counts = {"unreadable": len(self.unreadable), "unusual": len(self.unusual)}
+        counts["duplicates"] = sum(len(paths) - 1 for paths in self.duplicates)
+        return f"<ImageCheck: {format_count(len(self.images), 'image')}; {_format_counts(counts)}>"
+
+    def findings(self) -> Iterator[dict[str, str]]:
+        """Yield ``path``, ``finding`` and ``detail`` of each problem: the rows of ``featx check --csv``."""
+        for image in self.unreadable:
+            yield {"path": image.path, "finding": image.error, "detail": image.reason}
+        for paths in self.duplicates:
+            for path in paths[1:]:
+                yield {"path": path, "finding": "duplicate", "detail": f"same bytes as {paths[0]}"}
+        for image in self.unusual:
+            for detail in image.unusual:
+                yield {"path": image.path, "finding": "unusual", "detail": detail}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the findings as a DataFrame with the columns ``path``, ``finding`` and ``detail``."""
+        import pandas as pd
+
+        # Text stays dtype object: pandas's string types reject names outside UTF-8.
+        return pd.DataFrame(self.findings(), columns=["path", "finding", "detail"], dtype=object)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary that ``featx check --json`` prints."""
+        readable = [image for image in self.images if not image.error]
+        return {
+            "images": len(self.images),
+            "readable": len(readable),
+            "formats": _count(image.format for image in readable),
+            "modes": _count(image.mode for image in readable),
+            "classes": _count(str(label) for label in self.labels if label is not None),
+            "without_label": sum(label is None for label in self.labels),
+            "width": _range([image.width for image in readable]),
+            "height": _range([image.height for image in readable]),
+            "unreadable": [
+                {"path": image.path, "error": image.error, "reason": image.reason} for image in self.unreadable
+            ],
+            "duplicates": self.duplicates,
+            "unusual": [{"path": image.path, "reasons": list(image.unusual)} for image in self.unusual],
+            "ignored": self.ignored,
+        }
+
+    def as_text(self) -> str:
+        """Return a summary as human-readable text."""
+        summary = self.as_dict()
+        lines = [f"{format_count(len(self.images), 'image')}, {summary['readable']:,} readable"]
+        lines += [
+            f"{name}: {_format_counts(summary[name])}" for name in ("formats", "modes", "classes") if summary[name]
+        ]
+        if summary["width"]:
+            width, height = (f"{summary[side]['min']}–{summary[side]['max']}" for side in ("width", "height"))
+            lines.append(f"pixels: width {width}, height {height}")
+        if self.ignored:
+            lines.append(f"ignored: {format_ignored(self.ignored)}")
+        lines += _format_list("unreadable", [(image.path, image.reason) for image in self.unreadable])
+        lines += _format_list("identical bytes", [(paths[0], ", ".join(paths[1:])) for paths in self.duplicates])
+        lines += _format_list("unusual", [(image.path, "; ".join(image.unusual)) for image in self.unusual])
+        return "\n".join(lines)
+
+
+def check_images(
+    source: Any,
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    max_pixels: int = MAX_PIXELS,
+    progress: Callable[[int], object] | None = None,
+) -> ImageCheck:
+    """Check images without a network: read and decode each one, in threads.
+
+    Parameters
+    ----------
+    source : str, Path, DataFrame, ImageTable, or sequence or iterable of str or Path
+        See :func:`featx.find_images`.
+    path_column, label_column : str or None, default=None
+        See :func:`featx.find_images`.
+    max_pixels : int, default=178_956_970
+        Maximum number of pixels of an image. Larger images are reported as unreadable.
+    progress : callable or None, default=None
+        Function that is called with the number of images since its last call. None: no progress is reported.
+
+    Returns
+    -------
+    ImageCheck
+        Unreadable, duplicate and unusual images, and counts of formats, modes and classes.
+
+    Raises
+    ------
+    SourceError
+        See :func:`featx.find_images`.
+    OptionError
+        `max_pixels` is not positive.
+
+    See Also
+    --------
+    find_images : Find the images of a folder, archive, table or URL.
+    find_duplicates : Find near-duplicates by their features.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "text.jpg").write_text("hello")
+    ...     check = check_images(folder)
+    >>> check
+    <ImageCheck: 1 image; unreadable 1, unusual 0, duplicates 0>
+    >>> check.unreadable[0].error
+    'UnknownFormatError'
+    """
+    if max_pixels < 1:
+        raise OptionError(f"max_pixels (--max-pixels) must be a positive integer, got {max_pixels!r}.")
+    table = find_images(source, path_column=path_column, label_column=label_column)
+    load_decoders()
+    images = []
+    with concurrent.futures.ThreadPoolExecutor(n_cores(), thread_name_prefix="featx-check") as threads:
+        for start in range(0, len(table), _BATCH_SIZE):
+            batch = table.paths[start : start + _BATCH_SIZE]
+            for image in threads.map(lambda path: _check_image(path, max_pixels), batch):
+                images.append(image)
+                if progress is not None:
+                    progress(1)
+    return ImageCheck(images, table.labels, table.ignored)
+
+
+def _check_image(path: str, max_pixels: int) -> CheckedImage:
+    checked = CheckedImage(describe_image(path))
+    try:
+        content, _ = read_image(path)
+        assert isinstance(content, bytes)  # the content of a path
+        checked = dataclasses.replace(checked, digest=content_digest(content))
+        thumbnail = decode_image(content, _THUMBNAIL_SIZE, max_pixels=max_pixels)
+        with open_image(content) as image:
+            checked = dataclasses.replace(
+                checked, format=image.format or "", mode=image.mode, width=image.width, height=image.height
+            )
+    except UnreadableImageError as error:
+        return dataclasses.replace(checked, error=type(error).__name__, reason=error.reason)
+    return dataclasses.replace(checked, unusual=tuple(_unusual_properties(checked, thumbnail)))
+
+
+def _unusual_properties(image: CheckedImage, thumbnail: np.ndarray[Any, Any]) -> Iterator[str]:
+    size = f"{image.width} × {image.height} pixels"
+    shorter, longer = sorted((image.width, image.height))
+    if shorter < _TINY_SIDE:
+        yield f"tiny: {size}"
+    if image.width * image.height > _HUGE_PIXELS:
+        yield f"huge: {size}"
+    if longer > _MAX_ASPECT_RATIO * shorter:
+        yield f"extreme aspect ratio: {size}"
+    contrast = float(thumbnail.mean(axis=2).std())
+    if contrast < _MIN_CONTRAST:
+        yield f"nearly one color: standard deviation of brightness is {contrast:.1f} of 255"
+    suffix = os.path.splitext(image.path)[1].lower()
+    expected = _FORMAT_SUFFIXES.get(image.format, {f".{image.format.lower()}"})
+    if suffix in IMAGE_SUFFIXES and suffix not in expected:
+        yield f"suffix is {suffix}, but the format is {image.format}"
+
+
+def _count(kinds: Iterable[str]) -> dict[str, int]:
+    return dict(collections.Counter(kinds).most_common())
+
+
+def _range(sides: list[int]) -> dict[str, float] | None:
+    if not sides:
+        return None
+    return {"min": min(sides), "median": float(np.median(sides)), "max": max(sides)}
+
+
+def _format_counts(counts: dict[str, int]) -> str:
+    kinds = list(counts.items())
+    more = f" and {len(kinds) - _MAX_KINDS} more" if len(kinds) > _MAX_KINDS else ""
+    return ", ".join(f"{shorten(kind, 40)} {count:,}" for kind, count in kinds[:_MAX_KINDS]) + more
+
+
+def _format_list(title: str, rows: list[tuple[str, str]]) -> list[str]:
+    if not rows:
+        return []
+    cells = [{"path": shorten(path), "detail": shorten(detail, 100)} for path, detail in rows[:_MAX_LISTED]]
+    table = format_table(cells, header=False).split("\n")
+    n_more = len(rows) - _MAX_LISTED
+    more = [f"  and {n_more:,} more: --csv FILE writes all of them"] if n_more > 0 else []
+    return ["", f"{title}: {len(rows):,}", *(f"  {line}" for line in table), *more]

@@ -1,0 +1,145 @@
+"""A table of image paths, labels, splits and groups."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from featx.errors import InputError
+from featx.images.image import as_image_list
+from featx.system.formatting import format_count
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class ImageRow(NamedTuple):
+    """One row of an :class:`ImageTable`."""
+
+    path: str
+    label: Any
+    split: str | None
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class ImageTable:
+    """Paths, labels and splits of images, as :func:`featx.find_images` returns them.
+
+    Iteration yields one ``(path, label, split)`` per image.
+
+    Attributes
+    ----------
+    paths : list of str
+        Path of each image. It begins with the source as the user wrote it.
+    labels : list of (str, int, bool, float or None)
+        Label of each image: the name of its class folder, or the value of the label column. None: no label.
+    ignored : dict of str to int
+        Number of ignored files and folders by suffix, or as "hidden" or "system files".
+    splits : list of ({"train", "test"} or None), or None
+        Split of each image. None: the source does not define splits.
+    groups : list of (str or None), or None
+        Group of each image. Images of one group are never split between training and test set. None: the source does
+        not define groups.
+    notes : tuple of str
+        Remarks on how the source was interpreted.
+    no_labels_reason : str
+        Reason why no image has a label, with a remedy. Empty if some have one, or if the reason is unknown.
+
+    See Also
+    --------
+    find_images : Find the images of a folder, archive, table or URL.
+    """
+
+    paths: list[str]
+    labels: Sequence[Any]
+    ignored: dict[str, int] = dataclasses.field(default_factory=dict)
+    splits: list[str | None] | None = None
+    groups: list[str | None] | None = None
+    notes: tuple[str, ...] = ()
+    no_labels_reason: str = ""
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __iter__(self) -> Iterator[ImageRow]:
+        splits: Iterable[str | None] = [None] * len(self) if self.splits is None else self.splits
+        return map(ImageRow, self.paths, self.labels, splits)
+
+    def __repr__(self) -> str:
+        parts = [format_count(len(self), "image")]
+        n_labeled = len(self) - sum(label is None for label in self.labels)
+        if n_labeled:
+            n_classes = len({label for label in self.labels if label is not None})
+            parts.append(f"{n_labeled:,} labeled, {n_classes:,} distinct labels")
+        if self.splits is not None:
+            counts = collections.Counter(split for split in self.splits if split is not None)
+            parts.append(", ".join(f"{count:,} {split}" for split, count in sorted(counts.items(), reverse=True)))
+        return f"<ImageTable: {'; '.join(parts)}>"
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the table as a DataFrame.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``path`` and ``label``, and ``split`` and ``group`` where the source defines them.
+        """
+        import pandas as pd
+
+        columns = {"path": self.paths, "label": self.labels, "split": self.splits, "group": self.groups}
+        # Text stays dtype object: pandas's string types reject names outside UTF-8.
+        texts = {"path", "split", "group"} | (
+            {"label"} if any(isinstance(label, str) for label in self.labels) else set()
+        )
+        return pd.DataFrame(
+            {
+                name: pd.Series(values, dtype=object if name in texts else None)
+                for name, values in columns.items()
+                if values is not None
+            }
+        )
+
+    def labeled(self) -> ImageTable:
+        """Return the rows that have a label."""
+        return self.select([index for index, label in enumerate(self.labels) if label is not None])
+
+    def select(self, indices: Iterable[int]) -> ImageTable:
+        """Return the rows at some indices, in their order."""
+        indices = list(indices)
+        return dataclasses.replace(
+            self,
+            paths=[self.paths[index] for index in indices],
+            labels=[self.labels[index] for index in indices],
+            splits=None if self.splits is None else [self.splits[index] for index in indices],
+            groups=None if self.groups is None else [self.groups[index] for index in indices],
+        )
+
+
+def as_path_list(paths: Any) -> list[str]:
+    """Return paths as a list of strings.
+
+    Parameters
+    ----------
+    paths : ImageTable, list, ndarray, Series, one-column DataFrame or iterable
+        Paths of images, each a str or Path.
+
+    Raises
+    ------
+    InputError
+        A single path, or a value that is not a path.
+
+    Examples
+    --------
+    >>> as_path_list(path for path in ("a.jpg", "b.jpg"))
+    ['a.jpg', 'b.jpg']
+    """
+    if isinstance(paths, ImageTable):
+        return paths.paths
+    images = as_image_list(list(paths) if isinstance(paths, Iterator) else paths)
+    for index, image in enumerate(images):
+        if not isinstance(image, str | os.PathLike):
+            raise InputError(f"paths must be str or Path, got {type(image).__name__} at index {index}.")
+    return [os.fspath(image) for image in images]  # type: ignore[arg-type]  # checked above
