@@ -12,7 +12,7 @@ from featx.backbones.registry import NetworkBackbone
 from featx.baselines.splits import Fold, check_split_options, group_codes, make_split, validate_row_indices
 from featx.datasets.labels import as_label_array, infer_task, is_missing, validate_labels
 from featx.errors import OptionError
-from featx.extraction.extract import Extraction
+from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import FeatureExtractor, resolve_extractor
 from featx.extraction.options import resolve_cache
 from featx.features.duplicates.find import THRESHOLD, find_duplicates
@@ -240,12 +240,12 @@ def _rows(images: Sequence[Image], extractor: FeatureExtractor, n: int, random_s
     resolved = resolve_extractor(extractor)
     recipe = dataclasses.replace(resolved.recipe, tta=augmented_views(n, random_state))
     with progress_bar(len(images), "copies", shown=bool(extractor.verbose)) as progress:
-        Extraction(
+        extract_into(
+            rows[1:].swapaxes(0, 1),
             images,
             dataclasses.replace(resolved, recipe=recipe),
-            rows[1:].swapaxes(0, 1),
             cache=resolve_cache(extractor.cache),
             raise_on_error=extractor.on_error == "raise",
             progress=progress,
-        ).run()
+        )
     return rows

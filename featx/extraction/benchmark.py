@@ -19,11 +19,11 @@ import numpy as np
 from featx.backbones.registry import KerasBackbone
 from featx.errors import OptionError, SourceError
 from featx.extraction.engines import engine as engines
-from featx.extraction.extract import Extraction
+from featx.extraction.extract import extract_into
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.stage_times import StageTime, time_stages
 from featx.extraction.throughput import processor
-from featx.images.prefetch import DecodeAhead, Prepared
+from featx.images.prefetch import Decoded, Prefetcher
 from featx.system.child_process import run_child
 from featx.system.processes import n_cores
 
@@ -194,7 +194,7 @@ def _bench_one(
     say(f"{name}: from files to features …")
     pipeline = _rate(len(paths), lambda: _extract(paths, resolved))
     network = next(rate for rate in networks if rate.precision == resolved.recipe.precision)
-    readable = [paths[prepared.position] for prepared in _decoded(paths, resolved) if prepared.pixels is not None]
+    readable = [paths[item.index] for item in _decoded(paths, resolved)]
     stages = time_stages(readable[:_NETWORK_IMAGES], resolved, compiled)
     return BackboneBenchmark(
         backbone=name,
@@ -215,11 +215,10 @@ def _precisions(engine: str) -> list[str]:
     return ["bfloat16", "float32"] if engines.has_native_bfloat16() else ["float32"]
 
 
-def _decoded(paths: list[str], resolved: Resolved) -> Iterator[Prepared]:
+def _decoded(paths: list[str], resolved: Resolved) -> Iterator[Decoded]:
     recipe = resolved.recipe
-    ahead = 2 * resolved.batch_size
-    decoder = DecodeAhead(paths, recipe.image_size, recipe.resize, lambda digest: False, ahead)
-    return decoder.prepare(iter(range(len(paths))))
+    prefetcher = Prefetcher(paths, recipe.image_size, recipe.resize, n_ahead=2 * resolved.batch_size)
+    return (item for item in prefetcher.prefetch(range(len(paths))) if isinstance(item, Decoded))
 
 
 def _decode(paths: list[str], resolved: Resolved) -> None:
@@ -228,7 +227,7 @@ def _decode(paths: list[str], resolved: Resolved) -> None:
 
 
 def _some_pixels(paths: list[str], resolved: Resolved) -> np.ndarray[Any, Any]:
-    readable = (prepared.pixels for prepared in _decoded(paths, resolved) if prepared.pixels is not None)
+    readable = (item.pixels for item in _decoded(paths, resolved))
     pixels = list(itertools.islice(readable, _NETWORK_IMAGES))
     if len(pixels) < _FEWEST_IMAGES:
         raise SourceError(
@@ -240,7 +239,7 @@ def _some_pixels(paths: list[str], resolved: Resolved) -> np.ndarray[Any, Any]:
 
 def _extract(paths: list[str], resolved: Resolved) -> None:
     rows = np.empty((len(paths), resolved.n_features), dtype=np.float32)
-    Extraction(paths, resolved, rows, cache=None, raise_on_error=False).run()
+    extract_into(rows, paths, resolved, cache=None, raise_on_error=False)
 
 
 def _usual(

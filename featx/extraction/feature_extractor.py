@@ -23,7 +23,7 @@ from featx.backbones.registry import load_backbone
 from featx.datasets.failures import Failure
 from featx.errors import OptionError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction.engines import engine as engines
-from featx.extraction.extract import Extraction
+from featx.extraction.extract import extract_into
 from featx.extraction.options import LARGEST_SIZE, ON_TRUNCATED, RESIZES, ExtractionOptions, Resolved, resolve_cache
 from featx.extraction.resolved import resolve_with_recipe
 from featx.images.decode import MAX_PIXELS
@@ -292,17 +292,16 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             return rows
         resolved = self._as_pinned(options)
         with progress_bar(len(images), resolved.backbone.name, shown=bool(self.verbose)) as progress:
-            extraction = Extraction(
+            ledger = extract_into(
+                rows,
                 images,
                 resolved,
-                rows,
                 cache=resolve_cache(self.cache),
                 raise_on_error=self.on_error == "raise",
                 progress=progress,
             )
-            extraction.run()
-        warn_unreadable(extraction.failures, len(images))
-        warn_padded(images, extraction.padded)
+        warn_unreadable(ledger.failures, len(images))
+        warn_padded(images, ledger.padded)
         return rows
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray[Any, Any]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.extraction.extract import Extraction
+from featx.extraction.extract import extract_into
 from featx.extraction.options import Resolved
 from featx.images.formats import open_image
 from featx.images.image import content_digest, read_image
@@ -102,9 +102,8 @@ def time_stages(paths: Sequence[str], resolved: Resolved, compiled: Path | None)
             store.append(np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(len(rows), -1), rows)
             store.commit()
     out = np.empty((len(paths), resolved.n_features), dtype=np.float32)
-    extraction = Extraction(paths, resolved, out, cache=None)  # finds the engine that runs already
     started = time.process_time()
-    extraction.run()
+    extract_into(out, paths, resolved, cache=None)  # reuses the engine that is running
     whole = time.process_time() - started + clock.seconds["store"]
     spent = {**clock.seconds, "other": max(0.0, whole - sum(clock.seconds.values()))}
     total = sum(spent.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -16,8 +17,9 @@ import numpy as np
 from featx.datasets.failures import readable_positions
 from featx.datasets.image_table import ImageTable
 from featx.errors import AuditError, FeatxError, OutputError, ResourceError
-from featx.extraction.extract import Extraction
+from featx.extraction.extract import extract_into
 from featx.extraction.options import Resolved
+from featx.extraction.row_cache import RowCache, open_row_cache
 from featx.features.csv_table import (
     FAILURES_HEADER,
     TABLE_HEADER,
@@ -27,8 +29,7 @@ from featx.features.csv_table import (
     write_table,
 )
 from featx.features.npy_writer import MatrixFile
-from featx.store.view_store import ViewStores
-from featx.system.array_types import DigestArray, FloatArray, IntArray
+from featx.system.array_types import DigestArray, FloatArray
 from featx.system.files.atomic import atomic_write, remove_abandoned, sync_folder
 from featx.system.files.output_paths import (
     as_output_error,
@@ -164,24 +165,25 @@ def extract_to_file(
     started = time.perf_counter()
     with replacing_outputs(output) as (matrix, listing):
         rows = MatrixFile(matrix, len(table), resolved.n_features)
-        extraction = Extraction(
-            table.paths, resolved, rows, cache=cache, raise_on_error=on_error == "raise", progress=progress
-        )
-        _run(extraction)
-        kept = readable_positions(len(table), extraction.failures)
+        with _as_resource_error():
+            ledger = extract_into(
+                rows, table.paths, resolved, cache=cache, raise_on_error=on_error == "raise", progress=progress
+            )
+        failures = ledger.failures
+        kept = readable_positions(len(table), failures)
         rows.keep(kept)
-        write_table(listing, _table_rows(table, extraction.digests, kept))
-        _audit(matrix, listing, extraction, kept)
-        write_failures(output, extraction.failures)
+        write_table(listing, _table_rows(table, ledger.digests, kept))
+        _audit(matrix, listing, ledger.digests[kept], open_row_cache(cache, resolved.recipe, resolved.n_features))
+        write_failures(output, failures)
     seconds = time.perf_counter() - started
     recipe = resolved.recipe
     return ExtractionSummary(
         rows=len(kept),
         features=resolved.n_features,
-        computed=extraction.n_computed,
-        cached=extraction.n_cached,
-        failed=len(extraction.failures),
-        padded=len(extraction.padded),
+        computed=ledger.n_computed,
+        cached=ledger.n_cached,
+        failed=len(failures),
+        padded=len(ledger.padded),
         seconds=round(seconds, 3),
         images_per_second=round(len(table) / seconds, 1),
         backbone=recipe.backbone,
@@ -206,13 +208,14 @@ def replacing_outputs(output: Path) -> Iterator[tuple[Path, Path]]:
         sync_folder(output.parent)
 
 
-def _run(extraction: Extraction) -> None:
+@contextlib.contextmanager
+def _as_resource_error() -> Iterator[None]:
     try:
-        extraction.run()
+        yield
     except OSError as error:
         if isinstance(error, FeatxError):
             raise
-        raise ResourceError(f"The system refused something ({error}). Run the same command again.") from error
+        raise ResourceError(f"The operating system reported an error: {error}. Repeat the command.") from error
 
 
 def _table_rows(table: ImageTable, digests: DigestArray, kept: Iterable[int]) -> Iterator[tuple[str, Any, str]]:
@@ -220,56 +223,47 @@ def _table_rows(table: ImageTable, digests: DigestArray, kept: Iterable[int]) ->
         yield table.paths[index], table.labels[index], digests[index].tobytes().hex()
 
 
-def _audit(matrix: Path, listing: Path, extraction: Extraction, kept: IntArray) -> None:
-    """Read both files back: a row for each line, in order, finite, and the one of its digest in the store."""
-    store = extraction.store
-    if store is not None:
-        store.refresh()
+def _audit(matrix: Path, listing: Path, digests: DigestArray, cache: RowCache) -> None:
+    """Read both files back: one finite row per line, in order, equal to the cached row of its digest."""
     checked = 0
     with open(listing, encoding="utf-8", errors="surrogateescape", newline="") as file:
         for lines in _blocks(csv.DictReader(file)):
-            # Mapped anew for each block, so that pages read do not add up.
+            # A new map for each block, so that the pages read do not add up.
             rows = np.load(matrix, mmap_mode="r", allow_pickle=False)
-            block = np.array(rows[checked : checked + len(lines)])
+            end = checked + len(lines)
+            block = np.array(rows[checked:end])
             if [int(line["row"]) for line in lines] != list(range(checked, checked + len(block))):
                 raise _audit_error(f"row numbers from {checked} on do not match")
             joined = np.frombuffer(bytes.fromhex("".join(line["digest"] for line in lines)), dtype=np.uint8)
-            digests = joined.reshape(len(lines), -1)
-            right = np.array_equal(digests, extraction.digests[kept[checked : checked + len(lines)]])
-            if not right or not np.isfinite(block).all() or not _agree_with_store(digests, block, store):
-                raise _audit_error(f"a row among {checked} to {checked + len(lines) - 1} is not the one of its image")
-            checked += len(lines)
+            listed = joined.reshape(len(lines), -1)
+            is_valid = np.array_equal(listed, digests[checked:end]) and np.isfinite(block).all()
+            if not is_valid or not _agrees_with_cache(listed, block, cache):
+                raise _audit_error(f"a row from {checked} to {end - 1} does not belong to its image")
+            checked = end
     n_rows = len(np.load(matrix, mmap_mode="r", allow_pickle=False))
     if checked != n_rows:
         raise _audit_error(f"{n_rows} rows, {checked} lines")
 
 
-def _agree_with_store(digests: DigestArray, rows: FloatArray, store: ViewStores | None) -> bool:
-    """Whether these are the rows that the store has, or as near to them as another engine or CPU would come.
+def _agrees_with_cache(digests: DigestArray, rows: FloatArray, cache: RowCache) -> bool:
+    """Return whether these are the cached rows, up to the differences between engines and CPUs.
 
-    Two processes may have computed one image at the same time, and the store then has either's row.
+    Two processes may have computed the same image at the same time; the cache then has the row of either.
     """
-    if store is None:
-        return True
-    found, kept = store.read(digests)
-    rows = rows[found]  # the others were cleared or found damaged since they were copied from it
-    largest = np.abs(kept).max(axis=1, initial=0)
-    return bool((np.abs(kept - rows).max(axis=1, initial=0) <= 0.05 * largest + 1e-6).all())
+    is_cached, expected = cache.read_rows(digests)
+    rows = rows[is_cached]  # the others were cleared, or found corrupt, since they were read
+    largest = np.abs(expected).max(axis=1, initial=0)
+    return bool((np.abs(expected - rows).max(axis=1, initial=0) <= 0.05 * largest + 1e-6).all())
 
 
 def _blocks(lines: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
-    block: list[dict[str, str]] = []
-    for line in lines:
-        block.append(line)
-        if len(block) == _BLOCK_ROWS:
-            yield block
-            block = []
-    if block:
+    remaining = iter(lines)
+    while block := list(itertools.islice(remaining, _BLOCK_ROWS)):
         yield block
 
 
-def _audit_error(found: str) -> AuditError:
+def _audit_error(problem: str) -> AuditError:
     return AuditError(
-        f"The matrix and the table of its rows do not match: {found}. Neither was kept; the rows in the cache are "
-        "untouched. Run the same command again, and please report this."
+        f"The matrix and the table of its rows do not match: {problem}. Neither was kept; the cache was not changed. "
+        "Repeat the command, and please report this."
     )

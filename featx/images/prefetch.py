@@ -1,4 +1,4 @@
-"""Read, name and decode images ahead of the network, in threads, handing them on in order."""
+"""Read and decode images in background threads, ahead of the network and in the order of the input."""
 
 from __future__ import annotations
 
@@ -9,56 +9,89 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from featx.errors import ImageTooLargeError, TruncatedImageError, UnreadableImageError
 from featx.images.decode import MAX_PIXELS, Content, decode_image, decode_truncated, load_decoders
-from featx.images.image import Image, content_digest, is_remote_image, padded_digest, read_image
+from featx.images.image import Image, content_digest, describe_image, is_remote_image, padded_digest, read_image
 from featx.system.files import remote
 from featx.system.processes import n_cores
 
-#: Images at addresses that have more bytes are fetched anew, only so many at once as are decoded: they are in memory.
-_SMALL_BYTES = 8 * 2**20
+#: Remote images up to this size are downloaded many at a time. Larger ones are downloaded by the decoding threads, so
+#: that only a few of them are in memory.
+_MAX_PARALLEL_BYTES = 8 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
-class Prepared:
-    """What became of one image.
+class Source:
+    """How an image was read.
 
     Attributes
     ----------
-    position : int
     digest : bytes
-        b"" if it could not be read at all.
+        Digest of the content. Empty if the image could not be read.
     state : os.stat_result or None
-        A file's state when it was read.
+        State of the file when it was read. None for images without a file.
     read_at : float
-        The clock just before that, in seconds since 1970.
-    pixels : ndarray of uint8, shape (height, width, 3), or None
-        None if it need not be decoded (it is stored, or equal to another image), or cannot be.
-    stored : bool
-        Its row is in the store.
-    error : UnreadableImageError or None
-        Why it cannot be read.
+        Time just before the image was read, in seconds since 1970.
     is_padded : bool
-        It ended too early, and was made complete.
+        Whether the file ended too early and the missing part was filled.
     """
 
-    position: int
     digest: bytes = b""
     state: os.stat_result | None = None
-    pixels: np.ndarray[Any, Any] | None = None
-    stored: bool = False
-    error: UnreadableImageError | None = None
     read_at: float = 0.0
     is_padded: bool = False
 
 
-class DecodeAhead:
-    """Decode each distinct image once, a bounded number of images ahead.
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """The pixels of an image: uint8, shape (height, width, 3)."""
+
+    index: int
+    source: Source
+    pixels: np.ndarray[Any, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """An image whose row is in the cache: it was not decoded."""
+
+    index: int
+    source: Source
+
+
+@dataclasses.dataclass(frozen=True)
+class SameAs:
+    """An image with the same content as another one, whose index is `first`: it was not decoded."""
+
+    index: int
+    source: Source
+    first: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Failed:
+    """An image that cannot be read, and the error without the name of the image."""
+
+    index: int
+    source: Source
+    error: UnreadableImageError
+
+    def named_error(self, image: Image, index: int | None = None) -> UnreadableImageError:
+        """Return the error with the name of the image and its index (default: that of this image)."""
+        name = describe_image(image)
+        return type(self.error)(self.error.reason, name, self.index if index is None else index)
+
+
+Prefetched: TypeAlias = Decoded | Stored | SameAs | Failed
+
+
+class Prefetcher:
+    """Read each image, and decode each distinct one that is not in the cache.
 
     Parameters
     ----------
@@ -66,14 +99,18 @@ class DecodeAhead:
     size : tuple of (int, int)
         Height and width of the pixels.
     resize : {"squash", "crop", "pad"}
-    is_stored : callable
-        Says of a digest whether its row is in the store; called from several threads.
-    ahead : int
-        Images that may wait for the network.
-    max_pixels : int
-        Images of more pixels are refused.
-    pad_truncated : bool
-        Make images that end too early complete, rather than refuse them.
+    n_ahead : int
+        Number of images that may wait for the caller.
+    is_stored : callable, default=None
+        Function of a digest: whether its row is in the cache. It is called from several threads.
+    max_pixels : int, default=178_956_970
+        Images with more pixels fail.
+    pad_truncated : bool, default=False
+        Whether to fill the missing part of truncated images. Otherwise they fail.
+    n_threads : int or None, default=None
+        Number of images that are decoded at a time. None: one per available core.
+    max_parallel_bytes : int, default=8_388_608
+        Maximum size of remote images that are downloaded many at a time.
     """
 
     def __init__(
@@ -81,98 +118,100 @@ class DecodeAhead:
         images: Sequence[Image],
         size: tuple[int, int],
         resize: str,
-        is_stored: Callable[[bytes], bool],
-        ahead: int,
         *,
+        n_ahead: int,
+        is_stored: Callable[[bytes], bool] | None = None,
         max_pixels: int = MAX_PIXELS,
         pad_truncated: bool = False,
+        n_threads: int | None = None,
+        max_parallel_bytes: int = _MAX_PARALLEL_BYTES,
     ) -> None:
         self._images = images
-        self._size = size
-        self._resize = resize
-        self._is_stored = is_stored
-        self._ahead = ahead
+        self._n_ahead = n_ahead
+        self._is_stored = is_stored or (lambda digest: False)
         self._max_pixels = max_pixels
-        self._pads_truncated = pad_truncated
-        self._cores = threading.BoundedSemaphore(n_cores())
-        self._claimants: dict[bytes, int] = {}
-        #: Of padded images, the digest of what there is of them.
-        self._claimed_as: dict[bytes, bytes] = {}
+        self._decode_options = (size, resize, max_pixels)
+        self._pad_truncated = pad_truncated
+        self._n_threads = n_cores() if n_threads is None else n_threads
+        self._max_parallel_bytes = max_parallel_bytes
+        self._decoding = threading.BoundedSemaphore(self._n_threads)
 
-    def claimant(self, digest: bytes) -> int:
-        """Return the position whose row serves every image with this digest."""
-        return self._claimants[digest]
+    def prefetch(self, indices: Iterable[int]) -> Iterator[Prefetched]:
+        """Yield one item for each index, in order.
 
-    def release(self, digest: bytes) -> None:
-        """Let the next image with this digest be decoded anew."""
-        del self._claimants[self._claimed_as.pop(digest, digest)]
-
-    def prepare(self, positions: Iterator[int]) -> Iterator[Prepared]:
-        """Yield what becomes of each image, in the order of positions."""
-        n_threads = n_cores()
-        waiting: collections.deque[concurrent.futures.Future[Prepared]] = collections.deque()
+        Of images with the same content, one is decoded; the others are :class:`SameAs` it.
+        """
         load_decoders()
-        threads = concurrent.futures.ThreadPoolExecutor(n_threads, thread_name_prefix="featx-decode")
-        # Those that fetch what lies at addresses; none is started where nothing does.
-        fetching = concurrent.futures.ThreadPoolExecutor(remote.MAX_REQUESTS, thread_name_prefix="featx-decode-fetched")
-        try:
-            for position in positions:
-                if is_remote_image(self._images[position]):
+        first_by_digest: dict[bytes, int] = {}
+        pending: collections.deque[concurrent.futures.Future[Prefetched]] = collections.deque()
+        n_threads = self._n_threads
+        with _thread_pools(n_threads, remote.MAX_REQUESTS) as (decoding, downloading):
+            for index in indices:
+                if is_remote_image(self._images[index]):
                     n_threads = max(n_threads, remote.MAX_REQUESTS)
-                    waiting.append(fetching.submit(self._prepare_one, position, is_remote=True))
+                    pending.append(downloading.submit(self._load_remote, index, first_by_digest))
                 else:
-                    waiting.append(threads.submit(self._prepare_one, position))
-                if len(waiting) >= self._ahead + n_threads:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for pool in (fetching, threads):
-                pool.shutdown(wait=False, cancel_futures=True)
-            for pool in (fetching, threads):
-                pool.shutdown(wait=True)
+                    pending.append(decoding.submit(self._load, index, first_by_digest))
+                if len(pending) >= self._n_ahead + n_threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
 
-    def _prepare_one(self, position: int, *, is_remote: bool = False) -> Prepared:
-        image = self._images[position]
+    def _load_remote(self, index: int, first_by_digest: dict[bytes, int]) -> Prefetched:
+        """Download a small image while others are decoded; leave a large one to :meth:`_load`."""
         read_at = time.time()
         content = None
         try:
             with contextlib.suppress(ImageTooLargeError):
-                content = read_image(image, most_bytes=_SMALL_BYTES)[0] if is_remote else None
+                content, _ = read_image(self._images[index], most_bytes=self._max_parallel_bytes)
         except UnreadableImageError as error:
-            return Prepared(position, error=type(error)(error.reason), read_at=read_at)
-        with self._cores:
-            return self._prepare_content(position, content, read_at)
+            return Failed(index, Source(read_at=read_at), _without_traceback(error))
+        return self._load(index, first_by_digest, content)
 
-    def _prepare_content(self, position: int, content: Content | None, read_at: float) -> Prepared:
-        """Return what becomes of an image; one whose content is None is read."""
-        digest = b""
-        state = None
-        try:
-            if content is None:
-                content, state = read_image(self._images[position], self._max_pixels)
-            digest = content_digest(content)
-            if self._claimants.setdefault(digest, position) != position:
-                return Prepared(position, digest, state, read_at=read_at)
-            if self._is_stored(digest):
-                return Prepared(position, digest, state, stored=True, read_at=read_at)
-            return self._decode(Prepared(position, digest, state, read_at=read_at), content)
-        except UnreadableImageError as error:
-            # Anew: the error itself holds on to every frame it came through, and so to the image.
-            return Prepared(position, digest, state, error=type(error)(error.reason), read_at=read_at)
+    def _load(self, index: int, first_by_digest: dict[bytes, int], content: Content | None = None) -> Prefetched:
+        source = Source(read_at=time.time())
+        with self._decoding:
+            try:
+                if content is None:
+                    content, state = read_image(self._images[index], self._max_pixels)
+                    source = dataclasses.replace(source, state=state)
+                source = dataclasses.replace(source, digest=content_digest(content))
+                first = first_by_digest.setdefault(source.digest, index)
+                if first != index:
+                    return SameAs(index, source, first)
+                if self._is_stored(source.digest):
+                    return Stored(index, source)
+                return self._decode(index, source, content)
+            except UnreadableImageError as error:
+                return Failed(index, source, _without_traceback(error))
 
-    def _decode(self, prepared: Prepared, content: Content) -> Prepared:
-        wanted = (self._size, self._resize, self._max_pixels)
+    def _decode(self, index: int, source: Source, content: Content) -> Decoded | Stored:
         try:
-            return dataclasses.replace(prepared, pixels=decode_image(content, *wanted))
+            return Decoded(index, source, decode_image(content, *self._decode_options))
         except TruncatedImageError:
-            if not self._pads_truncated:
+            if not self._pad_truncated:
                 raise
-        # Its row is not that of these bytes: whoever wants whole images must not find it. And no index may know the
-        # file by that name, or it would be found by it.
-        digest = padded_digest(prepared.digest)
-        self._claimed_as[digest] = prepared.digest
-        prepared = dataclasses.replace(prepared, digest=digest, state=None, is_padded=True)
-        if self._is_stored(digest):
-            return dataclasses.replace(prepared, stored=True)
-        return dataclasses.replace(prepared, pixels=decode_truncated(content, *wanted))
+        # The row of a padded image must never be found as the row of these bytes: it gets a digest of its own, and no
+        # file state, so that the file index does not record it.
+        source = dataclasses.replace(source, digest=padded_digest(source.digest), state=None, is_padded=True)
+        if self._is_stored(source.digest):
+            return Stored(index, source)
+        return Decoded(index, source, decode_truncated(content, *self._decode_options))
+
+
+@contextlib.contextmanager
+def _thread_pools(*sizes: int) -> Iterator[list[concurrent.futures.ThreadPoolExecutor]]:
+    """Yield thread pools; their threads start when they are used. Work that has not begun is canceled at the end."""
+    pools = [concurrent.futures.ThreadPoolExecutor(size, thread_name_prefix="featx-decode") for size in sizes]
+    try:
+        yield pools
+    finally:
+        for pool in pools:
+            pool.shutdown(wait=False, cancel_futures=True)
+        for pool in pools:
+            pool.shutdown(wait=True)
+
+
+def _without_traceback(error: UnreadableImageError) -> UnreadableImageError:
+    """Return a copy of an error: its traceback would keep the content of the image in memory."""
+    return type(error)(error.reason)

@@ -16,7 +16,7 @@ from featx.datasets.failures import Failure
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import as_label_array, is_missing
 from featx.errors import ComparisonError
-from featx.extraction.extract import Extraction
+from featx.extraction.extract import extract_into
 from featx.extraction.options import Resolved
 from featx.system.array_types import DigestArray, FloatArray
 from featx.system.formatting import format_count, shorten
@@ -170,9 +170,8 @@ def extract(
     rows = np.empty((len(table), resolved.n_features), dtype=np.float32)
     started = time.perf_counter()
     with progress_bar(len(table), resolved.backbone.name, shown=show_progress) as progress:
-        extraction = Extraction(
-            table.paths, resolved, rows, cache=cache, raise_on_error=raise_on_error, progress=progress
+        ledger = extract_into(
+            rows, table.paths, resolved, cache=cache, raise_on_error=raise_on_error, progress=progress
         )
-        extraction.run()
     seconds = time.perf_counter() - started
-    return Extracted(rows, extraction.digests, extraction.failures, extraction.padded, extraction.n_computed, seconds)
+    return Extracted(rows, ledger.digests, ledger.failures, ledger.padded, ledger.n_computed, seconds)

@@ -131,15 +131,16 @@ def job_looked_at(folder: str) -> dict[str, Any]:
 
 def featx_rows(paths: list[str], options: dict[str, Any], cache: str) -> dict[str, Any]:
     """From files that are in the store to rows in memory."""
-    from featx.extraction.extract import Extraction
+    from featx.extraction.extract import extract_into
     from featx.extraction.options import ExtractionOptions
 
     resolved = ExtractionOptions(**options).resolve()
     rows = np.empty((len(paths), resolved.n_features), dtype=np.float32)
-    extraction = Extraction(paths, resolved, rows, cache=Path(cache))
-    seconds = _timed(extraction.run)
+    started = time.perf_counter()
+    ledger = extract_into(rows, paths, resolved, cache=Path(cache))
+    seconds = time.perf_counter() - started
     heavy = sorted({"tensorflow", "keras", "openvino"} & set(sys.modules))
-    return {"seconds": seconds, "computed": extraction.n_computed, "imported": heavy}
+    return {"seconds": seconds, "computed": ledger.n_computed, "imported": heavy}
 
 
 def _keras_network(application: str) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ import shutil
 import time
 import tracemalloc
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,23 +26,18 @@ from featx.errors import (
     StoreWarning,
     UnreadableImageError,
 )
-from featx.extraction.extract import Extraction
+from featx.extraction.extract import extract_into
+from featx.extraction.ledger import Ledger
 from featx.extraction.options import ExtractionOptions
+from featx.extraction.row_cache import DiskRowCache
 from featx.images import image as image_reading
+from featx.images.prefetch import Prefetcher
 from featx.testing import CountingBackbone
+from tests.extraction.helpers import extract
 from tests.samples import encoded
 
 #: At 32 pixels these JPEG files are decoded at half their size, which differs a little from the full decode.
 SHRUNK = 2
-
-
-def extract(images: Sequence[Any], cache: Path | None, **options: Any) -> tuple[np.ndarray[Any, Any], Extraction]:
-    on_error = options.pop("on_error", "raise")
-    resolved = ExtractionOptions(backbone="counting", **options).resolve()
-    rows = np.empty((len(images), resolved.n_features), dtype=np.float32)
-    extraction = Extraction(images, resolved, rows, cache=cache, raise_on_error=on_error == "raise")
-    extraction.run()
-    return rows, extraction
 
 
 def mean_colours(image: PIL.Image.Image) -> np.ndarray[Any, Any]:
@@ -226,7 +221,7 @@ def test_progress_tells_of_every_image(counting: CountingBackbone, paths: list[s
     resolved = ExtractionOptions(backbone="counting").resolve()
     rows = np.empty((26, 12), dtype=np.float32)
     images = [*paths, paths[0], b"bad"]
-    Extraction(images, resolved, rows, cache=None, raise_on_error=False, progress=done.append).run()
+    extract_into(rows, images, resolved, cache=None, raise_on_error=False, progress=done.append)
     assert sum(done) == 26
 
 
@@ -270,7 +265,7 @@ def test_every_kind_of_image_gives_the_same_row(photo: PIL.Image.Image, encoded:
 def test_many_more_images_than_are_looked_up_at_once(
     counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.extraction.extract._LOOK_UP_AT_ONCE", 5)
+    monkeypatch.setitem(extract_into.__kwdefaults__, "lookup_size", 5)
     reference, _ = extract(paths, None)
     extract(paths[::2], tmp_path / "cache")
     copies = [Path(path).read_bytes() for path in paths]
@@ -292,9 +287,9 @@ def test_a_new_version_of_a_plain_backbone_shares_no_row_with_the_old(
 @pytest.mark.parametrize(
     ("wrong", "found"),
     [
-        (lambda n: np.zeros(12), r"shape \(12,\); expected finite rows of shape \(24, 12\)"),
-        (lambda n: np.zeros((n, 1)), r"shape \(24, 1\)"),
-        (lambda n: np.full((n, 12), np.nan), "NaN or infinite"),
+        (lambda n: np.zeros(12), r"must return finite rows of shape \(24, 12\), got shape \(12,\)"),
+        (lambda n: np.zeros((n, 1)), r"got shape \(24, 1\)"),
+        (lambda n: np.full((n, 12), np.nan), "got NaN or infinite values"),
     ],
 )
 def test_rows_that_cannot_be_right_are_refused_and_not_kept(
@@ -322,13 +317,11 @@ def test_failures_are_listed_in_order_and_the_first_of_equal_ones_is_named(count
 def test_an_image_without_a_row_or_with_two_is_noticed(
     counting: CountingBackbone, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from featx.images.prefetch import DecodeAhead
-
-    prepare = DecodeAhead.prepare
-    monkeypatch.setattr(DecodeAhead, "prepare", lambda self, positions: list(prepare(self, positions))[:-1])
-    with pytest.raises(AuditError, match="1 images were given no row"):
+    prefetch = Prefetcher.prefetch
+    monkeypatch.setattr(Prefetcher, "prefetch", lambda self, indices: list(prefetch(self, indices))[:-1])
+    with pytest.raises(AuditError, match="1 images have no row"):
         extract(paths, None)
-    monkeypatch.setattr(DecodeAhead, "prepare", lambda self, positions: list(prepare(self, positions)) * 2)
+    monkeypatch.setattr(Prefetcher, "prefetch", lambda self, indices: list(prefetch(self, indices)) * 2)
     with pytest.raises(AuditError, match="a row twice"):
         extract(paths, None, batch_size=4)
 
@@ -481,11 +474,9 @@ def test_a_truncated_image_that_is_made_complete_never_passes_for_a_whole_one(
     copy.write_bytes(cut.read_bytes())
     rows = np.empty((25, 12), np.float32)
 
-    def extract(on_truncated: str) -> Extraction:
+    def extract(on_truncated: str) -> Ledger:
         resolved = ExtractionOptions("counting", on_truncated=on_truncated).resolve()
-        found = Extraction([*paths, str(copy)], resolved, rows, cache=tmp_path / "cache", raise_on_error=False)
-        found.run()
-        return found
+        return extract_into(rows, [*paths, str(copy)], resolved, cache=tmp_path / "cache", raise_on_error=False)
 
     strict = extract("raise")
     truncated = [(3, "TruncatedImageError"), (24, "TruncatedImageError")]
@@ -501,11 +492,11 @@ def test_a_truncated_image_that_is_made_complete_never_passes_for_a_whole_one(
 
 def test_a_limit_of_pixels_is_the_caller_s(counting: CountingBackbone, paths: list[str]) -> None:
     resolved = ExtractionOptions("counting", max_pixels=160 * 120 - 1).resolve()
-    extraction = Extraction(paths, resolved, np.empty((24, 12), np.float32), cache=None, raise_on_error=False)
-    extraction.run()
-    assert {failure.error for failure in extraction.failures} == {"ImageTooLargeError"}
+    rows = np.empty((24, 12), np.float32)
+    ledger = extract_into(rows, paths, resolved, cache=None, raise_on_error=False)
+    assert {failure.error for failure in ledger.failures} == {"ImageTooLargeError"}
     with pytest.raises(ImageTooLargeError, match="index 0"):
-        Extraction(paths, resolved, np.empty((24, 12), np.float32), cache=None).run()
+        extract_into(rows, paths, resolved, cache=None)
 
 
 @pytest.mark.parametrize("bad", [[0], [9_999], [31, 32], list(range(64, 96)), [0, 4_999, 9_999]], ids=str)
@@ -516,15 +507,14 @@ def test_among_10_000_images_bad_ones_cost_no_other(bad: list[int], counting: Co
         images[at] = images[at][:-3]
     rows = np.full((10_000, 12), -1, dtype=np.float32)
     resolved = ExtractionOptions("counting", image_size=2, batch_size=32).resolve()
-    extraction = Extraction(images, resolved, rows, cache=None, raise_on_error=False)
-    extraction.run()  # ends with an audit
-    assert [(failure.position, failure.error) for failure in extraction.failures] == [
+    ledger = extract_into(rows, images, resolved, cache=None, raise_on_error=False)  # ends with an audit
+    assert [(failure.position, failure.error) for failure in ledger.failures] == [
         (at, "TruncatedImageError") for at in bad
     ]
     good = np.setdiff1d(np.arange(10_000), bad)
     np.testing.assert_array_equal(rows[good], np.tile(colours[good], 4))
     assert np.isnan(rows[bad]).all()
-    assert (extraction.n_computed, extraction.n_cached) == (10_000 - len(bad), 0)
+    assert (ledger.n_computed, ledger.n_cached) == (10_000 - len(bad), 0)
 
 
 def test_bad_images_hold_no_memory(counting: CountingBackbone, tmp_path: Path) -> None:
@@ -536,13 +526,13 @@ def test_bad_images_hold_no_memory(counting: CountingBackbone, tmp_path: Path) -
     tracemalloc.start()
     try:
         resolved = ExtractionOptions("counting").resolve()
-        extraction = Extraction(images, resolved, np.empty((40, 12), np.float32), cache=None, raise_on_error=False)
+        rows = np.empty((40, 12), np.float32)
         before = tracemalloc.get_traced_memory()[0]
-        extraction.run()
+        ledger = extract_into(rows, images, resolved, cache=None, raise_on_error=False)
         assert tracemalloc.get_traced_memory()[0] - before < 5_000_000  # an error that knew its frames would keep 40
     finally:
         tracemalloc.stop()
-    assert len(extraction.failures) == 40
+    assert len(ledger.failures) == 40
 
 
 def test_a_damaged_row_of_a_padded_image_is_made_again(
@@ -551,9 +541,35 @@ def test_a_damaged_row_of_a_padded_image_is_made_again(
     Path(paths[3]).write_bytes(Path(paths[3]).read_bytes()[:-400])
     resolved = ExtractionOptions("counting", on_truncated="pad").resolve()
     rows = [np.empty((24, 12), np.float32) for _ in range(2)]
-    Extraction(paths, resolved, rows[0], cache=tmp_path / "cache").run()
+    extract_into(rows[0], paths, resolved, cache=tmp_path / "cache")
     (segment,) = (tmp_path / "cache" / "features").glob("*/*.npy")
     segment.write_bytes(segment.read_bytes()[:-3] + b"abc")
     with pytest.warns(StoreWarning):
-        Extraction(paths, resolved, rows[1], cache=tmp_path / "cache").run()
+        ledger = extract_into(rows[1], paths, resolved, cache=tmp_path / "cache")
+    assert ledger.padded == [3]
     np.testing.assert_array_equal(rows[0], rows[1])
+
+
+@pytest.mark.usefixtures("later")
+def test_an_equal_image_keeps_its_row_if_the_other_file_changes_during_the_run(
+    counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first file has a corrupt cached row and is read again after its content was replaced."""
+    first, copy = tmp_path / "first.jpg", tmp_path / "copy.jpg"
+    first.write_bytes(Path(paths[0]).read_bytes())
+    copy.write_bytes(first.read_bytes())
+    expected, _ = extract([str(copy), paths[1]], tmp_path / "cache")
+    (segment,) = (tmp_path / "cache" / "features").glob("*/*.npy")
+    segment.write_bytes(segment.read_bytes()[:-3] + b"abc")
+    read_rows = DiskRowCache.read_rows
+
+    def replace_first(self: DiskRowCache, digests: Any) -> Any:
+        if len(digests):
+            first.write_bytes(Path(paths[1]).read_bytes())
+        return read_rows(self, digests)
+
+    monkeypatch.setattr(DiskRowCache, "identify_files", lambda *args: [])
+    monkeypatch.setattr(DiskRowCache, "read_rows", replace_first)
+    with pytest.warns(StoreWarning):
+        rows, _ = extract([str(first), str(copy)], tmp_path / "cache")
+    np.testing.assert_array_equal(rows, expected[[1, 0]])

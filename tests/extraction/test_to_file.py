@@ -187,7 +187,7 @@ def test_a_row_that_is_not_its_image_s_is_noticed_and_nothing_is_kept(
         keep(self, kept)
 
     monkeypatch.setattr(outputs.MatrixFile, "keep", swap_two_rows)
-    with pytest.raises(AuditError, match="not the one of its image"):
+    with pytest.raises(AuditError, match="does not belong to its image"):
         extract(photo_folder, in_folder / "features.npy")
     assert os.listdir(in_folder) == ["cache"]
 
@@ -237,10 +237,11 @@ def test_a_table_of_the_user_is_not_replaced(name: str, photo_folder: Path, in_f
 
 
 def _spoil(function: Any, change: Any) -> Any:
-    def spoiled(path: Path, *args: Any) -> None:
-        function(path, *args)
+    def spoiled(path: Path, *args: Any) -> int:
+        n_lines: int = function(path, *args)
         listed = path.read_text().splitlines(keepends=True)
         path.write_text("".join(change(listed)))
+        return n_lines
 
     return spoiled
 
@@ -252,7 +253,7 @@ def _spoil(function: Any, change: Any) -> Any:
         (lambda listed: [listed[0], *listed[2:], listed[1]], "row numbers from 0 on do not match"),
         (
             lambda listed: [listed[0], listed[1].replace(listed[1][-9:], "00000000\n"), *listed[2:]],
-            "not the one of its",
+            "does not belong to its image",
         ),
     ],
     ids=["a line lost", "lines out of order", "another digest"],
@@ -262,7 +263,7 @@ def test_a_table_that_does_not_match_is_noticed(
 ) -> None:
     from featx.extraction import to_file as outputs
 
-    monkeypatch.setattr(outputs, "_write_table", _spoil(outputs._write_table, change))
+    monkeypatch.setattr(outputs, "write_table", _spoil(outputs.write_table, change))
     with pytest.raises(AuditError, match=found):
         extract(photo_folder, in_folder / "features.npy")
 
@@ -279,7 +280,7 @@ def test_a_row_that_is_not_finite_is_noticed_without_a_store_too(
         keep(self, kept)
 
     monkeypatch.setattr(outputs.MatrixFile, "keep", spoil)
-    with pytest.raises(AuditError, match="not the one of its image"):
+    with pytest.raises(AuditError, match="does not belong to its image"):
         extract(photo_folder, in_folder / "features.npy", cache=None)
 
 

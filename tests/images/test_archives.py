@@ -21,11 +21,10 @@ import pytest
 from featx.cli import main as cli
 from featx.datasets.find import find_images
 from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError, UnreadableImageError
-from featx.extraction.extract import Extraction
-from featx.extraction.options import ExtractionOptions
 from featx.images import archives
 from featx.images.image import read_image
 from featx.testing import CountingBackbone
+from tests.extraction.helpers import extract
 
 KINDS = ["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"]
 
@@ -46,14 +45,6 @@ def pack(folder: Path, kind: str, *, within: str = "photos") -> str:
     return str(archive)
 
 
-def extract(paths: list[str], cache: Path | None) -> tuple[np.ndarray[Any, Any], Extraction]:
-    rows = np.empty((len(paths), 12), dtype=np.float32)
-    resolved = ExtractionOptions("counting").resolve()
-    extraction = Extraction(paths, resolved, rows, cache=cache, raise_on_error=False)
-    extraction.run()
-    return rows, extraction
-
-
 @pytest.mark.parametrize("kind", KINDS)
 def test_images_in_an_archive_are_those_of_the_folder(
     kind: str, photo_folder: Path, tmp_path: Path, counting: CountingBackbone
@@ -63,14 +54,14 @@ def test_images_in_an_archive_are_those_of_the_folder(
     packed = find_images([archive])
     by_name = dict(zip(map(os.path.basename, packed.paths), packed.labels, strict=True))
     assert by_name == dict(zip(map(os.path.basename, folder.paths), folder.labels, strict=True))
-    rows, extraction = extract(packed.paths, tmp_path / "cache")
-    assert (extraction.failures, counting.n_images) == ([], 24)
-    of_folder, _ = extract(folder.paths, tmp_path / "cache")
+    rows, ledger = extract(packed.paths, tmp_path / "cache", on_error="nan")
+    assert (ledger.failures, counting.n_images) == ([], 24)
+    of_folder, _ = extract(folder.paths, tmp_path / "cache", on_error="nan")
     assert counting.n_images == 24  # what is unpacked later is known
     order = [list(map(os.path.basename, packed.paths)).index(os.path.basename(path)) for path in folder.paths]
     np.testing.assert_array_equal(of_folder, rows[order])
-    again, extraction = extract(packed.paths, tmp_path / "cache")
-    assert extraction.n_cached == 24
+    again, ledger = extract(packed.paths, tmp_path / "cache", on_error="nan")
+    assert ledger.n_cached == 24
     np.testing.assert_array_equal(again, rows)
 
 
@@ -169,10 +160,10 @@ def test_a_damaged_archive_costs_only_what_is_damaged(
         with pytest.raises(SourceError, match="cannot be read.*Fetch it anew"):
             find_images([archive])
         archive.write_bytes(whole[: len(whole) // 2] + bytes(64) + whole[len(whole) // 2 + 64 :])
-    rows, extraction = extract(paths, None)
-    assert 0 < len(extraction.failures) <= 24
-    assert {failure.error for failure in extraction.failures} <= {"UnreachableImageError", "TruncatedImageError"}
-    good = [at for at in range(24) if at not in {failure.position for failure in extraction.failures}]
+    rows, ledger = extract(paths, None, on_error="nan")
+    assert 0 < len(ledger.failures) <= 24
+    assert {failure.error for failure in ledger.failures} <= {"UnreachableImageError", "TruncatedImageError"}
+    good = [at for at in range(24) if at not in {failure.position for failure in ledger.failures}]
     assert np.isfinite(rows[good]).all()
     assert good or kind not in ("zip", "tar")
 
@@ -201,10 +192,10 @@ def test_an_archive_that_is_replaced_gives_the_new_images(
 ) -> None:
     archive = Path(pack(photo_folder, "zip"))
     paths = find_images([archive]).paths
-    before, _ = extract(paths, tmp_path / "cache")
+    before, _ = extract(paths, tmp_path / "cache", on_error="nan")
     shutil.copy(photo_folder / "china" / "00.jpg", photo_folder / "flower" / "20.jpg")
     archive.unlink()
-    after, _ = extract(find_images([pack(photo_folder, "zip")]).paths, tmp_path / "cache")
+    after, _ = extract(find_images([pack(photo_folder, "zip")]).paths, tmp_path / "cache", on_error="nan")
     changed = [at for at in range(24) if not np.array_equal(before[at], after[at])]
     assert [os.path.basename(paths[at]) for at in changed] == ["20.jpg"]
 
@@ -235,8 +226,8 @@ def test_names_that_cannot_be_read_damage_an_archive_and_not_the_run(
         find_images([tmp_path / "a.zip"])
     first = whole.index("ä".encode())
     (tmp_path / "b.zip").write_bytes(whole[:first] + b"\xff\xfe" + whole[first + 2 :])
-    _, extraction = extract([str(tmp_path / "good.jpg"), f"{tmp_path}/b.zip/ä.jpg"], None)
-    assert [(failure.position, failure.error) for failure in extraction.failures] == [(1, "UnreachableImageError")]
+    _, ledger = extract([str(tmp_path / "good.jpg"), f"{tmp_path}/b.zip/ä.jpg"], None, on_error="nan")
+    assert [(failure.position, failure.error) for failure in ledger.failures] == [(1, "UnreachableImageError")]
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])

@@ -9,52 +9,66 @@ import PIL.Image
 import pytest
 
 from featx.images.decode import decode_image
-from featx.images.prefetch import DecodeAhead
+from featx.images.image import content_digest, read_image
+from featx.images.prefetch import Decoded, Failed, Prefetcher, SameAs, Stored
 from featx.system.files import remote
 from featx.system.processes import n_cores
 
+SIZE = (32, 32)
 
-def test_images_are_decoded_in_threads_in_order_and_not_too_far_ahead(photos: list[PIL.Image.Image]) -> None:
-    asked: list[bytes] = []
+
+def test_images_are_decoded_in_order_and_a_bounded_number_ahead(photos: list[PIL.Image.Image]) -> None:
+    looked_up: list[bytes] = []
 
     def is_stored(digest: bytes) -> bool:
-        asked.append(digest)
+        looked_up.append(digest)
         return False
 
-    decoder = DecodeAhead(photos, (32, 32), "squash", is_stored, ahead=3)
-    positions = []
-    for prepared in decoder.prepare(iter(range(24))):
+    prefetcher = Prefetcher(photos, SIZE, "squash", is_stored=is_stored, n_ahead=3)
+    indices = []
+    for item in prefetcher.prefetch(range(24)):
         time.sleep(0.01)
-        positions.append(prepared.position)
-        assert prepared.pixels is not None
-        assert len(asked) <= len(positions) + 3 + n_cores()
-    assert positions == list(range(24))
+        indices.append(item.index)
+        assert isinstance(item, Decoded)
+        assert len(looked_up) <= len(indices) + 3 + n_cores()
+    assert indices == list(range(24))
 
 
-def test_what_is_stored_or_repeated_is_not_decoded(
+def test_stored_and_equal_images_are_not_decoded(
     photos: list[PIL.Image.Image], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from featx.images.image import content_digest, read_image
-
     stored = content_digest(read_image(photos[1])[0])
-    threads = set()
-    decode = decode_image
+    threads = []
 
     def counted(*args: Any) -> Any:
-        threads.add(threading.current_thread().name)
-        return decode(*args)
+        threads.append(threading.current_thread().name)
+        return decode_image(*args)
 
     monkeypatch.setattr("featx.images.prefetch.decode_image", counted)
-    decoder = DecodeAhead([*photos[:2], photos[0]], (32, 32), "squash", lambda digest: digest == stored, ahead=3)
-    prepared = list(decoder.prepare(iter(range(3))))
-    assert [item.pixels is not None for item in prepared].count(True) == 1
-    assert [item.stored for item in prepared] == [False, True, False]
-    assert all(name.startswith("featx-decode") for name in threads)
+    prefetcher = Prefetcher(
+        [*photos[:2], photos[0]], SIZE, "squash", is_stored=lambda digest: digest == stored, n_ahead=3
+    )
+    first, second, third = prefetcher.prefetch(range(3))
+    assert isinstance(second, Stored)
+    same, decoded = (first, third) if isinstance(first, SameAs) else (third, first)  # whichever thread was faster
+    assert isinstance(same, SameAs)
+    assert isinstance(decoded, Decoded)
+    assert (same.first, same.source.digest) == (decoded.index, decoded.source.digest)
+    assert len(threads) == 1
+    assert threads[0].startswith("featx-decode")
+
+
+def test_failed_image_is_named_by_the_caller(photos: list[PIL.Image.Image]) -> None:
+    _, failed = Prefetcher([photos[0], "absent.jpg"], SIZE, "squash", n_ahead=3).prefetch(range(2))
+    assert isinstance(failed, Failed)
+    assert failed.error.image == ""
+    error = failed.named_error("absent.jpg")
+    assert (error.image, error.position, type(error)) == ("absent.jpg", 1, type(failed.error))
 
 
 @pytest.fixture
 def far(photos: list[PIL.Image.Image], encoded: Callable[..., bytes]) -> Any:
-    """Storage far away: 12 photos, each of which comes when six are asked for at once."""
+    """Remote storage with 12 photos that answers only when six requests wait."""
     fsspec = pytest.importorskip("fsspec")
 
     class Far(fsspec.get_filesystem_class("memory")):  # type: ignore[misc]  # a class made by a function
@@ -77,52 +91,50 @@ def far(photos: list[PIL.Image.Image], encoded: Callable[..., bytes]) -> Any:
     return Far
 
 
-def test_more_images_are_fetched_at_once_than_are_decoded(far: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.images.prefetch.n_cores", lambda: 2)
-    n_at_once, most = 0, 0
+@pytest.mark.usefixtures("far")
+def test_more_images_are_downloaded_than_decoded_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_running, most = 0, 0
     lock = threading.Lock()
-    decode = decode_image
 
     def watched(*args: Any) -> Any:
-        nonlocal n_at_once, most
+        nonlocal n_running, most
         with lock:
-            n_at_once += 1
-            most = max(most, n_at_once)
+            n_running += 1
+            most = max(most, n_running)
         try:
             time.sleep(0.01)
-            return decode(*args)
+            return decode_image(*args)
         finally:
             with lock:
-                n_at_once -= 1
+                n_running -= 1
 
     monkeypatch.setattr("featx.images.prefetch.decode_image", watched)
-    paths = [f"far://{number}.jpg" for number in range(12)]
-    prepared = list(DecodeAhead(paths, (32, 32), "squash", lambda digest: False, ahead=0).prepare(iter(range(12))))
-    assert [item.error for item in prepared] == [None] * 12  # none has waited for five others that never came
-    assert [item.position for item in prepared] == list(range(12))
+    urls = [f"far://{number}.jpg" for number in range(12)]
+    items = list(Prefetcher(urls, SIZE, "squash", n_ahead=0, n_threads=2).prefetch(range(12)))
+    assert all(isinstance(item, Decoded) for item in items)  # no request waited for five others that never came
+    assert [item.index for item in items] == list(range(12))
     assert most == 2
 
 
-def test_large_images_far_away_are_whole_in_memory_a_few_at_a_time(far: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_large_remote_images_are_in_memory(far: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     far.meeting = threading.Barrier(1)
-    monkeypatch.setattr("featx.images.prefetch.n_cores", lambda: 2)
-    monkeypatch.setattr("featx.images.prefetch._SMALL_BYTES", 1000)
-    whole, most = [0], [0]
-    read = remote.read_url
+    n_reading, most = 0, 0
+    read_url = remote.read_url
 
-    def watched(address: str, most_bytes: int) -> bytes:
+    def watched(url: str, most_bytes: int) -> bytes:
+        nonlocal n_reading, most
         if most_bytes == 1000:
-            return read(address, most_bytes)
-        whole[0] += 1
-        most[0] = max(most[0], whole[0])
+            return read_url(url, most_bytes)
+        n_reading += 1
+        most = max(most, n_reading)
         time.sleep(0.01)
         try:
-            return read(address, most_bytes)
+            return read_url(url, most_bytes)
         finally:
-            whole[0] -= 1
+            n_reading -= 1
 
-    monkeypatch.setattr(remote, "read", watched)
-    paths = [f"far://{number}.jpg" for number in range(12)]
-    decoder = DecodeAhead(paths, (32, 32), "squash", lambda digest: False, ahead=0)
-    assert all(item.pixels is not None for item in decoder.prepare(iter(range(12))))
-    assert 1 <= most[0] <= 2
+    monkeypatch.setattr(remote, "read_url", watched)
+    urls = [f"far://{number}.jpg" for number in range(12)]
+    prefetcher = Prefetcher(urls, SIZE, "squash", n_ahead=0, n_threads=2, max_parallel_bytes=1000)
+    assert all(isinstance(item, Decoded) for item in prefetcher.prefetch(range(12)))
+    assert 1 <= most <= 2

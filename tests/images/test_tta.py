@@ -18,12 +18,14 @@ from featx import FeatureExtractor, compare_images, rank_images
 from featx.cli import main as cli
 from featx.errors import EngineError, OptionError, StoreWarning, UnreadableImageError, UnreadableImagesWarning
 from featx.extraction.cache import describe_recipe
-from featx.extraction.extract import Extraction
+from featx.extraction.extract import extract_into
+from featx.extraction.ledger import Ledger
 from featx.extraction.options import ExtractionOptions
 from featx.images.tta import VIEWS, ViewSet
 from featx.store.store import Store
 from featx.testing import CountingBackbone
 from featx.workflows.duplicate_groups import duplicate_detector
+from tests.extraction.helpers import extract
 
 Array = np.ndarray[Any, Any]
 
@@ -38,12 +40,8 @@ def rows(images: Any, **options: Any) -> Array:
     return FeatureExtractor("counting", **options).transform(images)
 
 
-def run(images: Any, cache: Path | None, **options: Any) -> tuple[Array, Extraction]:
-    resolved = ExtractionOptions("counting", **options).resolve()
-    out = np.empty((len(images), resolved.n_features), dtype=np.float32)
-    extraction = Extraction(images, resolved, out, cache=cache, raise_on_error=False)
-    extraction.run()
-    return out, extraction
+def run(images: Any, cache: Path | None, **options: Any) -> tuple[Array, Ledger]:
+    return extract(images, cache, on_error="nan", **options)
 
 
 # What a row is ---------------------------------------------------------------------------------------
@@ -137,8 +135,7 @@ def test_counts_and_progress_are_of_images(counting: CountingBackbone, paths: li
     resolved = ExtractionOptions("counting", tta="rotations", batch_size=8).resolve()
     out = np.empty((26, 12), dtype=np.float32)
     images = [*paths, *paths[:2]]
-    first = Extraction(images, resolved, out, cache=tmp_path, progress=done.append)
-    first.run()
+    first = extract_into(out, images, resolved, cache=tmp_path, progress=done.append)
     assert (first.n_computed, first.n_cached, sum(done)) == (24, 2, 26)
     np.testing.assert_array_equal(out[24:], out[:2])
     assert counting.n_images == 96

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import featx.extraction.extract
 from featx import DirectBackbone, merge_job, plan_job, run_job
 from featx.cli import main as cli
 from featx.errors import FeatxError, FeatxWarning, JobError, OutputError, SourceError
+from featx.images.prefetch import Prefetcher
 from featx.jobs.planning import cost_estimate as census
 from featx.jobs.storage import Place
 from tests.conftest import Register
@@ -62,13 +62,13 @@ def test_the_rate_is_that_of_a_long_block_and_not_of_the_start(
 ) -> None:
     images = write_images(tmp_path / "images", 120)
     paced.seconds = 0.004
-    start = featx.extraction.extract.DecodeAhead.prepare
+    start = Prefetcher.prefetch
 
     def slow_start(*args: Any) -> Any:
         time.sleep(0 if len(paced.shown) > 1 else 1.0)  # of threads and of first batches
         yield from start(*args)
 
-    monkeypatch.setattr(featx.extraction.extract.DecodeAhead, "prepare", slow_start)
+    monkeypatch.setattr(Prefetcher, "prefetch", slow_start)
     planned = plan(images, tmp_path / "job", backbone="paced", sample=200)
     assert planned.sampled == 120  # 8, 64 and what is left
     assert sum(paced.shown) == 121  # and one to warm up

@@ -25,7 +25,7 @@ from featx.store.verify import verify_cache
 from featx.system.files import checksummed_json
 from featx.testing import CountingBackbone
 from tests.conftest import Register
-from tests.extraction.test_extract import extract
+from tests.extraction.helpers import extract
 
 #: Extract images and say for each batch, before it is kept, which digests were computed.
 RUN = """
@@ -35,7 +35,7 @@ import numpy as np
 import featx, featx.store.store, featx.system.locks
 from featx.errors import StoreError
 from featx.testing import CountingBackbone
-from tests.extraction.test_extract import extract
+from tests.extraction.helpers import extract
 
 task = json.load(sys.stdin)
 

@@ -22,7 +22,7 @@ from featx.system.files import checksummed_json
 from featx.system.formatting import format_bytes, format_count
 from featx.system.locks import try_lock
 from featx.testing import CountingBackbone, faults
-from tests.extraction.test_extract import extract
+from tests.extraction.helpers import extract
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ import pytest
 
 from featx.system import locks
 from featx.system.locks import FairLock, try_lock
-from tests.conftest import CountingBackbone
-from tests.extraction.test_extract import extract
+from featx.testing import CountingBackbone
+from tests.extraction.helpers import extract
 from tests.store.test_crashes import computed, finish, start
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX file locks")

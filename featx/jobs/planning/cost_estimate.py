@@ -13,7 +13,7 @@ import numpy as np
 
 from featx.datasets.failures import Failure
 from featx.errors import FeatxWarning
-from featx.extraction.extract import Extraction
+from featx.extraction.extract import extract_into
 from featx.extraction.options import Resolved
 from featx.store.file_index import DigestIndex
 from featx.store.layout import INDEX
@@ -116,7 +116,5 @@ class Census:
         started = time.perf_counter()
         rows = np.empty((len(paths), self._resolved.n_features), dtype=np.float32)
         # Without the store, so that every image counts; the network that was just started is the one that is used.
-        extraction = Extraction(paths, self._resolved, rows, cache=None, raise_on_error=False)
-        extraction.run()
-        failures = extraction.failures
+        failures = extract_into(rows, paths, self._resolved, cache=None, raise_on_error=False).failures
         return _Block(len(paths), len(failures), time.perf_counter() - started, failures[0] if failures else None)

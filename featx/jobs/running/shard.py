@@ -16,7 +16,8 @@ import numpy as np
 
 from featx.datasets.failures import Failure
 from featx.errors import JobError, OutputError, SourceError, UnreachableImageError, UnreadableImageError
-from featx.extraction.extract import UNKNOWN_STATE, Extraction
+from featx.extraction.extract import extract_into
+from featx.extraction.ledger import UNKNOWN_STATE, Ledger
 from featx.extraction.options import Resolved
 from featx.features.job_columns import import_pyarrow, text_columns
 from featx.features.job_format import FORMAT, METADATA, CommittedShard, PlannedShard, matrix_name, table_name
@@ -59,7 +60,7 @@ def run_shard(
     shard : int
     resolved : Resolved
     cache, raise_on_error, progress
-        As of :class:`featx.extraction.extract.Extraction`.
+        As of :func:`featx.extraction.extract.extract_into`.
     witnesses : sequence of str, default=()
         Images of other shards: if one of them is in reach, and none of this shard, the latter are listed as failed.
     again : bool, default=False
@@ -77,22 +78,21 @@ def run_shard(
     paths = job.located(planned.paths)
     width = resolved.n_features
     with job.place.scratch("shards") as temporary, HashedMatrixFile(temporary, len(paths), width) as rows:
-        extraction = Extraction(paths, resolved, rows, cache=cache, raise_on_error=raise_on_error, progress=progress)
-        extraction.run()
+        ledger = extract_into(rows, paths, resolved, cache=cache, raise_on_error=raise_on_error, progress=progress)
         if not any(map(_is_in_reach, job.located(witnesses))):
-            _refuse_source_away(shard, len(paths), extraction.failures)
-        failed = {failure.position for failure in extraction.failures}
+            _refuse_source_away(shard, len(paths), ledger.failures)
+        failed = {failure.position for failure in ledger.failures}
         rows.keep(np.array([at for at in range(len(paths)) if at not in failed], dtype=np.int64))
         checksum = rows.finish()
-        table = _table(job, planned, extraction)
+        table = _table(job, planned, ledger)
         done = CommittedShard(
             shard=shard,
             rows=len(paths) - len(failed),
-            computed=extraction.n_computed,
-            cached=extraction.n_cached,
+            computed=ledger.n_computed,
+            cached=ledger.n_cached,
             failed=len(failed),
-            padded=len(extraction.padded),
-            changed=_count_changed(paths, planned, extraction),
+            padded=len(ledger.padded),
+            changed=_count_changed(paths, planned, ledger),
             checksum=checksum.result(),
             seconds=round(time.perf_counter() - started, 3),
         )
@@ -120,9 +120,9 @@ def _refuse_source_away(shard: int, n_images: int, failures: Sequence[Failure]) 
         )
 
 
-def _count_changed(paths: list[str], planned: PlannedShard, extraction: Extraction) -> int:
+def _count_changed(paths: list[str], planned: PlannedShard, ledger: Ledger) -> int:
     """Return how many files were no longer what they were when the job was planned."""
-    seen = map(tuple, extraction.file_states.tolist())
+    seen = map(tuple, ledger.file_states.tolist())
     return sum(
         before is not None and now != before and (now != UNKNOWN_STATE or state_of(path) != before)
         for path, before, now in zip(paths, planned.states, seen, strict=True)
@@ -140,13 +140,13 @@ def state_of(path: str) -> tuple[int, int] | None:
     return state.st_size, state.st_mtime_ns
 
 
-def _table(job: Job, planned: PlannedShard, extraction: Extraction) -> Any:
+def _table(job: Job, planned: PlannedShard, ledger: Ledger) -> Any:
     """Return a line for each image of a shard."""
     pa = import_pyarrow()
     n_images = len(planned.paths)
-    failures = {failure.position: failure for failure in extraction.failures}
-    known = np.any(extraction.digests, axis=1)
-    joined = extraction.digests.tobytes().hex()
+    failures = {failure.position: failure for failure in ledger.failures}
+    known = np.any(ledger.digests, axis=1)
+    joined = ledger.digests.tobytes().hex()
     size = 2 * DIGEST_SIZE
     kinds = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}
     kind = kinds.get(job.manifest.labels)

@@ -15,7 +15,7 @@ from sklearn.utils._param_validation import Interval, InvalidParameterError, Str
 from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.layers import Layer
 from featx.errors import OptionError, UnknownBackboneError
-from featx.extraction.extract import Extraction
+from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import FeatureExtractor, InvalidOptionError
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.images.decode import MAX_PIXELS
@@ -251,7 +251,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
     def _frozen_features(self, images: Sequence[Image], resolved: Resolved) -> np.ndarray[Any, np.dtype[np.float32]]:
         rows = np.empty((len(images), resolved.n_features), dtype=np.float32)
         with progress_bar(len(images), resolved.backbone.name, shown=bool(self.verbose)) as progress:
-            Extraction(images, resolved, rows, cache=resolve_cache(self.cache), progress=progress).run()
+            extract_into(rows, images, resolved, cache=resolve_cache(self.cache), progress=progress)
         return rows
 
     def _settings(self, seed: int) -> dict[str, Any]:

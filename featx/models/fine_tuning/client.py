@@ -17,8 +17,8 @@ from featx.backbones.layers import LayerInfo
 from featx.backbones.registry import KerasBackbone, NetworkBackbone
 from featx.errors import FeatxError, OptionError, ResourceError, did_you_mean
 from featx.extraction.options import Resolved
-from featx.images.image import Image, describe_image
-from featx.images.prefetch import DecodeAhead
+from featx.images.image import Image
+from featx.images.prefetch import Decoded, Failed, Prefetcher, SameAs
 from featx.system.child_process import run_child
 from featx.system.files.atomic import temporary_folder
 
@@ -178,24 +178,23 @@ def write_pixels(images: Sequence[Image], resolved: Resolved, path: Path) -> Non
     recipe = resolved.recipe
     shape = (len(images), *recipe.image_size, 3)
     pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    ahead = DecodeAhead(
+    prefetcher = Prefetcher(
         images,
         recipe.image_size,
         recipe.resize,
-        lambda digest: False,
-        2 * resolved.batch_size,
+        n_ahead=2 * resolved.batch_size,
         max_pixels=resolved.max_pixels,
         pad_truncated=resolved.pad_truncated,
     )
-    repeats = []
-    for prepared in ahead.prepare(iter(range(len(images)))):
-        if prepared.error is not None:
-            name = describe_image(images[prepared.position])
-            raise type(prepared.error)(prepared.error.reason, name, prepared.position)
-        if prepared.pixels is None:
-            repeats.append(prepared)
-        else:
-            pixels[prepared.position] = prepared.pixels
-    for prepared in repeats:
-        pixels[prepared.position] = pixels[ahead.claimant(prepared.digest)]
+    same = []
+    for item in prefetcher.prefetch(range(len(images))):
+        match item:
+            case Decoded():
+                pixels[item.index] = item.pixels
+            case SameAs():
+                same.append(item)
+            case Failed():
+                raise item.named_error(images[item.index])
+    for item in same:
+        pixels[item.index] = pixels[item.first]
     pixels.flush()

@@ -1,0 +1,143 @@
+"""Run the backbone on batches of decoded images, one process at a time, and add the rows to the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx.backbones.files.model_cache import display_name
+from featx.backbones.registry import Backbone, DirectBackbone
+from featx.errors import EngineError, FeatxError
+from featx.extraction.engines.engine import Engine
+from featx.extraction.options import Resolved
+from featx.extraction.row_cache import RowCache
+from featx.images.tta import ViewSet
+from featx.system.array_types import BoolArray, DigestArray, FloatArray
+from featx.system.formatting import format_count
+from featx.system.locks import FairLock
+
+#: Maximum size of the pixels that are passed to the network at a time, whatever the batch size.
+_MAX_BATCH_BYTES = 64 * 2**20
+
+
+class RowComputer:
+    """Compute the rows of decoded images that are not in the cache.
+
+    With a cache, processes on the same cores compute one after another, and each first looks up what the others have
+    computed meanwhile. A network uses all cores, so this is also the fastest order.
+
+    Parameters
+    ----------
+    resolved : Resolved
+    cache : RowCache
+    folder : Path or None
+        Cache folder, for compiled graphs and the name of the lock.
+    """
+
+    def __init__(self, resolved: Resolved, cache: RowCache, folder: Path | None) -> None:
+        self._resolved = resolved
+        self._cache = cache
+        self._folder = folder
+        self._views = ViewSet.of(resolved.recipe)
+        self._engine: Engine | None = None
+        # Backbones in plain Python may run at the same time, but only one process per recipe, whatever its views.
+        recipe = dataclasses.replace(resolved.recipe, tta="")
+        self._lock = FairLock(f"{folder} {recipe.fingerprint}" if resolved.engine == "direct" else "")
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width that images must be decoded to."""
+        return self._views.decoded_size
+
+    @property
+    def batch_size(self) -> int:
+        """Number of images to pass to :meth:`compute_rows` at a time."""
+        height, width = self.image_size
+        n_views = min(self._resolved.batch_size, _MAX_BATCH_BYTES // (3 * height * width))
+        return max(1, n_views // len(self._views))
+
+    def compute_rows(self, pixels: np.ndarray[Any, Any], digests: DigestArray) -> tuple[FloatArray, BoolArray]:
+        """Return the rows of decoded images, and which of them were computed rather than found in the cache.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8 of shape (n_images, height, width, 3)
+        digests : ndarray of uint8 of shape (n_images, 16)
+
+        Returns
+        -------
+        rows : ndarray of float32 of shape (n_images, n_features)
+            Of shape (n_images, n_views, n_features) if the views are not averaged.
+        is_computed : ndarray of bool of shape (n_images,)
+
+        Raises
+        ------
+        EngineError
+            The backbone fails, or returns rows that cannot be right. No row of this batch is cached then.
+        StoreError
+            The cache cannot be read or written.
+        """
+        self._acquire()
+        missing, rows = self._cache.read_views(digests)
+        if missing.any():
+            self._start()
+            views = self._views.show(pixels, digests, missing)
+            rows[missing] = self._checked(self._run(views), len(views))
+            self._cache.add_rows(digests, rows, missing)
+            if self._lock.should_release:
+                self._cache.commit()
+                self.release()
+        return self._views.combined(rows), np.logical_or.reduce(missing)
+
+    def release(self) -> None:
+        """Let other processes compute."""
+        self._lock.release()
+
+    def _acquire(self) -> None:
+        if self._folder is not None and not self._lock.locked:
+            self._resolved.check_not_forked()
+            self._lock.acquire()
+            self._cache.refresh()
+
+    def _start(self) -> None:
+        if self._engine is None:
+            self._cache.prepare()  # fails before the network is loaded
+            self._engine = self._resolved.start(self._folder / "compiled" if self._folder else None)
+
+    def _run(self, views: np.ndarray[Any, Any]) -> FloatArray:
+        assert self._engine is not None
+        try:
+            return np.asarray(self._engine(views), dtype=np.float32)
+        except (FeatxError, MemoryError):
+            raise
+        except Exception as error:
+            if self._resolved.engine != "direct":
+                raise
+            raise EngineError(
+                f"Backbone {self._resolved.backbone.name!r} failed on {format_count(len(views), 'image')} "
+                f"({type(error).__name__}: {' '.join(str(error).split())}). Fix its extract method."
+            ) from error
+
+    def _checked(self, rows: FloatArray, n_views: int) -> FloatArray:
+        expected = (n_views, self._resolved.n_features)
+        if rows.shape == expected and np.isfinite(rows).all():
+            return rows
+        returned = "NaN or infinite values" if rows.shape == expected else f"shape {rows.shape}"
+        raise EngineError(
+            f"Backbone {self._resolved.backbone.name!r} must return finite rows of shape {expected}, got {returned}. "
+            f"No row was cached. {_remedy(self._resolved.backbone, self._resolved.weights_path)}"
+        )
+
+
+def _remedy(backbone: Backbone, weights_path: Path | None) -> str:
+    if isinstance(backbone, DirectBackbone):
+        return "Fix its extract and n_features methods."
+    if backbone.is_model_file:
+        return (
+            f"Check the weights in {display_name(str(weights_path))}, and whether preprocessing (--preprocessing) is "
+            "what the network was trained with."
+        )
+    return "The weights are invalid: pass other weights (--weights), or use the default."

@@ -1,0 +1,142 @@
+"""The ledger of one extraction: status, digest and file state of each image, failures, and the final audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from featx.datasets.failures import Failure
+from featx.errors import AuditError, UnreadableImageError
+from featx.images.image import DIGEST_SIZE, Image, describe_image, padded_digest
+from featx.images.prefetch import Source
+from featx.system.array_types import DigestArray, IntArray
+
+#: File state of an image that is not a file.
+UNKNOWN_STATE = (-1, -1)
+CACHED, COMPUTED, FAILED = 1, 2, 3
+
+
+class RowArray(Protocol):
+    """Array that receives rows: float32, shape (n_samples, n_features), in memory or on disk."""
+
+    def __setitem__(self, indices: Any, rows: Any) -> None: ...
+
+    def __getitem__(self, index: Any) -> Any: ...
+
+
+class Ledger:
+    """Record what happens to each image of one extraction.
+
+    Every image gets its row exactly once; :meth:`audit` checks it.
+
+    Parameters
+    ----------
+    images : sequence of images
+    rows : array of float32, shape (n_samples, n_features)
+        Array that receives the rows.
+    progress : callable, default=None
+        Function that is called with the number of images finished since the last call.
+
+    Attributes
+    ----------
+    digests : ndarray of uint8, shape (n_samples, 16)
+        Digests of the images; zeros for those that could not be read.
+    file_states : ndarray of int64, shape (n_samples, 2)
+        Size and modification time (ns) of each file when it was read; `UNKNOWN_STATE` for images without a file.
+    """
+
+    def __init__(
+        self, images: Sequence[Image], rows: RowArray, progress: Callable[[int], object] | None = None
+    ) -> None:
+        self._images = images
+        self._rows = rows
+        self._progress = progress or (lambda n_images: None)
+        self._status = np.zeros(len(images), dtype=np.uint8)
+        self._padded = np.zeros(len(images), dtype=bool)
+        self._errors: dict[int, UnreadableImageError] = {}
+        self.digests: DigestArray = np.zeros((len(images), DIGEST_SIZE), dtype=np.uint8)
+        self.file_states = np.full((len(images), 2), UNKNOWN_STATE, dtype=np.int64)
+
+    @property
+    def n_computed(self) -> int:
+        """Number of distinct images of which at least one view was run through the network."""
+        return int((self._status == COMPUTED).sum())
+
+    @property
+    def n_cached(self) -> int:
+        """Number of images whose row was in the cache, or was computed for an equal image."""
+        return int((self._status == CACHED).sum())
+
+    @property
+    def padded(self) -> list[int]:
+        """Indices of truncated images whose missing part was filled."""
+        indices: list[int] = np.flatnonzero(self._padded).tolist()
+        return indices
+
+    @property
+    def failures(self) -> list[Failure]:
+        """Images that cannot be read, in input order."""
+        return [
+            Failure(index, describe_image(self._images[index]), error.reason, type(error).__name__)
+            for index, error in sorted(self._errors.items())
+        ]
+
+    def record(self, index: int, source: Source) -> None:
+        """Record how an image was read."""
+        self._padded[index] = source.is_padded
+        if source.state is not None:
+            self.file_states[index] = source.state.st_size, source.state.st_mtime_ns
+        if source.digest:
+            self.digests[index] = np.frombuffer(source.digest, dtype=np.uint8)
+
+    def fill(self, indices: IntArray, rows: Any, status: int | IntArray) -> None:
+        """Set the rows of images; `status` is `CACHED` or `COMPUTED`, one or one for each image."""
+        self._rows[indices] = rows
+        self._settle(indices, status)
+
+    def fail(self, index: int, error: UnreadableImageError) -> None:
+        """Give an image that cannot be read a row of NaN."""
+        self._errors[index] = error
+        self._rows[index] = np.nan
+        self._settle(np.array([index]), FAILED)
+
+    def fill_from(self, index: int, first: int) -> bool:
+        """Give an image what an equal image has: its row or its error.
+
+        Returns
+        -------
+        bool
+            False, and nothing is done, if the other image has no row yet or was read again with other content.
+        """
+        digest = self.digests[index].tobytes()
+        expected = padded_digest(digest) if self._padded[first] else digest
+        if not self._status[first] or self.digests[first].tobytes() != expected:
+            return False
+        if error := self._errors.get(first):
+            self.fail(index, error)
+            return True
+        self.digests[index] = self.digests[first]
+        self._padded[index] = self._padded[first]
+        self.fill(np.array([index]), self._rows[first], CACHED)
+        return True
+
+    def audit(self) -> None:
+        """Check that every image has a row or an error.
+
+        Raises
+        ------
+        AuditError
+        """
+        missing = np.flatnonzero(self._status == 0)
+        if len(missing) or len(self._errors) != (self._status == FAILED).sum():
+            raise AuditError(
+                f"{len(missing)} images have no row, the first at index {missing[:1]}. Please report this."
+            )
+
+    def _settle(self, indices: IntArray, status: int | IntArray) -> None:
+        if self._status[indices].any():
+            raise AuditError(f"Images {indices[:3].tolist()} … were given a row twice. Please report this.")
+        self._status[indices] = status
+        self._progress(len(indices))

@@ -1,0 +1,164 @@
+"""Rows of one recipe in a cache folder, and digests of files that were read before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from featx.images.image import Image, file_state
+from featx.images.prefetch import Source
+from featx.images.tta import ViewSet
+from featx.recipe import Recipe
+from featx.store.file_index import DigestIndex
+from featx.store.layout import INDEX
+from featx.store.view_store import ViewStores
+from featx.system.array_types import BoolArray, DigestArray, FloatArray
+
+
+class RowCache:
+    """Cache that keeps nothing, for ``cache=None``; also the interface of :class:`DiskRowCache`.
+
+    Parameters
+    ----------
+    n_views : int
+        Number of views of an image.
+    n_features : int
+        Number of features of a view.
+    """
+
+    def __init__(self, n_views: int, n_features: int) -> None:
+        self._n_views = n_views
+        self._n_features = n_features
+
+    def identify_files(self, images: Sequence[Image], indices: Iterable[int]) -> list[tuple[int, Source]]:
+        """Return index and source of images whose file has not changed since it was last read."""
+        return []
+
+    def add_file(self, image: Image, source: Source) -> None:
+        """Record the digest of a file that was read."""
+
+    def has_row(self, digest: bytes) -> bool:
+        """Return whether the rows of all views of an image are in the cache. Can be called from any thread."""
+        return False
+
+    def read_rows(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:
+        """Return which images are in the cache, and their rows in order."""
+        return np.zeros(len(digests), dtype=bool), np.empty((0, self._n_features), dtype=np.float32)
+
+    def read_views(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:
+        """Return which views of each image are missing, and the rows of the others.
+
+        Returns
+        -------
+        missing : ndarray of bool of shape (n_views, n_images)
+        rows : ndarray of float32 of shape (n_views, n_images, n_features)
+            Uninitialized where a view is missing.
+        """
+        missing = np.ones((self._n_views, len(digests)), dtype=bool)
+        return missing, np.empty((*missing.shape, self._n_features), dtype=np.float32)
+
+    def add_rows(self, digests: DigestArray, rows: FloatArray, added: BoolArray) -> None:
+        """Add the rows of views that `added` marks; they are written by the next commit."""
+
+    def prepare(self) -> None:
+        """Create the folders, before the first row is computed."""
+
+    def refresh(self) -> None:
+        """Load what other processes have committed."""
+
+    def commit(self, *, only_if_due: bool = False) -> None:
+        """Write the rows and files that were added."""
+
+    def close(self) -> None:
+        """Write what was added, and close the file index."""
+
+
+class DiskRowCache(RowCache):
+    """Cache in a folder on disk.
+
+    Parameters
+    ----------
+    folder : Path
+    recipe : Recipe
+    n_features : int
+        Number of features of a view.
+
+    Raises
+    ------
+    StoreError
+        The folder cannot be read, or has another format.
+    """
+
+    def __init__(self, folder: Path, recipe: Recipe, n_features: int) -> None:
+        super().__init__(len(ViewSet.of(recipe)), n_features)
+        self._store = ViewStores(folder, recipe, n_features)
+        self._files = DigestIndex(folder / INDEX)
+
+    def identify_files(self, images: Sequence[Image], indices: Iterable[int]) -> list[tuple[int, Source]]:
+        """Look files up in the file index."""
+        files = []
+        for index in indices:
+            path = images[index]
+            if isinstance(path, str | os.PathLike):
+                try:
+                    files.append((index, os.fspath(path), file_state(path)))
+                except (OSError, ValueError):
+                    continue  # reading the image will report the reason
+        digests = self._files.find([(path, state) for _, path, state in files])
+        return [
+            (index, Source(digest, state))
+            for (index, _, state), digest in zip(files, digests, strict=True)
+            if digest is not None
+        ]
+
+    def add_file(self, image: Image, source: Source) -> None:
+        """Add a file to the file index."""
+        if source.digest and source.state is not None and isinstance(image, str | os.PathLike):
+            self._files.add(os.fspath(image), source.state, source.digest, source.read_at)
+
+    def has_row(self, digest: bytes) -> bool:
+        """Look an image up in the store."""
+        return bool(self._store.has(np.frombuffer(digest, dtype=np.uint8)[None])[0])
+
+    def read_rows(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:
+        """Read averaged rows."""
+        return self._store.read(digests)
+
+    def read_views(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:
+        """Read the rows of each view."""
+        return self._store.read_each(digests)
+
+    def add_rows(self, digests: DigestArray, rows: FloatArray, added: BoolArray) -> None:
+        """Append rows to the store."""
+        self._store.append(digests, rows, added)
+
+    def prepare(self) -> None:
+        """Create the folders."""
+        self._store.prepare()
+
+    def refresh(self) -> None:
+        """Load new segments."""
+        self._store.refresh()
+
+    def commit(self, *, only_if_due: bool = False) -> None:
+        """Write pending rows and files."""
+        if self._store.is_commit_due or not only_if_due:
+            self._store.commit()
+            self._files.commit()
+
+    def close(self) -> None:
+        """Write pending rows and files, and close the file index."""
+        try:
+            self._store.commit()
+        finally:
+            self._files.close()
+
+
+def open_row_cache(folder: Path | None, recipe: Recipe, n_features: int) -> RowCache:
+    """Return the cache of a recipe in a folder; None: a cache that keeps nothing."""
+    if folder is None:
+        return RowCache(len(ViewSet.of(recipe)), n_features)
+    return DiskRowCache(folder, recipe, n_features)
