@@ -224,7 +224,7 @@ def test_of_a_table_without_labels_the_columns_are_named(
     (tmp_path / "t.csv").write_text("\n".join(["path,kind", *(f"{one},{one.parent.name}" for one in digits)]))
     for command in (["train", "-o", str(tmp_path / "m.skops")], ["compare"], ["rank"]):
         assert cli.main([*command, str(tmp_path / "t.csv"), "--quiet"]) == 1
-        assert "no column of labels: the columns 'path', 'kind'. Name it: --label-column" in capsys.readouterr().err
+        assert "it has the columns 'path', 'kind'. Pass label_column (--label-column)" in capsys.readouterr().err
 
 
 def test_progress_and_data_in_one_file_are_lines_of_their_own(model: Path, digits: list[Path]) -> None:
