@@ -6,20 +6,13 @@ import argparse
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from featx.cli.console import cache_folder_from, print_data
 from featx.cli.shared_options import add_cache, add_command
-from featx.datasets.find import find_images
 from featx.errors import OutputError
-from featx.extraction.options import ExtractionOptions
-from featx.extraction.to_file import extract_to_file
 from featx.system.files.atomic import atomic_write
 from featx.system.progress import progress_bar
-from featx.workflows.compare import compare_tables
-
-if TYPE_CHECKING:
-    from featx.extraction.options import ExtractionOptions
 
 
 def add_commands(commands: Any) -> None:
@@ -64,6 +57,11 @@ def run_demo(folder: Path, cache: Path, *, show_progress: bool, say: Callable[[s
     StoreError
         The cache cannot be written.
     """
+    from featx.datasets.find import find_images
+    from featx.extraction.options import ExtractionOptions
+    from featx.extraction.to_file import extract_to_file
+    from featx.workflows.compare import compare_tables
+
     say("1. Images: scikit-learn's handwritten digits, as PNG files in class folders.")
     n_written = write_digits(folder / "digits")
     table = find_images([folder / "digits"])
