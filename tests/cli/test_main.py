@@ -20,7 +20,7 @@ from featx.cli import main as cli
 from featx.cli.commands import compare
 from featx.cli.parser import make_parser
 from featx.testing import CountingBackbone
-from tests.test_readme import shown_demo, without_measurements
+from tests.test_docs import shown_demo, without_measurements
 
 COMMANDS = [
     *("extract", "compare", "rank", "train", "model", "predict", "explain", "export", "similar", "duplicates"),

@@ -510,16 +510,16 @@ def _lies() -> bytes:
     return encoded(RAMP, "PPM").replace(b"56 40", b"9000 9000")
 
 
-#: How each row of README's table is looked after.
+#: How each row of the table in docs/user_guide/images.md is tested.
 ROWS: dict[str, Callable[[Path], bool]] = {
     "JPEG (also": lambda folder: _is_right("baseline JPEG", "arithmetic JPEG", "MPO", "ICO", "JPEG 2000", "PPM"),
-    "turned by EXIF": lambda folder: all(_turned(6, kind) for kind in ("JPEG", "PNG", "TIFF", "WEBP")),
-    "grey, 1-bit": lambda folder: _is_right("grey PNG", "1-bit PNG", "palette PNG", "grey JPEG"),
+    "rotated by EXIF": lambda folder: all(_turned(6, kind) for kind in ("JPEG", "PNG", "TIFF", "WEBP")),
+    "grayscale, 1-bit": lambda folder: _is_right("grey PNG", "1-bit PNG", "palette PNG", "grey JPEG"),
     "transparent": lambda folder: _is_right("RGBA PNG", "RGBA WebP", "grey and alpha PNG"),
-    "16 bits": lambda folder: _is_right("16-bit grey PNG", "16-bit RGB PNG", "16-bit RGB TIFF", "16-bit grey TIFF"),
+    "16-bit grayscale": lambda folder: _is_right("16-bit grey PNG", "16-bit RGB PNG", "16-bit RGB TIFF", "16-bit grey TIFF"),
     "float or": lambda folder: _is_right("float TIFF"),
     "CMYK": lambda folder: _is_right("CMYK JPEG", "CMYK TIFF", "YCCK JPEG"),
-    "with an ICC": lambda folder: (
+    "ICC profile": lambda folder: (
         np.abs(
             decoded(encoded(RAMP, "PNG", icc_profile=samples.icc_profile("Display P3")))
             - samples.as_srgb(RAMP, "Display P3")
@@ -557,10 +557,9 @@ def _of_two_gib(folder: Path) -> Path:
     return path
 
 
-def test_readme_says_what_becomes_of_which_image(tmp_path: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    section = readme.split("## Which image becomes what")[1].split("\n## ")[0]
-    rows = [line.split("|")[1].strip() for line in section.splitlines() if line.startswith("| ")][1:]
+def test_documented_table_of_images_holds(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "user_guide" / "images.md").read_text()
+    rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")][1:]
     assert len(rows) == len(ROWS) == 15
     for row, (start, holds) in zip(rows, ROWS.items(), strict=True):
         assert row.startswith(start)

@@ -1,0 +1,139 @@
+"""The README and the pages of docs/: their examples run, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import functools
+import re
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from featx.cli import main as cli
+from featx.cli.parser import make_parser
+from featx.datasets.sample_images import write_sample_images
+from featx.testing import registered
+
+ROOT = Path(__file__).parents[1]
+GUIDE = ROOT / "docs" / "user_guide"
+#: In reading order: later pages use names of earlier ones.
+READING_ORDER = [
+    ROOT / "README.md",
+    *(GUIDE / f"{name}.md" for name in ("scikit_learn", "command_line", "comparing", "ranking", "augmentation")),
+    *(GUIDE / f"{name}.md" for name in ("models", "fine_tuning", "searching", "large_datasets", "cache")),
+    *(GUIDE / f"{name}.md" for name in ("backbones", "custom_backbones", "images", "clusters")),
+]
+PAGES = [*READING_ORDER, *sorted((ROOT / "docs" / "explanation").glob("*.md"))]
+_BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, language: str | None = None) -> list[str]:
+    found = _BLOCK.findall(page.read_text())
+    return [block for name, block in found if language is None or name == language]
+
+
+@pytest.fixture
+def _compiled(in_folder: Path, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.delenv("FEATX_CACHE")
+    monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
+    shutil.copytree(compiled_cache / "compiled", "cache/compiled")
+    with registered():
+        yield
+
+
+def test_every_page_is_in_the_reading_order() -> None:
+    assert set(GUIDE.glob("*.md")) <= set(READING_ORDER)
+
+
+def test_readme_fits_on_a_few_screens() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 180
+
+
+def test_there_are_exactly_two_set_up_commands() -> None:
+    lines = [line for block in blocks(ROOT / "README.md") for line in block.splitlines()]
+    commands = [line for line in lines if line.startswith("pip install")]
+    assert commands == ["pip install . && featx demo", "pip install '.[test]' && pytest"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_within_the_project_resolve(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    for target in targets:
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = (page.parent / path).resolve() if path else page
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), flags=re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}, target
+
+
+@pytest.mark.usefixtures("_compiled")
+def test_python_blocks_run(paths: list[str], labels: list[str]) -> None:
+    names: dict[str, object] = {"paths": paths, "y": labels}
+    python = [block for page in READING_ORDER for block in blocks(page, "python")]
+    assert len(python) == 10
+    for block in python:
+        exec(block, names)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_compiled")
+def test_command_blocks_run(
+    photo_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("photos").symlink_to(photo_folder)
+    # A fifth of the photos: measuring Keras takes its time.
+    monkeypatch.setattr(
+        "featx.datasets.sample_images.write_sample_images", functools.partial(write_sample_images, number=24)
+    )
+    lines = [line for page in READING_ORDER for block in blocks(page) for line in block.splitlines()]
+    commands = [line.split("#")[0].strip() for line in lines if re.match(r"featx \w+.*#", line)]
+    assert len(commands) == 36
+    for command in dict.fromkeys(commands):
+        if command != "featx demo":  # tests/cli/test_demo.py runs it
+            assert cli.main(command.split()[1:]) == 0, command
+            assert capsys.readouterr().out, command
+
+
+def test_every_command_is_documented() -> None:
+    (commands,) = [
+        action.choices for action in make_parser()._actions if isinstance(getattr(action, "choices", None), dict)
+    ]
+    text = (GUIDE / "command_line.md").read_text()
+    for command in commands:
+        assert f"featx {command}" in text or f"`{command}`" in text
+
+
+def shown_demo() -> str:
+    """Return what the README says that the demo prints."""
+    return blocks(ROOT / "README.md", "text")[0]
+
+
+def without_measurements(text: str) -> str:
+    """Blank what depends on the machine: times, scores, the precision, and which estimator is best."""
+    text = re.sub(r"\d+\.\d+ s, \d+ images/s \(mobilenet, \w+, \w+\)", "…", text)
+    text = re.sub(r"^\*? +mobilenet +(\w+) .*$", r"\1", text, flags=re.MULTILINE)
+    text = re.sub(r"\* best: \w+ on mobilenet, .*", "best", text)
+    text = re.sub(r"^\d+ labels may be wrong, .*$", "labels", text, flags=re.MULTILINE)
+    text = re.sub(r"^\d+ images show in \d+ groups .*: \d+ nearly", "duplicates", text, flags=re.MULTILINE)
+    return re.sub(r"ignored, \w+ would have had accuracy \d\.\d+", "naive", text)
+
+
+def test_composition_table_names_existing_tests() -> None:
+    link = r"\[`(test_\w+)`\]\(../../tests/extraction/test_composition.py\) \|$"
+    named = re.findall(link, (GUIDE / "scikit_learn.md").read_text(), flags=re.MULTILINE)
+    code = (ROOT / "tests" / "extraction" / "test_composition.py").read_text()
+    assert len(named) == 16
+    assert set(named) <= set(re.findall(r"^def (test_\w+)\(", code, flags=re.MULTILINE))
+
+
+def test_architecture_page_shows_the_layers_of_the_import_contract() -> None:
+    table = re.findall(r"^\| (`.*?`) \|", (ROOT / "docs/explanation/architecture.md").read_text(), flags=re.MULTILINE)
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    rows = [[name.removeprefix("featx.") for name in layer.split(" | ") if "__main__" not in name] for layer in layers]
+    assert [re.findall(r"`(\w+)`", row) for row in table] == rows
