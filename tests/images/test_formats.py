@@ -529,7 +529,7 @@ ROWS: dict[str, Callable[[Path], bool]] = {
     "animation": lambda folder: _is_right("animated GIF", "animated PNG", "animated WebP", "TIFF of two pages", "MPO"),
     "truncated": lambda folder: _error_of(KINDS["baseline JPEG"][0][:-20]) == "TruncatedImageError" and _pads(),
     "more than 178,956,970": lambda folder: _error_of(KINDS["BMP"][0]) == "ImageTooLargeError",
-    "more pixels by": lambda folder: _error_of(_lies()) == "TruncatedImageError",
+    "more pixels in": lambda folder: _error_of(_lies()) == "TruncatedImageError",
     "PDF": lambda folder: {_error_of(data) for data in NO_IMAGES} == {"UnknownFormatError"},
     "folder": lambda folder: {_error_of(path) for path in _no_files(folder)} == {"UnreachableImageError"},
     "more than 1 GiB": lambda folder: _error_of(_of_two_gib(folder)) == "ImageTooLargeError",
