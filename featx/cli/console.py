@@ -1,4 +1,4 @@
-"""What the commands of the command line share: where data and messages go, and options as they were given."""
+"""Standard output and standard error, and parsed arguments as options of the library."""
 
 from __future__ import annotations
 
@@ -20,30 +20,33 @@ if TYPE_CHECKING:
     from featx.extraction.options import ExtractionOptions
 
 
-_AS_IT_IS = "featx.as_it_is"
+_KEEP_BYTES = "featx.keep_bytes"
 
 
 class ReaderGoneError(Exception):
-    """Nobody reads our output any more (featx … | head), so nobody is left to be told."""
+    """The reader of standard output is gone, as in ``featx … | head``."""
 
 
 def show_all_characters() -> None:
-    """Let no file name or arrow fail that a stream cannot show; in data, names that are no text stay what they are."""
-    codecs.register_error(_AS_IT_IS, _as_it_is)
+    """Make standard output and standard error accept any character.
+
+    Characters that a stream cannot encode are escaped. In data, file names that are not UTF-8 keep their bytes.
+    """
+    codecs.register_error(_KEEP_BYTES, _keep_bytes)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             is_data = stream is sys.stdout and not stream.isatty()
-            stream.reconfigure(errors=_AS_IT_IS if is_data else "backslashreplace")
+            stream.reconfigure(errors=_KEEP_BYTES if is_data else "backslashreplace")
 
 
-def _as_it_is(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Write a byte of a file name that is not UTF-8 as that byte, and what else cannot be written by its number."""
+def _keep_bytes(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Handle encoding errors: write undecodable bytes of file names unchanged, and escape other characters."""
     assert isinstance(error, UnicodeEncodeError)
     code = ord(error.object[error.start])
-    if 0xDC80 <= code <= 0xDCFF:  # as Python has such bytes
+    if 0xDC80 <= code <= 0xDCFF:  # surrogate escape of an undecodable byte
         return bytes([code - 0xDC00]), error.start + 1
-    one = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason)
-    return codecs.backslashreplace_errors(one)
+    single = UnicodeEncodeError(error.encoding, error.object, error.start, error.start + 1, error.reason)
+    return codecs.backslashreplace_errors(single)
 
 
 def print_data(text: str) -> None:
@@ -51,36 +54,36 @@ def print_data(text: str) -> None:
     try:
         print(text, flush=True)
     except OSError as error:
-        sys.stdout = None  # or Python would try once more when it ends
+        sys.stdout = None  # otherwise Python flushes it again at exit
         if isinstance(error, BrokenPipeError):
             raise ReaderGoneError from error
         raise OutputError(
-            f"Standard output cannot be written: {error.strerror}. Make room there, or send it elsewhere."
+            f"Cannot write to standard output: {error.strerror}. Free disk space, or redirect it to another file."
         ) from error
 
 
 def command_of(args: argparse.Namespace) -> str:
-    """Return the command as it was given, without what lets anybody in who has an address: pages are passed on."""
+    """Return the command line without credentials in URLs, for pages that users share."""
     return shlex.join(["featx", *map(redact_secrets, args.argv)])
 
 
 def columns_from(args: argparse.Namespace) -> dict[str, Any]:
-    """Return which columns of a table hold what, as they were given."""
+    """Return the column options."""
     names = ("path_column", "label_column", "split_column")
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
 def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
-    """Return the options of extraction that were given, for one of the networks."""
+    """Return the extraction options for one of the backbones."""
     from featx.backbones.registry import DirectBackbone, load_backbone
     from featx.extraction.options import ExtractionOptions
 
     given = {name: getattr(args, name) for name in EXTRACTION_OPTIONS if hasattr(args, name)}
-    beside = args.backbone if isinstance(args.backbone, list) else []
-    if not load_backbone(backbone).is_model_file and any(load_backbone(one).is_model_file for one in beside):
-        given.pop("preprocessing", None)  # it is for the files beside it
-    if len(set(beside)) > 1 and isinstance(load_backbone(backbone), DirectBackbone):
-        given.pop("weights", None)  # they are for the networks beside it
+    others = args.backbone if isinstance(args.backbone, list) else []
+    if not load_backbone(backbone).is_model_file and any(load_backbone(name).is_model_file for name in others):
+        given.pop("preprocessing", None)  # it applies to the model files among the others
+    if len(set(others)) > 1 and isinstance(load_backbone(backbone), DirectBackbone):
+        given.pop("weights", None)  # they apply to the networks among the others
     return ExtractionOptions(backbone=backbone, **given)
 
 
@@ -90,34 +93,34 @@ def groups_from(args: argparse.Namespace) -> str:
 
 
 def reading_from(args: argparse.Namespace) -> dict[str, object]:
-    """Return which images are to be read, where that was given."""
+    """Return the reading options that were given."""
     return {name: getattr(args, name) for name in READING_OPTIONS if hasattr(args, name)}
 
 
 def cache_from(args: argparse.Namespace) -> Path | None:
-    """Return the cache folder; None if nothing is to be kept."""
+    """Return the cache folder, or None without a cache."""
     from featx.extraction.options import resolve_cache
 
     return resolve_cache(args.cache)
 
 
 def cache_folder_from(args: argparse.Namespace) -> Path:
-    """Return the cache folder, of a command that has one."""
+    """Return the cache folder of a command that requires one."""
     cache = cache_from(args)
-    assert cache is not None  # only --no-cache says so, which these commands do not have
+    assert cache is not None  # these commands do not have --no-cache
     return cache
 
 
 def say(args: argparse.Namespace, message: str) -> None:
-    """Tell what goes on, on standard error."""
+    """Print a message to standard error unless ``--quiet`` is given."""
     if not args.quiet:
         write_line(message)
 
 
 def note_ignored(args: argparse.Namespace, ignored: dict[str, int]) -> None:
-    """Tell how many files were passed over, and why."""
+    """Report the files that were skipped."""
     from featx.datasets.find import format_ignored
 
     if ignored:
         n_ignored = format_count(sum(ignored.values()), "file")
-        say(args, f"{n_ignored} passed over, no images by their names: {format_ignored(ignored)}.")
+        say(args, f"{n_ignored} skipped, not images by their names: {format_ignored(ignored)}.")

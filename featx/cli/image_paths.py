@@ -1,4 +1,7 @@
-"""What commands that go on for ever share: paths in, batch after batch, from a source or a stream; lines out."""
+"""Paths of images from sources or a stream, batch by batch; lines of output.
+
+Commands that use these process any number of images in constant memory.
+"""
 
 from __future__ import annotations
 
@@ -19,45 +22,49 @@ from featx.system.formatting import format_count
 if TYPE_CHECKING:
     from featx.datasets.failures import Failure
 
-_BATCH = 4096
-#: Some hundred paths: of a stream, answers are waited for.
+_BATCH_SIZE = 4096
+#: A few hundred paths, so that a writer that waits for results gets them soon.
 _STREAM_BYTES = 16_384
 
 
 def batches(args: argparse.Namespace, missing: list[str]) -> tuple[Iterator[list[str]], int | None]:
-    """Return the paths of images, batch after batch, and how many there are, if that is known; tell what is missing."""
+    """Return batches of image paths and their total number, if known.
+
+    Sources that do not exist are appended to `missing`.
+    """
     from featx.datasets.find import find_images, is_table, missing_sources
 
     if "-" in args.source:
         if len(args.source) > 1:
-            raise OptionError("-: paths on standard input are read alone. Give no other source beside it.")
-        return _counted(_of_stream(sys.stdin.fileno()), args), None
+            raise OptionError("The source - (standard input) cannot be combined with other sources. Remove the other sources.")
+        return _warn_if_empty(_read_stream(sys.stdin.fileno()), args), None
     if is_table(args.source):
         table = find_images(args.source, path_column=args.path_column)
     elif args.path_column:
-        raise OptionError(f"--path-column {args.path_column} names a column, but {args.source[0]!r} is no table.")
+        raise OptionError(f"--path-column requires a table as source, got {args.source[0]!r}. Remove --path-column, or pass a CSV, TSV or "
+            "Parquet file.")
     else:
         table = find_images(args.source, keep_missing=True)
         missing += missing_sources(args.source)
     note_ignored(args, table.ignored)
-    starts = range(0, len(table), _BATCH)
-    return (list(table.paths[at : at + _BATCH]) for at in starts), len(table)
+    starts = range(0, len(table), _BATCH_SIZE)
+    return (list(table.paths[start : start + _BATCH_SIZE]) for start in starts), len(table)
 
 
-def _counted(of_paths: Iterator[list[str]], args: argparse.Namespace) -> Iterator[list[str]]:
-    """Return them, and tell at the end if there were none."""
+def _warn_if_empty(batches: Iterator[list[str]], args: argparse.Namespace) -> Iterator[list[str]]:
+    """Yield the batches; report an empty input at the end."""
     n_paths = 0
-    for paths in of_paths:
+    for paths in batches:
         n_paths += len(paths)
         yield paths
     if not n_paths:
-        say(args, "No path came in on standard input, where one in each line was expected.")
+        say(args, "Standard input contains no paths: expected one per line.")
 
 
-def _of_stream(descriptor: int) -> Iterator[list[str]]:
-    """Return the lines of a stream, as many at a time as there are: who writes one and waits gets an answer.
+def _read_stream(descriptor: int) -> Iterator[list[str]]:
+    """Yield the paths of a stream as they arrive, so that an interactive writer gets results at once.
 
-    No path holds a NUL: where there is one, it separates them, as ``find -print0`` does.
+    Paths are separated by NUL characters if there are any (``find -print0``), else by newlines.
     """
     rest, separator = b"", b"\n"
     while block := os.read(descriptor, _STREAM_BYTES):
@@ -70,28 +77,28 @@ def _of_stream(descriptor: int) -> Iterator[list[str]]:
 
 
 def _as_path(line: bytes, separator: bytes) -> str:
-    """Return the path in a line, "" if there is none; a line may end as those of Windows do."""
+    """Return the path in a line, or an empty string; Windows line ends are removed."""
     if separator == b"\n":
         line = line.rstrip(b"\r") if line.strip() else b""
     return os.fsdecode(line)
 
 
 def raise_for_images(missing: Sequence[str], n_done: int, n_failed: int, first: Failure | None) -> None:
-    """Raise, when all others are done, for a source that was named and is not there, or if no image can be read."""
+    """Raise an error for missing sources, or if no image was readable; called after all others are processed."""
     from featx.datasets.failures import all_unreadable_error
     from featx.datasets.find import source_not_found_message
     from featx.errors import SourceNotFoundError
 
     if missing:
-        others = f" (The same of {format_count(len(missing) - 1, 'other source')}.)" if len(missing) > 1 else ""
-        raise SourceNotFoundError(f"{source_not_found_message(missing[0])}{others} All others are done.")
+        others = f" ({format_count(len(missing) - 1, 'other source')} missing, too.)" if len(missing) > 1 else ""
+        raise SourceNotFoundError(f"{source_not_found_message(missing[0])}{others} All other images were processed.")
     if first is not None and not n_done:
         raise all_unreadable_error(n_failed, first)
 
 
 @contextlib.contextmanager
 def writing(output: str | None) -> Iterator[Callable[[str], object]]:
-    """Yield the function that writes data: to standard output, or to a file that is there once it is whole."""
+    """Yield a function that writes text to standard output, or to a file that is created when it is complete."""
     if output is None:
         yield lambda text: print_data(text.removesuffix("\n")) if text else None
         return

@@ -1,4 +1,4 @@
-"""The command line: parse → call → print. Data goes to standard output, everything else to standard error."""
+"""Entry point of the command line: run one command and return its exit code."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from featx.cli.console import ReaderGoneError, show_all_characters
 from featx.cli.parser import make_parser
@@ -14,14 +14,19 @@ from featx.cli.signals import SIGNALS, Interrupts, leave_at_once
 from featx.errors import FeatxError
 from featx.system.progress import show_messages, write_line
 
-if TYPE_CHECKING:
-    pass
-
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code.
+    """Run one command and return the exit code.
 
-    0, 1 for an error or a damaged cache, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM.
+    Parameters
+    ----------
+    argv : sequence of str or None, default=None
+        Arguments of the command line. None: those of the process.
+
+    Returns
+    -------
+    int
+        0 for success, 1 for an error, 2 for wrong usage, 130 for Ctrl-C, 143 for SIGTERM.
     """
     with Interrupts() as signals:
         show_all_characters()
@@ -34,32 +39,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             return _interrupted(args.command, signals)
         except FeatxError as error:
-            if signals.first:  # whatever went wrong then, somebody wanted it to end
+            if signals.first:  # the error may be a consequence of the interrupt
                 return _interrupted(args.command, signals)
             write_line(f"Error: {error}")
             return 1
         except ReaderGoneError:
             return 1
         except Exception:
-            if signals.first:  # libraries may turn an interrupt into an error of their own
+            if signals.first:  # a library may turn the interrupt into another error
                 return _interrupted(args.command, signals)
             raise
 
 
 def run() -> NoReturn:
-    """Run the command that was given to the process, and end the process."""
+    """Run the command of this process, then exit."""
     try:
         code = main()
         for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)  # the last word is said; nothing is to change the exit code
-    except KeyboardInterrupt:  # between the command's own handlers and the end, when all is said and done
+            signal.signal(number, signal.SIG_IGN)  # a late signal must not change the exit code
+    except KeyboardInterrupt:  # after the handlers of the command were removed
         code = 128 + signal.SIGINT
     leave_at_once(code)
 
 
 def _interrupted(command: str, signals: Interrupts) -> int:
     if sys.stderr is not None and sys.stderr.isatty():
-        print(file=sys.stderr)  # the terminal has just echoed ^C
-    kept = "" if command.startswith("cache ") else "Rows already committed are kept; "
-    write_line(f"Interrupted. {kept}the same command goes on from there.".replace(". t", ". T"))
+        print(file=sys.stderr)  # the terminal has echoed ^C on this line
+    kept = "" if command.startswith("cache ") else " Committed rows are kept."
+    write_line(f"Interrupted.{kept} Repeat the command to continue.")
     return 128 + (signals.first or signal.SIGINT)
