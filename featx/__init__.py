@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from featx.datasets.find import find_images
     from featx.datasets.image_check import ImageCheck, check_images
     from featx.datasets.image_table import ImageTable
+    from featx.datasets.sample_images import write_digits
     from featx.extraction.augmented_features import AugmentedFeatures, augment_features
     from featx.extraction.feature_extractor import FeatureExtractor
     from featx.features.duplicates.find import Duplicates, find_duplicates
@@ -160,6 +161,7 @@ _HOMES = {
     "save_pipeline": "models.model_file",
     "scale_to_unit_length": "baselines.estimators",
     "train_images": "workflows.train",
+    "write_digits": "datasets.sample_images",
     "unregister_backbone": "backbones.registry",
 }
 

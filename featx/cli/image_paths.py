@@ -36,13 +36,17 @@ def batches(args: argparse.Namespace, missing: list[str]) -> tuple[Iterator[list
 
     if "-" in args.source:
         if len(args.source) > 1:
-            raise OptionError("The source - (standard input) cannot be combined with other sources. Remove the other sources.")
+            raise OptionError(
+                "The source - (standard input) cannot be combined with other sources. Remove the other sources."
+            )
         return _warn_if_empty(_read_stream(sys.stdin.fileno()), args), None
     if is_table(args.source):
         table = find_images(args.source, path_column=args.path_column)
     elif args.path_column:
-        raise OptionError(f"--path-column requires a table as source, got {args.source[0]!r}. Remove --path-column, or pass a CSV, TSV or "
-            "Parquet file.")
+        raise OptionError(
+            f"--path-column requires a table as source, got {args.source[0]!r}. Remove it, or pass a CSV, TSV or Parquet "
+            "file."
+        )
     else:
         table = find_images(args.source, keep_missing=True)
         missing += missing_sources(args.source)

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from featx.cli.console import ReaderGoneError, show_all_characters
 from featx.cli.parser import make_parser
-from featx.cli.signals import SIGNALS, Interrupts, leave_at_once
+from featx.cli.signals import SIGNALS, Interrupts, exit_now
 from featx.errors import FeatxError
 from featx.system.progress import show_messages, write_line
 
@@ -59,7 +59,7 @@ def run() -> NoReturn:
             signal.signal(number, signal.SIG_IGN)  # a late signal must not change the exit code
     except KeyboardInterrupt:  # after the handlers of the command were removed
         code = 128 + signal.SIGINT
-    leave_at_once(code)
+    exit_now(code)
 
 
 def _interrupted(command: str, signals: Interrupts) -> int:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from featx.datasets.image_table import ImageTable, as_path_list
-from featx.datasets.layout import suffix_kind
 from featx.datasets.listers import IgnoredCounter, make_lister
 from featx.datasets.table_columns import ColumnNames, table_from_file, table_from_frame
 from featx.datasets.table_file import TABLE_SUFFIXES, is_table_name

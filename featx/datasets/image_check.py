@@ -16,7 +16,7 @@ from featx.errors import OptionError, UnreadableImageError
 from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
 from featx.images.formats import IMAGE_SUFFIXES, open_image
 from featx.images.image import content_digest, describe_image, read_image
-from featx.system.formatting import format_table, format_count, shorten
+from featx.system.formatting import format_count, format_table, shorten
 from featx.system.processes import n_cores
 
 if TYPE_CHECKING:

@@ -96,7 +96,7 @@ def compare_images(
     --------
     >>> from pathlib import Path
     >>> import tempfile
-    >>> from featx.cli.commands.demo import write_digits
+    >>> from featx import write_digits
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = write_digits(Path(folder))
     ...     paths = sorted(Path(folder).glob("[0-2]/*.png"))[::20]

@@ -165,7 +165,7 @@ def train_images(
     >>> from pathlib import Path
     >>> import tempfile
     >>> from featx import FeatureExtractor
-    >>> from featx.cli.commands.demo import write_digits
+    >>> from featx import write_digits
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = write_digits(Path(folder))
     ...     paths = sorted(Path(folder).glob("[0-2]/*.png"))[::8]

@@ -7,7 +7,7 @@ import PIL.Image
 import pytest
 from sklearn.datasets import load_digits
 
-from featx.cli.commands.demo import write_digits
+from featx.datasets.sample_images import write_digits
 from featx.errors import OutputError
 
 

@@ -242,7 +242,10 @@ BAD = {
     "no images": (["compare", "empty"], "No images in 'empty'"),
     "one class": (["compare", "one"], "at least two classes"),
     "column": (["compare", "table.csv", "--label-column", "lable"], "Did you mean 'label'?"),
-    "no table": (["compare", "photos", "--group-column", "site"], "group_column (--group-column) names the column 'site'"),
+    "no table": (
+        ["compare", "photos", "--group-column", "site"],
+        "group_column (--group-column) names the column 'site'",
+    ),
     "near": (["compare", "photos", "--duplicate-threshold", "1.5"], "a cosine above 0 and up to 1"),
     "task": (["compare", "photos", "--task", "regresion"], "classification, regression"),
     "report": (["compare", "photos", "--report", "absent/r.html"], "Choose another file"),
@@ -261,7 +264,10 @@ BAD = {
     "rank without labels": (["rank", "photos/china/00.jpg"], "a folder for each class"),
     "rank one class": (["rank", "one"], "at least two classes"),
     "rank backbone": (["rank", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),
-    "rank groups": (["rank", "photos", "--group-column", "site"], "group_column (--group-column) names the column 'site'"),
+    "rank groups": (
+        ["rank", "photos", "--group-column", "site"],
+        "group_column (--group-column) names the column 'site'",
+    ),
     "csv": (["compare", "photos", "--backbone", "counting", "--csv", "absent/t.csv"], "Choose another file"),
 }
 

@@ -32,7 +32,7 @@ def test_a_key_pressed_twice_interrupts_once(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGTERM)  # ignored: the end is under way
-        monkeypatch.setattr("featx.cli.signals._IMPATIENCE_SECONDS", 0.0)
+        monkeypatch.setattr("featx.cli.signals._IGNORE_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)  # but not if it takes for ever
     assert interrupts.first == signal.SIGINT

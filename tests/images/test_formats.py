@@ -516,7 +516,9 @@ ROWS: dict[str, Callable[[Path], bool]] = {
     "rotated by EXIF": lambda folder: all(_turned(6, kind) for kind in ("JPEG", "PNG", "TIFF", "WEBP")),
     "grayscale, 1-bit": lambda folder: _is_right("grey PNG", "1-bit PNG", "palette PNG", "grey JPEG"),
     "transparent": lambda folder: _is_right("RGBA PNG", "RGBA WebP", "grey and alpha PNG"),
-    "16-bit grayscale": lambda folder: _is_right("16-bit grey PNG", "16-bit RGB PNG", "16-bit RGB TIFF", "16-bit grey TIFF"),
+    "16-bit grayscale": lambda folder: _is_right(
+        "16-bit grey PNG", "16-bit RGB PNG", "16-bit RGB TIFF", "16-bit grey TIFF"
+    ),
     "float or": lambda folder: _is_right("float TIFF"),
     "CMYK": lambda folder: _is_right("CMYK JPEG", "CMYK TIFF", "YCCK JPEG"),
     "ICC profile": lambda folder: (

@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from featx import FeatureExtractor, explain_images, predict_images, save_pipeline
 from featx.baselines.estimators import make_baseline
 from featx.cli import main as cli
-from featx.cli.commands.demo import write_digits
+from featx.datasets.sample_images import write_digits
 from featx.errors import OptionError, OutputError
 from featx.models.explain.activation_maps import Attribution
 from featx.models.explain.explainer import Explainer

@@ -38,7 +38,7 @@ from featx import (
 )
 from featx.baselines.estimators import make_baseline
 from featx.cli import main as cli
-from featx.cli.commands.demo import write_digits
+from featx.datasets.sample_images import write_digits
 from featx.errors import (
     ComparisonError,
     ModelFileError,

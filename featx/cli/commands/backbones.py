@@ -36,26 +36,27 @@ def add_commands(commands: Any) -> None:
 
 
 def show_backbones(args: argparse.Namespace) -> None:
+    """Run ``featx backbones``."""
     from featx.backbones.registry import available_backbones, load_backbone
     from featx.extraction.throughput import read_rates
 
     backbones = [load_backbone(name) for name in (available_backbones() if args.name is None else [args.name])]
     if args.layers:
         if args.name is None:
-            raise OptionError("--layers: of which network? Name it: featx backbones mobilenet --layers.")
+            raise OptionError("--layers requires the name of a backbone. Pass it: featx backbones mobilenet --layers.")
         layers = backbones[0].layers()
         if not layers:
-            raise OptionError(f"{args.name!r} is plain Python and has no layers. Leave --layers out.")
+            raise OptionError(f"{args.name!r} is a plain Python backbone without layers. Remove --layers.")
         rows = [
             {
-                "place": place,
+                "index": index,
                 "layer": layer.name,
                 "kind": layer.kind,
                 "shape": "×".join(map(str, layer.shape)),
                 "features": layer.n_features("avg"),
                 "block_ends": layer.ends_block,
             }
-            for place, layer in enumerate(layers)
+            for index, layer in enumerate(layers)
         ]
     else:
         rates = read_rates(cache_from(args))
@@ -74,7 +75,7 @@ def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
         row["parameters"] = backbone.n_parameters or None
         row["megabytes"] = round(backbone.n_bytes / 1e6, 1) or None
         row["top_1"] = backbone.top_1
-        row["weights"] = "here" if backbone.has_local_weights else "to be fetched"
+        row["weights"] = "local" if backbone.has_local_weights else "download"
     elif isinstance(backbone, NetworkFile):
-        row |= {"min_image_size": None, "megabytes": round(backbone.n_bytes / 1e6, 1), "weights": "here"}
+        row |= {"min_image_size": None, "megabytes": round(backbone.n_bytes / 1e6, 1), "weights": "local"}
     return row | {"images_per_second": rate}

@@ -80,32 +80,32 @@ def _cache_verify(args: argparse.Namespace) -> int:
 
     cache = cache_folder_from(args)
     findings = verify_cache(cache, fingerprints=_fingerprints(args), progress=lambda text: say(args, text))
-    n_damaged = sum(finding.is_damage for finding in findings)
+    n_corrupt = sum(finding.is_damage for finding in findings)
     if args.json:
         print_data(
-            json.dumps({"damaged": n_damaged, "findings": [dataclasses.asdict(finding) for finding in findings]})
+            json.dumps({"corrupt": n_corrupt, "findings": [dataclasses.asdict(finding) for finding in findings]})
         )
     else:
         lines = [f"{finding.path}: {finding.problem}; {finding.consequence}" for finding in findings]
-        print_data("\n".join([*lines, f"{cache}: {f'{n_damaged} damaged' if n_damaged else 'whole'}"]))
-    return 1 if n_damaged else 0
+        print_data("\n".join([*lines, f"{cache}: {f'{n_corrupt} corrupt' if n_corrupt else 'no corrupt files'}"]))
+    return 1 if n_corrupt else 0
 
 
 def _cache_compact(args: argparse.Namespace) -> int:
     from featx.store.maintenance import compact_cache
 
     done = compact_cache(cache_folder_from(args), fingerprints=_fingerprints(args))
-    damaged = [error for compaction in done.values() for error in compaction.damaged]
+    corrupt = [error for compaction in done.values() for error in compaction.damaged]
     if args.json:
         print_data(json.dumps({fingerprint: compaction.as_dict() for fingerprint, compaction in done.items()}))
     else:
         print_data("\n".join(f"{name}: {compaction.as_text()}" for name, compaction in done.items()) or "no rows")
-    if damaged:
+    if corrupt:
         say(
             args,
-            f"{format_count(len(damaged), 'damaged segment')} left as found: featx cache verify tells what is wrong.",
+            f"{format_count(len(corrupt), 'corrupt segment')} not compacted. Run featx cache verify for details.",
         )
-    return 1 if damaged else 0
+    return 1 if corrupt else 0
 
 
 def _cache_clear(args: argparse.Namespace) -> None:
@@ -122,14 +122,14 @@ def _cache_clear(args: argparse.Namespace) -> None:
     what = f"{format_count(n_rows, 'row')} of {format_count(len(chosen), 'recipe')}"
     if args.corrupt_only:
         n_bytes = info.set_aside_bytes if not args.backbone else sum(recipe.set_aside_bytes for recipe in chosen)
-        what = "damaged files that were set aside"
+        what = "quarantined corrupt files"
     elif not args.backbone:
-        what += " and everything else that featx keeps there"
+        what += " and all other files of the cache"
     what += f", {format_bytes(n_bytes)}"
-    if not args.yes and not _confirmed(f"Remove {what}, from {cache}? [y/N] "):
-        raise OptionError("Nothing was removed: answer y, or pass --yes.")
+    if not args.yes and not _confirmed(f"Remove {what} from {cache}? [y/N] "):
+        raise OptionError("Nothing was removed: expected the answer y. Answer y, or pass --yes.")
     (clear_set_aside if args.corrupt_only else clear_cache)(cache, fingerprints=fingerprints)
-    print_data(json.dumps({"rows": n_rows, "bytes": n_bytes}) if args.json else f"Removed {what}, from {cache}")
+    print_data(json.dumps({"rows": n_rows, "bytes": n_bytes}) if args.json else f"Removed {what} from {cache}")
 
 
 def _fingerprints(args: argparse.Namespace) -> list[str] | None:

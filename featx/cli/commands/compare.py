@@ -146,7 +146,7 @@ def _compare(args: argparse.Namespace) -> None:
     columns = columns_from(args)
     table = find_images(args.source, group_column=args.group_column, **columns)
     test = None
-    if args.test:  # columns are those of tables; a folder may be tested on beside one
+    if args.test:  # column options apply to tables only; the test images may be in a folder
         test = find_images(args.test, **({"group_column": args.group_column, **columns} if is_table(args.test) else {}))
     started = time.perf_counter()
     comparison = compare_tables(
@@ -175,7 +175,7 @@ def _compare(args: argparse.Namespace) -> None:
             tsne=True if args.tsne else None,
             cache=cache_from(args),
         )
-        say(args, f"The report is {args.report}: open it in a browser.")
+        say(args, f"Open {args.report} in a browser.")
     if args.label_issues:
         write_csv(Path(args.label_issues), comparison.label_issues_table())
 
@@ -207,13 +207,13 @@ def _rank(args: argparse.Namespace) -> None:
 
 
 def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:
-    """Return every combination of the backbones, layers, poolings and views that were config for."""
+    """Return every combination of the given backbones, layers, poolings and test-time augmentations."""
     from featx.backbones.registry import DirectBackbone, load_backbone
 
     several = {name: getattr(args, name) for name in ("layer", "pooling", "tta") if hasattr(args, name)}
     of_control = {**several, "layer": [None], "pooling": ["avg"]}
     names = dict.fromkeys(args.backbone or ["mobilenet"])
-    # The control has neither layers nor poolings; beside networks, those that are config for are theirs.
+    # Plain Python backbones have neither layers nor poolings; the options apply to the networks beside them.
     plain = {name for name in names if len(names) > 1 and isinstance(load_backbone(name), DirectBackbone)}
     return [
         options_from(argparse.Namespace(**{**vars(args), **chosen}), backbone)

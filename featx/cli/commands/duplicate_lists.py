@@ -20,12 +20,12 @@ from featx.system.formatting import escape_cell, escape_path_cell, format_count,
 
 HEADER = ("group", "row", "path", "label", "cosine", "digest")
 _SHOWN_GROUPS, _SHOWN_PATHS = 10, 3
-#: Rows that are looked up at once: those of a group lie anywhere, and each table is read once for all of them.
-_AT_ONCE = 2**17
+#: Rows to look up together: rows of a group may be in any table, and each table is read once per batch.
+_BATCH_SIZE = 2**17
 
 
 def as_csv(found: Duplicates, features: FeatureMatrix) -> Iterator[str]:
-    """Yield the rows of groups of two or more as lines of CSV, group by group, the largest first."""
+    """Yield CSV lines of all groups, the largest first."""
     clusters = found.clusters
     groups = np.repeat(np.arange(1, len(clusters) + 1), [len(cluster) for cluster in clusters])
     yield ",".join(HEADER) + "\n"
@@ -46,22 +46,22 @@ def as_csv(found: Duplicates, features: FeatureMatrix) -> Iterator[str]:
 def _looked_up(
     clusters: Sequence[IntArray], features: FeatureMatrix, names: Sequence[str]
 ) -> Iterator[tuple[IntArray, TableColumns]]:
-    """Yield the rows of groups, one after the other, and what is known of them."""
+    """Yield batches of row indices and their table columns, group by group."""
     rows = np.concatenate([np.empty(0, dtype=np.int64), *clusters])
-    for at in range(0, len(rows), _AT_ONCE):
-        here = rows[at : at + _AT_ONCE]
+    for at in range(0, len(rows), _BATCH_SIZE):
+        here = rows[at : at + _BATCH_SIZE]
         yield here, features.lines(here, names)
 
 
 def _paths(clusters: Sequence[IntArray], features: FeatureMatrix) -> list[list[str]]:
-    """Return the paths of each group, as they are shown."""
+    """Return the paths of each group without credentials."""
     paths = [redact_secrets(path) for _, lines in _looked_up(clusters, features, ["path"]) for path in lines["path"]]
     ends = np.cumsum([0, *map(len, clusters)]).tolist()
     return [paths[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def as_dict(found: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
-    """Return it as JSON has it: what was found, and the paths of each group."""
+    """Return the groups with their paths as a JSON object."""
     return {**_facts(found, features), "clusters": _paths(found.clusters, features)}
 
 
@@ -79,14 +79,14 @@ def _facts(found: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
 
 
 def as_text(found: Duplicates, features: FeatureMatrix) -> str:
-    """Return it for people, with the largest groups."""
+    """Return a summary with the largest groups."""
     clusters = found.clusters
     n_more = found.n_rows - len(clusters)
     lines = [f"{format_count(len(features), 'row')}: no near-duplicates."]
     if clusters:
         lines = [
             f"{format_count(len(features), 'row')}: {found.n_rows:,} are near-duplicates in "
-            f"{format_count(len(clusters), 'group')}; with one of each kept, {n_more:,} would go."
+            f"{format_count(len(clusters), 'group')}; keeping one of each would remove {n_more:,}."
         ]
     if found.centered:
         lines.append("Rows have much in common: they are told by what distinguishes them from their mean.")

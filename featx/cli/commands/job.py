@@ -42,7 +42,7 @@ _PLAN_EXAMPLES = """examples:
 
 
 def add_commands(commands: Any) -> None:
-    """Add `featx job` and the commands within it."""
+    """Add ``job`` and its subcommands."""
     summary = "Extract features in resumable shards"
     parser = commands.add_parser(
         "job",
@@ -153,19 +153,19 @@ def _add_job(parser: argparse.ArgumentParser) -> None:
 
 
 def show_help(args: argparse.Namespace) -> None:
-    """Tell which commands there are."""
+    """Print the help of ``featx job``."""
     print_data(args.show_help().rstrip())
 
 
 def plan(args: argparse.Namespace) -> None:
-    """List images into shards."""
+    """Run ``featx job plan``."""
     planned = _planned(args, args.output, shard_size=args.shard_size, sample=args.sample)
     note_ignored(args, planned.ignored)
     _print(args, planned)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what is missing."""
+    """Run ``featx job run``."""
     asked = ("backend", "n_jobs", "scheduler", "retry_quarantined", "retry_failed", "verify")
     done = _run(args, args.job, **{name: getattr(args, name) for name in asked})
     _print(args, done)
@@ -173,14 +173,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def status(args: argparse.Namespace) -> None:
-    """Tell how far a job is."""
+    """Run ``featx job status``."""
     from featx.jobs.status import job_status
 
     _print(args, job_status(args.job))
 
 
 def merge(args: argparse.Namespace) -> None:
-    """Join the shards."""
+    """Run ``featx job merge``."""
     from featx.jobs.merge import merge_job
     from featx.system.progress import progress_bar
 
@@ -190,14 +190,14 @@ def merge(args: argparse.Namespace) -> None:
 
 
 def is_job_output(output: str) -> bool:
-    """Return whether an output is a place for a job rather than a file."""
+    """Return whether an output is the folder or URL of a job rather than a file."""
     from featx.system.files import remote
 
     return output.endswith(("/", os.sep)) or remote.is_url(output)
 
 
 def extract(args: argparse.Namespace) -> int:
-    """Plan and run in one go; go on with the same job if it is there."""
+    """Run ``featx extract -o folder/``: plan and run a job, or resume it."""
     from featx.features.job_format import MANIFEST
     from featx.jobs.planning.plan import SHARD_SIZE
     from featx.jobs.planning.repeated import refuse_unlike
@@ -220,7 +220,9 @@ def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: 
     from featx.system.progress import progress_bar
 
     if output.lower().startswith("memory://"):
-        raise OptionError(f"-o {output}: what is in memory ends with this command. Pass a folder, or an s3:// address.")
+        raise OptionError(
+            f"-o {output}: a folder in memory does not outlive this command. Pass a folder or an s3:// URL."
+        )
     with progress_bar(None, "plan", shown=not args.quiet) as progress:
         return plan_sources(
             args.source,
@@ -241,9 +243,9 @@ def _run(args: argparse.Namespace, output: str, **how: Any) -> JobRun:
 
     here = {name: getattr(args, name) for name in ("engine", "batch_size") if hasattr(args, name)}
     job = _opened(output)
-    n_done, n_images = images_done(job), job.manifest.n_images  # by names alone: no table is read for it
+    n_done, n_images = images_done(job), job.manifest.n_images  # from file names; no table is read
     if n_done:
-        say(args, f"{n_done:,} of {n_images:,} images are done already.")
+        say(args, f"{n_done:,} of {n_images:,} images are already finished.")
     with progress_bar(n_images - n_done, str(job.manifest.recipe["backbone"]), shown=not args.quiet) as progress:
         return run_job(output, cache=args.cache, on_error=args.on_error, progress=progress, **how, **here)
 

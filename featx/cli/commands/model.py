@@ -64,7 +64,7 @@ def add_commands(commands: Any) -> None:
 
 
 def add_train(commands: Any) -> None:
-    """Add the command that fits a model."""
+    """Add ``train``."""
     summary = "Train a model on labeled images"
     parser = add_command(commands, "train", summary, _TRAIN_EXAMPLES, run=train)
     add_sources(parser)
@@ -98,7 +98,7 @@ def add_train(commands: Any) -> None:
 
 
 def add_model(commands: Any) -> None:
-    """Add the command that tells what a model is."""
+    """Add ``model``."""
     summary = "Show the classes, scores, recipe and versions of a model"
     examples = "examples:\n  featx model model.skops\n  featx model model.skops --json\n"
     parser = add_command(commands, "model", summary, examples, run=model)
@@ -107,7 +107,7 @@ def add_model(commands: Any) -> None:
 
 
 def add_predict(commands: Any) -> None:
-    """Add the command that labels images."""
+    """Add ``predict``."""
     summary = "Predict labels of images with a trained model"
     parser = add_command(commands, "predict", summary, _PREDICT_EXAMPLES, run=predict)
     parser.add_argument("model", metavar="MODEL", help="Model file written by featx train")
@@ -135,7 +135,7 @@ def add_predict(commands: Any) -> None:
 
 
 def add_explain(commands: Any) -> None:
-    """Add the command that draws evidence."""
+    """Add ``explain``."""
     summary = "Draw attribution maps of predictions"
     examples = (
         "examples:\n  featx explain model.skops photo.jpg -o seen/\n"
@@ -162,7 +162,7 @@ def add_explain(commands: Any) -> None:
 
 
 def add_export(commands: Any) -> None:
-    """Add the command that writes a model for other programs."""
+    """Add ``export``."""
     summary = "Export a model to Keras, ONNX or OpenVINO"
     examples = (
         "examples:\n  featx export model.skops -o model.keras\n  featx export model.skops -o model.onnx\n"
@@ -179,7 +179,7 @@ def add_export(commands: Any) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    """Fit a model and write it."""
+    """Run ``featx train``."""
     from featx.datasets.find import find_images
     from featx.models.validation import check_model_path
     from featx.workflows.request import ComparisonConfig
@@ -211,7 +211,11 @@ def train(args: argparse.Namespace) -> None:
     trained.save(output)
     note_ignored(args, table.ignored)
     if trained.pipeline[0].recipe_["precision"] == "bfloat16":
-        say(args, "Features are in bfloat16: CPUs without it refuse the model. --precision float32 makes one for any.")
+        say(
+            args,
+            "The features are bfloat16; CPUs without bfloat16 cannot use this model. "
+            "Pass --precision float32 for a model for any CPU.",
+        )
     if args.json:
         from featx.models.model_file import read_model
 
@@ -221,7 +225,7 @@ def train(args: argparse.Namespace) -> None:
 
 
 def model(args: argparse.Namespace) -> None:
-    """Tell what a model is."""
+    """Run ``featx model``."""
     from featx.models.model_file import read_model
 
     card = read_model(args.model).card
@@ -234,13 +238,13 @@ def _estimators(args: argparse.Namespace) -> list[str] | None:
     names = [name.strip() for name in args.select_from.split(",") if name.strip()]
     if not names:
         raise OptionError(
-            f"--select-from {args.select_from!r}: expected names with commas between, such as logreg,svm,knn."
+            f"--select-from {args.select_from!r}: expected comma-separated names, such as logreg,svm,knn."
         )
     return names
 
 
 def predict(args: argparse.Namespace) -> None:
-    """Label images."""
+    """Run ``featx predict``."""
     from featx.models.model_file import read_model
     from featx.models.predict import PredictionSummary, Predictor, is_predictions_file
     from featx.system.files.output_paths import check_output_files
@@ -270,7 +274,7 @@ def _as_text(predictor: Predictor, predictions: Sequence[Prediction], *, as_json
 
 
 def explain(args: argparse.Namespace) -> None:
-    """Draw where the attribution lies."""
+    """Run ``featx explain``."""
     from featx.datasets.failures import Failure
     from featx.datasets.find import find_images, missing_sources
     from featx.models.explain.explain import check_output_folder, explain_each
@@ -300,7 +304,7 @@ def explain(args: argparse.Namespace) -> None:
             rows.append({**row, "method": explainer.method, "picture": one.file, "note": one.note, "error": one.error})
     if args.json:
         print_data(json.dumps(rows))
-    else:  # of a class that is a truth, its name
+    else:  # Boolean classes are printed by name
         print_data(
             format_table([{**row, "label": str(row["label"] if row["label"] is not None else "")} for row in rows])
         )
@@ -309,7 +313,7 @@ def explain(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    """Write a model as one network."""
+    """Run ``featx export``."""
     from featx.models.export.export import export_model
 
     exported = export_model(args.model, args.output, cache=cache_from(args))

@@ -95,7 +95,7 @@ def _add_duplicates(commands: Any) -> None:
 
 
 def similar(args: argparse.Namespace) -> None:
-    """Find the images most similar to others."""
+    """Run ``featx similar``."""
     from featx.features.nearest import check_top, make_index
     from featx.features.open import open_features
     from featx.system.files.output_paths import check_output_files, header_pattern, starts_with
@@ -114,7 +114,9 @@ def similar(args: argparse.Namespace) -> None:
     of_images, total = batches(args, missing)
     recorded = find_recorded_recipe(features, given, cache=cache_from(args))
     if not len(features):
-        raise FeaturesError(f"{args.features!r} has no rows to search. If it is a job: featx job run {args.features}")
+        raise FeaturesError(
+            f"{args.features!r} has no rows. If it is a job, run it first: featx job run {args.features}"
+        )
     _check_table(features)
     index = make_index(features, args.index)
     say(args, f"{format_count(len(features), 'row')} of {args.features}, {index.words}; recipe: {recorded.words}.")
@@ -139,13 +141,13 @@ def similar(args: argparse.Namespace) -> None:
     if args.html:
         left_out = tally.n_found + tally.n_unreadable - len(shown)
         write_similar(Path(args.html), shown, features, index.words, command=command_of(args), n_left_out=left_out)
-        say(args, f"The page is {args.html}: open it in a browser.")
+        say(args, f"Open {args.html} in a browser.")
     say(args, tally.as_text())
     raise_for_images(missing, tally.n_found, tally.n_unreadable, tally.first_unreadable)
 
 
 def duplicates(args: argparse.Namespace) -> None:
-    """Tell which rows are near-duplicates."""
+    """Run ``featx duplicates``."""
     from featx.cli.commands.duplicate_lists import HEADER, as_csv, as_dict, as_text
     from featx.features.duplicates.find import check_threshold, tell_duplicates
     from featx.features.open import open_features
@@ -166,5 +168,5 @@ def duplicates(args: argparse.Namespace) -> None:
 
 
 def _check_table(features: FeatureMatrix) -> None:
-    """Raise now, not after an hour's search, if nothing tells which image a row is of."""
+    """Raise an error now, not after a long search, if the table of the rows is missing."""
     features.lines(range(min(1, len(features))))
