@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from featx.system.version import __version__
+
 TYPE_CHECKING = False  # type checkers take this name for true; typing itself need not be loaded
 if TYPE_CHECKING:
     from typing import Any
@@ -50,8 +52,6 @@ if TYPE_CHECKING:
     from featx.workflows.rank import ImageRanking, rank_images
     from featx.workflows.result import ImageComparison
     from featx.workflows.train import Trained, train_images
-
-from featx.system.version import __version__
 
 __all__ = [
     "AugmentedFeatures",
@@ -107,6 +107,7 @@ __all__ = [
     "scale_to_unit_length",
     "train_images",
     "unregister_backbone",
+    "write_digits",
 ]
 
 _HOMES = {

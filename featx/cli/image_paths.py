@@ -44,8 +44,8 @@ def batches(args: argparse.Namespace, missing: list[str]) -> tuple[Iterator[list
         table = find_images(args.source, path_column=args.path_column)
     elif args.path_column:
         raise OptionError(
-            f"--path-column requires a table as source, got {args.source[0]!r}. Remove it, or pass a CSV, TSV or Parquet "
-            "file."
+            f"--path-column requires a table as source, got {args.source[0]!r}. Remove it, or pass a CSV, TSV or "
+            "Parquet file."
         )
     else:
         table = find_images(args.source, keep_missing=True)

@@ -52,6 +52,7 @@ def run_demo(folder: Path, cache: Path, *, show_progress: bool, say: Callable[[s
         The cache is not writable.
     """
     from featx.datasets.find import find_images
+    from featx.datasets.sample_images import write_digits
     from featx.extraction.options import ExtractionOptions
     from featx.extraction.to_file import extract_to_file
     from featx.workflows.compare import compare_tables
