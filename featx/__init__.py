@@ -42,11 +42,15 @@ if TYPE_CHECKING:
     from featx.jobs.running.run import run_job
     from featx.jobs.running.summary import JobRun
     from featx.jobs.status import JobStatus, job_status
+    from featx.models.card import ModelCard
+    from featx.models.explain.attribution import Attribution, Explanation
     from featx.models.explain.explain import explain_images
-    from featx.models.export.export import export_model
+    from featx.models.export.export import ExportedModel, export_model
     from featx.models.fine_tuning.classifier import FineTunedClassifier
+    from featx.models.model import Model
     from featx.models.model_file import load_pipeline, read_model, save_pipeline
-    from featx.models.predict import predict_images
+    from featx.models.predict import Predictor, predict_images
+    from featx.models.prediction import Prediction
     from featx.recipe import Recipe
     from featx.workflows.compare import compare_images
     from featx.workflows.rank import ImageRanking, rank_images
@@ -54,11 +58,14 @@ if TYPE_CHECKING:
     from featx.workflows.train import Trained, train_images
 
 __all__ = [
+    "Attribution",
     "AugmentedFeatures",
     "Backbone",
     "Comparison",
     "DirectBackbone",
     "Duplicates",
+    "Explanation",
+    "ExportedModel",
     "FeatureExtractor",
     "FeatureMatrix",
     "FineTunedClassifier",
@@ -71,6 +78,10 @@ __all__ = [
     "JobRun",
     "JobStatus",
     "KerasBackbone",
+    "Model",
+    "ModelCard",
+    "Prediction",
+    "Predictor",
     "Ranking",
     "Recipe",
     "Similar",
@@ -111,11 +122,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Attribution": "models.explain.attribution",
     "AugmentedFeatures": "extraction.augmented_features",
     "Backbone": "backbones.registry",
     "Comparison": "baselines.cross_validate",
     "DirectBackbone": "backbones.registry",
     "Duplicates": "features.duplicates.find",
+    "Explanation": "models.explain.attribution",
+    "ExportedModel": "models.export.export",
     "FeatureExtractor": "extraction.feature_extractor",
     "FeatureMatrix": "features.matrix",
     "FineTunedClassifier": "models.fine_tuning.classifier",
@@ -123,14 +137,18 @@ _HOMES = {
     "ImageComparison": "workflows.result",
     "ImageRanking": "workflows.rank",
     "ImageTable": "datasets.image_table",
-    "KerasBackbone": "backbones.registry",
     "JobMerge": "jobs.merge",
     "JobPlan": "jobs.planning.plan",
+    "JobRun": "jobs.running.summary",
+    "JobStatus": "jobs.status",
+    "KerasBackbone": "backbones.registry",
+    "Model": "models.model",
+    "ModelCard": "models.card",
+    "Prediction": "models.prediction",
+    "Predictor": "models.predict",
     "Ranking": "baselines.ranking.rank_features",
     "Recipe": "recipe",
-    "JobRun": "jobs.running.summary",
     "Similar": "features.nearest",
-    "JobStatus": "jobs.status",
     "Trained": "workflows.train",
     "augment_features": "extraction.augmented_features",
     "available_backbones": "backbones.registry",
@@ -162,8 +180,8 @@ _HOMES = {
     "save_pipeline": "models.model_file",
     "scale_to_unit_length": "baselines.estimators",
     "train_images": "workflows.train",
-    "write_digits": "datasets.sample_images",
     "unregister_backbone": "backbones.registry",
+    "write_digits": "datasets.sample_images",
 }
 
 

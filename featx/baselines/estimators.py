@@ -157,6 +157,11 @@ def scale_to_unit_length(X: Any) -> Any:
     Returns
     -------
     ndarray of float of shape (n_samples, n_features)
+        The scaled rows.
+
+    See Also
+    --------
+    compare_baselines : Compare estimators, some of which use this function.
 
     Examples
     --------

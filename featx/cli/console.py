@@ -92,7 +92,7 @@ def groups_from(args: argparse.Namespace) -> str:
     return "none" if args.no_duplicate_groups else "auto"
 
 
-def reading_from(args: argparse.Namespace) -> dict[str, object]:
+def reading_from(args: argparse.Namespace) -> dict[str, Any]:
     """Return the reading options that were given."""
     return {name: getattr(args, name) for name in READING_OPTIONS if hasattr(args, name)}
 

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from featx.backbones import preprocessing
 from featx.backbones import registry as backbones
 from featx.backbones.files import network_file as own
@@ -24,6 +26,8 @@ from featx.system.formatting import format_list
 
 RESIZES = ("squash", "crop", "pad")
 ON_TRUNCATED = ("raise", "pad")
+#: Options that concern one machine only.
+_MACHINE_OPTIONS = ("engine", "batch_size")
 #: Largest side that is accepted, in pixels; a typo beyond it would ask for more memory than there is.
 LARGEST_SIZE = 4096
 #: Features in a row from which a user is warned: scikit-learn becomes slow, and a million images take 400 GB.
@@ -273,3 +277,24 @@ def resolve_cache(cache: str | os.PathLike[str] | None) -> Path | None:
         raise OptionError(f"cache={cache!r}: expected a folder, 'auto' or None.")
     folder = os.environ.get("FEATX_CACHE") or "cache" if cache == "auto" else cache
     return Path(folder).expanduser()
+
+
+def portable_options(options: Any) -> dict[str, Any]:
+    """Return options that are not at their default, in JSON types, without those that concern one machine only.
+
+    Parameters
+    ----------
+    options : ExtractionOptions or FeatureExtractor
+    """
+    portable: dict[str, Any] = {}
+    for field in dataclasses.fields(ExtractionOptions):
+        value = getattr(options, field.name)
+        if field.name in _MACHINE_OPTIONS or value is field.default:
+            continue
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
+        if isinstance(value, np.ndarray | np.generic):
+            value = value.tolist()
+        if value != field.default:
+            portable[field.name] = list(value) if isinstance(value, tuple) else value
+    return portable

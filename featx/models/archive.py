@@ -1,4 +1,12 @@
-"""The archive that a model is: its parts, each as it was written, and what is said of one that is not."""
+"""The archive of a model file: an uncompressed zip file with a checksum of each member.
+
+=====================  ==========================================================================
+``featx.json``         format, card, head, novelty threshold, and the SHA-256 of every other member
+``schema.json``, …     the pipeline, as skops writes it
+``featx/….npy``        arrays of the head and of the novelty detector
+``featx-network/…``    the network of a custom model file, if the pipeline uses one
+=====================  ==========================================================================
+"""
 
 from __future__ import annotations
 
@@ -14,138 +22,145 @@ from featx.errors import ModelFileError
 from featx.system.files.atomic import open_regular_file
 from featx.system.version import __version__
 
-#: Format of the file; raised with every change of the layout.
+#: Format of the archive; raised with every change of it.
 FORMAT = 2
 DESCRIPTION = "featx.json"
 ARRAYS, NETWORK = "featx/", "featx-network/"
-#: How the last record of an archive without a comment begins, and how long it is.
+TRAINING_ROWS = f"{ARRAYS}training"
+#: Signature and length of the last record of a zip file without a comment.
 _END, _END_BYTES = b"PK\5\6", 22
-_TRAINING = f"{ARRAYS}training"
 
 
 def read_archive(path: Path, name: str) -> bytes:
-    """Return the bytes of a file that is an archive.
+    """Return the bytes of a zip file.
 
     Raises
     ------
     ModelFileError
-        It is none, or cannot be read.
+        The file cannot be read or is not a zip file.
     """
     try:
         with open_regular_file(path.resolve()) as file:
             if not zipfile.is_zipfile(file):
-                raise ModelFileError(
-                    f"{name!r} is no model of featx: it is no archive, or cut off. `featx train` writes one."
-                )
+                raise _not_a_model(name, "it is not a zip archive, or is truncated")
             file.seek(0)
             return file.readall() or b""
     except ModelFileError:
         raise
     except ValueError as error:
-        raise ModelFileError(f"{name!r} is no model of featx: {error}. `featx train` writes one.") from error
+        raise _not_a_model(name, str(error)) from error
     except OSError as error:
         raise ModelFileError(
-            f"The model {name!r} cannot be read: {error.strerror or error}. `featx train PHOTOS -o {name}` writes one."
+            f"Cannot read model {name!r}: {error.strerror or error}. Check the path, or create a model with "
+            f"`featx train PHOTOS -o {name}`."
         ) from error
 
 
 def is_model(path: Path) -> bool:
-    """Return whether a file is a model, by what it holds."""
+    """Return whether the content of a file is that of a model of any format."""
     try:
-        with zipfile.ZipFile(path) as packed:
-            return DESCRIPTION in packed.namelist()
+        with zipfile.ZipFile(path) as archive:
+            return DESCRIPTION in archive.namelist()
     except (OSError, ValueError, zipfile.BadZipFile):
         return False
 
 
 def pack(members: Mapping[str, bytes], description: Mapping[str, Any]) -> bytes:
-    """Return an archive of parts and of a description, which vouches for them."""
+    """Return an archive of members and of a description with their checksums."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
-    ours = {"format": FORMAT, "files": digests, **description}
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr(DESCRIPTION, json.dumps({**ours, "checksum": checksum(ours)}))
+    full = {"format": FORMAT, "files": digests, **description}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(DESCRIPTION, json.dumps({**full, "checksum": checksum(full)}))
         for name, content in members.items():
             archive.writestr(name, content)
-    return packed.getvalue()
+    return buffer.getvalue()
 
 
-def parts_of(data: bytes) -> dict[str, bytes]:
-    """Return the files of an archive of skops's."""
+def unzip(data: bytes) -> dict[str, bytes]:
+    """Return the members of a zip archive, for example of one that skops wrote."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def unpack(name: str, data: bytes) -> dict[str, bytes]:
-    """Return the parts of a model, all of them as they were written.
+def unpack(name: str, data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the description and the other members of an archive whose checksums are correct.
 
     Raises
     ------
     ModelFileError
-        It is no model, damaged, altered, or of another format.
+        The archive is not a model, is corrupt or modified, or has another format.
     """
-    members = _members(name, data)
+    members = _read_members(name, data)
     try:
-        ours = json.loads(members[DESCRIPTION])
-        version, digests = ours["format"], dict(ours["files"])
+        description: dict[str, Any] = json.loads(members.pop(DESCRIPTION))
+        version, digests = description["format"], dict(description["files"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise damaged(name, "its description cannot be understood") from error
+        raise corrupt(name, "its description is invalid") from error
     if version != FORMAT:
         raise ModelFileError(
-            f"Cannot load model {name!r}: it has format {version}, this version of featx ({__version__}) reads format "
-            f"{FORMAT}. Train the model again, or install the version of featx that wrote it."
+            f"Cannot load model {name!r}: expected format {FORMAT}, got {version}. Train the model again with this "
+            f"version of featx ({__version__}), or install the version that wrote it."
         )
-    if ours.get("checksum") != checksum(ours):
-        raise damaged(name, "its description is not what was written")
+    if description.get("checksum") != checksum(description):
+        raise corrupt(name, "its description was modified")
     found = {member: hashlib.sha256(content).hexdigest() for member, content in members.items()}
-    del found[DESCRIPTION]
     if found != digests:
-        wrong = sorted(member for member in {**found, **digests} if found.get(member) != digests.get(member))
-        raise damaged(name, _in_words(wrong[0], found, digests))
-    return members
+        differing = sorted(member for member in {**found, **digests} if found.get(member) != digests.get(member))
+        raise corrupt(name, _describe_difference(differing[0], found, digests))
+    return description, members
 
 
-def _members(name: str, data: bytes) -> dict[str, bytes]:
+def _read_members(name: str, data: bytes) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             infos = archive.infolist()
-            listed = [info.filename for info in infos]
-            if DESCRIPTION not in listed:
+            names = [info.filename for info in infos]
+            if DESCRIPTION not in names:
                 raise ModelFileError(
-                    f"{name!r} is no model of featx: it has no {DESCRIPTION}. If it is a file of skops's own, load it "
-                    "with skops.io.load, and write it with featx.save_pipeline."
+                    f"Cannot load model {name!r}: it has no {DESCRIPTION}. If it is a skops file of another program, "
+                    "load it with skops.io.load and write it with featx.save_pipeline."
                 )
-            if len(set(listed)) < len(listed) or any(info.compress_type != zipfile.ZIP_STORED for info in infos):
-                raise damaged(name, "its parts are doubled, or compressed")
+            if len(set(names)) < len(names) or any(info.compress_type != zipfile.ZIP_STORED for info in infos):
+                raise corrupt(name, "its members are duplicated or compressed")
             if data[-_END_BYTES:][:4] != _END or min(info.header_offset for info in infos):
-                raise damaged(name, "bytes of the archive have changed, or stand before or after it")
+                raise corrupt(name, "bytes of the archive were changed or added")
             return {info.filename: archive.read(info) for info in infos}
     except ModelFileError:
         raise
-    # What zip says of it ("negative seek value", "Bad magic number") is of no use to who has trained it.
+    # The reasons of zipfile ("negative seek value", "Bad magic number") do not help the user.
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        raise damaged(name, "bytes of the archive have changed, and its parts are not found") from error
+        raise corrupt(name, "bytes of the archive were changed, and its members cannot be read") from error
 
 
-def _in_words(member: str, found: Mapping[str, str], digests: Mapping[str, str]) -> str:
-    what = "its scikit-learn pipeline"
-    if member.startswith(_TRAINING):
-        what = "what it knows of its training images"
+def _describe_difference(member: str, found: Mapping[str, str], digests: Mapping[str, str]) -> str:
+    part = "its scikit-learn pipeline"
+    if member.startswith(TRAINING_ROWS):
+        part = "the features of its training images"
     elif member.startswith(ARRAYS):
-        what = "a number that it decides by"
+        part = "an array of its head"
     elif member.startswith(NETWORK):
-        what = "the network within it"
+        part = "its network"
     if member not in found:
-        return f"a part of {what} is missing"
-    return f"{what} is not what was written" if member in digests else f"{member!r} was added to it"
+        return f"a file of {part} is missing"
+    return f"{part} was modified" if member in digests else f"the file {member!r} was added"
 
 
 def checksum(description: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a description: it tells of changes, but is no signature."""
-    rest = {name: value for name, value in description.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+    """Return the SHA-256 of a description. It detects changes; it is not a signature."""
+    fields = {name: value for name, value in description.items() if name != "checksum"}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def damaged(name: str, reason: str) -> ModelFileError:
-    """Return the error that says what is wrong with a model."""
-    return ModelFileError(f"The model {name!r} is damaged, or was altered: {reason}. Take a copy, or train it anew.")
+def corrupt(name: str, reason: str) -> ModelFileError:
+    """Return the error of a model that is not what was written."""
+    return ModelFileError(
+        f"Cannot load model {name!r}: the file is corrupt or was modified: {reason}. Restore it from a copy, or train "
+        "the model again."
+    )
+
+
+def _not_a_model(name: str, reason: str) -> ModelFileError:
+    return ModelFileError(
+        f"Cannot load model {name!r}: {reason}. Pass a file that `featx train` or featx.save_pipeline wrote."
+    )

@@ -1,47 +1,56 @@
-"""A fitted pipeline in one file that runs no code when it is read: skops's format, and beside it what it was made of.
-
-The file is an uncompressed zip archive: what skops writes (``schema.json`` and ``.npy`` files), ``featx.json`` (what
-the model is, and the SHA-256 of every other file), and below ``featx/`` arrays by which predictions need no
-scikit-learn.
-"""
+"""Read and write a model: a fitted pipeline in one file whose loading executes no code from it."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import io
-import json
 import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.backbones.files.model_cache import cache_model_file
-from featx.backbones.files.network_file import read_model_file
 from featx.baselines.splits import group_codes
 from featx.errors import ModelFileError, StoreError
 from featx.extraction.options import ExtractionOptions
 from featx.features.duplicates.find import find_duplicates
-from featx.models import archive as model_archives
-from featx.models import validation as model_checks
-from featx.models.archive import ARRAYS, DESCRIPTION, NETWORK, damaged
+from featx.models.archive import ARRAYS, NETWORK, TRAINING_ROWS, corrupt, pack, read_archive, unpack
+from featx.models.card import ModelCard, make_card
+from featx.models.head.checks import check_head_shapes, check_predictions, is_head_of, savable_head
 from featx.models.head.head import Head
-from featx.models.model import Model, ModelCard, make_card, portable_options
-from featx.models.novelty import MOST_ROWS, NoveltyDetector
+from featx.models.model import Model
+from featx.models.novelty import MAX_ROWS, NoveltyDetector
+from featx.models.pipeline_file import dump_pipeline, load_pipeline_data
+from featx.models.validation import (
+    check_model_path,
+    split_pipeline,
+    validate_pipeline,
+    validate_scores,
+    validate_training_data,
+)
+from featx.system.array_types import AnyArray, FloatArray
 from featx.system.files.atomic import atomic_write
 from featx.system.files.output_paths import as_output_error
 from featx.system.version import __version__
 
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+    from featx.models.fine_tuning.classifier import FineTunedClassifier
+
 _NETWORK_NAME = re.compile(r"[\w. -]{1,100}\.(keras|h5|hdf5|onnx)")
-_OF_CARD = {field.name for field in dataclasses.fields(ModelCard)}
-_OF_EXTRACTION = {field.name for field in dataclasses.fields(ExtractionOptions)}
+_CARD_FIELDS = {field.name for field in dataclasses.fields(ModelCard)}
+_OPTIONS = {field.name for field in dataclasses.fields(ExtractionOptions)}
+#: What reading the description of a crafted file may raise.
+_INVALID = (KeyError, TypeError, ValueError, EOFError, MemoryError, RecursionError, AttributeError)
 
 
 def save_pipeline(
-    pipeline: Any,
+    pipeline: Pipeline | FineTunedClassifier,
     path: str | os.PathLike[str],
     *,
     features: Any = None,
@@ -50,80 +59,119 @@ def save_pipeline(
     scores: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
 ) -> None:
-    """Write a fitted pipeline of images to one file, which runs no code when it is read.
+    """Write a fitted pipeline to one file.
+
+    The file is a skops archive with a description and checksums. Loading it executes no code from the file.
 
     Parameters
     ----------
     pipeline : sklearn.pipeline.Pipeline or FineTunedClassifier
-        Its first step a :class:`featx.FeatureExtractor`, its last a classifier or regressor; fitted. Or a fitted
-        :class:`featx.FineTunedClassifier`. A network in one file of the user's own becomes part of the model. The
-        ``covariance_`` of linear discriminant analysis, which no prediction needs, does not.
+        Fitted pipeline whose first step is a :class:`FeatureExtractor` and whose last step is a classifier or
+        regressor. Or a fitted :class:`FineTunedClassifier`.
     path : str or Path
-        By custom with the suffix ``.skops``. A model that is there already is replaced.
-    features : array-like of float, shape (n_samples, n_features), or None, default=None
-        Rows that its estimator was fitted on. With them, images that are unlike all of these can be told later.
-    y : array-like, shape (n_samples,), or None, default=None
-        Their labels: how many there were of each is written, too.
-    groups : array-like, shape (n_samples,), or None, default=None
-        Equal for images that show one thing; None is near-duplicates, as :func:`featx.find_duplicates` tells them.
+        Path of the file, usually with the suffix ``.skops``. An existing model is replaced.
+    features : array-like of float of shape (n_samples, n_features) or None, default=None
+        Features that the estimator was fitted on. With them, predictions have a novelty score.
+    y : array-like of shape (n_samples,) or None, default=None
+        Labels of the training images. The number of images of each class becomes part of the model.
+    groups : array-like of shape (n_samples,) or None, default=None
+        Group of each training image, for example a patient. Distances within a group do not count for the novelty
+        score. None: near-duplicates form groups, see :func:`find_duplicates`.
     scores : mapping or None, default=None
-        How well it does, to be written with it.
+        Scores of the model, in JSON types, which become part of it.
     notes : sequence of str, default=()
+        Notes that become part of the model.
 
     Raises
     ------
     ModelFileError
-        It is no such pipeline, not fitted, or made of parts that would not be trusted when it is read. Or `features`
-        are no rows of its estimator's, `y` not one label for each, `scores` no plain values.
+        The pipeline is not fitted, has other steps, or contains types that would not be trusted when it is loaded;
+        or `features`, `y` or `scores` are invalid.
     ComparisonError
-        Not one group for each row.
+        `groups` does not have one value for each row.
     OutputError
         The file cannot be written.
+
+    See Also
+    --------
+    load_pipeline : Load the pipeline.
+    read_model : Read a model and its card.
+    train_images : Select, fit and score a pipeline.
+
+    Notes
+    -----
+    The network of a custom model file (``.keras``, ``.h5``, ``.onnx`` in one file) becomes part of the model; weights
+    of other backbones do not. The cache folder of the extractor is not saved. Neither is the ``covariance_`` of linear
+    discriminant analysis, which no prediction needs.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from featx import FeatureExtractor
+    >>> images = np.zeros((4, 8, 8, 3), dtype="uint8")
+    >>> images[2:] = 255
+    >>> extractor = FeatureExtractor("color_histogram", image_size=8, cache=None)
+    >>> pipeline = make_pipeline(extractor, LogisticRegression()).fit(images, ["dark", "dark", "light", "light"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pipeline(pipeline, Path(folder) / "model.skops")
+    ...     loaded = load_pipeline(Path(folder) / "model.skops")
+    >>> loaded.predict(images[:1]).tolist()
+    ['dark']
     """
     path = Path(path)
-    model_checks.check_model_path(path)
-    pipeline = model_checks.whole(pipeline)
-    extractor, estimator = model_checks.parts_of(pipeline)
-    rows = model_checks.checked_material(features, y, extractor.n_features_out_)
-    n_images = 0 if rows is None else len(rows)
-    plain, notes = model_checks.plain_scores(scores or {}), [str(note) for note in notes]
-    card = make_card(extractor, estimator, n_images=n_images, y=y, scores=plain, notes=notes)
-    head = model_checks.head_of(estimator)
+    check_model_path(path)
+    pipeline = validate_pipeline(pipeline)
+    extractor, estimator = split_pipeline(pipeline)
+    rows = validate_training_data(features, y, extractor.n_features_out_)
+    card = make_card(
+        extractor,
+        estimator,
+        n_images=0 if rows is None else len(rows),
+        y=y,
+        scores=validate_scores(scores or {}),
+        notes=[str(note) for note in notes],
+    )
+    head = savable_head(estimator)
     if head is not None:
-        some = np.random.default_rng(0).random((64, extractor.n_features_out_)) if rows is None else rows
-        model_checks.check_decisions(head, estimator, some)
-    novelty_detector = None if rows is None else _familiarity(rows, groups)
-    data = _packed(pipeline, card, head, novelty_detector)
+        check_predictions(head, estimator, _random_rows(extractor.n_features_out_) if rows is None else rows)
+    detector = None if rows is None else _fit_detector(rows, groups)
+    data = _pack_model(pipeline, card, head, detector)
     with as_output_error(path), atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
 
-def _familiarity(rows: np.ndarray[Any, Any], groups: Any) -> NoveltyDetector | None:
-    if groups is not None:
-        return NoveltyDetector.of(rows, group_codes(list(groups), len(rows)))
-    if len(rows) > MOST_ROWS:
-        rows = rows[np.sort(np.random.default_rng(0).choice(len(rows), MOST_ROWS, replace=False))]
-    return NoveltyDetector.of(rows, find_duplicates(rows).groups if len(rows) > 1 else None)
-
-
-def load_pipeline(path: str | os.PathLike[str]) -> Any:
-    """Return the pipeline in a file that :func:`save_pipeline` or ``featx train`` wrote.
+def load_pipeline(path: str | os.PathLike[str]) -> Pipeline:
+    """Load a pipeline from a model file.
 
     Parameters
     ----------
     path : str or Path
+        File that :func:`save_pipeline` or ``featx train`` wrote.
 
     Returns
     -------
     sklearn.pipeline.Pipeline
-        Fitted; it takes images.
+        Fitted pipeline that predicts images.
 
     Raises
     ------
     ModelFileError
-        The file is none, damaged, altered, of another format, or holds what is not to be trusted.
+        The file is not a model, is corrupt or modified, has another format, or contains untrusted types.
     RecipeMismatchError, WeightsError, UnknownBackboneError
-        This machine cannot give the features that it was fitted with.
+        This machine cannot reproduce the features that the pipeline was fitted on.
+
+    See Also
+    --------
+    save_pipeline : Write a pipeline, with an example.
+    Predictor : Predict images with a model, without loading scikit-learn.
+
+    Examples
+    --------
+    >>> load_pipeline("model.skops").predict(["photo.jpg"])  # doctest: +SKIP
+    array(['cat'], dtype='<U3')
     """
     model = read_model(path)
     model.resolve()
@@ -131,29 +179,39 @@ def load_pipeline(path: str | os.PathLike[str]) -> Any:
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:
-    """Return what is in a file of a model; scikit-learn is loaded when it is needed.
+    """Read a model from a file; scikit-learn is imported only when it is needed.
 
     Parameters
     ----------
     path : str or Path
+        File that :func:`save_pipeline` or ``featx train`` wrote.
+
+    Returns
+    -------
+    Model
+        The model. ``print(model.card)`` shows what it is.
 
     Raises
     ------
     ModelFileError
-        The file is none, damaged, altered, or of another format.
+        The file is not a model, is corrupt or modified, or has another format.
+
+    See Also
+    --------
+    load_pipeline : Load the scikit-learn pipeline of a model.
+    predict_images : Predict images with a model.
+
+    Examples
+    --------
+    >>> read_model("model.skops").card.classes  # doctest: +SKIP
+    ['cat', 'dog']
     """
     name = os.fspath(path)
-    data = model_archives.read_archive(Path(path), name)
-    members = model_archives.unpack(name, data)
+    data = read_archive(Path(path), name)
+    description, members = unpack(name, data)
     try:
-        found = json.loads(members[DESCRIPTION])
-        card = ModelCard(**{name: value for name, value in found["card"].items() if name in _OF_CARD})
-        if unknown := sorted(set(card.options) - _OF_EXTRACTION):
-            raise ModelFileError(
-                f"{name!r} was written by featx {card.versions.get('featx')}, of whose options {__version__} does not "
-                f"know {', '.join(unknown)}. Install that version."
-            )
-        network = _kept_network(members)
+        card = _read_card(name, description["card"])
+        network = _restore_network(members)
         if network:
             card = dataclasses.replace(card, options={**card.options, "backbone": network})
         arrays = {
@@ -161,95 +219,93 @@ def read_model(path: str | os.PathLike[str]) -> Model:
             for member, content in members.items()
             if member.startswith(ARRAYS)
         }
-        head = None if found["head"] is None else Head.from_arrays(found["head"], arrays)
-        threshold = found["novelty_threshold"]
-        novelty_detector = None if threshold is None else NoveltyDetector(arrays["training"], float(threshold))
-        if threshold is not None and not 0 < float(threshold) < 3:
-            raise ValueError(f"novelty threshold {threshold}")
-        card.as_text()  # or it could not be told
-        if head is not None:
-            model_checks.check_shapes(head, card)
-        if novelty_detector is not None:
-            model_checks.check_training(novelty_detector.rows, card)
+        head, detector = _read_head(description, arrays, card), _read_detector(description, arrays, card)
+        card.as_text()  # raises if a field is invalid
     except (ModelFileError, StoreError):
         raise
-    except (KeyError, TypeError, ValueError, EOFError, MemoryError, RecursionError, AttributeError) as error:
-        raise damaged(name, f"its description cannot be understood: {error!r}") from error
-    return Model(name, card, head, novelty_detector, functools.partial(_unpacked, name, data, network, card, head))
+    except _INVALID as error:
+        raise corrupt(name, f"its description is invalid: {error!r}") from error
+    return Model(name, card, head, detector, functools.partial(_load_pipeline, name, data, network, card, head))
 
 
-def _kept_network(members: Mapping[str, bytes]) -> str:
-    """Return the path of the network that a model brings along, "" if it brings none."""
-    for name, content in members.items():
-        if name.startswith(NETWORK):
-            if not _NETWORK_NAME.fullmatch(name[len(NETWORK) :]):
-                raise ValueError(f"a network named {name!r}")
-            return str(cache_model_file(content, os.path.basename(name)))
+# Writing ------------------------------------------------------------------------------------------------
+
+
+def _random_rows(n_features: int) -> FloatArray:
+    return np.random.default_rng(0).random((64, n_features), dtype=np.float32)
+
+
+def _fit_detector(rows: FloatArray, groups: Any) -> NoveltyDetector | None:
+    if groups is not None:
+        return NoveltyDetector.fit(rows, group_codes(list(groups), len(rows)))
+    if len(rows) > MAX_ROWS:
+        rows = rows[np.sort(np.random.default_rng(0).choice(len(rows), MAX_ROWS, replace=False))]
+    return NoveltyDetector.fit(rows, find_duplicates(rows).groups if len(rows) > 1 else None)
+
+
+def _pack_model(pipeline: Any, card: ModelCard, head: Head | None, detector: NoveltyDetector | None) -> bytes:
+    members, network = dump_pipeline(pipeline)
+    if network is not None:
+        members[f"{NETWORK}{network[0]}"] = network[1]
+    description, arrays = (None, {}) if head is None else head.as_arrays()
+    for name, array in arrays.items():
+        members[f"{ARRAYS}{name}.npy"] = _as_npy(array.astype(np.float32))
+    if detector is not None:
+        members[f"{TRAINING_ROWS}.npy"] = _as_npy(detector.rows)
+    threshold = None if detector is None else detector.threshold
+    return pack(members, {"card": dataclasses.asdict(card), "head": description, "novelty_threshold": threshold})
+
+
+def _as_npy(array: AnyArray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+# Reading ------------------------------------------------------------------------------------------------
+
+
+def _read_card(name: str, fields: Mapping[str, Any]) -> ModelCard:
+    """Return a card; fields that a later version added are ignored, options that it added are an error."""
+    card = ModelCard(**{key: value for key, value in fields.items() if key in _CARD_FIELDS})
+    if unknown := sorted(set(card.options) - _OPTIONS):
+        raise ModelFileError(
+            f"Cannot load model {name!r}: this version of featx ({__version__}) does not support its options "
+            f"{', '.join(unknown)}. Install featx {card.versions.get('featx')}."
+        )
+    return card
+
+
+def _restore_network(members: Mapping[str, bytes]) -> str:
+    """Write the network of a model to the model cache of this machine; return its path, or "" if there is none."""
+    for member, content in members.items():
+        if member.startswith(NETWORK):
+            if not _NETWORK_NAME.fullmatch(member[len(NETWORK) :]):
+                raise ValueError(f"a network named {member!r}")
+            return str(cache_model_file(content, os.path.basename(member)))
     return ""
 
 
-def _packed(pipeline: Any, card: ModelCard, head: Head | None, novelty_detector: NoveltyDetector | None) -> bytes:
-    import skops.io
-    from sklearn.base import clone
-
-    # Where rows are kept is a matter of each machine, and no part of a model.
-    extractor = pipeline.steps[0][1]
-    portable = clone(extractor).set_params(cache="auto", verbose=False)
-    portable._pin = extractor._pin
-    network = read_model_file(os.fspath(extractor.backbone))
-    if network is not None:
-        portable.rename_backbone(network[0])
-    rest = model_checks.slim(pipeline[1:]).steps
-    try:
-        data = skops.io.dumps(type(pipeline)([(pipeline.steps[0][0], portable), *rest]))
-    except Exception as error:  # skops tells of what it cannot write by anything
-        raise ModelFileError(
-            f"This Pipeline cannot be saved: skops says {error}. Use estimators of its kind."
-        ) from error
-    model_checks.refuse_strangers(data)
-    described, arrays = (None, {}) if head is None else head.as_arrays()
-    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
-    if novelty_detector is not None:
-        arrays["training"] = novelty_detector.rows
-    members = model_archives.parts_of(data)
-    if network is not None:
-        members[f"{NETWORK}{network[0]}"] = network[1]
-    for name, array in arrays.items():
-        buffer = io.BytesIO()
-        np.save(buffer, array, allow_pickle=False)
-        members[f"{ARRAYS}{name}.npy"] = buffer.getvalue()
-    threshold = None if novelty_detector is None else novelty_detector.threshold
-    return model_archives.pack(
-        members, {"card": dataclasses.asdict(card), "head": described, "novelty_threshold": threshold}
-    )
+def _read_head(description: Mapping[str, Any], arrays: Mapping[str, AnyArray], card: ModelCard) -> Head | None:
+    if description["head"] is None:
+        return None
+    head = Head.from_arrays(description["head"], arrays)
+    check_head_shapes(head, card.n_features, card.classes)
+    return head
 
 
-def _unpacked(name: str, data: bytes, network: str, card: ModelCard, head: Head | None) -> Any:
-    """Return the pipeline in a model, which is what the model's description says."""
-    import skops.io
-    from sklearn.pipeline import Pipeline
+def _read_detector(
+    description: Mapping[str, Any], arrays: Mapping[str, AnyArray], card: ModelCard
+) -> NoveltyDetector | None:
+    if description["novelty_threshold"] is None:
+        return None
+    detector = NoveltyDetector(arrays["training"], float(description["novelty_threshold"]))
+    detector.check(card.n_features)
+    return detector
 
-    try:
-        if strangers := model_checks.strangers_in(data):
-            raise ModelFileError(
-                f"The model {name!r} holds {', '.join(strangers)}, which could run anything on this machine, and is "
-                "refused. Get it from whom you trust, or train it anew."
-            )
-        pipeline = skops.io.loads(data, trusted=list(model_checks.TRUSTED))
-    except (ModelFileError, MemoryError):
-        raise
-    except Exception as error:  # whatever skops makes of what somebody wrote
-        raise damaged(name, f"skops cannot read it ({error})") from error
-    if not isinstance(pipeline, Pipeline) or not hasattr(pipeline.steps[0][1], "recipe_"):
-        raise damaged(name, f"it holds {type(pipeline).__name__} where a Pipeline was expected")
-    extractor = pipeline.steps[0][1]
-    extractor.set_params(cache="auto")
-    if network:
-        extractor.rename_backbone(network)
-    classes = np.asarray(getattr(pipeline, "classes_", [])).tolist()
-    is_described = extractor.recipe_ == card.recipe and portable_options(extractor) == card.options
-    if not is_described or classes != card.classes:
-        raise damaged(name, "its description is that of another pipeline")
-    if head is not None and not model_checks.is_of(head, pipeline[1:]):
-        raise damaged(name, "the numbers that it predicts by are not those of its scikit-learn pipeline")
+
+def _load_pipeline(name: str, data: bytes, network: str, card: ModelCard, head: Head | None) -> Pipeline:
+    pipeline = load_pipeline_data(name, data, network, card)
+    if head is not None and not is_head_of(head, pipeline[1:]):
+        raise corrupt(name, "its head is not that of its scikit-learn pipeline")
     return pipeline

@@ -1,82 +1,111 @@
-"""How far a new image is from the images that a model was fitted on, against how far those are from each other."""
+"""Detect images that differ from the training images of a model."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import numpy as np
 
-#: No more rows than this, and no more bytes, are kept of those that a model was fitted on.
-MOST_ROWS, MOST_BYTES = 5000, 20_000_000
-#: Share of the images that were fitted on whose distance to the nearest other one counts as threshold.
-_USUAL = 0.99
-_BLOCK = 1024
+from featx.system.array_types import AnyArray, FloatArray
+
+#: Limits of the training rows that a model file holds.
+MAX_ROWS, MAX_BYTES = 5000, 20_000_000
+#: Fraction of the training images whose novelty score is at most 1.
+_QUANTILE = 0.99
+#: Number of rows that are compared with all training rows at a time.
+_BLOCK_ROWS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class NoveltyDetector:
-    """Rows of images that a model was fitted on, and how far they are from each other.
+    """Score of how far features are from those of training images.
+
+    The score of an image is its cosine distance to the nearest training image, divided by a threshold: the 99 %
+    quantile of the distances of training images to their own nearest neighbors. Above 1, the image is farther from
+    the training images than 99 % of these are from each other.
 
     Attributes
     ----------
-    rows : ndarray of float16, shape (n_kept, n_features)
-        Of length one; some of them, where there are many.
+    rows : ndarray of float16 of shape (n_rows, n_features)
+        Features of training images with unit norm; a random sample if there are many.
     threshold : float
-        Cosine distance that 99 % of them do not exceed to the nearest of the others.
+        Cosine distance that a score of 1 stands for.
+
+    Notes
+    -----
+    Nearest-neighbor distance is a standard method of novelty detection; see Y. Sun et al., "Out-of-distribution
+    detection with deep nearest neighbors", ICML 2022, https://arxiv.org/abs/2204.06507, which uses normalized
+    features and a quantile as the threshold, too.
+
+    Examples
+    --------
+    >>> rows = np.random.default_rng(0).random((50, 8), dtype="float32")
+    >>> detector = NoveltyDetector.fit(rows)
+    >>> bool((detector.novelty_score(rows) < 1.01).all()), bool((detector.novelty_score(-rows) > 1).all())
+    (True, True)
     """
 
-    rows: np.ndarray[Any, Any]
+    rows: AnyArray
     threshold: float
 
     @classmethod
-    def of(cls, rows: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None = None) -> NoveltyDetector | None:
-        """Return what is kept of the rows that a model was fitted on.
+    def fit(cls, rows: AnyArray, groups: AnyArray | None = None) -> NoveltyDetector | None:
+        """Return a detector for training rows, or None if they belong to fewer than three groups.
 
         Parameters
         ----------
-        rows : ndarray of float, shape (n_samples, n_features)
-        groups : ndarray of int, shape (n_samples,), or None, default=None
-            Equal for images that show one thing: how far it is from itself says nothing about others.
-
-        Returns
-        -------
-        NoveltyDetector or None
-            None for fewer than three things, among which nothing is threshold.
+        rows : ndarray of float of shape (n_samples, n_features)
+        groups : ndarray of int of shape (n_samples,) or None, default=None
+            Group of each row, for example of near-duplicates. Distances within a group are ignored. None: every row
+            is a group.
         """
         groups = np.arange(len(rows)) if groups is None else groups
-        most = min(MOST_ROWS, MOST_BYTES // (2 * rows.shape[1]))
-        if len(rows) > most:
-            kept = np.sort(np.random.default_rng(0).choice(len(rows), most, replace=False))
-            rows, groups = rows[kept], groups[kept]
+        max_rows = min(MAX_ROWS, MAX_BYTES // (2 * rows.shape[1]))
+        if len(rows) > max_rows:
+            sample = np.sort(np.random.default_rng(0).choice(len(rows), max_rows, replace=False))
+            rows, groups = rows[sample], groups[sample]
         if len(np.unique(groups)) < 3:
             return None
-        unit = _unit(rows)
-        distances = _to_nearest(unit, unit, groups)
-        return cls(unit.astype(np.float16), max(float(np.quantile(distances, _USUAL)), 1e-6))
+        unit = _normalize(rows)
+        distances = _distance_to_nearest(unit, unit, groups)
+        return cls(unit.astype(np.float16), max(float(np.quantile(distances, _QUANTILE)), 1e-6))
 
-    def novelty_score(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return how far rows are from the nearest kept one, shape (n,): above 1 is farther than is threshold."""
-        distances = _to_nearest(_unit(rows), self.rows.astype(np.float32))
+    def novelty_score(self, rows: AnyArray) -> FloatArray:
+        """Return the novelty score of each row, of shape (n_samples,). Above 1, the row differs from the training."""
+        distances = _distance_to_nearest(_normalize(rows), self.rows.astype(np.float32))
         return distances / np.float32(self.threshold)
 
+    def check(self, n_features: int) -> None:
+        """Raise if a detector from a file does not fit the features of its model.
 
-def _unit(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        Raises
+        ------
+        ValueError
+        """
+        rows = self.rows
+        if rows.dtype.kind != "f" or rows.ndim != 2 or not len(rows) or rows.shape[1] != n_features:
+            raise ValueError(f"its training rows have type {rows.dtype} and shape {rows.shape}")
+        if not np.isfinite(rows).all():
+            raise ValueError("its training rows contain NaN or infinity")
+        if not 0 < self.threshold < 3:
+            raise ValueError(f"its novelty threshold is {self.threshold}")
+
+
+def _normalize(rows: AnyArray) -> FloatArray:
     rows = np.asarray(rows, dtype=np.float32)
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    lengths[lengths == 0] = 1
-    unit: np.ndarray[Any, np.dtype[np.float32]] = (rows / lengths).astype(np.float32)
+    norms = np.linalg.norm(rows, axis=1, keepdims=True)
+    norms[norms == 0] = 1
+    unit: FloatArray = (rows / norms).astype(np.float32)
     return unit
 
 
-def _to_nearest(
-    unit: np.ndarray[Any, Any], others: np.ndarray[Any, Any], groups: np.ndarray[Any, Any] | None = None
-) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return the distance of each row to the nearest of the others, of another group than its own."""
+def _distance_to_nearest(unit: AnyArray, others: AnyArray, groups: AnyArray | None = None) -> FloatArray:
+    """Return the cosine distance of each row to the nearest of the others, of another group if there are groups."""
     nearest = np.empty(len(unit), dtype=np.float32)
-    for at in range(0, len(unit), _BLOCK):
-        cosines = unit[at : at + _BLOCK] @ others.T
+    for start in range(0, len(unit), _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        cosines = unit[block] @ others.T
         if groups is not None:
-            cosines[groups[at : at + _BLOCK, None] == groups] = -1
-        nearest[at : at + _BLOCK] = np.maximum(1 - cosines.max(axis=1), 0)
+            cosines[groups[block, None] == groups] = -1
+        nearest[block] = np.maximum(1 - cosines.max(axis=1), 0)
     return nearest

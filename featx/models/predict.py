@@ -1,252 +1,202 @@
-"""New images → labels by a model, with probabilities, and how unlike the training images each is."""
+"""Predict labels of new images with a model, with probabilities and novelty scores."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from featx.datasets.failures import Failure
-from featx.errors import InputError, OptionError
+from featx.errors import OptionError
 from featx.extraction.extract import extract_rows
-from featx.extraction.options import Resolved, resolve_cache
+from featx.extraction.options import resolve_cache
 from featx.images.image import as_image_list, describe_image
 from featx.models.model import Model
 from featx.models.model_file import read_model
-from featx.system.array_types import Float64Array
-from featx.system.files.output_paths import starts_with
-from featx.system.formatting import escape_cell, escape_path_cell, format_count
+from featx.models.prediction import Prediction, PredictionFormat
+from featx.system.array_types import AnyArray, Float64Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-UNLIKE = "unlike the training images"
-#: Whether an existing file holds predictions, as CSV with exactly our columns or as lines of JSON.
-is_predictions_file = starts_with(
-    rb"\Apath,label,(probability|score)(,label_\d+,(probability|score)_\d+)*,novelty_score,note\r?\n",
-    rb"\Apath,prediction,novelty_score,note\r?\n",
-    rb'\A\{"path": [^\n]*, "(top|novelty_score)": ',
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """What a model says of one image.
-
-    Attributes
-    ----------
-    path : str
-    label : str, int or float, or None
-        The class, or the quantity; None if the image cannot be read, or no class is as probable as was asked for.
-    guesses : list of (label, float)
-        The most probable classes, with their probabilities, or scores if the estimator gives no probabilities.
-    novelty_score : float or None
-        Distance to the nearest training image; 1 is what 99 % of these do not exceed among themselves.
-    error : str
-        Why it cannot be read, or "".
-    """
-
-    path: str
-    label: Any
-    guesses: list[tuple[Any, float]]
-    novelty_score: float | None
-    error: str = ""
-
-    @property
-    def is_novel(self) -> bool:
-        """Whether it is farther from the training images than is usual among these."""
-        return self.novelty_score is not None and self.novelty_score > 1
-
-    @property
-    def is_unsure(self) -> bool:
-        """Whether no class is as probable as was asked for."""
-        return self.label is None and bool(self.guesses)
-
-    @property
-    def note(self) -> str:
-        """What to beware of, in words."""
-        unsure = [f"unsure, perhaps {self.guesses[0][0]}"] if self.is_unsure else []
-        return self.error or "; ".join([*unsure, *([UNLIKE] if self.is_novel else [])])
-
 
 class Predictor:
-    """Predict batch after batch with one model.
+    """Predict images with a model, call after call.
+
+    Reads and checks the model once. Use it instead of :func:`predict_images` for repeated predictions with one model.
 
     Parameters
     ----------
-    model : Model
+    model : str, Path or Model
+        File that ``featx train`` or :func:`save_pipeline` wrote, or the model that :func:`read_model` returned.
     top : int, default=1
-        Classes to give for each image, the most probable first.
+        Number of classes to return for each image, the most probable first. At most the number of classes.
     threshold : float or None, default=None
-        Give no label where the most probable class has a smaller probability.
-    cache : Path or None, default=None
-    **options
-        ``engine``, ``batch_size``, ``max_pixels`` and ``on_truncated``, where they are to be others.
+        Minimum probability of the predicted class. Below it, the label is empty. None: no minimum.
+    cache : str, Path or None, default="auto"
+        Path of the feature cache; see :class:`FeatureExtractor`.
+    max_pixels : int or None, default=None
+        Maximum number of pixels of an image. None: as in training.
+    on_truncated : {"raise", "pad"} or None, default=None
+        How to handle images whose file ends too early. None: as in training.
+    batch_size : int or None, default=None
+        Number of images that the network processes at a time. None: the default of :class:`FeatureExtractor`.
+
+    Attributes
+    ----------
+    model : Model
+    format : PredictionFormat
+        Columns of the table, and its rows as CSV or JSON.
 
     Raises
     ------
+    ModelFileError
+        The file is not a model, is corrupt or modified, or has another format.
     OptionError
-        `top` or `threshold` cannot be.
+        A parameter has an invalid value, or `threshold` is set and the model has no probabilities.
     RecipeMismatchError, WeightsError, UnknownBackboneError
-        This machine cannot give the features that the model was fitted with.
+        This machine cannot reproduce the features that the model was fitted on.
+
+    See Also
+    --------
+    predict_images : Predict images once.
+    load_pipeline : Load the model as a scikit-learn pipeline.
+    explain_images : Draw attribution maps of predictions.
+
+    Notes
+    -----
+    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor: they
+    take turns on the network, which uses all cores by itself.
+
+    Examples
+    --------
+    >>> predictor = Predictor("model.skops", top=3)  # doctest: +SKIP
+    >>> predictor.predict(["photo.jpg"])  # doctest: +SKIP
+            path label  probability label_2  ...  novelty_score note
+    0  photo.jpg   cat         0.97     dog  ...           0.41
     """
 
     def __init__(
         self,
-        model: Model,
+        model: Model | str | os.PathLike[str],
         *,
         top: int = 1,
         threshold: float | None = None,
-        cache: Path | None = None,
-        **options: Any,
+        cache: str | os.PathLike[str] | None = "auto",
+        max_pixels: int | None = None,
+        on_truncated: Literal["raise", "pad"] | None = None,
+        batch_size: int | None = None,
     ) -> None:
-        if not isinstance(top, int | np.integer) or top < 1:
-            raise OptionError(f"top={top!r}: expected a number of classes, 1 or more.")
-        is_number = isinstance(threshold, int | float | np.integer | np.floating)
-        if threshold is not None and not (is_number and 0 <= threshold <= 1):
-            raise OptionError(f"threshold={threshold!r}: expected a probability, from 0 to 1.")
-        self.model = model
-        self.top = 1 if model.card.task == "regression" else min(int(top), len(model.card.classes))
-        self.threshold = threshold
-        self._cache = cache
-        self._resolved: Resolved = model.resolve(**options)
-        self.has_probabilities = model.card.task == "classification" and self._gives_probabilities()
-        if threshold is not None and model.card.task == "regression":
-            raise OptionError(f"threshold={threshold!r}: quantities have no probabilities. Leave it (--threshold) out.")
-        if threshold is not None and not self.has_probabilities:
+        _check_numbers(top, threshold)
+        self._cache = resolve_cache(cache)
+        self.model = model if isinstance(model, Model) else read_model(model)
+        options: dict[str, Any] = {"max_pixels": max_pixels, "on_truncated": on_truncated, "batch_size": batch_size}
+        self._resolved = self.model.resolve(**{name: value for name, value in options.items() if value is not None})
+        card = self.model.card
+        is_classification = card.task == "classification"
+        self._threshold = threshold
+        self.format = PredictionFormat(
+            is_classification,
+            self.model.has_probabilities,
+            threshold is not None,
+            min(int(top), len(card.classes)) if is_classification else 1,
+        )
+        if threshold is not None and not is_classification:
             raise OptionError(
-                f"threshold={threshold!r}: {model.card.estimator} gives no probabilities. Train the model with "
-                "calibrate=True (--calibrate), or leave threshold (--threshold) out."
+                f"threshold (--threshold) must be None for a regression model, got {threshold!r}. Remove it."
+            )
+        if threshold is not None and not self.format.has_probabilities:
+            raise OptionError(
+                f"threshold (--threshold) must be None for {card.estimator}, which has no probabilities, got "
+                f"{threshold!r}. Remove it, or train the model with calibrate=True (--calibrate)."
             )
 
-    def _gives_probabilities(self) -> bool:
-        if self.model.head is not None:
-            return self.model.head.probabilities is not None
-        return hasattr(self.model.pipeline, "predict_proba")
-
-    def predict(self, images: Sequence[Any], progress: Callable[[int], object] | None = None) -> list[Prediction]:
-        """Return what the model says of each image, in their order; of one that cannot be read, why.
+    def predict(self, images: Any) -> pd.DataFrame:
+        """Return a table of predictions, one row for each image.
 
         Parameters
         ----------
         images : sequence of images
-            As for :class:`featx.FeatureExtractor`.
-        progress : callable, default=None
-            Called with numbers of images that are done.
+            List, array, Series or one-column DataFrame of images; see :meth:`FeatureExtractor.transform`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``path``; ``label`` and ``probability`` (``score`` if the model has no probabilities), then
+            ``label_2``, ``probability_2`` and so on, or ``prediction`` for regression; ``novelty_score`` (above 1, the
+            image is farther from the training images than 99 % of these are from each other); ``note``.
+            Unreadable images have no label, and a note with the reason.
+
+        Raises
+        ------
+        InputError
+            `images` is not a collection of images.
+        EngineError, StoreError, ResourceError
+            The network cannot be run, or the cache cannot be used.
         """
-        names = [describe_image(image) for image in images]
+        import pandas as pd
+
+        predictions = self.predict_each(as_image_list(images))
+        return pd.DataFrame(map(self.format.as_row, predictions), columns=self.format.columns)
+
+    def predict_each(self, images: Sequence[Any], progress: Callable[[int], object] | None = None) -> list[Prediction]:
+        """Return the prediction of each image; imports no pandas.
+
+        Parameters
+        ----------
+        images : sequence of images
+            List of images; see :meth:`FeatureExtractor.transform`.
+        progress : callable, default=None
+            Called with the number of images that were processed since the last call.
+
+        Returns
+        -------
+        list of Prediction
+            In the order of the images.
+        """
         rows, _, errors = extract_rows(images, self._resolved, cache=self._cache, progress=progress)
-        readable = np.array([at for at in range(len(images)) if at not in errors], dtype=np.intp)
-        found = [Prediction(name, None, [], None, errors.get(at, "")) for at, name in enumerate(names)]
-        if len(readable):
-            for at, prediction in zip(readable.tolist(), self._of_rows(rows[readable]), strict=True):
-                found[at] = dataclasses.replace(prediction, path=names[at])
-        return found
+        is_readable = np.array([index not in errors for index in range(len(images))], dtype=bool)
+        predictions = iter(self._predict_rows(rows[is_readable]) if is_readable.any() else ())
+        return [
+            Prediction(describe_image(image), None, [], None, errors[index])
+            if index in errors
+            else dataclasses.replace(next(predictions), path=describe_image(image))
+            for index, image in enumerate(images)
+        ]
 
-    def _of_rows(self, rows: np.ndarray[Any, Any]) -> Iterator[Prediction]:
-        scores, shares = self.model.predict_scores(rows)
-        novelty_detector = self.model.novelty_detector
-        distances: list[float | None] = (
-            [None] * len(rows) if novelty_detector is None else novelty_detector.novelty_score(rows).tolist()
-        )
-        if self.model.card.task == "regression":
-            for value, distance in zip(scores[:, 0].tolist(), distances, strict=True):
-                yield Prediction("", value, [], distance)
+    def _predict_rows(self, rows: AnyArray) -> Iterator[Prediction]:
+        scores, probabilities = self.model.predict_scores(rows)
+        detector = self.model.novelty_detector
+        novelty: list[float | None] = [None] * len(rows) if detector is None else detector.novelty_score(rows).tolist()
+        if not self.format.is_classification:
+            for value, novelty_score in zip(scores[:, 0].tolist(), novelty, strict=True):
+                yield Prediction("", value, [], novelty_score)
             return
-        values = shares if shares is not None else _both(scores)
-        first = self.model.class_indices(rows, scores)
-        for row, position, distance in zip(values, first.tolist(), distances, strict=True):
-            guesses = self._guesses(row, position)
-            is_sure = self.threshold is None or guesses[0][1] >= self.threshold
-            yield Prediction("", guesses[0][0] if is_sure else None, guesses, distance)
+        values = probabilities if probabilities is not None else _score_each_class(scores)
+        predicted = self.model.class_indices(rows, scores)
+        for row, index, novelty_score in zip(values, predicted.tolist(), novelty, strict=True):
+            top = self._top_classes(row, index)
+            is_certain = self._threshold is None or top[0][1] >= self._threshold
+            yield Prediction("", top[0][0] if is_certain else None, top, novelty_score)
 
-    def _guesses(self, row: Float64Array, first: int) -> list[tuple[Any, float]]:
-        """Return the class that is predicted, and after it the others, the most probable first."""
-        order = [first, *(at for at in np.argsort(-row, kind="stable").tolist() if at != first)]
-        return [(self.model.card.classes[at], float(row[at])) for at in order[: self.top]]
-
-    def header(self) -> list[str]:
-        """Return the columns of the table that :meth:`cells` fills."""
-        if self.model.card.task == "regression":
-            return ["path", "prediction", "novelty_score", "note"]
-        value = "probability" if self.has_probabilities else "score"
-        more = [f"{name}_{at}" for at in range(2, self.top + 1) for name in ("label", value)]
-        return ["path", "label", value, *more, "novelty_score", "note"]
-
-    def cells(self, prediction: Prediction) -> list[str]:
-        """Return a prediction as text, no cell of which a spreadsheet takes for a formula."""
-        label = "" if prediction.label is None else escape_cell(str(prediction.label))
-        cells = [escape_path_cell(prediction.path), label]
-        if self.model.card.task == "classification":
-            guesses = [(escape_cell(str(name)), f"{value:.6g}") for name, value in prediction.guesses]
-            guesses += [("", "")] * (self.top - len(guesses))
-            cells += [guesses[0][1], *(cell for guess in guesses[1:] for cell in guess)]
-        distance = "" if prediction.novelty_score is None else f"{prediction.novelty_score:.4g}"
-        return [*cells, distance, escape_cell(prediction.note)]
-
-    def as_csv(self, predictions: Sequence[Prediction], *, header: bool = False) -> str:
-        """Return predictions as lines of CSV."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        if header:
-            writer.writerow(self.header())
-        writer.writerows(map(self.cells, predictions))
-        return text.getvalue()
-
-    def as_json(self, prediction: Prediction) -> str:
-        """Return a prediction as one line of JSON."""
-        value = "probability" if self.has_probabilities else "score"
-        is_class = self.model.card.task == "classification"
-        found: dict[str, Any] = {"path": prediction.path, "label" if is_class else "prediction": prediction.label}
-        if is_class:
-            found["top"] = [{"label": name, value: share} for name, share in prediction.guesses]
-            found["unsure"] = None if self.threshold is None or not prediction.guesses else prediction.is_unsure
-        return json.dumps(
-            {
-                **found,
-                "novelty_score": prediction.novelty_score,
-                "is_novel": None if prediction.novelty_score is None else prediction.is_novel,
-                "error": prediction.error or None,
-            }
-        )
+    def _top_classes(self, values: Float64Array, predicted: int) -> list[tuple[Any, float]]:
+        """Return the predicted class and after it the others in the order of their values."""
+        order = [predicted, *(index for index in np.argsort(-values, kind="stable").tolist() if index != predicted)]
+        return [(self.model.card.classes[index], float(values[index])) for index in order[: self.format.top]]
 
 
-@dataclasses.dataclass
-class PredictionSummary:
-    """How many images were predicted, batch after batch."""
-
-    n_predicted: int = 0
-    n_novel: int = 0
-    n_unreadable: int = 0
-    first_unreadable: Failure | None = None
-
-    def add(self, predictions: Sequence[Prediction]) -> None:
-        """Count some more."""
-        unreadable = [one for one in predictions if one.error]
-        n_unreadable = len(unreadable)
-        if unreadable and self.first_unreadable is None:
-            self.first_unreadable = Failure(self.n_predicted, unreadable[0].path, unreadable[0].error)
-        self.n_unreadable += n_unreadable
-        self.n_predicted += len(predictions) - n_unreadable
-        self.n_novel += sum(one.is_novel for one in predictions)
-
-    def as_text(self) -> str:
-        """Return it for people."""
-        parts = [f"{format_count(self.n_predicted, 'image')} predicted"]
-        parts += [f"{self.n_novel} of them {UNLIKE}: do not rely on these"] if self.n_novel else []
-        parts += [f"{self.n_unreadable} unreadable"] if self.n_unreadable else []
-        return "; ".join(parts) + "."
+def _check_numbers(top: int, threshold: float | None) -> None:
+    if not isinstance(top, int | np.integer) or top < 1:
+        raise OptionError(f"top (--top) must be an int of at least 1, got {top!r}.")
+    is_number = isinstance(threshold, int | float | np.integer | np.floating)
+    if threshold is not None and not (is_number and 0 <= threshold <= 1):
+        raise OptionError(f"threshold (--threshold) must be a probability between 0 and 1, got {threshold!r}.")
 
 
-def _both(scores: Float64Array) -> Float64Array:
-    """Return a score for each class, also where one number stands for two."""
+def _score_each_class(scores: Float64Array) -> Float64Array:
+    """Return one score for each class, also for two classes that share one column."""
     return np.concatenate([-scores, scores], axis=1) if scores.shape[1] == 1 else scores
 
 
@@ -257,50 +207,57 @@ def predict_images(
     top: int = 1,
     threshold: float | None = None,
     cache: str | os.PathLike[str] | None = "auto",
-    **options: Any,
+    max_pixels: int | None = None,
+    on_truncated: Literal["raise", "pad"] | None = None,
 ) -> pd.DataFrame:
-    """Return what a model says of images, one row for each, those that cannot be read among them.
+    """Predict labels of images with a model.
 
     Parameters
     ----------
     model : str, Path or Model
-        A file that ``featx train`` or :func:`featx.save_pipeline` wrote.
-    images : list, tuple, ndarray, Series or one-column DataFrame of images
-        As for :class:`featx.FeatureExtractor`.
+        File that ``featx train`` or :func:`save_pipeline` wrote, or the model that :func:`read_model` returned.
+    images : sequence of images
+        List, array, Series or one-column DataFrame of images; see :meth:`FeatureExtractor.transform`.
     top : int, default=1
-        Classes to give for each image; all, if it is more than there are.
+        Number of classes to return for each image, the most probable first. At most the number of classes.
     threshold : float or None, default=None
-        Give no label where the most probable class has a smaller probability.
+        Minimum probability of the predicted class. Below it, the label is empty. None: no minimum.
     cache : str, Path or None, default="auto"
-    **options
-        ``max_pixels`` and ``on_truncated``, where they are to be others than in training.
+        Path of the feature cache; see :class:`FeatureExtractor`.
+    max_pixels : int or None, default=None
+        Maximum number of pixels of an image. None: as in training.
+    on_truncated : {"raise", "pad"} or None, default=None
+        How to handle images whose file ends too early. None: as in training.
 
     Returns
     -------
     pandas.DataFrame
-        ``path``, ``label`` (or ``prediction``), ``probability`` (or ``score``), ``label_2``, …, ``novelty_score`` (above
-        1: farther from the training images than 99 % of these are from each other), ``note``.
+        One row for each image; see :meth:`Predictor.predict` for its columns.
 
     Raises
     ------
-    ModelFileError, OptionError, RecipeMismatchError, WeightsError
-        The model or an option cannot be used.
-    """
-    import pandas as pd
+    ModelFileError
+        The file is not a model, is corrupt or modified, or has another format.
+    OptionError
+        A parameter has an invalid value, or `threshold` is set and the model has no probabilities.
+    InputError
+        `images` is not a collection of images.
+    RecipeMismatchError, WeightsError, UnknownBackboneError
+        This machine cannot reproduce the features that the model was fitted on.
 
-    if isinstance(images, str | os.PathLike):
-        raise InputError(f"images={os.fspath(images)!r}: expected a list of images. For one, pass [image].")
+    See Also
+    --------
+    Predictor : The same for repeated predictions with one model.
+    explain_images : Draw attribution maps of predictions.
+    train_images : Train a model.
+
+    Examples
+    --------
+    >>> predict_images("model.skops", ["photo.jpg"])  # doctest: +SKIP
+            path label  probability  novelty_score note
+    0  photo.jpg   cat         0.97           0.41
+    """
     predictor = Predictor(
-        model if isinstance(model, Model) else read_model(model),
-        top=top,
-        threshold=threshold,
-        cache=resolve_cache(cache),
-        **options,
+        model, top=top, threshold=threshold, cache=cache, max_pixels=max_pixels, on_truncated=on_truncated
     )
-    rows = []
-    for one in predictor.predict(as_image_list(images)):
-        guesses = [*one.guesses, *[(None, float("nan"))] * (predictor.top - len(one.guesses))]
-        more = [value for guess in guesses[1:] for value in guess]
-        middle = [] if predictor.model.card.task == "regression" else [guesses[0][1], *more]
-        rows.append([one.path, one.label, *middle, one.novelty_score, one.note])
-    return pd.DataFrame(rows, columns=predictor.header())
+    return predictor.predict(images)

@@ -19,10 +19,10 @@ from featx.datasets.labels import validate_labels
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.duplicates.find import THRESHOLD
+from featx.models.card import format_scores
 from featx.models.fine_tuning.classifier import FineTunedClassifier
-from featx.models.model import format_scores
 from featx.models.model_file import save_pipeline
-from featx.models.validation import check_savable
+from featx.models.pipeline_file import check_savable
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count, format_list, wrap_text
 from featx.workflows.compare import compare_tables

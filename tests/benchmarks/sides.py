@@ -49,12 +49,11 @@ def train_model(paths: list[str], cache: str, out: str) -> dict[str, Any]:
 def predict(paths: list[str], model: str, cache: str) -> dict[str, Any]:
     """New photos labelled, from the start of the process's imports of featx on."""
     started = time.perf_counter()
-    from featx.models.model_file import read_model
     from featx.models.predict import Predictor
 
-    predictor = Predictor(read_model(model), cache=Path(cache))
+    predictor = Predictor(model, cache=cache)
     opened = time.perf_counter()
-    found = predictor.predict(paths)
+    found = predictor.predict_each(paths)
     seconds = time.perf_counter() - opened
     return {"seconds": seconds, "all": time.perf_counter() - started, "labelled": sum(bool(one.label) for one in found)}
 

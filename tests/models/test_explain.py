@@ -1,4 +1,4 @@
-"""Where a model saw what decided it: maps that add up to its decisions, and pictures of them."""
+"""Attribution maps: exact ones that add up to the score, occlusion maps, and their image files."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, explain_images, predict_images, save_pipeline
+from featx import FeatureExtractor, explain_images, predict_images, save_pipeline, write_digits
 from featx.baselines.estimators import make_baseline
 from featx.cli import main as cli
-from featx.datasets.sample_images import write_digits
 from featx.errors import OptionError, OutputError
-from featx.models.explain.activation_maps import Attribution
+from featx.models.explain.attribution import Attribution
 from featx.models.explain.explainer import Explainer
-from featx.models.explain.overlay import beside
+from featx.models.explain.overlay import side_by_side
 from featx.models.model_file import read_model
 
 Array = np.ndarray[Any, Any]
@@ -43,7 +42,7 @@ def saved(estimator: Any, images: list[Any], y: list[Any], path: Path, **options
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("name", ["logreg", "ridge", "calibrated"])
-def test_an_activation_map_adds_up_to_the_decision(
+def test_activation_map_adds_up_to_the_score(
     n_classes: int, name: str, pictures: list[Array], tmp_path: Path, compiled_cache: Path
 ) -> None:
     y = [f"class {at % n_classes}" for at in range(len(pictures))]
@@ -51,7 +50,7 @@ def test_an_activation_map_adds_up_to_the_decision(
     estimator = CalibratedClassifierCV(make_baseline("ridge"), ensemble=False, cv=2)
     estimator = estimator if is_calibrated else make_baseline(name)
     pipeline = saved(estimator, pictures, y, tmp_path / "model.skops", cache=compiled_cache)
-    if is_calibrated:  # what the sigmoids are of
+    if is_calibrated:  # the input of the sigmoids
         (part,) = pipeline[-1].calibrated_classifiers_
         values = part.estimator.decision_function(pipeline[0].transform(pictures)).reshape(len(pictures), -1)
         decisions = np.stack([-one.a_ * values[:, at] - one.b_ for at, one in enumerate(part.calibrators)], axis=1)
@@ -81,16 +80,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def model(digits: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of a backbone without a network, so that everything is quick."""
+    """A model without a neural network, which is fast."""
     path = tmp_path_factory.mktemp("model") / "model.skops"
     labels = [one.parent.name for one in digits]
     saved(make_baseline("logreg"), list(digits), labels, path, backbone="color_histogram", image_size=24, cache=None)
     return path
 
 
-def test_where_no_covered_square_changes_the_score_there_is_no_colour(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_occlusion_without_effect_has_no_color(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     # Two groups so far apart that the neighbours of a covered image are those of the whole one, at other distances.
     rng = np.random.default_rng(0)
     images = [rng.integers(low, low + 100, (24, 24, 3), dtype=np.uint8) for low in [0] * 9 + [150] * 9]
@@ -100,8 +97,8 @@ def test_where_no_covered_square_changes_the_score_there_is_no_colour(
     (found,) = explain_images(tmp_path / "m", [shown], cache=None)
     assert found.attribution is not None
     assert not found.attribution.map.any()
-    assert found.note == "no covered square changed the score"
-    colours = np.asarray(beside(found.attribution))[:, -100:]
+    assert found.note == "no occluded square changed the score"
+    colours = np.asarray(side_by_side(found.attribution))[:, -100:]
     assert (colours.max(axis=2) == colours.min(axis=2)).all()
     PIL.Image.fromarray(shown).save(tmp_path / "shown.png")
     command = ["explain", str(tmp_path / "m"), str(tmp_path / "shown.png"), "-o", str(tmp_path / "seen"), "--quiet"]
@@ -109,7 +106,7 @@ def test_where_no_covered_square_changes_the_score_there_is_no_colour(
     assert json.loads(capsys.readouterr().out)[0]["note"] == found.note
 
 
-def test_covering_squares_explains_any_model(model: Path, digits: list[Path]) -> None:
+def test_occlusion_map(model: Path, digits: list[Path]) -> None:
     (found,) = explain_images(model, digits[:1], cache=None)
     attribution = found.attribution
     assert attribution is not None
@@ -125,7 +122,7 @@ def test_covering_squares_explains_any_model(model: Path, digits: list[Path]) ->
     assert attribution.map[2, 5] == pytest.approx(scores[0, at] - scores[1, at], abs=1e-5)
 
 
-def test_what_is_explained_is_what_is_predicted(digits: list[Path], tmp_path: Path) -> None:
+def test_predicted_class_is_explained(digits: list[Path], tmp_path: Path) -> None:
     y = ["0" if one.parent.name == "0" else "other" for one in digits]
     strict = FixedThresholdClassifier(LogisticRegression(), threshold=0.999, response_method="predict_proba")
     saved(strict, list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
@@ -135,25 +132,25 @@ def test_what_is_explained_is_what_is_predicted(digits: list[Path], tmp_path: Pa
     assert seen == predict_images(model, some, cache=None)["label"].tolist() == ["0", "0"]
 
 
-def test_quantities_are_explained(digits: list[Path], tmp_path: Path) -> None:
+def test_regression_is_explained(digits: list[Path], tmp_path: Path) -> None:
     y = [float(one.parent.name) + number / 999 for number, one in enumerate(digits)]
     saved(Ridge(), list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
     (found,) = explain_images(tmp_path / "m.skops", digits[:1], cache=None)
     assert found.attribution is not None
     assert found.attribution.label is None
-    with pytest.raises(OptionError, match="predicts a quantity"):
+    with pytest.raises(OptionError, match="must be None for a regression model"):
         explain_images(tmp_path / "m.skops", digits[:1], label="1", cache=None)
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"backbone": "color_histogram", "image_size": 24}, "is no network"),
-        ({"pooling": "max"}, "not the averages of one layer"),
-        ({"layer": (-1, -10)}, "not the averages of one layer"),
+        ({"backbone": "color_histogram", "image_size": 24}, "is not a neural network"),
+        ({"pooling": "max"}, "not the averages of the feature maps of one layer"),
+        ({"layer": (-1, -10)}, "not the averages of the feature maps of one layer"),
     ],
 )
-def test_why_there_is_no_activation_map_is_told(options: dict[str, Any], reason: str, tmp_path: Path) -> None:
+def test_features_without_activation_map(options: dict[str, Any], reason: str, tmp_path: Path) -> None:
     pipeline = make_pipeline(FeatureExtractor(precision="float32", **options).fit([]), LogisticRegression())
     n_features = pipeline[0].n_features_out_
     pipeline[1].fit(np.random.default_rng(0).random((9, n_features)), list("abc" * 3))
@@ -167,13 +164,13 @@ def test_why_there_is_no_activation_map_is_told(options: dict[str, Any], reason:
     ("estimator", "reason"),
     [
         (make_baseline("svm"), "SVC is not linear in the features"),
-        (make_baseline("linear-svm"), "scores of SVC are votes between pairs of classes"),
-        (make_baseline("centroid"), "features are made of length one before Pipeline weighs them"),
-        (GaussianNB(), "GaussianNB is run by scikit-learn, and featx knows no weights"),
+        (make_baseline("linear-svm"), "the scores of SVC are votes between pairs of classes"),
+        (make_baseline("centroid"), "normalizes the features of each image to unit norm"),
+        (GaussianNB(), "GaussianNB has no known weights of features"),
     ],
     ids=["svm", "linear-svm", "centroid", "naive Bayes"],
 )
-def test_why_a_head_has_no_activation_map_is_told(estimator: Any, reason: str, tmp_path: Path) -> None:
+def test_estimators_without_activation_map(estimator: Any, reason: str, tmp_path: Path) -> None:
     pipeline = make_pipeline(FeatureExtractor(precision="float32").fit([]), estimator)
     pipeline[1].fit(np.random.default_rng(0).random((9, 1024)), list("abc" * 3))
     save_pipeline(pipeline, tmp_path / "model.skops")
@@ -182,10 +179,10 @@ def test_why_a_head_has_no_activation_map_is_told(estimator: Any, reason: str, t
 
 
 def test_the_colours_of_an_overlay_are_the_signs_of_the_evidence() -> None:
-    speaks = np.zeros((7, 7), dtype=np.float32)
-    speaks[1, 1], speaks[5, 5] = 4, -4
-    attribution = Attribution("a", 1.0, speaks, np.full((224, 224, 3), 128, dtype=np.uint8), "activation")
-    picture = np.asarray(beside(attribution)).astype(int)
+    values = np.zeros((7, 7), dtype=np.float32)
+    values[1, 1], values[5, 5] = 4, -4
+    attribution = Attribution("a", 1.0, values, np.full((224, 224, 3), 128, dtype=np.uint8), "activation")
+    picture = np.asarray(side_by_side(attribution)).astype(int)
     height, width = picture.shape[:2]
     assert (height, width) == (336, 2 * 336 + 8)
     assert (picture[:, :336] == 128).all()
@@ -194,11 +191,11 @@ def test_the_colours_of_an_overlay_are_the_signs_of_the_evidence() -> None:
     red, blue = over[at[0], at[0]], over[at[1], at[1]]
     assert red[0] > red[2] + 80
     assert blue[2] > blue[0] + 80
-    nothing = dataclasses.replace(attribution, map=np.zeros_like(speaks))
-    assert (np.asarray(beside(nothing))[:, -336:] == 128).all()
+    nothing = dataclasses.replace(attribution, map=np.zeros_like(values))
+    assert (np.asarray(side_by_side(nothing))[:, -336:] == 128).all()
 
 
-def test_pictures_are_written_and_bad_images_cost_no_other(
+def test_explain_command_skips_unreadable_images(
     model: Path, digits: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     bad, twin = tmp_path / "bad.jpg", tmp_path / "other" / digits[0].name
@@ -221,14 +218,14 @@ def test_pictures_are_written_and_bad_images_cost_no_other(
 @pytest.mark.parametrize(
     ("arguments", "remedy"),
     [
-        (["--label", "9"], "is no class of the model.*Expected one of: 0, 1, 2"),
-        (["--method", "magic"], "expected one of auto, activation, occlusion"),
+        (["--label", "9"], r"must be a class of the model \(0, 1, 2\), got '9'"),
+        (["--method", "magic"], "must be one of auto, activation, occlusion, got"),
         (["--method", "activation"], "--method occlusion"),
         (["-o", "FILE"], "Cannot write"),
-        (["--no-cache", "--label", "9"], "is no class of the model"),
+        (["--no-cache", "--label", "9"], "must be a class of the model"),
     ],
 )
-def test_wrong_usage_is_one_line_with_a_remedy(
+def test_explain_command_errors(
     arguments: list[str],
     remedy: str,
     model: Path,
@@ -249,38 +246,38 @@ def test_wrong_usage_is_one_line_with_a_remedy(
     assert not (tmp_path / "explained").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_told(model: Path, digits: list[Path], tmp_path: Path) -> None:
+def test_output_folder_cannot_be_created(model: Path, digits: list[Path], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputError, match="Choose another folder"):
-        explain_images(model, digits[:1], folder=tmp_path / "file" / "seen", cache=None)
+        explain_images(model, digits[:1], output=tmp_path / "file" / "seen", cache=None)
 
 
-def test_photos_are_never_replaced(digits: list[Path], tmp_path: Path) -> None:
+def test_other_files_are_not_replaced(digits: list[Path], tmp_path: Path) -> None:
     y = [float(one.parent.name) + number / 999 for number, one in enumerate(digits)]
     saved(Ridge(), list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
     photo = tmp_path / "photos" / "a.png"
     photo.parent.mkdir()
     photo.write_bytes(digits[0].read_bytes())
     for _ in range(2):  # its own pictures may be
-        (found,) = explain_images(tmp_path / "m.skops", [photo], folder=photo.parent, cache=None)
+        (found,) = explain_images(tmp_path / "m.skops", [photo], output=photo.parent, cache=None)
     assert photo.read_bytes() == digits[0].read_bytes()
     Path(found.file).write_bytes(digits[1].read_bytes())
     with pytest.raises(OutputError, match="was not written by featx"):
-        explain_images(tmp_path / "m.skops", [photo], folder=photo.parent, cache=None)
+        explain_images(tmp_path / "m.skops", [photo], output=photo.parent, cache=None)
 
 
-def test_pictures_of_other_images_stay_in_later_runs(model: Path, digits: list[Path], tmp_path: Path) -> None:
+def test_maps_of_other_images_are_kept_in_later_runs(model: Path, digits: list[Path], tmp_path: Path) -> None:
     twin = tmp_path / "other" / digits[0].name
     twin.parent.mkdir()
     twin.write_bytes(digits[0].read_bytes())
-    files = [explain_images(model, [path], folder=tmp_path / "seen", cache=None)[0].file for path in (digits[0], twin)]
-    again = [explain_images(model, [path], folder=tmp_path / "seen", cache=None)[0].file for path in (digits[0], twin)]
+    files = [explain_images(model, [path], output=tmp_path / "seen", cache=None)[0].file for path in (digits[0], twin)]
+    again = [explain_images(model, [path], output=tmp_path / "seen", cache=None)[0].file for path in (digits[0], twin)]
     assert files[0] != files[1]
     assert again == files
     assert len(list((tmp_path / "seen").iterdir())) == 2
 
 
-def test_a_truncated_photo_is_explained_as_it_is_predicted(photos: list[PIL.Image.Image], tmp_path: Path) -> None:
+def test_truncated_photo_is_explained(photos: list[PIL.Image.Image], tmp_path: Path) -> None:
     paths = []
     for at, photo in enumerate(photos[:6]):
         paths.append(tmp_path / f"{at}.jpg")

@@ -1,4 +1,4 @@
-"""Models as networks for other programs: the same numbers in Keras, ONNX Runtime and OpenVINO."""
+"""Exported models give the same numbers in Keras, ONNX Runtime and OpenVINO."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from featx.backbones.openvino_import import import_openvino
 from featx.baselines.estimators import make_baseline
 from featx.cli import main as cli
 from featx.errors import ExportError, OutputError
-from featx.models.export import export as exporting
-from featx.models.export.export import _move, _relative
-from featx.models.export.worker import _applied
+from featx.models.export.comparison import comparison_images, difference_in_training_precision, relative_difference
+from featx.models.export.export import ExportedModel, move_files, precision_notes
+from featx.models.export.worker import apply_head
 from featx.models.head.from_sklearn import as_head
 from featx.models.model_file import read_model
 from tests.models.test_head import baseline, digits
@@ -40,7 +40,7 @@ Array = np.ndarray[Any, Any]
     + [("calibrated svm", 2)]
     + [pytest.param(name, 2, marks=pytest.mark.thorough) for name in ("logreg", "svm", "dummy")],
 )
-def test_every_head_is_the_same_in_keras_and_openvino(name: str, n_classes: int) -> None:
+def test_head_in_keras_and_openvino(name: str, n_classes: int) -> None:
     import keras
 
     X, y, others = digits(n_classes)
@@ -54,7 +54,7 @@ def test_every_head_is_the_same_in_keras_and_openvino(name: str, n_classes: int)
     scores, shares = head(others)
     expected = scores if shares is None else shares
     features = keras.Input((X.shape[1],))
-    model = keras.Model(features, _applied(keras, features, head))
+    model = keras.Model(features, apply_head(keras, features, head))
     atol = 1e-4 * max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(model.predict(others, verbose=0), expected, atol=atol)
     compiled = (
@@ -66,7 +66,7 @@ def test_every_head_is_the_same_in_keras_and_openvino(name: str, n_classes: int)
 
 
 def model_of(estimator: Any, path: Path, classes: str = "abc", **options: Any) -> Path:
-    """A model fitted on numbers at random, of MobileNet if nothing else is said."""
+    """A model fitted on random numbers, MobileNet by default."""
     extractor = FeatureExtractor(**{"precision": "float32", **options}).fit([])
     rows = np.random.default_rng(0).random((30, extractor.n_features_out_), dtype=np.float32)
     estimator.fit(rows, list(classes) * (30 // len(classes)))
@@ -76,7 +76,7 @@ def model_of(estimator: Any, path: Path, classes: str = "abc", **options: Any) -
 
 @pytest.mark.slow  # Keras in child processes
 @pytest.mark.parametrize("name", [pytest.param("model.keras", marks=pytest.mark.thorough), "model.onnx", "openvino"])
-def test_an_exported_model_gives_the_pipelines_probabilities_of_real_photos(
+def test_exported_probabilities_of_photos(
     name: str, photos: list[PIL.Image.Image], tmp_path: Path, compiled_cache: Path
 ) -> None:
     images = [np.asarray(photo) for photo in photos[:24]]
@@ -86,7 +86,7 @@ def test_an_exported_model_gives_the_pipelines_probabilities_of_real_photos(
     save_pipeline(pipeline, tmp_path / "model.skops")
     exported = export_model(tmp_path / "model.skops", tmp_path / name, cache=compiled_cache)
     assert exported.output == "probabilities"
-    assert exported.largest_difference < 1e-4
+    assert exported.max_difference < 1e-4
     pixels = np.stack([np.asarray(photo.resize((224, 224))) for photo in photos[:24]])
     expected = pipeline.predict_proba(pixels)
     if name == "model.keras":
@@ -110,31 +110,29 @@ def test_an_exported_model_gives_the_pipelines_probabilities_of_real_photos(
     assert card["labels"] == ["left", "right", "up"] == load_pipeline(tmp_path / "model.skops").classes_.tolist()
 
 
-def test_of_a_model_that_is_not_of_float32_the_difference_to_itself_is_told(
-    tmp_path: Path, compiled_cache: Path
-) -> None:
+def test_difference_in_training_precision(tmp_path: Path, compiled_cache: Path) -> None:
     if FeatureExtractor().fit([]).recipe_["precision"] != "bfloat16":
         pytest.skip("this CPU has no bfloat16")
     model = read_model(model_of(make_baseline("logreg"), tmp_path / "m.skops", precision="bfloat16"))
     resolved = model.resolve()
-    pixels = exporting._images_to_check(resolved.recipe.image_size)
+    pixels = comparison_images(resolved.recipe.image_size)
     _, shares = model.predict_scores(resolved.start(compiled_cache / "compiled")(pixels))
     assert shares is not None
     outputs = shares + np.where(np.arange(shares.size).reshape(shares.shape) == 4, 0.07, 0)
-    as_it_is = exporting._difference_as_it_is(model, pixels, outputs, compiled_cache / "compiled")
-    assert as_it_is == pytest.approx(0.07, abs=1e-6)
-    notes = exporting._notes("bfloat16", as_it_is)
-    said = exporting.ExportedModel("m.onnx", "onnx", "probabilities", 7.6e-7, notes, as_it_is).as_text()
-    assert "by 7.6e-07 at the most, both in float32" in said
-    assert "computes in bfloat16" in said
-    assert "differs from it by 7.0e-02" in said
-    of_float32 = read_model(model_of(make_baseline("logreg"), tmp_path / "f.skops"))
-    assert exporting._difference_as_it_is(of_float32, pixels, outputs, None) is None
-    assert exporting._notes("float32", None) == []
+    difference = difference_in_training_precision(model, pixels, outputs, compiled_cache / "compiled")
+    assert difference == pytest.approx(0.07, abs=1e-6)
+    notes = precision_notes("bfloat16", difference)
+    said = ExportedModel("m.onnx", "onnx", "probabilities", 7.6e-7, notes, difference).as_text()
+    assert "maximum difference from the model 7.6e-07 (float32" in said
+    assert "trained in bfloat16" in said
+    assert "maximum difference 7.0e-02" in said
+    float32_model = read_model(model_of(make_baseline("logreg"), tmp_path / "f.skops"))
+    assert difference_in_training_precision(float32_model, pixels, outputs, None) is None
+    assert precision_notes("float32", None) == []
 
 
 @pytest.mark.thorough  # Keras in child processes
-def test_an_onnx_network_of_ones_own_goes_to_openvino(tmp_path: Path) -> None:
+def test_custom_onnx_file_is_exported_to_openvino(tmp_path: Path) -> None:
     from tests.backbones.test_network_file import _save_onnx
 
     path = tmp_path / "own.onnx"
@@ -144,23 +142,23 @@ def test_an_onnx_network_of_ones_own_goes_to_openvino(tmp_path: Path) -> None:
     )
     exported = export_model(model, tmp_path / "out", cache=None)
     assert exported.output == "scores"
-    with pytest.raises(ExportError, match="for OpenVINO only. Name a folder"):
+    with pytest.raises(ExportError, match="Export it to OpenVINO: pass the name of a folder"):
         export_model(model, tmp_path / "out.onnx", cache=None)
 
 
 @pytest.mark.parametrize(
     ("estimator", "options", "name", "remedy"),
     [
-        (GaussianNB(), {}, "m.keras", "GaussianNB cannot be written as steps.*Those that can: logreg"),
-        (make_baseline("knn"), {}, "m.keras", "are not written as a network.*hold the features of all images.*Train"),
-        (make_baseline("logreg"), {"backbone": "color_histogram"}, "m.keras", "is no network"),
-        (make_baseline("logreg"), {"tta": "flip"}, "m.onnx", "several views.*Train one without views"),
-        (make_baseline("logreg"), {}, "m.pb", "ends in .keras or .onnx"),
-        (make_baseline("knn"), {}, "m.ONNX", "compare each new one with them. Train"),
+        (GaussianNB(), {}, "m.keras", "Cannot convert GaussianNB.*Use logreg"),
+        (make_baseline("knn"), {}, "m.keras", "need the features of all training images. Train"),
+        (make_baseline("logreg"), {"backbone": "color_histogram"}, "m.keras", "is not a neural network"),
+        (make_baseline("logreg"), {"tta": "flip"}, "m.onnx", "test-time augmentation.*without tta"),
+        (make_baseline("logreg"), {}, "m.pb", "must end in .keras or .onnx"),
+        (make_baseline("knn"), {}, "m.ONNX", "nearest neighbors"),
     ],
-    ids=["estimator", "neighbours", "histogram", "tta", "format", "case"],
+    ids=["estimator", "neighbors", "histogram", "tta", "format", "case"],
 )
-def test_what_cannot_be_exported_is_refused_with_a_remedy(
+def test_unsupported_models_are_refused(
     estimator: Any, options: dict[str, Any], name: str, remedy: str, tmp_path: Path
 ) -> None:
     model = model_of(estimator, tmp_path / "model.skops", **options)
@@ -169,7 +167,7 @@ def test_what_cannot_be_exported_is_refused_with_a_remedy(
     assert [path.name for path in tmp_path.iterdir()] == ["model.skops"]
 
 
-def test_nothing_of_others_is_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_files_are_not_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = model_of(make_baseline("logreg"), tmp_path / "model.skops")
     mine = tmp_path / "mine"
     mine.mkdir()
@@ -189,32 +187,30 @@ def test_nothing_of_others_is_replaced(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
-def test_a_difference_is_told_in_any_unit(unit: float) -> None:
+def test_difference_is_independent_of_units(unit: float) -> None:
     scores = np.array([[0.1], [0.5], [0.3]]) * unit
-    assert _relative(scores * 1.001, scores) == pytest.approx(0.0005 / 0.4)
-    assert _relative(scores.astype(np.float32) + 0, scores) < 1e-6
-    assert _relative(scores * 0, scores * 0) == 0  # of a constant
+    assert relative_difference(scores * 1.001, scores) == pytest.approx(0.0005 / 0.4)
+    assert relative_difference(scores.astype(np.float32) + 0, scores) < 1e-6
+    assert relative_difference(scores * 0, scores * 0) == 0  # of a constant
     far = (scores + 1e4 * unit).astype(np.float32)
-    assert _relative(far, far + 1e-4 * unit) < 1e-5  # where float32 has no more digits
+    assert relative_difference(far, far + 1e-4 * unit) < 1e-5  # where float32 has no more digits
 
 
-def test_an_export_that_is_stopped_leaves_no_graph_of_other_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_interrupted_export_leaves_no_graph_of_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
-    def written(of: str) -> Path:
-        out = tmp_path / of / "out"
+    def written(name: str) -> Path:
+        out = tmp_path / name
         out.mkdir(parents=True)
-        (out / "model.bin").write_text(f"weights {of}")
-        (out / "model.xml").write_text(f"graph {of}")
-        return out.parent
+        (out / "model.bin").write_text(f"weights {name}")
+        (out / "model.xml").write_text(f"graph {name}")
+        return out
 
-    def found() -> dict[str, str]:
+    def contents() -> dict[str, str]:
         return {path.name: path.read_text() for path in sorted((tmp_path / "m").iterdir())}
 
-    _move(written("1"), tmp_path / "m", "openvino")
-    assert found() == {"model.bin": "weights 1", "model.xml": "graph 1"}
+    move_files(written("1"), tmp_path / "m", "openvino")
+    assert contents() == {"model.bin": "weights 1", "model.xml": "graph 1"}
     replace = os.replace
 
     def stop(source: Any, target: Any) -> None:
@@ -224,8 +220,8 @@ def test_an_export_that_is_stopped_leaves_no_graph_of_other_weights(
 
     monkeypatch.setattr("os.replace", stop)
     with pytest.raises(KeyboardInterrupt):
-        _move(written("2"), tmp_path / "m", "openvino")
-    assert found() == {"model.bin": "weights 2"}
+        move_files(written("2"), tmp_path / "m", "openvino")
+    assert contents() == {"model.bin": "weights 2"}
     monkeypatch.undo()
-    _move(written("3"), tmp_path / "m", "openvino")
-    assert found() == {"model.bin": "weights 3", "model.xml": "graph 3"}
+    move_files(written("3"), tmp_path / "m", "openvino")
+    assert contents() == {"model.bin": "weights 3", "model.xml": "graph 3"}

@@ -133,20 +133,19 @@ def test_equal_rows_are_their_own_neighbours() -> None:
     assert (scores.argmax(axis=1) == np.unique(y, return_inverse=True)[1]).all()
 
 
-def test_many_rows_are_scored_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_rows() -> None:
     X, y, others = digits(3)
     head = as_head(baseline("svm").fit(X, y))
     whole = head(others)[0]
-    monkeypatch.setattr("featx.models.head.head._BLOCK", 700)
-    np.testing.assert_allclose(head(others)[0], whole)
+    np.testing.assert_allclose(head(others, block_values=700)[0], whole)
     assert head(others[:0])[0].shape == (0, 3)
 
 
 @pytest.mark.parametrize(
     ("estimator", "remedy"),
     [
-        (RandomForestClassifier(5), "Those that can: logreg, svm"),
-        (SVC(kernel="sigmoid", break_ties=True), "Those that can: 'rbf'"),
+        (RandomForestClassifier(5), "Use logreg, svm"),
+        (SVC(kernel="sigmoid", break_ties=True), "Use kernel 'rbf'"),
         (SVC(), "break_ties=True"),
         (CalibratedClassifierCV(LogisticRegression(max_iter=2000), cv=2), "ensemble=False"),
     ],
@@ -157,9 +156,8 @@ def test_other_estimators_are_refused_with_what_can_be_done(estimator: Any, reme
         as_head(estimator.fit(X, y))
 
 
-def test_a_support_vector_machine_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_support_vectors_are_refused() -> None:
     X, y, _ = digits(5)
     estimator = baseline("svm").fit(X, y)
-    monkeypatch.setattr("featx.models.head.from_sklearn._MOST_NUMBERS", 100)
-    with pytest.raises(ExportError, match="too many to be written.*logreg, ridge or lda"):
-        as_head(estimator)
+    with pytest.raises(ExportError, match="are too many. Train a model with logreg, ridge or lda"):
+        as_head(estimator, max_coefficients=100)

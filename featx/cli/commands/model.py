@@ -40,7 +40,8 @@ from featx.system.formatting import format_bytes, format_table
 
 if TYPE_CHECKING:
     from featx.datasets.failures import Failure
-    from featx.models.predict import Prediction, Predictor
+    from featx.models.predict import Predictor
+    from featx.models.prediction import Prediction
 
 
 _TRAIN_EXAMPLES = """examples:
@@ -245,22 +246,22 @@ def _estimators(args: argparse.Namespace) -> list[str] | None:
 
 def predict(args: argparse.Namespace) -> None:
     """Run ``featx predict``."""
-    from featx.models.model_file import read_model
-    from featx.models.predict import PredictionSummary, Predictor, is_predictions_file
+    from featx.models.predict import Predictor
+    from featx.models.prediction import PredictionSummary, is_predictions_file
     from featx.system.files.output_paths import check_output_files
     from featx.system.progress import progress_bar
 
     check_output_files([(args.output, is_predictions_file)], args.source)
     missing: list[str] = []
     given = {"top": args.top, "threshold": args.threshold, **reading_from(args)}
-    predictor = Predictor(read_model(args.model), cache=cache_from(args), **given)
+    predictor = Predictor(args.model, cache=cache_from(args), **given)
     tally = PredictionSummary()
     of_images, total = batches(args, missing)
     with writing(args.output) as write, progress_bar(total, "predict", shown=not args.quiet) as progress:
         if not args.json:
-            write(predictor.as_csv([], header=True))
+            write(predictor.format.as_csv([], header=True))
         for batch in of_images:
-            predictions = predictor.predict(batch, progress)
+            predictions = predictor.predict_each(batch, progress)
             write(_as_text(predictor, predictions, as_json=args.json))
             tally.add(predictions)
     say(args, tally.as_text())
@@ -269,30 +270,28 @@ def predict(args: argparse.Namespace) -> None:
 
 def _as_text(predictor: Predictor, predictions: Sequence[Prediction], *, as_json: bool) -> str:
     if as_json:
-        return "".join(predictor.as_json(one) + "\n" for one in predictions)
-    return predictor.as_csv(predictions)
+        return "".join(predictor.format.as_json(one) + "\n" for one in predictions)
+    return predictor.format.as_csv(predictions)
 
 
 def explain(args: argparse.Namespace) -> None:
     """Run ``featx explain``."""
     from featx.datasets.failures import Failure
     from featx.datasets.find import find_images, missing_sources
-    from featx.models.explain.explain import check_output_folder, explain_each
+    from featx.models.explain.explain import explain_each
     from featx.models.explain.explainer import Explainer
-    from featx.models.model_file import read_model
+    from featx.models.explain.map_files import MapWriter
     from featx.system.progress import progress_bar
 
-    check_output_folder(Path(args.output))
-    cache = cache_from(args)
-    compiled = cache / "compiled" if cache else None
-    explainer = Explainer(read_model(args.model), method=args.method, compiled=compiled, **reading_from(args))
+    writer = MapWriter(Path(args.output))
+    explainer = Explainer(args.model, method=args.method, cache=cache_from(args), **reading_from(args))
     explainer.check_label(args.label)
     table = find_images(args.source, keep_missing=True)
     note_ignored(args, table.ignored)
     rows: list[dict[str, object]] = []
     failures: list[Failure] = []
     with progress_bar(len(table), "explain", shown=not args.quiet) as progress:
-        for one in explain_each(explainer, table.paths, label=args.label, folder=Path(args.output)):
+        for one in explain_each(explainer, table.paths, label=args.label, writer=writer):
             progress(1)
             attribution = one.attribution
             failures += [Failure(len(rows), one.path, one.error)] if one.error else []

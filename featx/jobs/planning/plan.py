@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import OptionError
-from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
+from featx.extraction.options import ExtractionOptions, Resolved, portable_options, resolve_cache
 from featx.features.job_columns import import_pyarrow
 from featx.features.job_format import FORMAT, JobManifest
 from featx.images.image import file_state as stat_of
@@ -21,7 +21,6 @@ from featx.jobs.planning.plan_writer import PlanWriter, refuse_other
 from featx.jobs.planning.preconditions import refuse_nested
 from featx.jobs.planning.repeated import fixed
 from featx.jobs.storage import Place
-from featx.models.model import portable_options
 from featx.system.files import remote
 from featx.system.files.url_secrets import check_no_secrets
 from featx.system.formatting import format_bytes, format_count, format_duration

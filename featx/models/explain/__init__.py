@@ -1,9 +1,11 @@
 """Attribution maps: which parts of an image a prediction is based on.
 
-``explain``  :func:`featx.explain_images`, and the image files that it writes
+``explain``  :func:`featx.explain_images`
 ``explainer``  the map of one image, by class activation or by occlusion
-``activation_maps``  the feature maps behind class activation maps
-``overlay``  a map drawn over its image
+``attribution``  a map, and the explanation of an image
+``activation_maps``  feature maps behind class activation maps
+``overlay``  draws a map over its image
+``map_files``  writes maps as image files
 
-May import: the other files of models, extraction, backbones, images, system, errors.
+May import: models, extraction, backbones, images, system, errors.
 """

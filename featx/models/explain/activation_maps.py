@@ -1,11 +1,11 @@
-"""Class activation maps: where in an image a linear estimator on averaged maps finds its attribution."""
+"""Feature maps of a network whose features are their averages, for class activation maps."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -17,58 +17,40 @@ from featx.extraction.options import Resolved
 from featx.images.decode import decode_image, decode_truncated
 from featx.images.image import read_image
 from featx.models.head.steps import Affine
-from featx.system.array_types import Float64Array
-
-Map: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
-
-
-@dataclasses.dataclass(frozen=True)
-class Attribution:
-    """Where the attribution for a class lies in an image, as the network sees it.
-
-    Attributes
-    ----------
-    label : str, int, float or None
-        The class; None of a quantity.
-    score : float
-        The decision value of the class, which the map explains: of two classes, positive for the second.
-    map : ndarray of float32, shape (height, width)
-        Positive where the image speaks for the class, negative where it speaks against it. Of an activation map, the
-        mean over class_indices is the score; of an occlusion map, a square's value is what covering it takes from that.
-    pixels : ndarray of uint8, shape (height, width, 3)
-        The image as the network sees it.
-    method : {"activation", "occlusion"}
-    """
-
-    label: Any
-    score: float
-    map: Map
-    pixels: np.ndarray[Any, Any]
-    method: str
+from featx.system.array_types import AnyArray, Float64Array
 
 
 class ActivationMaps:
-    """Compute the maps of a network that its features are the averages of.
+    """Compute weighted feature maps of images.
 
     Parameters
     ----------
     resolved : Resolved
-        For which :func:`activation_map_problem` gives no reason.
+        Network and options, for which :func:`activation_map_problem` returns "".
     compiled : Path or None
-        Folder for compiled networks.
+        Folder of compiled networks.
     """
 
     def __init__(self, resolved: Resolved, compiled: Path | None) -> None:
-        self._shape = shape_of_maps(resolved)
+        self._shape = map_shape(resolved)
         recipe = dataclasses.replace(resolved.recipe, pooling="none")
         self._resolved = dataclasses.replace(resolved, recipe=recipe, n_features=math.prod(self._shape))
         self._compiled = compiled
         self._engine: Engine | None = None
 
-    def weighted(self, pixels: np.ndarray[Any, Any], affine: Affine) -> Float64Array:
-        """Return what an affine function gives at every position, shape (height, width, n_out).
+    def weighted(self, pixels: AnyArray, affine: Affine) -> Float64Array:
+        """Return an affine function of the feature maps at each position.
 
-        Their mean over class_indices is what it gives of the features.
+        Since the features are the means of the maps, the mean of the result is the function of the features.
+
+        Parameters
+        ----------
+        pixels : ndarray of uint8 of shape (height, width, 3)
+        affine : Affine
+
+        Returns
+        -------
+        ndarray of float64 of shape (map_height, map_width, n_out)
         """
         if self._engine is None:
             self._engine = self._resolved.start(self._compiled)
@@ -77,46 +59,37 @@ class ActivationMaps:
         return values
 
 
-def decode_pixels(image: Any, resolved: Resolved) -> np.ndarray[Any, Any]:
-    """Return the pixels of one image as a network is shown them.
-
-    Parameters
-    ----------
-    image : image
-    resolved : Resolved
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width, 3)
+def decode_pixels(image: Any, resolved: Resolved) -> AnyArray:
+    """Return the pixels of an image as the network receives them, uint8 of shape (height, width, 3).
 
     Raises
     ------
     UnreadableImageError
     """
     content, _ = read_image(image, resolved.max_pixels)
-    wanted = (resolved.recipe.image_size, resolved.recipe.resize, resolved.max_pixels)
+    options = (resolved.recipe.image_size, resolved.recipe.resize, resolved.max_pixels)
     try:
-        return decode_image(content, *wanted)
+        return decode_image(content, *options)
     except TruncatedImageError:
         if not resolved.pad_truncated:
             raise
-    return decode_truncated(content, *wanted)
+    return decode_truncated(content, *options)
 
 
-def shape_of_maps(resolved: Resolved) -> tuple[int, ...]:
-    """Return height, width and channels of the maps that a network's features are averaged over."""
+def map_shape(resolved: Resolved) -> tuple[int, ...]:
+    """Return height, width and channels of the feature maps."""
     backbone, recipe = resolved.backbone, resolved.recipe
     (layer,) = find_layers(backbone.name, backbone.layers(recipe.image_size), recipe.layers)
     return tuple(layer.shape)
 
 
 def activation_map_problem(resolved: Resolved) -> str:
-    """Return why features are no averages of maps that a class activation map could be made of, "" if they are."""
+    """Return why the features are not averages of feature maps, or "" if they are."""
     backbone, recipe = resolved.backbone, resolved.recipe
     if not isinstance(backbone, NetworkBackbone):
-        return f"{backbone.name} is no network, and has no maps"
+        return f"{backbone.name} is not a neural network"
     if recipe.pooling != "avg" or len(recipe.layers) > 1 or recipe.tta:
-        return "its features are not the averages of one layer's maps"
+        return "its features are not the averages of the feature maps of one layer"
     if getattr(backbone, "pools_before_norm", False) and recipe.layer == backbone.layer:
-        return f"{backbone.name} normalises its features after they are averaged"
-    return "" if len(shape_of_maps(resolved)) == 3 else f"layer {recipe.layer!r} has no positions"
+        return f"{backbone.name} normalizes its features after pooling"
+    return "" if len(map_shape(resolved)) == 3 else f"layer {recipe.layer!r} has no feature maps"

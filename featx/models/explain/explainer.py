@@ -1,73 +1,97 @@
-"""Where in an image the attribution for a class lies: exact for linear heads on averaged maps, by occlusion for others."""
+"""Compute the attribution map of one image, by class activation or by occlusion."""
 
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
-from typing import Any
+import os
+from typing import Any, Literal
 
 import numpy as np
 
 from featx.errors import OptionError, did_you_mean
 from featx.extraction.engines.engine import Engine
-from featx.models.explain.activation_maps import ActivationMaps, Attribution, activation_map_problem
+from featx.extraction.options import resolve_cache
+from featx.models.explain.activation_maps import ActivationMaps, activation_map_problem
+from featx.models.explain.attribution import Attribution
 from featx.models.head.steps import Affine, Normalize, OneVsOneVotes, Sigmoid
 from featx.models.model import Model
+from featx.models.model_file import read_model
+from featx.system.array_types import AnyArray
 
 METHODS = ("auto", "activation", "occlusion")
-#: Squares along each side that are covered one after the other.
-_SQUARES = 12
-#: A covered square is as grey as the mean of ImageNet's images.
-_GREY = (124, 117, 104)
-#: As a share of the largest score: differences that are none.
+#: Number of occluded squares along each side of an image.
+_N_SQUARES = 12
+#: The mean color of ImageNet.
+_GRAY = (124, 117, 104)
+#: Differences up to this fraction of the largest score are rounding errors.
 _ROUNDING = 1e-6
-#: Covered images at a time.
+#: Size of a block of occluded images that the network processes at a time.
 _BLOCK_BYTES = 64_000_000
+_MAX_LISTED_CLASSES = 30
 
 
 class Explainer:
-    """Explain decisions of one model.
+    """Compute attribution maps with one model, image after image.
 
     Parameters
     ----------
-    model : Model
+    model : str, Path or Model
+        Model, or its file.
     method : {"auto", "activation", "occlusion"}, default="auto"
-        ``"activation"`` is the class activation map (Zhou et al. 2016, https://arxiv.org/abs/1512.04150): with average
-        pooling and a linear head, the score is the mean over class_indices of the weighted maps plus the bias, so that it
-        shows exactly what was added up; of calibrated scores, before they become probabilities.
-        ``"occlusion"`` covers one square after another (Zeiler and Fergus 2014, https://arxiv.org/abs/1311.2901), for
-        any model. ``"auto"`` is the first where it can be.
-    compiled : Path or None, default=None
-        Folder for compiled networks.
-    **options
-        ``max_pixels`` and ``on_truncated``, where they are to be others than in training.
+        See :func:`featx.explain_images`.
+    cache : str, Path or None, default="auto"
+        Path of the feature cache, which holds compiled networks.
+    max_pixels : int or None, default=None
+        Maximum number of pixels of an image. None: as in training.
+    on_truncated : {"raise", "pad"} or None, default=None
+        How to handle images whose file ends too early. None: as in training.
+
+    Attributes
+    ----------
+    model : Model
+    method : {"activation", "occlusion"}
+    resolved : Resolved
+        Network and options of the model.
 
     Raises
     ------
     OptionError
-        An unknown method, or an activation map of a model that has none: why, and what to do.
+        The method is unknown, or the model does not support it.
     ModelFileError, RecipeMismatchError, WeightsError
-        The model was altered, or cannot be used here.
+        The model cannot be used.
     """
 
-    def __init__(self, model: Model, *, method: str = "auto", compiled: Path | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        model: Model | str | os.PathLike[str],
+        *,
+        method: Literal["auto", "activation", "occlusion"] = "auto",
+        cache: str | os.PathLike[str] | None = "auto",
+        max_pixels: int | None = None,
+        on_truncated: Literal["raise", "pad"] | None = None,
+    ) -> None:
         if method not in METHODS:
-            raise OptionError(f"method={method!r}: expected one of {', '.join(METHODS)}.")
-        self.model = model
-        self.resolved = model.resolve(**options)
-        model.check()
+            raise OptionError(f"method (--method) must be one of {', '.join(METHODS)}, got {method!r}.")
+        self.model = model if isinstance(model, Model) else read_model(model)
+        options: dict[str, Any] = {"max_pixels": max_pixels, "on_truncated": on_truncated}
+        self.resolved = self.model.resolve(**{name: value for name, value in options.items() if value is not None})
+        self.model.check()
         if self.resolved.recipe.tta:
             raise OptionError(
-                f"{model.path!r} decides by several views of an image (tta={self.resolved.recipe.tta!r}), of which "
-                "no one map tells. Train a model without views to have its decisions explained."
+                f"Cannot explain {self.model.path!r}: it uses test-time augmentation (tta={self.resolved.recipe.tta!r}). "
+                "Train a model without tta (--tta)."
             )
-        reason = _why_not_linear(model) or activation_map_problem(self.resolved)
-        if method == "activation" and reason:
+        problem = _head_problem(self.model) or activation_map_problem(self.resolved)
+        if method == "activation" and problem:
             raise OptionError(
-                f"{model.path!r} has no class activation map: {reason}. Pass method='occlusion' (--method occlusion)."
+                f"Cannot compute class activation maps of {self.model.path!r}: {problem}. Pass method='occlusion' "
+                "(--method occlusion)."
             )
-        self.method = "occlusion" if reason or method == "occlusion" else "activation"
-        self._compiled = compiled
+        self.method: Literal["activation", "occlusion"] = (
+            "occlusion" if problem or method == "occlusion" else "activation"
+        )
+        cache_folder = resolve_cache(cache)
+        self._compiled = cache_folder / "compiled" if cache_folder else None
         self._engine: Engine | None = None
         self._maps: ActivationMaps | None = None
 
@@ -78,101 +102,113 @@ class Explainer:
         ------
         OptionError
         """
+        if label is None:
+            return
         classes = [str(name) for name in self.model.card.classes]
-        label = self._as_named(label)
-        if label is not None and not classes:
-            raise OptionError(f"label={label!r}: this model predicts a quantity, and has no classes. Leave it out.")
-        if label is not None and str(label) not in classes:
-            hint = did_you_mean(str(label), classes)
+        if not classes:
+            raise OptionError(f"label (--label) must be None for a regression model, got {label!r}. Remove it.")
+        name = self._as_class_name(label)
+        if name not in classes:
+            expected = ", ".join(classes[:_MAX_LISTED_CLASSES])
             raise OptionError(
-                f"label={label!r} is no class of the model.{hint} Expected one of: {', '.join(classes[:30])}."
+                f"label (--label) must be a class of the model ({expected}), got {name!r}.{did_you_mean(name, classes)}"
             )
 
-    def explain(self, pixels: np.ndarray[Any, Any], label: Any = None) -> Attribution:
-        """Return where the attribution lies for a class, or for the one that the model decides for.
+    def explain(self, pixels: AnyArray, label: Any = None) -> Attribution:
+        """Return the attribution map of an image.
 
         Parameters
         ----------
-        pixels : ndarray of uint8, shape (height, width, 3)
-            As :func:`featx.images.decode.decode_image` gives them.
-        label : class, default=None
+        pixels : ndarray of uint8 of shape (height, width, 3)
+            The image, as :func:`featx.models.explain.activation_maps.decode_pixels` returns it.
+        label : str, int, float, bool or None, default=None
+            Class to explain. None: the predicted class.
 
         Raises
         ------
         OptionError
             The model has no such class.
         """
+        self.check_label(label)
         if self.method == "activation":
-            return self._activation(pixels, label)
-        return self._occlusion(pixels, label)
+            return self._explain_by_activation(pixels, label)
+        return self._explain_by_occlusion(pixels, label)
 
-    def _activation(self, pixels: np.ndarray[Any, Any], label: Any) -> Attribution:
-        assert self.model.head is not None  # or there would be no activation map
-        affine, *rest = self.model.head.scores
+    def _explain_by_activation(self, pixels: AnyArray, label: Any) -> Attribution:
+        assert self.model.head is not None  # or the method would be occlusion
+        affine, *calibration = self.model.head.scores
         assert isinstance(affine, Affine)
         if self._maps is None:
             self._maps = ActivationMaps(self.resolved, self._compiled)
         values = self._maps.weighted(pixels, affine)
         scores = values.mean(axis=(0, 1))[None]
-        decisive = rest[0](scores) if rest else scores
-        position, sign = self._of_class(label, np.empty((1, 0)), decisive)  # a head goes by scores alone
-        column = 0 if scores.shape[1] == 1 else position
-        attribution = (sign * values[..., column]).astype(np.float32)
-        return Attribution(self._name(position), float(sign * scores[0, column]), attribution, pixels, "activation")
+        final_scores = calibration[0](scores) if calibration else scores
+        index, sign = self._select_class(label, np.empty((1, 0)), final_scores)  # a head needs no features for it
+        column = 0 if scores.shape[1] == 1 else index
+        attribution_map = (sign * values[..., column]).astype(np.float32)
+        return Attribution(
+            self._label_at(index), float(sign * scores[0, column]), attribution_map, pixels, "activation"
+        )
 
-    def _occlusion(self, pixels: np.ndarray[Any, Any], label: Any) -> Attribution:
-        height, width = pixels.shape[:2]
-        rows = np.linspace(0, height, min(_SQUARES, height) + 1).round().astype(int)
-        columns = np.linspace(0, width, min(_SQUARES, width) + 1).round().astype(int)
-        squares = [(*row, *column) for row in itertools.pairwise(rows) for column in itertools.pairwise(columns)]
-        n_block = max(1, _BLOCK_BYTES // pixels.nbytes)
+    def _explain_by_occlusion(self, pixels: AnyArray, label: Any) -> Attribution:
         if self._engine is None:
             self._engine = self.resolved.start(self._compiled)
-        rows_of = [self._engine(pixels[None])]
-        for at in range(0, len(squares), n_block):
-            covered = np.repeat(pixels[None], len(squares[at : at + n_block]), axis=0)
-            for one, (top, bottom, left, right) in zip(covered, squares[at : at + n_block], strict=True):
-                one[top:bottom, left:right] = _GREY
-            rows_of.append(self._engine(covered))
-        scores, _ = self.model.predict_scores(np.concatenate(rows_of))
-        position, sign = self._of_class(label, rows_of[0], scores[:1])
-        values = sign * scores[:, 0 if scores.shape[1] == 1 else position]
-        lost = (values[0] - values[1:]).reshape(len(rows) - 1, len(columns) - 1)
-        lost[np.abs(lost) <= _ROUNDING * np.abs(scores).max()] = 0  # or the strongest noise would get full colour
-        return Attribution(self._name(position), float(values[0]), lost.astype(np.float32), pixels, "occlusion")
+        height, width = pixels.shape[:2]
+        y = np.linspace(0, height, min(_N_SQUARES, height) + 1).round().astype(int)
+        x = np.linspace(0, width, min(_N_SQUARES, width) + 1).round().astype(int)
+        squares = [(*rows, *columns) for rows in itertools.pairwise(y) for columns in itertools.pairwise(x)]
+        n_block = max(1, _BLOCK_BYTES // pixels.nbytes)
+        features = [self._engine(pixels[None])]
+        for start in range(0, len(squares), n_block):
+            features.append(self._engine(_occlude(pixels, squares[start : start + n_block])))
+        scores, _ = self.model.predict_scores(np.concatenate(features))
+        index, sign = self._select_class(label, features[0], scores[:1])
+        class_scores = sign * scores[:, 0 if scores.shape[1] == 1 else index]
+        decrease = (class_scores[0] - class_scores[1:]).reshape(len(y) - 1, len(x) - 1)
+        # Otherwise, rounding errors would get the most intense color of a map without any effect.
+        decrease[np.abs(decrease) <= _ROUNDING * np.abs(scores).max()] = 0
+        return Attribution(
+            self._label_at(index), float(class_scores[0]), decrease.astype(np.float32), pixels, "occlusion"
+        )
 
-    def _of_class(self, label: Any, row: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> tuple[int, int]:
-        """Return the position of a class (of what is predicted, if None), and how its column speaks for it."""
-        self.check_label(label)
+    def _select_class(self, label: Any, row: AnyArray, scores: AnyArray) -> tuple[int, int]:
+        """Return the index of a class (None: of the predicted one) and the sign of its score in its column."""
         if not self.model.card.classes:
             return 0, 1
-        label = self._as_named(label)
         if label is None:
-            position = int(self.model.class_indices(row, scores)[0])
+            index = int(self.model.class_indices(row, scores)[0])
         else:
-            position = [str(name) for name in self.model.card.classes].index(str(label))
-        return position, -1 if scores.shape[1] == 1 and position == 0 else 1
+            index = [str(name) for name in self.model.card.classes].index(self._as_class_name(label))
+        return index, -1 if scores.shape[1] == 1 and index == 0 else 1
 
-    def _as_named(self, label: Any) -> Any:
-        """Return a truth as Python writes it: ``false``, as JSON does, is one as well."""
+    def _as_class_name(self, label: Any) -> str:
+        """Return a label as text; "true" and "false" of JSON and the command line are Python's True and False."""
         if isinstance(label, str) and all(isinstance(name, bool) for name in self.model.card.classes):
             return {"true": "True", "false": "False"}.get(label.lower(), label)
-        return label
+        return str(label)
 
-    def _name(self, position: int) -> Any:
-        return self.model.card.classes[position] if self.model.card.classes else None
+    def _label_at(self, index: int) -> Any:
+        return self.model.card.classes[index] if self.model.card.classes else None
 
 
-def _why_not_linear(model: Model) -> str:
-    """Return why scores are no weighted sum of features, "" if they are one but for a sigmoid of each."""
+def _occlude(pixels: AnyArray, squares: list[tuple[int, int, int, int]]) -> AnyArray:
+    """Return a copy of an image for each square, with the square in gray."""
+    images = np.repeat(pixels[None], len(squares), axis=0)
+    for image, (top, bottom, left, right) in zip(images, squares, strict=True):
+        image[top:bottom, left:right] = _GRAY
+    return images
+
+
+def _head_problem(model: Model) -> str:
+    """Return why the scores are not a weighted sum of the features (and a sigmoid of each), or "" if they are."""
     name = model.card.estimator
     if model.head is None:
-        return f"{name} is run by scikit-learn, and featx knows no weights of its features"
-    kinds = [type(step) for step in model.head.scores]
-    if kinds in ([Affine], [Affine, Sigmoid]):
+        return f"{name} has no known weights of features"
+    types = [type(step) for step in model.head.scores]
+    if types in ([Affine], [Affine, Sigmoid]):
         return ""
-    if kinds == [Affine, OneVsOneVotes]:
-        return f"scores of {name} are votes between pairs of classes"
-    if Normalize in kinds:
-        return f"rows of features are made of length one before {name} weighs them"
+    if types == [Affine, OneVsOneVotes]:
+        return f"the scores of {name} are votes between pairs of classes"
+    if Normalize in types:
+        return f"{name} normalizes the features of each image to unit norm"
     return f"{name} is not linear in the features"

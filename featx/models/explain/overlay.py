@@ -1,61 +1,56 @@
-"""Attribution drawn over the image: orange where it speaks for the class, blue where it speaks against it."""
+"""Draw an attribution map over its image: orange supports the class, blue opposes it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
+from PIL import Image
 
-from featx.models.explain.activation_maps import Attribution
+from featx.models.explain.attribution import Attribution
+from featx.system.array_types import FloatArray
 
-if TYPE_CHECKING:
-    from PIL.Image import Image as PILImage
+#: Vermilion and blue of the palette of Okabe and Ito, which color-blind people can distinguish:
+#: https://jfly.uni-koeln.de/color/
+_POSITIVE, _NEGATIVE = np.array([213, 94, 0]), np.array([0, 114, 178])
+_MAX_OPACITY = 0.75
+#: Minimum length of the shorter side of an overlay, in pixels.
+_MIN_SIDE = 336
+_GAP_PIXELS = 8
 
-#: Told apart also by the colour-blind: vermilion and blue of Okabe and Ito's colours.
-_FOR, _AGAINST = np.array([213, 94, 0]), np.array([0, 114, 178])
-_STRONGEST = 0.75
-#: The shorter side of an overlay, in pixels, at the least.
-_SIDE = 336
 
-
-def beside(attribution: Attribution) -> PILImage:
-    """Return the image as the network sees it, beside it the same with the attribution over it, in RGB."""
-    from PIL import Image
-
+def side_by_side(attribution: Attribution) -> Image.Image:
+    """Return the image as the network receives it, and beside it the overlay, as RGB."""
     height, width = attribution.pixels.shape[:2]
-    factor = max(1.0, _SIDE / min(height, width))
+    factor = max(1.0, _MIN_SIDE / min(height, width))
     size = (round(width * factor), round(height * factor))
     image = np.asarray(Image.fromarray(attribution.pixels).resize(size, Image.Resampling.BICUBIC))
-    gap = np.full((size[1], 8, 3), 255, dtype=np.uint8)
+    gap = np.full((size[1], _GAP_PIXELS, 3), 255, dtype=np.uint8)
     return Image.fromarray(np.concatenate([image, gap, np.asarray(overlay(attribution, size))], axis=1))
 
 
-def overlay(attribution: Attribution, size: tuple[int, int]) -> PILImage:
-    """Return the image in grey, with the attribution over it in colour.
+def overlay(attribution: Attribution, size: tuple[int, int]) -> Image.Image:
+    """Return the image in gray with the attribution map over it in color.
 
     Parameters
     ----------
     attribution : Attribution
     size : (int, int)
-        Width and height of the result, in pixels.
+        Width and height of the result in pixels.
 
     Returns
     -------
     PIL.Image.Image
-        RGB; the colour is the stronger, the more a place speaks for (orange) or against (blue) the class.
+        RGB. The more intense the color, the more a place supports (orange) or opposes (blue) the class.
     """
-    from PIL import Image
-
     image = Image.fromarray(attribution.pixels).resize(size, Image.Resampling.BICUBIC)
-    strength = np.asarray(Image.fromarray(_relative(attribution)).resize(size, Image.Resampling.BICUBIC))
-    colour = np.where(strength[..., None] > 0, _FOR, _AGAINST)
-    opacity = np.clip(np.abs(strength), 0, 1)[..., None] * _STRONGEST
-    grey = np.asarray(image.convert("L").convert("RGB"), dtype=np.float32)
-    return Image.fromarray((grey * (1 - opacity) + colour * opacity).round().astype(np.uint8))
+    strength = np.asarray(Image.fromarray(_scale_to_one(attribution)).resize(size, Image.Resampling.BICUBIC))
+    color = np.where(strength[..., None] > 0, _POSITIVE, _NEGATIVE)
+    opacity = np.clip(np.abs(strength), 0, 1)[..., None] * _MAX_OPACITY
+    gray = np.asarray(image.convert("L").convert("RGB"), dtype=np.float32)
+    return Image.fromarray((gray * (1 - opacity) + color * opacity).round().astype(np.uint8))
 
 
-def _relative(attribution: Attribution) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Return the attribution as a share of the strongest."""
+def _scale_to_one(attribution: Attribution) -> FloatArray:
+    """Return the map divided by its largest magnitude."""
     largest = float(np.abs(attribution.map).max()) or 1.0
-    shares: np.ndarray[Any, np.dtype[np.float32]] = (attribution.map / largest).astype(np.float32)
-    return shares
+    scaled: FloatArray = (attribution.map / largest).astype(np.float32)
+    return scaled

@@ -1,4 +1,4 @@
-"""A model as one network for programs without featx: pixels in, probabilities or scores out."""
+"""Write a model as one network for programs without featx: pixels in, probabilities or scores out."""
 
 from __future__ import annotations
 
@@ -8,70 +8,83 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias, cast
 
 import numpy as np
-from PIL import Image
 
 from featx.backbones.registry import NetworkBackbone
-from featx.errors import ExportError, RecipeMismatchError
+from featx.errors import ExportError
 from featx.extraction.options import Resolved, resolve_cache
-from featx.images.resize import resize_image
+from featx.models.export.comparison import (
+    N_COMPARED,
+    check_outputs,
+    comparison_images,
+    difference_in_training_precision,
+)
 from featx.models.head.from_sklearn import as_head
-from featx.models.head.head import Head
 from featx.models.head.steps import Neighbors
 from featx.models.model import Model
 from featx.models.model_file import read_model
+from featx.system.array_types import AnyArray
 from featx.system.child_process import run_child
 from featx.system.files.atomic import atomic_write, temporary_folder
 from featx.system.files.output_paths import as_output_error, check_output_file, check_output_folder
 
-#: Largest difference to the model that is let through, in probabilities, or relative to the spread of scores.
-_TOLERANCE = 1e-4
-#: Scores that vary by less than this share of the largest are rounded too much to be compared more closely.
-_LEAST_SPREAD = 0.01
-_N_CHECKED = 3
-_FOREIGN = "there is a file that featx has not written, and would be replaced"
-#: Of a file, where its metadata are.
-_END = 2_000_000
+Format: TypeAlias = Literal["keras", "onnx", "openvino"]
+Output: TypeAlias = Literal["probabilities", "scores", "prediction"]
+_FORMATS = {".keras": "keras", ".onnx": "onnx", "": "openvino"}
+_FILE_NAMES = {"keras": "model.keras", "onnx": "model.onnx", "openvino": "model.xml"}
+#: Number of bytes at the end of a file in which all formats have their metadata.
+_METADATA_BYTES = 2_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class ExportedModel:
-    """What was written.
+    """An exported network.
 
     Attributes
     ----------
     path : str
+        Path of the file or folder.
     format : {"keras", "onnx", "openvino"}
     output : {"probabilities", "scores", "prediction"}
-        What the network gives.
-    largest_difference : float
-        To the model's own, on images of noise, both at float32; of scores and quantities relative to their spread.
+        What the network returns.
+    max_difference : float
+        Largest difference from the outputs of the model on random images, both in float32. For scores and
+        predictions, it is relative to their spread.
     notes : list of str
-    as_it_is : float or None
-        The difference to the model as it computes, on the same images, if that is not in float32; None if it is, or
-        this machine cannot compute so.
+    max_difference_in_training_precision : float or None
+        Largest absolute difference from the outputs of the model in the precision of its training. None if that is
+        float32, or if this machine does not support it.
+
+    See Also
+    --------
+    export_model : Export a model.
+
+    Examples
+    --------
+    >>> export_model("model.skops", "model.keras").max_difference  # doctest: +SKIP
+    2.4e-07
     """
 
     path: str
-    format: str
-    output: str
-    largest_difference: float
+    format: Format
+    output: Output
+    max_difference: float
     notes: list[str]
-    as_it_is: float | None = None
+    max_difference_in_training_precision: float | None = None
+
+    def __str__(self) -> str:
+        return self.as_text()
 
     def as_text(self) -> str:
-        """Return it for people."""
-        relative = "" if self.output == "probabilities" else " (relative to their spread)"
-        return "\n".join(
-            [
-                f"{self.path}: uint8 pixels in, {self.output} out; differs from the model by "
-                f"{self.largest_difference:.1e}{relative} at the most, both in float32, on {2 * _N_CHECKED} images "
-                "of noise",
-                *self.notes,
-            ]
+        """Return the result as human-readable text."""
+        relative = "" if self.output == "probabilities" else ", relative to their spread"
+        difference = (
+            f"{self.path}: input uint8 pixels, output {self.output}; maximum difference from the model "
+            f"{self.max_difference:.1e}{relative} (float32, {N_COMPARED} random images)"
         )
+        return "\n".join([difference, *self.notes])
 
 
 def export_model(
@@ -80,76 +93,101 @@ def export_model(
     *,
     cache: str | os.PathLike[str] | None = "auto",
 ) -> ExportedModel:
-    """Write a model as one network: the backbone, what prepares its pixels, and the estimator.
+    """Export a model as one network for Keras, ONNX or OpenVINO.
+
+    The network contains the scaling of pixels, the backbone and the estimator. It takes RGB images that are resized to
+    the image size of the model, uint8 of shape (n_samples, height, width, 3).
 
     Parameters
     ----------
     model : str, Path or Model
-        A file that ``featx train`` or :func:`featx.save_pipeline` wrote.
+        File that ``featx train`` or :func:`save_pipeline` wrote, or the model that :func:`read_model` returned.
     path : str or Path
-        ``….keras``, ``….onnx`` (needs ``pip install 'featx[onnx]'``), or a folder for OpenVINO (``model.xml`` and
-        ``model.bin``). The network takes uint8 pixels, shape (n, height, width, 3), RGB, of the recipe's size; labels
-        and card are in its metadata, under ``featx``.
+        Path of a file that ends in ``.keras`` or ``.onnx``, or of a folder for OpenVINO (``model.xml``,
+        ``model.bin``). ONNX needs ``pip install 'featx[onnx]'``.
     cache : str, Path or None, default="auto"
-        Where compiled networks are kept.
+        Path of the feature cache, which holds compiled networks; see :class:`FeatureExtractor`.
 
     Returns
     -------
     ExportedModel
+        What was written, and how much its outputs differ from those of the model.
 
     Raises
     ------
     ExportError
-        The estimator, or the way to the features, cannot be written so; or what was written gives other numbers.
+        The backbone or the estimator cannot be part of a network, or the outputs of the network differ from those of
+        the model.
     OutputError
         The file cannot be written.
     MissingDependencyError
         A package for ONNX is not installed.
     ModelFileError, RecipeMismatchError, WeightsError
         The model cannot be used.
+
+    See Also
+    --------
+    predict_images : Predict images with featx.
+    save_pipeline : Save a model for featx.
+
+    Notes
+    -----
+    The network computes in float32, which every machine supports. Class labels and the model card are in its metadata,
+    as JSON under the key ``featx``. The writing happens in a child process, so that tensorflow is not imported here.
+    The outputs are compared with those of the model before the file is moved to its place.
+
+    Examples
+    --------
+    >>> print(export_model("model.skops", "model.onnx"))  # doctest: +SKIP
+    model.onnx: input uint8 pixels, output probabilities; maximum difference from the model 2.4e-07 (float32, ...)
     """
-    found = model if isinstance(model, Model) else read_model(model)
+    opened = model if isinstance(model, Model) else read_model(model)
     target = Path(path)
-    kind = _format_of(target)
-    _check_target(target, kind)
-    # What is written computes in float32, which every machine can.
-    resolved = found.resolve(free=("precision",), precision="float32")
-    found.check()
-    found = dataclasses.replace(found, head=_head_of(found))
-    _refuse_others(found, resolved)
-    kept = resolve_cache(cache)
-    pixels = _images_to_check(resolved.recipe.image_size)
+    format = _format_of(target)
+    _check_target(target, format)
+    resolved = opened.resolve(ignore=("precision",), precision="float32")
+    opened.check()
+    if opened.head is None:
+        opened = dataclasses.replace(opened, head=as_head(opened.pipeline[1:]))
+    _check_exportable(opened, resolved)
+    cache_folder = resolve_cache(cache)
+    compiled = cache_folder / "compiled" if cache_folder else None
+    pixels = comparison_images(resolved.recipe.image_size)
     with temporary_folder() as folder:
-        outputs = _written(found, resolved, kind, folder, pixels)
-        compiled = kept / "compiled" if kept else None
-        difference = _difference(found, resolved, pixels, outputs, compiled)
-        as_it_is = _difference_as_it_is(found, pixels, outputs, compiled)
-        _move(folder, target, kind)
-    notes = _notes(found.card.recipe["precision"], as_it_is)
-    return ExportedModel(str(target), kind, _output_of(found), difference, notes, as_it_is)
+        outputs = _write_network(opened, resolved, format, folder, pixels)
+        difference = check_outputs(opened, resolved, pixels, outputs, compiled)
+        other_difference = difference_in_training_precision(opened, pixels, outputs, compiled)
+        move_files(folder / "out", target, format)
+    notes = precision_notes(opened.card.recipe["precision"], other_difference)
+    return ExportedModel(str(target), format, _output_of(opened), difference, notes, other_difference)
 
 
-def _notes(precision: str, as_it_is: float | None) -> list[str]:
+def precision_notes(precision: str, difference: float | None) -> list[str]:
+    """Return the note on a model whose precision is not that of its network."""
     if precision == "float32":
         return []
-    by = "" if as_it_is is None else f", and differs from it by {as_it_is:.1e} on these"
+    measured = "" if difference is None else f"; maximum difference {difference:.1e} on these images"
     return [
-        f"The model itself computes in {precision}, what was written in float32{by}; of other images it may be more. "
-        "With --precision float32, featx train makes a model that gives the same numbers."
+        f"The model was trained in {precision}, the network computes in float32{measured}. To get equal outputs, train "
+        "the model with --precision float32."
     ]
 
 
-def _format_of(target: Path) -> str:
-    kinds = {".keras": "keras", ".onnx": "onnx", "": "openvino"}
+# Checks -------------------------------------------------------------------------------------------------
+
+
+def _format_of(target: Path) -> Format:
     suffix = target.suffix.lower()
-    if suffix not in kinds or not target.name:
-        raise ExportError(f"{str(target)!r}: expected a file that ends in .keras or .onnx, or (for OpenVINO) a folder.")
-    return kinds[suffix]
+    if suffix not in _FORMATS or not target.name:
+        raise ExportError(
+            f"path (--output) must end in .keras or .onnx, or be a folder for OpenVINO, got {str(target)!r}."
+        )
+    return cast(Format, _FORMATS[suffix])
 
 
-def _check_target(target: Path, kind: str) -> None:
-    """Raise if it cannot be written, or something else would be replaced."""
-    if kind == "openvino":
+def _check_target(target: Path, format: Format) -> None:
+    """Raise if the target cannot be written, or would replace files that are not an exported model."""
+    if format == "openvino":
         check_output_folder(target, ("model.xml", "model.bin"))
         target = target / "model.xml"
         if not target.is_file():
@@ -158,115 +196,77 @@ def _check_target(target: Path, kind: str) -> None:
 
 
 def _is_exported(path: Path) -> bool:
-    """Return whether a file has the card of a model near its end, where all formats keep their metadata."""
+    """Return whether the metadata at the end of a file have a model card."""
     with open(path, "rb") as file:
-        file.seek(max(0, path.stat().st_size - _END))
+        file.seek(max(0, path.stat().st_size - _METADATA_BYTES))
         end = file.read()
     return b"featx" in end and b"n_features" in end
 
 
-def _refuse_others(model: Model, resolved: Resolved) -> None:
+def _check_exportable(model: Model, resolved: Resolved) -> None:
     assert model.head is not None
+    reason = ""
     if any(isinstance(step, Neighbors) for step in model.head.scores):
-        raise ExportError(
-            "Nearest neighbours are not written as a network, which would have to hold the features of all images that "
-            "were fitted on and compare each new one with them. "
-            "Train a model with logreg, svm, linear-svm, ridge, lda or centroid."
+        reason = (
+            "nearest neighbors need the features of all training images. Train a model with logreg, svm, linear-svm, "
+            "ridge, lda or centroid"
         )
-    if not isinstance(resolved.backbone, NetworkBackbone):
-        raise ExportError(f"{resolved.backbone.name} is no network, and cannot be written as one. Train with another.")
-    if resolved.recipe.tta:
-        raise ExportError(
-            f"This model decides by several views of an image ({resolved.recipe.tta!r}). Train one without views."
-        )
+    elif not isinstance(resolved.backbone, NetworkBackbone):
+        reason = f"{resolved.backbone.name} is not a neural network. Train a model with another backbone"
+    elif resolved.recipe.tta:
+        reason = f"it uses test-time augmentation (tta={resolved.recipe.tta!r}). Train a model without tta (--tta)"
+    if reason:
+        raise ExportError(f"Cannot export {model.path!r}: {reason}.")
 
 
-def _head_of(model: Model) -> Head:
-    """Return the head; ExportError says why there is none."""
-    return model.head if model.head is not None else as_head(model.pipeline[1:])
-
-
-def _images_to_check(size: tuple[int, int]) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Return images of noise, and smooth ones."""
-    rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (_N_CHECKED, *size, 3), dtype=np.uint8)
-    coarse = rng.integers(0, 256, (_N_CHECKED, 5, 5, 3), dtype=np.uint8)
-    return np.concatenate([noise, [resize_image(Image.fromarray(one), size, "squash") for one in coarse]])
-
-
-def _output_of(model: Model) -> str:
+def _output_of(model: Model) -> Output:
     if model.card.task == "regression":
         return "prediction"
     return "probabilities" if model.head is not None and model.head.probabilities is not None else "scores"
 
 
-def _written(model: Model, resolved: Resolved, kind: str, folder: Path, pixels: np.ndarray[Any, Any]) -> Any:
-    """Let a child process write the network into a folder; return what it gives for pixels."""
+# Writing ------------------------------------------------------------------------------------------------
+
+
+def _write_network(model: Model, resolved: Resolved, format: Format, folder: Path, pixels: AnyArray) -> AnyArray:
+    """Write the network in a child process, into ``folder/out``; return its outputs for pixels."""
     assert model.head is not None
     assert isinstance(resolved.backbone, NetworkBackbone)
-    described, arrays = model.head.as_arrays()
-    np.savez(folder / "head.npz", **arrays)  # type: ignore[arg-type]  # its stub takes no names of files
+    head, arrays = model.head.as_arrays()
+    np.savez(folder / "head.npz", **cast("dict[str, Any]", arrays))
     np.save(folder / "pixels.npy", pixels)
-    names = {"keras": "model.keras", "onnx": "model.onnx", "openvino": "model.xml"}
     (folder / "out").mkdir()
     card = {**dataclasses.asdict(model.card), "labels": model.card.classes, "output": _output_of(model)}
     task = {
         **resolved.backbone.as_task(),
         "recipe": resolved.recipe.as_dict(),
         "weights_path": str(resolved.weights_path.resolve()) if resolved.weights_path else None,
-        "head": described,
-        "format": kind,
+        "head": head,
+        "format": format,
         "folder": str(folder),
-        "file": str(folder / "out" / names[kind]),
+        "file": str(folder / "out" / _FILE_NAMES[format]),
         "metadata": json.dumps(card),
     }
-    remedy = "Install tensorflow and openvino anew, or choose another format."
-    run_child("featx.models.export.worker", task, f"writing the model {model.path!r} as {kind}", remedy)
-    return np.load(folder / "outputs.npy", allow_pickle=False)
+    remedy = "Reinstall tensorflow and openvino, or choose another format."
+    run_child("featx.models.export.worker", task, f"exporting the model {model.path!r} to {format}", remedy)
+    outputs: AnyArray = np.load(folder / "outputs.npy", allow_pickle=False)
+    return outputs
 
 
-def _difference(
-    model: Model, resolved: Resolved, pixels: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any], compiled: Path | None
-) -> float:
-    """Return by how much a network differs from its model; raise if that is more than rounding."""
-    rows = resolved.start(compiled)(pixels)
-    scores, shares = model.predict_scores(rows)
-    largest = _relative(outputs, scores) if shares is None else float(np.abs(outputs - shares).max())
-    if not largest <= _TOLERANCE:
-        raise ExportError(
-            f"What was written differs from the model by {largest:.1e} (of scores relative to their spread; at most "
-            f"{_TOLERANCE:.0e} is let through), and is not kept. Please report this; another format may do."
-        )
-    return largest
+def move_files(source: Path, target: Path, format: Format) -> None:
+    """Move the files of an exported network to their place.
 
-
-def _relative(outputs: np.ndarray[Any, Any], scores: np.ndarray[Any, Any]) -> float:
-    """Return the largest difference of scores as a share of their spread."""
-    scale = max(float(np.ptp(scores)), _LEAST_SPREAD * float(np.abs(scores).max()), float(np.finfo(np.float32).tiny))
-    return float(np.abs(outputs - scores).max()) / scale
-
-
-def _difference_as_it_is(
-    model: Model, pixels: np.ndarray[Any, Any], outputs: np.ndarray[Any, Any], compiled: Path | None
-) -> float | None:
-    """Return by how much a network differs from its model at the model's own precision; None where that is no other."""
-    if model.card.recipe["precision"] == "float32":
-        return None
-    try:
-        resolved = model.resolve()
-    except RecipeMismatchError:  # this machine has no such precision
-        return None
-    scores, shares = model.predict_scores(resolved.start(compiled)(pixels))
-    return float(np.abs(outputs - (scores if shares is None else shares)).max())
-
-
-def _move(folder: Path, target: Path, kind: str) -> None:
+    ``model.xml`` is removed before ``model.bin`` is replaced and written last: an interruption leaves no graph rather
+    than one with the weights of another model.
+    """
     with as_output_error(target):
-        if kind == "openvino":
-            target.mkdir(exist_ok=True)
-        with contextlib.ExitStack() as stack:
-            for written in sorted((folder / "out").iterdir(), reverse=True):  # what is last here is first in its place
-                goal = target / written.name if kind == "openvino" else target
-                shutil.copyfile(written, stack.enter_context(atomic_write(goal)))
-            if kind == "openvino":  # stopped in between, no graph is there rather than an old one of new weights
-                (target / "model.xml").unlink(missing_ok=True)
+        if format != "openvino":
+            (file,) = source.iterdir()
+            with atomic_write(target) as temporary:
+                shutil.copyfile(file, temporary)
+            return
+        target.mkdir(exist_ok=True)
+        with contextlib.ExitStack() as stack:  # temporary files move to their places in reverse order
+            for name in ("model.xml", "model.bin"):
+                shutil.copyfile(source / name, stack.enter_context(atomic_write(target / name)))
+            (target / "model.xml").unlink(missing_ok=True)

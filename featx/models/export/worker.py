@@ -1,4 +1,4 @@
-"""Write a network with a head as one file: run as a child process, told on standard input what to do."""
+"""Child process that writes a network with a head to a file; it reads its task from standard input."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ from featx.models.head.steps import (
 from featx.recipe import Recipe
 from featx.system.child_process import serve_task
 
-#: Metadata of the file: the name of its one entry.
+#: Key of the metadata in the file.
 KEY = "featx"
 
 
 def export(task: dict[str, Any]) -> None:
-    """Write the task's ``file``, and beside it what it gives for the pixels of the task, ``outputs.npy``."""
+    """Write the network to the ``file`` of a task, and its outputs for ``pixels.npy`` to ``outputs.npy``."""
     fields = task["recipe"]
     recipe = Recipe(**{**fields, "image_size": tuple(fields["image_size"])})
     folder = Path(task["folder"])
@@ -52,29 +52,31 @@ def export(task: dict[str, Any]) -> None:
 
 
 def _keras_model(task: dict[str, Any], recipe: Recipe, head: Head) -> Any:
-    """Return the whole as a ``keras.Model`` of uint8 pixels."""
+    """Return backbone and head as one ``keras.Model`` of pixels."""
     if "model_file" in task:
-        own = NetworkFile(**task["model_file"])
-        if own.kind != "keras":
+        model_file = NetworkFile(**task["model_file"])
+        if model_file.kind != "keras":
             raise ExportError(
-                f"{own.path!r} is no network of Keras, and can be written for OpenVINO only. Name a folder (-o model/)."
+                f"Cannot export {model_file.path!r} to {task['format']}: the network is not a Keras model. Export it to "
+                "OpenVINO: pass the name of a folder (-o model/)."
             )
-        network = keras_files.build(own, recipe)
+        network = keras_files.build(model_file, recipe)
     else:
         weights_path = Path(task["weights_path"]) if task["weights_path"] else None
         network = KerasBackbone(**task["backbone"]).build(recipe, weights_path)
     keras = import_keras()
-    return keras.Model(network.input, _applied(keras, network.output, head), name="featx_model")
+    return keras.Model(network.input, apply_head(keras, network.output, head), name="featx_model")
 
 
-def _applied(keras: Any, features: Any, head: Head) -> Any:
+def apply_head(keras: Any, features: Any, head: Head) -> Any:
+    """Return the output of a head for a tensor of features, as Keras layers."""
     steps = [*head.scores, *(head.probabilities or ())]
     for step in steps:
-        features = _of_step(keras, features, step)
+        features = _apply_step(keras, features, step)
     return features
 
 
-def _of_step(keras: Any, rows: Any, step: Step) -> Any:  # noqa: PLR0911  # one case for each kind of step
+def _apply_step(keras: Any, rows: Any, step: Step) -> Any:  # noqa: PLR0911  # one case for each type of step
     layers, ops = keras.layers, keras.ops
     match step:
         case Affine(weights, bias) if weights.ndim == 1:
@@ -90,8 +92,8 @@ def _of_step(keras: Any, rows: Any, step: Step) -> Any:  # noqa: PLR0911  # one 
             return layers.Activation("exponential")(layers.Rescaling(-gamma)(distances))
         case OneVsOneVotes():
             first, second = step.pairs()
-            won = layers.Rescaling(0.5, 0.5)(ops.sign(rows))
-            votes = _dense(keras, won, first - second, second.sum(axis=0))
+            is_first = layers.Rescaling(0.5, 0.5)(ops.sign(rows))
+            votes = _dense(keras, is_first, first - second, second.sum(axis=0))
             sums = _dense(keras, rows, first - second, np.zeros(step.n_classes))
             return layers.Add()([votes, layers.Rescaling(1 / 3)(layers.Activation("softsign")(sums))])
         case Softmax():
@@ -107,15 +109,15 @@ def _of_step(keras: Any, rows: Any, step: Step) -> Any:  # noqa: PLR0911  # one 
 
 def _dense(keras: Any, rows: Any, weights: np.ndarray[Any, Any], bias: np.ndarray[Any, Any]) -> Any:
     layer = keras.layers.Dense(weights.shape[1])
-    found = layer(rows)
+    output = layer(rows)
     layer.set_weights([weights.astype(np.float32), bias.astype(np.float32)])
-    return found
+    return output
 
 
 def _write_keras(task: dict[str, Any], recipe: Recipe, head: Head, file: Path, pixels: Any) -> Any:
     model = _keras_model(task, recipe, head)
     model.save(file)
-    with zipfile.ZipFile(file, "a") as archive:  # Keras has no place for it, and leaves other files alone
+    with zipfile.ZipFile(file, "a") as archive:  # Keras has no metadata, and ignores other files
         archive.writestr(f"{KEY}.json", task["metadata"])
     return import_keras().models.load_model(file, compile=False).predict(pixels, verbose=0)
 
@@ -129,9 +131,9 @@ def _write_onnx(task: dict[str, Any], recipe: Recipe, head: Head, file: Path, pi
             f"Writing ONNX needs the package {error.name}, which is not installed: pip install 'featx[onnx]'."
         ) from error
     model = _keras_model(task, recipe, head)
-    model(pixels[:1])  # Keras exports no model that was never called
+    model(pixels[:1])  # Keras exports only models that were called
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tf2onnx about numpy
+        warnings.simplefilter("ignore")  # tf2onnx uses deprecated functions of numpy
         model.export(file, format="onnx", verbose=False)
     written = onnx.load(file)
     _rename(written, "pixels", "probabilities" if head.probabilities is not None else "scores")
@@ -142,14 +144,14 @@ def _write_onnx(task: dict[str, Any], recipe: Recipe, head: Head, file: Path, pi
 
 
 def _rename(model: Any, pixels: str, output: str) -> None:
-    """Call the input and the output of an ONNX model as people would."""
-    new = {model.graph.input[0].name: pixels, model.graph.output[0].name: output}
+    """Rename the input and the output of an ONNX model, and make the number of images dynamic."""
+    new_names = {model.graph.input[0].name: pixels, model.graph.output[0].name: output}
     for node in model.graph.node:
         for names in (node.input, node.output):
-            for at, name in enumerate(names):
-                names[at] = new.get(name, name)
+            for index, name in enumerate(names):
+                names[index] = new_names.get(name, name)
     for value in (model.graph.input[0], model.graph.output[0]):
-        value.name = new[value.name]
+        value.name = new_names[value.name]
         value.type.tensor_type.shape.dim[0].dim_param = "n"
 
 
@@ -158,10 +160,10 @@ def _write_openvino(task: dict[str, Any], recipe: Recipe, head: Head, file: Path
     network = add_pooling(build_graph(task, recipe), recipe.layers, recipe.pooling)
     row = network.outputs[0].get_node().input_value(0)
     features = keras.Input((row.shape[-1],), name="features")
-    on_top = convert_keras_model(keras.Model(features, _applied(keras, features, head)))
-    for reader in on_top.inputs[0].get_node().output(0).get_target_inputs():
+    head_model = convert_keras_model(keras.Model(features, apply_head(keras, features, head)))
+    for reader in head_model.inputs[0].get_node().output(0).get_target_inputs():
         reader.replace_source_output(row)
-    model = openvino.Model(on_top.get_results(), network.get_parameters(), "featx_model")
+    model = openvino.Model(head_model.get_results(), network.get_parameters(), "featx_model")
     model.outputs[0].get_tensor().set_names({"probabilities" if head.probabilities is not None else "scores"})
     model.reshape([-1, *recipe.image_size, 3])
     model.set_rt_info(task["metadata"], [KEY])

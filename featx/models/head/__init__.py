@@ -1,8 +1,11 @@
-"""The head of a model: its fitted estimator as a sequence of numpy steps, which need no scikit-learn.
+"""The head of a model: its fitted estimator as a sequence of numpy steps.
 
-``head``  the head: from features to scores and probabilities
-``steps``  the functions that it is made of
-``from_sklearn``  a fitted estimator of scikit-learn as a head
+Predictions with a head need no scikit-learn, and an exported network computes the same steps.
+
+``head``  from features to scores and probabilities
+``steps``  the functions that a head consists of
+``from_sklearn``  converts a fitted estimator of scikit-learn
+``checks``  compares a head with its estimator
 
 May import: baselines, system, errors.
 """

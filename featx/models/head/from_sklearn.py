@@ -1,4 +1,4 @@
-"""A fitted estimator of scikit-learn as the head of a model."""
+"""Convert a fitted estimator of scikit-learn to the head of a model."""
 
 from __future__ import annotations
 
@@ -21,28 +21,34 @@ from featx.models.head.steps import (
     Softmax,
     Step,
     TwoClasses,
-    joined,
+    merge_affine,
 )
 from featx.system.array_types import Float64Array
 
-#: Coefficients of support vectors in decisions between two classes, no more than which are written down.
-_MOST_NUMBERS = 50_000_000
+#: Number of coefficients of support vectors, in all decisions between two classes.
+_MAX_COEFFICIENTS = 50_000_000
 
 
-def as_head(estimator: Any) -> Head:
-    """Return a fitted estimator on features, or a pipeline of such, as a head.
+def as_head(estimator: Any, *, max_coefficients: int = _MAX_COEFFICIENTS) -> Head:
+    """Convert a fitted estimator, or a pipeline of transformers and an estimator.
 
     Parameters
     ----------
     estimator : estimator of scikit-learn
-        One of featx's baselines, or built of the same: standardisation, ``PCA``, ``Normalizer``; logistic regression,
-        support vector machines (linear or RBF), ridge, LDA, nearest centroid, nearest neighbours by cosine, dummies;
-        calibrated or not.
+        A baseline of featx, or a combination of the same parts: ``StandardScaler``, ``PCA``, ``Normalizer``; logistic
+        regression, support vector machines (linear or RBF), ridge, LDA, nearest centroid, nearest neighbors by cosine
+        distance, dummies; with or without sigmoid calibration.
+    max_coefficients : int, default=50_000_000
+        Maximum number of coefficients of a support vector machine.
+
+    Returns
+    -------
+    Head
 
     Raises
     ------
     ExportError
-        It is of another kind.
+        The estimator has no conversion.
     """
     steps: list[Step] = []
     while hasattr(estimator, "steps"):
@@ -52,8 +58,11 @@ def as_head(estimator: Any) -> Head:
     classes = None
     if hasattr(estimator, "classes_"):
         classes = np.asarray(estimator.classes_).tolist()
-    scores, shares = _final(estimator)
-    return Head(classes, joined([*steps, *scores]), None if shares is None else joined(shares))
+    _check_size(estimator, max_coefficients)
+    scores, probabilities = _convert(estimator)
+    return Head(
+        classes, merge_affine([*steps, *scores]), None if probabilities is None else merge_affine(probabilities)
+    )
 
 
 def _transformer(transformer: Any) -> list[Step]:
@@ -78,18 +87,30 @@ def _transformer(transformer: Any) -> list[Step]:
     raise _unknown(transformer)
 
 
-def _final(estimator: Any) -> tuple[list[Step], list[Step] | None]:
-    """Return the steps to scores, and from there to probabilities."""
+def _convert(estimator: Any) -> tuple[list[Step], list[Step] | None]:
+    """Return the steps from features to scores, and from scores to probabilities."""
     name = type(estimator).__name__
-    if name not in _FINAL:
+    if name not in _CONVERTERS:
         raise _unknown(estimator)
-    return _FINAL[name](estimator)
+    return _CONVERTERS[name](estimator)
+
+
+def _check_size(estimator: Any, max_coefficients: int) -> None:
+    if not hasattr(estimator, "support_vectors_"):
+        return
+    n_classes = len(getattr(estimator, "classes_", ()))
+    n_vectors = len(estimator.support_vectors_)
+    if n_vectors * max(1, n_classes * (n_classes - 1) // 2) > max_coefficients:
+        raise ExportError(
+            f"Cannot convert this {type(estimator).__name__}: {n_vectors:,} support vectors and {n_classes} classes "
+            "are too many. Train a model with logreg, ridge or lda."
+        )
 
 
 def _unknown(estimator: Any) -> ExportError:
     return ExportError(
-        f"{type(estimator).__name__} cannot be written as steps that other programs run. Those that can: logreg, svm, "
-        "linear-svm, knn, ridge, lda, centroid; standardisation, PCA and Normalizer before them."
+        f"Cannot convert {type(estimator).__name__} for other programs. Use logreg, svm, linear-svm, knn, ridge, lda "
+        "or centroid, preceded by StandardScaler, PCA or Normalizer."
     )
 
 
@@ -116,22 +137,16 @@ def _support_vectors(estimator: Any) -> tuple[list[Step], None]:
     n_classes = len(getattr(estimator, "classes_", ()))
     if hasattr(estimator, "predict_proba"):
         raise ExportError(
-            "The probabilities of an SVC with probability=True cannot be written as steps that other programs run. "
-            "Calibrate it instead: CalibratedClassifierCV(ensemble=False)."
-        )
-    n_numbers = len(estimator.support_vectors_) * max(1, n_classes * (n_classes - 1) // 2)
-    if n_numbers > _MOST_NUMBERS:
-        raise ExportError(
-            f"This {type(estimator).__name__} has {len(estimator.support_vectors_):,} support vectors and {n_classes} "
-            "classes, too many to be written as steps that other programs run. Train a model with logreg, ridge or lda."
+            "Cannot convert SVC(probability=True): its probabilities come from another model than its predictions. "
+            "Use CalibratedClassifierCV(SVC(), ensemble=False)."
         )
     vectors = np.asarray(estimator.support_vectors_, dtype=np.float64)
-    weights, bias = _decisions(estimator)
+    weights, bias = _pairwise_decisions(estimator)
     votes: list[Step] = [OneVsOneVotes(n_classes)] if n_classes > 2 else []
     if n_classes > 2 and not (estimator.break_ties and estimator.decision_function_shape == "ovr"):
         raise ExportError(
-            "Of this SVC, equal votes for classes are decided otherwise than by its scores. Make it with "
-            "break_ties=True, fit it again, and save that."
+            "Cannot convert this SVC: it does not break ties between classes by its scores. Fit SVC(break_ties=True) "
+            "with decision_function_shape='ovr'."
         )
     is_polynomial = estimator.kernel == "poly" and estimator.degree == 1 and estimator.coef0 == 0
     if estimator.kernel == "linear" or is_polynomial:
@@ -140,33 +155,36 @@ def _support_vectors(estimator: Any) -> tuple[list[Step], None]:
     if estimator.kernel == "rbf":
         return [RbfKernel(vectors, float(estimator._gamma)), Affine(weights, bias), *votes], None
     raise ExportError(
-        f"A support vector machine with kernel={estimator.kernel!r} cannot be written as steps that other programs "
-        "run. Those that can: 'rbf', 'linear', and 'poly' of degree 1."
+        f"Cannot convert {type(estimator).__name__}(kernel={estimator.kernel!r}). Use kernel 'rbf', 'linear', or "
+        "'poly' of degree 1."
     )
 
 
-def _decisions(estimator: Any) -> tuple[Float64Array, Float64Array]:
-    """Return the weights of support vectors in each decision between two classes, and the biases."""
+def _pairwise_decisions(estimator: Any) -> tuple[Float64Array, Float64Array]:
+    """Return the weights of support vectors in each decision between two classes, and the biases.
+
+    The layout of ``dual_coef_`` is that of libsvm: https://scikit-learn.org/stable/modules/svm.html#multi-class.
+    """
     coefficients = np.asarray(estimator.dual_coef_, dtype=np.float64)
     bias = np.asarray(estimator.intercept_, dtype=np.float64)
     n_classes = len(getattr(estimator, "classes_", ()))
     if n_classes <= 2:
         return coefficients.T, bias
-    # A class's vectors have one coefficient for each other class, in the order of those.
+    # The vectors of a class have one coefficient for each other class, in the order of the classes.
     ends = np.cumsum(estimator.n_support_)
-    of_class = [slice(end - n, end) for end, n in zip(ends, estimator.n_support_, strict=True)]
+    class_vectors = [slice(end - n, end) for end, n in zip(ends, estimator.n_support_, strict=True)]
     weights = np.zeros((coefficients.shape[1], len(bias)))
     for pair, (first, second) in enumerate(zip(*np.triu_indices(n_classes, k=1), strict=True)):
-        weights[of_class[first], pair] = coefficients[second - 1, of_class[first]]
-        weights[of_class[second], pair] = coefficients[first, of_class[second]]
+        weights[class_vectors[first], pair] = coefficients[second - 1, class_vectors[first]]
+        weights[class_vectors[second], pair] = coefficients[first, class_vectors[second]]
     return weights, bias
 
 
-def _neighbours(estimator: Any) -> tuple[list[Step], list[Step] | None]:
+def _nearest_neighbors(estimator: Any) -> tuple[list[Step], list[Step] | None]:
     if estimator.effective_metric_ != "cosine" or estimator.weights not in ("distance", "uniform"):
         raise ExportError(
-            f"Nearest neighbours with metric={estimator.metric!r} and weights={estimator.weights!r} cannot be written "
-            "as steps that other programs run. Those that can: metric='cosine', weights 'distance' or 'uniform'."
+            f"Cannot convert {type(estimator).__name__}(metric={estimator.metric!r}, weights={estimator.weights!r}). "
+            "Use metric='cosine' and weights 'distance' or 'uniform'."
         )
     rows = Normalize()(np.asarray(estimator._fit_X, dtype=np.float64))
     is_classifier = hasattr(estimator, "classes_")
@@ -180,7 +198,7 @@ def _centroids(estimator: Any) -> tuple[list[Step], None]:
     centroids = np.asarray(estimator.centroids_, dtype=np.float64)
     if estimator.metric != "euclidean" or not np.allclose(estimator.class_prior_, 1 / len(centroids)):
         raise _unknown(estimator)
-    # The squared distance but for the row's own length, which is the same for all classes.
+    # The negative squared distance, without the squared norm of the row, which is the same for all classes.
     affine = Affine(2 * centroids.T, -(centroids * centroids).sum(axis=1))
     if len(centroids) == 2:
         affine = Affine(affine.weights[:, 1:] - affine.weights[:, :1], affine.bias[1:] - affine.bias[:1])
@@ -194,36 +212,36 @@ def _dummy(estimator: Any) -> tuple[list[Step], list[Step] | None]:
         return [Affine(np.zeros((n_features, len(constant))), constant)], None
     if estimator.strategy not in ("most_frequent", "prior"):
         raise _unknown(estimator)
-    shares = estimator.predict_proba(np.zeros((1, n_features)))[0]
-    if len(shares) != 2:
-        return [Affine(np.zeros((n_features, len(shares))), shares)], []
-    lead = Affine(np.zeros((n_features, 1)), shares[1:] - 0.5)
-    return [lead], [Affine(np.ones(1), np.full(1, 0.5)), TwoClasses()]
+    prior = estimator.predict_proba(np.zeros((1, n_features)))[0]
+    if len(prior) != 2:
+        return [Affine(np.zeros((n_features, len(prior))), prior)], []
+    margin = Affine(np.zeros((n_features, 1)), prior[1:] - 0.5)
+    return [margin], [Affine(np.ones(1), np.full(1, 0.5)), TwoClasses()]
 
 
 def _calibrated(estimator: Any) -> tuple[list[Step], list[Step] | None]:
     parts = estimator.calibrated_classifiers_
     if len(parts) != 1 or parts[0].method != "sigmoid":
         raise ExportError(
-            f"Only a CalibratedClassifierCV with method='sigmoid' and ensemble=False can be written as steps that "
-            f"other programs run; this has method={parts[0].method!r} and {len(parts)} classifiers."
+            f"Cannot convert CalibratedClassifierCV with method={parts[0].method!r} and {len(parts)} classifiers. Use "
+            "method='sigmoid' and ensemble=False."
         )
-    inner = getattr(parts[0].estimator, "steps", [("", parts[0].estimator)])[-1][1]
-    if type(inner).__name__ == "NearestCentroid":  # calibrated by other scores than what it decides by
-        raise _unknown(inner)
+    base = getattr(parts[0].estimator, "steps", [("", parts[0].estimator)])[-1][1]
+    if type(base).__name__ == "NearestCentroid":  # the sigmoids are fitted on its decision_function, not on our scores
+        raise _unknown(base)
     head = as_head(parts[0].estimator)
-    if len(head.classes or []) == 2 and head.probabilities == ():  # it was calibrated by the second column
+    if len(head.classes or []) == 2 and head.probabilities == ():  # the sigmoid is fitted on the second column alone
         raise _unknown(parts[0].estimator)
     a = np.array([calibrator.a_ for calibrator in parts[0].calibrators])
     b = np.array([calibrator.b_ for calibrator in parts[0].calibrators])
-    # What decides is the calibrated probability, before it is made to sum to one.
+    # The predicted class is that of the highest sigmoid, before normalization.
     scores: list[Step] = [*head.scores, Affine(-a, -b)]
     if len(estimator.classes_) == 2:
         return scores, [Sigmoid(), TwoClasses()]
     return [*scores, Sigmoid()], [NormalizeSum()]
 
 
-def _of_target(estimator: Any) -> tuple[list[Step], None]:
+def _transformed_target(estimator: Any) -> tuple[list[Step], None]:
     head = as_head(estimator.regressor_)
     scaler = estimator.transformer_
     if type(scaler).__name__ != "StandardScaler":
@@ -233,14 +251,14 @@ def _of_target(estimator: Any) -> tuple[list[Step], None]:
     return [*head.scores, Affine(1 / forward.weights, -forward.bias / forward.weights)], None
 
 
-_FINAL: dict[str, Callable[[Any], tuple[list[Step], list[Step] | None]]] = {
+_CONVERTERS: dict[str, Callable[[Any], tuple[list[Step], list[Step] | None]]] = {
     "LogisticRegression": _logistic,
     "LinearDiscriminantAnalysis": _logistic,
     **dict.fromkeys(("RidgeClassifier", "LinearSVC", "Ridge", "LinearRegression", "LinearSVR"), _linear),
     **dict.fromkeys(("SVC", "SVR"), _support_vectors),
-    **dict.fromkeys(("KNeighborsClassifier", "KNeighborsRegressor"), _neighbours),
+    **dict.fromkeys(("KNeighborsClassifier", "KNeighborsRegressor"), _nearest_neighbors),
     "NearestCentroid": _centroids,
     **dict.fromkeys(("DummyClassifier", "DummyRegressor"), _dummy),
     "CalibratedClassifierCV": _calibrated,
-    "TransformedTargetRegressor": _of_target,
+    "TransformedTargetRegressor": _transformed_target,
 }

@@ -14,7 +14,8 @@ import numpy as np
 from featx.baselines.estimators import NAMES, make_baseline
 from featx.errors import UnreadableImageError
 from featx.extraction.options import Resolved
-from featx.models.explain.activation_maps import ActivationMaps, Attribution, activation_map_problem, decode_pixels
+from featx.models.explain.activation_maps import ActivationMaps, activation_map_problem, decode_pixels
+from featx.models.explain.attribution import Attribution
 from featx.models.explain.overlay import overlay
 from featx.models.head.from_sklearn import as_head
 from featx.models.head.steps import Affine

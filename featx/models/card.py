@@ -1,0 +1,165 @@
+"""The card of a model: classes, scores, recipe and versions."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import datetime
+import importlib.metadata
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from featx.baselines.metrics import METRIC_NAMES
+from featx.extraction.options import portable_options
+from featx.system.formatting import format_count, shorten, wrap_text
+from featx.system.version import __version__
+
+#: Keys of the scores that `featx train` writes.
+_CROSS_VALIDATION_KEYS = {"metric", "mean", "std", "low", "high", "split"}
+_PACKAGES = ("keras", "numpy", "openvino", "pillow", "scikit-learn", "simplejpeg", "skops", "tensorflow")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelCard:
+    """Description of a model.
+
+    Attributes
+    ----------
+    estimator : str
+        Name of the estimator.
+    task : {"classification", "regression"}
+    classes : list
+        Class labels. Empty for regression.
+    counts : dict of str to int
+        Number of training images of each class. Empty if unknown.
+    n_images : int
+        Number of training images. 0 if unknown.
+    n_features : int
+        Number of features of an image.
+    scores : dict
+        Cross-validated scores: ``metric``, ``mean``, ``std``, ``low`` and ``high`` (95 % confidence interval), and
+        ``split``. Or what was passed to :func:`featx.save_pipeline`.
+    recipe : dict
+        Everything that decides the value of a feature; see :class:`featx.Recipe`.
+    options : dict
+        Parameters of the :class:`featx.FeatureExtractor` that are not at their default.
+    versions : dict of str to str
+        Versions of Python and of packages at training.
+    date : str
+        Date of training in UTC, as ISO 8601.
+    notes : list of str
+
+    See Also
+    --------
+    read_model : Read a model and its card.
+
+    Examples
+    --------
+    >>> print(read_model("model.skops").card)  # doctest: +SKIP
+    estimator  logreg (classification)
+    2 classes  cat (120), dog (130)
+    ...
+    """
+
+    estimator: str
+    task: Literal["classification", "regression"]
+    classes: list[Any]
+    counts: dict[str, int]
+    n_images: int
+    n_features: int
+    scores: dict[str, Any]
+    recipe: dict[str, Any]
+    options: dict[str, Any]
+    versions: dict[str, str]
+    date: str
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+    def __str__(self) -> str:
+        return self.as_text()
+
+    def as_text(self) -> str:
+        """Return the card as human-readable text, one field a line."""
+        fields = {"estimator": f"{self.estimator} ({self.task})"}
+        if self.classes:
+            fields[format_count(len(self.classes), "class")] = self._format_classes()
+        if self.n_images:
+            fields["fitted on"] = f"{format_count(self.n_images, 'image')} with {self.n_features:,} features"
+        if self.scores:
+            fields["score"] = format_scores(self.scores)
+        fields["features"] = self._format_recipe()
+        fields["created"] = f"{self.date} with {', '.join(f'{name} {text}' for name, text in self.versions.items())}"
+        width = max(map(len, fields)) + 2
+        lines = [f"{name:<{width}}{text}" for name, text in fields.items()]
+        return "\n".join(map(wrap_text, [*lines, *self.notes]))
+
+    def _format_classes(self) -> str:
+        names = [shorten(str(label)) for label in self.classes]
+        if not self.counts:
+            return ", ".join(names)
+        counts = [self.counts[str(label)] for label in self.classes]
+        return ", ".join(f"{name} ({count:,})" for name, count in zip(names, counts, strict=True))
+
+    def _format_recipe(self) -> str:
+        recipe = self.recipe
+        height, width = recipe["image_size"]
+        parts = [recipe["backbone"], f"{height}×{width}", f"layer {recipe['layer']}", recipe["pooling"]]
+        parts += [recipe["precision"], *([f"tta {recipe['tta']}"] if recipe.get("tta") else [])]
+        return ", ".join(parts)
+
+
+def format_scores(scores: Mapping[str, Any]) -> str:
+    """Return the scores of a card as human-readable text."""
+    if not scores.keys() >= _CROSS_VALIDATION_KEYS:
+        return ", ".join(f"{name} {value}" for name, value in scores.items())
+    metric = METRIC_NAMES.get(scores["metric"], scores["metric"])
+    spread = "" if scores["std"] is None else f" ± {scores['std']:.3f}"
+    interval = "" if scores["low"] is None else f" (95 % interval {scores['low']:.3f} – {scores['high']:.3f})"
+    return f"{metric} {scores['mean']:.3f}{spread}{interval}; {scores['split']}"
+
+
+def make_card(
+    extractor: Any, estimator: Any, *, n_images: int, y: Any, scores: Mapping[str, Any], notes: Sequence[str]
+) -> ModelCard:
+    """Return the card of a fitted pipeline.
+
+    Parameters
+    ----------
+    extractor : FeatureExtractor
+        First step of the pipeline, fitted.
+    estimator : sklearn.pipeline.Pipeline
+        The other steps, fitted.
+    n_images : int
+    y : array-like of shape (n_images,) or None
+        Labels of the training images.
+    scores : mapping
+    notes : sequence of str
+    """
+    classes = np.asarray(getattr(estimator, "classes_", [])).tolist()
+    counts = collections.Counter() if y is None else collections.Counter(map(str, np.asarray(y, dtype=object)))
+    return ModelCard(
+        estimator=str(scores.get("estimator") or type(estimator.steps[-1][1]).__name__),
+        task="classification" if hasattr(estimator, "classes_") else "regression",
+        classes=classes,
+        counts={str(label): counts[str(label)] for label in classes} if counts else {},
+        n_images=n_images,
+        n_features=extractor.n_features_out_,
+        scores=dict(scores),
+        recipe=extractor.recipe_,
+        options=portable_options(extractor),
+        versions=_versions(),
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        notes=list(notes),
+    )
+
+
+def _versions() -> dict[str, str]:
+    versions = {"featx": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions

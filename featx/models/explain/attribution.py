@@ -1,0 +1,82 @@
+"""The attribution map of one image."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+from featx.system.array_types import AnyArray, FloatArray
+
+#: Note on an occlusion map that is zero everywhere.
+NO_EFFECT = "no occluded square changed the score"
+
+
+@dataclasses.dataclass(frozen=True)
+class Attribution:
+    """Which parts of an image the score of a class is based on.
+
+    Attributes
+    ----------
+    label : str, int, float, bool or None
+        The class. None for regression.
+    score : float
+        Score of the class, which the map explains. For two classes, it is the signed score of this class.
+    map : ndarray of float32 of shape (height, width)
+        Positive where the image supports the class, negative where it opposes it. The mean of an activation map is the
+        score. The value of a square of an occlusion map is the decrease of the score when the square is occluded.
+    pixels : ndarray of uint8 of shape (height, width, 3)
+        The image as the network receives it.
+    method : {"activation", "occlusion"}
+
+    See Also
+    --------
+    explain_images : Compute attributions of images.
+
+    Examples
+    --------
+    >>> (explanation,) = explain_images("model.skops", ["photo.jpg"])  # doctest: +SKIP
+    >>> explanation.attribution.map.shape  # doctest: +SKIP
+    (7, 7)
+    """
+
+    label: Any
+    score: float
+    map: FloatArray
+    pixels: AnyArray
+    method: Literal["activation", "occlusion"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """The attribution of one image, or the reason why it has none.
+
+    Attributes
+    ----------
+    path : str
+        Path of the image, or a description of the object.
+    attribution : Attribution or None
+        None if the image is unreadable.
+    error : str
+        Reason why the image is unreadable, or "".
+    file : str
+        Path of the image file with the drawn map, or "".
+
+    See Also
+    --------
+    explain_images : Compute explanations of images.
+
+    Examples
+    --------
+    >>> Explanation("bad.jpg", None, "the file is empty").error
+    'the file is empty'
+    """
+
+    path: str
+    attribution: Attribution | None
+    error: str = ""
+    file: str = ""
+
+    @property
+    def note(self) -> str:
+        """Note on an empty map, or ""."""
+        return NO_EFFECT if self.attribution is not None and not self.attribution.map.any() else ""

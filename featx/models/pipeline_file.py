@@ -1,0 +1,167 @@
+"""The pipeline of a model as skops data, of which only trusted types are loaded."""
+
+from __future__ import annotations
+
+import copy
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.backbones.files.network_file import read_model_file
+from featx.errors import ModelFileError
+from featx.extraction.options import portable_options
+from featx.models.archive import corrupt, unzip
+from featx.models.card import ModelCard
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
+
+#: Types and functions that are loaded besides those that skops trusts: parts of scikit-learn, numpy and scipy.
+TRUSTED_TYPES = (
+    "featx.scale_to_unit_length",
+    "featx.extraction.feature_extractor.FeatureExtractor",
+    "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
+    "sklearn.calibration._SigmoidCalibration",  # two numbers
+)
+
+
+def dump_pipeline(pipeline: Pipeline) -> tuple[dict[str, bytes], tuple[str, bytes] | None]:
+    """Return a fitted pipeline as the files of a skops archive, and the network that belongs to it.
+
+    What concerns one machine only (``cache``, ``verbose``) is not part of it.
+
+    Returns
+    -------
+    members : dict of str to bytes
+    network : (str, bytes) or None
+        Name and content of the custom model file that the extractor uses, if it is a single file.
+
+    Raises
+    ------
+    ModelFileError
+        The pipeline cannot be written, or would not be trusted when it is loaded.
+    """
+    import skops.io
+    from sklearn.base import clone
+
+    name, extractor = pipeline.steps[0]
+    portable = clone(extractor).set_params(cache="auto", verbose=False)
+    portable._pin = extractor._pin
+    network = read_model_file(os.fspath(extractor.backbone))
+    if network is not None:
+        portable.rename_backbone(network[0])
+    steps = without_covariance(pipeline[1:]).steps
+    try:
+        data = skops.io.dumps(type(pipeline)([(name, portable), *steps]))
+    except Exception as error:  # skops raises errors of many types
+        raise ModelFileError(
+            f"Cannot save this pipeline as a model: skops cannot write it ({error}). Use estimators of scikit-learn."
+        ) from error
+    check_trusted(data)
+    return unzip(data), network
+
+
+def load_pipeline_data(name: str, data: bytes, network: str, card: ModelCard) -> Pipeline:
+    """Return the pipeline of a model.
+
+    Parameters
+    ----------
+    name : str
+        Name of the model, for errors.
+    data : bytes
+        The archive.
+    network : str
+        Path of the network that belongs to the model, or "".
+    card : ModelCard
+        Description that the pipeline must have.
+
+    Raises
+    ------
+    ModelFileError
+        The pipeline cannot be loaded, is not trusted, or is not what the card describes.
+    """
+    import skops.io
+    from sklearn.pipeline import Pipeline
+
+    try:
+        if types := untrusted_types(data):
+            raise ModelFileError(
+                f"Cannot load model {name!r}: it contains untrusted types ({', '.join(types)}) that could execute "
+                "code. Get the file from a trusted source, or train the model again."
+            )
+        pipeline = skops.io.loads(data, trusted=list(TRUSTED_TYPES))
+    except (ModelFileError, MemoryError):
+        raise
+    except Exception as error:  # skops raises errors of many types
+        raise corrupt(name, f"skops cannot read it ({error})") from error
+    if not isinstance(pipeline, Pipeline) or not hasattr(pipeline.steps[0][1], "recipe_"):
+        raise corrupt(name, f"expected a Pipeline, got {type(pipeline).__name__}")
+    extractor = pipeline.steps[0][1]
+    extractor.set_params(cache="auto")
+    if network:
+        extractor.rename_backbone(network)
+    classes = np.asarray(getattr(pipeline, "classes_", [])).tolist()
+    is_described = extractor.recipe_ == card.recipe and portable_options(extractor) == card.options
+    if not is_described or classes != card.classes:
+        raise corrupt(name, "its description belongs to another pipeline")
+    return pipeline
+
+
+def check_savable(estimator: Any, task: str) -> None:
+    """Raise if an unfitted estimator could not be loaded from a model once it is fitted.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    import skops.io
+
+    rng = np.random.default_rng(0)
+    y = np.arange(12) % 2
+    try:
+        data = skops.io.dumps(estimator.fit(rng.random((12, 4)), y if task == "classification" else y + rng.random(12)))
+    except Exception:  # an estimator that fails here reports its error when it is fitted on the images
+        return
+    check_trusted(data)
+
+
+def check_trusted(data: bytes) -> None:
+    """Raise if skops data contains types that would not be loaded.
+
+    Raises
+    ------
+    ModelFileError
+    """
+    if types := untrusted_types(data):
+        raise ModelFileError(
+            f"Cannot save this pipeline as a model: it contains untrusted types ({', '.join(types)}), which are not "
+            "loaded from files because they could execute code. Use a baseline of featx, or another linear estimator "
+            "of scikit-learn."
+        )
+
+
+def untrusted_types(data: bytes) -> list[str]:
+    """Return the names of types and functions in skops data that are not trusted."""
+    import skops.io
+
+    return sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED_TYPES))
+
+
+def without_covariance(estimator: Any) -> Any:
+    """Return an estimator without the ``covariance_`` of linear discriminant analysis, which no prediction needs.
+
+    It has n_features² numbers: 8 MB for 1,024 features.
+    """
+    if type(estimator).__name__ == "LinearDiscriminantAnalysis" and not estimator.store_covariance:
+        estimator = copy.copy(estimator)
+        vars(estimator).pop("covariance_", None)
+    elif hasattr(estimator, "steps"):
+        estimator = type(estimator)([(name, without_covariance(step)) for name, step in estimator.steps])
+    elif hasattr(estimator, "calibrated_classifiers_"):
+        estimator = copy.copy(estimator)
+        parts = [copy.copy(part) for part in estimator.calibrated_classifiers_]
+        for part in parts:
+            part.estimator = without_covariance(part.estimator)
+        estimator.calibrated_classifiers_ = parts
+    return estimator

@@ -1,0 +1,180 @@
+"""The prediction of one image, and predictions as rows of a table, CSV and lines of JSON."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from featx.datasets.failures import Failure
+from featx.system.files.output_paths import starts_with
+from featx.system.formatting import escape_cell, escape_path_cell, format_count
+
+NOVEL = "differs from the training images"
+#: Whether an existing file contains predictions: CSV with exactly our columns, or lines of JSON.
+is_predictions_file = starts_with(
+    rb"\Apath,label,(probability|score)(,label_\d+,(probability|score)_\d+)*,novelty_score,note\r?\n",
+    rb"\Apath,prediction,novelty_score,note\r?\n",
+    rb'\A\{"path": [^\n]*, "(top|novelty_score)": ',
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """The prediction of one image.
+
+    Attributes
+    ----------
+    path : str
+        Path of the image, or a description of the object.
+    label : str, int, float, bool or None
+        Predicted class or target. None if the image is unreadable or no class reaches the probability threshold.
+    top : list of (label, float)
+        The most probable classes with their probabilities, or with their scores if there are no probabilities.
+    novelty_score : float or None
+        Distance to the nearest training image. Above 1, the image is farther from the training images than 99 % of
+        these are from each other. None if unknown.
+    error : str
+        Reason why the image is unreadable, or "".
+
+    See Also
+    --------
+    Predictor : Predict images with a model.
+
+    Examples
+    --------
+    >>> Prediction("photo.jpg", "cat", [("cat", 0.97)], 1.4).note
+    'differs from the training images'
+    """
+
+    path: str
+    label: Any
+    top: list[tuple[Any, float]]
+    novelty_score: float | None
+    error: str = ""
+
+    @property
+    def is_novel(self) -> bool:
+        """Whether the image differs from the training images."""
+        return self.novelty_score is not None and self.novelty_score > 1
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether no class reaches the probability threshold."""
+        return self.label is None and bool(self.top)
+
+    @property
+    def note(self) -> str:
+        """Why the prediction is missing or unreliable, or ""."""
+        uncertain = [f"below the threshold, most probable: {self.top[0][0]}"] if self.is_uncertain else []
+        return self.error or "; ".join([*uncertain, *([NOVEL] if self.is_novel else [])])
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictionFormat:
+    """How predictions of a model are written as rows of a table, CSV, or JSON.
+
+    Attributes
+    ----------
+    is_classification, has_probabilities, has_threshold : bool
+    top : int
+        Number of classes in a row.
+    """
+
+    is_classification: bool
+    has_probabilities: bool
+    has_threshold: bool
+    top: int
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        if not self.is_classification:
+            return ["path", "prediction", "novelty_score", "note"]
+        value = self._value_name
+        others = [f"{name}_{rank}" for rank in range(2, self.top + 1) for name in ("label", value)]
+        return ["path", "label", value, *others, "novelty_score", "note"]
+
+    @property
+    def _value_name(self) -> str:
+        return "probability" if self.has_probabilities else "score"
+
+    def as_row(self, prediction: Prediction) -> list[Any]:
+        """Return a prediction as one value for each column."""
+        if not self.is_classification:
+            return [prediction.path, prediction.label, prediction.novelty_score, prediction.note]
+        top = [*prediction.top, *[(None, float("nan"))] * (self.top - len(prediction.top))]
+        others = [value for pair in top[1:] for value in pair]
+        return [prediction.path, prediction.label, top[0][1], *others, prediction.novelty_score, prediction.note]
+
+    def as_csv(self, predictions: Sequence[Prediction], *, header: bool = False) -> str:
+        """Return predictions as lines of CSV in which no cell is a formula of a spreadsheet."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        if header:
+            writer.writerow(self.columns)
+        writer.writerows(map(self._cells, predictions))
+        return text.getvalue()
+
+    def _cells(self, prediction: Prediction) -> list[str]:
+        cells = [escape_path_cell(prediction.path), _as_text(prediction.label)]
+        if self.is_classification:
+            top = [(_as_text(label), f"{value:.6g}") for label, value in prediction.top]
+            top += [("", "")] * (self.top - len(top))
+            cells += [top[0][1], *(cell for pair in top[1:] for cell in pair)]
+        score = "" if prediction.novelty_score is None else f"{prediction.novelty_score:.4g}"
+        return [*cells, score, escape_cell(prediction.note)]
+
+    def as_json(self, prediction: Prediction) -> str:
+        """Return a prediction as one line of JSON."""
+        fields: dict[str, Any] = {
+            "path": prediction.path,
+            "label" if self.is_classification else "prediction": prediction.label,
+        }
+        if self.is_classification:
+            fields["top"] = [{"label": label, self._value_name: value} for label, value in prediction.top]
+            fields["is_uncertain"] = prediction.is_uncertain if self.has_threshold and prediction.top else None
+        fields |= {
+            "novelty_score": prediction.novelty_score,
+            "is_novel": None if prediction.novelty_score is None else prediction.is_novel,
+            "error": prediction.error or None,
+        }
+        return json.dumps(fields)
+
+
+def _as_text(label: Any) -> str:
+    return "" if label is None else escape_cell(str(label))
+
+
+@dataclasses.dataclass
+class PredictionSummary:
+    """Numbers of predicted, novel and unreadable images, over several batches."""
+
+    n_predicted: int = 0
+    n_novel: int = 0
+    n_unreadable: int = 0
+    first_unreadable: Failure | None = None
+
+    def add(self, predictions: Sequence[Prediction]) -> None:
+        """Count the images of another batch."""
+        unreadable = [prediction for prediction in predictions if prediction.error]
+        if unreadable and self.first_unreadable is None:
+            self.first_unreadable = Failure(self.n_predicted, unreadable[0].path, unreadable[0].error)
+        self.n_unreadable += len(unreadable)
+        self.n_predicted += len(predictions) - len(unreadable)
+        self.n_novel += sum(prediction.is_novel for prediction in predictions)
+
+    def as_text(self) -> str:
+        """Return the summary as human-readable text."""
+        parts = [f"{format_count(self.n_predicted, 'image')} predicted"]
+        if self.n_novel:
+            verb = "differs" if self.n_novel == 1 else "differ"
+            parts.append(
+                f"{self.n_novel:,} {verb} from the training images (novelty score above 1): predictions of such images "
+                "are unreliable"
+            )
+        parts += [f"{self.n_unreadable:,} unreadable"] if self.n_unreadable else []
+        return "; ".join(parts) + "."

@@ -1,0 +1,140 @@
+"""Predictions of new images, in Python and on the command line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from featx import predict_images, train_images
+from featx.cli import main as cli
+from featx.errors import OptionError
+from featx.models.model import Model
+from featx.models.model_file import read_model
+from tests.models.model_samples import extractor
+
+Array = np.ndarray[Any, Any]
+
+
+@pytest.mark.parametrize(
+    ("name", "calibrate"),
+    [
+        *((name, False) for name in ("logreg", "svm", "linear-svm", "knn", "ridge", "lda", "centroid", "dummy")),
+        *((name, True) for name in ("logreg", "svm", "ridge")),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*within_class_std_dev_")
+def test_predictions_equal_those_of_pipeline(
+    name: str, calibrate: bool, digits: list[Path], labels: list[str], tmp_path: Path
+) -> None:
+    trained = train_images(digits, labels, backbone=extractor(), estimators=[name], calibrate=calibrate, cache=None)
+    trained.save(tmp_path / "model.skops")
+    model = read_model(tmp_path / "model.skops")
+    assert model.head is not None
+    found = predict_images(model, digits, top=4, cache=None)
+    assert found["label"].tolist() == trained.pipeline.predict(digits).tolist()
+    if calibrate or name in ("logreg", "knn", "lda"):
+        shares = trained.pipeline.predict_proba(digits)
+        np.testing.assert_allclose(found["probability"], shares.max(axis=1), atol=1e-4)
+        parts = found[["probability", "probability_2", "probability_3", "probability_4"]].to_numpy()
+        np.testing.assert_allclose(parts.sum(axis=1), 1, atol=1e-4)
+        assert (np.diff(parts, axis=1) <= 1e-9).all()
+
+
+@pytest.mark.parametrize("threshold", ["0.5", [0.5], 1.5, float("nan")])
+def test_invalid_threshold(threshold: Any, model: Path) -> None:
+    with pytest.raises(OptionError, match=r"must be a probability between 0 and 1"):
+        predict_images(model, [], threshold=threshold, cache=None)
+
+
+def test_unreadable_images_are_listed(
+    model_here: Model, digits: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "=bad.jpg").write_bytes(b"junk")
+    names = [str(digits[0]), "=bad.jpg", str(digits[-1])]
+    assert cli.main(["predict", "model.skops", *names, "-o", "predictions.csv"]) == 0
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "2 images predicted; 1 unreadable." in said.err
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "predictions.csv").read_text())))
+    assert [row["path"] for row in rows] == [str(digits[0]), "./=bad.jpg", str(digits[-1])]
+    assert rows[1]["label"] == ""
+    assert "no image" in rows[1]["note"]
+    assert cli.main(["predict", "model.skops", *names, "--json", "--quiet"]) == 0
+    parsed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["path"] for one in parsed] == names
+    assert parsed[1]["error"]
+    assert parsed[0]["top"][0]["label"] == parsed[0]["label"]
+
+
+def test_labels_below_threshold_are_empty(
+    model_here: Model, digits: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["predict", "model.skops", *map(str, digits), "--threshold", "0.6", "--quiet"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    unsure = [row for row in rows if not row["label"]]
+    assert 0 < len(unsure) < len(rows)
+    assert all(
+        float(row["probability"]) < 0.6 and row["note"].startswith("below the threshold, most probable: ")
+        for row in unsure
+    )
+    assert all(float(row["probability"]) >= 0.6 for row in rows if row["label"])
+
+
+def test_stream_of_paths(model_here: Model, digits: list[Path]) -> None:
+    command = [sys.executable, "-m", "featx", "predict", "model.skops", "-", "--quiet"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        assert process.stdout.readline().startswith(b"path,label,probability")
+        for path in digits[:3]:
+            process.stdin.write(os.fsencode(path) + b"\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith(os.fsencode(path) + b",")
+        process.stdin.write(os.fsencode(digits[3]))  # no line break at the end
+        process.stdin.close()
+        assert process.stdout.read().startswith(os.fsencode(digits[3]) + b",")
+        assert process.wait() == 0
+
+
+@pytest.mark.usefixtures("model_here")
+@pytest.mark.parametrize(
+    ("arguments", "remedy"),
+    [
+        (["absent.skops", "a.png"], "`featx train PHOTOS -o absent.skops`"),
+        (["model.skops", "a.png"], "No such folder or file: 'a.png'"),
+        (["model.skops", "-", "a.png"], "Give no other source beside it"),
+        (["model.skops", "DIGIT", "--top", "0"], "top (--top) must be an int of at least 1, got 0"),
+        (["model.skops", "DIGIT", "--threshold", "2"], "between 0 and 1"),
+        (["model.skops", "DIGIT", "--path-column", "file"], "is no table"),
+        (["model.skops", "DIGIT", "-o", "model.skops"], "was not written by featx"),
+        (["model.skops", "DIGIT", "-o", "nowhere/p.csv"], "Cannot write"),
+    ],
+)
+def test_predict_command_errors(
+    arguments: list[str], remedy: str, digits: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(digits[0]) if one == "DIGIT" else one for one in arguments]
+    assert cli.main(["predict", *arguments]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert remedy in said.err
+    assert said.err.count("\n") == 1
+
+
+def test_prediction_imports_no_scikit_learn(model_here: Model, digits: list[Path]) -> None:
+    code = (
+        "import sys; from featx.cli import main as cli; code = cli.main(sys.argv[1:]); "
+        "print(code, sorted({'sklearn', 'pandas', 'skops', 'tensorflow'} & sys.modules.keys()))"
+    )
+    command = [sys.executable, "-c", code, "predict", "model.skops", str(digits[0]), "--quiet"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
