@@ -1,25 +1,29 @@
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from featx.cli import main as cli
 from featx.cli.signals import Interrupts
 from featx.errors import EngineError
+from tests.cli.helpers import featx
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_each_signal_interrupts_and_is_remembered(number: int) -> None:
+def test_each_signal_interrupts(number: int) -> None:
     before = signal.getsignal(number)
     with Interrupts() as interrupts, pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
@@ -27,7 +31,7 @@ def test_each_signal_interrupts_and_is_remembered(number: int) -> None:
     assert signal.getsignal(number) is before
 
 
-def test_a_key_pressed_twice_interrupts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_signal_is_ignored_for_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     with Interrupts() as interrupts:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
@@ -38,7 +42,7 @@ def test_a_key_pressed_twice_interrupts_once(monkeypatch: pytest.MonkeyPatch) ->
     assert interrupts.first == signal.SIGINT
 
 
-def test_a_signal_that_is_ignored_stays_ignored() -> None:
+def test_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with Interrupts() as interrupts:
@@ -48,14 +52,14 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_other_threads_have_no_handlers() -> None:
+def test_other_threads_set_no_handlers() -> None:
     thread = threading.Thread(target=lambda: Interrupts().__enter__().__exit__())
     thread.start()
     thread.join()
 
 
 @pytest.mark.parametrize("error", [EngineError("cannot be imported"), AttributeError("half imported")])
-def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
+def test_library_error_after_interrupt_is_reported_as_interrupt(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def swallowed(args: object) -> None:
@@ -66,11 +70,11 @@ def test_an_interrupt_that_a_library_turns_into_an_error_is_an_interrupt(
 
     monkeypatch.setattr("featx.cli.commands.backbones.show_backbones", swallowed)
     assert cli.main(["backbones"]) == 143
-    assert capsys.readouterr().err.startswith("Interrupted. Rows already committed are kept; the same command")
+    assert capsys.readouterr().err.startswith("Interrupted. Committed rows are kept. Repeat the command")
 
 
 @pytest.mark.slow
-def test_signals_at_any_moment_end_in_one_line(tmp_path: Path) -> None:
+def test_signal_at_any_moment_prints_one_line(tmp_path: Path) -> None:
     """From the first import to the last byte, once or twice."""
     (tmp_path / "photos").mkdir()
     command = [sys.executable, "-m", "featx", "cache", "info", "--cache", str(tmp_path)]
@@ -120,7 +124,7 @@ cli.run()
 
 
 @pytest.mark.parametrize("code", [130, 0])
-def test_threads_in_compiled_code_do_not_change_the_exit_code(code: int) -> None:
+def test_running_threads_do_not_change_exit_code(code: int) -> None:
     """Taken down around them, Python 3.11 crashed three times of five."""
     for _ in range(2):
         command = [sys.executable, "-c", _FITTING, str(code)]
@@ -130,7 +134,7 @@ def test_threads_in_compiled_code_do_not_change_the_exit_code(code: int) -> None
         assert done.stderr.count("\n") == (1 if code else 0)
 
 
-def test_an_interrupt_that_comes_where_python_ignores_errors_comes_again(capfd: pytest.CaptureFixture[str]) -> None:
+def test_interrupt_in_destructor_is_sent_again(capfd: pytest.CaptureFixture[str]) -> None:
     class Destroyed:
         def __del__(self) -> None:
             os.kill(os.getpid(), signal.SIGINT)
@@ -145,3 +149,34 @@ def test_an_interrupt_that_comes_where_python_ignores_errors_comes_again(capfd: 
         assert capfd.readouterr().err == ""
     finally:
         signal.signal(signal.SIGINT, was)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_extract_continues_after_signal(
+    number: int, code: int, photo_folder: Path, in_folder: Path, compiled_cache: Path, photos: Any
+) -> None:
+    for n in range(600):
+        photos[n % 24].crop((n % 60, n // 60, 120, 100)).save(photo_folder / "china" / f"{n}.png")
+    shutil.copytree(compiled_cache / "compiled", "cache/compiled")
+    command = [sys.executable, "-m", "featx", "extract", str(photo_folder), "--cache", "cache", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + 30
+        while not list(in_folder.glob(".*.tmp")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        time.sleep(1)
+        running.send_signal(number)
+        out, err = running.communicate(timeout=30)
+    assert running.returncode == code
+    assert out == ""
+    assert err.splitlines()[-1].startswith("Interrupted.")
+    assert "Traceback" not in err
+    assert os.listdir(in_folder) == ["cache"]
+    assert not list(Path("cache").rglob("*.tmp"))
+    assert featx("cache", "verify", "--cache", "cache").returncode == 0
+    info = json.loads(featx("cache", "info", "--cache", "cache", "--json").stdout)
+    kept = sum(recipe["rows"] for recipe in info["recipes"])
+    again = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert again["rows"] == 624
+    assert again["cached"] >= kept
+    assert again["computed"] <= 624 - kept

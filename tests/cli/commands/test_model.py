@@ -1,4 +1,4 @@
-"""The commands about models: what they read, what they print, and how they end."""
+"""featx train, model, predict, explain and export."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def piped(model: Path, paths: bytes, *more: str) -> subprocess.CompletedProcess[
     return subprocess.run(command, input=paths, capture_output=True, check=False)
 
 
-def test_a_source_that_is_not_there_costs_no_other(
+def test_missing_source_does_not_affect_others(
     model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     missing = str(digits[0].with_name("0000x.png"))
@@ -65,12 +65,10 @@ def test_a_source_that_is_not_there_costs_no_other(
     assert cli.main(["explain", str(model), *names, "-o", str(tmp_path / "seen"), "--json", "--quiet"]) == 1
     said = capsys.readouterr()
     assert [one["error"] for one in json.loads(said.out)] == ["", "No such file or directory", ""]
-    assert "All others are done." in said.err
+    assert "All other images were processed." in said.err
 
 
-def test_that_not_one_image_can_be_read_is_an_error(
-    model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_no_readable_image_is_an_error(model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"junk")
     for command in (["predict"], ["explain", "-o", str(tmp_path / "seen")]):
         assert cli.main([*command, str(model), str(tmp_path), "--quiet"]) == 1
@@ -80,7 +78,7 @@ def test_that_not_one_image_can_be_read_is_an_error(
     assert piped(model, b"").returncode == 0  # nothing was asked for
 
 
-def test_an_image_within_an_archive_is_a_source(
+def test_image_in_archive_is_a_source(
     model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     with zipfile.ZipFile(tmp_path / "photos.zip", "w") as archive:
@@ -90,7 +88,7 @@ def test_an_image_within_an_archive_is_a_source(
     assert predicted(capsys.readouterr().out)[0]["path"] == name
 
 
-def test_paths_with_a_nul_after_each_are_told_from_lines(model: Path, digits: list[Path], tmp_path: Path) -> None:
+def test_standard_input_with_nul_or_newlines(model: Path, digits: list[Path], tmp_path: Path) -> None:
     odd = tmp_path / "two\nlines.png"
     shutil.copy(digits[0], odd)
     paths = [os.fsencode(one) for one in (odd, *digits[:4])]
@@ -102,7 +100,7 @@ def test_paths_with_a_nul_after_each_are_told_from_lines(model: Path, digits: li
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="file systems that take any bytes for a name")
-def test_names_that_are_no_text_are_printed_as_they_are(model: Path, digits: list[Path], tmp_path: Path) -> None:
+def test_names_that_are_not_utf8_keep_their_bytes(model: Path, digits: list[Path], tmp_path: Path) -> None:
     odd = os.fsencode(tmp_path) + b"/caf\xe9-\xff.png"
     shutil.copy(digits[0], odd)
     done = piped(model, odd + b"\n")
@@ -110,9 +108,7 @@ def test_names_that_are_no_text_are_printed_as_they_are(model: Path, digits: lis
     assert json.loads(piped(model, odd + b"\n", "--json").stdout)["path"] == os.fsdecode(odd)
 
 
-def test_labels_are_in_json_as_they_are_and_no_formula_in_csv(
-    model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_labels_are_escaped_in_csv_only(model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["predict", str(model), str(digits[0]), "--quiet"]) == 0
     assert predicted(capsys.readouterr().out)[0]["label"].startswith("'=")
     assert cli.main(["predict", str(model), str(digits[0]), "--quiet", "--json"]) == 0
@@ -122,7 +118,7 @@ def test_labels_are_in_json_as_they_are_and_no_formula_in_csv(
 @pytest.mark.parametrize(
     ("word", "classes"), [(lambda name: name, [0, 1, 2]), (lambda name: str(name == "0").lower(), [False, True])]
 )
-def test_numbers_and_truths_of_a_table_are_classes_of_their_kind(
+def test_integer_and_boolean_labels_keep_their_type(
     word: Any, classes: list[Any], digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     lines = [f"{one},{word(one.parent.name)}" for one in digits]
@@ -143,7 +139,7 @@ def test_numbers_and_truths_of_a_table_are_classes_of_their_kind(
         assert f"  {classes[0]}  " in capsys.readouterr().out
 
 
-def test_what_a_model_is_can_be_asked(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_model_prints_card(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["model", str(model)]) == 0
     assert "3 classes  =0, =1, =2\n" in capsys.readouterr().out
     assert cli.main(["model", str(model), "--json"]) == 0
@@ -151,7 +147,9 @@ def test_what_a_model_is_can_be_asked(model: Path, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["csv", "json"])
-def test_predictions_are_written_again(options: list[str], model: Path, digits: list[Path], tmp_path: Path) -> None:
+def test_predictions_replace_earlier_output(
+    options: list[str], model: Path, digits: list[Path], tmp_path: Path
+) -> None:
     path = tmp_path / "predictions"
     command = ["predict", str(model), *map(str, digits), "-o", str(path), "--quiet", "--no-cache", *options]
     assert cli.main(command) == 0
@@ -162,7 +160,7 @@ def test_predictions_are_written_again(options: list[str], model: Path, digits: 
     assert cli.main(command) == 1
 
 
-def test_json_says_what_is_unsure(model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_marks_uncertain_predictions(model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     def unsure(*options: str) -> list[Any]:
         assert cli.main(["predict", str(model), *map(str, digits), "--quiet", "--json", *options]) == 0
         found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -176,7 +174,7 @@ def test_json_says_what_is_unsure(model: Path, digits: list[Path], capsys: pytes
 @pytest.mark.parametrize(
     "header", ["path,label,patient,note_by_hand", "path,label,probability,novelty_score,note,seen"]
 )
-def test_a_table_of_ones_own_is_not_replaced(
+def test_other_tables_are_not_replaced(
     header: str, model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine.csv"
@@ -186,7 +184,7 @@ def test_a_table_of_ones_own_is_not_replaced(
     assert mine.read_text().startswith(header)
 
 
-def test_its_own_table_is_replaced_but_not_while_it_is_read(
+def test_own_output_is_replaced_unless_it_is_the_source(
     model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     table, link = tmp_path / "t.csv", tmp_path / "link.csv"
@@ -201,9 +199,7 @@ def test_its_own_table_is_replaced_but_not_while_it_is_read(
         assert table.read_bytes() == link.read_bytes() == before
 
 
-def test_bytes_before_or_after_a_model_are_refused(
-    model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_model_with_extra_bytes_is_refused(model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     for data in (model.read_bytes() + b"xx", b"xx" + model.read_bytes()):
         (tmp_path / "m.skops").write_bytes(data)
         assert cli.main(["model", str(tmp_path / "m.skops")]) == 1
@@ -211,14 +207,14 @@ def test_bytes_before_or_after_a_model_are_refused(
 
 
 @pytest.mark.parametrize("name", ["m.pkl", "m.PICKLE", "m.joblib"])
-def test_no_model_has_the_name_of_a_pickle(
+def test_suffix_of_pickle_is_refused(
     name: str, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert cli.main(["train", str(digits[0].parent.parent), "-o", str(tmp_path / name), "--quiet"]) == 1
-    assert "let it end in .skops" in capsys.readouterr().err
+    assert "Use the suffix .skops" in capsys.readouterr().err
 
 
-def test_of_a_table_without_labels_the_columns_are_named(
+def test_table_without_labels_lists_its_columns(
     digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "t.csv").write_text("\n".join(["path,kind", *(f"{one},{one.parent.name}" for one in digits)]))
@@ -227,7 +223,7 @@ def test_of_a_table_without_labels_the_columns_are_named(
         assert "it has the columns 'path', 'kind'. Pass label_column (--label-column)" in capsys.readouterr().err
 
 
-def test_progress_and_data_in_one_file_are_lines_of_their_own(model: Path, digits: list[Path]) -> None:
+def test_progress_and_data_are_separate_lines(model: Path, digits: list[Path]) -> None:
     command = [sys.executable, "-m", "featx", "predict", str(model), *map(str, digits[:3]), "--no-cache"]
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=True)
     *rows, progress, tally = done.stdout.decode().splitlines()
@@ -239,15 +235,15 @@ def test_progress_and_data_in_one_file_are_lines_of_their_own(model: Path, digit
     assert tally.startswith("3 images predicted")
 
 
-def test_that_no_path_came_in_is_said(model: Path) -> None:
+def test_empty_standard_input_is_reported(model: Path) -> None:
     command = [sys.executable, "-m", "featx", "predict", str(model), "-", "--no-cache"]
     done = subprocess.run(command, input=b"\n", capture_output=True, check=False)
     assert done.returncode == 0
-    assert done.stderr.startswith(b"No path came in on standard input")
+    assert done.stderr.startswith(b"Standard input contains no paths")
     assert piped(model, b"").stderr == b""
 
 
-def test_what_is_said_of_an_image_that_is_too_large_can_be_done(
+def test_remedy_for_too_large_image_works(
     model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     cut = tmp_path / "cut.png"
@@ -266,13 +262,13 @@ def test_what_is_said_of_an_image_that_is_too_large_can_be_done(
     assert explain_images(model, digits[:1], max_pixels=100)[0].error
 
 
-def test_a_file_is_no_folder_of_pictures(
+def test_explain_refuses_file_as_output_folder(
     model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "seen").write_text("mine")
-    for name, why in (("seen", "there is a file of that name"), ("seen.png", "its name is that of a picture")):
+    for name, reason in (("seen", "a file with this name exists"), ("seen.png", "suffix")):
         assert cli.main(["explain", str(model), str(digits[0]), "-o", str(tmp_path / name), "--quiet"]) == 1
-        said = capsys.readouterr().err
-        assert f"expected a folder, into which a picture of each image goes, and {why}" in said
-        assert "-o seen/" in said
+        message = capsys.readouterr().err
+        assert reason in message
+        assert "-o maps/" in message
     assert [path.name for path in tmp_path.iterdir()] == ["seen"]

@@ -1,0 +1,69 @@
+"""Bad input: one line with a remedy, and exit code 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from featx.cli import main as cli
+from featx.testing import CountingBackbone
+
+BAD = {
+    "no such folder": (["extract", "absent"], "No such folder or file: 'absent'"),
+    "no images": (["compare", "empty"], "No images in 'empty'"),
+    "one class": (["compare", "one"], "at least two classes"),
+    "column": (["compare", "table.csv", "--label-column", "lable"], "Did you mean 'label'?"),
+    "no table": (
+        ["compare", "photos", "--group-column", "site"],
+        "group_column (--group-column) names the column 'site'",
+    ),
+    "near": (["compare", "photos", "--duplicate-threshold", "1.5"], "a cosine above 0 and up to 1"),
+    "task": (["compare", "photos", "--task", "regresion"], "classification, regression"),
+    "report": (["compare", "photos", "--report", "absent/r.html"], "Choose another file"),
+    "one group": (["compare", "table.csv", "--group-column", "site"], "are in one group"),
+    "missing files": (["compare", "gone.csv", "--backbone", "counting"], "None of the 4 images can be read"),
+    "folds": (["compare", "photos", "--cv", "1"], "2 or more"),
+    "backbone": (["extract", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),
+    "estimator": (["compare", "photos", "--estimator", "svn"], "Did you mean 'svm'?"),
+    "cache": (["extract", "photos", "--cache", "empty/file.txt"], "cannot be written"),
+    "output folder": (["extract", "photos", "-o", "absent/f.npy"], "there is no folder"),
+    "image size": (["extract", "photos", "--image-size", "0"], "from 32 to 4096"),
+    "weights": (["extract", "photos", "--weights", "absent.h5"], "absent.h5"),
+    "random state": (["compare", "photos", "--random-state", "-1"], "from 0 to"),
+    "jobs": (["compare", "photos", "--n-jobs", "0"], "-1 for one on each core"),
+    "empty cache": (["extract", "photos", "--cache", ""], "expected a folder"),
+    "rank without labels": (["rank", "photos/china/00.jpg"], "a folder for each class"),
+    "rank one class": (["rank", "one"], "at least two classes"),
+    "rank backbone": (["rank", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),
+    "rank groups": (
+        ["rank", "photos", "--group-column", "site"],
+        "group_column (--group-column) names the column 'site'",
+    ),
+    "csv": (["compare", "photos", "--backbone", "counting", "--csv", "absent/t.csv"], "Choose another file"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_prints_one_line_with_remedy(
+    case: str,
+    in_folder: Path,
+    photo_folder: Path,
+    counting: CountingBackbone,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    args, remedy = BAD[case]
+    (in_folder / "empty").mkdir()
+    (in_folder / "empty" / "file.txt").write_text("")
+    (in_folder / "one").mkdir()
+    (in_folder / "one" / "china").symlink_to(photo_folder / "china")
+    (in_folder / "photos").symlink_to(photo_folder)
+    lines = [f"{path},{path.parent.name},a" for path in sorted(photo_folder.glob("*/*.jpg"))]
+    (in_folder / "table.csv").write_text("\n".join(["path,label,site", *lines]))
+    (in_folder / "gone.csv").write_text("path,label\n" + "".join(f"{at}.jpg,{'ab'[at % 2]}\n" for at in range(4)))
+    assert cli.main([*args, "--quiet"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert err.startswith("Error: ")
+    assert remedy in err
