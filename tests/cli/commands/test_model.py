@@ -266,7 +266,7 @@ def test_explain_refuses_file_as_output_folder(
     model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "seen").write_text("mine")
-    for name, reason in (("seen", "a file with this name exists"), ("seen.png", "suffix")):
+    for name, reason in (("seen", "a file with this name exists"), ("seen.png", "got the name of an image file")):
         assert cli.main(["explain", str(model), str(digits[0]), "-o", str(tmp_path / name), "--quiet"]) == 1
         message = capsys.readouterr().err
         assert reason in message
