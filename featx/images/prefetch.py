@@ -141,12 +141,12 @@ class Prefetcher:
 
         Of images with the same content, one is decoded; the others are :class:`SameAs` it.
         """
-        load_decoders()
         first_by_digest: dict[bytes, int] = {}
         pending: collections.deque[concurrent.futures.Future[Prefetched]] = collections.deque()
         n_threads = self._n_threads
         with _thread_pools(n_threads, remote.MAX_REQUESTS) as (decoding, downloading):
             for index in indices:
+                load_decoders()  # here, as imports in several threads at once are slow; and only if an image is read
                 if is_remote_image(self._images[index]):
                     n_threads = max(n_threads, remote.MAX_REQUESTS)
                     pending.append(downloading.submit(self._load_remote, index, first_by_digest))
