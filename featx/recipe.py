@@ -1,4 +1,4 @@
-"""The recipe: everything that decides a row's value, and the fingerprint that names it in the store."""
+"""Recipe: everything that determines the features of an image besides the image, and the fingerprints of it."""
 
 from __future__ import annotations
 
@@ -7,45 +7,53 @@ import hashlib
 import json
 from typing import Any
 
-#: Between the names of layers that are used at once.
-JOINT = "+"
-#: Raised whenever decoding or resizing changes the pixels a backbone sees, so that old rows are left alone.
+#: Separator of the names of several layers.
+LAYER_SEPARATOR = "+"
+#: Version of decoding and resizing. Raised whenever they change pixels, so that older rows are not used.
 PIXELS = 3
-#: Recipes of an earlier featx do not have these, and keep their fingerprints.
-_LEFT_OUT_IF_EMPTY = ("preprocessing", "tta")
+#: Fields that are recorded only if they are not empty.
+_OPTIONAL = ("preprocessing", "tta")
+#: Fields that determine the compiled network. Recipes with the same network share its graph.
+_GRAPH_FIELDS = ("backbone", "weights", "image_size", "layer", "preprocessing")
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the value of a row besides the image itself.
+    """Everything that determines the features of an image, besides the image itself.
 
-    What does not change values (batch size, threads, the engine at equal precision) is not in it.
+    Options that do not change the features, such as the batch size or the engine, are not part of it.
 
     Attributes
     ----------
     backbone : str
-        Name of the network.
+        Name of the backbone.
     weights : str
-        SHA-256 of the weights, in hex; the version of a backbone that has none.
+        SHA-256 digest of the weights, in hexadecimal; the version of a backbone without weights.
     image_size : tuple of (int, int)
-        Height and width that the backbone is shown, in pixels.
+        Height and width of the network input, in pixels.
     layer : str
-        Name of the layer whose output is pooled; several are joined by ``+``.
+        Name of the layer that is pooled; names of several layers are joined by ``+``.
     pooling : {"avg", "max", "avgmax", "none"}
-        How a layer's positions become one row.
+        How the positions of a layer are pooled.
     resize : {"squash", "crop", "pad"}
-        How an image gets to `image_size`.
+        How an image is fitted to `image_size`.
     precision : {"float32", "bfloat16"}
-        Arithmetic of the network; rows are float32 either way.
+        Precision of the network. Rows are always float32.
     pixels : int
-        Revision of decoding and resizing.
+        Version of decoding and resizing.
     preprocessing : str
-        What a network of the user's own wants done to its pixels; "" of others, which know it.
+        Pixel scaling of a custom model file; "" for other backbones.
     tta : str
-        Views of the image whose rows are averaged, or one of them; "" is the image as it is.
+        Test-time augmentation whose views are averaged, or the name of a single view; "" for the image itself.
+
+    See Also
+    --------
+    FeatureExtractor : Extract features; its attribute ``recipe_`` is a recipe as a dict.
 
     Examples
     --------
+    >>> import dataclasses
+    >>> from featx import Recipe
     >>> recipe = Recipe("mobilenet", "9c4f", (224, 224), "conv_pw_13_relu", "avg", "squash", "float32")
     >>> recipe.fingerprint == dataclasses.replace(recipe, pooling="max").fingerprint
     False
@@ -63,25 +71,24 @@ class Recipe:
     tta: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the recipe as plain JSON types."""
+        """Return the recipe as JSON types, without optional fields that are empty."""
         fields = {**dataclasses.asdict(self), "image_size": list(self.image_size)}
-        return {name: value for name, value in fields.items() if value or name not in _LEFT_OUT_IF_EMPTY}
+        return {name: value for name, value in fields.items() if value or name not in _OPTIONAL}
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that name this recipe; equal recipes have equal ones on every machine."""
+        """Return 16 hexadecimal digits that identify the recipe, the same on every machine."""
         return _fingerprint(self.as_dict())
 
     @property
     def graph_fingerprint(self) -> str:
-        """16 hex digits that name the network as it is compiled, which recipes of other poolings share."""
-        decides = ("backbone", "weights", "image_size", "layer", "preprocessing")
-        return _fingerprint({key: value for key, value in self.as_dict().items() if key in decides})
+        """Return 16 hexadecimal digits that identify the compiled network."""
+        return _fingerprint({name: value for name, value in self.as_dict().items() if name in _GRAPH_FIELDS})
 
     @property
     def layers(self) -> list[str]:
-        """Names of the layers that features are taken from."""
-        return self.layer.split(JOINT)
+        """Return the names of the layers."""
+        return self.layer.split(LAYER_SEPARATOR)
 
 
 def _fingerprint(fields: dict[str, Any]) -> str:

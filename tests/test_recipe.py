@@ -21,12 +21,12 @@ CHANGES = {
 }
 
 
-def test_a_fingerprint_is_the_same_on_every_machine() -> None:
-    # A change here orphans every row that users have: it must be meant.
+def test_fingerprint_is_stable() -> None:
+    # If this changes, no cached row of any user is found any more.
     assert RECIPE.fingerprint == "53e3b296efc8fa80"
 
 
-def test_every_field_is_tried_below() -> None:
+def test_every_field_is_covered() -> None:
     assert set(CHANGES) == {field.name for field in dataclasses.fields(Recipe)}
 
 
@@ -36,7 +36,7 @@ def test_every_field_changes_the_fingerprint(field: str) -> None:
 
 
 @pytest.mark.parametrize("field", CHANGES)
-def test_the_compiled_graph_is_shared_by_recipes_that_differ_outside_the_network(field: str) -> None:
+def test_recipes_with_the_same_network_share_its_graph(field: str) -> None:
     changed = dataclasses.replace(RECIPE, **{field: CHANGES[field]})
     shared = field in ("pooling", "resize", "precision", "pixels", "tta")
     assert (changed.graph_fingerprint == RECIPE.graph_fingerprint) is shared

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import OptionError, did_you_mean
-from featx.recipe import JOINT
+from featx.recipe import LAYER_SEPARATOR
 
 POOLINGS = ("avg", "max", "avgmax", "none")
 #: The kinds of pooling that a row is made of: both, if it is ``"avgmax"``.
@@ -82,7 +82,7 @@ def pooled_output_name(layer: str, pool: str) -> str:
 
 def as_layer_name(name: str) -> str:
     """Return the name by which a layer can be written beside others: without what joins them."""
-    return name.replace(JOINT, "%2B")  # as in an address
+    return name.replace(LAYER_SEPARATOR, "%2B")  # as in an address
 
 
 def as_layers(rows: Iterable[Sequence[Any]]) -> tuple[LayerInfo, ...]:
@@ -101,7 +101,7 @@ def parse_layers(layer: Any) -> tuple[Layer, ...]:
     wanted: list[Layer] = []
     for one in several:
         if isinstance(one, str):
-            wanted += [part.strip() for part in one.split(JOINT)]
+            wanted += [part.strip() for part in one.split(LAYER_SEPARATOR)]
         elif isinstance(one, numbers.Integral) and not isinstance(one, bool):
             wanted.append(int(one))
         elif isinstance(one, numbers.Real) and not isinstance(one, bool):

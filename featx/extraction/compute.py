@@ -84,13 +84,13 @@ class RowComputer:
         missing, rows = self._cache.read_views(digests)
         if missing.any():
             self._start()
-            views = self._views.show(pixels, digests, missing)
+            views = self._views.cut(pixels, digests, missing)
             rows[missing] = self._checked(self._run(views), len(views))
             self._cache.add_rows(digests, rows, missing)
             if self._lock.should_release:
                 self._cache.commit()
                 self.release()
-        return self._views.combined(rows), np.logical_or.reduce(missing)
+        return self._views.combine(rows), np.logical_or.reduce(missing)
 
     def release(self) -> None:
         """Let other processes compute."""

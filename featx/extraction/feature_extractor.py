@@ -1,141 +1,181 @@
-"""FeatureExtractor: the scikit-learn face of extraction."""
+"""FeatureExtractor: the scikit-learn transformer that extracts features from images.
+
+More than half of this file is the documentation of its public class.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from sklearn import get_config
 from sklearn.base import BaseEstimator, TransformerMixin
-from sklearn.utils._param_validation import HasMethods, Interval, InvalidParameterError, StrOptions
-from sklearn.utils.validation import _check_feature_names, _check_feature_names_in
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
 
 from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, parse_layers
 from featx.backbones.preprocessing import parse_preprocessing
 from featx.backbones.registry import load_backbone
-from featx.datasets.failures import Failure
 from featx.errors import OptionError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction.engines import engine as engines
 from featx.extraction.extract import extract_into
-from featx.extraction.options import LARGEST_SIZE, ON_TRUNCATED, RESIZES, ExtractionOptions, Resolved, resolve_cache
+from featx.extraction.ledger import Ledger
+from featx.extraction.options import MAX_IMAGE_SIZE, ON_TRUNCATED, RESIZES, ExtractionOptions, Resolved, resolve_cache
 from featx.extraction.resolved import resolve_with_recipe
+from featx.extraction.sklearn_compat import (
+    HasMethods,
+    Interval,
+    InvalidParameterError,
+    StrOptions,
+    check_feature_names,
+    check_feature_names_in,
+    reset_feature_names,
+)
 from featx.images.decode import MAX_PIXELS
-from featx.images.image import Image, as_image_list, describe_image
-from featx.recipe import JOINT
+from featx.images.image import Image, as_image_list
+from featx.recipe import LAYER_SEPARATOR
 from featx.system.progress import progress_bar
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import ArrayLike
 
 
 class InvalidOptionError(OptionError, InvalidParameterError):  # type: ignore[misc]  # scikit-learn is untyped
-    """A parameter has a value that cannot be used; in scikit-learn's words, and as its own error too."""
+    """A parameter of an estimator has an invalid value."""
 
 
 class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """Turn images into rows of features with a frozen network, keeping every row ever computed.
+    """Extract features from images with a frozen network, and cache them.
 
-    ``fit`` learns nothing from the images: it pins the recipe, so that a fitted pipeline that is loaded elsewhere
-    gives the same features or says why it cannot. A row depends on its image and on the options marked (*) alone,
-    and is kept under both, so folds, refits, clones, processes and later sessions find it again.
+    Each image becomes one row of float32 features. A row depends only on the content of its image and on the recipe:
+    backbone, weights, image size, layer, pooling, resize mode, precision, preprocessing and test-time augmentation.
+    Cached rows are found again by clones, folds, other processes and later sessions, for renamed and shuffled files
+    too.
 
     Parameters
     ----------
     backbone : str, Path or keras.Model, default="mobilenet"
-        (*) Name of the network, see :func:`featx.available_backbones`; or the path of one of your own: ``.keras``,
-        ``.h5``, ``.onnx``, ``.xml`` (OpenVINO), or the folder of a SavedModel. It is known by what it holds, wherever
-        it lies. A ``keras.Model`` object is kept as a file in the user's cache (``~/.cache/featx``) until nobody has
-        used it for 30 days; as in any file, layers of code of your own are refused: export it to a SavedModel or ONNX.
+        Name of a backbone, see :func:`featx.available_backbones`; or a custom model file (``.keras``, ``.h5``,
+        ``.onnx``, OpenVINO ``.xml``, or the folder of a SavedModel). A ``keras.Model`` is saved to the user's cache
+        folder, and deleted there if it has not been used for 30 days. Model files with custom Python code are rejected;
+        export them to SavedModel or ONNX.
     weights : str, Path or None, default="imagenet"
-        (*) ``"imagenet"``; the path of a weights file of this network without its head, or its address followed by
-        ``#sha256=`` and its digest; or None for random ones, always the same: a control.
+        Weights of the network without its classification head. "imagenet": the weights of the backbone. Path of a
+        weights file, or URL followed by ``#sha256=DIGEST``. None: random weights, always the same, for use as a
+        control.
     image_size : int, (int, int) or None, default=None
-        (*) Height and width in pixels that the network is shown; None is its own default.
-    layer : str, int, float, a sequence of these or None, default=None
-        (*) Layer that features are taken from: its name, its place in Keras's order (``-2``), or a share of the depth
-        (``0.75``: the last block that ends there). Several, also written ``"a+b"``, are taken in one pass and joined.
-        None is the last convolutional output. ``load_backbone(name).layers()`` lists them.
+        Height and width in pixels of the network input. None: the default of the backbone.
+    layer : str, int, float, sequence of these or None, default=None
+        Layer(s) to extract features from. str: layer name; ``"a+b"`` selects two layers. int: layer index. float in
+        (0, 1]: relative depth; the last block that ends there is used. Sequence: features of all layers, concatenated.
+        None: the last convolutional layer. ``load_backbone(name).layers()`` lists the layers.
     pooling : {"avg", "max", "avgmax", "none"}, default="avg"
-        (*) How a layer's positions become one row: their mean, their maximum, both one after the other, or all of
-        them as they are.
-    resize : {"squash", "crop", "pad"}, default="squash"
-        (*) ``"squash"`` changes the aspect ratio; ``"crop"`` scales the shorter side to size · 256 / 224
-        and cuts out the centre; ``"pad"`` fits the whole image in and fills the rest with black.
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
-        (*) Arithmetic of the network. ``"auto"`` is bfloat16 where this CPU runs it natively. Rows are
-        float32 either way.
-    engine : {"auto", "openvino", "keras"}, default="auto"
-        What runs the network: ``"auto"`` is OpenVINO where it is installed. ``"keras"`` is the reference.
-    batch_size : int, default=32
-        Images handed to the network at a time. Bounds memory; changes no value.
-    max_pixels : int, default=178_956_970
-        An encoded image of more pixels is one that cannot be read; of WebP, AVIF and GIF, of a third as many.
-    on_truncated : {"raise", "pad"}, default="raise"
-        What a JPEG or PNG that ends too early is: one that cannot be read; or one whose missing part is grey or black,
-        with one warning for the whole call.
-    preprocessing : {"tf", "torch", "caffe", "none"}, (mean, scale) or None, default=None
-        (*) What a network of your own wants done to its pixels, which are from 0 to 255: ``"torch"`` for those of timm,
-        torchvision and Hugging Face, ``"none"`` for one that does it itself; `mean` and `scale` are a number or three
-        each, for (pixel − mean) / scale. None for those that featx knows by name.
+        How to pool the positions of a layer: their mean, their maximum, both concatenated, or no pooling.
     tta : {"flip", "five-crop", "rotations"} or None, default=None
-        (*) Views of an image whose rows, each of which is kept, are averaged: ``"flip"``, the image and its mirror
-        image; ``"five-crop"``, four corners and the centre of the image at 8/7 of `image_size`; ``"rotations"`` by 0,
-        90, 180 and 270 degrees, of a square `image_size`. None is the image as it is.
-    cache : str, Path or None, default="auto"
-        Folder that keeps rows; ``"auto"`` is ``$FEATX_CACHE``, else ``cache``; None keeps nothing. A relative one is
-        in the folder where the process runs. Processes that joblib keeps alive stay in the folder, and keep the
-        variables, that they were started with: change those before, or name an absolute folder.
+        Test-time augmentation: the rows of several views of an image are averaged. "flip": the image and its mirror
+        image. "five-crop": the four corners and the center of the image at 8/7 of `image_size`. "rotations": rotations
+        by 0, 90, 180 and 270 degrees; requires a square `image_size`. None: the image itself.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Precision of the network. "auto": bfloat16 if this CPU supports it natively, otherwise float32. Rows are
+        always float32.
+    preprocessing : {"tf", "torch", "caffe", "none"}, (mean, scale) or None, default=None
+        Pixel scaling of a custom model file, whose input has pixels from 0 to 255. "torch": for models of timm,
+        torchvision and Hugging Face. "none": for models that scale pixels themselves. (mean, scale): ``(pixel - mean)
+        / scale``, each a number or one number per channel. None: for backbones with a name, which have their own.
+    resize : {"squash", "crop", "pad"}, default="squash"
+        How to fit an image to `image_size`. "squash": change the aspect ratio. "crop": scale the shorter side to
+        256 / 224 of the size, and crop the center. "pad": fit the whole image, and fill the rest with black.
+    max_pixels : int, default=178_956_970
+        Maximum number of pixels of an encoded image; a third of it for WebP, AVIF and GIF. Larger images are
+        unreadable.
+    on_truncated : {"raise", "pad"}, default="raise"
+        How to handle JPEG and PNG files that end too early. "raise": treat them as unreadable. "pad": fill the missing
+        part with gray or black, and issue a single warning.
     on_error : {"raise", "nan"}, default="raise"
-        What an image that cannot be read does: stop with its name, position and the reason; or get a
-        row of NaN, with one warning for the whole call.
+        How to handle unreadable images. "raise": raise an error for the first one. "nan": return a row of NaN for
+        each, and issue a single warning.
+    engine : {"auto", "openvino", "keras"}, default="auto"
+        Library that runs the network. "auto": OpenVINO if it is installed, otherwise Keras. "keras" is the reference.
+    batch_size : int, default=32
+        Number of images per batch. It limits memory use and does not change the features.
+    cache : str, Path or None, default="auto"
+        Path of the feature cache. "auto": ``FEATX_CACHE`` if set, else ``./cache``. None: no caching. Relative paths
+        are resolved against the working directory of each process.
     verbose : bool, default=False
-        Show a progress bar on standard error.
+        Whether to show a progress bar on standard error.
 
     Attributes
     ----------
     recipe_ : dict
-        Everything that decides the value of a row, as fitted; see :class:`featx.Recipe`.
+        Recipe of the fitted features, see :class:`featx.Recipe`.
+    fitted_params_ : dict
+        Parameters of the fit that determine the recipe.
     n_features_out_ : int
-        Length of a row.
+        Number of features.
     n_features_in_ : int
-        1; only if fitted on a table of one column.
-    feature_names_in_ : ndarray of str, shape (1,)
-        Name of that column, if it has one.
+        1. Only defined if fitted on a table.
+    feature_names_in_ : ndarray of str of shape (1,)
+        Name of the image column. Only defined if fitted on a table with column names.
+
+    See Also
+    --------
+    augment_features : Extract features of randomly augmented copies, for training.
+    extract_images : Extract features of image files into a file.
+    compare_images : Compare backbones and estimators on labeled images.
+    FineTunedClassifier : Train the last layers of a network.
+
+    Notes
+    -----
+    ``fit`` trains nothing and reads no image: it checks the parameters and records the recipe. ``transform`` works
+    without ``fit``. A fitted extractor raises :class:`featx.errors.RecipeMismatchError` instead of returning other
+    features than it was fitted for, for example on a CPU without bfloat16. Parameters changed after ``fit`` take effect.
+
+    A network uses all cores, and processes on the same cores take turns: a larger `n_jobs` in scikit-learn does not
+    make extraction faster. Worker processes of joblib keep the working directory and the environment
+    variables that they were started with; pass an absolute path as `cache` if these change.
+
+    Pickles hold the parameters and the recipe, but neither the network nor rows.
 
     Examples
     --------
     >>> import numpy as np
     >>> from featx import FeatureExtractor
-    >>> photos = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    >>> images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     >>> extractor = FeatureExtractor("mobilenet", cache=None)
-    >>> extractor.fit_transform(photos).shape
+    >>> extractor.fit_transform(images).shape
     (2, 1024)
     >>> list(extractor.get_feature_names_out()[:2])
     ['mobilenet_0', 'mobilenet_1']
     """
 
-    # Constraints as scikit-learn's own estimators declare them. Unknown backbones and views are told with the nearest
-    # name.
+    __module__ = "featx"  # model files and pickles name this stable path
+
+    # As in scikit-learn's own estimators. Unknown backbones and values of tta are reported with the nearest name.
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         "backbone": [str, os.PathLike, HasMethods(["get_weights", "to_json", "save"])],
         "weights": [str, os.PathLike, None],
-        "image_size": [Interval(Integral, 1, LARGEST_SIZE, closed="both"), tuple, list, None],
+        "image_size": [Interval(Integral, 1, MAX_IMAGE_SIZE, closed="both"), tuple, list, None],
         "layer": [str, Real, tuple, list, None],
         "pooling": [StrOptions(set(POOLINGS))],
-        "resize": [StrOptions(set(RESIZES))],
+        "tta": [str, None],
         "precision": [StrOptions(set(engines.PRECISIONS))],
-        "engine": [StrOptions(set(engines.ENGINES))],
-        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "preprocessing": [str, tuple, list, None],
+        "resize": [StrOptions(set(RESIZES))],
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "on_truncated": [StrOptions(set(ON_TRUNCATED))],
-        "preprocessing": [str, tuple, list, None],
-        "tta": [str, None],
-        "cache": [str, os.PathLike, None],
         "on_error": [StrOptions({"raise", "nan"})],
+        "engine": [StrOptions(set(engines.ENGINES))],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "cache": [str, os.PathLike, None],
         "verbose": ["verbose"],
     }
 
@@ -146,17 +186,17 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         weights: str | os.PathLike[str] | None = "imagenet",
         image_size: int | tuple[int, int] | None = None,
         layer: Layer | Sequence[Layer] | None = None,
-        pooling: str = "avg",
-        resize: str = "squash",
-        precision: str = "auto",
-        engine: str = "auto",
-        batch_size: int = 32,
-        max_pixels: int = MAX_PIXELS,
-        on_truncated: str = "raise",
+        pooling: Literal["avg", "max", "avgmax", "none"] = "avg",
+        tta: Literal["flip", "five-crop", "rotations"] | None = None,
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
         preprocessing: str | Sequence[Any] | None = None,
-        tta: str | None = None,
+        resize: Literal["squash", "crop", "pad"] = "squash",
+        max_pixels: int = MAX_PIXELS,
+        on_truncated: Literal["raise", "pad"] = "raise",
+        on_error: Literal["raise", "nan"] = "raise",
+        engine: Literal["auto", "openvino", "keras"] = "auto",
+        batch_size: int = 32,
         cache: str | os.PathLike[str] | None = "auto",
-        on_error: str = "raise",
         verbose: bool = False,
     ) -> None:
         self.backbone = backbone
@@ -164,133 +204,163 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.image_size = image_size
         self.layer = layer
         self.pooling = pooling
-        self.resize = resize
+        self.tta = tta
         self.precision = precision
-        self.engine = engine
-        self.batch_size = batch_size
+        self.preprocessing = preprocessing
+        self.resize = resize
         self.max_pixels = max_pixels
         self.on_truncated = on_truncated
-        self.preprocessing = preprocessing
-        self.tta = tta
-        self.cache = cache
         self.on_error = on_error
+        self.engine = engine
+        self.batch_size = batch_size
+        self.cache = cache
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> FeatureExtractor:
-        """Check the parameters and pin the recipe; no image is read and no network is loaded.
+    def fit(self, X: ArrayLike | Iterable[Image], y: Any = None) -> Self:
+        """Check the parameters and record the recipe. No image is read.
 
-        Weights that are not on this machine are fetched.
+        Weights that are not on this machine are downloaded.
 
         Parameters
         ----------
-        X : list, tuple, ndarray, Series or one-column DataFrame of images
-            Only looked at to see that it is a collection, and what its column is called.
-        y : ignored
+        X : array-like of images of shape (n_samples,)
+            Images, see :meth:`transform`. Only the type and the column name are checked.
+        y : None, default=None
+            Ignored.
 
         Returns
         -------
         self : FeatureExtractor
+            The fitted extractor.
 
         Raises
         ------
         OptionError
-            A parameter has a value that cannot be used.
+            A parameter has an invalid value.
         InputError
-            `X` is no collection of images.
+            `X` is not a collection of images.
         WeightsError
-            The network's weights are nowhere to be had (:class:`WeightsNotFoundError`), damaged, or another's.
+            The weights are corrupt, belong to another network, or cannot be downloaded.
         EngineError, MissingDependencyError
-            The network cannot be run as asked.
+            The network cannot be run with these parameters.
+
+        See Also
+        --------
+        transform : Extract the features.
 
         Examples
         --------
-        >>> FeatureExtractor("resnet50", batch_size=0).fit(["a.jpg"])
-        Traceback (most recent call last):
-            ...
-        featx.extraction.feature_extractor.InvalidOptionError: The 'batch_size' parameter of FeatureExtractor must be ...
+        >>> from featx import FeatureExtractor
         >>> FeatureExtractor("mobilenet").fit(["a.jpg"]).recipe_["image_size"]
         [224, 224]
         """
         options = self._options()
         resolve_cache(self.cache)
         as_image_list(X)
-        # One string, so that a saved extractor is small in every format.
-        pin = json.dumps({"recipe": options.resolve().recipe.as_dict(), "set": self._decisive_parameters()})
-        for name in ("n_features_in_", "feature_names_in_"):  # of an earlier fit
-            if hasattr(self, name):
-                delattr(self, name)
-        if len(getattr(X, "shape", ())) == 2:
-            self.n_features_in_ = 1
-            _check_feature_names(self, X, reset=True)
-        self._pin = pin
+        recipe = options.resolve().recipe.as_dict()
+        reset_feature_names(self, X)
+        self.recipe_ = recipe
+        self.fitted_params_ = self._recipe_params()
         return self
 
-    @property
-    def n_features_out_(self) -> int:
-        """Length of a row."""
-        if not hasattr(self, "_pin"):
-            raise AttributeError(f"This {type(self).__name__} has no n_features_out_ before it is fitted.")
-        return self._options().n_features
-
-    @property
-    def recipe_(self) -> dict[str, Any]:
-        """Everything that decides the value of a row, as fitted."""
-        if not hasattr(self, "_pin"):
-            raise AttributeError(f"This {type(self).__name__} has no recipe_ before it is fitted.")
-        recipe: dict[str, Any] = json.loads(self._pin)["recipe"]
-        return recipe
-
-    def transform(self, X: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
-        """Return one row of features for each image.
+    def fit_transform(
+        self, X: ArrayLike | Iterable[Image], y: Any = None, **fit_params: Any
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Fit and return one row of features for each image.
 
         Parameters
         ----------
-        X : list, tuple, ndarray, Series or one-column DataFrame of images
-            Each a path, bytes, Pillow image, or uint8 array (h, w, 3) or (h, w); or one uint8 array
-            (n_samples, h, w, 3). Series and tables may be of pandas, polars or pyarrow.
+        X : array-like of images of shape (n_samples,)
+            Images, see :meth:`transform`.
+        y : None, default=None
+            Ignored.
+        **fit_params : dict
+            Not used.
 
         Returns
         -------
-        ndarray of float32, shape (n_samples, n_features)
+        ndarray of float32 of shape (n_samples, n_features)
+            Features.
 
-        Raises
-        ------
-        UnreadableImageError
-            With ``on_error="raise"``: the first image that cannot be read.
-        RecipeMismatchError
-            This extractor was fitted where the same parameters meant something else: other weights, another
-            arithmetic of the CPU, an older featx.
-        OptionError, InputError, WeightsError
-            As for :meth:`fit`.
-        ValueError
-            A table whose column is called another name than when fitted.
-        EngineError
-            The network cannot be run here.
-        StoreError, ResourceError
-            The cache cannot be read or written; the system has no more memory, files or threads.
-        AuditError
-            Rows and images do not match: nothing was kept.
-
-        Warns
-        -----
-        UnreadableImagesWarning
-            With ``on_error="nan"``: once, with the number of images that cannot be read, and the first.
+        See Also
+        --------
+        fit : Check the parameters and record the recipe.
+        transform : Extract the features.
 
         Examples
         --------
         >>> import numpy as np
-        >>> grey = np.full((1, 16, 16, 3), 128, dtype=np.uint8)
-        >>> FeatureExtractor("mobilenet", cache=None).transform(grey).dtype
+        >>> from featx import FeatureExtractor
+        >>> gray = np.full((1, 16, 16, 3), 128, dtype=np.uint8)
+        >>> FeatureExtractor("color_histogram", cache=None).fit_transform(gray).shape
+        (1, 512)
+        """
+        rows: np.ndarray[Any, np.dtype[np.float32]] = super().fit_transform(X, y, **fit_params)
+        return rows
+
+    @property
+    def n_features_out_(self) -> int:
+        """Number of features."""
+        check_is_fitted(self, "recipe_")
+        return self._options().n_features
+
+    def transform(self, X: ArrayLike | Iterable[Image]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """Return one row of features for each image.
+
+        Parameters
+        ----------
+        X : array-like of images of shape (n_samples,)
+            List, tuple, array, Series or one-column DataFrame (pandas, polars or pyarrow). An image is a path, a URL,
+            bytes of an image file, a Pillow image, or a uint8 array of shape (height, width, 3) or (height, width). A
+            uint8 array of shape (n_samples, height, width, 3) is accepted too.
+
+        Returns
+        -------
+        ndarray of float32 of shape (n_samples, n_features)
+            Features.
+
+        Raises
+        ------
+        UnreadableImageError
+            An image cannot be read, with ``on_error="raise"``.
+        RecipeMismatchError
+            The fitted features cannot be reproduced with these weights, on this CPU or with this version of featx.
+        OptionError, InputError, WeightsError
+            See :meth:`fit`.
+        ValueError
+            The column of a table has another name than in ``fit``.
+        EngineError
+            The network cannot be run on this machine.
+        StoreError, ResourceError
+            The cache cannot be read or written; the process is out of memory, file handles or threads.
+        AuditError
+            Rows and images do not match. No row was cached.
+
+        Warns
+        -----
+        UnreadableImagesWarning
+            Images cannot be read, with ``on_error="nan"``; truncated images were padded. Issued once.
+
+        See Also
+        --------
+        fit : Check the parameters and record the recipe.
+        get_feature_names_out : Return the names of the features.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from featx import FeatureExtractor
+        >>> gray = np.full((1, 16, 16, 3), 128, dtype=np.uint8)
+        >>> FeatureExtractor("mobilenet", cache=None).transform(gray).dtype
         dtype('float32')
         """
         options = self._options()
         images = as_image_list(X)
-        if hasattr(self, "feature_names_in_") and hasattr(X, "columns"):  # a list has no names to compare
-            _check_feature_names(self, X, reset=False)
+        check_feature_names(self, X)
         rows = np.empty((len(images), options.n_features), dtype=np.float32)
         if not len(images):
             return rows
-        resolved = self._as_pinned(options)
+        resolved = self._resolve(options)
         with progress_bar(len(images), resolved.backbone.name, shown=bool(self.verbose)) as progress:
             ledger = extract_into(
                 rows,
@@ -300,66 +370,71 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
                 raise_on_error=self.on_error == "raise",
                 progress=progress,
             )
-        warn_unreadable(ledger.failures, len(images))
-        warn_padded(images, ledger.padded)
+        _warn_unreadable(ledger)
         return rows
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray[Any, Any]:
-        """Return ``<backbone>_0``, ``<backbone>_1`` and so on; layer and pooling are named if they are not the default.
+        """Return the names of the features, such as ``mobilenet_0``.
+
+        Layer and pooling are part of the names if they are not the default.
 
         Parameters
         ----------
-        input_features : array of str or None, default=None
-            If given, must be the names that this was fitted with.
+        input_features : array-like of str of shape (1,), default=None
+            Name of the image column. If given, it must be the one in ``fit``.
 
         Returns
         -------
-        ndarray of str objects, shape (n_features,)
+        ndarray of str of shape (n_features,)
+            Names of the features.
 
         Raises
         ------
         ValueError
-            `input_features` are other names than it was fitted with.
+            `input_features` are not the names in ``fit``.
         OptionError
-            A parameter has a value that cannot be used.
+            A parameter has an invalid value.
+
+        See Also
+        --------
+        transform : Extract the features.
 
         Examples
         --------
+        >>> from featx import FeatureExtractor
         >>> FeatureExtractor("resnet50", pooling="max").get_feature_names_out()[-1]
         'resnet50_max_2047'
         """
-        if hasattr(self, "n_features_in_"):
-            _check_feature_names_in(self, input_features, generate_names=False)
+        check_feature_names_in(self, input_features)
         options = self._options()
         backbone = load_backbone(options.backbone)
-        is_default = options.layer_name == backbone.layer
-        layer = "" if is_default else f"_{options.layer_name}"
+        layer = "" if options.layer_name == backbone.layer else f"_{options.layer_name}"
         pooling = "" if self.pooling == "avg" else f"_{self.pooling}"
         prefix = f"{backbone.name}{layer}{pooling}"
-        return np.array([f"{prefix}_{i}" for i in range(options.n_features)], dtype=object)
+        return np.array([f"{prefix}_{index}" for index in range(options.n_features)], dtype=object)
 
     def _options(self) -> ExtractionOptions:
         try:
             if not get_config()["skip_parameter_validation"]:
                 self._validate_params()
-            fields = ExtractionOptions.__dataclass_fields__
-            return ExtractionOptions(**{name: getattr(self, name) for name in fields})
+            fields = dataclasses.fields(ExtractionOptions)
+            return ExtractionOptions(**{field.name: getattr(self, field.name) for field in fields})
         except UnknownBackboneError:
             raise
         except (InvalidParameterError, OptionError) as error:
             raise InvalidOptionError(str(error)) from error
 
-    def _decisive_parameters(self) -> dict[str, Any]:
-        """Return the parameters that decide a row, as JSON has them."""
+    def _recipe_params(self) -> dict[str, Any]:
+        """Return the parameters that determine the recipe, as JSON types: equal values of other types are equal."""
         size = self.image_size
         return {
-            # An object is known by what it is, which the recipe says.
+            # A keras.Model is identified by its content, which the recipe records.
             "backbone": as_backbone_name(self.backbone)
             if isinstance(self.backbone, str | os.PathLike)
             else "keras.Model",
             "weights": None if self.weights is None else os.fspath(self.weights),
             "image_size": size if size is None else [int(side) for side in np.broadcast_to(size, 2)],
-            "layer": None if self.layer is None else JOINT.join(map(str, parse_layers(self.layer))),
+            "layer": None if self.layer is None else LAYER_SEPARATOR.join(map(str, parse_layers(self.layer))),
             "pooling": str(self.pooling),
             "resize": str(self.resize),
             "precision": str(self.precision),
@@ -367,32 +442,24 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             "tta": None if self.tta is None else str(self.tta),
         }
 
-    def _as_pinned(self, options: ExtractionOptions) -> Resolved:
-        """Return what will run, held to the recipe of the fit but for parameters that were set since.
+    def _resolve(self, options: ExtractionOptions) -> Resolved:
+        """Return what to run. After ``fit``, it must have the fitted recipe, except for parameters changed since.
 
-        Other weights than those of the fit are never taken for them, whatever their path.
+        Changed weights are accepted only if they are the fitted ones under another path.
         """
-        pin = json.loads(getattr(self, "_pin", "{}"))
-        now = self._decisive_parameters()
-        if not pin or pin["set"].get("backbone") != now["backbone"]:
+        fitted = getattr(self, "fitted_params_", None)
+        current = self._recipe_params()
+        if fitted is None or fitted["backbone"] != current["backbone"]:
             return options.resolve()
-        recipe = pin["recipe"]
-        # A parameter that the featx of the fit did not have had what is its default now.
-        defaults = type(self)._defaults()
-        free = {name for name, value in now.items() if value != pin["set"].get(name, defaults.get(name))} - {"weights"}
-        return resolve_with_recipe(options, recipe, ignore=free)
+        # An older version that lacked a parameter had what is the default now.
+        defaults = self._defaults()
+        changed = {name for name, value in current.items() if value != fitted.get(name, defaults.get(name))}
+        return resolve_with_recipe(options, self.recipe_, ignore=changed - {"weights"})
 
-    def rename_backbone(self, backbone: str) -> None:
-        """Say where the network of a fitted extractor is now; the recipe of the fit holds, and tells if it is another.
-
-        Parameters
-        ----------
-        backbone : str
-            The path of the same file elsewhere.
-        """
-        pin = json.loads(self._pin)
-        pin["set"]["backbone"] = backbone
-        self.backbone, self._pin = backbone, json.dumps(pin)
+    def _relocate_backbone(self, path: str) -> None:
+        """Set the path of a model file that was moved. The fitted recipe is kept, and detects another file."""
+        self.fitted_params_ = {**self.fitted_params_, "backbone": path}
+        self.backbone = path
 
     @staticmethod
     def _defaults() -> dict[str, Any]:
@@ -400,8 +467,16 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         return {name: parameter.default for name, parameter in signature.parameters.items() if name != "self"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a pickled state; parameters that an older featx did not have get their defaults."""
+        """Restore a pickled state. Parameters that an older version lacked get their defaults."""
         super().__setstate__({**self._defaults(), **state})
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise NotFittedError for fitted attributes, and AttributeError for others."""
+        if name in ("recipe_", "fitted_params_", "n_features_out_"):
+            raise NotFittedError(
+                f"This {type(self).__name__} instance is not fitted yet. Call fit before using {name}."
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __sklearn_is_fitted__(self) -> bool:
         return True
@@ -418,28 +493,25 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
 
 
 def resolve_extractor(extractor: FeatureExtractor) -> Resolved:
-    """Return what an extractor runs, held to the recipe of its fit."""
-    return extractor._as_pinned(extractor._options())
+    """Return what an extractor runs. It must have the fitted recipe if the extractor is fitted."""
+    return extractor._resolve(extractor._options())
 
 
-def warn_unreadable(failures: Sequence[Failure], n_images: int) -> None:
-    """Give one warning for all images of a call that could not be read."""
+def _warn_unreadable(ledger: Ledger) -> None:
+    """Issue one warning for all unreadable images of a call, and one for all padded images."""
+    failures, padded = ledger.failures, ledger.padded
     if failures:
         first = failures[0]
-        warnings.warn(
-            f"{len(failures)} of {n_images} images cannot be read; their rows are NaN. The first is "
-            f"{first.image!r} (index {first.position}): {first.reason}.",
-            UnreadableImagesWarning,
-            stacklevel=4,  # past scikit-learn's wrapper of transform
+        _warn_user(
+            f"{len(failures)} of {ledger.n_images} images cannot be read; their rows are NaN. The first is "
+            f"{first.image!r} (index {first.position}): {first.reason}."
         )
-
-
-def warn_padded(images: Sequence[Image], padded: Sequence[int]) -> None:
-    """Give one warning for all images of a call that ended too early and were made complete."""
     if padded:
-        warnings.warn(
-            f"{len(padded)} of {len(images)} images end too early; what is missing of them is grey or black. The first "
-            f"is {describe_image(images[padded[0]])!r} (index {padded[0]}).",
-            UnreadableImagesWarning,
-            stacklevel=4,  # past scikit-learn's wrapper of transform
+        _warn_user(
+            f"{len(padded)} of {ledger.n_images} images are truncated; the missing part is gray or black. The first is "
+            f"{ledger.describe(padded[0])!r} (index {padded[0]})."
         )
+
+
+def _warn_user(message: str) -> None:
+    warnings.warn(message, UnreadableImagesWarning, stacklevel=5)  # past scikit-learn's wrapper of transform

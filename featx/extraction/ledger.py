@@ -60,6 +60,11 @@ class Ledger:
         self.file_states = np.full((len(images), 2), UNKNOWN_STATE, dtype=np.int64)
 
     @property
+    def n_images(self) -> int:
+        """Number of images."""
+        return len(self._images)
+
+    @property
     def n_computed(self) -> int:
         """Number of distinct images of which at least one view was run through the network."""
         return int((self._status == COMPUTED).sum())
@@ -79,9 +84,13 @@ class Ledger:
     def failures(self) -> list[Failure]:
         """Images that cannot be read, in input order."""
         return [
-            Failure(index, describe_image(self._images[index]), error.reason, type(error).__name__)
+            Failure(index, self.describe(index), error.reason, type(error).__name__)
             for index, error in sorted(self._errors.items())
         ]
+
+    def describe(self, index: int) -> str:
+        """Return the path of an image, or the type of the object."""
+        return describe_image(self._images[index])
 
     def record(self, index: int, source: Source) -> None:
         """Record how an image was read."""

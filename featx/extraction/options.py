@@ -1,8 +1,9 @@
-"""What a user may set about extraction, checked; and the recipe that follows from it."""
+"""Options of an extraction: checked, and resolved to a recipe and an engine."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import numbers
 import os
 import warnings
@@ -14,34 +15,37 @@ import numpy as np
 
 from featx.backbones import preprocessing
 from featx.backbones import registry as backbones
-from featx.backbones.files import network_file as own
 from featx.backbones.files.model_cache import display_name
+from featx.backbones.files.network_file import NetworkFile, as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, find_layers, parse_layers
 from featx.errors import FeatxWarning, OptionError, did_you_mean
 from featx.extraction.engines import engine as engines
 from featx.images.decode import MAX_PIXELS
 from featx.images.tta import check_tta
-from featx.recipe import JOINT, Recipe
+from featx.recipe import LAYER_SEPARATOR, Recipe
 from featx.system.formatting import format_list
 
 RESIZES = ("squash", "crop", "pad")
 ON_TRUNCATED = ("raise", "pad")
 #: Options that concern one machine only.
 _MACHINE_OPTIONS = ("engine", "batch_size")
-#: Largest side that is accepted, in pixels; a typo beyond it would ask for more memory than there is.
-LARGEST_SIZE = 4096
-#: Features in a row from which a user is warned: scikit-learn becomes slow, and a million images take 400 GB.
+#: Maximum image size in pixels. A typo beyond it would need more memory than there is.
+MAX_IMAGE_SIZE = 4096
+#: Number of features above which a warning is issued: scikit-learn gets slow, and a million images take 400 GB.
 _MANY_FEATURES = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
 class ExtractionOptions:
-    """How to extract, in the user's words; see :class:`featx.FeatureExtractor` for each.
+    """Options of an extraction as the user gives them. See :class:`featx.FeatureExtractor` for each of them.
+
+    They are checked, and what follows from them is determined once, when an object is created. Only the weights are
+    looked up later, by :meth:`resolve`.
 
     Raises
     ------
     OptionError
-        A value that cannot be used: which, what was expected, and the nearest name.
+        An option has an invalid value.
     """
 
     backbone: str = "mobilenet"
@@ -60,156 +64,133 @@ class ExtractionOptions:
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str):
-            object.__setattr__(self, "backbone", own.as_backbone_name(self.backbone))
-        backbone = backbones.load_backbone(self.backbone)
+            object.__setattr__(self, "backbone", as_backbone_name(self.backbone))
+        backbones.load_backbone(self.backbone)  # raises UnknownBackboneError, before other problems
         _check_choice("pooling", self.pooling, POOLINGS)
         _check_choice("resize", self.resize, RESIZES)
         _check_choice("precision", self.precision, engines.PRECISIONS)
         _check_choice("engine", self.engine, engines.ENGINES)
-        if not _is_whole(self.batch_size) or self.batch_size < 1:
-            raise OptionError(f"batch_size={self.batch_size!r}: expected a whole number of images, 1 or more.")
-        if not _is_whole(self.max_pixels) or self.max_pixels < 1:
-            raise OptionError(f"max_pixels={self.max_pixels!r}: expected a whole number of pixels, 1 or more.")
         _check_choice("on_truncated", self.on_truncated, ON_TRUNCATED)
+        _check_positive("batch_size", self.batch_size)
+        _check_positive("max_pixels", self.max_pixels)
         if self.weights is not None and not isinstance(self.weights, str | os.PathLike):
             raise OptionError(
-                f"weights={self.weights!r}: expected 'imagenet', None for random ones, the path of a weights file, or "
-                "its address with its SHA-256."
+                "weights (--weights) must be 'imagenet', the path of a weights file, a URL that ends in "
+                f"#sha256=DIGEST, or None for random weights, got {self.weights!r}."
             )
-        self._checked_preprocessing(backbone)
-        size = self._checked_size(backbone)
+        for derived in ("_preprocessing", "_image_size", "_layers"):
+            getattr(self, derived)  # raises OptionError
         if self.tta is not None:
-            check_tta(self.tta, size)
-        self._taken()
+            check_tta(self.tta, self._image_size)
 
-    def _checked_preprocessing(self, backbone: backbones.Backbone) -> str:
-        if backbone.is_model_file and self.preprocessing is None:
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the options alone: another process determines what follows from them itself."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @functools.cached_property
+    def _backbone(self) -> backbones.Backbone:
+        return backbones.load_backbone(self.backbone)
+
+    @functools.cached_property
+    def _preprocessing(self) -> str:
+        """Preprocessing of a model file as the recipe records it; "" for registered backbones."""
+        if self._backbone.is_model_file and self.preprocessing is None:
             raise preprocessing.missing_preprocessing_error(self.backbone)
         if self.preprocessing is None:
             return ""
-        if not backbone.is_model_file:
+        if not self._backbone.is_model_file:
             raise OptionError(
-                f"preprocessing={self.preprocessing!r}: {self.backbone!r} knows how it wants its pixels. Leave it out."
+                f"preprocessing (--preprocessing) must be None for backbone {self.backbone!r}, which has its own, got "
+                f"{self.preprocessing!r}."
             )
         steps = preprocessing.parse_preprocessing(self.preprocessing)
-        if isinstance(backbone, own.NetworkFile):
-            preprocessing.check_integer_input(steps, self.backbone, backbone.input_dtype)
+        if isinstance(self._backbone, NetworkFile):
+            preprocessing.check_integer_input(steps, self.backbone, self._backbone.input_dtype)
         return steps.text
 
-    def _checked_size(self, backbone: backbones.Backbone) -> tuple[int, int]:
-        given = (backbone.fixed_image_size or backbone.image_size) if self.image_size is None else self.image_size
-        if given is None:
+    @functools.cached_property
+    def _image_size(self) -> tuple[int, int]:
+        """Height and width."""
+        backbone, name = self._backbone, display_name(self.backbone)
+        value = (backbone.fixed_image_size or backbone.image_size) if self.image_size is None else self.image_size
+        if value is None:
             raise OptionError(
-                f"{display_name(self.backbone)} takes images of any size. Say which: image_size=224 (--image-size 224)."
+                f"image_size (--image-size) is required for {name}, which accepts images of any size. Pass for example "
+                "image_size=224."
             )
-        sides = tuple(given) if isinstance(given, tuple | list) else (given, given)
-        least = backbone.min_image_size
-        if len(sides) != 2 or not all(_is_whole(side) and least <= side <= LARGEST_SIZE for side in sides):
-            default = f" Leave it out for the default, {backbone.image_size}." if backbone.image_size else ""
+        sides = tuple(value) if isinstance(value, tuple | list) else (value, value)
+        smallest = backbone.min_image_size
+        if len(sides) != 2 or not all(_is_int(side) and smallest <= side <= MAX_IMAGE_SIZE for side in sides):
+            default = f" Omit it to use the default, {backbone.image_size}." if backbone.image_size else ""
             raise OptionError(
-                f"image_size={self.image_size!r}: expected a whole number of pixels or (height, width), each from "
-                f"{least} to {LARGEST_SIZE} for {display_name(self.backbone)}.{default}"
+                f"image_size (--image-size) must be an int or (height, width) from {smallest} to {MAX_IMAGE_SIZE} for "
+                f"{name}, got {self.image_size!r}.{default}"
             )
         size = (int(sides[0]), int(sides[1]))
         if backbone.fixed_image_size not in (None, size):
-            height, width = backbone.fixed_image_size or size
             raise OptionError(
-                f"image_size={self.image_size!r}: {display_name(self.backbone)} takes images of {height} × {width} "
-                "pixels only. Leave it out."
+                f"image_size (--image-size) must be {backbone.fixed_image_size} for {name}, got {self.image_size!r}. "
+                "Omit it."
             )
         return size
 
-    def _taken(self) -> tuple[LayerInfo, ...]:
-        """Return the layers that were asked for; none for the default of the backbone."""
-        backbone = backbones.load_backbone(self.backbone)
+    @functools.cached_property
+    def _layers(self) -> tuple[LayerInfo, ...]:
+        """Selected layers; none for the default of the backbone."""
         if self.layer is None:
             return ()
-        wanted = parse_layers(self.layer)
-        if wanted == (backbone.layer,):
+        names = parse_layers(self.layer)
+        if names == (self._backbone.layer,):
             return ()
-        # What those of one's own consist of may depend on the size, and so may whether they take it.
-        layers = backbone.layers(self._checked_size(backbone) if backbone.is_model_file else None)
+        # The layers of a model file may depend on the image size.
+        layers = self._backbone.layers(self._image_size if self._backbone.is_model_file else None)
         if not layers:
             raise OptionError(
-                f"layer={self.layer!r} of {self.backbone!r} cannot be used: it is plain Python and has the one output "
-                f"{backbone.layer!r}. Leave layer out."
+                f"layer (--layer) must be None for backbone {self.backbone!r}, which is plain Python and has a single "
+                f"output, got {self.layer!r}."
             )
-        found = find_layers(self.backbone, layers, wanted)
-        return () if [one.name for one in found] == [backbone.layer] else found
-
-    def _warn_of_own(self, backbone: own.NetworkFile) -> None:
-        """Warn of what a network in a file may be taken for, and is not."""
-        preprocessing.warn_extreme_pixels(preprocessing.parse_preprocessing(self.preprocessing), self.backbone)
-        if self.layer is None and backbone.other_outputs:
-            warnings.warn(
-                f"{display_name(self.backbone)} has {1 + len(backbone.other_outputs)} outputs, and features are of the "
-                f"first, {backbone.layer!r}. For another, pass it as layer (--layer): "
-                f"{format_list(backbone.other_outputs)}.",
-                FeatxWarning,
-                stacklevel=1,  # from one place, so that Python shows it once for fit and transform
-            )
+        found = find_layers(self.backbone, layers, names)
+        return () if [layer.name for layer in found] == [self._backbone.layer] else found
 
     @property
     def layer_name(self) -> str:
-        """Name of the layer that features are taken from; names joined by ``+`` if there are several."""
-        taken = self._taken()
-        return JOINT.join(layer.name for layer in taken) or backbones.load_backbone(self.backbone).layer
+        """Name of the layer that features are extracted from; names of several layers are joined by ``+``."""
+        return LAYER_SEPARATOR.join(layer.name for layer in self._layers) or self._backbone.layer
 
-    @property
+    @functools.cached_property
     def n_features(self) -> int:
-        """Length of a row."""
-        backbone = backbones.load_backbone(self.backbone)
-        taken, size = self._taken(), self._checked_size(backbone)
+        """Number of features of an image."""
+        backbone, layers, size = self._backbone, self._layers, self._image_size
         default = backbone.fixed_image_size or (backbone.image_size, backbone.image_size)
         if backbone.is_model_file or (self.pooling == "none" and size != default):
-            # Positions become features, and how many there are depends on the size.
-            layers = backbone.layers(None if size == default else size)
-            taken = (
-                find_layers(self.backbone, layers, [layer.name for layer in taken] or [backbone.layer])
-                if layers
-                else ()
-            )
-        if not taken:
+            # Without pooling, the number of features depends on the image size.
+            sized = backbone.layers(None if size == default else size)
+            names = [layer.name for layer in layers] or [backbone.layer]
+            layers = find_layers(self.backbone, sized, names) if sized else ()
+        if not layers:
             return backbone.n_features(self.pooling)
-        return sum(layer.n_features(self.pooling) for layer in taken)
+        return sum(layer.n_features(self.pooling) for layer in layers)
 
     def resolve(self) -> Resolved:
-        """Return what will run, fetching weights if they are not on this machine.
+        """Return what to run. Weights that are not on this machine are downloaded.
 
         Raises
         ------
-        WeightsNotFoundError, EngineError, MissingDependencyError
+        WeightsError, EngineError, MissingDependencyError
         """
-        backbone = backbones.load_backbone(self.backbone)
+        backbone = self._backbone
         engine = engines.resolve_engine(self.engine, backbone)
-        n_features = self.n_features
-        if isinstance(backbone, own.NetworkFile):
-            self._warn_of_own(backbone)
-        if n_features > _MANY_FEATURES:
-            warnings.warn(
-                f"A row has {n_features:,} features ({4 * n_features / 1e6:.1f} MB an image), as "
-                f"pooling={self.pooling!r} keeps every position of {self.layer_name!r}. Pool them (avg, max), take a "
-                "deeper layer, or a smaller image_size.",
-                FeatxWarning,
-                stacklevel=1,  # from one place, so that Python shows it once for fit and transform
-            )
         weights = backbone.find_weights("none" if self.weights is None else os.fspath(self.weights))
-        if weights.path is None and isinstance(backbone, backbones.KerasBackbone):
-            warnings.warn(
-                f"The weights of {self.backbone!r} are random: a control that shows what training adds, and no more. "
-                "For real features pass weights='imagenet'.",
-                FeatxWarning,
-                stacklevel=1,  # from one place, as above
-            )
+        self._warn(has_random_weights=weights.path is None and isinstance(backbone, backbones.KerasBackbone))
         recipe = Recipe(
             backbone=backbone.recipe_name,
             weights=weights.digest,
-            image_size=self._checked_size(backbone),
+            image_size=self._image_size,
             layer=self.layer_name,
             pooling=backbone.resolve_pooling(self.pooling),
             resize=self.resize,
             precision=engines.resolve_precision(self.precision, engine),
-            preprocessing=self._checked_preprocessing(backbone),
+            preprocessing=self._preprocessing,
             tta=self.tta or "",
         )
         return Resolved(
@@ -217,16 +198,38 @@ class ExtractionOptions:
             recipe,
             engine,
             weights.path,
-            n_features,
+            self.n_features,
             batch_size=int(self.batch_size),
             max_pixels=int(self.max_pixels),
             pad_truncated=self.on_truncated == "pad",
         )
 
+    def _warn(self, *, has_random_weights: bool) -> None:
+        backbone = self._backbone
+        if isinstance(backbone, NetworkFile):
+            preprocessing.warn_extreme_pixels(preprocessing.parse_preprocessing(self.preprocessing), self.backbone)
+            if self.layer is None and backbone.other_outputs:
+                _warn_once(
+                    f"{display_name(self.backbone)} has {1 + len(backbone.other_outputs)} outputs; features are "
+                    f"extracted from the first, {backbone.layer!r}. For another output, pass layer (--layer): "
+                    f"{format_list(backbone.other_outputs)}."
+                )
+        if self.n_features > _MANY_FEATURES:
+            _warn_once(
+                f"Each image has {self.n_features:,} features ({4 * self.n_features / 1e6:.1f} MB), because "
+                f"pooling={self.pooling!r} keeps every position of layer {self.layer_name!r}. Use pooling='avg' or "
+                "'max', a deeper layer, or a smaller image_size."
+            )
+        if has_random_weights:
+            _warn_once(
+                f"The weights of {self.backbone!r} are random; use them only as a control. For useful features pass "
+                "weights='imagenet'."
+            )
+
 
 @dataclasses.dataclass(frozen=True)
 class Resolved:
-    """Options with every choice made: nothing is ``"auto"`` any more.
+    """An extraction with every choice made: nothing is ``"auto"`` any more.
 
     Attributes
     ----------
@@ -234,6 +237,7 @@ class Resolved:
     recipe : Recipe
     engine : {"openvino", "keras", "direct"}
     weights_path : Path or None
+        None for random weights, and for backbones without weights.
     n_features : int
     batch_size : int
     max_pixels : int
@@ -250,31 +254,40 @@ class Resolved:
     pad_truncated: bool = False
 
     def check_not_forked(self) -> None:
-        """Raise :class:`EngineError` if this process was forked from one that has run a network."""
+        """Raise EngineError if this process was forked from one that has run a network."""
         engines.check_not_forked(self.backbone)
 
     def start(self, compiled: Path | None) -> engines.Engine:
-        """Return the running engine; `compiled` is the folder for compiled graphs."""
+        """Return the running engine. `compiled` is the folder of compiled graphs; None: compile without caching."""
         return engines.start_engine(self.backbone, self.recipe, self.weights_path, self.engine, compiled)
 
 
 def _check_choice(option: str, value: Any, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        hint = did_you_mean(str(value), choices)
-        listed = ", ".join(map(repr, choices))
-        raise OptionError(f"{option}={value!r}: expected one of {listed}.{hint}")
+        expected = ", ".join(map(repr, choices))
+        raise OptionError(f"{option} must be one of {expected}, got {value!r}.{did_you_mean(str(value), choices)}")
 
 
-def _is_whole(value: Any) -> bool:
+def _check_positive(option: str, value: Any) -> None:
+    if not _is_int(value) or value < 1:
+        raise OptionError(f"{option} must be an int of at least 1, got {value!r}.")
+
+
+def _is_int(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
+def _warn_once(message: str) -> None:
+    # From one place, so that Python shows the warning once for fit and transform.
+    warnings.warn(message, FeatxWarning, stacklevel=1)
+
+
 def resolve_cache(cache: str | os.PathLike[str] | None) -> Path | None:
-    """Return the cache folder: ``"auto"`` is the variable ``FEATX_CACHE``, else ``cache``; None is none."""
+    """Return the path of the cache folder. "auto": ``FEATX_CACHE`` if set, else ``cache``. None: no caching."""
     if cache is None:
         return None
     if not isinstance(cache, str | os.PathLike) or not os.fspath(cache):
-        raise OptionError(f"cache={cache!r}: expected a folder, 'auto' or None.")
+        raise OptionError(f"cache (--cache) must be a path, 'auto' or None, got {cache!r}.")
     folder = os.environ.get("FEATX_CACHE") or "cache" if cache == "auto" else cache
     return Path(folder).expanduser()
 

@@ -1,4 +1,4 @@
-"""Options held to the recipe of an earlier fit: the same features, or an error that says why not."""
+"""Resolve options so that they have a recorded recipe, of a fitted extractor, a job or a model."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from featx.extraction.options import ExtractionOptions, Resolved
 def resolve_with_recipe(
     options: ExtractionOptions, recipe: Mapping[str, Any], *, ignore: Collection[str] = ()
 ) -> Resolved:
-    """Return what will run, if it gives the features of a recipe.
+    """Return what to run, with a recipe that equals the recorded one.
 
     Parameters
     ----------
     options : ExtractionOptions
     recipe : mapping
-        As :meth:`featx.Recipe.as_dict` gave it.
+        Recorded recipe, see :meth:`featx.Recipe.as_dict`.
     ignore : collection of str, default=()
-        Parts of it that may differ.
+        Fields of the recipe that may differ.
 
     Raises
     ------
     RecipeMismatchError
-        Here the options mean something else: other weights, another arithmetic of the CPU, another featx.
+        The options have another recipe on this machine: other weights, another CPU or another version of featx.
     """
     if "precision" not in ignore and recipe.get("precision") == "float32":
-        # Any machine can do that, also one that would choose another by itself.
+        # Every machine supports it, also one whose default is another precision.
         options = dataclasses.replace(options, precision="float32")
     resolved = options.resolve()
-    found = resolved.recipe.as_dict()
-    differing = {
-        name: (recipe.get(name), found.get(name))
-        for name in {**recipe, **found}
-        if name not in ignore and recipe.get(name) != found.get(name)
+    current = resolved.recipe.as_dict()
+    differences = {
+        name: (recipe.get(name), current.get(name))
+        for name in {**recipe, **current}
+        if name not in ignore and recipe.get(name) != current.get(name)
     }
-    if differing:
-        raise RecipeMismatchError(options.backbone, differing)
+    if differences:
+        raise RecipeMismatchError(options.backbone, differences)
     return resolved

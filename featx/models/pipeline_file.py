@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 #: Types and functions that are loaded besides those that skops trusts: parts of scikit-learn, numpy and scipy.
 TRUSTED_TYPES = (
     "featx.scale_to_unit_length",
-    "featx.extraction.feature_extractor.FeatureExtractor",
+    "featx.FeatureExtractor",
     "sklearn.calibration._CalibratedClassifier",  # two arrays and an estimator
     "sklearn.calibration._SigmoidCalibration",  # two numbers
 )
@@ -47,10 +47,10 @@ def dump_pipeline(pipeline: Pipeline) -> tuple[dict[str, bytes], tuple[str, byte
 
     name, extractor = pipeline.steps[0]
     portable = clone(extractor).set_params(cache="auto", verbose=False)
-    portable._pin = extractor._pin
+    portable.recipe_, portable.fitted_params_ = extractor.recipe_, extractor.fitted_params_
     network = read_model_file(os.fspath(extractor.backbone))
     if network is not None:
-        portable.rename_backbone(network[0])
+        portable._relocate_backbone(network[0])
     steps = without_covariance(pipeline[1:]).steps
     try:
         data = skops.io.dumps(type(pipeline)([(name, portable), *steps]))
@@ -99,8 +99,10 @@ def load_pipeline_data(name: str, data: bytes, network: str, card: ModelCard) ->
         raise corrupt(name, f"expected a Pipeline, got {type(pipeline).__name__}")
     extractor = pipeline.steps[0][1]
     extractor.set_params(cache="auto")
+    if not isinstance(getattr(extractor, "fitted_params_", None), dict):
+        raise corrupt(name, "its FeatureExtractor is not fitted")
     if network:
-        extractor.rename_backbone(network)
+        extractor._relocate_backbone(network)
     classes = np.asarray(getattr(pipeline, "classes_", [])).tolist()
     is_described = extractor.recipe_ == card.recipe and portable_options(extractor) == card.options
     if not is_described or classes != card.classes:

@@ -80,7 +80,7 @@ class ViewStores:
         while True:
             found = self.has(digests)
             try:
-                return found, self._views.combined(self._whole(digests[found]))
+                return found, self._views.combine(self._whole(digests[found]))
             except _LostError:
                 continue  # a row proved damaged, or was cleared: it is no longer among those that are there
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import pickle
 import re
@@ -19,11 +18,11 @@ import PIL.Image
 import pytest
 import sklearn
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils._param_validation import InvalidParameterError
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from featx import FeatureExtractor
@@ -35,6 +34,7 @@ from featx.errors import (
     UnreadableImageError,
     UnreadableImagesWarning,
 )
+from featx.extraction.sklearn_compat import InvalidParameterError
 from featx.testing import CountingBackbone
 from tests.conftest import make_old
 
@@ -339,12 +339,6 @@ def test_no_warning_on_a_good_run(counting: CountingBackbone, paths: list[str]) 
 # Pinned recipes --------------------------------------------------------------------------------------
 
 
-def _pin_with(extractor: FeatureExtractor, name: str, value: object) -> str:
-    """What a fit elsewhere would have pinned."""
-    pin = json.loads(extractor._pin)
-    return json.dumps({**pin, "recipe": {**pin["recipe"], name: value}})
-
-
 def test_a_fitted_extractor_that_cannot_give_the_same_features_says_why(paths: list[str]) -> None:
     extractor = FeatureExtractor(cache=None).fit(paths)
     for name, value, remedy in (
@@ -353,7 +347,7 @@ def test_a_fitted_extractor_that_cannot_give_the_same_features_says_why(paths: l
         ("precision", "float16", r"set_params\(precision='float32'\)"),
     ):
         loaded = pickle.loads(pickle.dumps(extractor))
-        loaded._pin = _pin_with(loaded, name, value)
+        loaded.recipe_[name] = value
         with pytest.raises(RecipeMismatchError, match=f"expected {name} .*{remedy}.*[Rr]efit the pipeline"):
             loaded.transform(paths)
     error = RecipeMismatchError("m", {"pixels": (1, 2)})
@@ -365,7 +359,7 @@ def test_what_is_set_after_the_fit_counts_and_the_rest_stays_pinned(paths: list[
     extractor = FeatureExtractor("counting").fit(paths)
     rows = extractor.set_params(image_size=16).transform(paths)
     np.testing.assert_array_equal(rows, FeatureExtractor("counting", image_size=16).transform(paths))
-    extractor._pin = _pin_with(extractor, "pixels", 99)
+    extractor.recipe_["pixels"] = 99
     with pytest.raises(RecipeMismatchError, match="expected pixels '99'"):
         extractor.transform(paths)
     extractor.fit(paths).transform(paths)
@@ -406,12 +400,9 @@ def test_features_of_float32_are_had_on_machines_that_would_choose_bfloat16(
 @pytest.mark.usefixtures("counting")
 def test_pins_of_older_and_newer_versions_hold(paths: list[str]) -> None:
     extractor = FeatureExtractor("counting").fit(paths)
-    pin = json.loads(extractor._pin)
-    del pin["set"]["resize"]  # of a featx that did not have the parameter: its default
-    extractor._pin = json.dumps(pin)
+    del extractor.fitted_params_["resize"]  # an older version lacked the parameter: its default is taken
     extractor.transform(paths)
-    pin["recipe"]["colours"] = "warm"  # of one that has more than this one
-    extractor._pin = json.dumps(pin)
+    extractor.recipe_["colours"] = "warm"  # a newer version has more than this one
     with pytest.raises(RecipeMismatchError, match="expected colours 'warm'"):
         extractor.transform(paths)
 
@@ -419,7 +410,7 @@ def test_pins_of_older_and_newer_versions_hold(paths: list[str]) -> None:
 @pytest.mark.usefixtures("counting")
 def test_equal_parameters_of_other_types_are_equal(paths: list[str]) -> None:
     extractor = FeatureExtractor(np.str_("counting"), image_size=np.int64(16)).fit(paths)
-    extractor._pin = _pin_with(extractor, "pixels", 99)
+    extractor.recipe_["pixels"] = 99
     with pytest.raises(RecipeMismatchError):
         extractor.set_params(backbone="counting", image_size=[16, 16]).transform(paths)
 
@@ -427,10 +418,10 @@ def test_equal_parameters_of_other_types_are_equal(paths: list[str]) -> None:
 @pytest.mark.usefixtures("counting")
 def test_a_fit_that_fails_changes_nothing(paths: list[str]) -> None:
     extractor = FeatureExtractor("counting").fit(pd.DataFrame({"photo": paths}))
-    pin = extractor._pin
+    recipe, params = extractor.recipe_, extractor.fitted_params_
     with pytest.raises(OptionError):
         extractor.set_params(pooling="sum").fit(paths)
-    assert extractor._pin == pin
+    assert (extractor.recipe_, extractor.fitted_params_) == (recipe, params)
     assert extractor.n_features_in_ == 1
     extractor.set_params(pooling="avg").fit(paths)
     assert not hasattr(extractor, "n_features_in_")
@@ -438,7 +429,10 @@ def test_a_fit_that_fails_changes_nothing(paths: list[str]) -> None:
 
 def test_the_length_of_a_row_follows_the_parameters() -> None:
     extractor = FeatureExtractor("mobilenet")
-    assert not hasattr(extractor, "n_features_out_")
+    for name in ("n_features_out_", "recipe_", "fitted_params_"):
+        assert not hasattr(extractor, name)
+        with pytest.raises(NotFittedError, match=f"not fitted yet. Call fit before using {name}"):
+            getattr(extractor, name)
     extractor.fit(["a.jpg"])
     assert extractor.n_features_out_ == 1024
     assert extractor.set_params(backbone="resnet50").n_features_out_ == 2048

@@ -13,18 +13,18 @@ from featx.extraction.options import ExtractionOptions, resolve_cache
     ("wrong", "remedy"),
     [
         ({"backbone": "resnet5"}, "Did you mean 'resnet50'"),
-        ({"pooling": "avgg"}, "one of 'avg', 'max', 'avgmax', 'none'. Did you mean 'avg'"),
+        ({"pooling": "avgg"}, "must be one of 'avg', 'max', 'avgmax', 'none', got 'avgg'. Did you mean 'avg'"),
         ({"resize": "squeeze"}, "one of 'squash', 'crop', 'pad'"),
         ({"precision": "float16"}, "Did you mean 'bfloat16'|Did you mean 'float32'"),
         ({"engine": "tensorflow"}, "one of 'auto', 'openvino', 'keras'"),
-        ({"batch_size": 0}, "1 or more"),
-        ({"batch_size": 2.5}, "1 or more"),
-        ({"batch_size": True}, "1 or more"),
-        ({"image_size": 0}, "each from 32 to 4096 for 'mobilenet'.*default, 224"),
-        ({"image_size": 100_000}, "each from 32 to 4096"),
-        ({"image_size": 224.0}, "whole number of pixels"),
+        ({"batch_size": 0}, "must be an int of at least 1, got 0"),
+        ({"batch_size": 2.5}, "must be an int of at least 1, got 2.5"),
+        ({"batch_size": True}, "must be an int of at least 1, got True"),
+        ({"image_size": 0}, "from 32 to 4096 for 'mobilenet', got 0.*default, 224"),
+        ({"image_size": 100_000}, "from 32 to 4096"),
+        ({"image_size": 224.0}, "must be an int or .* got 224.0"),
         ({"image_size": (224,)}, r"\(height, width\)"),
-        ({"image_size": (224, 16)}, "each from 32 to 4096"),
+        ({"image_size": (224, 16)}, "from 32 to 4096"),
         ({"layer": "conv_pw_13_rel"}, "Did you mean 'conv_pw_13_relu'.*--layers"),
         ({"layer": 86}, "has layers 0 to 85"),
         ({"layer": 1.5}, "above 0 and up to 1"),
@@ -33,16 +33,16 @@ from featx.extraction.options import ExtractionOptions, resolve_cache
         ({"layer": True}, "expected None, a name"),
         ({"layer": [None]}, "expected None, a name"),
         ({"layer": 0}, "InputLayer.*cannot be features"),
-        ({"weights": 7}, "expected 'imagenet', None for random ones, the path"),
+        ({"weights": 7}, "must be 'imagenet', the path of .* got 7"),
     ],
     ids=str,
 )
-def test_a_value_that_cannot_be_used_is_named_with_what_was_expected(wrong: dict[str, Any], remedy: str) -> None:
+def test_invalid_value_is_reported_with_what_was_expected(wrong: dict[str, Any], remedy: str) -> None:
     with pytest.raises(OptionError, match=remedy):
         ExtractionOptions(**wrong)
 
 
-def test_defaults_are_written_into_the_recipe() -> None:
+def test_recipe_contains_defaults() -> None:
     recipe = ExtractionOptions().resolve().recipe
     assert recipe.image_size == (224, 224)
     assert recipe.layer == "conv_pw_13_relu"
@@ -52,12 +52,14 @@ def test_defaults_are_written_into_the_recipe() -> None:
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 7}, {"engine": "openvino"}], ids=str)
-def test_what_changes_no_value_is_not_in_the_recipe(change: dict[str, Any]) -> None:
+def test_recipe_omits_what_changes_no_value(change: dict[str, Any]) -> None:
     options = {"precision": "float32", **change}
     assert ExtractionOptions(**options).resolve().recipe == ExtractionOptions(precision="float32").resolve().recipe
 
 
-def test_the_cache_is_the_variable_else_a_folder_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_auto_cache_is_the_environment_variable_or_a_local_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("FEATX_CACHE", str(tmp_path))
     assert resolve_cache("auto") == tmp_path
     monkeypatch.delenv("FEATX_CACHE")
@@ -65,5 +67,5 @@ def test_the_cache_is_the_variable_else_a_folder_here(monkeypatch: pytest.Monkey
     assert resolve_cache("elsewhere") == Path("elsewhere")
     assert resolve_cache(None) is None
     for wrong in (7, ""):
-        with pytest.raises(OptionError, match="expected a folder"):
+        with pytest.raises(OptionError, match="must be a path"):
             resolve_cache(wrong)  # type: ignore[arg-type]

@@ -42,7 +42,7 @@ def test_loaded_model_is_plain_pipeline(model: Path, digits: list[Path], labels:
     by_hand = make_pipeline(extractor(cache=None), make_baseline("logreg")).fit(digits, labels)
     np.testing.assert_allclose(pipeline.predict_proba(digits), by_hand.predict_proba(digits), atol=1e-5)
     assert skops.io.get_untrusted_types(file=model) == [
-        "featx.extraction.feature_extractor.FeatureExtractor",
+        "featx.FeatureExtractor",
         "featx.scale_to_unit_length",
     ]
 

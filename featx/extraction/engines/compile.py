@@ -9,7 +9,7 @@ from pathlib import Path
 
 from featx.backbones.registry import NetworkBackbone
 from featx.errors import EngineError, FeatxError
-from featx.recipe import JOINT, Recipe
+from featx.recipe import LAYER_SEPARATOR, Recipe
 from featx.store.compiled_graphs import Graph, load_graph, save_graph
 from featx.system.child_process import run_child
 from featx.system.files.atomic import temporary_folder
@@ -48,7 +48,7 @@ def load_or_compile(backbone: NetworkBackbone, recipe: Recipe, weights_path: Pat
 
 def compiled_recipe(backbone: NetworkBackbone, recipe: Recipe) -> Recipe:
     """Return the recipe of all layers that are compiled together with those of a recipe."""
-    return dataclasses.replace(recipe, layer=JOINT.join(backbone.layers_to_compile(recipe.layers)))
+    return dataclasses.replace(recipe, layer=LAYER_SEPARATOR.join(backbone.layers_to_compile(recipe.layers)))
 
 
 def _convert(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None) -> Graph:

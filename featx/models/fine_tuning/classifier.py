@@ -6,11 +6,10 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from numbers import Integral, Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils._param_validation import Interval, InvalidParameterError, StrOptions
 
 from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.layers import Layer
@@ -18,6 +17,7 @@ from featx.errors import OptionError, UnknownBackboneError
 from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import FeatureExtractor, InvalidOptionError
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
+from featx.extraction.sklearn_compat import Interval, InvalidParameterError, StrOptions
 from featx.images.decode import MAX_PIXELS
 from featx.images.image import Image, as_image_list
 from featx.models.fine_tuning import client as handover
@@ -144,8 +144,8 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         resize: str = "squash",
         preprocessing: str | Sequence[Any] | None = None,
         max_pixels: int = MAX_PIXELS,
-        on_truncated: str = "raise",
-        precision: str = "auto",
+        on_truncated: Literal["raise", "pad"] = "raise",
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
         unfreeze: float | str = 0.3,
         epochs: int = 8,
         learning_rate: float = 3e-5,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
@@ -27,9 +27,9 @@ class FineTunedPredictorMixin:
 
     # Parameters of the classifier, and what it has once it is fitted.
     backbone: Any
-    precision: str
+    precision: Literal["auto", "float32", "bfloat16"]
     max_pixels: int
-    on_truncated: str
+    on_truncated: Literal["raise", "pad"]
     cache: Any
     verbose: bool
     C: float
