@@ -32,6 +32,16 @@ if TYPE_CHECKING:
     from featx.datasets.image_table import ImageTable
     from featx.datasets.sample_images import write_digits
     from featx.extraction.augmented_features import AugmentedFeatures, augment_features
+    from featx.extraction.cache import (
+        CacheClearing,
+        CacheCompaction,
+        CacheSummary,
+        CacheVerification,
+        cache_info,
+        clear_cache,
+        compact_cache,
+        verify_cache,
+    )
     from featx.extraction.feature_extractor import FeatureExtractor
     from featx.features.duplicates.find import Duplicates, find_duplicates
     from featx.features.matrix import FeatureMatrix
@@ -61,6 +71,10 @@ __all__ = [
     "Attribution",
     "AugmentedFeatures",
     "Backbone",
+    "CacheClearing",
+    "CacheCompaction",
+    "CacheSummary",
+    "CacheVerification",
     "Comparison",
     "DirectBackbone",
     "Duplicates",
@@ -89,7 +103,10 @@ __all__ = [
     "__version__",
     "augment_features",
     "available_backbones",
+    "cache_info",
     "check_images",
+    "clear_cache",
+    "compact_cache",
     "compare_baselines",
     "compare_images",
     "explain_images",
@@ -118,6 +135,7 @@ __all__ = [
     "scale_to_unit_length",
     "train_images",
     "unregister_backbone",
+    "verify_cache",
     "write_digits",
 ]
 
@@ -125,6 +143,10 @@ _HOMES = {
     "Attribution": "models.explain.attribution",
     "AugmentedFeatures": "extraction.augmented_features",
     "Backbone": "backbones.registry",
+    "CacheClearing": "extraction.cache",
+    "CacheCompaction": "extraction.cache",
+    "CacheSummary": "extraction.cache",
+    "CacheVerification": "extraction.cache",
     "Comparison": "baselines.cross_validate",
     "DirectBackbone": "backbones.registry",
     "Duplicates": "features.duplicates.find",
@@ -152,7 +174,10 @@ _HOMES = {
     "Trained": "workflows.train",
     "augment_features": "extraction.augmented_features",
     "available_backbones": "backbones.registry",
+    "cache_info": "extraction.cache",
     "check_images": "datasets.image_check",
+    "clear_cache": "extraction.cache",
+    "compact_cache": "extraction.cache",
     "compare_baselines": "baselines.cross_validate",
     "compare_images": "workflows.compare",
     "explain_images": "models.explain.explain",
@@ -181,6 +206,7 @@ _HOMES = {
     "scale_to_unit_length": "baselines.estimators",
     "train_images": "workflows.train",
     "unregister_backbone": "backbones.registry",
+    "verify_cache": "extraction.cache",
     "write_digits": "datasets.sample_images",
 }
 

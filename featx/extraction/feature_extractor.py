@@ -137,7 +137,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     -----
     ``fit`` trains nothing and reads no image: it checks the parameters and records the recipe. ``transform`` works
     without ``fit``. A fitted extractor raises :class:`featx.errors.RecipeMismatchError` instead of returning other
-    features than it was fitted for, for example on a CPU without bfloat16. Parameters changed after ``fit`` take effect.
+    features, for example on a CPU without bfloat16. Parameters that are changed after ``fit`` take effect.
 
     A network uses all cores, and processes on the same cores take turns: a larger `n_jobs` in scikit-learn does not
     make extraction faster. Worker processes of joblib keep the working directory and the environment

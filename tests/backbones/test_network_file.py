@@ -44,7 +44,7 @@ from featx.errors import (
     UnknownBackboneError,
     WeightsError,
 )
-from featx.extraction.cache import describe_recipe, find_recipes, format_cache_info
+from featx.extraction.cache import CacheSummary, describe_recipe, find_recipes
 from featx.extraction.engines import compile_worker as conversion
 from featx.extraction.engines import openvino as openvino_engine
 from featx.extraction.engines.compile import Graph
@@ -1131,7 +1131,7 @@ def test_own_networks_are_told_apart_in_a_cache_and_by_names(
     info = RecipeInfo("f", resolved[0].recipe.as_dict(), 1, 3, 100, 1, 0, 0, 0)
     assert describe_recipe(info).endswith(f"weights {digests[0]}, preprocessing 0/255")
     cache = CacheInfo("cache", 0, [info, dataclasses.replace(info, rows=0, segments=0)], 0, 0, 0, 0, 0)
-    assert format_cache_info(cache).count("model file") == 1
+    assert CacheSummary(**vars(cache)).as_text().count("model file") == 1
     with pytest.raises(OptionError, match="It has: model file. For one 'model file', pass the path of its file"):
         find_recipes(cache, "mobilenet")
     assert cli.main(["backbones", str(files[0]), "--json"]) == 0

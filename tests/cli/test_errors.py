@@ -32,7 +32,7 @@ BAD = {
     "weights": (["extract", "photos", "--weights", "absent.h5"], "absent.h5"),
     "random state": (["compare", "photos", "--random-state", "-1"], "from 0 to"),
     "jobs": (["compare", "photos", "--n-jobs", "0"], "-1 for one on each core"),
-    "empty cache": (["extract", "photos", "--cache", ""], "expected a folder"),
+    "empty cache": (["extract", "photos", "--cache", ""], "must be a path"),
     "rank without labels": (["rank", "photos/china/00.jpg"], "a folder for each class"),
     "rank one class": (["rank", "one"], "at least two classes"),
     "rank backbone": (["rank", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),

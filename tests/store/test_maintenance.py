@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from featx.errors import OptionError, StoreError, StoreWarning
-from featx.extraction.cache import find_recipes, format_cache_info
+from featx.extraction.cache import CacheSummary, cache_info, find_recipes
 from featx.store.info import describe_cache
 from featx.store.maintenance import clear_cache, clear_set_aside, compact_cache
 from featx.store.verify import verify_cache
@@ -56,10 +56,10 @@ def test_what_a_cache_holds_is_told(cache: Path) -> None:
     assert info.known_files == 24
     on_disk = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file() and path.name != ".gitignore")
     assert info.bytes == on_disk
-    text = format_cache_info(info)
+    text = CacheSummary(**vars(info)).as_text()
     assert "counting, float32, 32 × 32, squash" in text
     assert "24 rows of 12 features" in text
-    assert "3 of the segments are small: featx cache compact merges them" in text
+    assert "3 segments are small: featx cache compact merges them" in text
 
 
 def test_a_cache_that_is_whole_has_no_finding_and_is_not_changed(cache: Path) -> None:
@@ -91,7 +91,7 @@ def test_every_damaged_file_is_named_with_what_will_happen_to_it(cache: Path, pa
     assert "checksum" in found[rows.name].problem
     assert "extracted anew" in found[manifest.name].consequence
     assert "compiled anew" in found[graph.name].consequence
-    assert format_cache_info(describe_cache(cache)).count("1 unreadable segment: ") == 1  # a manifest is, by its seal
+    assert cache_info(cache).as_text().count("1 unreadable segment: ") == 1  # a manifest is, by its seal
     with pytest.warns(StoreWarning):
         extract(paths, cache)
     left = verify_cache(cache)
@@ -176,7 +176,7 @@ def test_clearing_removes_what_is_featx_s_and_nothing_else(cache: Path) -> None:
 def test_clearing_leaves_a_cache_that_works(cache: Path, paths: list[str]) -> None:
     clear_cache(cache)
     assert sorted(os.listdir(cache)) == [".gitignore"]
-    assert format_cache_info(describe_cache(cache)).count("no rows") == 1
+    assert cache_info(cache).as_text().count("no rows") == 1
     rows, _ = extract(paths, cache)
     assert rows.shape == (24, 12)
 
@@ -308,7 +308,7 @@ def test_what_a_newer_featx_wrote_is_left_alone(cache: Path) -> None:
     with pytest.raises(StoreError, match="Upgrade featx"):
         compact_cache(cache)
     (large / "recipe.json").write_text(checksummed_json.dump({"format": 99, "recipe": {"new": 1}}))
-    assert "?" in format_cache_info(describe_cache(cache))
+    assert "?" in cache_info(cache).as_text()
     assert ["another format" in finding.problem for finding in verify_cache(cache)] == [True]
     with pytest.raises(StoreError, match="Upgrade featx"):
         compact_cache(cache)
@@ -328,7 +328,9 @@ def test_a_disk_that_refuses_is_one_line_with_a_remedy(act: object, cache: Path)
 def test_recipes_are_chosen_by_backbone(cache: Path) -> None:
     info = describe_cache(cache)
     assert len(find_recipes(info, "counting")) == 2
-    with pytest.raises(OptionError, match="no rows of backbone 'countin'. Did you mean 'counting'"):
+    with pytest.raises(
+        OptionError, match=r"one with rows in the cache .*\(counting\), got 'countin'. Did you mean 'counting'"
+    ):
         find_recipes(info, "countin")
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from featx.cli.console import cache_folder_from, print_data, say
+from featx.cli.console import print_data, say
 from featx.cli.shared_options import add_command, add_common
 from featx.errors import OptionError
-from featx.system.formatting import format_bytes, format_count
 
 _CACHE_EXAMPLES = """examples:
   featx cache info
@@ -66,79 +64,36 @@ def add_commands(commands: Any) -> None:
 
 
 def _cache_info(args: argparse.Namespace) -> None:
-    from featx.extraction.cache import find_recipes, format_cache_info
-    from featx.store.info import describe_cache
+    from featx.extraction.cache import cache_info
 
-    info = describe_cache(cache_folder_from(args))
-    if args.backbone:
-        info = dataclasses.replace(info, recipes=find_recipes(info, args.backbone))
-    print_data(json.dumps(dataclasses.asdict(info)) if args.json else format_cache_info(info))
+    info = cache_info(args.cache, backbone=args.backbone)
+    print_data(json.dumps(info.as_dict()) if args.json else info.as_text())
 
 
 def _cache_verify(args: argparse.Namespace) -> int:
-    from featx.store.verify import verify_cache
+    from featx.extraction.cache import verify_cache
 
-    cache = cache_folder_from(args)
-    findings = verify_cache(cache, fingerprints=_fingerprints(args), progress=lambda text: say(args, text))
-    n_corrupt = sum(finding.is_damage for finding in findings)
-    if args.json:
-        print_data(
-            json.dumps({"corrupt": n_corrupt, "findings": [dataclasses.asdict(finding) for finding in findings]})
-        )
-    else:
-        lines = [f"{finding.path}: {finding.problem}; {finding.consequence}" for finding in findings]
-        print_data("\n".join([*lines, f"{cache}: {f'{n_corrupt} corrupt' if n_corrupt else 'no corrupt files'}"]))
-    return 1 if n_corrupt else 0
+    result = verify_cache(args.cache, backbone=args.backbone, progress=lambda text: say(args, text))
+    print_data(json.dumps(result.as_dict()) if args.json else result.as_text())
+    return 1 if result.n_corrupt else 0
 
 
 def _cache_compact(args: argparse.Namespace) -> int:
-    from featx.store.maintenance import compact_cache
+    from featx.extraction.cache import compact_cache
 
-    done = compact_cache(cache_folder_from(args), fingerprints=_fingerprints(args))
-    corrupt = [error for compaction in done.values() for error in compaction.damaged]
-    if args.json:
-        print_data(json.dumps({fingerprint: compaction.as_dict() for fingerprint, compaction in done.items()}))
-    else:
-        print_data("\n".join(f"{name}: {compaction.as_text()}" for name, compaction in done.items()) or "no rows")
-    if corrupt:
-        say(
-            args,
-            f"{format_count(len(corrupt), 'corrupt segment')} not compacted. Run featx cache verify for details.",
-        )
-    return 1 if corrupt else 0
+    result = compact_cache(args.cache, backbone=args.backbone)
+    print_data(json.dumps(result.as_dict()) if args.json else result.as_text())
+    return 1 if result.n_corrupt else 0
 
 
 def _cache_clear(args: argparse.Namespace) -> None:
-    from featx.extraction.cache import find_recipes
-    from featx.store.info import describe_cache
-    from featx.store.maintenance import clear_cache, clear_set_aside
+    from featx.extraction.cache import clear_cache
 
-    cache = cache_folder_from(args)
-    info = describe_cache(cache)
-    chosen = find_recipes(info, args.backbone) if args.backbone else info.recipes
-    fingerprints = [recipe.fingerprint for recipe in chosen] if args.backbone else None
-    n_rows = 0 if args.corrupt_only else sum(recipe.rows for recipe in chosen)
-    n_bytes = info.bytes if not args.backbone else sum(recipe.bytes for recipe in chosen)
-    what = f"{format_count(n_rows, 'row')} of {format_count(len(chosen), 'recipe')}"
-    if args.corrupt_only:
-        n_bytes = info.set_aside_bytes if not args.backbone else sum(recipe.set_aside_bytes for recipe in chosen)
-        what = "quarantined corrupt files"
-    elif not args.backbone:
-        what += " and all other files of the cache"
-    what += f", {format_bytes(n_bytes)}"
-    if not args.yes and not _confirmed(f"Remove {what} from {cache}? [y/N] "):
-        raise OptionError("Nothing was removed: expected the answer y. Answer y, or pass --yes.")
-    (clear_set_aside if args.corrupt_only else clear_cache)(cache, fingerprints=fingerprints)
-    print_data(json.dumps({"rows": n_rows, "bytes": n_bytes}) if args.json else f"Removed {what} from {cache}")
-
-
-def _fingerprints(args: argparse.Namespace) -> list[str] | None:
-    from featx.extraction.cache import find_recipes
-    from featx.store.info import describe_cache
-
-    if not args.backbone:
-        return None
-    return [recipe.fingerprint for recipe in find_recipes(describe_cache(cache_folder_from(args)), args.backbone)]
+    plan = clear_cache(args.cache, backbone=args.backbone, corrupt_only=args.corrupt_only, dry_run=True)
+    if not args.yes and not _confirmed(f"{plan.as_text()}. Continue? [y/N] "):
+        raise OptionError("Nothing was removed: answer y, or pass --yes.")
+    result = clear_cache(args.cache, backbone=args.backbone, corrupt_only=args.corrupt_only)
+    print_data(json.dumps(result.as_dict()) if args.json else result.as_text())
 
 
 def _confirmed(question: str) -> bool:
