@@ -186,8 +186,8 @@ def find_table(sources: Sequence[str | os.PathLike[str]], columns: Mapping[str, 
     named = [f"{option} names the column {column!r}" for option, column in columns.items() if column]
     if named and os.path.exists(sources[0]):
         raise SourceError(
-            f"{named[0]}, but {os.fspath(sources[0])!r} is not a table ({' '.join(TABLE_SUFFIXES)}). Remove the option, "
-            "or pass a table."
+            f"{named[0]}, but {os.fspath(sources[0])!r} is not a table ({' '.join(TABLE_SUFFIXES)}). Remove the "
+            "option, or pass a table."
         )
     return None
 

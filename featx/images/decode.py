@@ -1,4 +1,4 @@
-"""Content of an image → upright RGB uint8 pixels of the wanted size."""
+"""Decodes the content of an image to upright RGB uint8 pixels of a given size."""
 
 from __future__ import annotations
 
@@ -27,64 +27,65 @@ from featx.images.truncated import pad_truncated
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-#: What is left of an image once it has been read: encoded bytes, or pixels.
+#: Content of an image that was read: encoded bytes, or pixels.
 Content: TypeAlias = "bytes | np.ndarray[Any, Any]"
 
-#: No more pixels than this are decoded if nothing else is said: twice what Pillow warns of, where it refuses.
+#: Default maximum number of pixels of an image: twice the number at which Pillow warns, where it raises an error.
 MAX_PIXELS = 178_956_970
-#: Of formats that may hold an animation, whose decoders keep several whole frames, a third of it.
+#: Decoders of formats with animations keep several whole frames: the limit is divided by their number.
 _FRAMES_IN_MEMORY = {"WEBP": 3, "AVIF": 3, "GIF": 3}
-#: PPM files in words, or of unusual depth, are read by Python: four megapixels take as many seconds.
-_MOST_IN_PYTHON = 4_000_000
-#: What decoders say of a file that ends too early.
+#: Maximum number of pixels of a PPM that Python decodes (text, or unusual depth): they take four seconds.
+_MAX_TEXT_PPM_PIXELS = 4_000_000
+#: Number of pixels that one byte of a PNG may hold: Deflate compresses at most 1,032 bytes into one.
+_MAX_PNG_PIXELS_PER_BYTE = 1100.0
+#: Messages of decoders for a file that ends too early.
 _TRUNCATED = re.compile(
     "truncat|premature|unexpected end|end of file|incomplete|not enough (image data|data|values)|EOF", re.IGNORECASE
 )
 
-_pillow_images = threading.Lock()
-_large_images = threading.Lock()
+_pillow_lock = threading.Lock()
+_large_image_lock = threading.Lock()
 
 
-def _after_fork() -> None:
-    global _pillow_images, _large_images  # another thread of the parent may have held them
-    _pillow_images, _large_images = threading.Lock(), threading.Lock()
+def _renew_locks() -> None:
+    global _pillow_lock, _large_image_lock  # another thread of the parent may have held them
+    _pillow_lock, _large_image_lock = threading.Lock(), threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def decode_image(
     content: Content, size: tuple[int, int], resize: str = "squash", max_pixels: int = MAX_PIXELS
 ) -> np.ndarray[Any, Any]:
-    """Return upright RGB pixels of the wanted size.
+    """Return upright RGB pixels of a given size.
 
-    EXIF orientation is applied, colours with an ICC profile are converted to sRGB, transparency is composited on white,
-    16-bit values are scaled (not clipped) to 8, an animation gives its first frame and a document its first page, and
-    everything becomes RGB; then an antialiased bilinear resize. Grey pixels in float or 32-bit integers are scaled from
-    the smallest of the usual ranges that holds them: 0–1 (float only), 0–255 or 0–65535.
+    EXIF orientation is applied, colors with an ICC profile are converted to sRGB, transparency is composited on white,
+    16-bit values are scaled to 8 bits, only the first frame or page is used, and all modes become RGB. An antialiased
+    bilinear resize follows. Float and 32-bit gray pixels are scaled from the smallest range that holds them: 0–1 (float
+    only), 0–255 or 0–65535.
 
     Parameters
     ----------
-    content : bytes or ndarray of uint8, shape (h, w, 3) or (h, w)
-        What :func:`featx.images.image.read_image` returned.
+    content : bytes or ndarray of uint8 of shape (height, width, 3) or (height, width)
+        Content that :func:`featx.images.image.read_image` returned.
     size : tuple of (int, int)
         Height and width of the result.
-    resize : {"squash", "crop", "pad"}
-        Change the aspect ratio; cut out the centre after scaling the shorter side to
-        size · 256 / 224; or fit the whole image and fill the rest with black.
+    resize : {"squash", "crop", "pad"}, default="squash"
+        See :func:`featx.images.resize.resize_image`.
     max_pixels : int, default=178_956_970
-        Refuse an image of more pixels by its header; of WebP, AVIF and GIF, a third of it.
+        Maximum number of pixels by the header of the image; for WebP, AVIF and GIF, a third of it.
 
     Returns
     -------
-    ndarray of uint8, shape (size[0], size[1], 3)
+    ndarray of uint8 of shape (size[0], size[1], 3)
 
     Raises
     ------
     UnreadableImageError
-        The reason, without the image's name. :class:`TruncatedImageError`, :class:`ImageTooLargeError` and
-        :class:`UnknownFormatError` are such.
+        The image cannot be decoded. The error has a reason, but not the name of the image. Subclasses:
+        TruncatedImageError, ImageTooLargeError and UnknownFormatError.
 
     Examples
     --------
@@ -95,121 +96,125 @@ def decode_image(
            [  0,   0,   0,   0]], dtype=uint8)
     """
     load_decoders()
-    with _telling_the_reason(content if isinstance(content, bytes) else b""):
+    with _as_unreadable(content if isinstance(content, bytes) else b""):
         if isinstance(content, bytes):
             return _decode_bytes(content, size, resize, max_pixels)
         return np.asarray(resize_image(_from_pixels(content), size, resize))
 
 
-def _decode_bytes(
-    data: bytes, size: tuple[int, int], resize: str, max_pixels: int, *, is_strict: bool = True
-) -> np.ndarray[Any, Any]:
-    def decode_one(data: bytes) -> np.ndarray[Any, Any]:
-        with open_image(data) as image:
-            _check_size(image, max_pixels)
-            _check_that_it_fits(image, len(data))
-            # Large ones one at a time: memory would grow with the number of threads.
-            is_large = image.width * image.height > LARGE_IMAGE
-            with _large_images if is_large else contextlib.nullcontext():
-                upright = load_upright(data, image, size, resize, is_strict=is_strict)
-                return np.asarray(resize_image(upright, size, resize))
-
-    return _despite_metadata(decode_one, data)
-
-
-def _despite_metadata(work: Callable[[bytes], np.ndarray[Any, Any]], data: bytes) -> np.ndarray[Any, Any]:
-    """Return what a function makes of an image; of one that it fails at, without metadata."""
-    try:
-        return work(data)
-    except ImageTooLargeError:
-        raise
-    except Exception:  # whatever it is, it may be of metadata only; otherwise it goes on
-        plain = strip_metadata(data)
-        if plain == data:
-            raise
-        with contextlib.suppress(Exception):  # the error to tell is the first one
-            return work(plain)
-        raise
-
-
 def decode_truncated(
     content: Content, size: tuple[int, int], resize: str = "squash", max_pixels: int = MAX_PIXELS
 ) -> np.ndarray[Any, Any]:
-    """Return the pixels of a JPEG or PNG that ends too early, what is missing filled by its decoder or black.
+    """Return pixels of a truncated JPEG or PNG. Its decoder fills the missing part, or it is black.
 
-    The parameters are those of :func:`decode`, which has found it to be truncated.
+    Parameters
+    ----------
+    content, size, resize, max_pixels
+        See :func:`decode_image`, which raised TruncatedImageError for them.
 
     Raises
     ------
     TruncatedImageError
-        It is of another format, or ends before its first pixel.
+        The image has another format, or ends before its first pixel.
     """
     assert isinstance(content, bytes)
-    with _telling_the_reason(content):
+    with _as_unreadable(content):
         return _decode_bytes(pad_truncated(content), size, resize, max_pixels, is_strict=False)
 
 
 def decode_full_size(content: Content) -> np.ndarray[Any, Any]:
-    """Return the upright RGB pixels of what :func:`featx.images.image.read_image` returned, all of them.
+    """Return all upright RGB pixels of an image, without resizing.
 
     Raises
     ------
     UnreadableImageError
-        The reason, without the image's name.
+        The image cannot be decoded. The error has a reason, but not the name of the image.
     """
     load_decoders()
-    with _telling_the_reason():
+    with _as_unreadable():
         if not isinstance(content, bytes):
             return np.asarray(_from_pixels(content))
 
-        def decode_one(data: bytes) -> np.ndarray[Any, Any]:
+        def decode(data: bytes) -> np.ndarray[Any, Any]:
             with open_image(data) as image:
-                _check_size(image)
+                _check_n_pixels(image)
                 return np.asarray(to_upright_rgb(image))
 
-        return _despite_metadata(decode_one, content)
+        return _retry_without_metadata(decode, content)
 
 
 def decode_pillow(image: PILImage, max_pixels: int = MAX_PIXELS) -> np.ndarray[Any, Any]:
-    """Return the upright RGB pixels of a whole Pillow image, unless it has more than `max_pixels`.
+    """Return all upright RGB pixels of a Pillow image with at most `max_pixels`.
 
     Returns
     -------
-    ndarray of uint8, shape (h, w, 3)
+    ndarray of uint8 of shape (height, width, 3)
 
     Raises
     ------
     UnreadableImageError
-        The reason, without the image's name.
+        The image cannot be decoded. The error has a reason, but not the name of the image.
     """
-    # A Pillow image may still be reading its file, and several may share one: not for two threads at once.
-    with _telling_the_reason(), _pillow_images:
-        _check_size(image, max_pixels)
+    # A Pillow image may still read its file, and several images may share one: only one thread at a time.
+    with _as_unreadable(), _pillow_lock:
+        _check_n_pixels(image, max_pixels)
         return np.asarray(to_upright_rgb(image))
 
 
 @functools.cache
 def load_decoders() -> None:
-    """Load every decoder, before threads do: Pillow's own loading on demand is not safe in several.
+    """Load all decoders before threads use them: Pillow's loading on demand is not thread-safe.
 
     Raises
     ------
     MissingDependencyError
-        A decoder is not installed, which is no fault of an image.
+        A decoder is not installed.
     """
     try:
         import PIL.Image
-        import simplejpeg  # noqa: F401  # that it can be imported is what is wanted
+        import simplejpeg  # noqa: F401  # checks that it can be imported
     except ImportError as error:
         raise MissingDependencyError(
-            f"Images cannot be decoded: {error}. Install featx anew: pip install --force-reinstall pillow simplejpeg."
+            f"Cannot decode images: {error}. Install the decoders again: "
+            "pip install --force-reinstall pillow simplejpeg."
         ) from error
     PIL.Image.init()
 
 
+def _decode_bytes(
+    data: bytes, size: tuple[int, int], resize: str, max_pixels: int, *, is_strict: bool = True
+) -> np.ndarray[Any, Any]:
+    def decode(data: bytes) -> np.ndarray[Any, Any]:
+        with open_image(data) as image:
+            _check_n_pixels(image, max_pixels)
+            _check_n_bytes(image, len(data))
+            # Large images one at a time: memory would grow with the number of threads.
+            is_large = image.width * image.height > LARGE_IMAGE
+            with _large_image_lock if is_large else contextlib.nullcontext():
+                upright = load_upright(data, image, size, resize, is_strict=is_strict)
+                return np.asarray(resize_image(upright, size, resize))
+
+    return _retry_without_metadata(decode, data)
+
+
+def _retry_without_metadata(decode: Callable[[bytes], np.ndarray[Any, Any]], data: bytes) -> np.ndarray[Any, Any]:
+    """Decode data; if that fails, try again without its metadata, which may be the cause."""
+    try:
+        return decode(data)
+    except ImageTooLargeError:
+        raise
+    except Exception:
+        stripped = strip_metadata(data)
+        if stripped == data:
+            raise
+        with contextlib.suppress(Exception):  # the first error is the one to raise
+            return decode(stripped)
+        raise
+
+
 @contextlib.contextmanager
-def _telling_the_reason(data: bytes = b"") -> Iterator[None]:
-    """Turn whatever a decoder raises into an UnreadableImageError; `data` tells whether the file is whole."""
+def _as_unreadable(data: bytes = b"") -> Iterator[None]:
+    """Raise an UnreadableImageError for whatever a decoder raises. `data` shows whether the file is truncated."""
     import PIL.Image
 
     try:
@@ -217,26 +222,25 @@ def _telling_the_reason(data: bytes = b"") -> Iterator[None]:
     except (ImageTooLargeError, TruncatedImageError, UnknownFormatError):
         raise
     except MemoryError as error:
-        raise ImageTooLargeError("there is not enough memory to decode it") from error
+        raise ImageTooLargeError("there is not enough memory to decode the image") from error
     except PIL.Image.DecompressionBombError as error:
-        # Of WebP and tiles of TIFF, whose decoders look themselves, at a limit that is all of the process's.
-        most = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
+        # Pillow's decoders of WebP and of TIFF tiles check its global limit themselves.
+        limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
         raise ImageTooLargeError(
-            f"it has more than the {most:,} pixels that Pillow decodes of its format, whatever max_pixels is"
+            f"the image has more than {limit:,} pixels, Pillow's own limit for its format, whatever max_pixels is"
         ) from error
-    except Exception as error:
-        # Every decoder has its own zoo of errors for bad data; nothing but decoding happens here.
-        reason = str(error) or type(error).__name__
-        if isinstance(error, UnreadableImageError):
-            reason = error.reason
-        if (expected := declared_size(data)) > len(data):
-            reason = f"it is truncated: {len(data):,} of {expected:,} bytes are there ({reason})"
-        kind = (
-            TruncatedImageError
-            if isinstance(error, EOFError | IndexError) or _TRUNCATED.search(reason)
-            else UnreadableImageError
-        )
-        raise kind(reason) from error
+    except Exception as error:  # decoders raise many types for invalid data
+        raise _unreadable_error(error, data) from error
+
+
+def _unreadable_error(error: Exception, data: bytes) -> UnreadableImageError:
+    reason = error.reason if isinstance(error, UnreadableImageError) else str(error) or type(error).__name__
+    n_declared = declared_size(data)
+    if n_declared > len(data):
+        reason = f"the file is truncated: it has {len(data):,} of {n_declared:,} bytes ({reason})"
+    if isinstance(error, EOFError | IndexError) or _TRUNCATED.search(reason):
+        return TruncatedImageError(reason)
+    return UnreadableImageError(reason)
 
 
 def _from_pixels(pixels: np.ndarray[Any, Any]) -> PILImage:
@@ -245,41 +249,41 @@ def _from_pixels(pixels: np.ndarray[Any, Any]) -> PILImage:
     return PIL.Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
 
 
-def _check_size(image: PILImage, max_pixels: int | None = None) -> None:
-    """Refuse a decompression bomb by what its header says, before anything is decoded.
+def _check_n_pixels(image: PILImage, max_pixels: int | None = None) -> None:
+    """Raise for a decompression bomb by its header, before anything is decoded.
 
-    `max_pixels` is a user's limit; None is the default, of images to which no other applies.
+    `max_pixels` is the limit that the user can change. None: the default limit applies and cannot be changed.
     """
+    n_pixels = image.width * image.height
+    size = f"{image.width} × {image.height} pixels"
+    if image.format == "PPM" and not _is_raw(image) and n_pixels > _MAX_TEXT_PPM_PIXELS:
+        raise ImageTooLargeError(
+            f"the image has {size}, more than the limit of {_MAX_TEXT_PPM_PIXELS:,} for PPM files in text; save it as "
+            "a PNG"
+        )
     limit = (max_pixels or MAX_PIXELS) // _FRAMES_IN_MEMORY.get(image.format or "", 1)
-    if image.format == "PPM" and not _is_raw(image) and image.width * image.height > _MOST_IN_PYTHON:
-        raise ImageTooLargeError(
-            f"it has {image.width} × {image.height} pixels, and a PPM in words is read up to {_MOST_IN_PYTHON:,}; save "
-            "it as a PNG"
-        )
-    if image.width * image.height > limit:
-        remedy = "; raise max_pixels (--max-pixels) if that is what it should have" if max_pixels else ""
-        raise ImageTooLargeError(
-            f"it has {image.width} × {image.height} pixels, more than the limit of {limit:,}{remedy}"
-        )
+    if n_pixels > limit:
+        remedy = "; if this size is correct, raise max_pixels (--max-pixels)" if max_pixels else ""
+        raise ImageTooLargeError(f"the image has {size}, more than the limit of {limit:,}{remedy}")
 
 
 def _is_raw(image: PILImage) -> bool:
-    """Return whether the pixels of an image lie in its file as they are."""
+    """Return whether the pixels of an image are stored uncompressed."""
     return all(tile[0] == "raw" for tile in getattr(image, "tile", [("",)]))
 
 
-def _check_that_it_fits(image: PILImage, n_bytes: int) -> None:
-    """Refuse an image whose header promises more pixels than its bytes can hold, before memory is taken for them."""
+def _check_n_bytes(image: PILImage, n_bytes: int) -> None:
+    """Raise for an image whose header declares more pixels than its bytes can hold, before memory is allocated."""
     if image.format in ("TIFF", "BMP", "PPM") and _is_raw(image):
-        pixels_of_byte = 1.0
+        pixels_per_byte = 1.0
     elif image.format == "PNG":
-        pixels_of_byte = 1100.0  # Deflate packs 1,032 bytes into one
+        pixels_per_byte = _MAX_PNG_PIXELS_PER_BYTE
     else:
         return
-    # A pixel of these modes may take one bit only.
-    bits = 1 if image.mode in ("1", "L", "P") else 8 * len(image.getbands())
-    if image.width * image.height * bits / 8 > n_bytes * pixels_of_byte:
-        cannot_hold = f"{n_bytes:,} bytes cannot hold {image.width} × {image.height} pixels"
-        if image.format == "PNG":  # which is not to be made complete if so much of it is lacking
-            raise UnreadableImageError(f"its header lies: {cannot_hold}")
-        raise TruncatedImageError(f"it is truncated, or its header lies: {cannot_hold}")
+    bits_per_pixel = 1 if image.mode in ("1", "L", "P") else 8 * len(image.getbands())  # 1 is the minimum of L and P
+    if image.width * image.height * bits_per_pixel / 8 <= n_bytes * pixels_per_byte:
+        return
+    mismatch = f"{n_bytes:,} bytes cannot hold {image.width} × {image.height} pixels"
+    if image.format == "PNG":  # too much is missing for padding
+        raise UnreadableImageError(f"the header is wrong: {mismatch}")
+    raise TruncatedImageError(f"the file is truncated, or its header is wrong: {mismatch}")

@@ -1,10 +1,11 @@
-"""Which image formats are read, told by content; and what something else probably is."""
+"""Opens images by their content, names the formats that are not supported, and reads parts of file headers."""
 
 from __future__ import annotations
 
 import io
 import struct
 import zlib
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from featx.errors import ImageTooLargeError, UnknownFormatError, UnreadableImageError
@@ -12,23 +13,27 @@ from featx.errors import ImageTooLargeError, UnknownFormatError, UnreadableImage
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-#: Pillow's decoders that are used. The others are left alone: some run programs (EPS), some take anything for an image
-#: (TGA, PCX), and none of them is what photographs are kept in.
+#: Formats that are read, as Pillow names them. Its other decoders are not used: some run programs (EPS), and some
+#: accept any file as an image (TGA, PCX).
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "GIF", "TIFF", "BMP", "ICO", "JPEG2000", "PPM")
-#: Files of a folder with these suffixes, in any case, are taken for images.
+#: Suffixes of images in folders, in lower case.
 IMAGE_SUFFIXES = frozenset(
     (
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".avif", ".heic", ".heif", ".hif"),
         *(".gif", ".tif", ".tiff", ".bmp", ".ico", ".jp2", ".j2k", ".jpx", ".ppm", ".pgm", ".pbm", ".pnm"),
     )
 )
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-_LARGEST_ICON = 2048
-_PNG = b"\x89PNG\r\n\x1a\n"
+_MAX_ICON_SIDE = 2048
+_MAX_PNG_PROFILE_BYTES = 2**20
 #: Chunks of a PNG that decide its pixels.
-_NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
+_PIXEL_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND")
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
-_OTHERS = (
+#: Number of bytes of a file type box in which compatible brands are searched.
+_MAX_BRAND_BYTES = 128
+#: Beginnings of other files.
+_OTHER_FILES = (
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive or an office document"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -38,124 +43,145 @@ _OTHERS = (
     (b"8BPS", "a Photoshop document"),
     (b"\x89HDF", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy array"),
-    (b"\x00\x05\x16\x07", "a resource file of macOS"),
-    (b"RIFF", "a video or sound file"),
+    (b"\x00\x05\x16\x07", "a macOS resource file"),
+    (b"RIFF", "a video or audio file"),
     (b"\x1aE\xdf\xa3", "a video"),
-    (b"\xff\x0a", "a JPEG XL image, which is not read"),
-    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image, which is not read"),
-    (b"FUJIFILM", "a raw photograph, which is not read"),
-    (b"<svg", "an SVG drawing, which is not read"),
     (b"<?xml", "an XML document"),
     (b"{", "a JSON document"),
+)
+#: Beginnings of images in formats that are not supported.
+_UNSUPPORTED_IMAGES = (
+    (b"\xff\x0a", "a JPEG XL image"),
+    (b"\x00\x00\x00\x0cJXL ", "a JPEG XL image"),
+    (b"FUJIFILM", "a raw photo"),
+    (b"<svg", "an SVG drawing"),
 )
 
 
 def open_image(data: bytes) -> PILImage:
-    """Return an image by its content, whatever its name: its header is read, and nothing decoded.
+    """Return an image whose header is read and whose pixels are not decoded yet. Its content decides the format.
 
     Raises
     ------
     UnknownFormatError
-        It is none, or of a format that is not read: with what it probably is.
+        The data is not an image, or in an unsupported format.
+    UnreadableImageError
+        The header is corrupt.
     """
     import PIL.Image
 
     if not data:
-        raise UnknownFormatError("it is empty (0 bytes)")
+        raise UnknownFormatError("the file is empty (0 bytes)")
     if is_heic(data):
         return _open_heic(data)
     for name in FORMATS:
         opener, accepts = PIL.Image.OPEN.get(name, (None, None))
-        # Not PIL.Image.open: its limit of pixels is the same for all of a process, and this one's is the caller's.
+        # PIL.Image.open is not used: its limit of pixels is global, and ours is a parameter of the caller.
         if opener is not None and accepts is not None and accepts(data[:16]) is True:
             if name == "ICO":
                 _check_icon(data)
-            return _opened(opener, data, name)
-    raise UnknownFormatError(_what_it_is(data))
+            return _open_with(opener, data, name)
+    raise UnknownFormatError(_describe_unknown(data))
 
 
 def _check_icon(data: bytes) -> None:
-    """Refuse an icon that holds a large picture, which Pillow decodes to know its size."""
+    """Raise for an icon that contains a large PNG. Pillow would decode it to find its size."""
     for entry in range(int.from_bytes(data[4:6], "little")):
-        at = int.from_bytes(data[18 + 16 * entry : 22 + 16 * entry], "little")
-        if data[at : at + 4] == b"\x89PNG":
-            width, height = (int.from_bytes(data[at + start : at + start + 4], "big") for start in (16, 20))
-            if width * height > _LARGEST_ICON**2:
-                raise ImageTooLargeError(f"it is an icon of {width} × {height} pixels, which no icon has")
+        offset = int.from_bytes(data[18 + 16 * entry : 22 + 16 * entry], "little")
+        if data[offset : offset + 4] == PNG_SIGNATURE[:4]:
+            width, height = (int.from_bytes(data[offset + at : offset + at + 4], "big") for at in (16, 20))
+            if width * height > _MAX_ICON_SIDE**2:
+                raise ImageTooLargeError(
+                    f"the icon has {width} × {height} pixels, more than the limit of {_MAX_ICON_SIDE**2:,}"
+                )
 
 
-def _opened(opener: Any, data: bytes, name: str) -> PILImage:
+def _open_with(opener: Any, data: bytes, name: str) -> PILImage:
     try:
         try:
             image: PILImage = opener(io.BytesIO(data), "")
-        except Exception:  # whatever it is, it may be of metadata only; otherwise it comes again
-            if (plain := strip_metadata(data)) == data:
+        except Exception:  # perhaps because of metadata; otherwise the second attempt raises it too
+            if (stripped := strip_metadata(data)) == data:
                 raise
-            image = opener(io.BytesIO(plain), "")
-    except (SyntaxError, IndexError, TypeError, struct.error) as error:  # as Pillow's openers say that they cannot
+            image = opener(io.BytesIO(stripped), "")
+    except (SyntaxError, IndexError, TypeError, struct.error) as error:  # what Pillow's openers raise
         if "unknown pixel mode" in str(error):
-            raise UnreadableImageError(f"it is a {name} image of a kind that is not read ({error})") from error
-        raise UnreadableImageError(f"the header of a {name} image is damaged ({error})") from error
-    # Whole, not in parts: Pillow's decoder of arithmetic JPEGs cannot wait for more.
-    image.decodermaxblock = max(len(data), 2**16)  # type: ignore[attr-defined]  # of Pillow's images with a file
+            raise UnreadableImageError(f"this kind of {name} image is not supported ({error})") from error
+        raise UnreadableImageError(f"the header of the {name} image is corrupt ({error})") from error
+    # All data at once: Pillow's decoder of arithmetic JPEGs cannot wait for more.
+    image.decodermaxblock = max(len(data), 2**16)  # type: ignore[attr-defined]  # only images with a file have it
     return image
 
 
+def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Yield kind, start and declared end of each chunk of a PNG. The end may lie behind the end of the data."""
+    start = len(PNG_SIGNATURE)
+    while start + 8 <= len(data):
+        end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+        yield data[start + 4 : start + 8], start, end
+        start = end
+
+
 def strip_metadata(data: bytes) -> bytes:
-    """Return a PNG without what is not needed for its pixels, and which Pillow may refuse the whole for.
+    """Return a PNG without the chunks that do not decide its pixels: Pillow may reject a file because of them.
 
-    What is no PNG, or does not end as one, is returned as it is.
+    Other data, and a PNG without its end, is returned unchanged.
     """
-    if not data.startswith(_PNG) or not data.endswith(b"IEND\xaeB`\x82"):
+    if not data.startswith(PNG_SIGNATURE) or not data.endswith(b"IEND\xaeB`\x82"):
         return data
-    kept, at = [_PNG], len(_PNG)
-    while at + 8 <= len(data):
-        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
-        kind = data[at + 4 : at + 8]
-        if kind in _NEEDED or (kind == b"iCCP" and _is_plain_profile(data[at + 8 : end - 4])):
-            kept.append(data[at:end])
-        at = end
-    return b"".join(kept)
+    chunks = [
+        data[start:end]
+        for kind, start, end in png_chunks(data)
+        if kind in _PIXEL_CHUNKS or (kind == b"iCCP" and _is_valid_profile(data[start + 8 : end - 4]))
+    ]
+    return PNG_SIGNATURE + b"".join(chunks)
 
 
-def _is_plain_profile(body: bytes) -> bool:
-    """Return whether Pillow takes this profile of a PNG: it inflates to a megabyte at most."""
+def _is_valid_profile(body: bytes) -> bool:
+    """Return whether Pillow accepts the ICC profile of a PNG: it inflates to at most a megabyte."""
     _, _, compressed = body.partition(b"\0")
+    if compressed[:1] != b"\0":
+        return False
     try:
-        return compressed[:1] == b"\0" and len(zlib.decompressobj().decompress(compressed[1:], 2**20)) < 2**20
+        profile = zlib.decompressobj().decompress(compressed[1:], _MAX_PNG_PROFILE_BYTES)
     except zlib.error:
         return False
+    return len(profile) < _MAX_PNG_PROFILE_BYTES
 
 
 def declared_size(data: bytes) -> int:
-    """Return how many bytes a file should have by what it says itself; 0 if it does not."""
+    """Return the number of bytes that a file should have by its own headers. 0: its format does not declare it."""
     if data[:4] == b"RIFF":
         return 8 + int.from_bytes(data[4:8], "little")
-    if data[:4] in (b"II*\0", b"MM\0*"):  # TIFF: its list of contents, which libtiff writes last
+    if data[:4] in (b"II*\0", b"MM\0*"):  # TIFF: the offset of its directory, which libtiff writes last
         order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
         return int.from_bytes(data[4:8], order) + 2
-    if data[:4] == b"\0\0\1\0":
+    if data[:4] == b"\0\0\1\0":  # ICO: sizes and offsets of its images
         end = 6 + 16 * int.from_bytes(data[4:6], "little")
         sizes = [int.from_bytes(data[at : at + 4], "little") for at in range(14, end, 16)]
-        places = [int.from_bytes(data[at : at + 4], "little") for at in range(18, end, 16)]
-        return max([end, *map(sum, zip(sizes, places, strict=True))])
-    at = 0
-    if data[4:8] in (b"ftyp", b"jP  "):  # a row of boxes: AVIF, HEIC, JPEG 2000
-        while len(data) - at > 0:
-            size = int.from_bytes(data[at : at + 4], "big")
-            size = int.from_bytes(data[at + 8 : at + 16], "big") if size == 1 else size
-            if size < 8:  # 0: up to the end of the file
-                return 0
-            at += size
-    return at
+        offsets = [int.from_bytes(data[at : at + 4], "little") for at in range(18, end, 16)]
+        return max([end, *map(sum, zip(sizes, offsets, strict=True))])
+    return _end_of_boxes(data) if data[4:8] in (b"ftyp", b"jP  ") else 0
+
+
+def _end_of_boxes(data: bytes) -> int:
+    """Return where the boxes of an AVIF, HEIC or JPEG 2000 file end. 0: the last one extends to the end of the file."""
+    end = 0
+    while end < len(data):
+        size = int.from_bytes(data[end : end + 4], "big")
+        size = int.from_bytes(data[end + 8 : end + 16], "big") if size == 1 else size
+        if size < 8:
+            return 0
+        end += size
+    return end
 
 
 def is_heic(data: bytes) -> bool:
-    """Return whether these bytes are an image of an iPhone: HEIC or HEIF, and not AVIF."""
+    """Return whether data is a HEIC or HEIF image, as phones write it, and not an AVIF image."""
     if data[4:8] != b"ftyp":
         return False
-    brand, others = data[8:12], data[16 : min(int.from_bytes(data[:4], "big"), 128)]
-    return brand in _HEIC_BRANDS or (brand in (b"mif1", b"msf1") and b"avif" not in others)
+    brand, compatible = data[8:12], data[16 : min(int.from_bytes(data[:4], "big"), _MAX_BRAND_BYTES)]
+    return brand in _HEIC_BRANDS or (brand in (b"mif1", b"msf1") and b"avif" not in compatible)
 
 
 def _open_heic(data: bytes) -> PILImage:
@@ -163,25 +189,31 @@ def _open_heic(data: bytes) -> PILImage:
         import pillow_heif
     except ImportError as error:
         raise UnknownFormatError(
-            "it is a HEIC image, which needs a package that is not installed: pip install 'featx[heic]'"
+            "HEIC images require the package pillow-heif, which is not installed: pip install 'featx[heic]'"
         ) from error
-    # Opened by itself: registering it with Pillow would change what every other program of this process reads.
+    # Not registered with Pillow, which would change what other code of this process reads.
     image: PILImage = pillow_heif.HeifImageFile(io.BytesIO(data))  # type: ignore[no-untyped-call]  # it has no types
     return image
 
 
-def _what_it_is(data: bytes) -> str:
-    """Return what bytes are that are no image, as far as their beginning tells."""
+def _describe_unknown(data: bytes) -> str:
+    """Return a reason that names the kind of data that is not an image, as far as its beginning shows."""
     head = data[:512].lstrip()
-    kind = next((kind for start, kind in _OTHERS if head.startswith(start) or data.startswith(start)), "")
+    unsupported, other = _kind_by_start(data, head, _UNSUPPORTED_IMAGES), _kind_by_start(data, head, _OTHER_FILES)
     if data[4:8] == b"ftyp":
-        kind = "an AVIF image, which this Pillow does not read" if b"avif" in data[8:64] else "a video"
+        unsupported, other = ("an AVIF image", "") if b"avif" in data[8:64] else ("", "a video")
     elif b"<html" in head.lower() or head[:9].lower() == b"<!doctype":
-        kind = "a web page, such as a server sends for a file that is gone"
-    elif not kind and not any(data[:4096]):
-        return "it holds zeros only, as a download or a copy that broke off leaves"
-    elif not kind and head and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in head):
-        kind = f"text (it begins with {head[:20].decode()!r})"
-    if kind:
-        return f"it is {kind}" if kind.endswith("not read") else f"it is no image but {kind}"
-    return f"it is no image of a known format (its first bytes are {data[:8]!r})"
+        unsupported, other = "", "a web page, as servers send for a missing file"
+    if unsupported:
+        return f"the file is {unsupported}, which is not supported"
+    if other:
+        return f"the file is not an image but {other}"
+    if not any(data[:4096]):
+        return "the file contains only zeros, as after an interrupted download or copy"
+    if head and all(32 <= byte < 127 or byte in b"\r\n\t" for byte in head):
+        return f"the file is not an image but text (it begins with {head[:20].decode()!r})"
+    return f"the file is not an image of a known format (its first bytes are {data[:8]!r})"
+
+
+def _kind_by_start(data: bytes, head: bytes, kinds: Iterable[tuple[bytes, str]]) -> str:
+    return next((kind for start, kind in kinds if data.startswith(start) or head.startswith(start)), "")

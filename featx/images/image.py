@@ -1,4 +1,4 @@
-"""What counts as an image; its content, read once; and the digest that names that content."""
+"""Reads images: accepted collections, the content of one image, and the digest that identifies the content."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from featx.system.formatting import format_bytes
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-#: One image: the path of a file, a file's bytes, a Pillow image, or uint8 pixels (h, w) or (h, w, 3).
+#: One image: a path, the bytes of a file, a Pillow image, or uint8 pixels of shape (h, w) or (h, w, 3).
 Image: TypeAlias = "str | os.PathLike[str] | bytes | PILImage | np.ndarray[Any, Any]"
 
 DIGEST_SIZE = 16
-#: A larger file is not read: it would have to be held in memory.
+#: Default maximum size of a file, which is held in memory.
 MAX_BYTES = 2**30
-#: How often a file is read that is written to meanwhile.
-_ATTEMPTS = 3
+#: Number of attempts to read a file that is being written.
+_MAX_ATTEMPTS = 3
 
 
 def as_image_list(images: Any) -> Sequence[Image]:
@@ -36,13 +36,13 @@ def as_image_list(images: Any) -> Sequence[Image]:
 
     Parameters
     ----------
-    images : list, tuple, ndarray, pandas Series or one-column DataFrame
-        Paths, bytes, Pillow images or uint8 arrays; or one (n, h, w, 3) or (n, h, w) uint8 array.
+    images : list, tuple, ndarray, Series or one-column DataFrame
+        Paths, bytes, Pillow images or uint8 arrays; or one uint8 array of shape (n, h, w, 3) or (n, h, w).
 
     Raises
     ------
     InputError
-        A single image, a table of several columns, an iterator, or numbers that are no pixels.
+        `images` is a single image, a table of several columns, an iterator, or an array without pixels or paths.
 
     Examples
     --------
@@ -51,63 +51,73 @@ def as_image_list(images: Any) -> Sequence[Image]:
     >>> len(as_image_list(np.zeros((5, 8, 8, 3), dtype=np.uint8)))
     5
     """
-    kind = type(images).__name__
-    if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike):
-        raise InputError(f"Expected a list of images, got a single {kind}. Put it in a list: [image].")
-    if isinstance(images, Iterator | Mapping | Set):
-        raise InputError(f"Expected images in an order that can be read twice, got a {kind}. Pass list(...) of it.")
+    _check_collection(images)
     if hasattr(images, "columns") and len(getattr(images, "shape", ())) == 2:
-        names = list(getattr(images, "column_names", images.columns))  # of pyarrow, and of pandas and polars
-        if len(names) != 1:
-            raise InputError(
-                f"Expected one column of images, got {len(names)} ({', '.join(map(str, names[:5]))}). "
-                "Select one: X[['path']], or use a ColumnTransformer."
-            )
-        images = images.iloc[:, 0] if hasattr(images, "iloc") else images[names[0]]
-    if hasattr(images, "to_pylist"):  # of pyarrow
+        images = _only_column(images)
+    if hasattr(images, "to_pylist"):  # pyarrow
         return list(images.to_pylist())
     if hasattr(images, "to_numpy"):
         images = images.to_numpy()
     if isinstance(images, np.ndarray):
-        return _rows_of_array(images)
-    if hasattr(images, "mode") and hasattr(images, "getexif"):
-        raise InputError("Expected a list of images, got a single Pillow image. Put it in a list: [image].")
+        return _images_in_array(images)
     try:
         return images if isinstance(images, list | tuple) else list(images)
     except TypeError:
         raise InputError(
-            f"Expected a list of images, got {kind}. Pass a list, tuple, array, Series or "
-            "one-column DataFrame of paths, bytes, Pillow images or uint8 arrays."
+            "images must be a list, tuple, array, Series or one-column DataFrame of paths, bytes, Pillow images or "
+            f"uint8 arrays, got {type(images).__name__}."
         ) from None
 
 
-def _rows_of_array(array: np.ndarray[Any, Any]) -> Sequence[Image]:
+def _check_collection(images: Any) -> None:
+    kind = type(images).__name__
+    if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike):
+        raise InputError(f"images must be a list of images, got a single {kind}. Put it in a list: [image].")
+    if isinstance(images, Iterator | Mapping | Set):
+        raise InputError(f"images must have an order and be readable twice, got {kind}. Pass list(...) of it.")
+    if hasattr(images, "mode") and hasattr(images, "getexif"):
+        raise InputError("images must be a list of images, got a single Pillow image. Put it in a list: [image].")
+
+
+def _only_column(table: Any) -> Any:
+    """Return the column of a one-column table of pandas, polars or pyarrow."""
+    names = list(getattr(table, "column_names", table.columns))
+    if len(names) != 1:
+        raise InputError(
+            f"images must be one column, got {len(names)} columns ({', '.join(map(str, names[:5]))}). "
+            "Select one: X[['path']], or use a ColumnTransformer."
+        )
+    return table.iloc[:, 0] if hasattr(table, "iloc") else table[names[0]]
+
+
+def _images_in_array(array: np.ndarray[Any, Any]) -> Sequence[Image]:
     if array.dtype.kind in "OUST":
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
         if array.ndim == 1:
             return list(array.tolist())
-        raise InputError(f"Expected one column of images, got an array of shape {array.shape}. Select one: X[:, [0]].")
+        raise InputError(f"images must be one column, got an array of shape {array.shape}. Select one: X[:, [0]].")
     if array.dtype == np.uint8:
         if array.ndim == 4 or (array.ndim == 3 and array.shape[-1] not in (3, 4)):
             return list(array)
         if array.ndim in (2, 3):
             raise InputError(
-                f"An array of shape {array.shape} reads as one image. Pass a list, [image], or an array of "
-                "shape (n, h, w, 3)."
+                f"images must be a list of images, got one image of shape {array.shape}. Pass a list, [image], or an "
+                "array of shape (n, h, w, 3)."
             )
-    if array.size == 0 and (array.ndim == 1 or array.shape[1:] == (1,)):
+    is_column = array.ndim == 1 or array.shape[1:] == (1,)
+    if is_column and array.size == 0:
         return []
-    if array.dtype.kind == "f" and np.isnan(array).all() and (array.ndim == 1 or array.shape[1:] == (1,)):
-        return list(array.ravel().tolist())  # a column in which every image is missing
+    if is_column and array.dtype.kind == "f" and np.isnan(array).all():
+        return list(array.ravel().tolist())  # a column in which all images are missing
     raise InputError(
-        f"Expected uint8 pixels of shape (n, h, w, 3) or an array of paths, got {array.dtype} of shape "
-        f"{array.shape}. Scale pixels to 0–255 and convert them with .astype('uint8')."
+        f"images must be paths or uint8 pixels of shape (n, h, w, 3), got {array.dtype} of shape {array.shape}. "
+        "Scale pixels to 0–255 and convert them with .astype('uint8')."
     )
 
 
 def describe_image(image: Any) -> str:
-    """Return what to call an image in a message: its path, or the kind of object it is."""
+    """Return the name of an image for messages: its path, or a description of the object."""
     if isinstance(image, str | os.PathLike):
         return redact_secrets(os.fspath(image))
     if isinstance(image, bytes):
@@ -118,117 +128,119 @@ def describe_image(image: Any) -> str:
 
 
 def is_remote_image(image: Any) -> bool:
-    """Return whether an image lies at an address, and is waited for rather than read from a disk."""
+    """Return whether an image is a URL that is downloaded."""
     return isinstance(image, str) and remote.is_url(image) and remote.local_path(image) is None
 
 
 def read_image(
-    image: Any, max_pixels: int = MAX_PIXELS, most_bytes: int | None = None
+    image: Any, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
 ) -> tuple[Content, os.stat_result | None]:
-    """Return the content of an image, and for a file its state when it was read.
+    """Return the content of an image, and the state of its file.
 
     Parameters
     ----------
-    image : path, bytes, Pillow image or array
+    image : path, URL, bytes, Pillow image or ndarray
     max_pixels : int, default=178_956_970
-        A Pillow image of more pixels is refused; other images when they are decoded.
-    most_bytes : int or None, default=None
-        An image at an address that has more is refused; None is the limit of files.
+        Maximum number of pixels of a Pillow image. Other images are checked when they are decoded.
+    max_bytes : int, default=2**30
+        Maximum number of bytes of a file or URL.
 
     Returns
     -------
-    content : bytes or ndarray of uint8, shape (h, w, 3) or (h, w)
+    content : bytes or ndarray of uint8 of shape (height, width, 3) or (height, width)
     state : os.stat_result or None
-        None for what is no file.
+        State of the file when it was read. None: the image is not a file.
 
     Raises
     ------
     UnreadableImageError
-        The reason, without the image's name.
+        The image cannot be read. The error has a reason, but not the name of the image.
     """
     if is_remote_image(image):
-        return remote.read_url(image, MAX_BYTES if most_bytes is None else most_bytes), None
+        return remote.read_url(image, max_bytes), None
     if isinstance(image, str) and remote.is_url(image):
-        return _read_file(remote.local_path(image) or "")
+        return _read_file(remote.local_path(image) or "", max_bytes)
     if isinstance(image, str | os.PathLike):
-        return _read_file(os.fspath(image))
+        return _read_file(os.fspath(image), max_bytes)
     if isinstance(image, bytes | bytearray | memoryview):
         return bytes(image), None
     if isinstance(image, np.ndarray):
-        return _checked_pixels(image), None
+        return _validate_pixels(image), None
     if hasattr(image, "getexif"):
         return decode_pillow(image, max_pixels), None
-    missing = image is None or isinstance(image, float | np.floating) or type(image).__name__ in ("NAType", "NaTType")
-    found = "a missing value" if missing else f"a {type(image).__name__}"
-    raise UnreadableImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {found}")
+    is_missing = (
+        image is None or isinstance(image, float | np.floating) or type(image).__name__ in ("NAType", "NaTType")
+    )
+    kind = "a missing value" if is_missing else type(image).__name__
+    raise UnreadableImageError(f"expected a path, bytes, a Pillow image or a uint8 array, got {kind}")
 
 
 def file_state(path: str | os.PathLike[str]) -> os.stat_result:
-    """Return the state of a file, or of the archive that it lies in.
+    """Return the state of a file, or of the archive that contains it.
 
     Raises
     ------
     OSError, ValueError
-        There is none.
+        The file does not exist.
     """
     try:
         return os.stat(path)
     except (NotADirectoryError, FileNotFoundError):
-        place = split_archive_path(os.fspath(path))
-        if place is None:
+        member = split_archive_path(os.fspath(path))
+        if member is None:
             raise
-        return os.stat(place[0])
+        return os.stat(member[0])
 
 
-def _read_file(path: str) -> tuple[bytes, os.stat_result]:
+def _read_file(path: str, max_bytes: int) -> tuple[bytes, os.stat_result]:
     try:
-        for _ in range(_ATTEMPTS):
-            data, before, after = _read_once(path)
-            if len(data) == after.st_size and _is_same_state(before, after):
+        for _ in range(_MAX_ATTEMPTS):
+            data, before, after = _read_once(path, max_bytes)
+            if len(data) == after.st_size and _is_unchanged(before, after):
                 return data, after
     except (NotADirectoryError, FileNotFoundError) as error:
-        place = split_archive_path(path)
-        if place is None:
+        member = split_archive_path(path)
+        if member is None:
             raise UnreachableImageError(error.strerror or str(error)) from error
-        return read_member(*place, MAX_BYTES)
+        return read_member(*member, max_bytes)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         if isinstance(error, UnreadableImageError):
             raise
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
             raise ResourceError(
-                f"{path!r} cannot be opened now ({error.strerror}): this process has come to a limit of the "
-                "system. Raise it (ulimit -n) or close files, and run the same again."
+                f"Cannot open {path!r}: {error.strerror}. This process has reached a limit of the system. Raise the "
+                "limit (ulimit -n) or close files, then try again."
             ) from error
         raise UnreachableImageError(getattr(error, "strerror", None) or str(error)) from error
-    raise UnreachableImageError("it was written to whenever it was read; try again when it is complete")
+    raise UnreachableImageError("the file changed during each attempt to read it; try again when it is complete")
 
 
-def _read_once(path: str) -> tuple[bytes, os.stat_result, os.stat_result]:
-    # A FIFO or a device could block for ever or have side effects: only regular files are opened.
+def _read_once(path: str, max_bytes: int) -> tuple[bytes, os.stat_result, os.stat_result]:
+    # Only regular files are opened: a FIFO or device could block forever or have side effects.
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise UnreachableImageError(f"it is {_kind_of(path)}")
+        raise UnreachableImageError(_irregular_file_reason(path))
     with open(path, "rb", buffering=0) as file:
         before = os.fstat(file.fileno())
-        if before.st_size > MAX_BYTES:
+        if before.st_size > max_bytes:
             raise ImageTooLargeError(
-                f"it has {format_bytes(before.st_size)}, more than the limit of {format_bytes(MAX_BYTES)}"
+                f"the file has {format_bytes(before.st_size)}, more than the limit of {format_bytes(max_bytes)}"
             )
         data = file.read()
         return data, before, os.fstat(file.fileno())
 
 
-def _kind_of(path: str) -> str:
+def _irregular_file_reason(path: str) -> str:
     if not os.path.isdir(path):
-        return "not a regular file"
+        return "the path is not a regular file"
     try:
         os.scandir(path).close()
     except OSError as error:
-        return f"a folder that cannot be listed ({error.strerror}), with whatever is in it"
-    return "a folder"
+        return f"the path is a folder that cannot be listed ({error.strerror})"
+    return "the path is a folder"
 
 
-def _is_same_state(before: os.stat_result, after: os.stat_result) -> bool:
-    """Return whether nobody wrote to a file between two looks; the change time shows it under a restored mtime."""
+def _is_unchanged(before: os.stat_result, after: os.stat_result) -> bool:
+    """Return whether a file was not written between two states. The change time reveals a restored mtime."""
     return (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
         after.st_size,
         after.st_mtime_ns,
@@ -236,31 +248,31 @@ def _is_same_state(before: os.stat_result, after: os.stat_result) -> bool:
     )
 
 
-def _checked_pixels(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    grey = array.ndim == 2
-    if array.dtype != np.uint8 or not (grey or (array.ndim == 3 and array.shape[2] == 3)):
+def _validate_pixels(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    is_gray = array.ndim == 2
+    if array.dtype != np.uint8 or not (is_gray or (array.ndim == 3 and array.shape[2] == 3)):
         raise UnreadableImageError(
             f"expected a uint8 array of shape (h, w, 3) or (h, w), got {array.dtype} of shape {array.shape}"
         )
     if 0 in array.shape:
-        raise UnreadableImageError(f"an array of shape {array.shape} has no pixels")
+        raise UnreadableImageError(f"the array of shape {array.shape} has no pixels")
     return array
 
 
 def content_digest(content: Content) -> bytes:
-    """Return the 16 bytes (BLAKE2b) that name an image's content.
+    """Return the 16-byte digest (BLAKE2b) that identifies the content of an image.
 
-    Encoded bytes are named by the bytes; pixels by their shape and values, so a Pillow image and the
-    array of its upright RGB pixels have one name.
+    Encoded images are identified by their bytes, pixels by their shape and values: a Pillow image and the array of its
+    upright RGB pixels have the same digest.
     """
     if isinstance(content, bytes):
         return hashlib.blake2b(content, digest_size=DIGEST_SIZE).digest()
-    named = hashlib.blake2b(digest_size=DIGEST_SIZE, person=b"featx-pixels")
-    named.update(repr(content.shape).encode())
-    named.update(np.ascontiguousarray(content).data)
-    return named.digest()
+    pixels = hashlib.blake2b(digest_size=DIGEST_SIZE, person=b"featx-pixels")
+    pixels.update(repr(content.shape).encode())
+    pixels.update(np.ascontiguousarray(content).data)
+    return pixels.digest()
 
 
 def padded_digest(digest: bytes) -> bytes:
-    """Return the name of an image that ended too early and was made complete, from that of its bytes."""
+    """Return the digest of a padded truncated image, from the digest of its bytes."""
     return hashlib.blake2b(digest, digest_size=DIGEST_SIZE, person=b"featx-padded").digest()

@@ -163,7 +163,7 @@ class Prefetcher:
         content = None
         try:
             with contextlib.suppress(ImageTooLargeError):
-                content, _ = read_image(self._images[index], most_bytes=self._max_parallel_bytes)
+                content, _ = read_image(self._images[index], max_bytes=self._max_parallel_bytes)
         except UnreadableImageError as error:
             return Failed(index, Source(read_at=read_at), _without_traceback(error))
         return self._load(index, first_by_digest, content)

@@ -1,4 +1,4 @@
-"""Pixels → the size that a network wants, and how far an image may be shrunk beforehand."""
+"""Resizes images to the input size of a network, and decides how far a JPEG may be reduced while it is decoded."""
 
 from __future__ import annotations
 
@@ -7,25 +7,43 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-#: `resize="crop"`: the shorter side becomes size · 256 / 224 before the centre is cut out, as
-#: ImageNet networks are evaluated.
+#: With resize="crop", the shorter side becomes size · 256 / 224 before the center is cut out: the usual evaluation of
+#: ImageNet networks.
 CROP_RATIO = 256 / 224
 
-#: A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where this many times the wanted pixels remain. Decoding
-#: small aliases a little: measured on mosaics of aerial photos, the sharpest images at hand, the mean cosine of
-#: features to the full decode is 0.995 at 1.5, but 0.985 at 1.
+#: A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if this many times the target size remains. Decoding at a reduced
+#: size causes slight aliasing. On mosaics of aerial photos, the sharpest images at hand, the mean cosine of features to
+#: the full decode is 0.995 with a margin of 1.5, but 0.985 with 1.
 _SHRINK_MARGIN = 1.5
 
 
-def shrink_factor(full: tuple[int, int], size: tuple[int, int], resize: str) -> int:
-    """Largest of 1, 2, 4, 8 that leaves enough pixels for the antialiased resize to do the rest."""
-    scales = [wanted / whole for wanted, whole in zip(size, full, strict=True)]
-    scale = {"squash": max(scales), "crop": max(scales) * CROP_RATIO, "pad": min(scales)}[resize]
+def shrink_factor(image_size: tuple[int, int], target_size: tuple[int, int], resize: str) -> int:
+    """Return the largest of 1, 2, 4 and 8 that leaves enough pixels for the antialiased resize.
+
+    Parameters
+    ----------
+    image_size, target_size : tuple of (int, int)
+        Height and width.
+    resize : {"squash", "crop", "pad"}
+        See :func:`resize_image`.
+    """
+    ratios = [target / side for target, side in zip(target_size, image_size, strict=True)]
+    scale = {"squash": max(ratios), "crop": max(ratios) * CROP_RATIO, "pad": min(ratios)}[resize]
     return next((factor for factor in (8, 4, 2) if factor * scale * _SHRINK_MARGIN <= 1), 1)
 
 
 def resize_image(image: PILImage, size: tuple[int, int], resize: str) -> PILImage:
-    """Return the image resized to exactly `size`: decoding's second half."""
+    """Return an RGB image resized to exactly `size`, with antialiasing.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+    size : tuple of (int, int)
+        Height and width.
+    resize : {"squash", "crop", "pad"}
+        How to change the aspect ratio. "squash": stretch the image. "crop": cut out the center after scaling the
+        shorter side to size · 256 / 224. "pad": fit the whole image and fill the rest with black.
+    """
     import PIL.Image
     from PIL.Image import Resampling
 
@@ -35,8 +53,8 @@ def resize_image(image: PILImage, size: tuple[int, int], resize: str) -> PILImag
     if resize == "crop":
         scale = max(height / image.height, width / image.width) * CROP_RATIO
         half_width, half_height = width / scale / 2, height / scale / 2
-        x, y = image.width / 2, image.height / 2
-        box = (x - half_width, y - half_height, x + half_width, y + half_height)
+        center_x, center_y = image.width / 2, image.height / 2
+        box = (center_x - half_width, center_y - half_height, center_x + half_width, center_y + half_height)
         return image.resize((width, height), Resampling.BILINEAR, box=box)
     scale = min(height / image.height, width / image.width)
     inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))

@@ -1,4 +1,4 @@
-"""Small pictures of many images in one file, an atlas, so that a page of thousands stays small."""
+"""Thumbnails of many images in one file, an atlas, so that a report on thousands of images stays small."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ from featx.images.decode import decode_image, load_decoders
 from featx.images.image import read_image
 from featx.system.processes import n_cores
 
-#: Side of a thumbnail, in pixels, for up to so many images.
-_SIDES = ((300, 128), (1200, 96), (2500, 72), (5000, 56))
-#: No more images than this are shown; it keeps a page below 8 MB.
+#: Maximum number of thumbnails, which keeps a report below 8 MB.
 MAX_THUMBNAILS = 5000
-#: The atlas is compressed harder until it takes no more than this.
-_MOST_BYTES = 3_200_000
+#: Maximum number of images for each side of a thumbnail, in pixels.
+_SIDES = ((300, 128), (1200, 96), (2500, 72), (MAX_THUMBNAILS, 56))
+#: The quality is reduced until the atlas takes no more bytes.
+_MAX_ATLAS_BYTES = 3_200_000
+_QUALITIES = (75, 60, 45, 30, 15, 5)
+_GRAY = 128
 
 
 @dataclasses.dataclass(frozen=True)
 class Atlas:
-    """Thumbnails side by side in one WebP picture.
+    """Thumbnails side by side in one WebP image.
 
     Attributes
     ----------
     data : bytes
+        The WebP file.
     side : int
-        Of each, in pixels.
+        Side of each thumbnail, in pixels.
     n_columns : int
     """
 
@@ -41,38 +44,39 @@ class Atlas:
     side: int
     n_columns: int
 
-    def corner(self, number: int) -> tuple[int, int]:
-        """Return where the thumbnail of an image begins, in pixels from the left and from the top."""
-        row, column = divmod(number, self.n_columns)
+    def corner(self, index: int) -> tuple[int, int]:
+        """Return the left and top pixel of a thumbnail."""
+        row, column = divmod(index, self.n_columns)
         return column * self.side, row * self.side
 
     @property
     def url(self) -> str:
-        """The picture as a data URL."""
+        """The atlas as a data URL."""
         return "data:image/webp;base64," + base64.b64encode(self.data).decode()
 
 
 def make_atlas(paths: Sequence[str]) -> Atlas:
-    """Return thumbnails of images in the order given, row by row; an image that is gone by now is grey."""
+    """Return thumbnails of images, row by row. The thumbnail of an unreadable image is gray."""
     import PIL.Image
 
-    side = next((side for most, side in _SIDES if len(paths) <= most), _SIDES[-1][1])
+    side = next((side for max_images, side in _SIDES if len(paths) <= max_images), _SIDES[-1][1])
     n_columns = max(1, math.ceil(math.sqrt(len(paths))))
-    sheet = np.full((math.ceil(max(1, len(paths)) / n_columns) * side, n_columns * side, 3), 128, dtype=np.uint8)
+    n_rows = math.ceil(max(1, len(paths)) / n_columns)
+    sheet = np.full((n_rows * side, n_columns * side, 3), _GRAY, dtype=np.uint8)
 
-    def place(at: int) -> None:
-        row, column = divmod(at, n_columns)
-        sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = _thumbnail(paths[at], side)
+    def draw(index: int) -> None:
+        row, column = divmod(index, n_columns)
+        sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = _thumbnail(paths[index], side)
 
     load_decoders()
     with concurrent.futures.ThreadPoolExecutor(n_cores()) as threads:
-        for _ in threads.map(place, range(len(paths))):
+        for _ in threads.map(draw, range(len(paths))):
             pass
-    picture = PIL.Image.fromarray(sheet)
-    for quality in (75, 60, 45, 30, 15, 5):
+    image = PIL.Image.fromarray(sheet)
+    for quality in _QUALITIES:
         buffer = io.BytesIO()
-        picture.save(buffer, format="WEBP", quality=quality, method=2)
-        if buffer.tell() <= _MOST_BYTES:
+        image.save(buffer, format="WEBP", quality=quality, method=2)
+        if buffer.tell() <= _MAX_ATLAS_BYTES:
             break
     return Atlas(buffer.getvalue(), side, n_columns)
 
@@ -82,4 +86,4 @@ def _thumbnail(path: str, side: int) -> np.ndarray[Any, Any]:
         content, _ = read_image(path)
         return decode_image(content, (side, side), "pad")
     except (UnreadableImageError, OSError):
-        return np.full((side, side, 3), 128, dtype=np.uint8)
+        return np.full((side, side, 3), _GRAY, dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""A JPEG or PNG that ends too early, made complete: what is missing becomes grey or black."""
+"""Fills the missing end of a truncated JPEG or PNG, so that a decoder accepts it. Missing pixels are gray or black."""
 
 from __future__ import annotations
 
@@ -6,68 +6,68 @@ import struct
 import zlib
 
 from featx.errors import TruncatedImageError
+from featx.images.formats import PNG_SIGNATURE, png_chunks
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-#: Of a PNG: start and step of columns and rows in each pass of an interlaced one; a plain one has one pass.
+#: Start and step of columns and rows in each pass of a PNG, by its interlace method (PNG specification, section 8).
 _PASSES = {
     0: ((0, 1, 0, 1),),
     1: ((0, 8, 0, 8), (4, 8, 0, 8), (0, 4, 4, 8), (2, 4, 0, 4), (0, 2, 2, 4), (1, 2, 0, 2), (0, 1, 1, 2)),
 }
+#: Number of channels by the color type of a PNG.
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_MAX_SCANLINE_BYTES = 2**30
 
 
 def pad_truncated(data: bytes) -> bytes:
-    """Return the bytes of an image with whatever it lacks at its end.
+    """Return the bytes of a truncated image with its missing end filled.
 
     Raises
     ------
     TruncatedImageError
-        It is neither JPEG nor PNG, or ends before its first pixel.
+        The image is neither a JPEG nor a PNG, or ends before its first pixel.
     """
     if data[:3] == b"\xff\xd8\xff":
-        # libjpeg goes on without data when it meets the end, and leaves the rest grey.
+        # With an end marker, libjpeg continues without data and leaves the rest gray.
         return data + b"\xff\xd9"
-    if data[:8] == _PNG:
-        return _padded_png(data)
-    raise TruncatedImageError("it is truncated, and of a format that only whole files of can be read")
+    if data.startswith(PNG_SIGNATURE):
+        return _pad_png(data)
+    raise TruncatedImageError("the file is truncated, and only JPEG and PNG files can be padded")
 
 
-def _padded_png(data: bytes) -> bytes:
-    chunks, compressed, at = [], [], len(_PNG)
-    while at + 8 <= len(data):
-        size, kind = struct.unpack(">I4s", data[at : at + 8])
-        body = data[at + 8 : at + 8 + size]
+def _pad_png(data: bytes) -> bytes:
+    chunks, compressed = [], []
+    for kind, start, end in png_chunks(data):
+        body = data[start + 8 : end - 4]
         if kind == b"IDAT":
             compressed.append(body)
-        elif len(body) == size and kind != b"IEND":
+        elif kind != b"IEND" and end - 4 <= len(data):
             chunks.append((kind, body))
-        at += 12 + size
     header = next((body for kind, body in chunks if kind == b"IHDR" and len(body) == 13), b"")
     if not header or not compressed:
-        raise TruncatedImageError("it is truncated before its first pixel")
-    size = _size_of_lines(header)
-    stream = zlib.decompressobj()
+        raise TruncatedImageError("the file is truncated before its first pixel")
+    n_bytes = _n_scanline_bytes(header)
     try:
-        lines = stream.decompress(b"".join(compressed), size)
+        scanlines = zlib.decompressobj().decompress(b"".join(compressed), n_bytes)
     except zlib.error as error:
-        raise TruncatedImageError(f"it is truncated, and what there is of it is damaged ({error})") from error
-    lines += bytes(size - len(lines))
-    whole = [*chunks, (b"IDAT", zlib.compress(lines, 1)), (b"IEND", b"")]
-    return _PNG + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in whole
+        raise TruncatedImageError(f"the file is truncated, and its data is corrupt ({error})") from error
+    scanlines += bytes(n_bytes - len(scanlines))
+    padded = [*chunks, (b"IDAT", zlib.compress(scanlines, 1)), (b"IEND", b"")]
+    return PNG_SIGNATURE + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in padded
     )
 
 
-def _size_of_lines(header: bytes) -> int:
-    """Return how many bytes the lines of a PNG take, each with the number of its filter."""
-    width, height, bits, kind, _, _, interlaced = struct.unpack(">IIBBBBB", header)
-    if kind not in _CHANNELS or interlaced not in _PASSES or bits not in (1, 2, 4, 8, 16):
-        raise TruncatedImageError("it is truncated, and its header is damaged")
+def _n_scanline_bytes(header: bytes) -> int:
+    """Return the number of bytes of all scanlines of a PNG, each with its filter type."""
+    width, height, bits, color_type, _, _, interlace = struct.unpack(">IIBBBBB", header)
+    is_known = color_type in _CHANNELS and interlace in _PASSES and bits in (1, 2, 4, 8, 16)
+    if not is_known or not width or not height:  # no bytes would mean no limit to zlib
+        raise TruncatedImageError("the file is truncated, and its header is corrupt")
     n_bytes = 0
-    for column, columns, row, rows in _PASSES[interlaced]:
-        wide, high = -(-(width - column) // columns), -(-(height - row) // rows)
-        if wide > 0 and high > 0:
-            n_bytes += high * (1 + -(-wide * bits * _CHANNELS[kind] // 8))
-    if n_bytes > 2**30:
-        raise TruncatedImageError("it is truncated, and too large to be made complete")
+    for first_column, column_step, first_row, row_step in _PASSES[interlace]:
+        n_columns, n_rows = -(-(width - first_column) // column_step), -(-(height - first_row) // row_step)
+        if n_columns > 0 and n_rows > 0:
+            n_bytes += n_rows * (1 + -(-n_columns * bits * _CHANNELS[color_type] // 8))
+    if n_bytes > _MAX_SCANLINE_BYTES:
+        raise TruncatedImageError("the file is truncated, and too large to be padded")
     return n_bytes

@@ -196,7 +196,7 @@ def test_folder_that_cannot_be_listed_is_reported(python: Callable[..., Any]) ->
         )
         done = python(code, folder)
     unreadable = {os.path.basename(image["path"]): image["reason"] for image in json.loads(done.stdout)["unreadable"]}
-    assert unreadable["locked"].startswith("it is a folder that cannot be listed (Permission denied)")
+    assert unreadable["locked"].startswith("the path is a folder that cannot be listed (Permission denied)")
 
 
 def test_broken_link_is_an_error(tmp_path: Path) -> None:

@@ -36,11 +36,11 @@ def messy(photo_folder: Path) -> Path:
 def test_findings(messy: Path) -> None:
     check = check_images(messy)
     found = {(Path(line["path"]).name, line["finding"], line["detail"].split(":")[0]) for line in check.findings()}
-    pipe = {("pipe.jpg", "UnreachableImageError", "it is not a regular file")} if hasattr(os, "mkfifo") else set()
+    pipe = {("pipe.jpg", "UnreachableImageError", "the path is not a regular file")} if hasattr(os, "mkfifo") else set()
     truncated = next(image for image in check.unreadable if image.path.endswith("01.jpg"))
     assert truncated.error == "TruncatedImageError"
     assert found - {("01.jpg", "TruncatedImageError", truncated.reason)} == pipe | {
-        ("text.jpg", "UnknownFormatError", "it is no image but text (it begins with 'hello')"),
+        ("text.jpg", "UnknownFormatError", "the file is not an image but text (it begins with 'hello')"),
         ("copy.jpg", "duplicate", f"same bytes as {messy / 'china' / '02.jpg'}"),
         ("even.png", "unusual", "nearly one color"),
         ("strip.png", "unusual", "tiny"),

@@ -99,7 +99,7 @@ def test_a_known_file_is_not_even_opened(
     counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, _ = extract(paths, tmp_path / "cache")
-    monkeypatch.setattr("featx.images.image._read_file", lambda path: pytest.fail(f"{path} was opened"))
+    monkeypatch.setattr("featx.images.image._read_file", lambda path, max_bytes: pytest.fail(f"{path} was opened"))
     second, _ = extract(paths, tmp_path / "cache")
     np.testing.assert_array_equal(first, second)
 
@@ -397,8 +397,8 @@ def test_a_file_that_is_replaced_while_it_is_read_gives_the_old_row_or_the_new_b
     image.write_bytes(Path(paths[0]).read_bytes())
     read = image_reading._read_once
 
-    def overtaken(path: str) -> Any:
-        result = read(path)
+    def overtaken(path: str, max_bytes: int) -> Any:
+        result = read(path, max_bytes)
         (tmp_path / "new").write_bytes(Path(paths[1]).read_bytes())
         if path == str(image):
             os.replace(tmp_path / "new", image)
@@ -460,7 +460,7 @@ def test_a_file_that_was_just_written_when_it_was_read_is_read_again_however_lon
         extract(images, cache, batch_size=1)
     opened = []
     read = image_reading._read_once
-    monkeypatch.setattr(image_reading, "_read_once", lambda path: (opened.append(path), read(path))[1])
+    monkeypatch.setattr(image_reading, "_read_once", lambda path, n: (opened.append(path), read(path, n))[1])
     extract(images, cache)
     assert str(image) in opened
 

@@ -59,9 +59,9 @@ def test_unreadable_images_are_left_out_and_listed(photo_folder: Path, in_folder
     listed = lines(table_path(in_folder / "features.npy"))
     assert [Path(line["path"]).name for line in listed] == [f"{number:02}.jpg" for number in range(1, 23)]
     failures = lines(failures_path(in_folder / "features.npy"))
-    assert [(Path(line["path"]).name, line["reason"][:11]) for line in failures] == [
-        ("00.jpg", "it is empty"),
-        ("23.jpg", "it is no im"),
+    assert [(Path(line["path"]).name, line["reason"][:17]) for line in failures] == [
+        ("00.jpg", "the file is empty"),
+        ("23.jpg", "the file is not a"),
     ]
     whole = extract(photo_folder / "china", in_folder / "china.npy")
     assert whole.cached == 11
@@ -143,7 +143,7 @@ def test_raise_stops_at_the_first_and_leaves_the_old_files(photo_folder: Path, i
 def test_not_one_readable_image_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_bytes(b"")
-    with pytest.raises(SourceError, match=r"None of the 1 images.*a\.jpg': it is empty"):
+    with pytest.raises(SourceError, match=r"None of the 1 images.*a\.jpg': the file is empty"):
         extract(tmp_path / "bad", tmp_path / "f.npy")
     assert not (tmp_path / "f.npy").exists()
 

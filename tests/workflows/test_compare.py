@@ -55,7 +55,7 @@ def test_unreadable_and_unlabelled_images_are_left_out(photo_folder: Path) -> No
     assert [Path(failure.image).name for failure in comparison.failures] == ["00.jpg"]
     assert comparison.as_dict()["failed"] == 1
     assert comparison.notes[0].startswith("1 image without a label left out: ")
-    assert re.match(r"1 image left out as unreadable: .*00.jpg \(it is empty", comparison.notes[1])
+    assert re.match(r"1 image left out as unreadable: .*00.jpg \(the file is empty", comparison.notes[1])
 
 
 def test_labels_and_names_are_checked_before_anything_is_extracted(

@@ -201,7 +201,7 @@ def test_csv_has_a_line_for_each_and_hostile_names_are_harmless(
     assert [line["path"] for line in lines] == ["./=1+1.jpg", "./=1+1.jpg", "bad.jpg"]
     assert lines[0]["found"] == "photos/china/03.jpg"
     assert (lines[0]["rank"], lines[0]["cosine"], lines[0]["note"]) == ("1", "1.0000", "the same image")
-    assert (lines[2]["found"], lines[2]["note"]) == ("", "it is empty (0 bytes)")
+    assert (lines[2]["found"], lines[2]["note"]) == ("", "the file is empty (0 bytes)")
     assert capsys.readouterr().out == ""
 
 
@@ -214,7 +214,7 @@ def test_json_has_an_object_for_each(job: Path, capsys: pytest.CaptureFixture[st
     assert second["found"][0] == {
         **{"rank": 1, "path": "photos/china/04.jpg", "cosine": 1.0, "label": "china", "same": True}
     }
-    assert (bad["found"], bad["error"]) == ([], "it is empty (0 bytes)")
+    assert (bad["found"], bad["error"]) == ([], "the file is empty (0 bytes)")
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]], ids=["csv", "json"])
