@@ -45,8 +45,8 @@ if TYPE_CHECKING:
     from featx.extraction.feature_extractor import FeatureExtractor
     from featx.features.duplicates.find import Duplicates, find_duplicates
     from featx.features.matrix import FeatureMatrix
-    from featx.features.nearest import Similar, find_similar
     from featx.features.open import open_features
+    from featx.features.search.nearest import Similar, find_similar
     from featx.jobs.merge import JobMerge, merge_job
     from featx.jobs.planning.plan import JobPlan, plan_job
     from featx.jobs.running.run import run_job
@@ -170,7 +170,7 @@ _HOMES = {
     "Predictor": "models.predict",
     "Ranking": "baselines.ranking.rank_features",
     "Recipe": "recipe",
-    "Similar": "features.nearest",
+    "Similar": "features.search.nearest",
     "Trained": "workflows.train",
     "augment_features": "extraction.augmented_features",
     "available_backbones": "backbones.registry",
@@ -185,7 +185,7 @@ _HOMES = {
     "find_duplicates": "features.duplicates.find",
     "find_images": "datasets.find",
     "find_label_issues": "baselines.label_issues",
-    "find_similar": "features.nearest",
+    "find_similar": "features.search.nearest",
     "h_score": "baselines.ranking.transferability",
     "job_status": "jobs.status",
     "learning_curve": "baselines.learning_curve",

@@ -15,7 +15,7 @@ from featx.errors import OptionError
 from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import FeatureExtractor, resolve_extractor
 from featx.extraction.options import resolve_cache
-from featx.features.duplicates.find import THRESHOLD, find_duplicates
+from featx.features.duplicates.find import DUPLICATE_THRESHOLD, find_duplicates
 from featx.images.image import Image, as_image_list
 from featx.images.tta import augmented_views
 from featx.system.array_types import FloatArray, IntArray
@@ -222,9 +222,9 @@ def _groups_of(rows: FloatArray, extractor: FeatureExtractor) -> IntArray:
     readable = np.flatnonzero(np.isfinite(rows).all(axis=1))
     if len(readable) > 1:
         is_network = isinstance(resolve_extractor(extractor).backbone, NetworkBackbone)
-        found = find_duplicates(rows[readable], threshold=THRESHOLD if is_network else 1).groups
+        found = find_duplicates(rows[readable], duplicate_threshold=DUPLICATE_THRESHOLD if is_network else 1).groups
         if is_network and not found.any():
-            found = find_duplicates(rows[readable], threshold=1).groups
+            found = find_duplicates(rows[readable], duplicate_threshold=1).groups
         _, first, kinds = np.unique(found, return_index=True, return_inverse=True)
         of_each[readable] = readable[first[kinds]]
     return np.unique(of_each, return_inverse=True)[1].astype(np.int64)

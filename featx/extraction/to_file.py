@@ -28,7 +28,7 @@ from featx.features.csv_table import (
     write_failures,
     write_table,
 )
-from featx.features.npy_writer import MatrixFile
+from featx.features.npy_writer import NpyWriter
 from featx.system.array_types import DigestArray, FloatArray
 from featx.system.files.atomic import atomic_write, remove_abandoned, sync_folder
 from featx.system.files.output_paths import (
@@ -164,7 +164,7 @@ def extract_to_file(
     check_output(output)
     started = time.perf_counter()
     with replacing_outputs(output) as (matrix, listing):
-        rows = MatrixFile(matrix, len(table), resolved.n_features)
+        rows = NpyWriter(matrix, len(table), resolved.n_features)
         with _as_resource_error():
             ledger = extract_into(
                 rows, table.paths, resolved, cache=cache, raise_on_error=on_error == "raise", progress=progress

@@ -1,4 +1,4 @@
-"""A matrix on disk of which only the rows asked for are read, with the path and label of each."""
+"""A feature matrix on disk of which only the requested rows are read, with path and label of each row."""
 
 from __future__ import annotations
 
@@ -10,45 +10,52 @@ import numpy as np
 
 from featx.datasets.failures import Failures
 from featx.errors import FeaturesError
-from featx.features.columns import Column, RowLines, as_array, by_part, numbers_of, position
+from featx.features.columns import Column, RowMetadata, as_array, as_indices, normalize_index, split_by_part
 from featx.features.npy_part import MatrixPart
 from featx.features.shard_table import ROW_COLUMNS, RowTable, TableColumns
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.files import remote
 
-#: A block takes so many bytes, unless a number of rows is given.
 _BLOCK_BYTES = 64 * 2**20
 
 
 class FeatureMatrix:
-    r"""A float32 matrix on disk or at an address; see :func:`featx.open_features`.
+    r"""A float32 matrix in local files or remote storage, returned by :func:`open_features`.
 
-    Indexing reads the rows asked for into memory, as a numpy array of its own: ``X[5]``, ``X[10:20]``,
-    ``X[[3, 1]]``, ``X[mask]``, ``X[10:20, :8]``. numpy and scikit-learn take it for an array, and read all of it.
+    Indexing reads the selected rows into a new numpy array: ``X[5]``, ``X[10:20]``, ``X[[3, 1]]``, ``X[mask]``,
+    ``X[10:20, :8]``. NumPy and scikit-learn accept the matrix as an array and read all of it.
 
     Attributes
     ----------
     address : str
-        What was opened.
+        Path or URL that was opened.
     shape : tuple of (int, int)
-        Rows and features.
-    dtype, ndim
-        float32 and 2.
+        Number of rows and of features.
+    dtype : dtype
+        float32.
+    ndim : int
+        2.
     is_complete : bool
-        Whether every shard of the job is there.
+        Whether all shards of the job are done.
     recipe : dict or None
-        Everything that decides a row's value; None where it is not recorded (a ``.npy`` file).
+        Recipe of the rows; None if it is not recorded (a ``.npy`` file).
     options : dict or None
-        Options of extraction that give this recipe.
+        Extraction options that give this recipe.
     folder : str or None
-        Where relative paths start, if that is recorded, and there: a job notes the folder that it was planned in.
+        Folder that relative paths refer to: the one in which the job was planned. None if it is not recorded or does
+        not exist.
     n_failed : int
-        Images that could not be read.
+        Number of unreadable images.
     failures : Failures
-        These: ``position``, ``image`` and ``reason`` of each, as often as it is walked through. They are read a shard
-        at a time, and not held.
+        Position, path and reason of each unreadable image, read shard by shard.
     paths, labels, digests : Column
-        Of each row; read when they are asked for, and in blocks.
+        Path, label and digest of each row, read on demand.
+
+    See Also
+    --------
+    open_features : Open a feature file or a job.
+    find_similar : Find the rows most similar to queries.
+    find_duplicates : Find groups of near-duplicate rows.
 
     Examples
     --------
@@ -64,7 +71,7 @@ class FeatureMatrix:
     ((4, 4), [0.0, 0.0, 0.0, 1.0], [[0.0, 0.0], [1.0, 0.0]])
     >>> features.labels[1:3].tolist(), features.classes.tolist()
     (['dog', 'cat'], ['cat', 'dog'])
-    >>> [(len(X), y.tolist()) for X, y in features.labelled_blocks(2)]
+    >>> [(len(X), y.tolist()) for X, y in features.labeled_blocks(2)]
     [(2, ['cat', 'dog']), (1, ['cat'])]
     >>> folder.cleanup()
     """
@@ -92,8 +99,8 @@ class FeatureMatrix:
         self.options: dict[str, Any] | None = job and job.get("options")
         folder = job.get("folder") if job else None
         self.folder = folder if isinstance(folder, str) and os.path.isdir(folder) else None
-        self._lines = RowLines(tables, self._starts)
-        self.paths, self.labels, self.digests = (Column(self._lines, name) for name in ROW_COLUMNS)
+        self._metadata = RowMetadata(tables, self._starts)
+        self.paths, self.labels, self.digests = (Column(self._metadata, name) for name in ROW_COLUMNS)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -108,76 +115,90 @@ class FeatureMatrix:
         return self.shape[0] * self.shape[1]
 
     @property
+    def nbytes(self) -> int:
+        """Number of bytes of all rows in memory."""
+        return 4 * self.size
+
+    @property
     def is_local(self) -> bool:
-        """Whether its rows are on this machine's disks."""
+        """Whether the rows are local files."""
         return all(part.is_local for part in self._parts)
 
     @property
-    def nbytes(self) -> int:
-        """Bytes that all of it takes in memory."""
-        return 4 * self.size
+    def classes(self) -> np.ndarray[Any, Any]:
+        """Sorted distinct labels, for the `classes` of ``partial_fit``."""
+        labels = {label for block in self.labels.blocks() for label in block.tolist() if label is not None}
+        return np.array(sorted(labels))
+
+    @property
+    def n_failed(self) -> int:
+        """Number of unreadable images."""
+        return sum(table.n_failed for table in self._tables)
+
+    @property
+    def failures(self) -> Failures:
+        """The unreadable images."""
+        return Failures(
+            lambda: self.n_failed, lambda: (failure for table in self._tables for failure in table.failures())
+        )
 
     def __getitem__(self, key: Any) -> Any:
         rows, columns = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
-        columns = tuple(one for one in columns if one is not Ellipsis)
+        columns = tuple(part for part in columns if part is not Ellipsis)
         if rows is Ellipsis or len(columns) > 1:
-            raise IndexError(f"{key!r}: expected rows, and after a comma columns. X.to_numpy() takes any index.")
-        if columns and not (_is_plain(rows) or _is_plain(columns[0])):  # as numpy pairs them: [[1, 2], [3, 4]] is two
-            numbers = numbers_of(rows, len(self))
-            return self._taken(numbers.ravel())[np.arange(numbers.size).reshape(numbers.shape), columns[0]]
-        found = self._chosen(rows)
-        return found if not columns else found[..., columns[0]]
+            raise IndexError(f"Expected an index of rows and optionally of columns, got {key!r}. Use X.to_numpy().")
+        if columns and not (_is_basic(rows) or _is_basic(columns[0])):  # numpy pairs them: X[[1, 2], [3, 4]]
+            indices = as_indices(rows, len(self))
+            return self._take(indices.ravel())[np.arange(indices.size).reshape(indices.shape), columns[0]]
+        selected = self._select(rows)
+        return selected if not columns else selected[..., columns[0]]
 
-    def _chosen(self, rows: Any) -> FloatArray:
+    def _select(self, rows: Any) -> FloatArray:
         if isinstance(rows, int | np.integer) and not isinstance(rows, bool | np.bool_):
-            at = position(int(rows), len(self))
-            row: FloatArray = self._between(at, at + 1)[0]
+            index = normalize_index(int(rows), len(self))
+            row: FloatArray = self._range(index, index + 1)[0]
             return row
         if isinstance(rows, slice) and rows.indices(len(self))[2] == 1:
             start, stop, _ = rows.indices(len(self))
-            return self._between(start, max(start, stop))
-        return self._taken(numbers_of(rows, len(self)))
+            return self._range(start, max(start, stop))
+        return self._take(as_indices(rows, len(self)))
 
-    def _between(self, start: int, stop: int) -> FloatArray:
-        found = np.empty((stop - start, self.shape[1]), dtype=np.float32)
-        for part, first, last in self._within(start, stop):
-            at = int(self._starts[part]) + first - start
-            found[at : at + last - first] = self._parts[part].rows(first, last)
-        return found
-
-    def _within(self, start: int, stop: int) -> Iterator[tuple[int, int, int]]:
-        """Yield the parts of a range of rows, and which of their own rows are in it."""
+    def _range(self, start: int, stop: int) -> FloatArray:
+        rows = np.empty((stop - start, self.shape[1]), dtype=np.float32)
         part = int(np.searchsorted(self._starts, start, side="right")) - 1
         while part < len(self._parts) and self._starts[part] < stop:
             offset = int(self._starts[part])
             first, last = max(start - offset, 0), min(stop - offset, self._parts[part].shape[0])
             if first < last:
-                yield part, first, last
+                rows[offset + first - start : offset + last - start] = self._parts[part].rows(first, last)
             part += 1
+        return rows
 
-    def _taken(self, numbers: IntArray) -> FloatArray:
-        found = np.empty((*numbers.shape, self.shape[1]), dtype=np.float32)
-        for part, here in by_part(self._starts, numbers.ravel()):
-            found.reshape(-1, self.shape[1])[here] = self._parts[part].take(numbers.ravel()[here] - self._starts[part])
-        return found
+    def _take(self, indices: IntArray) -> FloatArray:
+        rows = np.empty((*indices.shape, self.shape[1]), dtype=np.float32)
+        flat_rows, flat_indices = rows.reshape(-1, self.shape[1]), indices.ravel()
+        for part, positions in split_by_part(self._starts, flat_indices):
+            flat_rows[positions] = self._parts[part].take(flat_indices[positions] - self._starts[part])
+        return rows
 
-    def lines(self, rows: Any, names: Sequence[str] = ROW_COLUMNS) -> TableColumns:
-        """Return what is known of some rows, read at once: faster than one column after the other.
+    def metadata(self, rows: Any, names: Sequence[str] = ROW_COLUMNS) -> TableColumns:
+        """Return path, label and digest of some rows, faster than one column after another.
 
         Parameters
         ----------
-        rows : slice, or array-like of int or bool, one-dimensional
+        rows : slice or array-like of int or bool of shape (n_rows,)
         names : sequence of {"path", "label", "digest"}
+            Columns to return.
 
         Returns
         -------
         dict of str to list
-            By name, an entry for each row.
+            Values of each column.
         """
-        return self._lines.take(numbers_of(rows, len(self)).ravel(), names)
+        return self._metadata.take(as_indices(rows, len(self)).ravel(), names)
 
-    def located(self, path: str) -> str:
-        """Return the path of a row as seen from the working folder."""
+    def resolve_path(self, path: str) -> str:
+        """Return the path of a row relative to the working directory of this process."""
         if self.folder is None or remote.is_url(path) or self.folder == os.getcwd():
             return path
         return os.path.join(self.folder, path)
@@ -187,89 +208,76 @@ class FeatureMatrix:
             yield from block
 
     def blocks(self, n_rows: int | None = None) -> Iterator[FloatArray]:
-        """Yield all rows, so many at a time; only these are in memory.
+        """Yield all rows in blocks; only one block is in memory.
 
         Parameters
         ----------
         n_rows : int or None, default=None
-            None is what 64 MB hold.
+            Number of rows of a block. None: as many as 64 MB hold.
 
         Yields
         ------
-        ndarray of float32, shape (n_rows, n_features)
-            The last has what is left.
+        ndarray of float32 of shape (n_rows, n_features)
+            The last block may be shorter.
         """
-        step = self._step(n_rows)
-        return (self._between(at, min(at + step, len(self))) for at in range(0, len(self), step))
+        step = self._block_rows(n_rows)
+        return (self._range(start, min(start + step, len(self))) for start in range(0, len(self), step))
 
-    def labelled_blocks(self, n_rows: int | None = None) -> Iterator[tuple[FloatArray, np.ndarray[Any, Any]]]:
-        """Yield rows and their labels, so many at a time, for ``partial_fit``; rows without a label are left out.
+    def labeled_blocks(self, n_rows: int | None = None) -> Iterator[tuple[FloatArray, np.ndarray[Any, Any]]]:
+        """Yield labeled rows and their labels in blocks, for ``partial_fit``. Rows without a label are skipped.
 
         Parameters
         ----------
         n_rows : int or None, default=None
-            None is what 64 MB hold.
+            Number of rows of a block. None: as many as 64 MB hold.
 
         Yields
         ------
-        X : ndarray of float32, shape (n, n_features)
-        y : ndarray, shape (n,)
+        X : ndarray of float32 of shape (n_labeled, n_features)
+        y : ndarray of shape (n_labeled,)
         """
-        step = self._step(n_rows)
-        for at in range(0, len(self), step):
-            y = self.lines(slice(at, at + step), ["label"])["label"]
-            there = np.array([label is not None for label in y], dtype=bool)
-            if there.any():
-                yield self._between(at, at + len(y))[there], as_array([label for label in y if label is not None])
-
-    @property
-    def classes(self) -> np.ndarray[Any, Any]:
-        """The different labels, sorted: what ``partial_fit`` wants to know."""
-        found = {label for block in self.labels.blocks() for label in block.tolist() if label is not None}
-        return np.array(sorted(found))
-
-    @property
-    def n_failed(self) -> int:
-        """Images that could not be read."""
-        return sum(table.n_failed for table in self._tables)
-
-    @property
-    def failures(self) -> Failures:
-        """The images that could not be read."""
-        return Failures(
-            lambda: self.n_failed, lambda: (failure for table in self._tables for failure in table.failures())
-        )
+        step = self._block_rows(n_rows)
+        for start in range(0, len(self), step):
+            labels = self.metadata(slice(start, start + step), ["label"])["label"]
+            is_labeled = np.array([label is not None for label in labels], dtype=bool)
+            if is_labeled.any():
+                y = as_array([label for label in labels if label is not None])
+                yield self._range(start, start + len(labels))[is_labeled], y
 
     def to_numpy(self) -> FloatArray:
-        """Return all rows, in memory.
+        """Read all rows into memory.
+
+        Returns
+        -------
+        ndarray of float32 of shape (n_rows, n_features)
 
         Raises
         ------
         FeaturesError
-            There is no room for them.
+            There is not enough memory.
         """
         try:
-            return self._between(0, len(self))
+            return self._range(0, len(self))
         except MemoryError as error:
             raise FeaturesError(
-                f"{self.address!r} takes {self.nbytes / 1e9:.1f} GB, more than there is room for. Take it in blocks: "
-                "for block in features.blocks()."
+                f"Cannot read {self.address!r} into memory: its rows take {self.nbytes / 1e9:.1f} GB. Read them in "
+                "blocks: for block in features.blocks()."
             ) from error
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         if copy is False:
-            raise ValueError("Rows are read from disk: they cannot be had without a copy. Leave copy=False out.")
-        found = self.to_numpy()
-        return found if dtype is None else found.astype(dtype, copy=False)
+            raise ValueError("Cannot return a FeatureMatrix as an array without a copy: rows are read from files.")
+        rows = self.to_numpy()
+        return rows if dtype is None else rows.astype(dtype, copy=False)
 
-    def _step(self, n_rows: int | None) -> int:
+    def _block_rows(self, n_rows: int | None) -> int:
         if n_rows is None:
             return max(1, _BLOCK_BYTES // (4 * max(1, self.shape[1])))
         if n_rows < 1:
-            raise FeaturesError(f"n_rows={n_rows!r}: expected a number of rows, 1 or more.")
+            raise FeaturesError(f"n_rows must be a positive integer, got {n_rows!r}.")
         return int(n_rows)
 
 
-def _is_plain(key: Any) -> bool:
-    """Return whether an index is a number or a slice, which is applied to each dimension on its own."""
-    return isinstance(key, slice | int | np.integer)
+def _is_basic(index: Any) -> bool:
+    """Return whether an index is an integer or a slice, which numpy applies to each dimension separately."""
+    return isinstance(index, slice | int | np.integer)

@@ -26,7 +26,7 @@ _REQUEST_BYTES, _GAP_BYTES = 32 * 2**20, 2**20
 class FeaturePlace:
     """A folder, or an address that fsspec knows, to read from; names in it are relative to it.
 
-    An address that may well answer the next time is asked again, as for images (:func:`featx.system.files.remote.call_with_retries`).
+    Reading from an address is retried, see :func:`featx.system.files.remote.call_with_retries`.
 
     Parameters
     ----------

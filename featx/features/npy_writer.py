@@ -1,45 +1,59 @@
-"""A float32 ``.npy`` file that is filled through a memory map, and never held whole."""
+"""Write a float32 ``.npy`` file row by row through a memory map, without holding the matrix in memory."""
 
 from __future__ import annotations
 
+import io
 import os
-import struct
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-#: Bytes before the rows.
+#: Length of the header. numpy pads it so that the number of rows can change later.
 HEADER_BYTES = 128
 _BLOCK_ROWS = 4096
-#: The map is renewed after this many bytes were written through it.
-_RENEWED_AFTER = 32 * 2**20
+_REMAP_BYTES = 32 * 2**20
 
 
-class MatrixFile:
-    """A ``.npy`` file of rows that come in any order.
+class NpyWriter:
+    """A ``.npy`` file whose rows are written in any order.
 
     Parameters
     ----------
     path : Path
-        Made; must not exist.
+        Path of a file that does not exist yet.
     n_rows, n_features : int
+    block_rows : int, default=4096
+        Number of rows that :meth:`keep` moves at once.
+    remap_bytes : int, default=33554432
+        Number of bytes after which the memory map is renewed, so that written pages do not count as memory of this
+        process.
 
     Raises
     ------
     OSError
-        There is no room for it.
+        The file cannot be created, or the disk is full.
     """
 
-    def __init__(self, path: Path, n_rows: int, n_features: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        n_rows: int,
+        n_features: int,
+        *,
+        block_rows: int = _BLOCK_ROWS,
+        remap_bytes: int = _REMAP_BYTES,
+    ) -> None:
         self._path = path
         self._shape = (n_rows, n_features)
-        self._touched = 0
+        self._block_rows = block_rows
+        self._remap_bytes = remap_bytes
+        self._written_bytes = 0
         size = HEADER_BYTES + n_rows * n_features * 4
         with open(path, "xb") as file:
             file.write(npy_header(self._shape))
-            # Space is taken now: a disk that fills up under a memory map kills the process (SIGBUS).
-            if not take_space(file, size):
+            # A disk that fills up under a memory map kills the process (SIGBUS).
+            if not allocate_space(file, size):
                 _write_zeros(file, size - HEADER_BYTES)
         self._rows = self._map()
 
@@ -48,30 +62,35 @@ class MatrixFile:
 
     def __setitem__(self, positions: Any, rows: Any) -> None:
         self._rows[positions] = rows
-        self._touched += np.size(rows) * 4
-        if self._touched > _RENEWED_AFTER:
-            # A new map leaves the written pages to the system, so that they do not count as ours.
+        self._written_bytes += np.size(rows) * 4
+        if self._written_bytes > self._remap_bytes:
             self._rows = self._map()
-            self._touched = 0
+            self._written_bytes = 0
 
     def __getitem__(self, position: Any) -> Any:
         return self._rows[position]
 
     def keep(self, kept: np.ndarray[Any, Any]) -> None:
-        """Close the gaps of all other rows, in place: a row only ever moves towards the start."""
+        """Remove all rows but some, in place.
+
+        Parameters
+        ----------
+        kept : ndarray of int of shape (n_kept,)
+            Sorted indices of the rows to keep: a row only moves towards the start.
+        """
         if len(kept) < self._shape[0]:
-            for start in range(0, len(kept), _BLOCK_ROWS):
-                block = kept[start : start + _BLOCK_ROWS]
+            for start in range(0, len(kept), self._block_rows):
+                block = kept[start : start + self._block_rows]
                 self[start : start + len(block)] = np.array(self._rows[block])
             self._shape = (len(kept), self._shape[1])
-            del self._rows  # Windows truncates no file that is mapped
+            del self._rows  # Windows does not truncate a mapped file
             with open(self._path, "rb+") as file:
                 file.write(npy_header(self._shape))
                 file.truncate(HEADER_BYTES + self._shape[0] * self._shape[1] * 4)
 
 
-def take_space(file: IO[bytes], size: int) -> bool:
-    """Take room for a whole file where the system can do that; return whether it could."""
+def allocate_space(file: IO[bytes], size: int) -> bool:
+    """Reserve disk space for a file where the system supports it; return whether it does."""
     if not hasattr(os, "posix_fallocate"):
         return False
     os.posix_fallocate(file.fileno(), 0, size)
@@ -79,13 +98,10 @@ def take_space(file: IO[bytes], size: int) -> bool:
 
 
 def npy_header(shape: tuple[int, int]) -> bytes:
-    """Return a version 1.0 header of constant length, so that the number of rows can change later.
-
-    Layout: numpy's documentation, "numpy.lib.format".
-    """
-    fields = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}"
-    prefix = b"\x93NUMPY\x01\x00" + struct.pack("<H", HEADER_BYTES - 10)
-    return prefix + fields.encode().ljust(HEADER_BYTES - 11) + b"\n"
+    """Return the header of a ``.npy`` file of float32 rows."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return header.getvalue()
 
 
 def _write_zeros(file: Any, size: int) -> None:

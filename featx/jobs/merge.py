@@ -16,7 +16,7 @@ from featx.extraction.to_file import check_output, replacing_outputs
 from featx.features.csv_table import failures_path, table_path, write_failures, write_table
 from featx.features.job_columns import import_pyarrow, texts_of
 from featx.features.job_format import CommittedShard, totals
-from featx.features.npy_writer import HEADER_BYTES, npy_header, take_space
+from featx.features.npy_writer import HEADER_BYTES, allocate_space, npy_header
 from featx.images.image import DIGEST_SIZE
 from featx.jobs.job import Job
 from featx.jobs.planning.preconditions import refuse_in_job
@@ -185,7 +185,7 @@ def _join(job: Job, shards: list[CommittedShard], matrix: Path, progress: Callab
     n_rows, width = sum(shard.rows for shard in shards), 4 * job.manifest.n_features
     with open(matrix, "xb") as joined:
         joined.write(npy_header((n_rows, job.manifest.n_features)))
-        take_space(joined, HEADER_BYTES + n_rows * width)
+        allocate_space(joined, HEADER_BYTES + n_rows * width)
         for shard in shards:
             with matrix_here(job, shard.shard) as path:
                 if _copy(path, joined) != shard.checksum:

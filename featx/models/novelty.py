@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 
+from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import AnyArray, FloatArray
 
 #: Limits of the training rows that a model file holds.
@@ -66,13 +67,13 @@ class NoveltyDetector:
             rows, groups = rows[sample], groups[sample]
         if len(np.unique(groups)) < 3:
             return None
-        unit = _normalize(rows)
+        unit = normalize_rows(np.asarray(rows, dtype=np.float32))
         distances = _distance_to_nearest(unit, unit, groups)
         return cls(unit.astype(np.float16), max(float(np.quantile(distances, _QUANTILE)), 1e-6))
 
     def novelty_score(self, rows: AnyArray) -> FloatArray:
         """Return the novelty score of each row, of shape (n_samples,). Above 1, the row differs from the training."""
-        distances = _distance_to_nearest(_normalize(rows), self.rows.astype(np.float32))
+        distances = _distance_to_nearest(normalize_rows(np.asarray(rows, dtype=np.float32)), self.rows.astype(np.float32))
         return distances / np.float32(self.threshold)
 
     def check(self, n_features: int) -> None:
@@ -89,14 +90,6 @@ class NoveltyDetector:
             raise ValueError("its training rows contain NaN or infinity")
         if not 0 < self.threshold < 3:
             raise ValueError(f"its novelty threshold is {self.threshold}")
-
-
-def _normalize(rows: AnyArray) -> FloatArray:
-    rows = np.asarray(rows, dtype=np.float32)
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    norms[norms == 0] = 1
-    unit: FloatArray = (rows / norms).astype(np.float32)
-    return unit
 
 
 def _distance_to_nearest(unit: AnyArray, others: AnyArray, groups: AnyArray | None = None) -> FloatArray:

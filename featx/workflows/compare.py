@@ -18,7 +18,7 @@ from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, resolve_cache
-from featx.features.duplicates.find import THRESHOLD
+from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.system.array_types import FloatArray
 from featx.workflows.duplicate_groups import (
     MANY,
@@ -43,7 +43,7 @@ def compare_images(
     backbones: Sequence[Any] = ("mobilenet",),
     groups: Any = "auto",
     test_mask: Sequence[bool] | None = None,
-    duplicate_threshold: float = THRESHOLD,
+    duplicate_threshold: float = DUPLICATE_THRESHOLD,
     estimators: EstimatorsLike | None = None,
     task: str = "auto",
     cv: int | None = None,

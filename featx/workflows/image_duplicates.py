@@ -144,7 +144,7 @@ def find_image_duplicates(
     threshold : float
         As for :func:`featx.find_duplicates`.
     """
-    found = find_duplicates(rows, threshold=threshold)
+    found = find_duplicates(rows, duplicate_threshold=threshold)
     keys = [digest.tobytes() for digest in digests]
     of_pixels = _pixel_digests(paths, found, keys)
     clusters = []

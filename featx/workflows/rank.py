@@ -16,7 +16,7 @@ from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, resolve_cache
-from featx.features.duplicates.find import THRESHOLD
+from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.system.formatting import format_count
 from featx.workflows.duplicate_groups import duplicate_detector, split_with_groups
 from featx.workflows.image_duplicates import ImageDuplicates
@@ -65,7 +65,7 @@ def rank_images(
     *,
     backbones: Sequence[Any] = ("mobilenet",),
     groups: Any = "auto",
-    duplicate_threshold: float = THRESHOLD,
+    duplicate_threshold: float = DUPLICATE_THRESHOLD,
     task: str = "auto",
     cache: str | os.PathLike[str] | None = "auto",
 ) -> ImageRanking:

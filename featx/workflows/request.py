@@ -13,7 +13,7 @@ from featx.baselines.splits import Split, group_codes, make_split
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import infer_task, validate_labels
 from featx.errors import OptionError, SourceError
-from featx.features.duplicates.find import THRESHOLD, check_threshold
+from featx.features.duplicates.find import DUPLICATE_THRESHOLD, check_threshold
 from featx.system.array_types import IntArray
 from featx.workflows.prepare import as_array
 
@@ -45,7 +45,7 @@ class ComparisonConfig:
     cv: int | None = None
     repeats: int = 1
     groups: str = "auto"
-    duplicate_threshold: float = THRESHOLD
+    duplicate_threshold: float = DUPLICATE_THRESHOLD
     tune: bool = False
     diagnostics: bool = False
     random_state: int = 0

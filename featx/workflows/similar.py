@@ -16,7 +16,7 @@ from featx.datasets.labels import is_missing
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import Resolved
 from featx.features.matrix import FeatureMatrix
-from featx.features.nearest import Index, check_top, find_similar
+from featx.features.search.nearest import Index, check_top, find_similar
 from featx.features.shard_table import ROW_COLUMNS
 from featx.images.image import describe_image
 from featx.system.array_types import FloatArray
@@ -188,7 +188,7 @@ class Searcher:
     def _found(self, rows: FloatArray, digests: Sequence[str], n_wanted: int) -> list[list[Found]]:
         """Return what is similar to each of some rows, fewer than wanted if there are no more."""
         similar = find_similar(self._features, rows, n_wanted, index=self._index)
-        lines = self._features.lines(similar.rows.ravel().clip(0))
+        lines = self._features.metadata(similar.rows.ravel().clip(0))
         known = zip(*(lines[name] for name in ROW_COLUMNS), strict=True)
         return [
             [
@@ -208,7 +208,7 @@ class Searcher:
         """Return whether a row is that of the image, rather than that of a copy."""
         if not found.is_same or not isinstance(image, str | os.PathLike):
             return False
-        both = os.fspath(image), self._features.located(found.path)
+        both = os.fspath(image), self._features.resolve_path(found.path)
         # Tables hold no signature, and the next one would be another.
         one, other = (redact_secrets(path) if remote.is_url(path) else os.path.abspath(path) for path in both)
         return one == other

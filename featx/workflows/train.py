@@ -18,7 +18,7 @@ from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import validate_labels
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
-from featx.features.duplicates.find import THRESHOLD
+from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.models.card import format_scores
 from featx.models.fine_tuning.classifier import FineTunedClassifier
 from featx.models.model_file import save_pipeline
@@ -120,7 +120,7 @@ def train_images(
     estimators: Sequence[Any] | None = None,
     task: str = "auto",
     groups: Any = "auto",
-    duplicate_threshold: float = THRESHOLD,
+    duplicate_threshold: float = DUPLICATE_THRESHOLD,
     cv: int | None = None,
     tune: bool = False,
     calibrate: bool = False,

@@ -83,8 +83,6 @@ def test_many_more_rows_than_one_block_come_out_right(
     cached: bool, photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("featx.extraction.to_file._BLOCK_ROWS", 7)
-    monkeypatch.setattr("featx.features.npy_writer._BLOCK_ROWS", 7)
-    monkeypatch.setattr("featx.features.npy_writer._RENEWED_AFTER", 500)
     for number in range(60):
         path = tmp_path / "many" / f"{number:03}.png"
         path.parent.mkdir(exist_ok=True)
@@ -180,13 +178,13 @@ def test_a_row_that_is_not_its_image_s_is_noticed_and_nothing_is_kept(
 ) -> None:
     from featx.extraction import to_file as outputs
 
-    keep = outputs.MatrixFile.keep
+    keep = outputs.NpyWriter.keep
 
     def swap_two_rows(self: Any, kept: Any) -> None:
         self[[3, 4]] = np.array(self[[4, 3]])
         keep(self, kept)
 
-    monkeypatch.setattr(outputs.MatrixFile, "keep", swap_two_rows)
+    monkeypatch.setattr(outputs.NpyWriter, "keep", swap_two_rows)
     with pytest.raises(AuditError, match="does not belong to its image"):
         extract(photo_folder, in_folder / "features.npy")
     assert os.listdir(in_folder) == ["cache"]
@@ -273,13 +271,13 @@ def test_a_row_that_is_not_finite_is_noticed_without_a_store_too(
 ) -> None:
     from featx.extraction import to_file as outputs
 
-    keep = outputs.MatrixFile.keep
+    keep = outputs.NpyWriter.keep
 
     def spoil(self: Any, kept: Any) -> None:
         self[5] = np.nan
         keep(self, kept)
 
-    monkeypatch.setattr(outputs.MatrixFile, "keep", spoil)
+    monkeypatch.setattr(outputs.NpyWriter, "keep", spoil)
     with pytest.raises(AuditError, match="does not belong to its image"):
         extract(photo_folder, in_folder / "features.npy", cache=None)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import featx.features.duplicates.find
 from featx import FeatureExtractor, find_duplicates
-from featx.errors import ComparisonError, OptionError
+from featx.errors import ComparisonError, FeaturesNotFoundError, OptionError
+from featx.features.duplicates.find import find_duplicate_rows
+from featx.features.duplicates.limits import Limits
 
 
 def _slowly(rows: np.ndarray[Any, Any], threshold: float) -> list[list[int]]:
-    """The documented rule, pair by pair."""
+    """Apply the documented rule pair by pair."""
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
     kinds = np.unique(rows, axis=0)
     of_kinds = kinds / np.maximum(np.linalg.norm(kinds, axis=1, keepdims=True), 1e-12)
@@ -36,41 +38,38 @@ def _slowly(rows: np.ndarray[Any, Any], threshold: float) -> list[list[int]]:
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), spread=st.floats(0.01, 0.6), block=st.sampled_from([400, 4000, 10**8]))
-def test_the_groups_are_those_of_the_rule(seed: int, spread: float, block: int) -> None:
+def test_groups_match_the_documented_rule(seed: int, spread: float, block: int) -> None:
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(8, 12))
     rows = (centres[rng.integers(0, 8, 60)] + spread * rng.normal(size=(60, 12))).astype(np.float32)
     rows[50:55] = rows[:5]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(featx.features.duplicates.find, "_BLOCK_BYTES", block)
-        patch.setattr(featx.features.duplicates.find, "_MOST_EDGES", 100)
-        found = find_duplicates(rows)
+    found = find_duplicate_rows(rows, 0.97, limits=Limits(dense_block_bytes=block, max_pairs=100))
     assert sorted(sorted(cluster.tolist()) for cluster in found.clusters) == _slowly(rows, 0.97)
     assert found.n_rows == sum(map(len, found.clusters))
     assert len(found) == len(found.clusters)
 
 
-def test_equal_rows_are_found_at_any_threshold_and_in_any_number() -> None:
+def test_equal_rows() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(30, 16)).astype(np.float32)
     many = np.concatenate([rows, np.repeat(rows[:1], 3000, axis=0), np.zeros((2, 16), dtype=np.float32)])
-    found = find_duplicates(many, threshold=1)
+    found = find_duplicates(many, duplicate_threshold=1)
     assert [len(cluster) for cluster in found.clusters] == [3001, 2]
     assert found.cosine[0] == 1
     assert np.isnan(found.cosine[1])
 
 
-def test_a_threshold_of_1_finds_nothing_but_equals() -> None:
+def test_threshold_1_finds_equal_rows_only() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(40, 16))
     rows[3] = rows[2] * 1.0001
     rows[5] = rows[4] + 0.01 * rng.normal(size=16)
-    assert [cluster.tolist() for cluster in find_duplicates(rows, threshold=1).clusters] == [[2, 3]]
+    assert [cluster.tolist() for cluster in find_duplicates(rows, duplicate_threshold=1).clusters] == [[2, 3]]
     assert [cluster.tolist() for cluster in find_duplicates(rows).clusters] == [[2, 3], [4, 5]]
 
 
-def test_altered_copies_of_aerial_photos_are_found_and_others_are_not(ucmerced: list[str], compiled_cache: Any) -> None:
-    """What the docstring says was measured, on fewer photos: copies at low quality, cut, mirrored."""
+def test_altered_copies_of_aerial_photos(ucmerced: list[str], compiled_cache: Any) -> None:
+    """Repeat the measurement of the docstring with fewer photos: copies of low quality, cropped, mirrored."""
     originals = ucmerced[::4]
     copies = []
     for path in originals[:40]:
@@ -96,12 +95,12 @@ def test_altered_copies_of_aerial_photos_are_found_and_others_are_not(ucmerced: 
 
 
 @pytest.mark.parametrize("threshold", [0, 1.1, -1, "0.9", None])
-def test_thresholds_are_cosines(threshold: Any) -> None:
-    with pytest.raises(OptionError, match="a cosine above 0 and up to 1"):
-        find_duplicates(np.eye(3), threshold=threshold)
+def test_invalid_threshold(threshold: Any) -> None:
+    with pytest.raises(OptionError, match="must be a number above 0 and at most 1"):
+        find_duplicates(np.eye(3), duplicate_threshold=threshold)
 
 
-def test_a_matrix_of_finite_numbers_is_expected() -> None:
+def test_invalid_features() -> None:
     with pytest.raises(ComparisonError, match="got shape \\(3,\\)"):
         find_duplicates(np.zeros(3))
     with pytest.raises(ComparisonError, match="with NaN"):
@@ -109,13 +108,13 @@ def test_a_matrix_of_finite_numbers_is_expected() -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 20, 21])
-def test_few_rows_are_no_trouble(n: int) -> None:
+def test_few_rows(n: int) -> None:
     rows = np.random.default_rng(0).normal(size=(n, 8))
     assert find_duplicates(rows).clusters == []
 
 
 @pytest.mark.slow  # compiles two layers
-def test_early_layers_tell_duplicates_by_what_distinguishes_them(ucmerced: list[str], compiled_cache: Any) -> None:
+def test_early_layers_are_centered(ucmerced: list[str], compiled_cache: Any) -> None:
     late = find_duplicates(FeatureExtractor(cache=compiled_cache).fit_transform(ucmerced))
     early = find_duplicates(FeatureExtractor(layer=0.9, cache=compiled_cache).fit_transform(ucmerced))
     assert not late.centered
@@ -126,10 +125,19 @@ def test_early_layers_tell_duplicates_by_what_distinguishes_them(ucmerced: list[
     assert found > 0.9 * len(pairs)
 
 
-def test_rows_that_have_much_in_common_are_not_all_duplicates() -> None:
+def test_similar_rows_are_centered() -> None:
     rng = np.random.default_rng(0)
     rows = 20 + rng.normal(size=(200, 64)).astype(np.float32)
     rows[150] = rows[3] + 0.01 * rng.normal(size=64)
     found = find_duplicates(rows)
     assert found.centered
     assert [cluster.tolist() for cluster in found.clusters] == [[3, 150]]
+
+
+def test_feature_file(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(50, 64)).astype(np.float32)
+    rows[40] = rows[7]
+    np.save(tmp_path / "features.npy", rows)
+    assert [cluster.tolist() for cluster in find_duplicates(tmp_path / "features.npy").clusters] == [[7, 40]]
+    with pytest.raises(FeaturesNotFoundError):
+        find_duplicates(tmp_path / "absent.npy")

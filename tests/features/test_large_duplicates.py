@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -7,35 +8,36 @@ import numpy as np
 import PIL.Image
 import pytest
 
-import featx.features.duplicates.find
-from featx import FeatureExtractor, find_duplicates, open_features
+from featx import Duplicates, FeatureExtractor, find_duplicates, open_features
 from featx.cli import main as cli
 from featx.errors import ComparisonError
-from featx.features.duplicates import candidate_pairs as near_pairs
-from featx.features.duplicates import cosine_bounds as pair_bounds
-from featx.features.duplicates import large as many_duplicates
+from featx.features.duplicates.candidate_pairs import near_pairs
+from featx.features.duplicates.cosine_bounds import (
+    Bounds,
+    UnitRows,
+    main_directions,
+    main_directions_of_wide,
+    orthonormal_basis,
+    reduce_rows,
+    rounding,
+)
+from featx.features.duplicates.find import find_duplicate_rows
+from featx.features.duplicates.large import Neighbors, mutual_pairs, pairs_that_stand_out
+from featx.features.duplicates.limits import Limits
 from tests.jobs.job_samples import make_job
 
-
-@pytest.fixture
-def in_small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(near_pairs, "_TALL", 60)
-    monkeypatch.setattr(near_pairs, "_WIDE", 110)
-    monkeypatch.setattr(many_duplicates, "_ROWS_AT_ONCE", 25)
-    monkeypatch.setattr(many_duplicates, "_MOST_LINKS", 50)
+SMALL = Limits(dense_rows=0, left_rows=60, right_rows=110, neighbor_rows=25, max_pairs=50)
 
 
-def both_ways(rows: Any, monkeypatch: pytest.MonkeyPatch, threshold: float = 0.97) -> Any:
-    """What is found among all pairs; the same must be found as of many rows."""
-    whole = find_duplicates(np.asarray(rows), threshold=threshold)
-    with monkeypatch.context() as patch:
-        patch.setattr(featx.features.duplicates.find, "_MANY_ROWS", 0)
-        many = find_duplicates(rows, threshold=threshold)
-    assert [part.tolist() for part in many.clusters] == [part.tolist() for part in whole.clusters]
-    assert len(np.unique(many.groups)) == len(np.unique(whole.groups))
-    np.testing.assert_allclose(many.cosine, whole.cosine, atol=2e-6)
-    assert many.centered == whole.centered
-    return many
+def assert_same_as_dense(rows: Any, *, threshold: float = 0.97, limits: Limits = SMALL) -> Duplicates:
+    """Check that the search in bounded memory finds what the comparison of all pairs finds; return the result."""
+    dense = find_duplicates(np.asarray(rows), duplicate_threshold=threshold)
+    large = find_duplicate_rows(rows, threshold, limits=limits)
+    assert [cluster.tolist() for cluster in large.clusters] == [cluster.tolist() for cluster in dense.clusters]
+    assert len(np.unique(large.groups)) == len(np.unique(dense.groups))
+    np.testing.assert_allclose(large.cosine, dense.cosine, atol=2e-6)
+    assert large.centered == dense.centered
+    return large
 
 
 def scenes(seed: int, n: int = 400, n_features: int = 96) -> np.ndarray[Any, Any]:
@@ -56,159 +58,145 @@ def alike() -> np.ndarray[Any, Any]:
     return rows
 
 
-@pytest.mark.usefixtures("in_small_blocks")
 @pytest.mark.parametrize("seed", range(8))
-def test_the_groups_are_those_of_all_pairs(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert both_ways(scenes(seed), monkeypatch).n_rows > 20
+def test_result_equals_dense_search(seed: int) -> None:
+    assert assert_same_as_dense(scenes(seed)).n_rows > 20
 
 
-@pytest.mark.usefixtures("in_small_blocks")
 @pytest.mark.parametrize("dimensions", [(1, 1), (8, 8), (2, 40), (96, 96)])
-def test_however_many_dimensions_bound_pairs(dimensions: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pair_bounds, "_best_dimensions", lambda sample, basis, floor: dimensions)
-    both_ways(scenes(2), monkeypatch)
+def test_result_does_not_depend_on_dimensions(dimensions: tuple[int, int]) -> None:
+    assert_same_as_dense(scenes(2), limits=dataclasses.replace(SMALL, dimensions=dimensions))
 
 
-@pytest.mark.usefixtures("in_small_blocks")
 @pytest.mark.parametrize("threshold", [0.5, 0.85, 0.99, 1.0])
-def test_any_threshold(threshold: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    both_ways(scenes(1), monkeypatch, threshold)
+def test_thresholds(threshold: float) -> None:
+    assert_same_as_dense(scenes(1), threshold=threshold)
 
 
-@pytest.mark.usefixtures("in_small_blocks")
-def test_rows_that_have_much_in_common_are_centred(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = both_ways(alike(), monkeypatch)
-    assert found.centered
-    assert [cluster.tolist() for cluster in found.clusters] == [[3, 150]]
+def test_similar_rows_are_centered() -> None:
+    duplicates = assert_same_as_dense(alike())
+    assert duplicates.centered
+    assert [cluster.tolist() for cluster in duplicates.clusters] == [[3, 150]]
 
 
-@pytest.mark.usefixtures("in_small_blocks")
-def test_the_second_rule_decides_pairs_here() -> None:
-    """Of what is compared above, some pairs are linked by standing out, and some stand out too little."""
-    rows = pair_bounds.UnitRows(scenes(3), np.arange(300))
-    bounds = pair_bounds.Bounds(rows, 0.9, lambda shape: np.empty(shape, dtype=np.float32))
-    nearest = many_duplicates.Nearest(300, 10)
-    for _, (one, other, cosine) in near_pairs.near_pairs(rows, bounds, 0.9):
-        nearest.add(np.r_[one, other], np.r_[other, one], np.r_[cosine, cosine])
-    candidates = many_duplicates._mutual(nearest, 0.97)
-    assert 0 < len(many_duplicates._standing_out(rows, bounds, nearest, 0.97, 2.0)[0]) < len(candidates[0])
+def test_some_pairs_stand_out_and_others_do_not() -> None:
+    """The comparisons above cover both outcomes of the second rule."""
+    rows = UnitRows(scenes(3), np.arange(300), limits=SMALL)
+    bounds = Bounds(rows, 0.9, lambda shape: np.empty(shape, dtype=np.float32))
+    neighbors = Neighbors(300, 10)
+    for _, (left, right, cosine) in near_pairs(rows, bounds, 0.9):
+        neighbors.add(np.r_[left, right], np.r_[right, left], np.r_[cosine, cosine])
+    candidates = mutual_pairs(neighbors, 0.97)
+    assert 0 < len(pairs_that_stand_out(rows, bounds, neighbors, 0.97)[0]) < len(candidates[0])
 
 
 @pytest.mark.parametrize("n_sample", [500, 150, 3])
-def test_bounds_are_never_below_cosines(n_sample: int) -> None:
+def test_bounds_are_not_below_cosines(n_sample: int) -> None:
     rng = np.random.default_rng(0)
-    rows = pair_bounds.UnitRows(np.maximum(rng.normal(size=(500, 200)), 0).astype(np.float32), np.arange(500))
+    rows = UnitRows(np.maximum(rng.normal(size=(500, 200)), 0).astype(np.float32), np.arange(500))
     unit = rows.between(0, 500)
-    few = [0, 0, 1] if n_sample == 3 else slice(n_sample)  # of which two are equal
-    basis = pair_bounds._orthonormal(pair_bounds._largest_of_few(unit[few]))
+    sample = [0, 0, 1] if n_sample == 3 else slice(n_sample)  # two of the three rows are equal
+    basis = orthonormal_basis(main_directions_of_wide(unit[sample]))
     if n_sample == 500:
-        basis = pair_bounds._directions(unit)
+        basis = main_directions(unit)
     np.testing.assert_allclose(basis.T @ basis, np.eye(basis.shape[1]), atol=1e-5)
     for n_dimensions in (1, min(20, basis.shape[1]), basis.shape[1] - 1):
-        reduced = pair_bounds._bounding(unit, basis[:, :n_dimensions], n_few=1)
-        for bounding in (reduced[:, :2], reduced[:, 1:] if n_dimensions > 1 else reduced):
-            assert (bounding @ bounding.T >= unit @ unit.T - 5 * pair_bounds.rounding(200)).all()
+        reduced = reduce_rows(unit, basis[:, :n_dimensions], n_first=1)
+        for bound_rows in (reduced[:, :2], reduced[:, 1:] if n_dimensions > 1 else reduced):
+            assert (bound_rows @ bound_rows.T >= unit @ unit.T - 5 * rounding(200)).all()
 
 
-def test_directions_of_few_rows_are_those_of_all_columns() -> None:
+def test_directions_of_wide_sample_equal_main_directions() -> None:
     sample = scenes(0)[:50]
-    few, all_of_them = pair_bounds._orthonormal(pair_bounds._largest_of_few(sample)), pair_bounds._directions(sample)
+    wide, full = orthonormal_basis(main_directions_of_wide(sample)), main_directions(sample)
     for n in (1, 5, 20):
-        lengths = [np.square(sample @ basis[:, :n]).sum() for basis in (few, all_of_them)]
+        lengths = [np.square(sample @ basis[:, :n]).sum() for basis in (wide, full)]
         np.testing.assert_allclose(*lengths, rtol=1e-4)
 
 
-@pytest.mark.usefixtures("in_small_blocks")
-@pytest.mark.parametrize("dimensions", [None, (1, 1), (2, 40), "exact"])
-def test_wide_rows_are_told_the_same_way(dimensions: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the limits for many columns set so low that these rows are wide."""
-    monkeypatch.setattr(pair_bounds, "_WIDE", 50)
-    monkeypatch.setattr(pair_bounds, "_BLOCK_BYTES", 4 * 96 * 37)
-    monkeypatch.setattr(pair_bounds, "_SAMPLE_OF_WIDE", 150)
-    if dimensions:
-        best = lambda sample, basis, floor: (len(basis), len(basis)) if dimensions == "exact" else dimensions  # noqa: E731
-        monkeypatch.setattr(pair_bounds, "_best_dimensions", best)
-    assert both_ways(scenes(2), monkeypatch).n_rows > 20
-    assert both_ways(alike(), monkeypatch).centered
+@pytest.mark.parametrize("dimensions", [None, (1, 1), (2, 40), (96, 96)])
+def test_wide_rows(dimensions: tuple[int, int] | None) -> None:
+    """Limits are so low that 96 and 64 features are wide."""
+    limits = dataclasses.replace(SMALL, wide_features=50, block_bytes=4 * 96 * 37, wide_sample_rows=150)
+    limits = dataclasses.replace(limits, dimensions=dimensions)
+    assert assert_same_as_dense(scenes(2), limits=limits).n_rows > 20
+    if dimensions == (96, 96):
+        limits = dataclasses.replace(limits, dimensions=(64, 64))
+    assert assert_same_as_dense(alike(), limits=limits).centered
 
 
-def test_rows_of_many_bytes_are_told_as_many_rows_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_of_many_bytes_are_not_compared_densely(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = scenes(1)
     expected = find_duplicates(rows).clusters
-    monkeypatch.setattr(featx.features.duplicates.find, "_MANY_BYTES", rows.nbytes - 1)
-    monkeypatch.setattr(featx.features.duplicates.find, "_linked", lambda *args: pytest.fail("all rows were held"))
-    assert [part.tolist() for part in find_duplicates(rows).clusters] == [part.tolist() for part in expected]
+    monkeypatch.setattr(
+        "featx.features.duplicates.find.link_all_pairs", lambda *args: pytest.fail("all pairs were compared")
+    )
+    found = find_duplicate_rows(rows, 0.97, limits=Limits(dense_bytes=rows.nbytes - 1))
+    assert [cluster.tolist() for cluster in found.clusters] == [cluster.tolist() for cluster in expected]
 
 
-@pytest.mark.parametrize("many_rows", [0, 10**6])
-def test_rows_that_are_equal_but_for_rounding_are_found_however_wide_they_are(
-    many_rows: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(featx.features.duplicates.find, "_MANY_ROWS", many_rows)
+@pytest.mark.parametrize("dense_rows", [0, 10**6])
+def test_threshold_1_of_wide_rows(dense_rows: int) -> None:
+    """Rows that are equal up to rounding are found in 50,176 features."""
     rng = np.random.default_rng(0)
     rows = np.maximum(rng.normal(size=(90, 50_176)), 0).astype(np.float32)
     rows[30:60] = rows[:30] * rng.uniform(0.5, 2, (30, 1)).astype(np.float32)
     rows[60:90] = rows[:30]
     rows[60:90][rows[60:90] == 0] = -0.0
-    found = find_duplicates(rows, threshold=1)
-    assert [cluster.tolist() for cluster in found.clusters] == [[at, at + 30, at + 60] for at in range(30)]
+    found = find_duplicate_rows(rows, 1.0, limits=Limits(dense_rows=dense_rows))
+    assert [cluster.tolist() for cluster in found.clusters] == [[row, row + 30, row + 60] for row in range(30)]
 
 
 @pytest.mark.parametrize("n_kinds", [1, 5, 20, 21])
-def test_of_many_rows_few_may_be_different(n_kinds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_distinct_rows(n_kinds: int) -> None:
     kinds = np.random.default_rng(0).normal(size=(n_kinds, 8)).astype(np.float32)
     kinds[0] = 0
-    both_ways(np.concatenate([kinds, kinds, kinds, -kinds[:1]] * 10), monkeypatch)
+    assert_same_as_dense(np.concatenate([kinds, kinds, kinds, -kinds[:1]] * 10), limits=Limits(dense_rows=0))
 
 
-@pytest.mark.usefixtures("in_small_blocks")
-def test_a_job_is_read_as_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = scenes(5)
-    features = open_features(make_job(tmp_path / "job", rows, shard_size=70, failed=[7]))
-    found = both_ways(features, monkeypatch)
+def test_job_is_read_in_blocks(tmp_path: Path) -> None:
+    job = make_job(tmp_path / "job", scenes(5), shard_size=70, failed=[7])
+    features = open_features(job)
+    found = assert_same_as_dense(features)
     assert len(found.groups) == 399
-    monkeypatch.setattr(featx.features.duplicates.find, "_MOST_BYTES", 0)  # what is worked out lies on disk
-    both_ways(features, monkeypatch)
+    assert_same_as_dense(features, limits=dataclasses.replace(SMALL, memory_bytes=0))  # intermediate results on disk
+    assert [cluster.tolist() for cluster in find_duplicates(job).clusters] == [c.tolist() for c in found.clusters]
 
 
-@pytest.mark.usefixtures("in_small_blocks")
-def test_a_job_at_an_address_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remote_job_is_downloaded_once(tmp_path: Path) -> None:
     import fsspec
 
     job = make_job(tmp_path / "job", scenes(6), shard_size=50)
     system = fsspec.filesystem("memory")
     system.put(str(job), "/job-of-duplicates", recursive=True)
     try:
-        both_ways(open_features("memory://job-of-duplicates"), monkeypatch)
+        assert_same_as_dense(open_features("memory://job-of-duplicates"))
     finally:
         system.rm("/job-of-duplicates", recursive=True)
 
 
-def test_rows_with_nan_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(featx.features.duplicates.find, "_MANY_ROWS", 0)
+def test_nan_is_refused() -> None:
     rows = scenes(0)
     rows[70, 3] = np.nan
     with pytest.raises(ComparisonError, match="NaN"):
-        find_duplicates(rows)
+        find_duplicate_rows(rows, 0.97, limits=SMALL)
 
 
 @pytest.mark.slow  # 840 photos through the network
-def test_aerial_photos_and_their_copies_are_told_the_same_way(
-    ucmerced: list[str], compiled_cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_aerial_photos(ucmerced: list[str], compiled_cache: Path) -> None:
     rows = FeatureExtractor(cache=compiled_cache).fit_transform(ucmerced)
-    assert both_ways(rows, monkeypatch).n_rows > 50
+    assert assert_same_as_dense(rows, limits=Limits(dense_rows=0)).n_rows > 50
 
 
 @pytest.mark.parametrize("command", [["duplicates", "f.npy"], ["similar", "f.npy", "photo.jpg"]])
-def test_a_missing_table_is_told_before_the_search(
+def test_missing_table_is_reported_before_the_search(
     command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def search(*_: object) -> None:
+    def search(*_: object, **__: object) -> None:
         raise AssertionError("the search has begun")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("featx.features.duplicates.find.tell_duplicates", search)
+    monkeypatch.setattr("featx.features.duplicates.find.find_duplicates", search)
     monkeypatch.setattr("featx.workflows.similar.find_similar", search)
     np.save("f.npy", np.ones((3, 1024), dtype=np.float32))
     PIL.Image.new("RGB", (64, 64)).save("photo.jpg")

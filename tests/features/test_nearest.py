@@ -8,7 +8,7 @@ import pytest
 
 from featx import find_similar, open_features
 from featx.errors import FeaturesError, MissingDependencyError, OptionError
-from featx.features import exact_index
+from featx.features.search.exact_index import ExactIndex
 from tests.jobs.job_samples import make_job
 
 
@@ -24,13 +24,9 @@ def rows() -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("block", [10**3, 10**4, 10**8])
 @pytest.mark.parametrize("top", [1, 7, 299, 300, 1000])
-def test_the_most_similar_rows_are_found(
-    rows: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch, block: int, top: int
-) -> None:
-    monkeypatch.setattr(exact_index, "_BLOCK_BYTES", block)
-    monkeypatch.setattr(exact_index, "_QUERIES_AT_ONCE", 3)
+def test_the_most_similar_rows_are_found(rows: np.ndarray[Any, Any], block: int, top: int) -> None:
     queries = rows[::60] + 0.3
-    found = find_similar(rows, queries, top=top)
+    found = find_similar(rows, queries, top=top, index=ExactIndex(rows, block_bytes=block, batch_queries=3))
     np.testing.assert_array_equal(found.rows, slowly(rows, queries, top))
     unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
     cosine = (unit[:, None] * rows[found.rows]).sum(axis=2) / np.linalg.norm(rows[found.rows], axis=2)
@@ -56,12 +52,12 @@ def test_rows_of_zeros_and_nan_come_last() -> None:
 
 
 def test_what_cannot_be_searched_is_refused(rows: np.ndarray[Any, Any]) -> None:
-    with pytest.raises(FeaturesError, match="Extract both in the same way"):
+    with pytest.raises(FeaturesError, match="Extract both with the same recipe"):
         find_similar(rows, rows[:, :5])
-    with pytest.raises(FeaturesError, match="Leave them out"):
+    with pytest.raises(FeaturesError, match="Remove the rows of unreadable images"):
         find_similar(rows, np.full(16, np.nan))
     for top in (0, -1, 1.5, True):
-        with pytest.raises(OptionError, match="1 or more"):
+        with pytest.raises(OptionError, match="must be a positive integer"):
             find_similar(rows, rows[0], top=top)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="Did you mean 'faiss'"):
         find_similar(rows, rows[0], index="fais")
@@ -84,7 +80,7 @@ def test_an_approximate_index_finds_most_and_says_what_it_looked_at() -> None:
     queries = rows[:20]
     found = find_similar(rows, queries, index="faiss-approximate")
     exact = find_similar(rows, queries)
-    assert found.index == "faiss, approximate: 32 of 309 cells looked at"
+    assert found.index == "faiss, approximate: 32 of 309 cells searched"
     assert (found.rows[:, 0] == np.arange(20)).all()
     shared = [len(set(one) & set(other)) for one, other in zip(found.rows.tolist(), exact.rows.tolist(), strict=True)]
     assert np.mean(shared) > 9

@@ -89,7 +89,7 @@ def test_blocks_hold_all_rows_in_order(features: FeatureMatrix, expected: np.nda
     np.testing.assert_array_equal(features.to_numpy(), expected)
     assert (features.shape, features.ndim, features.dtype, len(features)) == ((89, 6), 2, np.float32, 89)
     assert np.asarray(features, dtype=np.float64).dtype == np.float64
-    with pytest.raises(FeaturesError, match="1 or more"):
+    with pytest.raises(FeaturesError, match="must be a positive integer"):
         features.blocks(0)
 
 
@@ -142,7 +142,7 @@ def test_boolean_labels_stay_boolean(kind: str, tmp_path: Path) -> None:
     assert features.labels[:3].dtype == features.classes.dtype == bool
     assert features.labels[2:4].tolist() == [False, None]
     learner = SGDClassifier(random_state=0)
-    for X, y in features.labelled_blocks(4):
+    for X, y in features.labeled_blocks(4):
         assert y.dtype == bool
         learner.partial_fit(X, y, classes=features.classes)
     assert learner.predict(rows).dtype == bool
@@ -208,7 +208,7 @@ def test_of_rows_far_apart_no_line_between_them_is_read(tmp_path: Path, asked: l
     asked.clear()
     assert features.paths[[n - 1, 0, n - 1]].tolist() == [f"photos/{at:06}.jpg" for at in (n - 1, 0, n - 1)]
     assert sum(asked) < len(table) / 8
-    assert features.lines([7, 2]) == {
+    assert features.metadata([7, 2]) == {
         **{"path": ["photos/000007.jpg", "photos/000002.jpg"], "label": ["b", "a"], "digest": ["", ""]}
     }
 
@@ -341,7 +341,7 @@ def test_only_the_shards_that_are_needed_are_read(job: Path, expected: np.ndarra
 def test_scikit_learn_takes_it(job: Path, expected: np.ndarray[Any, Any]) -> None:
     features = open_features(job)
     classifier = SGDClassifier(random_state=0)
-    for X, y in features.labelled_blocks(20):
+    for X, y in features.labeled_blocks(20):
         assert len(X) == len(y) <= 20
         classifier.partial_fit(X, y, classes=features.classes)
     assert classifier.predict(features).shape == (89,)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.features.npy_writer import MatrixFile
+from featx.features.npy_writer import NpyWriter
 from featx.jobs.running.hashed_npy import HashedMatrixFile, checksum_of
 
 
@@ -40,6 +40,6 @@ def test_a_file_is_closed_when_its_rows_fail(tmp_path: Path) -> None:
     assert rows._file.closed
 
 
-def _fill(rows: MatrixFile) -> Any:
+def _fill(rows: NpyWriter) -> Any:
     for at in range(3_000):
         rows[at] = np.full(700, at, dtype=np.float32)

@@ -360,7 +360,7 @@ def test_many_groups_are_looked_up_at_once(tmp_path: Path, monkeypatch: pytest.M
     """Rows of a group lie anywhere: the table of each shard is read once, not once for each group."""
     rows = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
     features = open_features(make_job(tmp_path / "pairs", np.concatenate([rows, rows]), labels=["a"] * 200))
-    found = find_duplicates(features, threshold=1)
+    found = find_duplicates(features, duplicate_threshold=1)
     read: list[str] = []
     columns = feature_tables._columns
     monkeypatch.setattr(

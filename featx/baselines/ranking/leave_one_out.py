@@ -12,6 +12,7 @@ from featx.baselines.ranking.gram import Matrix, Products
 from featx.baselines.splits import group_codes
 from featx.datasets.labels import encode_targets, infer_task, validate_data, validate_labels
 from featx.errors import OptionError
+from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import Float64Array, IntArray
 
 METHODS = ("ridge", "knn")
@@ -198,8 +199,7 @@ def neighbours_of(X: Matrix, targets: Float64Array, groups: IntArray) -> Float64
     ndarray of float64, shape (n_samples, n_targets)
     """
     n = len(X)
-    length = np.linalg.norm(X, axis=1, keepdims=True)
-    unit = (X / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
+    unit = normalize_rows(X)
     predicted = np.empty_like(targets)
     step = max(1, _BLOCK_BYTES // (4 * n))
     for start in range(0, n, step):

@@ -50,7 +50,7 @@ def _looked_up(
     rows = np.concatenate([np.empty(0, dtype=np.int64), *clusters])
     for at in range(0, len(rows), _BATCH_SIZE):
         here = rows[at : at + _BATCH_SIZE]
-        yield here, features.lines(here, names)
+        yield here, features.metadata(here, names)
 
 
 def _paths(clusters: Sequence[IntArray], features: FeatureMatrix) -> list[list[str]]:

@@ -96,8 +96,8 @@ def _add_duplicates(commands: Any) -> None:
 
 def similar(args: argparse.Namespace) -> None:
     """Run ``featx similar``."""
-    from featx.features.nearest import check_top, make_index
     from featx.features.open import open_features
+    from featx.features.search.nearest import check_top, make_index
     from featx.system.files.output_paths import check_output_files, header_pattern, starts_with
     from featx.system.progress import progress_bar
     from featx.workflows.recipe_lookup import find_recorded_recipe
@@ -119,7 +119,9 @@ def similar(args: argparse.Namespace) -> None:
         )
     _check_table(features)
     index = make_index(features, args.index)
-    say(args, f"{format_count(len(features), 'row')} of {args.features}, {index.words}; recipe: {recorded.words}.")
+    say(
+        args, f"{format_count(len(features), 'row')} of {args.features}, {index.description}; recipe: {recorded.words}."
+    )
     searcher = Searcher(
         features, recorded.resolved, index, top=args.top, include_self=args.include_self, cache=cache_from(args)
     )
@@ -140,7 +142,9 @@ def similar(args: argparse.Namespace) -> None:
             shown += answers[: most_answers(args.top) - len(shown)] if args.html else []
     if args.html:
         left_out = tally.n_found + tally.n_unreadable - len(shown)
-        write_similar(Path(args.html), shown, features, index.words, command=command_of(args), n_left_out=left_out)
+        write_similar(
+            Path(args.html), shown, features, index.description, command=command_of(args), n_left_out=left_out
+        )
         say(args, f"Open {args.html} in a browser.")
     say(args, tally.as_text())
     raise_for_images(missing, tally.n_found, tally.n_unreadable, tally.first_unreadable)
@@ -149,7 +153,7 @@ def similar(args: argparse.Namespace) -> None:
 def duplicates(args: argparse.Namespace) -> None:
     """Run ``featx duplicates``."""
     from featx.cli.commands.duplicate_lists import HEADER, as_csv, as_dict, as_text
-    from featx.features.duplicates.find import check_threshold, tell_duplicates
+    from featx.features.duplicates.find import check_threshold, find_duplicates
     from featx.features.open import open_features
     from featx.system.files.output_paths import check_output_files, header_pattern, starts_with
     from featx.system.progress import progress_bar
@@ -159,7 +163,7 @@ def duplicates(args: argparse.Namespace) -> None:
     features = open_features(args.features)
     _check_table(features)
     with progress_bar(len(features), "duplicates", shown=not args.quiet) as progress:
-        found = tell_duplicates(features, args.duplicate_threshold, progress)
+        found = find_duplicates(features, duplicate_threshold=args.duplicate_threshold, progress=progress)
     if args.csv:
         with writing(args.csv) as write:
             for text in as_csv(found, features):
@@ -169,4 +173,4 @@ def duplicates(args: argparse.Namespace) -> None:
 
 def _check_table(features: FeatureMatrix) -> None:
     """Raise an error now, not after a long search, if the table of the rows is missing."""
-    features.lines(range(min(1, len(features))))
+    features.metadata(range(min(1, len(features))))

@@ -1,4 +1,4 @@
-"""Pairs of rows of a high cosine among many: most are excluded by a bound in few dimensions, the rest computed."""
+"""Pairs of rows with a high cosine similarity among many: most are excluded by a bound, the others computed."""
 
 from __future__ import annotations
 
@@ -7,126 +7,155 @@ from typing import TypeAlias
 
 import numpy as np
 
-from featx.features.block_threads import side_by_side
-from featx.features.duplicates.cosine_bounds import Bounds, UnitRows, rows_at_once
+from featx.features.duplicates.cosine_bounds import Bounds, UnitRows
 from featx.system.array_types import FloatArray, IntArray
+from featx.system.threads import map_in_threads
 
-#: Two rows each, and their cosines.
+#: Row indices (left and right) and cosine similarities of pairs.
 Pairs: TypeAlias = "tuple[IntArray, IntArray, FloatArray]"
 
-_TALL, _WIDE = 1024, 4096
-#: Pairs whose rows fit a core's own cache, and of those that are bounded once more.
-_PAIRS_AT_ONCE, _AGAIN_AT_ONCE = 256, 1024
-_COLUMNS_AT_ONCE = 4096
-#: One by one, a pair takes as long as so many of a product.
-_PAIRS_OF_PRODUCT = 20
+#: Numbers of pairs whose rows fit into the cache of a core: full rows, and rows of the second bound.
+_BATCH_PAIRS, _BATCH_BOUND_PAIRS = 256, 1024
+_MAX_COLUMNS = 4096
+#: A dot product of a single pair takes as long as this many of a matrix product.
+_SINGLE_PAIR_COST = 20
 
 
-def near_pairs(rows: UnitRows, bounds: Bounds, floor: float) -> Iterator[tuple[int, Pairs]]:
-    """Yield pairs of a cosine of at least `floor`, each once, with how many rows were compared with all after them."""
-    n = len(rows)
-    for start, stop in rows.blocks(_TALL):
-        left = rows.between(start, stop)
+def near_pairs(rows: UnitRows, bounds: Bounds, min_cosine: float) -> Iterator[tuple[int, Pairs]]:
+    """Yield all pairs with a cosine similarity of at least `min_cosine`, each once.
 
-        def compared(at: int, start: int = start, stop: int = stop, left: FloatArray = left) -> Pairs:
-            here = np.arange(start, stop)
-            return _at_least(rows, bounds, left, here, at, floors=np.full(len(here), floor, np.float32), after=True)
+    Yields
+    ------
+    n_done : int
+        Number of rows that were compared with all later rows since the last item.
+    pairs : tuple of (ndarray of int64, ndarray of int64, ndarray of float32)
+        Row indices and cosine similarities.
+    """
+    n_rows, right_rows = len(rows), rows.limits.right_rows
+    for start, stop in rows.blocks(rows.limits.left_rows):
+        indices, left = np.arange(start, stop), rows.between(start, stop)
+        min_cosines = np.full(len(indices), min_cosine, np.float32)
 
-        for found in side_by_side(compared, range(start, n, _WIDE)):
-            yield 0, found
-        yield stop - start, _none()
+        def compare(
+            block_start: int,
+            indices: IntArray = indices,
+            left: FloatArray = left,
+            min_cosines: FloatArray = min_cosines,
+        ) -> Pairs:
+            return _pairs_of_block(rows, bounds, left, indices, block_start, min_cosines, later_only=True)
+
+        for pairs in map_in_threads(compare, range(start, n_rows, right_rows)):
+            yield 0, pairs
+        yield stop - start, _no_pairs()
 
 
 def near_rows(
-    rows: UnitRows, bounds: Bounds, places: IntArray, floors: FloatArray, *, first: int, n_done: int = 0
+    rows: UnitRows, bounds: Bounds, indices: IntArray, min_cosines: FloatArray, *, first: int, n_done: int = 0
 ) -> Generator[tuple[IntArray, FloatArray]]:
-    """Yield, block after block of all rows, which of some rows are near to one of the block, and the cosines.
+    """Yield for each block of rows which of the given rows are similar to a row of the block.
 
     Parameters
     ----------
     rows : UnitRows
     bounds : Bounds
-    places : ndarray of int64, shape (m,)
-        Sorted.
-    floors : ndarray of float32, shape (m,)
-        Cosine from which a row is near to each.
+    indices : ndarray of int64 of shape (n_given,)
+        Sorted row indices.
+    min_cosines : ndarray of float32 of shape (n_given,)
+        Minimum cosine similarity for each of them.
     first : int
-        Begin with the block of this row, go on to the end, and then from the start.
+        Index of a row in the first block. The blocks before it come last.
     n_done : int, default=0
-        Pass over so many blocks.
+        Number of blocks to skip.
+
+    Yields
+    ------
+    positions : ndarray of int64
+        Positions in `indices`; one entry per similar pair.
+    cosine : ndarray of float32
     """
-    left = rows.take(places)
-    starts = list(range(0, len(rows), _WIDE))
-    turned = starts[first // _WIDE :] + starts[: first // _WIDE]
+    left = rows.take(indices)
+    right_rows = rows.limits.right_rows
+    starts = list(range(0, len(rows), right_rows))
+    rotated = starts[first // right_rows :] + starts[: first // right_rows]
 
-    def compared(at: int) -> Pairs:
-        return _at_least(rows, bounds, left, places, at, floors=floors, after=False)
+    def compare(block_start: int) -> Pairs:
+        return _pairs_of_block(rows, bounds, left, indices, block_start, min_cosines, later_only=False)
 
-    for one, other, cosine in side_by_side(compared, turned[n_done:]):
-        kept = one != other
-        yield np.searchsorted(places, one[kept]), cosine[kept]
+    for left_rows, right, cosine in map_in_threads(compare, rotated[n_done:]):
+        is_pair = left_rows != right
+        yield np.searchsorted(indices, left_rows[is_pair]), cosine[is_pair]
 
 
-def _at_least(
-    rows: UnitRows, bounds: Bounds, left: FloatArray, places: IntArray, at: int, *, floors: FloatArray, after: bool
+def _pairs_of_block(  # noqa: PLR0917  # one inner call, of arrays
+    rows: UnitRows,
+    bounds: Bounds,
+    left: FloatArray,
+    indices: IntArray,
+    block_start: int,
+    min_cosines: FloatArray,
+    *,
+    later_only: bool,
 ) -> Pairs:
-    """Return pairs of the rows at some places and those of a block, of at least each place's floor."""
-    stop = min(at + _WIDE, len(rows))
-    tall, wide = bounds.reduced[places], bounds.reduced[at:stop]
-    bound = tall[:, : bounds.n_first] @ wide[:, : bounds.n_first].T
-    least = floors - np.float32(bounds.slack)
-    # One number for all is compared four times as fast; and flat, what is left is found six times as fast.
-    is_left = bound >= (least[0] if (least == least[0]).all() else least[:, None])
-    one, other = np.divmod(np.flatnonzero(is_left.ravel()), stop - at)
-    if after:
-        later = places[one] < other + at
-        one, other = one[later], other[later]
+    """Return the pairs of the given rows and a block that reach the minimum cosine similarity of the given row."""
+    block_stop = min(block_start + rows.limits.right_rows, len(rows))
+    left_reduced, right_reduced = bounds.reduced[indices], bounds.reduced[block_start:block_stop]
+    bound = left_reduced[:, : bounds.n_first] @ right_reduced[:, : bounds.n_first].T
+    min_bounds = min_cosines - np.float32(bounds.slack)
+    # Comparing with one number is four times faster, and searching a flat mask six times.
+    is_candidate = bound >= (min_bounds[0] if (min_bounds == min_bounds[0]).all() else min_bounds[:, None])
+    position, column = np.divmod(np.flatnonzero(is_candidate.ravel()), block_stop - block_start)
+    if later_only:
+        is_later = indices[position] < column + block_start
+        position, column = position[is_later], column[is_later]
     if bounds.is_twofold:
-        kept = _products(tall[:, 1:], wide[:, 1:], one, other, _AGAIN_AT_ONCE) >= least[one]
-        one, other = one[kept], other[kept]
-    if not len(one):
-        return _none()
+        second = _dot_pairs(left_reduced[:, 1:], right_reduced[:, 1:], position, column, _BATCH_BOUND_PAIRS)
+        is_candidate = second >= min_bounds[position]
+        position, column = position[is_candidate], column[is_candidate]
+    if not len(position):
+        return _no_pairs()
     if bounds.is_exact:
-        return places[one], other + at, bound[one, other]
-    cosine = _cosines(left, rows, one, other, at)
-    kept = cosine >= floors[one]
-    return places[one[kept]], other[kept] + at, cosine[kept]
+        return indices[position], column + block_start, bound[position, column]
+    cosine = _cosines(left, rows, position, column, block_start)
+    is_near = cosine >= min_cosines[position]
+    return indices[position[is_near]], column[is_near] + block_start, cosine[is_near]
 
 
-def _cosines(left: FloatArray, rows: UnitRows, one: IntArray, other: IntArray, at: int) -> FloatArray:
-    """Return the cosines of pairs of some rows and of those of a block, no more of which are held than fit one."""
-    found = np.empty(len(one), dtype=np.float32)
-    others = np.unique(other)
-    step = rows_at_once(_WIDE, rows.n_features)
-    for start in range(0, len(others), step):
-        some = others[start : start + step]
-        is_here = slice(None) if len(some) == len(others) else np.flatnonzero((other >= some[0]) & (other <= some[-1]))
-        first, last = int(some[0]), int(some[-1])
-        is_dense = 2 * len(some) > last - first
-        right = rows.between(at + first, at + last + 1)[some - first] if is_dense else rows.take(some + at)
-        found[is_here] = _of_block(left, right, one[is_here], np.searchsorted(some, other[is_here]))
-    return found
+def _cosines(left: FloatArray, rows: UnitRows, position: IntArray, column: IntArray, block_start: int) -> FloatArray:
+    """Return the cosine similarities of pairs of given rows and rows of a block, which is read in parts."""
+    cosine = np.empty(len(position), dtype=np.float32)
+    columns = np.unique(column)
+    step = rows.limits.block_rows(rows.limits.right_rows, rows.n_features)
+    for start in range(0, len(columns), step):
+        part = columns[start : start + step]
+        mask = slice(None) if len(part) == len(columns) else np.flatnonzero((column >= part[0]) & (column <= part[-1]))
+        first, last = int(part[0]), int(part[-1])
+        if 2 * len(part) > last - first:  # dense: read a range of rows
+            right = rows.between(block_start + first, block_start + last + 1)[part - first]
+        else:
+            right = rows.take(part + block_start)
+        cosine[mask] = _products(left, right, position[mask], np.searchsorted(part, column[mask]))
+    return cosine
 
 
-def _of_block(left: FloatArray, right: FloatArray, one: IntArray, other: IntArray) -> FloatArray:
-    """Return the products of pairs: of many among few rows by one product, else one by one."""
-    ones, place = np.unique(one, return_inverse=True)
-    if _PAIRS_OF_PRODUCT * len(one) > len(ones) * len(right):
-        product: FloatArray = ((left if len(ones) == len(left) else left[ones]) @ right.T)[place, other]
-        return product
-    return _products(left, right, one, other, _PAIRS_AT_ONCE)
+def _products(left: FloatArray, right: FloatArray, position: IntArray, column: IntArray) -> FloatArray:
+    """Return the dot products of pairs, by a matrix product if there are many pairs among few rows."""
+    used, used_position = np.unique(position, return_inverse=True)
+    if _SINGLE_PAIR_COST * len(position) > len(used) * len(right):
+        product: FloatArray = (left if len(used) == len(left) else left[used]) @ right.T
+        return product[used_position, column]
+    return _dot_pairs(left, right, position, column, _BATCH_PAIRS)
 
 
-def _products(left: FloatArray, right: FloatArray, one: IntArray, other: IntArray, at_once: int) -> FloatArray:
-    """Return the products of pairs of rows, so many at once that they stay near the core."""
-    found = np.zeros(len(one), dtype=np.float32)
-    for start in range(0, len(one), at_once):
-        here = slice(start, start + at_once)
-        for column in range(0, left.shape[1], _COLUMNS_AT_ONCE):  # a longer sum loses digits
-            columns = slice(column, column + _COLUMNS_AT_ONCE)
-            found[here] += np.einsum("ij,ij->i", left[one[here], columns], right[other[here], columns])
-    return found
+def _dot_pairs(left: FloatArray, right: FloatArray, position: IntArray, column: IntArray, batch: int) -> FloatArray:
+    """Return the dot products of pairs of rows, in batches that fit into the cache of a core."""
+    products = np.zeros(len(position), dtype=np.float32)
+    for start in range(0, len(position), batch):
+        pairs = slice(start, start + batch)
+        for first in range(0, left.shape[1], _MAX_COLUMNS):  # longer float32 sums lose precision
+            features = slice(first, first + _MAX_COLUMNS)
+            products[pairs] += np.einsum("ij,ij->i", left[position[pairs], features], right[column[pairs], features])
+    return products
 
 
-def _none() -> Pairs:
+def _no_pairs() -> Pairs:
     return np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)

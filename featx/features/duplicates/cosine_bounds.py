@@ -1,4 +1,4 @@
-"""Rows in few dimensions, whose products are never below the cosines of the rows: they exclude most pairs of many."""
+"""Upper bounds of the cosine similarities of many rows, from their coordinates in few dimensions."""
 
 from __future__ import annotations
 
@@ -8,202 +8,212 @@ from typing import Any
 
 import numpy as np
 
+from featx.features.duplicates.limits import Limits
+from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import FloatArray, IntArray
 
-_AT_ONCE = 4096
-#: Rows so wide that fewer of them take this are held in smaller blocks.
-_BLOCK_BYTES = 32 * 2**20
-_SAMPLE = 16_384
-_FEW_OF_SAMPLE = 4096
-#: Of more columns, no matrix of these by these is made: directions are those of fewer rows, and these rows are held.
-_WIDE, _SAMPLE_OF_WIDE, _SAMPLE_BYTES = 4096, 2048, 128 * 2**20
-#: Numbers of dimensions that are tried.
+_BATCH_ROWS = 4096
+_SAMPLE_ROWS = 16_384
+_TEST_ROWS = 4096
+#: Numbers of dimensions to choose from.
 _DIMENSIONS = (16, 32, 64, 128, 256, 512)
-#: Nanoseconds that a pair was measured to take, of which some are for each dimension; and to be computed, of 1,024
-#: columns.
-_BOUND, _DIMENSION, _COMPUTED = 0.6, 0.023, 1000.0
-#: The same of one that is bounded once more.
-_AGAIN, _DIMENSION_AGAIN = 60.0, 0.6
-#: How far cosines of float32 rows of up to 1,024 columns are rounded.
+#: Measured cost in nanoseconds: of the first bound of a pair (per pair, per pair and dimension), of the second bound,
+#: and of the cosine similarity of 1,024 features.
+_BOUND, _DIMENSION = 0.6, 0.023
+_SECOND_BOUND, _SECOND_DIMENSION = 60.0, 0.6
+_COSINE = 1000.0
+#: Rounding error of the cosine similarity of float32 rows of up to 1,024 features.
 _ROUNDING = 2e-6
 
 
 def rounding(n_features: int) -> float:
-    """Return how far from the cosine of float32 rows a product of them may be."""
+    """Return the maximum rounding error of the cosine similarity of two float32 rows."""
     return _ROUNDING * max(1.0, math.sqrt(n_features / 1024))
 
 
-def rows_at_once(most: int, n_features: int) -> int:
-    """Return how many rows to hold in a block: as many as are wanted, or fewer if they are wide."""
-    return max(1, min(most, _BLOCK_BYTES // (4 * max(1, n_features))))
-
-
 class UnitRows:
-    """Some rows of a matrix at length one, read when they are asked for; zeros stay zeros.
+    """Selected rows of a matrix, read in blocks and normalized to unit length.
 
     Parameters
     ----------
-    source : ndarray or FeatureMatrix, shape (n_samples, n_features)
-    numbers : ndarray of int64, shape (n,)
-        Which rows, in order.
-    mean : ndarray, shape (n_features,), or None, default=None
-        Subtracted first.
+    source : ndarray or FeatureMatrix of shape (n_samples, n_features)
+    indices : ndarray of int64 of shape (n_rows,)
+        Sorted indices of the selected rows.
+    mean : ndarray of shape (n_features,) or None, default=None
+        Row that is subtracted before rows are normalized.
+    limits : Limits or None, default=None
+        Sizes of blocks and samples.
     """
 
-    def __init__(self, source: Any, numbers: IntArray, mean: np.ndarray[Any, Any] | None = None) -> None:
+    def __init__(
+        self,
+        source: Any,
+        indices: IntArray,
+        mean: np.ndarray[Any, Any] | None = None,
+        *,
+        limits: Limits | None = None,
+    ) -> None:
         self._source = source
-        self.numbers = numbers
+        self._indices = indices
         self._mean = mean
+        self.limits = limits or Limits()
         self.n_features = int(source.shape[1])
 
     def __len__(self) -> int:
-        return len(self.numbers)
+        return len(self._indices)
 
-    def blocks(self, most: int, n: int | None = None) -> Iterator[tuple[int, int]]:
-        """Yield where blocks of all rows, or of the first `n`, begin and end: of no more rows than fit a block."""
-        step, n = rows_at_once(most, self.n_features), len(self) if n is None else n
-        return ((at, min(at + step, n)) for at in range(0, n, step))
+    def blocks(self, max_rows: int, n_rows: int | None = None) -> Iterator[tuple[int, int]]:
+        """Yield start and stop of blocks of all rows, or of the first `n_rows`."""
+        step = self.limits.block_rows(max_rows, self.n_features)
+        n_rows = len(self) if n_rows is None else n_rows
+        return ((start, min(start + step, n_rows)) for start in range(0, n_rows, step))
 
     def raw(self, start: int, stop: int) -> FloatArray:
-        """Return rows as they are."""
-        stop = min(stop, len(self))
-        numbers = self.numbers[start:stop]
-        if len(numbers) and numbers[-1] - numbers[0] == len(numbers) - 1:  # a run of rows needs no gathering
-            return np.asarray(self._source[int(numbers[0]) : int(numbers[-1]) + 1], dtype=np.float32)
-        return np.asarray(self._source[numbers], dtype=np.float32)
+        """Return a range of rows as they are in the source."""
+        indices = self._indices[start : min(stop, len(self))]
+        if len(indices) and indices[-1] - indices[0] == len(indices) - 1:  # contiguous
+            return np.asarray(self._source[int(indices[0]) : int(indices[-1]) + 1], dtype=np.float32)
+        return np.asarray(self._source[indices], dtype=np.float32)
 
     def between(self, start: int, stop: int) -> FloatArray:
-        """Return the rows from one place to before another."""
-        return self._at_length_one(self.raw(start, stop))
+        """Return a range of rows."""
+        return self._normalized(self.raw(start, stop))
 
-    def take(self, places: IntArray) -> FloatArray:
-        """Return the rows at some places."""
-        return self._at_length_one(np.asarray(self._source[self.numbers[places]], dtype=np.float32))
+    def take(self, positions: IntArray) -> FloatArray:
+        """Return the rows at some positions."""
+        return self._normalized(np.asarray(self._source[self._indices[positions]], dtype=np.float32))
 
-    def _at_length_one(self, rows: FloatArray) -> FloatArray:
+    def _normalized(self, rows: FloatArray) -> FloatArray:
         if self._mean is not None:
             rows = (rows - self._mean).astype(np.float32, copy=False)
-        length = np.linalg.norm(rows, axis=1, keepdims=True)
-        unit: FloatArray = (rows / np.where(length > 0, length, 1)).astype(np.float32, copy=False)
-        return unit
+        return normalize_rows(rows)
 
 
 class Bounds:
-    """Rows in few dimensions, whose products are no smaller than the cosines of the rows.
+    """Rows in few dimensions whose dot products are upper bounds of the cosine similarities of the full rows.
 
-    These are the coordinates in an orthonormal basis, of the directions in which a sample is largest, and the length of
-    what they leave out: by Cauchy and Schwarz, the products of what is left out are at most those of the lengths. Pairs
-    that a few dimensions leave are bounded once more, by more of them.
+    A reduced row consists of the coordinates in an orthonormal basis of the main directions of a sample, and the length
+    of the remainder. By the Cauchy-Schwarz inequality, the dot product of two remainders is at most the product of
+    their lengths. Pairs that pass a first bound in few dimensions are tested by a second one in more dimensions.
 
     Parameters
     ----------
     rows : UnitRows
-    floor : float
-        Cosine from which pairs are looked for; it decides how many dimensions are worth their while.
-    make : callable
-        Returns an empty float32 array of a shape, on disk if it likes.
+    min_cosine : float
+        Minimum cosine similarity of the pairs to find. The numbers of dimensions are chosen for it.
+    allocate : callable
+        Returns an empty float32 array of a shape, in memory or on disk.
 
     Attributes
     ----------
-    reduced : ndarray of float32, shape (n, m)
-        The first `n_first` columns are those of the first bound, and all but the first those of the second, if any.
+    reduced : ndarray of float32 of shape (n_rows, n_columns)
+        The first `n_first` columns belong to the first bound, all but the first column to the second bound.
     slack : float
-        A product may be less than the cosine by so much, for it was rounded.
+        Maximum rounding error: a bound may be lower than the cosine similarity by this.
+    is_exact : bool
+        Whether the first bound is the cosine similarity itself.
+    is_twofold : bool
+        Whether there is a second bound.
     """
 
-    def __init__(self, rows: UnitRows, floor: float, make: Callable[[tuple[int, int]], FloatArray]) -> None:
-        n = len(rows)
-        basis, some = _basis_of_sample(rows)
-        self._few, self._more = _best_dimensions(some, basis, floor)
-        self._basis = basis[:, : self._more]
-        self.is_exact = self._few == rows.n_features
-        self.is_twofold = self._few < self._more
-        self.n_first = self._few + (not self.is_exact)
+    def __init__(self, rows: UnitRows, min_cosine: float, allocate: Callable[[tuple[int, int]], FloatArray]) -> None:
+        basis, test_rows = _basis_of_sample(rows)
+        chosen = rows.limits.dimensions or _cheapest_dimensions(test_rows, basis, min_cosine)
+        self._n_first_dimensions, self._n_dimensions = chosen
+        self._basis = basis[:, : self._n_dimensions]
+        self.is_exact = self._n_first_dimensions == rows.n_features
+        self.is_twofold = self._n_first_dimensions < self._n_dimensions
+        self.n_first = self._n_first_dimensions + (not self.is_exact)
         self.slack = 0.0 if self.is_exact else 5 * rounding(rows.n_features)
-        self.reduced = make((n, self.n_first if not self.is_twofold else self._more + 2))
-        for start, stop in rows.blocks(_AT_ONCE):
-            self.reduced[start:stop] = self._of(rows.between(start, stop))
+        self.reduced = allocate((len(rows), self._n_dimensions + 2 if self.is_twofold else self.n_first))
+        for start, stop in rows.blocks(_BATCH_ROWS):
+            self.reduced[start:stop] = self._reduce(rows.between(start, stop))
 
-    def _of(self, unit: FloatArray) -> FloatArray:
-        return unit if self.is_exact else _bounding(unit, self._basis, self._few)
+    def _reduce(self, unit: FloatArray) -> FloatArray:
+        return unit if self.is_exact else reduce_rows(unit, self._basis, self._n_first_dimensions)
 
 
 def _basis_of_sample(rows: UnitRows) -> tuple[FloatArray, FloatArray]:
-    """Return an orthonormal basis of directions, the largest first, and some rows to try it on."""
-    rng = np.random.default_rng(0)
-    if rows.n_features <= _WIDE:
-        sample = rows.take(np.unique(rng.integers(0, len(rows), _SAMPLE)))
-        some = sample[np.random.default_rng(1).permutation(len(sample))[:_FEW_OF_SAMPLE]]
-        return _directions(sample), some
-    drawn = rng.permutation(len(rows))[: min(_SAMPLE_OF_WIDE, _SAMPLE_BYTES // (4 * rows.n_features))]
-    n_learned = max(1, 3 * len(drawn) // 4)  # few rows lie in few directions: others tell how much these leave out
-    sample = np.empty((n_learned, rows.n_features), dtype=np.float32)
-    drawn[:n_learned].sort()
-    for start, stop in rows.blocks(n_learned, n_learned):
+    """Return an orthonormal basis of the main directions of a sample, and rows for testing it."""
+    rng, limits = np.random.default_rng(0), rows.limits
+    if rows.n_features <= limits.wide_features:
+        sample = rows.take(np.unique(rng.integers(0, len(rows), _SAMPLE_ROWS)))
+        test_rows = sample[np.random.default_rng(1).permutation(len(sample))[:_TEST_ROWS]]
+        return main_directions(sample), test_rows
+    max_rows = min(limits.wide_sample_rows, limits.wide_sample_bytes // (4 * rows.n_features))
+    drawn = rng.permutation(len(rows))[:max_rows]
+    n_fit = max(1, 3 * len(drawn) // 4)  # a small sample fits its own directions too well: test on other rows
+    sample = np.empty((n_fit, rows.n_features), dtype=np.float32)
+    drawn[:n_fit].sort()
+    for start, stop in rows.blocks(n_fit, n_fit):
         sample[start:stop] = rows.take(drawn[start:stop])
-    largest = _largest_of_few(sample)
+    directions = main_directions_of_wide(sample)
     del sample
-    return _orthonormal(largest), rows.take(np.sort(drawn[n_learned:]))
+    return orthonormal_basis(directions), rows.take(np.sort(drawn[n_fit:]))
 
 
-def _directions(sample: FloatArray) -> FloatArray:
-    """Return an orthonormal basis, the directions of the largest squared length first."""
+def main_directions(sample: FloatArray) -> FloatArray:
+    """Return an orthonormal basis in descending order of the squared length of the sample in each direction."""
     products = sample.T @ sample
     return np.linalg.eigh(products.astype(np.float64))[1][:, ::-1].astype(np.float32)
 
 
-def _largest_of_few(sample: FloatArray) -> FloatArray:
-    """Return the directions of the largest squared length of fewer rows than columns: as many as are ever used."""
+def main_directions_of_wide(sample: FloatArray) -> FloatArray:
+    """Return the main directions of a sample of fewer rows than columns, as many as there may be dimensions."""
     products = sample @ sample.T
     mixed = np.linalg.eigh(products.astype(np.float64))[1][:, ::-1][:, : _DIMENSIONS[-1]].astype(np.float32)
     return (mixed.T @ sample).T
 
 
-def _orthonormal(directions: FloatArray) -> FloatArray:
-    """Return a basis of what some directions span, those of each number of the first by as many; in their place."""
+def orthonormal_basis(directions: FloatArray) -> FloatArray:
+    """Return an orthonormal basis whose first columns span the first directions; `directions` is overwritten."""
     from scipy.linalg import qr
 
     basis: FloatArray = qr(directions, mode="economic", overwrite_a=True, check_finite=False)[0]
     return basis
 
 
-def _bounding(unit: FloatArray, basis: FloatArray, n_few: int) -> FloatArray:
-    """Return what the first directions leave out, the coordinates, and what all leave out if these are more."""
-    within = unit @ basis
-    whole = (unit * unit).sum(axis=1)
+def reduce_rows(unit: FloatArray, basis: FloatArray, n_first: int) -> FloatArray:
+    """Return the columns of `Bounds.reduced` for rows of unit length.
+
+    These are the length of the remainder after the first `n_first` dimensions, the coordinates, and, if there are more
+    dimensions, the length of the remainder after all of them.
+    """
+    coordinates = unit @ basis
+    squared_length = (unit * unit).sum(axis=1)
     slack = rounding(unit.shape[1]) / 2
-    columns = [_left(whole, within[:, :n_few], slack), within]
-    if n_few < basis.shape[1]:
-        columns.append(_left(whole, within, slack))
+    columns = [_remainder(squared_length, coordinates[:, :n_first], slack), coordinates]
+    if n_first < basis.shape[1]:
+        columns.append(_remainder(squared_length, coordinates, slack))
     return np.column_stack(columns).astype(np.float32, copy=False)
 
 
-def _left(whole: FloatArray, within: FloatArray, slack: float) -> FloatArray:
-    # Never too short, whatever was rounded.
-    left: FloatArray = np.sqrt(np.maximum(whole - (within * within).sum(axis=1), 0) + slack)
-    return left
+def _remainder(squared_length: FloatArray, coordinates: FloatArray, slack: float) -> FloatArray:
+    """Return the length of the remainder of each row, never too small in spite of rounding."""
+    squares = (coordinates * coordinates).sum(axis=1)
+    remainder: FloatArray = np.sqrt(np.maximum(squared_length - squares, 0) + slack)
+    return remainder
 
 
-def _best_dimensions(sample: FloatArray, basis: FloatArray, floor: float) -> tuple[int, int]:
-    """Return with how many dimensions to bound all pairs, and those left once more, so that all of it costs least."""
+def _cheapest_dimensions(test_rows: FloatArray, basis: FloatArray, min_cosine: float) -> tuple[int, int]:
+    """Return the numbers of dimensions of the first and second bound with the lowest estimated cost per pair."""
     n_features = len(basis)
     costs = {(n_features, n_features): _BOUND + _DIMENSION * n_features}
-    computed = _COMPUTED * n_features / 1024
-    left = {
-        few: _share_left(sample, basis[:, :few], floor)
-        for few in _DIMENSIONS
-        if few <= min(basis.shape[1], n_features - 1)
-    }
-    for few, share in left.items():
-        bounded = _BOUND + _DIMENSION * few
-        costs[few, few] = bounded + computed * share
-        for more in (more for more in left if more > few):
-            costs[few, more] = bounded + (_AGAIN + _DIMENSION_AGAIN * more) * share + computed * left[more]
+    cosine_cost = _COSINE * n_features / 1024
+    max_dimensions = min(basis.shape[1], n_features - 1)
+    passing = {n: _passing_fraction(test_rows, basis[:, :n], min_cosine) for n in _DIMENSIONS if n <= max_dimensions}
+    for first, fraction in passing.items():
+        bound_cost = _BOUND + _DIMENSION * first
+        costs[first, first] = bound_cost + cosine_cost * fraction
+        for second in (n for n in passing if n > first):
+            second_cost = (_SECOND_BOUND + _SECOND_DIMENSION * second) * fraction
+            costs[first, second] = bound_cost + second_cost + cosine_cost * passing[second]
     return min(costs, key=lambda dimensions: costs[dimensions])
 
 
-def _share_left(sample: FloatArray, basis: FloatArray, floor: float) -> float:
-    """Return the share of pairs that a bound leaves to be computed."""
-    reduced = _bounding(sample, basis, basis.shape[1])
-    left = np.mean([(reduced[at : at + 512] @ reduced.T >= floor).mean() for at in range(0, len(sample), 512)])
-    return max(0.0, float(left) - 1 / len(sample))
+def _passing_fraction(test_rows: FloatArray, basis: FloatArray, min_cosine: float) -> float:
+    """Return the fraction of pairs that a bound does not exclude."""
+    reduced = reduce_rows(test_rows, basis, basis.shape[1])
+    starts = range(0, len(test_rows), 512)
+    fraction = np.mean([(reduced[start : start + 512] @ reduced.T >= min_cosine).mean() for start in starts])
+    return max(0.0, float(fraction) - 1 / len(test_rows))

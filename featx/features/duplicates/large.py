@@ -1,103 +1,91 @@
-"""Near-duplicates among many rows, in bounded memory: the rule of `featx.features.duplicates.find` by the pairs that decide it."""
+"""Near-duplicates of many rows in bounded memory. The result is that of :mod:`.dense`."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featx.features.duplicates.candidate_pairs import Pairs, near_pairs, near_rows
-from featx.features.duplicates.cosine_bounds import Bounds, UnitRows, rows_at_once
-from featx.system.array_types import FloatArray, IntArray
+from featx.features.duplicates.components import PairGroups, TooConnectedError, connected_components
+from featx.features.duplicates.cosine_bounds import Bounds, UnitRows, rounding
+from featx.features.duplicates.dense import DISTANCE_RATIO, MIN_COSINE, N_NEIGHBORS, link_all_pairs
+from featx.features.duplicates.limits import Limits
+from featx.features.matrix import FeatureMatrix
+from featx.features.npy_writer import NpyWriter
+from featx.system.array_types import BoolArray, FloatArray, IntArray
+from featx.system.files.atomic import temporary_folder
 
-_HASHED_AT_ONCE = 4096
-_ROWS_AT_ONCE = 512
-#: Pairs that wait to be turned into groups.
-_MOST_LINKS = 5_000_000
-
-
-class TooConnectedError(Exception):
-    """More than half of the rows are linked to each other."""
-
-
-class Links:
-    """Which rows are linked by pairs; pairs do not pile up.
-
-    Parameters
-    ----------
-    n : int
-    most : int or None, default=None
-        Raise :class:`TooConnectedError` once a group has more rows than this.
-    """
-
-    def __init__(self, n: int, most: int | None = None) -> None:
-        self._n = n
-        self._most = most
-        self._groups: IntArray = np.arange(n, dtype=np.int64)
-        self._waiting: list[tuple[IntArray, IntArray]] = []
-        self._n_waiting = 0
-
-    def add(self, one: IntArray, other: IntArray) -> None:
-        """Link rows pair by pair."""
-        new = self._groups[one] != self._groups[other]
-        if new.any():
-            self._waiting.append((one[new], other[new]))
-            self._n_waiting += int(new.sum())
-            if self._n_waiting > _MOST_LINKS:
-                self.groups()
-
-    def groups(self) -> IntArray:
-        """Return a label for each row, equal for those that are linked."""
-        if self._waiting:
-            from scipy.sparse import coo_matrix
-            from scipy.sparse.csgraph import connected_components
-
-            one = self._groups[np.concatenate([one for one, _ in self._waiting])]
-            other = self._groups[np.concatenate([other for _, other in self._waiting])]
-            links = coo_matrix((np.ones(len(one), dtype=np.int8), (one, other)), shape=(self._n, self._n))
-            self._groups = connected_components(links, directed=False)[1].astype(np.int64)[self._groups]
-            self._waiting, self._n_waiting = [], 0
-            if self._most is not None and int(np.bincount(self._groups).max()) > self._most:
-                raise TooConnectedError
-        return self._groups
+_BATCH_ROWS = 4096
+#: If more than this fraction of a sample is in one group, most of all rows are.
+_SAMPLE_ROWS, _MAX_SAMPLE_FRACTION = 2000, 0.6
 
 
-class Nearest:
-    """The nearest of the near rows of each row, no more than a number of them.
+def link_many_rows(
+    features: Any, threshold: float, limits: Limits, progress: Callable[[int], object]
+) -> tuple[IntArray, FloatArray, IntArray, IntArray, bool]:
+    """Link near-duplicates among many rows.
 
     Parameters
     ----------
-    n, n_kept : int
+    features : FeatureMatrix or array of shape (n_samples, n_features)
+    threshold : float
+    limits : Limits
+    progress : callable
+        Called with the number of rows compared since the last call.
+
+    Returns
+    -------
+    labels : ndarray of int64 of shape (n_distinct,)
+        Group of each distinct row.
+    cosine : ndarray of float32 of shape (n_distinct,)
+        Highest linked cosine similarity of each distinct row; NaN if there is none.
+    kinds : ndarray of int64 of shape (n_samples,)
+        Index of each row among the distinct rows.
+    counts : ndarray of int64 of shape (n_distinct,)
+        How often each distinct row occurs.
+    centered : bool
+        Whether the mean row was subtracted.
+
+    Raises
+    ------
+    ValueError
+        A row has NaN or infinite values.
     """
-
-    def __init__(self, n: int, n_kept: int) -> None:
-        self.cosine: FloatArray = np.full((n, n_kept), -1, dtype=np.float32)
-        self.other = np.full((n, n_kept), -1, dtype=np.int64 if n >= 2**31 else np.int32)
-
-    def add(self, one: IntArray, other: IntArray, cosine: FloatArray) -> None:
-        """Take pairs in, for the first of each."""
-        n_kept = self.cosine.shape[1]
-        order = np.lexsort((-cosine, one))
-        one, other, cosine = one[order], other[order], cosine[order]
-        rows, first, counts = np.unique(one, return_index=True, return_counts=True)
-        rank = np.arange(len(one)) - np.repeat(first, counts)
-        kept = rank < n_kept
-        at = (np.repeat(np.arange(len(rows)), counts)[kept], n_kept + rank[kept])
-        both = np.full((len(rows), 2 * n_kept), -1, dtype=np.float32)
-        others = np.full((len(rows), 2 * n_kept), -1, dtype=self.other.dtype)
-        both[:, :n_kept], others[:, :n_kept] = self.cosine[rows], self.other[rows]
-        both[at], others[at] = cosine[kept], other[kept]
-        best = np.argsort(-both, axis=1, kind="stable")[:, :n_kept]
-        self.cosine[rows] = np.take_along_axis(both, best, axis=1)
-        self.other[rows] = np.take_along_axis(others, best, axis=1)
+    with temporary_folder() as folder:
+        allocate = functools.partial(_allocate, folder, limits.memory_bytes)
+        source = features
+        if isinstance(features, FeatureMatrix) and not features.is_local:
+            source = allocate(features.shape)  # rows are read more than once
+            step = limits.block_rows(_BATCH_ROWS, features.shape[1])
+            for start in range(0, len(features), step):
+                source[start : start + step] = features[start : start + step]
+        elif not isinstance(features, np.ndarray | FeatureMatrix):
+            source = np.asarray(features)
+        distinct, kinds, counts = distinct_rows(source, limits)
+        labels, cosine, centered = _link_distinct(source, distinct, threshold, limits, allocate, progress)
+    return labels, cosine, kinds, counts, centered
 
 
-def different_rows(source: Any) -> tuple[IntArray, IntArray, IntArray]:
-    """Return the numbers of rows that differ, which of them each row is equal to, and how often each is there.
+def _allocate(folder: Path, memory_bytes: int, shape: tuple[int, int]) -> FloatArray:
+    """Return an empty matrix: in memory if it is small, otherwise in a temporary file."""
+    if 4 * shape[0] * shape[1] <= memory_bytes:
+        return np.empty(shape, dtype=np.float32)
+    path = folder / f"{uuid.uuid4().hex}.npy"
+    NpyWriter(path, *shape)
+    mapped: FloatArray = np.load(path, mmap_mode="r+", allow_pickle=False)
+    return mapped
 
-    Rows are told by 128 bits of their bytes.
+
+def distinct_rows(source: Any, limits: Limits) -> tuple[IntArray, IntArray, IntArray]:
+    """Return the indices of the distinct rows, the index of each row among them, and how often each occurs.
+
+    Rows are compared by 128-bit hashes of their bytes.
 
     Raises
     ------
@@ -105,156 +93,211 @@ def different_rows(source: Any) -> tuple[IntArray, IntArray, IntArray]:
         A row has NaN or infinite values.
     """
     keys = np.empty((len(source), 2), dtype=np.uint64)
-    step = rows_at_once(_HASHED_AT_ONCE, source.shape[1])
+    step = limits.block_rows(_BATCH_ROWS, source.shape[1])
     for start in range(0, len(source), step):
-        block = np.ascontiguousarray(source[start : start + step], dtype=np.float32) + 0  # makes 0 of -0
+        block = np.ascontiguousarray(source[start : start + step], dtype=np.float32) + 0  # -0 becomes 0
         if not np.isfinite(block).all():
-            raise ValueError(f"a row from {start:,} on")
-        hashed = b"".join(hashlib.blake2b(row, digest_size=16).digest() for row in block)
-        keys[start : start + len(block)] = np.frombuffer(hashed, dtype=np.uint64).reshape(-1, 2)
-    whole = keys.view([("", np.uint64), ("", np.uint64)])[:, 0]
-    _, first, kinds, counts = np.unique(whole, return_index=True, return_inverse=True, return_counts=True)
-    order = np.argsort(first)  # in the order of the rows, so that blocks of them lie together
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    return first[order].astype(np.int64), place[kinds], counts[order]
+            raise ValueError("a row has NaN or infinite values")
+        hashes = b"".join(hashlib.blake2b(row, digest_size=16).digest() for row in block)
+        keys[start : start + len(block)] = np.frombuffer(hashes, dtype=np.uint64).reshape(-1, 2)
+    joined = keys.view([("", np.uint64), ("", np.uint64)])[:, 0]
+    _, first, kinds, counts = np.unique(joined, return_index=True, return_inverse=True, return_counts=True)
+    order = np.argsort(first)  # in the order of the rows, so that blocks are contiguous
+    rank = np.empty(len(order), dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    return first[order].astype(np.int64), rank[kinds], counts[order]
 
 
-def linked_of_many(
-    rows: UnitRows,
-    *,
+def _link_distinct(  # noqa: PLR0917  # one call, from above
+    source: Any,
+    distinct: IntArray,
     threshold: float,
-    floor: float,
-    n_neighbours: int,
-    closer: float,
-    most: int | None,
-    make: Callable[[tuple[int, int]], FloatArray],
+    limits: Limits,
+    allocate: Callable[[tuple[int, int]], FloatArray],
+    progress: Callable[[int], object],
+) -> tuple[IntArray, FloatArray, bool]:
+    """Return group and highest cosine similarity of each distinct row, and whether the mean row was subtracted."""
+    rows = UnitRows(source, distinct, limits=limits)
+    if len(distinct) <= 2 * N_NEIGHBORS:
+        return *link_all_pairs(rows.take(np.arange(len(distinct))), threshold, limits), False
+    if threshold >= 1:
+        return *link_unit_rows(rows, threshold, None, allocate, progress), False
+    try:
+        _check_sample_connectivity(rows, threshold)
+        return *link_unit_rows(rows, threshold, len(distinct) // 2, allocate, progress), False
+    except TooConnectedError:
+        total = np.zeros(rows.n_features)
+        for start, stop in rows.blocks(_BATCH_ROWS):
+            total += rows.raw(start, stop).sum(axis=0, dtype=np.float64)
+        mean = (total / len(rows)).astype(np.float32)
+        centered = UnitRows(source, distinct, mean, limits=limits)
+        return *link_unit_rows(centered, threshold, None, allocate, progress), True
+
+
+def _check_sample_connectivity(rows: UnitRows, threshold: float) -> None:
+    """Raise :class:`TooConnectedError` if most rows of a sample are in one group, before all rows are compared."""
+    n_drawn = rows.limits.block_rows(_SAMPLE_ROWS, rows.n_features // 4)
+    sample = rows.take(np.sort(np.random.default_rng(0).permutation(len(rows))[:n_drawn]))
+    left, right = np.nonzero(np.triu(sample @ sample.T, 1) >= threshold)
+    if np.bincount(connected_components(len(sample), [left], [right])).max() > _MAX_SAMPLE_FRACTION * len(sample):
+        raise TooConnectedError
+
+
+def link_unit_rows(
+    rows: UnitRows,
+    threshold: float,
+    max_group_size: int | None,
+    allocate: Callable[[tuple[int, int]], FloatArray],
     progress: Callable[[int], object],
 ) -> tuple[IntArray, FloatArray]:
-    """Return a label for each row, equal for those linked by pairs, and the highest cosine of its pairs.
+    """Return the group and the highest linked cosine similarity of each row.
 
     Parameters
     ----------
     rows : UnitRows
-        All of them different.
+        Distinct rows.
     threshold : float
-        Cosine from which a pair is linked.
-    floor : float
-        Cosine from which it is if it stands out: if it is `closer` times nearer than the row at place `n_neighbours` is
-        to either. Equal to `threshold` for none.
-    n_neighbours : int
-    closer : float
-    most : int or None
-        Raise once a group has more rows.
-    make : callable
+    max_group_size : int or None
+        Size of a group above which :class:`TooConnectedError` is raised. None: no limit.
+    allocate : callable
         Returns an empty float32 array of a shape.
     progress : callable
-        Called with a number of rows that are done.
+        Called with the number of rows compared since the last call.
 
     Raises
     ------
     TooConnectedError
     """
-    n = len(rows)
-    bounds = Bounds(rows, floor, make)
-    links, nearest = Links(n, most), Nearest(n, n_neighbours)
-    cosine = np.full(n, np.nan, dtype=np.float32)
-    for n_done, (one, other, value) in near_pairs(rows, bounds, floor):
-        if len(one):
-            _link(links, cosine, (one, other, value), value >= threshold)
-            if floor < threshold:
-                nearest.add(np.concatenate([one, other]), np.concatenate([other, one]), np.concatenate([value, value]))
+    n_rows, max_cosine = len(rows), 1 - rounding(rows.n_features)
+    min_cosine = min(MIN_COSINE, threshold) if threshold < max_cosine else max_cosine
+    threshold = min(threshold, max_cosine)
+    bounds = Bounds(rows, min_cosine, allocate)
+    groups, neighbors = PairGroups(n_rows, rows.limits.max_pairs, max_group_size), Neighbors(n_rows, N_NEIGHBORS)
+    cosine = np.full(n_rows, np.nan, dtype=np.float32)
+    for n_done, (left, right, value) in near_pairs(rows, bounds, min_cosine):
+        if len(left):
+            _link(groups, cosine, (left, right, value), value >= threshold)
+            if min_cosine < threshold:
+                ends = np.concatenate([left, right]), np.concatenate([right, left])
+                neighbors.add(*ends, np.concatenate([value, value]))
         if n_done:
             progress(n_done)
-    links.groups()
-    if floor < threshold:
-        one, other, value = _standing_out(rows, bounds, nearest, threshold, closer)
-        _link(links, cosine, (one, other, value), np.ones(len(one), dtype=bool))
-    return links.groups(), cosine
+    groups.labels()
+    if min_cosine < threshold:
+        left, right, value = pairs_that_stand_out(rows, bounds, neighbors, threshold)
+        _link(groups, cosine, (left, right, value), np.ones(len(left), dtype=bool))
+    return groups.labels(), cosine
 
 
-def _link(links: Links, cosine: FloatArray, pairs: Pairs, chosen: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
-    one, other, value = (part[chosen] for part in pairs)
-    np.fmax.at(cosine, one, value)
-    np.fmax.at(cosine, other, value)
-    links.add(one, other)
+def _link(groups: PairGroups, cosine: FloatArray, pairs: Pairs, mask: BoolArray) -> None:
+    left, right, value = pairs[0][mask], pairs[1][mask], pairs[2][mask]
+    np.fmax.at(cosine, left, value)
+    np.fmax.at(cosine, right, value)
+    groups.add(left, right)
 
 
-def _standing_out(rows: UnitRows, bounds: Bounds, nearest: Nearest, threshold: float, closer: float) -> Pairs:
-    """Return pairs below the threshold that are `closer` times nearer than the last of the neighbours of either."""
-    one, other, value = _mutual(nearest, threshold)
-    # Farther than this, no row can be that matters to the pair.
-    least = 1 - closer * (1 - value)
-    last = np.maximum(nearest.cosine[one, -1], nearest.cosine[other, -1])
-    left = last <= least
-    one, other, value, least = one[left], other[left], value[left], least[left]
-    passed = _few_within(rows, bounds, (one, other, least), nearest.cosine.shape[1])
-    return one[passed], other[passed], value[passed]
+class Neighbors:
+    """The most similar rows of each row.
+
+    Parameters
+    ----------
+    n_rows : int
+    n_neighbors : int
+        Maximum number of neighbors of a row.
+    """
+
+    def __init__(self, n_rows: int, n_neighbors: int) -> None:
+        self.cosine: FloatArray = np.full((n_rows, n_neighbors), -1, dtype=np.float32)
+        self.rows = np.full((n_rows, n_neighbors), -1, dtype=np.int64 if n_rows >= 2**31 else np.int32)
+
+    def add(self, left: IntArray, right: IntArray, cosine: FloatArray) -> None:
+        """Add each row of `right` as a neighbor of the row of `left` at the same position."""
+        n_neighbors = self.cosine.shape[1]
+        order = np.lexsort((-cosine, left))
+        left, right, cosine = left[order], right[order], cosine[order]
+        rows, first, counts = np.unique(left, return_index=True, return_counts=True)
+        rank = np.arange(len(left)) - np.repeat(first, counts)
+        kept = rank < n_neighbors
+        index = (np.repeat(np.arange(len(rows)), counts)[kept], n_neighbors + rank[kept])
+        all_cosine = np.full((len(rows), 2 * n_neighbors), -1, dtype=np.float32)
+        all_rows = np.full((len(rows), 2 * n_neighbors), -1, dtype=self.rows.dtype)
+        all_cosine[:, :n_neighbors], all_rows[:, :n_neighbors] = self.cosine[rows], self.rows[rows]
+        all_cosine[index], all_rows[index] = cosine[kept], right[kept]
+        best = np.argsort(-all_cosine, axis=1, kind="stable")[:, :n_neighbors]
+        self.cosine[rows] = np.take_along_axis(all_cosine, best, axis=1)
+        self.rows[rows] = np.take_along_axis(all_rows, best, axis=1)
 
 
-def _mutual(nearest: Nearest, threshold: float) -> Pairs:
-    """Return pairs below the threshold, each once, of which either is among the nearest of the other."""
-    n = len(nearest.other)
-    one, place = np.nonzero((nearest.other >= 0) & (nearest.cosine < threshold))
-    other, value = nearest.other[one, place].astype(np.int64), nearest.cosine[one, place]
-    key = np.minimum(one, other) * n + np.maximum(one, other)
+def pairs_that_stand_out(rows: UnitRows, bounds: Bounds, neighbors: Neighbors, threshold: float) -> Pairs:
+    """Return the pairs below the threshold that are closer than the last neighbor of either row allows."""
+    left, right, value = mutual_pairs(neighbors, threshold)
+    # Only rows with a higher cosine similarity than this can exclude a pair.
+    min_cosine = 1 - DISTANCE_RATIO * (1 - value)
+    last = np.maximum(neighbors.cosine[left, -1], neighbors.cosine[right, -1])
+    is_open = last <= min_cosine
+    left, right, value, min_cosine = left[is_open], right[is_open], value[is_open], min_cosine[is_open]
+    passed = _has_few_neighbors(rows, bounds, (left, right, min_cosine), neighbors.cosine.shape[1])
+    return left[passed], right[passed], value[passed]
+
+
+def mutual_pairs(neighbors: Neighbors, threshold: float) -> Pairs:
+    """Return the pairs below the threshold, each once, whose rows are neighbors of each other."""
+    n_rows = len(neighbors.rows)
+    left, column = np.nonzero((neighbors.rows >= 0) & (neighbors.cosine < threshold))
+    right, value = neighbors.rows[left, column].astype(np.int64), neighbors.cosine[left, column]
+    key = np.minimum(left, right) * n_rows + np.maximum(left, right)
     keys, first, counts = np.unique(key, return_index=True, return_counts=True)
-    twice = counts == 2
-    return keys[twice] // n, keys[twice] % n, value[first[twice]]
+    is_mutual = counts == 2
+    return keys[is_mutual] // n_rows, keys[is_mutual] % n_rows, value[first[is_mutual]]
 
 
-def _few_within(rows: UnitRows, bounds: Bounds, pairs: Pairs, n_neighbours: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return for which pairs fewer than so many rows have a cosine above that given, to the one and to the other."""
-    one, other, least = pairs
-    passed = np.ones(len(one), dtype=bool)
-    ends, pair = np.concatenate([one, other]), np.tile(np.arange(len(one)), 2)
+def _has_few_neighbors(rows: UnitRows, bounds: Bounds, pairs: Pairs, n_neighbors: int) -> BoolArray:
+    """Return for each pair whether both rows have fewer than `n_neighbors` rows above the pair's minimum cosine."""
+    left, right, min_cosine = pairs
+    passed = np.ones(len(left), dtype=bool)
+    ends, pair = np.concatenate([left, right]), np.tile(np.arange(len(left)), 2)
     order = np.argsort(ends, kind="stable")
     ends, pair = ends[order], pair[order]
-    places = np.unique(ends)
-    step = rows_at_once(_ROWS_AT_ONCE, rows.n_features)
-    for start in range(0, len(places), step):
-        here = places[start : start + step]
-        within = slice(np.searchsorted(ends, here[0]), np.searchsorted(ends, here[-1], side="right"))
-        alive = passed[pair[within]]
-        at, of_pair = np.searchsorted(here, ends[within][alive]), pair[within][alive]
-        here, at = _used(here, at)
-        if len(here):
-            last = _last_neighbours(rows, bounds, here, (at, least[of_pair]), n_neighbours)
-            passed[of_pair[last[at] > least[of_pair]]] = False
+    distinct_ends = np.unique(ends)
+    step = rows.limits.block_rows(rows.limits.neighbor_rows, rows.n_features)
+    for start in range(0, len(distinct_ends), step):
+        block = distinct_ends[start : start + step]
+        within = slice(np.searchsorted(ends, block[0]), np.searchsorted(ends, block[-1], side="right"))
+        is_open = passed[pair[within]]
+        index, block_pair = np.searchsorted(block, ends[within][is_open]), pair[within][is_open]
+        used, index = np.unique(index, return_inverse=True)
+        if len(used):
+            last = _last_neighbor(rows, bounds, block[used], (index, min_cosine[block_pair]), n_neighbors)
+            passed[block_pair[last[index] > min_cosine[block_pair]]] = False
     return passed
 
 
-def _used(places: IntArray, at: IntArray) -> tuple[IntArray, IntArray]:
-    used, at = np.unique(at, return_inverse=True)
-    return places[used], at
-
-
-def _last_neighbours(
-    rows: UnitRows, bounds: Bounds, places: IntArray, pairs: tuple[IntArray, FloatArray], n_neighbours: int
+def _last_neighbor(
+    rows: UnitRows, bounds: Bounds, places: IntArray, pairs: tuple[IntArray, FloatArray], n_neighbors: int
 ) -> FloatArray:
-    """Return the cosine of each row to its last neighbour, as far as it matters: -1 below the least of its pairs.
+    """Return the cosine similarity of each row to its last neighbor, or -1 if it is below those of all its pairs.
 
-    A row of which enough neighbours are found to fail all of its pairs is not compared any further.
+    A row is not compared any further when the neighbors found so far exclude all of its pairs.
     """
-    at, least = pairs
+    index, min_cosine = pairs
     lowest = np.full(len(places), 2, dtype=np.float32)
     highest = np.full(len(places), -2, dtype=np.float32)
-    np.minimum.at(lowest, at, least)
-    np.maximum.at(highest, at, least)
-    nearest = Nearest(len(places), n_neighbours)
+    np.minimum.at(lowest, index, min_cosine)
+    np.maximum.at(highest, index, min_cosine)
+    neighbors = Neighbors(len(places), n_neighbors)
     active = np.arange(len(places))
-    done = 0
+    n_blocks = 0
     while len(active):
-        blocks = near_rows(rows, bounds, places[active], lowest[active], first=int(places[0]), n_done=done)
+        blocks = near_rows(rows, bounds, places[active], lowest[active], first=int(places[0]), n_done=n_blocks)
         for row, cosine in blocks:
-            done += 1
-            nearest.add(active[row], np.zeros(len(row), dtype=np.int64), cosine)
-            if done % 4 == 0 or done <= 2:
-                open_still = nearest.cosine[active, -1] <= highest[active]
-                if 2 * int(open_still.sum()) < len(active):
-                    active = active[open_still]
+            n_blocks += 1
+            neighbors.add(active[row], np.zeros(len(row), dtype=np.int64), cosine)
+            if n_blocks % 4 == 0 or n_blocks <= 2:
+                is_open = neighbors.cosine[active, -1] <= highest[active]
+                if 2 * int(is_open.sum()) < len(active):
+                    active = active[is_open]
                     blocks.close()
                     break
         else:
             break
-    return nearest.cosine[:, -1]
+    return neighbors.cosine[:, -1]

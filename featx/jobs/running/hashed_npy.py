@@ -10,19 +10,19 @@ from typing import Any
 
 import numpy as np
 
-from featx.features.npy_writer import HEADER_BYTES, MatrixFile, npy_header
+from featx.features.npy_writer import HEADER_BYTES, NpyWriter, npy_header
 from featx.images.image import DIGEST_SIZE
 
 _BLOCK_BYTES = 4 * 2**20
 
 
-class HashedMatrixFile(MatrixFile):
+class HashedMatrixFile(NpyWriter):
     """A ``.npy`` file whose checksum is nearly known when its last row comes; a context manager.
 
     Parameters
     ----------
     path, n_rows, n_features
-        As of :class:`featx.features.npy_writer.MatrixFile`.
+        As of :class:`featx.features.npy_writer.NpyWriter`.
     """
 
     def __init__(self, path: Path, n_rows: int, n_features: int) -> None:
@@ -65,7 +65,7 @@ class HashedMatrixFile(MatrixFile):
         os.fsync(self._file.fileno())
 
     def keep(self, kept: np.ndarray[Any, Any]) -> None:
-        """As of MatrixFile; rows that move have to be hashed anew."""
+        """As of NpyWriter; rows that move have to be hashed anew."""
         self._is_whole = self._is_whole and len(kept) == len(self._there)
         for part in self._hashed:
             if not self._is_whole:

@@ -74,7 +74,7 @@ def write_similar(
     )
     answers, cut = _as_fits(answers)
     readable = [answer for answer in answers if not answer.error]
-    located = features.located
+    located = features.resolve_path
     paths = [one for answer in readable for one in (answer.path, *(located(found.path) for found in answer.found))]
     paths = list(dict.fromkeys(paths))[:MAX_THUMBNAILS]
     atlas = make_atlas(paths)
@@ -139,7 +139,7 @@ def _shown(answer: Any, features: FeatureMatrix, numbers: dict[str, int], atlas:
     found = [
         tile(
             one.shown_path,
-            numbers.get(features.located(one.path)),
+            numbers.get(features.resolve_path(one.path)),
             f"{one.cosine:.3f}",
             "" if is_missing(one.label) else str(one.label),
             is_same=one.is_same,

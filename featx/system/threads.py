@@ -1,0 +1,39 @@
+"""Process blocks in threads, a few blocks ahead of the consumer."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import itertools
+from collections.abc import Callable, Generator, Iterable
+from typing import TypeVar
+
+from featx.system.processes import n_cores
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def map_in_threads(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], n_threads: int | None = None
+) -> Generator[_Result]:
+    """Yield the result of a function for each item, in order. At most two items per thread are in progress.
+
+    BLAS uses one thread in each of them, so that all of the function runs in parallel, not only its matrix products.
+
+    Parameters
+    ----------
+    function : callable
+    items : iterable
+    n_threads : int or None, default=None
+        Number of threads. None: the number of cores.
+    """
+    from threadpoolctl import threadpool_limits
+
+    n_threads = n_threads or n_cores()
+    with threadpool_limits(limits=1), concurrent.futures.ThreadPoolExecutor(n_threads) as threads:
+        remaining = iter(items)
+        pending = [threads.submit(function, item) for item in itertools.islice(remaining, 2 * n_threads)]
+        while pending:
+            result = pending.pop(0).result()
+            pending += [threads.submit(function, item) for item in itertools.islice(remaining, 1)]
+            yield result
