@@ -25,18 +25,29 @@ class FeatureMatrix:
     Indexing reads the selected rows into a new numpy array: ``X[5]``, ``X[10:20]``, ``X[[3, 1]]``, ``X[mask]``,
     ``X[10:20, :8]``. NumPy and scikit-learn accept the matrix as an array and read all of it.
 
-    Attributes
+    Parameters
     ----------
     address : str
         Path or URL that was opened.
+    parts : list of MatrixPart
+        Files of rows, in order.
+    tables : list of RowTable
+        Table of each part.
+    job : dict or None, default=None
+        Content of ``job.json``. None: the matrix is a single file.
+    n_features : int
+        Number of features.
+    is_complete : bool, default=True
+        Whether all shards of the job are done.
+
+    Attributes
+    ----------
     shape : tuple of (int, int)
         Number of rows and of features.
     dtype : dtype
         float32.
     ndim : int
         2.
-    is_complete : bool
-        Whether all shards of the job are done.
     recipe : dict or None
         Recipe of the rows; None if it is not recorded (a ``.npy`` file).
     options : dict or None
@@ -187,7 +198,8 @@ class FeatureMatrix:
         Parameters
         ----------
         rows : slice or array-like of int or bool of shape (n_rows,)
-        names : sequence of {"path", "label", "digest"}
+            Rows to look up.
+        names : sequence of str, default=("path", "label", "digest")
             Columns to return.
 
         Returns
@@ -198,7 +210,18 @@ class FeatureMatrix:
         return self._metadata.take(as_indices(rows, len(self)).ravel(), names)
 
     def resolve_path(self, path: str) -> str:
-        """Return the path of a row relative to the working directory of this process."""
+        """Return the path of a row relative to the working directory of this process.
+
+        Parameters
+        ----------
+        path : str
+            One of `paths`.
+
+        Returns
+        -------
+        str
+            Path that can be opened.
+        """
         if self.folder is None or remote.is_url(path) or self.folder == os.getcwd():
             return path
         return os.path.join(self.folder, path)
@@ -208,17 +231,17 @@ class FeatureMatrix:
             yield from block
 
     def blocks(self, n_rows: int | None = None) -> Iterator[FloatArray]:
-        """Yield all rows in blocks; only one block is in memory.
+        """Read all rows in blocks; only one block is in memory.
 
         Parameters
         ----------
         n_rows : int or None, default=None
             Number of rows of a block. None: as many as 64 MB hold.
 
-        Yields
-        ------
-        ndarray of float32 of shape (n_rows, n_features)
-            The last block may be shorter.
+        Returns
+        -------
+        iterator of ndarray of float32 of shape (n_rows, n_features)
+            Blocks of rows. The last one may be shorter.
         """
         step = self._block_rows(n_rows)
         return (self._range(start, min(start + step, len(self))) for start in range(0, len(self), step))
@@ -234,7 +257,9 @@ class FeatureMatrix:
         Yields
         ------
         X : ndarray of float32 of shape (n_labeled, n_features)
+            Rows.
         y : ndarray of shape (n_labeled,)
+            Labels.
         """
         step = self._block_rows(n_rows)
         for start in range(0, len(self), step):
@@ -250,6 +275,7 @@ class FeatureMatrix:
         Returns
         -------
         ndarray of float32 of shape (n_rows, n_features)
+            All rows.
 
         Raises
         ------

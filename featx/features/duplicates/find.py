@@ -46,6 +46,14 @@ class Duplicates:
     See Also
     --------
     find_duplicates : Return a result of this class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from featx import find_duplicates
+    >>> duplicates = find_duplicates(np.eye(5)[[0, 1, 2, 1]])
+    >>> duplicates.clusters, duplicates.n_rows, len(duplicates)
+    ([array([1, 3])], 2, 1)
     """
 
     groups: IntArray
@@ -98,6 +106,7 @@ def find_duplicates(
     Returns
     -------
     Duplicates
+        Group of each row, and the similarity to the nearest row of the group.
 
     Raises
     ------

@@ -37,6 +37,13 @@ class Similar:
     See Also
     --------
     find_similar : Return a result of this class.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from featx import find_similar
+    >>> find_similar(np.eye(5), [0, 3, 1, 0, 0], top=1)
+    Similar(rows=array([[1]]), cosine=array([[0.9486833]], dtype=float32), index='exact, every row compared')
     """
 
     rows: IntArray
@@ -107,6 +114,7 @@ def find_similar(
     Returns
     -------
     Similar
+        Row indices and cosine similarities for each query.
 
     Raises
     ------
@@ -128,6 +136,8 @@ def find_similar(
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from featx import find_similar
     >>> features = np.eye(5)
     >>> similar = find_similar(features, [[0, 3, 1, 0, 0]], top=2)
     >>> similar.rows.tolist(), similar.cosine.round(2).tolist()
