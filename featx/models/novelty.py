@@ -73,7 +73,9 @@ class NoveltyDetector:
 
     def novelty_score(self, rows: AnyArray) -> FloatArray:
         """Return the novelty score of each row, of shape (n_samples,). Above 1, the row differs from the training."""
-        distances = _distance_to_nearest(normalize_rows(np.asarray(rows, dtype=np.float32)), self.rows.astype(np.float32))
+        distances = _distance_to_nearest(
+            normalize_rows(np.asarray(rows, dtype=np.float32)), self.rows.astype(np.float32)
+        )
         return distances / np.float32(self.threshold)
 
     def check(self, n_features: int) -> None:

@@ -42,8 +42,9 @@ class Similar:
     --------
     >>> import numpy as np
     >>> from featx import find_similar
-    >>> find_similar(np.eye(5), [0, 3, 1, 0, 0], top=1)
-    Similar(rows=array([[1]]), cosine=array([[0.9486833]], dtype=float32), index='exact, every row compared')
+    >>> similar = find_similar(np.eye(5), [0, 3, 4, 0, 0], top=2)
+    >>> similar.rows.tolist(), similar.index
+    ([[2, 1]], 'exact, every row compared')
     """
 
     rows: IntArray
