@@ -1,4 +1,4 @@
-"""Images that could not be read, and what is left without them."""
+"""Images that could not be read, and the rows that remain."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ class Failure:
     Attributes
     ----------
     position : int
-        Where it stood among the images, from 0.
+        Index of the image in the input.
     image : str
-        Its path, or the kind of object it was.
+        Path of the image, or a description of the object.
     reason : str
+        Reason why it is unreadable.
     error : str
-        Name of the error's class.
+        Name of the error class.
     """
 
     position: int
@@ -33,54 +34,54 @@ class Failure:
 
 
 class Failures:
-    """Images that could not be read, looked up each time they are walked through: none of them is held.
+    """Images that could not be read. They are read from their files in each iteration, and not kept in memory.
 
     Parameters
     ----------
     count : callable
-        Returns how many there are.
-    walk : callable
-        Returns an iterator over them, in order.
+        Function that returns the number of failures.
+    iterate : callable
+        Function that returns an iterator over the failures, in order.
 
     Examples
     --------
-    >>> failures = Failures(lambda: 1, lambda: iter([Failure(4, "a.jpg", "it is empty")]))
-    >>> len(failures), [one.image for one in failures], [one.position for one in failures]
-    (1, ['a.jpg'], [4])
+    >>> failures = Failures(lambda: 1, lambda: iter([Failure(4, "a.jpg", "the file is empty")]))
+    >>> len(failures), [failure.image for failure in failures]
+    (1, ['a.jpg'])
     """
 
-    def __init__(self, count: Callable[[], int], walk: Callable[[], Iterator[Failure]]) -> None:
+    def __init__(self, count: Callable[[], int], iterate: Callable[[], Iterator[Failure]]) -> None:
         self._count = count
-        self._walk = walk
+        self._iterate = iterate
 
     def __len__(self) -> int:
         return self._count()
 
     def __iter__(self) -> Iterator[Failure]:
-        return self._walk()
+        return self._iterate()
 
     def __repr__(self) -> str:
-        return f"<{len(self):,} images that could not be read>"
+        return f"<Failures: {len(self):,} unreadable images>"
 
 
 def readable_positions(n_images: int, failures: Sequence[Failure]) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the positions that have a row, in order.
+    """Return the indices of the readable images, in order.
 
     Raises
     ------
     SourceError
-        There is none.
+        No image is readable.
     """
-    kept = np.ones(n_images, dtype=bool)
-    kept[[failure.position for failure in failures]] = False
-    if not kept.any():
+    is_readable = np.ones(n_images, dtype=bool)
+    is_readable[[failure.position for failure in failures]] = False
+    if not is_readable.any():
         raise all_unreadable_error(n_images, failures[0])
-    return np.flatnonzero(kept)
+    return np.flatnonzero(is_readable)
 
 
 def all_unreadable_error(n_images: int, first: Failure) -> SourceError:
-    """Return the error that says that not one of the images can be read."""
+    """Return the error for a source without a readable image."""
     return SourceError(
-        f"None of the {n_images} images can be read; the first is {first.image!r}: {first.reason}. "
-        "Look at the files with an image viewer, or point at another folder."
+        f"Cannot read any of the {n_images} images. The first is {first.image!r}: {first.reason}. Open the files in an "
+        "image viewer, or choose another folder."
     )

@@ -22,7 +22,7 @@ BAD = {
     "task": (["compare", "photos", "--task", "regresion"], "classification, regression"),
     "report": (["compare", "photos", "--report", "absent/r.html"], "Choose another file"),
     "one group": (["compare", "table.csv", "--group-column", "site"], "are in one group"),
-    "missing files": (["compare", "gone.csv", "--backbone", "counting"], "None of the 4 images can be read"),
+    "missing files": (["compare", "gone.csv", "--backbone", "counting"], "Cannot read any of the 4 images"),
     "folds": (["compare", "photos", "--cv", "1"], "2 or more"),
     "backbone": (["extract", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),
     "estimator": (["compare", "photos", "--estimator", "svn"], "Did you mean 'svm'?"),

@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from featx.datasets.labels import infer_task, validate_labels
+from featx.datasets.labels import as_label_array, infer_task, validate_data, validate_labels
 from featx.errors import ComparisonError
 
 
@@ -23,11 +24,11 @@ from featx.errors import ComparisonError
     ],
     ids=str,
 )
-def test_the_task_follows_from_the_labels(y: Any, task: str) -> None:
+def test_infer_task(y: Any, task: str) -> None:
     assert infer_task(y) == task
 
 
-def test_labels_become_what_suits_the_task() -> None:
+def test_validate_labels() -> None:
     assert validate_labels(np.array(["1.5", "2"]), "regression").tolist() == [1.5, 2.0]
     assert validate_labels(np.array(["a", "b"], dtype=object), "classification").dtype.kind == "U"
     assert validate_labels(np.array([1, 2], dtype=object), "classification").dtype.kind == "i"
@@ -43,8 +44,28 @@ def test_labels_become_what_suits_the_task() -> None:
     ],
     ids=str,
 )
-def test_labels_that_do_not_suit_it_are_named(y: list[Any], task: str, words: str) -> None:
+def test_invalid_labels(y: list[Any], task: str, words: str) -> None:
     labels = np.empty(len(y), dtype=object)
     labels[:] = y
     with pytest.raises(ComparisonError, match=words):
         validate_labels(labels, task)
+
+
+@pytest.mark.parametrize(
+    "y", [pd.Series([1, 2]), [1, 2], (1, 2), iter([1, 2]), np.array([1, 2])], ids=lambda y: type(y).__name__
+)
+def test_label_array_of_every_type(y: Any) -> None:
+    assert as_label_array(y).tolist() == [1, 2]
+
+
+def test_label_array_keeps_types() -> None:
+    assert as_label_array(["a", None, 1]).tolist() == ["a", None, 1]
+    assert as_label_array(iter(["a", float("nan")])).dtype == object
+
+
+def test_validate_data_drops_samples_without_label() -> None:
+    X, y, rows, notes = validate_data(np.eye(3), ["a", None, "b"])
+    assert (X.shape, y.tolist(), rows.tolist()) == ((2, 3), ["a", "b"], [0, 2])
+    assert notes == ["Dropped 1 of 3 rows without a label: 1."]
+    with pytest.raises(ComparisonError, match="first in row 2. Drop these rows"):
+        validate_data(np.array([[1.0], [np.nan], [np.inf]]), ["a", None, "b"])

@@ -11,7 +11,7 @@ from featx.datasets.sample_images import write_digits, write_sample_images
 from featx.errors import OutputError
 
 
-def test_photos_are_different_and_kept(tmp_path: Path) -> None:
+def test_sample_images_are_distinct_and_kept(tmp_path: Path) -> None:
     paths = write_sample_images(tmp_path, 6, 160, 120, 85)
     contents = [Path(path).read_bytes() for path in paths]
     assert len(set(contents)) == 6

@@ -141,7 +141,7 @@ def test_raise_stops_at_the_first_and_leaves_the_old_files(photo_folder: Path, i
 def test_not_one_readable_image_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_bytes(b"")
-    with pytest.raises(SourceError, match=r"None of the 1 images.*a\.jpg': the file is empty"):
+    with pytest.raises(SourceError, match=r"any of the 1 images.*a\.jpg': the file is empty"):
         extract(tmp_path / "bad", tmp_path / "f.npy")
     assert not (tmp_path / "f.npy").exists()
 

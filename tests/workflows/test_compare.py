@@ -92,7 +92,7 @@ def test_not_one_readable_image_is_an_error(tmp_path: Path) -> None:
     for number in range(4):
         paths.append(str(tmp_path / f"{number}.jpg"))
         Path(paths[-1]).write_bytes(b"")
-    with pytest.raises(SourceError, match="None of the 4 images"):
+    with pytest.raises(SourceError, match="any of the 4 images"):
         compare_tables(
             ImageTable(paths, ["a", "a", "b", "b"]), [ExtractionOptions(**COUNTING)], ComparisonConfig(cv=2), cache=None
         )

@@ -74,7 +74,7 @@ def test_no_readable_image_is_an_error(model: Path, capsys: pytest.CaptureFixtur
         assert cli.main([*command, str(model), str(tmp_path), "--quiet"]) == 1
         said = capsys.readouterr()
         assert "bad.jpg" in said.out
-        assert "None of the 1 images can be read; the first is " in said.err
+        assert "Cannot read any of the 1 images. The first is " in said.err
     assert piped(model, b"").returncode == 0  # nothing was asked for
 
 
