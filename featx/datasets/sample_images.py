@@ -1,10 +1,14 @@
-"""Sample photos for benchmarks."""
+"""Sample images: photos for benchmarks, and handwritten digits."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
+
+from featx.errors import OutputError
+from featx.system.files.atomic import atomic_write
 
 
 def write_sample_images(
@@ -54,3 +58,61 @@ def write_sample_images(
             enlarged = np.asarray(crop.resize((width, height), PIL.Image.Resampling.BICUBIC), dtype=np.int16)
             PIL.Image.fromarray((enlarged + noise).clip(0, 255).astype(np.uint8)).save(path, quality=quality)
     return paths
+
+
+#: Side in pixels that the 8 × 8 digits are enlarged to, so that they are easy to look at.
+_DIGIT_SIDE = 64
+
+
+def write_digits(folder: str | os.PathLike[str]) -> int:
+    """Write the handwritten digits of scikit-learn as PNG files in class folders.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder to create the class folders ``0`` to ``9`` in. Existing files are kept.
+
+    Returns
+    -------
+    int
+        Number of files written; 0 if all 1,797 exist.
+
+    Raises
+    ------
+    OutputError
+        If the folder is not writable.
+
+    See Also
+    --------
+    find_images : List the images of a folder.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from featx import write_digits
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_digits(folder)
+    1797
+    """
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    n_written = 0
+    try:
+        for number, (scan, label) in enumerate(zip(digits.images, digits.target, strict=True)):
+            path = Path(folder) / str(label) / f"{number:04}.png"
+            if path.exists():
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.round(scan * (255 / 16)).astype(np.uint8)  # values run from 0 to 16
+            enlarged = Image.fromarray(pixels).resize((_DIGIT_SIDE, _DIGIT_SIDE), Image.Resampling.BICUBIC)
+            with atomic_write(path, durable=False) as temporary:
+                enlarged.save(temporary, format="PNG")
+            n_written += 1
+    except OSError as error:
+        raise OutputError(
+            f"Cannot write images to {os.fspath(folder)!r}: {error.strerror or error}. "
+            "Choose another folder (featx demo --folder FOLDER)."
+        ) from error
+    return n_written
