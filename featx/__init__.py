@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         verify_cache,
     )
     from featx.extraction.feature_extractor import FeatureExtractor
+    from featx.extraction.to_file import ExtractionSummary, extract_images
     from featx.features.duplicates.find import Duplicates, find_duplicates
     from featx.features.matrix import FeatureMatrix
     from featx.features.open import open_features
@@ -80,6 +81,7 @@ __all__ = [
     "Duplicates",
     "Explanation",
     "ExportedModel",
+    "ExtractionSummary",
     "FeatureExtractor",
     "FeatureMatrix",
     "FineTunedClassifier",
@@ -111,6 +113,7 @@ __all__ = [
     "compare_images",
     "explain_images",
     "export_model",
+    "extract_images",
     "find_duplicates",
     "find_images",
     "find_label_issues",
@@ -152,6 +155,7 @@ _HOMES = {
     "Duplicates": "features.duplicates.find",
     "Explanation": "models.explain.attribution",
     "ExportedModel": "models.export.export",
+    "ExtractionSummary": "extraction.to_file",
     "FeatureExtractor": "extraction.feature_extractor",
     "FeatureMatrix": "features.matrix",
     "FineTunedClassifier": "models.fine_tuning.classifier",
@@ -182,6 +186,7 @@ _HOMES = {
     "compare_images": "workflows.compare",
     "explain_images": "models.explain.explain",
     "export_model": "models.export.export",
+    "extract_images": "extraction.to_file",
     "find_duplicates": "features.duplicates.find",
     "find_images": "datasets.find",
     "find_label_issues": "baselines.label_issues",

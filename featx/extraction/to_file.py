@@ -1,4 +1,4 @@
-"""What `featx extract` leaves: the feature matrix, a table of its rows, a table of failures; audited."""
+"""Extract images into a feature matrix (``.npy``) with a table of its rows and a table of failures: `featx extract`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from featx.backbones.layers import Layer
 from featx.datasets.failures import readable_positions
+from featx.datasets.find import find_images
 from featx.datasets.image_table import ImageTable
-from featx.errors import AuditError, FeatxError, OutputError, ResourceError
+from featx.errors import AuditError, FeatxError, OptionError, OutputError, ResourceError
 from featx.extraction.extract import extract_into
-from featx.extraction.options import Resolved
+from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.extraction.row_cache import RowCache, open_row_cache
 from featx.features.csv_table import (
     FAILURES_HEADER,
@@ -29,6 +31,7 @@ from featx.features.csv_table import (
     write_table,
 )
 from featx.features.npy_writer import NpyWriter
+from featx.images.decode import MAX_PIXELS
 from featx.system.array_types import DigestArray, FloatArray
 from featx.system.files.atomic import atomic_write, remove_abandoned, sync_folder
 from featx.system.files.output_paths import (
@@ -39,6 +42,7 @@ from featx.system.files.output_paths import (
     starts_with,
 )
 from featx.system.formatting import format_count
+from featx.system.progress import progress_bar
 
 _BLOCK_ROWS = 4096
 _OTHER_OUTPUT = "choose another output (-o)."
@@ -46,25 +50,41 @@ _OTHER_OUTPUT = "choose another output (-o)."
 
 @dataclasses.dataclass(frozen=True)
 class ExtractionSummary:
-    """What `featx extract` says when it is done; the fields of its ``--json``.
+    """Result of :func:`extract_images`; also the JSON of ``featx extract --json``.
 
     Attributes
     ----------
     rows : int
-        Rows of the matrix.
+        Number of rows of the matrix.
     features : int
-        Length of a row.
+        Number of features.
     computed, cached, failed : int
-        Images that went through the network, whose row was there already, that cannot be read.
+        Number of images that were run through the network, that were in the cache, and that cannot be read.
     padded : int
-        Images that ended too early and were made complete.
+        Number of truncated images whose missing part was filled.
     seconds, images_per_second : float
-        Wall-clock time of the extraction, and images over it.
-    backbone, precision, engine, fingerprint : str
-        What ran, and the recipe's folder in the store; of averaged views, each of which has a folder of its own, the
-        name of the whole recipe.
+        Wall-clock time of the extraction, and number of images divided by it.
+    backbone, precision, engine : str
+        What was run.
+    fingerprint : str
+        Fingerprint of the recipe. It names the folder in the cache, unless views are averaged: then each view has a
+        folder of its own.
     output : str
-        The matrix.
+        Path of the matrix.
+
+    See Also
+    --------
+    extract_images : Extract features of image files into a file.
+
+    Examples
+    --------
+    >>> from featx import ExtractionSummary
+    >>> counts = {"rows": 2, "features": 1024, "computed": 2, "cached": 0, "failed": 0, "padded": 0}
+    >>> speed = {"seconds": 0.1, "images_per_second": 20.0}
+    >>> recipe = {"backbone": "mobilenet", "precision": "float32", "engine": "openvino", "fingerprint": "53e3b296efc8"}
+    >>> print(ExtractionSummary(**counts, **speed, **recipe, output="features.npy").as_text())
+    2 rows of 1024 features in features.npy; paths and labels in features.csv
+    2 computed, 0 from the cache, 0 failed; 0.1 s, 20 images/s (mobilenet, float32, openvino)
     """
 
     rows: int
@@ -81,43 +101,179 @@ class ExtractionSummary:
     fingerprint: str
     output: str
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the summary as JSON types."""
+        return dataclasses.asdict(self)
+
     def as_text(self) -> str:
-        """Return a summary for people."""
+        """Return a human-readable summary."""
         output = Path(self.output)
         lines = [
             f"{self.rows} rows of {self.features} features in {output}; paths and labels in {table_path(output)}",
-            f"{self.computed} computed, {self.cached} from the store, {self.failed} failed; "
+            f"{self.computed} computed, {self.cached} from the cache, {self.failed} failed; "
             f"{self.seconds:.1f} s, {self.images_per_second:.0f} images/s "
             f"({self.backbone}, {self.precision}, {self.engine})",
         ]
         if self.padded:
-            lines.append(
-                f"{format_count(self.padded, 'truncated image')} made complete: what is missing is grey or black"
-            )
+            truncated = format_count(self.padded, "truncated image")
+            lines.append(f"{truncated} padded: the missing part is gray or black")
         if self.failed:
-            lines.append(f"What failed, and why: {failures_path(output)}")
+            lines.append(f"Unreadable images and reasons: {failures_path(output)}")
         return "\n".join(lines)
 
 
-def check_output(output: Path, *, otherwise: str = "") -> None:
-    """Raise if the outputs cannot be written, before any work is done.
+def extract_images(
+    source: Any,
+    output: str | os.PathLike[str] = "features.npy",
+    *,
+    backbone: Any = "mobilenet",
+    weights: str | os.PathLike[str] | None = "imagenet",
+    image_size: int | tuple[int, int] | None = None,
+    layer: Layer | Sequence[Layer] | None = None,
+    pooling: Literal["avg", "max", "avgmax", "none"] = "avg",
+    tta: Literal["flip", "five-crop", "rotations"] | None = None,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    preprocessing: str | Sequence[Any] | None = None,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+    resize: Literal["squash", "crop", "pad"] = "squash",
+    max_pixels: int = MAX_PIXELS,
+    on_truncated: Literal["raise", "pad"] = "raise",
+    on_error: Literal["skip", "raise"] = "skip",
+    engine: Literal["auto", "openvino", "keras"] = "auto",
+    batch_size: int = 32,
+    cache: str | os.PathLike[str] | None = "auto",
+    verbose: bool = False,
+) -> ExtractionSummary:
+    """Extract features of image files into a ``.npy`` file: what ``featx extract`` does.
+
+    Next to the matrix, a table with the same name and the suffix ``.csv`` lists row, path, label and digest of each
+    image, and ``.failures.csv`` lists the images that cannot be read, if any. Files with these names are replaced only
+    if featx wrote them. The files are checked against each other and against the cache before they get their names.
+    :func:`open_features` opens the result.
 
     Parameters
     ----------
-    output : Path
-    otherwise : str, default=""
-        What else may be given than the name of a matrix, said where it is none.
+    source : str, Path, DataFrame, ImageTable, or sequence of str or Path
+        Folders, archives, tables, URLs and image files, see :func:`find_images`.
+    output : str or Path, default="features.npy"
+        Path of the feature matrix.
+    backbone : str, Path or keras.Model, default="mobilenet"
+        See :class:`FeatureExtractor`, also for the next seven parameters.
+    weights : str, Path or None, default="imagenet"
+        Weights of the network.
+    image_size : int, (int, int) or None, default=None
+        Height and width in pixels of the network input.
+    layer : str, int, float, sequence of these or None, default=None
+        Layer(s) to extract features from.
+    pooling : {"avg", "max", "avgmax", "none"}, default="avg"
+        How to pool the positions of a layer.
+    tta : {"flip", "five-crop", "rotations"} or None, default=None
+        Test-time augmentation.
+    precision : {"auto", "float32", "bfloat16"}, default="auto"
+        Precision of the network.
+    preprocessing : {"tf", "torch", "caffe", "none"}, (mean, scale) or None, default=None
+        Pixel scaling of a custom model file.
+    path_column, label_column, split_column : str or None, default=None
+        Columns of a table, see :func:`find_images`.
+    resize : {"squash", "crop", "pad"}, default="squash"
+        How to fit an image to `image_size`.
+    max_pixels : int, default=178_956_970
+        Maximum number of pixels of an image. Larger images are unreadable.
+    on_truncated : {"raise", "pad"}, default="raise"
+        How to handle JPEG and PNG files that end too early: treat them as unreadable, or fill the missing part.
+    on_error : {"skip", "raise"}, default="skip"
+        How to handle unreadable images. "skip": list them in the table of failures. "raise": raise an error for the
+        first one.
+    engine : {"auto", "openvino", "keras"}, default="auto"
+        Library that runs the network.
+    batch_size : int, default=32
+        Number of images per batch.
+    cache : str, Path or None, default="auto"
+        Path of the feature cache. "auto": ``FEATX_CACHE`` if set, else ``./cache``. None: no caching.
+    verbose : bool, default=False
+        Whether to show a progress bar on standard error.
+
+    Returns
+    -------
+    ExtractionSummary
+        Counts, speed and recipe.
 
     Raises
     ------
     OutputError
-        A name that does not end in ``.npy``, a folder that is absent or locked, or a table beside it that is
-        not featx's to replace.
+        The output cannot be written, or would replace a file that featx did not write.
+    SourceError
+        The source contains no images, or none of them can be read.
+    UnreadableImageError
+        An image cannot be read, with ``on_error="raise"``.
+    OptionError, WeightsError, EngineError, StoreError
+        See :meth:`FeatureExtractor.fit` and :meth:`FeatureExtractor.transform`.
+
+    See Also
+    --------
+    open_features : Open the features.
+    plan_job : Extract many images in shards, on several machines.
+    FeatureExtractor : Extract features in memory, as a scikit-learn transformer.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import PIL.Image
+    >>> from featx import extract_images, open_features
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     photos = Path(folder, "photos", "red")
+    ...     photos.mkdir(parents=True)
+    ...     PIL.Image.new("RGB", (32, 32), "red").save(photos / "1.png")
+    ...     summary = extract_images(photos, f"{folder}/features.npy", backbone="color_histogram", cache=None)
+    ...     open_features(summary.output).shape
+    (1, 512)
+    """
+    path = Path(output)
+    check_output(path)
+    options = ExtractionOptions(
+        backbone=backbone,
+        weights=weights,
+        image_size=image_size,
+        layer=layer,
+        pooling=pooling,
+        resize=resize,
+        precision=precision,
+        engine=engine,
+        batch_size=batch_size,
+        max_pixels=max_pixels,
+        on_truncated=on_truncated,
+        preprocessing=preprocessing,
+        tta=tta,
+    )
+    folder = resolve_cache(cache)
+    table = find_images(source, path_column=path_column, label_column=label_column, split_column=split_column)
+    resolved = options.resolve()
+    with progress_bar(len(table), resolved.backbone.name, shown=verbose) as progress:
+        return extract_to_file(table, resolved, path, cache=folder, on_error=on_error, progress=progress)
+
+
+def check_output(output: Path, *, alternative: str = "") -> None:
+    """Check that the matrix and its tables can be written, before any work is done.
+
+    Parameters
+    ----------
+    output : Path
+    alternative : str, default=""
+        Sentence on what else the output may be, for the error of a wrong name.
+
+    Raises
+    ------
+    OutputError
+        The name does not end in ``.npy``, the folder does not exist or cannot be written, or a table would replace a
+        file that featx did not write.
     """
     if output.suffix != ".npy" or os.path.isdir(output):
         raise OutputError(
             f"The output (-o) must be the name of a .npy file, got {str(output)!r}. Pass for example -o features.npy."
-            f"{otherwise and f' {otherwise}'}"
+            f"{alternative and f' {alternative}'}"
         )
     if not os.path.isdir(output.parent):
         raise output_error(output, f"there is no folder {str(output.parent)!r}", f"Create it, or {_OTHER_OUTPUT}")
@@ -135,33 +291,22 @@ def extract_to_file(
     on_error: str = "skip",
     progress: Callable[[int], object] | None = None,
 ) -> ExtractionSummary:
-    """Extract images into a ``.npy`` matrix on disk, with a table of its rows beside it.
-
-    Rows and files are audited against each other before any of them gets its name. The matrix gets its
-    name first and the table last: where there is a table, it is the one of the matrix beside it.
+    """Extract the images of a table into a ``.npy`` file. See :func:`extract_images`.
 
     Parameters
     ----------
     table : ImageTable
     resolved : Resolved
     output : Path
-        The matrix; the tables lie beside it, as ``.csv`` and (if any image failed) ``.failures.csv``.
     cache : Path or None
+        Cache folder. None: no caching.
     on_error : {"skip", "raise"}, default="skip"
-        Leave out an image that cannot be read, or stop at the first.
     progress : callable, default=None
-        Called with the number of images done since the last call.
-
-    Raises
-    ------
-    OutputError
-        The output cannot be written.
-    SourceError
-        Not one of the images can be read.
-    UnreadableImageError
-        With ``on_error="raise"``.
+        Function that is called with the number of images finished since the last call.
     """
     check_output(output)
+    if on_error not in ("skip", "raise"):
+        raise OptionError(f"on_error (--on-error) must be 'skip' or 'raise', got {on_error!r}.")
     started = time.perf_counter()
     with replacing_outputs(output) as (matrix, listing):
         rows = NpyWriter(matrix, len(table), resolved.n_features)
@@ -176,7 +321,6 @@ def extract_to_file(
         _audit(matrix, listing, ledger.digests[kept], open_row_cache(cache, resolved.recipe, resolved.n_features))
         write_failures(output, failures)
     seconds = time.perf_counter() - started
-    recipe = resolved.recipe
     return ExtractionSummary(
         rows=len(kept),
         features=resolved.n_features,
@@ -186,19 +330,19 @@ def extract_to_file(
         padded=len(ledger.padded),
         seconds=round(seconds, 3),
         images_per_second=round(len(table) / seconds, 1),
-        backbone=recipe.backbone,
-        precision=recipe.precision,
+        backbone=resolved.recipe.backbone,
+        precision=resolved.recipe.precision,
         engine=resolved.engine,
-        fingerprint=recipe.fingerprint,
+        fingerprint=resolved.recipe.fingerprint,
         output=str(output),
     )
 
 
 @contextlib.contextmanager
 def replacing_outputs(output: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield temporary names for the matrix and its table, which get their own if the block ends well.
+    """Yield temporary paths for the matrix and its table, which are renamed at the end of a block without an error.
 
-    The matrix gets its name first and the table last: a table that is there proves its matrix.
+    The matrix is renamed first: where there is a table, it belongs to the matrix next to it.
     """
     remedy = f"Free some disk space, or {_OTHER_OUTPUT} Then repeat the command; rows in the cache are not recomputed."
     with as_output_error(output, remedy):

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx import plan_job
+from featx import extract_images, plan_job
 from featx.cli import main as cli
 from featx.datasets.find import find_images
-from featx.errors import AuditError, OutputError, SourceError, UnreadableImageError
+from featx.errors import AuditError, OptionError, OutputError, SourceError, UnreadableImageError
 from featx.extraction.options import ExtractionOptions
 from featx.extraction.to_file import ExtractionSummary, extract_to_file
 from featx.features.csv_table import failures_path, table_path
@@ -47,6 +47,23 @@ def test_the_matrix_is_a_plain_npy_file_with_a_line_for_each_row(photo_folder: P
     assert table[0]["label"] == "china"
     assert (summary.rows, summary.features, summary.computed, summary.cached, summary.failed) == (24, 12, 24, 0, 0)
     assert sorted(os.listdir(in_folder)) == ["cache", "features.csv", "features.npy"]
+
+
+def test_extract_images_writes_what_the_command_writes(photo_folder: Path, in_folder: Path) -> None:
+    """Labels, image size and failures too."""
+    (photo_folder / "china" / "00.jpg").write_bytes(b"")
+    options = ["--backbone", "counting", "--image-size", "16", "-o", "command.npy", "--quiet"]
+    assert cli.main(["extract", str(photo_folder), *options]) == 0
+    summary = extract_images(photo_folder, "function.npy", backbone="counting", image_size=16)
+    assert (summary.rows, summary.cached, summary.failed) == (23, 23, 1)
+    for suffix in (".npy", ".csv", ".failures.csv"):
+        assert Path(f"function{suffix}").read_bytes() == Path(f"command{suffix}").read_bytes()
+    with pytest.raises(UnreadableImageError):
+        extract_images(photo_folder, "function.npy", backbone="counting", on_error="raise")
+    with pytest.raises(OptionError, match="on_error .* must be 'skip' or 'raise', got 'nan'"):
+        extract_images(photo_folder, "function.npy", backbone="counting", on_error="nan")  # type: ignore[arg-type]
+    with pytest.raises(OutputError, match="must be the name of a .npy file"):
+        extract_images(photo_folder, "features/", backbone="counting")
 
 
 def test_unreadable_images_are_left_out_and_listed(photo_folder: Path, in_folder: Path) -> None:

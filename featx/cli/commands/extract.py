@@ -54,7 +54,7 @@ def _extract(args: argparse.Namespace) -> int | None:
     from featx.system.progress import progress_bar
 
     output = Path(args.output)
-    check_output(output, otherwise="For a job of shards that can be resumed, a folder with a slash: -o features/.")
+    check_output(output, alternative="For a resumable job, pass a folder that ends in a slash: -o features/.")
     options = options_from(args, args.backbone)
     table = find_images(args.source, **columns_from(args))
     resolved = options.resolve()
@@ -63,5 +63,5 @@ def _extract(args: argparse.Namespace) -> int | None:
             table, resolved, output, cache=cache_from(args), on_error=args.on_error, progress=progress
         )
     note_ignored(args, table.ignored)
-    print_data(json.dumps(vars(summary)) if args.json else summary.as_text())
+    print_data(json.dumps(summary.as_dict()) if args.json else summary.as_text())
     return None

@@ -17,7 +17,7 @@ def test_demo_prints_what_readme_shows(compiled_cache: Path, capsys: pytest.Capt
     for computed, cached in ((1797, 0), (0, 1797)):
         assert cli.main(["demo", "--cache", "cache"]) == 0
         out, _ = capsys.readouterr()
-        assert f"{computed} computed, {cached} from the store, 0 failed" in out
+        assert f"{computed} computed, {cached} from the cache, 0 failed" in out
         if computed:  # as the README shows it
             assert without_measurements(out) == without_measurements(shown_demo())
     assert "featx-demo/digits" in out
