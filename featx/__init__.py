@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from featx.datasets.image_table import ImageTable
     from featx.datasets.sample_images import write_digits
     from featx.extraction.augmented_features import AugmentedFeatures, augment_features
+    from featx.extraction.benchmarking.benchmark import Benchmark, benchmark_images
     from featx.extraction.cache import (
         CacheClearing,
         CacheCompaction,
@@ -72,6 +73,7 @@ __all__ = [
     "Attribution",
     "AugmentedFeatures",
     "Backbone",
+    "Benchmark",
     "CacheClearing",
     "CacheCompaction",
     "CacheSummary",
@@ -105,6 +107,7 @@ __all__ = [
     "__version__",
     "augment_features",
     "available_backbones",
+    "benchmark_images",
     "cache_info",
     "check_images",
     "clear_cache",
@@ -146,6 +149,7 @@ _HOMES = {
     "Attribution": "models.explain.attribution",
     "AugmentedFeatures": "extraction.augmented_features",
     "Backbone": "backbones.registry",
+    "Benchmark": "extraction.benchmarking.benchmark",
     "CacheClearing": "extraction.cache",
     "CacheCompaction": "extraction.cache",
     "CacheSummary": "extraction.cache",
@@ -178,6 +182,7 @@ _HOMES = {
     "Trained": "workflows.train",
     "augment_features": "extraction.augmented_features",
     "available_backbones": "backbones.registry",
+    "benchmark_images": "extraction.benchmarking.benchmark",
     "cache_info": "extraction.cache",
     "check_images": "datasets.image_check",
     "clear_cache": "extraction.cache",

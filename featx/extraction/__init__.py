@@ -1,1 +1,22 @@
-"""TODO."""
+"""Extract features: images → rows. Options and recipe, the pass over the images, FeatureExtractor, ``featx extract``.
+
+One pass goes one way: :mod:`featx.images.prefetch` reads and decodes, ``extract`` sorts the results, ``compute`` runs
+the network, ``row_cache`` keeps the rows, ``ledger`` fills the output array.
+
+``augmented_features``  :func:`augment_features`: rows of randomly augmented copies, for training
+``cache``               maintenance of the feature cache by backbone: info, verify, compact, clear
+``compute``             run the backbone on batches of decoded images, one process at a time
+``extract``             :func:`extract_into`, the pass over the images
+``feature_extractor``   :class:`FeatureExtractor`, the scikit-learn transformer
+``ledger``              status, digest and file state of each image, failures, and the final audit
+``options``             :class:`ExtractionOptions`, checked, and :class:`Resolved`: recipe, engine and weights
+``resolved``            resolve options so that they have a recorded recipe
+``row_cache``           rows of one recipe in a cache folder, and digests of known files
+``sklearn_compat``      private helpers of scikit-learn
+``to_file``             :func:`extract_images`: matrix, table and failures on disk
+``benchmarking``        room: speed of this machine
+``engines``             room: running a network on pixels
+
+May import: ``baselines``, ``features``, ``backbones``, ``store``, ``datasets``, ``images``, ``recipe``, ``system``,
+``errors``.
+"""

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from featx.datasets.sample_images import write_sample_images
-from featx.extraction.benchmark import measure_throughput
+from featx.extraction.benchmarking.benchmark import measure_throughput
 from featx.extraction.engines import engine as engines
 from featx.extraction.options import ExtractionOptions
-from featx.extraction.throughput import processor
+from featx.extraction.benchmarking.rates import processor
 from featx.system.processes import n_cores
 
 Row = dict[str, Any]

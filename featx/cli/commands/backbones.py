@@ -38,7 +38,7 @@ def add_commands(commands: Any) -> None:
 def show_backbones(args: argparse.Namespace) -> None:
     """Run ``featx backbones``."""
     from featx.backbones.registry import available_backbones, load_backbone
-    from featx.extraction.throughput import read_rates
+    from featx.extraction.benchmarking.rates import read_rates
 
     backbones = [load_backbone(name) for name in (available_backbones() if args.name is None else [args.name])]
     if args.layers:

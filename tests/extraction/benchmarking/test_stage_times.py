@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from featx.extraction.benchmarking.stage_times import StageClock, time_stages
 from featx.extraction.options import ExtractionOptions
-from featx.extraction.stage_times import StageClock, time_stages
 from featx.testing import CountingBackbone
 
 
-def test_the_stages_add_up_to_a_whole_run(paths: list[str], counting: CountingBackbone) -> None:
+def test_stages_add_up_to_a_complete_run(paths: list[str], counting: CountingBackbone) -> None:
     stages = time_stages(paths, ExtractionOptions("counting").resolve(), None)
     names = [stage.stage for stage in stages]
     assert names == ["read", "hash", "decode", "resize", "network", "store", "other"]
@@ -18,7 +18,7 @@ def test_the_stages_add_up_to_a_whole_run(paths: list[str], counting: CountingBa
     assert counting.n_images > 2 * len(paths)
 
 
-def test_the_network_is_most_of_a_mobilenet_run(paths: list[str], compiled_cache: Path) -> None:
+def test_network_has_a_large_share_of_mobilenet(paths: list[str], compiled_cache: Path) -> None:
     stages = {
         stage.stage: stage for stage in time_stages(paths, ExtractionOptions().resolve(), compiled_cache / "compiled")
     }
@@ -26,7 +26,7 @@ def test_the_network_is_most_of_a_mobilenet_run(paths: list[str], compiled_cache
     assert stages["network"].share > 0.2
 
 
-def test_a_clock_counts_work_and_not_waiting() -> None:
+def test_clock_counts_work_and_not_waiting() -> None:
     import time
 
     clock = StageClock()

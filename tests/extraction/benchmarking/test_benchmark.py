@@ -9,13 +9,13 @@ import pytest
 from featx.cli import main as cli
 from featx.datasets.sample_images import write_sample_images
 from featx.errors import OptionError, SourceError
-from featx.extraction.benchmark import Bench, measure_throughput
+from featx.extraction.benchmarking.benchmark import Benchmark, benchmark_images, measure_throughput
 from featx.extraction.engines import engine as engines
 from featx.extraction.options import ExtractionOptions
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory, compiled_cache: Path) -> Bench:
+def bench(tmp_path_factory: pytest.TempPathFactory, compiled_cache: Path) -> Benchmark:
     folder = tmp_path_factory.mktemp("photos")
     paths = write_sample_images(folder, 40)
     (folder / "bad.jpg").write_bytes(b"")
@@ -23,7 +23,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, compiled_cache: Path) -> Ben
 
 
 @pytest.mark.thorough
-def test_every_engine_and_precision_of_this_machine_is_measured(bench: Bench) -> None:
+def test_every_engine_and_precision_is_measured(bench: Benchmark) -> None:
     (result,) = bench.results
     expected = [("openvino", "float32"), ("keras predict", "float32")]
     if engines.has_native_bfloat16():
@@ -36,7 +36,7 @@ def test_every_engine_and_precision_of_this_machine_is_measured(bench: Bench) ->
 
 
 @pytest.mark.thorough
-def test_ratios_are_those_of_the_rates(bench: Bench) -> None:
+def test_ratios_follow_from_the_rates(bench: Benchmark) -> None:
     (result,) = bench.results
     network = next(rate for rate in result.networks if rate.precision == result.precision)
     roof = 1 / (1 / result.decode + 1 / network.images_per_second)
@@ -45,25 +45,26 @@ def test_ratios_are_those_of_the_rates(bench: Bench) -> None:
 
 
 @pytest.mark.thorough
-def test_a_bench_is_told_to_people_and_to_programs(bench: Bench) -> None:
+def test_benchmark_as_text_and_as_dict(bench: Benchmark) -> None:
     assert "featx is " in bench.as_text()
     assert "41 images" in bench.as_text()
     assert json.loads(json.dumps(bench.as_dict())) == dataclasses.asdict(bench)
 
 
 @pytest.mark.thorough
-def test_no_row_is_kept(tmp_path: Path) -> None:
-    measure_throughput(write_sample_images(tmp_path, 16), [ExtractionOptions()], cache=tmp_path / "cache")
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["compiled"]
+def test_no_row_is_cached(tmp_path: Path) -> None:
+    write_sample_images(tmp_path / "photos", 16)
+    benchmark_images(tmp_path / "photos", cache=tmp_path / "cache")
+    assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["compiled", "rates.json"]
 
 
 @pytest.mark.usefixtures("counting", "in_folder")
-def test_what_cannot_be_measured_is_refused_with_a_remedy(
+def test_unsuitable_backbones_and_sources_are_rejected(
     paths: list[str], photo_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(OptionError, match="no network of Keras"):
+    with pytest.raises(OptionError, match="must be from keras.applications"):
         measure_throughput(paths, [ExtractionOptions("counting")], cache=None)
-    with pytest.raises(SourceError, match="No images"):
+    with pytest.raises(SourceError, match="contains no images"):
         measure_throughput([], [ExtractionOptions()], cache=None)
     assert cli.main(["benchmark", paths[0], "--quiet"]) == 1
-    assert "Only 1 different images can be read; a rate needs 16" in capsys.readouterr().err
+    assert "needs at least 16 different images, got 1" in capsys.readouterr().err

@@ -1,0 +1,8 @@
+"""Measure the extraction speed of this machine: ``featx benchmark``.
+
+``benchmark``    :func:`benchmark_images`: decoder, networks and pipeline, compared with tf.data and ``model.predict``
+``rates``        measured rates, stored in the cache for ``featx backbones``
+``stage_times``  processor time of each stage of an extraction
+
+May import: ``extraction``, ``backbones``, ``store``, ``datasets``, ``images``, ``recipe``, ``system``, ``errors``.
+"""

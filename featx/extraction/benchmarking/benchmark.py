@@ -1,0 +1,381 @@
+"""Measure the extraction speed of this machine, part by part, and compare it with tf.data and ``model.predict``."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import json
+import os
+import platform
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx.backbones.registry import KerasBackbone, load_backbone
+from featx.datasets.find import find_images
+from featx.datasets.sample_images import write_sample_images
+from featx.errors import FeatxWarning, OptionError, SourceError
+from featx.extraction.benchmarking.rates import processor, save_rates
+from featx.extraction.benchmarking.stage_times import StageTime, time_stages
+from featx.extraction.engines import engine as engines
+from featx.extraction.extract import extract_into
+from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
+from featx.images.prefetch import Decoded, Prefetcher
+from featx.system.array_types import AnyArray
+from featx.system.child_process import run_child
+from featx.system.processes import n_cores
+
+#: Number of images that are used at most, run through the network alone, and required at least.
+_MAX_IMAGES = 512
+_NETWORK_IMAGES = 128
+_MIN_IMAGES = 16
+_RUNS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkRate:
+    """Speed of a network alone, on pixels in memory.
+
+    Attributes
+    ----------
+    engine, precision : str
+        How the network was run.
+    images_per_second : float
+        Number of images divided by wall-clock time.
+    cosine : float
+        Mean cosine similarity of the features and those of ``model.predict`` in float32.
+    """
+
+    engine: str
+    precision: str
+    images_per_second: float
+    cosine: float
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneBenchmark:
+    """Speed of one backbone, in images per second.
+
+    Attributes
+    ----------
+    backbone : str
+        Name of the backbone.
+    decode : float
+        Reading and decoding files on all cores.
+    networks : list of NetworkRate
+        The network alone, with each engine and precision of this machine.
+    precision : str
+        Precision of the default, ``precision="auto"``.
+    pipeline : float
+        From files to features, with the default precision.
+    share_of_roof : float
+        `pipeline` divided by 1 / (1 / decode + 1 / network), the rate that decoder and network allow.
+    usual : float
+        From files to features with tf.data and ``model.predict``.
+    ratio : float
+        `pipeline` divided by `usual`.
+    stages : list of StageTime
+        Processor time of each stage, in the order of the pipeline.
+    """
+
+    backbone: str
+    decode: float
+    networks: list[NetworkRate]
+    precision: str
+    pipeline: float
+    share_of_roof: float
+    usual: float
+    ratio: float
+    stages: list[StageTime]
+
+    def as_text(self) -> str:
+        """Return a human-readable table."""
+        lines = [self.backbone, f"  {'read and decode, all cores':<38} {self.decode:>8.0f}"]
+        for network in self.networks:
+            name = f"network alone: {network.engine}, {network.precision}"
+            lines.append(f"  {name:<38} {network.images_per_second:>8.0f}   cosine to Keras {network.cosine:.5f}")
+        lines.append(
+            f"  {f'featx from files, {self.precision}':<38} {self.pipeline:>8.0f}   "
+            f"{self.share_of_roof:.0%} of what decoder and network allow"
+        )
+        lines.append(f"  {'tf.data + model.predict from files':<38} {self.usual:>8.0f}")
+        lines += [
+            f"  featx is {self.ratio:.1f} times as fast",
+            "",
+            "  processor time in ms per image, all cores together",
+        ]
+        lines += [f"  {stage.stage:<38} {stage.milliseconds:>8.2f} {stage.share:>6.0%}" for stage in self.stages]
+        return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class Benchmark:
+    """Result of :func:`benchmark_images`.
+
+    Attributes
+    ----------
+    machine : str
+        Processor, operating system and version of Python.
+    cores : int
+        Number of cores that were used.
+    images : int
+        Number of image files that were used.
+    results : list of BackboneBenchmark
+        Speed of each backbone.
+
+    See Also
+    --------
+    benchmark_images : Measure the extraction speed of this machine.
+
+    Examples
+    --------
+    >>> from featx import Benchmark
+    >>> print(Benchmark("CPU (Linux, Python 3.12)", 2, 512, []).as_text())
+    CPU (Linux, Python 3.12), 2 cores; 512 images; images/s
+    """
+
+    machine: str
+    cores: int
+    images: int
+    results: list[BackboneBenchmark]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the result as JSON types."""
+        return dataclasses.asdict(self)
+
+    def as_text(self) -> str:
+        """Return a human-readable table."""
+        title = f"{self.machine}, {self.cores} cores; {self.images} images; images/s"
+        return "\n\n".join([title, *(result.as_text() for result in self.results)])
+
+
+def benchmark_images(
+    source: Any = None,
+    *,
+    backbones: Sequence[str] = ("mobilenet",),
+    weights: str | os.PathLike[str] | None = "imagenet",
+    cache: str | os.PathLike[str] | None = "auto",
+    progress: Callable[[str], object] | None = None,
+) -> Benchmark:
+    """Measure the extraction speed of this machine, compared with tf.data and ``model.predict``.
+
+    Every rate is the median of three runs; that of tf.data the better of two. The rates are stored in the cache for
+    ``featx backbones``.
+
+    Parameters
+    ----------
+    source : str, Path, sequence of str or Path, or None, default=None
+        Folders or files of photos, see :func:`find_images`. At most 512 of them are used, evenly spread. None:
+        generated photos of 500 × 375 pixels.
+    backbones : sequence of str, default=("mobilenet",)
+        Names of backbones from ``keras.applications``.
+    weights : str, Path or None, default="imagenet"
+        Weights of the networks, see :class:`FeatureExtractor`.
+    cache : str, Path or None, default="auto"
+        Path of the feature cache, for compiled networks and rates; rows are neither read nor written. "auto":
+        ``FEATX_CACHE`` if set, else ``./cache``. None: no caching.
+    progress : callable, default=None
+        Function that is called with a message before each measurement.
+
+    Returns
+    -------
+    Benchmark
+        Rates of each backbone; ``as_text()`` is what ``featx benchmark`` prints.
+
+    Raises
+    ------
+    SourceError
+        Fewer than 16 images can be read.
+    OptionError
+        A backbone is not from ``keras.applications``.
+    WeightsError, EngineError
+        A network cannot be run.
+
+    Warns
+    -----
+    FeatxWarning
+        The rates cannot be stored in the cache.
+
+    See Also
+    --------
+    FeatureExtractor : Extract features.
+    available_backbones : Return the names of backbones.
+
+    Examples
+    --------
+    >>> from featx import benchmark_images
+    >>> print(benchmark_images("photos/", backbones=["mobilenet"]).as_text())  # doctest: +SKIP
+    """
+    folder = resolve_cache(cache)
+    names = list(dict.fromkeys(backbones))
+    for name in names:
+        if not isinstance(load_backbone(name), KerasBackbone):
+            raise _not_keras_error(name)
+    options = [ExtractionOptions(name, weights=weights) for name in names]
+    with tempfile.TemporaryDirectory(prefix="featx-") as generated:
+        paths = write_sample_images(Path(generated)) if source is None else find_images(source).paths
+        benchmark = measure_throughput(paths, options, cache=folder, progress=progress)
+    if folder is not None:
+        try:
+            save_rates(folder, {result.backbone: result.pipeline for result in benchmark.results})
+        except OSError as error:
+            warnings.warn(f"Cannot store the rates in the cache {str(folder)!r}: {error}.", FeatxWarning, stacklevel=2)
+    return benchmark
+
+
+def measure_throughput(
+    paths: Sequence[str],
+    options: Sequence[ExtractionOptions],
+    *,
+    cache: Path | None,
+    progress: Callable[[str], object] | None = None,
+) -> Benchmark:
+    """Measure backbones on image files. See :func:`benchmark_images`.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Image files; at most 512 of them are used, evenly spread.
+    options : sequence of ExtractionOptions
+        One for each backbone.
+    cache : Path or None
+        Cache folder, for compiled networks.
+    progress : callable, default=None
+        Function that is called with a message before each measurement.
+    """
+    if not paths:
+        raise SourceError("The source contains no images. Pass a folder of photos.")
+    indices = np.unique(np.linspace(0, len(paths) - 1, _MAX_IMAGES).astype(int))
+    chosen = [paths[index] for index in indices]
+    report = progress or (lambda message: None)
+    compiled = cache / "compiled" if cache else None
+    results = [_benchmark_backbone(chosen, backbone.resolve(), compiled, report) for backbone in options]
+    machine = f"{processor()} ({platform.system()}, Python {platform.python_version()})"
+    return Benchmark(machine, n_cores(), len(chosen), results)
+
+
+def _benchmark_backbone(
+    paths: list[str], resolved: Resolved, compiled: Path | None, report: Callable[[str], object]
+) -> BackboneBenchmark:
+    name = resolved.recipe.backbone
+    if not isinstance(resolved.backbone, KerasBackbone):
+        raise _not_keras_error(name)
+    report(f"{name}: reading and decoding …")
+    pixels = _sample_pixels(paths, resolved)
+    decode = _rate(len(paths), lambda: _decode(paths, resolved))
+    report(f"{name}: tf.data and model.predict, in another process …")
+    usual, reference = _measure_usual(paths, resolved, pixels)
+    networks = []
+    for precision in _precisions(resolved.engine):
+        report(f"{name}: the network with {precision} …")
+        networks.append(_measure_network(resolved, precision, pixels, reference, compiled))
+    networks.append(NetworkRate("keras predict", "float32", round(usual["network"], 1), 1.0))
+    report(f"{name}: from files to features …")
+    pipeline = _rate(len(paths), lambda: _extract(paths, resolved))
+    network = next(rate for rate in networks if rate.precision == resolved.recipe.precision)
+    readable = [paths[item.index] for item in _decoded(paths, resolved)]
+    return BackboneBenchmark(
+        backbone=name,
+        decode=round(decode, 1),
+        networks=networks,
+        precision=resolved.recipe.precision,
+        pipeline=round(pipeline, 1),
+        share_of_roof=round(pipeline * (1 / decode + 1 / network.images_per_second), 3),
+        usual=round(usual["pipeline"], 1),
+        ratio=round(pipeline / usual["pipeline"], 2),
+        stages=time_stages(readable[:_NETWORK_IMAGES], resolved, compiled),
+    )
+
+
+def _measure_network(
+    resolved: Resolved, precision: str, pixels: AnyArray, reference: AnyArray, compiled: Path | None
+) -> NetworkRate:
+    recipe = dataclasses.replace(resolved.recipe, precision=precision)
+    engine = dataclasses.replace(resolved, recipe=recipe).start(compiled)
+    rate = _rate(len(pixels), functools.partial(engine, pixels))
+    return NetworkRate(resolved.engine, precision, round(rate, 1), _cosine(engine(pixels), reference))
+
+
+def _not_keras_error(backbone: str) -> OptionError:
+    return OptionError(
+        f"backbones (--backbone) must be from keras.applications, which has a reference to compare with, got "
+        f"{backbone!r}."
+    )
+
+
+def _precisions(engine: str) -> list[str]:
+    if engine != "openvino":
+        return ["float32"]
+    return ["bfloat16", "float32"] if engines.has_native_bfloat16() else ["float32"]
+
+
+def _decoded(paths: list[str], resolved: Resolved) -> Iterator[Decoded]:
+    recipe = resolved.recipe
+    prefetcher = Prefetcher(paths, recipe.image_size, recipe.resize, n_ahead=2 * resolved.batch_size)
+    return (item for item in prefetcher.prefetch(range(len(paths))) if isinstance(item, Decoded))
+
+
+def _decode(paths: list[str], resolved: Resolved) -> None:
+    for _ in _decoded(paths, resolved):
+        pass
+
+
+def _sample_pixels(paths: list[str], resolved: Resolved) -> AnyArray:
+    readable = (item.pixels for item in _decoded(paths, resolved))
+    pixels = list(itertools.islice(readable, _NETWORK_IMAGES))
+    if len(pixels) < _MIN_IMAGES:
+        raise SourceError(
+            f"A benchmark needs at least {_MIN_IMAGES} different images, got {len(pixels)} that can be read. Pass a "
+            "folder with more photos, or omit the source to use generated photos."
+        )
+    return np.stack(pixels)
+
+
+def _extract(paths: list[str], resolved: Resolved) -> None:
+    rows = np.empty((len(paths), resolved.n_features), dtype=np.float32)
+    extract_into(rows, paths, resolved, cache=None, raise_on_error=False)
+
+
+def _measure_usual(paths: list[str], resolved: Resolved, pixels: AnyArray) -> tuple[dict[str, float], AnyArray]:
+    """Return the rates of tf.data and model.predict, and the features of these pixels."""
+    assert isinstance(resolved.backbone, KerasBackbone)
+    with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+        np.save(Path(folder) / "pixels.npy", pixels, allow_pickle=False)
+        task = {
+            "backbone": dataclasses.asdict(resolved.backbone),
+            "recipe": resolved.recipe.as_dict(),
+            "weights_path": str(resolved.weights_path) if resolved.weights_path else None,
+            "paths": paths,
+            "folder": folder,
+        }
+        run_child(
+            "featx.backbones.workers.keras_reference",
+            task,
+            f"measuring {resolved.recipe.backbone!r} with tf.data and model.predict",
+            "Use fewer or other images, or reinstall tensorflow.",
+        )
+        rates: dict[str, float] = json.loads((Path(folder) / "rates.json").read_text())
+        return rates, np.load(Path(folder) / "rows.npy", allow_pickle=False)
+
+
+def _rate(n_images: int, run: Callable[[], object]) -> float:
+    """Return images per second: the median of a few runs, after one that is not counted."""
+    run()
+    seconds = []
+    for _ in range(_RUNS):
+        started = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - started)
+    return n_images / statistics.median(seconds)
+
+
+def _cosine(rows: AnyArray, reference: AnyArray) -> float:
+    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(reference, axis=1)
+    return round(float(((rows * reference).sum(axis=1) / norms).mean()), 5)
