@@ -20,12 +20,14 @@ if TYPE_CHECKING:
         register_backbone,
         unregister_backbone,
     )
-    from featx.baselines.cross_validate import Comparison, compare_baselines
-    from featx.baselines.estimators import scale_to_unit_length
+    from featx.baselines.builtin_baselines import scale_to_unit_length
+    from featx.baselines.comparison import Comparison
+    from featx.baselines.cross_validate import compare_baselines
     from featx.baselines.label_issues import find_label_issues
     from featx.baselines.learning_curve import learning_curve
     from featx.baselines.ranking.leave_one_out import leave_one_out
-    from featx.baselines.ranking.rank_features import Ranking, rank_features
+    from featx.baselines.ranking.rank_features import rank_features
+    from featx.baselines.ranking.ranking import Ranking
     from featx.baselines.ranking.transferability import h_score, log_me
     from featx.datasets.find import find_images
     from featx.datasets.image_check import ImageCheck, check_images
@@ -154,7 +156,7 @@ _HOMES = {
     "CacheCompaction": "extraction.cache",
     "CacheSummary": "extraction.cache",
     "CacheVerification": "extraction.cache",
-    "Comparison": "baselines.cross_validate",
+    "Comparison": "baselines.comparison",
     "DirectBackbone": "backbones.registry",
     "Duplicates": "features.duplicates.find",
     "Explanation": "models.explain.attribution",
@@ -176,7 +178,7 @@ _HOMES = {
     "ModelCard": "models.card",
     "Prediction": "models.prediction",
     "Predictor": "models.predict",
-    "Ranking": "baselines.ranking.rank_features",
+    "Ranking": "baselines.ranking.ranking",
     "Recipe": "recipe",
     "Similar": "features.search.nearest",
     "Trained": "workflows.train",
@@ -213,7 +215,7 @@ _HOMES = {
     "register_backbone": "backbones.registry",
     "run_job": "jobs.running.run",
     "save_pipeline": "models.model_file",
-    "scale_to_unit_length": "baselines.estimators",
+    "scale_to_unit_length": "baselines.builtin_baselines",
     "train_images": "workflows.train",
     "unregister_backbone": "backbones.registry",
     "verify_cache": "extraction.cache",

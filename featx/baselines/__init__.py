@@ -1,1 +1,20 @@
-"""TODO."""
+"""Scikit-learn estimators on feature matrices: cross-validation, ranking, learning curves and label errors.
+
+This room knows arrays only: no images, backbones or caches. The functions here also work for features from elsewhere.
+
+``cross_validate``     :func:`featx.compare_baselines`
+``comparison``         :class:`featx.Comparison`, its result
+``estimators``         estimators by name: built-in baselines, scikit-learn classes, estimators of the user
+``builtin_baselines``  settings and tuning grids of the built-in baselines
+``fitting``            one estimator on one fold: tuning, calibration, scores; and fitted on all samples
+``fold_results``       out-of-fold predictions and the table of scores
+``metrics``            metrics, confidence intervals and significance tests
+``kernel_cache``       a kernel matrix that all folds share
+``learning_curve``     :func:`featx.learning_curve`
+``label_issues``       :func:`featx.find_label_issues`
+``plots``              plots with matplotlib
+
+Sub-rooms: ``folds`` (training and test samples), ``ranking`` (feature matrices in order).
+
+May import: ``features``, ``datasets``, ``system``, ``errors``.
+"""

@@ -1,4 +1,4 @@
-"""One estimator fitted on some rows and scored on others, tuned on the first alone if that is wanted."""
+"""Fitting, tuning, calibrating and scoring one estimator on one fold, and fitting it on all samples."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from featx.baselines.estimators import Baseline
+from featx.baselines.builtin_baselines import Baseline
+from featx.baselines.folds.make_split import make_split
+from featx.baselines.folds.split import Fold, Split
+from featx.baselines.folds.validation_split import validation_split
 from featx.baselines.kernel_cache import SharedKernel
 from featx.baselines.metrics import METRICS, score
-from featx.baselines.splits import Fold, make_split
-from featx.baselines.validation_split import validation_split
 from featx.errors import ComparisonError, TrainingError
+<<<<<<< HEAD
 from featx.system.array_types import IntArray
+=======
+from featx.system.array_types import AnyArray, FloatArray, IntArray
+>>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)
 from featx.system.formatting import format_count, format_list
 
-_INNER_FOLDS, _CALIBRATION_FOLDS = 3, 5
-#: Share of images that is held out by what does not say which.
-_HELD_OUT = 0.15
-#: What scikit-learn warns of for every fold, and which is as it should be here: a feature that is constant within a
-#: class, and few images of many classes.
-_NO_NEWS = (
+_N_INNER_FOLDS, _N_CALIBRATION_FOLDS = 3, 5
+#: Fraction of the images in the validation split of estimators without the parameter ``validation_fraction``.
+_VALIDATION_FRACTION = 0.15
+#: Parts of scikit-learn's warnings and file names to ignore, as frozen features often have constant columns within a
+#: class (which NearestCentroid divides by), and image data sets many small classes.
+_IGNORED_WARNINGS = (
     "within_class_std_dev_",
     "_nearest_centroid",
     "unique classes is greater than 50%",
@@ -35,144 +40,164 @@ _NO_NEWS = (
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """What all folds share.
+    """Features and targets that all folds share.
 
     Attributes
     ----------
-    X : ndarray of float, shape (n_samples, n_features)
-    y : ndarray, shape (n_samples,)
+    X : ndarray of float of shape (n_samples, n_features)
+        Features.
+    y : ndarray of shape (n_samples,)
+        Labels or continuous targets.
     task : {"classification", "regression"}
-    groups : ndarray of int, shape (n_samples,), or None
-        Kept whole when tuning, too.
+        Type of the target.
+    groups : ndarray of int of shape (n_samples,) or None
+        Group of each sample. Inner folds of tuning and calibration do not divide groups either.
     random_state : int
+        Seed of inner folds.
     """
 
-    X: np.ndarray[Any, Any]
-    y: np.ndarray[Any, Any]
+    X: AnyArray
+    y: AnyArray
     task: str
-    groups: np.ndarray[Any, Any] | None = None
+    groups: AnyArray | None = None
     random_state: int = 0
+
+    def split(self, train: IntArray, n_folds: int) -> Split:
+        """Return folds of the samples `train`, as positions in `train`."""
+        groups = None if self.groups is None else self.groups[train]
+        return make_split(self.y[train], task=self.task, cv=n_folds, groups=groups, random_state=self.random_state)
 
 
 @dataclasses.dataclass(frozen=True)
 class FoldResult:
-    """What one estimator did on one fold.
+    """Result of one estimator on one fold.
 
     Attributes
     ----------
-    scores : dict
-        The metrics of the task, ``fit_seconds`` and ``predict_seconds``.
+    scores : dict of str to float
+        Metrics of the task, ``fit_seconds`` and ``predict_seconds``.
     params : dict
-        What tuning chose.
-    predicted : ndarray, shape (n_test,)
-    probabilities : ndarray of float32, shape (n_test, n_classes_of_train), or None
-    classes : ndarray or None
-        Of the columns of `probabilities`.
-    margins : ndarray of float32, shape (n_test,), or None
-        Of a classifier, how far the class it predicts is ahead of the next, in probability or in decision value.
+        Parameters that tuning selected.
+    predicted : ndarray of shape (n_test,)
+        Predictions for the test samples.
+    probabilities : ndarray of float32 of shape (n_test, n_classes) or None
+        Class probabilities, if the estimator has any.
+    classes : ndarray of shape (n_classes,) or None
+        Classes of the columns of `probabilities`.
+    margins : ndarray of float32 of shape (n_test,) or None
+        Difference between the largest and the second-largest probability or decision value.
     """
 
     scores: dict[str, float]
     params: dict[str, Any]
-    predicted: np.ndarray[Any, Any]
-    probabilities: np.ndarray[Any, Any] | None = None
-    classes: np.ndarray[Any, Any] | None = None
-    margins: np.ndarray[Any, Any] | None = None
+    predicted: AnyArray
+    probabilities: FloatArray | None = None
+    classes: AnyArray | None = None
+    margins: FloatArray | None = None
 
 
 def score_fold(baseline: Baseline, data: Dataset, fold: Fold, shared: SharedKernel | None, *, tune: bool) -> FoldResult:
-    """Fit on a fold's rows, with the best parameters for them if `tune`, and score on the others.
+    """Fit on the training samples of a fold and score on its test samples.
 
     Parameters
     ----------
     baseline : Baseline
+        Estimator to fit.
     data : Dataset
+        All samples.
     fold : (ndarray of int, ndarray of int)
+        Indices of training and test samples.
     shared : SharedKernel or None
-        Of all rows of `data.X`, for baselines that use one.
+        Kernel between all samples of `data`, for baselines that can use it.
     tune : bool
-        Choose parameters by cross-validation within the rows that are fitted on: the rows that are scored have no say.
+        Whether to select parameters by cross-validation on the training samples.
+
+    Returns
+    -------
+    FoldResult
+        Scores and predictions of the test samples.
     """
     train, test = fold
-    shared = None if baseline.is_calibrated else shared  # inner folds have kernels of their own
-    started = time.perf_counter()
-    params = _tuned(baseline, data, train, shared) if tune and baseline.grid else {}
-    estimator = _fitted(baseline, data, train, shared, params)
-    fitted = time.perf_counter()
-    rows = _rows(baseline, data.X, fold, shared, estimator.get_params())
-    predicted = estimator.predict(rows)
-    done = time.perf_counter()
+    shared = None if baseline.is_calibrated else shared  # CalibratedClassifierCV needs features
+    start = time.perf_counter()
+    params = _tune(baseline, data, train, shared) if tune and baseline.grid else {}
+    estimator = _fit(baseline, data, train, shared, params)
+    fit_end = time.perf_counter()
+    X_test = _inputs(baseline, data.X, fold, shared, estimator.get_params())
+    predicted = estimator.predict(X_test)
+    predict_end = time.perf_counter()
     scores = score(data.task, data.y[test], predicted)
-    probabilities = classes = None
+    probabilities = classes = margins = None
     if hasattr(estimator, "predict_proba"):
-        probabilities, classes = estimator.predict_proba(rows).astype(np.float32), estimator.classes_
-    margins = _lead(probabilities)
-    if margins is None and data.task == "classification" and hasattr(estimator, "decision_function"):
-        margins = _lead(estimator.decision_function(rows))
-    seconds = {"fit_seconds": fitted - started, "predict_seconds": done - fitted}
+        probabilities, classes = estimator.predict_proba(X_test).astype(np.float32), estimator.classes_
+        margins = _margins(probabilities)
+    elif data.task == "classification" and hasattr(estimator, "decision_function"):
+        margins = _margins(np.asarray(estimator.decision_function(X_test)))
+    seconds = {"fit_seconds": fit_end - start, "predict_seconds": predict_end - fit_end}
     return FoldResult({**scores, **seconds}, params, predicted, probabilities, classes, margins)
 
 
-def _lead(values: Any) -> np.ndarray[Any, Any] | None:
-    """Return by how much the highest value of each row exceeds the second; of two classes, twice the one value."""
-    if values is None:
-        return None
-    values = np.asarray(values)
+def _margins(values: AnyArray) -> FloatArray:
+    """Return the difference between the largest and the second-largest value of each row.
+
+    One decision value of two classes stands for itself and its negative.
+    """
+    margins: AnyArray
     if values.ndim == 1:
-        twice: np.ndarray[Any, Any] = np.abs(2 * values).astype(np.float32)
-        return twice
-    if values.shape[1] < 2:
-        return np.zeros(len(values), dtype=np.float32)
-    top = np.partition(values, -2, axis=1)[:, -2:]
-    lead: np.ndarray[Any, Any] = (top[:, 1] - top[:, 0]).astype(np.float32)
-    return lead
+        margins = np.abs(2 * values)
+    elif values.shape[1] < 2:
+        margins = np.zeros(len(values))
+    else:
+        top_two = np.partition(values, -2, axis=1)[:, -2:]
+        margins = top_two[:, 1] - top_two[:, 0]
+    return margins.astype(np.float32)
 
 
-def _tuned(baseline: Baseline, data: Dataset, train: IntArray, shared: SharedKernel | None) -> dict[str, Any]:
+def _tune(baseline: Baseline, data: Dataset, train: IntArray, shared: SharedKernel | None) -> dict[str, Any]:
+    """Return the parameters with the best mean score over inner folds of the training samples."""
     from sklearn.model_selection import ParameterGrid
 
-    groups = None if data.groups is None else data.groups[train]
     try:
-        inner = make_split(
-            data.y[train], task=data.task, cv=_INNER_FOLDS, groups=groups, random_state=data.random_state
-        ).folds
-    except ComparisonError:  # too few images, or groups of them, to be split again: the defaults have to do
+        inner_folds = data.split(train, _N_INNER_FOLDS).folds
+    except ComparisonError:  # too few samples or groups for inner folds: keep the default parameters
         return {}
     baseline = dataclasses.replace(baseline, is_calibrated=False)
     metric = METRICS[data.task][0]
-    best: tuple[float, dict[str, Any]] = (-np.inf, {})
+    max_neighbors = min(len(inner_train) for inner_train, _ in inner_folds)
+    best_score, best_params = -np.inf, {}
     for params in ParameterGrid(dict(baseline.grid)):
-        if params.get("n_neighbors", 1) > min(len(fit_on) for fit_on, _ in inner):
+        if params.get("n_neighbors", 1) > max_neighbors:
             continue
-        found = []
-        for fit_on, score_on in inner:
-            estimator = _fitted(baseline, data, train[fit_on], shared, params)
-            rows = _rows(baseline, data.X, (train[fit_on], train[score_on]), shared, estimator.get_params())
-            found.append(score(data.task, data.y[train[score_on]], estimator.predict(rows))[metric])
-        if np.mean(found) > best[0]:
-            best = (float(np.mean(found)), params)
-    return best[1]
+        scores = []
+        for inner_train, inner_test in inner_folds:
+            fold = train[inner_train], train[inner_test]
+            estimator = _fit(baseline, data, fold[0], shared, params)
+            X_test = _inputs(baseline, data.X, fold, shared, estimator.get_params())
+            scores.append(score(data.task, data.y[fold[1]], estimator.predict(X_test))[metric])
+        if np.mean(scores) > best_score:
+            best_score, best_params = float(np.mean(scores)), params
+    return best_params
 
 
-def _fitted(
+def _fit(
     baseline: Baseline, data: Dataset, train: IntArray, shared: SharedKernel | None, params: dict[str, Any]
 ) -> Any:
     estimator = baseline.make(len(train))
     if baseline.kernel is not None:
         gamma = f"{baseline.prefix}gamma"
-        factor = params.get(gamma, 1.0)
-        params = {**params, gamma: factor * scale_gamma(data.X, train)}
+        params = {**params, gamma: params.get(gamma, 1.0) * scale_gamma(data.X, train)}
         if shared is not None:
             params[f"{baseline.prefix}kernel"] = "precomputed"
     estimator.set_params(**params)
     if baseline.is_calibrated:
-        return _calibrated(estimator, data, train)
-    rows = _rows(baseline, data.X, (train, train), shared, params)
+        return _calibrate(estimator, data, train)
+    X_train = _inputs(baseline, data.X, (train, train), shared, params)
     if baseline.images is not None:
-        return fit_on_images(estimator, rows, data.y[train], None if data.groups is None else data.groups[train])
-    return estimator.fit(rows, data.y[train])
+        return fit_on_images(estimator, X_train, data.y[train], None if data.groups is None else data.groups[train])
+    return estimator.fit(X_train, data.y[train])
 
 
+<<<<<<< HEAD
 def fit_on_images(estimator: Any, images: Sequence[Any], y: np.ndarray[Any, Any], groups: Any) -> Any:
     """Return an estimator fitted on images, which divides no group where it holds some out to tell when to stop.
 
@@ -257,28 +282,133 @@ def _rows(
     baseline: Baseline, X: np.ndarray[Any, Any], fold: Fold, shared: SharedKernel | None, params: dict[str, Any]
 ) -> Any:
     """Return what an estimator that is fitted on the first of two lists of rows is shown of the second."""
+=======
+def _inputs(baseline: Baseline, X: AnyArray, fold: Fold, shared: SharedKernel | None, params: dict[str, Any]) -> Any:
+    """Return what an estimator fitted on the first samples of a fold takes for the second: rows, kernel or images."""
+>>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)
     train, rows = fold
     if baseline.images is not None:
         return [baseline.images[row] for row in rows]
     if shared is None or baseline.kernel is None:
         return X[rows]
-    return shared.of(baseline.kernel, rows, train, params[f"{baseline.prefix}gamma"])
+    return shared.compute(baseline.kernel, rows, train, params[f"{baseline.prefix}gamma"])
 
 
-def scale_gamma(X: np.ndarray[Any, Any], train: IntArray) -> float:
-    """Return what ``gamma="scale"`` is when fitted on the rows `train`: 1 / (n_features · variance)."""
+def scale_gamma(X: AnyArray, train: IntArray) -> float:
+    """Return the value of ``gamma="scale"`` for the samples `train`: 1 / (n_features · variance)."""
     variance = float(X[train].astype(np.float64).var())
     return 1 / (X.shape[1] * variance) if variance else 1.0
 
 
+def fit_on_images(estimator: Any, images: Sequence[Any], y: AnyArray, groups: Any) -> Any:
+    """Return an estimator fitted on images, whose validation split divides no group.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Gets the groups if its ``fit`` has the parameter.
+    images : sequence of images
+        Training images.
+    y : ndarray of shape (n_samples,)
+        Labels.
+    groups : ndarray of shape (n_samples,) or None
+        Group of each image. If these groups allow no validation split, the estimator groups near-duplicates by itself:
+        groups that suit a comparison may be too large.
+
+    Returns
+    -------
+    estimator
+        The same object, fitted.
+    """
+    from sklearn.utils.validation import has_fit_parameter
+
+    if groups is None or not has_fit_parameter(estimator, "groups"):
+        return estimator.fit(images, y)
+    fraction = estimator.get_params().get("validation_fraction", _VALIDATION_FRACTION)
+    try:
+        validation_split(np.unique(y, return_inverse=True)[1], groups, fraction, 0)
+    except TrainingError:
+        groups = None
+    return estimator.fit(images, y, groups=groups)
+
+
+def check_calibration(y: AnyArray, groups: IntArray | None) -> None:
+    """Raise an error if a class is too small to be calibrated on samples outside the training set.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        Labels of the training samples.
+    groups : ndarray of int of shape (n_samples,) or None
+        Group of each sample.
+
+    Raises
+    ------
+    ComparisonError
+        If a class has a single sample, or a single group.
+    """
+    units = np.arange(len(y)) if groups is None else groups
+    too_small = [label for label in np.unique(y).tolist() if len(np.unique(units[y == label])) < 2]
+    if too_small:
+        unit = "images" if groups is None else "groups of images"
+        raise ComparisonError(
+            f"calibrate (--calibrate) needs at least two {unit} of each class in every training set, got one of "
+            f"{format_list(too_small)}. Add images, at least three in different groups; remove the class; or do not "
+            "calibrate."
+        )
+
+
+def _calibrate(estimator: Any, data: Dataset, train: IntArray) -> Any:
+    from sklearn.calibration import CalibratedClassifierCV
+
+    check_calibration(data.y[train], None if data.groups is None else data.groups[train])
+    folds = data.split(train, _N_CALIBRATION_FOLDS).folds
+    calibrated = CalibratedClassifierCV(estimator, method="sigmoid", ensemble=False, cv=folds)
+    calibrated.fit(data.X[train], data.y[train])
+    return calibrated.set_params(cv=_N_CALIBRATION_FOLDS)  # without the indices of the folds
+
+
+def fit_on_all(baseline: Baseline, data: Dataset, *, tune: bool, notes: list[str]) -> tuple[Any, dict[str, Any]]:
+    """Fit an estimator on all samples.
+
+    Parameters
+    ----------
+    baseline : Baseline
+        Estimator to fit.
+    data : Dataset
+        All samples.
+    tune : bool
+        Whether to select parameters by cross-validation.
+    notes : list of str
+        Notes of convergence problems are appended here.
+
+    Returns
+    -------
+    estimator : estimator
+        Fitted estimator.
+    params : dict
+        Tuned parameters, as in ``estimator.get_params()``: ``gamma`` is not a multiple.
+    """
+    from threadpoolctl import threadpool_limits
+
+    train = np.arange(len(data.X))
+    # One thread, as in cross-validation: on matrices of this size, several BLAS threads mostly wait for each other.
+    with threadpool_limits(limits=1), collecting_warnings(notes):
+        params = _tune(baseline, data, train, None) if tune and baseline.grid else {}
+        estimator = _fit(baseline, data, train, None, params)
+    all_params = (estimator.estimator if baseline.is_calibrated else estimator).get_params()
+    return estimator, {name: all_params[name] for name in params}
+
+
 @contextlib.contextmanager
 def collecting_warnings(notes: list[str]) -> Iterator[None]:
-    """Note once what scikit-learn would say for every fold: that an estimator has not converged."""
+    """Replace the convergence warnings of all fits by one note, and drop expected warnings."""
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
+<<<<<<< HEAD
     unconverged = [one for one in caught if issubclass(one.category, ConvergenceWarning)]
     if unconverged:
         notes.append(
@@ -289,3 +419,13 @@ def collecting_warnings(notes: list[str]) -> Iterator[None]:
         is_news = not any(words in f"{one.message} {one.filename}" for words in _NO_NEWS)
         if one not in unconverged and is_news:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+=======
+    convergence = [warning for warning in caught if issubclass(warning.category, ConvergenceWarning)]
+    if convergence:
+        first = str(convergence[0].message).splitlines()[0]
+        notes.append(f"{format_count(len(convergence), 'fit')} did not converge: {first}")
+    for warning in caught:
+        is_ignored = any(part in f"{warning.message} {warning.filename}" for part in _IGNORED_WARNINGS)
+        if warning not in convergence and not is_ignored:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+>>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)

@@ -1,53 +1,55 @@
-"""The kernel of all rows computed once with BLAS and shared by all folds, instead of by each SVM alone."""
+"""Kernel between all samples, computed once and shared by all folds and support vector machines."""
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
 import numpy as np
 
-from featx.system.array_types import IntArray
+from featx.system.array_types import AnyArray, IntArray
 
-FloatMatrix: TypeAlias = "np.ndarray[Any, Any]"
-
-#: Up to here the distances take 400 MB, and the kernel of a fold 500 MB while it is fitted.
+#: Maximum number of samples. Their inner products take 400 MB, and the kernel of a fold 500 MB during the fit.
 MAX_ROWS = 10_000
 
 
 class SharedKernel:
-    """RBF and linear kernels between all rows.
+    """RBF and linear kernels between all samples, from one matrix of inner products.
 
     Parameters
     ----------
-    X : ndarray of float, shape (n_samples, n_features)
+    X : ndarray of float of shape (n_samples, n_features)
+        Features.
     """
 
-    def __init__(self, X: FloatMatrix) -> None:
-        # Neither distances nor support vector machines change if all rows move; near the origin, float32 loses least
-        # in the difference below.
-        centred = (X - X.mean(axis=0)).astype(np.float32, copy=False)
-        self._norms = np.einsum("ij,ij->i", centred, centred)
-        self._products = centred @ centred.T
+    def __init__(self, X: AnyArray) -> None:
+        # Distances and support vector machines do not change if all rows are shifted. Centering minimizes the rounding
+        # error of float32 in the differences below.
+        centered = (X - X.mean(axis=0)).astype(np.float32, copy=False)
+        self._squared_norms = np.einsum("ij,ij->i", centered, centered)
+        self._inner_products = centered @ centered.T
 
-    def of(self, kind: str, rows: IntArray, train: IntArray, gamma: float) -> FloatMatrix:
-        """Return the kernel between rows: exp(−gamma · squared distance), or gamma · inner product.
+    def compute(self, kind: str, rows: IntArray, train: IntArray, gamma: float) -> AnyArray:
+        """Return the kernel between samples: exp(−gamma · squared distance), or gamma · inner product.
 
         Parameters
         ----------
         kind : {"rbf", "linear"}
-        rows : ndarray of int, shape (n_rows,)
-        train : ndarray of int, shape (n_train,)
+            Type of the kernel.
+        rows : ndarray of int of shape (n_rows,)
+            Indices of the samples of the rows.
+        train : ndarray of int of shape (n_train,)
+            Indices of the samples of the columns.
         gamma : float
+            Scale of the kernel.
 
         Returns
         -------
-        ndarray of float64, shape (n_rows, n_train)
+        ndarray of float64 of shape (n_rows, n_train)
+            Kernel matrix.
         """
-        kernel: FloatMatrix = self._products[np.ix_(rows, train)]
+        kernel: AnyArray = self._inner_products[np.ix_(rows, train)]
         if kind == "rbf":
             kernel *= -2
-            kernel += self._norms[rows, None]
-            kernel += self._norms[None, train]
+            kernel += self._squared_norms[rows, None]
+            kernel += self._squared_norms[None, train]
             np.maximum(kernel, 0, out=kernel)
             gamma = -gamma
         kernel *= np.float32(gamma)

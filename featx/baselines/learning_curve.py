@@ -1,170 +1,202 @@
-"""Score against the number of training images: would more of them help."""
+"""Learning curve: score as a function of the number of training samples."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from featx.baselines.estimators import Baseline, EstimatorsLike, as_baselines
+from featx.baselines.builtin_baselines import Baseline
+from featx.baselines.estimators import EstimatorsLike, as_baselines
 from featx.baselines.fitting import Dataset, collecting_warnings, score_fold
+from featx.baselines.folds.split import Fold, Split
 from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.metrics import METRICS
-from featx.baselines.splits import Fold, Split
 from featx.datasets.labels import as_label_array, validate_labels
-from featx.system.array_types import IntArray
+from featx.system.array_types import AnyArray, IntArray
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
-#: Estimators that can be fitted on a single image of each class, the curve's first point; the quickest first.
-FIT_FOR_A_CURVE = ("centroid", "knn", "ridge", "logreg", "linear-svm", "svm", "svr")
+#: Estimators that can be fitted on one sample per class, fastest first.
+CURVE_ESTIMATORS = ("centroid", "knn", "ridge", "logreg", "linear-svm", "svm", "svr")
 _SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-#: Small samples vary: up to this size, two are drawn from every fold. No more folds than this are used: the curve is
-#: to cost no more than the comparison.
-_SMALL = 2
-_DRAWS = 2
-_MOST_FOLDS = 3
+_MIN_REGRESSION_SIZE = 5
+#: Scores of small samples vary more: up to this size, several samples are drawn from each fold.
+_MAX_REPEATED_SIZE, _N_DRAWS = 2, 2
+#: Limits the cost of a curve to about that of the comparison.
+_MAX_FOLDS = 3
+
+
+class _Fit(NamedTuple):
+    """One point of the curve on one fold."""
+
+    fold_index: int
+    size: int
+    fold: Fold
 
 
 def learning_curve(
-    X: Any,
-    y: Any,
+    X: ArrayLike,
+    y: ArrayLike | Iterable[Any],
     split: Split,
     *,
-    task: str = "classification",
+    task: Literal["classification", "regression"] = "classification",
     estimators: EstimatorsLike = ("logreg",),
     fold_scores: pd.DataFrame | None = None,
     random_state: int = 0,
     n_jobs: int | None = -1,
 ) -> pd.DataFrame:
-    """Return the score of estimators fitted on fewer images of each class than there are.
-
-    The training rows of the first three folds are thinned out to 1, 2, 5, 10, … of each class (for regression, in all),
-    larger samples containing the smaller; the rows that are scored stay the same.
+    """Return the scores of estimators that are fitted on a part of the training samples.
 
     Parameters
     ----------
-    X : array-like of float, shape (n_samples, n_features)
-    y : array-like, shape (n_samples,)
+    X : array-like of float of shape (n_samples, n_features)
+        Features.
+    y : array-like of shape (n_samples,)
+        Labels or continuous targets. Samples that are in no fold may have no label.
     split : Split
-        As :attr:`Comparison.split`.
+        Folds, for example :attr:`Comparison.split`. The first three are used.
     task : {"classification", "regression"}, default="classification"
-    estimators : as for :func:`compare_baselines`, default=("logreg",)
+        Type of the target.
+    estimators : sequence of str or estimator, or mapping of str to estimator, default=("logreg",)
+        See :func:`compare_baselines`.
     fold_scores : pandas.DataFrame or None, default=None
-        As :attr:`Comparison.fold_scores`, of estimators that were not tuned: what is there of all training rows is not
-        computed again.
+        Scores of the same estimators on the complete folds without tuning, as in :attr:`Comparison.fold_scores`. They
+        are not computed again.
     random_state : int, default=0
-        Decides which images are drawn.
+        Seed of the samples that are drawn.
     n_jobs : int or None, default=-1
+        Number of fits at the same time, in threads. -1: one per core.
 
     Returns
     -------
     pandas.DataFrame
-        ``estimator, n_per_class, n_train, score_mean, score_std``: accuracy or R², over folds and draws; ``n_train`` is
-        the mean number of training rows. The last size has all of them. For regression ``n_per_class`` is the number
-        of rows.
+        One row per estimator and size, with the columns ``estimator``, ``n_per_class`` (for regression the number of
+        samples), ``n_train`` (mean number of training samples), ``score_mean`` and ``score_std`` (accuracy or R² over
+        folds and draws). The last size uses all training samples.
+
+    See Also
+    --------
+    compare_baselines : Compare estimators fitted on all training samples.
+    Comparison.learning_curve : The learning curve of a comparison.
+
+    Notes
+    -----
+    The sizes are 1, 2, 5, 10, … samples per class; for regression 5, 10, 20, … samples. Larger samples contain the
+    smaller ones, and the test samples of a fold stay the same.
 
     Examples
     --------
+    >>> from featx import compare_baselines, learning_curve
     >>> from sklearn.datasets import load_iris
-    >>> from featx.baselines.splits import make_split
     >>> X, y = load_iris(return_X_y=True)
-    >>> curve = learning_curve(X, y, make_split(y, task="classification"), estimators=["knn"])
-    >>> curve["n_per_class"].tolist()
+    >>> comparison = compare_baselines(X, y, estimators=["knn"])
+    >>> learning_curve(X, y, comparison.split, estimators=["knn"])["n_per_class"].tolist()
     [1, 2, 5, 10, 20, 40]
     """
-    import pandas as pd
-    from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
 
-    X, y, split = _of_the_split(np.asarray(X), as_label_array(y), split, task)
+    X, y, split = _select_rows(np.asarray(X), as_label_array(y), split, task)
     data = Dataset(X, y, task, None, random_state)
-    metric = METRICS[task][0]
-    sizes = _sizes(y, split, task)
-    plans = [
-        (number, size, fold)
-        for number in split.first_repeat[:_MOST_FOLDS]
-        for size, fold in _thinned(y, split.folds[number], task, sizes, random_state + number)
-    ]
-    found = []
-    notes: list[str] = []  # that an estimator has not converged on a handful of images is no news
-    with threadpool_limits(limits=1), collecting_warnings(notes):
+    fits = _plan_fits(data, split)
+    records: list[tuple[str, int, int, float]] = []
+    ignored_notes: list[str] = []  # on a handful of samples, estimators often do not converge
+    with threadpool_limits(limits=1), collecting_warnings(ignored_notes):
         for baseline in as_baselines(estimators, task, random_state):
-            shared = SharedKernel(X) if baseline.kernel and len(X) <= MAX_ROWS else None
-            known = {} if fold_scores is None else _of_all_rows(fold_scores, baseline.name, metric)
-            scores = Parallel(n_jobs=n_jobs, prefer="threads")(
-                delayed(_score)(baseline, data, fold, shared, known.get(number) if size == sizes[-1] else None)
-                for number, size, fold in plans
-            )
-            found += [
-                (baseline.name, size, len(fold[0]), score) for (_, size, fold), score in zip(plans, scores, strict=True)
+            known_scores = {} if fold_scores is None else _scores_by_fold(fold_scores, baseline.name, task)
+            scores = _score_fits(baseline, data, fits, known_scores, n_jobs)
+            records += [
+                (baseline.name, fit.size, len(fit.fold[0]), score) for fit, score in zip(fits, scores, strict=True)
             ]
-    frame = pd.DataFrame(found, columns=["estimator", "n_per_class", "n_train", "score"])
-    groups = frame.groupby(["estimator", "n_per_class"], sort=False)
-    return groups.agg(
+    return _summarize(records)
+
+
+def _summarize(records: list[tuple[str, int, int, float]]) -> pd.DataFrame:
+    import pandas as pd
+
+    scores = pd.DataFrame(records, columns=["estimator", "n_per_class", "n_train", "score"])
+    points = scores.groupby(["estimator", "n_per_class"], sort=False)
+    return points.agg(
         n_train=("n_train", "mean"), score_mean=("score", "mean"), score_std=("score", "std")
     ).reset_index()
 
 
-def _score(
-    baseline: Baseline, data: Dataset, fold: Fold, shared: SharedKernel | None, known: float | None = None
-) -> float:
-    if known is not None:
-        return known
-    return score_fold(baseline, data, fold, shared, tune=False).scores[METRICS[data.task][0]]
+def _score_fits(
+    baseline: Baseline, data: Dataset, fits: list[_Fit], known_scores: dict[int, float], n_jobs: int | None
+) -> list[float]:
+    from joblib import Parallel, delayed
+
+    shared = SharedKernel(data.X) if baseline.kernel and len(data.X) <= MAX_ROWS else None
+    full_size = fits[-1].size
+
+    def score(fit: _Fit) -> float:
+        if fit.size == full_size and fit.fold_index in known_scores:
+            return known_scores[fit.fold_index]
+        return score_fold(baseline, data, fit.fold, shared, tune=False).scores[METRICS[data.task][0]]
+
+    return list(Parallel(n_jobs=n_jobs, prefer="threads")(delayed(score)(fit) for fit in fits))
 
 
-def _of_all_rows(fold_scores: pd.DataFrame, estimator: str, metric: str) -> dict[int, float]:
-    """Return the score of an estimator on each fold, if it was compared."""
+def _scores_by_fold(fold_scores: pd.DataFrame, estimator: str, task: str) -> dict[int, float]:
     rows = fold_scores[fold_scores["estimator"] == estimator]
-    return {int(fold): float(score) for fold, score in zip(rows["fold"], rows[metric], strict=True)}
+    return {int(fold): float(score) for fold, score in zip(rows["fold"], rows[METRICS[task][0]], strict=True)}
 
 
-def _of_the_split(
-    X: np.ndarray[Any, Any], y: np.ndarray[Any, Any], split: Split, task: str
-) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], Split]:
-    """Return the rows that the split has, and the split by their numbers: others may have no label."""
+def _select_rows(X: AnyArray, y: AnyArray, split: Split, task: str) -> tuple[AnyArray, AnyArray, Split]:
+    """Return the samples that are in a fold, and the folds as positions among these samples."""
     rows = np.unique(np.concatenate([part for fold in split.folds for part in fold]))
-    number_of = np.full(len(X), -1)
-    number_of[rows] = np.arange(len(rows))
-    folds = [(number_of[train], number_of[test]) for train, test in split.folds]
+    positions = np.full(len(X), -1)
+    positions[rows] = np.arange(len(rows))
+    folds = [(positions[train], positions[test]) for train, test in split.folds]
     return X[rows], validate_labels(y[rows], task), dataclasses.replace(split, folds=folds)
 
 
-def _sizes(y: np.ndarray[Any, Any], split: Split, task: str) -> list[int]:
-    """Return the sizes up to that of the largest class of the smallest fold, which is all there is."""
-    largest = []
-    for number in split.first_repeat[:_MOST_FOLDS]:
-        train = split.folds[number][0]
-        largest.append(len(train) if task == "regression" else np.unique(y[train], return_counts=True)[1].max())
-    most = int(min(largest))
-    least = 5 if task == "regression" else 1
-    return [size for size in _SIZES if least <= size < most] + [most]
+def _plan_fits(data: Dataset, split: Split) -> list[_Fit]:
+    fold_indices = split.first_repeat[:_MAX_FOLDS]
+    sizes = _sizes(data, [split.folds[index][0] for index in fold_indices])
+    return [
+        _Fit(index, size, fold)
+        for index in fold_indices
+        for size, fold in _subsample(data, split.folds[index], sizes, data.random_state + index)
+    ]
 
 
-def _thinned(y: np.ndarray[Any, Any], fold: Fold, task: str, sizes: Sequence[int], seed: int) -> list[tuple[int, Fold]]:
+def _sizes(data: Dataset, training_sets: list[IntArray]) -> list[int]:
+    """Return the sizes of the curve. The last one is the size of the largest class in the smallest training set."""
+    if data.task == "regression":
+        largest, smallest = min(len(train) for train in training_sets), _MIN_REGRESSION_SIZE
+    else:
+        largest = min(int(np.unique(data.y[train], return_counts=True)[1].max()) for train in training_sets)
+        smallest = 1
+    return [size for size in _SIZES if smallest <= size < largest] + [largest]
+
+
+def _subsample(data: Dataset, fold: Fold, sizes: Sequence[int], seed: int) -> list[tuple[int, Fold]]:
+    """Return the fold with a part of its training samples for each size, and several parts for small sizes."""
     train, test = fold
     rng = np.random.default_rng(seed)
-    draws: list[tuple[int, Fold]] = []
-    for draw in range(_DRAWS):
+    parts: list[tuple[int, Fold]] = []
+    for draw in range(_N_DRAWS):
         order = rng.permutation(train)
-        rank = np.arange(len(order)) if task == "regression" else _rank_in_class(y[order])
+        rank = np.arange(len(order)) if data.task == "regression" else _rank_in_class(data.y[order])
         for size in sizes:
-            if size == sizes[-1] and draw == 0:
-                draws.append((size, (train, test)))
-            elif (size <= _SMALL and size != sizes[-1]) or draw == 0:
-                draws.append((size, (np.sort(order[rank < size]), test)))
-    return draws
+            is_full = size == sizes[-1]
+            if is_full and draw == 0:
+                parts.append((size, (train, test)))
+            elif draw == 0 or (size <= _MAX_REPEATED_SIZE and not is_full):
+                parts.append((size, (np.sort(order[rank < size]), test)))
+    return parts
 
 
-def _rank_in_class(y: np.ndarray[Any, Any]) -> IntArray:
-    """Return how many rows of the same class came before each row."""
+def _rank_in_class(y: AnyArray) -> IntArray:
+    """Return the number of earlier samples of the same class for each sample."""
     codes = np.unique(y, return_inverse=True)[1]
     order = np.argsort(codes, kind="stable")
-    starts = np.searchsorted(codes[order], codes[order])
+    class_starts = np.searchsorted(codes[order], codes[order])
     rank = np.empty(len(y), dtype=np.int64)
-    rank[order] = np.arange(len(y)) - starts
+    rank[order] = np.arange(len(y)) - class_starts
     return rank

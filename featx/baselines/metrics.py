@@ -1,25 +1,24 @@
-"""How good predictions are, how sure that is, and whether one estimator is better than another beyond chance."""
+"""Metrics of predictions, their confidence intervals, and significance tests between estimators."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from featx.datasets.labels import as_series
-from featx.system.array_types import Float64Array
+from featx.system.array_types import AnyArray, Float64Array
 
 if TYPE_CHECKING:
     import pandas as pd
 
-
-#: What is computed for every fold; the first decides which estimator is best.
+#: Metrics of each task. The first one selects the best estimator.
 METRICS = {
     "classification": ("accuracy", "balanced_accuracy", "f1_macro"),
     "regression": ("r2", "mae", "rmse"),
 }
-#: What they are called for people.
+#: Display names of the metrics.
 METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced",
@@ -28,60 +27,71 @@ METRIC_NAMES = {
     "mae": "MAE",
     "rmse": "RMSE",
 }
-#: Level of the intervals, and of calling a difference real.
+#: Level of confidence intervals and of significance tests.
 CONFIDENCE = 0.95
-#: Accuracy this far above balanced accuracy hides how badly rare classes do.
-_MISLEADING = 0.05
+#: Accuracy that exceeds balanced accuracy by this much is misleading.
+_MISLEADING_DIFFERENCE = 0.05
+_N_BOOTSTRAP = 1000
 
 
-def score(task: str, y: Any, predicted: Any) -> dict[str, float]:
-    """Return the metrics of one fold.
+def score(task: str, y: AnyArray, predicted: AnyArray) -> dict[str, float]:
+    """Return the metrics of predictions for one test set.
 
     Parameters
     ----------
     task : {"classification", "regression"}
-    y, predicted : ndarray, shape (n_test,)
+        Type of the target.
+    y : ndarray of shape (n_test,)
+        True labels or values.
+    predicted : ndarray of shape (n_test,)
+        Predicted labels or values.
 
     Returns
     -------
-    dict
-        Of :data:`METRICS`. Balanced accuracy is the mean recall of the classes in `y`, macro-F1 that of the classes
-        in either; a class that is never predicted has an F1 of 0.
+    dict of str to float
+        Value of each of :data:`METRICS`. Balanced accuracy is the mean recall of the classes in `y`. Macro-F1 is the
+        mean over the classes in `y` or `predicted`; it is 0 for a class that is never predicted.
     """
     from sklearn import metrics
 
     if task == "regression":
         return {
-            # Of a single row R² is not defined.
-            "r2": float(metrics.r2_score(y, predicted)) if len(y) > 1 else float("nan"),
+            "r2": float(metrics.r2_score(y, predicted)) if len(y) > 1 else float("nan"),  # undefined for one sample
             "mae": float(metrics.mean_absolute_error(y, predicted)),
             "rmse": float(metrics.root_mean_squared_error(y, predicted)),
         }
-    there = np.unique(y)
+    recall = metrics.recall_score(y, predicted, labels=np.unique(y), average="macro", zero_division=0)
     return {
         "accuracy": float(metrics.accuracy_score(y, predicted)),
-        "balanced_accuracy": float(metrics.recall_score(y, predicted, labels=there, average="macro", zero_division=0)),
+        "balanced_accuracy": float(recall),
         "f1_macro": float(metrics.f1_score(y, predicted, average="macro", zero_division=0)),
     }
 
 
 def corrected_interval(scores: Float64Array, test_ratio: float) -> tuple[float, float]:
-    """Return a 95 % interval for the mean of scores over folds.
+    """Return a 95 % confidence interval for the mean score over folds.
 
-    Folds share most of what they are fitted on, so their scores vary less than independent ones would: the variance
-    of the mean is taken as s² · (1 / J + n_test / n_train), for J folds, with Student's t of J − 1 degrees of freedom.
+    Folds share most of their training samples, so that their scores vary less than independent ones. The corrected
+    variance of the mean is s² · (1 / J + n_test / n_train) for J folds [1]_, with Student's t distribution of J − 1
+    degrees of freedom. Repeated k-fold uses the same correction [2]_.
 
     Parameters
     ----------
-    scores : ndarray of float, shape (n_folds,)
+    scores : ndarray of float of shape (n_folds,)
+        Score of each fold.
     test_ratio : float
         n_test / n_train.
 
+    Returns
+    -------
+    low, high : float
+        Limits of the interval. NaN for a single fold.
+
     References
     ----------
-    C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52 (2003), 239–281. For
-    repeated k-fold: R. Bouckaert and E. Frank, "Evaluating the replicability of significance tests for comparing
-    learning algorithms", PAKDD 2004.
+    .. [1] C. Nadeau and Y. Bengio, "Inference for the generalization error", Machine Learning 52 (2003), 239–281.
+    .. [2] R. Bouckaert and E. Frank, "Evaluating the replicability of significance tests for comparing learning
+       algorithms", PAKDD 2004.
 
     Examples
     --------
@@ -91,27 +101,30 @@ def corrected_interval(scores: Float64Array, test_ratio: float) -> tuple[float, 
     """
     from scipy.stats import t
 
-    n = len(scores)
-    if n < 2:
+    n_folds = len(scores)
+    if n_folds < 2:
         return float("nan"), float("nan")
-    half = t.ppf((1 + CONFIDENCE) / 2, n - 1) * np.sqrt(scores.var(ddof=1) * (1 / n + test_ratio))
-    return float(scores.mean() - half), float(scores.mean() + half)
+    standard_error = np.sqrt(scores.var(ddof=1) * (1 / n_folds + test_ratio))
+    half_width = t.ppf((1 + CONFIDENCE) / 2, n_folds - 1) * standard_error
+    return float(scores.mean() - half_width), float(scores.mean() + half_width)
 
 
 def corrected_t_test(differences: Float64Array, test_ratio: float) -> float:
-    """Return the two-sided p-value of no difference, by the corrected resampled t-test.
+    """Return the two-sided p-value of the corrected resampled t-test for equal scores.
+
+    The variance is corrected as in :func:`corrected_interval`.
 
     Parameters
     ----------
-    differences : ndarray of float, shape (n_folds,)
-        Score of one estimator minus score of the other, fold by fold on the same folds. If they are all the same but
-        not 0, the test says nothing, and NaN is returned.
+    differences : ndarray of float of shape (n_folds,)
+        Difference of the scores of two estimators on each fold.
     test_ratio : float
         n_test / n_train.
 
-    References
-    ----------
-    As for :func:`corrected_interval`.
+    Returns
+    -------
+    float
+        p-value. NaN if all differences are equal but not 0, as the test does not apply.
 
     Examples
     --------
@@ -120,54 +133,87 @@ def corrected_t_test(differences: Float64Array, test_ratio: float) -> float:
     """
     from scipy.stats import t
 
-    n = len(differences)
-    spread = np.sqrt(differences.var(ddof=1) * (1 / n + test_ratio))
-    if spread < 1e-12:  # says nothing: the folds may have been few, or small
+    n_folds = len(differences)
+    standard_error = np.sqrt(differences.var(ddof=1) * (1 / n_folds + test_ratio))
+    if standard_error < 1e-12:
         return 1.0 if abs(differences.mean()) < 1e-12 else float("nan")
-    return float(2 * t.sf(abs(differences.mean()) / spread, n - 1))
+    return float(2 * t.sf(abs(differences.mean()) / standard_error, n_folds - 1))
 
 
-def single_test_interval(task: str, y: Any, predicted: Any, random_state: int) -> tuple[float, float]:
-    """Return a 95 % interval for the first metric on a single test set.
+def single_test_interval(task: str, y: AnyArray, predicted: AnyArray, random_state: int) -> tuple[float, float]:
+    """Return a 95 % confidence interval for the first metric on a single test set.
 
-    Accuracy: Wilson's score interval. R²: percentiles of 1,000 bootstrap samples of the test rows.
+    It is Wilson's score interval [1]_ for accuracy, and a percentile interval of 1,000 bootstrap samples for R².
+
+    Parameters
+    ----------
+    task : {"classification", "regression"}
+        Type of the target.
+    y : ndarray of shape (n_test,)
+        True labels or values.
+    predicted : ndarray of shape (n_test,)
+        Predicted labels or values.
+    random_state : int
+        Seed of the bootstrap samples.
+
+    Returns
+    -------
+    low, high : float
+        Limits of the interval. NaN for regression with fewer than three samples.
 
     References
     ----------
-    E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), 209–212.
+    .. [1] E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927),
+       209–212.
     """
     from scipy.stats import binomtest
     from sklearn.metrics import r2_score
 
     if task == "classification":
-        found = binomtest(int((y == predicted).sum()), len(y)).proportion_ci(CONFIDENCE, method="wilson")
-        return float(found.low), float(found.high)
+        interval = binomtest(int((y == predicted).sum()), len(y)).proportion_ci(CONFIDENCE, method="wilson")
+        return float(interval.low), float(interval.high)
     if len(y) < 3:
         return float("nan"), float("nan")
     rng = np.random.default_rng(random_state)
-    drawn = rng.integers(0, len(y), (1000, len(y)))
-    values = [r2_score(y[rows], predicted[rows]) for rows in drawn if np.ptp(y[rows]) > 0]
+    samples = rng.integers(0, len(y), (_N_BOOTSTRAP, len(y)))
+    values = [r2_score(y[rows], predicted[rows]) for rows in samples if np.ptp(y[rows]) > 0]
     low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 
-def paired_test(task: str, y: Any, one: Any, other: Any) -> float:
-    """Return the two-sided p-value of no difference on a single test set.
+def paired_test(task: str, y: AnyArray, predicted: AnyArray, other_predicted: AnyArray) -> float:
+    """Return the two-sided p-value for equal performance of two estimators on a single test set.
 
-    Classification: McNemar's exact test on the rows that only one of them gets right. Regression: paired t-test of
-    the squared errors.
+    It is McNemar's exact test for classification [1]_, and a paired t-test of squared errors for regression.
+
+    Parameters
+    ----------
+    task : {"classification", "regression"}
+        Type of the target.
+    y : ndarray of shape (n_test,)
+        True labels or values.
+    predicted : ndarray of shape (n_test,)
+        Predictions of one estimator.
+    other_predicted : ndarray of shape (n_test,)
+        Predictions of the other estimator.
+
+    Returns
+    -------
+    float
+        p-value.
 
     References
     ----------
-    T. G. Dietterich, "Approximate statistical tests for comparing supervised classification learning algorithms",
-    Neural Computation 10 (1998), 1895–1923.
+    .. [1] T. G. Dietterich, "Approximate statistical tests for comparing supervised classification learning
+       algorithms", Neural Computation 10 (1998), 1895–1923.
     """
     from scipy.stats import binomtest, ttest_rel
 
     if task == "classification":
-        only_one, only_other = int(((one == y) & (other != y)).sum()), int(((one != y) & (other == y)).sum())
-        return float(binomtest(only_one, only_one + only_other).pvalue) if only_one + only_other else 1.0
-    errors, other_errors = (y - one) ** 2, (y - other) ** 2
+        is_right, other_is_right = predicted == y, other_predicted == y
+        n_only, n_other_only = int((is_right & ~other_is_right).sum()), int((~is_right & other_is_right).sum())
+        return float(binomtest(n_only, n_only + n_other_only).pvalue) if n_only + n_other_only else 1.0
+    errors, other_errors = (y - predicted) ** 2, (y - other_predicted) ** 2
     if np.allclose(errors, other_errors):
         return 1.0
     return float(ttest_rel(errors, other_errors).pvalue) if len(y) > 2 else 1.0
@@ -176,80 +222,91 @@ def paired_test(task: str, y: Any, one: Any, other: Any) -> float:
 def add_verdicts(
     table: pd.DataFrame,
     fold_scores: Sequence[Float64Array],
-    predictions: Sequence[Any],
-    y: Any,
+    predictions: Sequence[AnyArray],
+    y: AnyArray,
     *,
     task: str,
     test_ratio: float,
 ) -> None:
-    """Add the columns ``p_value`` and ``verdict``: how each row of the table compares with the best one.
+    """Add the columns ``p_value`` and ``verdict``, which compare each row of a table with the best one.
 
-    A p-value below 0.05 is ``worse``, any other a ``tie``. Each stands for itself: of twenty equals, one is called
-    worse by chance.
+    The verdict is ``worse`` for a p-value below 0.05, otherwise ``tie``. p-values are not corrected for multiple
+    comparisons: of 20 equally good estimators, one is expected to be called worse.
 
     Parameters
     ----------
-    table : DataFrame
-        One row for each estimator, with the mean of the first metric.
-    fold_scores : sequence of ndarray of float, shape (n_folds,)
-        First metric of each of them, on the same folds.
-    predictions : sequence of ndarray, shape (n_test,)
-        Of each, pooled over the folds; used if there is one fold only, or if all folds differ by the same.
-    y : ndarray, shape (n_test,)
+    table : pandas.DataFrame
+        One row for each estimator, with the mean of the first metric. It is changed in place.
+    fold_scores : sequence of ndarray of float of shape (n_folds,)
+        First metric of each estimator, on the same folds.
+    predictions : sequence of ndarray of shape (n_test,)
+        Predictions of each estimator, concatenated over the folds. They are used if there is a single fold, or if the
+        difference is the same on all folds.
+    y : ndarray of shape (n_test,)
+        True labels or values of the predicted samples.
     task : {"classification", "regression"}
+        Type of the target.
     test_ratio : float
         n_test / n_train.
     """
     best = best_row(table, task)
     p_values = []
-    for at, scores in enumerate(fold_scores):
-        differences = scores - fold_scores[best]
-        p = corrected_t_test(differences, test_ratio) if len(scores) > 1 else float("nan")
-        if at != best and np.isnan(p):  # a single fold, or all of them equally different
-            p = paired_test(task, y, predictions[at], predictions[best])
-        p_values.append(p)
-    table["p_value"] = [float("nan") if at == best else p for at, p in enumerate(p_values)]
-    table["verdict"] = [
-        "best" if at == best else "worse" if p < 1 - CONFIDENCE else "tie" for at, p in enumerate(p_values)
-    ]
+    for row, scores in enumerate(fold_scores):
+        p_value = float("nan")
+        if row != best:
+            if len(scores) > 1:
+                p_value = corrected_t_test(scores - fold_scores[best], test_ratio)
+            if np.isnan(p_value):
+                p_value = paired_test(task, y, predictions[row], predictions[best])
+        p_values.append(p_value)
+    table["p_value"] = p_values
+    table["verdict"] = ["best" if row == best else verdict(p_value) for row, p_value in enumerate(p_values)]
+
+
+def verdict(p_value: float) -> str:
+    """Return whether a row of this p-value is a ``"tie"`` with the best one, or ``"worse"``."""
+    return "worse" if p_value < 1 - CONFIDENCE else "tie"
 
 
 def best_row(table: pd.DataFrame, task: str) -> int:
-    """Return the number of the row with the highest mean of the first metric."""
+    """Return the position of the row with the largest mean of the first metric."""
     scores = table[f"{METRICS[task][0]}_mean"].to_numpy(dtype=float)
     return int(np.argmax(np.where(np.isnan(scores), -np.inf, scores)))
 
 
-def misleading_accuracy(table: pd.DataFrame, y: Any) -> str:
-    """Return a warning if the best accuracy hides how badly rare classes do, else "".
+def misleading_accuracy(table: pd.DataFrame, y: AnyArray) -> str:
+    """Return a warning if accuracy hides poor results of rare classes, else an empty string.
 
-    That is where it is 5 points or more above the mean recall of the classes (balanced accuracy).
+    That is the case if the best accuracy exceeds the balanced accuracy of the same estimator by five points or more.
     """
     best = table.iloc[best_row(table, "classification")]
-    if not best["accuracy_mean"] - best["balanced_accuracy_mean"] >= _MISLEADING:
+    if not best["accuracy_mean"] - best["balanced_accuracy_mean"] >= _MISLEADING_DIFFERENCE:
         return ""
     labels, counts = np.unique(y, return_counts=True)
-    fairest = table.iloc[int(table["balanced_accuracy_mean"].argmax())]
+    best_balanced = table.iloc[int(table["balanced_accuracy_mean"].argmax())]
     return (
-        f"Accuracy misleads here: class {labels[counts.argmax()]!s} has {counts.max():,} images, "
-        f"{labels[counts.argmin()]!s} has {counts.min():,}, and {best['estimator']} gets "
-        f"{best['accuracy_mean']:.3f} of the images right but only {best['balanced_accuracy_mean']:.3f} of the average "
-        f"class. By balanced accuracy the best is {fairest['estimator']}, {fairest['balanced_accuracy_mean']:.3f}; "
-        "verdicts are by accuracy."
+        f"Accuracy is misleading for these imbalanced classes ({counts.max():,} images of {labels[counts.argmax()]!s}, "
+        f"{counts.min():,} of {labels[counts.argmin()]!s}): {best['estimator']} has accuracy "
+        f"{best['accuracy_mean']:.3f}, but balanced accuracy {best['balanced_accuracy_mean']:.3f}. The best balanced "
+        f"accuracy is {best_balanced['balanced_accuracy_mean']:.3f}, of {best_balanced['estimator']}. Verdicts compare "
+        "accuracy."
     )
 
 
-def per_class(y: Any, predicted: Any) -> pd.DataFrame:
+def per_class(y: AnyArray, predicted: AnyArray) -> pd.DataFrame:
     """Return precision, recall and F1 of each class.
 
     Parameters
     ----------
-    y, predicted : ndarray, shape (n_samples,)
+    y : ndarray of shape (n_samples,)
+        True labels.
+    predicted : ndarray of shape (n_samples,)
+        Predicted labels.
 
     Returns
     -------
-    DataFrame
-        ``label, images, recall, precision, f1``; sorted by label.
+    pandas.DataFrame
+        Columns ``label``, ``images`` (number of samples), ``recall``, ``precision`` and ``f1``, sorted by label.
     """
     import pandas as pd
     from sklearn.metrics import precision_recall_fscore_support

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -37,7 +37,7 @@ def is_continuous(n_labels: int, n_distinct: int) -> bool:
     return n_distinct > _MAX_INTEGER_CLASSES and n_labels < _MIN_SAMPLES_PER_CLASS * n_distinct
 
 
-def infer_task(y: np.ndarray[Any, Any]) -> str:
+def infer_task(y: np.ndarray[Any, Any]) -> Literal["classification", "regression"]:
     """Return the task that labels define: classification or regression.
 
     Numbers with a fractional part define regression. So do integers with more than 20 distinct values and fewer than

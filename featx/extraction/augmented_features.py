@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.registry import NetworkBackbone
-from featx.baselines.splits import Fold, check_split_options, group_codes, make_split, validate_row_indices
+from featx.baselines.folds.given_folds import validate_row_indices
+from featx.baselines.folds.groups import group_codes
+from featx.baselines.folds.make_split import check_split_options, make_split
+from featx.baselines.folds.split import Fold
 from featx.datasets.labels import as_label_array, infer_task, is_missing, validate_labels
 from featx.errors import OptionError
 from featx.extraction.extract import extract_into

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.backbones.files.model_cache import cache_model_file
-from featx.baselines.splits import group_codes
+from featx.baselines.folds.groups import group_codes
 from featx.errors import ModelFileError, StoreError
 from featx.extraction.options import ExtractionOptions
 from featx.features.duplicates.find import find_duplicates

@@ -10,10 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from featx.baselines.cross_validate import Comparison, compare_baselines
-from featx.baselines.estimators import EstimatorsLike
+from featx.baselines.comparison import Comparison
+from featx.baselines.cross_validate import compare_baselines
+from featx.baselines.estimators import EstimatorsLike, TaskOption
+from featx.baselines.folds.make_split import make_split
+from featx.baselines.folds.split import Split
 from featx.baselines.metrics import METRICS, best_row
-from featx.baselines.splits import Split, make_split
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
@@ -45,7 +47,7 @@ def compare_images(
     test_mask: Sequence[bool] | None = None,
     duplicate_threshold: float = DUPLICATE_THRESHOLD,
     estimators: EstimatorsLike | None = None,
-    task: str = "auto",
+    task: TaskOption = "auto",
     cv: int | None = None,
     repeats: int = 1,
     tune: bool = False,
@@ -186,7 +188,7 @@ def compare_tables(
     at = best_row(whole, config.task)
     best_estimator = str(whole["estimator"].iloc[at])
     best = next(one for one in networks if (at := at - len(one.comparison.table)) < 0)
-    misleads = any(note.startswith("Accuracy misleads") for note in notes)
+    misleads = any(note.startswith("Accuracy is misleading") for note in notes)
     if "dummy" in whole["estimator"][whole["verdict"] != "worse"].tolist() and not misleads:
         notes.append("The dummy, which guesses, is not told from the best: nothing that was learned is beyond chance.")
     ungrouped_scores = task.ungrouped_scores(best, duplicates, groups)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.backbones.registry import NetworkBackbone, load_backbone
+from featx.baselines.folds.split import Split
 from featx.baselines.metrics import METRIC_NAMES, METRICS
-from featx.baselines.splits import Split
 from featx.datasets.image_table import ImageTable
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions

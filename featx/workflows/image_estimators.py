@@ -12,7 +12,8 @@ from sklearn.base import clone
 
 from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.registry import load_backbone
-from featx.baselines.estimators import FINE_TUNE, Baseline, EstimatorsLike, is_fine_tune
+from featx.baselines.builtin_baselines import Baseline
+from featx.baselines.estimators import FINE_TUNE, EstimatorsLike, is_fine_tune
 from featx.datasets.image_table import ImageTable
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from featx.baselines.ranking.rank_features import Ranking, rank_matrices
+from featx.baselines.estimators import TaskOption
+from featx.baselines.ranking.rank_features import rank_matrices
+from featx.baselines.ranking.ranking import Ranking
 from featx.datasets.failures import Failure
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import validate_labels
@@ -66,7 +68,7 @@ def rank_images(
     backbones: Sequence[Any] = ("mobilenet",),
     groups: Any = "auto",
     duplicate_threshold: float = DUPLICATE_THRESHOLD,
-    task: str = "auto",
+    task: TaskOption = "auto",
     cache: str | os.PathLike[str] | None = "auto",
 ) -> ImageRanking:
     """Order networks by what their features tell about the labels of images: what ``featx rank`` does, from Python.
@@ -185,7 +187,7 @@ def rank_tables(
         task.y,
         task=config.task,
         groups=groups,
-        once=once,
+        duplicate_groups=once,
         notes=notes,
         progress=lambda name: say(f"Ranking: {name} …"),
     )

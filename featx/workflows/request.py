@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from featx.baselines.cross_validate import check_comparison_options
-from featx.baselines.estimators import EstimatorsLike
-from featx.baselines.splits import Split, group_codes, make_split
+from featx.baselines.estimators import EstimatorsLike, TaskOption
+from featx.baselines.folds.groups import group_codes
+from featx.baselines.folds.make_split import make_split
+from featx.baselines.folds.split import Split
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import infer_task, validate_labels
 from featx.errors import OptionError, SourceError
@@ -41,7 +43,7 @@ class ComparisonConfig:
     """
 
     estimators: EstimatorsLike | None = None
-    task: str = "auto"
+    task: TaskOption = "auto"
     cv: int | None = None
     repeats: int = 1
     groups: str = "auto"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.baselines import plots
-from featx.baselines.cross_validate import Comparison
+from featx.baselines.comparison import Comparison
 from featx.baselines.metrics import METRIC_NAMES, METRICS, add_verdicts, best_row
+from featx.baselines.plots import plot_learning_curve, plot_scores
 from featx.datasets.failures import Failure
 from featx.datasets.labels import as_series
 from featx.errors import ComparisonError, OptionError
@@ -213,7 +213,7 @@ class ImageComparison:
     def plot_scores(self, ax: Any = None) -> Any:
         """Draw the scores with their intervals; return matplotlib's axes."""
         names = [self._named(row) for row in range(len(self.table))]
-        return plots.scores(self.table, names, METRICS[self.task][0], ax)
+        return plot_scores(self.table, names, METRICS[self.task][0], ax)
 
     def plot_confusion(self, ax: Any = None) -> Any:
         """Draw the confusion matrix of the best row; return matplotlib's axes."""
@@ -223,7 +223,7 @@ class ImageComparison:
         """Draw the learning curve; return matplotlib's axes."""
         if self.learning_curve is None:
             raise OptionError("There is no learning curve: compare with diagnostics=True.")
-        return plots.curve(self.learning_curve, self.task, ax)
+        return plot_learning_curve(self.learning_curve, self.task, ax)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what ``featx compare --json`` prints."""

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.baselines.estimators import FINE_TUNE, Baseline, as_baselines
+from featx.baselines.builtin_baselines import Baseline
+from featx.baselines.estimators import FINE_TUNE, TaskOption, as_baselines
 from featx.baselines.fitting import Dataset, check_calibration, fit_on_all, fit_on_images
+from featx.baselines.folds.split import Fold
 from featx.baselines.metrics import METRICS
-from featx.baselines.splits import Fold
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import validate_labels
 from featx.errors import OptionError
@@ -118,7 +119,7 @@ def train_images(
     *,
     backbone: Any = "mobilenet",
     estimators: Sequence[Any] | None = None,
-    task: str = "auto",
+    task: TaskOption = "auto",
     groups: Any = "auto",
     duplicate_threshold: float = DUPLICATE_THRESHOLD,
     cv: int | None = None,

@@ -13,9 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict, cross_validate
 
 from featx import compare_baselines, learning_curve
-from featx.baselines.estimators import DEFAULT_NAMES, NAMES, Baseline, make_baseline
+from featx.baselines.builtin_baselines import DEFAULT_NAMES, NAMES, Baseline
+from featx.baselines.estimators import make_baseline
 from featx.baselines.fitting import Dataset, score_fold
-from featx.baselines.splits import make_split
+from featx.baselines.folds.make_split import make_split
 from featx.errors import ComparisonError, OptionError
 
 COLUMNS = [

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, RepeatedStratifiedKFold, StratifiedKFold
 
-from featx.baselines.splits import check_split_options, group_codes, make_split
+from featx.baselines.folds.groups import group_codes
+from featx.baselines.folds.make_split import check_split_options, make_split
 from featx.errors import ComparisonError, OptionError
 
 Y = np.repeat(["a", "b"], 20)

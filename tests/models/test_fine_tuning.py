@@ -20,8 +20,9 @@ from sklearn.pipeline import make_pipeline
 
 from featx import FeatureExtractor, FineTunedClassifier, compare_baselines, compare_images
 from featx.backbones.workers.fine_tune import rates
-from featx.baselines.estimators import Baseline, make_baseline
-from featx.baselines.validation_split import validation_split
+from featx.baselines.builtin_baselines import Baseline
+from featx.baselines.estimators import make_baseline
+from featx.baselines.folds.validation_split import validation_split
 from featx.datasets.image_table import ImageTable
 from featx.errors import OptionError, OutputError, TrainingError, UnreadableImageError
 from featx.extraction.options import ExtractionOptions

@@ -16,7 +16,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC
 
-from featx.baselines.estimators import NAMES, make_baseline
+from featx.baselines.builtin_baselines import NAMES
+from featx.baselines.estimators import make_baseline
 from featx.errors import ExportError
 from featx.models.head.from_sklearn import as_head
 from featx.models.head.head import Head

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from featx import FeatureExtractor, FineTunedClassifier, compare_baselines, train_images
-from featx.baselines.estimators import Baseline, as_baselines
+from featx.baselines.builtin_baselines import Baseline
+from featx.baselines.estimators import as_baselines
 from featx.baselines.fitting import Dataset, fit_on_all
 from featx.errors import ComparisonError, OptionError, UnreadableImageError
 from featx.models.model_file import read_model

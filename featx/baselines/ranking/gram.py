@@ -1,127 +1,138 @@
-"""The inner products of centred features: all that ridge regression, LogME and the H-score need of a matrix."""
+"""The Gram matrix of centered features, from which ridge regression, LogME and the H-score are computed."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, TypeAlias
 
 import numpy as np
 
-from featx.system.array_types import Float64Array, IntArray
+from featx.system.array_types import AnyArray, Float64Array, IntArray
 
-Matrix: TypeAlias = "np.ndarray[Any, Any]"
-
-#: A block of the matrix takes so many bytes in float64.
-_BLOCK_BYTES = 64 * 2**20
-#: Directions with a smaller share of the largest variance than this are rounding errors.
-_LEAST_SHARE = 1e-12
+#: Memory of the part of the features that is converted to float64 at a time.
+BLOCK_BYTES = 64 * 2**20
+#: Relative variance below which a direction is a rounding error.
+_MIN_RELATIVE_VARIANCE = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
-class Products:
-    """Inner products of a matrix Z, which is the features with the mean of each column subtracted; in float64.
+class GramMatrix:
+    """Inner products of Z, the features minus the mean of each column, in float64.
 
     Attributes
     ----------
-    matrix : ndarray of float64, shape (m, m)
-        Z · Zᵀ where there are fewer rows than features (`is_wide`), else Zᵀ · Z.
+    matrix : ndarray of float64 of shape (m, m)
+        Z · Zᵀ if there are fewer samples than features (`is_wide`), else Zᵀ · Z.
     is_wide : bool
-    n_rows, n_features : int
-        Shape of Z; of a standardised one, columns that are constant do not count.
+        Whether there are fewer samples than features.
+    n_samples : int
+        Number of rows of Z.
+    n_features : int
+        Number of columns of Z. Constant columns of standardized features do not count.
     fourth_moment : float
-        Sum over the rows of the fourth power of their length.
+        Sum of the fourth powers of the norms of the rows.
     """
 
     matrix: Float64Array
     is_wide: bool
-    n_rows: int
+    n_samples: int
     n_features: int
     fourth_moment: float
-    _X: Matrix = dataclasses.field(repr=False)
+    _X: AnyArray = dataclasses.field(repr=False)
     _mean: Float64Array = dataclasses.field(repr=False)
     _scale: Float64Array = dataclasses.field(repr=False)
+    _block_bytes: int = dataclasses.field(repr=False)
 
     @classmethod
-    def of(cls, X: Matrix, *, standardised: bool = False) -> Products:
-        """Return the products of a matrix, which is taken to float64 in blocks of 64 MB.
+    def from_features(cls, X: AnyArray, *, standardize: bool = False, block_bytes: int = BLOCK_BYTES) -> GramMatrix:
+        """Return the Gram matrix of features, which are converted to float64 in blocks.
 
         Parameters
         ----------
-        X : ndarray of float, shape (n_samples, n_features)
-            Finite.
-        standardised : bool, default=False
-            Divide columns by their standard deviation; those that are constant become 0.
+        X : ndarray of float of shape (n_samples, n_features)
+            Finite features.
+        standardize : bool, default=False
+            Whether to divide columns by their standard deviation. Constant columns become 0.
+        block_bytes : int, default=67108864
+            Memory of a block.
+
+        Returns
+        -------
+        GramMatrix
+            Inner products.
         """
-        n, n_features = X.shape
+        n_samples, n_features = X.shape
         mean = X.mean(axis=0, dtype=np.float64)
-        scale = _scale(X, mean) if standardised else np.ones(n_features)
-        is_wide = n < n_features
-        products = np.zeros((n, n) if is_wide else (n_features, n_features))
+        scale = _inverse_std(X, mean, block_bytes) if standardize else np.ones(n_features)
+        is_wide = n_samples < n_features
+        matrix = np.zeros((n_samples, n_samples) if is_wide else (n_features, n_features))
         fourth_moment = 0.0
-        for rows in _blocks(n, n_features):
+        for rows in _blocks(n_samples, n_features, block_bytes):
             block = (X[rows] - mean) * scale
             fourth_moment += float((np.einsum("ij,ij->i", block, block) ** 2).sum())
             if not is_wide:
-                products += block.T @ block
+                matrix += block.T @ block
         if is_wide:
-            for columns in _blocks(n_features, n):
+            for columns in _blocks(n_features, n_samples, block_bytes):
                 block = (X[:, columns] - mean[columns]) * scale[columns]
-                products += block @ block.T
-        return cls(products, is_wide, n, int((scale > 0).sum()), fourth_moment, X, mean, scale)
+                matrix += block @ block.T
+        return cls(matrix, is_wide, n_samples, int((scale > 0).sum()), fourth_moment, X, mean, scale, block_bytes)
 
     @property
-    def total(self) -> float:
-        """Sum of the squared lengths of the rows of Z."""
+    def trace(self) -> float:
+        """Sum of the squared norms of the rows of Z."""
         return float(np.trace(self.matrix))
 
     def rows(self, rows: IntArray | slice) -> Float64Array:
         """Return rows of Z."""
-        found: Float64Array = (self._X[rows] - self._mean) * self._scale
-        return found
+        selected: Float64Array = (self._X[rows] - self._mean) * self._scale
+        return selected
 
     def blocks(self) -> Iterator[slice]:
-        """Yield all rows, as many at a time as are to be held in float64."""
-        return _blocks(self.n_rows, len(self._mean))
+        """Yield slices of rows that together are all of Z."""
+        return _blocks(self.n_samples, len(self._mean), self._block_bytes)
 
-    def against(self, Y: Float64Array) -> Float64Array:
-        """Return Zᵀ · Y, shape (n_features, n_targets)."""
-        found = np.zeros((len(self._mean), Y.shape[1]))
+    def transpose_dot(self, Y: Float64Array) -> Float64Array:
+        """Return Zᵀ · Y, of shape (n_features, n_targets)."""
+        product = np.zeros((len(self._mean), Y.shape[1]))
         for rows in self.blocks():
-            found += self.rows(rows).T @ Y[rows]
-        return found
+            product += self.rows(rows).T @ Y[rows]
+        return product
 
     def spectrum(self, Y: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Return the squared singular values of Z, the largest first, and Y along its left singular vectors.
+        """Return the squared singular values of Z, and the projections of Y on its left singular vectors.
 
         Parameters
         ----------
-        Y : ndarray of float64, shape (n_samples, n_targets)
+        Y : ndarray of float64 of shape (n_samples, n_targets)
+            Targets.
 
         Returns
         -------
-        squared : ndarray of float64, shape (rank,)
-        along : ndarray of float64, shape (rank, n_targets)
+        squared : ndarray of float64 of shape (rank,)
+            In descending order.
+        projections : ndarray of float64 of shape (rank, n_targets)
+            In the same order.
         """
         squared, vectors = np.linalg.eigh(self.matrix)
-        kept = np.flatnonzero(squared > _LEAST_SHARE * squared.max(initial=0))[::-1]
+        kept = np.flatnonzero(squared > _MIN_RELATIVE_VARIANCE * squared.max(initial=0))[::-1]
         squared, vectors = squared[kept], vectors[:, kept]
         if self.is_wide:
             return squared, vectors.T @ Y
-        return squared, vectors.T @ self.against(Y) / np.sqrt(squared)[:, None]
+        return squared, vectors.T @ self.transpose_dot(Y) / np.sqrt(squared)[:, None]
 
 
-def _scale(X: Matrix, mean: Float64Array) -> Float64Array:
-    """Return what standardises each column; 0 for those that are constant."""
+def _inverse_std(X: AnyArray, mean: Float64Array, block_bytes: int) -> Float64Array:
+    """Return the inverse standard deviation of each column, or 0 if it is constant."""
     variance = np.zeros(X.shape[1])
-    for rows in _blocks(*X.shape):
+    for rows in _blocks(len(X), X.shape[1], block_bytes):
         variance += ((X[rows] - mean) ** 2).sum(axis=0) / len(X)
-    # A mean of equal numbers may be rounded: the variance of a constant is not always 0.
+    # The mean of equal numbers may be rounded, so that the variance of a constant column is not always 0.
     varies = (X.min(axis=0) < X.max(axis=0)) & (variance > 0)
     scale: Float64Array = varies / np.sqrt(np.where(varies, variance, 1))
     return scale
 
 
-def _blocks(n: int, width: int) -> Iterator[slice]:
-    step = max(1, _BLOCK_BYTES // (8 * max(1, width)))
+def _blocks(n: int, width: int, block_bytes: int) -> Iterator[slice]:
+    step = max(1, block_bytes // (8 * max(1, width)))
     return (slice(start, min(start + step, n)) for start in range(0, n, step))

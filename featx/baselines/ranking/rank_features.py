@@ -1,13 +1,14 @@
-"""Feature matrices ordered by how much they tell about labels, without fitting and scoring estimators on each."""
+"""Ranking of feature matrices by leave-one-out scores and transferability measures."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+<<<<<<< HEAD
 from featx.baselines.estimators import TASKS
 from featx.baselines.metrics import CONFIDENCE, METRIC_NAMES, METRICS, paired_test, score
 from featx.baselines.ranking.gram import Matrix, Products
@@ -117,22 +118,78 @@ class Ranking:
         names = ", ".join(ties) if len(ties) <= 3 else f"{len(ties)} others, the ties of the table,"
         chance = f"; its lead over {names} may be chance" if ties else ""
         return f"* best: {self.best}{chance}"
+=======
+from featx.baselines.estimators import TaskOption, check_task
+from featx.baselines.folds.groups import resolve_groups
+from featx.baselines.folds.make_split import usable_rows
+from featx.baselines.metrics import METRICS, paired_test, score, verdict
+from featx.baselines.ranking.gram import GramMatrix
+from featx.baselines.ranking.leave_one_out import decode_targets, knn_predictions, ridge_predictions
+from featx.baselines.ranking.ranking import CRITERIA, Ranking
+from featx.baselines.ranking.transferability import h_score_from_gram, log_me_from_gram
+from featx.datasets.labels import as_label_array, encode_targets, infer_task, validate_data, validate_labels
+from featx.errors import ComparisonError
+from featx.system.array_types import AnyArray, IntArray
+from featx.system.formatting import format_count
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import ArrayLike
+>>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)
 
 
 def rank_features(
-    features: Mapping[str, Any],
-    y: Any,
+    features: Mapping[str, ArrayLike],
+    y: ArrayLike | Iterable[Any],
     *,
-    groups: Any = "auto",
-    task: str = "auto",
+    groups: ArrayLike | Iterable[Any] | None = "auto",
+    task: TaskOption = "auto",
     progress: Callable[[str], object] | None = None,
 ) -> Ranking:
-    """Return feature matrices in the order in which they promise to serve a classifier, without fitting one to each.
+    """Rank feature matrices of the same samples by how well they suit a classifier or regressor.
 
-    The order is that of ``loo_ridge``, the accuracy of ridge regression at each row, fitted without that row and its
-    group, which takes one decomposition of a matrix; LogME decides between equals. Kendall's tau with the best
-    cross-validated accuracy of logistic regression, SVM, kNN and ridge, measured on 31 layers, poolings and sizes of
-    MobileNet, near-duplicates kept together:
+    Parameters
+    ----------
+    features : mapping of str to array-like of float of shape (n_samples, n_features)
+        Feature matrices by name.
+    y : array-like of shape (n_samples,)
+        Labels or continuous targets. Samples without a label are dropped, which is noted.
+    groups : array-like of shape (n_samples,), "auto" or None, default="auto"
+        Group of each sample. A sample is predicted without its whole group. "auto": near-duplicates in the first
+        matrix form groups, see :func:`find_duplicates`, and LogME and H-score use one sample of each group. None: no
+        groups.
+    task : {"auto", "classification", "regression"}, default="auto"
+        Type of the target. See :func:`compare_baselines`.
+    progress : callable or None, default=None
+        Function that is called with the name of each matrix before it is scored.
+
+    Returns
+    -------
+    Ranking
+        Scores and ranks.
+
+    Raises
+    ------
+    ComparisonError
+        If there is no matrix, a matrix does not consist of finite numbers, lengths differ, all labels are equal, or
+        there are too few groups.
+    OptionError
+        If `task` or `groups` has an invalid value.
+
+    See Also
+    --------
+    rank_images : Extract features of images with several recipes and rank them.
+    compare_baselines : Compare estimators by cross-validation, which is slower and more reliable.
+    leave_one_out : The first and third criterion.
+    log_me : The second criterion.
+    h_score : The fourth criterion.
+
+    Notes
+    -----
+    Matrices are sorted by the leave-one-out score of ridge regression, which needs one matrix decomposition. LogME
+    breaks ties. The table shows Kendall's tau of each criterion with the best cross-validated accuracy of logistic
+    regression, SVM, nearest neighbors and ridge, for 31 layers, poolings and sizes of MobileNet with near-duplicates
+    as groups:
 
     ======================================= ========= ===== === =======
     images                                  loo_ridge LogME kNN H-score
@@ -141,45 +198,100 @@ def rank_features(
     1,797 digits, 10 classes                0.95      0.94  0.72 0.75
     ======================================= ========= ===== === =======
 
-    All 31 took 4 s of the photos and 9 s of the digits on two cores, where comparing those four estimators took 48 and
-    49 s; one matrix of 8,000 × 1,024, 100 classes, 5 s, where the default estimators took 39 s.
+    Ranking all 31 took 4 s (photos) and 9 s (digits) on two cores; the cross-validation took 48 and 49 s. A matrix of
+    8,000 × 1,024 with 100 classes takes 5 s; the default estimators of :func:`compare_baselines` take 39 s.
+
+    Examples
+    --------
+    >>> from featx import rank_features
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> ranking = rank_features({"sepals": X[:, :2], "petals": X[:, 2:], "all": X}, y, groups=None)
+    >>> ranking.best
+    'all'
+    >>> ranking.table["verdict"].tolist()
+    ['best', 'tie', 'worse']
+    """
+    check_task(task)
+    if not features:
+        raise ComparisonError("features must contain at least one feature matrix, got none. Add one.")
+    all_labels = as_label_array(y)
+    validated = {name: validate_data(matrix, all_labels) for name, matrix in features.items()}
+    first_name = next(iter(validated))
+    first_matrix, labels, rows, notes = validated[first_name]
+    resolved_task = infer_task(labels) if task == "auto" else task
+    labels = validate_labels(labels, resolved_task)
+    codes, duplicates = resolve_groups(groups, first_matrix, rows, len(all_labels))
+    duplicate_groups = codes if duplicates is not None else None
+    if duplicates is not None and len(duplicates):
+        notes.append(
+            f"{duplicates.n_rows} near-duplicates in {format_count(len(duplicates), 'group')}: each one is predicted without its "
+            "group, and LogME and H-score use one sample of each group."
+        )
+    matrices = [({"name": name}, matrix) for name, (matrix, *_) in validated.items()]
+    try:
+        table, used = rank_matrices(
+            matrices,
+            labels,
+            task=resolved_task,
+            groups=codes,
+            duplicate_groups=duplicate_groups,
+            notes=notes,
+            progress=progress,
+        )
+    except ComparisonError as error:
+        if duplicate_groups is None:
+            raise
+        raise ComparisonError(
+            f"{error} Near-duplicates in {first_name!r} form the groups. Pass groups=None for no groups (scores may be "
+            "too high), or list other features first."
+        ) from error
+    n_classes = len(np.unique(labels[used])) if resolved_task == "classification" else 0
+    return Ranking(table, resolved_task, len(used), n_classes, notes)
+
+
+def rank_matrices(
+    matrices: Sequence[tuple[dict[str, str], AnyArray]],
+    y: AnyArray,
+    *,
+    task: str,
+    groups: IntArray | None,
+    duplicate_groups: IntArray | None,
+    notes: list[str],
+    progress: Callable[[str], object] | None = None,
+) -> tuple[pd.DataFrame, IntArray]:
+    """Return the table of a ranking and the samples that were used.
 
     Parameters
     ----------
-    features : mapping of str to array-like of float, shape (n_samples, n_features)
-        Of the same images, in the same order; at least one.
-    y : array-like, shape (n_samples,)
-        A label or number for each row. Rows whose label is missing are left out, and noted.
-    groups : "auto", array-like, shape (n_samples,), or None, default="auto"
-        Rows of one group are left out together. ``"auto"`` does that with near-duplicates, as
-        :func:`featx.find_duplicates` tells them in the first matrix; of these, LogME and the H-score see one of each
-        label.
-    task : {"auto", "classification", "regression"}, default="auto"
-        As for :func:`featx.compare_baselines`.
-    progress : callable, default=None
-        Called with the name of each matrix before its turn.
+    matrices : sequence of (dict, ndarray of float of shape (n_samples, n_features))
+        Feature matrices with their first table columns, which include ``name``.
+    y : ndarray of shape (n_samples,)
+        Labels or continuous targets.
+    task : {"classification", "regression"}
+        Type of the target.
+    groups : ndarray of int of shape (n_samples,) or None
+        Groups of samples. A sample is predicted without its group.
+    duplicate_groups : ndarray of int of shape (n_samples,) or None
+        Groups of near-duplicates. LogME and H-score use one sample for each group and label.
+    notes : list of str
+        Notes of dropped classes are appended here.
+    progress : callable or None, default=None
+        Function that is called with the name of each matrix.
 
     Returns
     -------
-    Ranking
+    table : pandas.DataFrame
+        See :attr:`Ranking.table`.
+    rows : ndarray of int of shape (n_used,)
+        Indices of the samples.
 
     Raises
     ------
     ComparisonError
-        No matrix, one class only, NaN, lengths that differ, one group only.
-    OptionError
-        Another task, or another word for groups.
-
-    Examples
-    --------
-    >>> from sklearn.datasets import load_iris
-    >>> X, y = load_iris(return_X_y=True)
-    >>> ranking = rank_features({"sepals": X[:, :2], "all": X}, y, groups=None)
-    >>> ranking.best
-    'all'
-    >>> ranking.table["verdict"].tolist()
-    ['best', 'tie']
+        If there are too few classes, groups or different values.
     """
+<<<<<<< HEAD
     if task not in TASKS:
         raise OptionError(f"task={task!r}: expected one of {', '.join(TASKS)}.")
     if not features:
@@ -244,76 +356,97 @@ def rank_matrices(
     progress : callable, default=None
     """
     kept = np.arange(len(y))
+=======
+    rows = np.arange(len(y))
+>>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)
     if task == "classification":
-        kept, left_out = usable_rows(y, groups)
-        notes += left_out
+        rows, dropped_notes = usable_rows(y, groups)
+        notes += dropped_notes
     elif len(np.unique(y)) < 2:
-        raise ComparisonError(
-            f"Expected different quantities, got {len(y)} times the same: there is nothing to rank by."
-        )
-    y = y[kept]
-    codes = np.unique(groups[kept], return_inverse=True)[1] if groups is not None else np.arange(len(y))
-    single = None
-    if once is not None:
-        pairs = np.stack([once[kept], np.unique(y, return_inverse=True)[1]])
-        single = np.sort(np.unique(pairs, axis=1, return_index=True)[1])
+        raise ComparisonError(f"y must contain at least two different values, got {len(y)} equal ones. Add samples.")
+    scorer = _Scorer.create(y[rows], task, groups, duplicate_groups, rows)
 
-    def judge(front: dict[str, str], X: Matrix) -> tuple[dict[str, float], Matrix]:
+    def score_one(columns: dict[str, str], X: AnyArray) -> tuple[dict[str, float], AnyArray]:
         if progress is not None:
-            progress(front["name"])
-        return _judged(X if len(kept) == len(X) else X[kept], y, task, codes, single)
+            progress(columns["name"])
+        return scorer.score(X if len(rows) == len(X) else X[rows])
 
-    judged = _on_all_cores(judge, matrices)
+    results = _run_in_threads(score_one, matrices)
     records = [
-        {**front, "features": X.shape[1], **scores} for (front, X), (scores, _) in zip(matrices, judged, strict=True)
+        {**columns, "features": X.shape[1], **scores}
+        for (columns, X), (scores, _) in zip(matrices, results, strict=True)
     ]
-    predictions = [predicted for _, predicted in judged]
-    return _ordered(records, predictions, y, task), kept
+    return _sorted_table(records, [predicted for _, predicted in results], y[rows], task), rows
 
 
-def _ordered(records: Sequence[Mapping[str, Any]], predictions: Sequence[Matrix], y: Matrix, task: str) -> pd.DataFrame:
-    """Return the table, best first, with the rank by each criterion and verdicts about the best."""
+@dataclasses.dataclass(frozen=True)
+class _Scorer:
+    """The criteria for one set of samples.
+
+    ``independent`` are the samples for LogME and H-score: one of each group of near-duplicates and label; None for all.
+    """
+
+    y: AnyArray
+    task: str
+    groups: IntArray
+    independent: IntArray | None
+
+    @classmethod
+    def create(
+        cls, y: AnyArray, task: str, groups: IntArray | None, duplicate_groups: IntArray | None, rows: IntArray
+    ) -> _Scorer:
+        codes = np.unique(groups[rows], return_inverse=True)[1] if groups is not None else np.arange(len(y))
+        independent = None
+        if duplicate_groups is not None:
+            pairs = np.stack([duplicate_groups[rows], np.unique(y, return_inverse=True)[1]])
+            independent = np.sort(np.unique(pairs, axis=1, return_index=True)[1])
+        return cls(y, task, codes, independent)
+
+    def score(self, X: AnyArray) -> tuple[dict[str, float], AnyArray]:
+        """Return the criteria of a feature matrix, and the leave-one-out predictions of ridge regression."""
+        y, task = self.y, self.task
+        metric = METRICS[task][0]
+        targets = encode_targets(y, task)
+        gram = GramMatrix.from_features(X, standardize=True)
+        predicted = decode_targets(ridge_predictions(gram, targets, self.groups), y, task)
+        knn_predicted = decode_targets(knn_predictions(X, targets, self.groups), y, task)
+        if self.independent is not None and len(self.independent) < len(X):
+            X, targets = X[self.independent], encode_targets(y[self.independent], task)
+            gram = GramMatrix.from_features(X, standardize=True)
+        is_classification = task == "classification"
+        scores = {
+            "loo_ridge": score(task, y, predicted)[metric],
+            "logme": log_me_from_gram(gram, targets),
+            "loo_knn": score(task, y, knn_predicted)[metric],
+            "h_score": h_score_from_gram(GramMatrix.from_features(X), targets) if is_classification else float("nan"),
+        }
+        return scores, predicted
+
+
+def _run_in_threads(score_one: Callable[..., Any], matrices: Sequence[tuple[dict[str, str], AnyArray]]) -> list[Any]:
+    from joblib import Parallel, delayed
+    from threadpoolctl import threadpool_limits
+
+    # One matrix per core, with one BLAS thread each: several BLAS threads mostly wait for each other. Measured with
+    # 1,797 rows of 1,024 features on two busy cores: 0.8 s with one thread, 1.6 s with two.
+    with threadpool_limits(limits=1):
+        return list(Parallel(n_jobs=-1, prefer="threads")(delayed(score_one)(columns, X) for columns, X in matrices))
+
+
+def _sorted_table(
+    records: Sequence[Mapping[str, Any]], predictions: Sequence[AnyArray], y: AnyArray, task: str
+) -> pd.DataFrame:
+    """Return the table with ranks and verdicts, the best matrix first."""
     import pandas as pd
 
     table = pd.DataFrame(records)
     for criterion in CRITERIA:
         table[f"{criterion}_rank"] = table[criterion].rank(ascending=False, method="min").astype("Int64")
     order = table.sort_values([f"{name}_rank" for name in CRITERIA[:2]], kind="stable").index.to_numpy()
-    best = predictions[order[0]]
-    p_values = [paired_test(task, y, predictions[at], best) for at in order[1:]]
+    best_predicted = predictions[order[0]]
+    p_values = [paired_test(task, y, predictions[row], best_predicted) for row in order[1:]]
     table = table.loc[order].reset_index(drop=True)
-    at = list(table.columns).index("loo_ridge") + 1
-    table.insert(at, "p_value", [np.nan, *p_values])
-    table.insert(at + 1, "verdict", ["best", *("worse" if p < 1 - CONFIDENCE else "tie" for p in p_values)])
+    position = list(table.columns).index("loo_ridge") + 1
+    table.insert(position, "p_value", [np.nan, *p_values])
+    table.insert(position + 1, "verdict", ["best", *map(verdict, p_values)])
     return table
-
-
-def _on_all_cores(judge: Callable[..., Any], matrices: Sequence[tuple[dict[str, str], Matrix]]) -> list[Any]:
-    from joblib import Parallel, delayed
-    from threadpoolctl import threadpool_limits
-
-    # A matrix to each core: several BLAS threads mostly wait for each other (measured on a busy machine of two cores,
-    # 1,797 rows of 1,024: 1.6 s with two, 0.8 s with one).
-    with threadpool_limits(limits=1):
-        return list(Parallel(n_jobs=-1, prefer="threads")(delayed(judge)(front, X) for front, X in matrices))
-
-
-def _judged(
-    X: Matrix, y: Matrix, task: str, groups: IntArray, single: IntArray | None
-) -> tuple[dict[str, float], Matrix]:
-    """Return the criteria for one matrix, and what ridge predicts for each row without its group."""
-    targets = encode_targets(y, task)
-    metric = METRICS[task][0]
-    products = Products.of(X, standardised=True)
-    predicted = as_labels(ridge_of(products, targets, groups), y, task)
-    neighbours = as_labels(neighbours_of(X, targets, groups), y, task)
-    if single is not None and len(single) < len(X):
-        X, targets = X[single], encode_targets(y[single], task)
-        products = Products.of(X, standardised=True)
-    scores = {
-        "loo_ridge": score(task, y, predicted)[metric],
-        "logme": log_me_of(products, targets),
-        "loo_knn": score(task, y, neighbours)[metric],
-        "h_score": h_score_of(Products.of(X), targets) if task == "classification" else float("nan"),
-    }
-    return scores, predicted

@@ -10,8 +10,9 @@ import numpy as np
 from sklearn.utils import check_random_state
 from sklearn.utils.class_weight import compute_sample_weight
 
-from featx.baselines.splits import Fold, group_codes
-from featx.baselines.validation_split import validation_split
+from featx.baselines.folds.groups import group_codes
+from featx.baselines.folds.split import Fold
+from featx.baselines.folds.validation_split import validation_split
 from featx.datasets.labels import as_label_array, is_missing, validate_labels
 from featx.errors import TrainingError
 from featx.features.duplicates.find import find_duplicates

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.baselines.estimators import is_unit_length_scaler
+from featx.baselines.builtin_baselines import is_unit_length_scaler
 from featx.errors import ExportError
 from featx.models.head.head import Head
 from featx.models.head.steps import (

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.baselines.estimators import NAMES, make_baseline
+from featx.baselines.builtin_baselines import NAMES
+from featx.baselines.estimators import make_baseline
 from featx.errors import UnreadableImageError
 from featx.extraction.options import Resolved
 from featx.models.explain.activation_maps import ActivationMaps, activation_map_problem, decode_pixels
@@ -32,7 +33,7 @@ def why_no_evidence(result: ImageComparison) -> str:
     network, estimator = result.best_backbone, str(result.best_row["estimator"])
     if estimator not in _LINEAR or estimator not in NAMES[result.task]:
         return f"{estimator} has none: compare {', '.join(_LINEAR)}"
-    if estimator not in network.comparison._own:
+    if estimator not in network.comparison._builtin_names:
         return f"{estimator} is not featx's own, which alone is fitted anew for them"
     if "best_params" in network.comparison.table:
         return "tuned estimators have none"

@@ -1,0 +1,198 @@
+"""The result of a comparison: scores, predictions, verdicts and plots."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING, Any
+
+from featx.baselines.folds.split import Split
+from featx.baselines.label_issues import find_label_issues
+from featx.baselines.learning_curve import CURVE_ESTIMATORS
+from featx.baselines.metrics import METRICS, best_row, per_class
+from featx.baselines.plots import plot_confusion, plot_learning_curve, plot_scores
+from featx.errors import ComparisonError
+from featx.features.duplicates.find import Duplicates
+from featx.system.array_types import AnyArray, FloatArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Result of :func:`compare_baselines`.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row for each estimator, with these columns:
+
+        - ``estimator``: name;
+        - ``accuracy``, ``balanced_accuracy`` and ``f1_macro``, or ``r2``, ``mae`` and ``rmse`` for regression, each
+          with the suffixes ``_mean`` and ``_std`` (standard deviation over folds, with n − 1);
+        - ``low`` and ``high``: 95 % confidence interval for the first metric;
+        - ``p_value`` of the same performance as the best estimator;
+        - ``verdict``: ``best``, ``tie`` or ``worse``;
+        - ``fit_seconds`` and ``predict_seconds``: mean over folds;
+        - ``best_params``: parameters that tuning selected, if ``tune=True``.
+    fold_scores : pandas.DataFrame
+        One row for each estimator and fold, with the columns ``estimator``, ``fold``, the metrics, ``fit_seconds`` and
+        ``predict_seconds``.
+    predictions : pandas.DataFrame
+        Out-of-fold predictions of the first repeat, one column for each estimator. The index holds rows of `X`.
+    probabilities : dict of str to ndarray of float32 of shape (n_tested, n_classes)
+        Out-of-fold probabilities in the order of `predictions`, for estimators that have any. Columns are `classes`.
+    margins : dict of str to ndarray of float32 of shape (n_tested,)
+        Difference between the largest and the second-largest probability or decision value of each prediction.
+    y : ndarray of shape (n_tested,)
+        True labels or values, in the order of `predictions`.
+    classes : ndarray of shape (n_classes,)
+        Sorted classes of training and test samples.
+    task : {"classification", "regression"}
+        Type of the target.
+    split : Split
+        Folds, as rows of `X`.
+    notes : list of str
+        Deviations from the request, and warnings.
+    duplicates : Duplicates or None
+        Near-duplicates among the labeled rows of `X`, if ``groups="auto"``.
+
+    See Also
+    --------
+    compare_baselines : Compares estimators and returns this object.
+
+    Examples
+    --------
+    >>> from featx import compare_baselines
+    >>> from sklearn.datasets import load_iris
+    >>> comparison = compare_baselines(*load_iris(return_X_y=True), estimators=["dummy", "knn", "lda"])
+    >>> comparison.best, comparison.ties
+    ('lda', ['knn'])
+    """
+
+    table: pd.DataFrame
+    fold_scores: pd.DataFrame
+    predictions: pd.DataFrame
+    probabilities: dict[str, FloatArray]
+    margins: dict[str, FloatArray]
+    y: AnyArray
+    classes: AnyArray
+    task: str
+    split: Split
+    notes: list[str]
+    duplicates: Duplicates | None
+    _compute_curve: functools.partial[pd.DataFrame] = dataclasses.field(repr=False, compare=False)
+    _builtin_names: frozenset[str] = dataclasses.field(repr=False, compare=False)
+
+    @property
+    def best(self) -> str:
+        """Name of the estimator with the highest mean accuracy or R²."""
+        return str(self.table["estimator"].iloc[best_row(self.table, self.task)])
+
+    @property
+    def ties(self) -> list[str]:
+        """Names of the estimators that are not significantly worse than the best one."""
+        return self.table["estimator"][self.table["verdict"] == "tie"].tolist()
+
+    def per_class(self, estimator: str | None = None) -> pd.DataFrame:
+        """Return precision, recall and F1 of each class.
+
+        Parameters
+        ----------
+        estimator : str or None, default=None
+            Name of the estimator. None: the best one.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``label``, ``images``, ``recall``, ``precision`` and ``f1``.
+        """
+        return per_class(self.y, self.predictions[estimator or self.best].to_numpy())
+
+    @functools.cached_property
+    def label_issues(self) -> pd.DataFrame:
+        """Likely label errors; see :func:`featx.find_label_issues`.
+
+        They come from the probabilities of logistic regression, or of another estimator if it was not compared. ``row``
+        is a row of `X`.
+        """
+        usable = {name: probabilities for name, probabilities in self.probabilities.items() if name != "dummy"}
+        if self.task != "classification" or not usable:
+            raise ComparisonError(
+                "Cannot detect label errors without class probabilities. Use a classification task, and include logreg "
+                "in estimators (--estimators)."
+            )
+        issues = find_label_issues(self.y, usable.get("logreg", next(iter(usable.values()))), classes=self.classes)
+        issues["row"] = self.predictions.index.to_numpy()[issues["row"]]
+        return issues
+
+    @functools.cached_property
+    def learning_curve(self) -> pd.DataFrame:
+        """Learning curve of the fastest built-in estimator that is not worse than the best; see :func:`learning_curve`.
+
+        The estimator is not tuned. The curve is computed on first access.
+        """
+        not_worse = self.table["estimator"][self.table["verdict"] != "worse"].tolist()
+        default = "logreg" if self.task == "classification" else "ridge"
+        candidates = [name for name in CURVE_ESTIMATORS if name in not_worse and name in self._builtin_names]
+        estimator = candidates[0] if candidates else default
+        was_tuned = "best_params" in self.table and self.table.set_index("estimator")["best_params"].get(estimator)
+        is_known = estimator in self._builtin_names and not was_tuned
+        return self._compute_curve(estimators=[estimator], fold_scores=self.fold_scores if is_known else None)
+
+    def plot_learning_curve(self, ax: Any = None) -> Any:
+        """Plot the learning curve.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on. None: new axes.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+        """
+        return plot_learning_curve(self.learning_curve, self.task, ax)
+
+    def plot_scores(self, ax: Any = None) -> Any:
+        """Plot the scores with their confidence intervals.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on. None: new axes.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+        """
+        return plot_scores(self.table, self.table["estimator"].tolist(), METRICS[self.task][0], ax)
+
+    def plot_confusion(self, estimator: str | None = None, ax: Any = None) -> Any:
+        """Plot the confusion matrix of an estimator.
+
+        Parameters
+        ----------
+        estimator : str or None, default=None
+            Name of the estimator. None: the best one.
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to draw on. None: new axes.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+        """
+        if self.task != "classification":
+            raise ComparisonError("Cannot plot a confusion matrix for regression. Use a classification task.")
+        return plot_confusion(self.y, self.predictions[estimator or self.best].to_numpy(), ax)
+
+    def __str__(self) -> str:
+        return "\n".join([self.table.round(4).to_string(index=False), f"best: {self.best}", *self.notes])
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, for notebooks."""
+        return str(self.table.round(4).to_html(index=False))

@@ -1,0 +1,222 @@
+"""Folds for cross-validation that keep groups together and class proportions equal."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from featx.baselines.folds.given_folds import given_split, is_list_of_pairs, is_splitter
+from featx.baselines.folds.groups import group_codes
+from featx.baselines.folds.split import Fold, Split
+from featx.errors import ComparisonError, OptionError
+from featx.system.array_types import AnyArray, IntArray
+from featx.system.formatting import format_count, format_list
+
+
+def check_split_options(cv: Any, repeats: int) -> None:
+    """Raise an error if no data set can be split with these options.
+
+    Raises
+    ------
+    OptionError
+        If `cv` is neither an integer of at least 2 nor something that defines folds, or `repeats` is below 1.
+    """
+    is_number = isinstance(cv, int | np.integer) and not isinstance(cv, bool)
+    is_valid = cv >= 2 if is_number else isinstance(cv, Split) or is_splitter(cv) or is_list_of_pairs(cv)
+    if not is_valid:
+        raise OptionError(
+            f"cv (--cv) must be an integer of at least 2, a scikit-learn splitter or a list of (train, test) indices, "
+            f"got {cv!r}. Use cv=5, for example."
+        )
+    if not isinstance(repeats, int | np.integer) or repeats < 1:
+        raise OptionError(f"repeats (--repeats) must be an integer of at least 1, got {repeats!r}. Use repeats=1.")
+    if repeats > 1 and not is_number:
+        raise OptionError(f"repeats (--repeats) must be 1 for given folds, got {repeats!r}. Pass cv as an integer.")
+
+
+def make_split(
+    y: AnyArray,
+    *,
+    task: str,
+    cv: Any = 5,
+    repeats: int = 1,
+    groups: Any = None,
+    random_state: int = 0,
+) -> Split:
+    """Return folds for these labels.
+
+    Folds of classes are stratified (``StratifiedKFold``, ``StratifiedGroupKFold``). Folds of continuous targets are
+    random (``KFold``, ``GroupKFold``). Samples of one group are never in both the training and the test set of a fold.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        Labels or continuous targets.
+    task : {"classification", "regression"}
+        Type of the target.
+    cv : int, splitter, list of (train, test) or Split, default=5
+        Number of folds, or given folds. The number is reduced if the smallest class has fewer samples, or if a class
+        would be tested without being in the training set. Classes with a single sample or group are dropped. In given
+        folds, training samples that share a group with a test sample are dropped. All of this is noted.
+    repeats : int, default=1
+        Number of repetitions with different shuffles.
+    groups : array-like of shape (n_samples,) or None, default=None
+        Group of each sample. A sample whose group is missing (None, NaN) is a group by itself.
+    random_state : int, default=0
+        Seed of the shuffles.
+
+    Returns
+    -------
+    Split
+        The folds.
+
+    Raises
+    ------
+    ComparisonError
+        If fewer than two classes, samples or groups remain, or given folds overlap or are empty.
+    OptionError
+        See :func:`check_split_options`.
+
+    Examples
+    --------
+    >>> split = make_split(np.array(["cat", "cat", "dog", "dog", "dog"]), task="classification")
+    >>> split.description, split.notes
+    ('2 stratified folds', ["2 folds instead of 5: the smallest class, 'cat', has 2 samples."])
+    """
+    check_split_options(cv, repeats)
+    codes = None if groups is None else group_codes(groups, len(y))
+    if isinstance(cv, Split):
+        checked = given_split(y, cv.folds, codes, task)
+        notes = list(dict.fromkeys([*cv.notes, *checked.notes]))
+        return dataclasses.replace(cv, folds=checked.folds, notes=notes)
+    if not isinstance(cv, int | np.integer):
+        return given_split(y, cv, codes, task)
+    if task == "regression":
+        return _random_split(y, int(cv), repeats, codes, random_state)
+    return _stratified_split(y, int(cv), repeats, codes, random_state)
+
+
+def _stratified_split(y: AnyArray, cv: int, repeats: int, groups: IntArray | None, random_state: int) -> Split:
+    rows, notes = usable_rows(y, groups)
+    groups = None if groups is None else groups[rows]
+    labels, codes, counts = np.unique(y[rows], return_inverse=True, return_counts=True)
+    max_folds = min(cv, int(counts.min()))
+    if max_folds < cv:
+        smallest = labels[counts.argmin()].item()
+        notes.append(
+            f"{max_folds} folds instead of {cv}: the smallest class, {smallest!r}, has {counts.min()} samples."
+        )
+    if groups is not None and (n_groups := len(np.unique(groups))) < max_folds:
+        notes.append(f"{n_groups} folds instead of {cv}: there are {n_groups} groups.")
+        max_folds = n_groups
+    for n_folds in range(max_folds, 1, -1):
+        folds, n_first_repeat = _shuffled_folds(codes, groups, n_folds, repeats, random_state)
+        if all(_trains_on_tested_classes(codes, fold) for fold in folds):
+            break
+    else:
+        raise ComparisonError(
+            "Cannot create folds: with these groups, some class would always be tested without being in the training "
+            "set. Use other groups or add samples."
+        )
+    if n_folds < max_folds:
+        notes.append(f"{n_folds} folds instead of {cv}: otherwise a class would be tested without training samples.")
+    folds = [(rows[train], rows[test]) for train, test in folds]
+    return Split(folds, n_first_repeat, _describe(f"{n_folds} stratified folds", repeats), notes)
+
+
+def _shuffled_folds(
+    codes: IntArray, groups: IntArray | None, n_folds: int, repeats: int, random_state: int
+) -> tuple[list[Fold], int]:
+    """Return the folds of all repeats, and the number of folds in the first one."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    splitter = StratifiedKFold if groups is None else StratifiedGroupKFold
+    folds_by_repeat = []
+    for seed in range(random_state, random_state + repeats):
+        folds = splitter(n_folds, shuffle=True, random_state=seed % 2**32).split(codes, codes, groups)
+        folds_by_repeat.append([fold for fold in folds if len(fold[1])])
+    return [fold for folds in folds_by_repeat for fold in folds], len(folds_by_repeat[0])
+
+
+def _trains_on_tested_classes(codes: IntArray, fold: Fold) -> bool:
+    train, test = fold
+    classes = np.unique(codes[train])
+    return len(classes) > 1 and bool(np.isin(codes[test], classes).all())
+
+
+def usable_rows(y: AnyArray, groups: IntArray | None) -> tuple[IntArray, list[str]]:
+    """Return the samples of classes with at least two samples or groups, and a note of the dropped ones.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        Labels.
+    groups : ndarray of int of shape (n_samples,) or None
+        Group of each sample.
+
+    Returns
+    -------
+    rows : ndarray of int of shape (n_rows,)
+        Indices of the samples.
+    notes : list of str
+        Note of the dropped classes, if there are any.
+
+    Raises
+    ------
+    ComparisonError
+        If fewer than two classes have two samples or groups.
+    """
+    units = range(len(y)) if groups is None else groups.tolist()
+    units_by_class: dict[Any, set[int]] = collections.defaultdict(set)
+    for label, unit in zip(y.tolist(), units, strict=True):
+        units_by_class[label].add(unit)
+    singles = {label for label, class_units in units_by_class.items() if len(class_units) < 2}
+    if len(units_by_class) - len(singles) < 2:
+        raise ComparisonError(_too_few_classes(list(units_by_class), sorted(singles, key=str), groups is not None))
+    is_dropped = np.array([label in singles for label in y.tolist()], dtype=bool)
+    notes = []
+    if singles:
+        reason = "a single sample" if groups is None else "a single sample or group"
+        notes.append(
+            f"Dropped {format_count(len(singles), 'class')} with {reason} ({format_count(int(is_dropped.sum()), 'sample')}): "
+            f"{format_list(sorted(singles, key=str))}."
+        )
+    return np.flatnonzero(~is_dropped), notes
+
+
+def _too_few_classes(labels: list[Any], singles: list[Any], has_groups: bool) -> str:
+    if len(labels) < 2:
+        classes = f"one class, {labels[0]!r}" if labels else "no labels"
+        return (
+            f"y must contain at least two classes, got {classes}. Add samples of another class (images: one folder per "
+            "class, or a table with --label-column)."
+        )
+    unit = "group" if has_groups else "sample"
+    return (
+        f"y must contain at least two classes with two {unit}s, but {len(singles)} of {len(labels)} classes have a "
+        f"single {unit}: {format_list(singles)}. Add samples to them."
+    )
+
+
+def _random_split(y: AnyArray, cv: int, repeats: int, groups: IntArray | None, random_state: int) -> Split:
+    from sklearn.model_selection import GroupKFold, KFold
+
+    n_folds = min(cv, len(y) // 2)  # R² needs two test samples
+    notes = [] if n_folds == cv else [f"{n_folds} folds instead of {cv}: there are {len(y)} samples."]
+    if groups is not None and (n_groups := len(np.unique(groups))) < n_folds:
+        n_folds = n_groups
+        notes.append(f"{n_folds} folds instead of {cv}: there are {n_groups} groups.")
+    if n_folds < 2:
+        raise ComparisonError(f"y must contain at least four samples, got {len(y)}. Add samples.")
+    splitter = KFold if groups is None else GroupKFold
+    folds: list[Fold] = []
+    for seed in range(random_state, random_state + repeats):
+        folds += splitter(n_folds, shuffle=True, random_state=seed % 2**32).split(y, y, groups)
+    return Split(folds, n_folds, _describe(f"{n_folds} folds", repeats), notes)
+
+
+def _describe(folds: str, repeats: int) -> str:
+    return folds if repeats == 1 else f"{folds}, {repeats} repeats"

@@ -1,0 +1,127 @@
+"""The result of a ranking: scores of feature matrices by several criteria."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.baselines.metrics import METRIC_NAMES, METRICS
+from featx.system.formatting import format_count, wrap_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Columns that features are ranked by. The first one decides the order, the second one breaks ties.
+CRITERIA = ("loo_ridge", "logme", "loo_knn", "h_score")
+_CRITERION_NAMES = {"loo_ridge": "ridge", "logme": "LogME", "loo_knn": "kNN", "h_score": "H-score"}
+_FIRST_COLUMN = "features of"
+_MAX_NAMED_TIES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Ranking:
+    """Result of :func:`rank_features`.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row for each feature matrix, the best first, with these columns:
+
+        - ``name``, for features of networks also ``backbone``, ``layer`` and ``pooling``;
+        - ``features``: number of columns;
+        - ``loo_ridge`` and ``loo_knn``: leave-one-out accuracy, or R²;
+        - ``logme`` and ``h_score`` (NaN for regression);
+        - ``loo_ridge_rank`` and so on: rank by each criterion, from 1;
+        - ``p_value`` of the same performance of ridge as with the best matrix (McNemar's exact test; for regression a
+          paired t-test of squared errors);
+        - ``verdict``: ``best``, ``tie`` or ``worse``.
+    task : {"classification", "regression"}
+        Type of the target.
+    n_rows : int
+        Number of samples.
+    n_classes : int
+        Number of classes. 0 for regression.
+    notes : list of str
+        Deviations from the request, and warnings.
+
+    See Also
+    --------
+    rank_features : Ranks feature matrices and returns this object.
+
+    Examples
+    --------
+    >>> from featx import rank_features
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> ranking = rank_features({"sepals": X[:, :2], "petals": X[:, 2:]}, y, groups=None)
+    >>> ranking.table["verdict"].tolist()
+    ['best', 'worse']
+    """
+
+    table: pd.DataFrame
+    task: str
+    n_rows: int
+    n_classes: int
+    notes: list[str]
+
+    @property
+    def best(self) -> str:
+        """Name of the first feature matrix."""
+        return str(self.table["name"].iloc[0])
+
+    @property
+    def ties(self) -> list[str]:
+        """Names of the feature matrices that are not significantly worse than the best one."""
+        return self.table["name"][self.table["verdict"] == "tie"].tolist()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the output of ``featx rank --json``. Undefined values are None."""
+        records = self.table.astype(object).where(self.table.notna(), None).to_dict(orient="records")
+        return {
+            "task": self.task,
+            "rows": self.n_rows,
+            "classes": self.n_classes,
+            "criterion": CRITERIA[0],
+            "ranking": records,
+            "best": records[0],
+            "ties": self.ties,
+            "warnings": self.notes,
+        }
+
+    def as_text(self) -> str:
+        """Return a human-readable table with a conclusion and notes."""
+        headline = f"{self._headline()}; rank by each criterion in parentheses"
+        return "\n".join([headline, "", *self._lines(), "", wrap_text(self._conclusion()), *map(wrap_text, self.notes)])
+
+    def __str__(self) -> str:
+        return self.as_text()
+
+    def _repr_html_(self) -> str:
+        """Return the table as HTML, for notebooks."""
+        return str(self.table.round(4).to_html(index=False))
+
+    def _headline(self) -> str:
+        classes = f", {format_count(self.n_classes, 'class')}" if self.n_classes else ""
+        metric = METRIC_NAMES[METRICS[self.task][0]]
+        return f"{format_count(self.n_rows, 'image')}{classes}; ridge and kNN: leave-one-out {metric}"
+
+    def _lines(self) -> list[str]:
+        width = max(len(name) for name in [*self.table["name"], _FIRST_COLUMN])
+        header = f"  {_FIRST_COLUMN:<{width}}  {'width':>7}  {_CRITERION_NAMES['loo_ridge']:<11}  {'':<5}"
+        lines = [header + "".join(f"  {_CRITERION_NAMES[name]:<12}" for name in CRITERIA[1:]).rstrip()]
+        for index, row in enumerate(self.table.to_dict(orient="records")):
+            cells = [
+                f"{row[name]:.3f} ({row[f'{name}_rank']:.0f})" if np.isfinite(row[name]) else "" for name in CRITERIA
+            ]
+            line = f"{' ' if index else '*'} {row['name']:<{width}}  {row['features']:>7,}  {cells[0]:<11}  "
+            lines.append((line + f"{row['verdict']:<5}" + "".join(f"  {cell:<12}" for cell in cells[1:])).rstrip())
+        return lines
+
+    def _conclusion(self) -> str:
+        if not self.ties:
+            return f"* best: {self.best}"
+        n_ties = len(self.ties)
+        names = ", ".join(self.ties) if n_ties <= _MAX_NAMED_TIES else f"{n_ties} others (see the ties in the table)"
+        return f"* best: {self.best}, not significantly better than {names}"
