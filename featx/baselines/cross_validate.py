@@ -29,13 +29,8 @@ from featx.baselines.learning_curve import learning_curve
 from featx.baselines.metrics import misleading_accuracy
 from featx.datasets.labels import as_label_array, infer_task, validate_data, validate_labels
 from featx.errors import ComparisonError, FeatxError, OptionError
-<<<<<<< HEAD
-from featx.features.duplicates.find import Duplicates, find_duplicates
-from featx.system.array_types import IntArray
-=======
 from featx.features.duplicates.find import Duplicates
 from featx.system.array_types import AnyArray, IntArray
->>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)
 from featx.system.formatting import format_count, shorten
 
 if TYPE_CHECKING:
@@ -173,40 +168,6 @@ def compare_baselines(
     check_comparison_options(
         estimators=estimators, task=task, cv=cv, repeats=repeats, random_state=random_state, n_jobs=n_jobs
     )
-<<<<<<< HEAD
-    whole = np.asarray(X), as_label_array(y)
-    X, y, rows, notes = validate_data(*whole)
-    if task == "auto":
-        task = infer_task(y)
-    y = validate_labels(y, task)
-    baselines = as_baselines(estimators, task, random_state)
-    for baseline in baselines:
-        if baseline.images is not None and len(baseline.images) != len(X):
-            baseline.make(len(X))  # says what it is fitted on
-    duplicates = None
-    if isinstance(groups, str):
-        if groups != "auto":
-            raise OptionError(f'groups={groups!r}: expected "auto", None, or one for each row.')
-        duplicates = find_duplicates(X)
-        groups = duplicates.groups if len(duplicates) else None
-        if len(duplicates):
-            number = format_count(len(duplicates), "group")
-            by = ", told by what distinguishes rows from their mean" if duplicates.centered else ""
-            notes.append(f"{duplicates.n_rows} near-duplicates in {number} are kept together{by}.")
-    elif groups is not None:
-        groups = group_codes(groups, len(whole[0]))[rows]
-    cv = _among(cv, rows, len(whole[0]))
-    split = make_split(y, task=task, cv=cv, repeats=repeats, groups=groups, random_state=random_state)
-    data = Dataset(X, y, task, groups, random_state)
-    notes += _uneven_columns(X, baselines)
-    # A fold to each core and one BLAS thread to a fold: on matrices of this size several BLAS threads
-    # mostly wait for each other (measured: logistic regression ten times slower with two).
-    with threadpool_limits(limits=1), collecting_warnings(notes):
-        scored = _score_all(baselines, data, split, tune=tune, n_jobs=n_jobs, progress=progress, notes=notes)
-    found = _parts_of_comparison(scored, data, split, rows, [*notes, *split.notes], tune=tune)
-    curve = functools.partial(
-        learning_curve, *whole, found["split"], task=task, random_state=random_state, n_jobs=n_jobs
-=======
     all_X, all_y = np.asarray(X), as_label_array(y)
     labeled_X, labels, rows, notes = validate_data(all_X, all_y)
     resolved_task = infer_task(labels) if task == "auto" else task
@@ -248,7 +209,6 @@ def compare_baselines(
         _builtin_names=frozenset(
             baseline.name for baseline in baselines if baseline.is_builtin and not baseline.is_calibrated
         ),
->>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)
     )
 
 
@@ -280,34 +240,6 @@ def _score_all(
     from threadpoolctl import threadpool_limits
 
     shared: SharedKernel | None = None
-<<<<<<< HEAD
-    scored: dict[str, list[FoldResult]] = {}
-    for baseline in baselines:
-        if progress is not None:
-            progress(baseline.name)
-        started = time.perf_counter()
-        if shared is None and baseline.kernel and len(data.X) <= kernels.MAX_ROWS:
-            # Measured on 8,000 × 1,024, 100 classes, 5 folds: 54 s for the SVM by itself, 5 s with this.
-            shared = SharedKernel(data.X)
-        shared_seconds = (time.perf_counter() - started) / len(split.folds)
-        try:
-            # What is fitted on images takes all cores by itself.
-            jobs = n_jobs if baseline.images is None else 1
-            scored[baseline.name] = Parallel(n_jobs=jobs, prefer="threads")(
-                delayed(score_fold)(baseline, data, fold, shared, tune=tune) for fold in split.folds
-            )
-        except FeatxError:
-            raise
-        except Exception as error:  # whatever an estimator finds wrong with these features or labels
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            notes.append(f"{baseline.name} cannot be fitted here and is left out: {shorten(reason, 200)}")
-            continue
-        for one in scored[baseline.name]:
-            one.scores["fit_seconds"] += shared_seconds
-    if not scored:
-        raise ComparisonError(f"No estimator could be compared. {' '.join(notes)}")
-    return scored
-=======
     results: dict[str, list[FoldResult]] = {}
     # One fold per core, with one BLAS thread each: on matrices of this size, several BLAS threads mostly wait for each
     # other (measured: logistic regression takes ten times as long with two).
@@ -336,7 +268,6 @@ def _score_all(
     if not results:
         raise ComparisonError(f"Cannot compare estimators: none could be fitted. {' '.join(notes)}")
     return results
->>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)
 
 
 def _note_different_scales(X: AnyArray, baselines: Sequence[Baseline]) -> list[str]:

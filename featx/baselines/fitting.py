@@ -18,11 +18,7 @@ from featx.baselines.folds.validation_split import validation_split
 from featx.baselines.kernel_cache import SharedKernel
 from featx.baselines.metrics import METRICS, score
 from featx.errors import ComparisonError, TrainingError
-<<<<<<< HEAD
-from featx.system.array_types import IntArray
-=======
 from featx.system.array_types import AnyArray, FloatArray, IntArray
->>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)
 from featx.system.formatting import format_count, format_list
 
 _N_INNER_FOLDS, _N_CALIBRATION_FOLDS = 3, 5
@@ -197,95 +193,8 @@ def _fit(
     return estimator.fit(X_train, data.y[train])
 
 
-<<<<<<< HEAD
-def fit_on_images(estimator: Any, images: Sequence[Any], y: np.ndarray[Any, Any], groups: Any) -> Any:
-    """Return an estimator fitted on images, which divides no group where it holds some out to tell when to stop.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Given the groups, if its ``fit`` takes some.
-    images : sequence of images
-    y : ndarray, shape (n_samples,)
-    groups : ndarray, shape (n_samples,), or None
-        Where none of them can be held out, the estimator is left to find near-duplicates by itself: what is kept
-        together in a comparison need not be large enough for that.
-    """
-    from sklearn.utils.validation import has_fit_parameter
-
-    if groups is None or not has_fit_parameter(estimator, "groups"):
-        return estimator.fit(images, y)
-    share = estimator.get_params().get("validation_fraction", _HELD_OUT)
-    try:
-        validation_split(np.unique(y, return_inverse=True)[1], groups, share, 0)
-    except TrainingError:
-        groups = None
-    return estimator.fit(images, y, groups=groups)
-
-
-def check_calibration(y: np.ndarray[Any, Any], groups: IntArray | None) -> None:
-    """Raise if rows cannot be calibrated on: sigmoids of a class need rows of it that were not fitted on.
-
-    Parameters
-    ----------
-    y : ndarray, shape (n_samples,)
-        Labels of what is fitted on.
-    groups : ndarray of int, shape (n_samples,), or None
-
-    Raises
-    ------
-    ComparisonError
-        A class of a single row, or of a single group.
-    """
-    units = np.arange(len(y)) if groups is None else groups
-    classes = np.unique(y).tolist()
-    if alone := [label for label in classes if len(np.unique(units[y == label])) < 2]:
-        units_in_words = "images" if groups is None else "groups of images"
-        raise ComparisonError(
-            f"calibrate: expected two {units_in_words} or more of each class in all that an estimator is fitted on, "
-            f"got one of {format_list(alone)} (in a fold, or in all). Add images of it, three or more in "
-            f"different groups; "
-            "leave the class out; or leave calibrate (--calibrate) out."
-        )
-
-
-def _calibrated(estimator: Any, data: Dataset, train: IntArray) -> Any:
-    from sklearn.calibration import CalibratedClassifierCV
-
-    groups = None if data.groups is None else data.groups[train]
-    check_calibration(data.y[train], groups)
-    split = make_split(
-        data.y[train], task=data.task, cv=_CALIBRATION_FOLDS, groups=groups, random_state=data.random_state
-    )
-    calibrated = CalibratedClassifierCV(estimator, method="sigmoid", ensemble=False, cv=split.folds)
-    calibrated.fit(data.X[train], data.y[train])
-    return calibrated.set_params(cv=_CALIBRATION_FOLDS)  # the folds themselves need not be kept
-
-
-def fit_on_all(baseline: Baseline, data: Dataset, *, tune: bool, notes: list[str]) -> tuple[Any, dict[str, Any]]:
-    """Return an estimator that is fitted on all rows, and the parameters that were chosen for it, if `tune`.
-
-    These are the estimator's own, as ``get_params`` has them: ``gamma`` is no multiple.
-    """
-    from threadpoolctl import threadpool_limits
-
-    train = np.arange(len(data.X))
-    # One thread, as when it was scored: several mostly wait for each other.
-    with threadpool_limits(limits=1), collecting_warnings(notes):
-        params = _tuned(baseline, data, train, None) if tune and baseline.grid else {}
-        estimator = _fitted(baseline, data, train, None, params)
-    own = (estimator.estimator if baseline.is_calibrated else estimator).get_params()
-    return estimator, {name: own[name] for name in params}
-
-
-def _rows(
-    baseline: Baseline, X: np.ndarray[Any, Any], fold: Fold, shared: SharedKernel | None, params: dict[str, Any]
-) -> Any:
-    """Return what an estimator that is fitted on the first of two lists of rows is shown of the second."""
-=======
 def _inputs(baseline: Baseline, X: AnyArray, fold: Fold, shared: SharedKernel | None, params: dict[str, Any]) -> Any:
     """Return what an estimator fitted on the first samples of a fold takes for the second: rows, kernel or images."""
->>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)
     train, rows = fold
     if baseline.images is not None:
         return [baseline.images[row] for row in rows]
@@ -408,18 +317,6 @@ def collecting_warnings(notes: list[str]) -> Iterator[None]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-<<<<<<< HEAD
-    unconverged = [one for one in caught if issubclass(one.category, ConvergenceWarning)]
-    if unconverged:
-        notes.append(
-            f"{format_count(len(unconverged), 'fit')} did not converge: {str(unconverged[0].message).splitlines()[0]}"
-        )
-    for one in caught:
-        # NearestCentroid divides by deviations that are 0, of features that are constant within a class.
-        is_news = not any(words in f"{one.message} {one.filename}" for words in _NO_NEWS)
-        if one not in unconverged and is_news:
-            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-=======
     convergence = [warning for warning in caught if issubclass(warning.category, ConvergenceWarning)]
     if convergence:
         first = str(convergence[0].message).splitlines()[0]
@@ -428,4 +325,3 @@ def collecting_warnings(notes: list[str]) -> Iterator[None]:
         is_ignored = any(part in f"{warning.message} {warning.filename}" for part in _IGNORED_WARNINGS)
         if warning not in convergence and not is_ignored:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
->>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)

@@ -52,12 +52,12 @@ def find_label_issues(
 
     Notes
     -----
-    The rule follows confident learning [1]_. A sample is format_list if another class is more probable than its label and
+    The rule follows confident learning [1]_. A sample is listed if another class is more probable than its label and
     reaches 80 % of the mean probability that this class has among the samples with that label. The mean accounts for
     classes for which the classifier is over- or underconfident.
 
-    With 5 % of the labels of 840 aerial photos flipped, at least 81 % of the flipped labels were format_list in 12 trials
-    (mean 87 %), and at least 68 % of the format_list samples were flipped (mean 77 %).
+    With 5 % of the labels of 840 aerial photos flipped, at least 81 % of the flipped labels were listed in 12 trials
+    (mean 87 %), and at least 68 % of the listed samples were flipped (mean 77 %).
 
     References
     ----------

@@ -131,7 +131,7 @@ def _score_fits(
     from joblib import Parallel, delayed
 
     shared = SharedKernel(data.X) if baseline.kernel and len(data.X) <= MAX_ROWS else None
-    full_size = fits[-1].size
+    full_size = max(fit.size for fit in fits)
 
     def score(fit: _Fit) -> float:
         if fit.size == full_size and fit.fold_index in known_scores:

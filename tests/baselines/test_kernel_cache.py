@@ -18,18 +18,18 @@ def test_the_kernel_is_scikit_learn_s(dtype: Any) -> None:
     shared = SharedKernel(X)
     gamma = 1 / (X.shape[1] * X[train].var())
     for rows in (train, test):
-        kernel = shared.of("rbf", rows, train, gamma)
+        kernel = shared.compute("rbf", rows, train, gamma)
         assert kernel.dtype == np.float64
         np.testing.assert_allclose(kernel, rbf_kernel(X[rows], X[train], gamma=gamma), atol=1e-5)
         centred = X - X.mean(axis=0)
         usual = gamma * linear_kernel(centred[rows], centred[train])
-        np.testing.assert_allclose(shared.of("linear", rows, train, gamma), usual, atol=1e-5)
+        np.testing.assert_allclose(shared.compute("linear", rows, train, gamma), usual, atol=1e-5)
 
 
 def test_rows_far_from_the_origin_lose_no_precision() -> None:
     X = np.random.default_rng(0).normal(size=(50, 20)).astype(np.float32)
-    near = SharedKernel(X).of("rbf", np.arange(50), np.arange(50), 0.02)
-    far = SharedKernel(X + np.float32(1000)).of("rbf", np.arange(50), np.arange(50), 0.02)
+    near = SharedKernel(X).compute("rbf", np.arange(50), np.arange(50), 0.02)
+    far = SharedKernel(X + np.float32(1000)).compute("rbf", np.arange(50), np.arange(50), 0.02)
     np.testing.assert_allclose(far, near, atol=1e-2)
 
 

@@ -11,8 +11,8 @@ from sklearn.model_selection import LeaveOneGroupOut, LeaveOneOut, cross_val_pre
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 
-from featx.baselines.ranking.gram import Products
-from featx.baselines.ranking.leave_one_out import leave_one_out, neighbours_of, ridge_of
+from featx.baselines.ranking.gram import GramMatrix
+from featx.baselines.ranking.leave_one_out import knn_predictions, leave_one_out, ridge_predictions
 from featx.errors import ComparisonError, OptionError
 
 Matrix = np.ndarray[Any, Any]
@@ -33,27 +33,25 @@ def test_ridge_is_that_fitted_anew_without_each_group(n: int, n_features: int, g
     groups = groups if grouped else np.arange(n)
     rows = StandardScaler().fit_transform(X) / np.sqrt(n_features)
     expected = cross_val_predict(Ridge(alpha=1), rows, Y, groups=groups, cv=LeaveOneGroupOut())
-    found = ridge_of(Products.of(X, standardised=True), Y, groups)
+    found = ridge_predictions(GramMatrix.from_features(X, standardize=True), Y, groups)
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
-def test_ridge_in_blocks_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ridge_in_blocks_is_the_same() -> None:
     X, Y, groups = _data(40, 7)
-    whole = ridge_of(Products.of(X, standardised=True), Y, groups)
-    monkeypatch.setattr("featx.baselines.ranking.gram._BLOCK_BYTES", 8 * 7 * 9)
-    np.testing.assert_allclose(ridge_of(Products.of(X, standardised=True), Y, groups), whole, atol=1e-12)
+    whole = ridge_predictions(GramMatrix.from_features(X, standardize=True), Y, groups)
+    in_blocks = GramMatrix.from_features(X, standardize=True, block_bytes=8 * 7 * 9)
+    np.testing.assert_allclose(ridge_predictions(in_blocks, Y, groups), whole, atol=1e-12)
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_neighbours_are_those_of_scikit_learn_without_each_group(
-    grouped: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("featx.baselines.ranking.leave_one_out._BLOCK_BYTES", 4 * 60 * 7)
+def test_neighbours_are_those_of_scikit_learn_without_each_group(grouped: bool) -> None:
     X, Y, groups = _data(60, 12)
     knn = KNeighborsRegressor(5, metric="cosine", weights="distance")
     by = {"cv": LeaveOneGroupOut(), "groups": groups} if grouped else {"cv": LeaveOneOut()}
     expected = cross_val_predict(knn, X, Y, **by)
-    np.testing.assert_allclose(neighbours_of(X, Y, groups if grouped else np.arange(60)), expected, atol=1e-4)
+    groups = groups if grouped else np.arange(60)
+    np.testing.assert_allclose(knn_predictions(X, Y, groups, block_bytes=4 * 60 * 7), expected, atol=1e-4)
 
 
 def test_the_accuracy_of_neighbours_is_scikit_learn_s() -> None:
@@ -107,11 +105,11 @@ def test_a_group_may_be_most_of_the_rows(method: str) -> None:
 
 def test_bad_input_is_an_error_that_says_what_to_do() -> None:
     X, y = load_digits(return_X_y=True)
-    with pytest.raises(OptionError, match="expected one of ridge, knn"):
+    with pytest.raises(OptionError, match="method must be one of ridge, knn"):
         leave_one_out(X, y, method="svm")
-    with pytest.raises(ComparisonError, match="All 1797 rows are in one group"):
+    with pytest.raises(ComparisonError, match="one for all 1797 samples"):
         leave_one_out(X, y, groups=np.zeros(len(y)))
     X[7, 3] = np.inf
-    with pytest.raises(ComparisonError, match="the first is row 7"):
+    with pytest.raises(ComparisonError, match="first in row 7"):
         leave_one_out(X, y)
     assert clone(Ridge()).alpha == 1  # what the penalty above is

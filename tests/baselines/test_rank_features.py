@@ -10,7 +10,7 @@ from scipy.stats import kendalltau, spearmanr
 from sklearn.datasets import load_digits
 
 from featx import FeatureExtractor, compare_baselines, find_duplicates, h_score, leave_one_out, log_me, rank_features
-from featx.baselines.ranking.rank_features import CRITERIA
+from featx.baselines.ranking.ranking import CRITERIA
 from featx.errors import ComparisonError, OptionError
 
 
@@ -57,7 +57,7 @@ def test_log_me_decides_between_equals_and_a_lead_of_nothing_is_a_tie() -> None:
 def test_the_ranking_reads_as_a_table_and_as_json(digits: tuple[dict[str, Any], Any]) -> None:
     ranking = rank_features(*digits, groups=None)
     text = str(ranking)
-    assert text.startswith("400 images, 10 classes; ridge and kNN: accuracy")
+    assert text.startswith("400 images, 10 classes; ridge and kNN: leave-one-out accuracy")
     assert [line.split()[0] for line in text.splitlines() if line.startswith("* ")] == ["*", "*"]
     assert "* best: whole\n" in text + "\n"
     found = json.loads(json.dumps(ranking.as_dict()))
@@ -84,12 +84,14 @@ def test_near_duplicates_are_left_out_together_and_evidence_once() -> None:
     assert safe["logme"] == pytest.approx(once["logme"])
     assert safe["h_score"] == pytest.approx(once["h_score"])
     (note,) = rank_features({"noise": twice}, both).notes
-    assert note.startswith("200 near-duplicates in 100 groups are left out together")
+    assert note.startswith("200 near-duplicates in 100 groups: each one is predicted without its group")
 
 
 def test_classes_that_are_all_near_duplicates_are_an_error_with_a_remedy() -> None:
     X = np.repeat(np.random.default_rng(0).normal(size=(2, 50)), 30, axis=0)
-    with pytest.raises(ComparisonError, match="have a single group.* told by 'X', .*groups=None leaves out each alone"):
+    with pytest.raises(
+        ComparisonError, match="have a single group.*Near-duplicates in 'X' form.*groups=None"
+    ):
         rank_features({"X": X}, np.repeat(["cat", "dog"], 30))
 
 
@@ -113,7 +115,7 @@ def test_classes_of_one_image_or_group_and_rows_without_a_label_are_left_out(
     ranking = rank_features(features, labels, groups=None)
     assert (ranking.n_rows, ranking.n_classes) == (398, 10)
     assert ranking.notes[0].startswith("Dropped 1 of 400 rows without a label")
-    assert ranking.notes[1].startswith("1 class of a single sample left out")
+    assert ranking.notes[1].startswith("Dropped 1 class with a single sample")
     assert ranking.table["loo_ridge"].max() == leave_one_out(features["whole"][2:], y[2:])
 
 
@@ -125,7 +127,7 @@ def test_quantities_are_ranked_by_r2_without_an_h_score(digits: tuple[dict[str, 
     assert ranking.table["name"].tolist()[-1] == "noise"
     assert ranking.table["loo_ridge"][0] > 0.9
     assert ranking.table["h_score"].isna().all()
-    assert "ridge and kNN: R²" in str(ranking)
+    assert "ridge and kNN: leave-one-out R²" in str(ranking)
     assert json.loads(json.dumps(ranking.as_dict()))["best"]["h_score_rank"] is None
 
 
@@ -133,17 +135,17 @@ def test_bad_input_is_an_error_that_says_what_to_do(digits: tuple[dict[str, Any]
     features, y = digits
     with pytest.raises(ComparisonError, match="at least one feature matrix"):
         rank_features({}, y)
-    with pytest.raises(ComparisonError, match="at least two classes, got one class.*Label samples of another"):
+    with pytest.raises(ComparisonError, match="at least two classes, got one class.*Add samples of another"):
         rank_features(features, np.zeros(400, dtype=int))
-    with pytest.raises(ComparisonError, match="different quantities, got 400 times the same"):
+    with pytest.raises(ComparisonError, match="two different values, got 400 equal ones"):
         rank_features(features, np.full(400, 0.5))
     with pytest.raises(ComparisonError, match="one label per row"):
         rank_features({**features, "short": np.zeros((3, 3))}, y)
     with pytest.raises(ComparisonError, match="NaN or infinity"):
         rank_features({**features, "bad": np.full((400, 2), np.nan)}, y)
-    with pytest.raises(OptionError, match="expected one of auto, classification, regression"):
+    with pytest.raises(OptionError, match="must be one of auto, classification, regression"):
         rank_features(features, y, task="ranking")
-    with pytest.raises(OptionError, match='expected "auto", None'):
+    with pytest.raises(OptionError, match='must be "auto", None'):
         rank_features(features, y, groups="site")
 
 

@@ -8,8 +8,9 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 from sklearn.covariance import ledoit_wolf
 
-from featx.baselines.ranking.gram import Products
-from featx.baselines.ranking.transferability import h_score, log_me
+from featx.baselines.ranking.gram import GramMatrix
+from featx.baselines.ranking.transferability import h_score, h_score_from_gram, log_me, log_me_from_gram
+from featx.datasets.labels import encode_targets
 from featx.errors import ComparisonError
 
 Matrix = np.ndarray[Any, Any]
@@ -102,11 +103,15 @@ def test_constant_columns_and_rows_of_zeros_are_no_trouble(score: Any, n: int, n
 
 
 @pytest.mark.parametrize(("n", "n_features"), [(300, 40), (40, 300)])
-def test_float32_features_are_computed_in_float64(n: int, n_features: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_float32_features_are_computed_in_float64(n: int, n_features: int) -> None:
     X, y = _data(n, n_features)
     X = (X + 1000).astype(np.float32)
     expected = log_me(X.astype(np.float64), y), h_score(X.astype(np.float64), y)
-    monkeypatch.setattr("featx.baselines.ranking.gram._BLOCK_BYTES", 8 * 40 * 7)  # several blocks, the last one smaller
+    targets, block_bytes = encode_targets(y, "classification"), 8 * 40 * 7  # several blocks, the last one smaller
+    standardized = GramMatrix.from_features(X, standardize=True, block_bytes=block_bytes)
+    centered = GramMatrix.from_features(X, block_bytes=block_bytes)
+    scores = log_me_from_gram(standardized, targets), h_score_from_gram(centered, targets)
+    assert scores == pytest.approx(expected, rel=1e-9)
     assert (log_me(X, y), h_score(X, y)) == pytest.approx(expected, rel=1e-9)
 
 
@@ -115,13 +120,11 @@ def test_no_copy_of_the_matrix_is_made_in_float64() -> None:
 
     X = np.random.default_rng(0).normal(size=(60_000, 64)).astype(np.float32)
     y = np.arange(len(X)) % 3
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("featx.baselines.ranking.gram._BLOCK_BYTES", 2**20)
-        tracemalloc.start()
-        Products.of(X, standardised=True)
-        most = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-    assert most < X.nbytes / 2
+    tracemalloc.start()
+    GramMatrix.from_features(X, standardize=True, block_bytes=2**20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < X.nbytes / 2
     assert np.isfinite(log_me(X, y))
 
 
@@ -148,7 +151,7 @@ def test_near_duplicates_inflate_log_me() -> None:
 @pytest.mark.parametrize("score", [log_me, h_score])
 def test_bad_input_is_an_error_that_says_what_to_do(score: Any) -> None:
     X, y = _data(30, 5)
-    with pytest.raises(ComparisonError, match="at least two classes.* Label rows of another class"):
+    with pytest.raises(ComparisonError, match="at least two classes.* Add samples of another class"):
         score(X, np.zeros(30, dtype=int))
     with pytest.raises(ComparisonError, match="got no labels"):
         score(X, [None] * 30)

@@ -21,7 +21,7 @@ BAD = {
     "near": (["compare", "photos", "--duplicate-threshold", "1.5"], "a cosine above 0 and up to 1"),
     "task": (["compare", "photos", "--task", "regresion"], "classification, regression"),
     "report": (["compare", "photos", "--report", "absent/r.html"], "Choose another file"),
-    "one group": (["compare", "table.csv", "--group-column", "site"], "are in one group"),
+    "one group": (["compare", "table.csv", "--group-column", "site"], "at least two groups, got one"),
     "missing files": (["compare", "gone.csv", "--backbone", "counting"], "Cannot read any of the 4 images"),
     "folds": (["compare", "photos", "--cv", "1"], "2 or more"),
     "backbone": (["extract", "photos", "--backbone", "mobilnet"], "Did you mean 'mobilenet'?"),

@@ -117,7 +117,7 @@ def test_some_of_each_class_is_held_out_and_no_group_divided() -> None:
     assert not set(groups[train]) & set(groups[held_out])
     assert set(codes[train]) == {0, 1, 2}
     assert validation_split(codes, groups, 0.15, 0)[1].tolist() == held_out.tolist()
-    with pytest.raises(TrainingError, match="every class lies in one group.*Give smaller groups"):
+    with pytest.raises(TrainingError, match="Cannot create a validation split.*Use smaller groups"):
         validation_split(codes, codes, 0.15, 0)
 
 

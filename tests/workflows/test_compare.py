@@ -66,7 +66,7 @@ def test_labels_and_names_are_checked_before_anything_is_extracted(
         compare_tables(ImageTable(table.paths, [None] * 24), [ExtractionOptions(**COUNTING)], cache=None)
     with pytest.raises(OptionError, match="Did you mean 'knn'"):
         compare_tables(table, [ExtractionOptions(**COUNTING)], ComparisonConfig(estimators=["kn"]), cache=None)
-    with pytest.raises(ComparisonError, match="All 24 rows are in one group"):
+    with pytest.raises(ComparisonError, match="one for all 24 samples"):
         one_group = dataclasses.replace(table, groups=["site"] * 24)
         compare_tables(one_group, [ExtractionOptions(**COUNTING)], cache=None)
     with pytest.raises(ComparisonError, match="Labels for regression must be numbers, got 'china'"):
@@ -205,7 +205,7 @@ def test_a_given_test_set_loses_no_image_but_training_loses_what_it_shows(
     split = comparison.backbones[0].comparison.split
     assert len(split.folds) == 1
     assert len(split.folds[0][1]) == len(test)
-    assert any("not fitted on, being in one group" in note for note in comparison.notes)
+    assert any("in the same group as a test sample" in note for note in comparison.notes)
     assert comparison.table["accuracy_std"].isna().all()
     assert (comparison.table["high"] > comparison.table["low"]).all()
     parts = dataclasses.replace(leaky, splits=["test" if copied else "train" for copied in is_copy])
@@ -257,7 +257,7 @@ def test_the_text_says_what_matters(photo_folder: Path) -> None:
     )
     comparison = compare_tables(ImageTable(table.paths, labels), [ExtractionOptions(**COUNTING)], config, cache=None)
     text = comparison.as_text()
-    assert "24 images, 2 classes; 3 stratified folds, 2 times; mean ± sd" in text
+    assert "24 images, 2 classes; 3 stratified folds, 2 repeats; mean ± sd" in text
     assert "was tuned to" in text
     assert "images per class  score" in text
     assert max(map(len, text.splitlines())) <= 125
@@ -324,11 +324,11 @@ def test_a_test_set_of_its_own_is_scored_and_no_other(photo_folder: Path) -> Non
     parts = dataclasses.replace(table, splits=(["train"] * 5 + ["test", None]) * 3 + ["train"] * 3)
     options = [ExtractionOptions(**COUNTING)]
     comparison = compare_tables(parts, options, ComparisonConfig(duplicate_threshold=1), cache=None)
-    assert comparison.backbones[0].comparison.split.description == "fitted on 18, scored on 3"
+    assert comparison.backbones[0].comparison.split.description == "18 training, 3 test samples"
     assert comparison.notes[0].startswith("3 images that are neither to train nor to test on left out: ")
     test = table.select([5, 12])
     comparison = compare_tables(parts, options, ComparisonConfig(duplicate_threshold=1), test=test, cache=None)
-    assert comparison.backbones[0].comparison.split.description == "fitted on 18, scored on 2"
+    assert comparison.backbones[0].comparison.split.description == "18 training, 2 test samples"
     assert any("only the 18 training images are fitted on" in note for note in comparison.notes)
     for wrong in ({"cv": 5}, {"repeats": 2}):
         with pytest.raises(OptionError, match="a given test set is scored once"):
@@ -400,7 +400,7 @@ def test_from_python(photo_folder: Path, tmp_path: Path) -> None:
     result = compare_images(
         paths, y, backbones=networks[:1], test_mask=test_mask, duplicate_threshold=1, diagnostics=False, cache=None
     )
-    assert result.backbones[0].comparison.split.description == "fitted on 15, scored on 7"
+    assert result.backbones[0].comparison.split.description == "15 training, 7 test samples"
     sites = [number // 2 for number in range(24)]
     result = compare_images(
         paths, y, backbones=networks[:1], groups=sites, cv=3, duplicate_threshold=1, diagnostics=False, cache=None
@@ -572,7 +572,7 @@ def test_where_accuracy_misleads_the_dummy_says_nothing(compare_matrix: Callable
     y = ["usual"] * 95 + ["rare"] * 5
     rows = rng.normal(size=(100, 8)) + np.array([[0.0 if label == "usual" else 1.5] for label in y])
     result = compare_matrix(rows, y, estimators=["dummy", "knn"], groups="none")
-    assert any("Accuracy misleads" in note for note in result.notes)
+    assert any("Accuracy is misleading" in note for note in result.notes)
     assert not any("The dummy" in note for note in result.notes)
     assert {line["label"] for line in result.as_dict()["per_class"]} == {"usual", "rare"}
 

@@ -56,7 +56,7 @@ def test_labels_and_groups_are_checked_before_anything_is_extracted(
     table = find_images([photo_folder])
     with pytest.raises(ComparisonError, match="at least two classes"):
         rank_tables(dataclasses.replace(table, labels=[None] * 24), _both(), cache=None)
-    with pytest.raises(ComparisonError, match="All 24 rows are in one group"):
+    with pytest.raises(ComparisonError, match="one for all 24 samples"):
         rank_tables(dataclasses.replace(table, groups=["site"] * 24), _both(), cache=None)
     with pytest.raises(ComparisonError, match="only images to test on"):
         rank_tables(dataclasses.replace(table, splits=["test"] * 24), _both(), cache=None)

@@ -181,8 +181,8 @@ def usable_rows(y: AnyArray, groups: IntArray | None) -> tuple[IntArray, list[st
     if singles:
         reason = "a single sample" if groups is None else "a single sample or group"
         notes.append(
-            f"Dropped {format_count(len(singles), 'class')} with {reason} ({format_count(int(is_dropped.sum()), 'sample')}): "
-            f"{format_list(sorted(singles, key=str))}."
+            f"Dropped {format_count(len(singles), 'class')} with {reason} "
+            f"({format_count(int(is_dropped.sum()), 'sample')}): {format_list(sorted(singles, key=str))}."
         )
     return np.flatnonzero(~is_dropped), notes
 

@@ -8,117 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-<<<<<<< HEAD
-from featx.baselines.estimators import TASKS
-from featx.baselines.metrics import CONFIDENCE, METRIC_NAMES, METRICS, paired_test, score
-from featx.baselines.ranking.gram import Matrix, Products
-from featx.baselines.ranking.leave_one_out import as_labels, neighbours_of, ridge_of
-from featx.baselines.ranking.transferability import h_score_of, log_me_of
-from featx.baselines.splits import group_codes, usable_rows
-from featx.datasets.labels import encode_targets, infer_task, validate_data, validate_labels
-from featx.errors import ComparisonError, OptionError
-from featx.features.duplicates.find import find_duplicates
-from featx.system.array_types import IntArray
-from featx.system.formatting import format_count, wrap_text
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-#: What features are rank_matrices by. The first decides the order, the next where that is equal.
-CRITERIA = ("loo_ridge", "logme", "loo_knn", "h_score")
-_CRITERION_NAMES = {"loo_ridge": "ridge", "logme": "LogME", "loo_knn": "kNN", "h_score": "H-score"}
-
-
-@dataclasses.dataclass(frozen=True)
-class Ranking:
-    """Features of the same images, ordered by how much they tell about the labels.
-
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        One row for each matrix, the best first: ``name``, and of networks ``backbone, layer, pooling``; ``features``,
-        the width; ``loo_ridge`` and ``loo_knn``, accuracy (of quantities, R²) of leaving out each row with its group;
-        ``logme``; ``h_score`` (NaN for quantities); the rank by each of them, as ``loo_ridge_rank`` and so on, 1 the
-        best, equals sharing the lower; ``p_value`` of no difference to the best in what ridge predicts (McNemar's exact
-        test; for quantities a paired t-test of squared errors), and ``verdict``: ``best``, ``tie`` or ``worse``.
-    task : {"classification", "regression"}
-    n_rows, n_classes : int
-        Rows that were rank_matrices on, and their classes; 0 of quantities.
-    notes : list of str
-        What was done that was not asked for, and what to beware of.
-    """
-
-    table: pd.DataFrame
-    task: str
-    n_rows: int
-    n_classes: int
-    notes: list[str]
-
-    @property
-    def best(self) -> str:
-        """Name of the features that come first."""
-        return str(self.table["name"].iloc[0])
-
-    @property
-    def ties(self) -> list[str]:
-        """Names of those whose distance to the best may be chance."""
-        return self.table["name"][self.table["verdict"] == "tie"].tolist()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return what ``featx rank --json`` prints; what is not defined is None."""
-        records = self.table.astype(object).where(self.table.notna(), None).to_dict(orient="records")
-        return {
-            "task": self.task,
-            "rows": self.n_rows,
-            "classes": self.n_classes,
-            "criterion": CRITERIA[0],
-            "ranking": records,
-            "best": records[0],
-            "ties": self.ties,
-            "warnings": self.notes,
-        }
-
-    def as_text(self) -> str:
-        """Return the table for people, the best marked."""
-        lines = [
-            f"{self._headline()}; in brackets the rank by each",
-            "",
-            *self._lines(),
-            "",
-            wrap_text(self._conclusion()),
-        ]
-        return "\n".join([*lines, *map(wrap_text, self.notes)])
-
-    def __str__(self) -> str:
-        return self.as_text()
-
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows: the table."""
-        return str(self.table.round(4).to_html(index=False))
-
-    def _headline(self) -> str:
-        classes = f", {format_count(self.n_classes, 'class')}" if self.n_classes else ""
-        metric = METRIC_NAMES[METRICS[self.task][0]]
-        return f"{format_count(self.n_rows, 'image')}{classes}; ridge and kNN: {metric}, each image left out in turn"
-
-    def _lines(self) -> list[str]:
-        width = max(len(name) for name in [*self.table["name"], "features of"])
-        header = f"  {'features of':<{width}}  {'width':>7}  {_CRITERION_NAMES['loo_ridge']:<11}  {'':<5}"
-        lines = [header + "".join(f"  {_CRITERION_NAMES[name]:<12}" for name in CRITERIA[1:]).rstrip()]
-        for at, row in enumerate(self.table.to_dict(orient="records")):
-            cells = [
-                f"{row[name]:.3f} ({row[f'{name}_rank']:.0f})" if np.isfinite(row[name]) else "" for name in CRITERIA
-            ]
-            line = f"{'*' if at == 0 else ' '} {row['name']:<{width}}  {row['features']:>7,}  {cells[0]:<11}  "
-            lines.append((line + f"{row['verdict']:<5}" + "".join(f"  {cell:<12}" for cell in cells[1:])).rstrip())
-        return lines
-
-    def _conclusion(self) -> str:
-        ties = self.ties
-        names = ", ".join(ties) if len(ties) <= 3 else f"{len(ties)} others, the ties of the table,"
-        chance = f"; its lead over {names} may be chance" if ties else ""
-        return f"* best: {self.best}{chance}"
-=======
 from featx.baselines.estimators import TaskOption, check_task
 from featx.baselines.folds.groups import resolve_groups
 from featx.baselines.folds.make_split import usable_rows
@@ -135,7 +24,6 @@ from featx.system.formatting import format_count
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import ArrayLike
->>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)
 
 
 def rank_features(
@@ -225,8 +113,8 @@ def rank_features(
     duplicate_groups = codes if duplicates is not None else None
     if duplicates is not None and len(duplicates):
         notes.append(
-            f"{duplicates.n_rows} near-duplicates in {format_count(len(duplicates), 'group')}: each one is predicted without its "
-            "group, and LogME and H-score use one sample of each group."
+            f"{duplicates.n_rows} near-duplicates in {format_count(len(duplicates), 'group')}: each one is predicted "
+            "without its group, and LogME and H-score use one sample of each group."
         )
     matrices = [({"name": name}, matrix) for name, (matrix, *_) in validated.items()]
     try:
@@ -291,74 +179,7 @@ def rank_matrices(
     ComparisonError
         If there are too few classes, groups or different values.
     """
-<<<<<<< HEAD
-    if task not in TASKS:
-        raise OptionError(f"task={task!r}: expected one of {', '.join(TASKS)}.")
-    if not features:
-        raise ComparisonError("Expected at least one feature matrix to rank, got none.")
-    checked = {name: validate_data(matrix, y) for name, matrix in features.items()}
-    first, labels, rows, notes = next(iter(checked.values()))
-    task = infer_task(labels) if task == "auto" else task
-    matrices = {name: found[0] for name, found in checked.items()}
-    labels = validate_labels(labels, task)
-    once = None
-    if isinstance(groups, str):
-        if groups != "auto":
-            raise OptionError(f'groups={groups!r}: expected "auto", None, or one for each row.')
-        duplicates = find_duplicates(first)
-        groups = once = duplicates.groups if len(duplicates) else None
-        if len(duplicates):
-            notes.append(
-                f"{duplicates.n_rows} near-duplicates in {format_count(len(duplicates), 'group')} are left out "
-                f"together, "
-                "and LogME and H-score see one of each."
-            )
-    elif groups is not None:
-        groups = group_codes(groups, len(next(iter(features.values()))))[rows]
-    named = [({"name": name}, X) for name, X in matrices.items()]
-    try:
-        table, kept = rank_matrices(named, labels, task=task, groups=groups, once=once, notes=notes, progress=progress)
-    except ComparisonError as error:
-        if once is None:
-            raise
-        raise ComparisonError(
-            f"{error} Near-duplicates, told by {next(iter(features))!r}, are left out together: groups=None leaves out "
-            "each alone, and scores are then too high; or put features first that tell images apart better."
-        ) from error
-    n_classes = len(np.unique(labels[kept])) if task == "classification" else 0
-    return Ranking(table, task, len(kept), n_classes, notes)
-
-
-def rank_matrices(
-    matrices: Sequence[tuple[dict[str, str], Matrix]],
-    y: Matrix,
-    *,
-    task: str,
-    groups: IntArray | None,
-    once: IntArray | None,
-    notes: list[str],
-    progress: Callable[[str], object] | None = None,
-) -> tuple[pd.DataFrame, IntArray]:
-    """Return the table of a ranking, and the rows that took part.
-
-    Parameters
-    ----------
-    matrices : sequence of (dict, ndarray of float, shape (n_samples, n_features))
-        Each with its first columns of the table, ``name`` among them.
-    y : ndarray, shape (n_samples,)
-    task : {"classification", "regression"}
-    groups : ndarray of int, shape (n_samples,), or None
-        Rows that are left out together.
-    once : ndarray of int, shape (n_samples,), or None
-        Groups of near-duplicates: LogME and H-score see one row of each group and label.
-    notes : list of str
-        Gets what was left out.
-    progress : callable, default=None
-    """
-    kept = np.arange(len(y))
-=======
     rows = np.arange(len(y))
->>>>>>> dc0b28a (Rewrite the baselines room: typed parts of a comparison, folds in a sub-room, plain docstrings and errors)
     if task == "classification":
         rows, dropped_notes = usable_rows(y, groups)
         notes += dropped_notes

@@ -55,9 +55,9 @@ class Ranking:
     >>> from featx import rank_features
     >>> from sklearn.datasets import load_iris
     >>> X, y = load_iris(return_X_y=True)
-    >>> ranking = rank_features({"sepals": X[:, :2], "petals": X[:, 2:]}, y, groups=None)
-    >>> ranking.table["verdict"].tolist()
-    ['best', 'worse']
+    >>> ranking = rank_features({"sepals": X[:, :2], "all": X}, y, groups=None)
+    >>> ranking.best, ranking.ties
+    ('all', ['sepals'])
     """
 
     table: pd.DataFrame

@@ -117,7 +117,7 @@ def test_compare_tables_test_sets_poolings_and_outputs(
     assert found["split"] == "fitted on 18, scored on 6"
     assert found["results"][0]["accuracy_std"] is None
     assert cli.main(["compare", "table.csv", "--group-column", "site", "--cv", "3", "--repeats", "2", *common]) == 0
-    assert json.loads(capsys.readouterr().out)["split"] == "3 stratified folds, 2 times"
+    assert json.loads(capsys.readouterr().out)["split"] == "3 stratified folds, 2 repeats"
     assert cli.main(["compare", str(photo_folder), "--test", "table.csv", *common]) == 1
     assert "rows to fit on" in capsys.readouterr().err  # the same files: nothing is left
     args = ["--pooling", "avg", "--pooling", "max", "--learning-curve", "--tune", "--estimator", "knn"]
