@@ -114,12 +114,12 @@ def test_compare_tables_test_sets_poolings_and_outputs(
     common = ["--backbone", "counting", "--duplicate-threshold", "1", "--json", "--quiet"]
     assert cli.main(["compare", "table.csv", "--split-column", "part", *common]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["split"] == "fitted on 18, scored on 6"
+    assert found["split"] == "18 training, 6 test samples"
     assert found["results"][0]["accuracy_std"] is None
     assert cli.main(["compare", "table.csv", "--group-column", "site", "--cv", "3", "--repeats", "2", *common]) == 0
     assert json.loads(capsys.readouterr().out)["split"] == "3 stratified folds, 2 repeats"
     assert cli.main(["compare", str(photo_folder), "--test", "table.csv", *common]) == 1
-    assert "rows to fit on" in capsys.readouterr().err  # the same files: nothing is left
+    assert "must have training and test samples" in capsys.readouterr().err  # the same files: nothing is left
     args = ["--pooling", "avg", "--pooling", "max", "--learning-curve", "--tune", "--estimator", "knn"]
     assert cli.main(["compare", "table.csv", "--cv", "3", *args, *common]) == 0
     found = json.loads(capsys.readouterr().out)
