@@ -29,8 +29,6 @@ PUBLIC_MODULES = ("featx", "featx.testing")
 #: Names whose docstrings do not conform yet.
 TODO: frozenset[str] = frozenset(
     {
-        "featx.AugmentedFeatures",
-        "featx.AugmentedFeatures.folds",
         "featx.Backbone",
         "featx.Backbone.find_weights",
         "featx.Backbone.layers",
@@ -79,7 +77,6 @@ TODO: frozenset[str] = frozenset(
         "featx.Ranking",
         "featx.Trained",
         "featx.Trained.save",
-        "featx.augment_features",
         "featx.available_backbones",
         "featx.compare_baselines",
         "featx.compare_images",

@@ -1,10 +1,10 @@
-"""Rows of altered copies of images, to train on beside those of the images, with the group of their source."""
+"""Features of randomly augmented copies of images, as additional training data."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,227 +21,247 @@ from featx.extraction.options import resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, find_duplicates
 from featx.images.image import Image, as_image_list
 from featx.images.tta import augmented_views
-from featx.system.array_types import FloatArray, IntArray
+from featx.system.array_types import AnyArray, FloatArray, IntArray
 from featx.system.progress import progress_bar
 
-#: More copies of each image than this are a typo: every one has a folder in the store.
-_MOST = 100
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+#: Maximum number of copies. More are a typo: each copy has a folder in the cache.
+_MAX_COPIES = 100
 
 
 @dataclasses.dataclass(frozen=True)
 class AugmentedFeatures:
-    """Rows of images, and after them rows of altered copies.
+    """Features of images, followed by features of randomly augmented copies.
 
     Attributes
     ----------
-    X : ndarray of float32, shape (n_images * (n + 1), n_features)
-        First the rows of the images as they are, in their order; then those of the first copy of each, of the second …
-    y : ndarray, shape (n_images * (n + 1),), or None
-        A copy has the label of its source.
-    groups : ndarray of int64, shape (n_images * (n + 1),)
-        A copy is in the group of its source. Without groups, images that show the same thing are one with their copies.
-    source : ndarray of int64, shape (n_images * (n + 1),)
-        Position of the image that a row is of.
+    X : ndarray of float32 of shape (n_images * (n_copies + 1), n_features)
+        Rows of the images in input order, then those of the first copy of each image, of the second, and so on.
+    y : ndarray of shape (n_images * (n_copies + 1),) or None
+        Labels. A copy has the label of its image.
+    groups : ndarray of int64 of shape (n_images * (n_copies + 1),)
+        Groups. A copy has the group of its image.
+    source : ndarray of int64 of shape (n_images * (n_copies + 1),)
+        Index of the image of each row.
+
+    See Also
+    --------
+    augment_features : Extract these features.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from featx import FeatureExtractor, augment_features
+    >>> images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    >>> extractor = FeatureExtractor("color_histogram", cache=None)
+    >>> augmented = augment_features(images, [0, 0, 1, 1], n_copies=1, extractor=extractor)
+    >>> augmented.source
+    array([0, 1, 2, 3, 0, 1, 2, 3])
     """
 
     X: FloatArray
-    y: np.ndarray[Any, Any] | None
+    y: AnyArray | None
     groups: IntArray
     source: IntArray
 
     @property
     def n_images(self) -> int:
-        """Number of images; so many rows from the first are of images as they are."""
+        """Return the number of images. The first rows are those of the images, without augmentation."""
         return int(self.source.max(initial=-1)) + 1
 
     def folds(self, cv: Any = 5, *, random_state: int = 0) -> list[Fold]:
-        """Return folds that are fitted on images and their copies, and score images as they are.
+        """Return folds that train on images and copies, and test on images only.
 
-        An image without a label (None, NaN), and one whose rows are NaN because it could not be read, is in none.
+        Images without a label (None, NaN) and unreadable images are in no fold.
 
         Parameters
         ----------
         cv : int, splitter or list of (train, test), default=5
-            Splits the images: a number of folds, stratified, that keep groups whole; or folds of your own, in
-            positions of images.
+            How to split the images. int: number of stratified folds that keep groups together. A list has indices of
+            images.
         random_state : int, default=0
-            Decides the folds, where their number was given.
+            Seed of the folds, if `cv` is an int.
 
         Returns
         -------
-        list of (ndarray of int, ndarray of int)
-            Rows to fit on and rows to score, as ``cv=`` of scikit-learn's functions takes them. No copy of an image is
-            scored, and none is fitted on whose source, or an image of whose group, is scored.
+        list of (train, test)
+            Row indices of each fold, for the parameter `cv` of scikit-learn. No copy is a test row, and no training row
+            is a copy of a test image or of an image of its group.
 
         Raises
         ------
         OptionError
             There are no labels.
         ComparisonError
-            Labels or groups that cannot be split.
+            The labels or groups cannot be split.
         """
         if self.y is None:
-            raise OptionError("There are no labels to make folds by. Pass y to augment_features.")
-        kept = self._usable
-        labels, groups = as_label_array(self.y[kept].tolist()), self.groups[kept]
+            raise OptionError("Cannot create folds: there are no labels. Pass y to augment_features.")
+        usable = self._usable_images(self.y)
+        labels, groups = as_label_array(self.y[usable].tolist()), self.groups[usable]
         task = infer_task(labels)
-        alone = len(np.unique(groups)) == len(kept)
+        has_groups = len(np.unique(groups)) < len(usable)
         split = make_split(
             validate_labels(labels, task),
             task=task,
-            cv=self._among(cv, kept),
-            groups=None if alone else groups,
+            cv=self._map_folds(cv, usable),
+            groups=groups if has_groups else None,
             random_state=random_state,
-        ).map_rows(kept)
+        ).map_rows(usable)
         return [(np.flatnonzero(np.isin(self.source, train)), test) for train, test in split.folds]
 
-    @property
-    def _usable(self) -> IntArray:
-        """Positions of images that have a label, and rows of numbers."""
-        assert self.y is not None
-        unlabelled = np.array([is_missing(label) for label in self.y[: self.n_images].tolist()], dtype=bool)
-        unread = np.unique(self.source[~np.isfinite(self.X).all(axis=1)])
-        return np.setdiff1d(np.flatnonzero(~unlabelled), unread)
+    def _usable_images(self, y: AnyArray) -> IntArray:
+        """Return the indices of images with a label and finite rows."""
+        is_labeled = np.array([not is_missing(label) for label in y[: self.n_images].tolist()], dtype=bool)
+        unreadable = np.unique(self.source[~np.isfinite(self.X).all(axis=1)])
+        return np.setdiff1d(np.flatnonzero(is_labeled), unreadable)
 
-    def _among(self, cv: Any, kept: IntArray) -> Any:
-        """Return folds given as positions of images as numbers of those that are kept."""
+    def _map_folds(self, cv: Any, usable: IntArray) -> Any:
+        """Return given folds with positions among the usable images instead of indices of images."""
         if not isinstance(cv, list | tuple):
             return cv
         check_split_options(cv, 1)
-        folds = [[validate_row_indices(rows, self.n_images, number) for rows in pair] for number, pair in enumerate(cv)]
-        return [tuple(np.searchsorted(kept, rows[np.isin(rows, kept)]) for rows in pair) for pair in folds]
+        folds = [[validate_row_indices(rows, self.n_images, number) for rows in fold] for number, fold in enumerate(cv)]
+        return [tuple(np.searchsorted(usable, rows[np.isin(rows, usable)]) for rows in fold) for fold in folds]
 
 
 def augment_features(
-    images: Any,
-    y: Any = None,
-    groups: Any = None,
+    images: ArrayLike | Iterable[Image],
+    y: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     *,
-    n: int = 4,
+    n_copies: int = 4,
     random_state: int = 0,
     extractor: FeatureExtractor | None = None,
 ) -> AugmentedFeatures:
-    """Return the rows of images and of altered copies of each, for training on more than there is.
+    """Extract features of images and of randomly augmented copies, as additional training data.
 
-    A copy is a cut of 80 to 100 % of each side, turned by up to 15 degrees, mirrored in half of the cases, its
-    brightness, contrast and saturation changed by up to 20 %. What becomes of an image follows from its content,
-    `random_state` and the number of the copy alone: the same call gives the same rows, and finds them in the store,
-    also among other images or with another `n`.
+    A copy is a crop of 80 to 100 % of each side, rotated by up to 15 degrees, and mirrored with a probability of 0.5.
+    Brightness, contrast and saturation change by up to 20 % each. A copy is determined by the content of its image,
+    `random_state` and its number: its row is cached, and found again among other images and with another `n_copies`.
 
-    Copies are for fitting only. A model that is scored on a copy of what it was fitted on is scored too well; so split
-    the images, as :meth:`AugmentedFeatures.folds` does, and not the rows.
+    Copies are for training only: a model that is tested on copies of its training images gets too high a score. Split
+    images instead of rows, as :meth:`AugmentedFeatures.folds` does.
 
     Parameters
     ----------
-    images : list, tuple, ndarray, Series or one-column DataFrame of images
-        As for :meth:`FeatureExtractor.transform`.
-    y : array-like, shape (n_images,), or None, default=None
-        Labels or quantities; an image without one (None, NaN) has rows, and is in no fold.
-    groups : array-like, shape (n_images,), or None, default=None
-        What no split may divide, such as frames of a film; an image without one (None, NaN) is alone. None is
-        near-duplicates, as :func:`find_duplicates` tells them by rows of a network; of other backbones, and where all
-        would be one group, images that have equal rows.
-    n : int, default=4
-        Copies of each image, up to 100.
+    images : array-like of images of shape (n_images,)
+        Images, see :meth:`FeatureExtractor.transform`.
+    y : array-like of shape (n_images,) or None, default=None
+        Labels or continuous targets. Images without one (None, NaN) have rows, but are in no fold.
+    groups : array-like of shape (n_images,) or None, default=None
+        Group of each image, for example a patient. Images of one group are never split between training and test set.
+        Images without one (None, NaN) are a group of their own. None: near-duplicates form groups, see
+        :func:`find_duplicates`; of backbones that are not networks, and if all images would be one group, only images
+        with equal rows do.
+    n_copies : int, default=4
+        Number of copies of each image, up to 100.
     random_state : int, default=0
-        Another number gives other copies.
+        Seed of the augmentation.
     extractor : FeatureExtractor or None, default=None
-        Network, cache and settings; None is ``FeatureExtractor("mobilenet")``. With ``on_error="nan"``, all rows of an
-        image that cannot be read are NaN; it is in no fold.
+        Backbone, cache and other settings. None: ``FeatureExtractor("mobilenet")``. With ``on_error="nan"``, all rows
+        of an unreadable image are NaN.
 
     Returns
     -------
     AugmentedFeatures
-        ``n_images * (n + 1)`` rows, those of the images as they are first.
+        ``n_images * (n_copies + 1)`` rows.
 
     Raises
     ------
     OptionError
-        Not one label for each image; `n` or `random_state` that cannot be; an extractor that averages views.
+        The number of labels is wrong, a parameter has an invalid value, or the extractor uses test-time augmentation.
     ComparisonError
-        Not one group for each image, or one group only.
+        The number of groups is wrong, or there is a single group.
     UnreadableImageError, InputError, EngineError, StoreError
-        As for :meth:`FeatureExtractor.transform`.
+        See :meth:`FeatureExtractor.transform`.
 
     Warns
     -----
     UnreadableImagesWarning
-        As for :meth:`FeatureExtractor.transform`, once.
+        See :meth:`FeatureExtractor.transform`.
+
+    See Also
+    --------
+    FeatureExtractor : Extract features without augmentation; its parameter `tta` averages several views.
+    FineTunedClassifier : Train the last layers of a network, with augmentation.
 
     Examples
     --------
+    >>> import numpy as np
+    >>> from featx import FeatureExtractor, augment_features
     >>> from sklearn.datasets import load_sample_image
     >>> from sklearn.linear_model import LogisticRegression
     >>> from sklearn.model_selection import cross_val_score
-    >>> from featx import FeatureExtractor
     >>> photos = [load_sample_image(name) for name in ("china.jpg", "flower.jpg")]
-    >>> cuts = [photo[y : y + 100, x : x + 160] for photo in photos for y in (0, 300) for x in range(0, 480, 160)]
+    >>> crops = [photo[y : y + 100, x : x + 160] for photo in photos for y in (0, 300) for x in range(0, 480, 160)]
     >>> y = ["china"] * 6 + ["flower"] * 6
-    >>> more = augment_features(cuts, y, n=2, extractor=FeatureExtractor("color_histogram", cache=None))
-    >>> more.X.shape
+    >>> augmented = augment_features(crops, y, n_copies=2, extractor=FeatureExtractor("color_histogram", cache=None))
+    >>> augmented.X.shape
     (36, 512)
-    >>> cross_val_score(LogisticRegression(), more.X, more.y, cv=more.folds(3)).shape
+    >>> cross_val_score(LogisticRegression(), augmented.X, augmented.y, cv=augmented.folds(3)).shape
     (3,)
 
-    The same by hand, with a test set of images that the model sees nothing of:
+    The same with a test set of four images:
 
-    >>> fitted_on = np.isin(more.source, [0, 1, 2, 3, 6, 7, 8, 9])
-    >>> tested_on = [4, 5, 10, 11]
-    >>> model = LogisticRegression().fit(more.X[fitted_on], more.y[fitted_on])
-    >>> model.predict(more.X[tested_on]).shape
+    >>> train = ~np.isin(augmented.source, [4, 5, 10, 11])
+    >>> model = LogisticRegression().fit(augmented.X[train], augmented.y[train])
+    >>> model.predict(augmented.X[[4, 5, 10, 11]]).shape
     (4,)
     """
     extractor = FeatureExtractor() if extractor is None else extractor
     images = as_image_list(images)
-    _check(extractor, n, random_state)
+    _check_options(extractor, n_copies, random_state)
     labels = None if y is None else as_label_array(y)
     if labels is not None and labels.shape != (len(images),):
-        raise OptionError(f"y: expected one label for each of {len(images)} images, got shape {labels.shape}.")
+        raise OptionError(f"y must have one label for each of {len(images)} images, got shape {labels.shape}.")
     codes = None if groups is None else group_codes(groups, len(images))
-    rows = _rows(images, extractor, int(n), int(random_state))
-    codes = _groups_of(rows[0], extractor) if codes is None else codes
+    rows = _extract(images, extractor, int(n_copies), int(random_state))
+    codes = _duplicate_groups(rows[0], extractor) if codes is None else codes
     return AugmentedFeatures(
         X=rows.reshape(-1, rows.shape[2]),
-        y=None if labels is None else np.tile(labels, n + 1),
-        groups=np.tile(codes, n + 1),
-        source=np.tile(np.arange(len(images), dtype=np.int64), n + 1),
+        y=None if labels is None else np.tile(labels, n_copies + 1),
+        groups=np.tile(codes, n_copies + 1),
+        source=np.tile(np.arange(len(images), dtype=np.int64), n_copies + 1),
     )
 
 
-def _check(extractor: FeatureExtractor, n: Any, random_state: Any) -> None:
-    for name, value, least, most in (("n", n, 1, _MOST), ("random_state", random_state, 0, 2**32 - 1)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or not least <= value <= most:
-            raise OptionError(f"{name}={value!r}: expected a whole number from {least} to {most}.")
+def _check_options(extractor: FeatureExtractor, n_copies: Any, random_state: Any) -> None:
+    for name, value, low, high in (
+        ("n_copies", n_copies, 1, _MAX_COPIES),
+        ("random_state", random_state, 0, 2**32 - 1),
+    ):
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
+            raise OptionError(f"{name} must be an int from {low} to {high}, got {value!r}.")
     if extractor.tta is not None:
-        raise OptionError(
-            f"tta={extractor.tta!r}: altered copies are views themselves, and are not averaged. Pass an extractor "
-            "without views."
-        )
+        raise OptionError(f"extractor must have tta=None, got tta={extractor.tta!r}. Pass an extractor without tta.")
 
 
-def _groups_of(rows: FloatArray, extractor: FeatureExtractor) -> IntArray:
-    """Return a number for each image, in the order of their first: equal for those that show the same thing."""
-    of_each = np.arange(len(rows))
+def _duplicate_groups(rows: FloatArray, extractor: FeatureExtractor) -> IntArray:
+    """Return a group for each image: near-duplicates have the same. Groups are numbered by their first image."""
+    first_images = np.arange(len(rows))
     readable = np.flatnonzero(np.isfinite(rows).all(axis=1))
     if len(readable) > 1:
         is_network = isinstance(resolve_extractor(extractor).backbone, NetworkBackbone)
-        found = find_duplicates(rows[readable], duplicate_threshold=DUPLICATE_THRESHOLD if is_network else 1).groups
-        if is_network and not found.any():
-            found = find_duplicates(rows[readable], duplicate_threshold=1).groups
-        _, first, kinds = np.unique(found, return_index=True, return_inverse=True)
-        of_each[readable] = readable[first[kinds]]
-    return np.unique(of_each, return_inverse=True)[1].astype(np.int64)
+        groups = find_duplicates(rows[readable], duplicate_threshold=DUPLICATE_THRESHOLD if is_network else 1).groups
+        if is_network and not groups.any():  # all in one group
+            groups = find_duplicates(rows[readable], duplicate_threshold=1).groups
+        _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+        first_images[readable] = readable[first[inverse]]
+    return np.unique(first_images, return_inverse=True)[1].astype(np.int64)
 
 
-def _rows(images: Sequence[Image], extractor: FeatureExtractor, n: int, random_state: int) -> FloatArray:
-    """Return the rows of images and copies, shape (n + 1, n_images, n_features)."""
+def _extract(images: Sequence[Image], extractor: FeatureExtractor, n_copies: int, random_state: int) -> FloatArray:
+    """Return the rows of images and copies, shape (n_copies + 1, n_images, n_features)."""
     plain = extractor.transform(images)
-    rows = np.empty((n + 1, *plain.shape), dtype=np.float32)
+    rows = np.empty((n_copies + 1, *plain.shape), dtype=np.float32)
     rows[0] = plain
     if not len(images):
         return rows
     resolved = resolve_extractor(extractor)
-    recipe = dataclasses.replace(resolved.recipe, tta=augmented_views(n, random_state))
+    recipe = dataclasses.replace(resolved.recipe, tta=augmented_views(n_copies, random_state))
     with progress_bar(len(images), "copies", shown=bool(extractor.verbose)) as progress:
         extract_into(
             rows[1:].swapaxes(0, 1),

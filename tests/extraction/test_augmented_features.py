@@ -21,174 +21,174 @@ def extractor(counting: CountingBackbone, tmp_path: Path) -> FeatureExtractor:
     return FeatureExtractor("counting", cache=tmp_path / "cache")
 
 
-def test_the_images_as_they_are_come_first_and_each_copy_has_its_source(
+def test_images_come_first_and_each_copy_has_its_source(
     extractor: FeatureExtractor, paths: list[str], labels: list[str]
 ) -> None:
-    more = augment_features(paths, labels, n=3, extractor=extractor)
-    assert (more.X.shape, more.X.dtype, more.n_images) == ((96, 12), np.float32, 24)
-    np.testing.assert_array_equal(more.X[:24], extractor.transform(paths))
-    np.testing.assert_array_equal(more.source, list(range(24)) * 4)
-    assert more.y is not None
-    assert more.y.tolist() == labels * 4
-    np.testing.assert_array_equal(more.groups, more.source)
+    augmented = augment_features(paths, labels, n_copies=3, extractor=extractor)
+    assert (augmented.X.shape, augmented.X.dtype, augmented.n_images) == ((96, 12), np.float32, 24)
+    np.testing.assert_array_equal(augmented.X[:24], extractor.transform(paths))
+    np.testing.assert_array_equal(augmented.source, list(range(24)) * 4)
+    assert augmented.y is not None
+    assert augmented.y.tolist() == labels * 4
+    np.testing.assert_array_equal(augmented.groups, augmented.source)
     # A copy is nearer to its source than to the others, on average, and no two are the same.
-    distance = np.linalg.norm(more.X[24:, None] - more.X[None, :24], axis=2)
-    assert distance[np.arange(72), more.source[24:]].mean() < distance.mean() / 2
-    assert len(np.unique(more.X, axis=0)) == 96
+    distance = np.linalg.norm(augmented.X[24:, None] - augmented.X[None, :24], axis=2)
+    assert distance[np.arange(72), augmented.source[24:]].mean() < distance.mean() / 2
+    assert len(np.unique(augmented.X, axis=0)) == 96
 
 
-def test_the_same_call_gives_the_same_rows_from_the_store(
+def test_same_call_gives_the_same_rows_from_the_cache(
     extractor: FeatureExtractor, counting: CountingBackbone, paths: list[str]
 ) -> None:
-    first = augment_features(paths, n=2, extractor=extractor)
+    first = augment_features(paths, n_copies=2, extractor=extractor)
     assert counting.n_images == 72
-    np.testing.assert_array_equal(augment_features(paths, n=2, extractor=extractor).X, first.X)
+    np.testing.assert_array_equal(augment_features(paths, n_copies=2, extractor=extractor).X, first.X)
     assert counting.n_images == 72
     without = FeatureExtractor("counting", cache=None)
-    np.testing.assert_array_equal(augment_features(paths, n=2, extractor=without).X, first.X)
+    np.testing.assert_array_equal(augment_features(paths, n_copies=2, extractor=without).X, first.X)
 
 
-def test_a_copy_follows_from_its_image_the_random_state_and_its_number(
+def test_copy_is_determined_by_image_random_state_and_number(
     extractor: FeatureExtractor, counting: CountingBackbone, paths: list[str]
 ) -> None:
-    first = augment_features(paths, n=2, extractor=extractor).X.reshape(3, 24, 12)
-    others = augment_features([*paths[5:0:-1], paths[3]], n=4, extractor=extractor).X.reshape(5, 6, 12)
+    first = augment_features(paths, n_copies=2, extractor=extractor).X.reshape(3, 24, 12)
+    others = augment_features([*paths[5:0:-1], paths[3]], n_copies=4, extractor=extractor).X.reshape(5, 6, 12)
     np.testing.assert_array_equal(others[:3, :5], first[:, 5:0:-1])
     np.testing.assert_array_equal(others[:, 5], others[:, 2])
     assert counting.n_images == 72 + 10
-    another = augment_features(paths, n=2, random_state=1, extractor=extractor).X.reshape(3, 24, 12)
+    another = augment_features(paths, n_copies=2, random_state=1, extractor=extractor).X.reshape(3, 24, 12)
     np.testing.assert_array_equal(another[0], first[0])
     assert not np.isclose(another[1:], first[1:]).all(axis=2).any()
 
 
-def test_folds_fit_on_copies_and_score_images_of_other_groups(
+def test_folds_train_on_copies_and_test_on_images_of_other_groups(
     extractor: FeatureExtractor, paths: list[str], labels: list[str]
 ) -> None:
     bursts = [at // 2 for at in range(24)]
-    more = augment_features(paths, labels, bursts, n=2, extractor=extractor)
-    folds = more.folds(4)
+    augmented = augment_features(paths, labels, bursts, n_copies=2, extractor=extractor)
+    folds = augmented.folds(4)
     assert sorted(np.concatenate([test for _, test in folds]).tolist()) == list(range(24))
     for train, test in folds:
-        assert not set(more.groups[train]) & set(more.groups[test])
+        assert not set(augmented.groups[train]) & set(augmented.groups[test])
         assert len(train) == 3 * (24 - len(test))
-    scores = cross_val_score(LogisticRegression(max_iter=1000), more.X, more.y, cv=folds)
+    scores = cross_val_score(LogisticRegression(max_iter=1000), augmented.X, augmented.y, cv=folds)
     assert len(scores) == 4
-    for one, other in zip(folds, more.folds(4), strict=True):
+    for one, other in zip(folds, augmented.folds(4), strict=True):
         np.testing.assert_array_equal(one[0], other[0])
 
 
-def test_no_copy_of_an_equal_image_is_fitted_on(
+def test_copies_of_equal_images_are_in_one_fold(
     counting: CountingBackbone, paths: list[str], labels: list[str]
 ) -> None:
     twice, bad = [*paths, *paths[::-1]], b"bad"
     extractor = FeatureExtractor("counting", cache=None, on_error="nan")
     with pytest.warns(UnreadableImagesWarning):
-        more = augment_features([*twice, bad, bad], [*labels, *labels[::-1], "a", "a"], n=1, extractor=extractor)
-    np.testing.assert_array_equal(more.groups, [*range(24), *range(23, -1, -1), 24, 25] * 2)
-    for train, test in more.folds(3):
-        assert not set(more.groups[train]) & set(more.groups[test])
-    alike = augment_features(twice[:1] * 2, n=1, extractor=extractor)
+        augmented = augment_features(
+            [*twice, bad, bad], [*labels, *labels[::-1], "a", "a"], n_copies=1, extractor=extractor
+        )
+    np.testing.assert_array_equal(augmented.groups, [*range(24), *range(23, -1, -1), 24, 25] * 2)
+    for train, test in augmented.folds(3):
+        assert not set(augmented.groups[train]) & set(augmented.groups[test])
+    alike = augment_features(twice[:1] * 2, n_copies=1, extractor=extractor)
     np.testing.assert_array_equal(alike.groups, [0] * 4)
 
 
-def test_near_duplicates_by_a_network_are_one_group(photos: list[Any], compiled_cache: Path) -> None:
+def test_near_duplicates_form_a_group(photos: list[Any], compiled_cache: Path) -> None:
     some = [np.asarray(photo) for photo in photos[:24:4]]
-    more = augment_features([*some, some[1][:, 1:]], n=1, extractor=FeatureExtractor(cache=compiled_cache))
-    np.testing.assert_array_equal(more.groups, [0, 1, 2, 3, 4, 5, 1] * 2)
+    augmented = augment_features([*some, some[1][:, 1:]], n_copies=1, extractor=FeatureExtractor(cache=compiled_cache))
+    np.testing.assert_array_equal(augmented.groups, [0, 1, 2, 3, 4, 5, 1] * 2)
 
 
-def test_folds_may_be_given_as_a_splitter_or_as_rows(
-    extractor: FeatureExtractor, paths: list[str], labels: list[str]
-) -> None:
-    more = augment_features(paths, labels, [at % 6 for at in range(24)], n=1, extractor=extractor)
+def test_folds_from_a_splitter_or_a_list(extractor: FeatureExtractor, paths: list[str], labels: list[str]) -> None:
+    augmented = augment_features(paths, labels, [at % 6 for at in range(24)], n_copies=1, extractor=extractor)
     given = [(np.arange(0, 24, 2), np.arange(1, 24, 2))]
-    ((train, test),) = more.folds(given)
+    ((train, test),) = augmented.folds(given)
     np.testing.assert_array_equal(train, [*range(0, 24, 2), *range(24, 48, 2)])
     np.testing.assert_array_equal(test, given[0][1])
-    assert len(more.folds(GroupKFold(3))) == 3
-    quantities = augment_features(paths, np.linspace(0, 1, 24), n=1, extractor=extractor)
+    assert len(augmented.folds(GroupKFold(3))) == 3
+    quantities = augment_features(paths, np.linspace(0, 1, 24), n_copies=1, extractor=extractor)
     assert len(quantities.folds(3)) == 3
 
 
-def test_groups_may_be_names_and_missing(extractor: FeatureExtractor, paths: list[str]) -> None:
-    more = augment_features(paths[:4], groups=["a", None, "a", None], n=1, extractor=extractor)
-    np.testing.assert_array_equal(more.groups, [0, 1, 0, 2] * 2)
-    assert more.y is None
+def test_groups_may_be_strings_and_missing(extractor: FeatureExtractor, paths: list[str]) -> None:
+    augmented = augment_features(paths[:4], groups=["a", None, "a", None], n_copies=1, extractor=extractor)
+    np.testing.assert_array_equal(augmented.groups, [0, 1, 0, 2] * 2)
+    assert augmented.y is None
     with pytest.raises(OptionError, match="Pass y to augment_features"):
-        more.folds()
+        augmented.folds()
 
 
-def test_an_image_that_cannot_be_read_stops_or_has_no_row_at_all(paths: list[str], counting: CountingBackbone) -> None:
+def test_unreadable_image_raises_or_has_rows_of_nan(paths: list[str], counting: CountingBackbone) -> None:
     images = [paths[0], b"bad", paths[1]]
     with pytest.raises(UnreadableImageError, match="index 1"):
-        augment_features(images, n=2, extractor=FeatureExtractor("counting"))
+        augment_features(images, n_copies=2, extractor=FeatureExtractor("counting"))
     with pytest.warns(UnreadableImagesWarning, match="1 of 3 images") as warned:
-        more = augment_features(images, n=2, extractor=FeatureExtractor("counting", on_error="nan"))
+        augmented = augment_features(images, n_copies=2, extractor=FeatureExtractor("counting", on_error="nan"))
     assert len(warned) == 1
-    np.testing.assert_array_equal(np.isnan(more.X).any(axis=1), more.source == 1)
+    np.testing.assert_array_equal(np.isnan(augmented.X).any(axis=1), augmented.source == 1)
 
 
 @pytest.mark.parametrize("missing", [None, float("nan")])
-def test_what_has_no_label_or_no_rows_is_in_no_fold(
+def test_images_without_label_or_rows_are_in_no_fold(
     missing: Any, paths: list[str], labels: list[str], counting: CountingBackbone
 ) -> None:
     images, y = [paths[0], b"bad", *paths[1:]], [labels[0], labels[0], missing, *labels[2:]]
     with pytest.warns(UnreadableImagesWarning):
-        more = augment_features(images, y, n=1, extractor=FeatureExtractor("counting", on_error="nan"))
-    folds = more.folds(3)
+        augmented = augment_features(images, y, n_copies=1, extractor=FeatureExtractor("counting", on_error="nan"))
+    folds = augmented.folds(3)
     assert sorted(np.concatenate([test for _, test in folds]).tolist()) == [0, *range(3, 25)]
     for train, _ in folds:
-        assert np.isfinite(more.X[train]).all()
-        assert not np.isin(more.source[train], [1, 2]).any()
-    assert cross_val_score(KNeighborsClassifier(), more.X, more.y, cv=folds, error_score="raise").shape == (3,)
-    ((train, test),) = more.folds([(np.arange(0, 25, 2), np.arange(1, 25, 2))])
+        assert np.isfinite(augmented.X[train]).all()
+        assert not np.isin(augmented.source[train], [1, 2]).any()
+    assert cross_val_score(KNeighborsClassifier(), augmented.X, augmented.y, cv=folds, error_score="raise").shape == (
+        3,
+    )
+    ((train, test),) = augmented.folds([(np.arange(0, 25, 2), np.arange(1, 25, 2))])
     assert test.tolist() == list(range(3, 25, 2))
     assert sorted(train.tolist()) == [0, *range(4, 25, 2), 25, *range(29, 50, 2)]
-    assert len(more.folds(KFold(3))) == 3
+    assert len(augmented.folds(KFold(3))) == 3
 
 
-def test_classes_that_are_numbers_stay_classes_where_one_is_missing(
-    extractor: FeatureExtractor, paths: list[str]
-) -> None:
-    more = augment_features(paths, [0, 1] * 11 + [np.nan, 1], n=1, extractor=extractor)
-    assert sorted(np.concatenate([test for _, test in more.folds(2)]).tolist()) == [*range(22), 23]
+def test_numeric_classes_with_a_missing_label_stay_classes(extractor: FeatureExtractor, paths: list[str]) -> None:
+    augmented = augment_features(paths, [0, 1] * 11 + [np.nan, 1], n_copies=1, extractor=extractor)
+    assert sorted(np.concatenate([test for _, test in augmented.folds(2)]).tolist()) == [*range(22), 23]
 
 
-def test_no_images_have_no_rows(extractor: FeatureExtractor) -> None:
-    more = augment_features([], [], extractor=extractor)
-    assert (more.X.shape, more.n_images) == ((0, 12), 0)
+def test_empty_input(extractor: FeatureExtractor) -> None:
+    augmented = augment_features([], [], extractor=extractor)
+    assert (augmented.X.shape, augmented.n_images) == ((0, 12), 0)
 
 
-def test_what_a_fitted_extractor_pins_holds_for_copies(extractor: FeatureExtractor, paths: list[str]) -> None:
+def test_fitted_recipe_applies_to_copies(extractor: FeatureExtractor, paths: list[str]) -> None:
     extractor.set_params(precision="auto").fit(paths)
-    expected = augment_features(paths, n=1, extractor=extractor).X
-    np.testing.assert_array_equal(augment_features(paths, n=1, extractor=FeatureExtractor("counting")).X, expected)
+    expected = augment_features(paths, n_copies=1, extractor=extractor).X
+    np.testing.assert_array_equal(
+        augment_features(paths, n_copies=1, extractor=FeatureExtractor("counting")).X, expected
+    )
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
-        ({"n": 0}, "n=0: expected a whole number from 1 to 100"),
-        ({"n": 2.0}, "n=2.0: expected"),
-        ({"n": True}, "n=True: expected"),
-        ({"random_state": None}, "random_state=None: expected a whole number from 0"),
-        ({"random_state": -1}, "random_state=-1: expected"),
+        ({"n_copies": 0}, "n_copies must be an int from 1 to 100, got 0"),
+        ({"n_copies": 2.0}, "got 2.0"),
+        ({"n_copies": True}, "got True"),
+        ({"random_state": None}, "random_state must be an int from 0 to 4294967295, got None"),
+        ({"random_state": -1}, "got -1"),
         ({"y": ["a"]}, "one label for each of 24 images"),
-        ({"extractor": FeatureExtractor("counting", tta="flip")}, "tta='flip'.* Pass an extractor without views"),
+        ({"extractor": FeatureExtractor("counting", tta="flip")}, "tta='flip'.* Pass an extractor without tta"),
         ({"extractor": FeatureExtractor("countng")}, "Unknown backbone"),
     ],
 )
-def test_what_cannot_be_is_refused_with_a_remedy(
-    wrong: dict[str, Any], said: str, counting: CountingBackbone, paths: list[str]
+def test_invalid_parameters_are_rejected(
+    wrong: dict[str, Any], message: str, counting: CountingBackbone, paths: list[str]
 ) -> None:
-    with pytest.raises(OptionError, match=said):
+    with pytest.raises(OptionError, match=message):
         augment_features(paths, **{"extractor": FeatureExtractor("counting"), **wrong})
     assert counting.n_images == 0
 
 
-def test_groups_that_are_not_one_each_and_a_single_image_are_refused(
-    extractor: FeatureExtractor, paths: list[str]
-) -> None:
+def test_wrong_number_of_groups_and_a_single_image_are_rejected(extractor: FeatureExtractor, paths: list[str]) -> None:
     with pytest.raises(ComparisonError, match="groups must have shape .24,."):
         augment_features(paths, groups=[1, 2], extractor=extractor)
     with pytest.raises(InputError, match="Put it in a list"):
