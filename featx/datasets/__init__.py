@@ -14,7 +14,7 @@ labels and splits; :func:`featx.check_images` reads each image without a network
 ``labels``         labels as arrays: task, missing values, encodings
 ``image_check``    checks images: unreadable, duplicate, unusual
 ``failures``       images that could not be read
-``sample_images``  sample photos for benchmarks
+``sample_images``  sample images: photos and handwritten digits
 
 May import: images, system, errors.
 """

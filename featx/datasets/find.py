@@ -6,9 +6,9 @@ import collections
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
-from featx.datasets.image_table import ImageTable, as_path_list
+from featx.datasets.image_table import ImageTable, PathsLike, as_path_list
 from featx.datasets.listers import IgnoredCounter, make_lister
 from featx.datasets.table_columns import ColumnNames, table_from_file, table_from_frame
 from featx.datasets.table_file import TABLE_SUFFIXES, is_table_name
@@ -18,9 +18,12 @@ from featx.images.formats import IMAGE_SUFFIXES
 from featx.system.files import remote
 from featx.system.formatting import shorten
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 def find_images(
-    source: Any,
+    source: PathsLike | str | os.PathLike[str],
     *,
     path_column: str | None = None,
     label_column: str | None = None,
@@ -95,7 +98,7 @@ def find_images(
         return source
     columns = ColumnNames(path_column, label_column, split_column, group_column)
     if hasattr(source, "columns"):
-        return table_from_frame(source, columns)
+        return table_from_frame(cast("pd.DataFrame", source), columns)
     sources = as_sources(source)
     table = find_table(sources, columns.options())
     if table is not None:
@@ -111,7 +114,7 @@ def find_images(
     )
 
 
-def as_sources(source: Any) -> list[str]:
+def as_sources(source: PathsLike | str | os.PathLike[str]) -> list[str]:
     """Return one or several sources as a list of paths.
 
     Raises

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.datasets.find import find_images, format_ignored
+from featx.datasets.image_table import PathsLike
 from featx.errors import OptionError, UnreadableImageError
 from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
 from featx.images.formats import IMAGE_SUFFIXES, open_image
@@ -172,7 +173,7 @@ class ImageCheck:
 
 
 def check_images(
-    source: Any,
+    source: PathsLike | str | os.PathLike[str],
     *,
     path_column: str | None = None,
     label_column: str | None = None,

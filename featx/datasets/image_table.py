@@ -6,7 +6,7 @@ import collections
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from featx.errors import InputError
 from featx.images.image import as_image_list
@@ -14,6 +14,11 @@ from featx.system.formatting import format_count
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
+
+#: Paths and labels as public functions accept them.
+PathsLike: TypeAlias = "ImageTable | ArrayLike | pd.Series[Any] | pd.DataFrame | Iterable[str | os.PathLike[str]]"
+LabelsLike: TypeAlias = "ArrayLike | pd.Series[Any] | Iterable[Any]"
 
 
 class ImageRow(NamedTuple):
@@ -118,7 +123,7 @@ class ImageTable:
         )
 
 
-def as_path_list(paths: Any) -> list[str]:
+def as_path_list(paths: PathsLike) -> list[str]:
     """Return paths as a list of strings.
 
     Parameters

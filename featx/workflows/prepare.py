@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from featx.datasets.failures import Failure
-from featx.datasets.image_table import ImageTable
+from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike, as_path_list
 from featx.datasets.labels import as_label_array, is_missing
 from featx.errors import ComparisonError
 from featx.extraction.extract import extract_into
@@ -23,30 +22,43 @@ from featx.system.formatting import format_count, shorten
 from featx.system.progress import progress_bar
 
 
-def as_table(
-    paths: Sequence[str | os.PathLike[str]],
-    y: Sequence[Any],
-    *,
-    groups: Sequence[Any] | None = None,
-    test_mask: Sequence[bool] | None = None,
-) -> ImageTable:
-    """Return what was given from Python as a table of images.
+def as_table(paths: PathsLike, y: LabelsLike | None = None, *, groups: Any = None, test_mask: Any = None) -> ImageTable:
+    """Return paths and labels that were passed in Python as a table of images.
+
+    Parameters
+    ----------
+    paths : ImageTable, list, ndarray, Series or iterable of str or Path
+        Paths. An ImageTable provides what the other parameters do not.
+    y : array-like, Series, iterable or None, default=None
+        Label of each image.
+    groups : array-like, Series, iterable or None, default=None
+        Group of each image.
+    test_mask : array-like of bool, Series, iterable or None, default=None
+        Whether each image is a test image.
 
     Raises
     ------
     ComparisonError
-        Lengths that differ.
+        The lengths differ, or there are no labels.
     """
-    n = len(paths)
-    for name, of in (("y", y), ("groups", groups), ("test_mask", test_mask)):
-        if of is not None and len(of) != n:
-            raise ComparisonError(f"Expected one of {name} for each of {n} paths, got {len(of)}.")
-    return ImageTable(
-        paths=[os.fspath(path) for path in paths],
-        labels=[None if is_missing(label) else label for label in as_label_array(y).tolist()],
-        splits=None if test_mask is None else ["test" if one else "train" for one in test_mask],
-        groups=None if groups is None else list(groups),
-    )
+    given = paths if isinstance(paths, ImageTable) else None
+    names = as_path_list(paths)
+    columns = {"y": y, "groups": groups, "test_mask": test_mask}
+    values = {name: as_label_array(column).tolist() for name, column in columns.items() if column is not None}
+    for name, column in values.items():
+        if len(column) != len(names):
+            raise ComparisonError(f"{name} must have one value per path ({len(names)}), got {len(column)}.")
+    if "y" in values:
+        labels = [None if is_missing(label) else label for label in values["y"]]
+    elif given is not None:
+        labels = list(given.labels)
+    else:
+        raise ComparisonError("y must be the label of each image, got None. Pass labels, or the result of find_images.")
+    splits = given.splits if given is not None else None
+    if "test_mask" in values:
+        splits = ["test" if is_test else "train" for is_test in values["test_mask"]]
+    table_groups = given.groups if given is not None else None
+    return ImageTable(names, labels, splits=splits, groups=values.get("groups", table_groups))
 
 
 def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) -> ImageTable:

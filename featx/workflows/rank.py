@@ -14,7 +14,7 @@ from featx.baselines.estimators import TaskOption
 from featx.baselines.ranking.rank_features import rank_matrices
 from featx.baselines.ranking.ranking import Ranking
 from featx.datasets.failures import Failure
-from featx.datasets.image_table import ImageTable
+from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, resolve_cache
@@ -62,8 +62,8 @@ class ImageRanking(Ranking):
 
 
 def rank_images(
-    paths: Sequence[str | os.PathLike[str]],
-    y: Sequence[Any],
+    paths: PathsLike,
+    y: LabelsLike | None = None,
     *,
     backbones: Sequence[Any] = ("mobilenet",),
     groups: Any = "auto",
@@ -75,10 +75,12 @@ def rank_images(
 
     Parameters
     ----------
-    paths : sequence of str or Path
-        Files that cannot be read are left out, and noted.
-    y : sequence, the same length
-        Labels, or quantities; an image whose label is None or NaN is left out, and noted.
+    paths : list, ndarray, Series, ImageTable or iterable of str or Path
+        Paths of images. Unreadable images are dropped, with a note. Pass the result of :func:`featx.find_images` to
+        use its labels, splits and groups.
+    y : array-like of shape (n_images,), Series, iterable or None, default=None
+        Class or continuous target of each image. Images without a label (None or NaN) are dropped, with a note. None:
+        the labels of `paths`, which must be an ImageTable.
     backbones : sequence of str or FeatureExtractor, default=("mobilenet",)
         Names of backbones, or extractors with other layers, poolings and settings.
     groups : {"auto", "none"} or sequence, the same length, default="auto"

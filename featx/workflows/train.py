@@ -15,7 +15,7 @@ from featx.baselines.estimators import FINE_TUNE, TaskOption, as_baselines
 from featx.baselines.fitting import Dataset, check_calibration, fit_on_all, fit_on_images
 from featx.baselines.folds.split import Fold
 from featx.baselines.metrics import METRICS
-from featx.datasets.image_table import ImageTable
+from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
@@ -114,8 +114,8 @@ class Trained:
 
 
 def train_images(
-    paths: Sequence[str | os.PathLike[str]],
-    y: Sequence[Any],
+    paths: PathsLike,
+    y: LabelsLike | None = None,
     *,
     backbone: Any = "mobilenet",
     estimators: Sequence[Any] | None = None,
@@ -134,9 +134,11 @@ def train_images(
 
     Parameters
     ----------
-    paths : sequence of str or Path
-    y : sequence, the same length
-        A label or a number for each image; None leaves it out.
+    paths : list, ndarray, Series, ImageTable or iterable of str or Path
+        Paths of images, or the result of :func:`featx.find_images`, whose labels and groups are used.
+    y : array-like of shape (n_images,), Series, iterable or None, default=None
+        Class or continuous target of each image. Images without a label (None or NaN) are dropped. None: the labels of
+        `paths`, which must be an ImageTable.
     backbone : str or FeatureExtractor, default="mobilenet"
     estimators : sequence or None, default=None
         As for :func:`featx.compare_baselines`. Of several, the one that scores best is fitted. None is ``logreg``, and

@@ -408,7 +408,7 @@ def test_from_python(photo_folder: Path, tmp_path: Path) -> None:
     for train, test in result.backbones[0].comparison.split.folds:
         of_row = [Path(path) for path in result.paths]
         assert not {sites[paths.index(of_row[at])] for at in train} & {sites[paths.index(of_row[at])] for at in test}
-    with pytest.raises(ComparisonError, match="Expected one of groups for each of 24 paths, got 3"):
+    with pytest.raises(ComparisonError, match=r"groups must have one value per path \(24\), got 3"):
         compare_images(paths, y, groups=[1, 2, 3])
     with pytest.raises(OptionError, match="3 is no network"):
         compare_images(paths, y, backbones=[3])

@@ -100,5 +100,5 @@ def test_images_are_ranked_from_python(paths: list[str], labels: list[str], coun
     )
     with pytest.raises(OptionError, match="is no network"):
         rank_images(paths, labels, backbones=[3])
-    with pytest.raises(ComparisonError, match="one of y for each of 24 paths"):
+    with pytest.raises(ComparisonError, match=r"y must have one value per path \(24\)"):
         rank_images(paths, labels[:-1])
