@@ -24,14 +24,14 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def labels(digits: list[Path]) -> list[str]:
+def digit_labels(digits: list[Path]) -> list[str]:
     return [path.parent.name for path in digits]
 
 
 @pytest.fixture(scope="module")
-def model(digits: list[Path], labels: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def model(digits: list[Path], digit_labels: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.skops"
-    train_images(digits, labels, backbone=extractor(), cache=None).save(path)
+    train_images(digits, digit_labels, backbone=extractor(), cache=None).save(path)
     return path
 
 

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.datasets import load_digits
+from sklearn.svm import SVC
 
 from featx import FeatureExtractor
+from featx.baselines.estimators import make_baseline
 from featx.models.archive import checksum
 
 Array = np.ndarray[Any, Any]
@@ -49,3 +52,17 @@ def described(model: Path, path: Path, **changed: Any) -> Path:
         members["featx.json"] = json.dumps({**json.loads(members["featx.json"]), **changed}).encode()
 
     return rewritten(model, path, change)
+
+
+def digit_features(n_classes: int) -> tuple[Array, Array, Array]:
+    """Features and labels of handwritten digits to fit on, and features of others."""
+    X, y = load_digits(return_X_y=True)
+    X += np.random.default_rng(0).uniform(0, 0.1, X.shape)  # no feature is constant
+    X, y = X[y < n_classes].astype("float32"), np.array([f"digit {number}" for number in y[y < n_classes]])
+    return X[:220], y[:220], X[220:]
+
+
+def make_estimator(name: str, task: str = "classification") -> Any:
+    """A baseline whose predictions follow its scores."""
+    estimator = make_baseline(name, task=task)
+    return estimator.set_params(break_ties=True) if isinstance(estimator, SVC) else estimator

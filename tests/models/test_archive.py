@@ -101,8 +101,10 @@ def test_truncated_and_corrupt_files(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["logreg", "svm", "knn", "lda"])
-def test_head_of_other_pipeline_is_refused(name: str, digits: list[Path], labels: list[str], tmp_path: Path) -> None:
-    pipeline = make_pipeline(extractor(cache=None), make_baseline(name)).fit(digits, labels)
+def test_head_of_other_pipeline_is_refused(
+    name: str, digits: list[Path], digit_labels: list[str], tmp_path: Path
+) -> None:
+    pipeline = make_pipeline(extractor(cache=None), make_baseline(name)).fit(digits, digit_labels)
     save_pipeline(pipeline, tmp_path / "model.skops")
     assert load_pipeline(tmp_path / "model.skops").predict(digits).tolist() == pipeline.predict(digits).tolist()
     altered = rewritten(tmp_path / "model.skops", tmp_path / "altered.skops", modify_weights, digests=True)

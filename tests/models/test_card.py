@@ -18,11 +18,11 @@ from tests.models.model_samples import extractor
 Array = np.ndarray[Any, Any]
 
 
-def test_card_of_trained_model(model: Path, digits: list[Path], labels: list[str]) -> None:
+def test_card_of_trained_model(model: Path, digits: list[Path], digit_labels: list[str]) -> None:
     card = read_model(model).card
     assert card.estimator == "logreg"
     assert card.classes == ["0", "1", "2", "3"]
-    assert card.counts == {name: labels.count(name) for name in card.classes}
+    assert card.counts == {name: digit_labels.count(name) for name in card.classes}
     assert card.n_images == len(digits)
     assert card.recipe["backbone"] == "color_histogram"
     assert {"featx", "scikit-learn", "numpy", "python"} <= card.versions.keys()
@@ -41,8 +41,8 @@ def test_card_of_trained_model(model: Path, digits: list[Path], labels: list[str
         assert words in text
 
 
-def test_custom_scores_and_notes(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
-    pipeline = make_pipeline(extractor(cache=None), LogisticRegression()).fit(digits, labels)
+def test_custom_scores_and_notes(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
+    pipeline = make_pipeline(extractor(cache=None), LogisticRegression()).fit(digits, digit_labels)
     save_pipeline(pipeline, tmp_path / "model.skops", scores={"mean": 0.9, "on": "Tuesday"}, notes=["Mind the light."])
     text = read_model(tmp_path / "model.skops").card.as_text()
     assert "score      mean 0.9, on Tuesday" in text
@@ -59,24 +59,24 @@ def test_scores_of_numpy_types(model: Path, tmp_path: Path) -> None:
     assert "own 0.500; by hand" in card.as_text()
 
 
-def test_selection_is_noted(digits: list[Path], labels: list[str]) -> None:
+def test_selection_is_noted(digits: list[Path], digit_labels: list[str]) -> None:
     trained = train_images(
-        digits, labels, backbone=extractor(), estimators=["dummy", "logreg", "centroid"], tune=True, cache=None
+        digits, digit_labels, backbone=extractor(), estimators=["dummy", "logreg", "centroid"], tune=True, cache=None
     )
     assert trained.scores["estimator"] == trained.comparison.best == "logreg"
     assert trained.scores["best_params"].keys() == {"logisticregression__C"}
     assert "was chosen among dummy, logreg, centroid" in str(trained)
 
 
-def test_calibration_respects_groups(digits: list[Path], labels: list[str]) -> None:
+def test_calibration_respects_groups(digits: list[Path], digit_labels: list[str]) -> None:
     """Each image ten times: were they divided, the calibration would see its own training images."""
     many = digits[::3]
     trained = train_images(
-        [*many] * 4, [*labels[::3]] * 4, backbone=extractor(), estimators=["svm"], calibrate=True, cache=None
+        [*many] * 4, [*digit_labels[::3]] * 4, backbone=extractor(), estimators=["svm"], calibrate=True, cache=None
     )
     divided = train_images(
         [*many] * 4,
-        [*labels[::3]] * 4,
+        [*digit_labels[::3]] * 4,
         backbone=extractor(),
         estimators=["svm"],
         calibrate=True,

@@ -26,7 +26,7 @@ from featx.models.export.export import ExportedModel, move_files, precision_note
 from featx.models.export.worker import apply_head
 from featx.models.head.from_sklearn import as_head
 from featx.models.model_file import read_model
-from tests.models.test_head import baseline, digits
+from tests.models.model_samples import digit_features, make_estimator
 
 Array = np.ndarray[Any, Any]
 
@@ -43,13 +43,13 @@ Array = np.ndarray[Any, Any]
 def test_head_in_keras_and_openvino(name: str, n_classes: int) -> None:
     import keras
 
-    X, y, others = digits(n_classes)
+    X, y, others = digit_features(n_classes)
     if name == "pca":
         estimator = make_pipeline(PCA(12, whiten=True), LogisticRegression(max_iter=2000))
     elif name == "calibrated svm":
-        estimator = CalibratedClassifierCV(baseline("svm"), ensemble=False, cv=3)
+        estimator = CalibratedClassifierCV(make_estimator("svm"), ensemble=False, cv=3)
     else:
-        estimator = baseline(name)
+        estimator = make_estimator(name)
     head = as_head(estimator.fit(X, y))
     scores, shares = head(others)
     expected = scores if shares is None else shares

@@ -1,4 +1,4 @@
-"""Fine-tuning of a tiny real network, in the child process that trains it, and of MobileNet on real photographs."""
+"""Fine-tuning of a tiny network in its child process, and of MobileNet on photographs."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
 
 from featx import FeatureExtractor, FineTunedClassifier, compare_baselines, compare_images
-from featx.backbones.workers.fine_tune import rates
+from featx.backbones.workers.fine_tune import learning_rate_schedule
 from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.estimators import make_baseline
 from featx.baselines.folds.validation_split import validation_split
 from featx.datasets.image_table import ImageTable
 from featx.errors import OptionError, OutputError, TrainingError, UnreadableImageError
 from featx.extraction.options import ExtractionOptions
-from featx.models.fine_tuning.client import first_trained, write_pixels
-from featx.models.fine_tuning.output_layers import output_layer
+from featx.models.fine_tuning.client import first_trained_layer, write_pixels
+from featx.models.fine_tuning.training_data import fit_output_layer
 from featx.workflows.image_estimators import bind_images, check_image_estimators
 from featx.workflows.request import ComparisonConfig
 
 Array = np.ndarray[Any, Any]
 SIZE = 32
-#: Strong shrinkage leaves much to be learned after the start.
+#: Strong regularization of the output layer leaves room for improvement by training.
 QUICK = {
     "preprocessing": "tf",
     "epochs": 3,
@@ -46,7 +46,7 @@ QUICK = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_xdg(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What is known of networks is kept over the tests of this file: finding it takes a child process."""
+    """One cache of network descriptions for all tests of this file: each takes a child process."""
     return str(tmp_path_factory.mktemp("xdg"))
 
 
@@ -72,7 +72,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def images() -> Array:
-    """Stripes: a class lies, another stands, the third is checked; noisy."""
+    """Noisy patterns of three classes: horizontal and vertical stripes, and a checkerboard."""
     random = np.random.default_rng(0)
     rows, columns = np.mgrid[:SIZE, :SIZE] // 2 % 2
     patterns = np.stack([rows, columns, (rows + columns) % 2])[np.arange(45) % 3]
@@ -80,7 +80,7 @@ def images() -> Array:
     return np.asarray((80 + 90 * patterns[..., None] + noise).clip(0, 255).astype(np.uint8))
 
 
-LABELS = np.array(["lies", "stands", "checked"])[np.arange(45) % 3]
+LABELS = np.array(["horizontal", "vertical", "checkerboard"])[np.arange(45) % 3]
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_the_output_layer_gives_the_decision_values_of_the_baseline(n_classes: i
     X = np.random.default_rng(0).normal(3, 2, (30, 7)).astype(np.float32)
     X[:, 3] = 1  # never varies
     codes = np.arange(30) % n_classes
-    kernel, bias = output_layer(X, codes, C=30, class_weight=class_weight)
+    kernel, bias = fit_output_layer(X, codes, C=30, class_weight=class_weight)
     baseline = make_baseline("logreg").set_params(logisticregression__class_weight=class_weight).fit(X, codes)
     values = X @ kernel + bias
     if n_classes == 2:
@@ -123,20 +123,20 @@ def test_some_of_each_class_is_held_out_and_no_group_divided() -> None:
 
 def test_the_last_part_is_a_share_a_number_or_a_name() -> None:
     resolved = ExtractionOptions("mobilenet").resolve()
-    assert first_trained(resolved, 0) == first_trained(resolved, 0.0) == 86
-    assert first_trained(resolved, 1.0) == 0
-    assert first_trained(resolved, 6) == first_trained(resolved, np.int64(6)) == 80  # type: ignore[arg-type]
-    assert first_trained(resolved, 200) == 0
-    for wrong in (1.5, -0.1, -2):
-        with pytest.raises(OptionError, match=f"unfreeze={wrong}: expected a share of the layers from 0 to 1"):
-            first_trained(resolved, wrong)
-    assert first_trained(resolved, "conv_dw_13") == 80
-    assert first_trained(ExtractionOptions("mobilenet", layer="conv_pw_12_relu").resolve(), 6) == 74
-    with pytest.raises(OptionError, match="unfreeze='conv_dw13'.*Did you mean 'conv_dw_13'.*--layers"):
-        first_trained(resolved, "conv_dw13")
+    assert first_trained_layer(resolved, 0) == first_trained_layer(resolved, 0.0) == 86
+    assert first_trained_layer(resolved, 1.0) == 0
+    assert first_trained_layer(resolved, 6) == first_trained_layer(resolved, np.int64(6)) == 80  # type: ignore[arg-type]
+    assert first_trained_layer(resolved, 200) == 0
+    for invalid in (1.5, -0.1, -2):
+        with pytest.raises(OptionError, match=f"unfreeze must be a float between 0 and 1 .*, got {invalid}"):
+            first_trained_layer(resolved, invalid)
+    assert first_trained_layer(resolved, "conv_dw_13") == 80
+    assert first_trained_layer(ExtractionOptions("mobilenet", layer="conv_pw_12_relu").resolve(), 6) == 74
+    with pytest.raises(OptionError, match="got 'conv_dw13'.*Did you mean 'conv_dw_13'.*--layers"):
+        first_trained_layer(resolved, "conv_dw13")
     shallow = ExtractionOptions("mobilenet", layer="conv_pw_6_relu").resolve()
-    with pytest.raises(OptionError, match="no such layer among those that lead to its features"):
-        first_trained(shallow, "conv_dw_13")
+    with pytest.raises(OptionError, match="must be a layer of .* on the way to its features"):
+        first_trained_layer(shallow, "conv_dw_13")
 
 
 def test_pixels_are_those_of_extraction(tmp_path: Path, paths: list[str]) -> None:
@@ -155,23 +155,23 @@ def test_pixels_are_those_of_extraction(tmp_path: Path, paths: list[str]) -> Non
 @pytest.mark.parametrize(
     ("parameters", "labels", "message"),
     [
-        ({}, ["a", "a", "a", "a"], "two classes or more, got only 'a'"),
-        ({}, ["a", "a", "a", "b"], "two images or more of each class, got one of 'b'. Add images"),
-        ({}, ["a", "a", "b"], r"one label for each of 4 images, got y of shape \(3,\)"),
-        ({}, ["a", None, "b", "b"], "1 images have no label, the first at position 1"),
+        ({}, ["a", "a", "a", "a"], "at least two classes, got only 'a'"),
+        ({}, ["a", "a", "a", "b"], "at least two images of each class, got one of 'b'. Add images"),
+        ({}, ["a", "a", "b"], r"one label for each of 4 images, got shape \(3,\)"),
+        ({}, ["a", None, "b", "b"], "missing labels, got 1, the first at index 1"),
         (
             {"backbone": "color_histogram"},
             ["a", "a", "b", "b"],
-            "'color_histogram' cannot be fine-tuned.*pass a .keras",
+            "Keras network to be fine-tuned, got 'color_histogram'.*pass a .keras",
         ),
         ({"backbone": "mobilnet"}, ["a", "a", "b", "b"], "Did you mean 'mobilenet'"),
         ({"unfreeze": 1.5}, ["a", "a", "b", "b"], "'unfreeze' parameter of FineTunedClassifier"),
         ({"unfreeze": "conv_pw13"}, ["a", "a", "b", "b"], "Did you mean 'conv_pw_13'"),
-        ({"augment": ["flop"]}, ["a", "a", "b", "b"], "augment=.*some of .*'flip'"),
+        ({"augment": ["flop"]}, ["a", "a", "b", "b"], "augment must be a bool or a sequence of 'flip'"),
         (
             {"class_weight": {"cat": 2, "dgo": 9}},
             ["cat", "cat", "dog", "dog"],
-            "class_weight: no image is of class 'dgo', and 'dog' has no weight. Check the spelling",
+            "class_weight must have classes of y as keys, got 'dgo', and no weight for 'dog'. Check the spelling",
         ),
         ({"epochs": 0}, ["a", "a", "b", "b"], "'epochs' parameter"),
     ],
@@ -191,7 +191,7 @@ def test_an_onnx_file_is_refused(tmp_path: Path, images: Array) -> None:
     value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", value[:1], value[1:])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), tmp_path / "a.onnx")
-    with pytest.raises(OptionError, match="cannot be fine-tuned.*pass a .keras file"):
+    with pytest.raises(OptionError, match="Keras network to be fine-tuned.*pass a .keras file"):
         FineTunedClassifier(tmp_path / "a.onnx", preprocessing="tf").fit(images[:4], [0, 0, 1, 1])
 
 
@@ -299,7 +299,7 @@ def test_a_classifier_takes_what_it_was_not_given_from_the_network(tmp_path: Pat
 
 @pytest.mark.slow
 def test_it_starts_at_the_baseline_and_never_ends_worse_on_what_is_held_out(tuned: FineTunedClassifier) -> None:
-    first, losses = tuned.history_[0], [epoch["held_out_loss"] for epoch in tuned.history_]
+    first, losses = tuned.history_[0], [epoch["val_loss"] for epoch in tuned.history_]
     assert first["epoch"] == 0
     assert losses[tuned.n_iter_] == min(losses)
     assert tuned.n_iter_ > 0
@@ -311,7 +311,7 @@ def test_it_starts_at_the_baseline_and_never_ends_worse_on_what_is_held_out(tune
 def test_something_is_learned_in_every_step(epochs: int, steps: int) -> None:
     import keras
 
-    found = rates(keras, 3e-5, epochs, steps)
+    found = learning_rate_schedule(keras, 3e-5, epochs, steps)
     values = [float(found(step)) for step in range(epochs * steps)]
     assert min(values) > 0
     assert max(values) <= 3e-5 * 1.0001
@@ -358,9 +358,7 @@ def test_the_same_random_state_gives_the_same_network(network: str, images: Arra
     paths_again = FineTunedClassifier(network, cache=None, **QUICK).fit(list(images), LABELS.tolist())
     np.testing.assert_array_equal(paths_again.coef_, tuned.coef_)
     assert paths_again.network_.tobytes() == tuned.network_.tobytes()
-    assert [epoch["held_out_loss"] for epoch in paths_again.history_] == [
-        epoch["held_out_loss"] for epoch in tuned.history_
-    ]
+    assert [epoch["val_loss"] for epoch in paths_again.history_] == [epoch["val_loss"] for epoch in tuned.history_]
 
 
 @pytest.mark.thorough
@@ -396,7 +394,7 @@ def test_two_classes_numbers_for_labels_weights_and_groups(
     pipeline = classifier.as_pipeline(tmp_path / "of_two.keras")
     np.testing.assert_allclose(classifier.predict_proba(images), pipeline.predict_proba(images), atol=1e-5)
     assert set(classifier.predict(images).tolist()) <= {7, 9}
-    assert "epoch 1 of 1: held-out loss" in capsys.readouterr().err
+    assert "epoch 1/1: validation loss" in capsys.readouterr().err
 
 
 @pytest.mark.thorough

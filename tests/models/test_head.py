@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -17,25 +16,13 @@ from sklearn.preprocessing import Normalizer, StandardScaler
 from sklearn.svm import SVC
 
 from featx.baselines.builtin_baselines import NAMES
-from featx.baselines.estimators import make_baseline
 from featx.errors import ExportError
 from featx.models.head.from_sklearn import as_head
 from featx.models.head.head import Head
 from featx.models.head.steps import Affine
+from tests.models.model_samples import digit_features, make_estimator
 
 Array = np.ndarray[Any, Any]
-
-
-def digits(n_classes: int) -> tuple[Array, Array, Array]:
-    X, y = load_digits(return_X_y=True)
-    X += np.random.default_rng(0).uniform(0, 0.1, X.shape)  # no feature is constant
-    X, y = X[y < n_classes].astype("float32"), np.array([f"digit {number}" for number in y[y < n_classes]])
-    return X[:220], y[:220], X[220:]
-
-
-def baseline(name: str, task: str = "classification") -> Any:
-    estimator = make_baseline(name, task=task)
-    return estimator.set_params(break_ties=True) if isinstance(estimator, SVC) else estimator
 
 
 def kept(head: Head) -> Head:
@@ -47,8 +34,8 @@ def kept(head: Head) -> Head:
 @pytest.mark.parametrize("n_classes", [2, 3, 10])
 @pytest.mark.parametrize("name", NAMES["classification"])
 def test_a_head_scores_as_its_classifier(name: str, n_classes: int) -> None:
-    X, y, others = digits(n_classes)
-    estimator = baseline(name).fit(X, y)
+    X, y, others = digit_features(n_classes)
+    estimator = make_estimator(name).fit(X, y)
     head = kept(as_head(estimator))
     scores, shares = head(others)
     assert [head.classes[at] for at in head.class_indices(scores)] == estimator.predict(others).tolist()  # type: ignore[index]
@@ -66,9 +53,9 @@ def test_a_head_scores_as_its_classifier(name: str, n_classes: int) -> None:
 
 @pytest.mark.parametrize("name", NAMES["regression"])
 def test_a_head_predicts_as_its_regressor(name: str) -> None:
-    X, _, others = digits(10)
+    X, _, others = digit_features(10)
     y = X[:, :30].sum(axis=1) / 7
-    estimator = baseline(name, "regression").fit(X, y)
+    estimator = make_estimator(name, "regression").fit(X, y)
     head = kept(as_head(estimator))
     scores, shares = head(others)
     np.testing.assert_allclose(scores[:, 0], estimator.predict(others), rtol=1e-4)
@@ -79,7 +66,7 @@ def test_a_head_predicts_as_its_regressor(name: str) -> None:
 @pytest.mark.parametrize("with_mean", [False, True])
 @pytest.mark.parametrize("with_std", [False, True])
 def test_a_target_is_scaled_back_as_it_was_scaled(with_mean: bool, with_std: bool) -> None:
-    X, _, others = digits(10)
+    X, _, others = digit_features(10)
     scaler = StandardScaler(with_mean=with_mean, with_std=with_std)
     estimator = TransformedTargetRegressor(Ridge(), transformer=scaler).fit(X, X[:, :30].sum(axis=1) / 7)
     scores, _ = kept(as_head(estimator))(others)
@@ -89,8 +76,8 @@ def test_a_target_is_scaled_back_as_it_was_scaled(with_mean: bool, with_std: boo
 @pytest.mark.parametrize("n_classes", [2, 5])
 @pytest.mark.parametrize("name", ["svm", "linear-svm", "ridge", "lda", "logreg"])
 def test_a_head_is_calibrated_as_its_classifier(name: str, n_classes: int) -> None:
-    X, y, others = digits(n_classes)
-    estimator = CalibratedClassifierCV(baseline(name), ensemble=False, cv=3).fit(X, y)
+    X, y, others = digit_features(n_classes)
+    estimator = CalibratedClassifierCV(make_estimator(name), ensemble=False, cv=3).fit(X, y)
     head = kept(as_head(estimator))
     scores, shares = head(others)
     assert shares is not None
@@ -112,7 +99,7 @@ def test_a_head_is_calibrated_as_its_classifier(name: str, n_classes: int) -> No
     ids=["pca", "whitened", "normalised"],
 )
 def test_what_stands_before_the_estimator_is_part_of_the_head(steps: list[Any]) -> None:
-    X, y, others = digits(4)
+    X, y, others = digit_features(4)
     estimator = make_pipeline(*steps).fit(X, y)
     head = kept(as_head(estimator))
     np.testing.assert_allclose(head(others)[0], estimator.decision_function(others), rtol=1e-3, atol=1e-3)
@@ -120,23 +107,23 @@ def test_what_stands_before_the_estimator_is_part_of_the_head(steps: list[Any]) 
 
 
 def test_a_linear_head_is_one_affine_function() -> None:
-    X, y, _ = digits(5)
+    X, y, _ = digit_features(5)
     for name in ("logreg", "ridge", "lda"):
-        affine = as_head(baseline(name).fit(X, y)).affine
+        affine = as_head(make_estimator(name).fit(X, y)).affine
         assert isinstance(affine, Affine)
         assert affine.weights.shape == (64, 5)
 
 
 def test_equal_rows_are_their_own_neighbours() -> None:
-    X, y, _ = digits(3)
-    estimator = baseline("knn").fit(X, y)
+    X, y, _ = digit_features(3)
+    estimator = make_estimator("knn").fit(X, y)
     scores, _ = as_head(estimator)(X)
     assert (scores.argmax(axis=1) == np.unique(y, return_inverse=True)[1]).all()
 
 
 def test_blocks_of_rows() -> None:
-    X, y, others = digits(3)
-    head = as_head(baseline("svm").fit(X, y))
+    X, y, others = digit_features(3)
+    head = as_head(make_estimator("svm").fit(X, y))
     whole = head(others)[0]
     np.testing.assert_allclose(head(others, block_values=700)[0], whole)
     assert head(others[:0])[0].shape == (0, 3)
@@ -152,13 +139,13 @@ def test_blocks_of_rows() -> None:
     ],
 )
 def test_other_estimators_are_refused_with_what_can_be_done(estimator: Any, remedy: str) -> None:
-    X, y, _ = digits(3)
+    X, y, _ = digit_features(3)
     with pytest.raises(ExportError, match=remedy):
         as_head(estimator.fit(X, y))
 
 
 def test_too_many_support_vectors_are_refused() -> None:
-    X, y, _ = digits(5)
-    estimator = baseline("svm").fit(X, y)
+    X, y, _ = digit_features(5)
+    estimator = make_estimator("svm").fit(X, y)
     with pytest.raises(ExportError, match="are too many. Train a model with logreg, ridge or lda"):
         as_head(estimator, max_coefficients=100)

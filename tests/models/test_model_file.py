@@ -35,11 +35,11 @@ from tests.models.model_samples import described, extractor, rewritten
 Array = np.ndarray[Any, Any]
 
 
-def test_loaded_model_is_plain_pipeline(model: Path, digits: list[Path], labels: list[str]) -> None:
+def test_loaded_model_is_plain_pipeline(model: Path, digits: list[Path], digit_labels: list[str]) -> None:
     pipeline = load_pipeline(model)
     assert type(pipeline) is Pipeline
-    assert pipeline.score(digits, labels) > 0.5
-    by_hand = make_pipeline(extractor(cache=None), make_baseline("logreg")).fit(digits, labels)
+    assert pipeline.score(digits, digit_labels) > 0.5
+    by_hand = make_pipeline(extractor(cache=None), make_baseline("logreg")).fit(digits, digit_labels)
     np.testing.assert_allclose(pipeline.predict_proba(digits), by_hand.predict_proba(digits), atol=1e-5)
     assert skops.io.get_untrusted_types(file=model) == [
         "featx.FeatureExtractor",
@@ -47,12 +47,12 @@ def test_loaded_model_is_plain_pipeline(model: Path, digits: list[Path], labels:
     ]
 
 
-def test_covariance_of_lda_is_not_saved(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
+def test_covariance_of_lda_is_not_saved(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
     """Of 512 features, their covariance has 2 MB; of 1,024, 8."""
     lda = make_baseline("lda")
     calibrated = CalibratedClassifierCV(make_pipeline(make_baseline("lda")), ensemble=False, cv=2)
     for estimator in (lda, calibrated):
-        pipeline = make_pipeline(extractor(cache=None), estimator).fit(digits, labels)
+        pipeline = make_pipeline(extractor(cache=None), estimator).fit(digits, digit_labels)
         save_pipeline(pipeline, tmp_path / "model.skops")
         assert (tmp_path / "model.skops").stat().st_size < 200_000
         loaded = load_pipeline(tmp_path / "model.skops")
@@ -95,21 +95,21 @@ def test_missing_weights_are_reported(model: Path, tmp_path: Path) -> None:
         load_pipeline(rewritten(model, tmp_path / "gone.skops", gone))
 
 
-def test_cache_folder_is_not_saved(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
-    mine = make_pipeline(extractor(cache=tmp_path / "mine"), LogisticRegression()).fit(digits, labels)
+def test_cache_folder_is_not_saved(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
+    mine = make_pipeline(extractor(cache=tmp_path / "mine"), LogisticRegression()).fit(digits, digit_labels)
     save_pipeline(mine, tmp_path / "model.skops")
     assert load_pipeline(tmp_path / "model.skops").steps[0][1].cache == "auto"
     assert b"mine" not in (tmp_path / "model.skops").read_bytes()
     assert mine.steps[0][1].cache == tmp_path / "mine"
 
 
-def test_custom_model_file_is_part_of_model(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
+def test_custom_model_file_is_part_of_model(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
     from tests.backbones.test_network_file import _save_onnx
 
     path = tmp_path / "own.onnx"
     _save_onnx(path)
     mine = FeatureExtractor(path, preprocessing="tf", precision="float32", cache=tmp_path / "cache")
-    pipeline = make_pipeline(mine, LogisticRegression()).fit(digits, labels)
+    pipeline = make_pipeline(mine, LogisticRegression()).fit(digits, digit_labels)
     save_pipeline(pipeline, tmp_path / "model.skops")
     expected = pipeline.predict_proba(digits)
     path.unlink()
@@ -152,8 +152,8 @@ def test_reading_a_model_downloads_nothing(model: Path, tmp_path: Path, monkeypa
         load_pipeline(described(model, tmp_path / "far.skops", card=card))
 
 
-def test_estimators_without_head(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
-    trained = train_images(digits, labels, backbone=extractor(), estimators=[GaussianNB()], cache=None)
+def test_estimators_without_head(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
+    trained = train_images(digits, digit_labels, backbone=extractor(), estimators=[GaussianNB()], cache=None)
     trained.save(tmp_path / "model.skops")
     assert read_model(tmp_path / "model.skops").head is None
     found = predict_images(tmp_path / "model.skops", digits, cache=None)
@@ -172,16 +172,16 @@ def test_estimators_without_head(digits: list[Path], labels: list[str], tmp_path
     ids=["calibrated centroid", "ovo", "ensemble"],
 )
 def test_estimators_whose_scores_do_not_decide(
-    estimator: Any, digits: list[Path], labels: list[str], tmp_path: Path
+    estimator: Any, digits: list[Path], digit_labels: list[str], tmp_path: Path
 ) -> None:
-    pipeline = make_pipeline(extractor(cache=None), VarianceThreshold(), estimator).fit(digits, labels)
+    pipeline = make_pipeline(extractor(cache=None), VarianceThreshold(), estimator).fit(digits, digit_labels)
     save_pipeline(pipeline, tmp_path / "model.skops")
     found = predict_images(tmp_path / "model.skops", digits, top=4, cache=None)
     assert found["label"].tolist() == pipeline.predict(digits).tolist()
 
 
-def test_regression_model(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
-    y = [float(label) + number / 1000 for number, label in enumerate(labels)]
+def test_regression_model(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
+    y = [float(label) + number / 1000 for number, label in enumerate(digit_labels)]
     trained = train_images(digits, y, backbone=extractor(), cache=None)
     trained.save(tmp_path / "model.skops")
     found = predict_images(tmp_path / "model.skops", digits[:5], cache=None)

@@ -45,9 +45,9 @@ def test_sample_of_many_training_rows() -> None:
     assert (novelty_detector.novelty_score(-rows) > 1).all()
 
 
-def test_duplicates_do_not_lower_the_threshold(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
+def test_duplicates_do_not_lower_the_threshold(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
     twice = [*digits[::2]] * 2
-    trained = train_images(twice, [*labels[::2]] * 2, backbone=extractor(), cache=None)
+    trained = train_images(twice, [*digit_labels[::2]] * 2, backbone=extractor(), cache=None)
     trained.save(tmp_path / "model.skops")
     found = predict_images(tmp_path / "model.skops", digits[1::2], cache=None)
     assert (found["novelty_score"] > 1).mean() < 0.2

@@ -22,26 +22,28 @@ Array = np.ndarray[Any, Any]
 
 
 def test_untrusted_estimator_is_refused_before_any_work(
-    digits: list[Path], labels: list[str], monkeypatch: pytest.MonkeyPatch
+    digits: list[Path], digit_labels: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forest = RandomForestClassifier(2).fit([[0], [1]], [0, 1])
     if not skops.io.get_untrusted_types(data=skops.io.dumps(forest)):
         pytest.skip("this version of skops trusts trees")
     monkeypatch.delattr("featx.workflows.train.compare_tables")
     with pytest.raises(ModelFileError, match="untrusted types \\(sklearn.tree._tree.Tree\\)"):
-        train_images(digits, labels, backbone=extractor(), estimators=[RandomForestClassifier(2)], cache=None)
+        train_images(digits, digit_labels, backbone=extractor(), estimators=[RandomForestClassifier(2)], cache=None)
 
 
-def test_invalid_pipeline_is_refused_before_writing(digits: list[Path], labels: list[str], tmp_path: Path) -> None:
+def test_invalid_pipeline_is_refused_before_writing(
+    digits: list[Path], digit_labels: list[str], tmp_path: Path
+) -> None:
     path = tmp_path / "model.skops"
-    fitted = make_pipeline(extractor(cache=None), LogisticRegression()).fit(digits, labels)
+    fitted = make_pipeline(extractor(cache=None), LogisticRegression()).fit(digits, digit_labels)
     with pytest.raises(ModelFileError, match="not fitted"):
         save_pipeline(make_pipeline(extractor(), LogisticRegression()), path)
     with pytest.raises(ModelFileError, match="expected a Pipeline whose first step"):
         save_pipeline(fitted.steps[-1][1], path)
     strange = make_pipeline(extractor(cache=None), FunctionTransformer(extractor), Ridge())
     strange.steps[1] = ("f", FunctionTransformer(_identity))
-    strange.fit(digits, [float(label) for label in labels])
+    strange.fit(digits, [float(label) for label in digit_labels])
     with pytest.raises(ModelFileError, match="untrusted types .*_identity"):
         save_pipeline(strange, path)
     assert list(tmp_path.iterdir()) == []

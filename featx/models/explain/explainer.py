@@ -78,8 +78,8 @@ class Explainer:
         self.model.check()
         if self.resolved.recipe.tta:
             raise OptionError(
-                f"Cannot explain {self.model.path!r}: it uses test-time augmentation (tta={self.resolved.recipe.tta!r}). "
-                "Train a model without tta (--tta)."
+                f"Cannot explain {self.model.path!r}: it uses test-time augmentation "
+                f"(tta={self.resolved.recipe.tta!r}). Train a model without tta (--tta)."
             )
         problem = _head_problem(self.model) or activation_map_problem(self.resolved)
         if method == "activation" and problem:
@@ -158,9 +158,8 @@ class Explainer:
         x = np.linspace(0, width, min(_N_SQUARES, width) + 1).round().astype(int)
         squares = [(*rows, *columns) for rows in itertools.pairwise(y) for columns in itertools.pairwise(x)]
         n_block = max(1, _BLOCK_BYTES // pixels.nbytes)
-        features = [self._engine(pixels[None])]
-        for start in range(0, len(squares), n_block):
-            features.append(self._engine(_occlude(pixels, squares[start : start + n_block])))
+        blocks = (squares[start : start + n_block] for start in range(0, len(squares), n_block))
+        features = [self._engine(pixels[None]), *(self._engine(_occlude(pixels, block)) for block in blocks)]
         scores, _ = self.model.predict_scores(np.concatenate(features))
         index, sign = self._select_class(label, features[0], scores[:1])
         class_scores = sign * scores[:, 0 if scores.shape[1] == 1 else index]

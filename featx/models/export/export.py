@@ -143,8 +143,8 @@ def export_model(
     """
     opened = model if isinstance(model, Model) else read_model(model)
     target = Path(path)
-    format = _format_of(target)
-    _check_target(target, format)
+    file_format = _format_of(target)
+    _check_target(target, file_format)
     resolved = opened.resolve(ignore=("precision",), precision="float32")
     opened.check()
     if opened.head is None:
@@ -154,12 +154,12 @@ def export_model(
     compiled = cache_folder / "compiled" if cache_folder else None
     pixels = comparison_images(resolved.recipe.image_size)
     with temporary_folder() as folder:
-        outputs = _write_network(opened, resolved, format, folder, pixels)
+        outputs = _write_network(opened, resolved, file_format, folder, pixels)
         difference = check_outputs(opened, resolved, pixels, outputs, compiled)
         other_difference = difference_in_training_precision(opened, pixels, outputs, compiled)
-        move_files(folder / "out", target, format)
+        move_files(folder / "out", target, file_format)
     notes = precision_notes(opened.card.recipe["precision"], other_difference)
-    return ExportedModel(str(target), format, _output_of(opened), difference, notes, other_difference)
+    return ExportedModel(str(target), file_format, _output_of(opened), difference, notes, other_difference)
 
 
 def precision_notes(precision: str, difference: float | None) -> list[str]:
@@ -185,9 +185,9 @@ def _format_of(target: Path) -> Format:
     return cast(Format, _FORMATS[suffix])
 
 
-def _check_target(target: Path, format: Format) -> None:
+def _check_target(target: Path, file_format: Format) -> None:
     """Raise if the target cannot be written, or would replace files that are not an exported model."""
-    if format == "openvino":
+    if file_format == "openvino":
         check_output_folder(target, ("model.xml", "model.bin"))
         target = target / "model.xml"
         if not target.is_file():
@@ -228,7 +228,7 @@ def _output_of(model: Model) -> Output:
 # Writing ------------------------------------------------------------------------------------------------
 
 
-def _write_network(model: Model, resolved: Resolved, format: Format, folder: Path, pixels: AnyArray) -> AnyArray:
+def _write_network(model: Model, resolved: Resolved, file_format: Format, folder: Path, pixels: AnyArray) -> AnyArray:
     """Write the network in a child process, into ``folder/out``; return its outputs for pixels."""
     assert model.head is not None
     assert isinstance(resolved.backbone, NetworkBackbone)
@@ -242,25 +242,25 @@ def _write_network(model: Model, resolved: Resolved, format: Format, folder: Pat
         "recipe": resolved.recipe.as_dict(),
         "weights_path": str(resolved.weights_path.resolve()) if resolved.weights_path else None,
         "head": head,
-        "format": format,
+        "format": file_format,
         "folder": str(folder),
-        "file": str(folder / "out" / _FILE_NAMES[format]),
+        "file": str(folder / "out" / _FILE_NAMES[file_format]),
         "metadata": json.dumps(card),
     }
     remedy = "Reinstall tensorflow and openvino, or choose another format."
-    run_child("featx.models.export.worker", task, f"exporting the model {model.path!r} to {format}", remedy)
+    run_child("featx.models.export.worker", task, f"exporting the model {model.path!r} to {file_format}", remedy)
     outputs: AnyArray = np.load(folder / "outputs.npy", allow_pickle=False)
     return outputs
 
 
-def move_files(source: Path, target: Path, format: Format) -> None:
+def move_files(source: Path, target: Path, file_format: Format) -> None:
     """Move the files of an exported network to their place.
 
     ``model.xml`` is removed before ``model.bin`` is replaced and written last: an interruption leaves no graph rather
     than one with the weights of another model.
     """
     with as_output_error(target):
-        if format != "openvino":
+        if file_format != "openvino":
             (file,) = source.iterdir()
             with atomic_write(target) as temporary:
                 shutil.copyfile(file, temporary)

@@ -57,8 +57,8 @@ def _keras_model(task: dict[str, Any], recipe: Recipe, head: Head) -> Any:
         model_file = NetworkFile(**task["model_file"])
         if model_file.kind != "keras":
             raise ExportError(
-                f"Cannot export {model_file.path!r} to {task['format']}: the network is not a Keras model. Export it to "
-                "OpenVINO: pass the name of a folder (-o model/)."
+                f"Cannot export {model_file.path!r} to {task['format']}: the network is not a Keras model. Export it "
+                "to OpenVINO: pass the name of a folder (-o model/)."
             )
         network = keras_files.build(model_file, recipe)
     else:

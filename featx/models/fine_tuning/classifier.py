@@ -1,4 +1,4 @@
-"""FineTunedClassifier: a network whose last part is trained further, from the baseline on frozen features."""
+"""FineTunedClassifier: a network whose last layers are trained on the images of the user."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.layers import Layer
+from featx.backbones.workers.training_files import TrainingSettings
 from featx.errors import OptionError, UnknownBackboneError
 from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import FeatureExtractor, InvalidOptionError
@@ -20,19 +21,20 @@ from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.extraction.sklearn_compat import Interval, InvalidParameterError, StrOptions
 from featx.images.decode import MAX_PIXELS
 from featx.images.image import Image, as_image_list
-from featx.models.fine_tuning import client as handover
+from featx.models.fine_tuning.client import first_trained_layer, train
 from featx.models.fine_tuning.predictor import FineTunedPredictorMixin
 from featx.models.fine_tuning.training_data import (
     as_seed,
-    check_weights,
-    checked_classes,
-    given_to_child,
-    hold_some_out,
+    check_class_weight,
+    make_training_input,
+    split_images,
+    validate_classes,
 )
+from featx.system.array_types import FloatArray
 from featx.system.progress import progress_bar, write_line
 
-AUGMENTATIONS = ("flip", "rotate", "crop", "colour")
-_OF_EXTRACTOR = FeatureExtractor._parameter_constraints
+AUGMENTATIONS = ("flip", "rotate", "crop", "color")
+_EXTRACTOR_CONSTRAINTS = FeatureExtractor._parameter_constraints
 #: Parameters that the extraction of features has, too.
 _SHARED = (
     *("backbone", "weights", "image_size", "layer", "pooling", "resize", "max_pixels", "on_truncated"),
@@ -41,86 +43,123 @@ _SHARED = (
 
 
 class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """Classify images by a network whose last part is trained further on them.
+    """Image classifier that trains the last layers of a network.
 
-    It begins where the baseline ends: with logistic regression on the features of the frozen network as its output
-    layer, so that nothing has to be unlearned. Then that layer and the last part of the network are trained together,
-    batch normalisation kept as it is (in inference mode), at a low learning rate that falls to 0 along a cosine. Some
-    images are held out to tell after how many epochs to stop, of which none may be best; then all of it is done once
-    more with all images. What learns is a child process: no tensorflow comes into this one.
-
-    Images, pixels and errors are as of :class:`FeatureExtractor`. Predictions run at the rate of extraction, and the
-    tuned network's features are kept in the store.
+    Training starts from the baseline: the output layer is a logistic regression on the features of the frozen network.
+    Then the output layer and the last layers of the network are trained together with Adam. A validation split selects
+    the number of epochs, which may be 0.
 
     Parameters
     ----------
     backbone : str or Path, default="mobilenet"
-        Name of a network of Keras, see :func:`featx.available_backbones`, or the path of a ``.keras`` or ``.h5`` file.
-    weights, image_size, layer, pooling, resize, preprocessing, max_pixels, on_truncated
-        As of :class:`FeatureExtractor`.
+        Name of a Keras network, see :func:`available_backbones`, or path of a ``.keras`` or ``.h5`` file.
+    weights : {"imagenet"}, str, Path or None, default="imagenet"
+        Weights to start with; see :class:`FeatureExtractor`.
+    image_size : int, (int, int) or None, default=None
+        Height and width of the images; see :class:`FeatureExtractor`.
+    layer : str, int, float, sequence of these or None, default=None
+        Layer of the features; see :class:`FeatureExtractor`.
+    pooling : str, default="avg"
+        Pooling of the feature maps; see :class:`FeatureExtractor`.
+    resize : {"squash", "crop", "pad"}, default="squash"
+        How to resize images; see :class:`FeatureExtractor`.
+    preprocessing : str, (float, float) or None, default=None
+        Scaling of pixels for a custom model file; see :class:`FeatureExtractor`.
+    max_pixels : int, default=178956970
+        Maximum number of pixels of an image.
+    on_truncated : {"raise", "pad"}, default="raise"
+        How to handle images whose file ends too early; see :class:`FeatureExtractor`.
     precision : {"auto", "float32", "bfloat16"}, default="auto"
-        Arithmetic of predictions; what is learned is learned in float32.
+        Arithmetic of predictions. Training always uses float32.
     unfreeze : float, int or str, default=0.3
-        What is trained besides the output layer: a share of the layers, from the last; a number of them; or the name
-        of the first. 0 is none.
+        Layers to train besides the output layer. float in [0, 1]: fraction of the layers, counted from the last. int:
+        number of layers. str: name of the first layer. 0 trains only the output layer.
     epochs : int, default=8
-        At most.
+        Maximum number of epochs.
     learning_rate : float, default=3e-5
-        Of Adam, at the end of the first epoch, over which it rises.
+        Maximum learning rate of Adam. It rises during the first epoch and then falls to 0 along a cosine.
     batch_size : int, default=32
-        Images in one step of training. It bounds memory, and changes what is learned.
+        Number of images of a training step. Affects the result and the memory use.
     validation_fraction : float, default=0.15
-        Share of the images of each class that is held out.
+        Fraction of each class used as validation split for early stopping.
     patience : int, default=5
-        Epochs without a lower held-out loss after which it stops.
+        Number of epochs without a lower validation loss after which training stops.
     refit : bool, default=True
-        Train once more on all images, for the number of epochs that was best; takes as long again. Otherwise the
-        network that was best is taken, which has not seen the images that were held out.
-    augment : bool or sequence of {"flip", "rotate", "crop", "colour"}, default=True
-        What is done at random to each image in each epoch: mirrored; turned by up to 10 degrees; cut to 85 % of its
-        sides at least; brightness, contrast and saturation changed by up to 15 %. True is all of it; leave ``"flip"``
-        out where left and right matter, as in writing.
+        Whether to train again on all images for the best number of epochs, which doubles the duration. Otherwise the
+        network of the best epoch is used, which was not trained on the validation split.
+    augment : bool or sequence of {"flip", "rotate", "crop", "color"}, default=True
+        Random transformations of the training images. True: all of them.
+
+        - "flip": mirror left and right. Do not use it where the direction matters, as in text.
+        - "rotate": rotate by up to 10 degrees.
+        - "crop": crop to at least 85 % of each side.
+        - "color": change brightness, contrast and saturation by up to 15 %.
     class_weight : {"balanced"}, dict or None, default=None
-        As of scikit-learn's classifiers: in the baseline, in the loss and in telling when to stop.
+        Weights of the classes in the initial logistic regression, in the loss and in early stopping. "balanced":
+        inversely proportional to class frequencies. None: all 1.
     C : float, default=30
-        Of the logistic regression to begin with; see :func:`featx.baselines.cross_validate.make_baseline`.
-    random_state : int, RandomState or None, default=0
-        Decides what is held out, the order of images and how they are altered.
+        Inverse regularization strength of the logistic regression that initializes the output layer.
+    random_state : int, RandomState instance or None, default=0
+        Seed of the validation split, of the order of images and of their augmentation.
     cache : str, Path or None, default="auto"
-        As of :class:`FeatureExtractor`.
+        Path of the feature cache; see :class:`FeatureExtractor`.
     verbose : bool, default=False
-        Show a progress bar, and a line for each epoch, on standard error.
+        Whether to show a progress bar, and a line for each epoch, on standard error.
 
     Attributes
     ----------
-    classes_ : ndarray, shape (n_classes,)
-    coef_, intercept_ : ndarray of float32, shape (n_classes, n_features) and (n_classes,)
-        The output layer on the tuned network's features; of two classes one row, as scikit-learn has it.
-    network_ : ndarray of uint8, shape (n_bytes,)
-        The tuned network, as the bytes of a ``.keras`` file: the estimator travels whole, also by skops.
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    coef_ : ndarray of float32 of shape (n_classes, n_features) or (1, n_features)
+        Weights of the output layer. For two classes, one row.
+    intercept_ : ndarray of float32 of shape (n_classes,) or (1,)
+        Bias of the output layer.
+    network_ : ndarray of uint8 of shape (n_bytes,)
+        Content of the ``.keras`` file of the trained network.
     history_ : list of dict
-        For each epoch, the first being the start: ``epoch, held_out_loss, held_out_accuracy, seconds``, and ``loss``.
+        For each epoch ``epoch``, ``loss``, ``val_loss``, ``val_accuracy`` and ``seconds``. Epoch 0 is the start, which
+        has no ``loss``.
     n_iter_ : int
-        Epochs that the network was trained for; 0 if none was better than the start.
+        Number of epochs of the network. 0 if no epoch was better than the start.
+
+    See Also
+    --------
+    FeatureExtractor : Features of a frozen network, for any classifier.
+    compare_images : Compare fine-tuning (``"fine-tune"``) with baselines.
+    save_pipeline : Save a fitted classifier for predictions on other machines.
 
     Notes
     -----
-    On 840 aerial photos in 21 classes (UC Merced Land Use), a fifth of them to test on, it took 4 minutes on two busy
-    cores and 1.7 GB at most in the child: accuracy 0.976, as of the baseline (1 gained, 1 lost of 168), and a held-out
-    loss of 0.090 against 0.200. ``learning_rate=1e-4, epochs=12`` came to 0.970 (2 gained, 3 lost), and to 0.064.
+    Batch normalization stays in inference mode and is not trained. Starting from a fitted output layer keeps large
+    initial gradients from destroying the pretrained weights; see A. Kumar et al., "Fine-tuning can distort pretrained
+    features and underperform out-of-distribution", ICLR 2022, https://arxiv.org/abs/2202.10054.
+
+    Training runs in a child process, so that tensorflow is not imported here. Predictions are as fast as the extraction
+    of features, and features of the trained network are cached. The network is part of the estimator: pickles and
+    skops files contain it.
+
+    On 840 aerial photographs of 21 classes (UC Merced Land Use), a fifth of them for testing, training takes 4 minutes
+    on two busy cores and at most 1.7 GB in the child process. The accuracy is 0.976, as of the baseline, and the
+    validation loss 0.090 instead of 0.200. With ``learning_rate=1e-4, epochs=12`` they are 0.970 and 0.064.
 
     Examples
     --------
-    >>> FineTunedClassifier("color_histogram").fit([b"", b"", b"", b""], ["cat", "cat", "dog", "dog"])
+    >>> classifier = FineTunedClassifier("mobilenet", epochs=3)
+    >>> classifier.fit(paths, labels).predict(paths[:1])  # doctest: +SKIP
+    array(['cat'], dtype='<U3')
+
+    Only Keras networks can be fine-tuned:
+
+    >>> FineTunedClassifier("color_histogram").fit([b"", b""], ["cat", "dog"])  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
         ...
-    featx.extraction.feature_extractor.InvalidOptionError: backbone='color_histogram' cannot be fine-tuned: it is no network of Keras...
+    InvalidOptionError: backbone must be a Keras network to be fine-tuned, got 'color_histogram'...
     """
 
-    __module__ = "featx"  # pickles and files of skops name it so, wherever it lies
+    __module__ = "featx"  # pickles and skops files must not depend on where the code is
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
-        **{name: _OF_EXTRACTOR[name] for name in (*_SHARED, "precision", "batch_size", "cache", "verbose")},
+        **{name: _EXTRACTOR_CONSTRAINTS[name] for name in (*_SHARED, "precision", "batch_size", "cache", "verbose")},
         "unfreeze": [Interval(Integral, 0, None, closed="left"), Interval(Real, 0, 1, closed="both"), str],
         "epochs": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
@@ -141,7 +180,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         image_size: int | tuple[int, int] | None = None,
         layer: Layer | Sequence[Layer] | None = None,
         pooling: str = "avg",
-        resize: str = "squash",
+        resize: Literal["squash", "crop", "pad"] = "squash",
         preprocessing: str | Sequence[Any] | None = None,
         max_pixels: int = MAX_PIXELS,
         on_truncated: Literal["raise", "pad"] = "raise",
@@ -153,10 +192,10 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         validation_fraction: float = 0.15,
         patience: int = 5,
         refit: bool = True,
-        augment: bool | Sequence[str] = True,
-        class_weight: Any = None,
+        augment: bool | Sequence[Literal["flip", "rotate", "crop", "color"]] = True,
+        class_weight: dict[Any, float] | Literal["balanced"] | None = None,
         C: float = 30,
-        random_state: Any = 0,
+        random_state: int | np.random.RandomState | None = 0,
         cache: str | os.PathLike[str] | None = "auto",
         verbose: bool = False,
     ) -> None:
@@ -185,89 +224,89 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         self.verbose = verbose
 
     def fit(self, X: Any, y: Any, groups: Any = None) -> FineTunedClassifier:
-        """Train on images.
+        """Train the output layer and the last layers of the network.
 
         Parameters
         ----------
-        X : list, tuple, ndarray, Series or one-column DataFrame of images
-            As for :meth:`FeatureExtractor.transform`.
-        y : array-like, shape (n_samples,)
-            A class for each, two images or more of each class.
-        groups : array-like, shape (n_samples,), or None, default=None
-            Images of one group are never divided between those that are learned from and those that are held out.
-            None keeps near-duplicates together, as :func:`featx.find_duplicates` tells them.
+        X : sequence of images
+            Images; see :meth:`FeatureExtractor.transform`.
+        y : array-like of shape (n_samples,)
+            Class of each image. Each class needs at least two images.
+        groups : array-like of shape (n_samples,) or None, default=None
+            Group of each image, for example a patient. Images of one group are never split between training and
+            validation. None: near-duplicates form groups, see :func:`find_duplicates`.
 
         Returns
         -------
-        self : FineTunedClassifier
+        FineTunedClassifier
+            The fitted classifier itself.
 
         Raises
         ------
         OptionError
-            A parameter has a value that cannot be used; a backbone that is no network of Keras.
+            A parameter has an invalid value, or the backbone is not a Keras network.
         TrainingError
-            Labels that nothing can be learned from: one class only, a class of one image, not one for each image;
-            groups that cannot be held out; weights of what is no class.
+            There are fewer than two classes, a class has one image, there is not one label for each image, the groups
+            allow no validation split, or `class_weight` has an unknown class.
         ComparisonError
-            Not one group for each image, or one group only.
+            There is not one group for each image, or there is only one group.
         UnreadableImageError
-            The first image that cannot be read.
+            An image is unreadable.
         InputError, WeightsError, EngineError, StoreError, ResourceError
-            As for :meth:`FeatureExtractor.transform`.
+            See :meth:`FeatureExtractor.transform`.
         """
-        resolved, first = self._resolved()
+        resolved, first_layer = self._resolve()
         images = as_image_list(X)
-        classes, codes = checked_classes(images, y)
-        check_weights(self.class_weight, classes)
+        classes, codes = validate_classes(images, y)
+        check_class_weight(self.class_weight, classes)
         seed = as_seed(self.random_state)
-        rows = self._frozen_features(images, resolved)
-        fold = hold_some_out(rows, codes, groups, self.validation_fraction, seed)
-        given = given_to_child(rows, codes, classes, fold, C=self.C, class_weight=self.class_weight)
+        rows = self._extract_frozen_features(images, resolved)
+        fold = split_images(rows, codes, groups, self.validation_fraction, seed)
+        given = make_training_input(rows, codes, classes, fold, C=self.C, class_weight=self.class_weight)
         progress = write_line if self.verbose else None
-        tuned = handover.tune(images, resolved, first, given, self._settings(seed), progress=progress)
+        result = train(images, resolved, first_layer, given, self._training_settings(seed), progress=progress)
         self.classes_ = classes
-        self._take(tuned, resolved)
+        self._set_result(result, resolved)
         return self
 
-    # Parts of fitting -----------------------------------------------------------------------------------
-
-    def _resolved(self) -> tuple[Resolved, int]:
-        """Return what is trained, and the place of the first layer that is."""
+    def _resolve(self) -> tuple[Resolved, int]:
+        """Return the network and options, and the index of the first layer to train."""
         try:
             self._validate_params()
             if not isinstance(self.augment, bool | np.bool_) and set(self.augment) - set(AUGMENTATIONS):
-                raise OptionError(f"augment={self.augment!r}: expected True, False or some of {list(AUGMENTATIONS)}.")
+                raise OptionError(
+                    f"augment must be a bool or a sequence of {', '.join(map(repr, AUGMENTATIONS))}, got "
+                    f"{self.augment!r}."
+                )
             resolve_cache(self.cache)
             shared = {name: getattr(self, name) for name in _SHARED}
-            resolved = ExtractionOptions(
-                **{**shared, "backbone": as_backbone_name(self.backbone)}, precision="float32"
-            ).resolve()
-            return resolved, handover.first_trained(resolved, self.unfreeze)
+            options = ExtractionOptions(**{**shared, "backbone": as_backbone_name(self.backbone)}, precision="float32")
+            resolved = options.resolve()
+            return resolved, first_trained_layer(resolved, self.unfreeze)
         except UnknownBackboneError:
             raise
         except (InvalidParameterError, OptionError) as error:
             raise InvalidOptionError(str(error)) from error
 
-    def _frozen_features(self, images: Sequence[Image], resolved: Resolved) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def _extract_frozen_features(self, images: Sequence[Image], resolved: Resolved) -> FloatArray:
         rows = np.empty((len(images), resolved.n_features), dtype=np.float32)
         with progress_bar(len(images), resolved.backbone.name, shown=bool(self.verbose)) as progress:
             extract_into(rows, images, resolved, cache=resolve_cache(self.cache), progress=progress)
         return rows
 
-    def _settings(self, seed: int) -> dict[str, Any]:
+    def _training_settings(self, seed: int) -> TrainingSettings:
         kinds = AUGMENTATIONS if self.augment is True else self.augment or ()
-        return {
-            "epochs": int(self.epochs),
-            "learning_rate": float(self.learning_rate),
-            "batch_size": int(self.batch_size),
-            "patience": int(self.patience),
-            "augment": [kind for kind in AUGMENTATIONS if kind in kinds],
-            "random_state": seed,
-            "refit": bool(self.refit),
-        }
+        return TrainingSettings(
+            epochs=int(self.epochs),
+            learning_rate=float(self.learning_rate),
+            batch_size=int(self.batch_size),
+            patience=int(self.patience),
+            augment=[kind for kind in AUGMENTATIONS if kind in kinds],
+            random_state=seed,
+            refit=bool(self.refit),
+        )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        images = FeatureExtractor().__sklearn_tags__().input_tags
-        tags.input_tags = dataclasses.replace(images)
+        tags.input_tags = dataclasses.replace(FeatureExtractor().__sklearn_tags__().input_tags)
         return tags

@@ -1,20 +1,19 @@
-"""What the child process that tunes a network is given, and what it hands back."""
+"""Train the last layers of a network in a child process."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import threading
 from collections.abc import Callable, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from featx.backbones.files.network_file import NetworkFile
 from featx.backbones.layers import LayerInfo
 from featx.backbones.registry import KerasBackbone, NetworkBackbone
+from featx.backbones.workers.training_files import PIXELS, TrainingInput, TrainingResult, TrainingSettings
 from featx.errors import FeatxError, OptionError, ResourceError, did_you_mean
 from featx.extraction.options import Resolved
 from featx.images.image import Image
@@ -22,158 +21,129 @@ from featx.images.prefetch import Decoded, Failed, Prefetcher, SameAs
 from featx.system.child_process import run_child
 from featx.system.files.atomic import temporary_folder
 
-#: A network takes all cores: one at a time is as fast as several, and needs the memory of one.
-_one_at_a_time = threading.Lock()
+#: A training uses all cores: one at a time is as fast as several, and needs the memory of one.
+_training_lock = threading.Lock()
 
 
-@dataclasses.dataclass(frozen=True)
-class Tuned:
-    """A tuned network.
-
-    Attributes
-    ----------
-    file : bytes
-        The ``.keras`` file, from pixels from 0 to 255 to what becomes features.
-    kernel, bias : ndarray of float32
-        The output layer.
-    history : list of dict
-        One for each epoch.
-    n_iter : int
-        Epochs that the network was trained for.
-    description : dict
-        What is in the file: its size and layers.
-    """
-
-    file: bytes
-    kernel: np.ndarray[Any, Any]
-    bias: np.ndarray[Any, Any]
-    history: list[dict[str, float]]
-    n_iter: int
-    description: dict[str, Any]
-
-
-def first_trained(resolved: Resolved, unfreeze: str | float) -> int:
-    """Return the place of the first layer that is trained; the number of layers if none is.
+def first_trained_layer(resolved: Resolved, unfreeze: str | float) -> int:
+    """Return the index of the first layer to train, or the number of layers if none is trained.
 
     Parameters
     ----------
     resolved : Resolved
-        Of a network of Keras.
+        Backbone and options.
     unfreeze : str, int or float
-        Its name; how many layers, from the one that features are taken from; or which share of them.
+        Name of the first layer to train, number of layers, or fraction of the layers. Layers are counted back from
+        the layer of the features.
 
     Raises
     ------
     OptionError
-        The backbone is no network of Keras, or has no such layer; a share that is not from 0 to 1, or a number below 0.
+        The backbone is not a Keras network or has no such layer, or the fraction or number is out of range.
     """
     backbone = resolved.backbone
-    if not isinstance(backbone, KerasBackbone | NetworkFile) or (
-        isinstance(backbone, NetworkFile) and backbone.kind != "keras"
-    ):
+    is_keras_file = isinstance(backbone, NetworkFile) and backbone.kind == "keras"
+    if not isinstance(backbone, KerasBackbone) and not is_keras_file:
         raise OptionError(
-            f"backbone={backbone.name!r} cannot be fine-tuned: it is no network of Keras. Choose another of those that "
+            f"backbone must be a Keras network to be fine-tuned, got {backbone.name!r}. Choose a network that "
             "`featx backbones` lists, or pass a .keras file."
         )
     layers = backbone.layers()
-    last = max(at for at, layer in enumerate(layers) if layer.name in resolved.recipe.layers)
+    last = max(index for index, layer in enumerate(layers) if layer.name in resolved.recipe.layers)
     if isinstance(unfreeze, str):
-        return _place(backbone.name, layers[: last + 1], unfreeze)
-    return max(0, last + 1 - _number_of(unfreeze, last + 1))
+        return _index_of_layer(backbone.name, layers[: last + 1], unfreeze)
+    return max(0, last + 1 - _number_of_layers(unfreeze, last + 1))
 
 
-def _number_of(unfreeze: float, n_layers: int) -> int:
-    """Return how many layers a number of them, or a share, is."""
+def _number_of_layers(unfreeze: float, n_layers: int) -> int:
     is_number = isinstance(unfreeze, Integral)
     if not 0 <= unfreeze <= (np.inf if is_number else 1):
         raise OptionError(
-            f"unfreeze={unfreeze!r}: expected a share of the layers from 0 to 1, a whole number of them, or the name "
-            "of the first."
+            "unfreeze must be a float between 0 and 1 (fraction of the layers), a non-negative int (number of layers) "
+            f"or the name of the first layer, got {unfreeze!r}."
         )
     return int(unfreeze) if is_number else round(unfreeze * n_layers)
 
 
-def _place(backbone: str, layers: Sequence[LayerInfo], name: str) -> int:
+def _index_of_layer(backbone: str, layers: Sequence[LayerInfo], name: str) -> int:
     names = [layer.name for layer in layers]
     if name not in names:
         raise OptionError(
-            f"unfreeze={name!r}: {backbone!r} has no such layer among those that lead to its features."
-            f"{did_you_mean(name, names)} Run `featx backbones {backbone} --layers` to list them."
+            f"unfreeze must be a layer of {backbone!r} on the way to its features, got {name!r}."
+            f"{did_you_mean(name, names)} `featx backbones {backbone} --layers` lists the layers."
         )
     return names.index(name)
 
 
-def tune(
+def train(
     images: Sequence[Image],
     resolved: Resolved,
-    first: int,
-    given: dict[str, np.ndarray[Any, Any]],
-    settings: dict[str, Any],
+    first_layer: int,
+    given: TrainingInput,
+    settings: TrainingSettings,
     *,
     progress: Callable[[str], object] | None = None,
-) -> Tuned:
-    """Return a network trained from a layer on, by a child process.
+) -> TrainingResult:
+    """Train a network from a layer on, in a child process.
+
+    The pixels are decoded once, to a temporary file of 150 kB for each image at 224 × 224.
 
     Parameters
     ----------
     images : sequence of images
     resolved : Resolved
-    first : int
-        Place of the layer; see :func:`first_trained`.
-    given : dict of ndarray
-        As :class:`featx.backbones.workers.fine_tune.Given` says, without the pixels: those are decoded once, into a file that
-        takes 150 kB an image at 224 × 224, and read from there.
-    settings : dict
-        As :class:`featx.backbones.workers.fine_tune.Settings` says.
+        Backbone and options.
+    first_layer : int
+        Index of the first layer to train; see :func:`first_trained_layer`.
+    given : TrainingInput
+    settings : TrainingSettings
     progress : callable, default=None
-        Called with a line for each epoch.
+        Called with a line of text for each epoch.
 
     Raises
     ------
     UnreadableImageError, EngineError, TrainingError
     ResourceError
-        There is no room for the pixels.
+        The temporary file cannot be written.
     """
     backbone = resolved.backbone
     assert isinstance(backbone, NetworkBackbone)
-    with _one_at_a_time, temporary_folder() as folder:
+    with _training_lock, temporary_folder() as folder:
         try:
-            write_pixels(images, resolved, folder / "pixels.npy")
-            np.savez(folder / "given.npz", **given)  # type: ignore[arg-type]  # of numpy's own signature
+            write_pixels(images, resolved, folder / PIXELS)
+            given.save(folder)
         except OSError as error:
             if isinstance(error, FeatxError):
                 raise
             raise ResourceError(
-                f"The pixels of {len(images)} images cannot be written to {str(folder.parent)!r}: "
-                f"{error.strerror or error}. Make room there, or name another folder in the variable TMPDIR."
+                f"Cannot write the pixels of {len(images):,} images to {str(folder.parent)!r}: "
+                f"{error.strerror or error}. Free some disk space, or set TMPDIR to another folder."
             ) from error
         task = {
             **backbone.as_task(),
             "recipe": resolved.recipe.as_dict(),
             "weights_path": str(resolved.weights_path.resolve()) if resolved.weights_path else None,
-            "first": first,
+            "first_trained_layer": first_layer,
             "folder": str(folder),
-            "settings": settings,
+            "settings": dataclasses.asdict(settings),
         }
-        remedy = "Try a smaller batch_size or unfreeze, if memory was short; or install tensorflow anew."
-        said = progress or (lambda line: None)
-        run_child("featx.backbones.workers.fine_tune", task, f"fine-tuning {backbone.name!r}", remedy, said)
-        return _handed_back(folder)
+        purpose = f"fine-tuning {backbone.name!r}"
+        remedy = "If memory was short, pass a smaller batch_size or unfreeze; otherwise, reinstall tensorflow."
+        run_child("featx.backbones.workers.fine_tune", task, purpose, remedy, progress or _ignore)
+        return TrainingResult.load(folder)
 
 
-def _handed_back(folder: Path) -> Tuned:
-    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    with np.load(folder / "output.npz", allow_pickle=False) as output:
-        return Tuned((folder / "tuned.keras").read_bytes(), output["kernel"], output["bias"], **result)
+def _ignore(line: str) -> None:
+    """Discard the progress of the child process."""
 
 
 def write_pixels(images: Sequence[Image], resolved: Resolved, path: Path) -> None:
-    """Write images as the network is shown them: uint8, shape (n, height, width, 3), a ``.npy`` file.
+    """Write the pixels that the network receives to a ``.npy`` file, uint8 of shape (n_samples, height, width, 3).
 
     Raises
     ------
     UnreadableImageError
-        The first image that cannot be read.
+        For the first unreadable image.
     """
     recipe = resolved.recipe
     shape = (len(images), *recipe.image_size, 3)
