@@ -207,7 +207,7 @@ def test_explain_command_skips_unreadable_images(
     assert cli.main(["explain", str(model), *sources, "-o", str(out), "--json", "--quiet"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [row["path"] for row in rows] == sources
-    assert "no image" in rows[1]["error"]
+    assert "not an image" in rows[1]["error"]
     written = sorted(path.name for path in out.iterdir())
     assert written == sorted(Path(row["picture"]).name for row in rows if row["picture"])
     assert len(written) == 2

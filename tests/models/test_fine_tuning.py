@@ -214,7 +214,7 @@ def test_it_is_an_estimator_as_scikit_learn_has_them() -> None:
 
 
 def test_a_matrix_of_features_is_no_images() -> None:
-    with pytest.raises(OptionError, match="'fine-tune' is fitted on images.*compare_images"):
+    with pytest.raises(OptionError, match="Cannot fit 'fine-tune' on features: it needs images.*compare_images"):
         compare_baselines(np.eye(20), np.arange(20) % 2, estimators=["knn", "fine-tune"])
 
 
@@ -427,7 +427,7 @@ import numpy as np
 from scipy.stats import binomtest
 from sklearn.model_selection import train_test_split
 from featx import FeatureExtractor, FineTunedClassifier
-from featx.baselines.estimators import Baseline, make_baseline
+from featx.baselines.estimators import make_baseline
 paths = json.load(sys.stdin)
 y = np.array([Path(path).parent.name for path in paths])
 a, b, y_a, y_b = train_test_split(paths, y, test_size=0.2, stratify=y, random_state=0)

@@ -69,7 +69,7 @@ def test_unreadable_images_are_listed(
     rows = list(csv.DictReader(io.StringIO((tmp_path / "predictions.csv").read_text())))
     assert [row["path"] for row in rows] == [str(digits[0]), "./=bad.jpg", str(digits[-1])]
     assert rows[1]["label"] == ""
-    assert "no image" in rows[1]["note"]
+    assert "not an image" in rows[1]["note"]
     assert cli.main(["predict", "model.skops", *names, "--json", "--quiet"]) == 0
     parsed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [one["path"] for one in parsed] == names
