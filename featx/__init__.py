@@ -52,9 +52,8 @@ if TYPE_CHECKING:
     from featx.features.open import open_features
     from featx.features.search.nearest import Similar, find_similar
     from featx.jobs.merge import JobMerge, merge_job
-    from featx.jobs.planning.plan import JobPlan, plan_job
-    from featx.jobs.running.run import run_job
-    from featx.jobs.running.summary import JobRun
+    from featx.jobs.plan import JobPlan, plan_job
+    from featx.jobs.run import JobRun, run_job
     from featx.jobs.status import JobStatus, job_status
     from featx.models.card import ModelCard
     from featx.models.explain.attribution import Attribution, Explanation
@@ -170,8 +169,8 @@ _HOMES = {
     "ImageRanking": "workflows.rank",
     "ImageTable": "datasets.image_table",
     "JobMerge": "jobs.merge",
-    "JobPlan": "jobs.planning.plan",
-    "JobRun": "jobs.running.summary",
+    "JobPlan": "jobs.plan",
+    "JobRun": "jobs.run",
     "JobStatus": "jobs.status",
     "KerasBackbone": "backbones.registry",
     "Model": "models.model",
@@ -207,13 +206,13 @@ _HOMES = {
     "log_me": "baselines.ranking.transferability",
     "merge_job": "jobs.merge",
     "open_features": "features.open",
-    "plan_job": "jobs.planning.plan",
+    "plan_job": "jobs.plan",
     "predict_images": "models.predict",
     "rank_features": "baselines.ranking.rank_features",
     "rank_images": "workflows.rank",
     "read_model": "models.model_file",
     "register_backbone": "backbones.registry",
-    "run_job": "jobs.running.run",
+    "run_job": "jobs.run",
     "save_pipeline": "models.model_file",
     "scale_to_unit_length": "baselines.builtin_baselines",
     "train_images": "workflows.train",

@@ -20,7 +20,7 @@ import numpy as np
 from featx.datasets.failures import Failure
 from featx.datasets.label_types import LabelTypeInferrer, cast_label
 from featx.errors import FeaturesError, FeaturesNotFoundError, SourceError
-from featx.features.npy_part import FeaturePlace
+from featx.features.npy_part import FeatureFolder
 from featx.features.shard_table import ROW_COLUMNS, TableColumns
 from featx.system.array_types import IntArray
 from featx.system.files.atomic import atomic_write
@@ -91,15 +91,15 @@ class CsvTable:
 
     Parameters
     ----------
-    place : FeaturePlace
+    folder : FeatureFolder
     name : str
         ``features.csv``, say.
     n_rows : int
         Of the matrix.
     """
 
-    def __init__(self, place: FeaturePlace, name: str, n_rows: int) -> None:
-        self._place = place
+    def __init__(self, folder: FeatureFolder, name: str, n_rows: int) -> None:
+        self._folder = folder
         self._name = name
         self._n_rows = n_rows
 
@@ -125,7 +125,7 @@ class CsvTable:
         """
         starts = self._starts
         stop = min(stop, len(starts) - 1)
-        lines = _cells(self._place.read(self._name, int(starts[start]), int(starts[stop])))
+        lines = _cells(self._folder.read(self._name, int(starts[start]), int(starts[stop])))
         for number, cells in enumerate(lines, start * _BLOCK):
             if len(cells) != len(TABLE_HEADER) or cells[0] != str(number):
                 raise self._unlike(f"line {number + 2} is not that of row {number}")
@@ -150,13 +150,13 @@ class CsvTable:
         return np.append(np.concatenate(starts)[: -(-self._n_rows // _BLOCK)], n_bytes)
 
     def _has_header(self, n_bytes: int) -> bool:
-        return _cells(self._place.read(self._name, 0, n_bytes)) == [list(TABLE_HEADER)]
+        return _cells(self._folder.read(self._name, 0, n_bytes)) == [list(TABLE_HEADER)]
 
     def _ends_of_records(self, n_bytes: int) -> Iterator[IntArray]:
         """Yield where lines end, part by part of the file, but for the ends of lines that are in quotes."""
         n_quotes = 0
         for at in range(0, n_bytes, _BYTES_AT_ONCE):
-            data = np.frombuffer(self._place.read(self._name, at, at + _BYTES_AT_ONCE), dtype=np.uint8)
+            data = np.frombuffer(self._folder.read(self._name, at, at + _BYTES_AT_ONCE), dtype=np.uint8)
             ends, quotes = np.flatnonzero(data == _LINE_END), np.flatnonzero(data == _QUOTE)
             yield ends[(np.searchsorted(quotes, ends) + n_quotes) % 2 == 0] + at + 1
             n_quotes += len(quotes)
@@ -164,11 +164,11 @@ class CsvTable:
     @functools.cached_property
     def _n_bytes(self) -> int:
         try:
-            return self._place.size_of(self._name)
+            return self._folder.size(self._name)
         except FeaturesNotFoundError as error:
             raise FeaturesNotFoundError(
-                f"{self._place.at(self._name)!r}, the table of the rows, is not there: paths, labels and digests are "
-                "not known. Put it beside the matrix."
+                f"The table of rows {self._folder.path(self._name)!r} does not exist, so paths, labels and digests are "
+                "unknown. Put it beside the matrix."
             ) from error
 
     @functools.cached_property
@@ -191,7 +191,7 @@ class CsvTable:
         """Return the images that ``features.failures.csv`` lists."""
         name = f"{os.path.splitext(self._name)[0]}.failures.csv"
         try:
-            file = self._place.open(name)
+            file = self._folder.open(name)
         except FeaturesNotFoundError:
             return
         with io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="") as text:
@@ -200,7 +200,7 @@ class CsvTable:
 
     def _unlike(self, why: str) -> FeaturesError:
         return FeaturesError(
-            f"{self._place.at(self._name)!r} is not the table of the matrix beside it: {why}. Extract both again."
+            f"{self._folder.path(self._name)!r} is not the table of the matrix beside it: {why}. Extract both again."
         )
 
 

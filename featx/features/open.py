@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import concurrent.futures
-import json
+import dataclasses
 import os
 import warnings
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
-from featx.errors import FeaturesError, FeaturesNotFoundError, UnfinishedWarning
-from featx.features.csv_table import CsvTable
+from featx.errors import FeaturesError, FeaturesNotFoundError, JobError, UnfinishedWarning
+from featx.features.csv_table import CsvTable, table_path
+from featx.features.job_files import MANIFEST, JobManifest, matrix_name, parse_manifest, shards_with_table
 from featx.features.matrix import FeatureMatrix
-from featx.features.npy_part import FeaturePlace, MatrixPart
+from featx.features.npy_part import FeatureFolder, MatrixPart
 from featx.features.shard_table import RowTable, ShardTable, remedy
 from featx.system.formatting import format_count
 
-_FOOTERS_AT_ONCE = 16
-_FORMAT = 1
+_MAX_READERS = 16
 
 
 def open_features(output: str | os.PathLike[str]) -> FeatureMatrix:
@@ -60,78 +59,60 @@ def open_features(output: str | os.PathLike[str]) -> FeatureMatrix:
     [2.0, 1.0]
     >>> folder.cleanup()
     """
-    address = os.fspath(output)
-    if address.endswith(".npy") and not os.path.isdir(address):
-        folder, name = os.path.split(address)
-        place = FeaturePlace(folder or ".")
-        part = MatrixPart(place, name)
-        table = CsvTable(place, f"{name.removesuffix('.npy')}.csv", part.shape[0])
-        return FeatureMatrix(address, [part], [table], n_features=part.shape[1])
-    return _open_job(address)
+    location = os.fspath(output)
+    if location.endswith(".npy") and not os.path.isdir(location):
+        parent, name = os.path.split(location)
+        folder = FeatureFolder(parent or ".")
+        part = MatrixPart(folder, name)
+        table = CsvTable(folder, table_path(Path(name)).name, part.shape[0])
+        return FeatureMatrix(location, [part], [table], n_features=part.shape[1])
+    return _open_job(location)
 
 
-def _open_job(address: str) -> FeatureMatrix:
-    place = FeaturePlace(address)
-    job = _job(place)
-    sizes = place.sizes("shards")
-    names = sorted(name.removesuffix(".parquet") for name in sizes if name.endswith(".parquet") and name[0] != ".")
+def _open_job(location: str) -> FeatureMatrix:
+    folder = FeatureFolder(location)
+    manifest = _read_manifest(folder)
+    sizes = folder.sizes("shards")
+    shards = shards_with_table(sizes)
 
-    def footer(name: str) -> ShardTable:
-        return ShardTable.open(place, f"shards/{name}.parquet", job["shard_size"], sizes[f"{name}.parquet"])
+    def read_table(shard: int) -> ShardTable:
+        return ShardTable.open(folder, shard, manifest)
 
-    tables = _each(footer, names, n_threads=1 if place.is_local else _FOOTERS_AT_ONCE)
-    parts, again = [], remedy(place)
-    for name, table in zip(names, tables, strict=True):
-        if table.facts.get("job") != job.get("id"):
-            raise FeaturesError(f"{place.at(table.name)!r} is that of another job, planned here before. {again}")
-        if table.facts.get("fingerprint") != job["fingerprint"]:
-            raise FeaturesError(
-                f"{place.at(table.name)!r} was made by the recipe {table.facts.get('fingerprint')!r}, and the job is "
-                f"of {job['fingerprint']!r}. {again}"
-            )
-        part = MatrixPart(place, f"shards/{name}.npy", (table.n_rows, job["n_features"]), remedy=again)
+    with concurrent.futures.ThreadPoolExecutor(_MAX_READERS) as threads:
+        tables = list(map(read_table, shards) if folder.is_local else threads.map(read_table, shards))
+    parts = []
+    for shard, table in zip(shards, tables, strict=True):
+        name = matrix_name(shard)
+        part = MatrixPart(folder, name, (table.n_rows, manifest.n_features), remedy=remedy(folder))
         if table.n_rows:
-            part.check_size(sizes.get(f"{name}.npy"))
+            part.check_size(sizes.get(os.path.basename(name)))
         parts.append(part)
-    is_complete = len(names) == job["n_shards"]
+    is_complete = len(shards) == manifest.n_shards
     if not is_complete:
         warnings.warn(
-            f"The job {address!r} is not finished: {len(names)} of {format_count(job['n_shards'], 'shard')} are "
-            f"there, and "
-            f"the rows are those of these alone. Finish it: featx job run {address}",
+            f"The job {location!r} is not complete: {len(shards)} of {format_count(manifest.n_shards, 'shard')} are "
+            f"done, and only their rows are returned. Complete it: featx job run {location}",
             UnfinishedWarning,
             stacklevel=3,
         )
     lines: list[RowTable] = list(tables)
-    return FeatureMatrix(address, parts, lines, job=job, n_features=job["n_features"], is_complete=is_complete)
+    job = dataclasses.asdict(manifest)
+    return FeatureMatrix(location, parts, lines, job=job, n_features=manifest.n_features, is_complete=is_complete)
 
 
-def _job(place: FeaturePlace) -> dict[str, Any]:
-    """Return what job.json says."""
+def _read_manifest(folder: FeatureFolder) -> JobManifest:
     try:
-        text = place.read("job.json")
+        return parse_manifest(folder.read(MANIFEST), folder.location)
     except FeaturesNotFoundError as error:
         raise FeaturesNotFoundError(
-            f"{place.address!r} is no job: it has no job.json. Expected the folder of a job, or a file that ends in "
+            f"Cannot open {folder.location!r}: it has no {MANIFEST}. Pass the folder of a job, or a file that ends in "
             ".npy."
         ) from error
-    try:
-        job = json.loads(text)
-        numbers = [job[name] for name in ("format", "n_features", "shard_size", "n_shards")]
-        if not isinstance(job["fingerprint"], str) or not all(type(number) is int for number in numbers):
-            raise TypeError("a value is of another kind")
-    except (ValueError, KeyError, TypeError) as error:
-        raise FeaturesError(f"{place.at('job.json')!r} is not what a job has: {error}. Bring it back.") from error
-    if job["format"] > _FORMAT:
+    except JobError as error:
+        raise FeaturesError(str(error)) from error
+    except FeaturesError:
+        raise
+    except ValueError as error:
         raise FeaturesError(
-            f"{place.address!r} is a job of format {job['format']}, and this featx knows {_FORMAT}. Install the featx "
-            "that made it, or a newer one."
-        )
-    return dict(job)
-
-
-def _each(work: Callable[[str], ShardTable], names: list[str], *, n_threads: int) -> list[ShardTable]:
-    if n_threads == 1:
-        return [work(name) for name in names]
-    with concurrent.futures.ThreadPoolExecutor(n_threads) as threads:
-        return list(threads.map(work, names))
+            f"Cannot read {folder.path(MANIFEST)!r}: {error}. Restore the file, or plan the job again under a new name."
+        ) from error

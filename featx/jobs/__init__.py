@@ -1,1 +1,17 @@
-"""Batch jobs: many images → shards of rows in a folder or an object store, resumed after any fault."""
+"""Jobs: many images in shards, planned, run on executors, resumed after any fault, and merged.
+
+A job is a folder or a URL whose files :mod:`featx.features.job_files` describes. ``plan`` writes the list of images;
+``run`` computes the shards that are missing, through the files of ``running``; ``merge`` joins them.
+
+``plan``           `plan_job`: list images into shards and estimate their cost
+``image_listing``  list the images of a source in parts
+``cost_estimate``  count cached rows, and measure the speed on a sample
+``plan_writer``    write the plan, and the manifest last
+``preconditions``  where a job may be, and whether an existing job is the requested one
+``job``            a job in its folder: its plan, its committed, quarantined and suspect shards
+``run``            `run_job`: run what is missing
+``status``         `job_status`: report how far a job is
+``merge``          `merge_job`: join the shards into one matrix
+
+May import: models, extraction, features, backbones, store, datasets, images, system, errors.
+"""

@@ -1,36 +1,67 @@
-"""A job in its folder: the plan, and what became of each shard."""
+"""A job in its folder: the plan, the committed shards, and the shards that are quarantined or suspect."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
 import functools
 import io
 import json
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
-from featx.errors import FeatxError, JobError
-from featx.features.job_columns import import_pyarrow, texts_of
-from featx.features.job_format import (
+from featx.errors import FeatxError, JobError, SourceError
+from featx.features.job_files import (
     MANIFEST,
-    METADATA,
     CommittedShard,
     PlannedShard,
+    column_texts,
+    first_line,
     matrix_name,
     parse_manifest,
     plan_name,
+    read_committed,
+    shards_with_table,
     table_name,
 )
 from featx.features.npy_writer import HEADER_BYTES
-from featx.jobs.storage import Place
 from featx.system.files import remote
+from featx.system.files.folder import Folder, open_folder
+from featx.system.files.parquet import import_pyarrow
+from featx.system.files.url_secrets import check_no_secrets
 
-_READ_AT_ONCE = 16
-_COLUMNS = ("path", "label", "digest", "status", "reason")
-#: More than the footer of such a table takes.
-_FOOTER_BYTES = 2**16
+_MAX_READERS = 16
+_COLUMNS = ("path", "label", "digest", "status", "reason", "error")
+
+
+def open_job_folder(location: str | os.PathLike[str]) -> Folder:
+    """Return the folder of a job, which need not exist.
+
+    Raises
+    ------
+    JobError
+        No job can be at this path or URL.
+    MissingDependencyError
+        The package for this storage is not installed.
+    """
+    text = os.fspath(location)
+    if not text.strip():
+        raise JobError(f"The folder of a job must have a name, got {text!r}. Pass a folder or a URL (s3://bucket/job).")
+    if not remote.is_url(text):
+        text = os.path.abspath(text)
+    try:
+        check_no_secrets(text)
+        if remote.is_http_url(text):
+            raise JobError(f"Cannot write a job to {text!r}: the web is read-only. Pass a folder or a URL of s3://.")
+        return open_folder(text)
+    except SourceError as error:
+        raise JobError(str(error)) from error
+
+
+def open_job(location: str | os.PathLike[str]) -> Job:
+    """Return the job at a path or URL; see `Job` for what it raises."""
+    return Job(open_job_folder(location))
 
 
 class Job:
@@ -38,38 +69,37 @@ class Job:
 
     Parameters
     ----------
-    place : Place
+    folder : Folder
+        Folder of the job.
 
     Raises
     ------
     JobError
-        There is no job, or one that this featx does not understand.
+        The folder has no job, or one with another file format.
     """
 
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        if place.is_local and os.path.isfile(place.address):
-            raise JobError(
-                f"{place.address!r} is a file, and a job is a folder. Pass the folder that it was planned in."
-            )
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        if folder.is_local and os.path.isfile(folder.location):
+            raise JobError(f"{folder.location!r} is a file, expected the folder of a job. Pass that folder.")
         try:
-            said = json.loads(place.read(MANIFEST))
-            self.manifest = parse_manifest(said)
+            self.manifest = parse_manifest(folder.read(MANIFEST), folder.location)
         except FileNotFoundError as error:
             raise JobError(
-                f"There is no job in {place.address!r}. Plan one: featx job plan SOURCE -o {place.address}"
+                f"There is no job in {folder.location!r}. Plan one: featx job plan SOURCE -o {folder.location}"
             ) from error
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            if isinstance(error, JobError):
-                raise
+        except FeatxError:
+            raise
+        except ValueError as error:
             raise JobError(
-                f"{place.path(MANIFEST)!r} is no description of a job ({error}). Plan the job anew in another folder."
+                f"Cannot read {folder.path(MANIFEST)!r}: {error}. Plan the job again under a new name."
             ) from error
 
+    # The plan
+
     def n_images(self, shard: int) -> int:
-        """Return how many images a shard has."""
-        whole = self.manifest
-        return min(whole.shard_size, whole.n_images - shard * whole.shard_size)
+        """Return the number of images of a shard."""
+        return min(self.manifest.shard_size, self.manifest.n_images - shard * self.manifest.shard_size)
 
     def planned(self, shard: int) -> PlannedShard:
         """Return the images of a shard.
@@ -77,13 +107,13 @@ class Job:
         Raises
         ------
         JobError
-            The plan is damaged.
+            The plan is corrupt.
         """
         number, group = divmod(shard, self.manifest.shards_per_file)
         name = plan_name(number)
         try:
-            footer = _footer(self.place, name, self.manifest.id)
-            table = self.place.read_within(
+            footer = _plan_footer(self.folder, name, self.manifest.id)
+            table = self.folder.read_with(
                 name, lambda file: import_pyarrow().parquet.ParquetFile(file, metadata=footer).read_row_group(group)
             )
             columns = table.to_pydict()
@@ -91,55 +121,59 @@ class Job:
             if isinstance(error, FeatxError):
                 raise
             raise JobError(
-                f"The plan {self.place.path(name)!r} cannot be read: {str(error).splitlines()[0]}. Plan the job anew "
-                "in another folder: rows that are in the store are not computed again."
+                f"Cannot read the plan {self.folder.path(name)!r}: {first_line(error)}. Plan the job again under a new "
+                "name: cached rows are not computed again."
             ) from error
-        labels = texts_of("label", columns)
+        labels = column_texts("label", columns)
         if (kind := self.manifest.labels) != "str":
             from featx.datasets.label_types import cast_label
 
             labels = [None if label is None else cast_label(label, kind) for label in labels]
         states = [
-            None if size is None else (size, changed)
-            for size, changed in zip(columns["size"], columns["mtime_ns"], strict=True)
+            None if size is None else (size, mtime)
+            for size, mtime in zip(columns["size"], columns["mtime_ns"], strict=True)
         ]
-        return PlannedShard(texts_of("path", columns), labels, states)
+        return PlannedShard(column_texts("path", columns), labels, states)
 
-    def located(self, paths: Sequence[str]) -> list[str]:
-        """Return paths as seen from the working folder, wherever they were planned."""
+    def resolve_paths(self, paths: Sequence[str]) -> list[str]:
+        """Return paths of the plan as seen from the current working folder."""
         folder = self.manifest.folder
         if folder == os.getcwd():
             return list(paths)
         return [path if remote.is_url(path) else os.path.join(folder, path) for path in paths]
 
+    # Committed shards
+
     def committed(self) -> tuple[dict[int, CommittedShard], dict[int, str]]:
-        """Return the shards that are done, and why others that have a table are not: these are damaged."""
-        found = self.place.listed("shards")
-        numbers = sorted(int(name[:-8]) for name in found if name.endswith(".parquet") and name[:-8].isdigit())
+        """Return the shards that are done; and those that are corrupt, with the reason."""
+        sizes = self.folder.sizes("shards")
+        shards = shards_with_table(sizes)
         done: dict[int, CommittedShard] = {}
-        damaged: dict[int, str] = {}
-        with concurrent.futures.ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="featx-job") as pool:
-            for number, seen in zip(numbers, pool.map(self._read_committed, numbers), strict=True):
-                size = found.get(os.path.basename(matrix_name(number)))
-                is_well = isinstance(seen, CommittedShard) and not self._why_not(seen, size)
-                read = seen if is_well else self.committed_now(number)  # a listing while others commit is no snapshot
-                if isinstance(read, CommittedShard):
-                    done[number] = read
-                elif read:
-                    damaged[number] = read
-        return done, damaged
+        corrupt: dict[int, str] = {}
+        with concurrent.futures.ThreadPoolExecutor(_MAX_READERS, thread_name_prefix="featx-job") as pool:
+            for shard, state in zip(shards, pool.map(self._read_footer, shards), strict=True):
+                is_valid = isinstance(state, CommittedShard) and not self._problem(
+                    state, sizes.get(os.path.basename(matrix_name(shard)))
+                )
+                # Others may commit while a folder is listed, so look again before a shard counts as corrupt.
+                current = state if is_valid else self._committed_now(shard)
+                if isinstance(current, CommittedShard):
+                    done[shard] = current
+                elif current:
+                    corrupt[shard] = current
+        return done, corrupt
 
-    def committed_now(self, shard: int) -> CommittedShard | str:
-        """Return what is committed of a shard, or why it is damaged; nothing if it has no table."""
-        read = self._read_committed(shard)
-        if isinstance(read, str):
-            return read
-        reason = self._why_not(read, self.place.size_of(matrix_name(shard)))
+    def _committed_now(self, shard: int) -> CommittedShard | str:
+        """Return the footer of a shard, or why it is corrupt; "" if it has no table."""
+        footer = self._read_footer(shard)
+        if isinstance(footer, str):
+            return footer
+        reason = self._problem(footer, self.folder.size(matrix_name(shard)))
         if not reason:
-            return read
-        return reason if self.place.has(table_name(shard)) else ""
+            return footer
+        return reason if self.folder.exists(table_name(shard)) else ""
 
-    def _read_committed(self, shard: int) -> CommittedShard | str:
+    def _read_footer(self, shard: int) -> CommittedShard | str:
         try:
             return self.read_committed(shard)
         except FileNotFoundError:
@@ -148,58 +182,57 @@ class Job:
             return str(error)
 
     def read_committed(self, shard: int) -> CommittedShard:
-        """Return what the table of a shard says; FileNotFoundError if there is none, JobError if it is damaged."""
-        pa = import_pyarrow()
-        try:
-            end = io.BytesIO(self.place.end_of(table_name(shard), _FOOTER_BYTES))
-            footer = pa.parquet.read_metadata(end)
-            said = json.loads(footer.metadata[METADATA])
-            ours = (self.manifest.id, self.manifest.fingerprint, shard)
-            if (said["job"], said["fingerprint"], said["shard"]) != ours:
-                raise JobError("its table is that of another job or shard")
-            fields = [field.name for field in dataclasses.fields(CommittedShard)]
-            committed = CommittedShard(**{name: said[name] for name in fields})
-            if footer.num_rows != committed.n_images:
-                raise JobError(f"its table has {footer.num_rows:,} lines, expected {committed.n_images:,}")
-            return committed
-        except (FileNotFoundError, FeatxError):
-            raise
-        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
-            raise JobError(f"its table is damaged ({str(error).splitlines()[0]})") from error
+        """Return the footer of a shard's table.
 
-    def lines(self, shard: CommittedShard) -> dict[str, list[Any]]:
+        Raises
+        ------
+        FileNotFoundError
+            The shard is not committed.
+        JobError
+            Its table is corrupt.
+        """
+        try:
+            return read_committed(self.folder, shard, self.manifest.id, self.manifest.fingerprint)
+        except FeatxError:
+            raise
+        except ValueError as error:
+            raise JobError(str(error)) from error
+
+    def table(self, shard: CommittedShard) -> dict[str, list[Any]]:
         """Return the columns of a shard's table.
 
         Raises
         ------
         JobError
-            It is damaged.
+            The table is corrupt.
         """
         pa = import_pyarrow()
         name = table_name(shard.shard)
         try:
-            file = io.BytesIO(self.place.read(name))
-            found = pa.parquet.read_table(file, page_checksum_verification=True).to_pydict()
-            columns: dict[str, list[Any]] = {column: found[column] for column in (*found, *_COLUMNS)}
+            file = io.BytesIO(self.folder.read(name))
+            columns: dict[str, list[Any]] = pa.parquet.read_table(file, page_checksum_verification=True).to_pydict()
             n_done, n_images = columns["status"].count("done"), len(columns["status"])
+            if missing := [column for column in _COLUMNS if column not in columns]:
+                raise ValueError(f"the column {missing[0]!r} is missing")
         except FileNotFoundError as error:
-            raise self._damaged(name, "it has gone") from error
+            raise self._corrupt_table(name, "the file is missing") from error
         except FeatxError:
             raise
         except (pa.ArrowException, OSError, ValueError, KeyError) as error:
-            raise self._damaged(name, str(error).splitlines()[0]) from error
+            raise self._corrupt_table(name, first_line(error)) from error
         if (n_done, n_images) != (shard.rows, shard.n_images):
-            said = f"{n_done} of {n_images} images have a row, where its footer says {shard.rows} of {shard.n_images}"
-            raise self._damaged(name, said)
+            counts = f"{n_done} of {n_images} images have a row, expected {shard.rows} of {shard.n_images}"
+            raise self._corrupt_table(name, counts)
         return columns
 
-    def _damaged(self, name: str, why: str) -> JobError:
+    def _corrupt_table(self, name: str, reason: str) -> JobError:
         return JobError(
-            f"The table {self.place.path(name)!r} is damaged ({why}). Do what is damaged again: featx job run "
-            f"{self.place.address} --verify"
+            f"The table {self.folder.path(name)!r} is corrupt ({reason}). Compute corrupt shards again: featx job run "
+            f"{self.folder.location} --verify"
         )
 
-    def _why_not(self, shard: CommittedShard, size: int | None) -> str:
+    def _problem(self, shard: CommittedShard, size: int | None) -> str:
+        """Return why a committed shard does not fit the plan or its matrix; "" if it does."""
         expected = HEADER_BYTES + shard.rows * self.manifest.n_features * 4
         if shard.shard >= self.manifest.n_shards or shard.n_images != self.n_images(shard.shard):
             return "its table does not fit the plan"
@@ -207,8 +240,59 @@ class Job:
             return "its matrix is missing"
         return "" if size == expected else f"its matrix has {size:,} bytes, expected {expected:,}"
 
+    # Quarantined and suspect shards
+
+    def quarantine(self, shard: int, reason: str) -> None:
+        """Skip a shard from now on."""
+        self.folder.write(_mark("quarantine", shard), _reason_json(reason))
+
+    def quarantined(self, done: Container[int] = ()) -> dict[int, str]:
+        """Return the quarantined shards and the reasons; not those that are done."""
+        reasons = {}
+        for shard in self._marked("quarantine"):
+            if shard not in done:
+                reasons[shard] = _read_reason(self.folder, _mark("quarantine", shard))
+        return reasons
+
+    def release(self, shards: Iterable[int]) -> None:
+        """Take shards out of quarantine."""
+        for shard in shards:
+            self.folder.remove(_mark("quarantine", shard))
+
+    def mark_suspect(self, shard: int, reason: str) -> None:
+        """Let a shard run last, in this run and the next."""
+        self.folder.create(_mark("suspects", shard), _reason_json(reason))
+
+    def suspects(self) -> set[int]:
+        """Return the shards that run last."""
+        return set(self._marked("suspects"))
+
+    def clear_suspects(self) -> None:
+        """Forget which shards are suspect."""
+        for shard in self._marked("suspects"):
+            self.folder.remove(_mark("suspects", shard))
+
+    def _marked(self, folder: str) -> list[int]:
+        names = self.folder.names(folder)
+        return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
+
+
+def _mark(folder: str, shard: int) -> str:
+    return f"{folder}/{shard:08}.json"
+
+
+def _reason_json(reason: str) -> bytes:
+    return json.dumps({"reason": reason, "time": time.time()}).encode()
+
+
+def _read_reason(folder: Folder, name: str) -> str:
+    try:
+        return str(json.loads(folder.read(name))["reason"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return "unknown reason"
+
 
 @functools.lru_cache(maxsize=2)
-def _footer(place: Place, name: str, job_id: str) -> Any:
-    """Return where the shards are in a file of the plan, which takes longer to read than one of them."""
-    return place.read_within(name, import_pyarrow().parquet.read_metadata)
+def _plan_footer(folder: Folder, name: str, job_id: str) -> Any:
+    """Return the footer of a file of the plan, cached: it takes longer to read than a row group."""
+    return folder.read_with(name, import_pyarrow().parquet.read_metadata)

@@ -1,4 +1,4 @@
-"""The shards of a job → one matrix and its tables, as `featx extract` leaves them, in constant memory."""
+"""Join the shards of a job into one matrix with its tables, in constant memory."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from featx.datasets.failures import Failure
 from featx.errors import AuditError, JobError, OutputError, SourceError
 from featx.extraction.to_file import check_output, replacing_outputs
 from featx.features.csv_table import failures_path, table_path, write_failures, write_table
-from featx.features.job_columns import import_pyarrow, texts_of
-from featx.features.job_format import CommittedShard, totals
+from featx.features.job_files import CommittedShard, column_texts, matrix_name, sum_counts
 from featx.features.npy_writer import HEADER_BYTES, allocate_space, npy_header
 from featx.images.image import DIGEST_SIZE
-from featx.jobs.job import Job
-from featx.jobs.planning.preconditions import refuse_in_job
-from featx.jobs.running.heartbeats import which_aside
-from featx.jobs.running.monitor import matrix_here
-from featx.jobs.storage import Place
+from featx.jobs.job import Job, open_job
+from featx.jobs.preconditions import check_outside_job
 from featx.system.files import remote
+from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count, format_list
 
-_BLOCK = 2**20
+_BLOCK_BYTES = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
 class JobMerge:
-    """What `featx job merge` says; the fields of its ``--json``.
+    """Result of :func:`featx.merge_job`; its fields are those of ``featx job merge --json``.
 
     Attributes
     ----------
     rows, features, failed : int
+        Number of rows, of features of a row, and of unreadable images.
     shards : int
-        That were joined.
+        Number of shards that were joined.
     missing : int
-        Images of shards that are not done, which were left out.
+        Number of images of shards that are not done.
     seconds : float
+        Duration.
     output : str
+        Path of the matrix.
     """
 
     rows: int
@@ -53,16 +53,16 @@ class JobMerge:
     output: str
 
     def as_text(self) -> str:
-        """Return a summary for people."""
+        """Return a human-readable summary."""
         output = Path(self.output)
         lines = [
             f"{self.rows} rows of {self.features} features in {output}; paths and labels in {table_path(output)}",
             f"{format_count(self.shards, 'shard')} joined in {self.seconds:.1f} s",
         ]
         if self.missing:
-            lines.append(f"{format_count(self.missing, 'image')} left out: their shards are not done")
+            lines.append(f"{format_count(self.missing, 'image')} missing: their shards are not done")
         if self.failed:
-            lines.append(f"What failed, and why: {failures_path(output)}")
+            lines.append(f"Failures and their reasons: {failures_path(output)}")
         return "\n".join(lines)
 
 
@@ -75,32 +75,38 @@ def merge_job(
 ) -> JobMerge:
     """Join the shards of a job into one ``.npy`` file with a table of its rows beside it.
 
-    They are byte for byte what :command:`featx extract` leaves. Rows are copied through a block of memory, however
-    many there are, and every shard is checked against what was committed.
+    The files are byte for byte those of :command:`featx extract`. Memory use does not depend on the number of rows,
+    and each shard is checked against the checksum of its table.
 
     Parameters
     ----------
     job : str or Path
-        Where it is.
+        Path or URL of the job.
     output : str or Path
-        The matrix, a local file.
+        Path of the matrix, a local file.
     allow_incomplete : bool, default=False
-        Join the shards that are done although others are not.
+        Whether to join the shards that are done if others are not.
     progress : callable, default=None
-        Called with the number of images joined since the last call.
+        Function that is called with the number of images joined since its last call.
 
     Returns
     -------
     JobMerge
+        What was joined.
 
     Raises
     ------
     JobError
-        Shards are not done, or damaged: nothing was written.
+        Shards are not done, or corrupt. Nothing is written.
     OutputError
         The output cannot be written.
     SourceError
-        Not one of the images could be read.
+        No image of the job could be read.
+
+    See Also
+    --------
+    run_job : Run what is missing of a job.
+    open_features : Read the shards of a job without joining them.
 
     Examples
     --------
@@ -123,109 +129,107 @@ def merge_job(
     import_pyarrow()
     if remote.is_url(os.fspath(output)):
         raise OutputError(
-            f"{os.fspath(output)!r} is an address; the matrix is written to a local file. Pass -o features.npy, and "
-            "copy it there."
+            f"output must be a local file, got {os.fspath(output)!r}. Pass -o features.npy, and copy it to the URL."
         )
-    whole, path = Job(Place(job)), Path(output)
+    opened, path = open_job(job), Path(output)
+    location, n_features = opened.folder.location, opened.manifest.n_features
     check_output(path)
-    refuse_in_job(path, whole.place)
-    shards, missing = _complete(whole, allow_incomplete=allow_incomplete)
-    sums = totals(shards)
+    check_outside_job(path, opened.folder)
+    shards, n_missing = _shards_to_join(opened, allow_incomplete=allow_incomplete)
+    counts = sum_counts(shards)
     if not shards:
-        raise JobError(f"Nothing is done yet of the job in {whole.place.address!r}. Run it: featx job run {job}")
-    if not sums["rows"]:
-        first = next(_failures(whole, shards), None)
-        why = f"; the first is {first.image!r}: {first.reason}" if first else ""
-        raise SourceError(f"None of the {sums['failed']} images can be read{why}. Look at the files, or at the source.")
-    with replacing_outputs(path) as (matrix, listing):
-        _join(whole, shards, matrix, progress or (lambda n_images: None))
-        n_lines = write_table(listing, _table_rows(whole, shards))
-        if n_lines != sums["rows"] or os.path.getsize(matrix) != HEADER_BYTES + 4 * n_lines * whole.manifest.n_features:
+        raise JobError(f"No shard of the job in {location!r} is done. Run it: featx job run {job}")
+    if not counts["rows"]:
+        raise _no_rows(opened, shards, counts["failed"])
+    with replacing_outputs(path) as (matrix, table):
+        _join(opened, shards, matrix, progress or (lambda n_images: None))
+        n_lines = write_table(table, _table_rows(opened, shards))
+        if n_lines != counts["rows"] or os.path.getsize(matrix) != HEADER_BYTES + 4 * n_lines * n_features:
             raise AuditError(
-                f"The matrix has {sums['rows']:,} rows and its table {n_lines:,} lines. Neither was kept. Run: featx "
-                f"job run {whole.place.address} --verify"
+                f"The matrix has {counts['rows']:,} rows and its table {n_lines:,} lines. Nothing was written. Run: "
+                f"featx job run {location} --verify"
             )
-        write_failures(path, _failures(whole, shards))
+        write_failures(path, _failures(opened, shards))
     return JobMerge(
-        rows=sums["rows"],
-        features=whole.manifest.n_features,
-        failed=sums["failed"],
+        rows=counts["rows"],
+        features=n_features,
+        failed=counts["failed"],
         shards=len(shards),
-        missing=missing,
+        missing=n_missing,
         seconds=round(time.perf_counter() - started, 3),
         output=str(path),
     )
 
 
-def _complete(job: Job, *, allow_incomplete: bool) -> tuple[list[CommittedShard], int]:
-    """Return the shards in order, and how many images are missing."""
-    done, damaged = job.committed()
-    address, n_shards = job.place.address, job.manifest.n_shards
-    if damaged:
-        first, reason = next(iter(damaged.items()))
+def _no_rows(job: Job, shards: list[CommittedShard], n_failed: int) -> SourceError:
+    first = next(_failures(job, shards), None)
+    reason = f"; the first is {first.image!r}: {first.reason}" if first else ""
+    return SourceError(f"None of the {n_failed} images can be read{reason}. Check the files or the source.")
+
+
+def _shards_to_join(job: Job, *, allow_incomplete: bool) -> tuple[list[CommittedShard], int]:
+    """Return the done shards in order, and the number of images of the others."""
+    done, corrupt = job.committed()
+    location, n_shards = job.folder.location, job.manifest.n_shards
+    if corrupt:
+        first, reason = next(iter(corrupt.items()))
         raise JobError(
-            f"{format_count(len(damaged), 'shard')} of {address!r} damaged, the first is {first} ({reason}). Do "
-            f"what is "
-            f"damaged again: featx job run {address}"
+            f"{format_count(len(corrupt), 'shard')} of {location!r} corrupt, the first is {first} ({reason}). Compute "
+            f"corrupt shards again: featx job run {location}"
         )
     left = [shard for shard in range(n_shards) if shard not in done]
     if left and not allow_incomplete:
-        aside = which_aside(job.place)
-        hint = f" Set aside are {format_list(sorted(aside))}: --retry-quarantined tries them again." if aside else ""
+        quarantined = sorted(job.quarantined())
+        hint = f" Quarantined: {format_list(quarantined)}; --retry-quarantined tries them again." if quarantined else ""
         raise JobError(
-            f"{len(left):,} of {format_count(n_shards, 'shard')} of {address!r} are not done, the first is "
-            f"{left[0]}. Run "
-            f"featx job run {address}, or join what there is with --allow-incomplete.{hint}"
+            f"{len(left):,} of {format_count(n_shards, 'shard')} of {location!r} are not done, the first is {left[0]}. "
+            f"Run featx job run {location}, or join the others with --allow-incomplete (allow_incomplete=True).{hint}"
         )
     return [done[shard] for shard in sorted(done)], sum(job.n_images(shard) for shard in left)
 
 
 def _join(job: Job, shards: list[CommittedShard], matrix: Path, progress: Callable[[int], object]) -> None:
-    """Write all rows, one shard after the other."""
-    n_rows, width = sum(shard.rows for shard in shards), 4 * job.manifest.n_features
+    """Write all rows, one shard after another."""
+    n_rows, row_bytes = sum(shard.rows for shard in shards), 4 * job.manifest.n_features
     with open(matrix, "xb") as joined:
         joined.write(npy_header((n_rows, job.manifest.n_features)))
-        allocate_space(joined, HEADER_BYTES + n_rows * width)
+        allocate_space(joined, HEADER_BYTES + n_rows * row_bytes)
         for shard in shards:
-            with matrix_here(job, shard.shard) as path:
-                if _copy(path, joined) != shard.checksum:
+            with job.folder.local_copy(matrix_name(shard.shard)) as path:
+                if _append(path, joined) != shard.checksum:
                     raise JobError(
-                        f"The rows of shard {shard.shard} of {job.place.address!r} are not those that were committed. "
-                        f"Nothing was written. Do what is damaged again: featx job run {job.place.address} --verify"
+                        f"The rows of shard {shard.shard} of {job.folder.location!r} differ from what was committed. "
+                        "Nothing was written. Compute corrupt shards again: featx job run "
+                        f"{job.folder.location} --verify"
                     )
             progress(shard.n_images)
 
 
-def _copy(path: Path, joined: Any) -> str:
+def _append(path: Path, joined: Any) -> str:
     """Append the rows of a shard; return the checksum of its file."""
-    hashed = hashlib.blake2b(digest_size=DIGEST_SIZE)
+    checksum = hashlib.blake2b(digest_size=DIGEST_SIZE)
     with open(path, "rb", buffering=0) as file:
-        hashed.update(file.read(HEADER_BYTES))
-        while block := file.read(_BLOCK):
-            hashed.update(block)
+        checksum.update(file.read(HEADER_BYTES))
+        while block := file.read(_BLOCK_BYTES):
+            checksum.update(block)
             joined.write(block)
-    return hashed.hexdigest()
+    return checksum.hexdigest()
 
 
 def _table_rows(job: Job, shards: Iterable[CommittedShard]) -> Iterator[tuple[str, Any, str]]:
     """Yield path, label and digest of each row of the matrix."""
-    for _, columns in _tables(job, shards):
-        lines = zip(
-            texts_of("path", columns), texts_of("label", columns), columns["digest"], columns["status"], strict=True
-        )
+    for shard in shards:
+        columns = job.table(shard)
+        paths, labels = column_texts("path", columns), column_texts("label", columns)
+        lines = zip(paths, labels, columns["digest"], columns["status"], strict=True)
         yield from ((path, label, digest) for path, label, digest, status in lines if status == "done")
 
 
 def _failures(job: Job, shards: Iterable[CommittedShard]) -> Iterator[Failure]:
-    failed = (shard for shard in shards if shard.failed)
-    for shard, columns in _tables(job, failed):
-        before = shard * job.manifest.shard_size
-        for at, path in enumerate(texts_of("path", columns)):
-            if columns["status"][at] == "failed":
-                yield Failure(before + at, path, columns["reason"][at], columns["error"][at])
-
-
-def _tables(job: Job, shards: Iterable[CommittedShard]) -> Iterator[tuple[int, dict[str, list[Any]]]]:
-    """Yield the tables of shards, one in memory at a time."""
     for shard in shards:
-        yield shard.shard, job.lines(shard)
+        if shard.failed:
+            columns = job.table(shard)
+            first = shard.shard * job.manifest.shard_size
+            for index, path in enumerate(column_texts("path", columns)):
+                if columns["status"][index] == "failed":
+                    yield Failure(first + index, path, columns["reason"][index], columns["error"][index])

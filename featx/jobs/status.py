@@ -1,4 +1,4 @@
-"""How far a job is."""
+"""Report how far a job is."""
 
 from __future__ import annotations
 
@@ -7,44 +7,42 @@ import os
 import time
 from typing import Any
 
-from featx.features.job_columns import import_pyarrow
-from featx.features.job_format import CommittedShard, totals
-from featx.jobs.job import Job
-from featx.jobs.running import heartbeats as attempts
-from featx.jobs.running.monitor import images_done, running, said_of
-from featx.jobs.running.summary import as_computed, as_damaged, as_set_aside
-from featx.jobs.storage import Place
+from featx.features.job_files import CommittedShard, sum_counts
+from featx.jobs.job import open_job
+from featx.jobs.running.heartbeats import count_done_images, describe_client, read_heartbeats, running_clients
+from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count, format_duration
 
 
 @dataclasses.dataclass(frozen=True)
 class JobStatus:
-    """What `featx job status` says; the fields of its ``--json``.
+    """Result of :func:`featx.job_status`; its fields are those of ``featx job status --json``.
 
     Attributes
     ----------
     output : str
+        Path or URL of the job.
     images, shards : int
-        Of the whole job.
+        Number of images and shards of the whole job.
     shards_done : int
-    images_done : int
-        Of shards that are done, and what workers are known to have done of others.
-    images_left : int
+        Number of shards that are done.
+    images_done, images_left : int
+        Number of images of done shards and of those that workers have done so far; and of all others.
     rows, failed, computed, cached, padded, changed : int
-        Of the shards that are done.
-    set_aside, damaged : dict of int to str
-        Shards that ended every worker, and that are not what was committed; and why. ``featx job run`` does the latter
-        again.
+        Counts of the done shards, as of :class:`featx.JobRun`.
+    quarantined, corrupt : dict of int to str
+        Shards that failed repeatedly, and shards that differ from what was committed; and the reasons.
+        ``featx job run`` computes the latter again.
     running : list of str
-        Who runs the job now.
-    at_work : dict of int to int
-        Shards that workers are at, and how many of their images are done.
+        Clients that run the job now.
+    in_progress : dict of int to int
+        Shards that workers are at, and the number of images that they have done.
     images_per_second : float or None
-        Of those who run it now, together; else of the shards that are done, as one worker did them.
+        Speed of the clients that run the job now; else of a single worker at the done shards.
     seconds_left : float or None
-        At that rate.
+        Remaining time at that speed.
     backbone, fingerprint, featx : str
-        What was planned, and by which version.
+        Backbone and recipe fingerprint, and the version of featx that planned the job.
     """
 
     output: str
@@ -59,10 +57,10 @@ class JobStatus:
     cached: int
     padded: int
     changed: int
-    set_aside: dict[int, str]
-    damaged: dict[int, str]
+    quarantined: dict[int, str]
+    corrupt: dict[int, str]
     running: list[str]
-    at_work: dict[int, int]
+    in_progress: dict[int, int]
     images_per_second: float | None
     seconds_left: float | None
     backbone: str
@@ -75,42 +73,65 @@ class JobStatus:
         return self.shards_done == self.shards
 
     def as_text(self) -> str:
-        """Return the status for people."""
+        """Return a human-readable summary."""
         lines = [
-            f"{self.output}: {self.shards_done:,} of {format_count(self.shards, 'shard')} done, "
-            f"{self.images_done:,} of "
-            f"{format_count(self.images, 'image')}; {self.images_left:,} left",
-            f"{format_count(self.rows, 'row')}, {self.failed:,} failed; {as_computed(self.computed, self.cached)}",
+            f"{self.output}: {self.shards_done:,} of {format_count(self.shards, 'shard')} done, {self.images_done:,} "
+            f"of {format_count(self.images, 'image')}; {self.images_left:,} left",
+            f"{format_count(self.rows, 'row')}, {self.failed:,} failed; {describe_counts(self.computed, self.cached)}",
         ]
         if self.images_per_second and self.images_left:
             left = "" if self.seconds_left is None else f", {format_duration(self.seconds_left)} left"
             lines.append(f"{self.images_per_second:.0f} images/s{left}")
         if self.running and not self.images_per_second and self.images_left:
-            lines.append("none of them in this run so far: workers get the network ready first")
+            lines.append("no image done in this run so far: workers load the network first")
         if self.changed:
-            lines.append(f"{format_count(self.changed, 'file')} had changed since the job was planned")
-        lines += [f"run by {who}" for who in self.running]
-        if not self.running and self.shards_done + len(self.set_aside) < self.shards:
-            lines.append(f"nobody runs it: featx job run {self.output}")
-        return "\n".join([*lines, *as_damaged(self.damaged, self.output), *as_set_aside(self.set_aside, self.output)])
+            lines.append(f"{format_count(self.changed, 'file')} changed since planning")
+        lines += [f"run by {client}" for client in self.running]
+        if not self.running and self.shards_done + len(self.quarantined) < self.shards:
+            lines.append(f"No client runs it. Run it: featx job run {self.output}")
+        return "\n".join(
+            [*lines, *describe_corrupt(self.corrupt, self.output), *describe_quarantined(self.quarantined, self.output)]
+        )
+
+
+def describe_counts(computed: int, cached: int) -> str:
+    """Return where rows come from; without a cache, too, equal images of a shard are computed once."""
+    return f"{computed:,} computed, {cached:,} cached or equal to another image"
+
+
+def describe_corrupt(corrupt: dict[int, str], output: str) -> list[str]:
+    """Return a line for each corrupt shard, and the remedy."""
+    lines = [f"shard {shard} is corrupt: {reason}" for shard, reason in corrupt.items()]
+    return [*lines, f"Compute these again: featx job run {output}"] if lines else []
+
+
+def describe_quarantined(quarantined: dict[int, str], output: str) -> list[str]:
+    """Return a line for each quarantined shard, and the remedy."""
+    lines = [f"shard {shard} is quarantined: {reason}" for shard, reason in quarantined.items()]
+    return [*lines, f"Try these again: featx job run {output} --retry-quarantined"] if lines else []
 
 
 def job_status(output: str | os.PathLike[str]) -> JobStatus:
-    """Return how far a job is, whoever runs it.
+    """Report how far a job is, whoever runs it.
 
     Parameters
     ----------
     output : str or Path
-        As it was planned.
+        Path or URL of the job.
 
     Returns
     -------
     JobStatus
+        What is done and what is left.
 
     Raises
     ------
     JobError
         There is no job.
+
+    See Also
+    --------
+    run_job : Run what is missing of a job.
 
     Examples
     --------
@@ -127,39 +148,39 @@ def job_status(output: str | os.PathLike[str]) -> JobStatus:
     (2, 0, 3, False)
     """
     import_pyarrow()
-    job = Job(Place(output))
-    done, damaged = job.committed()
-    clients = list(running(job.place))
-    notes = [note for note in attempts.at_work(job.place) if note.is_alive and note.shard not in done]
-    n_done = images_done(job) - sum(job.n_images(shard) for shard in damaged if shard < job.manifest.n_shards)
-    rate = _rate(n_done, clients, list(done.values()))
-    sums = totals(done.values())
-    left = job.manifest.n_images - n_done
+    job = open_job(output)
+    manifest = job.manifest
+    done, corrupt = job.committed()
+    clients = running_clients(job.folder)
+    beats = [beat for beat in read_heartbeats(job.folder) if beat.is_alive and beat.shard not in done]
+    n_done = count_done_images(job) - sum(job.n_images(shard) for shard in corrupt if shard < manifest.n_shards)
+    speed = _images_per_second(n_done, clients, list(done.values()))
+    n_left = manifest.n_images - n_done
     return JobStatus(
-        output=job.place.address,
-        images=job.manifest.n_images,
-        shards=job.manifest.n_shards,
+        output=job.folder.location,
+        images=manifest.n_images,
+        shards=manifest.n_shards,
         shards_done=len(done),
         images_done=n_done,
-        images_left=left,
-        set_aside=attempts.which_aside(job.place, done),
-        damaged=damaged,
-        running=[said_of(client) for client in clients],
-        at_work={note.shard: note.n_done for note in notes},
-        images_per_second=rate and round(rate, 1),
-        seconds_left=round(left / rate, 1) if rate else None,
-        backbone=str(job.manifest.recipe["backbone"]),
-        fingerprint=job.manifest.fingerprint,
-        featx=job.manifest.featx,
-        **{name: sums[name] for name in ("rows", "failed", "computed", "cached", "padded", "changed")},
+        images_left=n_left,
+        quarantined=job.quarantined(done),
+        corrupt=corrupt,
+        running=[describe_client(client) for client in clients],
+        in_progress={beat.shard: beat.n_done for beat in beats},
+        images_per_second=speed and round(speed, 1),
+        seconds_left=round(n_left / speed, 1) if speed else None,
+        backbone=str(manifest.recipe["backbone"]),
+        fingerprint=manifest.fingerprint,
+        featx=manifest.featx,
+        **sum_counts(done.values()),
     )
 
 
-def _rate(n_done: int, clients: list[dict[str, Any]], done: list[CommittedShard]) -> float | None:
-    """Return images/s of those who run the job, since the first of them began; else of the shards that are done."""
+def _images_per_second(n_done: int, clients: list[dict[str, Any]], done: list[CommittedShard]) -> float | None:
+    """Return the speed of the running clients since the first of them started; else that of the done shards."""
     if clients:
         first = min(clients, key=lambda client: float(client["time"]))
-        seconds = time.time() - first["time"]
-        return (n_done - first["before"]) / seconds if seconds > 0 and n_done > first["before"] else None
+        seconds, n_new = time.time() - first["time"], n_done - first["n_before"]
+        return n_new / seconds if seconds > 0 and n_new > 0 else None
     seconds = sum(shard.seconds for shard in done)
     return sum(shard.n_images for shard in done) / seconds if seconds else None

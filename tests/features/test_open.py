@@ -17,7 +17,7 @@ from sklearn.neighbors import NearestCentroid
 from featx import FeatureMatrix, compare_baselines, find_duplicates, open_features
 from featx.cli import main as cli
 from featx.errors import FeaturesError, FeaturesNotFoundError, UnfinishedWarning
-from featx.features.npy_part import FeaturePlace
+from featx.features.npy_part import FeatureFolder
 from tests.jobs.job_samples import make_job
 
 N, FAILED = 95, (4, 90, 91, 92, 93, 94)  # the last shard has no row at all but 5, one in the middle lacks one
@@ -187,14 +187,14 @@ def test_a_long_table_is_read_a_block_at_a_time(tmp_path: Path) -> None:
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many bytes are read at a time."""
     found: list[int] = []
-    read = FeaturePlace.read
+    read = FeatureFolder.read
 
-    def counting(place: FeaturePlace, *args: Any) -> bytes:
-        data = read(place, *args)
+    def counting(folder: FeatureFolder, *args: Any) -> bytes:
+        data = read(folder, *args)
         found.append(len(data))
         return data
 
-    monkeypatch.setattr(FeaturePlace, "read", counting)
+    monkeypatch.setattr(FeatureFolder, "read", counting)
     return found
 
 
@@ -268,7 +268,7 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path, table: str, said: 
 
 def test_a_job_that_is_not_finished_has_the_rows_of_its_shards(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
     make_job(tmp_path / "job", rows, committed=[0, 2])
-    with pytest.warns(UnfinishedWarning, match="2 of 10 shards are there"):
+    with pytest.warns(UnfinishedWarning, match="2 of 10 shards are done"):
         features = open_features(tmp_path / "job")
     assert not features.is_complete
     np.testing.assert_array_equal(features[:], rows[np.r_[0:10, 20:30]])
@@ -287,9 +287,9 @@ def test_rows_that_do_not_fit_their_table_are_an_error(job: Path, damage: str) -
         np.save(npy, np.array([{}] * 10, dtype=object), allow_pickle=True)
     else:
         np.save(npy, np.zeros((6, 10), dtype=np.float32))
-    with pytest.raises(FeaturesError, match="00000002.npy' does not hold the rows that it should") as raised:
+    with pytest.raises(FeaturesError, match="Cannot read the rows of .*00000002.npy'") as raised:
         open_features(job)[:]
-    assert str(raised.value).endswith(f"Was it replaced or cut? Have it made again: featx job run {job} --verify")
+    assert str(raised.value).endswith(f"Compute corrupt shards again: featx job run {job} --verify")
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 10**5, None])
@@ -298,34 +298,33 @@ def test_a_damaged_table_is_one_sentence_with_what_to_do(job: Path, content: byt
     data = bytearray(table.read_bytes())
     data[4:600] = bytes(596)
     table.write_bytes(data if content is None else content)
-    with pytest.raises(FeaturesError, match="00000002.parquet' is no table of a shard: ") as raised:
+    with pytest.raises(FeaturesError, match="00000002.parquet' as the table of a shard: ") as raised:
         open_features(job).paths[:]
     assert ".." not in str(raised.value).replace(str(job), "")
-    assert str(raised.value).endswith(f". Have it made again: featx job run {job} --verify")
+    assert str(raised.value).endswith(f". Compute corrupt shards again: featx job run {job} --verify")
 
 
 def test_shards_of_another_recipe_are_refused(job: Path) -> None:
     found = json.loads((job / "job.json").read_text())
     (job / "job.json").write_text(json.dumps({**found, "fingerprint": "beef"}))
-    with pytest.raises(FeaturesError, match="was made by the recipe 'f00d'"):
+    with pytest.raises(FeaturesError, match="has the recipe 'f00d', expected 'beef'"):
         open_features(job)
 
 
 def test_what_is_no_job_says_so(tmp_path: Path, job: Path) -> None:
-    with pytest.raises(FeaturesNotFoundError, match="no job"):
+    with pytest.raises(FeaturesNotFoundError, match="has no job.json"):
         open_features(tmp_path)
-    with pytest.raises(FeaturesNotFoundError, match="is not there"):
+    with pytest.raises(FeaturesNotFoundError, match="does not exist"):
         open_features(tmp_path / "x.npy")
-    for text in ("{", "[]", "{}", '{"format": 2, "fingerprint": "", "n_features": 1, "shard_size": 1, "n_shards": 1}'):
+    for text in ("{", "[]", "{}", '{"format": 3, "fingerprint": "", "n_features": 1, "shard_size": 1, "n_shards": 1}'):
         (job / "job.json").write_text(text)
-        with pytest.raises(FeaturesError, match="Bring it back|newer one"):
+        with pytest.raises(FeaturesError, match="Restore the file|reads format 2. Plan it again under a new name"):
             open_features(job)
     np.save(tmp_path / "ints.npy", np.arange(4))
-    with pytest.raises(FeaturesError, match="where a float32 matrix was expected"):
+    with pytest.raises(FeaturesError, match="expected a float32 matrix"):
         open_features(tmp_path / "ints.npy")
-    (job / "shards" / "00000000.parquet").write_bytes(b"PAR1")
-    (job / "job.json").write_text(text.replace('"format": 2', '"format": 1'))
-    with pytest.raises(FeaturesError, match="no table of a shard"):
+    (job / "job.json").write_text(text.replace('"format": 3', '"format": 2'))
+    with pytest.raises(FeaturesError, match="the field 'id' is missing"):
         open_features(job)
 
 

@@ -1,4 +1,4 @@
-"""Folders of jobs, made by hand as their layout says."""
+"""Folders of jobs, written without featx."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ def make_job(
         npy = folder / "shards" / f"{shard:08}.npy"
         np.save(npy, np.asarray(rows[done], dtype=np.float32))
         facts = {
-            **{"format": 1, "job": "1d", "shard": shard, "fingerprint": "f00d"},
+            **{"format": 2, "job": "1d", "shard": shard, "fingerprint": "f00d"},
             **{"rows": len(done), "failed": len(here) - len(done)},
             **{"checksum": hashlib.blake2b(npy.read_bytes()).hexdigest(), "computed": len(done), "cached": 0},
+            **{"padded": 0, "changed": 0, "seconds": 1.0},
         }
         of_bytes = [isinstance(paths[at], bytes) for at in here]
         found = {
@@ -59,13 +60,15 @@ def make_job(
             "digest": pa.array([None if digests is None else digests[at] for at in here], pa.string()),
             "status": pa.array(["failed" if at in failed else "done" for at in here], pa.string()),
             "reason": pa.array(["it is empty" if at in failed else None for at in here], pa.string()),
+            "error": pa.array(["UnreadableImageError" if at in failed else None for at in here], pa.string()),
         }
         table = pa.table(found).replace_schema_metadata({b"featx": json.dumps(facts)})
         pq.write_table(table, folder / "shards" / f"{shard:08}.parquet")
     job = {
-        **{"format": 1, "id": "1d", "featx": "0.1.0", "recipe": recipe or {"backbone": "none"}, "fingerprint": "f00d"},
+        **{"format": 2, "id": "1d", "featx": "0.1.0", "recipe": recipe or {"backbone": "none"}, "fingerprint": "f00d"},
         **{"n_features": rows.shape[1], "options": options or {}, "source": ["photos"], "shard_size": shard_size},
-        **{"n_images": n_images, "n_shards": n_shards},
+        **{"n_images": n_images, "n_shards": n_shards, "folder": str(folder.parent), "labels": "str"},
+        **{"columns": [None, None], "listed": "", "shards_per_file": 1000},
     }
     (folder / "job.json").write_text(json.dumps(job))
     return folder

@@ -18,25 +18,19 @@ import pytest
 
 from featx import job_status, merge_job, plan_job, run_job
 from featx.errors import FeatxWarning, JobError, MissingDependencyError, OptionError
-from featx.jobs.backends import dask as dask_cluster
-from featx.jobs.running.heartbeats import at_work
-from featx.jobs.running.summary import JobRun
-from featx.jobs.storage import Place
-from tests.conftest import Register
-from tests.fatal import Fatal, write_images
+from featx.jobs.job import open_job_folder
+from featx.jobs.run import JobRun
+from featx.jobs.running.dask import DaskExecutor
+from featx.jobs.running.executors import run_tasks
+from featx.jobs.running.heartbeats import read_heartbeats
 from tests.jobs.cluster import Cluster, cluster
+from tests.jobs.fatal import write_images
 
 
 @pytest.fixture(scope="module")
 def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with cluster(tmp_path_factory.mktemp("cluster")) as started:
         yield started
-
-
-@pytest.fixture
-def order(tmp_path: Path, register: Register) -> Path:
-    """What the backbone is told to do at the red image, which is in the second shard."""
-    return register(Fatal(tmp_path / "order")).order
 
 
 @pytest.fixture
@@ -78,13 +72,13 @@ def test_a_worker_of_dask_that_is_killed_in_mid_shard_costs_nothing(dask: Cluste
 
 
 @pytest.mark.thorough  # workers are started three times
-def test_what_kills_every_worker_of_dask_is_set_aside(dask: Cluster, job: Path, order: Path) -> None:
+def test_what_kills_every_worker_of_dask_is_quarantine(dask: Cluster, job: Path, order: Path) -> None:
     order.write_text("always")
     run = on(dask.address, job)
     assert run.done == 9
-    assert list(run.set_aside) == [1]
-    assert "its worker died" in run.set_aside[1]
-    assert "shard 1 is set aside: 3 tries" in job_status(job).as_text()
+    assert list(run.quarantined) == [1]
+    assert "its worker died" in run.quarantined[1]
+    assert "shard 1 is quarantined: 4 failures; its worker died" in job_status(job).as_text()
     order.unlink()
     assert run_job(job, backend="dask", scheduler=dask.address, cache=None, retry_quarantined=True).done == 10
     assert rows(job) == undisturbed(job)
@@ -139,7 +133,7 @@ def test_a_scheduler_that_goes_away_and_comes_back_is_waited_for(
             run = on(dask.address, job)
     assert (run.done, run.rows, run.failed) == (10, 39, 1)
     assert next(record.getMessage() for record in caplog.records if record.name == "featx").startswith(
-        "The connection to the cluster (dask) has broken: its scheduler is gone. Waiting up to 60 s"
+        "The connection to the cluster (dask) broke: its scheduler is gone. Waiting up to 60 s"
     )
     assert "Traceback" not in capfd.readouterr().err
     assert rows(job) == undisturbed(job)
@@ -150,9 +144,9 @@ def test_of_shards_that_dask_gives_up_the_deadly_one_alone_is_blamed(job: Path, 
     order.write_text("slow 0.1 always")
     with cluster(tmp_path / "cluster", DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as dask:
         run = on(dask.address, job)
-    assert (run.done, list(run.set_aside)) == (9, [1])
-    assert run.set_aside[1].startswith("3 tries; its worker died around image")
-    assert not os.listdir(job / "attempts")
+    assert (run.done, list(run.quarantined)) == (9, [1])
+    assert run.quarantined[1].startswith("3 failures; its worker died around image")
+    assert not os.listdir(job / "heartbeats")
 
 
 @pytest.mark.thorough
@@ -181,7 +175,7 @@ def test_a_worker_that_comes_late_gets_work(job: Path, order: Path, tmp_path: Pa
                 held.append(client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)))
             dask.start_worker()
             while len(pids) < 2 and not job_status(job).is_done:
-                pids.update(note.pid for note in at_work(Place(job)))
+                pids.update(note.pid for note in read_heartbeats(open_job_folder(job)))
                 time.sleep(0.1)
 
         with soon(lambda: job_status(job).shards_done >= 1, watch):
@@ -231,7 +225,7 @@ def test_a_worker_without_featx_that_comes_late_ends_and_costs_nothing(
         with soon(lambda: job_status(job).shards_done >= 1, come):
             run = on(dask.address, job)
         assert "No module named featx" in dask.said()
-    assert (run.done, run.set_aside) == (10, {})
+    assert (run.done, run.quarantined) == (10, {})
     assert rows(job) == undisturbed(job)
 
 
@@ -255,7 +249,7 @@ def test_where_only_workers_without_featx_are_left_that_is_told(
                 on(dask.address, job)
             is_over.set()
     order.unlink()
-    assert run_job(job, cache=None).set_aside == {}
+    assert run_job(job, cache=None).quarantined == {}
     assert rows(job) == undisturbed(job)
 
 
@@ -263,7 +257,7 @@ def test_where_only_workers_without_featx_are_left_that_is_told(
 def test_a_scheduler_without_featx_is_told(job: Path, without: Path, tmp_path: Path) -> None:
     with cluster(tmp_path / "cluster", n_workers=0, PYTHONPATH=str(without)) as dask:
         dask.start_worker()
-        with pytest.raises(JobError, match="cannot read what it is to do .*No module named featx.* Install this featx"):
+        with pytest.raises(JobError, match="cannot read the tasks .*No module named featx.* Install this version"):
             on(dask.address, job)
 
 
@@ -275,7 +269,7 @@ def test_a_slow_worker_does_less_and_the_rest_is_the_same(job: Path, order: Path
 
     def watch() -> None:
         while not is_over.wait(0.05):
-            for note in at_work(Place(job)):
+            for note in read_heartbeats(open_job_folder(job)):
                 seen.setdefault(note.pid, set()).add(note.shard)
 
     with cluster(tmp_path / "cluster", n_workers=2) as dask:
@@ -304,11 +298,11 @@ def test_two_clients_on_one_cluster_do_one_job(
 
     with concurrent.futures.ThreadPoolExecutor(1) as other:
         first = other.submit(run)
-        while not list((job / "running").glob("*.json")):
+        while not list((job / "clients").glob("*.json")):
             time.sleep(0.05)
-        with pytest.warns(FeatxWarning, match="This job is being run already: process"):
+        with pytest.warns(FeatxWarning, match="This job is already being run by process"):
             second = run()
-        assert (first.result(60).done, second.done, second.set_aside) == (10, 10, {})
+        assert (first.result(60).done, second.done, second.quarantined) == (10, 10, {})
     assert os.listdir(tmp_path / "kept" / "features")
     assert os.getcwd() == str(tmp_path)
     assert rows(job) == undisturbed(job)
@@ -375,11 +369,11 @@ def test_a_scheduler_that_is_not_there_is_told_soon(job: Path, monkeypatch: pyte
         free.bind(("127.0.0.1", 0))
         nobody = f"tcp://127.0.0.1:{free.getsockname()[1]}"
     started = time.monotonic()
-    with pytest.raises(JobError, match=r"no scheduler of Dask at tcp://127.0.0.1:\d+ .* Check the address"):
+    with pytest.raises(JobError, match=r"no Dask scheduler at tcp://127.0.0.1:\d+ .* Check the address"):
         on(nobody, job)
     with pytest.raises(JobError, match="Pass --scheduler tcp://HOST:8786"):
         run_job(job, backend="dask", cache=None)
-    with pytest.raises(JobError, match="no scheduler of Dask at tcp://nowhere.invalid:8786"):
+    with pytest.raises(JobError, match="no Dask scheduler at tcp://nowhere.invalid:8786"):
         on("tcp://nowhere.invalid:8786", job)
     assert time.monotonic() - started < 15
     assert job_status(job).shards_done == 0
@@ -391,22 +385,20 @@ def test_a_scheduler_that_says_nothing_is_given_up(scheme: str, job: Path) -> No
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         started = time.monotonic()
-        with pytest.raises(JobError, match="no scheduler of Dask at"):
+        with pytest.raises(JobError, match="no Dask scheduler at"):
             on(f"{scheme}127.0.0.1:{silent.getsockname()[1]}", job)
         assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize("address", ["nowhere", "tcp://nowhere", "tcp://:8786", "http//nowhere:8786", "tcp://a:b@c:d"])
 def test_what_is_no_address_of_a_scheduler_is_told(address: str, job: Path) -> None:
-    with pytest.raises(
-        JobError, match="is no address of a scheduler of Dask. Pass --scheduler tcp://HOST:8786"
-    ) as told:
+    with pytest.raises(JobError, match="must be an address such as tcp://HOST:8786, got .* Pass --scheduler") as told:
         on(address, job)
     assert "a:b" not in str(told.value)
 
 
 def test_a_scheduler_belongs_to_a_cluster(job: Path) -> None:
-    with pytest.raises(OptionError, match="Say backend='dask' or 'ray'"):
+    with pytest.raises(OptionError, match="Pass backend='dask' or 'ray'"):
         run_job(job, scheduler="tcp://127.0.0.1:8786")
 
 
@@ -418,14 +410,19 @@ def test_what_a_cluster_needs_is_named(job: Path, backend: str, package: str, mo
 
 
 @pytest.mark.filterwarnings("ignore")  # Dask's own, about ports and what it leaves to be closed
-def test_the_only_worker_of_a_cluster_does_the_tasks_and_not_this_process() -> None:
-    """Of one, joblib would do them here, where what kills a worker would kill the client."""
+def test_the_only_worker_of_a_cluster_runs_the_tasks() -> None:
+    """Not this process, where a shard that kills its worker would kill the client."""
     import distributed
 
     with (
         distributed.LocalCluster(1, threads_per_worker=1, processes=False, dashboard_address=None) as local,
         distributed.Client(local, set_as_default=False) as client,
     ):
-        backend = dask_cluster._dask_backend()(client=client)
-        assert sum(client.ncores().values()) == 1
-        assert backend.effective_n_jobs(-1) == 2
+        executor = DaskExecutor(client, "inproc")
+        assert executor.max_pending > 6  # work for workers that start later
+        names = {future.result() for _, future in run_tasks(executor, thread_name, range(3))}
+    assert all(name.startswith("Dask-") for name in names)
+
+
+def thread_name(task: int) -> str:
+    return threading.current_thread().name

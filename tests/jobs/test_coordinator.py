@@ -1,3 +1,5 @@
+"""Runs in this process: what is recorded of failures, and what other clients and dead workers leave."""
+
 from __future__ import annotations
 
 import dataclasses
@@ -7,7 +9,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -16,181 +18,183 @@ import pytest
 from featx import job_status, plan_job, run_job
 from featx.cli import main as cli
 from featx.errors import FeatxWarning, JobError, OutputError, SourceError
-from featx.jobs.backends import errors as clusters
-from featx.jobs.job import Job
-from featx.jobs.running import heartbeats as attempts
-from featx.jobs.running.coordinator import Client
-from featx.jobs.running.heartbeats import at_work, tried
-from featx.jobs.running.worker import Task, work
-from featx.jobs.storage import Place
+from featx.jobs.job import Job, open_job, open_job_folder
+from featx.jobs.running.coordinator import Coordinator
+from featx.jobs.running.executors import ClusterLostError, WorkerLostError, run_tasks
+from featx.jobs.running.heartbeats import read_heartbeats
+from featx.jobs.running.recovery import recover
+from featx.jobs.running.rounds import MAX_FAILURES, Limits
+from featx.jobs.running.worker import Outcome, Task
+from featx.system.files.local_folder import LocalFolder
 from featx.system.processes import pid_namespace, process_start_time
-from tests.conftest import Register
-from tests.fatal import Fatal, client_of, write_images
+from tests.jobs.fatal import Fatal, make_coordinator, make_task, write_images
 
 
 @pytest.fixture
-def job(tmp_path: Path, register: Register, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A job of ten shards of two images, which this process does."""
-    register(Fatal(tmp_path / "order"))
-    monkeypatch.setattr(Place, "is_shared", False)
+def job(order: Path, in_this_process: None, tmp_path: Path) -> Path:
+    """A job of ten shards of two images, which runs in this process."""
     images = write_images(tmp_path / "images", 20)
     plan_job(images, tmp_path / "job", backbone="fatal", shard_size=2, sample=0, cache=None)
-    Place(tmp_path / "job").prepare("attempts", "running")
     return tmp_path / "job"
 
 
 @pytest.fixture
-def dead() -> int:
+def dead_pid() -> int:
     """The number of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
 
 
-def leave_note(
+def leave_heartbeat(
     job: Path,
     shard: int,
     client: str,
     *,
-    where: str = "elsewhere",
+    host: str = "elsewhere",
     pid: int = 7,
-    n_round: int = 1,
+    round: int = 0,
     started: int | None = 3,
 ) -> None:
-    """Leave the note of a worker that is at a shard."""
-    said = {
-        "shard": shard,
-        "client": client,
-        "round": n_round,
-        "where": where,
-        "pid": pid,
-        "started": started,
-        "done": 0,
-    }
-    path = job / "attempts" / f"{shard:08}-{uuid.uuid4().hex}.json"
-    path.write_text(json.dumps({**said, "time": time.time()}))
+    """Leave the heartbeat of a worker at a shard."""
+    fields = {"shard": shard, "client": client, "round": round, "host": host, "pid": pid, "started": started}
+    path = job / "heartbeats" / f"{shard:08}-{uuid.uuid4().hex}.json"
+    path.write_text(json.dumps({**fields, "n_done": 0, "time": time.time()}))
 
 
 def leave_client(job: Path, pid: int, started: int | None = None) -> str:
     """Leave the note of a client on this machine; return its token."""
     token = uuid.uuid4().hex
-    said = {"where": pid_namespace(), "host": "here", "pid": pid, "started": started, "time": time.time(), "before": 0}
-    (job / "running" / f"{token}.json").write_text(json.dumps(said))
+    note = {"host": pid_namespace(), "hostname": "here", "pid": pid, "started": started}
+    (job / "clients" / f"{token}.json").write_text(json.dumps({**note, "time": time.time(), "n_before": 0}))
     return token
 
 
-def test_what_a_cluster_gives_out_again_has_ended_its_worker_in_the_same_round_alone(job: Path) -> None:
-    place = Place(job)
-    client, task = client_of(job)
-    for shard, n_round in ((0, 1), (1, 2)):
-        leave_note(job, shard, client.token, n_round=n_round)
-        work(dataclasses.replace(task, shard=shard, n_round=2))
-    # The worker of the former may go on; that of the latter is one that the cluster has lost.
-    assert (tried(place), [note.shard for note in at_work(place)]) == ({1: 1}, [0])
+def shards_at_work(job: Path) -> list[int]:
+    return sorted(beat.shard for beat in read_heartbeats(open_job_folder(job)))
 
 
-@pytest.mark.parametrize(
-    ("living", "blamed"),
-    [({("elsewhere", 7, 3)}, {1: 1}), (None, {}), (set(), {0: 1, 1: 1}), ({("elsewhere", 7, 4)}, {0: 1, 1: 1})],
-)
-def test_a_shard_is_blamed_if_its_worker_is_gone(
-    living: set[attempts.Process] | None, blamed: dict[int, int], job: Path
-) -> None:
-    place = Place(job)
-    client, _ = client_of(job)
-    leave_note(job, 0, client.token, pid=7)
-    leave_note(job, 1, client.token, pid=8)
-    leave_note(job, 2, "another client", pid=8)
-    leave_note(job, 3, client.token, pid=8, n_round=0)  # its scheduler has gone, and it with it
-    client._n_round = 1
-    client._count_lost(clusters.WorkerLostError("one died", living))
-    assert tried(place) == blamed
-    assert sorted(note.shard for note in at_work(place)) == sorted({0, 1, 2, 3} - set(blamed))
+def pending(job: Path) -> tuple[int, ...]:
+    return make_coordinator(job).snapshot().pending
 
 
-def test_a_cluster_that_breaks_again_and_again_is_given_up(
-    job: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    lost: list[float] = []
+class LosesWorkers:
+    """An executor whose workers die of some shards, after they leave heartbeats as often as said."""
 
-    def break_off(function: Callable[[Task], None], tasks: Iterator[Task], **options: object) -> None:
-        lost.append(time.monotonic())
-        if len(lost) == 5:
-            function(next(tasks))
-        raise clusters.ClusterLostError("its scheduler is gone")
+    max_pending = 1
 
-    with monkeypatch.context() as patch:
-        patch.setattr("featx.jobs.running.coordinator.run_tasks", break_off)
-        patch.setattr("featx.jobs.running.run.knock", lambda *args: None)
-        patch.setattr("featx.jobs.running.coordinator._PAUSE_SECONDS", 0.02)
-        patch.setattr(Place, "is_shared", True)
-        with pytest.raises(JobError, match=r"\(dask\) has broken 20 times, and no shard was done in between"):
-            run_job(job, backend="dask", cache=None)
-    assert len(lost) == 24  # the fifth was one after a shard
-    assert lost[-1] - lost[0] >= 23 * 0.02
+    def __init__(self, job: Path, deaths: dict[int, int]) -> None:
+        self._job, self._deaths = job, deaths
+
+    def submit(self, function: object, task: Task) -> Future[Outcome]:
+        future: Future[Outcome] = Future()
+        if task.shard in self._deaths:
+            for _ in range(self._deaths[task.shard]):
+                leave_heartbeat(self._job, task.shard, task.client, round=task.round)
+            future.set_exception(WorkerLostError("SIGKILL(-9)"))
+        else:
+            future.set_result(Outcome("done"))
+        return future
+
+
+def test_deaths_are_counted_by_heartbeats(job: Path) -> None:
+    """An engine may blame a shard that had not begun; heartbeats of other clients and rounds do not count."""
+    leave_heartbeat(job, 0, "another client")
+    leave_heartbeat(job, 2, make_task(job).client, round=5)
+    coordinator = make_coordinator(job)
+    executor = LosesWorkers(job, {0: 0, 1: 1, 2: 2})
+    reasons = [
+        coordinator.record(task, future)
+        for task, future in run_tasks(
+            executor, repr, [dataclasses.replace(make_task(job), shard=shard) for shard in range(4)]
+        )
+    ]
+    assert reasons == ["SIGKILL(-9)", "", "", ""]
+    failures = coordinator.snapshot().failures
+    assert {shard: failure.count for shard, failure in failures.items()} == {1: 1, 2: 2}
+    assert failures[1].reason.startswith("its worker died around image 2 of the plan ('")
+    assert shards_at_work(job) == [0, 2]
+
+
+def test_a_connection_that_breaks_repeatedly_is_given_up(job: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class Breaks:
+        """Loses the connection in each round; the fifth time, a shard is done before."""
+
+        max_pending = 1
+        n_rounds = 0
+
+        def submit(self, function: Any, task: Task) -> Future[Outcome]:
+            Breaks.n_rounds += 1
+            future: Future[Outcome] = Future()
+            if Breaks.n_rounds == 5:
+                function(task)
+            future.set_exception(ClusterLostError("its scheduler is gone"))
+            return future
+
+    limits = Limits(pause_seconds=0.01)
+    coordinator = Coordinator(open_job(job), make_task(job), backend="dask", limits=limits, executor=Breaks())
+    started = time.monotonic()
+    with pytest.raises(JobError, match=r"\(dask\) broke 20 times without a shard done in between"):
+        coordinator.run()
+    assert Breaks.n_rounds == 25
+    assert time.monotonic() - started >= 24 * 0.01
     assert run_job(job, cache=None).done == 10
 
 
-@pytest.mark.parametrize("lives", [True, False])
-def test_the_notes_of_dead_workers_are_left_to_their_client_while_it_lives(lives: bool, job: Path, dead: int) -> None:
-    first = leave_client(job, os.getpid() if lives else dead)
-    leave_note(job, 0, first, where=pid_namespace(), pid=dead)
-    second, _ = client_of(job)
-    second.clear_up(verify=False, retry_quarantined=False, retry_failed=False)
-    assert [note.client for note in at_work(Place(job))] == [first] * lives
-    assert tried(Place(job)) == ({} if lives else {0: 0})  # of what both ended is unknown: that is no try
+@pytest.mark.parametrize("is_alive", [True, False])
+def test_heartbeats_of_dead_workers_are_left_to_a_living_client(is_alive: bool, job: Path, dead_pid: int) -> None:
+    first = leave_client(job, os.getpid() if is_alive else dead_pid)
+    leave_heartbeat(job, 0, first, host=pid_namespace(), pid=dead_pid)
+    recover(open_job(job), verify=False, retry_quarantined=False)
+    assert shards_at_work(job) == [0] * is_alive
+    assert open_job(job).suspects() == (set() if is_alive else {0})  # nobody knows the cause: this is no failure
 
 
-def test_a_process_that_has_the_number_of_a_dead_one_is_not_taken_for_it(job: Path) -> None:
-    """As in a container that is started again."""
+def test_a_process_with_the_number_of_a_dead_one_is_another(job: Path) -> None:
+    """As in a container that is restarted."""
     before = (process_start_time(os.getpid()) or 0) - 1
-    first = leave_client(job, os.getpid(), before)
-    leave_note(job, 0, first, where=pid_namespace(), pid=os.getpid(), started=before)
-    assert (job_status(job).running, job_status(job).at_work) == ([], {})
-    client, task = client_of(job)
-    client.clear_up(verify=False, retry_quarantined=False, retry_failed=False)
-    assert tried(Place(job)) == {0: 0}
-    leave_note(job, 1, client.token, where=pid_namespace(), pid=os.getpid(), started=before)
-    work(dataclasses.replace(task, shard=1, n_round=1))
-    assert tried(Place(job)) == {0: 0, 1: 1}
+    client = leave_client(job, os.getpid(), before)
+    leave_heartbeat(job, 0, client, host=pid_namespace(), pid=os.getpid(), started=before)
+    assert (job_status(job).running, job_status(job).in_progress) == ([], {})
+    recover(open_job(job), verify=False, retry_quarantined=False)
+    assert open_job(job).suspects() == {0}
 
 
-def test_a_shard_whose_client_ended_with_its_worker_comes_last_and_is_not_set_aside(job: Path, dead: int) -> None:
-    for _ in range(attempts.TRIES + 1):
-        leave_note(job, 3, leave_client(job, dead), where=pid_namespace(), pid=dead)
-        client, _ = client_of(job)
-        client.clear_up(verify=False, retry_quarantined=False, retry_failed=False)
-        assert client._pending() == [0, 1, 2, 4, 5, 6, 7, 8, 9, 3]
-    assert run_job(job, cache=None).set_aside == {}
+def test_a_shard_whose_worker_and_client_died_runs_last_and_is_not_quarantined(job: Path, dead_pid: int) -> None:
+    for _ in range(MAX_FAILURES + 1):
+        leave_heartbeat(job, 3, leave_client(job, dead_pid), host=pid_namespace(), pid=dead_pid)
+        recover(open_job(job), verify=False, retry_quarantined=False)
+        assert pending(job) == (0, 1, 2, 4, 5, 6, 7, 8, 9, 3)
+    assert run_job(job, cache=None).quarantined == {}
     assert job_status(job).is_done
-    assert not os.listdir(job / "attempts")
+    assert notes(job) == []
 
 
-def test_a_sign_of_life_that_cannot_be_left_ends_nothing(
+def test_a_heartbeat_that_cannot_be_written_ends_nothing(
     job: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("featx.jobs.running.heartbeats._SIGN_SECONDS", 0.0)
-    write, written = Place.write, list[str]()
+    monkeypatch.setattr(LocalFolder, "poll_seconds", 0.0)
+    write, written = LocalFolder.write, list[str]()
 
-    def refuse(place: Place, name: str, data: bytes) -> None:
-        if name in written and name.startswith("attempts/"):
-            raise OutputError(f"{name!r} cannot be read or written: Slow Down.")
+    def refuse(folder: LocalFolder, name: str, data: bytes) -> None:
+        if name in written and name.startswith("heartbeats/"):
+            raise OutputError(f"Cannot read or write {name!r}: Slow Down.")
         written.append(name)
-        write(place, name, data)
+        write(folder, name, data)
 
-    monkeypatch.setattr(Place, "write", refuse)
+    monkeypatch.setattr(LocalFolder, "write", refuse)
     assert run_job(job, cache=None, batch_size=1).done == 10
-    said = [record.getMessage() for record in caplog.records if "Slow Down" in record.getMessage()]
-    assert len(said) == 10  # once for each shard, which has two batches
-    assert said[0].startswith("Nobody sees how far shard 0 is, but it goes on: ")
+    messages = [record.getMessage() for record in caplog.records if "Slow Down" in record.getMessage()]
+    assert len(messages) == 10  # once for each shard, which has two batches
+    assert messages[0].startswith("The progress of shard 0 is not shown, but it goes on: ")
 
 
 def test_a_run_that_has_just_begun_says_what_it_is_waiting_for(job: Path) -> None:
     leave_client(job, os.getpid())
-    said = job_status(job).as_text()
-    assert "none of them in this run so far: workers get the network ready first" in said
-    assert f"run by process {os.getpid()} on here" in said
-    with pytest.warns(FeatxWarning, match="This job is being run already"):
+    text = job_status(job).as_text()
+    assert "no image done in this run so far: workers load the network first" in text
+    assert f"run by process {os.getpid()} on here" in text
+    with pytest.warns(FeatxWarning, match="This job is already being run by process"):
         run_job(job, cache=None)
     assert "so far" not in job_status(job).as_text()
 
@@ -202,7 +206,7 @@ def committed(job: Path) -> dict[str, bytes]:
 
 def notes(job: Path) -> list[str]:
     """Return what is left of runs."""
-    return [*os.listdir(job / "attempts"), *os.listdir(job / "again"), *os.listdir(job / "running")]
+    return [name for folder in ("heartbeats", "suspects", "clients") for name in os.listdir(job / folder)]
 
 
 def job_of(tmp_path: Path, n_images: int, shard_size: int) -> Path:
@@ -222,12 +226,12 @@ def test_what_is_done_again_stands_until_it_is_better(
     assert run_job(job, cache=None).failed == 1
     before = committed(job)
     with monkeypatch.context() as patch:
-        patch.setattr(Place, "is_shared", True)
-        with pytest.raises(JobError, match="no scheduler of Dask at"):
+        patch.setattr(LocalFolder, "is_shared", True)
+        with pytest.raises(JobError, match="no Dask scheduler at"):
             run_job(job, cache=None, retry_failed=True, backend="dask", scheduler="tcp://127.0.0.1:1")
     assert committed(job) == before
     photos.rename(tmp_path / "away")
-    with pytest.raises(SourceError, match="Not one of the 12 images of shard 0"):
+    with pytest.raises(SourceError, match="None of the 12 images of shard 0 is reachable"):
         run_job(job, cache=None, retry_failed=True)
     assert committed(job) == before
     (tmp_path / "away").rename(photos)
@@ -237,19 +241,19 @@ def test_what_is_done_again_stands_until_it_is_better(
     (photos / "a" / "0002.png").write_bytes(whole)
     assert run_job(job, cache=None, retry_failed=True).failed == 1
     assert committed(job) == before
-    assert "Shard 0 is left as it was: 1 of its images that have a row" in caplog.text
+    assert "Shard 0 is kept as it was: 1 of its images that have a row" in caplog.text
     (tmp_path / "0004.png").rename(photos / "a" / "0004.png")
     assert run_job(job, cache=None, retry_failed=True).failed == 0
     assert {name for name, data in committed(job).items() if data != before[name]} == {
         "00000000.npy",
         "00000000.parquet",
     }
-    assert run_job(job, cache=None, verify=True).redone == {}
+    assert run_job(job, cache=None, verify=True).recomputed == {}
     assert notes(job) == []
 
 
 @pytest.mark.usefixtures("job")
-@pytest.mark.parametrize("at", ["remove", "replace_from", "create"])
+@pytest.mark.parametrize("at", ["remove", "replace", "create"])
 def test_a_kill_while_rows_are_replaced_leaves_a_shard_that_is_done_again(
     at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -258,24 +262,23 @@ def test_a_kill_while_rows_are_replaced_leaves_a_shard_that_is_done_again(
     photo.write_bytes(b"no image")
     run_job(job, cache=None)
     photo.write_bytes(whole)
-    monkeypatch.setattr("featx.jobs.running.shard._PATIENCE_SECONDS", 0.1)
-    real = getattr(Place, at)
+    real = getattr(LocalFolder, at)
 
-    def die(place: Place, name: str, *args: object) -> object:
+    def die(place: LocalFolder, name: str, *args: object) -> object:
         if name.startswith("shards/"):
             raise KeyboardInterrupt
         return real(place, name, *args)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Place, at, die)
+        patch.setattr(LocalFolder, at, die)
         run_job(job, cache=None, retry_failed=True)
     status = job_status(job)
     assert (status.shards_done, status.rows) == ((1, 3) if at == "remove" else (0, 0))
     assert run_job(job, cache=None, retry_failed=True, verify=True).rows == 4
-    assert run_job(job, cache=None, verify=True).redone == {}
+    assert run_job(job, cache=None, verify=True).recomputed == {}
 
 
-def test_what_cannot_be_done_again_is_not_set_aside(
+def test_what_cannot_be_done_again_is_not_quarantine(
     job: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     photo = job.parent / "images" / "a" / "0002.png"
@@ -287,9 +290,9 @@ def test_what_cannot_be_done_again_is_not_set_aside(
     with monkeypatch.context() as patch:
         patch.setattr(Fatal, "extract", _fail)
         run = run_job(job, cache=None, retry_failed=True)
-    assert (run.done, run.set_aside, notes(job)) == (10, {}, [])
+    assert (run.done, run.quarantined, notes(job)) == (10, {}, [])
     assert committed(job) == before
-    assert "is left as it was done before: 3 tries; " in caplog.text
+    assert "is kept as it was: 3 failures; " in caplog.text
     assert run_job(job, cache=None, retry_failed=True).rows == 20
 
 
@@ -306,17 +309,16 @@ def test_a_network_that_always_fails_sets_nothing_aside(job: Path, monkeypatch: 
 
     with monkeypatch.context() as patch:
         patch.setattr(Fatal, "extract", fail)
-        with pytest.raises(JobError, match=r"first 5 shards of this run have all failed, .*no such device.*machine"):
+        with pytest.raises(JobError, match=r"All of the first 5 shards of this run failed, .*no such device.*machine"):
             run_job(job, cache=None)
     assert len(calls) == 5
-    assert (job_status(job).set_aside, sorted(tried(Place(job)))) == ({}, [0, 1, 2, 3, 4])
-    client, _ = client_of(job)
-    assert client._pending()[:2] == [5, 6]  # if it is the shards, the next run begins with others
+    assert (job_status(job).quarantined, open_job(job).suspects()) == ({}, {0, 1, 2, 3, 4})
+    assert pending(job)[:2] == (5, 6)  # if it is the shards, the next run begins with others
     assert run_job(job, cache=None).done == 10
     assert notes(job) == []
 
 
-def test_shards_that_fail_where_others_do_not_are_set_aside(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shards_that_fail_where_others_do_not_are_quarantine(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     extract = Fatal.extract
 
     def fail(backbone: Fatal, pixels: Any) -> Any:
@@ -326,9 +328,9 @@ def test_shards_that_fail_where_others_do_not_are_set_aside(job: Path, monkeypat
 
     monkeypatch.setattr(Fatal, "extract", fail)
     run = run_job(job, cache=None)
-    assert run.done == 10 - len(run.set_aside)
-    assert len(run.set_aside) > 5
-    assert all(reason.startswith("3 tries; ") for reason in run.set_aside.values())
+    assert run.done == 10 - len(run.quarantined)
+    assert len(run.quarantined) > 5
+    assert all(reason.startswith("3 failures; ") for reason in run.quarantined.values())
 
 
 @pytest.mark.usefixtures("job")
@@ -336,7 +338,7 @@ def test_a_shard_whose_images_are_gone_for_good_does_not_keep_a_job_from_its_end
     job, photos = job_of(tmp_path, 60, 10), tmp_path / "photos"
     gone = tmp_path / "gone"
     gone.mkdir()
-    paths = Job(Place(job)).planned(0).paths
+    paths = open_job(job).planned(0).paths
     for path in paths:
         (tmp_path / path).rename(gone / Path(path).name)
     run = run_job(job, cache=None)
@@ -344,7 +346,7 @@ def test_a_shard_whose_images_are_gone_for_good_does_not_keep_a_job_from_its_end
     for path in paths:
         (gone / Path(path).name).rename(tmp_path / path)
     photos.rename(tmp_path / "away")
-    with pytest.raises(SourceError, match="Not one of the 10 images of shard 0"):
+    with pytest.raises(SourceError, match="None of the 10 images of shard 0"):
         run_job(job, cache=None, retry_failed=True)
     (tmp_path / "away").rename(photos)
     assert run_job(job, cache=None, retry_failed=True).rows == 60
@@ -355,39 +357,37 @@ def test_a_shard_whose_images_are_gone_for_good_does_not_keep_a_job_from_its_end
 def test_a_disk_that_is_away_ends_a_run_soon_or_when_the_rest_is_done(tmp_path: Path) -> None:
     job, photos = job_of(tmp_path, 60, 10), tmp_path / "photos"
     photos.rename(tmp_path / "away")
-    with pytest.raises(SourceError, match="Not one of the 10 images of shard 2"):
+    with pytest.raises(SourceError, match="None of the 10 images of shard 2"):
         run_job(job, cache=None)
     (tmp_path / "away").rename(photos)
     for shard in (3, 4):
-        for path in Job(Place(job)).planned(shard).paths:
+        for path in open_job(job).planned(shard).paths:
             (tmp_path / path).rename(tmp_path / Path(path).name)
-    with pytest.raises(SourceError, match=r"Not one of the 10 images of shard 3 .* So it is with 2 shards\."):
+    with pytest.raises(SourceError, match=r"None of the 10 images of shard 3 .* The same holds for 2 shards\."):
         run_job(job, cache=None)
     assert job_status(job).shards_done == 4  # not three times as many
     photos.rename(tmp_path / "away")
-    with pytest.raises(SourceError, match="Not one of the 10 images of shard"):
+    with pytest.raises(SourceError, match="None of the 10 images of shard"):
         run_job(job, cache=None)
     (tmp_path / "away").rename(photos)
     for shard in (3, 4):
-        for path in Job(Place(job)).planned(shard).paths:
+        for path in open_job(job).planned(shard).paths:
             (tmp_path / Path(path).name).rename(tmp_path / path)
     assert run_job(job, cache=None).rows == 60
 
 
 def test_rounds_that_change_nothing_come_to_an_end(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.jobs.running.coordinator._PAUSE_SECONDS", 0.01)
-    names = Place.names
+    names = LocalFolder.names
     stale: set[str] = set()
-    monkeypatch.setattr(Place, "names", lambda self, folder: stale if folder == "shards" else names(self, folder))
-    with pytest.raises(
-        JobError, match=r"10 shards, the first 0, came 5 times to be neither .* list what has just been"
-    ):
-        run_job(job, cache=None)
-    monkeypatch.setattr(Place, "names", names)
+    monkeypatch.setattr(LocalFolder, "names", lambda self, folder: stale if folder == "shards" else names(self, folder))
+    coordinator = Coordinator(open_job(job), make_task(job), limits=Limits(pause_seconds=0.01))
+    with pytest.raises(JobError, match=r"10 shards, the first 0, are neither done nor failed after 5 rounds"):
+        coordinator.run()
+    monkeypatch.setattr(LocalFolder, "names", names)
     assert run_job(job, cache=None).done == 10
 
 
-@pytest.mark.parametrize(("backend", "said"), [("dask", "no scheduler of Dask"), ("ray", "no cluster of Ray")])
+@pytest.mark.parametrize(("backend", "said"), [("dask", "no Dask scheduler"), ("ray", "no Ray cluster")])
 def test_a_cluster_that_is_not_there_is_told_before_anything_is_read(
     backend: str, said: str, job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -395,7 +395,7 @@ def test_a_cluster_that_is_not_there_is_told_before_anything_is_read(
     run_job(job, cache=None)
     (job / "shards" / "00000003.npy").write_bytes(b"damaged")
     before = committed(job)
-    monkeypatch.setattr(Place, "is_shared", True)
+    monkeypatch.setattr(LocalFolder, "is_shared", True)
     monkeypatch.setattr(Job, "committed", None)
     command = ["job", "run", str(job), "--verify", "--backend", backend, "--scheduler", "127.0.0.1:1", "--quiet"]
     assert cli.main(command) == 1
@@ -403,24 +403,23 @@ def test_a_cluster_that_is_not_there_is_told_before_anything_is_read(
     assert committed(job) == before
 
 
-def test_a_shard_that_is_done_is_not_told_to_be_set_aside(job: Path) -> None:
-    Place(job).prepare("set_aside")
+def test_a_shard_that_is_done_is_not_told_to_be_quarantine(job: Path) -> None:
     run_job(job, cache=None)
-    attempts.set_aside(Place(job), 3, "3 tries; its worker died")
-    assert job_status(job).set_aside == {}
-    assert run_job(job, cache=None).set_aside == {}
-    assert os.listdir(job / "set_aside") == []
+    open_job(job).quarantine(3, "3 failures; its worker died")
+    assert job_status(job).quarantined == {}
+    assert run_job(job, cache=None).quarantined == {}
+    assert os.listdir(job / "quarantine") == []
 
 
 def test_a_run_tells_which_shards_are_damaged(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Client.run
+    run = Coordinator.run
 
-    def damage(client: Client) -> None:
-        run(client)
+    def damage(coordinator: Coordinator) -> None:
+        run(coordinator)
         (job / "shards" / "00000003.npy").write_bytes(b"damaged")
 
-    monkeypatch.setattr(Client, "run", damage)
+    monkeypatch.setattr(Coordinator, "run", damage)
     done = run_job(job, cache=None)
-    assert (done.done, list(done.damaged)) == (9, [3])
-    assert "shard 3 is damaged: its matrix has 7 bytes" in done.as_text()
-    assert f"To do these again: featx job run {job}" in done.as_text()
+    assert (done.done, list(done.corrupt)) == (9, [3])
+    assert "shard 3 is corrupt: its matrix has 7 bytes" in done.as_text()
+    assert f"Compute these again: featx job run {job}" in done.as_text()

@@ -34,27 +34,18 @@ from featx.errors import (
 )
 from featx.extraction.options import ExtractionOptions
 from featx.extraction.to_file import extract_to_file
-from featx.jobs.job import Job
-from featx.jobs.running import recovery as clearing
+from featx.jobs.job import Job, open_job
+from featx.jobs.running.recovery import find_corruption
 from featx.jobs.running.shard import run_shard
 from featx.jobs.running.worker import work
-from featx.jobs.storage import Place
-from tests.conftest import Register
-from tests.fatal import Fatal, client_of, write_images
+from featx.system.files.local_folder import LocalFolder
+from tests.jobs.fatal import make_task, write_images
 
 
 @pytest.fixture(autouse=True)
-def order(tmp_path: Path, register: Register, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What the backbone is told to do: nothing, as long as there is no such file."""
-    backbone = register(Fatal(tmp_path / "order"))
+def _quiet(order: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register the backbone for all tests; the command line does not change the logger."""
     monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
-    return backbone.order
-
-
-@pytest.fixture
-def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it does not matter who computes: starting a process takes seconds."""
-    monkeypatch.setattr(Place, "is_shared", False)
 
 
 @pytest.fixture
@@ -170,7 +161,7 @@ def test_tables_are_listed_as_extract_lists_them(labels: list[Any], first: Any, 
         assert (found[0], type(found[0])) == (first, float if type(first) is int and None in found else type(first))
     pd.DataFrame(lines).to_parquet(images / "list.parquet", row_group_size=4)
     plan(images / "list.parquet", tmp_path / "job2", shard_size=3)
-    read = [Job(Place(tmp_path / name)).planned(1) for name in ("job", "job2")]
+    read = [open_job(tmp_path / name).planned(1) for name in ("job", "job2")]
     assert read[0] == read[1]
 
 
@@ -190,10 +181,10 @@ def test_the_plan_tells_what_it_will_cost(images: Path, tmp_path: Path, monkeypa
     planned = plan(images, tmp_path / "job2", cache=tmp_path / "cache", sample=5)
     assert planned.sampled == 5
     assert planned.images_per_second > 0
-    assert planned.stored == 19
+    assert planned.cached == 19
     assert "images/s of one process on this machine (a sample of 5" in planned.as_text()
-    some = dataclasses.replace(planned, stored=5, images_per_second=10.0, hours=15 / 36000, unreadable=1).as_text()
-    assert "At least 5 of them are in the store already (moved and copied files are known when" in some
+    some = dataclasses.replace(planned, cached=5, images_per_second=10.0, hours=15 / 36000, unreadable=1).as_text()
+    assert "At least 5 rows are cached (moved and copied files are recognized later)" in some
     assert "2 s for the other 15 images, at 10 images/s of one process" in some
     assert "(a sample of 5, 1 of them unreadable)" in some
 
@@ -205,7 +196,7 @@ def test_a_source_that_changed_is_counted(images: Path, tmp_path: Path) -> None:
     (images / "a" / "0004.png").unlink()
     run = run_job(tmp_path / "job")
     assert (run.changed, run.failed, run.rows) == (2, 2, 18)
-    assert "2 files had changed since the job was planned" in run.as_text()
+    assert "2 files changed since planning" in run.as_text()
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -213,7 +204,7 @@ def test_the_status_tells_what_is_left(images: Path, tmp_path: Path) -> None:
     plan(images, tmp_path / "job")
     status = job_status(tmp_path / "job")
     assert (status.shards_done, status.images_done, status.images_left) == (0, 0, 20)
-    assert "nobody runs it: featx job run" in status.as_text()
+    assert "No client runs it. Run it: featx job run" in status.as_text()
     run_job(tmp_path / "job")
     status = job_status(tmp_path / "job")
     assert (status.shards_done, status.images_left, status.failed, status.is_done) == (4, 0, 1, True)
@@ -230,27 +221,29 @@ def test_the_status_tells_what_is_left(images: Path, tmp_path: Path) -> None:
         pytest.param("raise", "sequential", marks=pytest.mark.thorough),
     ],
 )
-def test_a_shard_that_ends_every_worker_is_set_aside(
+def test_a_shard_that_ends_every_worker_is_quarantine(
     fault: str, backend: str, images: Path, order: Path, tmp_path: Path
 ) -> None:
     order.write_text(fault)
     plan(images, tmp_path / "job")
     run = run_job(tmp_path / "job", backend=backend, n_jobs=2, batch_size=1)
     assert run.done == 3
-    (aside,) = run.set_aside
-    assert run.set_aside[aside].startswith("3 tries; " + ("its worker died" if fault == "always" else "The backbone"))
-    assert fault == "raise" or re.search(r"around image 7 of the plan \('.*0014.png'\)", run.set_aside[aside])
-    assert aside in job_status(tmp_path / "job").set_aside
-    assert f"shard {aside} is set aside" in job_status(tmp_path / "job").as_text()
+    (aside,) = run.quarantined
+    assert run.quarantined[aside].startswith(
+        "3 failures; " + ("its worker died" if fault == "always" else "The backbone")
+    )
+    assert fault == "raise" or re.search(r"around image 7 of the plan \('.*0014.png'\)", run.quarantined[aside])
+    assert aside in job_status(tmp_path / "job").quarantined
+    assert f"shard {aside} is quarantined" in job_status(tmp_path / "job").as_text()
     assert run_job(tmp_path / "job").done == 3  # it is not tried again unasked
-    with pytest.raises(JobError, match="1 of 4 shards .* not done, the first is 1.*Set aside are 1"):
+    with pytest.raises(JobError, match="1 of 4 shards .* not done, the first is 1.*Quarantined: 1;"):
         merge_job(tmp_path / "job", tmp_path / "f.npy")
     partial = merge_job(tmp_path / "job", tmp_path / "partial.npy", allow_incomplete=True)
     assert (partial.rows + partial.failed, partial.missing) == (14, 6)
     order.unlink()
     assert run_job(tmp_path / "job", retry_quarantined=True).done == 4
     check_equal(tmp_path / "job", images, tmp_path)
-    assert not list((tmp_path / "job" / "attempts").iterdir())
+    assert not list((tmp_path / "job" / "heartbeats").iterdir())
 
 
 @pytest.mark.parametrize("backend", ["sequential", pytest.param("loky", marks=pytest.mark.thorough)])
@@ -258,7 +251,7 @@ def test_a_worker_that_is_killed_costs_no_row(backend: str, images: Path, order:
     order.write_text("once")
     plan(images, tmp_path / "job")
     run = run_job(tmp_path / "job", backend=backend, n_jobs=2)
-    assert (run.done, run.set_aside, order.exists()) == (4, {}, False)
+    assert (run.done, run.quarantined, order.exists()) == (4, {}, False)
     check_equal(tmp_path / "job", images, tmp_path)
 
 
@@ -267,7 +260,7 @@ def test_a_worker_that_is_told_to_end_is_replaced(images: Path, order: Path, tmp
     order.write_text("slow 0.1")
     plan(images, tmp_path / "job")
     process = client(order, "job", "run", tmp_path / "job", "--batch-size", "1", "--quiet", "--json")
-    attempts = tmp_path / "job" / "attempts"
+    attempts = tmp_path / "job" / "heartbeats"
     wait_for(lambda: any(attempts.iterdir()))
     (note,) = attempts.iterdir()
     os.kill(json.loads(note.read_text())["pid"], signal.SIGTERM)
@@ -282,7 +275,7 @@ def test_an_unreadable_image_may_end_the_run(images: Path, tmp_path: Path, capsy
     plan(images, tmp_path / "job")
     assert cli.main(["job", "run", str(tmp_path / "job"), "--on-error", "raise", "--quiet"]) == 1
     assert "Error: Cannot read image" in capsys.readouterr().err
-    assert not list((tmp_path / "job" / "attempts").iterdir())
+    assert not list((tmp_path / "job" / "heartbeats").iterdir())
     assert run_job(tmp_path / "job").done == 4
 
 
@@ -291,7 +284,7 @@ import sys
 import featx.backbones.registry
 from featx.cli import main as cli
 from pathlib import Path
-from tests.fatal import Fatal
+from tests.jobs.fatal import Fatal
 featx.backbones.registry.register_backbone(Fatal(Path(sys.argv[1])))
 sys.exit(cli.main(sys.argv[2:]))
 """
@@ -323,20 +316,20 @@ def test_a_client_that_is_ended_goes_on_when_it_is_started_again(
     plan(images, tmp_path / "job")
     process = client(order, "job", "run", tmp_path / "job", "--batch-size", "1", "--quiet")
     wait_for(lambda: len(list((tmp_path / "job" / "shards").glob("*.parquet"))) == 1)
-    wait_for(lambda: any((tmp_path / "job" / "attempts").iterdir()))
+    wait_for(lambda: any((tmp_path / "job" / "heartbeats").iterdir()))
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     if number != signal.SIGKILL:
         assert process.returncode == 128 + number
         assert len(err.splitlines()) == 1
         assert err.startswith("Interrupted. ")
-        assert not list((tmp_path / "job" / "attempts").iterdir())
-        assert not list((tmp_path / "job" / "running").iterdir())
+        assert not list((tmp_path / "job" / "heartbeats").iterdir())
+        assert not list((tmp_path / "job" / "clients").iterdir())
     time.sleep(2)  # a worker without its client ends, with what it has computed in the store
     order.unlink()
     run = run_job(tmp_path / "job")
     assert run.done == 4
-    assert run.set_aside == {}
+    assert run.quarantined == {}
     check_equal(tmp_path / "job", images, tmp_path)
 
 
@@ -346,11 +339,11 @@ def test_two_clients_of_one_job_damage_nothing(images: Path, order: Path, tmp_pa
     plan(images, tmp_path / "job", shard_size=2)
     args = ("job", "run", tmp_path / "job", "--no-cache", "--json")
     first = client(order, *args)
-    wait_for(lambda: any((tmp_path / "job" / "running").iterdir()))
+    wait_for(lambda: any((tmp_path / "job" / "clients").iterdir()))
     second = client(order, *args, "--backend", "loky")
     out, err = second.communicate(timeout=60)
     assert second.returncode == 0, err
-    assert "This job is being run already" in err
+    assert "This job is already being run by" in err
     assert json.loads(out)["done"] == 10
     first.communicate(timeout=60)
     assert first.returncode == 0
@@ -368,7 +361,6 @@ def shard_files(folder: Path) -> dict[str, bytes]:
 def test_rows_of_a_writer_that_died_before_its_table_are_replaced(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.jobs.running.shard._PATIENCE_SECONDS", 0.2)
     plan(images, tmp_path / "job")
     (tmp_path / "job" / "shards" / "00000000.npy").write_bytes(b"half")
     assert run_job(tmp_path / "job").done == 4
@@ -381,7 +373,7 @@ def test_the_first_table_stands(images: Path, tmp_path: Path) -> None:
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job")
     before = shard_files(tmp_path / "job")
-    job = Job(Place(tmp_path / "job"))
+    job = open_job(tmp_path / "job")
     done = run_shard(job, 2, ExtractionOptions(backbone="fatal").resolve(), cache=None)
     assert done == job.read_committed(2)
     assert shard_files(tmp_path / "job") == before
@@ -392,24 +384,23 @@ def test_a_table_that_vouches_for_rows_that_were_replaced_goes(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A writer was held up between its rows and its table so long that it was taken for dead."""
-    monkeypatch.setattr("featx.jobs.running.shard._PATIENCE_SECONDS", 0.0)
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job")
     table = tmp_path / "job" / "shards" / "00000000.parquet"
     late = table.read_bytes()
     table.unlink()
     shutil.copy(images / "a" / "0018.png", images / "a" / "0000.png")  # so that our rows are others
-    create = Place.create
+    create = LocalFolder.create
 
-    def create_late(place: Place, name: str, data: bytes) -> bool:
+    def create_late(place: LocalFolder, name: str, data: bytes) -> bool:
         if name.endswith("00000000.parquet") and not table.exists():
-            monkeypatch.setattr(Place, "create", create)
+            monkeypatch.setattr(LocalFolder, "create", create)
             table.write_bytes(late)
         return create(place, name, data)
 
-    monkeypatch.setattr(Place, "create", create_late)
+    monkeypatch.setattr(LocalFolder, "create", create_late)
     assert run_job(tmp_path / "job").done == 4
-    assert run_job(tmp_path / "job", verify=True).redone == {}
+    assert run_job(tmp_path / "job", verify=True).recomputed == {}
     check_equal(tmp_path / "job", images, tmp_path)
 
 
@@ -422,17 +413,17 @@ def test_a_table_that_a_third_writer_removes_is_written_again(
     run_job(tmp_path / "job")
     table = tmp_path / "job" / "shards" / "00000000.parquet"
     table.rename(tmp_path / "late")
-    create = Place.create
+    create = LocalFolder.create
 
-    def create_too_late(place: Place, name: str, data: bytes) -> bool:
+    def create_too_late(place: LocalFolder, name: str, data: bytes) -> bool:
         if name.endswith("00000000.parquet"):
-            monkeypatch.setattr(Place, "create", create)
+            monkeypatch.setattr(LocalFolder, "create", create)
             return False
         return create(place, name, data)
 
-    monkeypatch.setattr(Place, "create", create_too_late)
+    monkeypatch.setattr(LocalFolder, "create", create_too_late)
     assert run_job(tmp_path / "job").done == 4
-    assert run_job(tmp_path / "job", verify=True).redone == {}
+    assert run_job(tmp_path / "job", verify=True).recomputed == {}
     check_equal(tmp_path / "job", images, tmp_path)
 
 
@@ -443,7 +434,7 @@ def test_where_rows_come_from_is_true_without_a_store_too(images: Path, tmp_path
     run = run_job(tmp_path / "job", cache=None)
     assert (run.computed, run.cached) == (19, 1)
     for said in (run.as_text(), job_status(tmp_path / "job").as_text()):
-        assert "19 computed, 1 from the store or equal to another" in said
+        assert "19 computed, 1 cached or equal to another image" in said
 
 
 @pytest.mark.usefixtures("in_this_process")
@@ -453,7 +444,7 @@ def test_where_rows_come_from_is_true_without_a_store_too(images: Path, tmp_path
         ("00000001.npy", None, False, "its matrix is missing"),
         ("00000001.npy", b"short", False, "its matrix has 5 bytes, expected"),
         ("00000001.npy", b"altered", True, "its matrix has other bytes than were committed"),
-        ("00000001.parquet", b"no table", False, "its table is damaged"),
+        ("00000001.parquet", b"no table", False, "its table is corrupt"),
         ("00000001.parquet", b"altered", True, "The table "),
     ],
 )
@@ -469,12 +460,12 @@ def test_damaged_shards_are_named_and_done_again(
         at = 100 if name.endswith("parquet") else len(whole) - 4
         path.write_bytes(content if content != b"altered" else whole[:at] + b"\0\0\0\0" + whole[at + 4 :])
     if (name, content) == ("00000001.parquet", b"altered"):
-        with pytest.raises(FeaturesError, match="it is damaged .* featx job run .*job --verify"):
+        with pytest.raises(FeaturesError, match="its table is corrupt .* featx job run .*job --verify"):
             open_features(tmp_path / "job").paths[:].tolist()
     with pytest.raises(JobError, match="featx job run"):
         merge_job(tmp_path / "job", tmp_path / "f.npy")
     assert not (tmp_path / "f.npy").exists()
-    (redone,) = run_job(tmp_path / "job", verify=verify).redone.items()
+    (redone,) = run_job(tmp_path / "job", verify=verify).recomputed.items()
     assert redone[0] == 1
     assert redone[1].startswith(reason)
     check_equal(tmp_path / "job", images, tmp_path)
@@ -493,11 +484,11 @@ def test_a_full_disk_is_no_fault_of_a_shard(images: Path, tmp_path: Path, monkey
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "posix_fallocate", take)
-        with pytest.raises(OutputError, match="Shard 2 of .* cannot be written: No space left on device. Make room"):
+        with pytest.raises(OutputError, match="Cannot write shard 2 of .*: No space left on device. Free space"):
             run_job(tmp_path / "job")
     status = job_status(tmp_path / "job")
-    assert (status.shards_done, status.set_aside, status.at_work) == (2, {}, {})
-    assert not list((tmp_path / "job" / "attempts").iterdir())
+    assert (status.shards_done, status.quarantined, status.in_progress) == (2, {}, {})
+    assert not list((tmp_path / "job" / "heartbeats").iterdir())
     assert run_job(tmp_path / "job").done == 4
     check_equal(tmp_path / "job", images, tmp_path)
 
@@ -515,53 +506,54 @@ def test_a_plan_of_another_recipe_or_version_is_told(images: Path, tmp_path: Pat
         assert run_job(tmp_path / "job").done == 4
     path.write_text(json.dumps({**whole, "recipe": {**whole["recipe"], "pixels": 2}}))
     with pytest.raises(
-        JobError, match="another recipe than this machine has: pixels was '2', here it is.*plan it anew"
+        JobError,
+        match="another recipe than this machine has: pixels was '2', but is .* plan the job again under a new name",
     ):
         run_job(tmp_path / "job")
-    path.write_text(json.dumps({**whole, "format": 2}))
-    with pytest.raises(JobError, match="format 2.*reads 1. Run it with that version"):
+    path.write_text(json.dumps({**whole, "format": 1}))
+    with pytest.raises(JobError, match="has format 1 .*reads format 2. Plan it again under a new name"):
         job_status(tmp_path / "job")
     path.write_text("{}")
-    with pytest.raises(JobError, match="is no description of a job"):
+    with pytest.raises(JobError, match="Cannot read .*job.json.: the field .format. is missing"):
         job_status(tmp_path / "job")
 
 
 @pytest.mark.usefixtures("in_this_process")
 def test_shards_of_a_job_that_was_planned_here_before_are_not_taken(images: Path, tmp_path: Path) -> None:
     plan(images / "a", tmp_path / "job")
-    old = Job(Place(tmp_path / "job"))
+    old = open_job(tmp_path / "job")
     planned, resolved = old.planned(0), ExtractionOptions(backbone="fatal").resolve()
-    _, task = client_of(tmp_path / "job")
+    task = make_task(tmp_path / "job")
     shutil.rmtree(tmp_path / "job")
     plan(images, tmp_path / "job")
-    with pytest.raises(JobError, match="another job has been planned since this run began"):
+    with pytest.raises(JobError, match="Another job has been planned in .* since this run began"):
         work(task)
     old.planned = lambda shard: planned  # type: ignore[method-assign]  # of a worker that was computing all the while
     run_shard(old, 0, resolved, cache=None)
-    assert job_status(tmp_path / "job").damaged == {0: "its table is that of another job or shard"}
-    with pytest.raises(FeaturesError, match="is that of another job, planned here before"):
+    assert job_status(tmp_path / "job").corrupt == {0: "its table belongs to another job or shard"}
+    with pytest.raises(FeaturesError, match="its table belongs to another job or shard"):
         open_features(tmp_path / "job")
-    assert list(run_job(tmp_path / "job", cache=None).redone) == [0]
+    assert list(run_job(tmp_path / "job", cache=None).recomputed) == [0]
     for path in (tmp_path / "job" / "shards").glob("00000000.*"):
         path.unlink()
     run_shard(old, 0, resolved, cache=None)
-    run_shard(Job(Place(tmp_path / "job")), 0, resolved, cache=None)
-    assert run_job(tmp_path / "job", cache=None).redone == {}
+    run_shard(open_job(tmp_path / "job"), 0, resolved, cache=None)
+    assert run_job(tmp_path / "job", cache=None).recomputed == {}
     check_equal(tmp_path / "job", images, tmp_path)
 
 
 def test_a_folder_that_holds_something_else_is_refused(images: Path, tmp_path: Path) -> None:
     other = write_images(tmp_path / "other", 2)
     before = sorted(other.rglob("*"))
-    with pytest.raises(JobError, match="holds something else \\('a'\\) and no job. Choose a folder that is empty"):
+    with pytest.raises(JobError, match="is not empty \\('a'\\) and has no job. Choose a folder that is empty"):
         plan(images, other)
     assert sorted(other.rglob("*")) == before
     plan(images, tmp_path / "job")
-    with pytest.raises(JobError, match="There is a job in .* already. featx job run"):
+    with pytest.raises(JobError, match="There is already a job in .* Go on with it .featx job run"):
         plan(images, tmp_path / "job")
     with pytest.raises(JobError, match="There is no job in .* Plan one: featx job plan"):
         run_job(tmp_path)
-    with pytest.raises(JobError, match="is a file, and a job is a folder"):
+    with pytest.raises(JobError, match="is a file, expected the folder of a job"):
         run_job(images / "a" / "0000.png")
 
 
@@ -573,14 +565,14 @@ def test_a_shard_that_is_committed_while_it_is_listed_is_done(
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job")
     before = shard_files(tmp_path / "job")
-    listed = Place.listed
+    sizes = LocalFolder.sizes
 
-    def late(place: Place, folder: str) -> dict[str, int]:
-        return {name: size for name, size in listed(place, folder).items() if name != "00000001.npy"}
+    def late(place: LocalFolder, folder: str) -> dict[str, int]:
+        return {name: size for name, size in sizes(place, folder).items() if name != "00000001.npy"}
 
-    monkeypatch.setattr(Place, "listed", late)
-    assert (job_status(tmp_path / "job").shards_done, job_status(tmp_path / "job").damaged) == (4, {})
-    assert run_job(tmp_path / "job").redone == {}
+    monkeypatch.setattr(LocalFolder, "sizes", late)
+    assert (job_status(tmp_path / "job").shards_done, job_status(tmp_path / "job").corrupt) == (4, {})
+    assert run_job(tmp_path / "job").recomputed == {}
     assert shard_files(tmp_path / "job") == before
     read = Job.read_committed
 
@@ -590,7 +582,7 @@ def test_a_shard_that_is_committed_while_it_is_listed_is_done(
         return read(job, shard)
 
     monkeypatch.setattr(Job, "read_committed", gone)
-    assert (job_status(tmp_path / "job").shards_done, job_status(tmp_path / "job").damaged) == (3, {})
+    assert (job_status(tmp_path / "job").shards_done, job_status(tmp_path / "job").corrupt) == (3, {})
 
 
 def _broken_off() -> None:
@@ -598,18 +590,18 @@ def _broken_off() -> None:
 
 
 def test_a_plan_that_was_broken_off_is_made_anew(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.features.job_format.SHARDS_PER_FILE", 1)
+    monkeypatch.setattr("featx.features.job_files.SHARDS_PER_FILE", 1)
     with monkeypatch.context() as patch:
-        patch.setattr("featx.jobs.planning.plan_writer.PlanWriter.finish", lambda *args: _broken_off())
+        patch.setattr("featx.jobs.plan_writer.PlanWriter.finish", lambda *args: _broken_off())
         with pytest.raises(KeyboardInterrupt):
             plan(images, tmp_path / "job")
     assert not (tmp_path / "job").exists()
     (tmp_path / "job" / "plan").mkdir(parents=True)
     (tmp_path / "job" / "plan" / "000000.parquet").write_bytes(b"of one that was killed")
-    note = {"where": "elsewhere", "pid": 1, "started": None, "time": time.time()}
+    note = {"host": "elsewhere", "pid": 1, "started": None, "time": time.time()}
     (tmp_path / "job" / "planning.json").write_text(json.dumps(note))
     with pytest.raises(
-        JobError, match=r"Somebody is planning a job in .* \(process 1 on elsewhere\).* remove '.*planning.json'"
+        JobError, match=r"Another client is planning a job in .* \(process 1 on elsewhere\).* remove '.*planning.json'"
     ):
         plan(images, tmp_path / "job")
     (tmp_path / "job" / "planning.json").write_text(json.dumps({**note, "time": 0}))
@@ -632,7 +624,7 @@ def test_of_planners_at_once_one_has_the_folder(is_abandoned: bool, images: Path
             if is_abandoned:
                 job.mkdir()
                 (job / "planning.json").write_text(
-                    json.dumps({"where": "elsewhere", "pid": 1, "started": None, "time": 0})
+                    json.dumps({"host": "elsewhere", "pid": 1, "started": None, "time": 0})
                 )
             start = threading.Barrier(3)
             said = list(pool.map(attempt, [job] * 3, [start] * 3))
@@ -640,18 +632,18 @@ def test_of_planners_at_once_one_has_the_folder(is_abandoned: bool, images: Path
                 assert is_abandoned
                 plan(images, job)
             assert said.count("") <= 1
-            planned = Job(Place(job))
+            planned = open_job(job)
             assert sum(len(planned.planned(shard).paths) for shard in range(4)) == 20
             assert not (job / "planning.json").exists()
 
 
 def test_options_that_cannot_be_used_are_told(images: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="shard_size=0: expected a whole number of images, 1 to 1,000,000"):
+    with pytest.raises(OptionError, match="shard_size must be an int from 1 to 1,000,000, got 0"):
         plan(images, tmp_path / "job", shard_size=0)
     plan(images, tmp_path / "job")
-    with pytest.raises(OptionError, match="backend='lokey': expected one of .* Did you mean 'loky'"):
+    with pytest.raises(OptionError, match="backend must be one of .*, got 'lokey'.* Did you mean 'loky'"):
         run_job(tmp_path / "job", backend="lokey")
-    with pytest.raises(OptionError, match="on_error='rais': expected 'skip' or 'raise'"):
+    with pytest.raises(OptionError, match="on_error must be 'skip' or 'raise', got 'rais'"):
         run_job(tmp_path / "job", on_error="rais")
     with pytest.raises(SourceNotFoundError):
         plan(tmp_path / "absent", tmp_path / "job2")
@@ -697,7 +689,7 @@ def test_extract_into_a_folder_is_a_job_that_goes_on(
     assert "1 of 1 shard done" in capsys.readouterr().out
     check_equal("out", images, tmp_path)
     assert cli.main([*args, "--resize", "crop"]) == 1
-    assert "its resize is not what was asked for" in capsys.readouterr().err
+    assert "differs from the requested one in: resize" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("in_this_process", "in_folder")
@@ -706,7 +698,7 @@ def test_extract_leaves_no_image_out_that_has_come_since(images: Path, capsys: p
     assert cli.main(args) == 0
     shutil.copy(images / "a" / "0000.png", images / "a" / "new.png")
     assert cli.main(args) == 1
-    assert "has 1 image more than were planned (20). Plan anew with another -o" in capsys.readouterr().err
+    assert "has 1 image more than were planned (20). Plan again with another -o" in capsys.readouterr().err
     (images / "b" / "0001.png").unlink()
     assert cli.main(args) == 1
     assert "has other images or labels than were planned (20)" in capsys.readouterr().err
@@ -718,7 +710,7 @@ def test_extract_goes_on_with_the_columns_that_were_planned(images: Path, capsys
     args = ["extract", "list.csv", "-o", "out/", "--backbone", "fatal", "--quiet"]
     assert cli.main(args) == cli.main(args) == 0
     assert cli.main([*args, "--label-column", "kind"]) == 1
-    assert "its --label-column is not what was asked for" in capsys.readouterr().err
+    assert "differs from the requested one in: --label-column" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("in_this_process", "in_folder")
@@ -740,7 +732,9 @@ def test_a_source_that_is_away_fails_nothing_for_good(tmp_path: Path) -> None:
     images = write_images(tmp_path / "images", 24)
     plan(images, tmp_path / "job", shard_size=12)
     images.rename(tmp_path / "elsewhere")
-    with pytest.raises(SourceError, match="Not one of the 12 images of shard 0 .*mounted here.*the same again"):
+    with pytest.raises(
+        SourceError, match="None of the 12 images of shard 0 is reachable.*Mount their disk.*the same command again"
+    ):
         run_job(tmp_path / "job", cache=None)
     assert job_status(tmp_path / "job").shards_done == 0
     (tmp_path / "elsewhere").rename(images)
@@ -761,14 +755,14 @@ def test_images_that_failed_are_tried_again_when_asked_for(images: Path, tmp_pat
 
 @pytest.mark.usefixtures("in_this_process")
 def test_where_a_job_or_its_matrix_cannot_be_is_told(images: Path, tmp_path: Path, capsys: Any) -> None:
-    with pytest.raises(OutputError, match="/proc/job.*cannot be read or written"):
+    with pytest.raises(OutputError, match="Cannot read or write '/proc/job"):
         plan(images, "/proc/job")
     assert cli.main(["job", "plan", str(images), "-o", "memory://job"]) == 1
-    assert "what is in memory ends with this command" in capsys.readouterr().err
+    assert "does not outlive this command" in capsys.readouterr().err
     plan(images, tmp_path / "job")
-    with pytest.raises(OutputError, match="is an address; the matrix is written to a local file"):
+    with pytest.raises(OutputError, match="output must be a local file, got"):
         merge_job(tmp_path / "job", "s3://bucket/f.npy")
-    with pytest.raises(JobError, match="Nothing is done yet.*featx job run"):
+    with pytest.raises(JobError, match="No shard of the job in .* is done.*featx job run"):
         merge_job(tmp_path / "job", tmp_path / "f.npy", allow_incomplete=True)
 
 
@@ -780,12 +774,12 @@ def test_a_byte_anywhere_in_the_table_of_a_shard_locks_nobody_out(images: Path, 
     good = table.read_bytes()
     for at in np.linspace(0, len(good) - 1, 150).astype(int):
         table.write_bytes(good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :])
-        whole = Job(Place(job))
+        whole = open_job(job)
         done, damaged = whole.committed()  # which raises nothing
         try:
             open_features(job).paths[:]
         except FeaturesError:  # whose remedy is --verify
-            assert damaged or clearing._why_damaged(whole, done[0]), at
+            assert damaged or find_corruption(whole, done[0]), at
 
 
 @pytest.mark.parametrize(
@@ -795,7 +789,7 @@ def test_a_worker_takes_its_own_cache_unless_one_is_named(
     own: str, named: bool, used: str, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan(images, tmp_path / "job")
-    _, task = client_of(tmp_path / "job")
+    task = make_task(tmp_path / "job")
     monkeypatch.setenv("FEATX_CACHE", str(tmp_path / own) if own else "")
     work(dataclasses.replace(task, cache=str(tmp_path / "theirs"), is_cache_auto=not named))
     assert [name for name in ("mine", "theirs") if (tmp_path / name).exists()] == [used]
@@ -808,7 +802,7 @@ def test_a_description_that_was_edited_is_told(changed: dict[str, int], images: 
     run_job(job, cache=None)
     said = json.loads((job / "job.json").read_text())
     (job / "job.json").write_text(json.dumps(said | changed))
-    with pytest.raises(JobError, match="is no description of a job"):
+    with pytest.raises(JobError, match="Cannot read .*job.json.: 20 images in shards of . need .* shards, got"):
         run_job(job, cache=None)
     (job / "job.json").write_text(json.dumps(said))
-    assert run_job(job, cache=None).redone == {}
+    assert run_job(job, cache=None).recomputed == {}

@@ -12,10 +12,10 @@ from featx import DirectBackbone, merge_job, plan_job, run_job
 from featx.cli import main as cli
 from featx.errors import FeatxError, FeatxWarning, JobError, OutputError, SourceError
 from featx.images.prefetch import Prefetcher
-from featx.jobs.planning import cost_estimate as census
-from featx.jobs.storage import Place
+from featx.jobs.cost_estimate import CostEstimate, SampleLimits
+from featx.system.files.local_folder import LocalFolder
 from tests.conftest import Register
-from tests.fatal import write_images
+from tests.jobs.fatal import write_images
 
 
 class Paced(DirectBackbone):
@@ -79,7 +79,7 @@ def test_the_rate_is_that_of_a_long_block_and_not_of_the_start(
 def test_a_sample_ends_when_it_has_taken_long_enough(
     images: Path, tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(census, "_ENOUGH_SECONDS", 0.1)
+    monkeypatch.setattr(CostEstimate, "default_limits", SampleLimits(block_seconds=0.1))
     paced.seconds = 0.02
     planned = plan(images, tmp_path / "job", backbone="paced", sample=20)
     assert planned.sampled == 16  # 8 to begin with, and 8 that are counted
@@ -89,15 +89,14 @@ def test_a_sample_ends_when_it_has_taken_long_enough(
 def test_what_hangs_is_not_waited_for(
     images: Path, tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(census, "SECONDS", 0.7)
-    monkeypatch.setattr(census, "_FIRST", 4)
+    monkeypatch.setattr(CostEstimate, "default_limits", SampleLimits(max_seconds=0.7, first_block=4))
     paced.seconds = 0.05
     planned = plan(images, tmp_path / "job", backbone="paced", sample=20)
     assert planned.sampled == 4  # the next 16 were not done in time
     assert 7 < planned.images_per_second < 21
     paced.seconds = 0.3
     started = time.perf_counter()
-    with pytest.warns(FeatxWarning, match="not known: 4 images of the sample were not done in 1 s.*--sample 0"):
+    with pytest.warns(FeatxWarning, match="unknown: 4 images of the sample took more than 1 s.*--sample 0"):
         planned = plan(images, tmp_path / "job2", backbone="paced", sample=20)
     assert time.perf_counter() - started < 3  # and all of it takes 6
     assert (planned.images, planned.images_per_second, planned.hours, planned.sampled) == (20, None, None, 0)
@@ -107,7 +106,7 @@ def test_what_hangs_is_not_waited_for(
 def test_hours_are_those_of_what_is_not_in_the_store(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Place, "is_shared", False)
+    monkeypatch.setattr(LocalFolder, "is_shared", False)
     monkeypatch.setattr("featx.store.file_index.RACY_SECONDS", 0.0)  # these files are young
     os.rename(images / "b", tmp_path / "b")
     cache = tmp_path / "cache"
@@ -115,8 +114,8 @@ def test_hours_are_those_of_what_is_not_in_the_store(
     run_job(tmp_path / "first", cache=cache)
     os.rename(tmp_path / "b", images / "b")
     planned = plan(images, tmp_path / "job", cache=cache, sample=5)
-    assert (planned.images, planned.stored) == (20, 10)
-    assert "At least 10 of them are in the store already (moved and copied files" in planned.as_text()
+    assert (planned.images, planned.cached) == (20, 10)
+    assert "At least 10 rows are cached (moved and copied files" in planned.as_text()
     assert "for the other 10 images, at" in planned.as_text()
 
 
@@ -153,14 +152,14 @@ def test_a_table_may_lie_beside_its_job(images: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["f.npy", "all.csv", "images.zip", "F.NPY", "out.parquet"])
 def test_a_job_that_is_called_like_a_file_is_refused(name: str, images: Path, tmp_path: Path) -> None:
-    with pytest.raises(JobError, match="is called like a file, and a job is a folder.*-o job/.*features.npy"):
+    with pytest.raises(JobError, match="must be a folder, got the file name.*-o job/.*features.npy"):
         plan(images, tmp_path / name)
     assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize("output", ["s3:bucket/job", "s3:/bucket/job"])
 def test_an_address_that_lacks_slashes_makes_no_folder(output: str, images: Path, in_folder: Path) -> None:
-    with pytest.raises(JobError, match="is neither a folder nor an address. Pass -o s3://bucket/job, with two slashes"):
+    with pytest.raises(JobError, match="must be a folder or a URL, got .* Pass -o s3://bucket/job, with two slashes"):
         plan(images, output)
     assert not everything(in_folder)
 
@@ -176,21 +175,21 @@ def test_storage_that_nobody_knows_is_told(images: Path, tmp_path: Path) -> None
 
 def test_a_job_in_another_is_refused(images: Path, tmp_path: Path) -> None:
     plan(images, tmp_path / "job")
-    with pytest.raises(JobError, match="is within another job, .*job'. Choose an -o beside it, such as .*job-2'"):
+    with pytest.raises(JobError, match="is in another job, .*job'. Choose an -o beside it, such as .*job-2'"):
         plan(images, tmp_path / "job" / "other")
     assert not (tmp_path / "job" / "other").exists()
 
 
 @pytest.mark.parametrize("output", ["", " "])
 def test_a_job_without_a_name_is_refused(output: str, images: Path) -> None:
-    with pytest.raises(JobError, match="A job cannot be in .* Pass a folder"):
+    with pytest.raises(JobError, match="must have a name, got .* Pass a folder"):
         plan(images, output)
 
 
 def test_a_matrix_in_the_folder_of_the_job_is_refused(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Place, "is_shared", False)
+    monkeypatch.setattr(LocalFolder, "is_shared", False)
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job", cache=None)
     before = everything(tmp_path)
@@ -240,7 +239,7 @@ def test_what_is_refused_leaves_nothing_behind(
 
 def test_a_sample_of_which_nothing_can_be_read_tells_no_rate(tmp_path: Path) -> None:
     (tmp_path / "gone.csv").write_text("path\n" + "".join(f"/nowhere/{number}.jpg\n" for number in range(30)))
-    with pytest.warns(FeatxWarning, match="Not one of the 30 images of the sample can be read, the first '/nowhere/"):
+    with pytest.warns(FeatxWarning, match="None of the 30 images of the sample can be read, the first is '/nowhere/"):
         planned = plan(tmp_path / "gone.csv", tmp_path / "job", sample=100)
     assert planned.images_per_second is None
     assert planned.hours is None

@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import contextlib
 import http.client
 import http.server
-import io
-import itertools
 import json
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,7 +12,6 @@ from typing import Any, ClassVar
 import fsspec
 import numpy as np
 import pandas as pd
-import PIL.Image
 import pytest
 
 from featx import job_status, merge_job, open_features, plan_job, run_job
@@ -30,103 +24,12 @@ from featx.errors import (
     SourceError,
     UnreachableImageError,
 )
-from featx.features.job_format import parse_manifest
-from featx.jobs.storage import Place
+from featx.jobs.job import open_job_folder
 from featx.system.files import remote
 from tests.jobs.job_samples import make_job
+from tests.s3_server import Fault, Proxy, png
 
-moto_server = pytest.importorskip("moto.server")
-Fault = Callable[[str, str, int], int]
-
-
-class Proxy(http.server.ThreadingHTTPServer):
-    """Passes requests on to an S3 server, but for those that `fault` answers: by a status, or 0 for none at all."""
-
-    daemon_threads = True
-
-    def __init__(self, behind: tuple[str, int]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.behind = behind
-        self.fault: Fault = lambda method, path, number: 200
-        self.said = b""  # with a status that is not 200
-        self.numbers = itertools.count()
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: Proxy
-    protocol_version = "HTTP/1.1"
-
-    def _pass_on(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        status = self.server.fault(self.command, self.path, next(self.server.numbers))
-        if status == 0:
-            self.close_connection = True
-            return
-        if status != 200:
-            said = self.server.said if self.command != "HEAD" else b""
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said)
-            return
-        connection = http.client.HTTPConnection(*self.server.behind)
-        with contextlib.closing(connection):
-            connection.request(self.command, self.path, body, dict(self.headers))
-            answer = connection.getresponse()
-            data = answer.read()
-        self.send_response(answer.status)
-        for name, value in answer.getheaders():
-            if name.lower() not in ("content-length", "transfer-encoding", "connection", "date", "server"):
-                self.send_header(name, value)
-        self.send_header("Content-Length", answer.getheader("Content-Length") or str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    do_GET = do_PUT = do_HEAD = do_POST = do_DELETE = _pass_on  # noqa: N815
-
-    def log_message(self, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[Proxy]:
-    """A server that speaks S3, with a bucket of 9 images, and a proxy before it that may fail."""
-    names = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "very-secret", "AWS_DEFAULT_REGION": "us-east-1"}
-    names["AWS_MAX_ATTEMPTS"] = "1"  # so that it is featx that tries again
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in names.items():
-            patch.setenv(name, value)
-        server = moto_server.ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-        server.start()
-        with Proxy(server.get_host_and_port()) as proxy:
-            threading.Thread(target=proxy.serve_forever, daemon=True).start()
-            patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_port}")
-            fsspec.filesystem("s3").clear_instance_cache()
-            system = fsspec.filesystem("s3")
-            system.mkdir("bucket")
-            for number in range(9):
-                system.pipe_file(f"bucket/images/{'ab'[number % 2]}/{number}.png", png(number), ACL="public-read")
-            yield proxy
-            proxy.shutdown()
-        server.stop()
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Place, "is_shared", False)
-
-
-@pytest.fixture
-def fault(s3: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
-    """Let the server fail for the time of a test."""
-    monkeypatch.setattr("featx.system.files.remote._PAUSES", (0.01, 0.01, 0.01, 0.01, 0.01))
-    return lambda fault: monkeypatch.setattr(s3, "fault", fault)
-
-
-def png(number: int) -> bytes:
-    buffer = io.BytesIO()
-    PIL.Image.new("RGB", (16, 16), (20 * number, 10, 10)).save(buffer, "PNG")
-    return buffer.getvalue()
+pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
 def plan(source: Any, job: str, **options: Any) -> Any:
@@ -162,7 +65,7 @@ def test_two_clients_at_once_damage_nothing_in_a_bucket(s3: Proxy, tmp_path: Pat
         out, err = client.communicate(timeout=120)
         assert client.returncode == 0, err
         assert (json.loads(out)["done"], json.loads(out)["rows"]) == (9, 9)
-    assert run_job(job, cache=None, verify=True).redone == {}
+    assert run_job(job, cache=None, verify=True).recomputed == {}
     merge_job(job, tmp_path / "f.npy")
     plan("s3://bucket/images", str(tmp_path / "job"))
     run_job(tmp_path / "job", cache=None)
@@ -193,7 +96,7 @@ def test_what_a_server_refuses_is_one_clear_error(
         return 200
 
     fault(refuse)
-    with pytest.raises(OutputError, match=f"cannot be read or written: .*(?i:{reason}).*credentials") as raised:
+    with pytest.raises(OutputError, match=f"Cannot read or write .*: .*(?i:{reason}).*credentials") as raised:
         plan("s3://bucket/images", "s3://bucket/jobs/three")
     assert "very-secret" not in str(raised.value)
     if status == 403:
@@ -201,7 +104,7 @@ def test_what_a_server_refuses_is_one_clear_error(
 
 
 def test_an_absent_bucket_is_one_clear_error(s3: Proxy, tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="'s3://absent/job/.*' cannot be read or written"):
+    with pytest.raises(OutputError, match="Cannot read or write 's3://absent/job/.*'"):
         plan("s3://bucket/images", "s3://absent/job")
     with pytest.raises(SourceError, match="'s3://absent/images' cannot be listed"):
         plan("s3://absent/images", str(tmp_path / "job"))
@@ -255,31 +158,6 @@ def test_a_job_in_memory_stays_in_its_process(s3: Proxy, tmp_path: Path) -> None
     assert merge_job("memory://job", tmp_path / "f.npy").rows == 9
 
 
-@pytest.mark.parametrize("address", ["local", "memory://places/one", "s3://bucket/places/one"])
-def test_a_name_is_created_once(address: str, s3: Proxy, tmp_path: Path) -> None:
-    place = Place(tmp_path if address == "local" else address)
-    place.prepare("shards")
-    assert place.create("shards/a", b"first")
-    assert not place.create("shards/a", b"second")
-    assert place.read("shards/a") == b"first"
-    with place.scratch("shards") as temporary:
-        temporary.write_bytes(b"third")
-        assert not place.create_from("shards/a", temporary)
-        place.replace_from("shards/a", temporary)
-        assert place.create_from("shards/b", temporary)
-    assert (place.read("shards/a"), place.read("shards/b")) == (b"third", b"third")
-    assert place.listed("shards") == {"a": 5, "b": 5}
-    assert place.has("shards/a")
-    assert (place.size_of("shards/a"), place.size_of("shards/c")) == (5, None)
-    place.remove("shards/a")
-    place.remove("shards/a")
-    assert place.listed("shards") == {"b": 5}
-    assert (place.names("shards"), place.names("absent")) == ({"b"}, set())
-    assert place.listed("absent") == {}
-    with pytest.raises(FileNotFoundError):
-        place.read("shards/a")
-
-
 @pytest.mark.parametrize("is_said", [False, True])
 def test_storage_that_writes_over_names_is_refused(is_said: bool, s3: Proxy) -> None:
     class Lax(fsspec.get_filesystem_class("memory")):  # type: ignore[misc]  # a class made by a function
@@ -296,7 +174,7 @@ def test_storage_that_writes_over_names_is_refused(is_said: bool, s3: Proxy) -> 
             super().pipe_file(path, value)
 
     fsspec.register_implementation("lax", Lax, clobber=True)
-    with pytest.raises(JobError, match="'lax://bucket/job': this storage writes over names that are taken"):
+    with pytest.raises(JobError, match="'lax://bucket/job': this storage overwrites existing files"):
         plan("s3://bucket/images", "lax://bucket/job")
     assert Lax.store == {}
 
@@ -305,7 +183,7 @@ def test_files_of_a_plan_are_bounded_and_go_to_a_bucket_from_the_disk(
     s3: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("featx.features.job_format.IMAGES_PER_FILE", 5)  # a shard has four
+        patch.setattr("featx.features.job_files.IMAGES_PER_FILE", 5)  # a shard has four
         read = Path.read_bytes
 
         def refused(path: Path) -> bytes:
@@ -313,81 +191,17 @@ def test_files_of_a_plan_are_bounded_and_go_to_a_bucket_from_the_disk(
 
         patch.setattr(Path, "read_bytes", refused)
         plan("s3://bucket/images", "s3://bucket/jobs/bounded")
-    place = Place("s3://bucket/jobs/bounded")
+    place = open_job_folder("s3://bucket/jobs/bounded")
     assert place.names("plan") == {"000000.parquet", "000001.parquet", "000002.parquet"}
-    said = json.loads(place.read("job.json"))
-    assert said.pop("shards_per_file") == 1
-    assert parse_manifest(said).shards_per_file == 1000  # as before that was noted
+    assert json.loads(place.read("job.json"))["shards_per_file"] == 1
     assert run_job("s3://bucket/jobs/bounded", cache=None).rows == 9
     merge_job("s3://bucket/jobs/bounded", tmp_path / "f.npy")
     assert len(set((tmp_path / "f.csv").read_text().splitlines())) == 10
 
 
-def test_a_creation_whose_answer_was_lost_is_ours(s3: Proxy, fault: Callable[[Fault], None]) -> None:
-    place = Place("s3://bucket/places/two")
-    data = np.random.default_rng(0).bytes(100)
-    lost = []
-
-    real = _Handler.send_response
-
-    def drop(handler: _Handler, status: int, message: str | None = None) -> None:
-        if handler.command == "PUT" and "places/two" in handler.path and not lost:
-            lost.append(handler.path)
-            raise ConnectionAbortedError
-        real(handler, status, message)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_Handler, "send_response", drop)
-        patch.setattr(http.server.ThreadingHTTPServer, "handle_error", lambda *args: None)
-        assert place.create("a", data)
-    assert lost
-    assert not place.create("a", b"other")
-
-
-@pytest.mark.parametrize(
-    "said", [b"", b"<Error><Code>PreconditionFailed</Code><Message>At least one</Message></Error>"]
-)
-def test_a_name_that_is_taken_is_so_in_the_words_of_any_server(
-    said: bytes, s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """AWS alone names the condition that failed."""
-    place = Place(f"s3://bucket/places/words{len(said)}")
-    assert place.create("a", b"first")
-    monkeypatch.setattr(s3, "said", said)
-    fault(lambda method, path, number: 412 if method == "PUT" else 200)
-    assert not place.create("a", b"second")
-    assert place.create("a", b"first")  # as after an answer that was lost
-    assert place.read("a") == b"first"
-
-
-def test_of_two_creations_at_once_one_is_asked_for_again(
-    s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    place = Place("s3://bucket/places/conflict")
-    statuses = [409, 409, 200]
-    monkeypatch.setattr(
-        s3, "said", b"<Error><Code>ConditionalRequestConflict</Code><Message>A conflict</Message></Error>"
-    )
-    fault(lambda method, path, number: statuses.pop(0) if method == "PUT" else 200)
-    assert place.create("a", b"first")
-    assert statuses == []
-
-
-def test_where_files_have_one_name_only_creation_works_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_links(*args: object) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr(os, "link", no_links)
-    place = Place(tmp_path)
-    assert place.create("a", b"first")
-    assert not place.create("a", b"second")
-    assert place.read("a") == b"first"
-    assert os.listdir(tmp_path) == ["a"]
-
-
 def test_nothing_is_written_to_the_web() -> None:
-    with pytest.raises(JobError, match="the web is read only"):
-        Place("https://example.org/job")
+    with pytest.raises(JobError, match="the web is read-only"):
+        open_job_folder("https://example.org/job")
 
 
 @pytest.mark.parametrize(
@@ -473,9 +287,9 @@ def test_features_that_a_server_refuses_are_one_clear_error_at_once(
     status: int, features_there: str, s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kind, said = (
-        (FeaturesError, "cannot be read: .*credentials")
+        (FeaturesError, "Cannot read or write .*credentials")
         if status == 403
-        else (FeaturesNotFoundError, "is not there|has no job.json")
+        else (FeaturesNotFoundError, "does not exist|has no job.json")
     )
     features = open_features(features_there)
     seen: list[str] = []

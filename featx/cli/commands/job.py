@@ -23,8 +23,8 @@ from featx.errors import OptionError
 
 if TYPE_CHECKING:
     from featx.jobs.job import Job
-    from featx.jobs.planning.plan import JobPlan
-    from featx.jobs.running.summary import JobRun
+    from featx.jobs.plan import JobPlan
+    from featx.jobs.run import JobRun
 
 
 _EXAMPLES = """examples:
@@ -198,14 +198,14 @@ def is_job_output(output: str) -> bool:
 
 def extract(args: argparse.Namespace) -> int:
     """Run ``featx extract -o folder/``: plan and run a job, or resume it."""
-    from featx.features.job_format import MANIFEST
-    from featx.jobs.planning.plan import SHARD_SIZE
-    from featx.jobs.planning.repeated import refuse_unlike
-    from featx.jobs.storage import Place
+    from featx.features.job_files import MANIFEST
+    from featx.jobs.job import open_job_folder
+    from featx.jobs.plan import SHARD_SIZE
+    from featx.jobs.preconditions import check_same_job
 
-    if Place(args.output).has(MANIFEST):
+    if open_job_folder(args.output).exists(MANIFEST):
         columns = (args.path_column, args.label_column)
-        refuse_unlike(_opened(args.output), args.source, options_from(args, args.backbone), columns)
+        check_same_job(_opened(args.output), args.source, options_from(args, args.backbone), columns)
     else:
         planned = _planned(args, args.output, shard_size=SHARD_SIZE, sample=0)
         note_ignored(args, planned.ignored)
@@ -215,8 +215,8 @@ def extract(args: argparse.Namespace) -> int:
 
 
 def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: int) -> JobPlan:
-    from featx.jobs.planning.plan import plan_sources
-    from featx.jobs.storage import Place
+    from featx.jobs.job import open_job_folder
+    from featx.jobs.plan import plan_sources
     from featx.system.progress import progress_bar
 
     if output.lower().startswith("memory://"):
@@ -227,7 +227,7 @@ def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: 
         return plan_sources(
             args.source,
             options_from(args, args.backbone),
-            Place(output),
+            open_job_folder(output),
             shard_size=shard_size,
             columns=(args.path_column, args.label_column),
             cache=cache_from(args),
@@ -237,13 +237,13 @@ def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: 
 
 
 def _run(args: argparse.Namespace, output: str, **how: Any) -> JobRun:
-    from featx.jobs.running.monitor import images_done
-    from featx.jobs.running.run import run_job
+    from featx.jobs.run import run_job
+    from featx.jobs.running.heartbeats import count_done_images
     from featx.system.progress import progress_bar
 
     here = {name: getattr(args, name) for name in ("engine", "batch_size") if hasattr(args, name)}
     job = _opened(output)
-    n_done, n_images = images_done(job), job.manifest.n_images  # from file names; no table is read
+    n_done, n_images = count_done_images(job), job.manifest.n_images  # from file names; no table is read
     if n_done:
         say(args, f"{n_done:,} of {n_images:,} images are already finished.")
     with progress_bar(n_images - n_done, str(job.manifest.recipe["backbone"]), shown=not args.quiet) as progress:
@@ -251,10 +251,9 @@ def _run(args: argparse.Namespace, output: str, **how: Any) -> JobRun:
 
 
 def _opened(output: str) -> Job:
-    from featx.jobs.job import Job
-    from featx.jobs.storage import Place
+    from featx.jobs.job import open_job
 
-    return Job(Place(output))
+    return open_job(output)
 
 
 def _print(args: argparse.Namespace, said: Any) -> None:

@@ -1,4 +1,4 @@
-"""The client of a job: it gives out what is missing, round after round, and counts what ended its workers."""
+"""The client of a job: it submits shards in rounds and records what becomes of them."""
 
 from __future__ import annotations
 
@@ -7,235 +7,261 @@ import dataclasses
 import logging
 import os
 import time
-import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator
+from concurrent.futures import Future
 
-from featx.errors import FeatxError, JobError, SourceError
-from featx.features.job_columns import texts_of
-from featx.features.job_format import CommittedShard, again_name, table_name
-from featx.jobs.backends.engines import CLUSTERS, run_tasks
-from featx.jobs.backends.errors import ClusterLostError, WorkerLostError
+from featx.errors import FeatxError
+from featx.features.job_files import CommittedShard, column_texts, table_name
 from featx.jobs.job import Job
-from featx.jobs.running import heartbeats as attempts
-from featx.jobs.running import retries as outcomes
-from featx.jobs.running.recovery import clear_up
-from featx.jobs.running.worker import Task, around, work
-from featx.system.formatting import format_count
-
-#: Workers may die so often without having begun a shard.
-_FALSE_STARTS = 3
-#: A cluster that went away may come back within so many seconds.
-_COME_BACK_SECONDS = 60.0
-#: It is given up when the connection has broken so often without a shard done in between.
-_LOSSES, _PAUSE_SECONDS = 20, 1.0
-#: Rounds that may change nothing, one after the other.
-_IDLE_ROUNDS = 5
-#: Images that are out of reach are gone for good, and not their disk or server, if so many times as many other shards
-#: are done, of which as many images are in reach.
-_WITNESSES = 3
+from featx.jobs.running.executors import (
+    ClusterLostError,
+    InlineExecutor,
+    LocalExecutor,
+    TaskExecutor,
+    WorkerLostError,
+    run_tasks,
+)
+from featx.jobs.running.heartbeats import Heartbeat, read_heartbeats
+from featx.jobs.running.rounds import (
+    MAX_FAILURES,
+    PROBE_FACTOR,
+    Limits,
+    Round,
+    RoundResult,
+    ShardFailure,
+    Snapshot,
+    next_round,
+    stop_within_round,
+)
+from featx.jobs.running.worker import Outcome, Task, work
 
 _log = logging.getLogger("featx")
 
 
-class Client:
+class Coordinator:
     """One run of a job.
 
     Parameters
     ----------
     job : Job
-    backend, n_jobs, scheduler
-        As of :func:`featx.jobs.running.run.run_job`.
-
-    Attributes
-    ----------
+        Job to run.
     task : Task
-        What all tasks have in common; set before :meth:`run`.
-    token : str
-        Of this client alone.
-    done : dict of int to CommittedShard
-        Shards that were done before, once :meth:`clear_up` has looked.
+        What all tasks have in common; its `client` is the token of this run.
+    backend, n_jobs, scheduler
+        As of :func:`featx.run_job`.
+    recompute : set of int, default=()
+        Committed shards to compute again.
+    limits : Limits or None, default=None
+        When to give up; None takes the defaults.
+    executor : TaskExecutor or None, default=None
+        Executor that runs the tasks, in place of that of the backend.
     """
 
-    task: Task
-
-    def __init__(self, job: Job, backend: str, n_jobs: int, scheduler: str | None) -> None:
-        self.job, self.place = job, job.place
+    def __init__(
+        self,
+        job: Job,
+        task: Task,
+        *,
+        backend: str = "sequential",
+        n_jobs: int = -1,
+        scheduler: str | None = None,
+        recompute: set[int] | None = None,
+        limits: Limits | None = None,
+        executor: TaskExecutor | None = None,
+    ) -> None:
+        self._job, self._task = job, task
         self._backend, self._n_jobs, self._scheduler = backend, n_jobs, scheduler
-        self._patience = 0.0
-        self._n_round = 0
-        self.token = uuid.uuid4().hex
-        self.done: dict[int, CommittedShard] = {}
-
-    @property
-    def n_images_done(self) -> int:
-        """Images that were done before."""
-        return sum(shard.n_images for shard in self.done.values())
-
-    def clear_up(self, *, verify: bool, retry_quarantined: bool, retry_failed: bool) -> dict[int, str]:
-        """Take in what is done; let what is damaged be done again, and return it."""
-        how = {"verify": verify, "retry_quarantined": retry_quarantined, "retry_failed": retry_failed}
-        self.done, damaged = clear_up(self.job, **how)
-        return damaged
+        self._recompute = set(recompute or ())
+        self._limits = limits or Limits()
+        self._given_executor = executor
+        self._suspects = job.suspects()
+        self._failures: dict[int, ShardFailure] = {}
+        self._unreachable: dict[int, str] = {}
+        self._n_done = 0
+        self._history: list[RoundResult] = []
 
     def run(self) -> None:
-        """Do what is left, round after round."""
+        """Run all shards that are missing.
+
+        Raises
+        ------
+        FeatxError
+            The run cannot go on.
+        """
         try:
-            self._run()
+            while isinstance(step := next_round(self.snapshot(), self._limits), Round):
+                self._run_round(step)
+                self._quarantine()
+            if step.error:
+                raise step.error
         except FeatxError:
-            with contextlib.suppress(OSError):  # what went wrong before matters more
-                outcomes.leave_to_the_last(self.place, self.token)
+            with contextlib.suppress(OSError):  # the first error matters more
+                self._mark_suspects()
             raise
-        attempts.forget_tries(
-            self.place, set(range(self.job.manifest.n_shards)) - set(attempts.which_aside(self.place))
+        self._job.clear_suspects()
+
+    def snapshot(self) -> Snapshot:
+        """Return what is known now."""
+        pending = self._pending()
+        n_with_rows = 0
+        if pending and all(shard in self._unreachable for shard in pending):
+            n_with_rows = len(self._others_with_rows())
+        return Snapshot(
+            location=self._job.folder.location,
+            backend=self._backend,
+            pending=tuple(pending),
+            suspects=frozenset(self._suspects),
+            failures=dict(self._failures),
+            unreachable=dict(self._unreachable),
+            n_done=self._n_done,
+            n_with_rows=n_with_rows,
+            history=tuple(self._history),
         )
-
-    def _run(self) -> None:
-        n_false_starts = n_lost = n_idle = 0
-        before: object = None
-        while pending := self._pending():
-            state = frozenset(pending), attempts.tried(self.place), outcomes.marked(self.place, self.token, "away")
-            n_idle = n_idle + 1 if state == before else 0
-            self._wait_idle(pending, n_idle)
-            before = state
-            self._n_round += 1
-            try:
-                self._round(*self._next(pending))
-            except ClusterLostError as error:
-                n_lost = 1 if self._n_left() < len(pending) else n_lost + 1
-                self._begin_again(error, n_lost)
-                before = None
-            except WorkerLostError as error:
-                lost = self._count_lost(error)
-                n_false_starts = 0 if lost or self._n_left() < len(pending) else n_false_starts + 1
-                if n_false_starts == _FALSE_STARTS:
-                    raise self._ending_early(error) from error
-                before = None
-            self._set_aside()
-
-    def _wait_idle(self, pending: Sequence[int], n_idle: int) -> None:
-        """Wait after a round that has changed nothing, longer and longer; not without end."""
-        if n_idle == _IDLE_ROUNDS:
-            raise JobError(
-                f"{format_count(len(pending), 'shard')}, the first {min(pending)}, came {n_idle} times to be "
-                f"neither done "
-                f"nor failed. Does {self.place.address!r} list what has just been written there? Then run the same "
-                "again: what is done is kept."
-            )
-        time.sleep(_PAUSE_SECONDS * n_idle)
-
-    def _next(self, pending: Sequence[int]) -> tuple[Sequence[int], tuple[str, ...]]:
-        """Return the shards of a round, and images that are to be in reach if those of these shards are not."""
-        away = outcomes.marked(self.place, self.token, "away")
-        near = [shard for shard in pending if shard not in away]
-        if not near:
-            return pending, self._witnesses(set(pending))
-        tries = attempts.reasons(self.place)
-        fresh = [shard for shard in near if shard not in tries]
-        # One that has ended a worker goes alone, so that no other is blamed; of one that has raised it is known.
-        known = [shard for shard in near if shard in tries and not tries[shard][1].startswith(attempts.DIED)]
-        return fresh or known or near[:1], ()
-
-    def _witnesses(self, away: set[int]) -> tuple[str, ...]:
-        """Return images that were in reach when other shards were done, if these are many."""
-        done, _ = self.job.committed()
-        others = [shard for number, shard in done.items() if shard.rows and number not in away]
-        if len(others) < _WITNESSES * len(away):
-            reason = outcomes.reason_of(self.place, self.token, min(away), "away")
-            raise SourceError(f"{reason} So it is with {format_count(len(away), 'shard')}.")
-        found = []
-        for shard in others[:: max(1, len(others) // _WITNESSES)][:_WITNESSES]:
-            columns = self.job.lines(shard)
-            found.append(texts_of("path", columns)[columns["status"].index("done")])
-        return tuple(found)
 
     def _pending(self) -> list[int]:
-        """Return the shards to do: at last those that may have ended worker and client, and those somebody is at."""
-        names = self.place.names("shards")
-        again = self.place.names("again")
-        aside = attempts.which_aside(self.place)
+        """Return the shards to do: last come suspects, and those that other workers are at."""
+        names = self._job.folder.names("shards")
+        quarantined = self._job.quarantined()
         left = [
             shard
-            for shard in range(self.job.manifest.n_shards)
-            if (os.path.basename(table_name(shard)) not in names and shard not in aside)
-            or os.path.basename(again_name(shard)) in again
+            for shard in range(self._job.manifest.n_shards)
+            if shard in self._recompute
+            or (os.path.basename(table_name(shard)) not in names and shard not in quarantined)
         ]
-        doubtful = attempts.tried(self.place)
-        # Of an earlier round of ours, some may go on, too.
-        at_work = {note.shard for note in attempts.at_work(self.place) if note.is_alive}
-        return sorted(left, key=lambda shard: (shard in doubtful, shard in at_work))
+        suspects = {*self._suspects, *self._failures}
+        # Workers of an earlier round may go on after the connection to a cluster broke.
+        in_progress = {beat.shard for beat in read_heartbeats(self._job.folder) if beat.is_alive}
+        return sorted(left, key=lambda shard: (shard in suspects, shard in in_progress))
 
-    def _n_left(self) -> int:
-        return len(self._pending())
+    def _others_with_rows(self) -> list[CommittedShard]:
+        done, _ = self._job.committed()
+        return [shard for number, shard in done.items() if shard.rows and number not in self._unreachable]
 
-    def _round(self, shards: Sequence[int], witnesses: tuple[str, ...] = ()) -> None:
-        doubtful = attempts.tried(self.place)
-        has_others = any(shard not in doubtful for shard in shards)
-        task = dataclasses.replace(self.task, n_round=self._n_round, witnesses=witnesses, has_others=has_others)
-        run_tasks(
-            work,
-            (dataclasses.replace(task, shard=shard) for shard in shards),
-            backend=self._backend,
-            n_jobs=self._n_jobs,
-            scheduler=self._scheduler,
-            patience=self._patience,
-            is_shared=self.place.is_shared,
+    def _probe_images(self) -> tuple[str, ...]:
+        """Return images that were reachable when other shards were done."""
+        others = self._others_with_rows()
+        chosen = others[:: max(1, len(others) // PROBE_FACTOR)][:PROBE_FACTOR]
+        tables = [self._job.table(shard) for shard in chosen]
+        return tuple(column_texts("path", columns)[columns["status"].index("done")] for columns in tables)
+
+    def _run_round(self, current: Round) -> None:
+        before = self._progress()
+        time.sleep(current.pause_seconds)
+        task = dataclasses.replace(self._task, round=len(self._history))
+        if current.probe:
+            task = dataclasses.replace(task, probe_images=self._probe_images())
+            self._unreachable.clear()
+        tasks = (
+            dataclasses.replace(
+                task,
+                shard=shard,
+                recompute=shard in self._recompute,
+                is_suspect=shard in self._failures or shard in self._suspects,
+            )
+            for shard in current.shards
         )
+        worker_lost = disconnected = ""
+        try:
+            with self._executor(current.connect_seconds) as executor:
+                for one_task, future in run_tasks(executor, work, tasks):
+                    worker_lost = self.record(one_task, future) or worker_lost
+                    if error := stop_within_round(current, self._failures, self._unreachable, self._n_done):
+                        raise error
+        except ClusterLostError as error:
+            disconnected = str(error)
+            _log.warning(
+                "The connection to the cluster (%s) broke: %s. Waiting up to %.0f s for it; completed work is kept.",
+                self._backend,
+                error,
+                self._limits.reconnect_seconds,
+            )
+        self._history.append(RoundResult(self._progress() != before, worker_lost, disconnected))
 
-    def _begin_again(self, error: ClusterLostError, n_lost: int) -> None:
-        """Wait for a cluster that went away; its workers may go on with what they are at, and that is no try of it."""
-        if n_lost == _LOSSES:
-            raise JobError(
-                f"The connection to the cluster ({self._backend}) has broken {n_lost} times, and no shard was done in "
-                f"between ({error}). What does its scheduler's log say? Then run the same again: what is done is kept."
-            ) from error
-        self._patience = _COME_BACK_SECONDS
-        _log.warning(
-            "The connection to the cluster (%s) has broken: %s. Waiting up to %.0f s for it to come back; what is done "
-            "is kept.",
-            self._backend,
-            error,
-            self._patience,
-        )
-        time.sleep(_PAUSE_SECONDS)
+    def _progress(self) -> object:
+        """Return a value that changes if a shard is done, failed or unreachable."""
+        counts = {shard: failure.count for shard, failure in self._failures.items()}
+        return sorted(self._pending()), counts, set(self._unreachable)
 
-    def _count_lost(self, error: WorkerLostError) -> list[int]:
-        """Count a try of the shards whose workers are gone, and return them; those that live go on, on a cluster.
+    @contextlib.contextmanager
+    def _executor(self, connect_seconds: float) -> Iterator[TaskExecutor]:
+        if self._given_executor is not None:
+            yield self._given_executor
+        elif not self._job.folder.is_shared:
+            yield InlineExecutor()
+        elif self._backend == "dask":
+            from featx.jobs.running.dask import dask_executor
 
-        Not of earlier rounds: their workers may have ended since with a scheduler that went away.
+            with dask_executor(self._scheduler, connect_seconds) as executor:
+                yield executor
+        elif self._backend == "ray":
+            from featx.jobs.running.ray import ray_executor
+
+            with ray_executor(self._scheduler, self._n_jobs) as executor:
+                yield executor
+        else:
+            with LocalExecutor(1 if self._backend == "sequential" else self._n_jobs) as executor:
+                yield executor
+
+    def record(self, task: Task, future: Future[Outcome]) -> str:
+        """Record the outcome of a task; return why its worker died, if that was before it began the shard."""
+        try:
+            outcome = future.result()
+        except WorkerLostError as error:
+            return self._record_death(task.shard, error)
+        if outcome.status == "failed":
+            self._record_failure(task.shard, 1, outcome.reason)
+        elif outcome.status == "unreachable":
+            self._unreachable[task.shard] = outcome.reason
+        else:
+            self._n_done += outcome.status == "done"
+            self._recompute.discard(task.shard)
+            self._failures.pop(task.shard, None)
+        return ""
+
+    def _record_death(self, shard: int, error: WorkerLostError) -> str:
+        """Count the workers that died of a shard: each has left a heartbeat.
+
+        An engine may blame a shard that a worker had received and not begun. Heartbeats of earlier rounds do not count:
+        their workers may have ended with the connection to the cluster.
         """
-        lost = {
-            note.shard: note
-            for note in attempts.at_work(self.place)
-            if (note.client, note.n_round) == (self.token, self._n_round)
-            and (not note.is_alive if error.living is None else note.process not in error.living)
-        }
-        for note in lost.values():
-            self.place.remove(note.name)
-            attempts.count_try(self.place, note.shard, f"{attempts.DIED} {around(self.job, note)}: {_cause(error)}")
-        return sorted(lost)
+        beats = [
+            beat
+            for beat in read_heartbeats(self._job.folder, shard)
+            if (beat.client, beat.round) == (self._task.client, len(self._history))
+        ]
+        for beat in beats:
+            self._job.folder.remove(beat.name)
+        if not beats:
+            return str(error)
+        last = max(beats, key=lambda beat: beat.time)
+        self._record_failure(shard, len(beats), f"its worker died {self._position(last)}: {error}", has_died=True)
+        return ""
 
-    def _ending_early(self, error: WorkerLostError) -> JobError:
-        on_cluster = "What do their logs say?"
-        here = "Is there too little memory? Try --n-jobs 1."
-        return JobError(
-            f"Workers end before they begin ({error}). {on_cluster if self._backend in CLUSTERS else here} "
-            "What is done is kept."
-        )
+    def _position(self, beat: Heartbeat) -> str:
+        """Return the image at which a worker was at its last heartbeat."""
+        paths = self._job.planned(beat.shard).paths
+        index = min(beat.n_done, len(paths) - 1)
+        return f"around image {beat.shard * self._job.manifest.shard_size + index:,} of the plan ({paths[index]!r})"
 
-    def _set_aside(self) -> None:
-        for shard, (number, reason) in attempts.reasons(self.place).items():
-            if number < attempts.TRIES:
+    def _record_failure(self, shard: int, count: int, reason: str, *, has_died: bool = False) -> None:
+        count += self._failures[shard].count if shard in self._failures else 0
+        self._failures[shard] = ShardFailure(count, reason, has_died)
+
+    def _quarantine(self) -> None:
+        for shard, failure in list(self._failures.items()):
+            if failure.count < MAX_FAILURES:
                 continue
-            if self.place.has(table_name(shard)):  # it was to be done again
-                self.place.remove(again_name(shard))
-                _log.warning("Shard %d is left as it was done before: %d tries; %s", shard, number, reason)
+            reason = f"{failure.count} failures; {failure.reason}"
+            if shard in self._recompute:
+                self._recompute.discard(shard)
+                _log.warning("Shard %d is kept as it was: %s", shard, reason)
             else:
-                attempts.set_aside(self.place, shard, f"{number} tries; {reason}")
-            attempts.forget_tries(self.place, {shard})
+                self._job.quarantine(shard, reason)
+            del self._failures[shard]
 
-
-def _cause(error: BaseException) -> str:
-    """Return how a worker died, in a few words: loky's message ends with the exit codes."""
-    text = str(error)
-    codes = text.partition("exit codes of the workers are")[2].partition("}")[0].strip(" {}.")
-    return codes or text[:200]
+    def _mark_suspects(self) -> None:
+        """Let the next run begin with other shards."""
+        for shard, failure in self._failures.items():
+            self._job.mark_suspect(shard, failure.reason)
+        for shard, reason in self._unreachable.items():
+            self._job.mark_suspect(shard, reason)

@@ -1,252 +1,276 @@
-"""Notes of a job: who is at which shard, which shards have ended their worker, and which are set aside."""
+"""Who works at a job now: heartbeats of workers at their shards, and the clients that run the job.
+
+No engine covers this: several clients, on several engines and machines, may run one job and share only its folder.
+Heartbeats show them which shards are in progress and how far, and at which image a worker died.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import json
 import logging
 import os
 import re
+import socket
+import threading
 import time
 import uuid
-from collections.abc import Callable, Container
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from featx.errors import OutputError
-from featx.jobs.storage import Place
+from featx.errors import FeatxWarning, OutputError
+from featx.features.job_files import FOLDERS, shards_with_table
+from featx.jobs.job import Job
+from featx.system.files.folder import Folder
 from featx.system.processes import is_process_running, pid_namespace, process_start_time
 
-#: A shard is set aside after it has ended its worker so many times.
-TRIES = 3
-#: Seconds between signs of life, of a worker whose notes are on this machine and elsewhere.
-_SIGN_SECONDS, _FAR_SIGN_SECONDS = 0.5, 10.0
-#: A worker of another machine that has given no sign for so long is taken for dead.
-_SILENT_AFTER = 120.0
-#: Notes of an object store that are asked for at once.
-_READ_AT_ONCE = 16
-#: How the reason of a try begins, of a shard that has ended its worker.
-DIED = "its worker died"
-_AT_WORK = re.compile(r"^(?P<shard>\d{8})-(?P<token>[0-9a-f]{32})\.json$")
-_TRIED = re.compile(r"^(?P<shard>\d{8})-(?P<number>\d+)\.json$")
-
-#: What its number is unique in, its number, and when it started.
-Process = tuple[str, int, int | None]
+#: A worker or client on another machine that sends no heartbeat for this time counts as dead.
+SILENT_SECONDS = 120.0
+#: Notes of dead clients on other machines are removed after this time.
+_FORGET_SECONDS = 7 * 86400.0
+_MAX_READERS = 16
+#: Progress is read at most this share of the time.
+_READ_SHARE = 0.1
+_NAME = re.compile(r"^(?P<shard>\d{8})-[0-9a-f]{32}\.json$")
 
 _log = logging.getLogger("featx")
 
 
 @dataclasses.dataclass(frozen=True)
-class AtWork:
-    """A shard that somebody is at, or was when it died.
+class Heartbeat:
+    """The last heartbeat of a worker at a shard.
 
     Attributes
     ----------
     name : str
-        Of the note.
-    shard, pid, n_done : int
-    started : int or None
-        When its process started, as :func:`featx.system.processes.process_start_time`.
+        Name of the file.
+    shard, n_done : int
+        Index of the shard, and number of its images that are done.
     client : str
-        Token of the client that gave it out.
-    n_round : int
-        In which of that client's rounds: within one, a shard that is given out again is one whose worker is gone.
-    where : str
-        What process numbers are unique in.
+        Token of the client that submitted the shard.
+    round : int
+        Round of that client.
+    host : str
+        Scope in which process numbers are unique: see :func:`featx.system.processes.pid_namespace`.
+    pid : int
+        Number of the process.
+    started : int or None
+        Start time of the process: see :func:`featx.system.processes.process_start_time`.
     time : float
-        Of the last sign of life, in seconds since 1970.
+        Time of the heartbeat, in seconds since 1970.
     """
 
     name: str
     shard: int
-    pid: int
-    started: int | None
     n_done: int
     client: str
-    n_round: int
-    where: str
+    round: int
+    host: str
+    pid: int
+    started: int | None
     time: float
 
     @property
-    def is_here(self) -> bool:
-        """Whether its process is, or was, on this machine."""
-        return self.where == pid_namespace()
-
-    @property
     def is_alive(self) -> bool:
-        """Whether its process lives, as far as can be known here."""
-        if self.is_here:
-            return is_process_running(self.pid, self.started)
-        return time.time() - self.time < _SILENT_AFTER
-
-    @property
-    def process(self) -> Process:
-        """As :func:`this_process` says of its process."""
-        return self.where, self.pid, self.started
+        """Whether the process is alive, as far as this machine can know."""
+        return _is_alive(self.host, self.pid, self.started, self.time)
 
 
-def this_process() -> Process:
-    """Return what the number of this process is unique in, the number, and when it started."""
-    return pid_namespace(), os.getpid(), process_start_time(os.getpid())
+def _is_alive(host: str, pid: int, started: int | None, last_seen: float) -> bool:
+    if host == pid_namespace():
+        return is_process_running(pid, started)
+    return time.time() - last_seen < SILENT_SECONDS
 
 
-class Note:
-    """The note of a worker at a shard, there as long as the worker is at it.
+def _this_process() -> dict[str, Any]:
+    pid = os.getpid()
+    return {"host": pid_namespace(), "pid": pid, "started": process_start_time(pid)}
+
+
+class HeartbeatWriter:
+    """Writes the heartbeats of a worker, which exist as long as the worker is at the shard.
 
     Parameters
     ----------
-    place : Place
-    shard, n_round : int
+    folder : Folder
+        Folder of the job.
+    shard, round : int
+        Shard, and round of the client.
     client : str
-    always : bool, default=False
-        Sign after every batch, not now and then: of a shard that has ended a worker, to know at which image.
+        Token of the client.
+    seconds : float
+        Minimum time between two heartbeats.
     """
 
-    def __init__(self, place: Place, shard: int, client: str, n_round: int = 0, *, always: bool = False) -> None:
-        self._place = place
-        self._name = f"attempts/{shard:08}-{uuid.uuid4().hex}.json"
-        where, pid, started = this_process()
-        self._said = {
-            **{"shard": shard, "client": client, "round": n_round},
-            **{"where": where, "pid": pid, "started": started},
-        }
-        self._every = 0.0 if always else _SIGN_SECONDS if place.is_local else _FAR_SIGN_SECONDS
-        self._signed = 0.0
+    def __init__(self, folder: Folder, shard: int, client: str, round: int, seconds: float) -> None:  # noqa: A002
+        self._folder = folder
+        self._name = f"heartbeats/{shard:08}-{uuid.uuid4().hex}.json"
+        self._fields = {"shard": shard, "client": client, "round": round, **_this_process()}
+        self._seconds = seconds
+        self._last = 0.0
         self._n_done = 0
         self._has_failed = False
 
     def __enter__(self) -> Callable[[int], None]:
-        self._sign()
+        self._write()
         return self._advance
 
     def __exit__(self, kind: object, *error: object) -> None:
         if kind is KeyboardInterrupt:
-            return  # it was ended from without: its client is to know at what
-        try:
-            self._place.remove(self._name)
-        except OutputError as failed:
-            self._tell(failed)
+            return  # the worker is terminated: its client reads at which image
+        with self._warn():
+            self._folder.remove(self._name)
 
     def _advance(self, n_done: int) -> None:
         self._n_done += n_done
-        if time.monotonic() - self._signed >= self._every:
-            try:
-                self._sign()
-            except OutputError as error:
-                self._tell(error)
+        if time.monotonic() - self._last >= self._seconds:
+            with self._warn():
+                self._write()
 
-    def _tell(self, error: OutputError) -> None:
-        """Say once that the note is no longer true: the shard goes on, and it is its commit that matters."""
-        if not self._has_failed:
-            self._has_failed = True
-            _log.warning("Nobody sees how far shard %d is, but it goes on: %s", self._said["shard"], error)
+    def _write(self) -> None:
+        self._last = time.monotonic()
+        fields = {**self._fields, "n_done": self._n_done, "time": time.time()}
+        self._folder.write(self._name, json.dumps(fields).encode())
 
-    def _sign(self) -> None:
-        self._signed = time.monotonic()
-        said = {**self._said, "done": self._n_done, "time": time.time()}
-        self._place.write(self._name, json.dumps(said).encode())
+    @contextlib.contextmanager
+    def _warn(self) -> Iterator[None]:
+        """Log the first error: a shard does not need its heartbeats."""
+        try:
+            yield
+        except OutputError as error:
+            if not self._has_failed:
+                self._has_failed = True
+                _log.warning("The progress of shard %d is not shown, but it goes on: %s", self._fields["shard"], error)
 
 
-def at_work(place: Place, shard: int | None = None) -> list[AtWork]:
-    """Return who is at which shard, or at one."""
+def read_heartbeats(folder: Folder, shard: int | None = None) -> list[Heartbeat]:
+    """Return the heartbeats of all workers, or of those at one shard; corrupt ones are ignored."""
     names = [
-        f"attempts/{name}"
-        for name in place.names("attempts")
-        if (match := _AT_WORK.match(name)) and (shard is None or int(match["shard"]) == shard)
+        f"heartbeats/{name}"
+        for name in folder.names("heartbeats")
+        if (match := _NAME.match(name)) and (shard is None or int(match["shard"]) == shard)
     ]
-    if place.is_local:
-        return [note for name in names if (note := _note(place, name))]
-    with concurrent.futures.ThreadPoolExecutor(_READ_AT_ONCE, thread_name_prefix="featx-job") as pool:
-        return [note for note in pool.map(lambda name: _note(place, name), names) if note]
+    if folder.is_local:
+        return [beat for name in names if (beat := _read_heartbeat(folder, name))]
+    with concurrent.futures.ThreadPoolExecutor(_MAX_READERS, thread_name_prefix="featx-job") as pool:
+        return [beat for beat in pool.map(lambda name: _read_heartbeat(folder, name), names) if beat]
 
 
-def _note(place: Place, name: str) -> AtWork | None:
-    """Return what a note says; None if it has gone, or is damaged and counts for nothing."""
-    said = _read(place, name) or {}
+def _read_heartbeat(folder: Folder, name: str) -> Heartbeat | None:
     try:
-        return AtWork(
-            name=name,
-            shard=int(said["shard"]),
-            pid=int(said["pid"]),
-            started=None if said["started"] is None else int(said["started"]),
-            n_done=int(said["done"]),
-            client=str(said["client"]),
-            n_round=int(said["round"]),
-            where=str(said["where"]),
-            time=float(said["time"]),
+        beat = Heartbeat(name=name, **json.loads(folder.read(name)))
+        numbers = (beat.shard, beat.n_done, beat.round, beat.pid)
+        is_valid = all(type(number) is int for number in numbers) and isinstance(beat.time, float)
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return beat if is_valid else None
+
+
+# Clients
+
+
+def running_clients(folder: Folder) -> list[dict[str, Any]]:
+    """Return the notes of clients that run a job now; remove those of dead clients."""
+    active = {beat.client for beat in read_heartbeats(folder) if beat.is_alive}
+    clients = []
+    for name in sorted(folder.names("clients")):
+        try:
+            note = json.loads(folder.read(f"clients/{name}"))
+            client = {**note, "token": name[:-5], "time": float(note["time"]), "n_before": int(note["n_before"])}
+            is_alive = _is_alive(client["host"], int(client["pid"]), client["started"], client["time"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            continue
+        is_local = client["host"] == pid_namespace()
+        if is_alive or (not is_local and client["token"] in active):
+            clients.append(client)
+        elif is_local or time.time() - client["time"] > _FORGET_SECONDS:
+            folder.remove(f"clients/{name}")
+    return clients
+
+
+def describe_client(client: dict[str, Any]) -> str:
+    """Return a human-readable description of a client."""
+    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(client["time"]))
+    return f"process {client['pid']} on {client['hostname']} since {since}"
+
+
+@contextlib.contextmanager
+def registered_client(folder: Folder, token: str, n_before: int) -> Iterator[None]:
+    """Show others that a client runs the job while the block runs; remove its notes and heartbeats at the end.
+
+    Warns
+    -----
+    FeatxWarning
+        Other clients run the job.
+    """
+    if others := running_clients(folder):
+        warnings.warn(
+            f"This job is already being run by {', '.join(map(describe_client, others))}. Both clients go on, and each "
+            "leaves the shards of the other to the end.",
+            FeatxWarning,
+            stacklevel=4,
         )
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def tried(place: Place) -> dict[int, int]:
-    """Return how many times each shard has ended its worker; 0 if it is unknown whether it did."""
-    found: dict[int, int] = {}
-    for name in place.names("attempts"):
-        if match := _TRIED.match(name):
-            shard = int(match["shard"])
-            found[shard] = max(found.get(shard, 0), int(match["number"]))
-    return found
-
-
-def reasons(place: Place) -> dict[int, tuple[int, str]]:
-    """Return how many times each shard has ended its worker, where it has, and how the last time."""
-    return {
-        shard: (number, str((_read(place, f"attempts/{shard:08}-{number}.json") or {}).get("reason", "unknown")))
-        for shard, number in tried(place).items()
-        if number
-    }
-
-
-def count_try(place: Place, shard: int, reason: str) -> int:
-    """Note that a shard has ended its worker; return how many times that was."""
-    number = tried(place).get(shard, 0) + 1
-    while not place.create(f"attempts/{shard:08}-{number}.json", _said_of(shard, reason)):
-        number += 1
-    return number
-
-
-def suspect(place: Place, shard: int, reason: str) -> None:
-    """Note that a shard's worker has ended, and its client too, so that nobody knows of what: it is to come last."""
-    place.create(f"attempts/{shard:08}-0.json", _said_of(shard, reason))
-
-
-def forget_tries(place: Place, shards: set[int]) -> None:
-    """Remove the tries of shards."""
-    for name in place.names("attempts"):
-        if (match := _TRIED.match(name)) and int(match["shard"]) in shards:
-            place.remove(f"attempts/{name}")
-
-
-def set_aside(place: Place, shard: int, reason: str) -> None:
-    """Set a shard aside, so that the rest goes on without it."""
-    place.write(f"set_aside/{shard:08}.json", _said_of(shard, reason))
-
-
-def which_aside(place: Place, done: Container[int] = ()) -> dict[int, str]:
-    """Return the shards that are set aside, and why; not those that somebody has done since."""
-    found = {}
-    for name in sorted(place.names("set_aside")):
-        if name.endswith(".json") and name[:-5].isdigit() and int(name[:-5]) not in done:
-            said = _read(place, f"set_aside/{name}") or {}
-            found[int(name[:-5])] = str(said.get("reason", "unknown"))
-    return found
-
-
-def take_back(place: Place, shards: set[int]) -> None:
-    """Let shards that were set aside be tried again."""
-    for shard in shards:
-        place.remove(f"set_aside/{shard:08}.json")
-    forget_tries(place, shards)
-
-
-def _said_of(shard: int, reason: str) -> bytes:
-    return json.dumps({"shard": shard, "reason": reason, "time": time.time()}).encode()
-
-
-def _read(place: Place, name: str) -> dict[str, Any] | None:
+    note = {**_this_process(), "hostname": socket.gethostname(), "time": time.time(), "n_before": n_before}
+    folder.write(f"clients/{token}.json", json.dumps(note).encode())
     try:
-        said = json.loads(place.read(name))
-    except (FileNotFoundError, ValueError):
-        return None
-    return said if isinstance(said, dict) else None
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            for beat in read_heartbeats(folder):
+                if beat.client == token:
+                    folder.remove(beat.name)
+            folder.remove(f"clients/{token}.json")
+            folder.remove_abandoned(*FOLDERS)  # temporary files of workers that were killed
+
+
+# Progress
+
+
+def count_done_images(job: Job, client: str | None = None) -> int:
+    """Return the number of images of done shards, and of those that workers (of one client) have done so far."""
+    done = set(shards_with_table(job.folder.names("shards")))
+    in_progress = {
+        beat.shard: beat.n_done
+        for beat in read_heartbeats(job.folder)
+        if beat.shard not in done and client in (None, beat.client) and beat.is_alive
+    }
+    return sum(job.n_images(shard) for shard in done if shard < job.manifest.n_shards) + sum(in_progress.values())
+
+
+@contextlib.contextmanager
+def reporting_progress(job: Job, client: str, n_done: int, progress: Callable[[int], object] | None) -> Iterator[None]:
+    """Call `progress` with the number of images done since its last call, while the block runs."""
+    if progress is None:
+        yield
+        return
+    is_over = threading.Event()
+    reported = n_done
+    min_seconds = job.folder.poll_seconds
+
+    def report() -> None:
+        nonlocal reported
+        if (count := count_done_images(job, client)) > reported:
+            progress(count - reported)
+            reported = count
+
+    def watch() -> None:
+        pause = min_seconds
+        while not is_over.wait(pause):
+            started = time.monotonic()
+            with contextlib.suppress(OSError):
+                report()
+            pause = max(min_seconds, (time.monotonic() - started) / _READ_SHARE)
+
+    thread = threading.Thread(target=watch, daemon=True, name="featx-progress")
+    thread.start()
+    try:
+        yield
+        is_over.set()
+        thread.join()
+        report()
+    finally:
+        is_over.set()
+        thread.join(timeout=min_seconds)

@@ -1,11 +1,10 @@
-"""One shard: its rows computed, and committed so that nobody else's work is damaged."""
+"""One shard: compute its rows, and commit them so that the work of no other client is damaged."""
 
 from __future__ import annotations
 
 import collections
 import dataclasses
 import io
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -19,26 +18,25 @@ from featx.errors import JobError, OutputError, SourceError, UnreachableImageErr
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import UNKNOWN_STATE, Ledger
 from featx.extraction.options import Resolved
-from featx.features.job_columns import import_pyarrow, text_columns
-from featx.features.job_format import FORMAT, METADATA, CommittedShard, PlannedShard, matrix_name, table_name
+from featx.features.hashed_npy import HashedNpyWriter, checksum_of
+from featx.features.job_files import CommittedShard, PlannedShard, matrix_name, table_name, text_columns
 from featx.images.image import DIGEST_SIZE, file_state, read_image
 from featx.jobs.job import Job
-from featx.jobs.running.hashed_npy import HashedMatrixFile, checksum_of, new_hash
 from featx.system.files import remote
+from featx.system.files.parquet import import_pyarrow
 
-#: How long one whose rows differ from those that lie there waits for the table of whoever wrote them, in seconds.
-_PATIENCE_SECONDS = 3.0
-_ASK_AGAIN = 0.1
-_BLOCK = 2**20
-_ROUNDS = 5
+#: Time that a writer waits for the table of another writer whose rows differ from its own.
+_WAIT_SECONDS = 3.0
+_POLL_SECONDS = 0.1
+_MAX_COMMITS = 5
+#: A shard with at least this number of images, none of them reachable, has a source that is away.
+_MIN_UNREACHABLE = 10
+
 _log = logging.getLogger("featx")
 
-#: A shard of so many images, of which not one can be reached, is taken for one whose source is away.
-_SEVERAL = 10
 
-
-class SourceAwayError(SourceError):
-    """Not one image of a shard is in reach."""
+class UnreachableSourceError(SourceError):
+    """No image of a shard is reachable."""
 
 
 def run_shard(
@@ -49,43 +47,55 @@ def run_shard(
     cache: Path | None,
     raise_on_error: bool = False,
     progress: Callable[[int], object] | None = None,
-    witnesses: Sequence[str] = (),
-    again: bool = False,
+    probe_images: Sequence[str] = (),
+    recompute: bool = False,
+    wait_seconds: float = _WAIT_SECONDS,
 ) -> CommittedShard:
-    """Compute the rows of a shard and commit them; return what is committed, by whomever.
+    """Compute the rows of a shard and commit them.
 
     Parameters
     ----------
     job : Job
+        Job of the shard.
     shard : int
+        Index of the shard.
     resolved : Resolved
+        Resolved options of the extraction.
     cache, raise_on_error, progress
         As of :func:`featx.extraction.extract.extract_into`.
-    witnesses : sequence of str, default=()
-        Images of other shards: if one of them is in reach, and none of this shard, the latter are listed as failed.
-    again : bool, default=False
-        Put the rows in place of those that are committed, if images that failed have a row now.
+    probe_images : sequence of str, default=()
+        Images of other shards. If one of them is reachable and no image of this shard is, the latter are failures.
+    recompute : bool, default=False
+        Whether to replace the committed rows if images that failed have a row now.
+    wait_seconds : float, default=3.0
+        Time to wait for the table of another writer with other rows.
+
+    Returns
+    -------
+    CommittedShard
+        What is committed, by this worker or another.
 
     Raises
     ------
-    SourceAwayError
-        Not one of its images is in reach.
+    UnreachableSourceError
+        No image of the shard is reachable.
     FeatxError
-        As of :func:`featx.extraction.to_file.extract_to_file`, and JobError of a damaged plan.
+        As of :func:`featx.extraction.to_file.extract_to_file`; JobError if the plan is corrupt.
     """
     started = time.perf_counter()
     planned = job.planned(shard)
-    paths = job.located(planned.paths)
-    width = resolved.n_features
-    with job.place.scratch("shards") as temporary, HashedMatrixFile(temporary, len(paths), width) as rows:
+    paths = job.resolve_paths(planned.paths)
+    with job.folder.scratch("shards") as matrix, HashedNpyWriter(matrix, len(paths), resolved.n_features) as rows:
         ledger = extract_into(rows, paths, resolved, cache=cache, raise_on_error=raise_on_error, progress=progress)
-        if not any(map(_is_in_reach, job.located(witnesses))):
-            _refuse_source_away(shard, len(paths), ledger.failures)
+        if not any(map(_is_reachable, job.resolve_paths(probe_images))):
+            _check_reachable(shard, len(paths), ledger.failures)
         failed = {failure.position for failure in ledger.failures}
-        rows.keep(np.array([at for at in range(len(paths)) if at not in failed], dtype=np.int64))
+        rows.keep(np.array([position for position in range(len(paths)) if position not in failed], dtype=np.int64))
         checksum = rows.finish()
-        table = _table(job, planned, ledger)
+        table = _make_table(job, planned, ledger)
         done = CommittedShard(
+            job=job.manifest.id,
+            fingerprint=job.manifest.fingerprint,
             shard=shard,
             rows=len(paths) - len(failed),
             computed=ledger.n_computed,
@@ -96,12 +106,12 @@ def run_shard(
             checksum=checksum.result(),
             seconds=round(time.perf_counter() - started, 3),
         )
-        if again and (old := _standing(job, shard, table)):
-            return old
-        return _commit(job, done, temporary, _as_file(job, done, table), again=again)
+        if recompute and (committed := _keep_committed(job, shard, table)):
+            return committed
+        return _Commit(job, done, matrix, _as_file(done, table), wait_seconds).run(replace=recompute)
 
 
-def _is_in_reach(path: str) -> bool:
+def _is_reachable(path: str) -> bool:
     try:
         read_image(path)
     except UnreadableImageError as error:
@@ -109,28 +119,28 @@ def _is_in_reach(path: str) -> bool:
     return True
 
 
-def _refuse_source_away(shard: int, n_images: int, failures: Sequence[Failure]) -> None:
-    """Raise if not one of many images is to be reached: a disk that is not mounted here is no fault of the images."""
-    away = [failure for failure in failures if failure.error == UnreachableImageError.__name__]
-    if n_images >= _SEVERAL and len(away) == n_images:
-        raise SourceAwayError(
-            f"Not one of the {n_images:,} images of shard {shard} can be reached, the first {away[0].image!r}: "
-            f"{away[0].reason.rstrip('.')}. Is their disk mounted here, their server up? Then run the same again; if "
-            "they are gone for good, plan the job anew without them: rows that are in the store are not computed again."
+def _check_reachable(shard: int, n_images: int, failures: Sequence[Failure]) -> None:
+    """Raise if none of many images is reachable: the disk may not be mounted here."""
+    unreachable = [failure for failure in failures if failure.error == UnreachableImageError.__name__]
+    if n_images >= _MIN_UNREACHABLE and len(unreachable) == n_images:
+        raise UnreachableSourceError(
+            f"None of the {n_images:,} images of shard {shard} is reachable, the first is {unreachable[0].image!r}: "
+            f"{unreachable[0].reason.rstrip('.')}. Mount their disk or start their server, then run the same command "
+            "again. If they are gone for good, plan the job again under a new name: cached rows are not computed again."
         )
 
 
 def _count_changed(paths: list[str], planned: PlannedShard, ledger: Ledger) -> int:
-    """Return how many files were no longer what they were when the job was planned."""
-    seen = map(tuple, ledger.file_states.tolist())
+    """Return the number of files that changed since the job was planned."""
+    current_states = map(tuple, ledger.file_states.tolist())
     return sum(
-        before is not None and now != before and (now != UNKNOWN_STATE or state_of(path) != before)
-        for path, before, now in zip(paths, planned.states, seen, strict=True)
+        before is not None and now != before and (now != UNKNOWN_STATE or _size_and_mtime(path) != before)
+        for path, before, now in zip(paths, planned.states, current_states, strict=True)
     )
 
 
-def state_of(path: str) -> tuple[int, int] | None:
-    """Return size and time of change of a file, or of the archive that it is in; None where there is none."""
+def _size_and_mtime(path: str) -> tuple[int, int] | None:
+    """Return size and modification time of a file, or of the archive that contains it; None if there is none."""
     if remote.is_url(path):
         return None
     try:
@@ -140,37 +150,32 @@ def state_of(path: str) -> tuple[int, int] | None:
     return state.st_size, state.st_mtime_ns
 
 
-def _table(job: Job, planned: PlannedShard, ledger: Ledger) -> Any:
-    """Return a line for each image of a shard."""
+def _make_table(job: Job, planned: PlannedShard, ledger: Ledger) -> Any:
+    """Return a table with a line for each image of a shard."""
     pa = import_pyarrow()
-    n_images = len(planned.paths)
+    positions = range(len(planned.paths))
     failures = {failure.position: failure for failure in ledger.failures}
-    known = np.any(ledger.digests, axis=1)
-    joined = ledger.digests.tobytes().hex()
+    has_digest = np.any(ledger.digests, axis=1)
+    digests = ledger.digests.tobytes().hex()
     size = 2 * DIGEST_SIZE
-    kinds = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}
-    kind = kinds.get(job.manifest.labels)
-    labels = {"label": pa.array(planned.labels, kind)} if kind else text_columns("label", planned.labels)
-    columns = {
-        **text_columns("path", planned.paths),
-        **labels,
-        "digest": pa.array(
-            [joined[at * size : (at + 1) * size] if known[at] else None for at in range(n_images)], pa.string()
-        ),
-        "status": pa.array(["failed" if at in failures else "done" for at in range(n_images)], pa.string()),
-        "reason": pa.array([failures[at].reason if at in failures else None for at in range(n_images)], pa.string()),
-        "error": pa.array([failures[at].error if at in failures else None for at in range(n_images)], pa.string()),
+    label_types = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}
+    label_type = label_types.get(job.manifest.labels)
+    labels = {"label": pa.array(planned.labels, label_type)} if label_type else text_columns("label", planned.labels)
+    texts = {
+        "digest": [digests[i * size : (i + 1) * size] if has_digest[i] else None for i in positions],
+        "status": ["failed" if i in failures else "done" for i in positions],
+        "reason": [failures[i].reason if i in failures else None for i in positions],
+        "error": [failures[i].error if i in failures else None for i in positions],
     }
-    return pa.table(columns)
+    columns = {name: pa.array(values, pa.string()) for name, values in texts.items()}
+    return pa.table({**text_columns("path", planned.paths), **labels, **columns})
 
 
-def _as_file(job: Job, done: CommittedShard, table: Any) -> bytes:
-    """Return the table of a shard as a Parquet file, which vouches for the rows."""
-    manifest = job.manifest
-    said = {"format": FORMAT, "job": manifest.id, "fingerprint": manifest.fingerprint, **dataclasses.asdict(done)}
+def _as_file(done: CommittedShard, table: Any) -> bytes:
+    """Return the table of a shard as a Parquet file whose footer commits the rows."""
     buffer = io.BytesIO()
     import_pyarrow().parquet.write_table(
-        table.replace_schema_metadata({METADATA: json.dumps(said)}),
+        table.replace_schema_metadata(done.as_metadata()),
         buffer,
         compression="zstd",
         use_dictionary=["label", "status", "reason", "error"],
@@ -180,69 +185,77 @@ def _as_file(job: Job, done: CommittedShard, table: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _standing(job: Job, shard: int, table: Any) -> CommittedShard | None:
-    """Return what is committed of a shard, if it is not worse than what was computed again; else None."""
+def _keep_committed(job: Job, shard: int, table: Any) -> CommittedShard | None:
+    """Return what is committed of a shard if the new rows do not improve on it."""
     try:
-        old = job.read_committed(shard)
-        before = job.lines(old)["status"]
+        committed = job.read_committed(shard)
+        before = job.table(committed)["status"]
     except (FileNotFoundError, JobError):
         return None
-    both = collections.Counter(zip(before, table.column("status").to_pylist(), strict=True))
-    if n_lost := both["done", "failed"]:
-        _log.warning("Shard %d is left as it was: %d of its images that have a row cannot be read now.", shard, n_lost)
-    return old if n_lost or not both["failed", "done"] else None
+    changes = collections.Counter(zip(before, table.column("status").to_pylist(), strict=True))
+    if n_lost := changes["done", "failed"]:
+        _log.warning("Shard %d is kept as it was: %d of its images that have a row cannot be read now.", shard, n_lost)
+    return committed if n_lost or not changes["failed", "done"] else None
 
 
-def _commit(job: Job, done: CommittedShard, matrix: Path, table: bytes, *, again: bool = False) -> CommittedShard:
-    """Publish the rows and then the table that vouches for them; the first table stands, unless it is done again."""
-    place, shard = job.place, done.shard
-    if again:
-        place.remove(table_name(shard))  # first: what comes now vouches for nothing
-        place.replace_from(matrix_name(shard), matrix)
-    for _ in range(_ROUNDS):
-        if not place.create_from(matrix_name(shard), matrix) and not _is_same(job, done):
-            if won := _wait_for_table(job, shard):
-                return won
-            place.replace_from(matrix_name(shard), matrix)
-        if place.create(table_name(shard), table):
-            return done
+@dataclasses.dataclass(frozen=True)
+class _Commit:
+    """Publishes the rows of a shard, and then the table that commits them. The first table wins.
+
+    No engine covers this: a shard may run twice at the same time (two clients, or a worker that an engine wrongly
+    takes for dead), and the writers share only the folder.
+    """
+
+    job: Job
+    done: CommittedShard
+    matrix: Path
+    table: bytes
+    wait_seconds: float
+
+    def run(self, *, replace: bool) -> CommittedShard:
+        """Return what is committed in the end; with `replace`, in place of what was committed before."""
+        folder, shard = self.job.folder, self.done.shard
+        if replace:
+            folder.remove(table_name(shard))  # first: from now on, nothing is committed
+            folder.replace(matrix_name(shard), self.matrix)
+        for _ in range(_MAX_COMMITS):
+            if not folder.publish(matrix_name(shard), self.matrix) and not self._has_rows_of(self.done):
+                if winner := self._wait_for_table():
+                    return winner
+                folder.replace(matrix_name(shard), self.matrix)  # its writer has died
+            if folder.create(table_name(shard), self.table):
+                return self.done
+            try:
+                winner = self.job.read_committed(shard)
+            except FileNotFoundError:  # a third writer has just removed it
+                continue
+            except JobError:  # of a worker of a job that was planned here before
+                folder.remove(table_name(shard))
+                continue
+            if winner.checksum == self.done.checksum or self._has_rows_of(winner):
+                return winner
+            # A delayed writer has committed rows that were taken for those of a dead writer and replaced.
+            folder.remove(table_name(shard))
+        raise OutputError(
+            f"Cannot commit {folder.path(table_name(shard))!r}: other clients keep writing it. Run one client only."
+        )
+
+    def _has_rows_of(self, shard: CommittedShard) -> bool:
+        """Return whether the matrix in the folder has the checksum of a committed shard."""
         try:
-            winner = job.read_committed(shard)
-        except FileNotFoundError:  # a third writer has just removed it
-            continue
-        except JobError:  # of a worker that a job planned here before has left behind
-            place.remove(table_name(shard))
-            continue
-        if winner.checksum == done.checksum or _is_same(job, winner):
-            return winner
-        # A writer that was held up has vouched for rows that were taken for a dead one's and replaced.
-        place.remove(table_name(shard))
-    raise OutputError(
-        f"The shard {place.path(table_name(shard))!r} is written by others again and again. Run one client at a time."
-    )
-
-
-def _is_same(job: Job, done: CommittedShard) -> bool:
-    """Return whether the matrix that lies there is the one of a checksum."""
-    name = matrix_name(done.shard)
-    try:
-        if job.place.is_local:
-            return checksum_of(Path(job.place.path(name))) == done.checksum
-        hashed = new_hash()
-        hashed.update(job.place.read(name))
-        return bool(hashed.hexdigest() == done.checksum)
-    except FileNotFoundError:
-        return False
-
-
-def _wait_for_table(job: Job, shard: int) -> CommittedShard | None:
-    """Return what the writer of the matrix that lies there has committed; None if nothing comes of it."""
-    until = time.monotonic() + _PATIENCE_SECONDS
-    while time.monotonic() < until:
-        try:
-            return job.read_committed(shard)
+            with self.job.folder.local_copy(matrix_name(shard.shard)) as path:
+                return checksum_of(path) == shard.checksum
         except FileNotFoundError:
-            time.sleep(_ASK_AGAIN)
-        except JobError:
-            return None
-    return None
+            return False
+
+    def _wait_for_table(self) -> CommittedShard | None:
+        """Return what the writer of the matrix in the folder commits; None if it does not."""
+        deadline = time.monotonic() + self.wait_seconds
+        while time.monotonic() < deadline:
+            try:
+                return self.job.read_committed(self.done.shard)
+            except FileNotFoundError:
+                time.sleep(_POLL_SECONDS)
+            except JobError:
+                return None
+        return None

@@ -1,26 +1,32 @@
-"""A worker of a job: one shard after the other, with the network kept between them."""
+"""A worker process: it computes one shard after another and keeps the network between them."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import logging
 import os
-import socket
+import signal
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from featx.backbones import registry as backbones
+from featx.backbones import registry
 from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.resolved import resolve_with_recipe
-from featx.features.job_format import again_name, table_name
-from featx.jobs.backends.worker_exit import interruptible
-from featx.jobs.job import Job
-from featx.jobs.running import heartbeats as attempts
-from featx.jobs.running import retries as outcomes
-from featx.jobs.running.shard import SourceAwayError, run_shard
-from featx.jobs.storage import Place
+from featx.features.job_files import table_name
+from featx.jobs.job import Job, open_job
+from featx.jobs.running.heartbeats import HeartbeatWriter
+from featx.jobs.running.shard import UnreachableSourceError, run_shard
+from featx.system.progress import show_messages
+
+#: Time for a worker to store what it has computed before it is killed.
+GRACE_SECONDS = 10.0
+_PARENT_POLL_SECONDS = 0.5
 
 #: A worker of a cluster may have several threads; the network uses all cores for one shard.
 _one_at_a_time = threading.Lock()
@@ -28,189 +34,240 @@ _one_at_a_time = threading.Lock()
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One shard, and what a worker must know to compute it.
+    """One shard, and what a worker needs to compute it.
 
     Attributes
     ----------
-    address : str
-        Of the job.
+    location : str
+        Path or URL of the job.
     job_id : str
+        Identifier of the plan.
     shard : int
+        Index of the shard.
     client : str
-        Token of the client that gives it out.
-    n_round : int
-        In which of its rounds.
+        Token of the client that submits the task.
+    round : int
+        Round of that client.
     cache : str or None
-        As a whole path: the working folder of a worker may be another than the client's.
+        Absolute path of the cache.
     is_cache_auto : bool
-        Whether nobody named it, so that ``FEATX_CACHE`` of the worker goes before it.
+        Whether the caller did not name the cache, so that ``FEATX_CACHE`` of the worker takes precedence.
     raise_on_error : bool
-    here : dict
-        Options that concern one machine alone: ``engine``, ``batch_size``.
+        Whether an unreadable image ends the run.
+    machine_options : dict
+        Options that concern a single machine: ``engine``, ``batch_size``.
     backbone : Backbone or None
-        One that was registered, and that other processes do not know.
-    witnesses : tuple of str
-        Images of other shards: if one of them is in reach, and none of this shard, the latter are gone for good.
-    has_others : bool
-        Whether there are shards to begin with that have not failed before.
+        Registered backbone that other processes do not know.
+    probe_images : tuple of str
+        Images of other shards: if one of them is reachable, and none of this shard, the latter are missing for good.
+    recompute : bool
+        Whether to compute a committed shard again.
+    is_suspect : bool
+        Whether the shard failed before: then each batch sends a heartbeat, to know the image at which a worker dies.
     """
 
-    address: str
+    location: str
     job_id: str
     shard: int
     client: str
-    n_round: int
+    round: int
     cache: str | None
     is_cache_auto: bool
     raise_on_error: bool
-    here: dict[str, Any]
+    machine_options: dict[str, Any]
     backbone: Any = None
-    witnesses: tuple[str, ...] = ()
-    has_others: bool = True
+    probe_images: tuple[str, ...] = ()
+    recompute: bool = False
+    is_suspect: bool = False
 
 
-def work(task: Task) -> None:
-    """Compute and commit a shard, unless somebody has.
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a task; a value, since not every error can be pickled.
 
-    What is the shard's own fault counts as a try of it, and the rest of the job goes on.
+    Attributes
+    ----------
+    status : {"done", "present", "failed", "unreachable"}
+        Whether the shard was computed, was committed already, failed, or none of its images is reachable.
+    reason : str
+        Reason of a failure.
+    """
+
+    status: Literal["done", "present", "failed", "unreachable"]
+    reason: str = ""
+
+
+def classify(error: Exception) -> Literal["failed", "unreachable", "stop"]:
+    """Return whether an error is a failure of the shard, of its source, or a reason to stop the run."""
+    if isinstance(error, UnreachableSourceError):
+        return "unreachable"
+    if isinstance(error, EngineError):
+        return "failed"
+    if isinstance(error, FeatxError | OSError):  # an unreadable image is no error here: it has a line in the table
+        return "stop"
+    return "failed"
+
+
+def work(task: Task) -> Outcome:
+    """Compute and commit a shard, unless it is committed.
 
     Raises
     ------
     FeatxError
-        What is no fault of the shard.
+        The run must stop.
     """
     with _one_at_a_time:
-        _work(task)
-
-
-def _work(task: Task) -> None:
-    if task.backbone is not None:
-        backbones.register_backbone(task.backbone, replace=True)
-    job = _job(task.address, task.job_id)
-    if job.manifest.id != task.job_id:
-        raise JobError(
-            f"In {job.place.address!r} another job has been planned since this run began. Nothing was computed for it. "
-            f"Run that one: featx job run {job.place.address}"
-        )
-    resolved = _resolved(task.address, task.job_id, tuple(sorted(task.here.items())))
-    again = job.place.has(table_name(task.shard))
-    if again and not job.place.has(again_name(task.shard)):
-        return
-    n_tries = _count_tries(job, task)
-    if (n_tries or 0) >= attempts.TRIES:
-        return  # the client sets it aside
-    note = attempts.Note(job.place, task.shard, task.client, task.n_round, always=n_tries is not None)
-    with interruptible(), note as progress:
-        try:
-            run_shard(
-                job,
-                task.shard,
-                resolved,
-                cache=_cache(task),
-                raise_on_error=task.raise_on_error,
-                progress=progress,
-                witnesses=task.witnesses,
-                again=again,
+        if task.backbone is not None:
+            registry.register_backbone(task.backbone, replace=True)
+        job = _job(task.location, task.job_id)
+        if job.manifest.id != task.job_id:
+            raise JobError(
+                f"Another job has been planned in {task.location!r} since this run began. Run that one: featx job run "
+                f"{task.location}"
             )
-            outcomes.tell_done(job.place, task.client)
-            if again:
-                job.place.remove(again_name(task.shard))
-        except SourceAwayError as error:
-            _note_away(job.place, task, error)
-        except Exception as error:
-            if isinstance(error, FeatxError) and not isinstance(error, EngineError):
-                raise
-            if isinstance(error, OSError):  # of the system, for what is wrong with images is said otherwise
-                raise OutputError(
-                    f"Shard {task.shard} of {job.place.address!r} cannot be written: {error.strerror or error}. Make "
-                    "room or unlock it, and run the same command again: what is done is kept."
-                ) from error
-            reason = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
-            _note_failed(job.place, task, " ".join(reason.split()))
+        resolved = _resolved(task.location, task.job_id, tuple(sorted(task.machine_options.items())))
+        if not task.recompute and job.folder.exists(table_name(task.shard)):
+            return Outcome("present")
+        seconds = 0.0 if task.is_suspect else job.folder.poll_seconds
+        heartbeat = HeartbeatWriter(job.folder, task.shard, task.client, task.round, seconds)
+        with _process.interruptible(), heartbeat as progress:
+            try:
+                run_shard(
+                    job,
+                    task.shard,
+                    resolved,
+                    cache=_cache(task),
+                    raise_on_error=task.raise_on_error,
+                    progress=progress,
+                    probe_images=task.probe_images,
+                    recompute=task.recompute,
+                )
+            except Exception as error:
+                return _failed(task, error)
+        return Outcome("done")
+
+
+def _failed(task: Task, error: Exception) -> Outcome:
+    """Return the outcome of a task that raised `error`; raise if the run must stop."""
+    status = classify(error)
+    if status != "stop":
+        message = str(error) if isinstance(error, FeatxError) else f"{type(error).__name__}: {error}"
+        return Outcome(status, " ".join(message.split()))
+    if isinstance(error, OSError) and not isinstance(error, FeatxError):
+        raise OutputError(
+            f"Cannot write shard {task.shard} of {task.location!r}: {error.strerror or error}. Free space or fix the "
+            "permissions, then run the same command again: completed work is kept."
+        ) from error
+    raise error
 
 
 def _cache(task: Task) -> Path | None:
-    """Return the cache: that of the client, unless it was not named and this machine has one of its own."""
-    own = os.environ.get("FEATX_CACHE") if task.is_cache_auto else None
-    found = own or task.cache
-    return Path(found).expanduser() if found else None
-
-
-def _note_away(place: Place, task: Task, error: SourceAwayError) -> None:
-    """Leave a shard for later of which no image is in reach, unless nothing is."""
-    outcomes.mark(place, task.client, task.shard, "away", str(error))
-    is_first = len(outcomes.marked(place, task.client, "away")) >= outcomes.AWAY_AT_ONCE
-    if task.witnesses or (is_first and not outcomes.is_any_done(place, task.client)):
-        raise error
-
-
-def _note_failed(place: Place, task: Task, reason: str) -> None:
-    """Count a try of a shard, unless it is no fault of its own: nothing works."""
-    attempts.count_try(place, task.shard, reason)
-    outcomes.mark(place, task.client, task.shard, "failed", reason)
-    n_failed = len(outcomes.marked(place, task.client, "failed"))
-    if task.has_others and n_failed >= outcomes.FAILED_AT_ONCE and not outcomes.is_any_done(place, task.client):
-        raise JobError(
-            f"The first {n_failed} shards of this run have all failed, the last on {socket.gethostname()}: "
-            f"{reason.rstrip('.')}. "
-            "Is it the machine, or the network? None of them is set aside; run the same again when it is well."
-        )
-
-
-def _count_tries(job: Job, task: Task) -> int | None:
-    """Count the tries of a shard that the cluster gives out again, as its worker died; return how many there were.
-
-    Of an earlier round's, it is the client who knows whether they live.
-    """
-    for note in attempts.at_work(job.place, task.shard):
-        # Of a worker on another machine the cluster knows more than its note.
-        is_ours = (note.client, note.n_round) == (task.client, task.n_round)
-        if is_ours and not (note.is_here and note.is_alive):
-            job.place.remove(note.name)
-            attempts.count_try(job.place, task.shard, f"{attempts.DIED} {around(job, note)}")
-    return attempts.tried(job.place).get(task.shard)
-
-
-def around(job: Job, note: attempts.AtWork) -> str:
-    """Return at which image a worker was when it gave its last sign."""
-    paths = job.planned(note.shard).paths
-    at = min(note.n_done, len(paths) - 1)
-    return f"around image {note.shard * job.manifest.shard_size + at:,} of the plan ({paths[at]!r})"
+    """Return the cache of the client, or of this machine if the client did not name one."""
+    cache = (task.is_cache_auto and os.environ.get("FEATX_CACHE")) or task.cache
+    return Path(cache).expanduser() if cache else None
 
 
 @functools.lru_cache(maxsize=2)
-def _job(address: str, job_id: str) -> Job:
-    return Job(Place(address))
+def _job(location: str, job_id: str) -> Job:
+    return open_job(location)
 
 
 @functools.lru_cache(maxsize=2)
-def _resolved(address: str, job_id: str, here: tuple[tuple[str, Any], ...]) -> Resolved:
-    return resolve(_job(address, job_id), dict(here))
+def _resolved(location: str, job_id: str, machine_options: tuple[tuple[str, Any], ...]) -> Resolved:
+    return resolve_job(_job(location, job_id), dict(machine_options))
 
 
-def resolve(job: Job, here: dict[str, Any]) -> Resolved:
-    """Return what runs, if it gives the features that were planned.
+def resolve_job(job: Job, machine_options: dict[str, Any]) -> Resolved:
+    """Return the extraction that gives the planned features on this machine.
 
     Raises
     ------
     JobError
-        Here the options mean another recipe.
+        On this machine the options mean another recipe.
     """
     manifest = job.manifest
+    remedy = "or plan the job again under a new name: cached rows are not computed again"
     try:
-        return resolve_with_recipe(ExtractionOptions(**{**manifest.options, **here}), manifest.recipe)
+        return resolve_with_recipe(ExtractionOptions(**{**manifest.options, **machine_options}), manifest.recipe)
     except TypeError as error:
         raise JobError(
-            f"The job in {job.place.address!r} was planned by featx {manifest.featx} with options that this one does "
-            f"not have ({error}). Run it with that version, or plan it anew in another folder."
+            f"The job in {job.folder.location!r} has options that this version of featx does not know ({error}). Run "
+            f"it with featx {manifest.featx}, {remedy}."
         ) from error
     except RecipeMismatchError as error:
-        said = "; ".join(
-            f"{name} was {str(planned)[:16]!r}, here it is {str(found)[:16]!r}"
-            for name, (planned, found) in error.differences.items()
+        differences = "; ".join(
+            f"{name} was {str(planned)[:16]!r}, but is {str(current)[:16]!r} here"
+            for name, (planned, current) in error.differences.items()
         )
         raise JobError(
-            f"The job in {job.place.address!r} was planned (by featx {manifest.featx}) with another recipe than this "
-            f"machine has: {said}. Nothing was computed. Run it where the recipe is the same, or plan it anew in "
-            "another folder: rows that are in the store are not computed again."
+            f"The job in {job.folder.location!r} was planned (by featx {manifest.featx}) with another recipe than this "
+            f"machine has: {differences}. Run it where the recipe is the same, {remedy}."
         ) from error
+
+
+class _WorkerProcess:
+    """Ends a local worker process cleanly: rows that it has computed are stored first.
+
+    No engine covers this: loky and ``concurrent.futures`` kill a worker at once, or let it finish its task, and a
+    worker whose client was killed goes on with its task.
+    """
+
+    def __init__(self) -> None:
+        self._is_busy = self._is_ending = self._is_worker = False
+
+    def start(self, client: int, quiet: bool | None) -> int:
+        """Set up a process that works for the process `client`; return its number."""
+        self._is_worker = True
+        if quiet is not None:
+            show_messages(quiet)
+        if hasattr(signal, "SIGHUP"):
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes at once
+        signal.signal(signal.SIGTERM, self._terminate)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+        threading.Thread(target=self._end_with, args=(client,), daemon=True, name="featx-client").start()
+        return os.getpid()
+
+    def _terminate(self, number: int, frame: object) -> None:
+        is_first, self._is_ending = not self._is_ending, True
+        if self._is_busy and is_first:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Let SIGTERM interrupt the block; a worker process ends when the block has cleaned up."""
+        try:
+            if self._is_ending:
+                raise KeyboardInterrupt
+            self._is_busy = True
+            yield
+        except KeyboardInterrupt:
+            if self._is_worker:
+                os._exit(1)
+            raise
+        finally:
+            self._is_busy = False
+
+    def _end_with(self, client: int) -> None:
+        """End this process when its client has ended."""
+        while os.getppid() == client:
+            time.sleep(_PARENT_POLL_SECONDS)
+        if self._is_busy:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(GRACE_SECONDS)
+        os._exit(1)
+
+
+_process = _WorkerProcess()
+
+
+def start_worker(client: int, quiet: bool | None) -> int:
+    """Set up this process as a worker of the process `client`; return its number."""
+    return _process.start(client, quiet)
+
+
+def is_quiet() -> bool | None:
+    """Return whether this process shows no messages; None if the application configures the logger of featx."""
+    log = logging.getLogger("featx")
+    return log.level > logging.INFO if log.handlers else None

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from featx.system.processes import is_process_running, pid_namespace
 
+#: Start of the names of temporary files.
+TEMPORARY_PREFIX = ".featx-"
 #: .featx-<PID namespace>-<PID>-<token of the process>-<tag of the file>.tmp
 _TEMPORARY = re.compile(
     r"^\.featx-(?P<namespace>.+)-(?P<pid>\d{1,10})-(?P<token>[0-9a-f]{8})-(?P<tag>[0-9a-f]{8,32})\.tmp$"

@@ -24,7 +24,7 @@ _ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _CHAINED = re.compile(r"^[a-z0-9+.-]+://[^?]*::(/|[a-z0-9+.-]+://)", re.IGNORECASE)
 _BLOCK = 2**20
 #: Seconds between attempts, on average, where the server may well answer the next time.
-_PAUSES = (0.2, 0.6, 1.8)
+RETRY_PAUSES = (0.2, 0.6, 1.8)
 _TRANSIENT = {errno.EBUSY, errno.EIO, errno.ECONNRESET, errno.EPIPE, getattr(errno, "EREMOTEIO", errno.EIO)}
 #: Folders below each other that are listed on the web.
 _DEEPEST = 12
@@ -110,7 +110,7 @@ def _read(system: Any, path: str, max_bytes: int) -> bytes | bytearray:
 def call_with_retries(work: Callable[[], _Result]) -> _Result:
     """Return what a function returns, tried again after pauses where a server fails (5xx) or hangs up."""
     until = time.monotonic() + TIMEOUT_SECONDS
-    for pause in _PAUSES:
+    for pause in RETRY_PAUSES:
         try:
             return work()
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The rows of a shard, hashed and brought to the disk while others are computed."""
+"""A ``.npy`` file that is hashed and written to disk while its other rows are computed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from featx.images.image import DIGEST_SIZE
 _BLOCK_BYTES = 4 * 2**20
 
 
-class HashedMatrixFile(NpyWriter):
-    """A ``.npy`` file whose checksum is nearly known when its last row comes; a context manager.
+class HashedNpyWriter(NpyWriter):
+    """A ``.npy`` file whose checksum is nearly known when its last row is written; a context manager.
 
     Parameters
     ----------
@@ -27,17 +27,17 @@ class HashedMatrixFile(NpyWriter):
 
     def __init__(self, path: Path, n_rows: int, n_features: int) -> None:
         super().__init__(path, n_rows, n_features)
-        self._there = np.zeros(n_rows, dtype=bool)
-        self._n_rows_hashed, self._n_at_once = 0, max(1, _BLOCK_BYTES // (4 * n_features))
-        self._is_whole = True
-        self._hash = new_hash()
+        self._is_written = np.zeros(n_rows, dtype=bool)
+        self._n_rows_hashed, self._block_rows = 0, max(1, _BLOCK_BYTES // (4 * n_features))
+        self._is_unchanged = True  # so far, no hashed row was written again
+        self._hash = _new_hash()
         self._hash.update(npy_header((n_rows, n_features)))
-        self._file = open(path, "rb+", buffering=0)  # noqa: SIM115  # closed with the rest
+        self._file = open(path, "rb+", buffering=0)  # noqa: SIM115  # closed in __exit__
         self._file.seek(HEADER_BYTES)
         self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="featx-hash")
-        self._hashed: list[concurrent.futures.Future[None]] = []
+        self._blocks: list[concurrent.futures.Future[None]] = []
 
-    def __enter__(self) -> HashedMatrixFile:
+    def __enter__(self) -> HashedNpyWriter:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -46,17 +46,17 @@ class HashedMatrixFile(NpyWriter):
 
     def __setitem__(self, positions: Any, rows: Any) -> None:
         super().__setitem__(positions, rows)
-        self._is_whole = self._is_whole and not np.any(self._there[positions])  # what was hashed is to stay
-        self._there[positions] = True
-        while (stop := self._n_rows_hashed + self._n_at_once) <= len(self._there):
-            if not self._there[self._n_rows_hashed : stop].all():
+        self._is_unchanged = self._is_unchanged and not np.any(self._is_written[positions])
+        self._is_written[positions] = True
+        while (stop := self._n_rows_hashed + self._block_rows) <= len(self._is_written):
+            if not self._is_written[self._n_rows_hashed : stop].all():
                 break
             self._hash_until(stop)
 
     def _hash_until(self, stop: int) -> None:
         n_bytes = (stop - self._n_rows_hashed) * 4 * self._shape[1]
         self._n_rows_hashed = stop
-        self._hashed.append(self._pool.submit(self._hash_bytes, n_bytes))
+        self._blocks.append(self._pool.submit(self._hash_bytes, n_bytes))
 
     def _hash_bytes(self, n_bytes: int) -> None:
         while n_bytes and (block := self._file.read(n_bytes)):
@@ -65,30 +65,30 @@ class HashedMatrixFile(NpyWriter):
         os.fsync(self._file.fileno())
 
     def keep(self, kept: np.ndarray[Any, Any]) -> None:
-        """As of NpyWriter; rows that move have to be hashed anew."""
-        self._is_whole = self._is_whole and len(kept) == len(self._there)
-        for part in self._hashed:
-            if not self._is_whole:
-                part.cancel()
+        """Remove all other rows, as NpyWriter does; rows that move are hashed again."""
+        self._is_unchanged = self._is_unchanged and len(kept) == len(self._is_written)
+        for block in self._blocks:
+            if not self._is_unchanged:
+                block.cancel()
         super().keep(kept)
 
     def finish(self) -> concurrent.futures.Future[str]:
-        """Begin with what is left to do, in a thread; what it gives is the checksum, when all is on disk."""
+        """Return a future of the checksum, which is done when all rows are on disk."""
         self._rows = None
-        if self._is_whole:
-            self._hash_until(len(self._there))
+        if self._is_unchanged:
+            self._hash_until(len(self._is_written))
         return self._pool.submit(self._finish)
 
     def _finish(self) -> str:
-        if self._is_whole:
-            for part in self._hashed:
-                part.result()
+        if self._is_unchanged:
+            for block in self._blocks:
+                block.result()
             return str(self._hash.hexdigest())
-        return checksum_while_syncing(self._path)
+        return _sync_and_hash(self._path)
 
 
-def checksum_while_syncing(path: Path) -> str:
-    """Bring a file to the disk, and return its checksum."""
+def _sync_and_hash(path: Path) -> str:
+    """Write a file to disk, and return its checksum."""
     with open(path, "rb+") as file, concurrent.futures.ThreadPoolExecutor(1) as pool:
         synced = pool.submit(os.fsync, file.fileno())
         checksum = checksum_of(path)
@@ -97,11 +97,10 @@ def checksum_while_syncing(path: Path) -> str:
 
 
 def checksum_of(path: Path) -> str:
-    """Return the BLAKE2b of a file, 16 bytes in hex."""
+    """Return the BLAKE2b of a file: 16 bytes in hexadecimal."""
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, new_hash).hexdigest()
+        return hashlib.file_digest(file, _new_hash).hexdigest()
 
 
-def new_hash() -> Any:
-    """Return a hash of nothing yet."""
+def _new_hash() -> Any:
     return hashlib.blake2b(digest_size=DIGEST_SIZE)

@@ -1,4 +1,4 @@
-"""A backbone that ends its process at a red image, as a file called ``order`` says; for tests of jobs."""
+"""A backbone that kills its process at a red image, as the file ``order`` demands; and helpers for tests of jobs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 
 from featx import DirectBackbone
-from featx.jobs.job import Job
-from featx.jobs.running.coordinator import Client
+from featx.jobs.job import open_job
+from featx.jobs.running.coordinator import Coordinator
 from featx.jobs.running.worker import Task
-from featx.jobs.storage import Place
 
 
 class Fatal(DirectBackbone):
@@ -41,7 +40,7 @@ class Fatal(DirectBackbone):
 
 
 def write_images(folder: Path, n_images: int, red: int | None = None) -> Path:
-    """Write small images of two classes, each different; one of them red."""
+    """Write small images of two classes, all different; one of them may be red."""
     import PIL.Image  # not in every worker
 
     for number in range(n_images):
@@ -53,18 +52,21 @@ def write_images(folder: Path, n_images: int, red: int | None = None) -> Path:
     return folder
 
 
-def client_of(job: Path) -> tuple[Client, Task]:
-    """Return a client of a job before it runs, and what it gives out."""
-    client = Client(Job(Place(job)), "dask", -1, None)
-    task = Task(
-        address=str(job),
-        job_id=client.job.manifest.id,
+def make_task(job: Path, client: str = "0" * 32) -> Task:
+    """Return the task of the first shard of a job."""
+    return Task(
+        location=str(job),
+        job_id=open_job(job).manifest.id,
         shard=0,
-        client=client.token,
-        n_round=0,
+        client=client,
+        round=0,
         is_cache_auto=False,
         cache=None,
         raise_on_error=False,
-        here={"engine": "auto", "batch_size": 32},
+        machine_options={"engine": "auto", "batch_size": 32},
     )
-    return client, task
+
+
+def make_coordinator(job: Path) -> Coordinator:
+    """Return a coordinator of a job before it runs."""
+    return Coordinator(open_job(job), make_task(job))

@@ -1,4 +1,4 @@
-"""What a user points at → images in parts of a shard's size, one part in memory at a time."""
+"""List the images of a source in parts of the size of a shard, with one part in memory at a time."""
 
 from __future__ import annotations
 
@@ -29,41 +29,43 @@ from featx.system.files.url_secrets import check_no_secrets
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """Images that follow each other, and the text of their labels.
+    """Successive images, and the text of their labels.
 
     Attributes
     ----------
     paths : list of str
-    labels : list of (str or None)
+        Path or URL of each image.
+    labels : sequence of (str or None)
+        Label of each image.
     """
 
     paths: list[str]
     labels: Sequence[str | None]
 
 
-class Listing:
-    """Lists images once, in order.
+class ImageListing:
+    """Lists the images of a source once, in order.
 
     Parameters
     ----------
     sources : sequence of str
-        As for :func:`featx.datasets.find.find_images`.
-    path_column, label_column : str or None
-        Of a table.
+        Sources as of :func:`featx.find_images`.
+    path_column, label_column : str or None, default=None
+        Columns of a table.
 
     Attributes
     ----------
     ignored : Counter
-        What was passed over, by kind.
+        Number of ignored files, by kind.
     n_images : int
-        That were listed.
+        Number of images so far.
     """
 
     def __init__(self, sources: Sequence[str], path_column: str | None = None, label_column: str | None = None) -> None:
         self._sources = [os.fspath(source) for source in sources]
         self._columns = (path_column, label_column)
         self._table = find_table(self._sources, {"--path-column": path_column, "--label-column": label_column})
-        self._kind = LabelTypeInferrer() if self._table else None
+        self._label_types = LabelTypeInferrer() if self._table else None
         self.ignored: collections.Counter[str] = collections.Counter()
         self.n_images = 0
         self._hash = hashlib.blake2b(digest_size=16)
@@ -77,67 +79,68 @@ class Listing:
         Raises
         ------
         SourceError
-            They mix numbers with fractions and text.
+            The labels mix numbers with fractions and text.
         """
-        return "str" if self._kind is None else self._kind.label_type(str(self._table))
+        return "str" if self._label_types is None else self._label_types.label_type(str(self._table))
 
     @property
     def digest(self) -> str:
-        """Of all paths and labels, in order; known when all parts were seen."""
+        """Digest of all paths and labels, in order. Known when all parts were listed."""
         return self._hash.hexdigest()
 
     def parts(self, n_images: int) -> Iterator[Part]:
-        """Yield all images, so many at a time.
+        """Yield all images in parts of `n_images`.
 
         Raises
         ------
         SourceError, MissingDependencyError
-            As of :func:`featx.datasets.find.find_images`.
+            As of :func:`featx.find_images`.
         """
-        for part in self._parts(n_images):
+        for part in self._parts_of_folder(n_images) if self._table is None else self._parts_of_table(n_images):
             self.n_images += len(part.paths)
             lines = zip(part.paths, part.labels, strict=True)
             text = "".join(f"{path}\0" if label is None else f"{path}\0={label}\0" for path, label in lines)
             self._hash.update(text.encode("utf-8", "surrogatepass"))
             yield part
 
-    def _parts(self, n_images: int) -> Iterator[Part]:
-        if self._table is None:
-            found = iter_images(self._sources, self.ignored)
-            while some := list(itertools.islice(found, n_images)):
-                yield Part([path for path, _, _ in some], [label for _, label, _ in some])
-            return
-        n_seen = 0
-        start: str | None = None
+    def _parts_of_folder(self, n_images: int) -> Iterator[Part]:
+        images = iter_images(self._sources, self.ignored)
+        while batch := list(itertools.islice(images, n_images)):
+            yield Part([path for path, _, _ in batch], [label for _, label, _ in batch])
+
+    def _parts_of_table(self, n_images: int) -> Iterator[Part]:
+        assert self._table is not None
+        n_lines = 0
+        folder: str | None = None
         frame = None
         waiting = Part([], [])
         for frame in read_batches(self._table, max(100, n_images)):
-            part = self._of_frame(frame, n_seen)
-            n_seen += len(part.paths)
-            start = base_folder(self._table, part.paths[:100]) if start is None else start
-            waiting = Part([*waiting.paths, *resolve_paths(start, part.paths)], [*waiting.labels, *part.labels])
+            part = self._part_of_frame(frame, n_lines)
+            n_lines += len(part.paths)
+            folder = base_folder(self._table, part.paths[:100]) if folder is None else folder
+            waiting = Part([*waiting.paths, *resolve_paths(folder, part.paths)], [*waiting.labels, *part.labels])
             while len(waiting.paths) >= n_images:
                 yield Part(waiting.paths[:n_images], waiting.labels[:n_images])
                 waiting = Part(waiting.paths[n_images:], waiting.labels[n_images:])
         if waiting.paths:
             yield waiting
-        if not n_seen:
-            has = "no rows" if frame is None else f"{describe_columns(frame)} and no rows"
-            raise SourceError(f"{self._table!r} lists no images: it has {has}.")
+        if not n_lines:
+            columns = "no rows" if frame is None else f"{describe_columns(frame)} and no rows"
+            raise SourceError(f"{self._table!r} lists no images: it has {columns}.")
 
-    def _of_frame(self, frame: Any, n_before: int) -> Part:
+    def _part_of_frame(self, frame: Any, n_before: int) -> Part:
         assert self._table is not None
-        assert self._kind is not None
+        assert self._label_types is not None
         paths = get_column(frame, self._table, "path", self._columns[0], PATH_COLUMNS)
         if paths is None:
             raise missing_path_column_error(frame, self._table)
         if None in paths:
             raise SourceError(f"{self._table!r} has no path in row {n_before + paths.index(None)}.")
         labels = get_column(frame, self._table, "label", self._columns[1], LABEL_COLUMNS)
-        normal = [None] * len(paths) if labels is None else normalize_labels(labels)
-        self._kind.add(normal)
-        there = [str(path) for path in paths]
-        for path in there:
-            if "://" in path and ("@" in path or "=" in path or "%" in path):
+        texts = [None] * len(paths) if labels is None else normalize_labels(labels)
+        self._label_types.add(texts)
+        names = [str(path) for path in paths]
+        for path in names:
+            if "://" in path and ("@" in path or "=" in path or "%" in path):  # others cannot contain a secret
                 check_no_secrets(path)
-        return Part(there, normal)
+        return Part(names, texts)

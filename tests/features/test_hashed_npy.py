@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx.features.npy_writer import NpyWriter
-from featx.jobs.running.hashed_npy import HashedMatrixFile, checksum_of
+from featx.features.hashed_npy import HashedNpyWriter, checksum_of
 
 
 @pytest.mark.parametrize("failed", [[], [0], [3, 2_999], list(range(2_000, 3_000))])
@@ -18,7 +17,7 @@ def test_the_checksum_is_that_of_the_file(failed: list[int], order: str, tmp_pat
     blocks = np.array_split(np.arange(3_000), 90)
     numbers = {"forward": range(90), "backward": range(89, -1, -1), "shuffled": rng.permutation(90)}[order]
     kept = np.setdiff1d(np.arange(3_000), failed)
-    with HashedMatrixFile(tmp_path / "a.npy", 3_000, 700) as rows:
+    with HashedNpyWriter(tmp_path / "a.npy", 3_000, 700) as rows:
         for number in numbers:
             rows[blocks[number]] = data[blocks[number]]
         rows.keep(kept)
@@ -27,14 +26,14 @@ def test_the_checksum_is_that_of_the_file(failed: list[int], order: str, tmp_pat
 
 
 def test_rows_that_are_written_again_are_hashed_again(tmp_path: Path) -> None:
-    with HashedMatrixFile(tmp_path / "a.npy", 3_000, 700) as rows:
+    with HashedNpyWriter(tmp_path / "a.npy", 3_000, 700) as rows:
         _fill(rows)
         rows[7] = 5
         assert rows.finish().result() == checksum_of(tmp_path / "a.npy")
 
 
 def test_a_file_is_closed_when_its_rows_fail(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), HashedMatrixFile(tmp_path / "a.npy", 3_000, 700) as rows:
+    with pytest.raises(KeyboardInterrupt), HashedNpyWriter(tmp_path / "a.npy", 3_000, 700) as rows:
         _fill(rows)
         raise KeyboardInterrupt
     assert rows._file.closed

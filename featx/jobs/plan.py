@@ -1,0 +1,278 @@
+"""Plan a job: list images into shards, and estimate what they cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from featx.errors import OptionError
+from featx.extraction.options import ExtractionOptions, Resolved, portable_options, resolve_cache
+from featx.features.job_files import FORMAT, JobManifest
+from featx.images.image import file_state
+from featx.jobs.cost_estimate import MAX_SAMPLE, CostEstimate, Speed
+from featx.jobs.image_listing import ImageListing
+from featx.jobs.job import open_job_folder
+from featx.jobs.plan_writer import PlanWriter, check_free
+from featx.jobs.preconditions import check_not_nested, with_absolute_paths
+from featx.system.files import remote
+from featx.system.files.folder import Folder
+from featx.system.files.parquet import import_pyarrow
+from featx.system.files.url_secrets import check_no_secrets
+from featx.system.formatting import format_bytes, format_count, format_duration
+from featx.system.version import __version__
+
+SHARD_SIZE = 10_000
+_MAX_SHARD_SIZE = 1_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class JobPlan:
+    """Result of :func:`featx.plan_job`; its fields are those of ``featx job plan --json``.
+
+    Attributes
+    ----------
+    output : str
+        Path or URL of the job.
+    images, shards, shard_size, features : int
+        Number of images, of shards, of images of a shard, and of features of a row.
+    bytes : int
+        Size of all features.
+    cached : int or None
+        Number of images whose row is in the cache; None without a cache. A file is recognized by its path, size and
+        modification time, so a file that was moved or copied is not format_count.
+    images_per_second : float or None
+        Speed of one process on this machine, measured on a sample; None if it was not measured.
+    hours : float or None
+        Duration for all images that are not cached, at that speed.
+    unreadable, sampled : int
+        Number of unreadable images of the sample, and of all images of the sample.
+    backbone, precision, fingerprint : str
+        Backbone, precision and fingerprint of the recipe.
+    seconds : float
+        Duration of planning.
+    ignored : dict of str to int
+        Number of ignored files, by kind.
+    """
+
+    output: str
+    images: int
+    shards: int
+    shard_size: int
+    features: int
+    bytes: int
+    cached: int | None
+    images_per_second: float | None
+    hours: float | None
+    unreadable: int
+    sampled: int
+    backbone: str
+    precision: str
+    fingerprint: str
+    seconds: float
+    ignored: dict[str, int]
+
+    def as_text(self) -> str:
+        """Return a human-readable summary."""
+        lines = [
+            f"{format_count(self.images, 'image')} in {format_count(self.shards, 'shard')} of up to "
+            f"{self.shard_size:,}; {self.features:,} features each, {format_bytes(self.bytes)} in all "
+            f"({self.backbone}, {self.precision})"
+        ]
+        if self.cached is not None:
+            lines.append(f"At least {self.cached:,} rows are cached (moved and copied files are recognized later)")
+        if self.images_per_second is not None and self.hours is not None:
+            unreadable = f", {self.unreadable:,} of them unreadable" if self.unreadable else ""
+            left = format_count(self.images - (self.cached or 0), "image")
+            speed = f"{self.images_per_second:.{0 if self.images_per_second >= 10 else 1}f} images/s"
+            lines.append(
+                f"{format_duration(self.hours * 3600)} for {'the other ' if self.cached else ''}{left}, at {speed} of "
+                f"one process on this machine (a sample of {self.sampled:,}{unreadable})"
+            )
+        lines.append(f"Next: featx job run {self.output}")
+        return "\n".join(lines)
+
+
+def plan_job(
+    source: Any,
+    output: str | os.PathLike[str],
+    *,
+    shard_size: int = SHARD_SIZE,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    cache: str | os.PathLike[str] | None = "auto",
+    sample: int = MAX_SAMPLE,
+    progress: Callable[[int], object] | None = None,
+    **options: Any,
+) -> JobPlan:
+    """Plan a job: list images into shards, in a folder or in object storage.
+
+    Parameters
+    ----------
+    source : str, Path or list of these
+        Folder, archive, CSV, TSV or Parquet file, or URL that fsspec understands; or several folders and files.
+    output : str or Path
+        Folder that is empty or does not exist, or a URL such as ``s3://bucket/job``.
+    shard_size : int, default=10_000
+        Number of images of a shard. A worker computes one shard at a time, and without a cache an interrupted shard
+        starts again.
+    path_column, label_column : str or None, default=None
+        Columns of a table. None takes the usual names.
+    cache : str, Path or None, default="auto"
+        Folder of the feature cache, as of :class:`featx.FeatureExtractor`; the plan counts the rows that it has.
+    sample : int, default=4000
+        Maximum number of images to extract in some seconds, to measure the speed; 0 for none.
+    progress : callable, default=None
+        Function that is called with the number of images listed since its last call.
+    **options
+        Parameters of :class:`featx.FeatureExtractor`: ``backbone``, ``layer``, ``pooling`` and the like.
+
+    Returns
+    -------
+    JobPlan
+        What was planned.
+
+    Raises
+    ------
+    OptionError, SourceError, JobError, MissingDependencyError
+        The job cannot be planned. Nothing is left behind.
+
+    See Also
+    --------
+    run_job : Run what is missing of a job.
+
+    Examples
+    --------
+    >>> import os, tempfile, PIL.Image
+    >>> from featx import merge_job, plan_job, run_job
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.mkdir(f"{folder}/photos")
+    ...     for number in range(5):
+    ...         PIL.Image.new("RGB", (32, 32), (50 * number, 0, 0)).save(f"{folder}/photos/{number}.png")
+    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", shard_size=2, cache=None)
+    ...     run = run_job(f"{folder}/job", cache=None)
+    ...     merged = merge_job(f"{folder}/job", f"{folder}/features.npy")
+    >>> plan.shards, run.done, merged.rows
+    (3, 3, 5)
+    """
+    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
+    return plan_sources(
+        [os.fspath(path) for path in sources],
+        ExtractionOptions(**options),
+        open_job_folder(output),
+        shard_size=shard_size,
+        columns=(path_column, label_column),
+        cache=resolve_cache(cache),
+        sample=sample,
+        progress=progress,
+    )
+
+
+def plan_sources(
+    sources: Sequence[str],
+    options: ExtractionOptions,
+    folder: Folder,
+    *,
+    shard_size: int,
+    columns: tuple[str | None, str | None],
+    cache: Path | None,
+    sample: int,
+    progress: Callable[[int], object] | None = None,
+) -> JobPlan:
+    """Plan a job with validated options; see :func:`plan_job`."""
+    started = time.perf_counter()
+    import_pyarrow()
+    _check_options(options, shard_size, sample)
+    options = with_absolute_paths(options)
+    resolved = options.resolve()
+    listing = ImageListing(sources, *columns)
+    check_not_nested(sources, folder)
+    check_free(folder)
+    with PlanWriter(folder, shard_size) as writer:
+        estimate = CostEstimate(cache, resolved, sample)
+        for part in listing.parts(shard_size):
+            states = [_file_state(path) for path in part.paths]
+            writer.add(part, states)
+            estimate.add(part.paths, states)
+            if progress is not None:
+                progress(len(part.paths))
+        seconds = time.perf_counter() - started
+        speed = estimate.measure()
+        writer.finish(
+            JobManifest(
+                format=FORMAT,
+                id=uuid.uuid4().hex,
+                featx=__version__,
+                recipe=resolved.recipe.as_dict(),
+                fingerprint=resolved.recipe.fingerprint,
+                n_features=resolved.n_features,
+                options=portable_options(dataclasses.replace(options, precision=resolved.recipe.precision)),
+                source=list(sources),
+                folder=os.getcwd(),
+                labels=listing.label_type,
+                shard_size=shard_size,
+                n_images=writer.n_images,
+                n_shards=writer.n_shards,
+                columns=list(columns),
+                listed=listing.digest,
+                shards_per_file=writer.shards_per_file,
+            )
+        )
+    return _summarize(folder, writer, resolved, listing, n_cached=estimate.n_cached, speed=speed, seconds=seconds)
+
+
+def _summarize(
+    folder: Folder,
+    writer: PlanWriter,
+    resolved: Resolved,
+    listing: ImageListing,
+    *,
+    n_cached: int | None,
+    speed: Speed,
+    seconds: float,
+) -> JobPlan:
+    rate, recipe = speed.images_per_second, resolved.recipe
+    n_left = writer.n_images - (n_cached or 0)
+    return JobPlan(
+        output=folder.location,
+        images=writer.n_images,
+        shards=writer.n_shards,
+        shard_size=writer.shard_size,
+        features=resolved.n_features,
+        bytes=writer.n_images * resolved.n_features * 4,
+        cached=n_cached,
+        images_per_second=rate and round(rate, 1),
+        hours=rate and round(n_left / rate / 3600, 4),
+        unreadable=speed.n_unreadable,
+        sampled=speed.n_images,
+        backbone=recipe.backbone,
+        precision=recipe.precision,
+        fingerprint=recipe.fingerprint,
+        seconds=round(seconds, 3),
+        ignored=dict(listing.ignored.most_common()),
+    )
+
+
+def _check_options(options: ExtractionOptions, shard_size: int, sample: int) -> None:
+    if isinstance(shard_size, bool) or not isinstance(shard_size, int) or not 1 <= shard_size <= _MAX_SHARD_SIZE:
+        raise OptionError(
+            f"shard_size must be an int from 1 to {_MAX_SHARD_SIZE:,}, got {shard_size!r}. The list of a shard is held "
+            "in memory."
+        )
+    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 0:
+        raise OptionError(f"sample must be a non-negative int, got {sample!r}. Pass 0 to skip the measurement.")
+    for path in (options.backbone, options.weights or ""):
+        check_no_secrets(os.fspath(path))
+
+
+def _file_state(path: str) -> os.stat_result | None:
+    if remote.is_url(path):
+        return None
+    try:
+        return file_state(path)
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,120 @@
+"""Where a job and its outputs may be, and whether an existing job is the requested one."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+
+from featx.errors import JobError, OutputError
+from featx.extraction.options import ExtractionOptions
+from featx.features.job_files import MANIFEST
+from featx.jobs.image_listing import ImageListing
+from featx.jobs.job import Job
+from featx.system.files import remote
+from featx.system.files.folder import Folder
+from featx.system.formatting import format_count
+
+
+def check_not_nested(sources: Sequence[str], folder: Folder) -> None:
+    """Raise JobError if a job is in the folder of its images, contains it, or is in another job."""
+    if not folder.is_local:
+        return
+    output = os.path.realpath(folder.location)
+    if outer := _job_around(output):
+        raise JobError(
+            f"The output {folder.location!r} is in another job, {outer!r}. Choose an -o beside it, such as "
+            f"{_sibling(outer)!r}."
+        )
+    for source in sources:
+        path = remote.local_path(source) if remote.is_url(source) else source
+        if path is None or not os.path.exists(path):
+            continue
+        path = os.path.realpath(path)
+        remedy = f"Choose an -o beside it, such as {_sibling(path)!r}."
+        if os.path.isdir(path) and output == path:
+            raise JobError(f"The output {folder.location!r} is the source {source!r}. {remedy}")
+        if os.path.isdir(path) and _is_within(output, path):
+            raise JobError(f"The output {folder.location!r} is within the source {source!r}. {remedy}")
+        if _is_within(path, output):
+            raise JobError(f"The source {source!r} is within the output {folder.location!r}. {remedy}")
+
+
+def _job_around(path: str) -> str | None:
+    """Return the innermost folder above a path that holds a job."""
+    folder = os.path.dirname(path)
+    while folder != os.path.dirname(folder):
+        if os.path.isfile(os.path.join(folder, MANIFEST)) and os.path.isdir(os.path.join(folder, "shards")):
+            return folder
+        folder = os.path.dirname(folder)
+    return None
+
+
+def check_outside_job(output: str | os.PathLike[str], folder: Folder) -> None:
+    """Raise OutputError if a file would be in the folder of a job."""
+    if folder.is_local and _is_within(os.path.realpath(output), os.path.realpath(folder.location)):
+        raise OutputError(
+            f"The output {os.fspath(output)!r} is within the job {folder.location!r}. Choose an -o beside it, such as "
+            "-o features.npy."
+        )
+
+
+def _is_within(path: str, folder: str) -> bool:
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _sibling(source: str) -> str:
+    """Return the name of a new folder beside a source, relative to the working folder if it is below."""
+    root = source if os.path.isdir(source) else os.path.splitext(source)[0]
+    name = f"{root.rstrip(os.sep)}-{'2' if root.endswith('job') else 'job'}"
+    return os.path.relpath(name) if name.startswith(os.getcwd() + os.sep) else name
+
+
+def check_same_job(
+    job: Job, sources: Sequence[str], options: ExtractionOptions, columns: tuple[str | None, str | None]
+) -> None:
+    """Raise JobError if an existing job has another recipe, source or list of images than requested."""
+    requested = with_absolute_paths(options).resolve().recipe.as_dict()
+    planned, location = job.manifest, job.folder.location
+    different = [name for name in {**planned.recipe, **requested} if planned.recipe.get(name) != requested.get(name)]
+    is_relative = any(not (os.path.isabs(source) or remote.is_url(source)) for source in sources)
+    if list(sources) != planned.source or (is_relative and os.getcwd() != planned.folder):
+        different.append("source")
+    names = ("--path-column", "--label-column")
+    different += [name for name, now, was in zip(names, columns, planned.columns, strict=True) if now != was]
+    if different:
+        raise JobError(
+            f"The job in {location!r} differs from the requested one in: {', '.join(different)}. Go on with it (featx "
+            f"job run {location}), or choose another -o."
+        )
+    _check_same_images(job, ImageListing(sources, *columns))
+
+
+def _check_same_images(job: Job, listing: ImageListing) -> None:
+    planned = job.manifest
+    for _ in listing.parts(planned.shard_size):
+        pass
+    if listing.digest == planned.listed:
+        return
+    n_more = listing.n_images - planned.n_images
+    difference = (
+        f"{format_count(abs(n_more), 'image')} {'more' if n_more > 0 else 'fewer'}"
+        if n_more
+        else "other images or labels"
+    )
+    raise JobError(
+        f"The source of the job in {job.folder.location!r} has {difference} than were planned ({planned.n_images:,}). "
+        "Plan again with another -o, where cached rows are not computed again; or go on with what was planned: featx "
+        f"job run {job.folder.location}"
+    )
+
+
+def with_absolute_paths(options: ExtractionOptions) -> ExtractionOptions:
+    """Return options with absolute paths of weights and model files, which hold in any working folder."""
+    paths = {}
+    weights = os.fspath(options.weights) if options.weights is not None else ""
+    if weights and not remote.is_url(weights) and os.path.isfile(weights):
+        paths["weights"] = os.path.abspath(weights)
+    if os.path.exists(options.backbone) and (os.sep in options.backbone or "." in options.backbone):
+        paths["backbone"] = os.path.abspath(options.backbone)
+    return dataclasses.replace(options, **paths) if paths else options  # type: ignore[arg-type]

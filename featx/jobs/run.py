@@ -1,0 +1,258 @@
+"""Run what is missing of a job, and summarize it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+import uuid
+import warnings
+from collections.abc import Callable
+from typing import Literal
+
+from featx.backbones import registry
+from featx.errors import FeatxWarning, OptionError
+from featx.extraction.options import resolve_cache
+from featx.features.job_files import sum_counts
+from featx.jobs.job import Job, open_job
+from featx.jobs.running.coordinator import Coordinator
+from featx.jobs.running.executors import CLUSTERS, check_backend
+from featx.jobs.running.heartbeats import registered_client, reporting_progress
+from featx.jobs.running.recovery import recover
+from featx.jobs.running.worker import Task, resolve_job
+from featx.jobs.status import describe_corrupt, describe_counts, describe_quarantined
+from featx.system.files.parquet import import_pyarrow
+from featx.system.formatting import format_count
+from featx.system.version import __version__
+
+
+@dataclasses.dataclass(frozen=True)
+class JobRun:
+    """Result of :func:`featx.run_job`; its fields are those of ``featx job run --json``.
+
+    Attributes
+    ----------
+    output : str
+        Path or URL of the job.
+    shards, done : int
+        Number of shards of the job, and of those that are done.
+    images, rows, failed : int
+        Number of images of the done shards, of their rows, and of their unreadable images.
+    computed, cached : int
+        Number of images of these shards that the network computed, and that have the row of the cache or of an equal
+        image.
+    padded, changed : int
+        Number of truncated images, and of files that changed since planning.
+    quarantined : dict of int to str
+        Shards that failed repeatedly, and the reason.
+    corrupt : dict of int to str
+        Shards that became corrupt during the run, and the reason.
+    recomputed : dict of int to str
+        Shards that were corrupt before the run and were computed again, and the reason.
+    seconds, images_per_second : float
+        Duration and speed of this run.
+    """
+
+    output: str
+    shards: int
+    done: int
+    images: int
+    rows: int
+    failed: int
+    computed: int
+    cached: int
+    padded: int
+    changed: int
+    quarantined: dict[int, str]
+    corrupt: dict[int, str]
+    recomputed: dict[int, str]
+    seconds: float
+    images_per_second: float
+
+    def as_text(self) -> str:
+        """Return a human-readable summary."""
+        lines = [
+            f"{self.done:,} of {format_count(self.shards, 'shard')} done in {self.output}: "
+            f"{format_count(self.rows, 'row')}, {self.failed:,} failed",
+            f"{describe_counts(self.computed, self.cached)}; this run took {self.seconds:.1f} s, "
+            f"{self.images_per_second:.0f} images/s",
+        ]
+        if self.changed:
+            lines.append(f"{format_count(self.changed, 'file')} changed since planning; rows are of the current files")
+        if self.padded:
+            lines.append(f"{format_count(self.padded, 'truncated image')} padded: missing pixels are gray or black")
+        if self.failed:
+            lines.append(
+                "The tables of the shards list what failed, and why; so does featx job merge. Try again: featx job run "
+                f"{self.output} --retry-failed"
+            )
+        lines += [
+            f"shard {shard} was corrupt ({reason}) and was recomputed" for shard, reason in self.recomputed.items()
+        ]
+        lines += [*describe_corrupt(self.corrupt, self.output), *describe_quarantined(self.quarantined, self.output)]
+        if self.done == self.shards:
+            lines.append(f"Next: featx job merge {self.output} -o features.npy")
+        return "\n".join(lines)
+
+
+def run_job(
+    output: str | os.PathLike[str],
+    *,
+    backend: Literal["sequential", "loky", "dask", "ray"] = "sequential",
+    n_jobs: int = -1,
+    scheduler: str | None = None,
+    cache: str | os.PathLike[str] | None = "auto",
+    on_error: Literal["skip", "raise"] = "skip",
+    retry_quarantined: bool = False,
+    retry_failed: bool = False,
+    verify: bool = False,
+    engine: str = "auto",
+    batch_size: int = 32,
+    progress: Callable[[int], object] | None = None,
+) -> JobRun:
+    """Run what is missing of a job.
+
+    Shards that are done are not computed again. Several clients may run the same job at the same time, on all machines
+    that see its folder.
+
+    Parameters
+    ----------
+    output : str or Path
+        Path or URL of the job.
+    backend : {"sequential", "loky", "dask", "ray"}, default="sequential"
+        Where shards run: in one worker process that uses all cores, in several processes, or on the workers of a
+        cluster. Workers of a cluster must see `output` and the images, and need the same version of featx. A shard that
+        ends its worker is quarantined after three failures, or after as many as the cluster retries it.
+    n_jobs : int, default=-1
+        Number of processes of ``"loky"`` and ``"ray"``; -1 is one per core. Dask uses all workers.
+    scheduler : str or None, default=None
+        Address of the cluster: ``tcp://host:8786`` of Dask, ``ray://host:10001`` of Ray. None is
+        ``DASK_SCHEDULER_ADDRESS`` or ``RAY_ADDRESS``; without it, Ray uses this machine.
+    cache : str, Path or None, default="auto"
+        Folder of the feature cache, as of :class:`featx.FeatureExtractor`. With a cache, an interrupted shard resumes
+        where it was.
+    on_error : {"skip", "raise"}, default="skip"
+        How to handle an unreadable image: list it as failed, or raise an error.
+    retry_quarantined : bool, default=False
+        Whether to run quarantined shards again.
+    retry_failed : bool, default=False
+        Whether to run shards with unreadable images again. Their other rows are cached.
+    verify : bool, default=False
+        Whether to read all done shards, and to compute those again whose bytes differ from what was committed.
+    engine, batch_size
+        As of :class:`featx.FeatureExtractor`.
+    progress : callable, default=None
+        Function that is called with the number of images done since its last call.
+
+    Returns
+    -------
+    JobRun
+        What is done.
+
+    Raises
+    ------
+    JobError
+        There is no job, this machine cannot compute the planned features, or the run cannot go on.
+    OptionError, OutputError, StoreError, EngineError, SourceError, UnreadableImageError
+        As of :class:`featx.FeatureExtractor`.
+
+    See Also
+    --------
+    plan_job : Plan a job.
+    job_status : Report how far a job is.
+    merge_job : Join the shards of a job.
+
+    Examples
+    --------
+    >>> import os, tempfile, PIL.Image
+    >>> from featx import open_features, plan_job, run_job
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.mkdir(f"{folder}/photos")
+    ...     for number in range(3):
+    ...         PIL.Image.new("RGB", (32, 32), (80 * number, 0, 0)).save(f"{folder}/photos/{number}.png")
+    ...     options = {"backbone": "color_histogram", "shard_size": 2, "sample": 0, "cache": None}
+    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", **options)
+    ...     run = run_job(f"{folder}/job", cache=None)
+    ...     shape = open_features(f"{folder}/job").shape
+    >>> run.done, run.computed, run.failed, shape
+    (2, 3, 0, (3, 512))
+    """
+    started = time.perf_counter()
+    import_pyarrow()
+    check_backend(backend, n_jobs, scheduler)
+    if on_error not in ("skip", "raise"):
+        raise OptionError(f"on_error must be 'skip' or 'raise', got {on_error!r}.")
+    job = open_job(output)
+    cache_folder = resolve_cache(cache)
+    options = {"engine": engine, "batch_size": batch_size}
+    _check_runnable(job, backend, scheduler, options)
+    done, corrupt = recover(job, verify=verify, retry_quarantined=retry_quarantined)
+    task = Task(
+        location=job.folder.location,
+        job_id=job.manifest.id,
+        shard=0,
+        client=uuid.uuid4().hex,
+        round=0,
+        cache=os.path.abspath(cache_folder) if cache_folder else None,
+        is_cache_auto=cache == "auto",
+        raise_on_error=on_error == "raise",
+        machine_options=options,
+        backbone=registry.registered_backbone(job.manifest.options.get("backbone", "mobilenet")),
+    )
+    coordinator = Coordinator(
+        job,
+        task,
+        backend=backend,
+        n_jobs=n_jobs,
+        scheduler=scheduler,
+        recompute={shard for shard, committed in done.items() if committed.failed} if retry_failed else None,
+    )
+    n_before = sum(shard.n_images for shard in done.values())
+    with (
+        registered_client(job.folder, task.client, n_before),
+        reporting_progress(job, task.client, n_before, progress),
+    ):
+        coordinator.run()
+    return _summarize(job, n_before, corrupt, time.perf_counter() - started)
+
+
+def _check_runnable(job: Job, backend: str, scheduler: str | None, options: dict[str, object]) -> None:
+    """Raise if the job cannot run here, before anything in its folder changes."""
+    location, manifest = job.folder.location, job.manifest
+    if backend in CLUSTERS and not job.folder.is_shared:
+        raise OptionError(
+            f"backend={backend!r} needs a job that its workers see, got {location!r}. Plan the job in a shared folder."
+        )
+    if backend == "dask":
+        from featx.jobs.running.dask import check_dask
+
+        check_dask(scheduler)
+    elif backend == "ray":
+        from featx.jobs.running.ray import check_ray
+
+        check_ray(scheduler)
+    resolve_job(job, options)
+    if manifest.featx != __version__:
+        warnings.warn(
+            f"The job in {location!r} was planned by featx {manifest.featx}, and this is featx {__version__}. The "
+            "recipe is the same, so the rows are, too.",
+            FeatxWarning,
+            stacklevel=3,
+        )
+
+
+def _summarize(job: Job, n_before: int, recomputed: dict[int, str], seconds: float) -> JobRun:
+    done, corrupt = job.committed()
+    n_images = sum(shard.n_images for shard in done.values())
+    return JobRun(
+        output=job.folder.location,
+        shards=job.manifest.n_shards,
+        done=len(done),
+        images=n_images,
+        quarantined=job.quarantined(done),
+        corrupt=corrupt,
+        recomputed=recomputed,
+        seconds=round(seconds, 3),
+        images_per_second=round((n_images - n_before) / seconds, 1),
+        **sum_counts(done.values()),
+    )

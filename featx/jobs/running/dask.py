@@ -1,0 +1,298 @@
+"""Runs the tasks of a job on a Dask cluster, through the futures of ``distributed``.
+
+Dask runs a task again if its worker dies, and gives it up with ``KilledWorker`` after
+``distributed.scheduler.allowed-failures`` deaths; nannies restart workers. Its ``retries=`` concern tasks that raise:
+those of featx return their failures, so that each is format_count.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import logging
+import pkgutil
+import re
+import socket
+import threading
+import time
+import urllib.parse
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from featx.errors import JobError, MissingDependencyError
+from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, WorkerLostError, convert_errors
+from featx.system.formatting import format_count
+from featx.system.version import __version__
+
+#: Time to find a scheduler, and a worker: an error comes within 15 seconds.
+CONNECT_SECONDS, _WORKER_SECONDS = 5.0, 6.0
+_RETRY_SECONDS = 1.0
+#: Time for workers to report their version of featx.
+_ANSWER_SECONDS = 5.0
+#: Maximum number of workers in a message.
+_MAX_NAMED = 3
+#: Time between two looks at the workers, and looks without workers before a warning.
+_WATCH_SECONDS, _MAX_EMPTY_LOOKS = 5.0, 3
+_ADDRESS = re.compile(r"([a-z][a-z0-9+]*)://(\[[^\]]+\]|[^:/\[\]@]+):(\d{1,5})/?")
+
+_log = logging.getLogger("featx")
+
+
+class DaskExecutor:
+    """Runs tasks on the workers of a Dask client.
+
+    Parameters
+    ----------
+    client : distributed.Client
+        Connected client.
+    address : str
+        Address of the scheduler, for messages.
+    """
+
+    def __init__(self, client: Any, address: str) -> None:
+        self._executor = client.get_executor(pure=False)
+        self._address = address
+        self.max_pending = PENDING_ON_CLUSTER + 2 * sum(client.ncores().values())
+
+    def submit(self, function: Callable[[Any], Any], task: Any) -> concurrent.futures.Future[Any]:
+        """Return the future of a task."""
+        return convert_errors(self._executor.submit(function, task), self._convert)
+
+    def _convert(self, error: BaseException) -> BaseException:
+        _, distributed = _import_dask()
+        if isinstance(error, distributed.scheduler.KilledWorker):
+            return WorkerLostError("Dask gave the shard up after its workers died")
+        is_lost = (concurrent.futures.CancelledError, distributed.CancelledError, distributed.comm.CommClosedError)
+        if isinstance(error, is_lost):
+            return ClusterLostError("its scheduler is gone")
+        is_unreadable = isinstance(error, RuntimeError) and "deserialization" in str(error)
+        if is_unreadable or isinstance(error, ModuleNotFoundError):
+            return JobError(
+                f"The cluster at {self._address} cannot read the tasks ({_cause(error)}). Install this version of "
+                "featx with its extra 'dask' on the scheduler and on the workers; completed work is kept."
+            )
+        return error
+
+
+@contextlib.contextmanager
+def dask_executor(scheduler: str | None, connect_seconds: float) -> Iterator[DaskExecutor]:
+    """Yield an executor on a Dask cluster.
+
+    Parameters
+    ----------
+    scheduler : str or None
+        Address of the scheduler, such as ``tcp://host:8786``. None is that of Dask's own configuration
+        (``DASK_SCHEDULER_ADDRESS``).
+    connect_seconds : float
+        Time to wait for a scheduler that does not answer.
+
+    Raises
+    ------
+    JobError
+        There is no scheduler, it has no workers, or they have another version of featx.
+    ClusterLostError
+        The connection broke.
+    MissingDependencyError
+        distributed is not installed.
+    """
+    dask, distributed = _import_dask()
+    address = _scheduler_address(dask, scheduler)
+    with _silenced("distributed", "distributed.client", "tornado.application"):
+        client = _connect(distributed, address, connect_seconds)
+        try:
+            if not client.ncores():
+                _wait_for_worker(client, address, connect_seconds)
+            _check_workers(client)
+            with _watched_workers(client, address):
+                yield DaskExecutor(client, address)
+        except (
+            concurrent.futures.CancelledError,
+            distributed.CancelledError,
+            distributed.comm.CommClosedError,
+        ) as error:
+            raise ClusterLostError("its scheduler is gone") from error
+        finally:
+            with contextlib.suppress(Exception):  # a client without its scheduler may fail to close
+                client.close(timeout=2)
+
+
+def check_dask(scheduler: str | None) -> None:
+    """Raise JobError soon if there is no scheduler, or MissingDependencyError."""
+    dask, _ = _import_dask()
+    address = _scheduler_address(dask, scheduler)
+    try:
+        _check_listener(address)
+    except OSError as error:
+        raise _no_scheduler(address, error) from error
+
+
+def _import_dask() -> tuple[Any, Any]:
+    try:
+        import dask
+        import distributed
+        import distributed.client
+        import distributed.comm
+        import distributed.scheduler
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"backend='dask' needs distributed, which is not installed ({error}). Install it, here and on the "
+            "workers: pip install 'featx[dask]'."
+        ) from error
+    return dask, distributed
+
+
+# The scheduler
+
+
+def _scheduler_address(dask: Any, scheduler: str | None) -> str:
+    address = scheduler or dask.config.get("scheduler-address", None)
+    if not address:
+        raise JobError(
+            "backend='dask' needs the address of a scheduler. Pass --scheduler tcp://HOST:8786 (scheduler=), or set "
+            "DASK_SCHEDULER_ADDRESS. `dask scheduler` starts one, and "
+            "`dask worker tcp://HOST:8786 --nthreads 1 --memory-limit 0` a worker."
+        )
+    address = str(address) if "://" in str(address) else f"tcp://{address}"
+    if _ADDRESS.fullmatch(address) is None:
+        raise JobError(
+            f"scheduler must be an address such as tcp://HOST:8786, got {address.rpartition('@')[2]!r}. Pass "
+            "--scheduler tcp://HOST:8786 (scheduler=), with the port that `dask scheduler` prints."
+        )
+    return address
+
+
+def _connect(distributed: Any, address: str, connect_seconds: float) -> Any:
+    deadline = time.monotonic() + connect_seconds
+    while True:
+        try:
+            _check_listener(address)
+            return distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        except (OSError, ValueError) as error:
+            if time.monotonic() < deadline:
+                time.sleep(_RETRY_SECONDS)
+                continue
+            raise _no_scheduler(address, error) from error
+
+
+def _check_listener(address: str) -> None:
+    """Raise OSError soon if nothing, or something else, listens at an address: Dask would wait forever."""
+    match = _ADDRESS.fullmatch(address)
+    if match and match[1] in ("tcp", "tls"):
+        host, port = match[2].strip("[]"), int(match[3])
+        with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as connection:
+            if match[1] == "tcp" and not connection.recv(1):  # a scheduler sends a greeting
+                raise OSError("the server there is not one")
+
+
+def _no_scheduler(address: str, error: Exception) -> JobError:
+    url = urllib.parse.urlsplit(address)
+    reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
+    return JobError(
+        f"There is no Dask scheduler at {url.scheme}://{url.netloc.rpartition('@')[2]} ({reason[:200]}). Check the "
+        "address (tcp://HOST:8786) and that the scheduler runs; completed work is kept."
+    )
+
+
+# The workers
+
+
+def _wait_for_worker(client: Any, address: str, connect_seconds: float) -> None:
+    deadline = time.monotonic() + max(_WORKER_SECONDS, connect_seconds)
+    while not client.ncores():
+        if time.monotonic() > deadline:
+            raise JobError(
+                f"The scheduler at {address} has no workers. Start one: dask worker {address} --nthreads 1 "
+                "--memory-limit 0. Completed work is kept."
+            )
+        time.sleep(_RETRY_SECONDS / 4)
+
+
+def _check_workers(client: Any) -> None:
+    """Raise JobError if workers have no featx or another version: they would end when they receive a task."""
+    answers = _featx_versions(client)
+    if problems := _version_problems(answers):
+        raise JobError(
+            f"{len(problems)} of {format_count(len(answers), 'worker')} on the cluster cannot run the tasks, which "
+            f"need featx {__version__}: {_format_problems(problems)}. Install it there with its extra 'dask' and restart "
+            "them; completed work is kept."
+        )
+
+
+def _featx_versions(client: Any, workers: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return the version of featx of each worker, or its error; nothing if some do not answer."""
+    options = {"workers": workers, "on_error": "return", "callback_timeout": _ANSWER_SECONDS}
+    try:
+        # As Client.run, which has no timeout. The function is one of Python's: workers may have no featx.
+        return dict(client.sync(client._run, pkgutil.resolve_name, "featx:__version__", **options) or {})
+    except OSError:
+        return {}
+
+
+def _version_problems(answers: dict[str, Any]) -> dict[str, str]:
+    """Return the workers with another version or none; one that cannot be reached is about to end."""
+    return {
+        worker: f"it has {answer}" if isinstance(answer, str) else _cause(answer)
+        for worker, answer in answers.items()
+        if answer != __version__ and not isinstance(answer, OSError)
+    }
+
+
+def _format_problems(problems: dict[str, str]) -> str:
+    named = [f"{worker} ({problem})" for worker, problem in sorted(problems.items())[:_MAX_NAMED]]
+    return ", ".join([*named, *(["…"] if len(problems) > _MAX_NAMED else [])])
+
+
+def _cause(error: BaseException) -> str:
+    return " ".join(str(error.__cause__ or error).split())[:200]
+
+
+@contextlib.contextmanager
+def _watched_workers(client: Any, address: str) -> Iterator[None]:
+    """Warn, while the block runs, if all workers are gone and if new ones cannot run the tasks.
+
+    Dask does not report either: tasks wait without end for a worker that can run them.
+    """
+    is_over = threading.Event()
+
+    def watch() -> None:
+        n_empty, known = 0, set(client.ncores())
+        while not is_over.wait(_WATCH_SECONDS):
+            with contextlib.suppress(Exception):  # the scheduler is gone: the futures report it
+                workers = set(client.ncores())
+                n_empty = 0 if workers else n_empty + 1
+                if n_empty == _MAX_EMPTY_LOOKS:
+                    _log.warning(
+                        "The scheduler at %s has no workers. Waiting for new ones: a worker without this version of "
+                        "featx ends when it receives a task.",
+                        address,
+                    )
+                new = sorted(workers - known)
+                if new and (problems := _version_problems(_featx_versions(client, new))):
+                    _log.warning(
+                        "New workers cannot run the tasks, which need featx %s: %s.",
+                        __version__,
+                        _format_problems(problems),
+                    )
+                known |= workers
+
+    thread = threading.Thread(target=watch, daemon=True, name="featx-cluster")
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(_WATCH_SECONDS)
+
+
+@contextlib.contextmanager
+def _silenced(*names: str) -> Iterator[None]:
+    """Silence loggers whose messages featx reports in one line."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(logger.handlers, logger.propagate) for logger in loggers]
+    for logger in loggers:
+        logger.handlers, logger.propagate = [logging.NullHandler()], False
+    try:
+        yield
+    finally:
+        for logger, (handlers, propagates) in zip(loggers, before, strict=True):
+            logger.handlers, logger.propagate = handlers, propagates

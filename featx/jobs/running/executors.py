@@ -1,0 +1,225 @@
+"""Executors that run the tasks of a job: their interface, and the worker processes of this machine.
+
+The executors of clusters are in ``dask`` and ``ray``.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import itertools
+import os
+import queue
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import BrokenProcessPool
+
+from featx.errors import OptionError, did_you_mean
+from featx.jobs.running.worker import GRACE_SECONDS, is_quiet, start_worker
+from featx.system.processes import n_cores
+
+_Task = TypeVar("_Task")
+BACKENDS = ("sequential", "loky", "dask", "ray")
+CLUSTERS = ("dask", "ray")
+#: Number of tasks submitted to a cluster beyond two for each worker, for workers that start later.
+PENDING_ON_CLUSTER = 1000
+#: Variables that limit the threads of numerical libraries.
+_THREAD_VARIABLES = (
+    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
+    *("VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
+)
+
+
+class ClusterLostError(Exception):
+    """The connection to a cluster is lost; its workers may go on."""
+
+
+class WorkerLostError(Exception):
+    """The worker of a task died, as often as the engine retries the task."""
+
+
+class TaskExecutor(Protocol):
+    """Runs tasks as the executors of ``concurrent.futures`` do.
+
+    Attributes
+    ----------
+    max_pending : int
+        Number of tasks to submit ahead.
+    """
+
+    max_pending: int
+
+    def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
+        """Return the future of a task; its exception is WorkerLostError or ClusterLostError if the engine failed."""
+
+
+def check_backend(backend: str, n_jobs: int, scheduler: str | None = None) -> None:
+    """Raise OptionError if the options of a backend are invalid."""
+    if backend not in BACKENDS:
+        hint = did_you_mean(str(backend), BACKENDS)
+        raise OptionError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}.{hint}")
+    if scheduler is not None and backend not in CLUSTERS:
+        raise OptionError(
+            f"scheduler must be None with backend={backend!r}, got {scheduler!r}. Pass backend='dask' or 'ray' "
+            "(--backend), or omit it."
+        )
+    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
+        raise OptionError(f"n_jobs must be a positive int, or -1 for one worker per core, got {n_jobs!r}.")
+
+
+def run_tasks(
+    executor: TaskExecutor, function: Callable[[_Task], Any], tasks: Iterable[_Task]
+) -> Iterator[tuple[_Task, Future[Any]]]:
+    """Yield each task with its future as it completes."""
+    waiting = iter(tasks)
+    completed: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+    running: dict[Future[Any], _Task] = {}
+
+    def submit() -> None:
+        for task in itertools.islice(waiting, max(0, executor.max_pending - len(running))):
+            future = executor.submit(function, task)
+            running[future] = task
+            future.add_done_callback(completed.put)
+
+    submit()
+    while running:
+        future = completed.get()
+        yield running.pop(future), future
+        submit()
+
+
+def convert_errors(future: Future[Any], convert: Callable[[BaseException], BaseException]) -> Future[Any]:
+    """Return a future with the same result and a converted exception."""
+    converted: Future[Any] = Future()
+
+    def finish(done: Future[Any]) -> None:
+        try:
+            error = done.exception()
+        except concurrent.futures.CancelledError as cancelled:
+            error = cancelled
+        if error is None:
+            converted.set_result(done.result())
+        else:
+            converted.set_exception(convert(error))
+
+    future.add_done_callback(finish)
+    return converted
+
+
+class InlineExecutor:
+    """Runs tasks in this process, where no other process can see the job."""
+
+    max_pending = 1
+
+    def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
+        """Return the future of a task, which is done."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(task))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+class LocalExecutor:
+    """Runs tasks in processes of this machine: one pool of a single process for each worker; a context manager.
+
+    If a process of a shared pool dies, ``concurrent.futures`` and loky end all of its processes and do not report
+    which task was running. Here a broken pool identifies its task, and the other workers go on.
+
+    Parameters
+    ----------
+    n_jobs : int
+        Number of workers; -1 is one per core.
+    """
+
+    def __init__(self, n_jobs: int) -> None:
+        n_workers = n_jobs if n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)
+        self.max_pending = 2 * n_workers
+        n_threads = str(max(1, n_cores() // n_workers))
+        self._environment = dict.fromkeys(_THREAD_VARIABLES, n_threads) if n_workers > 1 else {}
+        self._threads = concurrent.futures.ThreadPoolExecutor(n_workers, thread_name_prefix="featx-worker")
+        self._of_thread = threading.local()
+        self._workers: set[_Worker] = set()
+
+    def __enter__(self) -> LocalExecutor:
+        return self
+
+    def __exit__(self, kind: object, *error: object) -> None:
+        if kind is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+            busy = [worker.task for worker in list(self._workers) if worker.terminate()]
+            concurrent.futures.wait(busy, timeout=GRACE_SECONDS)
+        for worker in list(self._workers):
+            worker.shutdown(kill=kind is not None)
+        self._threads.shutdown(wait=True)
+
+    def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
+        """Return the future of a task."""
+        return self._threads.submit(self._run, function, task)
+
+    def _run(self, function: Callable[[Any], Any], task: Any) -> Any:
+        try:
+            worker = getattr(self._of_thread, "worker", None)
+            if worker is None:
+                worker = self._of_thread.worker = _Worker(self._environment)
+                self._workers.add(worker)
+                worker.start()
+            return worker.run(function, task)
+        except BrokenProcessPool as error:
+            self._workers.discard(worker)
+            self._of_thread.worker = None
+            raise WorkerLostError(_exit_codes(error)) from error
+
+
+class _Worker:
+    """One worker process."""
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self._pool = ProcessPoolExecutor(1, timeout=None, env=environment)
+        self._pid: int | None = None
+        self.task: Future[Any] = Future()
+
+    def start(self) -> None:
+        with _signals_blocked():  # the new process inherits this until it has set up its signal handlers
+            started = self._pool.submit(start_worker, os.getpid(), is_quiet())
+        self._pid = started.result()
+
+    def run(self, function: Callable[[Any], Any], task: Any) -> Any:
+        self.task = self._pool.submit(function, task)
+        return self.task.result()
+
+    def terminate(self) -> bool:
+        """Ask a busy worker to store its rows and end; return whether it is busy."""
+        if self._pid is None or not self.task.running():
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGTERM)
+        return True
+
+    def shutdown(self, *, kill: bool) -> None:
+        self._pool.shutdown(wait=True, kill_workers=kill)
+
+
+def _exit_codes(error: BrokenProcessPool) -> str:
+    """Return how a process died: the exit codes are at the end of loky's message."""
+    text = " ".join(str(error).split())
+    codes = text.partition("exit codes of the workers are")[2].partition("}")[0].strip(" {}.")
+    return codes or text[:200]
+
+
+@contextlib.contextmanager
+def _signals_blocked() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,138 @@
+"""Runs the tasks of a job on a Ray cluster, or on this machine.
+
+Ray runs a task again if its worker dies (``max_retries``), and then raises an error that belongs to the task.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from featx.errors import JobError, MissingDependencyError
+from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, WorkerLostError, convert_errors
+from featx.jobs.running.rounds import MAX_FAILURES
+
+_CONNECT_SECONDS = 5.0
+
+
+class RayExecutor:
+    """Runs tasks as remote functions of Ray, each on one core.
+
+    Parameters
+    ----------
+    ray : module
+        Ray, connected to a cluster.
+    n_jobs : int
+        Number of tasks at a time; -1 is one per core of the cluster.
+    """
+
+    def __init__(self, ray: Any, n_jobs: int) -> None:
+        self._ray = ray
+        n_cores = int(ray.cluster_resources().get("CPU", 1))
+        self.max_pending = n_jobs if n_jobs > 0 else PENDING_ON_CLUSTER + 2 * n_cores
+        # A death of the worker is retried; an exception is not.
+        self._remote = ray.remote(max_retries=MAX_FAILURES - 1, retry_exceptions=False)(_call)
+
+    def submit(self, function: Callable[[Any], Any], task: Any) -> concurrent.futures.Future[Any]:
+        """Return the future of a task."""
+        return convert_errors(self._remote.remote(function, task).future(), self._convert)
+
+    def _convert(self, error: BaseException) -> BaseException:
+        errors = self._ray.exceptions
+        reason = " ".join(str(error).split())[:200]
+        if isinstance(error, errors.RayTaskError):
+            cause: BaseException | None = getattr(error, "cause", None)
+            return cause or error
+        if isinstance(error, errors.WorkerCrashedError | errors.OutOfMemoryError | errors.NodeDiedError):
+            return WorkerLostError(reason)
+        return ClusterLostError(reason) if isinstance(error, errors.RayError | ConnectionError) else error
+
+
+def _call(function: Callable[[Any], Any], task: Any) -> Any:
+    return function(task)
+
+
+@contextlib.contextmanager
+def ray_executor(address: str | None, n_jobs: int) -> Iterator[RayExecutor]:
+    """Yield an executor on a Ray cluster.
+
+    Parameters
+    ----------
+    address : str or None
+        ``ray://host:10001`` or ``host:6379``. None is ``RAY_ADDRESS``, and without it a cluster of this machine.
+    n_jobs : int
+        Number of tasks at a time; -1 is one per core.
+
+    Raises
+    ------
+    JobError
+        There is no cluster.
+    ClusterLostError
+        The connection broke.
+    MissingDependencyError
+        ray is not installed.
+    """
+    ray = _import_ray()
+    is_started = not ray.is_initialized()
+    if is_started:
+        _start(ray, address or os.environ.get("RAY_ADDRESS"))
+    try:
+        yield RayExecutor(ray, n_jobs)
+    except (ray.exceptions.RaySystemError, ConnectionError) as error:
+        raise ClusterLostError(" ".join(str(error).split())[:200]) from error
+    finally:
+        if is_started:
+            ray.shutdown()
+
+
+def check_ray(address: str | None) -> None:
+    """Raise JobError soon if a named cluster does not answer, or MissingDependencyError."""
+    _import_ray()
+    _check_listener(address or os.environ.get("RAY_ADDRESS"))
+
+
+def _import_ray() -> Any:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no telemetry
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # Ray's future default; it warns if unset
+    try:
+        import ray
+        import ray.exceptions
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"backend='ray' needs ray, which is not installed ({error}). Install it, here and on the workers: "
+            "pip install 'featx[ray]'."
+        ) from error
+    return ray
+
+
+def _check_listener(address: str | None) -> None:
+    match = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or "")
+    if match:
+        try:
+            socket.create_connection((match[1], int(match[2])), timeout=_CONNECT_SECONDS).close()
+        except OSError as error:
+            raise JobError(
+                f"There is no Ray cluster at {address} ({error.strerror or error}). Check the address "
+                "(ray://HOST:10001) and that the cluster runs; completed work is kept."
+            ) from error
+
+
+def _start(ray: Any, address: str | None) -> None:
+    _check_listener(address)
+    try:
+        ray.init(
+            address=address,
+            logging_level="error",
+            log_to_driver=False,
+            include_dashboard=False if not address else None,
+        )
+    except Exception as error:  # of many types, some without a common base
+        raise JobError(
+            f"Cannot connect to Ray: {' '.join(str(error).split())[:200]}. Check --scheduler (scheduler=) and `ray "
+            "status`."
+        ) from error

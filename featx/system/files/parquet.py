@@ -1,0 +1,28 @@
+"""pyarrow, which reads and writes Parquet tables; it is an extra and is imported here only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from featx.errors import MissingDependencyError
+
+
+def import_pyarrow() -> Any:
+    """Return pyarrow with its modules ``compute`` and ``parquet``.
+
+    Raises
+    ------
+    MissingDependencyError
+        pyarrow is not installed.
+    """
+    try:
+        import pyarrow as pa
+        import pyarrow.compute
+        import pyarrow.parquet
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"Parquet tables need pyarrow, which is not installed ({error}). Install it: pip install 'featx[jobs]'."
+        ) from error
+    assert pyarrow.compute
+    assert pyarrow.parquet
+    return pa
