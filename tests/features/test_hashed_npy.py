@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from featx.features.hashed_npy import HashedNpyWriter, checksum_of
+from featx.features.npy_writer import NpyWriter
 
 
 @pytest.mark.parametrize("failed", [[], [0], [3, 2_999], list(range(2_000, 3_000))])

@@ -213,8 +213,8 @@ def _check_workers(client: Any) -> None:
     if problems := _version_problems(answers):
         raise JobError(
             f"{len(problems)} of {format_count(len(answers), 'worker')} on the cluster cannot run the tasks, which "
-            f"need featx {__version__}: {_format_problems(problems)}. Install it there with its extra 'dask' and restart "
-            "them; completed work is kept."
+            f"need featx {__version__}: {_format_problems(problems)}. Install it there with its extra 'dask' and "
+            "restart them; completed work is kept."
         )
 
 

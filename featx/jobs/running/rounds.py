@@ -218,8 +218,8 @@ def _problem_of_rounds(snapshot: Snapshot, limits: Limits) -> FeatxError | None:
     if n_idle >= limits.max_idle:
         return JobError(
             f"{format_count(len(snapshot.pending), 'shard')}, the first {min(snapshot.pending)}, are neither done nor "
-            f"failed after {n_idle} rounds. Does {snapshot.location!r} list new files late? Run the same command again: "
-            "completed work is kept."
+            f"failed after {n_idle} rounds. Does {snapshot.location!r} list new files late? Run the same command "
+            "again: completed work is kept."
         )
     return None
 
