@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import io
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -163,3 +165,62 @@ def python() -> Callable[..., Any]:
         )
 
     return run
+
+
+@pytest.fixture
+def photo_bytes(photos: list[PIL.Image.Image], encoded: Callable[..., bytes]) -> bytes:
+    return encoded(photos[0])
+
+
+@pytest.fixture
+def server(photo_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """URL of a server that fails in the way that the requested name describes: 404, silent, drip, endless, …"""
+    from featx.system.files import remote
+
+    monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 2.0)
+    monkeypatch.setattr(remote, "SILENT_SECONDS", 0.5)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            name = self.path.strip("/").split(".")[0]
+            if name in ("404", "500"):
+                self.send_error(int(name))
+                return
+            if name in ("circle", "elsewhere"):
+                self.send_response(302)
+                self.send_header("Location", self.path if name == "circle" else "file:///etc/passwd")
+                self.end_headers()
+                return
+            if name == "silent":
+                time.sleep(1.5)
+            self.send_response(200)
+            length = {"longer": 10 * len(photo_bytes), "shorter": len(photo_bytes) // 2}.get(name, len(photo_bytes))
+            if name not in ("endless", "drip"):
+                self.send_header("Content-Length", str(length))
+            self.end_headers()
+            try:
+                if name == "drip":
+                    for index in range(len(photo_bytes)):
+                        self.wfile.write(photo_bytes[index : index + 1])
+                        time.sleep(0.1)
+                elif name == "endless":
+                    while True:
+                        self.wfile.write(bytes(2**16))
+                elif name == "breaks":
+                    self.wfile.write(photo_bytes[:1000])
+                    self.close_connection = True
+                else:
+                    self.wfile.write(photo_bytes)
+            except OSError:
+                pass  # the client disconnected
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
+        running.daemon_threads = True
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()

@@ -1,7 +1,7 @@
-"""Mutated images through the whole decode path: what happens must be pixels, or one of featx's own errors.
+"""Decodes mutated images. Each must become pixels, or raise an error of featx.
 
-``python -m tests.fuzz --number 20000`` prints what went wrong: other exceptions, images that took over five seconds,
-and the peak memory. Every mutant is made from its number, so that one can be had again.
+``python -m tests.fuzz --number 20000`` prints other exceptions, images that take over five seconds, and the peak memory.
+A mutant depends only on its number, so that it can be reproduced.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from featx.images.decode import decode_image, decode_truncated
 from tests import samples
 from tests.samples import encoded, icc_profile, png, ramp, tiff16
 
-SLOW = 5.0
+MAX_SECONDS = 5.0
+MAX_MEGABYTES = 1000
 
 
 def seeds() -> list[tuple[str, bytes]]:
-    """Return whole images of every format and of many modes, by name."""
+    """Return names and bytes of valid images of every format and of many modes."""
     rgb = ramp()
     noise = np.frombuffer(random.Random(0).randbytes(rgb.size), dtype=np.uint8).reshape(rgb.shape)
     deep = rgb.astype(np.uint16) * 257
@@ -37,7 +38,7 @@ def seeds() -> list[tuple[str, bytes]]:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     frames = {"save_all": True, "append_images": [PIL.Image.fromarray(rgb)]}
-    found = [
+    images = [
         ("jpeg", encoded(rgb, "JPEG", exif=exif)),
         ("jpeg-noise", encoded(noise, "JPEG", quality=95)),
         ("jpeg-progressive", encoded(noise, "JPEG", progressive=True, icc_profile=icc_profile("Adobe RGB"))),
@@ -70,7 +71,7 @@ def seeds() -> list[tuple[str, bytes]]:
         ("ppm", encoded(rgb, "PPM")),
     ]
     if samples.HAS_AVIF:
-        found.append(("avif", encoded(rgb, "AVIF", quality=80)))
+        images.append(("avif", encoded(rgb, "AVIF", quality=80)))
     try:
         import pillow_heif
     except ImportError:
@@ -78,16 +79,16 @@ def seeds() -> list[tuple[str, bytes]]:
     else:
         buffer = io.BytesIO()
         pillow_heif.from_pillow(PIL.Image.fromarray(rgb)).save(buffer, quality=80)
-        found.append(("heic", buffer.getvalue()))
-    return found
+        images.append(("heic", buffer.getvalue()))
+    return images
 
 
 def mutant(number: int, whole: Sequence[tuple[str, bytes]]) -> tuple[str, bytes]:
-    """Return the name and the bytes of a mutant: bits flipped, bytes set, parts cut, doubled or of another image."""
+    """Return name and bytes of a mutant: with flipped bits, and with parts overwritten, cut, doubled or of other images."""
     rng = random.Random(number)
     name, data = whole[number % len(whole)]
     for _ in range(rng.choice((1, 1, 2, 4, 16))):
-        # Headers are where decoders decide how much memory they take.
+        # Mutate headers often: by them, decoders decide how much memory they allocate.
         end = min(len(data), 64) if rng.random() < 0.4 else len(data)
         at, kind = rng.randrange(max(1, end)), rng.randrange(7)
         length = rng.choice((1, 2, 4, 16, 256))
@@ -109,29 +110,29 @@ def mutant(number: int, whole: Sequence[tuple[str, bytes]]) -> tuple[str, bytes]
 
 
 def try_one(data: bytes) -> str:
-    """Decode a mutant as extraction does, padding what is truncated; return what is wrong with what came of it."""
+    """Decode a mutant as extraction does, with padding. Return the problem, if there is one."""
     started = time.perf_counter()
     try:
         try:
-            found = decode_image(data, (32, 32))
+            pixels = decode_image(data, (32, 32))
         except TruncatedImageError:
-            found = decode_truncated(data, (32, 32))
+            pixels = decode_truncated(data, (32, 32))
     except UnreadableImageError as error:
-        found = None
+        pixels = None
         if not error.reason:
             return "an error without a reason"
-    except Exception as error:  # whatever it is, it is what is looked for
+    except Exception as error:  # the kind of problem that this script looks for
         return f"{type(error).__name__}: {error}"
-    if found is not None and (found.shape != (32, 32, 3) or found.dtype != np.uint8):
-        return f"pixels of shape {found.shape} and type {found.dtype}"
+    if pixels is not None and (pixels.shape != (32, 32, 3) or pixels.dtype != np.uint8):
+        return f"pixels of shape {pixels.shape} and type {pixels.dtype}"
     seconds = time.perf_counter() - started
-    return f"{seconds:.1f} s" if seconds > SLOW else ""
+    return f"{seconds:.1f} s" if seconds > MAX_SECONDS else ""
 
 
 def peak_mb() -> int:
-    """Return the most memory that this process has taken, in MB."""
+    """Return the peak memory of this process in MB."""
     try:
-        # Not getrusage, which begins with what the process that started this one had.
+        # Not getrusage, which starts with the peak of the parent process.
         status = Path("/proc/self/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) // 1024  # type: ignore[index]
     except (OSError, TypeError):
@@ -140,17 +141,17 @@ def peak_mb() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--number", type=int, default=20_000, help="how many mutants (default: 20000)")
-    parser.add_argument("--first", type=int, default=0, help="number of the first one (default: 0)")
+    parser.add_argument("--number", type=int, default=20_000, help="number of mutants (default: 20000)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first mutant (default: 0)")
     args = parser.parse_args()
     faulthandler.enable()
     whole = seeds()
     n_read = n_wrong = 0
     for number in range(args.first, args.first + args.number):
         name, data = mutant(number, whole)
-        faulthandler.dump_traceback_later(4 * SLOW, exit=True)  # a hang ends the process, and says where
+        faulthandler.dump_traceback_later(4 * MAX_SECONDS, exit=True)  # ends a hanging process with a traceback
         wrong = try_one(data)
-        if number % 100 == 0 and peak_mb() > 1000:
+        if number % 100 == 0 and peak_mb() > MAX_MEGABYTES:
             wrong = wrong or f"memory has grown to {peak_mb()} MB within the last hundred"
         if wrong:
             n_wrong += 1
@@ -158,7 +159,7 @@ def main() -> int:
         n_read += 1
     faulthandler.cancel_dump_traceback_later()
     print(f"{n_read} mutants, {n_wrong} wrong, peak memory {peak_mb()} MB")
-    return 1 if n_wrong or peak_mb() > 1000 else 0
+    return 1 if n_wrong or peak_mb() > MAX_MEGABYTES else 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Image files that Pillow cannot write, made by hand: deep colours, colour profiles, arithmetic coding."""
+"""Image files that Pillow cannot write: 16-bit colors, color profiles, arithmetic coding."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import PIL.Image
 
 Array = np.ndarray[Any, Any]
 PIL.Image.init()
-#: Whether this Pillow reads AVIF, as those since 11.3 do.
+#: Whether Pillow reads AVIF, as versions since 11.3 do.
 HAS_AVIF = "AVIF" in PIL.Image.SAVE
 
 
 def ramp(height: int = 40, width: int = 56) -> Array:
-    """An image whose three colours rise in three directions."""
+    """Return an image whose three channels increase in three directions."""
     y, x = np.mgrid[:height, :width]
     return np.dstack([x * 4, y * 6, (x + y) * 2]).astype(np.uint8)
 
 
 def png(pixels: Array, *, bits: int = 8) -> bytes:
-    """A PNG of 1 to 4 channels of 8 or 16 bits."""
+    """Return a PNG of 1 to 4 channels of 8 or 16 bits."""
     height, width, channels = pixels.shape
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[channels]
     lines = b"".join(b"\0" + line.astype(">u2" if bits == 16 else "u1").tobytes() for line in pixels)
@@ -36,7 +36,7 @@ def png(pixels: Array, *, bits: int = 8) -> bytes:
 
 
 def tiff16(pixels: Array) -> bytes:
-    """An uncompressed TIFF of 16 bits for each of three channels."""
+    """Return an uncompressed TIFF with three channels of 16 bits."""
     height, width, channels = pixels.shape
     data = pixels.astype("<u2").tobytes()
     tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, channels, 0), (259, 3, 1, 1), (262, 3, 1, 2)]
@@ -48,8 +48,8 @@ def tiff16(pixels: Array) -> bytes:
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + bits + data
 
 
-#: Chromaticities of red, green and blue, and the exponent: Display P3 (whose curve is sRGB's, here as one exponent) and
-#: Adobe RGB (1998).
+#: Chromaticities of red, green and blue, and the exponent of Display P3 (the sRGB curve as one exponent) and of Adobe
+#: RGB (1998).
 SPACES = {
     "Display P3": (((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)), 2.2),
     "Adobe RGB": (((0.64, 0.33), (0.21, 0.71), (0.15, 0.06)), 563 / 256),
@@ -65,21 +65,21 @@ def _xyz(chromaticity: tuple[float, float]) -> Array:
 
 
 def to_xyz(primaries: Any) -> Array:
-    """The matrix from linear colours of these primaries, with a white of D65, to XYZ."""
-    columns = np.stack([_xyz(one) for one in primaries], axis=1)
+    """Return the matrix from linear colors of these primaries to XYZ, with the white point D65."""
+    columns = np.stack([_xyz(primary) for primary in primaries], axis=1)
     matrix: Array = columns * np.linalg.solve(columns, _xyz(_D65))
     return matrix
 
 
 def icc_profile(space: str, name: str = "") -> bytes:
-    """A matrix profile (ICC version 2) of a space."""
+    """Return a matrix profile (ICC version 2) of a color space."""
     primaries, exponent = SPACES[space]
     adapted = np.diag((_BRADFORD @ _xyz(_D50)) / (_BRADFORD @ _xyz(_D65)))
     colorants = np.linalg.inv(_BRADFORD) @ adapted @ _BRADFORD @ to_xyz(primaries)
     fixed = lambda value: round(float(value) * 65536)  # noqa: E731
     xyz = lambda values: b"XYZ \0\0\0\0" + struct.pack(">3i", *map(fixed, values))  # noqa: E731
-    said = (name or space).encode()
-    description = b"desc\0\0\0\0" + struct.pack(">I", len(said) + 1) + said + b"\0" + bytes(78)
+    text = (name or space).encode()
+    description = b"desc\0\0\0\0" + struct.pack(">I", len(text) + 1) + text + b"\0" + bytes(78)
     curve = b"curv\0\0\0\0" + struct.pack(">IH", 1, round(exponent * 256)) + b"\0\0"
     tags = {b"desc": description, b"wtpt": xyz(_xyz(_D50)), b"cprt": b"text\0\0\0\0none\0\0\0\0"}
     tags |= {key: xyz(column) for key, column in zip((b"rXYZ", b"gXYZ", b"bXYZ"), colorants.T, strict=True)}
@@ -95,9 +95,9 @@ def icc_profile(space: str, name: str = "") -> bytes:
 
 
 def cmyk_profile(corners: Array) -> bytes:
-    """A printer's profile (ICC version 2, lut8): the colours in Lab of all 16 corners of inks; between them, linear.
+    """Return the profile of a printer (ICC version 2, lut8): the colors of all 16 corners of inks, linear in between.
 
-    `corners` has the shape (2, 2, 2, 2, 3) and Lab with a white of D50, as bytes: L · 2.55, a + 128, b + 128.
+    `corners` has shape (2, 2, 2, 2, 3) and Lab values with the white point D50 as bytes: L · 2.55, a + 128, b + 128.
     """
     identity = np.arange(256, dtype=np.uint8).tobytes()
     lut = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + struct.pack(">9i", *np.eye(3, dtype=int).ravel() * 65536)
@@ -117,34 +117,33 @@ def cmyk_profile(corners: Array) -> bytes:
 
 
 def lab_as_srgb(lab: Array) -> Array:
-    """What Lab with a white of D50 is in sRGB, by the textbook: CIE 15, Bradford to D65, IEC 61966-2-1."""
+    """Convert Lab with the white point D50 to sRGB, by CIE 15, Bradford adaptation to D65, and IEC 61966-2-1."""
     lightness, a, b = np.moveaxis(lab, -1, 0)
     f = np.stack([(lightness + 16) / 116 + a / 500, (lightness + 16) / 116, (lightness + 16) / 116 - b / 200], axis=-1)
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _xyz(_D50)
     adapted = np.linalg.inv(_BRADFORD) @ np.diag((_BRADFORD @ _xyz(_D65)) / (_BRADFORD @ _xyz(_D50))) @ _BRADFORD
-    wanted = np.clip(xyz @ adapted.T @ np.linalg.inv(to_xyz(_SRGB)).T, 0, 1)
-    found: Array = 255 * np.where(wanted <= 0.0031308, 12.92 * wanted, 1.055 * wanted ** (1 / 2.4) - 0.055)
-    return found
+    linear = np.clip(xyz @ adapted.T @ np.linalg.inv(to_xyz(_SRGB)).T, 0, 1)
+    srgb: Array = 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return srgb
 
 
 def as_srgb(pixels: Array, space: str) -> Array:
-    """What pixels of a space are in sRGB, by the textbook: both matrices and both curves; IEC 61966-2-1."""
+    """Convert pixels of a color space to sRGB, by both matrices and both curves (IEC 61966-2-1)."""
     primaries, exponent = SPACES[space]
     linear = (pixels / 255.0) ** exponent
-    wanted = np.clip(linear @ to_xyz(primaries).T @ np.linalg.inv(to_xyz(_SRGB)).T, 0, 1)
-    encoded = np.where(wanted <= 0.0031308, 12.92 * wanted, 1.055 * wanted ** (1 / 2.4) - 0.055)
-    found: Array = (255 * encoded).round()
-    return found
+    linear = np.clip(linear @ to_xyz(primaries).T @ np.linalg.inv(to_xyz(_SRGB)).T, 0, 1)
+    srgb: Array = 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return srgb.round()
 
 
 def encoded(image: PIL.Image.Image | Array, format: str, **options: Any) -> bytes:
-    """A file as Pillow writes it."""
+    """Return the bytes of a file that Pillow writes."""
     buffer = io.BytesIO()
     (PIL.Image.fromarray(image) if isinstance(image, np.ndarray) else image).save(buffer, format, **options)
     return buffer.getvalue()
 
 
-#: The ramp as a progressive JPEG with arithmetic coding, by libjpeg-turbo's cjpeg.
+#: The ramp as a progressive JPEG with arithmetic coding, written by cjpeg of libjpeg-turbo.
 ARITHMETIC_JPEG = base64.b64decode(
     "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAAMCAgMCAgMDAwMEAwMEBQgFBQQEBQoHBwYIDAoMDAsKCwsNDhIQDQ4RDgsLEBYQERMU"
     "FRUVDA8XGBYUGBIUFRT/2wBDAQMEBAUEBQkFBQkUDQsNFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQU"
@@ -155,7 +154,8 @@ ARITHMETIC_JPEG = base64.b64decode(
     "CAEDAQE/EKgOFBPPMgc93oD/zAAEEQX/2gAIAQIBAT8Q74jzooIT/8wABBAF/9oACAEBAAE/EKoy40UjtZq+e+wuoP/Z"
 )
 
-#: A ramp of 24 × 32 in cyan, magenta and yellow, and half its green in black, as a JPEG in YCCK with Adobe's marker.
+#: A ramp of 24 × 32 pixels in cyan, magenta and yellow, and half its green in black, as a YCCK JPEG with Adobe's
+#: marker.
 YCCK_JPEG = base64.b64decode(
     "/9j/7gAOQWRvYmUAZAAAAAAC/9sAQwACAQEBAQECAQEBAgICAgIEAwICAgIFBAQDBAYFBgYGBQYGBgcJCAYHCQcGBggLCAkKCgoK"
     "CgYICwwLCgwJCgoK/9sAQwECAgICAgIFAwMFCgcGBwoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoK"

@@ -86,6 +86,19 @@ class ImageCheck:
         Label of each image. None: no label.
     ignored : dict of str to int
         Number of ignored files by kind.
+
+    See Also
+    --------
+    check_images : Check the images of a source.
+
+    Examples
+    --------
+    >>> image = CheckedImage("a.jpg", error="TruncatedImageError", reason="the file is truncated")
+    >>> check = ImageCheck([image], labels=[None], ignored={})
+    >>> check
+    <ImageCheck: 1 image; unreadable 1, unusual 0, duplicates 0>
+    >>> list(check.findings())
+    [{'path': 'a.jpg', 'finding': 'TruncatedImageError', 'detail': 'the file is truncated'}]
     """
 
     images: list[CheckedImage]
@@ -117,7 +130,13 @@ class ImageCheck:
         return f"<ImageCheck: {format_count(len(self.images), 'image')}; {_format_counts(counts)}>"
 
     def findings(self) -> Iterator[dict[str, str]]:
-        """Yield ``path``, ``finding`` and ``detail`` of each problem: the rows of ``featx check --csv``."""
+        """Yield each problem: the rows of ``featx check --csv``.
+
+        Yields
+        ------
+        dict of str to str
+            Values of ``path``, ``finding`` and ``detail``.
+        """
         for image in self.unreadable:
             yield {"path": image.path, "finding": image.error, "detail": image.reason}
         for paths in self.duplicates:

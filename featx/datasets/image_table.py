@@ -56,6 +56,16 @@ class ImageTable:
     See Also
     --------
     find_images : Find the images of a folder, archive, table or URL.
+
+    Examples
+    --------
+    >>> table = ImageTable(["a.jpg", "b.jpg"], ["cat", "dog"], splits=["train", "test"])
+    >>> table
+    <ImageTable: 2 images; 2 labeled, 2 distinct labels; 1 train, 1 test>
+    >>> for path, label, split in table:
+    ...     print(path, label, split)
+    a.jpg cat train
+    b.jpg dog test
     """
 
     paths: list[str]
@@ -108,11 +118,28 @@ class ImageTable:
         )
 
     def labeled(self) -> ImageTable:
-        """Return the rows that have a label."""
+        """Return the rows that have a label.
+
+        Returns
+        -------
+        ImageTable
+            Table without the unlabeled rows.
+        """
         return self.select([index for index, label in enumerate(self.labels) if label is not None])
 
     def select(self, indices: Iterable[int]) -> ImageTable:
-        """Return the rows at some indices, in their order."""
+        """Return the rows at some indices, in their order.
+
+        Parameters
+        ----------
+        indices : iterable of int
+            Indices of the rows.
+
+        Returns
+        -------
+        ImageTable
+            Table with one row per index.
+        """
         indices = list(indices)
         return dataclasses.replace(
             self,

@@ -175,7 +175,7 @@ def test_self_link_and_locked_folder_are_kept_as_images(tmp_path: Path) -> None:
     finally:
         os.chmod(tmp_path / "locked", 0o755)
     found = [os.path.basename(path) for path in table.paths]
-    # Reading says what is wrong with them; root can list all folders.
+    # Reading them reports the reason. Root can list all folders.
     assert found == ["2.jpg" if os.geteuid() == 0 else "locked", "1.jpg", "self.jpg"]
 
 

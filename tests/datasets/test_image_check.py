@@ -13,7 +13,6 @@ import pytest
 from featx.cli import main as cli
 from featx.datasets.image_check import check_images
 from featx.errors import OptionError
-from tests.system.files.test_remote import photo_bytes, server  # noqa: F401  # fixtures
 
 
 @pytest.fixture
@@ -89,7 +88,7 @@ def test_device_or_pipe_is_not_overwritten(
 
 
 def test_secrets_in_urls_are_not_shown(
-    server: str,  # noqa: F811
+    server: str,
     in_folder: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

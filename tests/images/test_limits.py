@@ -46,7 +46,7 @@ def test_wrong_size_in_header_takes_no_memory(kind: str) -> None:
             data[at + 8 : at + 12] = (9000).to_bytes(4, "little")
     with pytest.raises(UnreadableImageError, match="cannot hold 9000 × 9000 pixels") as error:
         decode_image(bytes(data), SIZE)
-    assert isinstance(error.value, TruncatedImageError) is (kind != "PNG")  # which could be made complete
+    assert isinstance(error.value, TruncatedImageError) is (kind != "PNG")  # a truncated PNG could be padded
 
 
 def test_uniform_image_may_have_few_bytes() -> None:

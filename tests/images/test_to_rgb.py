@@ -32,17 +32,17 @@ def test_pixels_of_every_kind_of_file(kind: str) -> None:
 
 def test_cmyk_jpeg_is_inverted_only_with_adobe_marker() -> None:
     data = KINDS["CMYK JPEG"][0]
-    assert b"Adobe" in data  # as Pillow writes it: inverted, and said so
+    assert b"Adobe" in data  # Pillow writes inverted inks with this marker
     marker = data.index(b"\xff\xee")
     length = int.from_bytes(data[marker + 2 : marker + 4], "big")
     plain = data[:marker] + data[marker + 2 + length :]
-    inks = 255 - CMYK.astype(int)  # what is stored, taken at its word
+    inks = 255 - CMYK.astype(int)  # the stored values, not inverted
     right = (255 - inks[:, :, :3]) * (255 - inks[:, :, 3:]) / 255
     assert np.abs(decoded(plain) - right).mean() < 2
 
 
 def _exif_and_upright_image(orientation: int) -> tuple[PIL.Image.Exif, PIL.Image.Image]:
-    """Say in EXIF that an image is turned, and what it is upright, by Pillow."""
+    """Return EXIF data with an orientation, and the upright image by Pillow."""
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     stored = PIL.Image.fromarray(RAMP)

@@ -21,7 +21,6 @@ from featx.images.image import content_digest, read_image
 from featx.testing import CountingBackbone
 from featx.workflows.report import similar_page as page
 from tests.jobs.job_samples import make_job
-from tests.system.files.test_remote import photo_bytes, server  # noqa: F401  # fixtures
 
 pytestmark = pytest.mark.usefixtures("in_folder")
 
@@ -125,7 +124,7 @@ SECRET = "c2VjcmV0LXZhbHVl0123456789"
 
 
 def test_no_address_with_a_secret_is_written_or_printed(
-    server: str,  # noqa: F811
+    server: str,
     extracted: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -141,7 +140,7 @@ def test_no_address_with_a_secret_is_written_or_printed(
 
 
 def test_addresses_among_the_features_are_shown_without_their_secrets(
-    server: str,  # noqa: F811
+    server: str,
     tmp_path: Path,
     counting: CountingBackbone,
     capsys: pytest.CaptureFixture[str],

@@ -5,12 +5,11 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import PIL.Image
 import pytest
 
 from featx import FeatureExtractor, open_features
@@ -23,63 +22,6 @@ from featx.testing import CountingBackbone
 
 fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
-
-
-@pytest.fixture
-def photo_bytes(photos: list[PIL.Image.Image], encoded: Callable[..., bytes]) -> bytes:
-    return encoded(photos[0])
-
-
-@pytest.fixture
-def server(photo_bytes: bytes, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A real server that is good, slow, gone, breaks off, and lies, by the name that it is asked for."""
-    monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 2.0)
-    monkeypatch.setattr(remote, "SILENT_SECONDS", 0.5)
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            name = self.path.strip("/").split(".")[0]
-            if name in ("404", "500"):
-                self.send_error(int(name))
-                return
-            if name in ("circle", "elsewhere"):
-                self.send_response(302)
-                self.send_header("Location", self.path if name == "circle" else "file:///etc/passwd")
-                self.end_headers()
-                return
-            if name == "silent":
-                time.sleep(1.5)
-            self.send_response(200)
-            length = {"longer": 10 * len(photo_bytes), "shorter": len(photo_bytes) // 2}.get(name, len(photo_bytes))
-            if name not in ("endless", "drip"):
-                self.send_header("Content-Length", str(length))
-            self.end_headers()
-            try:
-                if name == "drip":
-                    for at in range(len(photo_bytes)):
-                        self.wfile.write(photo_bytes[at : at + 1])
-                        time.sleep(0.1)
-                elif name == "endless":
-                    while True:
-                        self.wfile.write(bytes(2**16))
-                elif name == "breaks":
-                    self.wfile.write(photo_bytes[:1000])
-                    self.close_connection = True
-                else:
-                    self.wfile.write(photo_bytes)
-            except OSError:
-                pass  # the client has gone
-
-        def log_message(self, *args: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        running.daemon_threads = True
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{running.server_port}"
-        running.shutdown()
-        thread.join()
 
 
 def test_an_image_at_an_address_is_that_of_a_file(server: str, photo_bytes: bytes) -> None:

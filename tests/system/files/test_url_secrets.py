@@ -4,7 +4,6 @@ import pytest
 
 from featx.errors import SourceError
 from featx.system.files.url_secrets import check_no_secrets, redact_secrets
-from tests.system.files.test_remote import server  # noqa: F401  # a fixture
 
 SECRET = "c2VjcmV0LXZhbHVl0123456789"
 
