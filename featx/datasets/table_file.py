@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from featx.errors import FeatxError, SourceError, missing_dependency
 from featx.system.files import atomic, remote
+from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import redact_secrets
 
 if TYPE_CHECKING:
@@ -77,11 +78,8 @@ def _with_clean_names(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _parquet_batches(path: str, n_rows: int) -> Iterator[pd.DataFrame]:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    with pq.ParquetFile(path, buffer_size=_BUFFER_SIZE, pre_buffer=False) as file:
+    pa = import_pyarrow()
+    with pa.parquet.ParquetFile(path, buffer_size=_BUFFER_SIZE, pre_buffer=False) as file:
         # Binary and nested columns are neither paths nor labels, and embedded images would fill the memory.
         names = [field.name for field in file.schema_arrow if not _is_binary_or_nested(field.type, pa)]
         integers = [field.name for field in file.schema_arrow if pa.types.is_integer(field.type)]
@@ -94,7 +92,7 @@ def _parquet_batches(path: str, n_rows: int) -> Iterator[pd.DataFrame]:
         for batch in file.iter_batches(n_rows, columns=names):
             table = pa.table(batch)
             for name in as_floats:
-                floats = pc.cast(table[name], pa.float64(), safe=False)
+                floats = pa.compute.cast(table[name], pa.float64(), safe=False)
                 table = table.set_column(table.column_names.index(name), name, floats)
             yield table.to_pandas()
 

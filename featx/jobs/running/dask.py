@@ -19,7 +19,7 @@ import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from featx.errors import JobError, MissingDependencyError
+from featx.errors import JobError, missing_dependency
 from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, WorkerLostError, convert_errors
 from featx.system.formatting import format_count
 from featx.system.version import __version__
@@ -134,10 +134,7 @@ def _import_dask() -> tuple[Any, Any]:
         import distributed.comm
         import distributed.scheduler
     except ImportError as error:
-        raise MissingDependencyError(
-            f"backend='dask' needs distributed, which is not installed ({error}). Install it, here and on the "
-            "workers: pip install 'featx[dask]'."
-        ) from error
+        raise missing_dependency("backend='dask'", "distributed", "'featx[dask]'") from error
     return dask, distributed
 
 

@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from featx.errors import JobError, MissingDependencyError
+from featx.errors import JobError, missing_dependency
 from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, WorkerLostError, convert_errors
 from featx.jobs.running.rounds import MAX_FAILURES
 
@@ -103,10 +103,7 @@ def _import_ray() -> Any:
         import ray
         import ray.exceptions
     except ImportError as error:
-        raise MissingDependencyError(
-            f"backend='ray' needs ray, which is not installed ({error}). Install it, here and on the workers: "
-            "pip install 'featx[ray]'."
-        ) from error
+        raise missing_dependency("backend='ray'", "ray", "'featx[ray]'") from error
     return ray
 
 

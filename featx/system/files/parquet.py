@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from featx.errors import MissingDependencyError
+from featx.errors import missing_dependency
 
 
 def import_pyarrow() -> Any:
@@ -20,9 +20,7 @@ def import_pyarrow() -> Any:
         import pyarrow.compute
         import pyarrow.parquet
     except ImportError as error:
-        raise MissingDependencyError(
-            f"Parquet tables need pyarrow, which is not installed ({error}). Install it: pip install 'featx[jobs]'."
-        ) from error
+        raise missing_dependency("A Parquet table", "pyarrow", "'featx[jobs]'") from error
     assert pyarrow.compute
     assert pyarrow.parquet
     return pa
