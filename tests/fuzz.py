@@ -1,6 +1,6 @@
 """Decodes mutated images. Each must become pixels, or raise an error of featx.
 
-``python -m tests.fuzz --number 20000`` prints other exceptions, images that take over five seconds, and the peak memory.
+``python -m tests.fuzz --number 20000`` prints other exceptions, images that take over five seconds, and peak memory.
 A mutant depends only on its number, so that it can be reproduced.
 """
 
@@ -84,7 +84,7 @@ def seeds() -> list[tuple[str, bytes]]:
 
 
 def mutant(number: int, whole: Sequence[tuple[str, bytes]]) -> tuple[str, bytes]:
-    """Return name and bytes of a mutant: with flipped bits, and with parts overwritten, cut, doubled or of other images."""
+    """Return name and bytes of a mutant: bits are flipped, and parts are overwritten, cut, doubled or replaced."""
     rng = random.Random(number)
     name, data = whole[number % len(whole)]
     for _ in range(rng.choice((1, 1, 2, 4, 16))):

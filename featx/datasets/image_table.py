@@ -168,8 +168,6 @@ def as_path_list(paths: PathsLike) -> list[str]:
     >>> as_path_list(path for path in ("a.jpg", "b.jpg"))
     ['a.jpg', 'b.jpg']
     """
-    if isinstance(paths, ImageTable):
-        return paths.paths
     images = as_image_list(list(paths) if isinstance(paths, Iterator) else paths)
     for index, image in enumerate(images):
         if not isinstance(image, str | os.PathLike):

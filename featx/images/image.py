@@ -36,7 +36,7 @@ def as_image_list(images: Any) -> Sequence[Image]:
 
     Parameters
     ----------
-    images : list, tuple, ndarray, Series or one-column DataFrame
+    images : list, tuple, ndarray, Series, one-column DataFrame or ImageTable
         Paths, bytes, Pillow images or uint8 arrays; or one uint8 array of shape (n, h, w, 3) or (n, h, w).
 
     Raises
@@ -52,6 +52,8 @@ def as_image_list(images: Any) -> Sequence[Image]:
     5
     """
     _check_collection(images)
+    if hasattr(images, "paths") and hasattr(images, "labels"):  # an ImageTable, which this room does not know
+        images = images.paths
     if hasattr(images, "columns") and len(getattr(images, "shape", ())) == 2:
         images = _only_column(images)
     if hasattr(images, "to_pylist"):  # pyarrow

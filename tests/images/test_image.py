@@ -12,8 +12,8 @@ import pandas as pd
 import PIL.Image
 import pytest
 
+from featx.datasets.image_table import ImageTable
 from featx.errors import InputError, ResourceError, UnreadableImageError
-from featx.images import image as images
 from featx.images.image import DIGEST_SIZE, as_image_list, content_digest, read_image
 
 PATHS = ["a.jpg", "b.jpg"]
@@ -30,6 +30,7 @@ PATHS = ["a.jpg", "b.jpg"]
         pd.Series(PATHS, index=[5, 3]),
         pd.Series(PATHS, dtype="string"),
         pd.DataFrame({"path": PATHS}),
+        ImageTable(PATHS, [None, None]),
     ],
     ids=lambda collection: f"{type(collection).__name__}-{getattr(collection, 'dtype', '')}",
 )
@@ -114,21 +115,22 @@ def test_unreadable_images(image: Any, reason: str, tmp_path: Path, monkeypatch:
 
 
 class _ChangingFile:
-    """Replaces the reading of a file: it changes before each of the first reads."""
+    """Replaces os.fstat: the file is written between the first and the second look at it, some times over."""
 
     def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-        self._path, self._times, self._read = path, times, images._read_once
-        monkeypatch.setattr("featx.images.image._read_once", self)
+        self._path, self._n_writes, self._n_looks, self._fstat = path, times, 0, os.fstat
+        monkeypatch.setattr(os, "fstat", self)
 
-    def __call__(self, path: str, max_bytes: int) -> tuple[bytes, os.stat_result, os.stat_result]:
-        data, before, after = self._read(path, max_bytes)
-        if self._times:
-            self._times -= 1
-            state = os.stat(path)
-            self._path.write_bytes(b"%-7d" % self._times)
-            os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))  # only the change time differs
-            after = os.stat(path)
-        return data, before, after
+    def __call__(self, descriptor: int) -> os.stat_result:
+        state = self._fstat(descriptor)
+        if not os.path.samestat(state, os.stat(self._path)):
+            return state
+        self._n_looks += 1
+        if self._n_looks % 2 == 0 and self._n_writes:
+            self._n_writes -= 1
+            self._path.write_bytes(b"%-7d" % self._n_writes)
+            os.utime(self._path, ns=(state.st_atime_ns, state.st_mtime_ns))  # only the change time differs
+        return self._fstat(descriptor)
 
 
 def test_file_that_changes_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,10 +180,10 @@ def test_locked_file_is_unreachable(python: Callable[..., Any]) -> None:
         locked.write_bytes(b"content")
         os.chmod(locked, 0)
         code = (
-            "import os, sys; from featx.images import image as images\n"
+            "import os, sys; from featx.errors import UnreadableImageError; from featx.images.image import read_image\n"
             "if os.geteuid() == 0: os.setuid(65534)  # root can read all files\n"
-            "try: images.read_image(sys.argv[1])\n"
-            "except images.UnreadableImageError as error: print(type(error).__name__, error.reason)"
+            "try: read_image(sys.argv[1])\n"
+            "except UnreadableImageError as error: print(type(error).__name__, error.reason)"
         )
         assert python(code, str(locked)).stdout == "UnreachableImageError Permission denied\n"
 
