@@ -16,7 +16,7 @@ from featx.extraction.options import resolve_cache
 from featx.store import maintenance, verify
 from featx.store.compaction import Compaction
 from featx.store.info import CacheInfo, RecipeInfo, describe_cache
-from featx.store.layout import DAMAGED
+from featx.store.layout import CORRUPT_SUFFIX
 from featx.store.verify import Finding
 from featx.system.formatting import format_bytes, format_count
 
@@ -36,7 +36,7 @@ class CacheSummary(CacheInfo):
         Number and size of compiled networks.
     known_files, index_bytes : int
         Number of files in the file index, and its size.
-    set_aside_bytes : int
+    corrupt_bytes : int
         Size of quarantined corrupt files.
 
     See Also
@@ -73,7 +73,7 @@ class CacheVerification:
     folder : str
         Path of the cache.
     findings : list of Finding
-        Each has ``path``, ``problem``, ``consequence`` and ``is_damage``.
+        Each has ``path``, ``problem``, ``consequence`` and ``is_corrupt``.
 
     See Also
     --------
@@ -92,7 +92,7 @@ class CacheVerification:
     @property
     def n_corrupt(self) -> int:
         """Return the number of corrupt files; leftovers that do no harm do not count."""
-        return sum(finding.is_damage for finding in self.findings)
+        return sum(finding.is_corrupt for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the problems as JSON types."""
@@ -131,7 +131,7 @@ class CacheCompaction:
     @property
     def n_corrupt(self) -> int:
         """Return the number of corrupt segments, which were not changed."""
-        return sum(len(compaction.damaged) for compaction in self.recipes.values())
+        return sum(len(compaction.corrupt) for compaction in self.recipes.values())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result for each recipe as JSON types."""
@@ -386,11 +386,11 @@ def clear_cache(
     info = cache_info(folder, backbone=backbone)
     fingerprints = None if backbone is None else [recipe.fingerprint for recipe in info.recipes]
     if corrupt_only:
-        sizes = [info.set_aside_bytes] if backbone is None else [recipe.set_aside_bytes for recipe in info.recipes]
+        sizes = [info.corrupt_bytes] if backbone is None else [recipe.corrupt_bytes for recipe in info.recipes]
     else:
         sizes = [info.bytes] if backbone is None else [recipe.bytes for recipe in info.recipes]
     if not dry_run:
-        (maintenance.clear_set_aside if corrupt_only else maintenance.clear_cache)(folder, fingerprints=fingerprints)
+        (maintenance.clear_corrupt if corrupt_only else maintenance.clear_cache)(folder, fingerprints=fingerprints)
     return CacheClearing(
         folder=str(folder),
         rows=0 if corrupt_only else sum(recipe.rows for recipe in info.recipes),
@@ -458,8 +458,8 @@ def _recipe_lines(info: RecipeInfo) -> list[str]:
     if info.unreadable_segments:
         unreadable = format_count(info.unreadable_segments, "unreadable segment")
         lines.append(f"  {unreadable}: featx cache verify shows the reason")
-    if info.set_aside_bytes:
-        lines.append(f"  {format_bytes(info.set_aside_bytes)} of corrupt files are quarantined as *{DAMAGED}")
+    if info.corrupt_bytes:
+        lines.append(f"  {format_bytes(info.corrupt_bytes)} of corrupt files are quarantined as *{CORRUPT_SUFFIX}")
     return lines
 
 

@@ -12,9 +12,9 @@ from featx.images.image import Image, file_state
 from featx.images.prefetch import Source
 from featx.images.tta import ViewSet
 from featx.recipe import Recipe
-from featx.store.file_index import DigestIndex
+from featx.store.file_index import FileIndex
 from featx.store.layout import INDEX
-from featx.store.view_store import ViewStores
+from featx.store.view_store import ViewStore
 from featx.system.array_types import BoolArray, DigestArray, FloatArray
 
 
@@ -94,8 +94,8 @@ class DiskRowCache(RowCache):
 
     def __init__(self, folder: Path, recipe: Recipe, n_features: int) -> None:
         super().__init__(len(ViewSet.of(recipe)), n_features)
-        self._store = ViewStores(folder, recipe, n_features)
-        self._files = DigestIndex(folder / INDEX)
+        self._store = ViewStore(folder, recipe, n_features)
+        self._files = FileIndex(folder / INDEX)
 
     def identify_files(self, images: Sequence[Image], indices: Iterable[int]) -> list[tuple[int, Source]]:
         """Look files up in the file index."""
@@ -121,7 +121,7 @@ class DiskRowCache(RowCache):
 
     def has_row(self, digest: bytes) -> bool:
         """Look an image up in the store."""
-        return bool(self._store.has(np.frombuffer(digest, dtype=np.uint8)[None])[0])
+        return bool(self._store.contains(np.frombuffer(digest, dtype=np.uint8)[None])[0])
 
     def read_rows(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:
         """Read averaged rows."""
@@ -129,7 +129,7 @@ class DiskRowCache(RowCache):
 
     def read_views(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:
         """Read the rows of each view."""
-        return self._store.read_each(digests)
+        return self._store.read_views(digests)
 
     def add_rows(self, digests: DigestArray, rows: FloatArray, added: BoolArray) -> None:
         """Append rows to the store."""

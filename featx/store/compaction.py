@@ -1,4 +1,4 @@
-"""Many small segments of a recipe → few large ones, while others read and write."""
+"""Merge the small segments of a recipe into large ones, while other processes read and write."""
 
 from __future__ import annotations
 
@@ -6,90 +6,81 @@ import dataclasses
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from featx.store.digest_table import DigestOrder
-from featx.store.segments import DamagedSegmentError, Segment, find_manifests, remove_segment, write_segment
-from featx.system.array_types import DigestArray, FloatArray, IntArray
+from featx.store.digest_table import DigestTable
+from featx.store.segments import CorruptSegmentError, Segment, find_manifests, remove_segment, write_segment
+from featx.system.array_types import BoolArray, DigestArray, FloatArray, IntArray
 from featx.system.files.atomic import sync_folder
 from featx.system.formatting import format_count
 
-#: Segments grow to this many bytes of rows: few enough files for millions of rows, and small enough that proving one
-#: whole before its first use takes a fraction of a second.
-LARGE_BYTES = 128 * 2**20
+#: Maximum size of a merged segment: few files for millions of rows, and verified in a fraction of a second.
+MAX_SEGMENT_BYTES = 128 * 2**20
 
 
 @dataclasses.dataclass(frozen=True)
 class Compaction:
-    """What compacting a recipe's folder did.
+    """Result of compacting a recipe folder.
 
     Attributes
     ----------
     before, after : int
-        Segments, damaged ones not counted.
+        Number of intact segments.
     rows : int
-        Rows that were moved.
+        Number of rows that were moved.
     repeated : int
-        Rows that were there twice, as when two processes extract one image at the same time, and are now there once.
-    damaged : list of DamagedSegmentError
-        Segments that were left as they are.
+        Number of rows that were stored twice and are now stored once.
+    corrupt : list of CorruptSegmentError
+        Corrupt segments, which were not changed.
     """
 
     before: int
     after: int
     rows: int
     repeated: int
-    damaged: list[DamagedSegmentError]
+    corrupt: list[CorruptSegmentError]
 
     def as_dict(self) -> dict[str, int]:
-        """Return what ``featx cache compact --json`` prints, with the number of damaged segments."""
-        return {
-            "before": self.before,
-            "after": self.after,
-            "rows": self.rows,
-            "repeated": self.repeated,
-            "damaged": len(self.damaged),
-        }
+        """Return the fields as JSON types, with the number of corrupt segments."""
+        return {**vars(self), "corrupt": len(self.corrupt)}
 
     def as_text(self) -> str:
-        """Return a line for people."""
+        """Return a human-readable line."""
         if self.before == self.after:
             return f"{format_count(self.before, 'segment')}, nothing to merge"
         repeated = f", {format_count(self.repeated, 'repeated row')} dropped" if self.repeated else ""
-        return (
-            f"{format_count(self.before, 'segment')} → {self.after}, {format_count(self.rows, 'row')} moved{repeated}"
-        )
+        moved = format_count(self.rows, "row")
+        return f"{format_count(self.before, 'segment')} → {self.after}, {moved} moved{repeated}"
 
 
 def is_small(segment: Segment) -> bool:
-    """Return whether merging the segment with others is worth it."""
-    return segment.nbytes < LARGE_BYTES // 2
+    """Return whether a segment is so small that it should be merged with others."""
+    return segment.nbytes < MAX_SEGMENT_BYTES // 2
 
 
 def compact(folder: Path) -> Compaction:
-    """Merge the small segments of a recipe's folder.
+    """Merge the small segments of a recipe folder.
 
-    Each merged segment is committed before the first of its parts is removed, so at every moment every row is in
-    a committed segment, whatever is killed; and readers that find a segment gone look again.
+    A merged segment is committed before the first of its parts is removed. So each row is in a committed segment at any
+    time, even after a kill, and readers that miss a segment look again.
 
     Parameters
     ----------
     folder : Path
-        ``features/<fingerprint>`` of a cache.
+        Path of ``features/<fingerprint>`` in a cache.
 
     Raises
     ------
     OSError
-        The folder cannot be read or written; every row is still there.
+        The folder cannot be read or written. No row is lost.
     """
-    damaged: list[DamagedSegmentError] = []
-    segments = list(_opened(folder, damaged))
+    corrupt: list[CorruptSegmentError] = []
+    segments = list(_open_segments(folder, corrupt))
     n_after, n_rows, n_repeated = len(segments), 0, 0
     for group in _groups([segment for segment in segments if is_small(segment)]):
-        parts, digests, rows = _joined(group, damaged)
-        if len(parts) < 2 or not all(segment.is_unchanged for segment in parts):  # another compaction has them
+        parts, digests, rows = _merge(group, corrupt)
+        if len(parts) < 2 or not all(segment.is_unchanged for segment in parts):  # another process is compacting
             continue
         write_segment(folder / f"{uuid.uuid4().hex}.json", digests, rows)
         sync_folder(folder)
@@ -98,24 +89,24 @@ def compact(folder: Path) -> Compaction:
         n_after -= len(parts) - 1
         n_rows += len(rows)
         n_repeated += sum(len(segment.digests) for segment in parts) - len(rows)
-    return Compaction(len(segments), n_after, n_rows, n_repeated, damaged)
+    return Compaction(len(segments), n_after, n_rows, n_repeated, corrupt)
 
 
-def _opened(folder: Path, damaged: list[DamagedSegmentError]) -> Iterator[Segment]:
+def _open_segments(folder: Path, corrupt: list[CorruptSegmentError]) -> Iterator[Segment]:
     for name in sorted(find_manifests(folder)):
         try:
             yield Segment(folder / name)
-        except DamagedSegmentError as error:
-            if error.is_of_a_committed_segment:  # else another compaction was quicker
-                damaged.append(error)
+        except CorruptSegmentError as error:
+            if error.is_committed:  # otherwise another process has compacted it
+                corrupt.append(error)
 
 
 def _groups(segments: list[Segment]) -> Iterator[list[Segment]]:
-    """Yield segments that fit into one large one, rows of equal length together; the smallest first."""
+    """Yield groups of segments with the same number of features that fit into one large segment, smallest first."""
     group: list[Segment] = []
     for segment in sorted(segments, key=lambda segment: (segment.n_features, segment.nbytes)):
-        full = sum(part.nbytes for part in group) + segment.nbytes > LARGE_BYTES
-        if group and (full or segment.n_features != group[0].n_features):
+        is_full = sum(part.nbytes for part in group) + segment.nbytes > MAX_SEGMENT_BYTES
+        if group and (is_full or segment.n_features != group[0].n_features):
             yield group
             group = []
         group.append(segment)
@@ -123,30 +114,31 @@ def _groups(segments: list[Segment]) -> Iterator[list[Segment]]:
         yield group
 
 
-def _joined(group: list[Segment], damaged: list[DamagedSegmentError]) -> tuple[list[Segment], DigestArray, FloatArray]:
-    """Return the segments that are whole, and the rows of all of them, each digest's once."""
-    order = DigestOrder([segment.digests for segment in group])
+def _merge(group: list[Segment], corrupt: list[CorruptSegmentError]) -> tuple[list[Segment], DigestArray, FloatArray]:
+    """Return the intact segments of a group, and the digests and rows of all of them, each digest once."""
+    table = DigestTable([segment.digests for segment in group])
     parts, digests, rows = [], [], []
-    seen = np.zeros(len(order), dtype=bool)
+    is_seen = np.zeros(len(table), dtype=bool)
     for segment in group:
         try:
-            whole = segment.read_all()
-        except DamagedSegmentError as error:
-            if error.is_of_a_committed_segment:
-                damaged.append(error)
+            segment_rows = segment.read_all()
+        except CorruptSegmentError as error:
+            if error.is_committed:
+                corrupt.append(error)
             continue
-        places = order.find(segment.digests)  # equal digests have one place
-        fresh = ~seen[places]
-        fresh[fresh] = _first_of_each(places[fresh])
-        seen[places] = True
+        positions = table.find(segment.digests)  # the same for equal digests
+        is_new = ~is_seen[positions]
+        is_new[is_new] = _is_first(positions[is_new])
+        is_seen[positions] = True
         parts.append(segment)
-        digests.append(segment.digests[fresh])
-        rows.append(whole[fresh])
-    empty = np.empty((0, group[0].n_features), dtype=np.float32)
-    return parts, np.concatenate([order.digests_of(0)[:0], *digests]), np.concatenate([empty, *rows])
+        digests.append(segment.digests[is_new])
+        rows.append(segment_rows[is_new])
+    no_rows = np.empty((0, group[0].n_features), dtype=np.float32)
+    return parts, np.concatenate([table.digests_of(0)[:0], *digests]), np.concatenate([no_rows, *rows])
 
 
-def _first_of_each(places: IntArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    first = np.zeros(len(places), dtype=bool)
-    first[np.unique(places, return_index=True)[1]] = True
-    return first
+def _is_first(positions: IntArray) -> BoolArray:
+    """Return a mask of the first occurrence of each position."""
+    mask = np.zeros(len(positions), dtype=bool)
+    mask[np.unique(positions, return_index=True)[1]] = True
+    return mask

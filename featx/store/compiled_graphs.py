@@ -1,4 +1,4 @@
-"""Compiled graphs in a cache folder: written once, and checked whenever one is read."""
+"""Compiled graphs in a cache: written once, and verified whenever one is loaded."""
 
 from __future__ import annotations
 
@@ -12,125 +12,175 @@ import warnings
 from pathlib import Path
 
 from featx.errors import StoreError, StoreWarning
-from featx.store import layout as folders
+from featx.store.layout import check_no_links, quarantine_folder
 from featx.system.files.atomic import atomic_write, make_folder, open_regular_file, remove_abandoned, write_text
 
-#: Layout of the files of a compiled graph, and revision of how graphs are made; part of their check.
-GRAPH_FORMAT = 4
-_MANIFEST_BYTES = 10_000
+#: Format of compiled graphs and revision of how they are made. A graph of another format is compiled again.
+GRAPH_FORMAT = 5
+_MAX_MANIFEST_BYTES = 10_000
 _GRAPH_FILE = re.compile(r"[0-9a-f]{16}\.(json|xml|bin)")
+_PARTS = (".xml", ".bin")
 
 
 @dataclasses.dataclass(frozen=True)
 class Graph:
-    """A network in OpenVINO's format: the structure (`xml`) and the weights (`bin`)."""
+    """A network in OpenVINO's format.
+
+    Attributes
+    ----------
+    xml : bytes
+        Structure.
+    bin : bytes
+        Weights.
+    """
 
     xml: bytes
     bin: bytes
 
 
 def load_graph(folder: Path, name: str) -> Graph | None:
-    folders.refuse_links(folder)
-    with contextlib.suppress(OSError):  # a cache that can only be read, or is not there yet
+    """Return a compiled graph, or None if it is missing, corrupt or of another format.
+
+    Parameters
+    ----------
+    folder : Path
+        Path of ``compiled`` in a cache.
+    name : str
+        Fingerprint of the graph.
+
+    Raises
+    ------
+    StoreError
+        The folder is a link, or the graph cannot be read.
+
+    Warns
+    -----
+    StoreWarning
+        The graph is corrupt.
+    """
+    check_no_links(folder)
+    with contextlib.suppress(OSError):  # a cache that is read-only or does not exist yet
         remove_abandoned(folder)
     try:
-        return _read(folder, name)
-    except FileNotFoundError:
+        return _read_graph(folder, name)
+    except (FileNotFoundError, _OtherFormatError):
         return None
     except ValueError as error:
         reason = error
     except OSError as error:
         raise StoreError(
-            f"The compiled graph {str(folder / name)!r} cannot be read: {error.strerror or error}. "
-            "Mend its permissions, or choose another cache folder."
+            f"Cannot read the compiled graph {str(folder / name)!r}: {error.strerror or error}. Fix its "
+            f"permissions, or "
+            "set another cache folder with cache= (--cache)."
         ) from error
     warnings.warn(
-        f"The compiled graph {str(folder / name)!r} is damaged ({reason}); it is compiled anew.",
+        f"The compiled graph {str(folder / name)!r} is corrupt: {reason}. The backbone is compiled again.",
         StoreWarning,
         stacklevel=4,
     )
     return None
 
 
-def _read(folder: Path, name: str) -> Graph:
-    """Return a graph that is whole; ValueError if it is not, FileNotFoundError if a part of it is absent."""
+class _OtherFormatError(ValueError):
+    """Another version of featx wrote a graph in another format."""
+
+
+def _read_graph(folder: Path, name: str) -> Graph:
+    """Return an intact graph; raise ValueError if it is corrupt, FileNotFoundError if a part of it is missing."""
     try:
         with open_regular_file(folder / f"{name}.json") as file:
-            manifest = file.read(_MANIFEST_BYTES) or b""
+            manifest = file.read(_MAX_MANIFEST_BYTES) or b""
+        if (match := re.match(rb'\{"format": (\d+), "xml"', manifest)) and int(match[1]) != GRAPH_FORMAT:
+            raise _OtherFormatError(f"expected format {GRAPH_FORMAT}, got {int(match[1])}")
         parts = []
-        for suffix in (".xml", ".bin"):
+        for suffix in _PARTS:
             with open_regular_file(folder / (name + suffix)) as file:
                 size = os.fstat(file.fileno()).st_size
-                # Before it is read: it might be larger than memory.
+                # Checked before reading: a corrupt file may be larger than the memory.
                 if f'"{suffix[1:]}": {size},'.encode() not in manifest:
-                    raise ValueError(f"its {suffix} has {size} bytes, which its manifest does not say")
+                    raise ValueError(f"the size of {name}{suffix}, {size} bytes, does not match the manifest")
                 parts.append(file.readall())
     except NotADirectoryError as error:
         raise FileNotFoundError(*error.args) from error
     graph = Graph(*parts)
     if manifest != _manifest(graph).encode():
-        raise ValueError("its checksum does not match")
+        raise ValueError("the checksum does not match")
     return graph
 
 
 def graph_names(folder: Path) -> list[str]:
-    """Return the names of the compiled graphs of a folder, whole or not."""
+    """Return the sorted names of the compiled graphs in a folder, intact or not."""
     if not folder.is_dir() or folder.is_symlink():
         return []
     return sorted({name.split(".")[0] for name in os.listdir(folder) if _GRAPH_FILE.fullmatch(name)})
 
 
 def check_graph(folder: Path, name: str) -> tuple[Path, str]:
-    """Return the file that is to blame, and what is wrong with the graph, "" if nothing.
+    """Return the path of a corrupt file of a graph and the problem, or the path of the manifest and "".
 
     Raises
     ------
     OSError
         The files cannot be read.
     """
-    for suffix in (".json", ".xml", ".bin"):
+    for suffix in (".json", *_PARTS):
         path = folder / (name + suffix)
         if not os.path.lexists(path):
-            return path, "it is absent"
+            return path, "the file is missing"
         try:
             open_regular_file(path).close()
         except ValueError as error:
             return path, str(error)
     try:
-        _read(folder, name)
+        _read_graph(folder, name)
     except ValueError as error:
         return folder / f"{name}.bin", str(error)
     return folder / f"{name}.json", ""
 
 
 def remove_graphs(folder: Path) -> None:
-    """Remove every compiled graph of a folder, and nothing else that lies there."""
+    """Remove all compiled graphs of a folder, and no other file."""
     if folder.is_dir() and not folder.is_symlink():
         remove_abandoned(folder)
-        # The manifest first: without it, the rest is nothing.
+        # Manifests first: a graph without a manifest is not used.
         for path in sorted(folder.iterdir(), key=lambda path: path.suffix != ".json"):
             if _GRAPH_FILE.fullmatch(path.name):
                 path.unlink(missing_ok=True)
 
 
 def save_graph(graph: Graph, folder: Path, name: str) -> None:
+    """Write a compiled graph, unless another process has written it.
+
+    Parameters
+    ----------
+    graph : Graph
+    folder : Path
+        Path of ``compiled`` in a cache; it is created.
+    name : str
+        Fingerprint of the graph.
+
+    Raises
+    ------
+    StoreError
+        The graph cannot be written.
+    """
     try:
         make_folder(folder)
         if not check_graph(folder, name)[1]:
-            return  # another process was quicker, and may be reading
-        for suffix, data in ((".xml", graph.xml), (".bin", graph.bin)):
-            folders.clear_the_way(folder / (name + suffix))
+            return  # another process was faster, and may be reading it
+        for suffix, data in zip(_PARTS, (graph.xml, graph.bin), strict=True):
+            quarantine_folder(folder / (name + suffix))
             with atomic_write(folder / (name + suffix)) as temporary:
                 temporary.write_bytes(data)
-        folders.clear_the_way(folder / f"{name}.json")
+        quarantine_folder(folder / f"{name}.json")
         write_text(folder / f"{name}.json", _manifest(graph))
     except OSError as error:
-        for suffix in (".json", ".xml", ".bin"):
-            with contextlib.suppress(OSError):  # on a full disk, what cannot be whole takes no room
+        for suffix in (".json", *_PARTS):
+            with contextlib.suppress(OSError):  # free the space of an incomplete graph on a full disk
                 (folder / (name + suffix)).unlink()
         raise StoreError(
-            f"The compiled graph cannot be kept in {str(folder)!r}: {error.strerror or error}. "
-            "Free or unlock the folder, or choose another cache folder."
+            f"Cannot write the compiled graph to {str(folder)!r}: {error.strerror or error}. Fix the cause, or set "
+            "another cache folder with cache= (--cache)."
         ) from error
 
 

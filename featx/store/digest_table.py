@@ -1,4 +1,4 @@
-"""Where the row of a digest is: one sorted table over all segments."""
+"""Sorted table of the digests of segments: look up where the row of a digest is."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from featx.images.image import DIGEST_SIZE
 from featx.system.array_types import DigestArray, IntArray
 
 
-class DigestOrder:
-    """Digests of segments in sorted order: a lookup is a binary search.
+class DigestTable:
+    """Sorted digests of segments. A lookup is a binary search.
 
-    It takes 32 bytes a row: the digests as they are, and their first halves, sorted, with the place of each.
+    The table takes 32 bytes per row: the digests, their sorted first halves, and the position of each.
 
     Parameters
     ----------
-    segments : sequence of ndarray of uint8, shape (n_rows, 16)
-        The digests of each segment. Places count rows over all segments.
+    segments : sequence of ndarray of uint8 of shape (n_rows, 16)
+        Digests of each segment. Positions count rows over all segments.
     """
 
     def __init__(self, segments: Sequence[DigestArray]) -> None:
@@ -27,12 +27,12 @@ class DigestOrder:
         for start, digests in zip(self._starts, segments, strict=False):
             joined[start : start + len(digests)] = digests
         self._halves = joined.view(np.uint64).reshape(-1, 2)
-        first = self._halves[:, 0].copy()
-        self._places: IntArray = np.argsort(first)
-        self._first = first[self._places]
+        first_halves = self._halves[:, 0].copy()
+        self._positions: IntArray = np.argsort(first_halves)
+        self._first_halves = first_halves[self._positions]
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._positions)
 
     @property
     def n_segments(self) -> int:
@@ -41,44 +41,44 @@ class DigestOrder:
 
     @property
     def nbytes(self) -> int:
-        """Memory held, in bytes."""
-        return self._halves.nbytes + self._places.nbytes + self._first.nbytes + self._starts.nbytes
+        """Size in memory, in bytes."""
+        return self._halves.nbytes + self._positions.nbytes + self._first_halves.nbytes + self._starts.nbytes
 
     def find(self, digests: DigestArray) -> IntArray:
-        """Return the place of each digest, or -1.
+        """Return the position of each digest, or -1.
 
         Parameters
         ----------
-        digests : ndarray of uint8, shape (n, 16)
+        digests : ndarray of uint8 of shape (n_digests, 16)
 
         Returns
         -------
-        ndarray of int64, shape (n,)
+        ndarray of int64 of shape (n_digests,)
         """
-        places = np.full(len(digests), -1, dtype=np.int64)
-        if not len(self._places) or not len(digests):
-            return places
-        wanted = np.ascontiguousarray(digests).view(np.uint64).reshape(-1, 2)
-        at = np.searchsorted(self._first, wanted[:, 0])
-        unsettled = np.arange(len(wanted))
-        while len(unsettled):  # more than one round only where first halves collide
-            here = at[unsettled]
-            inside = here < len(self._first)
-            inside[inside] = self._first[here[inside]] == wanted[unsettled[inside], 0]
-            unsettled = unsettled[inside]
-            candidates = self._places[here[inside]]
-            equal = self._halves[candidates, 1] == wanted[unsettled, 1]
-            places[unsettled[equal]] = candidates[equal]
-            unsettled = unsettled[~equal]
-            at[unsettled] += 1
-        return places
+        positions = np.full(len(digests), -1, dtype=np.int64)
+        if not len(self._positions) or not len(digests):
+            return positions
+        halves = np.ascontiguousarray(digests).view(np.uint64).reshape(-1, 2)
+        ranks = np.searchsorted(self._first_halves, halves[:, 0])
+        pending = np.arange(len(halves))
+        while len(pending):  # more than one round only where first halves are equal
+            pending_ranks = ranks[pending]
+            is_equal = pending_ranks < len(self._first_halves)
+            is_equal[is_equal] = self._first_halves[pending_ranks[is_equal]] == halves[pending[is_equal], 0]
+            pending = pending[is_equal]
+            candidates = self._positions[pending_ranks[is_equal]]
+            is_match = self._halves[candidates, 1] == halves[pending, 1]
+            positions[pending[is_match]] = candidates[is_match]
+            pending = pending[~is_match]
+            ranks[pending] += 1
+        return positions
 
     def digests_of(self, segment: int) -> DigestArray:
-        """Return the digests of a segment, by its number, as they were given."""
-        own = self._halves[self._starts[segment] : self._starts[segment + 1]]
-        return own.view(np.uint8).reshape(-1, DIGEST_SIZE)
+        """Return the digests of the segment with this number."""
+        halves = self._halves[self._starts[segment] : self._starts[segment + 1]]
+        return halves.view(np.uint8).reshape(-1, DIGEST_SIZE)
 
-    def locate(self, places: IntArray) -> tuple[IntArray, IntArray]:
-        """Return the segment of each place, and its offset there."""
-        segments = np.searchsorted(self._starts, places, side="right") - 1
-        return segments, places - self._starts[segments]
+    def locate(self, positions: IntArray) -> tuple[IntArray, IntArray]:
+        """Return the number of the segment of each position, and the offset in the segment."""
+        segments = np.searchsorted(self._starts, positions, side="right") - 1
+        return segments, positions - self._starts[segments]

@@ -1,4 +1,4 @@
-"""The side index: which file had which digest, so that an unchanged file is not read again."""
+"""File index: path and state of a file → digest of its bytes, so that unchanged files are not read again."""
 
 from __future__ import annotations
 
@@ -14,21 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import StoreWarning
-from featx.store.layout import DAMAGED
+from featx.store.layout import CORRUPT_SUFFIX, quarantine
 from featx.system.formatting import format_count
 
-#: A file touched this recently may change again without its time stamp moving (as git's "racy" files).
-RACY_SECONDS = 2.0
-_SEAL_SIZE = 8
-_CHECK_SIZE = 4
-_COMMIT_AFTER = 10_000
-_ASKED_AT_ONCE = 500
-_TROUBLE = (sqlite3.Error, ValueError)
+_STATE_BYTES = 8
+_ENTRY_BYTES = 4
+_COMMIT_ENTRIES = 10_000
+_QUERY_PATHS = 500
+_ERRORS = (sqlite3.Error, ValueError)
 _REMEDIES = {
-    sqlite3.SQLITE_BUSY: "Another process holds it; when that is done, it is used again.",
-    sqlite3.SQLITE_IOERR: "Look after the disk.",
+    sqlite3.SQLITE_BUSY: "Another process is using it. It is used again when that process is done.",
+    sqlite3.SQLITE_IOERR: "Check the disk.",
 }
-_NO_DAMAGE = {
+#: SQLite errors that do not show a corrupt file.
+_NOT_CORRUPT = {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_LOCKED,
@@ -40,92 +39,117 @@ _NO_DAMAGE = {
 }
 
 
-class DigestIndex:
+class FileIndex:
     """Map the path and state of a file to the digest of its bytes.
 
-    An accelerator only: whatever is wrong with it (missing, damaged, locked, read-only) costs reading
-    the files again, never a wrong digest. Each entry is sealed with a hash of the path, the file's
-    size, inode and times, and the digest, so a changed file and a damaged entry both miss.
+    The index only saves time. If it is missing, corrupt, locked or read-only, files are read again. Each entry has a
+    checksum of path, size, inode, times and digest, so that a changed file or a corrupt entry is never used.
 
     Parameters
     ----------
     path : Path
-        The SQLite file; made when first written to.
+        Path of the SQLite file, which the first commit creates.
+
+    Attributes
+    ----------
+    racy_seconds : float, default=2.0
+        A file that was modified less than this before it was read may change again with the same time stamps, and is
+        not added (as for git's "racy" files).
     """
+
+    racy_seconds = 2.0
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._connection: sqlite3.Connection | None = None
-        self._new: dict[bytes, tuple[bytes, bytes]] = {}
-        self._usable = True
+        self._pending: dict[bytes, tuple[bytes, bytes]] = {}
+        self._is_usable = True
 
     def find(self, states: Iterable[tuple[str, os.stat_result]]) -> list[bytes | None]:
-        """Return the digest of each file in the given state, None where it is not known."""
+        """Return the digest of each file, or None if it is not known for this state of the file.
+
+        Parameters
+        ----------
+        states : iterable of (str, os.stat_result)
+            Path and state of each file.
+        """
         entries = [(os.fsencode(os.path.abspath(path)), state) for path, state in states]
-        if not self._usable or (self._connection is None and not os.path.lexists(self._path)):
+        if not self._is_usable or (self._connection is None and not os.path.lexists(self._path)):
             return [None] * len(entries)
         try:
-            known = self._entries([key for key, _ in entries])
-        except _TROUBLE as error:
-            self._give_up(error)
+            known = self._read_entries([key for key, _ in entries])
+        except _ERRORS as error:
+            self._disable(error)
             return [None] * len(entries)
-        return [_unsealed(key, state, *known.get(key, (None, None))) for key, state in entries]
+        return [_verified_digest(key, state, *known.get(key, (None, None))) for key, state in entries]
 
-    def _entries(self, keys: list[bytes]) -> dict[bytes, tuple[object, object]]:
-        found: dict[bytes, tuple[object, object]] = {}
-        for start in range(0, len(keys), _ASKED_AT_ONCE):
-            block = keys[start : start + _ASKED_AT_ONCE]
+    def _read_entries(self, keys: list[bytes]) -> dict[bytes, tuple[object, object]]:
+        entries: dict[bytes, tuple[object, object]] = {}
+        for start in range(0, len(keys), _QUERY_PATHS):
+            block = keys[start : start + _QUERY_PATHS]
             marks = ",".join("?" * len(block))
-            query = f"SELECT path, digest, seal FROM files WHERE path IN ({marks})"  # noqa: S608  # only question marks
-            for key, digest, seal in self._connected().execute(query, block):
-                found[key] = (digest, seal)
-        return found
+            query = f"SELECT path, digest, checksum FROM file_digests WHERE path IN ({marks})"  # noqa: S608
+            for key, digest, checksum in self._connect().execute(query, block):
+                entries[key] = (digest, checksum)
+        return entries
 
     def check(self) -> IndexCheck:
         """Read the whole index without changing it."""
         if not os.path.lexists(self._path):
             return IndexCheck(0)
-        if not _is_regular(self._path):
-            return IndexCheck(0, "not a regular file", is_damage=True)
+        if not _is_regular_file(self._path):
+            return IndexCheck(0, "not a regular file", is_corrupt=True)
+        n_entries, n_corrupt = 0, 0
         try:
-            said = str(next(self._asked("PRAGMA quick_check(1)"))[0])
-            entries, damaged = 0, 0
-            for entry in self._asked("SELECT path, digest, seal FROM files"):
-                entries += 1
-                damaged += not _is_whole(*entry)
-        except _TROUBLE as error:
-            return IndexCheck(0, str(error), _is_damage(error))
-        if said == "ok" and damaged:
-            said = f"{format_count(damaged, 'entry')} of {entries:,} do not match their seals"
-        return IndexCheck(entries) if said == "ok" else IndexCheck(entries, said, is_damage=True)
+            result = str(next(self._query("PRAGMA quick_check(1)"))[0])
+            # An index of an older version has no such table.
+            if next(self._query("SELECT count(*) FROM sqlite_master WHERE name = 'file_digests'"))[0]:
+                for entry in self._query("SELECT path, digest, checksum FROM file_digests"):
+                    n_entries += 1
+                    n_corrupt += not _is_intact(*entry)
+        except _ERRORS as error:
+            return IndexCheck(0, str(error), _is_corrupt(error))
+        if result == "ok" and n_corrupt:
+            result = f"the checksums of {format_count(n_corrupt, 'entry')} of {n_entries:,} do not match"
+        return IndexCheck(n_entries) if result == "ok" else IndexCheck(n_entries, result, is_corrupt=True)
 
-    def _asked(self, question: str) -> Iterator[tuple[Any, ...]]:
+    def _query(self, query: str) -> Iterator[tuple[Any, ...]]:
         address = f"{self._path.absolute().as_uri()}?mode=ro"
-        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=1)) as opened:
-            yield from opened.execute(question)
+        with contextlib.closing(sqlite3.connect(address, uri=True, timeout=1)) as connection:
+            yield from connection.execute(query)
 
     def add(self, path: str, state: os.stat_result, digest: bytes, read_at: float) -> None:
-        """Remember the digest of a file that was in this state while it was read, not before `read_at`."""
-        if self._usable and read_at - max(state.st_mtime, state.st_ctime) >= RACY_SECONDS:
+        """Add the digest of a file.
+
+        Parameters
+        ----------
+        path : str
+        state : os.stat_result
+            State of the file while it was read.
+        digest : bytes
+        read_at : float
+            Time at which reading began, in seconds since the epoch.
+        """
+        if self._is_usable and read_at - max(state.st_mtime, state.st_ctime) >= self.racy_seconds:
             key = os.fsencode(os.path.abspath(path))
-            self._new[key] = (digest, _seal(key, state, digest))
-            if len(self._new) >= _COMMIT_AFTER:
+            self._pending[key] = (digest, _checksum(key, state, digest))
+            if len(self._pending) >= _COMMIT_ENTRIES:
                 self.commit()
 
     def commit(self) -> None:
-        """Write what was added, if the cache folder is there."""
-        if not self._new or not self._usable or not os.path.isdir(self._path.parent):
+        """Write the added entries, if the cache folder exists."""
+        if not self._pending or not self._is_usable or not os.path.isdir(self._path.parent):
             return
-        rows = [(key, digest, seal) for key, (digest, seal) in self._new.items()]
+        rows = [(key, digest, checksum) for key, (digest, checksum) in self._pending.items()]
         try:
-            with self._connected() as transaction:
-                transaction.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?)", rows)
-        except _TROUBLE as error:
-            self._give_up(error)
-        self._new.clear()
+            with self._connect() as transaction:
+                transaction.executemany("INSERT OR REPLACE INTO file_digests VALUES (?, ?, ?)", rows)
+        except _ERRORS as error:
+            self._disable(error)
+        self._pending.clear()
 
     def close(self) -> None:
-        """Write what was added and close the file."""
+        """Write the added entries and close the file."""
         self.commit()
         self._disconnect()
 
@@ -134,35 +158,37 @@ class DigestIndex:
             self._connection.close()
             self._connection = None
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite3.Connection:
         if self._connection is None:
-            if os.path.lexists(self._path) and not _is_regular(self._path):
-                # A link might lead to a database that is somebody else's, and a pipe would be waited for.
-                raise _NoFileError("not a regular file")
+            if os.path.lexists(self._path) and not _is_regular_file(self._path):
+                # A link may lead to another database, and a pipe would block.
+                raise _NotAFileError("not a regular file")
             self._connection = sqlite3.connect(self._path, timeout=2)
-            # Losing recent entries in a power cut costs reading files again; waiting for the disk costs more.
+            # Losing the last entries in a power failure costs less than waiting for the disk.
             self._connection.execute("PRAGMA synchronous = OFF")
             self._connection.execute(
-                "CREATE TABLE IF NOT EXISTS files (path BLOB PRIMARY KEY, digest BLOB, seal BLOB) WITHOUT ROWID"
+                "CREATE TABLE IF NOT EXISTS file_digests (path BLOB PRIMARY KEY, digest BLOB, checksum BLOB) "
+                "WITHOUT ROWID"
             )
         return self._connection
 
-    def _give_up(self, error: Exception) -> None:
-        self._usable = False
+    def _disable(self, error: Exception) -> None:
+        """Do not use the index any more in this process; quarantine it if it is corrupt; issue a warning."""
+        self._is_usable = False
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code == sqlite3.SQLITE_FULL:
-            return  # the store, which matters more, says so; all that is lost is that files are read again
-        remedy = _REMEDIES.get(code, "Unlock or remove it.")
-        if _is_damage(error):
+            return  # the store reports the full disk
+        remedy = _REMEDIES.get(code, "Fix its permissions, or remove it.")
+        if _is_corrupt(error):
             self._disconnect()
             remedy = "Remove it."
-            with contextlib.suppress(OSError):  # it stays, and is warned of again
-                os.replace(self._path, f"{self._path}{DAMAGED}")
-                remedy = f"It is set aside as '*{DAMAGED}'; the next run starts a new one."
-            with contextlib.suppress(OSError):  # or SQLite would apply it to the new one
+            with contextlib.suppress(OSError):  # it stays, and the next run warns again
+                quarantine(self._path)
+                remedy = f"It was renamed to *{CORRUPT_SUFFIX}, and the next run creates a new one."
+            with contextlib.suppress(OSError):  # SQLite would apply it to the new index
                 os.unlink(f"{self._path}-journal")
         warnings.warn(
-            f"The index {str(self._path)!r} cannot be used ({error}); files are read again. {remedy}",
+            f"Cannot use the file index {str(self._path)!r}: {error}. All files are read again. {remedy}",
             StoreWarning,
             stacklevel=2,
         )
@@ -170,60 +196,60 @@ class DigestIndex:
 
 @dataclasses.dataclass(frozen=True)
 class IndexCheck:
-    """What is to be said of an index.
+    """Result of :meth:`FileIndex.check`.
 
     Attributes
     ----------
     entries : int
-        Files whose digest is known.
+        Number of files in the index.
     problem : str
-        "" if there is none.
-    is_damage : bool
-        False if it cannot be looked at just now, which says nothing about it.
+        Why the index cannot be used; "" if it can.
+    is_corrupt : bool
+        Whether the index is corrupt. False if it cannot be read now.
     """
 
     entries: int
     problem: str = ""
-    is_damage: bool = False
+    is_corrupt: bool = False
 
 
-class _NoFileError(sqlite3.OperationalError):
-    """Something lies there that is no database and no file."""
+class _NotAFileError(sqlite3.OperationalError):
+    """The path of the index is not a regular file."""
 
 
-def _is_regular(path: Path) -> bool:
+def _is_regular_file(path: Path) -> bool:
     try:
         return stat.S_ISREG(os.lstat(path).st_mode)
     except OSError:
         return False
 
 
-def _is_damage(error: Exception) -> bool:
-    """Tell a damaged file from one that is locked, that there is no permission for, or that the disk refuses."""
+def _is_corrupt(error: Exception) -> bool:
+    """Return whether an error shows a corrupt file, not one that is locked, protected or on a failing disk."""
     code = getattr(error, "sqlite_errorcode", None)
-    if code is None:  # sqlite3 cannot even decode some of its own messages of damage
-        return isinstance(error, ValueError | _NoFileError)
-    return code & 0xFF not in _NO_DAMAGE
+    if code is None:  # sqlite3 cannot decode some of its own messages about corruption
+        return isinstance(error, ValueError | _NotAFileError)
+    return code & 0xFF not in _NOT_CORRUPT
 
 
-def _unsealed(key: bytes, state: os.stat_result, digest: object, seal: object) -> bytes | None:
-    """Return the digest of an entry that is whole and of this state of the file, or None."""
-    return digest if isinstance(digest, bytes) and _seal(key, state, digest) == seal else None
+def _verified_digest(key: bytes, state: os.stat_result, digest: object, checksum: object) -> bytes | None:
+    """Return the digest of an entry if its checksum matches this state of the file."""
+    return digest if isinstance(digest, bytes) and _checksum(key, state, digest) == checksum else None
 
 
-def _seal(key: bytes, state: os.stat_result, digest: bytes) -> bytes:
-    """Hash what an entry stands for; the change time catches new bytes under a restored mtime."""
+def _checksum(key: bytes, state: os.stat_result, digest: bytes) -> bytes:
+    """Return the checksum of an entry. The change time detects new bytes under a restored modification time."""
     numbers = b"%d %d %d %d %d " % (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
-    own = hashlib.blake2b(numbers + digest + key, digest_size=_SEAL_SIZE).digest()
-    return own + _check_of(key, digest, own)
+    state_checksum = hashlib.blake2b(numbers + digest + key, digest_size=_STATE_BYTES).digest()
+    return state_checksum + _entry_checksum(key, digest, state_checksum)
 
 
-def _check_of(key: bytes, digest: bytes, own: bytes) -> bytes:
-    """Hash the entry itself, so that it can be checked without the file that it is of."""
-    return hashlib.blake2b(own + digest + key, digest_size=_CHECK_SIZE).digest()
+def _entry_checksum(key: bytes, digest: bytes, state_checksum: bytes) -> bytes:
+    """Return the part of the checksum that can be verified without the file."""
+    return hashlib.blake2b(state_checksum + digest + key, digest_size=_ENTRY_BYTES).digest()
 
 
-def _is_whole(key: object, digest: object, seal: object) -> bool:
-    if not (isinstance(key, bytes) and isinstance(digest, bytes) and isinstance(seal, bytes)):
+def _is_intact(key: object, digest: object, checksum: object) -> bool:
+    if not (isinstance(key, bytes) and isinstance(digest, bytes) and isinstance(checksum, bytes)):
         return False
-    return seal[_SEAL_SIZE:] == _check_of(key, digest, seal[:_SEAL_SIZE])
+    return checksum[_STATE_BYTES:] == _entry_checksum(key, digest, checksum[:_STATE_BYTES])

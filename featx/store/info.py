@@ -1,4 +1,4 @@
-"""What a cache holds, from manifests and sizes."""
+"""Content of a cache, from manifests and file sizes."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import StoreError
-from featx.store import compaction, compiled_graphs
-from featx.store import layout as folders
-from featx.store.file_index import DigestIndex
-from featx.store.layout import INDEX, index_files, reading, recipe_folders, set_aside_in, size_of
-from featx.store.segments import DamagedSegmentError, Segment, find_manifests
+from featx.store.compaction import is_small
+from featx.store.compiled_graphs import graph_names
+from featx.store.file_index import FileIndex
+from featx.store.layout import INDEX, corrupt_files, index_files, read_description, reading, recipe_folders, total_size
+from featx.store.segments import CorruptSegmentError, Segment, find_manifests
 
 
 @dataclasses.dataclass(frozen=True)
 class RecipeInfo:
-    """The rows of one recipe.
+    """Rows of one recipe.
 
     Attributes
     ----------
     fingerprint : str
-        Name of the folder.
+        Name of the recipe folder.
     recipe : dict
-        As it is written there; empty if that file is damaged.
+        Recipe from the description; empty if the description is missing or corrupt.
     rows, features : int
-        `features` is 0 where there is no row.
+        Number of rows and of features; 0 features if there are no rows.
     bytes : int
-        Of rows and manifests.
+        Size of rows and manifests.
     segments, small_segments, unreadable_segments : int
-        Whole ones, those of them that are worth merging, and those that are damaged or of a newer featx.
-    set_aside_bytes : int
-        Of damaged files that were set aside.
+        Number of intact segments, of those that should be merged, and of segments that are corrupt or have another
+        format.
+    corrupt_bytes : int
+        Size of quarantined corrupt files.
     """
 
     fingerprint: str
@@ -42,30 +43,32 @@ class RecipeInfo:
     segments: int
     small_segments: int
     unreadable_segments: int
-    set_aside_bytes: int
+    corrupt_bytes: int
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is nothing but its description, as a run that failed leaves it."""
-        return not (self.rows or self.segments or self.unreadable_segments or self.set_aside_bytes)
+        """Whether the folder contains nothing but a description, as after a failed run."""
+        return not (self.rows or self.segments or self.unreadable_segments or self.corrupt_bytes)
 
 
 @dataclasses.dataclass(frozen=True)
 class CacheInfo:
-    """What a cache holds; the fields of ``featx cache info --json``.
+    """Content of a cache.
 
     Attributes
     ----------
     folder : str
+        Path of the cache.
     bytes : int
-        Of everything that featx keeps there.
+        Size of all files of the cache.
     recipes : list of RecipeInfo
+        Rows of each recipe.
     graphs, graph_bytes : int
-        Compiled networks.
+        Number and size of compiled graphs.
     known_files, index_bytes : int
-        Files whose digest is known, and the size of that index.
-    set_aside_bytes : int
-        Of damaged files that were set aside.
+        Number of files in the file index, and its size.
+    corrupt_bytes : int
+        Size of quarantined corrupt files.
     """
 
     folder: str
@@ -75,11 +78,11 @@ class CacheInfo:
     graph_bytes: int
     known_files: int
     index_bytes: int
-    set_aside_bytes: int
+    corrupt_bytes: int
 
 
 def describe_cache(cache: Path) -> CacheInfo:
-    """Return what a cache holds, from manifests and sizes; no row is read.
+    """Return the content of a cache. No row is read.
 
     Raises
     ------
@@ -89,40 +92,46 @@ def describe_cache(cache: Path) -> CacheInfo:
     with reading(cache):
         recipes = [_describe_recipe(folder) for folder in recipe_folders(cache)]
         compiled = cache / "compiled"
-        graphs = compiled_graphs.graph_names(compiled)
-        graph_bytes = size_of(compiled.iterdir()) if graphs else 0
-        index_aside = size_of(set_aside_in(cache))
-        index_bytes = size_of(index_files(cache))
-    set_aside = sum(info.set_aside_bytes for info in recipes) + index_aside
-    total = sum(info.bytes for info in recipes) + graph_bytes + index_bytes + set_aside
-    known = DigestIndex(cache / INDEX).check().entries
-    return CacheInfo(str(cache), total, recipes, len(graphs), graph_bytes, known, index_bytes, set_aside)
+        graphs = graph_names(compiled)
+        graph_bytes = total_size(compiled.iterdir()) if graphs else 0
+        index_bytes = total_size(index_files(cache))
+        corrupt_bytes = sum(info.corrupt_bytes for info in recipes) + total_size(corrupt_files(cache))
+    return CacheInfo(
+        folder=str(cache),
+        bytes=sum(info.bytes for info in recipes) + graph_bytes + index_bytes + corrupt_bytes,
+        recipes=recipes,
+        graphs=len(graphs),
+        graph_bytes=graph_bytes,
+        known_files=FileIndex(cache / INDEX).check().entries,
+        index_bytes=index_bytes,
+        corrupt_bytes=corrupt_bytes,
+    )
 
 
 def _describe_recipe(folder: Path) -> RecipeInfo:
-    rows = features = n_segments = small = unreadable = 0
+    n_rows = n_features = n_segments = n_small = n_unreadable = 0
     for name in find_manifests(folder):
         try:
             segment = Segment(folder / name)
         except StoreError:
-            unreadable += 1
-        except DamagedSegmentError as error:
-            unreadable += error.is_of_a_committed_segment  # else it was merged into another meanwhile
+            n_unreadable += 1
+        except CorruptSegmentError as error:
+            n_unreadable += error.is_committed  # otherwise another process has compacted it
         else:
             n_segments += 1
-            rows += len(segment.digests)
-            features = segment.n_features
-            small += compaction.is_small(segment)
-    described = folders.read_description(folder)
-    set_aside = size_of(set_aside_in(folder))
+            n_rows += len(segment.digests)
+            n_features = segment.n_features
+            n_small += is_small(segment)
+    description = read_description(folder)
+    corrupt_bytes = total_size(corrupt_files(folder))
     return RecipeInfo(
         fingerprint=folder.name,
-        recipe=described["recipe"] if described else {},
-        rows=rows,
-        features=features,
-        bytes=size_of(folder.iterdir()) - set_aside,
+        recipe=description["recipe"] if description else {},
+        rows=n_rows,
+        features=n_features,
+        bytes=total_size(folder.iterdir()) - corrupt_bytes,
         segments=n_segments,
-        small_segments=small,
-        unreadable_segments=unreadable,
-        set_aside_bytes=set_aside,
+        small_segments=n_small,
+        unreadable_segments=n_unreadable,
+        corrupt_bytes=corrupt_bytes,
     )

@@ -1,4 +1,14 @@
-"""The folders of a cache: made, described for people, refused where they cannot be featx's own."""
+"""Names, formats and errors of a cache folder.
+
+::
+
+    cache/
+      digests.sqlite                       file index: path and state of a file → digest of its bytes
+      rates.json                           measured throughput of backbones on this machine
+      compiled/<fingerprint>.xml|.bin|.json      compiled graphs
+      features/<fingerprint>/recipe.json         description of a recipe
+      features/<fingerprint>/<uuid>.npy|.json    segments: rows, and the manifest that commits them
+"""
 
 from __future__ import annotations
 
@@ -9,6 +19,7 @@ import os
 import re
 import stat
 from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,60 +27,73 @@ from featx.errors import FeatxError, StoreError
 from featx.system.files import checksummed_json
 from featx.system.files.atomic import make_folder, open_regular_file, remove_abandoned, write_text
 
-#: The index of known files; what it gives is only speed.
+#: Format of segments and descriptions. A cache of another format is refused.
+FORMAT = 3
+#: File index.
 INDEX = "digests.sqlite"
-#: The measured throughput of networks on this machine.
+#: Measured throughput of backbones on this machine.
 RATES = "rates.json"
-#: What the name of a file gets when it is found damaged and set aside.
-DAMAGED = ".damaged"
-#: What a recipe's folder says of itself.
+#: Description of a recipe, for people: segments hold all that is needed to read them.
 DESCRIPTION = "recipe.json"
-_FIRST_FORMAT_BYTES = 100_000
-_CACHE_IGNORE = "# Kept by featx; safe to delete.\n*\n!.gitignore\n"
+#: Suffix of corrupt files that were quarantined.
+CORRUPT_SUFFIX = ".corrupt"
+_OLD_CORRUPT_SUFFIX = ".damaged"
+
+_CORRUPT_FILE = re.compile(
+    rf"([0-9a-f]{{32}}\.(json|npy)|[0-9a-f]{{16}}\.(json|xml|bin)|{re.escape(DESCRIPTION)}|{re.escape(INDEX)})"
+    rf"({re.escape(CORRUPT_SUFFIX)}|{re.escape(_OLD_CORRUPT_SUFFIX)})"
+)
+_RECIPE_FOLDER = re.compile(r"[0-9a-f]{16}")
+_MAX_DESCRIPTION_BYTES = 100_000
+#: Formats 1 and 2 had no field "checksum"; format 2 had "seal" instead.
+_OLD_END = re.compile(rb'("seal": "[0-9a-f]{32}"\s*\}\s*$)')
+_GITIGNORE = "# Written by featx. This folder can be deleted.\n*\n!.gitignore\n"
+_OTHER_CACHE = "set another folder with cache= (--cache) or FEATX_CACHE"
 
 
-def prepare_cache(folder: Path) -> None:
-    """Make the cache folder, or say why it cannot be written.
-
-    Raises
-    ------
-    StoreError
-        It is a file, or cannot be made or written to.
-    """
-    try:
-        make_folder(folder)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            code = errno.EROFS if _is_read_only(folder) else errno.EACCES
-            raise OSError(code, os.strerror(code))
-        remove_abandoned(folder)
-        if not os.listdir(folder):  # in a folder that holds other things, git must go on seeing them
-            write_text(folder / ".gitignore", _CACHE_IGNORE)
-    except OSError as error:
-        raise not_writable(folder, error) from error
+# Errors ---------------------------------------------------------------------------------------------------
 
 
-def _is_read_only(folder: Path) -> bool:
-    return hasattr(os, "statvfs") and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
-
-
-def not_writable(cache: Path, error: OSError) -> StoreError:
+def write_error(cache: Path, error: OSError) -> StoreError:
     """Return the error for a cache that cannot be written."""
     return StoreError(
-        f"The cache folder {str(cache)!r} cannot be written: {error.strerror or error}. What is committed "
-        "there is safe. Free or unlock it, or choose another: --cache, cache= or the variable FEATX_CACHE."
+        f"Cannot write to the feature cache {str(cache)!r}: {error.strerror or error}. Committed rows are safe. "
+        f"Fix the "
+        f"cause, or {_OTHER_CACHE}."
     )
 
 
-def newer_format(path: Path, found: object, known: int) -> StoreError:
-    """Return the error for a file that a newer featx wrote."""
+def read_error(path: Path | str, error: OSError) -> StoreError:
+    """Return the error for a file or folder of a cache that cannot be read."""
     return StoreError(
-        f"{str(path)!r} has format {found}; this featx reads up to {known}. Upgrade featx, or choose another cache "
-        "folder."
+        f"Cannot read {str(error.filename or path)!r} in the feature cache: {error.strerror or error}. No file was "
+        f"changed. Fix the cause, or {_OTHER_CACHE}."
     )
 
 
-def refuse_links(*folders: Path) -> None:
-    """Refuse folders inside a cache that are symbolic links.
+def newer_format_error(path: Path, found: object) -> StoreError:
+    """Return the error for a file that a newer version of featx wrote."""
+    return StoreError(
+        f"Cannot read {str(path)!r}: expected cache format {FORMAT}, got {found}. Upgrade featx, or {_OTHER_CACHE}."
+    )
+
+
+def older_format_error(cache: Path) -> StoreError:
+    """Return the error for a cache that an older version of featx wrote."""
+    return StoreError(
+        f"Cannot use the feature cache {str(cache)!r}: an older version of featx wrote it in another format. Delete it "
+        f"with featx cache clear --cache {_quoted(cache)}, or {_OTHER_CACHE}."
+    )
+
+
+def _quoted(path: Path) -> str:
+    import shlex
+
+    return shlex.quote(str(path))
+
+
+def check_no_links(*folders: Path) -> None:
+    """Raise if a folder inside a cache is a symbolic link.
 
     Raises
     ------
@@ -78,139 +102,176 @@ def refuse_links(*folders: Path) -> None:
     for path in folders:
         if path.is_symlink():
             raise StoreError(
-                f"{str(path)!r} is a symbolic link, which featx never makes inside a cache. Remove it; to keep rows "
-                "elsewhere, make the cache folder itself a link, or name the other folder."
+                f"{str(path)!r} is a symbolic link, which featx does not follow inside a cache. Remove it. To store "
+                f"rows elsewhere, make the cache folder itself a link, or {_OTHER_CACHE}."
             )
 
 
-def clear_the_way(path: Path) -> None:
-    """Set aside what lies in the place of a file and cannot be replaced by one: a folder."""
-    if path.is_dir() and not path.is_symlink():
-        os.replace(path, f"{path}{DAMAGED}")
+# Descriptions and formats -----------------------------------------------------------------------------------
 
 
-def describe(folder: Path, recipe: dict[str, Any], layout: int) -> None:
-    """Write the recipe beside its rows, unless it is there and whole."""
+def write_description(folder: Path, recipe: dict[str, Any]) -> None:
+    """Write the description of a recipe, unless there is an intact one."""
     if read_description(folder) is None:
-        clear_the_way(folder / DESCRIPTION)
-        write_text(folder / DESCRIPTION, checksummed_json.dump({"format": layout, "recipe": recipe}, indent=2))
+        quarantine_folder(folder / DESCRIPTION)
+        write_text(folder / DESCRIPTION, checksummed_json.dump({"format": FORMAT, "recipe": recipe}, indent=2))
 
 
 def read_description(folder: Path) -> dict[str, Any] | None:
-    """Return ``format`` and ``recipe`` of a recipe's folder; None if they are absent or damaged.
-
-    They are for people: segments carry what reading them needs, format and checksums included.
-    """
+    """Return ``format`` and ``recipe`` of the description in a recipe folder; None if it is missing or corrupt."""
     try:
         fields = checksummed_json.load(folder / DESCRIPTION)
     except (*checksummed_json.CORRUPT, OSError):
         return None
-    whole = isinstance(fields.get("format"), int) and isinstance(fields.get("recipe"), dict)
-    return fields if whole else None
+    is_valid = isinstance(fields.get("format"), int) and isinstance(fields.get("recipe"), dict)
+    return fields if is_valid else None
 
 
-def check_format(folder: Path, known: int) -> None:
-    """Refuse a folder that a newer featx wrote.
+def check_format(cache: Path, folder: Path) -> None:
+    """Raise if another version of featx wrote a recipe folder in another format.
+
+    If the folder does not exist yet, some other recipe folders are checked, so that rows are not added to an old cache.
 
     Raises
     ------
     StoreError
     """
-    described = read_description(folder)
-    if described and described["format"] > known:
-        raise newer_format(folder / DESCRIPTION, described["format"], known)
-    if described is None and _is_first_format(folder / DESCRIPTION):
-        raise StoreError(
-            f"{str(folder)!r} was written before featx 0.1.0, in a format that is no longer read. Remove it (featx "
-            "cache clear), or choose another cache folder."
-        )
+    folders = [folder] if folder.is_dir() else islice(recipe_folders(cache), 4)
+    for path in folders:
+        description = read_description(path)
+        if description and description["format"] > FORMAT and path == folder:
+            raise newer_format_error(path / DESCRIPTION, description["format"])
+        if description is None and is_old_file(path / DESCRIPTION):
+            raise older_format_error(cache)
 
 
-def _is_first_format(path: Path) -> bool:
+def is_old_file(path: Path) -> bool:
+    """Return whether an older version of featx wrote a description or manifest."""
     try:
         with open_regular_file(path) as file:
-            fields = json.loads(file.read(_FIRST_FORMAT_BYTES) or b"")
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _MAX_DESCRIPTION_BYTES))
+            data = file.read(_MAX_DESCRIPTION_BYTES) or b""
+        if _OLD_END.search(data):
+            return True
+        fields = json.loads(data)
     except (*checksummed_json.CORRUPT, OSError):
         return False
     return isinstance(fields, dict) and fields.keys() == {"format", "recipe"} and fields["format"] == 1
 
 
-#: Files that were set aside.
-SET_ASIDE = re.compile(
-    rf"([0-9a-f]{{32}}\.(json|npy)|[0-9a-f]{{16}}\.(json|xml|bin)|{re.escape(DESCRIPTION)}|{re.escape(INDEX)})"
-    + re.escape(DAMAGED)
-)
-_RECIPE = re.compile(r"[0-9a-f]{16}")
+# Folders and files ------------------------------------------------------------------------------------------
+
+
+def prepare_cache(folder: Path) -> None:
+    """Create the cache folder and check that it can be written.
+
+    Raises
+    ------
+    StoreError
+        It is a file, or cannot be created or written.
+    """
+    try:
+        make_folder(folder)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            code = errno.EROFS if _is_read_only(folder) else errno.EACCES
+            raise OSError(code, os.strerror(code))
+        remove_abandoned(folder)
+        if not os.listdir(folder):  # git must not ignore other files in an existing folder
+            write_text(folder / ".gitignore", _GITIGNORE)
+    except OSError as error:
+        raise write_error(folder, error) from error
+
+
+def _is_read_only(folder: Path) -> bool:
+    return hasattr(os, "statvfs") and bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 @contextlib.contextmanager
 def reading(cache: Path) -> Iterator[None]:
-    """Check that there is a cache; turn a failure to read it into a StoreError."""
+    """Check that a folder is a cache, and turn read errors in this block into a StoreError.
+
+    Raises
+    ------
+    StoreError
+        There is no cache, or it cannot be read.
+    """
     try:
-        inside = set(os.listdir(cache))
+        names = set(os.listdir(cache))
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(
-            f"There is no cache in {str(cache)!r}. Name it (--cache DIR, or the variable FEATX_CACHE), or extract "
-            "something first."
+            f"There is no feature cache in {str(cache)!r}. Set its folder with cache= (--cache) or FEATX_CACHE, or "
+            "extract features first."
         ) from error
     except OSError as error:
-        raise _not_readable(cache, error) from error
-    if inside - {".gitignore"} and not inside & {"features", "compiled", INDEX, RATES}:
+        raise read_error(cache, error) from error
+    if names - {".gitignore"} and not names & {"features", "compiled", INDEX, RATES}:
         raise StoreError(
-            f"{str(cache)!r} is no cache of featx: expected features/ or compiled/ in it. "
-            "Name the cache: --cache DIR, or the variable FEATX_CACHE."
+            f"{str(cache)!r} is not a feature cache: it contains neither features/ nor compiled/. Set the "
+            f"folder of the "
+            "cache with cache= (--cache) or FEATX_CACHE."
         )
     try:
         yield
     except OSError as error:
-        raise error if isinstance(error, FeatxError) else _not_readable(cache, error) from error
-
-
-def _not_readable(cache: Path, error: OSError) -> StoreError:
-    where = error.filename or cache
-    return StoreError(
-        f"{str(where)!r} in the cache cannot be read: {error.strerror or error}. Mend that, and try again."
-    )
+        raise error if isinstance(error, FeatxError) else read_error(cache, error) from error
 
 
 def recipe_folders(cache: Path, fingerprints: Collection[str] | None = None) -> list[Path]:
-    """Return the folders of rows, in order; of these recipes if any are named."""
+    """Return the sorted recipe folders of a cache.
+
+    Parameters
+    ----------
+    cache : Path
+    fingerprints : collection of str or None, default=None
+        Names of the folders to return. None: all.
+    """
     features = cache / "features"
     if features.is_symlink() or not features.is_dir():
         return []
     return sorted(
         path
         for path in features.iterdir()
-        if _RECIPE.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
+        if _RECIPE_FOLDER.fullmatch(path.name) and path.is_dir() and not path.is_symlink()
         if fingerprints is None or path.name in fingerprints
     )
 
 
 def index_files(cache: Path) -> list[Path]:
-    """Return the index and what SQLite keeps beside it."""
+    """Return the paths of the file index and of SQLite's files next to it."""
     return [cache / f"{INDEX}{suffix}" for suffix in ("", "-journal", "-wal", "-shm")]
 
 
+def corrupt_files(folder: Path) -> list[Path]:
+    """Return the quarantined files in a folder."""
+    if not folder.is_dir() or folder.is_symlink():
+        return []
+    return sorted(path for path in folder.iterdir() if _CORRUPT_FILE.fullmatch(path.name))
+
+
+def quarantine(path: Path) -> None:
+    """Rename a corrupt file: it is not read any more, and can be inspected."""
+    os.replace(path, f"{path}{CORRUPT_SUFFIX}")
+
+
+def quarantine_folder(path: Path) -> None:
+    """Quarantine a folder that has the name of a file and would not be replaced by it."""
+    if path.is_dir() and not path.is_symlink():
+        quarantine(path)
+
+
 def remove(path: Path) -> None:
-    """Remove a file of ours, or an empty folder that lies in its place; one that is not empty is not ours."""
+    """Remove a file, or an empty folder in its place."""
     try:
         path.unlink(missing_ok=True)
     except (IsADirectoryError, PermissionError):
         if not path.is_dir():
             raise
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # a folder that is not empty is not ours
             path.rmdir()
 
 
-def set_aside_in(folder: Path) -> list[Path]:
-    """Return the files that were set aside in a folder."""
-    if not folder.is_dir() or folder.is_symlink():
-        return []
-    return sorted(path for path in folder.iterdir() if SET_ASIDE.fullmatch(path.name))
-
-
-def size_of(paths: Iterable[Path]) -> int:
-    """Return the bytes of files; of those that are gone meanwhile, none."""
+def total_size(paths: Iterable[Path]) -> int:
+    """Return the total size of files in bytes; files that were removed meanwhile count 0."""
     total = 0
     for path in paths:
         with contextlib.suppress(FileNotFoundError):

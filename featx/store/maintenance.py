@@ -1,4 +1,4 @@
-"""A cache compacted or cleared."""
+"""Compact or clear a cache."""
 
 from __future__ import annotations
 
@@ -7,103 +7,115 @@ from collections.abc import Collection
 from pathlib import Path
 
 from featx.errors import FeatxError, StoreError
-from featx.store import compaction, compiled_graphs
-from featx.store import layout as folders
-from featx.store.compaction import Compaction
-from featx.store.layout import RATES, index_files, reading, recipe_folders, remove, set_aside_in, size_of
-from featx.store.segments import FORMAT, find_manifests, remove_leftovers, remove_segment, rows_without_manifest
+from featx.store.compaction import Compaction, compact
+from featx.store.compiled_graphs import remove_graphs
+from featx.store.layout import (
+    DESCRIPTION,
+    RATES,
+    check_format,
+    check_no_links,
+    corrupt_files,
+    index_files,
+    reading,
+    recipe_folders,
+    remove,
+    total_size,
+    write_error,
+)
+from featx.store.segments import find_manifests, remove_leftovers, remove_segment, rows_without_manifest
 from featx.system.locks import try_lock
 
 
 def compact_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -> dict[str, Compaction]:
-    """Merge small segments, recipe by recipe, while others may read and write.
+    """Merge the small segments of each recipe, while other processes may read and write.
 
     Parameters
     ----------
     cache : Path
     fingerprints : collection of str or None, default=None
-        Recipes whose segments are merged; None is all.
+        Fingerprints of the recipes to compact. None: all.
 
     Returns
     -------
     dict of str to Compaction
-        For each recipe's fingerprint, what was done.
+        Result for each fingerprint.
 
     Raises
     ------
     StoreError
-        There is no cache, it cannot be read or written, or another process compacts it; no row is lost.
+        There is no cache, it cannot be read or written, or another process is compacting it. No row is lost.
     """
     with reading(cache):
-        found = recipe_folders(cache, fingerprints)
-    with try_lock(f"compacting {cache.resolve()}") as is_alone:
-        if not is_alone:
-            raise StoreError(f"{str(cache)!r} is being compacted by another process just now. Wait for that one.")
-        return {folder.name: _compact_recipe(cache, folder) for folder in found}
+        folders = recipe_folders(cache, fingerprints)
+    with try_lock(f"compacting {cache.resolve()}") as is_locked:
+        if not is_locked:
+            raise StoreError(f"Another process is compacting {str(cache)!r}. Wait until it is done.")
+        return {folder.name: _compact_recipe(cache, folder) for folder in folders}
 
 
 def _compact_recipe(cache: Path, folder: Path) -> Compaction:
     try:
-        folders.check_format(folder, FORMAT)
+        check_format(cache, folder)
         remove_leftovers(folder)
-        return compaction.compact(folder)
+        return compact(folder)
     except OSError as error:
-        raise error if isinstance(error, FeatxError) else folders.not_writable(cache, error) from error
+        raise error if isinstance(error, FeatxError) else write_error(cache, error) from error
 
 
 def clear_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -> None:
-    """Remove rows; and if no recipes are named, compiled networks and the index too.
+    """Remove rows, of any format. Without fingerprints, also remove compiled graphs, throughput and the file index.
 
     Parameters
     ----------
     cache : Path
     fingerprints : collection of str or None, default=None
-        Recipes whose rows are removed; None removes all that featx keeps in the folder, and nothing else.
+        Fingerprints of the recipes to remove. None: all files of the cache. Other files are never removed.
 
     Raises
     ------
     StoreError
-        There is no cache, or something cannot be removed.
+        There is no cache, or a file cannot be removed.
     """
     with reading(cache):
-        found = recipe_folders(cache, fingerprints)
+        folders = recipe_folders(cache, fingerprints)
+    compiled = cache / "compiled"
     try:
-        folders.refuse_links(cache / "features", cache / "compiled")
-        for folder in found:
+        check_no_links(cache / "features", compiled)
+        for folder in folders:
             _clear_recipe(folder)
         if fingerprints is None:
-            compiled_graphs.remove_graphs(cache / "compiled")
-            for path in [cache / RATES, *index_files(cache), *set_aside_in(cache), *set_aside_in(cache / "compiled")]:
+            remove_graphs(compiled)
+            for path in [cache / RATES, *index_files(cache), *corrupt_files(cache), *corrupt_files(compiled)]:
                 remove(path)
-            for folder in (cache / "features", cache / "compiled"):
+            for folder in (cache / "features", compiled):
                 _remove_if_empty(folder)
     except OSError as error:
-        raise error if isinstance(error, FeatxError) else folders.not_writable(cache, error) from error
+        raise error if isinstance(error, FeatxError) else write_error(cache, error) from error
 
 
-def clear_set_aside(cache: Path, *, fingerprints: Collection[str] | None = None) -> int:
-    """Remove damaged files that were set aside; return their number of bytes.
+def clear_corrupt(cache: Path, *, fingerprints: Collection[str] | None = None) -> int:
+    """Remove quarantined corrupt files; return their size in bytes.
 
     Parameters
     ----------
     cache : Path
     fingerprints : collection of str or None, default=None
-        Recipes whose files are removed; None is all, and the index.
+        Fingerprints of the recipes whose files are removed. None: all, compiled graphs and the file index included.
 
     Raises
     ------
     StoreError
-        There is no cache, or something cannot be removed.
+        There is no cache, or a file cannot be removed.
     """
     with reading(cache):
-        places = recipe_folders(cache, fingerprints) + ([cache, cache / "compiled"] if fingerprints is None else [])
-        paths = [path for place in places for path in set_aside_in(place)]
-    n_bytes = size_of(paths)
+        folders = recipe_folders(cache, fingerprints) + ([cache, cache / "compiled"] if fingerprints is None else [])
+        paths = [path for folder in folders for path in corrupt_files(folder)]
+    n_bytes = total_size(paths)
     try:
         for path in paths:
             remove(path)
     except OSError as error:
-        raise folders.not_writable(cache, error) from error
+        raise write_error(cache, error) from error
     return n_bytes
 
 
@@ -111,11 +123,11 @@ def _clear_recipe(folder: Path) -> None:
     for name in find_manifests(folder):
         remove_segment(folder / name)
     remove_leftovers(folder)
-    for path in [*set_aside_in(folder), *rows_without_manifest(folder), folder / folders.DESCRIPTION]:
+    for path in [*corrupt_files(folder), *rows_without_manifest(folder), folder / DESCRIPTION]:
         remove(path)
     _remove_if_empty(folder)
 
 
 def _remove_if_empty(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # somebody else's files are in it, or it is gone
+    with contextlib.suppress(OSError):  # other files are in it, or it does not exist
         folder.rmdir()

@@ -1,4 +1,4 @@
-"""Committed segments: immutable rows beside a manifest that says what they are, checked before use."""
+"""Segments: immutable files of rows, each committed by a manifest and verified before its first use."""
 
 from __future__ import annotations
 
@@ -11,40 +11,33 @@ import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from featx.errors import StoreError
 from featx.images.image import DIGEST_SIZE
-from featx.store.layout import newer_format
+from featx.store.layout import FORMAT, is_old_file, newer_format_error, older_format_error
 from featx.system.array_types import DigestArray, FloatArray, IntArray
 from featx.system.files import checksummed_json
 from featx.system.files.atomic import abandoned_files, atomic_write, open_regular_file, temporary_path, temporary_tags
 
-#: Layout of a segment and its manifest. Raised when an older featx could not read what a newer one
-#: writes; an older one then refuses the folder instead of guessing.
-FORMAT = 3
-
-#: Names of manifests. Whatever else lies in the folder is nobody's segment.
-MANIFEST = re.compile(r"[0-9a-f]{32}\.json")
-#: Names of their rows.
-ROWS = re.compile(r"[0-9a-f]{32}\.npy")
-
-
+_MANIFEST_NAME = re.compile(r"[0-9a-f]{32}\.json")
+_ROWS_NAME = re.compile(r"[0-9a-f]{32}\.npy")
 _BLOCK_BYTES = 2**20
-_MOST_FEATURES = 2**24
+_MAX_FEATURES = 2**24
 
 
-class DamagedSegmentError(Exception):
-    """A segment is proven to be damaged; the store catches this, and sets the segment aside.
+class CorruptSegmentError(Exception):
+    """A segment is corrupt. The store catches this error and quarantines the segment.
 
     Parameters
     ----------
     manifest : Path
     path : Path
-        What is damaged: the manifest, or the rows beside it.
+        The corrupt file: the manifest or the rows.
     reason : object
-        What is wrong.
+        Why the file is corrupt.
     """
 
     def __init__(self, manifest: Path, path: Path, reason: object) -> None:
@@ -54,195 +47,211 @@ class DamagedSegmentError(Exception):
         self.reason = reason
 
     @property
-    def is_of_a_committed_segment(self) -> bool:
-        """Whether the manifest is still there: merging and clearing remove it first, and that is no damage."""
+    def is_committed(self) -> bool:
+        """Whether the manifest still exists. Compacting and clearing remove it first, which is no corruption."""
         return os.path.lexists(self.manifest)
 
 
 class Segment:
-    """A committed segment: where it is, and what its manifest says of it.
+    """A committed segment.
 
     Parameters
     ----------
     manifest : Path
-        The ``.json`` file; the rows lie beside it.
+        Path of the manifest. The rows lie next to it.
     n_features : int or None, default=None
-        What the rows must have; None takes what the manifest says.
+        Expected number of features. None: that of the manifest.
 
     Attributes
     ----------
     name : str
         File name of the manifest.
-    digests : ndarray of uint8, shape (n_rows, 16)
-        The digest of each row's image.
+    digests : ndarray of uint8 of shape (n_rows, 16)
+        Digest of the image of each row.
     n_features : int
-        Length of a row.
+        Number of features.
     nbytes : int
         Size of the file of rows.
 
     Raises
     ------
-    DamagedSegmentError
-        The manifest or the rows are damaged or gone.
+    CorruptSegmentError
+        The manifest or the rows are corrupt or missing.
     StoreError
-        A newer featx wrote it.
+        Another version of featx wrote the segment in another format.
     OSError
-        The files cannot be read just now, which says nothing about them.
+        The files cannot be read now.
     """
 
     def __init__(self, manifest: Path, n_features: int | None = None) -> None:
         self.name = manifest.name
         self.manifest = manifest
         self._path = manifest.with_suffix(".npy")
-        self._verified = False
-        self._state = self._state_now()
-        with self._proving_damage(manifest):
-            fields = checksummed_json.load(manifest)
-            if fields["format"] > FORMAT:
-                raise newer_format(manifest, fields["format"], FORMAT)
+        self._is_verified = False
+        self._state = self._current_state()
+        with self._detecting_corruption(manifest):
+            fields = self._load_manifest()
             self._checksum: str = fields["rows_checksum"]
             digests = np.frombuffer(bytes.fromhex(fields["digests"]), dtype=np.uint8)
             self.digests: DigestArray = digests.reshape(-1, DIGEST_SIZE)
             self.n_features = int(fields["features"])
-            believable = len(self.digests) >= 1 and 1 <= self.n_features <= _MOST_FEATURES
-            if not believable or fields["rows"] != len(self.digests) or n_features not in (None, self.n_features):
-                raise ValueError(f"it holds {fields['rows']} rows of {fields['features']} features")
-            self._header = _header(len(self.digests), self.n_features)
+            is_plausible = len(self.digests) >= 1 and 1 <= self.n_features <= _MAX_FEATURES
+            if not is_plausible or fields["rows"] != len(self.digests) or n_features not in (None, self.n_features):
+                raise ValueError(f"it declares {fields['rows']} rows of {fields['features']} features")
+            self._header = _npy_header(len(self.digests), self.n_features)
             self.nbytes = len(self._header) + 4 * len(self.digests) * self.n_features
-        with self._proving_damage(self._path):
+        with self._detecting_corruption(self._path):
             status = os.lstat(self._path)
             if not stat.S_ISREG(status.st_mode):
-                raise ValueError("its rows are not in a regular file")
+                raise ValueError("not a regular file")
             if not fields["bytes"] == status.st_size == self.nbytes:
-                raise ValueError(f"it should have {self.nbytes} bytes, and has {status.st_size}")
+                raise ValueError(f"expected {self.nbytes} bytes, got {status.st_size}")
+
+    def _load_manifest(self) -> dict[str, Any]:
+        try:
+            fields = checksummed_json.load(self.manifest)
+        except ValueError as error:
+            if is_old_file(self.manifest):
+                raise older_format_error(self.manifest.parents[2]) from error
+            raise
+        if fields["format"] > FORMAT:
+            raise newer_format_error(self.manifest, fields["format"])
+        return fields
 
     @property
     def is_unchanged(self) -> bool:
-        """Whether both files are as they were when this was made; segments never change, unless by damage."""
-        return self._state is not None and self._state == self._state_now()
+        """Whether both files are the same as when this object was created."""
+        return self._state is not None and self._state == self._current_state()
 
-    def _state_now(self) -> tuple[int, ...] | None:
+    def _current_state(self) -> tuple[int, ...] | None:
         try:
             states = [os.lstat(path) for path in (self.manifest, self._path)]
         except OSError:
-            return None  # whatever it is, reading the files will tell
-        return tuple(part for at in states for part in (at.st_ino, at.st_size, at.st_mtime_ns, at.st_ctime_ns))
+            return None  # reading the files will report the reason
+        return tuple(
+            part for state in states for part in (state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+        )
 
     def read(self, offsets: IntArray) -> FloatArray:
-        """Return the rows at these offsets; the first time, after comparing the whole file with its checksum.
+        """Return the rows at some offsets. The first call verifies the checksum of the whole file.
 
-        Files are read and not mapped: reading a mapped file that is truncated, or on a failing disk, kills the
-        process.
+        Files are read, not mapped: reading a mapped file that is truncated, or on a failing disk, kills the process.
 
         Parameters
         ----------
-        offsets : ndarray of int64, shape (n,)
+        offsets : ndarray of int64 of shape (n_offsets,)
 
         Returns
         -------
-        ndarray of float32, shape (n, n_features)
+        ndarray of float32 of shape (n_offsets, n_features)
 
         Raises
         ------
-        DamagedSegmentError, OSError
+        CorruptSegmentError, OSError
         """
-        wanted, places = np.unique(offsets, return_inverse=True)
-        rows = np.empty((len(wanted), self.n_features), dtype=np.float32)
-        with self._proving_damage(self._path), open_regular_file(self._path) as file:
-            if not self._verified:
+        distinct, inverse = np.unique(offsets, return_inverse=True)
+        rows = np.empty((len(distinct), self.n_features), dtype=np.float32)
+        with self._detecting_corruption(self._path), open_regular_file(self._path) as file:
+            if not self._is_verified:
                 self._verify(file)
-            done = 0
-            for run in np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1):
+            n_read = 0
+            for run in np.split(distinct, np.flatnonzero(np.diff(distinct) != 1) + 1):
                 if not len(run):
                     continue
-                block = rows[done : done + len(run)]
+                block = rows[n_read : n_read + len(run)]
                 file.seek(len(self._header) + int(run[0]) * 4 * self.n_features)
-                if _fill(file, block) != block.nbytes:
-                    raise EOFError("it is shorter than it was")
-                done += len(run)
-        return rows[places]
+                if _read_into(file, block) != block.nbytes:
+                    raise EOFError("the file was truncated")
+                n_read += len(run)
+        return rows[inverse]
 
     def read_all(self) -> FloatArray:
-        """Return all rows, from the very bytes whose checksum was compared.
+        """Return all rows, from the same bytes whose checksum was verified.
 
         Returns
         -------
-        ndarray of float32, shape (n_rows, n_features)
+        ndarray of float32 of shape (n_rows, n_features)
 
         Raises
         ------
-        DamagedSegmentError, OSError
+        CorruptSegmentError, OSError
         """
-        with self._proving_damage(self._path), open_regular_file(self._path) as file:
+        with self._detecting_corruption(self._path), open_regular_file(self._path) as file:
             data = file.readall()
             if data[: len(self._header)] != self._header or hashlib.blake2b(data).hexdigest() != self._checksum:
-                raise ValueError("its checksum does not match")
+                raise ValueError("the checksum does not match")
         return np.frombuffer(data, dtype="<f4", offset=len(self._header)).reshape(-1, self.n_features)
 
     def verify(self) -> None:
-        """Compare the whole file of rows with its checksum.
+        """Verify the checksum of the file of rows.
 
         Raises
         ------
-        DamagedSegmentError, OSError
+        CorruptSegmentError, OSError
         """
-        with self._proving_damage(self._path), open_regular_file(self._path) as file:
+        with self._detecting_corruption(self._path), open_regular_file(self._path) as file:
             self._verify(file)
 
     def _verify(self, file: io.FileIO) -> None:
-        found = hashlib.blake2b()
-        begin = file.read(len(self._header)) or b""
-        if begin != self._header:  # so nothing ever interprets a header, let alone one with objects
-            raise ValueError(f"it does not begin as float32 rows of shape {self.digests.shape[0], self.n_features}")
-        found.update(begin)
+        header = file.read(len(self._header)) or b""
+        if header != self._header:  # compared, never parsed: it could declare objects
+            raise ValueError(f"expected a header of float32 rows of shape {self.digests.shape[0], self.n_features}")
+        checksum = hashlib.blake2b(header)
         block = bytearray(_BLOCK_BYTES)
         while n_bytes := file.readinto(block):
-            found.update(memoryview(block)[:n_bytes])
-        if found.hexdigest() != self._checksum:
-            raise ValueError("its checksum does not match")
-        self._verified = True
+            checksum.update(memoryview(block)[:n_bytes])
+        if checksum.hexdigest() != self._checksum:
+            raise ValueError("the checksum does not match")
+        self._is_verified = True
 
     @contextlib.contextmanager
-    def _proving_damage(self, path: Path) -> Iterator[None]:
+    def _detecting_corruption(self, path: Path) -> Iterator[None]:
         try:
             yield
         except StoreError:
             raise
         except checksummed_json.CORRUPT as error:
-            raise DamagedSegmentError(self.manifest, path, error) from error
+            raise CorruptSegmentError(self.manifest, path, error) from error
         except OSError as error:
             if error.errno != errno.EIO:
                 raise
-            raise DamagedSegmentError(self.manifest, path, "the disk cannot read it") from error
+            raise CorruptSegmentError(self.manifest, path, "the disk cannot read it") from error
 
 
 def find_manifests(folder: Path) -> set[str]:
-    """Return the names of the manifests of a folder; of none, if it is absent.
+    """Return the names of the manifests in a folder; an absent folder has none.
 
-    While segments are merged, one listing could pass over the new segment before it is there, and then over the
-    old ones when they are gone. So a listing counts if none of the one before has disappeared from it.
+    During a compaction, a listing may miss both the new segment (not there yet) and the old ones (removed). So the
+    folder is listed until no name of the previous listing is missing.
     """
-    found: set[str] | None = None
+    names: set[str] | None = None
     while True:
-        before = found
+        previous = names
         try:
-            found = set(filter(MANIFEST.fullmatch, os.listdir(folder)))
+            names = set(filter(_MANIFEST_NAME.fullmatch, os.listdir(folder)))
         except (FileNotFoundError, NotADirectoryError):
             return set()
-        if before is not None and before <= found:
-            return found
+        if previous is not None and previous <= names:
+            return names
 
 
 def write_segment(manifest: Path, digests: DigestArray, rows: FloatArray) -> None:
-    """Write rows beside the manifest, then the manifest, which commits them.
+    """Write the rows, then the manifest, which commits them.
+
+    Parameters
+    ----------
+    manifest : Path
+        Path of the manifest.
+    digests : ndarray of uint8 of shape (n_rows, 16)
+    rows : ndarray of float32 of shape (n_rows, n_features)
 
     Raises
     ------
     OSError
-        Neither file is left.
+        A file cannot be written. Neither file is left.
     """
     path = manifest.with_suffix(".npy")
-    header = _header(*rows.shape)
+    header = _npy_header(*rows.shape)
     checksum = hashlib.blake2b(header)
     checksum.update(rows.data)
     fields = {
@@ -254,31 +263,31 @@ def write_segment(manifest: Path, digests: DigestArray, rows: FloatArray) -> Non
         "digests": digests.tobytes().hex(),
     }
     try:
-        # Both files are tagged with the segment, and the manifest's is there from before the rows have their name
-        # until it has its own: after a kill it tells whose the rows without a manifest are. See remove_leftovers.
-        with atomic_write(manifest, tag=manifest.stem) as committing:
-            committing.write_text(checksummed_json.dump(fields), encoding="utf-8")
+        # The temporary manifest exists before the rows get their name, and its tag is the name of the segment. After a
+        # kill, it identifies rows without a manifest; see remove_leftovers.
+        with atomic_write(manifest, tag=manifest.stem) as temporary_manifest:
+            temporary_manifest.write_text(checksummed_json.dump(fields), encoding="utf-8")
             with atomic_write(path) as temporary, open(temporary, "xb") as file:
                 file.write(header)
                 file.write(rows.data)
     except BaseException:
-        if not os.path.lexists(manifest):  # an interrupt may come when it has just got its name
-            with contextlib.suppress(OSError):  # what went wrong before matters more
+        if not os.path.lexists(manifest):  # an interrupt may come just after the manifest got its name
+            with contextlib.suppress(OSError):  # the first error matters more
                 path.unlink()
         raise
 
 
 def remove_segment(manifest: Path) -> None:
-    """Remove a segment: from the first step on it is no longer committed, and any kill leaves nothing for good."""
-    leaving = temporary_path(manifest.parent, manifest.stem)
-    with contextlib.suppress(FileNotFoundError):  # another process was quicker
-        os.replace(manifest, leaving)
+    """Remove a segment. The first step ends its commitment, and after a kill nothing is left for good."""
+    temporary = temporary_path(manifest.parent, manifest.stem)
+    with contextlib.suppress(FileNotFoundError):  # another process was faster
+        os.replace(manifest, temporary)
         manifest.with_suffix(".npy").unlink(missing_ok=True)
-        leaving.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what processes that were killed while they wrote or removed segments have left."""
+    """Remove what processes that were killed while they wrote or removed segments left."""
     for path, tag in abandoned_files(folder):
         rows = folder / f"{tag}.npy"
         if not rows.with_suffix(".json").exists():
@@ -287,35 +296,34 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def rows_without_manifest(folder: Path) -> list[Path]:
-    """Return files of rows that neither a manifest nor a temporary file, of a writer or remover, belongs to.
+    """Return files of rows that have no manifest and that no process is writing or removing.
 
     A kill leaves none, see :func:`write_segment`: their manifests were lost.
     """
-    suspects = [folder / name for name in os.listdir(folder) if ROWS.fullmatch(name)]
-    # A writer's temporary file is there before the rows and until the manifest is; a remover's is there from when the
-    # manifest is gone until the rows are. Each is seen by one of two looks, if the rows are looked for last.
+    candidates = [folder / name for name in os.listdir(folder) if _ROWS_NAME.fullmatch(name)]
+    # A writer's temporary file exists from before the rows until the manifest does, a remover's from when the manifest
+    # is gone until the rows are. Looking twice sees one of them, if the rows are looked for last.
     for _ in range(2):
-        in_use = temporary_tags(folder)
-        suspects = [
+        tags = temporary_tags(folder)
+        candidates = [
             path
-            for path in suspects
-            if path.stem not in in_use and not os.path.lexists(path.with_suffix(".json")) and os.path.lexists(path)
+            for path in candidates
+            if path.stem not in tags and not os.path.lexists(path.with_suffix(".json")) and os.path.lexists(path)
         ]
-    return suspects
+    return candidates
 
 
-def _header(n_rows: int, n_features: int) -> bytes:
-    """Return how the file of such rows begins."""
+def _npy_header(n_rows: int, n_features: int) -> bytes:
     header = io.BytesIO()
-    described = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, n_features)}
-    np.lib.format.write_array_header_1_0(header, described)
+    fields = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, n_features)}
+    np.lib.format.write_array_header_1_0(header, fields)
     return header.getvalue()
 
 
-def _fill(file: io.FileIO, block: FloatArray) -> int:
-    """Read into the block until it is full or the file ends; return the number of bytes."""
+def _read_into(file: io.FileIO, block: FloatArray) -> int:
+    """Read until the block is full or the file ends; return the number of bytes."""
     view = block.data.cast("B")
-    done = 0
-    while done < len(view) and (n_bytes := file.readinto(view[done:])):
-        done += n_bytes
-    return done
+    n_read = 0
+    while n_read < len(view) and (n_bytes := file.readinto(view[n_read:])):
+        n_read += n_bytes
+    return n_read

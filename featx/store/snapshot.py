@@ -1,4 +1,4 @@
-"""What is committed in a folder at one moment; the last ones are remembered, so that opening again costs little."""
+"""Snapshot of the committed segments of a folder. Recent ones are kept, so that opening a store again is fast."""
 
 from __future__ import annotations
 
@@ -11,112 +11,112 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.store.digest_table import DigestOrder
+from featx.store.digest_table import DigestTable
 from featx.store.segments import Segment
 from featx.system.array_types import DigestArray, IntArray
 
-_KEPT = 2
+_MAX_SNAPSHOTS = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class View:
-    """Segments, and where the row of each digest is; never changed, so that threads see no half of a change.
+class Snapshot:
+    """Segments, and the position of the row of each digest. Immutable, so that threads see consistent states.
 
-    Digests are sorted in a few layers, each at least twice as large as the next: taking a segment in sorts what is
-    of its own size, and not millions of rows again.
+    Digests are sorted in a few tables, each at least twice as large as the next: adding a segment sorts rows in the
+    order of its own size, not all rows.
 
     Attributes
     ----------
     segments : tuple of Segment
-        In the order of the layers.
-    layers : tuple of DigestOrder
-        Each over the next ``n_segments`` of the segments.
-    passed_over : frozenset of str
-        Names of manifests that are known to be damaged.
+        In the order of the tables.
+    tables : tuple of DigestTable
+        Each one covers the next ``n_segments`` segments.
+    ignored : frozenset of str
+        Names of corrupt manifests.
     """
 
     segments: tuple[Segment, ...] = ()
-    layers: tuple[DigestOrder, ...] = ()
-    passed_over: frozenset[str] = frozenset()
+    tables: tuple[DigestTable, ...] = ()
+    ignored: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
-        return sum(map(len, self.layers))
+        return sum(map(len, self.tables))
 
     @property
     def nbytes(self) -> int:
-        """Memory that finding rows takes."""
-        return sum(layer.nbytes for layer in self.layers)
+        """Size of the tables in memory, in bytes."""
+        return sum(table.nbytes for table in self.tables)
 
-    def plus(self, added: Iterable[Segment]) -> View:
-        """Return the view of these segments and the ones before."""
-        fresh = list(added)
-        if not fresh:
+    def with_segments(self, added: Iterable[Segment]) -> Snapshot:
+        """Return a snapshot with additional segments."""
+        new = list(added)
+        if not new:
             return self
-        kept, layers = list(self.segments), list(self.layers)
-        n_rows = sum(len(segment.digests) for segment in fresh)
-        while layers and len(layers[-1]) < 2 * n_rows:
-            n_segments = layers[-1].n_segments
-            n_rows += len(layers.pop())
-            fresh = kept[len(kept) - n_segments :] + fresh
-            del kept[len(kept) - n_segments :]
-        order = DigestOrder([segment.digests for segment in fresh])
-        for number, segment in enumerate(fresh):
-            segment.digests = order.digests_of(number)  # the same values, held once
-        return dataclasses.replace(self, segments=(*kept, *fresh), layers=(*layers, order))
+        segments, tables = list(self.segments), list(self.tables)
+        n_rows = sum(len(segment.digests) for segment in new)
+        while tables and len(tables[-1]) < 2 * n_rows:  # merge small tables with the new one
+            n_segments = tables[-1].n_segments
+            n_rows += len(tables.pop())
+            new = segments[len(segments) - n_segments :] + new
+            del segments[len(segments) - n_segments :]
+        table = DigestTable([segment.digests for segment in new])
+        for number, segment in enumerate(new):
+            segment.digests = table.digests_of(number)  # share memory with the table
+        return dataclasses.replace(self, segments=(*segments, *new), tables=(*tables, table))
 
-    def without(self, manifests: Collection[str]) -> View:
-        """Return the view of the other segments, which passes over these."""
-        passed_over = self.passed_over.union(manifests)
-        rest = [segment for segment in self.segments if segment.name not in passed_over]
-        return View(passed_over=passed_over).plus(rest)
+    def without(self, manifests: Collection[str]) -> Snapshot:
+        """Return a snapshot that ignores the segments of these manifests."""
+        ignored = self.ignored.union(manifests)
+        rest = [segment for segment in self.segments if segment.name not in ignored]
+        return Snapshot(ignored=ignored).with_segments(rest)
 
     def find(self, digests: DigestArray) -> IntArray:
-        """Return the place of each digest, counted over all segments, or -1."""
-        places = np.full(len(digests), -1, dtype=np.int64)
-        first = 0
-        for layer in self.layers:
-            unsettled = np.flatnonzero(places < 0)
-            found = layer.find(digests[unsettled])
-            places[unsettled[found >= 0]] = found[found >= 0] + first
-            first += len(layer)
-        return places
+        """Return the position of each digest, counted over all segments, or -1."""
+        positions = np.full(len(digests), -1, dtype=np.int64)
+        first_row = 0
+        for table in self.tables:
+            pending = np.flatnonzero(positions < 0)
+            found = table.find(digests[pending])
+            positions[pending[found >= 0]] = found[found >= 0] + first_row
+            first_row += len(table)
+        return positions
 
-    def locate(self, places: IntArray) -> tuple[IntArray, IntArray]:
-        """Return the number of each place's segment, and its offset there."""
-        numbers, offsets = np.empty_like(places), np.empty_like(places)
+    def locate(self, positions: IntArray) -> tuple[IntArray, IntArray]:
+        """Return the number of the segment of each position, and the offset in the segment."""
+        numbers, offsets = np.empty_like(positions), np.empty_like(positions)
         first_row, first_segment = 0, 0
-        for layer in self.layers:
-            here = (places >= first_row) & (places < first_row + len(layer))
-            found, offsets[here] = layer.locate(places[here] - first_row)
-            numbers[here] = found + first_segment
-            first_row += len(layer)
-            first_segment += layer.n_segments
+        for table in self.tables:
+            mask = (positions >= first_row) & (positions < first_row + len(table))
+            table_numbers, offsets[mask] = table.locate(positions[mask] - first_row)
+            numbers[mask] = table_numbers + first_segment
+            first_row += len(table)
+            first_segment += table.n_segments
         return numbers, offsets
 
 
-_remembered: collections.OrderedDict[Path, View] = collections.OrderedDict()
+_snapshots: collections.OrderedDict[Path, Snapshot] = collections.OrderedDict()
 _lock = threading.Lock()
 
 
-def last_of(folder: Path) -> View:
-    """Return what this process knew last of a folder: the folds of a search open one store again and again."""
+def last_snapshot(folder: Path) -> Snapshot:
+    """Return the last snapshot of a folder in this process: the folds of a search open the same store repeatedly."""
     with _lock:
-        return _remembered.get(folder.absolute(), View())
+        return _snapshots.get(folder.absolute(), Snapshot())
 
 
-def remember(folder: Path, view: View) -> None:
-    """Keep a view for :func:`last_of`."""
+def keep_snapshot(folder: Path, snapshot: Snapshot) -> None:
+    """Keep a snapshot for :func:`last_snapshot`."""
     with _lock:
-        _remembered[folder.absolute()] = view
-        _remembered.move_to_end(folder.absolute())
-        while len(_remembered) > _KEPT:
-            _remembered.popitem(last=False)
+        _snapshots[folder.absolute()] = snapshot
+        _snapshots.move_to_end(folder.absolute())
+        while len(_snapshots) > _MAX_SNAPSHOTS:
+            _snapshots.popitem(last=False)
 
 
-def _after_fork() -> None:
-    global _lock  # noqa: PLW0603  # another thread may have held it, and is not here to release it
+def _reset_lock_after_fork() -> None:
+    global _lock  # noqa: PLW0603  # a thread of the parent may hold it
     _lock = threading.Lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=_reset_lock_after_fork)

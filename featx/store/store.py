@@ -1,10 +1,9 @@
-"""The rows of one recipe on disk: immutable segments, each committed by the manifest written last."""
+"""Rows of one recipe on disk: immutable segments, each committed by a manifest that is written last."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import shlex
 import time
 import uuid
@@ -15,247 +14,257 @@ from typing import Any
 import numpy as np
 
 from featx.errors import SmallSegmentsWarning, StoreError, StoreWarning
-from featx.store import layout as folders
-from featx.store import snapshot as views
 from featx.store.compaction import is_small
-from featx.store.layout import DAMAGED
+from featx.store.layout import (
+    CORRUPT_SUFFIX,
+    check_format,
+    check_no_links,
+    prepare_cache,
+    quarantine,
+    read_error,
+    write_description,
+    write_error,
+)
 from featx.store.segments import (
-    FORMAT,
-    DamagedSegmentError,
+    CorruptSegmentError,
     Segment,
     find_manifests,
     remove_leftovers,
     rows_without_manifest,
     write_segment,
 )
-from featx.system.array_types import DigestArray, FloatArray, IntArray
+from featx.store.snapshot import Snapshot, keep_snapshot, last_snapshot
+from featx.system.array_types import BoolArray, DigestArray, FloatArray, IntArray
 from featx.system.files.atomic import make_folder, sync_folder
 from featx.system.formatting import format_count
 
-#: A segment is committed when it has this many bytes of rows, or this many seconds after its first row.
-SEGMENT_BYTES = 16 * 2**20
-SEGMENT_SECONDS = 30.0
-_MANY_SEGMENTS = 256
-_ATTEMPTS = 50
-#: Rows without a manifest and without a trace of their writer are removed after this many seconds.
+_MAX_ATTEMPTS = 50
+#: Age in seconds from which rows without a manifest and without a writer are removed.
 _ORPHANED_AFTER = 600.0
 
 
 class Store:
     """Rows of one recipe: find them by digest, read them, append new ones.
 
-    Any number of processes may read and append at once, and one may merge segments meanwhile: segments
-    never change, and a segment exists as long as its manifest does.
+    Any number of processes can read and append, and one can compact segments at the same time: segments are immutable,
+    and a segment exists as long as its manifest does.
 
     Parameters
     ----------
     cache : Path
-        The cache folder.
+        Path of the cache folder.
     fingerprint : str
-        Names the recipe's folder.
+        Name of the recipe folder.
     recipe : dict
-        Written beside the rows for people to read.
+        Recipe that is written next to the rows as a description.
     n_features : int
-        Length of a row.
+        Number of features of a row.
+
+    Attributes
+    ----------
+    segment_bytes : int, default=16777216
+        Size of the pending rows from which a commit is due.
+    segment_seconds : float, default=30.0
+        Age of the first pending row, in seconds, from which a commit is due.
+    many_segments : int, default=256
+        Number of small segments from which a warning suggests to compact them.
 
     Raises
     ------
     StoreError
-        The folder cannot be read, or a newer featx wrote it.
+        The folder cannot be read, or another version of featx wrote it in another format.
     """
+
+    segment_bytes = 16 * 2**20
+    segment_seconds = 30.0
+    many_segments = 256
 
     def __init__(self, cache: Path, fingerprint: str, recipe: dict[str, Any], n_features: int) -> None:
         self.cache = cache
         self.folder = cache / "features" / fingerprint
         self.n_features = n_features
         self._recipe = recipe
-        self._view = views.last_of(self.folder)
+        self._snapshot = last_snapshot(self.folder)
         self._pending: list[tuple[DigestArray, FloatArray]] = []
         self._pending_since = 0.0
         self._n_small = 0
         try:
-            folders.refuse_links(self.folder.parent, self.folder)
-            folders.check_format(self.folder, FORMAT)
+            check_no_links(self.folder.parent, self.folder)
+            check_format(self.cache, self.folder)
         except OSError as error:
-            raise self._not_readable(error) from error
-        with contextlib.suppress(OSError):  # a store that can only be read, or is not there yet
+            raise self._read_error(error) from error
+        with contextlib.suppress(OSError):  # a store that is read-only or does not exist yet
             remove_leftovers(self.folder)
         self.refresh()
         self._n_small = self._count_small()
         if len(self):
-            with contextlib.suppress(OSError):  # as above
-                folders.describe(self.folder, self._recipe, FORMAT)
+            with contextlib.suppress(OSError):  # a store that is read-only
+                write_description(self.folder, self._recipe)
 
     def __len__(self) -> int:
-        return len(self._view)
+        return len(self._snapshot)
 
     @property
     def index_bytes(self) -> int:
-        """Memory that finding rows takes."""
-        return self._view.nbytes
+        """Size of the digest tables in memory, in bytes."""
+        return self._snapshot.nbytes
 
     @property
     def segments(self) -> list[Segment]:
-        """The committed segments that this process knows of."""
-        return list(self._view.segments)
+        """The committed segments of the last refresh."""
+        return list(self._snapshot.segments)
 
     # Reading ---------------------------------------------------------------------------------------
 
     def refresh(self) -> None:
-        """Take in what this or another process has committed or merged since.
+        """Load the segments that this or another process has committed or compacted.
 
         Raises
         ------
         StoreError
-            The folder cannot be read just now.
+            The folder cannot be read now.
         """
-        damaged: list[DamagedSegmentError] = []
+        corrupt: list[CorruptSegmentError] = []
         for attempt in itertools.count():
             try:
-                view = self._view_now(damaged)
-            except _GoneError as error:
-                if attempt == _ATTEMPTS:
+                snapshot = self._take_snapshot(corrupt)
+            except _RemovedError as error:
+                if attempt == _MAX_ATTEMPTS:
                     raise StoreError(
-                        f"The store {str(self.folder)!r} lists files that are not there: a network file system, or "
-                        "somebody clearing it without end. Run the same again."
+                        f"Cannot read {str(self.folder)!r} in the feature cache: it lists files that do not exist. The "
+                        "file system is not consistent, or another process is clearing the cache. Repeat the command."
                     ) from error
                 time.sleep(0.01 * attempt)
             except OSError as error:
-                raise self._not_readable(error) from error
+                raise self._read_error(error) from error
             else:
                 break
-        self._view = view.without([error.manifest.name for error in damaged]) if damaged else view
-        views.remember(self.folder, self._view)
-        self._set_aside(damaged)
+        self._snapshot = snapshot.without([error.manifest.name for error in corrupt]) if corrupt else snapshot
+        keep_snapshot(self.folder, self._snapshot)
+        self._quarantine(corrupt)
 
-    def _view_now(self, damaged: list[DamagedSegmentError]) -> views.View:
-        before = self._view
-        names = find_manifests(self.folder) - before.passed_over - {error.manifest.name for error in damaged}
+    def _take_snapshot(self, corrupt: list[CorruptSegmentError]) -> Snapshot:
+        previous = self._snapshot
+        names = find_manifests(self.folder) - previous.ignored - {error.manifest.name for error in corrupt}
         kept = [
             segment
-            for segment in before.segments
+            for segment in previous.segments
             if segment.name in names and segment.n_features == self.n_features and segment.is_unchanged
         ]
-        known = {segment.name for segment in kept}
-        opened = [self._open(name, damaged) for name in sorted(names - known)]
+        new_names = names - {segment.name for segment in kept}
+        opened = [self._open_segment(name, corrupt) for name in sorted(new_names)]
         added = [segment for segment in opened if segment is not None]
-        if len(kept) == len(before.segments):
-            return before.plus(added)
-        return views.View(passed_over=before.passed_over).plus([*kept, *added])
+        if len(kept) == len(previous.segments):
+            return previous.with_segments(added)
+        return Snapshot(ignored=previous.ignored).with_segments([*kept, *added])
 
-    def _open(self, name: str, damaged: list[DamagedSegmentError]) -> Segment | None:
+    def _open_segment(self, name: str, corrupt: list[CorruptSegmentError]) -> Segment | None:
         try:
             return Segment(self.folder / name, self.n_features)
-        except DamagedSegmentError as error:
-            _check_not_gone(error)
-            damaged.append(error)
+        except CorruptSegmentError as error:
+            _check_committed(error)
+            corrupt.append(error)
             return None
 
-    def _not_readable(self, error: OSError) -> OSError:
-        if isinstance(error, StoreError):
-            return error
-        where = str(error.filename or self.folder)
-        return StoreError(
-            f"{where!r} in the store cannot be read: {error.strerror or error}. Nothing was changed. "
-            "Mend the cause (permissions, open files, the disk) or choose another cache folder."
-        )
+    def _read_error(self, error: OSError) -> OSError:
+        return error if isinstance(error, StoreError) else read_error(self.folder, error)
 
-    def _set_aside(self, damaged: list[DamagedSegmentError]) -> None:
-        """Rename damaged segments, so that they are kept, warned of once, and extracted anew."""
-        if not damaged:
+    def _quarantine(self, corrupt: list[CorruptSegmentError]) -> None:
+        """Rename corrupt segments and issue a warning."""
+        if not corrupt:
             return
-        consequence = f"Set aside as '*{DAMAGED}'"
-        for error in damaged:
-            # The manifest last: until it has another name, it vouches for rows that must not be cleared away.
+        consequence = f"They were renamed to *{CORRUPT_SUFFIX}"
+        for error in corrupt:
+            # The manifest last: rows without a manifest would be removed.
             for path in (error.manifest.with_suffix(".npy"), error.manifest):
                 try:
-                    os.replace(path, f"{path}{DAMAGED}")
+                    quarantine(path)
                 except FileNotFoundError:
                     continue
                 except OSError as reason:
-                    consequence = f"Passed over, as they cannot be renamed ({reason.strerror})"
-        first = damaged[0]
+                    consequence = f"They are ignored, as they cannot be renamed ({reason.strerror})"
+        first = corrupt[0]
         warnings.warn(
-            f"{format_count(len(damaged), 'damaged segment')} in {str(self.folder)!r}, the first is {first.path.name} "
-            f"({first.reason}). {consequence}; their rows are extracted anew.",
+            f"{format_count(len(corrupt), 'corrupt segment')} in {str(self.folder)!r}, the first is {first.path.name} "
+            f"({first.reason}). {consequence}; their rows are extracted again.",
             StoreWarning,
             stacklevel=3,
         )
 
     def find(self, digests: DigestArray) -> IntArray:
-        """Return where each row is, -1 where it is not stored.
+        """Return the position of each row, or -1 if it is not stored.
 
         Parameters
         ----------
-        digests : ndarray of uint8, shape (n, 16)
+        digests : ndarray of uint8 of shape (n_digests, 16)
 
         Returns
         -------
-        ndarray of int64, shape (n,)
-            Counted over all segments; good until the next :meth:`refresh` or :meth:`read`.
+        ndarray of int64 of shape (n_digests,)
+            Positions over all segments, valid until the next :meth:`refresh` or :meth:`read`.
         """
-        return self._view.find(digests)
+        return self._snapshot.find(digests)
 
-    def read(self, digests: DigestArray) -> tuple[np.ndarray[Any, np.dtype[np.bool_]], FloatArray]:
-        """Return which rows are stored, and those rows in order.
+    def read(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:
+        """Return a mask of the digests that are stored, and their rows in order.
 
         Parameters
         ----------
-        digests : ndarray of uint8, shape (n, 16)
+        digests : ndarray of uint8 of shape (n_digests, 16)
 
         Returns
         -------
-        found : ndarray of bool, shape (n,)
-        rows : ndarray of float32, shape (found.sum(), n_features)
+        is_stored : ndarray of bool of shape (n_digests,)
+        rows : ndarray of float32 of shape (n_stored, n_features)
 
         Raises
         ------
         StoreError
-            The folder cannot be read just now.
+            The folder cannot be read now.
         """
-        all_damaged: list[DamagedSegmentError] = []
+        all_corrupt: list[CorruptSegmentError] = []
         while True:
-            view = self._view  # one and the same throughout, whatever other threads do
-            places = view.find(digests)
-            found = places >= 0
+            snapshot = self._snapshot  # other threads may replace it
+            positions = snapshot.find(digests)
+            is_stored = positions >= 0
             try:
-                rows, damaged = self._gather(view, places[found])
-            except _GoneError:
+                rows, corrupt = self._gather(snapshot, positions[is_stored])
+            except _RemovedError:
                 self.refresh()
                 continue
             except OSError as error:
-                raise self._not_readable(error) from error
-            all_damaged += damaged
-            if not damaged:
-                self._set_aside(all_damaged)
-                return found, rows
-            self._view = view.without([error.manifest.name for error in damaged])
-            views.remember(self.folder, self._view)
+                raise self._read_error(error) from error
+            all_corrupt += corrupt
+            if not corrupt:
+                self._quarantine(all_corrupt)
+                return is_stored, rows
+            self._snapshot = snapshot.without([error.manifest.name for error in corrupt])
+            keep_snapshot(self.folder, self._snapshot)
 
-    def _gather(self, view: views.View, places: IntArray) -> tuple[FloatArray, list[DamagedSegmentError]]:
-        """Read rows segment by segment, never one by one; return also the segments that proved damaged."""
-        rows = np.empty((len(places), self.n_features), dtype=np.float32)
-        damaged: list[DamagedSegmentError] = []
-        numbers, offsets = view.locate(places)
+    def _gather(self, snapshot: Snapshot, positions: IntArray) -> tuple[FloatArray, list[CorruptSegmentError]]:
+        """Read rows segment by segment; return also the corrupt segments."""
+        rows = np.empty((len(positions), self.n_features), dtype=np.float32)
+        corrupt: list[CorruptSegmentError] = []
+        numbers, offsets = snapshot.locate(positions)
         order = np.argsort(numbers, kind="stable")
-        for here in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
-            if len(here):
+        for group in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+            if len(group):
                 try:
-                    rows[here] = view.segments[numbers[here[0]]].read(offsets[here])
-                except DamagedSegmentError as error:
-                    _check_not_gone(error)
-                    damaged.append(error)
-        return rows, damaged
+                    rows[group] = snapshot.segments[numbers[group[0]]].read(offsets[group])
+                except CorruptSegmentError as error:
+                    _check_committed(error)
+                    corrupt.append(error)
+        return rows, corrupt
 
     # Writing ---------------------------------------------------------------------------------------
 
     def append(self, digests: DigestArray, rows: FloatArray) -> None:
-        """Add rows, to be written by the next :meth:`commit`.
+        """Add pending rows, which the next :meth:`commit` writes.
 
         Parameters
         ----------
-        digests : ndarray of uint8, shape (n, 16)
-        rows : ndarray of float32, shape (n, n_features)
+        digests : ndarray of uint8 of shape (n_rows, 16)
+        rows : ndarray of float32 of shape (n_rows, n_features)
         """
         if not self._pending:
             self._pending_since = time.monotonic()
@@ -263,86 +272,85 @@ class Store:
 
     @property
     def is_commit_due(self) -> bool:
-        """Whether the rows added since the last commit are many or old."""
+        """Whether the pending rows are large or old enough for a segment."""
         if not self._pending:
             return False
         size = sum(rows.nbytes for _, rows in self._pending)
-        return size >= SEGMENT_BYTES or time.monotonic() - self._pending_since >= SEGMENT_SECONDS
+        return size >= self.segment_bytes or time.monotonic() - self._pending_since >= self.segment_seconds
 
     def commit(self) -> None:
-        """Write the rows that were added as one segment; from then on they are never lost.
-
-        :meth:`find` sees them from then on, and with them what other processes have committed.
+        """Write the pending rows as one segment, and refresh.
 
         Raises
         ------
         StoreError
-            The folder cannot be written; what was committed before is untouched.
+            The folder cannot be written. Committed rows are safe.
         """
         if not self._pending:
             return
-        digests = np.concatenate([digest for digest, _ in self._pending])
-        rows = np.concatenate([row for _, row in self._pending])
+        digests = np.concatenate([digests for digests, _ in self._pending])
+        rows = np.concatenate([rows for _, rows in self._pending])
         try:
             try:
                 self._write(digests, rows)
-            except FileNotFoundError:  # somebody has cleared the cache meanwhile
+            except FileNotFoundError:  # another process has cleared the cache
                 self.prepare()
                 self._write(digests, rows)
         except OSError as error:
             self._pending.clear()
-            raise error if isinstance(error, StoreError) else folders.not_writable(self.cache, error) from error
-        self._pending.clear()  # only now: an interrupt before this leaves them to the next commit
+            raise error if isinstance(error, StoreError) else write_error(self.cache, error) from error
+        self._pending.clear()  # only now: after an interrupt, the next commit writes them
         self.refresh()
-        self._hint_at_small_segments()
+        self._warn_of_small_segments()
 
     def _write(self, digests: DigestArray, rows: FloatArray) -> None:
         write_segment(self.folder / f"{uuid.uuid4().hex}.json", digests, rows)
         sync_folder(self.folder)
 
     def _count_small(self) -> int:
-        return sum(map(is_small, self._view.segments))
+        return sum(map(is_small, self._snapshot.segments))
 
-    def _hint_at_small_segments(self) -> None:
-        """Say that many small segments slow opening down; merging them is left to a moment that the user chooses."""
-        before, self._n_small = self._n_small, self._count_small()
-        if self._n_small >= _MANY_SEGMENTS and self._n_small.bit_length() > before.bit_length():  # 256, 512, 1024 …
+    def _warn_of_small_segments(self) -> None:
+        """Suggest to compact many small segments, once for each power of two."""
+        previous, self._n_small = self._n_small, self._count_small()
+        if self._n_small >= self.many_segments and self._n_small.bit_length() > previous.bit_length():
             warnings.warn(
-                f"The store {str(self.folder)!r} has {self._n_small} small segments, which slow down opening it. Merge "
-                f"them when it suits you: featx cache compact --cache {shlex.quote(str(self.cache))}",
+                f"The feature cache has {self._n_small} small segments in {str(self.folder)!r}, which slow down "
+                f"opening "
+                f"it. Merge them with featx cache compact --cache {shlex.quote(str(self.cache))}",
                 SmallSegmentsWarning,
                 stacklevel=2,
             )
 
     def prepare(self) -> None:
-        """Make the folders for writing.
+        """Create the folders and the description.
 
         Raises
         ------
         StoreError
             The cache folder cannot be written.
         """
-        folders.prepare_cache(self.cache)
+        prepare_cache(self.cache)
         try:
             make_folder(self.folder)
-            folders.describe(self.folder, self._recipe, FORMAT)
+            write_description(self.folder, self._recipe)
             self._remove_orphans()
         except OSError as error:
-            raise error if isinstance(error, StoreError) else folders.not_writable(self.cache, error) from error
+            raise error if isinstance(error, StoreError) else write_error(self.cache, error) from error
 
     def _remove_orphans(self) -> None:
-        """Remove old rows that no manifest and no writer's temporary file belongs to: nobody can want them."""
+        """Remove old rows that have neither a manifest nor a writer."""
         for path in rows_without_manifest(self.folder):
-            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+            with contextlib.suppress(FileNotFoundError):  # another process was faster
                 if time.time() - path.lstat().st_mtime > _ORPHANED_AFTER:
                     path.unlink()
 
 
-def _check_not_gone(error: DamagedSegmentError) -> None:
-    """Tell damage from a segment that was merged into another since it was listed."""
-    if not error.is_of_a_committed_segment:
-        raise _GoneError from error
+def _check_committed(error: CorruptSegmentError) -> None:
+    """Raise :class:`_RemovedError` if a segment is not corrupt, but was removed since it was listed."""
+    if not error.is_committed:
+        raise _RemovedError from error
 
 
-class _GoneError(Exception):
-    """A segment that was listed is no longer there: it was merged into another, or cleared."""
+class _RemovedError(Exception):
+    """A listed segment does not exist any more: it was compacted or cleared."""

@@ -1,4 +1,4 @@
-"""Whether everything in a cache is whole: all of it is read, nothing is changed."""
+"""Verify a cache: read all of its files and report the problems. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -8,31 +8,39 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from featx.errors import StoreError
-from featx.store import compiled_graphs
-from featx.store import layout as folders
-from featx.store.file_index import DigestIndex
-from featx.store.layout import DAMAGED, INDEX, reading, recipe_folders, set_aside_in
-from featx.store.segments import FORMAT, DamagedSegmentError, Segment, find_manifests, rows_without_manifest
+from featx.store.compiled_graphs import check_graph, graph_names
+from featx.store.file_index import FileIndex
+from featx.store.layout import (
+    CORRUPT_SUFFIX,
+    DESCRIPTION,
+    INDEX,
+    check_format,
+    corrupt_files,
+    read_description,
+    reading,
+    recipe_folders,
+)
+from featx.store.segments import CorruptSegmentError, Segment, find_manifests, rows_without_manifest
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """Something in a cache that is not as it should be.
+    """A problem in a cache.
 
     Attributes
     ----------
     path : str
     problem : str
     consequence : str
-        What will happen to it.
-    is_damage : bool
-        False for what is only left over.
+        What featx will do about it.
+    is_corrupt : bool
+        Whether the file is corrupt. False for leftovers and other formats.
     """
 
     path: str
     problem: str
     consequence: str
-    is_damage: bool = True
+    is_corrupt: bool = True
 
 
 def verify_cache(
@@ -41,71 +49,72 @@ def verify_cache(
     fingerprints: Collection[str] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> list[Finding]:
-    """Read everything in a cache and return what is not whole; nothing is changed.
+    """Read all files of a cache and return the problems. Nothing is changed.
 
     Parameters
     ----------
     cache : Path
     fingerprints : collection of str or None, default=None
-        Recipes whose rows are read; None is all, the compiled networks and the index.
-    progress : callable, default=None
-        Called with what is read next.
+        Fingerprints of the recipes whose rows are read. None: all, compiled graphs and the file index included.
+    progress : callable or None, default=None
+        Called with a message before each folder is read.
 
     Raises
     ------
     StoreError
         There is no cache, or it cannot be read.
     """
-    say = progress or (lambda text: None)
+    report = progress or (lambda text: None)
     findings: list[Finding] = []
     with reading(cache):
         for folder in recipe_folders(cache, fingerprints):
-            say(f"Reading {folder} …")
-            findings += _verify_recipe(folder)
+            report(f"Reading {folder} …")
+            findings += _verify_recipe(cache, folder)
         if fingerprints is None:
-            say("Reading the compiled networks and the index …")
+            report("Reading the compiled graphs and the file index …")
             findings += _verify_graphs(cache / "compiled")
             findings += _verify_index(cache / INDEX)
     return findings
 
 
-def _verify_recipe(folder: Path) -> Iterator[Finding]:
+def _verify_recipe(cache: Path, folder: Path) -> Iterator[Finding]:
     try:
-        folders.check_format(folder, FORMAT)
+        check_format(cache, folder)
     except StoreError as error:
-        yield Finding(str(folder), "it has another format", str(error), is_damage=False)
+        yield Finding(str(folder), "another format", str(error), is_corrupt=False)
         return
     for name in sorted(find_manifests(folder)):
         try:
             Segment(folder / name).verify()
         except StoreError as error:
-            yield Finding(str(folder / name), "it has another format", str(error), is_damage=False)
-        except DamagedSegmentError as error:
-            if error.is_of_a_committed_segment:  # else it was merged into another meanwhile
-                anew = f"it is set aside as *{DAMAGED}, and its rows are extracted anew when they are wanted"
-                yield Finding(str(error.path), str(error.reason), anew)
-    description = folder / folders.DESCRIPTION
-    if folders.read_description(folder) is None:
-        is_there = os.path.lexists(description)
-        problem = "it is damaged" if is_there else "it is absent"
-        yield Finding(str(description), problem, "the next run writes it anew", is_damage=is_there)
-    for path in set_aside_in(folder):
-        kept = "it stays until you remove it: featx cache clear --corrupt-only"
-        yield Finding(str(path), "it was found damaged earlier, and set aside", kept, is_damage=False)
+            yield Finding(str(folder / name), "another format", str(error), is_corrupt=False)
+        except CorruptSegmentError as error:
+            if error.is_committed:  # otherwise another process has compacted it
+                consequence = f"the next use renames it to *{CORRUPT_SUFFIX} and extracts its rows again"
+                yield Finding(str(error.path), str(error.reason), consequence)
+    if read_description(folder) is None:
+        exists = os.path.lexists(folder / DESCRIPTION)
+        problem = "the file is corrupt" if exists else "the file is missing"
+        yield Finding(str(folder / DESCRIPTION), problem, "the next run writes it again", is_corrupt=exists)
+    for path in corrupt_files(folder):
+        consequence = "it is kept until you remove it with featx cache clear --corrupt-only"
+        yield Finding(str(path), "quarantined corrupt file", consequence, is_corrupt=False)
     for path in rows_without_manifest(folder):
-        yield Finding(str(path), "its manifest is gone", "its rows are extracted anew; a later run removes the file")
+        yield Finding(
+            str(path), "the manifest is missing", "its rows are extracted again; a later run removes the file"
+        )
 
 
 def _verify_graphs(folder: Path) -> Iterator[Finding]:
-    for name in compiled_graphs.graph_names(folder):
-        path, problem = compiled_graphs.check_graph(folder, name)
+    for name in graph_names(folder):
+        path, problem = check_graph(folder, name)
         if problem:
-            is_damage = path.suffix != ".json" or os.path.lexists(path)  # the manifest is written last
-            yield Finding(str(path), problem, "the network is compiled anew", is_damage)
+            is_corrupt = path.suffix != ".json" or os.path.lexists(path)  # the manifest is written last
+            yield Finding(str(path), problem, "the backbone is compiled again", is_corrupt)
 
 
 def _verify_index(path: Path) -> Iterator[Finding]:
-    check = DigestIndex(path).check()
+    check = FileIndex(path).check()
     if check.problem:
-        consequence = "files are read again, once" if check.is_damage else "it could not be checked now"
-        yield Finding(str(path), check.problem, consequence, check.is_damage)
+        consequence = "all files are read again once" if check.is_corrupt else "the index could not be checked"
+        yield Finding(str(path), check.problem, consequence, check.is_corrupt)

@@ -1,4 +1,4 @@
-"""The rows of every view of an image: each view in the store of its own recipe, read and added to as one."""
+"""Rows of all views of an image (test-time augmentation), each view in the store of its own recipe."""
 
 from __future__ import annotations
 
@@ -15,129 +15,129 @@ from featx.store.store import Store
 from featx.system.array_types import BoolArray, DigestArray, FloatArray
 
 
-class ViewStores:
-    """One store for each view of a recipe.
+class ViewStore:
+    """One :class:`Store` for each view of a recipe.
 
     Parameters
     ----------
     cache : Path
-        The cache folder.
+        Path of the cache folder.
     recipe : Recipe
     n_features : int
-        Length of a view's row.
+        Number of features of one view.
 
     Raises
     ------
     StoreError
-        A folder cannot be read, or a newer featx wrote it.
+        A folder cannot be read, or another version of featx wrote it in another format.
     """
 
     def __init__(self, cache: Path, recipe: Recipe, n_features: int) -> None:
         self._views = ViewSet.of(recipe)
         recipes = [dataclasses.replace(recipe, tta=name) for name in self._views.names]
-        self._stores = [Store(cache, one.fingerprint, one.as_dict(), n_features) for one in recipes]
+        self._stores = [Store(cache, view.fingerprint, view.as_dict(), n_features) for view in recipes]
         self._n_features = n_features
 
     def refresh(self) -> None:
-        """Take in what this or another process has committed or merged since."""
+        """Load the rows that this or another process has committed."""
         for store in self._stores:
             store.refresh()
 
-    def has(self, digests: DigestArray) -> BoolArray:
-        """Return of which images every view is stored.
+    def contains(self, digests: DigestArray) -> BoolArray:
+        """Return for each image whether all of its views are stored.
 
         Parameters
         ----------
-        digests : ndarray of uint8, shape (n, 16)
+        digests : ndarray of uint8 of shape (n_images, 16)
 
         Returns
         -------
-        ndarray of bool, shape (n,)
+        ndarray of bool of shape (n_images,)
         """
-        found = np.ones(len(digests), dtype=bool)
+        is_stored = np.ones(len(digests), dtype=bool)
         for store in self._stores:
-            found &= store.find(digests) >= 0
-        return found
+            is_stored &= store.find(digests) >= 0
+        return is_stored
 
     def read(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:
-        """Return of which images every view is stored, and what their rows come to, in order.
+        """Return a mask of the images whose views are all stored, and their combined rows in order.
 
         Parameters
         ----------
-        digests : ndarray of uint8, shape (n, 16)
+        digests : ndarray of uint8 of shape (n_images, 16)
 
         Returns
         -------
-        found : ndarray of bool, shape (n,)
-        rows : ndarray of float32, shape (found.sum(), n_features)
-            Of views that are not averaged (found.sum(), n_views, n_features).
+        is_stored : ndarray of bool of shape (n_images,)
+        rows : ndarray of float32 of shape (n_stored, n_features)
+            Of shape (n_stored, n_views, n_features) if views are not averaged.
 
         Raises
         ------
         StoreError
-            A folder cannot be read just now.
+            A folder cannot be read now.
         """
         while True:
-            found = self.has(digests)
+            is_stored = self.contains(digests)
             try:
-                return found, self._views.combine(self._whole(digests[found]))
-            except _LostError:
-                continue  # a row proved damaged, or was cleared: it is no longer among those that are there
+                return is_stored, self._views.combine(self._read_views(digests[is_stored]))
+            except _LostRowError:
+                continue  # a row was corrupt or cleared, and is not contained any more
 
-    def _whole(self, digests: DigestArray) -> Iterator[FloatArray]:
+    def _read_views(self, digests: DigestArray) -> Iterator[FloatArray]:
         for store in self._stores:
-            found, rows = store.read(digests)
-            if not found.all():
-                raise _LostError
+            is_stored, rows = store.read(digests)
+            if not is_stored.all():
+                raise _LostRowError
             yield rows
 
-    def read_each(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:
-        """Return which views are missing, and the rows of all others.
+    def read_views(self, digests: DigestArray) -> tuple[BoolArray, FloatArray]:
+        """Return which views of each image are missing, and the rows of the others.
 
         Parameters
         ----------
-        digests : ndarray of uint8, shape (n, 16)
+        digests : ndarray of uint8 of shape (n_images, 16)
 
         Returns
         -------
-        missing : ndarray of bool, shape (n_views, n)
-        rows : ndarray of float32, shape (n_views, n, n_features)
-            Whatever was in memory, where one is missing.
+        is_missing : ndarray of bool of shape (n_views, n_images)
+        rows : ndarray of float32 of shape (n_views, n_images, n_features)
+            Uninitialized where a view is missing.
         """
-        missing = np.empty((len(self._stores), len(digests)), dtype=bool)
-        rows = np.empty((*missing.shape, self._n_features), dtype=np.float32)
-        for number, store in enumerate(self._stores):
-            found, stored = store.read(digests)
-            rows[number, found] = stored
-            missing[number] = ~found
-        return missing, rows
+        is_missing = np.empty((len(self._stores), len(digests)), dtype=bool)
+        rows = np.empty((*is_missing.shape, self._n_features), dtype=np.float32)
+        for view, store in enumerate(self._stores):
+            is_stored, stored_rows = store.read(digests)
+            rows[view, is_stored] = stored_rows
+            is_missing[view] = ~is_stored
+        return is_missing, rows
 
-    def append(self, digests: DigestArray, rows: FloatArray, added: BoolArray) -> None:
-        """Add rows of views, to be written by the next :meth:`commit`.
+    def append(self, digests: DigestArray, rows: FloatArray, mask: BoolArray) -> None:
+        """Add pending rows of views, which the next :meth:`commit` writes.
 
         Parameters
         ----------
-        digests : ndarray of uint8, shape (n, 16)
-        rows : ndarray of float32, shape (n_views, n, n_features)
-        added : ndarray of bool, shape (n_views, n)
-            Which of them to add.
+        digests : ndarray of uint8 of shape (n_images, 16)
+        rows : ndarray of float32 of shape (n_views, n_images, n_features)
+        mask : ndarray of bool of shape (n_views, n_images)
+            Rows to add.
         """
-        for store, of_view, chosen in zip(self._stores, rows, added, strict=True):
-            if chosen.any():
-                store.append(digests[chosen], of_view[chosen])
+        for store, view_rows, view_mask in zip(self._stores, rows, mask, strict=True):
+            if view_mask.any():
+                store.append(digests[view_mask], view_rows[view_mask])
 
     @property
     def is_commit_due(self) -> bool:
-        """Whether the rows added since the last commit are many or old."""
+        """Whether the pending rows of a view are large or old enough for a segment."""
         return any(store.is_commit_due for store in self._stores)
 
     def commit(self) -> None:
-        """Write the rows that were added; those of one view also if those of another cannot be written.
+        """Write the pending rows of all views, even if those of one view cannot be written.
 
         Raises
         ------
         StoreError
-            A folder cannot be written; what was committed before is untouched.
+            A folder cannot be written. Committed rows are safe.
         """
         errors = []
         for store in self._stores:
@@ -149,10 +149,10 @@ class ViewStores:
             raise errors[0]
 
     def prepare(self) -> None:
-        """Make the folders for writing."""
+        """Create the folders and descriptions."""
         for store in self._stores:
             store.prepare()
 
 
-class _LostError(Exception):
-    """A row that was there is there no longer."""
+class _LostRowError(Exception):
+    """A row that was stored is not stored any more."""

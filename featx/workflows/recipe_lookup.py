@@ -16,7 +16,7 @@ from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.resolved import resolve_with_recipe
 from featx.features.matrix import FeatureMatrix
 from featx.images.image import DIGEST_SIZE, content_digest, read_image
-from featx.store import layout as folders
+from featx.store.layout import read_description
 from featx.store.store import Store
 from featx.system.files.url_secrets import redact_secrets
 
@@ -115,7 +115,7 @@ def _in_cache(features: FeatureMatrix, cache: Path) -> dict[str, Any] | None:
 
 def _recipes(cache: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for folder in sorted(cache.glob("features/*")):
-        if described := folders.read_description(folder):
+        if described := read_description(folder):
             yield folder.name, described["recipe"]
 
 

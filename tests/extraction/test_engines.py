@@ -261,7 +261,7 @@ def test_a_damaged_compiled_graph_is_compiled_anew(
     path.write_bytes(whole[:-20] + bytes([whole[-20] ^ 1]) + whole[-19:])
     expected = rows_of(pixels, compiled_cache / "compiled", precision="float32")
     engines._started.clear()
-    with pytest.warns(StoreWarning, match="damaged.*compiled anew"):
+    with pytest.warns(StoreWarning, match="corrupt.*compiled again"):
         np.testing.assert_array_equal(resolved.start(folder)(pixels), expected)
 
 
@@ -277,10 +277,10 @@ def test_no_flipped_or_cut_byte_of_a_compiled_graph_passes(tmp_path: Path) -> No
         for damaged in [*flipped, b"", whole[:-1], whole + b" "]:
             path.write_bytes(damaged)
             assert compiled_graphs.check_graph(tmp_path, name)[1]
-            with pytest.warns(StoreWarning, match="compiled anew"):
+            with pytest.warns(StoreWarning, match="compiled again"):
                 assert compiled_graphs.load_graph(tmp_path, name) is None
         path.unlink()
-        assert compiled_graphs.check_graph(tmp_path, name) == (path, "it is absent")
+        assert compiled_graphs.check_graph(tmp_path, name) == (path, "the file is missing")
         assert compiled_graphs.load_graph(tmp_path, name) is None
         path.mkdir()
         assert compiled_graphs.check_graph(tmp_path, name) == (path, "not a regular file")

@@ -197,7 +197,7 @@ def test_a_damaged_segment_is_warned_of_once_and_its_rows_are_extracted_anew(
     data = bytearray(segment.read_bytes())
     data[-1] ^= 1
     segment.write_bytes(data)
-    with pytest.warns(StoreWarning, match="extracted anew") as warned:
+    with pytest.warns(StoreWarning, match="extracted again") as warned:
         again, _ = extract(paths, tmp_path / "cache")
     assert len(warned) == 1
     np.testing.assert_array_equal(again, first)
@@ -329,7 +329,7 @@ def test_an_image_without_a_row_or_with_two_is_noticed(
 def test_rows_are_committed_in_time_while_the_run_goes_on(
     counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.store.store.SEGMENT_SECONDS", 0.0)
+    monkeypatch.setattr("featx.store.store.Store.segment_seconds", 0.0)
     extract(paths, tmp_path / "cache", batch_size=4)
     assert len(list((tmp_path / "cache").rglob("*.npy"))) == 6
 
@@ -430,7 +430,7 @@ def test_a_file_that_vanishes_after_it_was_listed_is_a_failure_of_its_own(
 def test_many_small_segments_are_hinted_at_now_and_then(
     paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.store.store._MANY_SEGMENTS", 4)
+    monkeypatch.setattr("featx.store.store.Store.many_segments", 4)
     hints = []
     for number, path in enumerate(paths[:10], start=1):
         with warnings.catch_warnings(record=True) as given:

@@ -178,7 +178,7 @@ def test_a_damaged_row_costs_its_own_view_only(counting: CountingBackbone, paths
     damaged = bytearray(segment.read_bytes())
     damaged[-3] ^= 255
     segment.write_bytes(damaged)
-    with pytest.warns(StoreWarning, match="damaged"):
+    with pytest.warns(StoreWarning, match="corrupt"):
         np.testing.assert_array_equal(rows(paths, tta="flip", cache=cache), expected)
     assert counting.n_images == 48 + 24
 

@@ -175,7 +175,9 @@ def test_an_archive_is_listed_too(images: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("in_this_process")
 def test_the_plan_tells_what_it_will_cost(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.store.file_index.RACY_SECONDS", -1)  # else the index knows no files that are so young
+    monkeypatch.setattr(
+        "featx.store.file_index.FileIndex.racy_seconds", -1
+    )  # else the index knows no files that are so young
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job", cache=tmp_path / "cache")
     planned = plan(images, tmp_path / "job2", cache=tmp_path / "cache", sample=5)

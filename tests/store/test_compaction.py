@@ -12,10 +12,8 @@ from featx.store.compaction import compact
 from featx.store.segments import write_segment
 from featx.testing import faults
 from featx.testing.store_contract import make_digests, make_rows
-from tests.store.test_store import TestStore as Stores
-from tests.store.test_store import store_in, write
+from tests.store.stores import leftovers, store_in, stored, write
 
-STORES = Stores()
 NAMES = ("open", "write", "fsync", "replace", "unlink")
 
 
@@ -24,64 +22,64 @@ def folder_of(cache: Path) -> Path:
 
 
 def filled(cache: Path) -> Path:
-    """A store of 12 rows in four segments that overlap."""
+    """Write 12 rows in four overlapping segments."""
     for start in (0, 3, 6, 8):
         write(cache, range(start, start + 4))
     return cache
 
 
-def test_many_small_segments_become_one_with_each_row_once(tmp_path: Path) -> None:
+def test_small_segments_become_one(tmp_path: Path) -> None:
     done = compact(folder_of(filled(tmp_path)))
-    assert (done.before, done.after, done.rows, done.repeated, done.damaged) == (4, 1, 12, 4, [])
+    assert (done.before, done.after, done.rows, done.repeated, done.corrupt) == (4, 1, 12, 4, [])
     store = store_in(tmp_path)
     assert len(store) == 12
     assert len(store.segments) == 1
-    assert STORES.stored(tmp_path, range(12)) == list(range(12))
-    assert STORES.leftovers(tmp_path) == []
+    assert stored(tmp_path, range(12)) == list(range(12))
+    assert leftovers(tmp_path) == []
 
 
-def test_once_is_enough(tmp_path: Path) -> None:
+def test_second_compaction_changes_nothing(tmp_path: Path) -> None:
     compact(folder_of(filled(tmp_path)))
-    before = STORES.files(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
     assert compact(folder_of(tmp_path)).rows == 0
-    assert STORES.files(tmp_path) == before
+    assert sorted(tmp_path.rglob("*")) == before
     assert compact(tmp_path / "absent").before == 0
 
 
-def test_segments_grow_no_larger_than_is_quick_to_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maximum_segment_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for start in range(0, 40, 4):
         write(tmp_path, range(start, start + 4))
-    monkeypatch.setattr(compaction, "LARGE_BYTES", 3 * store_in(tmp_path).segments[0].nbytes)
-    assert compact(folder_of(tmp_path)).after == 4  # three, three, three and one
-    assert STORES.stored(tmp_path, range(40)) == list(range(40))
+    monkeypatch.setattr(compaction, "MAX_SEGMENT_BYTES", 3 * store_in(tmp_path).segments[0].nbytes)
+    assert compact(folder_of(tmp_path)).after == 4  # of three, three, three and one
+    assert stored(tmp_path, range(40)) == list(range(40))
     large = [segment.name for segment in store_in(tmp_path).segments if not compaction.is_small(segment)]
     compact(folder_of(tmp_path))
     assert set(large) <= {segment.name for segment in store_in(tmp_path).segments}
 
 
-def test_a_kill_or_an_error_at_any_point_loses_no_row_and_the_next_time_finishes(tmp_path: Path) -> None:
+def test_kill_or_error_loses_no_row(tmp_path: Path) -> None:
     filled(tmp_path / "clean")
     with faults.recording() as calls:
         compact(folder_of(tmp_path / "clean"))
     assert len(calls) > 20
-    for at in range(len(calls)):
+    for index in range(len(calls)):
         for kind in ("kill", "error"):
-            cache = filled(tmp_path / f"{kind}{at}")
+            cache = filled(tmp_path / f"{kind}{index}")
             if kind == "kill":
-                with pytest.raises(faults.Killed), faults.killing(at):
+                with pytest.raises(faults.Killed), faults.killing(index):
                     compact(folder_of(cache))
             else:
-                full = faults.failing(errno.ENOSPC, *NAMES, first=at)
+                full = faults.failing(errno.ENOSPC, *NAMES, first=index)
                 with pytest.raises(OSError, match="space"), faults.another_process(), full:
                     compact(folder_of(cache))
-            assert STORES.stored(cache, range(12)) == list(range(12))
+            assert stored(cache, range(12)) == list(range(12))
             compact(folder_of(cache))
             assert len(store_in(cache).segments) == 1
-            assert STORES.stored(cache, range(12)) == list(range(12))
-            assert STORES.leftovers(cache) == []
+            assert stored(cache, range(12)) == list(range(12))
+            assert leftovers(cache) == []
 
 
-def test_a_reader_that_opened_the_store_before_finds_every_row_after(tmp_path: Path) -> None:
+def test_reader_opened_before_compaction(tmp_path: Path) -> None:
     readers = [store_in(filled(tmp_path)) for _ in range(2)]
     readers[0].read(make_digests([0]))
     compact(folder_of(tmp_path))
@@ -91,9 +89,7 @@ def test_a_reader_that_opened_the_store_before_finds_every_row_after(tmp_path: P
         np.testing.assert_array_equal(rows, make_rows(range(12)))
 
 
-def test_a_reader_that_is_overtaken_while_it_opens_finds_every_row(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_reader_opened_during_compaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from featx.store import store
 
     filled(tmp_path)
@@ -111,9 +107,7 @@ def test_a_reader_that_is_overtaken_while_it_opens_finds_every_row(
     assert found.all()
 
 
-def test_a_listing_that_passes_over_the_merged_segment_is_not_believed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_inconsistent_listing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
     filled(tmp_path)
@@ -121,7 +115,7 @@ def test_a_listing_that_passes_over_the_merged_segment_is_not_believed(
     listdir = os.listdir
 
     def torn(folder: Path) -> list[str]:
-        # The first listing ends after the merge, but looked where the merged segment is now before it was there.
+        # The first listing misses both the merged segment, which did not exist yet, and the old ones.
         before = listdir(folder)
         if not listed:
             listed.append(before)
@@ -134,25 +128,25 @@ def test_a_listing_that_passes_over_the_merged_segment_is_not_believed(
     assert found.all()
 
 
-def test_a_damaged_segment_is_left_as_it_is_and_the_others_are_merged(tmp_path: Path) -> None:
+def test_corrupt_segment_is_not_changed(tmp_path: Path) -> None:
     victim = store_in(filled(tmp_path)).segments[0].manifest.with_suffix(".npy")
     data = victim.read_bytes()
     victim.write_bytes(data[:-1] + b"\x7f")
     done = compact(folder_of(tmp_path))
     assert (done.before, done.after) == (4, 2)
-    assert [error.path for error in done.damaged] == [victim]
+    assert [error.path for error in done.corrupt] == [victim]
     assert victim.exists()
 
 
-def test_rows_of_unequal_length_are_not_mixed(tmp_path: Path) -> None:
+def test_numbers_of_features_are_not_mixed(tmp_path: Path) -> None:
     for n, width in enumerate((5, 7, 5, 7)):
         manifest = tmp_path / f"{n:032x}.json"
         write_segment(manifest, make_digests([n]), np.full((1, width), n, dtype=np.float32))
     assert compact(tmp_path).after == 2
 
 
-def test_only_bytes_that_were_checked_are_sealed_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk whose second reading differs from the first must not have its rows vouched for."""
+def test_rows_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Merged rows are the bytes whose checksum was verified, even if the disk returns others the second time."""
     from featx.store.segments import Segment
 
     def never(*args: object) -> None:
@@ -164,7 +158,7 @@ def test_only_bytes_that_were_checked_are_sealed_anew(tmp_path: Path, monkeypatc
     assert compact(folder_of(tmp_path)).after == 1
 
 
-def test_a_part_that_another_compaction_took_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_compaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from featx.store.segments import Segment
 
     filled(tmp_path)
@@ -178,6 +172,6 @@ def test_a_part_that_another_compaction_took_is_no_damage(tmp_path: Path, monkey
         return read_all(self)
 
     monkeypatch.setattr(Segment, "read_all", overtaken)
-    assert compact(folder_of(tmp_path)).damaged == []
-    assert STORES.stored(tmp_path, range(12)) == list(range(12))
-    assert STORES.leftovers(tmp_path) == []
+    assert compact(folder_of(tmp_path)).corrupt == []
+    assert stored(tmp_path, range(12)) == list(range(12))
+    assert leftovers(tmp_path) == []

@@ -16,7 +16,7 @@ import pytest
 from featx.errors import OptionError, StoreError, StoreWarning
 from featx.extraction.cache import CacheSummary, cache_info, find_recipes
 from featx.store.info import describe_cache
-from featx.store.maintenance import clear_cache, clear_set_aside, compact_cache
+from featx.store.maintenance import clear_cache, clear_corrupt, compact_cache
 from featx.store.verify import verify_cache
 from featx.system.files import checksummed_json
 from featx.system.formatting import format_bytes, format_count
@@ -27,7 +27,7 @@ from tests.extraction.helpers import extract
 
 @pytest.fixture
 def cache(counting: CountingBackbone, paths: list[str], compiled_cache: Path, tmp_path: Path, later: None) -> Path:
-    """A cache of two recipes, 24 rows in three segments and 6 rows in one, and a compiled network."""
+    """Path of a cache of two recipes, with 24 rows in three segments and 6 rows in one, and a compiled graph."""
     folder = tmp_path / "cache"
     for start in (0, 8, 16):
         extract(paths[start : start + 8], folder)
@@ -46,7 +46,7 @@ def segments(cache: Path, suffix: str = ".npy") -> list[Path]:
     return sorted(path for path in cache.glob(f"features/*/*{suffix}") if path.name != "recipe.json")
 
 
-def test_what_a_cache_holds_is_told(cache: Path) -> None:
+def test_describe_cache(cache: Path) -> None:
     info = describe_cache(cache)
     assert sorted((recipe.rows, recipe.segments, recipe.features) for recipe in info.recipes) == [
         (6, 1, 12),
@@ -62,15 +62,15 @@ def test_what_a_cache_holds_is_told(cache: Path) -> None:
     assert "3 segments are small: featx cache compact merges them" in text
 
 
-def test_a_cache_that_is_whole_has_no_finding_and_is_not_changed(cache: Path) -> None:
+def test_verify_intact_cache(cache: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
-    said: list[str] = []
-    assert verify_cache(cache, progress=said.append) == []
+    messages: list[str] = []
+    assert verify_cache(cache, progress=messages.append) == []
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == before
-    assert len(said) == 3
+    assert len(messages) == 3
 
 
-def test_every_damaged_file_is_named_with_what_will_happen_to_it(cache: Path, paths: list[str]) -> None:
+def test_verify_corrupt_files(cache: Path, paths: list[str]) -> None:
     (large,) = (folder for folder in (cache / "features").iterdir() if len(list(folder.iterdir())) == 7)
     rows, other, _ = sorted(large.glob("*.npy"))
     manifest = other.with_suffix(".json")
@@ -87,35 +87,35 @@ def test_every_damaged_file_is_named_with_what_will_happen_to_it(cache: Path, pa
         "recipe.json",
         "digests.sqlite",
     }
-    assert all(finding.is_damage for finding in found.values())
+    assert all(finding.is_corrupt for finding in found.values())
     assert "checksum" in found[rows.name].problem
-    assert "extracted anew" in found[manifest.name].consequence
-    assert "compiled anew" in found[graph.name].consequence
-    assert cache_info(cache).as_text().count("1 unreadable segment: ") == 1  # a manifest is, by its seal
+    assert "extracts its rows again" in found[manifest.name].consequence
+    assert "compiled again" in found[graph.name].consequence
+    assert cache_info(cache).as_text().count("1 unreadable segment: ") == 1  # the corrupt manifest
     with pytest.warns(StoreWarning):
         extract(paths, cache)
     left = verify_cache(cache)
-    assert {Path(finding.path).name for finding in left if finding.is_damage} == {graph.name}
-    assert clear_set_aside(cache) > 0
+    assert {Path(finding.path).name for finding in left if finding.is_corrupt} == {graph.name}
+    assert clear_corrupt(cache) > 0
     assert [Path(finding.path).name for finding in verify_cache(cache)] == [graph.name]
 
 
-def test_a_manifest_that_is_gone_is_damage_and_absent_descriptions_are_not(cache: Path, paths: list[str]) -> None:
+def test_missing_manifest_and_descriptions(cache: Path, paths: list[str]) -> None:
     lost = segments(cache, ".json")[0]
     lost.unlink()
     (finding,) = verify_cache(cache)
-    assert finding.is_damage
+    assert finding.is_corrupt
     assert finding.path == str(lost.with_suffix(".npy"))
-    assert finding.problem == "its manifest is gone"
+    assert finding.problem == "the manifest is missing"
     for description in cache.glob("features/*/recipe.json"):
         description.unlink()
-    assert sum(finding.is_damage for finding in verify_cache(cache)) == 1
+    assert sum(finding.is_corrupt for finding in verify_cache(cache)) == 1
     extract(paths, cache)
     extract(paths[:6], cache, image_size=16)
     assert sum("recipe.json" in finding.path for finding in verify_cache(cache)) == 0
 
 
-def test_folders_in_the_place_of_files_are_set_aside_or_passed_over(cache: Path, paths: list[str]) -> None:
+def test_folders_in_place_of_files(cache: Path, paths: list[str]) -> None:
     (large,) = {path.parent for path in segments(cache) if len(list(path.parent.iterdir())) == 7}
     victims = [next(large.glob("*.npy")), large / "recipe.json", cache / "digests.sqlite"]
     for path in victims:
@@ -125,8 +125,8 @@ def test_folders_in_the_place_of_files_are_set_aside_or_passed_over(cache: Path,
     with pytest.warns(StoreWarning):
         rows, _ = extract(paths, cache)
     np.testing.assert_array_equal(rows, extract(paths, None)[0])
-    assert not any(finding.is_damage for finding in verify_cache(cache))
-    clear_set_aside(cache)
+    assert not any(finding.is_corrupt for finding in verify_cache(cache))
+    clear_corrupt(cache)
     assert verify_cache(cache) == []
     next(large.glob("*.npy")).unlink()
     (cache / "digests.sqlite").unlink(missing_ok=True)
@@ -136,27 +136,25 @@ def test_folders_in_the_place_of_files_are_set_aside_or_passed_over(cache: Path,
     assert sorted(os.listdir(cache)) == [".gitignore", "digests.sqlite"]
 
 
-def test_only_one_compacts_at_a_time(cache: Path) -> None:
-    with try_lock(f"compacting {cache.resolve()}") as is_alone:
-        assert is_alone
-        with pytest.raises(StoreError, match="compacted by another process just now. Wait"):
+def test_one_compaction_at_a_time(cache: Path) -> None:
+    with try_lock(f"compacting {cache.resolve()}") as is_locked:
+        assert is_locked
+        with pytest.raises(StoreError, match="Another process is compacting.*Wait"):
             compact_cache(cache)
     compact_cache(cache)
 
 
-def test_compacting_merges_each_recipe_and_computes_nothing(
-    cache: Path, paths: list[str], counting: CountingBackbone
-) -> None:
+def test_compact_cache(cache: Path, paths: list[str], counting: CountingBackbone) -> None:
     done = compact_cache(cache)
-    assert sorted((one.before, one.after) for one in done.values()) == [(1, 1), (3, 1)]
-    assert "3 segments → 1, 24 rows moved" in [one.as_text() for one in done.values()]
+    assert sorted((result.before, result.after) for result in done.values()) == [(1, 1), (3, 1)]
+    assert "3 segments → 1, 24 rows moved" in [result.as_text() for result in done.values()]
     counting.n_images = 0
     extract(paths, cache)
     assert counting.n_images == 0
     assert verify_cache(cache) == []
 
 
-def test_clearing_one_recipe_leaves_the_others(cache: Path, paths: list[str], counting: CountingBackbone) -> None:
+def test_clear_one_recipe(cache: Path, paths: list[str], counting: CountingBackbone) -> None:
     small = next(recipe for recipe in describe_cache(cache).recipes if recipe.rows == 6)
     clear_cache(cache, fingerprints=[small.fingerprint])
     assert [recipe.rows for recipe in describe_cache(cache).recipes] == [24]
@@ -165,7 +163,7 @@ def test_clearing_one_recipe_leaves_the_others(cache: Path, paths: list[str], co
     assert counting.n_images == 0
 
 
-def test_clearing_removes_what_is_featx_s_and_nothing_else(cache: Path) -> None:
+def test_clear_keeps_other_files(cache: Path) -> None:
     kept = [cache / "mine.txt", cache / "features" / "mine.npy", segments(cache)[0].parent / "notes.json"]
     for path in kept:
         path.write_text("mine")
@@ -173,7 +171,7 @@ def test_clearing_removes_what_is_featx_s_and_nothing_else(cache: Path) -> None:
     assert sorted(path for path in cache.rglob("*") if path.is_file()) == sorted([*kept, cache / ".gitignore"])
 
 
-def test_clearing_leaves_a_cache_that_works(cache: Path, paths: list[str]) -> None:
+def test_cleared_cache_can_be_used(cache: Path, paths: list[str]) -> None:
     clear_cache(cache)
     assert sorted(os.listdir(cache)) == [".gitignore"]
     assert cache_info(cache).as_text().count("no rows") == 1
@@ -181,40 +179,40 @@ def test_clearing_leaves_a_cache_that_works(cache: Path, paths: list[str]) -> No
     assert rows.shape == (24, 12)
 
 
-def test_clearing_that_is_killed_leaves_no_wrong_row_and_can_be_done_again(cache: Path, paths: list[str]) -> None:
+def test_kill_during_clear(cache: Path, paths: list[str]) -> None:
     reference, _ = extract(paths, None)
     copy = cache.with_name("copy")
     shutil.copytree(cache, copy)
     with faults.recording() as calls:
         clear_cache(copy)
-    for at in range(0, len(calls), 3):
+    for index in range(0, len(calls), 3):
         shutil.rmtree(copy)
         shutil.copytree(cache, copy)
-        with pytest.raises(faults.Killed), faults.killing(at):
+        with pytest.raises(faults.Killed), faults.killing(index):
             clear_cache(copy)
-        assert not any(finding.is_damage for finding in verify_cache(copy))
+        assert not any(finding.is_corrupt for finding in verify_cache(copy))
         rows, _ = extract(paths, copy)
         assert (rows == reference).all()
         clear_cache(copy)
         assert not [path for path in copy.rglob("*") if path.is_file() and path.name != ".gitignore"]
 
 
-@pytest.mark.parametrize("act", [describe_cache, verify_cache, compact_cache, clear_cache, clear_set_aside])
-def test_what_is_no_cache_is_refused_and_left_alone(act: object, tmp_path: Path) -> None:
+@pytest.mark.parametrize("function", [describe_cache, verify_cache, compact_cache, clear_cache, clear_corrupt])
+def test_other_folders_are_refused(function: object, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.npy").write_text("mine")
-    assert callable(act)
-    with pytest.raises(StoreError, match="is no cache of featx.*Name the cache"):
-        act(tmp_path / "photos")
-    with pytest.raises(StoreError, match="There is no cache in.*extract something first"):
-        act(tmp_path / "absent")
-    with pytest.raises(StoreError, match="There is no cache"):
-        act(tmp_path / "photos" / "a.npy")
+    assert callable(function)
+    with pytest.raises(StoreError, match="is not a feature cache.*Set the folder of the cache"):
+        function(tmp_path / "photos")
+    with pytest.raises(StoreError, match="There is no feature cache in.*or extract features first"):
+        function(tmp_path / "absent")
+    with pytest.raises(StoreError, match="There is no feature cache"):
+        function(tmp_path / "photos" / "a.npy")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
+@pytest.mark.skipif(os.name == "nt", reason="POSIX links")
 @pytest.mark.parametrize("which", ["features", "compiled", "recipe"])
-def test_folders_that_are_links_are_not_followed(which: str, cache: Path, tmp_path: Path, paths: list[str]) -> None:
+def test_links_are_not_followed(which: str, cache: Path, tmp_path: Path, paths: list[str]) -> None:
     (rows,) = {path.parent for path in segments(cache) if len(list(path.parent.iterdir())) == 7}
     folder = rows if which == "recipe" else cache / which
     os.replace(folder, tmp_path / "elsewhere")
@@ -226,15 +224,15 @@ def test_folders_that_are_links_are_not_followed(which: str, cache: Path, tmp_pa
     if which == "recipe":
         clear_cache(cache)
     else:
-        with pytest.raises(StoreError, match="is a symbolic link, which featx never makes"):
+        with pytest.raises(StoreError, match="is a symbolic link, which featx does not follow"):
             clear_cache(cache)
     if which != "compiled":
-        with pytest.raises(StoreError, match="is a symbolic link, which featx never makes"):
+        with pytest.raises(StoreError, match="is a symbolic link, which featx does not follow"):
             extract(paths, cache)
     assert sorted((tmp_path / "elsewhere").rglob("*")) == before
 
 
-def test_two_compactions_and_readers_at_once_end_well(cache: Path, paths: list[str]) -> None:
+def test_concurrent_commands(cache: Path, paths: list[str]) -> None:
     script = "import sys; from featx.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
     def start(*args: str) -> subprocess.Popen[str]:
@@ -246,24 +244,24 @@ def test_two_compactions_and_readers_at_once_end_well(cache: Path, paths: list[s
     commands = [("compact",), ("compact",), ("info", "--json"), ("verify",)]
     for done in [start(*args) for args in commands]:
         out, err = done.communicate(timeout=60)
-        assert done.returncode == 0 or "compacted by another process just now" in err, out + err
+        assert done.returncode == 0 or "Another process is compacting" in err, out + err
         assert "Traceback" not in err
     assert verify_cache(cache) == []
     assert sum(recipe.rows for recipe in describe_cache(cache).recipes) >= 24 + 24 + 6
 
 
-def test_a_cache_is_described_and_verified_while_it_is_filled_and_merged(cache: Path, paths: list[str]) -> None:
+def test_describe_and_verify_during_writes(cache: Path, paths: list[str]) -> None:
     stop = threading.Event()
-    trouble: list[BaseException] = []
+    errors: list[BaseException] = []
 
     def look() -> None:
         try:
             while not stop.is_set():
                 info = describe_cache(cache)
                 assert not any(recipe.unreadable_segments for recipe in info.recipes)
-                assert not [finding for finding in verify_cache(cache) if finding.is_damage]
+                assert not [finding for finding in verify_cache(cache) if finding.is_corrupt]
         except BaseException as error:
-            trouble.append(error)
+            errors.append(error)
 
     looking = threading.Thread(target=look)
     looking.start()
@@ -275,11 +273,11 @@ def test_a_cache_is_described_and_verified_while_it_is_filled_and_merged(cache: 
     finally:
         stop.set()
         looking.join()
-    assert not trouble
+    assert not errors
 
 
-@pytest.mark.skipif(os.name == "nt", reason="pipes of POSIX")
-def test_an_index_that_is_a_pipe_is_not_waited_for(cache: Path, paths: list[str]) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_index_is_a_pipe(cache: Path, paths: list[str]) -> None:
     (cache / "digests.sqlite").unlink()
     os.mkfifo(cache / "digests.sqlite")
     assert [finding.problem for finding in verify_cache(cache)] == ["not a regular file"]
@@ -289,43 +287,43 @@ def test_an_index_that_is_a_pipe_is_not_waited_for(cache: Path, paths: list[str]
     clear_cache(cache)
 
 
-def test_an_index_that_is_held_by_another_is_no_damage(cache: Path) -> None:
+def test_locked_index_is_not_corrupt(cache: Path) -> None:
     with contextlib.closing(sqlite3.connect(cache / "digests.sqlite")) as other:
         other.execute("BEGIN EXCLUSIVE")
         (finding,) = verify_cache(cache)
-    assert not finding.is_damage
-    assert finding.consequence == "it could not be checked now"
+    assert not finding.is_corrupt
+    assert finding.consequence == "the index could not be checked"
 
 
-def test_what_a_newer_featx_wrote_is_left_alone(cache: Path) -> None:
+def test_newer_format(cache: Path) -> None:
     (large,) = {path.parent for path in segments(cache) if len(list(path.parent.iterdir())) == 7}
     manifest = next(path for path in large.glob("*.json") if path.name != "recipe.json")
     manifest.write_text(checksummed_json.dump({**checksummed_json.load(manifest), "format": 99}))
     assert [recipe.unreadable_segments for recipe in describe_cache(cache).recipes if recipe.rows != 6] == [1]
     (finding,) = verify_cache(cache)
     assert "Upgrade featx" in finding.consequence
-    assert not finding.is_damage
+    assert not finding.is_corrupt
     with pytest.raises(StoreError, match="Upgrade featx"):
         compact_cache(cache)
     (large / "recipe.json").write_text(checksummed_json.dump({"format": 99, "recipe": {"new": 1}}))
     assert "?" in cache_info(cache).as_text()
-    assert ["another format" in finding.problem for finding in verify_cache(cache)] == [True]
+    assert [finding.problem == "another format" for finding in verify_cache(cache)] == [True]
     with pytest.raises(StoreError, match="Upgrade featx"):
         compact_cache(cache)
     clear_cache(cache)
     assert os.listdir(cache) == [".gitignore"]
 
 
-@pytest.mark.parametrize("act", [compact_cache, clear_cache])
-def test_a_disk_that_refuses_is_one_line_with_a_remedy(act: object, cache: Path) -> None:
-    assert callable(act)
+@pytest.mark.parametrize("function", [compact_cache, clear_cache])
+def test_read_only_disk(function: object, cache: Path) -> None:
+    assert callable(function)
     failing = faults.failing(errno.EROFS, "open", "replace", "unlink")
-    with pytest.raises(StoreError, match="cannot be written: Read-only file system. What is committed"), failing:
-        act(cache)
+    with pytest.raises(StoreError, match="Cannot write.*Read-only file system. Committed rows are safe"), failing:
+        function(cache)
     assert verify_cache(cache) == []
 
 
-def test_recipes_are_chosen_by_backbone(cache: Path) -> None:
+def test_recipes_of_a_backbone(cache: Path) -> None:
     info = describe_cache(cache)
     assert len(find_recipes(info, "counting")) == 2
     with pytest.raises(
@@ -334,7 +332,7 @@ def test_recipes_are_chosen_by_backbone(cache: Path) -> None:
         find_recipes(info, "countin")
 
 
-def test_bytes_are_written_for_people() -> None:
+def test_format_bytes_and_counts() -> None:
     assert format_bytes(10**6) == "1.0 MB"
     assert format_bytes(3 * 10**15) == "3000.0 TB"
     assert format_count(0, "row") == "0 rows"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from featx.store.segments import (
-    DamagedSegmentError,
+    CorruptSegmentError,
     Segment,
     find_manifests,
     remove_leftovers,
@@ -24,14 +24,14 @@ from featx.testing.store_contract import N_FEATURES, make_digests, make_rows
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> Path:
-    """A segment of three rows."""
+    """Path of the manifest of a segment of three rows."""
     path = tmp_path / f"{'a1' * 16}.json"
     write_segment(path, make_digests(range(3)), make_rows(range(3)))
     return path
 
 
-def reseal(manifest: Path, **changed: Any) -> None:
-    """Change a manifest as somebody would who knows how it is sealed."""
+def rewrite(manifest: Path, **changed: Any) -> None:
+    """Change fields of a manifest and update its checksums."""
     rows = manifest.with_suffix(".npy")
     if rows.is_file():
         checksum = hashlib.blake2b(rows.read_bytes()).hexdigest()
@@ -39,7 +39,7 @@ def reseal(manifest: Path, **changed: Any) -> None:
     manifest.write_text(checksummed_json.dump({**checksummed_json.load(manifest), **changed}))
 
 
-def test_a_segment_is_a_plain_npy_file_and_tells_what_it_is(manifest: Path) -> None:
+def test_segment(manifest: Path) -> None:
     np.testing.assert_array_equal(np.load(manifest.with_suffix(".npy"), allow_pickle=False), make_rows(range(3)))
     segment = Segment(manifest, N_FEATURES)
     assert segment.nbytes == manifest.with_suffix(".npy").stat().st_size
@@ -48,23 +48,23 @@ def test_a_segment_is_a_plain_npy_file_and_tells_what_it_is(manifest: Path) -> N
     assert segment.read(np.array([], dtype=np.int64)).shape == (0, N_FEATURES)
 
 
-def test_objects_are_never_unpickled(manifest: Path) -> None:
+def test_objects_are_not_unpickled(manifest: Path) -> None:
     np.save(manifest.with_suffix(".npy"), np.array([[print] * N_FEATURES] * 3, dtype=object), allow_pickle=True)
-    reseal(manifest)
-    with pytest.raises(DamagedSegmentError, match="it should have"):
+    rewrite(manifest)
+    with pytest.raises(CorruptSegmentError, match="expected .* bytes"):
         Segment(manifest)
 
 
 @pytest.mark.parametrize("header", ["'descr': '|O'", "'descr': '>f4'", "'fortran_order': True", "'shape': (5, 3)"])
-def test_only_the_header_that_featx_writes_is_read(header: str, manifest: Path) -> None:
+def test_other_npy_headers_are_refused(header: str, manifest: Path) -> None:
     rows = manifest.with_suffix(".npy")
     old = {"descr": "'descr': '<f4'", "fortran": "'fortran_order': False", "shape": "'shape': (3, 5)"}
     replaced = next(text for name, text in old.items() if name in header)
     data = rows.read_bytes()
     rows.write_bytes(data.replace(replaced.encode(), header.encode().ljust(len(replaced))))
     assert rows.read_bytes() != data
-    reseal(manifest)
-    with pytest.raises(DamagedSegmentError):
+    rewrite(manifest)
+    with pytest.raises(CorruptSegmentError):
         Segment(manifest, N_FEATURES).read(np.array([0]))
 
 
@@ -90,15 +90,15 @@ def test_only_the_header_that_featx_writes_is_read(header: str, manifest: Path) 
         {"rows_checksum": None},
     ],
 )
-def test_a_manifest_with_absurd_claims_is_damage(changed: dict[str, Any], manifest: Path) -> None:
-    reseal(manifest, **changed)
-    with pytest.raises(DamagedSegmentError):
+def test_invalid_manifest_is_corrupt(changed: dict[str, Any], manifest: Path) -> None:
+    rewrite(manifest, **changed)
+    with pytest.raises(CorruptSegmentError):
         Segment(manifest, N_FEATURES).read(np.array([0]))
-    with pytest.raises(DamagedSegmentError):
+    with pytest.raises(CorruptSegmentError):
         Segment(manifest).read(np.array([0]))
 
 
-@pytest.mark.skipif(os.name == "nt", reason="links and pipes of POSIX")
+@pytest.mark.skipif(os.name == "nt", reason="POSIX links and pipes")
 @pytest.mark.parametrize("suffix", [".json", ".npy"])
 @pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "folder", "device"])
 def test_only_regular_files_are_opened(kind: str, suffix: str, manifest: Path) -> None:
@@ -114,52 +114,50 @@ def test_only_regular_files_are_opened(kind: str, suffix: str, manifest: Path) -
             "folder": path.mkdir,
             "device": lambda: path.symlink_to("/dev/zero"),
         }[kind]()
-    with pytest.raises(DamagedSegmentError, match="regular file"):
+    with pytest.raises(CorruptSegmentError, match="regular file"):
         Segment(manifest, N_FEATURES)
 
 
-def test_a_file_that_is_cut_while_it_is_in_use_is_damage_and_no_crash(tmp_path: Path) -> None:
+def test_truncation_after_the_first_read(tmp_path: Path) -> None:
     manifest = tmp_path / f"{'a1' * 16}.json"
     rows = np.ones((4096, 64), dtype=np.float32)
     write_segment(manifest, make_digests(range(4096)), rows)
     segment = Segment(manifest)
     segment.read(np.array([0]))
     os.truncate(manifest.with_suffix(".npy"), 200_000)
-    with pytest.raises(DamagedSegmentError, match="shorter"):
+    with pytest.raises(CorruptSegmentError, match="truncated"):
         segment.read(np.arange(4096))
 
 
-def test_names_that_are_not_featx_s_are_no_manifests(tmp_path: Path, manifest: Path) -> None:
-    for name in ("notes.json", "..json", f"{'A1' * 16}.json", f"{'a1' * 16}.json\n", f"{'b2' * 16}.json.damaged"):
+def test_manifest_names(tmp_path: Path, manifest: Path) -> None:
+    for name in ("notes.json", "..json", f"{'A1' * 16}.json", f"{'a1' * 16}.json\n", f"{'b2' * 16}.json.corrupt"):
         (tmp_path / name).write_text("{}")
     assert find_manifests(tmp_path) == {manifest.name}
     assert find_manifests(tmp_path / "absent") == set()
 
 
-def test_a_segment_that_is_removed_is_gone_whatever_kills_the_remover(manifest: Path) -> None:
+def test_kill_during_removal(manifest: Path) -> None:
     folder = manifest.parent
     with faults.recording() as calls:
         remove_segment(manifest)
     assert os.listdir(folder) == []
-    for at in range(len(calls)):
+    for index in range(len(calls)):
         write_segment(manifest, make_digests(range(3)), make_rows(range(3)))
-        with pytest.raises(faults.Killed), faults.killing(at):
+        with pytest.raises(faults.Killed), faults.killing(index):
             remove_segment(manifest)
         remove_leftovers(folder)
-        assert len(os.listdir(folder)) == (2 if at == 0 else 0)
+        assert len(os.listdir(folder)) == (2 if index == 0 else 0)
         remove_segment(manifest)
-        remove_segment(manifest)  # and once more is no error
+        remove_segment(manifest)  # a second time is no error
         assert os.listdir(folder) == []
 
 
-def test_a_sector_that_cannot_be_read_is_damage_of_that_segment(
-    manifest: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unreadable_sector(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     segment = Segment(manifest)
 
     def bad(path: Path) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
 
     monkeypatch.setattr("featx.store.segments.open_regular_file", bad)
-    with pytest.raises(DamagedSegmentError, match="the disk cannot read it"):
+    with pytest.raises(CorruptSegmentError, match="the disk cannot read it"):
         segment.verify()

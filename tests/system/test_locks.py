@@ -15,7 +15,7 @@ from featx.system import locks
 from featx.system.locks import FairLock, try_lock
 from featx.testing import CountingBackbone
 from tests.extraction.helpers import extract
-from tests.store.test_crashes import computed, finish, start
+from tests.store.processes import computed, finish, start
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX file locks")
 
