@@ -17,9 +17,9 @@ from featx.errors import FeatxWarning
 from featx.extraction.extract import extract_into
 from featx.extraction.options import Resolved
 from featx.images.image import DIGEST_SIZE
-from featx.store.file_index import DigestIndex
+from featx.store.file_index import FileIndex
 from featx.store.layout import INDEX
-from featx.store.view_store import ViewStores
+from featx.store.view_store import ViewStore
 from featx.system.files import remote
 
 #: Default of `sample`.
@@ -97,8 +97,8 @@ class CostEstimate:
         self.n_cached: int | None = None
         if cache is not None:
             self.n_cached = 0
-            self._index = DigestIndex(cache / INDEX)
-            self._store = ViewStores(cache, resolved.recipe, resolved.n_features)
+            self._index = FileIndex(cache / INDEX)
+            self._store = ViewStore(cache, resolved.recipe, resolved.n_features)
 
     def add(self, paths: list[str], states: list[os.stat_result | None]) -> None:
         """Add the images of one shard."""
@@ -112,7 +112,7 @@ class CostEstimate:
             known = [(path, state) for path, state in zip(paths, states, strict=True) if state is not None]
             joined = b"".join(digest for digest in self._index.find(known) if digest is not None)
             digests = np.frombuffer(joined, dtype=np.uint8).reshape(-1, DIGEST_SIZE)
-            self.n_cached += int(self._store.has(digests).sum()) if len(digests) else 0
+            self.n_cached += int(self._store.contains(digests).sum()) if len(digests) else 0
 
     def measure(self) -> Speed:
         """Return the speed on the sample.

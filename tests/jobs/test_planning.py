@@ -107,7 +107,7 @@ def test_hours_are_those_of_what_is_not_in_the_store(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(LocalFolder, "is_shared", False)
-    monkeypatch.setattr("featx.store.file_index.RACY_SECONDS", 0.0)  # these files are young
+    monkeypatch.setattr("featx.store.file_index.FileIndex.racy_seconds", 0.0)  # these files are young
     os.rename(images / "b", tmp_path / "b")
     cache = tmp_path / "cache"
     plan(images, tmp_path / "first", cache=cache)
