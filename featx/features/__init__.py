@@ -1,1 +1,16 @@
-"""TODO."""
+"""Feature matrices on disk: open, read and write them, search them, find duplicates.
+
+``open``         :func:`open_features`: open a feature file or a job
+``matrix``       :class:`FeatureMatrix`, whose rows are read on demand
+``columns``      path, label and digest of the rows
+``hashed_npy``   write a ``.npy`` file and its checksum
+``npy_part``     a file of rows, local or remote
+``npy_writer``   write a ``.npy`` file row by row
+``csv_table``    tables next to a feature file, written and read
+``shard_table``  tables of a job's shards, read
+``job_files``    names, formats and manifest of a job folder
+``search/``      find similar rows
+``duplicates/``  find near-duplicates
+
+May import: ``datasets``, ``images``, ``system``, ``errors``.
+"""

@@ -1,1 +1,14 @@
-"""TODO."""
+"""Operating system, processes and terminal: what every room needs and what knows nothing of images or features.
+
+``array_types``    type aliases of arrays
+``child_process``  run a module of featx in a child process
+``formatting``     human-readable numbers, names and tables; safe CSV cells
+``locks``          locks between the processes of one machine
+``processes``      cores, and whether a process still runs
+``progress``       progress bar and messages on standard error
+``threads``        process blocks in threads
+``version``        version of featx
+``files/``         atomic, checksummed, local and remote files
+
+May import: ``errors``.
+"""

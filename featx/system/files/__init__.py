@@ -1,1 +1,14 @@
-"""TODO."""
+"""Files: written atomically, read with a checksum, in local folders or remote storage.
+
+``atomic``            atomic writes, temporary files and durable folders
+``checksummed_json``  small JSON files with a checksum
+``folder``            :class:`Folder`, the interface of local and remote folders
+``local_folder``      folders on local or mounted disks
+``output_paths``      check that an output can be written and replaces no other file
+``parquet``           Parquet files in folders
+``remote``            URLs and object stores
+``remote_folder``     folders in object stores
+``url_secrets``       passwords and tokens in URLs
+
+May import: ``system``, ``errors``.
+"""

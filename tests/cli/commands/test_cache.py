@@ -31,7 +31,7 @@ def test_info_verify_compact_and_clear(photo_folder: Path, capsys: pytest.Captur
     rows.write_bytes(rows.read_bytes()[:-1])
     code, out, err = run("cache", "verify")
     assert code == 1
-    assert f"{rows}: it should have" in out
+    assert f"{rows}: expected " in out
     assert out.endswith("cache: 1 corrupt file\n")
     assert "Reading" in err
     code, out, err = run("cache", "verify", "--json", "--quiet")
