@@ -12,6 +12,7 @@ from typing import BinaryIO, TypeVar
 
 from featx.errors import FeatxError, OutputError
 from featx.system.files import atomic
+from featx.system.files.atomic import make_folder, remove_abandoned, sync_folder, temporary_path
 
 _Result = TypeVar("_Result")
 #: Errors of file systems without hard links.
@@ -113,12 +114,12 @@ class LocalFolder:
         """Create folders."""
         for name in names:
             with self._errors(name, writing=True):
-                atomic.make_folder(Path(self.path(name)))
+                make_folder(Path(self.path(name)))
 
     @contextlib.contextmanager
     def scratch(self, folder: str) -> Iterator[Path]:
         """Yield a path for a temporary file in a folder; it is removed at the end."""
-        temporary = atomic.temporary_path(Path(self.path(folder)))
+        temporary = temporary_path(Path(self.path(folder)))
         try:
             yield temporary
         finally:
@@ -148,7 +149,7 @@ class LocalFolder:
                 if path.exists():  # without hard links, two writers at the same instant both succeed
                     return False
                 _copy_over(temporary, path)
-            atomic.sync_folder(path.parent)
+            sync_folder(path.parent)
         return True
 
     def replace(self, name: str, temporary: Path) -> None:
@@ -175,7 +176,7 @@ class LocalFolder:
         """Remove temporary files whose writer has ended."""
         for folder in folders:
             with contextlib.suppress(OSError):
-                atomic.remove_abandoned(Path(self.path(folder)))
+                remove_abandoned(Path(self.path(folder)))
 
     def refuses_overwrite(self) -> bool:
         """Return True: a link to a name that is taken fails."""
