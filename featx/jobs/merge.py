@@ -42,6 +42,23 @@ class JobMerge:
         Duration.
     output : str
         Path of the matrix.
+
+    See Also
+    --------
+    merge_job : Join the shards of a job.
+
+    Examples
+    --------
+    >>> import os, tempfile, PIL.Image
+    >>> from featx import merge_job, plan_job, run_job
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.mkdir(f"{folder}/photos")
+    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
+    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
+    ...     run = run_job(f"{folder}/job", cache=None)
+    ...     merged = merge_job(f"{folder}/job", f"{folder}/features.npy")
+    >>> merged.rows, merged.features
+    (1, 512)
     """
 
     rows: int

@@ -57,6 +57,21 @@ class JobPlan:
         Duration of planning.
     ignored : dict of str to int
         Number of ignored files, by kind.
+
+    See Also
+    --------
+    plan_job : Plan a job.
+
+    Examples
+    --------
+    >>> import os, tempfile, PIL.Image
+    >>> from featx import plan_job
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.mkdir(f"{folder}/photos")
+    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
+    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
+    >>> plan.images, plan.shards, plan.features
+    (1, 1, 512)
     """
 
     output: str

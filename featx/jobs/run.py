@@ -51,6 +51,22 @@ class JobRun:
         Shards that were corrupt before the run and were computed again, and the reason.
     seconds, images_per_second : float
         Duration and speed of this run.
+
+    See Also
+    --------
+    run_job : Run what is missing of a job.
+
+    Examples
+    --------
+    >>> import os, tempfile, PIL.Image
+    >>> from featx import plan_job, run_job
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.mkdir(f"{folder}/photos")
+    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
+    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
+    ...     run = run_job(f"{folder}/job", cache=None)
+    >>> run.shards, run.done, run.rows
+    (1, 1, 1)
     """
 
     output: str
@@ -139,8 +155,10 @@ def run_job(
         Whether to run shards with unreadable images again. Their other rows are cached.
     verify : bool, default=False
         Whether to read all done shards, and to compute those again whose bytes differ from what was committed.
-    engine, batch_size
-        As of :class:`featx.FeatureExtractor`.
+    engine : {"auto", "openvino", "keras"}, default="auto"
+        Engine that runs the backbone, as of :class:`featx.FeatureExtractor`.
+    batch_size : int, default=32
+        Number of images per batch; it does not change the features.
     progress : callable, default=None
         Function that is called with the number of images done since its last call.
 

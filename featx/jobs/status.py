@@ -43,6 +43,22 @@ class JobStatus:
         Remaining time at that speed.
     backbone, fingerprint, featx : str
         Backbone and recipe fingerprint, and the version of featx that planned the job.
+
+    See Also
+    --------
+    job_status : Report how far a job is.
+
+    Examples
+    --------
+    >>> import os, tempfile, PIL.Image
+    >>> from featx import job_status, plan_job
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     os.mkdir(f"{folder}/photos")
+    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
+    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
+    ...     status = job_status(f"{folder}/job")
+    >>> status.is_done, status.images_left
+    (False, 1)
     """
 
     output: str
