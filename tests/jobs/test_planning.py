@@ -165,11 +165,11 @@ def test_an_address_that_lacks_slashes_makes_no_folder(output: str, images: Path
 
 
 def test_storage_that_nobody_knows_is_told(images: Path, tmp_path: Path) -> None:
-    said = r"no storage is called s4:// \(expected s3://.*\)\."
-    with pytest.raises(JobError, match=f"'s4://bucket/job' cannot be opened: {said} Check the address"):
+    said = r"no storage has the scheme s4:// \(expected s3://.*\)\."
+    with pytest.raises(JobError, match=f"'s4://bucket/job' cannot be opened: {said} Check the URL"):
         plan(images, "s4://bucket/job")
     for source in ("s4://bucket/photos", "s4://bucket/list.csv"):
-        with pytest.raises(SourceError, match=f"'{source}' cannot be .*: {said} Check the address"):
+        with pytest.raises(SourceError, match=f"'{source}' cannot be .*: {said} Check the URL"):
             plan(source, tmp_path / "job")
 
 
