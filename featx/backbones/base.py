@@ -1,4 +1,4 @@
-"""What every backbone says of itself, and the kind that needs no network."""
+"""Base classes of all backbones."""
 
 from __future__ import annotations
 
@@ -8,27 +8,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from featx.backbones.layers import LayerInfo
 from featx.errors import OptionError
 from featx.recipe import Recipe
+from featx.system.array_types import AnyArray
 
-#: Images in one run of the network. Constant, and the last run is padded, so that a row depends on
-#: its own image alone; 8 is as fast as any (measured 1 to 32), and small enough for a single image.
+#: Number of images in one run of a compiled network. It is constant and the last batch is padded, so that a row
+#: depends on its own image alone. Measured from 1 to 32: 8 is as fast as any, and small enough for a single image.
 COMPILED_BATCH_SIZE = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Weights that were found: what names them, and where they are.
+    """Weights that are available on this machine.
 
     Attributes
     ----------
     digest : str
-        SHA-256 in hex; the version of a backbone without weights.
+        SHA-256 of the file in hexadecimal, or the version of a backbone without weights.
     path : Path or None
-        The file to read them from.
+        Path of the file; None if there is no file.
     """
 
     digest: str
@@ -36,18 +35,24 @@ class Weights:
 
 
 class Backbone(abc.ABC):
-    """A frozen function from pixels to features.
+    """Frozen function from pixels to features: the base class of all backbones.
 
     Attributes
     ----------
     name : str
-        What users write.
+        Name by which users select the backbone.
     image_size : int
-        Default height and width, in pixels.
+        Default height and width of the input, in pixels.
     min_image_size : int
-        Smallest height and width that it can take, in pixels.
+        Smallest height and width that the backbone accepts, in pixels.
     layer : str
-        Name of the layer whose output becomes the features.
+        Name of the layer whose output is used as features by default.
+
+    See Also
+    --------
+    DirectBackbone : Base class for backbones in plain Python.
+    KerasBackbone : Network of ``keras.applications``.
+    load_backbone : Return the backbone of a name.
 
     Examples
     --------
@@ -61,43 +66,61 @@ class Backbone(abc.ABC):
     image_size: int
     min_image_size: int = 1
     layer: str = "output"
-    #: Whether it comes from a file of the user's, who says how it wants its pixels.
+    #: Whether the network is a custom model file: the user then states the preprocessing.
     is_model_file: bool = False
 
     @property
     def recipe_name(self) -> str:
-        """What a recipe calls it."""
+        """Name of the backbone in a recipe."""
         return self.name
 
     @property
     def fixed_image_size(self) -> tuple[int, int] | None:
-        """The only height and width that it takes; None if it takes others, too."""
+        """Only height and width that the backbone accepts; None if it accepts several."""
         return None
+
+    @property
+    def registration_problem(self) -> str:
+        """Reason why the backbone cannot be registered, with a remedy; empty if it can."""
+        return ""
 
     @abc.abstractmethod
     def n_features(self, pooling: str) -> int:
-        """Return the length of a row.
+        """Return the number of features in a row of the default layer.
 
         Parameters
         ----------
         pooling : {"avg", "max", "avgmax", "none"}
+            How the positions of a feature map are pooled.
 
         Returns
         -------
         int
+            Number of features.
         """
 
     def resolve_pooling(self, pooling: str) -> str:
-        """Return the pooling that a recipe records: the default where there is nothing to pool, whatever was asked."""
+        """Return the pooling that a recipe records: always the same one if there is nothing to pool."""
         return pooling
 
     def layers(self, image_size: tuple[int, int] | None = None) -> tuple[LayerInfo, ...]:
-        """Return the layers that features can be taken from; none but the default where it is plain Python."""
+        """Return the layers that features can be extracted from.
+
+        Parameters
+        ----------
+        image_size : tuple of (int, int) or None, default=None
+            Height and width for which output shapes are returned. None: the default size.
+
+        Returns
+        -------
+        tuple of LayerInfo
+            Layers in the order of the network; empty for a backbone in plain Python.
+        """
         return ()
 
     @abc.abstractmethod
     def find_weights(self, weights: str) -> Weights:
-        """Return the weights that a user asked for, fetching them if need be.
+        """Return the requested weights, and download them if necessary.
 
         Parameters
         ----------
@@ -107,40 +130,56 @@ class Backbone(abc.ABC):
         Returns
         -------
         Weights
+            Digest and path of the weights.
 
         Raises
         ------
         WeightsError
-            They are nowhere to be had (:class:`WeightsNotFoundError`), damaged, or another network's.
+            If the weights are unavailable (:class:`WeightsNotFoundError`), corrupt, or those of another network.
         """
 
 
 class NetworkBackbone(Backbone):
-    """A backbone that an engine runs: a graph from pixels to maps."""
+    """Backbone that an engine runs: a graph from pixels to feature maps."""
 
     @abc.abstractmethod
-    def layers_to_compile(self, wanted: Sequence[str]) -> list[str]:
-        """Return the layers that are compiled together with those that are wanted."""
+    def layers_to_compile(self, layers: Sequence[str]) -> list[str]:
+        """Return the layers to compile together when a recipe uses `layers`."""
 
     @abc.abstractmethod
     def as_task(self) -> dict[str, Any]:
-        """Return what a child process needs to know of it, as plain JSON types."""
+        """Return what a child process needs to build the network, as plain JSON types."""
 
     @abc.abstractmethod
     def build(self, recipe: Recipe, weights_path: Path | None) -> Any:
-        """Return the network as a ``keras.Model`` from uint8 pixels to the features of a recipe."""
+        """Return a ``keras.Model`` from uint8 pixels to the features of a recipe."""
 
 
 class DirectBackbone(Backbone):
-    """A backbone that is plain Python: it runs itself, without engine or weights.
+    """Backbone in plain Python: it runs itself, without an engine and without weights.
+
+    Subclasses set the attributes and implement :meth:`n_features` and :meth:`extract`.
 
     Attributes
     ----------
+    name : str
+        Name by which users select the backbone.
     version : int or str
-        Part of the recipe: change it whenever `extract` changes, or old rows are taken for new ones.
+        Version of `extract`, part of the recipe. Change it whenever `extract` returns other values; otherwise cached
+        rows of the old version are used.
+    image_size : int
+        Default height and width of the input, in pixels.
+    min_image_size : int
+        Smallest height and width that the backbone accepts, in pixels.
+
+    See Also
+    --------
+    KerasBackbone : Network of ``keras.applications``.
+    register_backbone : Register a backbone under its name.
 
     Examples
     --------
+    >>> import numpy as np
     >>> class MeanColor(DirectBackbone):
     ...     name, version, image_size = "mean_color", 1, 32
     ...     def n_features(self, pooling): return 3
@@ -151,30 +190,52 @@ class DirectBackbone(Backbone):
 
     version: int | str
 
+    @property
+    def registration_problem(self) -> str:
+        """Reason why the backbone cannot be registered, with a remedy; empty if it can."""
+        if hasattr(self, "version"):
+            return ""
+        return (
+            f"{type(self).__name__} has no version. Set the class attribute version = 1, and increase it whenever "
+            "extract changes."
+        )
+
     @abc.abstractmethod
-    def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return the features of images. A row must depend on its own image alone.
+    def extract(self, pixels: AnyArray) -> AnyArray:
+        """Return the features of images. Each row must depend on its own image alone.
 
         Parameters
         ----------
-        pixels : ndarray of uint8, shape (n, height, width, 3)
+        pixels : ndarray of shape (n_samples, height, width, 3)
+            Images of dtype uint8.
 
         Returns
         -------
-        ndarray of float32, shape (n, n_features)
+        ndarray of shape (n_samples, n_features)
+            Features of dtype float32.
         """
 
     def find_weights(self, weights: str) -> Weights:
-        """Return the version in the place of weights: there are none.
+        """Return the version in place of weights.
+
+        Parameters
+        ----------
+        weights : str
+            Must be ``"imagenet"``, the default.
+
+        Returns
+        -------
+        Weights
+            The version as digest, without a path.
 
         Raises
         ------
         OptionError
-            Some are asked for.
+            If other weights are requested.
         """
         if weights != "imagenet":
             raise OptionError(
-                f"weights={None if weights == 'none' else weights!r} of {self.name!r} cannot be used: it is plain "
-                "Python and has none. Leave weights out."
+                f"weights (--weights) cannot be set for {self.name!r}, got {None if weights == 'none' else weights!r}: "
+                "the backbone is plain Python and has no weights. Remove the option."
             )
         return Weights(f"version {self.version}", None)

@@ -1,22 +1,25 @@
-"""A backbone without any network: how often each colour occurs. It shows what a network adds."""
+"""Color histogram: a backbone without a network, which shows what a network adds."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from featx.backbones.base import DirectBackbone
+from featx.system.array_types import AnyArray
 
 _BINS = 8
 
 
 class ColorHistogram(DirectBackbone):
-    """Square roots of the shares of 8 × 8 × 8 colours, after Swain and Ballard, Color Indexing (IJCV 1991).
+    """Square roots of the relative frequencies of 8 × 8 × 8 colors [1]_.
 
-    Square roots make cosine and linear estimators compare distributions by Hellinger's distance. Measured on 840
-    aerial photos in 21 classes: logistic regression gets 0.54 of them right, 0.36 without the roots and 0.42 with
-    4 × 4 × 4 colours; on MobileNet's features 0.96.
+    With square roots, cosine similarity and linear estimators compare color distributions by Hellinger distance.
+    Measured on 840 aerial photographs in 21 classes: the accuracy of logistic regression is 0.54, without the roots
+    0.36, and with 4 × 4 × 4 colors 0.42; on the features of MobileNet it is 0.96.
+
+    References
+    ----------
+    .. [1] Swain, M. J., & Ballard, D. H. (1991). Color indexing. International Journal of Computer Vision, 7(1).
 
     Examples
     --------
@@ -31,17 +34,28 @@ class ColorHistogram(DirectBackbone):
     image_size = 64
 
     def n_features(self, pooling: str) -> int:
-        """Return the number of colours that are told apart; there is nothing to pool."""
+        """Return the number of colors; there is nothing to pool."""
         return _BINS**3
 
     def resolve_pooling(self, pooling: str) -> str:
-        """Return the default: rows are the same whatever was asked."""
+        """Return the default pooling, since rows do not depend on it."""
         return "avg"
 
-    def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return the square roots of shares of the pixels, shape (n, 512)."""
+    def extract(self, pixels: AnyArray) -> AnyArray:
+        """Return the square roots of the relative frequencies of colors.
+
+        Parameters
+        ----------
+        pixels : ndarray of shape (n_samples, height, width, 3)
+            Images of dtype uint8.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 512)
+            Features of dtype float32.
+        """
         bins = pixels.reshape(len(pixels), -1, 3) // (256 // _BINS)
-        colours = bins.astype(np.int64) @ np.array([_BINS**2, _BINS, 1])
-        counts = np.stack([np.bincount(image, minlength=_BINS**3) for image in colours])
-        rows: np.ndarray[Any, Any] = np.sqrt(counts / colours.shape[1]).astype(np.float32)
+        colors = bins.astype(np.int64) @ np.array([_BINS**2, _BINS, 1])
+        counts = np.stack([np.bincount(image, minlength=_BINS**3) for image in colors])
+        rows: AnyArray = np.sqrt(counts / colors.shape[1]).astype(np.float32)
         return rows

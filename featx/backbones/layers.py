@@ -1,4 +1,4 @@
-"""The layers of a network: which there are, and which of them a user means."""
+"""The layers of a network, and the selection of layers by name, index or relative depth."""
 
 from __future__ import annotations
 
@@ -8,20 +8,27 @@ import json
 import math
 import numbers
 import re
+import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from featx.errors import OptionError, did_you_mean
 from featx.recipe import LAYER_SEPARATOR
 
-POOLINGS = ("avg", "max", "avgmax", "none")
-#: The kinds of pooling that a row is made of: both, if it is ``"avgmax"``.
-POOLS = ("avg", "max")
-_FOLDER = Path(__file__).parent / "data" / "layers"
+#: How the positions of a feature map are pooled.
+Pooling = Literal["avg", "max", "avgmax", "none"]
+POOLINGS: tuple[str, ...] = typing.get_args(Pooling)
+#: The pooling operations that a row can consist of; ``"avgmax"`` uses both.
+POOL_OPERATIONS = ("avg", "max")
+_LAYERS_FOLDER = Path(__file__).parent / "data" / "layers"
 
-#: A layer as a user writes it: its name, its place in Keras's order, or a share of the depth.
+#: Selection of a layer: its name, its index, or a relative depth in (0, 1].
 Layer = str | int | float
+_EXPECTED = "None, a name, an index such as -2, a relative depth such as 0.75, or a list of these"
+#: Text that is an index or a relative depth. Not all that Python parses as a number: ``"1_0"`` is a name.
+_INDEX = re.compile(r"-?(0|[1-9][0-9]*)")
+_DEPTH = re.compile(r"-?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(\.[0-9]+)?e-?[0-9]+)")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +38,14 @@ class LayerInfo:
     Attributes
     ----------
     name : str
+        Name of the layer.
     kind : str
-        Class of the layer in Keras: ``"Conv2D"``.
+        Class of the layer in Keras, such as ``"Conv2D"``, or operation in OpenVINO.
     shape : tuple of int
-        Of its output for one image at the network's default size: (height, width, channels), or (features,).
+        Output shape for one image: (height, width, channels) or (features,).
     ends_block : bool
-        Whether all that the network knows of an image goes through this layer, after a nonlinearity or a sum:
-        where a share of the depth is cut.
+        Whether every path from the input to the output passes through this layer, after a nonlinearity or a sum.
+        Relative depths select such layers.
     """
 
     name: str
@@ -46,20 +54,20 @@ class LayerInfo:
     ends_block: bool
 
     def n_features(self, pooling: str) -> int:
-        """Return how many features its output becomes."""
+        """Return the number of features that the output becomes."""
         if pooling == "none":
             return math.prod(self.shape)
         return self.shape[-1] * (2 if pooling == "avgmax" and len(self.shape) == 3 else 1)
 
 
 def layers_path(application: str, alpha: float) -> Path:
-    """Return the file that lists the layers of a network of keras.applications; it may be absent."""
-    return _FOLDER / f"{application}{f'-{alpha:g}' if alpha != 1 else ''}.json"
+    """Return the path of the file that lists the layers of a Keras network; the file may be missing."""
+    return _LAYERS_FOLDER / f"{application}{f'-{alpha:g}' if alpha != 1 else ''}.json"
 
 
 @functools.cache
 def read_layers(path: Path) -> tuple[LayerInfo, ...] | None:
-    """Return the layers of a network as a file lists them, or None if it is absent; Keras is not imported."""
+    """Return the layers that a file lists; None if the file is missing."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -67,120 +75,129 @@ def read_layers(path: Path) -> tuple[LayerInfo, ...] | None:
     return as_layers(json.loads(text))
 
 
-def missing_layer_message(layer: str) -> str:
-    """Return the message for a layer that the installed version of Keras builds otherwise."""
-    return (
-        f"This version of Keras builds the network of other layers than featx knows of, and not {layer!r} where it "
-        "should be. Leave layer out, or install another version of tensorflow."
-    )
-
-
-def pooled_output_name(layer: str, pool: str) -> str:
-    """Return the name of the output of a layer that comes after the pooling."""
-    return f"{layer} after {pool}"  # as no layer is called
-
-
-def as_layer_name(name: str) -> str:
-    """Return the name by which a layer can be written beside others: without what joins them."""
-    return name.replace(LAYER_SEPARATOR, "%2B")  # as in an address
-
-
 def as_layers(rows: Iterable[Sequence[Any]]) -> tuple[LayerInfo, ...]:
-    """Return layers from the rows of a JSON file, which :mod:`featx.backbones.workers.describe_application` writes."""
+    """Return layers from the rows (name, kind, shape, ends_block) of a JSON file."""
     return tuple(LayerInfo(name, kind, tuple(shape), ends_block) for name, kind, shape, ends_block in rows)
 
 
+def missing_layer_message(layer: str) -> str:
+    """Return the error message for a layer that the installed Keras does not build."""
+    return (
+        f"The installed version of Keras builds this network without the expected layer {layer!r}. Remove layer "
+        "(--layer), or install another version of tensorflow."
+    )
+
+
+def pooled_output_name(layer: str, operation: str) -> str:
+    """Return the name of the output of a layer that is applied after pooling."""
+    return f"{layer} after {operation}"  # no layer has a name with spaces
+
+
+def escape_layer_name(name: str) -> str:
+    """Return a layer name without the character that joins the names of several layers."""
+    return name.replace(LAYER_SEPARATOR, "%2B")  # percent-encoding, as in URLs
+
+
 def parse_layers(layer: Any) -> tuple[Layer, ...]:
-    """Return the layers that a user wrote: one or several, names or depths, also as in ``"a+b"`` and ``"-2"``.
+    """Return the layers of an option as a tuple of names, indices and relative depths.
+
+    Parameters
+    ----------
+    layer : str, int, float or sequence of these
+        Value of the option. Names may be joined: ``"a+b"``.
 
     Raises
     ------
     OptionError
+        If the value has another type or is empty.
     """
-    several = layer if isinstance(layer, tuple | list) else [layer]
-    wanted: list[Layer] = []
-    for one in several:
-        if isinstance(one, str):
-            wanted += [part.strip() for part in one.split(LAYER_SEPARATOR)]
-        elif isinstance(one, numbers.Integral) and not isinstance(one, bool):
-            wanted.append(int(one))
-        elif isinstance(one, numbers.Real) and not isinstance(one, bool):
-            wanted.append(float(one))
+    layers: list[Layer] = []
+    for item in layer if isinstance(layer, tuple | list) else [layer]:
+        if isinstance(item, str):
+            layers += [part.strip() for part in item.split(LAYER_SEPARATOR)]
+        elif isinstance(item, numbers.Integral) and not isinstance(item, bool):
+            layers.append(int(item))
+        elif isinstance(item, numbers.Real) and not isinstance(item, bool):
+            layers.append(float(item))
         else:
-            raise OptionError(f"layer={layer!r}: expected None, {_ACCEPTED}.")
-    if not wanted or "" in wanted:
-        raise OptionError(f"layer={layer!r} names no layer: expected None, {_ACCEPTED}.")
-    return tuple(wanted)
+            raise OptionError(f"layer (--layer) must be {_EXPECTED}, got {layer!r}.")
+    if not layers or "" in layers:
+        raise OptionError(f"layer (--layer) must be {_EXPECTED}, got {layer!r}.")
+    return tuple(layers)
 
 
-_ACCEPTED = "a name, a place such as -2, a share of the depth such as 0.75, or several of these"
-
-
-#: A place and a share as people write them, and as Python does; not all that it reads: ``"1_0"`` is a name.
-_PLACE = re.compile(r"-?(0|[1-9][0-9]*)")
-_SHARE = re.compile(r"-?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(\.[0-9]+)?e-?[0-9]+)")
-
-
-def _number_or_name(text: str) -> Layer:
-    if _PLACE.fullmatch(text):
-        return int(text)
-    return float(text) if _SHARE.fullmatch(text) else text
-
-
-def find_layers(backbone: str, layers: Sequence[LayerInfo], wanted: Iterable[Layer]) -> tuple[LayerInfo, ...]:
-    """Return the layers that are wanted of a network, each once.
+def find_layers(backbone: str, layers: Sequence[LayerInfo], selected: Iterable[Layer]) -> tuple[LayerInfo, ...]:
+    """Return the selected layers of a network, without repetitions.
 
     Parameters
     ----------
     backbone : str
-        Its name, for the message.
+        Name of the network, for error messages.
     layers : sequence of LayerInfo
-        All of it, in Keras's order, the input first.
-    wanted : iterable of str, int or float
-        As :func:`parse_layers` returns them.
+        All layers in the order of the network, the input first.
+    selected : iterable of str, int or float
+        Layers as :func:`parse_layers` returns them.
+
+    Returns
+    -------
+    tuple of LayerInfo
+        Selected layers in the given order.
 
     Raises
     ------
     OptionError
-        There is no such layer (the nearest is named), or its output is not one of numbers for each image.
+        If a layer does not exist, or its output is neither feature maps nor features.
     """
-    return tuple(dict.fromkeys(_find(backbone, layers, one) for one in wanted))
+    return tuple(dict.fromkeys(_find_layer(backbone, layers, layer) for layer in selected))
 
 
-def _find(backbone: str, layers: Sequence[LayerInfo], wanted: Layer) -> LayerInfo:
-    see = f"Run `featx backbones {backbone} --layers` to list all {len(layers)}."
+def _find_layer(backbone: str, layers: Sequence[LayerInfo], selected: Layer) -> LayerInfo:
     names = {layer.name: layer for layer in layers}
-    if isinstance(wanted, str) and wanted not in names:
-        wanted = _number_or_name(wanted)
-    if str(wanted) in names:  # files of ONNX have layers with numbers for names
-        found = names[str(wanted)]
-    elif isinstance(wanted, str):
-        raise OptionError(f"{backbone!r} has no layer {wanted!r}.{did_you_mean(wanted, names)} {see}")
-    elif isinstance(wanted, int):
-        if not -len(layers) <= wanted < len(layers):
-            raise OptionError(f"layer={wanted}: {backbone!r} has layers 0 to {len(layers) - 1}. {see}")
-        found = layers[wanted]
+    if isinstance(selected, str) and selected not in names:
+        selected = _parse_number(selected)
+    if str(selected) in names:  # layers of ONNX files can have numbers as names
+        layer = names[str(selected)]
+    elif isinstance(selected, str):
+        hint = did_you_mean(selected, names)
+        raise OptionError(f"{backbone!r} has no layer {selected!r}.{hint} {_list_hint(backbone, layers)}")
+    elif isinstance(selected, int):
+        if not -len(layers) <= selected < len(layers):
+            raise OptionError(
+                f"layer (--layer) must be from {-len(layers)} to {len(layers) - 1} for {backbone!r}, got {selected}. "
+                f"{_list_hint(backbone, layers)}"
+            )
+        layer = layers[selected]
     else:
-        found = _at_share(backbone, layers, wanted)
-    if found.kind == "InputLayer" or len(found.shape) not in (1, 3):
+        layer = _layer_at_depth(backbone, layers, selected)
+    if layer.kind == "InputLayer" or len(layer.shape) not in (1, 3):
         raise OptionError(
-            f"The layer {found.name!r} of {backbone!r} ({found.kind}, {found.shape}) cannot be features: expected an "
-            f"output of maps or of features. {see}"
+            f"Cannot extract features from layer {layer.name!r} of {backbone!r} ({layer.kind}, {layer.shape}): its "
+            f"output is neither feature maps nor features. {_list_hint(backbone, layers)}"
         )
-    return found
+    return layer
 
 
-def _at_share(backbone: str, layers: Sequence[LayerInfo], share: float) -> LayerInfo:
-    if not 0 < share <= 1:
-        raise OptionError(f"layer={share!r}: expected a share of the depth of {backbone!r}, above 0 and up to 1.")
-    if share == 1:  # all of it, also where the last layer ends no block
+def _parse_number(text: str) -> Layer:
+    if _INDEX.fullmatch(text):
+        return int(text)
+    return float(text) if _DEPTH.fullmatch(text) else text
+
+
+def _list_hint(backbone: str, layers: Sequence[LayerInfo]) -> str:
+    return f"Run `featx backbones {backbone} --layers` to list all {len(layers)}."
+
+
+def _layer_at_depth(backbone: str, layers: Sequence[LayerInfo], depth: float) -> LayerInfo:
+    """Return the last layer up to a relative depth that ends a block."""
+    if not 0 < depth <= 1:
+        raise OptionError(f"A relative depth in layer (--layer) must be above 0 and at most 1, got {depth!r}.")
+    if depth == 1:  # the whole network, even if the last layer does not end a block
         return layers[-1]
-    deepest = round(share * (len(layers) - 1))
-    ends = [at for at, layer in enumerate(layers) if layer.ends_block]
-    if not ends:
+    max_index = round(depth * (len(layers) - 1))
+    block_ends = [index for index, layer in enumerate(layers) if layer.ends_block]
+    if not block_ends:
         raise OptionError(
-            f"layer={share!r}: no block ends within {backbone!r}, where a share of the depth could be cut. Name a "
-            f"layer or its place; 1.0 is the last. Run `featx backbones {backbone} --layers` to list all {len(layers)}."
+            f"layer (--layer) cannot be the relative depth {depth!r}: {backbone!r} has no layer that ends a block. "
+            f"Pass a name or an index; 1.0 is the last layer. {_list_hint(backbone, layers)}"
         )
-    within = [at for at in ends if at <= deepest]
-    return layers[within[-1] if within else ends[0]]
+    return layers[max((index for index in block_ends if index <= max_index), default=block_ends[0])]

@@ -1,4 +1,4 @@
-"""Import OpenVINO, without its telemetry."""
+"""Import OpenVINO without its telemetry."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from featx.errors import EngineError
 
 
 def import_openvino() -> Any:
-    """Return the openvino module, without its telemetry.
+    """Return the openvino module.
 
-    Importing openvino reports the import to its makers over the network; with its telemetry package
-    hidden for the moment of the import it uses its own stub instead, and featx sends nothing anywhere.
+    Importing openvino reports the import to its vendor over the network. While its telemetry package is hidden,
+    openvino uses its own stub instead, and featx sends nothing.
+
+    Raises
+    ------
+    EngineError
+        If openvino is missing or broken.
     """
     hide = "openvino" not in sys.modules and "openvino_telemetry" not in sys.modules
     if hide:
         sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # documented: makes imports fail
     try:
         import openvino
-    except Exception as error:  # a broken openvino fails with anything, from ImportError to RuntimeError
+    except Exception as error:  # a broken openvino raises anything, from ImportError to RuntimeError
         raise EngineError(
-            f"OpenVINO cannot be imported ({reason_of(error)}). Install it anew (pip install --force-reinstall "
-            'openvino), or pass engine="keras" (--engine keras).'
+            f"Cannot import OpenVINO: {openvino_reason(error)}. Reinstall it (pip install --force-reinstall openvino), "
+            'or pass engine="keras" (--engine keras).'
         ) from error
     finally:
         if hide:
@@ -31,14 +36,14 @@ def import_openvino() -> Any:
     return openvino
 
 
-def reason_of(error: Exception) -> str:
-    """Return the last line of what OpenVINO says of an error, or its kind: those above are of its own insides."""
+def openvino_reason(error: Exception) -> str:
+    """Return the last line of an error message of OpenVINO, or the kind of the error; the lines above are internals."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
-def operations_of(openvino: Any) -> Any:
-    """Return what graphs are built of; before 2025 it was elsewhere."""
+def openvino_operations(openvino: Any) -> Any:
+    """Return the module of graph operations, which had another place before OpenVINO 2025."""
     if hasattr(openvino, "opset8"):
         return openvino.opset8
     return importlib.import_module("openvino.runtime.opset8")

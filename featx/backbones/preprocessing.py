@@ -1,4 +1,4 @@
-"""How a network that is not featx's own wants its pixels."""
+"""Preprocessing of a custom model file: the scaling of pixels that its network expects."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.files.model_cache import display_name
+from featx.backbones.files.display_name import display_name
 from featx.errors import FeatxWarning, OptionError
+from featx.system.array_types import Float64Array
 
-#: As ``keras.applications.imagenet_utils.preprocess_input`` calls them.
-_KINDS = {
+#: Mean, scale and channel order by name, as in ``keras.applications.imagenet_utils.preprocess_input``.
+_NAMED = {
     "none": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0), False),
     "tf": ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5), False),
     "torch": ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375), False),
     "caffe": ((103.939, 116.779, 123.68), (1.0, 1.0, 1.0), True),
 }
-KINDS = tuple(_KINDS)
-#: Prepared pixels beyond it are a mistake, as far as networks are known: those of "caffe" reach 152, of "none" 255.
-_FARTHEST = 300
-_ACCEPTED = (
-    "'tf' (-1 to 1), 'torch' (timm, torchvision, Hugging Face), 'caffe', 'none' (0 to 255, for a network that prepares "
-    "them itself), or (mean, scale), each a number or three: (pixel − mean) / scale, of pixels from 0 to 255"
+PREPROCESSING_NAMES = tuple(_NAMED)
+#: Largest plausible absolute value of a preprocessed pixel: "caffe" reaches 152 and "none" 255.
+_MAX_PLAUSIBLE = 300
+_EXPECTED = (
+    "'tf' (-1 to 1), 'torch' (timm, torchvision, Hugging Face), 'caffe', 'none' (0 to 255, for a network that scales "
+    "pixels itself), or (mean, scale), each a number or three numbers, for (pixel - mean) / scale of pixels from 0 to "
+    "255"
 )
 
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """What is done to pixels from 0 to 255: (pixel − mean) / scale.
+    """Scaling of pixels from 0 to 255: (pixel - mean) / scale.
 
     Attributes
     ----------
-    mean, scale : tuple of float, one for each channel
-        In the order that the network takes them in.
+    mean, scale : tuple of float
+        One value for each channel, in the channel order of the network.
     is_bgr : bool
-        Whether it takes blue first.
+        Whether the channel order of the network is blue, green, red.
     """
 
     mean: tuple[float, ...]
@@ -48,35 +50,36 @@ class Preprocessing:
 
     @property
     def text(self) -> str:
-        """One string, the same for the same numbers: what the recipe records."""
+        """The scaling as text, as a recipe records it; equal scalings have equal texts."""
         mean, scale = (",".join(map(repr, values)) for values in (self.mean, self.scale))
         return f"{mean}/{scale}{' bgr' if self.is_bgr else ''}"
 
-    def prepared(self) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return what becomes of the values from 0 to 255, shape (256, 3)."""
-        prepared: np.ndarray[Any, np.dtype[np.float64]] = np.arange(256)[:, None] - np.array(self.mean)
-        prepared /= np.array(self.scale)
-        return prepared
-
     @classmethod
     def from_text(cls, text: str) -> Preprocessing:
-        """Return what `text` describes."""
-        numbers_, _, order = text.partition(" ")
-        mean, scale = (tuple(map(float, part.split(","))) for part in numbers_.split("/"))
+        """Return the scaling that a text describes; ValueError if it describes none."""
+        values, _, order = text.partition(" ")
+        mean, scale = (tuple(map(float, part.split(","))) for part in values.split("/"))
         return cls(mean, scale, order == "bgr")
 
+    def value_table(self) -> Float64Array:
+        """Return the preprocessed values of the pixel values 0 to 255: an array of shape (256, 3)."""
+        table: Float64Array = np.arange(256)[:, None] - np.array(self.mean)
+        table /= np.array(self.scale)
+        return table
 
-def parse_preprocessing(given: Any) -> Preprocessing:
-    """Return what a user asked for.
+
+def parse_preprocessing(value: Any) -> Preprocessing:
+    """Return the scaling that an option specifies.
 
     Parameters
     ----------
-    given : str or (mean, scale)
-        A name; two numbers or two sequences of three; or these as text, ``"127.5/127.5"``.
+    value : str or tuple of (mean, scale)
+        Name of a scaling; two numbers, or two sequences of three numbers; or these as text, ``"127.5/127.5"``.
 
     Raises
     ------
     OptionError
+        If the value specifies no scaling.
 
     Examples
     --------
@@ -85,92 +88,91 @@ def parse_preprocessing(given: Any) -> Preprocessing:
     >>> parse_preprocessing((0, 255)) == parse_preprocessing("0/255")
     True
     """
-    if isinstance(given, str) and given in _KINDS:
-        return Preprocessing(*_KINDS[given])
-    parts = given.split("/") if isinstance(given, str) else given
+    if isinstance(value, str) and value in _NAMED:
+        return Preprocessing(*_NAMED[value])
+    parts = value.split("/") if isinstance(value, str) else value
     if isinstance(parts, Sequence) and len(parts) == 2:
-        mean, scale = map(_three, parts)
+        mean, scale = map(_parse_channels, parts)
         if mean and scale and all(scale):
             return Preprocessing(mean, scale)
-    raise OptionError(f"preprocessing={given!r}: expected {_ACCEPTED}.")
+    raise OptionError(f"preprocessing (--preprocessing) must be {_EXPECTED}, got {value!r}.")
 
 
 def format_preprocessing(text: str) -> str:
-    """Return what a recipe records of preprocessing as people write it.
+    """Return the scaling that a recipe records as users write it.
 
     Examples
     --------
-    >>> format_preprocessing(parse_preprocessing("torch").text), format_preprocessing(parse_preprocessing((0, 255)).text)
-    ('torch', '0/255')
+    >>> [format_preprocessing(parse_preprocessing(value).text) for value in ("torch", (0, 255))]
+    ['torch', '0/255']
     """
-    for name, kind in _KINDS.items():
-        if Preprocessing(*kind).text == text:
+    for name, fields in _NAMED.items():
+        if Preprocessing(*fields).text == text:
             return name
     try:
-        steps = Preprocessing.from_text(text)
-    except ValueError:  # of a damaged file
+        preprocessing = Preprocessing.from_text(text)
+    except ValueError:  # in a corrupt file
         return text
-    parts = [part[:1] if len(set(part)) == 1 else part for part in (steps.mean, steps.scale)]
+    parts = [part[:1] if len(set(part)) == 1 else part for part in (preprocessing.mean, preprocessing.scale)]
     return "/".join(",".join(f"{value:g}" for value in part) for part in parts)
 
 
-def check_integer_input(steps: Preprocessing, path: str, takes: str) -> None:
-    """Raise if a network takes whole numbers, and prepared pixels are none or do not fit.
+def check_integer_input(preprocessing: Preprocessing, path: str, dtype: str) -> None:
+    """Raise if a network with integer input cannot represent the preprocessed pixels.
 
     Parameters
     ----------
-    steps : Preprocessing
+    preprocessing : Preprocessing
+        Scaling of pixels.
     path : str
-        Of the network, for the message.
-    takes : str
-        Type of the numbers that it takes, as numpy calls it.
+        Path of the network, for error messages.
+    dtype : str
+        Dtype of the input of the network as NumPy names it.
 
     Raises
     ------
     OptionError
+        If preprocessed pixels are not integers or lie outside of the range of `dtype`.
     """
-    if not takes.startswith(("int", "uint")):
+    if not dtype.startswith(("int", "uint")):
         return
-    prepared, limits = steps.prepared(), np.iinfo(takes)
-    if (prepared == prepared.round()).all() and prepared.min() >= limits.min and prepared.max() <= limits.max:
+    table, limits = preprocessing.value_table(), np.iinfo(dtype)
+    if (table == table.round()).all() and table.min() >= limits.min and table.max() <= limits.max:
         return
-    remedy = "'none': it prepares them itself" if limits.max >= 255 else "(128, 1), for pixels from -128 to 127"
+    remedy = "'none' if the network scales pixels itself" if limits.max >= 255 else "(128, 1) for -128 to 127"
     raise OptionError(
-        f"{display_name(path)} takes whole numbers from {limits.min} to {limits.max} ({takes}), and pixels "
-        f"prepared so are "
-        f"numbers from {prepared.min():g} to {prepared.max():g} that would be cut. Pass preprocessing "
-        f"(--preprocessing) {remedy}."
+        f"The input of network {display_name(path)} must be integers from {limits.min} to {limits.max} ({dtype}), got "
+        f"preprocessed pixels from {table.min():g} to {table.max():g}. Set preprocessing (--preprocessing) to {remedy}."
     )
 
 
-def warn_extreme_pixels(steps: Preprocessing, path: str) -> None:
-    """Warn of prepared pixels that are as large as no network is known to want them."""
-    prepared = steps.prepared()
-    if np.abs(prepared).max() > _FARTHEST:
+def warn_extreme_pixels(preprocessing: Preprocessing, path: str) -> None:
+    """Warn about preprocessed pixels that are larger than networks usually expect."""
+    table = preprocessing.value_table()
+    if np.abs(table).max() > _MAX_PLAUSIBLE:
         warnings.warn(
-            f"{display_name(path)} is shown pixels from {prepared.min():,.6g} to {prepared.max():,.6g}, larger "
-            f"than networks "
-            "want them. Is preprocessing right? It is (pixel − mean) / scale, of pixels from 0 to 255: scale divides, "
-            "and mean and scale of pixels from 0 to 1 are to be multiplied by 255.",
+            f"Network {display_name(path)} gets pixels from {table.min():,.6g} to {table.max():,.6g}, which is more "
+            "than networks usually expect. Check preprocessing (--preprocessing): it is (pixel - mean) / scale for "
+            "pixels from 0 to 255; multiply a mean and scale for pixels from 0 to 1 by 255.",
             FeatxWarning,
-            stacklevel=1,  # from one place, so that Python shows it once for fit and transform
+            stacklevel=1,  # one location, so that Python shows the warning once for fit and transform
         )
 
 
 def missing_preprocessing_error(path: str) -> OptionError:
-    """Return the error for a network of one's own without it."""
+    """Return the error for a custom model file without preprocessing."""
     return OptionError(
-        f"How does {display_name(path)} want its pixels? Pass preprocessing (--preprocessing): {_ACCEPTED}."
+        f"preprocessing (--preprocessing) must be set for the custom model file {display_name(path)}: {_EXPECTED}."
     )
 
 
-def _three(part: Any) -> tuple[float, ...]:
-    """Return one number for each channel; nothing if that is not what is given."""
+def _parse_channels(part: Any) -> tuple[float, ...]:
+    """Return one number for each channel; an empty tuple if the value is invalid."""
     try:
         values = [float(value) for value in part.split(",")] if isinstance(part, str) else part
     except ValueError:
         return ()
-    values = values.tolist() if hasattr(values, "tolist") else values  # of numpy
+    values = values.tolist() if hasattr(values, "tolist") else values  # NumPy arrays and scalars
     if isinstance(values, numbers.Real):
         values = [values]
     if not isinstance(values, Sequence) or len(values) not in (1, 3):

@@ -1,14 +1,18 @@
-"""Which frozen backbones exist, by name."""
+"""Frozen backbones by name: built-in, registered in this process, or declared by an installed package."""
 
 from __future__ import annotations
 
+import dataclasses
 import multiprocessing
+import os
 
 from featx.backbones.base import Backbone, DirectBackbone, NetworkBackbone, Weights
-from featx.backbones.builtin_networks import read_networks
 from featx.backbones.color_histogram import ColorHistogram
-from featx.backbones.files.network_file import is_model_path, model_path_problem, open_network_file
-from featx.backbones.keras_application import KerasBackbone
+from featx.backbones.entry_points import declared_names, load_declared
+from featx.backbones.files.model_source import is_model_path, model_path_problem
+from featx.backbones.files.network_file import NetworkFile
+from featx.backbones.keras.keras_backbone import KerasBackbone
+from featx.backbones.records import read_records
 from featx.errors import OptionError, UnknownBackboneError, did_you_mean
 
 __all__ = [
@@ -23,62 +27,89 @@ __all__ = [
     "unregister_backbone",
 ]
 
-_registered: dict[str, Backbone] = {backbone.name: backbone for backbone in (ColorHistogram(), *read_networks())}
+_BUILT_IN: dict[str, Backbone] = {
+    backbone.name: backbone
+    for backbone in (
+        ColorHistogram(),
+        *(KerasBackbone(**dataclasses.asdict(record)) for record in read_records()),
+    )
+}
+_registered: dict[str, Backbone] = {}
+#: Backbones of installed packages that were looked up in this process.
+_declared: dict[str, Backbone] = {}
 
 
 def available_backbones() -> list[str]:
-    """Return the names of all backbones, in order.
+    """Return the names of all backbones.
+
+    These are the built-in backbones, those that :func:`register_backbone` added in this process, and those that
+    installed packages declare as entry points of the group ``featx.backbones``.
+
+    Returns
+    -------
+    list of str
+        Names in alphabetical order.
+
+    See Also
+    --------
+    load_backbone : Return the backbone of a name.
+    register_backbone : Register a backbone under its name.
 
     Examples
     --------
+    >>> from featx import available_backbones
     >>> [name for name in available_backbones() if name.startswith("resnet50")]
     ['resnet50', 'resnet50_v2']
     """
-    return sorted(_registered)
+    known = {*_BUILT_IN, *_registered}
+    return sorted({*known, *(name for name in declared_names() if name in known or _find_declared(name) is not None)})
 
 
-def load_backbone(name: str) -> Backbone:
-    """Return the backbone of this name; nothing heavy is loaded.
+def load_backbone(name: str | os.PathLike[str]) -> Backbone:
+    """Return the backbone of a name, or the network in a custom model file.
+
+    No deep learning library is imported.
 
     Parameters
     ----------
-    name : str
-        See :func:`available_backbones`; or the path of a network's own file: ``.keras``, ``.h5``, ``.onnx``, ``.xml``,
-        or the folder of a SavedModel.
+    name : str or path-like
+        Name of a backbone, see :func:`available_backbones`; or path of a custom model file: ``.keras``, ``.h5``,
+        ``.onnx``, ``.xml``, or the folder of a SavedModel.
 
     Returns
     -------
     Backbone
+        Backbone of this name.
 
     Raises
     ------
     UnknownBackboneError
-        No backbone has this name; the nearest one is suggested.
+        If no backbone has this name, or the file cannot be read.
+    WeightsError
+        If the file is not a network that featx can use.
+
+    See Also
+    --------
+    available_backbones : Return the names of all backbones.
+    register_backbone : Register a backbone under its name.
 
     Examples
     --------
+    >>> from featx import load_backbone
     >>> load_backbone("resnet50").n_features("avg")
     2048
     """
-    if isinstance(name, str) and name not in _registered and is_model_path(name):
-        return open_network_file(name)
-    try:
-        return _registered[name]
-    except (KeyError, TypeError):
-        hint = did_you_mean(str(name), _registered)
-        raise UnknownBackboneError(
-            f"Unknown backbone {name!r}.{model_path_problem(str(name))}{hint} Run `featx backbones` to list all "
-            f"{len(_registered)}.{_of_a_worker()}"
-        ) from None
-
-
-def _of_a_worker() -> str:
-    """Return what else may be the reason in a process that joblib or multiprocessing started."""
-    if multiprocessing.current_process().name == "MainProcess":
-        return ""
-    return (
-        " One of your own is known only to the process that registered it: use threads, "
-        'joblib.parallel_config("threading"), or register it in the workers too.'
+    name = os.fspath(name) if isinstance(name, os.PathLike) else name
+    if isinstance(name, str):
+        backbone = _BUILT_IN.get(name) or _registered.get(name) or _declared.get(name)
+        if backbone is None and is_model_path(name):
+            return NetworkFile.open(name)
+        if backbone is not None or (backbone := _find_declared(name)) is not None:
+            return backbone
+    names = available_backbones()
+    raise UnknownBackboneError(
+        f"Unknown backbone {name!r}.{model_path_problem(str(name))}{did_you_mean(str(name), names)} Run `featx "
+        f"backbones` to list all {len(names)}.{_worker_hint()}"
     )
 
 
@@ -104,14 +135,17 @@ def register_backbone(backbone: Backbone, *, replace: bool = False) -> None:
 
     Notes
     -----
-    Other processes do not know the backbone. To make it known everywhere, declare it in the ``pyproject.toml`` of an
-    installed package, as an instance or as a callable without arguments that returns one::
+    Other processes do not know the backbone. To make it known in every process, declare it in the ``pyproject.toml``
+    of an installed package, as an instance or as a callable without arguments that returns one::
 
         [project.entry-points."featx.backbones"]
         mean_color = "my_package:MeanColor"
 
+    A registered backbone takes precedence over a declared one.
+
     Examples
     --------
+    >>> from featx import DirectBackbone, load_backbone, register_backbone, unregister_backbone
     >>> class MeanColor(DirectBackbone):
     ...     name, version, image_size = "mean_color", 1, 32
     ...     def n_features(self, pooling): return 3
@@ -121,20 +155,15 @@ def register_backbone(backbone: Backbone, *, replace: bool = False) -> None:
     'version 1'
     >>> unregister_backbone("mean_color")
     """
-    if isinstance(backbone, KerasBackbone) and type(backbone) is not KerasBackbone:
+    if problem := backbone.registration_problem:
+        raise OptionError(f"Cannot register backbone {backbone.name!r}: {problem}")
+    known = _BUILT_IN.get(backbone.name) or (None if replace else _registered.get(backbone.name))
+    if known is not None and known is not backbone:
         raise OptionError(
-            f"{type(backbone).__name__} is a subclass of KerasBackbone, which the child process that converts it "
-            "would not know. Register a KerasBackbone, or write a DirectBackbone."
+            f"Cannot register backbone {backbone.name!r}: another backbone has this name. Choose another name."
         )
-    if isinstance(backbone, DirectBackbone) and not hasattr(backbone, "version"):
-        raise OptionError(
-            f"{type(backbone).__name__} has no version. Give it one (version = 1), and another whenever its extract "
-            "changes."
-        )
-    if replace and backbone.name not in _BUILT_IN:
+    if known is None:
         _registered[backbone.name] = backbone
-    if _registered.setdefault(backbone.name, backbone) is not backbone:
-        raise OptionError(f"A backbone named {backbone.name!r} exists already. Give yours another name.")
 
 
 def unregister_backbone(name: str) -> None:
@@ -152,16 +181,31 @@ def unregister_backbone(name: str) -> None:
 
     See Also
     --------
-    register_backbone : Register a backbone.
+    register_backbone : Register a backbone under its name.
     """
-    if name in _BUILT_IN or name not in _registered:
+    if name not in _registered:
         raise OptionError(f"Cannot unregister backbone {name!r}: it was not registered in this process.")
     del _registered[name]
 
 
 def registered_backbone(name: str) -> Backbone | None:
     """Return the backbone that :func:`register_backbone` added under this name; None if there is none."""
-    return None if name in _BUILT_IN else _registered.get(name)
+    return _registered.get(name)
 
 
-_BUILT_IN = frozenset(_registered)
+def _find_declared(name: str) -> Backbone | None:
+    """Return the backbone that an installed package declares; None if it does not exist or cannot be loaded."""
+    if name not in _declared and (backbone := load_declared(name)) is not None:
+        _declared[name] = backbone
+    return _declared.get(name)
+
+
+def _worker_hint() -> str:
+    """Return what else may be wrong in a process that joblib or multiprocessing started."""
+    if multiprocessing.current_process().name == "MainProcess":
+        return ""
+    return (
+        " A backbone is known only to the process that registered it. Declare it as an entry point of an installed "
+        'package (group "featx.backbones"), register it in each worker, or use threads: '
+        'joblib.parallel_config("threading").'
+    )

@@ -1,47 +1,44 @@
-"""Weights of a network: found on disk, fetched and checked. What they hold is Keras's business."""
+"""Weights of networks: found on this machine or downloaded, and checked. Keras reads what they contain."""
 
 from __future__ import annotations
 
-import errno
-import functools
-import hashlib
 import importlib.metadata
 import logging
 import os
 import re
-import stat
 import tempfile
 import urllib.parse
 import urllib.request
 from pathlib import Path
 
 from featx.backbones.base import Weights
+from featx.backbones.digests import file_digests, hash_name, sha256_of
+from featx.backbones.download import download_weights
 from featx.errors import WeightsError, WeightsNotFoundError
-from featx.system.child_process import run_child
 
-#: What a user writes for weights that a network starts its training with.
+#: Value of the option ``weights`` for the random weights that training starts from.
 RANDOM = "none"
-_HEX = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+_SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
 _log = logging.getLogger("featx")
 
 
 def keras_home() -> Path:
-    """Return the folder where Keras keeps what it downloads."""
+    """Return the folder in which Keras keeps its downloads."""
     if os.environ.get("KERAS_HOME"):
         return Path(os.environ["KERAS_HOME"])
     try:
         return Path.home() / ".keras"
-    except RuntimeError:  # a process without a home: what Keras does then
+    except RuntimeError:  # no home folder: Keras uses the temporary folder
         return Path(tempfile.gettempdir()) / ".keras"
 
 
-def path_of_keras(url: str) -> Path:
-    """Return where Keras keeps what it has fetched from an address."""
+def keras_cache_path(url: str) -> Path:
+    """Return the path under which Keras keeps the download of a URL."""
     return keras_home() / "models" / url.rsplit("/", 1)[1]
 
 
-def path_of_url(weights: str) -> Path:
-    """Return where weights at an address that ends in ``#sha256=…`` are kept."""
+def url_cache_path(weights: str) -> Path:
+    """Return the path of downloaded weights whose URL ends in ``#sha256=…``."""
     url, _, fragment = weights.partition("#")
     digest = fragment.partition("=")[2].lower()
     file_name = re.sub(r"[^\w.-]", "_", url.partition("?")[0].rstrip("/").rsplit("/", 1)[1])[-100:]
@@ -49,144 +46,131 @@ def path_of_url(weights: str) -> Path:
 
 
 def is_url(weights: str) -> bool:
-    """Return whether weights are given by their address on the web."""
+    """Return whether weights are specified by a URL."""
     return weights.lower().startswith(("http://", "https://"))
 
 
 def random_weights() -> Weights:
-    """Return what names random weights: another Keras may draw others from the same seed."""
+    """Return the identity of random weights: other versions of Keras may draw others from the same seed."""
     return Weights(f"random, seed 0, keras {importlib.metadata.version('keras')}", None)
 
 
-def weights_in_file(path: Path, network: str) -> Weights:
+def local_weights(path: Path, network: str) -> Weights:
     """Return the weights in a file.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file.
+    network : str
+        Name of the network, for error messages.
 
     Raises
     ------
     WeightsNotFoundError
-        It cannot be read.
+        If the file cannot be read.
     """
     try:
-        return Weights(file_digests(path)["sha256"], path)
+        return Weights(sha256_of(path), path)
     except OSError as error:
         raise WeightsNotFoundError(
-            f"Cannot read the weights {str(path)!r} for {network!r}: {error.strerror}. Pass 'imagenet', None, an "
-            "address with its SHA-256, or the path of a .weights.h5 or .h5 file of this network without its head."
+            f"Cannot read weights {str(path)!r} of backbone {network!r}: {error.strerror}. Set weights (--weights) to "
+            "'imagenet', None, a URL with its SHA-256, or the path of a .weights.h5 or .h5 file of this network "
+            "without its head."
         ) from error
 
 
-def fetched_from_keras(url: str, expected: str, network: str) -> Weights:
-    """Return ImageNet weights from Keras's own folder, put there by us if they are not there yet.
+def imagenet_weights(url: str, expected_hash: str, network: str) -> Weights:
+    """Return ImageNet weights from the folder of Keras, after a download if necessary.
 
     Parameters
     ----------
     url : str
-    expected : str
-        MD5 or SHA-256 in hex that Keras names; "" where it names none.
+        Address of the weights.
+    expected_hash : str
+        MD5 or SHA-256 in hexadecimal that Keras publishes, or "".
     network : str
-        Its name, for messages.
+        Name of the network, for error messages.
 
     Raises
     ------
     WeightsNotFoundError
-        They cannot be had.
+        If the weights cannot be downloaded.
     WeightsError
-        The file is altered or damaged.
+        If the file is corrupt.
     """
-    path = path_of_keras(url)
+    path = keras_cache_path(url)
     if not path.is_file():
-        _fetch(url, path, expected, f"The ImageNet weights of {network!r} are not on this machine, and", network)
-    found = weights_in_file(path, network)
-    kind = "sha256" if len(expected) == 64 else "md5"
-    if expected and not is_of_keras(path, expected):
-        raise WeightsError(
-            f"The weights {str(path)!r} of {network!r} are altered, damaged or another file: expected "
-            f"{'SHA-256' if kind == 'sha256' else 'MD5'} {expected}, got {file_digests(path)[kind]}. Put the right "
-            "file there, or delete it: it is then fetched again."
-        )
-    return found
+        _download(url, path, expected_hash, f"the ImageNet weights of backbone {network!r}", network)
+    weights = local_weights(path, network)
+    _check_hash(path, expected_hash, network)
+    return weights
 
 
-def fetched_from_url(weights: str, network: str) -> Weights:
-    """Return weights at an address that ends in ``#sha256=…``, which is fetched once.
+def weights_from_url(weights: str, network: str) -> Weights:
+    """Return weights from a URL that ends in ``#sha256=…``, after a download if necessary.
 
     Raises
     ------
     WeightsNotFoundError
-        They cannot be had, or are not those of this digest.
+        If the weights cannot be downloaded.
     WeightsError
-        The address says no digest.
+        If the URL has no digest, or the file has another one.
     """
     url, _, fragment = weights.partition("#")
     name, _, digest = fragment.partition("=")
-    if name.lower() != "sha256" or not _HEX.fullmatch(digest):
+    if name.lower() != "sha256" or not _SHA256.fullmatch(digest):
         raise WeightsError(
-            f"The weights at {url!r} need their SHA-256, so that a row means the same tomorrow: write "
-            f"'{url}#sha256=…' with its 64 hex digits (sha256sum FILE prints them)."
+            f"Weights from a URL need their SHA-256, got {weights!r}. Append '#sha256=' and the 64 hexadecimal digits "
+            "that sha256sum FILE prints."
         )
-    digest = digest.lower()
-    if not path_of_url(weights).name.endswith(".h5"):
+    path = url_cache_path(weights)
+    if not path.name.endswith(".h5"):
         raise WeightsError(
-            f"The weights at {url!r} are not called .weights.h5 or .h5, by which Keras knows how to read them. Give "
-            "them such a name there, or fetch them yourself and pass the path of the file."
+            f"The name of weights must end in .weights.h5 or .h5, got {url!r}. Rename the file on the server, or "
+            "download it and pass its path."
         )
-    path = path_of_url(weights)
     if not path.is_file():
-        _fetch(url, path, digest, f"The weights of {network!r} are not on this machine, and", network)
-    found = weights_in_file(path, network)
-    if found.digest != digest:
-        raise WeightsError(
-            f"The weights {str(path)!r} of {network!r} are altered, damaged or another file: expected SHA-256 "
-            f"{digest}, got {found.digest}. Put the right file there, or delete it: it is then fetched again."
-        )
+        _download(url, path, digest.lower(), f"the weights of backbone {network!r}", network)
+    found = local_weights(path, network)
+    _check_hash(path, digest.lower(), network)
     return found
 
 
-def is_of_keras(path: Path, expected: str) -> bool:
-    """Return whether a file has the MD5 or SHA-256, in hex, that Keras expects of its own."""
-    return bool(expected) and expected in file_digests(path).values()
+def has_keras_hash(path: Path, expected_hash: str) -> bool:
+    """Return whether a file has the MD5 or SHA-256 that Keras publishes for its weights."""
+    return bool(expected_hash) and expected_hash in file_digests(path).values()
 
 
-def _fetch(url: str, path: Path, expected: str, lead: str, network: str) -> None:
-    task = {"url": url, "path": str(path), "hash": expected}
+def _check_hash(path: Path, expected: str, network: str) -> None:
+    kind = hash_name(expected)
+    if expected and file_digests(path)[kind] != expected:
+        raise WeightsError(
+            f"Checksum mismatch in weights {str(path)!r} of backbone {network!r}: expected {kind} {expected}, got "
+            f"{file_digests(path)[kind]}. Delete the file to download it again."
+        )
+
+
+def _download(url: str, path: Path, expected_hash: str, what: str, network: str) -> None:
     try:
-        _log.info("Fetching the weights of %s from %s …", network, url)
-        remedy = "Install tensorflow anew: pip install --force-reinstall tensorflow."
-        run_child("featx.backbones.workers.download", task, f"fetching the weights of {network!r}", remedy)
+        _log.info("Downloading %s from %s …", what, url)
+        download_weights(url, path, expected_hash)
     except WeightsNotFoundError as error:
-        proxy = " It went through the proxy that the environment names." if _has_proxy(url) else ""
-        absent = " The server has no such file: check the address." if ": 404 " in str(error) else ""
-        other = "" if network == "mobilenet" else "; or use 'mobilenet', whose weights come with featx"
+        proxy = " The request used the proxy of the environment." if _uses_proxy(url) else ""
+        response = getattr(error.__cause__, "response", None)
+        missing = " Check the address." if getattr(response, "status_code", None) == 404 else ""
+        bundled = "" if network == "mobilenet" else "; or use 'mobilenet', whose weights are part of featx"
         raise WeightsNotFoundError(
-            f"{lead} fetching them failed ({error}).{proxy}{absent} Download {url} elsewhere, and put it at "
-            f"{str(path)!r} or pass its path as weights{other}."
+            f"Cannot download {what}: {error}.{proxy}{missing} Download {url} on another machine and save it as "
+            f"{str(path)!r}, or pass its path as weights (--weights){bundled}."
         ) from error
     except WeightsError as error:
         raise WeightsError(
-            f"The server sent another file than the weights of {network!r} for {url}: {error}. It was not kept. Check "
-            "the address and the digest (sha256sum FILE prints that of a file that is right), or pass the path of a "
-            "file."
+            f"Checksum mismatch in the download of {what} from {url}: {error}. The file was deleted. Check the address "
+            "and the checksum (sha256sum FILE prints it), or pass the path of a file."
         ) from error
 
 
-def _has_proxy(url: str) -> bool:
+def _uses_proxy(url: str) -> bool:
     parts = urllib.parse.urlsplit(url)
     return parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(parts.netloc)
-
-
-def file_digests(path: Path) -> dict[str, str]:
-    """Return SHA-256 and MD5 of a file, read once in a process while it does not change."""
-    state = os.stat(path)
-    if not stat.S_ISREG(state.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    return _digests_in_state(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
-
-
-@functools.lru_cache(maxsize=16)
-def _digests_in_state(path: Path, *state: int) -> dict[str, str]:
-    digests = {"sha256": hashlib.sha256(), "md5": hashlib.md5(usedforsecurity=False)}
-    with open(path, "rb") as file:
-        while block := file.read(2**20):
-            for digest in digests.values():
-                digest.update(block)
-    return {name: digest.hexdigest() for name, digest in digests.items()}

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from featx.backbones.files.network_file import MODEL_FILE, is_model_path, open_network_file
+from featx.backbones.files.model_source import ModelSource, is_model_path
+from featx.backbones.files.network_file import MODEL_FILE
 from featx.backbones.preprocessing import format_preprocessing
 from featx.backbones.registry import available_backbones
 from featx.errors import OptionError, did_you_mean
@@ -411,7 +412,7 @@ def find_recipes(cache: CacheInfo, backbone: str) -> list[RecipeInfo]:
         There are none.
     """
     if is_model_path(backbone) and backbone not in available_backbones():
-        recorded = (MODEL_FILE, open_network_file(backbone).digest)
+        recorded = (MODEL_FILE, ModelSource.open(backbone).digest)
         recipes = [
             info for info in cache.recipes if (info.recipe.get("backbone"), info.recipe.get("weights")) == recorded
         ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.files.model_cache import display_name
+from featx.backbones.files.display_name import display_name
 from featx.backbones.registry import Backbone, DirectBackbone
 from featx.errors import EngineError, FeatxError
 from featx.extraction.engines.engine import Engine

@@ -15,7 +15,7 @@ import numpy as np
 
 from featx.backbones import preprocessing
 from featx.backbones import registry as backbones
-from featx.backbones.files.model_cache import display_name
+from featx.backbones.files.display_name import display_name
 from featx.backbones.files.network_file import NetworkFile, as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, find_layers, parse_layers
 from featx.errors import FeatxWarning, OptionError, did_you_mean
@@ -105,7 +105,7 @@ class ExtractionOptions:
             )
         steps = preprocessing.parse_preprocessing(self.preprocessing)
         if isinstance(self._backbone, NetworkFile):
-            preprocessing.check_integer_input(steps, self.backbone, self._backbone.input_dtype)
+            preprocessing.check_integer_input(steps, self.backbone, self._backbone.description.input_dtype)
         return steps.text
 
     @functools.cached_property
@@ -208,11 +208,11 @@ class ExtractionOptions:
         backbone = self._backbone
         if isinstance(backbone, NetworkFile):
             preprocessing.warn_extreme_pixels(preprocessing.parse_preprocessing(self.preprocessing), self.backbone)
-            if self.layer is None and backbone.other_outputs:
+            if self.layer is None and backbone.description.other_outputs:
                 _warn_once(
-                    f"{display_name(self.backbone)} has {1 + len(backbone.other_outputs)} outputs; features are "
+                    f"{display_name(self.backbone)} has {1 + len(backbone.description.other_outputs)} outputs; features are "
                     f"extracted from the first, {backbone.layer!r}. For another output, pass layer (--layer): "
-                    f"{format_list(backbone.other_outputs)}."
+                    f"{format_list(backbone.description.other_outputs)}."
                 )
         if self.n_features > _MANY_FEATURES:
             _warn_once(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.backbones.weights import is_url, path_of_url
+from featx.backbones.weights import is_url, url_cache_path
 from featx.errors import WeightsNotFoundError
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.resolved import resolve_with_recipe
@@ -76,7 +76,7 @@ class Model:
             This machine cannot reproduce the features.
         """
         weights = str(self.card.options.get("weights", ""))
-        if is_url(weights) and not path_of_url(weights).is_file():
+        if is_url(weights) and not url_cache_path(weights).is_file():
             raise WeightsNotFoundError(
                 f"Cannot use model {self.path!r}: its weights from {weights!r} are not on this machine, and reading a "
                 f"model downloads nothing. If you trust the URL, run FeatureExtractor(…, weights={weights!r}).fit([])."

@@ -334,6 +334,7 @@ import os, sys
 import numpy as np
 from featx import FeatureExtractor
 from featx.errors import EngineError
+from featx.extraction.engines.engine import has_begun_to_start
 extractor = FeatureExtractor(cache=sys.argv[1])
 new = lambda: [np.random.default_rng().integers(0, 256, (9, 9, 3), dtype=np.uint8)]
 extractor.transform(new())  # the network runs
@@ -364,15 +365,15 @@ def test_a_process_forked_while_another_thread_starts_the_network_is_refused_at_
     shutil.copytree(compiled_cache / "compiled", tmp_path / "cache" / "compiled")
     code = """
 import os, sys, threading, time
-import featx.extraction.engines.engine
 from featx import FeatureExtractor
 from featx.errors import EngineError
+from featx.extraction.engines.engine import has_begun_to_start
 extractor = FeatureExtractor(cache=sys.argv[1])
 thread = threading.Thread(target=lambda: extractor.transform(sys.argv[2:14]))
 thread.start()
 children = []
 for number in range(6):
-    while not featx.extraction.engines.engine._has_begun:
+    while not has_begun_to_start():
         time.sleep(0.001)
     time.sleep(0.03)
     child = os.fork()

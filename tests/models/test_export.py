@@ -133,10 +133,10 @@ def test_difference_in_training_precision(tmp_path: Path, compiled_cache: Path) 
 
 @pytest.mark.thorough  # Keras in child processes
 def test_custom_onnx_file_is_exported_to_openvino(tmp_path: Path) -> None:
-    from tests.backbones.test_network_file import _save_onnx
+    from tests.backbones.networks import save_onnx
 
     path = tmp_path / "own.onnx"
-    _save_onnx(path)
+    save_onnx(path)
     model = model_of(
         make_baseline("ridge"), tmp_path / "m.skops", backbone=str(path), preprocessing="tf", image_size=48
     )

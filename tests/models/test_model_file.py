@@ -104,10 +104,10 @@ def test_cache_folder_is_not_saved(digits: list[Path], digit_labels: list[str], 
 
 
 def test_custom_model_file_is_part_of_model(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
-    from tests.backbones.test_network_file import _save_onnx
+    from tests.backbones.networks import save_onnx
 
     path = tmp_path / "own.onnx"
-    _save_onnx(path)
+    save_onnx(path)
     mine = FeatureExtractor(path, preprocessing="tf", precision="float32", cache=tmp_path / "cache")
     pipeline = make_pipeline(mine, LogisticRegression()).fit(digits, digit_labels)
     save_pipeline(pipeline, tmp_path / "model.skops")
@@ -143,7 +143,7 @@ def test_fine_tuned_network_as_model(ucmerced: list[str], tmp_path: Path, compil
 
 def test_reading_a_model_downloads_nothing(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr("featx.backbones.weights.run_child", lambda *args: pytest.fail("it is fetched"))
+    monkeypatch.setattr("featx.backbones.weights.download_weights", lambda *args: pytest.fail("it is fetched"))
     with zipfile.ZipFile(model) as archive:
         card = json.loads(archive.read("featx.json"))["card"]
     weights = f"http://example.org/w.weights.h5#sha256={'0' * 64}"

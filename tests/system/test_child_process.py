@@ -10,13 +10,13 @@ from featx.system.child_process import _error_of, run_child
 
 def test_an_error_of_the_child_comes_back_as_its_own_kind(tmp_path: Path) -> None:
     from featx import load_backbone
-    from featx.extraction.engines.compile import _convert
+    from featx.extraction.engines.compile import convert_network
     from featx.extraction.options import ExtractionOptions
 
     backbone = load_backbone("mobilenet")
     (tmp_path / "w.h5").write_bytes(b"not weights")
-    with pytest.raises(WeightsError, match="altered or damaged"):
-        _convert(backbone, ExtractionOptions().resolve().recipe, tmp_path / "w.h5")  # type: ignore[arg-type]
+    with pytest.raises(WeightsError, match="Checksum mismatch"):
+        convert_network(backbone, ExtractionOptions().resolve().recipe, tmp_path / "w.h5")  # type: ignore[arg-type]
 
 
 def test_a_child_that_breaks_gives_its_last_words_and_a_remedy() -> None:

@@ -1,47 +1,51 @@
-"""Networks in Keras's own files, loaded without running anybody's code, and cut where features are wanted."""
+"""Custom model files of Keras: loaded without running code from the file, and cut at layers.
+
+A network within a network is listed too: its layers have names such as ``base/conv_1``.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import warnings
 import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from featx.backbones.files.found_layers import Found, Row, rows_of_size
-from featx.backbones.files.model_cache import display_name
-from featx.backbones.keras_application import pooled
-from featx.backbones.keras_import import first_line, import_keras, plain_settings
+from featx.backbones.files.description import NetworkDescription, rows_at_size
+from featx.backbones.files.display_name import display_name
+from featx.backbones.files.safe_config import find_unsafe_part
+from featx.backbones.keras.graph import (
+    LayerRow,
+    as_functional,
+    find_bottlenecks,
+    layer_rows,
+    nodes_by_operation,
+    pool_outputs,
+)
+from featx.backbones.keras.keras_import import first_line, import_keras, plain_settings
 from featx.backbones.preprocessing import Preprocessing
-from featx.backbones.workers.describe_application import as_functional, nodes_of, passed_by_all, rows_of
 from featx.errors import EngineError, TrainingError, WeightsError
 from featx.recipe import Recipe
 
-if TYPE_CHECKING:
-    from featx.backbones.files.network_file import NetworkFile
-
-#: Modules of Keras whose classes compute and do nothing else.
-_PLAIN = (
-    *("keras.layers.", "keras.models.", "keras.initializers.", "keras.regularizers.", "keras.constraints."),
-    *("keras.activations.", "keras.ops.", "keras.dtype_policies.", "keras.quantizers.", "keras.random."),
-    *("keras.src.layers.", "keras.src.models.", "keras.src.ops.", "builtins."),
-    # With which networks within others were compiled; Keras builds them, and they are not used.
-    *("keras.optimizers.", "keras.losses.", "keras.metrics."),
-)
-#: One that it has beside a network of its own, and that multiplies: of ConvNeXt.
-_LAYER_SCALE = ("keras.src.applications.convnext", "LayerScale")
-#: In what Keras says of a network in ``.h5``: the name of what it does not know.
+#: What Keras reports about an unknown object in an ``.h5`` file.
 _UNKNOWN = re.compile(r"Unknown [a-z ]+: '([^']+)'")
-#: Precisions of Keras, and what is computed in their place.
-_NO_OTHER = dict.fromkeys(("mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"), "float32")
-#: Layers that run somebody's code, or read files that the description names.
-_REFUSED = (
-    *("Lambda", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"),
-    *("StringLookup", "IntegerLookup", "TextVectorization"),
-)
+#: Precisions that are replaced, so that a network computes as its recipe states.
+_TO_FLOAT32 = dict.fromkeys(("mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"), "float32")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Graph:
+    """Layers of a network, the output last, and their output tensors by name.
+
+    A network that is not functional has one row, its output, and no tensors.
+    """
+
+    rows: list[LayerRow]
+    tensors: dict[str, Any]
 
 
 def load(path: Path) -> Any:
@@ -50,72 +54,142 @@ def load(path: Path) -> Any:
     Raises
     ------
     WeightsError
-        It cannot be read, holds no whole network, or needs code that is not Keras's own.
+        If the file cannot be read, does not hold a whole network, or requires code that is not part of Keras.
     """
     keras = import_keras()
-    refused = _foreign_code(_config(path))
-    if refused:
-        raise WeightsError(_refusal(path, refused))
+    if unsafe := find_unsafe_part(_read_config(path)):
+        raise WeightsError(_unsafe_message(path, unsafe))
     try:
         with plain_settings(keras), warnings.catch_warnings():
-            # Of how a network within was trained, which nobody needs.
+            # About the training state of nested networks, which is not used.
             warnings.filterwarnings("ignore", message="Skipping variable loading for optimizer")
             return _in_float32(keras, keras.models.load_model(path, compile=False, safe_mode=True))
     except Exception as error:  # Keras raises many kinds for what it cannot read
         if unknown := _UNKNOWN.search(str(error)):
-            raise WeightsError(_refusal(path, f"a layer or function {unknown[1]!r} that is not Keras's own")) from error
+            what = f"a layer or function {unknown[1]!r} that is not part of Keras"
+            raise WeightsError(_unsafe_message(path, what)) from error
         raise WeightsError(
-            f"The network {display_name(path)} cannot be loaded by Keras {keras.__version__} "
-            f"({first_line(error)}). Save it "
-            "anew with model.save('network.keras')."
+            f"Keras {keras.__version__} cannot load network {display_name(path)}: {first_line(error)}. Save it again "
+            "with model.save('network.keras')."
         ) from error
 
 
-def _refusal(path: Path, held: str) -> str:
+def describe(path: Path, size: tuple[int, int] | None) -> NetworkDescription:
+    """Return what a file contains, with its layers at an image size.
+
+    Parameters
+    ----------
+    path : Path
+        Path of the file.
+    size : tuple of (int, int) or None
+        Height and width, for a network that accepts several. None: the first common size that it accepts.
+
+    Raises
+    ------
+    WeightsError
+        If the file cannot be loaded, or the network does not accept images.
+    OptionError
+        If the network does not accept images of this size.
+    """
+    network = load(path)
+    height, width = _input_size(path, network)
+    graph = _graph_of(network)
+    fixed = (height, width) if height is not None and width is not None else None
+    rows = graph.rows if fixed else _rows_at_size(path, size, network, graph)
+    name_of = {id(tensor): name for name, tensor in graph.tensors.items()}
+    outputs, inputs = (getattr(network, name, None) or [] for name in ("outputs", "inputs"))
+    others = [name_of[id(output)] for output in outputs[1:] if id(output) in name_of and output is not outputs[0]]
+    return NetworkDescription.from_rows(
+        fixed,
+        graph.rows[-1][0],
+        [(name, kind, _map_shape(shape), ends_block) for name, kind, shape, ends_block in rows],
+        str(inputs[0].dtype) if inputs else "float32",
+        others,
+    )
+
+
+def build_features(path: Path, recipe: Recipe) -> Any:
+    """Return a ``keras.Model`` from uint8 pixels to the features of a recipe."""
+    with plain_settings(import_keras()) as keras:
+        pixels, outputs = _from_pixels(keras, path, recipe, recipe.layers)
+        return keras.Model(pixels, pool_outputs(keras, recipe, outputs))
+
+
+def build_layers(path: Path, recipe: Recipe, names: list[str]) -> Any:
+    """Return a ``keras.Model`` from uint8 pixels to the outputs of layers, by name."""
+    with plain_settings(import_keras()) as keras:
+        return keras.Model(*_from_pixels(keras, path, recipe, names))
+
+
+def load_truncated(path: Path, recipe: Recipe) -> tuple[Any, Any, list[Any]]:
+    """Return a network, its part from preprocessed pixels to the layers of a recipe, and its layers.
+
+    The layers are in the order of :func:`describe`, with None in the place of an output that is not a layer.
+
+    Raises
+    ------
+    TrainingError
+        If the network is not functional.
+    """
+    keras = import_keras()
+    network = load(path)
+    graph = _graph_of(network)
+    if not graph.tensors:
+        raise TrainingError(
+            f"Cannot fine-tune network {display_name(path)}: it is not built of layers. Build it with "
+            "keras.Model(inputs, outputs)."
+        )
+    flat = as_functional(network)
+    by_name = {row[0]: operation for row, operation in zip(_own_rows(flat), flat.operations, strict=True)}
+    outputs = {name: _as_maps(keras, graph.tensors[name]) for name in recipe.layers}
+    return network, keras.Model(network.inputs, outputs), [by_name.get(row[0]) for row in graph.rows]
+
+
+def _unsafe_message(path: Path, what: str) -> str:
     return (
-        f"The network {display_name(path)} holds {held}, which could run anything on this machine, and is "
-        f"refused. Save it "
-        "without (Keras's own layers do the same), or export it to ONNX, which holds no code."
+        f"Cannot load network {display_name(path)}: it contains {what}, which could execute code. Replace it by "
+        "Keras's own layers, or export the network to ONNX."
     )
 
 
 def _in_float32(keras: Any, network: Any) -> Any:
-    """Return a network that computes as its recipe says, whatever precision it was trained in.
+    """Return a network that computes in float32, whatever precision it was trained in.
 
-    It is built anew: casts, and constants that layers made when they were built, have another precision within.
+    It is built again, since casts and constants of its layers have the other precision.
     """
     config = keras.saving.serialize_keras_object(network)
-    wanted = _with_float32(config)
-    if wanted == config:
+    float32_config = _with_float32(config)
+    if float32_config == config:
         return network
-    twin = keras.saving.deserialize_keras_object(wanted)
-    if [one.path for one in twin.weights] != [one.path for one in network.weights]:
+    twin = keras.saving.deserialize_keras_object(float32_config)
+    if [weight.path for weight in twin.weights] != [weight.path for weight in network.weights]:
         raise ValueError("in float32 it has other weights")
-    twin.set_weights([np.asarray(keras.ops.cast(one, "float32")) for one in network.weights])
+    twin.set_weights([np.asarray(keras.ops.cast(weight, "float32")) for weight in network.weights])
     return twin
 
 
 def _with_float32(config: Any) -> Any:
-    """Return a description of a network whose numbers with a point are all float32; quantized layers as they are."""
+    """Return a configuration whose floating-point precisions are float32; quantized layers stay as they are."""
     if isinstance(config, list | tuple):
         return type(config)(map(_with_float32, config))
     if not isinstance(config, dict):
         return config
     if config.get("class_name") == "DTypePolicy":
-        return {**config, "config": {"name": _NO_OTHER.get(config["config"]["name"], config["config"]["name"])}}
+        policy = config["config"]["name"]
+        return {**config, "config": {"name": _TO_FLOAT32.get(policy, policy)}}
     return {
-        name: _NO_OTHER.get(value, value) if name == "dtype" and isinstance(value, str) else _with_float32(value)
+        name: _TO_FLOAT32.get(value, value) if name == "dtype" and isinstance(value, str) else _with_float32(value)
         for name, value in config.items()
     }
 
 
-def _config(path: Path) -> Any:
-    """Return the description of a network in a file, by which Keras builds it."""
+def _read_config(path: Path) -> Any:
+    """Return the configuration in a file, from which Keras builds the network."""
     try:
-        if path.suffix == ".keras":  # as Keras decides what it is
-            with zipfile.ZipFile(path) as packed:
-                config = json.loads(packed.read("config.json"))
-                # How it was trained, which Keras leaves out when it loads a network not to be compiled.
+        if path.suffix == ".keras":  # Keras decides by the suffix too
+            with zipfile.ZipFile(path) as archive:
+                config = json.loads(archive.read("config.json"))
+                # Keras ignores this part when a network is not to be compiled.
                 return {**config, "compile_config": None}
         import h5py
 
@@ -123,216 +197,118 @@ def _config(path: Path) -> Any:
             return json.loads(file.attrs["model_config"])
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
         raise WeightsError(
-            f"{display_name(path)} holds no whole network of Keras ({first_line(error)}). If it holds weights "
-            f"only, pass it "
-            "as weights beside the name of their network; else save it anew with model.save('network.keras')."
+            f"{display_name(path)} is not a whole Keras network: {first_line(error)}. If it holds weights only, pass "
+            "it as weights (--weights) with the name of its network; otherwise save it again with "
+            "model.save('network.keras')."
         ) from error
-
-
-def foreign_code(network: Any) -> str:
-    """Return what in a ``keras.Model`` would be refused, were it in a file; "" if nothing."""
-    return _foreign_code(json.loads(network.to_json()))
-
-
-def _foreign_code(config: Any) -> str:
-    """Return what in a description is not a layer, or part of one, that computes and does nothing else; else ""."""
-    if isinstance(config, dict):
-        return _why_foreign(config) or _foreign_code(list(config.values()))
-    return next(filter(None, map(_foreign_code, config)), "") if isinstance(config, list) else ""
-
-
-def _why_foreign(part: dict[str, Any]) -> str:
-    kind, module, registered = (part.get(name) for name in ("class_name", "module", "registered_name"))
-    if kind in _REFUSED:
-        return f"a layer of the kind {kind}"
-    if kind in ("__lambda__", "function"):
-        return "a lambda function" if kind == "__lambda__" else f"the function {part.get('config')!r}"
-    if isinstance(kind, str) and ">" in kind and not kind.startswith("keras>"):  # as .h5 has it
-        registered = kind
-    is_plain = module == "keras" or f"{module}.".startswith(_PLAIN) or (module, kind) == _LAYER_SCALE
-    if isinstance(module, str) and not is_plain:
-        return f"{kind!r} of the module {module!r}"
-    if isinstance(registered, str) and ">" in registered and not registered.startswith("keras>"):
-        return f"{kind!r} of the package {registered.split('>')[0]!r}"
-    if (
-        kind and registered and module is None and not registered.startswith("keras>")
-    ):  # of a class that nobody registered
-        return f"{kind!r}, which is not Keras's own"
-    return ""
-
-
-def describe(path: Path, size: tuple[int, int] | None) -> Found:
-    """Return what is in a network, its layers at a size.
-
-    Parameters
-    ----------
-    path : Path
-    size : (int, int) or None
-        Of the images, for a network that takes several; None is any of them.
-
-    Raises
-    ------
-    WeightsError
-        It cannot be loaded, or does not take images.
-    OptionError
-        It does not take images of this size.
-    """
-    network = load(path)
-    height, width = _input_size(path, network)
-    rows, tensors = _rows(network)
-    fixed = (height, width) if height is not None and width is not None else None
-    found = rows if fixed else _rows_of_size(path, size, network, rows, tensors)
-    names = {id(tensor): name for name, tensor in tensors.items()}
-    outputs, inputs = (getattr(network, name, None) or [] for name in ("outputs", "inputs"))
-    others = [names[id(output)] for output in outputs[1:] if id(output) in names and output is not outputs[0]]
-    rows_as_maps = [(name, kind, _as_map(shape), ends_block) for name, kind, shape, ends_block in found]
-    return Found(fixed, rows[-1][0], rows_as_maps, str(inputs[0].dtype) if inputs else "float32", others)
-
-
-def _as_map(shape: list[int]) -> list[int]:
-    """Return a shape without the batch; a row of tokens is a map one wide."""
-    return [shape[0], 1, shape[1]] if len(shape) == 2 else shape
-
-
-def _rows_of_size(
-    path: Path, size: tuple[int, int] | None, network: Any, rows: list[Row], tensors: dict[str, Any]
-) -> list[Row]:
-    """Return the layers of a network that takes several sizes."""
-    keras = import_keras()
-    names = [row[0] for row in rows if row[0] in tensors]
-    shaped = keras.Model(network.inputs, [tensors[name] for name in names]) if tensors else network
-
-    def rows_at(size: tuple[int, int]) -> list[Row]:
-        try:
-            shapes = shaped.compute_output_shape((None, *size, 3))
-        except Exception:  # each layer has its own for sides that are too small
-            return []
-        shape_of = dict(zip(names, shapes, strict=True)) if tensors else {rows[0][0]: shapes}
-        return [(name, kind, list(shape_of.get(name, [0])[1:]), ends) for name, kind, _, ends in rows]
-
-    return rows_of_size(path, size, rows_at)
-
-
-def _rows(network: Any) -> tuple[list[Row], dict[str, Any]]:
-    """Return the layers of any ``keras.Model``, its output the last; and their tensors by name.
-
-    Of one that is not built of layers there is its output only, and no tensor.
-    """
-    functional = as_functional(network)
-    if functional is None:
-        return [("output", type(network).__name__, list(network.output_shape[1:]), True)], {}
-    network = functional
-    rows, tensors = _within(network)
-    output = network.outputs[0]
-    last = [row for row in rows if tensors.get(row[0]) is output]
-    if not last:
-        tensors["output"] = output
-        last = [("output", type(network).__name__, list(output.shape[1:]), True)]
-    return [row for row in rows if row not in last] + last, tensors
-
-
-def _within(network: Any) -> tuple[list[Row], dict[str, Any]]:
-    """Return the layers of a functional network and their tensors; those of a network within it before itself."""
-    nodes = nodes_of(network)
-    rows: list[Row] = []
-    tensors: dict[str, Any] = {}
-    operations = network.operations
-    passed = passed_by_all(network, operations)
-    for row, operation, is_passed in zip(rows_of(network, operations), operations, passed, strict=True):
-        calls = nodes.get(id(operation), [])
-        inner = as_functional(operation)
-        if inner is not None and len(calls) == 1:
-            for name, kind, ends_block, tensor in _of_inner(inner, calls[0].arguments):
-                tensors[f"{row[0]}/{name}"] = tensor
-                rows.append((f"{row[0]}/{name}", kind, list(tensor.shape[1:]), ends_block and is_passed))
-        found = [tensor for node in calls for tensor in node.output_tensors]
-        if len(found) == 1:  # a layer that is used twice has no one output
-            tensors[row[0]] = found[0]
-        rows.append(row)
-    return rows, tensors
-
-
-def _of_inner(inner: Any, arguments: Any) -> list[tuple[str, str, bool, Any]]:
-    """Return (name, class, whether it ends a block, tensor) of the layers of a network that another one calls."""
-    rows, tensors = _within(inner)
-    rows = [row for row in rows if row[1] != "InputLayer" and row[0] in tensors]
-    taken = import_keras().Model(inner.inputs, [tensors[row[0]] for row in rows])
-    outputs = taken(*arguments.args, **arguments.kwargs)
-    return [(row[0], row[1], row[3], tensor) for row, tensor in zip(rows, outputs, strict=True)]
 
 
 def _input_size(path: Path, network: Any) -> tuple[int | None, int | None]:
     shape = getattr(network, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3:
         raise WeightsError(
-            f"The network {display_name(path)} takes {shape}: expected images of three channels, the last axis: "
-            "(None, height, width, 3)."
+            f"Network {display_name(path)} must accept images with channels last, (None, height, width, 3), got the "
+            f"input shape {shape}. Pass a network of RGB images."
         )
     return shape[1], shape[2]
 
 
-def build_layers(network: NetworkFile, recipe: Recipe, names: list[str]) -> Any:
-    """Return a ``keras.Model`` from uint8 pixels to the outputs of layers, by name."""
+def _map_shape(shape: list[int]) -> list[int]:
+    """Return an output shape without the batch axis; a sequence of tokens becomes a map of width one."""
+    return [shape[0], 1, shape[1]] if len(shape) == 2 else shape
+
+
+def _as_maps(keras: Any, output: Any) -> Any:
+    """Return an output with tokens as maps of width one, as in graphs of OpenVINO; any other as it is."""
+    return keras.ops.expand_dims(output, 2) if len(output.shape) == 3 else output
+
+
+def _rows_at_size(path: Path, size: tuple[int, int] | None, network: Any, graph: _Graph) -> list[LayerRow]:
+    """Return the layers of a network that accepts several image sizes."""
     keras = import_keras()
-    with plain_settings(keras):
-        return keras.Model(*_taken(keras, network, recipe, names))
+    names = [row[0] for row in graph.rows if row[0] in graph.tensors]
+    model = keras.Model(network.inputs, [graph.tensors[name] for name in names]) if names else network
+
+    def list_rows(size: tuple[int, int]) -> list[LayerRow]:
+        try:
+            shapes = model.compute_output_shape((None, *size, 3))
+        except Exception:  # each layer raises another kind for a size that is too small
+            return []
+        shape_of = dict(zip(names, shapes, strict=True)) if names else {graph.rows[0][0]: shapes}
+        return [(name, kind, list(shape_of.get(name, [0])[1:]), ends) for name, kind, _, ends in graph.rows]
+
+    return rows_at_size(path, size, list_rows)
 
 
-def build(network: NetworkFile, recipe: Recipe) -> Any:
-    """Return a ``keras.Model`` from uint8 pixels to the features of a recipe."""
-    keras = import_keras()
-    with plain_settings(keras):
-        pixels, outputs = _taken(keras, network, recipe, recipe.layers)
-        return keras.Model(pixels, pooled(keras, recipe, outputs))
+def _graph_of(network: Any) -> _Graph:
+    functional = as_functional(network)
+    if functional is None:
+        return _Graph([("output", type(network).__name__, list(network.output_shape[1:]), True)], {})
+    graph = _functional_graph(functional)
+    tensors, output = graph.tensors, functional.outputs[0]
+    last = [row for row in graph.rows if tensors.get(row[0]) is output]
+    if not last:
+        tensors = {**tensors, "output": output}
+        last = [("output", type(functional).__name__, list(output.shape[1:]), True)]
+    return _Graph([row for row in graph.rows if row not in last] + last, tensors)
 
 
-def load_truncated(network: NetworkFile, recipe: Recipe) -> tuple[Any, Any, list[Any]]:
-    """Return a network; the part of it from prepared pixels to the layers of a recipe, by name; and its layers.
-
-    The layers are as :func:`describe` lists them, None in the place of an output that is none.
-
-    Raises
-    ------
-    TrainingError
-        It is not built of layers.
-    """
-    keras = import_keras()
-    model = load(Path(network.path))
-    rows, tensors = _rows(model)
-    if not tensors:
-        raise TrainingError(
-            f"The network {display_name(network.path)} is not built of layers, so no part of it can be trained. "
-            f"Build it with "
-            "keras.Model(inputs, outputs)."
-        )
-    flat = model._functional if isinstance(model, keras.Sequential) else model
-    by_name = {row[0]: one for row, one in zip(rows_of(flat, flat.operations), flat.operations, strict=True)}
-    cut = keras.Model(model.inputs, {name: _as_maps(keras, tensors[name]) for name in recipe.layers})
-    return model, cut, [by_name.get(row[0]) for row in rows]
+def _functional_graph(network: Any) -> _Graph:
+    """Return the layers of a functional network; those of a nested network come before itself."""
+    nodes = nodes_by_operation(network)
+    rows: list[LayerRow] = []
+    tensors: dict[str, Any] = {}
+    bottlenecks = find_bottlenecks(network, network.operations)
+    for row, operation, is_bottleneck in zip(_own_rows(network), network.operations, bottlenecks, strict=True):
+        calls = nodes.get(id(operation), [])
+        inner = as_functional(operation)
+        if inner is not None and len(calls) == 1:
+            for name, kind, ends_block, tensor in _nested_layers(inner, calls[0].arguments):
+                tensors[f"{row[0]}/{name}"] = tensor
+                rows.append((f"{row[0]}/{name}", kind, list(tensor.shape[1:]), ends_block and is_bottleneck))
+        outputs = [tensor for node in calls for tensor in node.output_tensors]
+        if len(outputs) == 1:  # a layer that is used twice has several outputs
+            tensors[row[0]] = outputs[0]
+        rows.append(row)
+    return _Graph(rows, tensors)
 
 
-def _taken(keras: Any, network: NetworkFile, recipe: Recipe, names: list[str]) -> tuple[Any, dict[str, Any]]:
-    model = load(Path(network.path))
+def _own_rows(network: Any) -> list[LayerRow]:
+    return layer_rows(network, network.operations)
+
+
+def _nested_layers(inner: Any, arguments: Any) -> list[tuple[str, str, bool, Any]]:
+    """Return (name, class, whether it ends a block, tensor) of the layers of a network that another one calls."""
+    graph = _functional_graph(inner)
+    rows = [row for row in graph.rows if row[1] != "InputLayer" and row[0] in graph.tensors]
+    model = import_keras().Model(inner.inputs, [graph.tensors[row[0]] for row in rows])
+    outputs = model(*arguments.args, **arguments.kwargs)
+    return [(row[0], row[1], row[3], tensor) for row, tensor in zip(rows, outputs, strict=True)]
+
+
+def _from_pixels(keras: Any, path: Path, recipe: Recipe, names: list[str]) -> tuple[Any, dict[str, Any]]:
+    """Return the input for uint8 pixels, and the float32 outputs of layers by name."""
+    model = load(path)
     model.trainable = False
     pixels = keras.Input((*recipe.image_size, 3), dtype="uint8", name="pixels")
-    steps = Preprocessing.from_text(recipe.preprocessing)
-    prepared = keras.ops.cast(pixels, "float32")
-    if steps.is_bgr:
-        prepared = keras.ops.flip(prepared, axis=-1)
-    prepared = (prepared - np.array(steps.mean, np.float32)) / np.array(steps.scale, np.float32)
-    _, tensors = _rows(model)
+    prepared = _preprocess(keras, pixels, Preprocessing.from_text(recipe.preprocessing))
+    tensors = _graph_of(model).tensors
     if not tensors:
         return pixels, {"output": _as_maps(keras, keras.ops.cast(model(prepared, training=False), "float32"))}
     for name in names:
         if name not in tensors:
             raise EngineError(
-                f"{display_name(network.path)} has no layer {name!r} any more. Leave layer out, or choose another."
+                f"Network {display_name(path)} no longer has a layer {name!r}. Remove layer (--layer), or select "
+                "another one."
             )
-    cut = keras.Model(model.inputs, {name: tensors[name] for name in names})
-    outputs = cut(prepared, training=False)
+    truncated = keras.Model(model.inputs, {name: tensors[name] for name in names})
+    outputs = truncated(prepared, training=False)
     return pixels, {name: _as_maps(keras, keras.ops.cast(output, "float32")) for name, output in outputs.items()}
 
 
-def _as_maps(keras: Any, output: Any) -> Any:
-    """Return an output of tokens as maps that are one wide, as OpenVINO's side has them; any other as it is."""
-    return keras.ops.expand_dims(output, 2) if len(output.shape) == 3 else output
+def _preprocess(keras: Any, pixels: Any, preprocessing: Preprocessing) -> Any:
+    prepared = keras.ops.cast(pixels, "float32")
+    if preprocessing.is_bgr:
+        prepared = keras.ops.flip(prepared, axis=-1)
+    mean, scale = (np.array(values, np.float32) for values in (preprocessing.mean, preprocessing.scale))
+    return (prepared - mean) / scale

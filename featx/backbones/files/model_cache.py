@@ -1,7 +1,8 @@
-"""Objects of Keras, kept as files in the user's cache, so that child processes can read them.
+"""Cache of networks in the user's cache folder, from which child processes read them.
 
-A file lies in ``<digest of the model>/<SHA-256 of the file>/<name>.keras``: Keras writes other bytes each time it saves
-the same, so that several processes may keep one model at once, each in a folder of its own.
+A ``keras.Model`` object is cached as ``<digest of the model>/<SHA-256 of the file>/<name>.keras``. Keras writes other
+bytes each time it saves a model, so that each of several processes that cache one model at once writes its own file.
+A file from elsewhere (a fine-tuned network, or one within a trained model) is cached as ``files/<SHA-256>/<name>``.
 """
 
 from __future__ import annotations
@@ -19,167 +20,149 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.weights import file_digests
+from featx.backbones.digests import sha256_of
+from featx.backbones.files.display_name import is_cached_model, is_sha256, network_cache_folder
+from featx.backbones.files.safe_config import find_unsafe_part
 from featx.errors import StoreError, WeightsError
 from featx.system.files.atomic import atomic_write, make_folder
 
-_SHA_256 = re.compile(r"[0-9a-f]{64}")
-#: Below it, files that were no objects: of tuned networks, and those within models.
-_FILES = "files"
-#: Seconds after which an object that was not used again is forgotten: it is kept anew when it is.
-_FORGOTTEN_AFTER = 30 * 24 * 3600
+#: Seconds without use after which a cached network is removed. It is cached again when it is next used.
+_MAX_UNUSED_SECONDS = 30 * 24 * 3600
 
 
-def folder() -> Path:
-    """Return where featx keeps what it knows of networks of the user's own."""
-    try:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # a process without a home: nothing can be kept
-        cache = Path(os.devnull)
-    return Path(os.path.abspath(cache)) / "featx" / "networks"
-
-
-def keep(model: Any) -> Path:
-    """Return a file that holds a ``keras.Model``, in a folder that is named by what the model is.
+def cache_model(model: Any) -> Path:
+    """Return the path of a file that holds a ``keras.Model`` object.
 
     Raises
     ------
     StoreError
-        It cannot be kept.
+        If the file cannot be written.
     WeightsError
-        It could not be read again: it is code, or not built.
+        If the model could not be read from a file: it contains code, or is not built.
     """
-    _refuse_unreadable(model)
-    of_model = folder() / _digest(model)
+    _check_readable_again(model)
+    folder = network_cache_folder() / _model_digest(model)
     name = f"{re.sub(r'[^A-Za-z0-9]+', '_', model.name)}.keras"
-    for path in sorted(of_model.glob(f"*/{name}")):
-        if _is_whole(path):
-            with contextlib.suppress(OSError):  # of another user, say: it is used all the same
-                os.utime(of_model)
+    for path in sorted(folder.glob(f"*/{name}")):
+        if _is_intact(path):
+            _mark_used(folder)
             return path
         shutil.rmtree(path.parent, ignore_errors=True)
-    _forget_unused()
+    _remove_unused()
     try:
-        make_folder(of_model)
-        return _saved(model, of_model, name)
-    except Exception as error:  # a model of layers that cannot be saved raises anything
-        reason = getattr(error, "strerror", None) or error
+        make_folder(folder)
+        return _save(model, folder, name)
+    except Exception as error:  # a layer that cannot be saved raises anything
         raise StoreError(
-            f"The network {model.name!r} cannot be kept in {str(of_model)!r}: {reason}. Make room there, or name "
-            "another folder in the variable XDG_CACHE_HOME; or save it yourself, and pass its path."
+            f"Cannot cache network {model.name!r} in {str(folder)!r}: {getattr(error, 'strerror', None) or error}. "
+            "Free space there, or set the environment variable XDG_CACHE_HOME to another folder; or save the model "
+            "and pass its path."
         ) from error
 
 
-def display_name(path: str | os.PathLike[str]) -> str:
-    """Return a network's path for a message; of an object that is kept as a file, its name."""
-    at = Path(path)
-    if at.parents[2:] and at.parents[2] == folder() and _SHA_256.fullmatch(at.parents[1].name):
-        return f"{at.stem!r} (a keras.Model object)"
-    return repr(str(path))
-
-
-def _refuse_unreadable(model: Any) -> None:
-    """Raise if a child process could not read a model from a file, before it is written to one."""
-    from featx.backbones.files import keras_file as keras_files  # which knows where these are kept
-
-    name = f"The network {model.name!r} (a keras.Model object)"
-    if not type(model).__module__.startswith(("keras.", "tf_keras.")):
-        raise WeightsError(
-            f"{name} is of the class {type(model).__name__!r}, whose code a file does not hold. Build it of layers, "
-            "keras.Model(inputs, outputs), or export it to a SavedModel (model.export('folder')) or ONNX, and pass "
-            "its path."
-        )
-    if not model.built:
-        raise WeightsError(
-            f"{name} is not built yet: it has no weights. Begin it with keras.Input((height, width, 3)), or call it "
-            "once."
-        )
-    if held := keras_files.foreign_code(model):
-        raise WeightsError(
-            f"{name} holds {held}. Objects are read from a file, in which somebody's own code is refused. Use Keras's "
-            "own layers, or export it to a SavedModel (model.export('folder')) or ONNX, and pass its path."
-        )
-
-
-def _saved(model: Any, of_model: Path, name: str) -> Path:
-    with tempfile.TemporaryDirectory(prefix=".", dir=of_model) as unfinished:
-        whole = Path(unfinished) / "whole"
-        whole.mkdir()
-        model.save(whole / name)
-        kept = of_model / file_digests(whole / name)["sha256"]
-        try:
-            os.rename(whole, kept)
-        except OSError:
-            if not _is_whole(kept / name):  # if it is, another thread has kept the same bytes
-                raise
-    return kept / name
-
-
 def cache_model_file(data: bytes, name: str) -> Path:
-    """Return a file of these bytes and this name: one like any of the user's own, wherever it came from.
+    """Return the path of a file with this content and name.
 
     Raises
     ------
     StoreError
-        It cannot be kept.
+        If the file cannot be written.
     """
-    of_file = folder() / _FILES / hashlib.sha256(data).hexdigest()
-    path = of_file / name
-    if _is_whole(path):
-        with contextlib.suppress(OSError):  # of another user, say: it is used all the same
-            os.utime(of_file)
+    folder = network_cache_folder() / "files" / hashlib.sha256(data).hexdigest()
+    path = folder / name
+    if _is_intact(path):
+        _mark_used(folder)
         return path
-    _forget_unused()
+    _remove_unused()
     try:
-        make_folder(of_file)
+        make_folder(folder)
         with atomic_write(path) as temporary:
             temporary.write_bytes(data)
     except OSError as error:
         raise StoreError(
-            f"The network {name!r} cannot be kept in {str(of_file)!r}: {error.strerror or error}. Make room there, or "
-            "name another folder in the variable XDG_CACHE_HOME."
+            f"Cannot cache network {name!r} in {str(folder)!r}: {error.strerror or error}. Free space there, or set "
+            "the environment variable XDG_CACHE_HOME to another folder."
         ) from error
     return path
 
 
-def digest_of(path: Path) -> str | None:
-    """Return the digest of the model that was kept in a file; None if it is another file.
+def cached_model_digest(path: Path) -> str | None:
+    """Return the digest of the ``keras.Model`` object that was cached as a file; None for any other file.
 
     Raises
     ------
     WeightsError
-        The file is damaged.
+        If the file is corrupt or missing.
     """
-    model = path.parent.parent
-    if model.parent != folder() or not _SHA_256.fullmatch(model.name):
+    if not is_cached_model(path):
         return None
-    if not _is_whole(path):
+    if not _is_intact(path):
         raise WeightsError(
-            f"The network {str(path)!r}, which featx keeps of an object of Keras, is damaged or gone. Pass the object "
-            "once more: it is kept anew."
+            f"The cached keras.Model object {str(path)!r} is corrupt or missing. Pass the object again to restore it."
         )
-    return model.name
+    return path.parents[1].name
 
 
-def _is_whole(path: Path) -> bool:
+def _check_readable_again(model: Any) -> None:
+    """Raise WeightsError if a child process could not read the model from a file."""
+    name = f"network {model.name!r} (a keras.Model object)"
+    remedy = "or export it to a SavedModel (model.export('folder')) or ONNX, and pass its path."
+    if not type(model).__module__.startswith(("keras.", "tf_keras.")):
+        raise WeightsError(
+            f"Cannot save {name}: files do not hold the code of its class {type(model).__name__!r}. Build it of "
+            f"layers, keras.Model(inputs, outputs), {remedy}"
+        )
+    if not model.built:
+        raise WeightsError(
+            f"Cannot save {name}: it is not built and has no weights. Begin it with keras.Input((height, width, 3)), "
+            "or call it once."
+        )
+    if unsafe := find_unsafe_part(json.loads(model.to_json())):
+        raise WeightsError(
+            f"Cannot use {name}: it contains {unsafe}. The model is read from a file, where custom code is refused. "
+            f"Use Keras's own layers, {remedy}"
+        )
+
+
+def _save(model: Any, folder: Path, name: str) -> Path:
+    with tempfile.TemporaryDirectory(prefix=".", dir=folder) as temporary:
+        complete = Path(temporary) / "complete"
+        complete.mkdir()
+        model.save(complete / name)
+        target = folder / sha256_of(complete / name)
+        try:
+            os.rename(complete, target)
+        except OSError:
+            if not _is_intact(target / name):  # otherwise another thread has cached the same bytes
+                raise
+    return target / name
+
+
+def _is_intact(path: Path) -> bool:
     try:
-        return path.parent.name == file_digests(path)["sha256"]
+        return path.parent.name == sha256_of(path)
     except OSError:
         return False
 
 
-def _forget_unused() -> None:
-    """Remove the objects that nobody has used for long: each is as large as its network."""
-    for kept in [*folder().glob("*/"), *(folder() / _FILES).glob("*/")]:
+def _mark_used(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # the folder of another user, for example
+        os.utime(folder)
+
+
+def _remove_unused() -> None:
+    """Remove networks that were not used for a long time."""
+    cache = network_cache_folder()
+    for folder in [*cache.glob("*/"), *(cache / "files").glob("*/")]:
         with contextlib.suppress(OSError):  # another process removes it
-            if _SHA_256.fullmatch(kept.name) and time.time() - kept.stat().st_mtime > _FORGOTTEN_AFTER:
-                shutil.rmtree(kept)
+            if is_sha256(folder.name) and time.time() - folder.stat().st_mtime > _MAX_UNUSED_SECONDS:
+                shutil.rmtree(folder)
 
 
-def _digest(model: Any) -> str:
-    # How it was trained, or is to be, decides no feature.
-    wiring = {name: part for name, part in json.loads(model.to_json()).items() if name != "compile_config"}
-    digest = hashlib.sha256(json.dumps(wiring, sort_keys=True).encode())
+def _model_digest(model: Any) -> str:
+    # How the model was or will be trained does not change its features.
+    config = {name: part for name, part in json.loads(model.to_json()).items() if name != "compile_config"}
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True).encode())
     for value in model.get_weights():
         digest.update(f"{value.dtype} {value.shape}".encode())
         digest.update(np.ascontiguousarray(value).data)

@@ -1,4 +1,4 @@
-"""Describe a network in a file of the user's own: run as a child process, told on standard input what to do."""
+"""Describe a custom model file, in a child process."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from featx.backbones.files import keras_file as keras_files
-from featx.backbones.files import openvino_file as own_graphs
-from featx.backbones.files.network_file import NetworkFile
+from featx.backbones.files import keras_file, openvino_file
+from featx.backbones.files.model_source import ModelSource
 from featx.system.child_process import serve_task
 
 
 def describe(task: dict[str, Any]) -> None:
-    """Write what is in the task's network, its layers at its ``image_size``, into its ``file``."""
-    own = NetworkFile(**task["model_file"])
-    path, kind = Path(own.path), own.kind
+    """Write the description of the task's ``model_file``, with layers at its ``image_size``, into its ``file``."""
+    source = ModelSource(**task["model_file"])
+    path = Path(source.path)
     size = (task["image_size"][0], task["image_size"][1]) if task["image_size"] else None
-    found = keras_files.describe(path, size) if kind == "keras" else own_graphs.describe(path, kind, size)
-    own.check_unchanged()
-    Path(task["file"]).write_text(json.dumps(found._asdict()), encoding="utf-8")
+    if source.kind == "keras":
+        description = keras_file.describe(path, size)
+    else:
+        description = openvino_file.describe(path, source.kind, size)
+    source.check_unchanged()
+    Path(task["file"]).write_text(json.dumps(description.as_dict()), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.files.keras_file import describe
-from featx.backbones.keras_import import import_keras
+from featx.backbones.keras.keras_import import import_keras
 from featx.backbones.workers.augment_batches import augment_batch
 from featx.backbones.workers.trainable import build_trainable, save_network
 from featx.backbones.workers.training_files import NETWORK, PIXELS, TrainingInput, TrainingSettings, save_result
@@ -142,7 +142,7 @@ def fine_tune(task: dict[str, Any]) -> None:
         _refit(trainer, given, n_iter)
     save_network(network, folder / NETWORK)
     kernel, bias = trainer.output_layer.get_weights()
-    description = describe(folder / NETWORK, recipe.image_size)._asdict()
+    description = describe(folder / NETWORK, recipe.image_size).as_dict()
     save_result(folder, kernel=kernel, bias=bias, history=history, n_iter=n_iter, description=description)
 
 

@@ -1,4 +1,4 @@
-"""What people write today, as a yardstick: tf.data, preprocess_input, model.predict. Run as a child process."""
+"""The usual Keras pipeline (tf.data, preprocess_input, predict) as reference of a benchmark, in a child process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.keras_application import KerasBackbone
+from featx.backbones.keras.builder import build_reference
+from featx.backbones.records import KerasRecord
 from featx.recipe import Recipe
 from featx.system.child_process import serve_task
 
@@ -19,15 +20,18 @@ _BATCH_SIZE = 32
 
 
 def measure(task: dict[str, Any]) -> None:
-    """Write ``rows.npy`` and ``rates.json`` (images/s, of the network alone and from files) into the task's folder.
+    """Write ``rows.npy`` and ``rates.json`` into the task's folder: images/s of the network alone and from files.
 
-    The task gives ``backbone``, ``recipe``, ``weights_path``, ``paths`` of images, and ``folder``, which holds
-    ``pixels.npy``: uint8 images of the network's size.
+    Parameters
+    ----------
+    task : dict
+        ``backbone``, ``recipe``, ``weights_path``, ``paths`` of images, and ``folder``, which holds ``pixels.npy``:
+        uint8 images of the network's size.
     """
     folder = Path(task["folder"])
     recipe = Recipe(**{**task["recipe"], "image_size": tuple(task["recipe"]["image_size"])})
     weights_path = Path(task["weights_path"]) if task["weights_path"] else None
-    network, preprocess_input = KerasBackbone(**task["backbone"]).build_reference(recipe, weights_path)
+    network, preprocess_input = build_reference(KerasRecord(**task["backbone"]), recipe, weights_path)
     pixels = np.load(folder / "pixels.npy", allow_pickle=False)
     prepared = preprocess_input(pixels.astype(np.float32))
 
@@ -35,15 +39,15 @@ def measure(task: dict[str, Any]) -> None:
         return network.predict(prepared, batch_size=_BATCH_SIZE, verbose=0)
 
     np.save(folder / "rows.npy", predict(), allow_pickle=False)
-    images = _images_from_files(task["paths"], recipe.image_size, preprocess_input)
+    images = _image_dataset(task["paths"], recipe.image_size, preprocess_input)
     rates = {
-        "network": len(pixels) / _seconds(predict),
-        "pipeline": len(task["paths"]) / _seconds(lambda: network.predict(images, verbose=0)),
+        "network": len(pixels) / _best_seconds(predict),
+        "pipeline": len(task["paths"]) / _best_seconds(lambda: network.predict(images, verbose=0)),
     }
     (folder / "rates.json").write_text(json.dumps(rates))
 
 
-def _images_from_files(paths: list[str], image_size: tuple[int, int], preprocess_input: Any) -> Any:
+def _image_dataset(paths: list[str], image_size: tuple[int, int], preprocess_input: Any) -> Any:
     import tensorflow as tf
 
     def load(path: Any) -> Any:
@@ -51,18 +55,18 @@ def _images_from_files(paths: list[str], image_size: tuple[int, int], preprocess
         return preprocess_input(tf.image.resize(image, image_size))
 
     images = tf.data.Dataset.from_tensor_slices(paths).map(load, num_parallel_calls=tf.data.AUTOTUNE)
-    # Formats that tensorflow does not know, and damaged files, are left out as its users do.
+    # Corrupt files and formats that tensorflow does not support are skipped, as users do.
     return images.ignore_errors().batch(_BATCH_SIZE).prefetch(tf.data.AUTOTUNE)
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    """Seconds of the quickest of two runs, after one that is not counted."""
+def _best_seconds(run: Callable[[], object]) -> float:
+    """Return the seconds of the faster of two runs, after a warm-up."""
     run()
     seconds = []
     for _ in range(2):
-        started = time.perf_counter()
+        start = time.perf_counter()
         run()
-        seconds.append(time.perf_counter() - started)
+        seconds.append(time.perf_counter() - start)
     return min(seconds)
 
 

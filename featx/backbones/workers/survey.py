@@ -1,7 +1,9 @@
-"""What Keras's own registry offers → ``networks.json`` and ``layers/``: run by whoever takes up a newer Keras.
+"""Write the records and layer lists of all networks of ``keras.applications``: run it for a new version of Keras.
 
-``python -m featx.backbones.workers.survey [NAME …]`` builds each network of ``keras.applications`` (all, if none is named)
-and writes what featx has to know without importing Keras. A test compares it with the Keras that is installed.
+``python -m featx.backbones.workers.survey [NAME …]`` builds the named networks, or all, and writes ``data/networks``
+and ``data/layers``. It keeps what Keras does not know: license, origin, paper, pretraining data and bundled weights.
+Fill these in by hand for a new network, and add its accuracy to ``data/imagenet_top1.csv``. A test compares the
+records with the installed Keras.
 """
 
 from __future__ import annotations
@@ -13,165 +15,158 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from featx.backbones.builtin_networks import NETWORKS_FILE
-from featx.backbones.keras_import import import_keras
+from featx.backbones.keras.graph import LayerRow, layer_rows, rows_to_json
+from featx.backbones.keras.keras_import import import_keras
 from featx.backbones.layers import layers_path
-from featx.backbones.workers.describe_application import as_json, layer_rows
+from featx.backbones.records import RECORDS_FOLDER
 
-#: Widths of the MobileNets besides 1.0 that Keras has ImageNet weights of.
+#: Width multipliers of the MobileNets besides 1.0 for which Keras has ImageNet weights.
 _ALPHAS = {
     "MobileNet": (0.25, 0.5, 0.75),
     "MobileNetV2": (0.35, 0.5, 0.75, 1.3, 1.4),
     "MobileNetV3Small": (0.75,),
     "MobileNetV3Large": (0.75,),
 }
-#: Percent of ImageNet's validation images whose first guess is right: keras.io/api/applications; of the MobileNets'
-#: other widths and of MobileNetV3, the documentation of their modules.
-_TOP_1 = {
-    **{"Xception": 79.0, "VGG16": 71.3, "VGG19": 71.3, "InceptionV3": 77.9, "InceptionResNetV2": 80.3},
-    **{"ResNet50": 74.9, "ResNet101": 76.4, "ResNet152": 76.6},
-    **{"ResNet50V2": 76.0, "ResNet101V2": 77.2, "ResNet152V2": 78.0},
-    **{"DenseNet121": 75.0, "DenseNet169": 76.2, "DenseNet201": 77.3, "NASNetMobile": 74.4, "NASNetLarge": 82.5},
-    **{"EfficientNetB0": 77.1, "EfficientNetB1": 79.1, "EfficientNetB2": 80.1, "EfficientNetB3": 81.6},
-    **{"EfficientNetB4": 82.9, "EfficientNetB5": 83.6, "EfficientNetB6": 84.0, "EfficientNetB7": 84.3},
-    **{"EfficientNetV2B0": 78.7, "EfficientNetV2B1": 79.8, "EfficientNetV2B2": 80.5, "EfficientNetV2B3": 82.0},
-    **{"EfficientNetV2S": 83.9, "EfficientNetV2M": 85.3, "EfficientNetV2L": 85.7},
-    **{
-        "ConvNeXtTiny": 81.3,
-        "ConvNeXtSmall": 82.3,
-        "ConvNeXtBase": 85.3,
-        "ConvNeXtLarge": 86.3,
-        "ConvNeXtXLarge": 86.7,
-    },
-    **{"MobileNet": 70.4, "MobileNet 0.75": 68.4, "MobileNet 0.5": 63.7, "MobileNet 0.25": 50.6},
-    **{"MobileNetV2": 71.3, "MobileNetV2 1.4": 75.0, "MobileNetV2 1.3": 74.4, "MobileNetV2 0.75": 69.8},
-    **{"MobileNetV2 0.5": 65.4, "MobileNetV2 0.35": 60.3, "MobileNetV3Small": 68.1, "MobileNetV3Small 0.75": 65.4},
-    **{"MobileNetV3Large": 75.6, "MobileNetV3Large 0.75": 73.3},
-}
-#: Where a word begins in the name of a network: a version, or the size that stands last.
+#: Facts that the networks of a file share, in the order of the file.
+_FAMILY_FIELDS = ("family", "license", "origin_url", "paper", "pretraining_data")
+#: Facts about one network that Keras does not know.
+_KEPT_FIELDS = ("license", "origin_url", "paper", "pretraining_data", "bundled_file", "bundled_sha256")
+#: Where a word begins in the name of a function: a version, or the size at the end.
 _WORD = re.compile(r"(?<=[A-Za-z0-9])(?=V\d|ResNetV)|(?<=[t\d])(?=(B\d|[SML]|Mobile|Tiny|Small|Base|Large|XLarge)$)")
 
 
-def registry() -> list[tuple[str, str, float]]:
-    """Return (module, function, width) of every network that the installed Keras offers."""
+def list_applications() -> list[tuple[str, str, float]]:
+    """Return (module, function, width multiplier) of every network in the installed Keras."""
     applications = import_keras().applications
-    found = []
+    networks = []
     for function, build in vars(applications).items():
         if function[0].isupper() and callable(build):
             module = build.__module__.rsplit(".", 1)[-1]
-            found += [(module, function, alpha) for alpha in (1.0, *_ALPHAS.get(function, ()))]
-    return sorted(found)
+            networks += [(module, function, alpha) for alpha in (1.0, *_ALPHAS.get(function, ()))]
+    return sorted(networks)
 
 
-def name_of(function: str, alpha: float) -> str:
-    """Return the name that users write.
+def backbone_name(function: str, alpha: float) -> str:
+    """Return the name of the backbone that a function builds.
 
     Examples
     --------
-    >>> [name_of(name, 1.0) for name in ("ResNet50V2", "EfficientNetV2B0", "ConvNeXtXLarge", "MobileNetV3Small")]
+    >>> functions = ("ResNet50V2", "EfficientNetV2B0", "ConvNeXtXLarge", "MobileNetV3Small")
+    >>> [backbone_name(function, 1.0) for function in functions]
     ['resnet50_v2', 'efficientnet_v2_b0', 'convnext_xlarge', 'mobilenet_v3_small']
-    >>> name_of("MobileNet", 0.25)
+    >>> backbone_name("MobileNet", 0.25)
     'mobilenet_0.25'
     """
     words = _WORD.sub("_", function)
     return words.lower() + (f"_{alpha:g}" if alpha != 1 else "")
 
 
-class _Asked(Exception):  # noqa: N818  # not an error: the answer to a question
-    """Keras has said what was to be known, and need not go on."""
+def survey(module: str, function: str, alpha: float) -> tuple[dict[str, Any], list[LayerRow]]:
+    """Return the fields of a record that Keras knows, and the layers of the network.
 
-
-@contextlib.contextmanager
-def _listening(module: str, function: str, heard: dict[str, Any], *, stop: bool) -> Iterator[None]:
-    """Hear what a network calls one of Keras's own functions with."""
-    at = importlib.import_module(module)
-    original = getattr(at, function)
-
-    def listen(*args: Any, **options: Any) -> Any:
-        heard.update(options, args=args)
-        if stop:
-            raise _Asked
-        return original(*args, **options)
-
-    setattr(at, function, listen)
-    try:
-        yield
-    finally:
-        setattr(at, function, original)
-
-
-def sizes(function: str) -> tuple[int, int]:
-    """Return the default and the smallest image size, in pixels; nothing is built."""
-    heard: dict[str, Any] = {}
-    with (
-        _listening("keras.src.applications.imagenet_utils", "obtain_input_shape", heard, stop=True),
-        contextlib.suppress(_Asked),
-    ):
-        getattr(import_keras().applications, function)(include_top=False, weights=None)
-    # MobileNetV3 looks at the size by itself; these are its documentation's.
-    return heard.get("default_size", 224), heard.get("min_size", 32)
-
-
-def weights_source(function: str, alpha: float, image_size: int) -> tuple[str, str]:
-    """Return the address of the ImageNet weights without head, and the digest that Keras expects of them; it builds."""
-    heard: dict[str, Any] = {}
-    options: dict[str, Any] = {"alpha": alpha} if function in _ALPHAS else {}
-    with (
-        _listening("keras.src.utils.file_utils", "get_file", heard, stop=True),
-        contextlib.suppress(_Asked),
-    ):
-        build = getattr(import_keras().applications, function)
-        build(include_top=False, weights="imagenet", input_shape=(image_size, image_size, 3), **options)
-    address = heard.get("origin") or heard["args"][1]
-    return address, heard.get("file_hash") or ""
-
-
-def survey(module: str, function: str, alpha: float) -> tuple[dict[str, Any], list[Any]]:
-    """Return what featx has to know of a network, and its layers."""
+    Parameters
+    ----------
+    module, function : str
+        Module and function below ``keras.applications``.
+    alpha : float
+        Width multiplier.
+    """
     keras = import_keras()
-    image_size, min_image_size = sizes(function)
-    address, digest = weights_source(function, alpha, image_size)
-    keras.utils.clear_session()  # or names would be numbered by the networks before
-    options = {"alpha": alpha} if function in _ALPHAS else {}
-    build = getattr(keras.applications, function)
-    network = build(include_top=False, weights=None, input_shape=(image_size, image_size, 3), **options)
+    image_size, min_image_size = _image_sizes(function)
+    weights_url, weights_hash = _weights_source(function, alpha, image_size)
+    keras.utils.clear_session()  # otherwise Keras continues to number the names of layers
+    network = _build(function, alpha, image_size)
     rows = layer_rows(network)
-    pooled = build(include_top=False, weights=None, pooling="avg", input_shape=(image_size, image_size, 3), **options)
-    title = f"{function} {alpha:g}" if alpha != 1 else function
-    return {
-        "name": name_of(function, alpha),
+    last_pooled = _build(function, alpha, image_size, pooling="avg").layers[-1]
+    fields = {
+        "name": backbone_name(function, alpha),
         "application": f"{module}.{function}",
         **({"alpha": alpha} if alpha != 1 else {}),
         "layer": rows[-1][0],
-        "channels": int(network.output.shape[-1]),
+        "n_channels": int(network.output.shape[-1]),
         "image_size": image_size,
         "min_image_size": min_image_size,
-        **({"pools_before_norm": True} if "Pooling" not in type(pooled.layers[-1]).__name__ else {}),
+        **({"pools_before_norm": True} if "Pooling" not in type(last_pooled).__name__ else {}),
         "n_parameters": int(network.count_params()),
-        "top_1": _TOP_1[title],
-        "weights_url": address,
-        **({"weights_hash": digest} if digest else {}),
-    }, rows
+        "weights_url": weights_url,
+        **({"weights_hash": weights_hash} if weights_hash else {}),
+    }
+    return fields, rows
+
+
+def update_record(path: Path, fields: dict[str, Any]) -> None:
+    """Write the fields of one network into the file of its family, which may be new."""
+    family: dict[str, Any] = dict.fromkeys(_FAMILY_FIELDS, "")
+    if path.exists():
+        family = json.loads(path.read_text(encoding="utf-8"))
+    networks = {network["name"]: network for network in family.pop("networks", [])}
+    old = networks.get(fields["name"], {})
+    networks[fields["name"]] = {**fields, **{name: old[name] for name in _KEPT_FIELDS if name in old}}
+    lines = ",\n".join(json.dumps(networks[name]) for name in sorted(networks))
+    path.write_text(f'{json.dumps(family)[:-1]}, "networks": [\n{lines}\n]}}\n', encoding="utf-8")
+
+
+def _build(function: str, alpha: float, image_size: int, **options: Any) -> Any:
+    """Build a network without its head, with random weights unless others are requested."""
+    width = {"alpha": alpha} if function in _ALPHAS else {}
+    shape = (image_size, image_size, 3)
+    build = getattr(import_keras().applications, function)
+    return build(**{"include_top": False, "weights": None, "input_shape": shape, **width, **options})
+
+
+def _image_sizes(function: str) -> tuple[int, int]:
+    """Return the default and the smallest image size in pixels, without building the network."""
+    call: dict[str, Any] = {}
+    with _record_call("keras.src.applications.imagenet_utils", "obtain_input_shape", call):
+        getattr(import_keras().applications, function)(include_top=False, weights=None)
+    # MobileNetV3 does not call this function; these are the sizes of its documentation.
+    return call.get("default_size", 224), call.get("min_size", 32)
+
+
+def _weights_source(function: str, alpha: float, image_size: int) -> tuple[str, str]:
+    """Return the address and the hash of the ImageNet weights without the head; the network is built."""
+    call: dict[str, Any] = {}
+    with _record_call("keras.src.utils.file_utils", "get_file", call):
+        _build(function, alpha, image_size, weights="imagenet")
+    return call.get("origin") or call["args"][1], call.get("file_hash") or ""
+
+
+class _CallRecordedError(Exception):
+    """Ends a call of Keras once its arguments are recorded."""
+
+
+@contextlib.contextmanager
+def _record_call(module_name: str, function: str, call: dict[str, Any]) -> Iterator[None]:
+    """Record the arguments of the first call of a function of Keras in a block, and end the block there."""
+    module = importlib.import_module(module_name)
+    original = getattr(module, function)
+
+    def record(*args: Any, **options: Any) -> Any:
+        call.update(options, args=args)
+        raise _CallRecordedError
+
+    setattr(module, function, record)
+    try:
+        with contextlib.suppress(_CallRecordedError):
+            yield
+    finally:
+        setattr(module, function, original)
 
 
 def main(names: list[str]) -> int:
-    """Write ``networks.json`` and the layers of the networks that are named, or of all."""
-    known = {}
-    if NETWORKS_FILE.exists():
-        known = {one["name"]: one for one in json.loads(NETWORKS_FILE.read_text(encoding="utf-8"))}
-    for module, function, alpha in registry():
-        if names and name_of(function, alpha) not in names:
+    """Write the records and layer lists of the named networks, or of all."""
+    for module, function, alpha in list_applications():
+        if names and backbone_name(function, alpha) not in names:
             continue
         with warnings.catch_warnings():
-            # Of a size other than its own, Keras says which weights it will take: here it takes none.
+            # For a size other than its default, Keras names the weights that it loads instead: here it loads none.
             warnings.filterwarnings("ignore", message=".*input_shape.* is undefined or non-square")
             fields, rows = survey(module, function, alpha)
-        known[fields["name"]] = fields
-        layers_path(fields["application"], alpha).write_text(as_json(rows), encoding="utf-8")
-        lines = ",\n".join(json.dumps(known[name]) for name in sorted(known))
-        NETWORKS_FILE.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+        layers_path(fields["application"], alpha).write_text(rows_to_json(rows), encoding="utf-8")
+        update_record(RECORDS_FOLDER / f"{module}.json", fields)
     return 0
 
 

@@ -66,6 +66,7 @@ def show_backbones(args: argparse.Namespace) -> None:
 
 def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
     from featx.backbones.files.network_file import NetworkFile
+    from featx.backbones.records import imagenet_top1
     from featx.backbones.registry import KerasBackbone
 
     row: dict[str, object] = {"backbone": backbone.name, "features": backbone.n_features("avg")}
@@ -74,7 +75,7 @@ def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
     if isinstance(backbone, KerasBackbone):
         row["parameters"] = backbone.n_parameters or None
         row["megabytes"] = round(backbone.n_bytes / 1e6, 1) or None
-        row["top_1"] = backbone.top_1
+        row["top_1"] = imagenet_top1(backbone.name)
         row["weights"] = "local" if backbone.has_local_weights else "download"
     elif isinstance(backbone, NetworkFile):
         row |= {"min_image_size": None, "megabytes": round(backbone.n_bytes / 1e6, 1), "weights": "local"}

@@ -1,4 +1,4 @@
-"""The compiled graph on disk: made once from Keras in a child process, checked whenever it is read."""
+"""Compiled graphs: converted once by a child process, cached on disk, and checked whenever they are read."""
 
 from __future__ import annotations
 
@@ -18,40 +18,50 @@ _log = logging.getLogger("featx")
 
 
 def load_or_compile(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None, folder: Path | None) -> Graph:
-    """Return a graph with the layers of a recipe: from the folder if it is there and whole, else made from Keras.
+    """Return a graph with the layers of a recipe, from the cache or after a conversion.
 
     Parameters
     ----------
     backbone : NetworkBackbone
+        Network to compile.
     recipe : Recipe
+        Image size, layers and preprocessing, and the digest of the weights.
     weights_path : Path or None
+        Path of the weights; None for random weights.
     folder : Path or None
-        Where compiled graphs are kept; None keeps nothing.
+        Folder of compiled graphs; None: no caching.
 
     Raises
     ------
     WeightsError, EngineError
-        The network cannot be built or converted.
+        If the network cannot be built or converted.
     StoreError
-        The folder cannot be written.
+        If the graph cannot be written to the folder.
     """
     recipe = compiled_recipe(backbone, recipe)
     name = recipe.graph_fingerprint
     graph = load_graph(folder, name) if folder is not None else None
     if graph is None:
-        _log.info("Compiling %s for this machine, once: a few seconds …", backbone.name)
-        graph = _convert(backbone, recipe, weights_path)
+        _log.info("Compiling %s for this machine, which takes a few seconds …", backbone.name)
+        graph = convert_network(backbone, recipe, weights_path)
         if folder is not None:
             save_graph(graph, folder, name)
     return graph
 
 
 def compiled_recipe(backbone: NetworkBackbone, recipe: Recipe) -> Recipe:
-    """Return the recipe of all layers that are compiled together with those of a recipe."""
+    """Return the recipe of all layers that are compiled together with the layers of a recipe."""
     return dataclasses.replace(recipe, layer=LAYER_SEPARATOR.join(backbone.layers_to_compile(recipe.layers)))
 
 
-def _convert(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None) -> Graph:
+def convert_network(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None) -> Graph:
+    """Return the OpenVINO graph of a network, converted by a child process.
+
+    Raises
+    ------
+    WeightsError, EngineError
+        If the network cannot be built or converted.
+    """
     try:
         with temporary_folder() as folder:
             task = {
@@ -64,13 +74,13 @@ def _convert(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | Non
                 "featx.extraction.engines.compile_worker",
                 task,
                 f"converting {backbone.name!r} for OpenVINO",
-                'Pass engine="keras" (--engine keras), or install tensorflow and openvino anew.',
+                'Pass engine="keras" (--engine keras), or reinstall tensorflow and openvino.',
             )
             return Graph((folder / "graph.xml").read_bytes(), (folder / "graph.bin").read_bytes())
     except OSError as error:
         if isinstance(error, FeatxError):
             raise
         raise EngineError(
-            f"{backbone.name!r} cannot be converted in {tempfile.gettempdir()!r}: {error.strerror or error}. "
-            "Make room there, or name another folder in the variable TMPDIR."
+            f"Cannot convert backbone {backbone.name!r} in {tempfile.gettempdir()!r}: {error.strerror or error}. Free "
+            "space there, or set the environment variable TMPDIR to another folder."
         ) from error

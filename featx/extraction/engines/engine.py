@@ -1,4 +1,4 @@
-"""Run a backbone on pixels: which engine and precision, and a started engine for a recipe."""
+"""Select an engine and a precision, and start the engine for a recipe."""
 
 from __future__ import annotations
 
@@ -8,44 +8,50 @@ import importlib.util
 import os
 import platform
 import threading
+import typing
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Literal, Protocol
 
 from featx.backbones.registry import Backbone, DirectBackbone, NetworkBackbone
 from featx.errors import EngineError, MissingDependencyError
 from featx.extraction.engines.fixed_batch import check_batch_independence
 from featx.recipe import Recipe
+from featx.system.array_types import AnyArray
 
-ENGINES = ("auto", "openvino", "keras")
-PRECISIONS = ("auto", "float32", "bfloat16")
-_KEPT = 2
-
-_lock = threading.Lock()
-_started: collections.OrderedDict[tuple[str, ...], Engine] = collections.OrderedDict()
-#: Whether a network has been started here, or begun to be.
-_has_begun = False
-#: Whether this process was forked from one of which that was true: its threads did not come along.
-_is_forked = False
+EngineName = Literal["auto", "openvino", "keras"]
+PrecisionName = Literal["auto", "float32", "bfloat16"]
+ENGINES: tuple[str, ...] = typing.get_args(EngineName)
+PRECISIONS: tuple[str, ...] = typing.get_args(PrecisionName)
+#: Number of engines that stay started.
+MAX_STARTED = 2
 
 
 class Engine(Protocol):
-    """A started network: uint8 pixels (n, height, width, 3) in, float32 rows (n, n_features) out."""
+    """A started network, from uint8 pixels to float32 rows."""
 
-    def __call__(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return the rows; any n, any number of threads."""
+    def __call__(self, pixels: AnyArray) -> AnyArray:
+        """Return rows of shape (n_samples, n_features); any number of threads may call it."""
 
 
 def resolve_engine(engine: str, backbone: Backbone) -> str:
-    """Return the name of the engine that will run, importing none.
+    """Return the name of the engine that runs a backbone; no engine is imported.
 
-    ``"auto"`` is OpenVINO where it is installed, else Keras; a plain Python backbone is ``"direct"``.
+    Parameters
+    ----------
+    engine : {"auto", "openvino", "keras"}
+        "auto": OpenVINO if it is installed, otherwise Keras.
+    backbone : Backbone
+        Backbone to run.
+
+    Returns
+    -------
+    {"openvino", "keras", "direct"}
+        "direct" for a backbone in plain Python.
 
     Raises
     ------
     MissingDependencyError
-        OpenVINO was asked for and is not installed.
+        If `engine` is "openvino" and it is not installed.
     """
     if isinstance(backbone, DirectBackbone):
         return "direct"
@@ -54,36 +60,46 @@ def resolve_engine(engine: str, backbone: Backbone) -> str:
         return "openvino" if installed else "keras"
     if engine == "openvino" and not installed:
         raise MissingDependencyError(
-            'engine="openvino" needs the package openvino, which is not installed. '
-            'Install it: pip install openvino; or pass engine="keras".'
+            'engine="openvino" (--engine openvino) requires the package openvino, which is not installed. Install it: '
+            'pip install openvino; or pass engine="keras".'
         )
     return engine
 
 
 def resolve_precision(precision: str, engine: str) -> str:
-    """Return ``"float32"`` or ``"bfloat16"`` for a resolved engine.
+    """Return the precision in which an engine computes.
 
-    ``"auto"`` is bfloat16 where OpenVINO runs it natively on this CPU, and float32 elsewhere.
+    Parameters
+    ----------
+    precision : {"auto", "float32", "bfloat16"}
+        "auto": bfloat16 if OpenVINO runs it natively on this CPU, otherwise float32.
+    engine : {"openvino", "keras", "direct"}
+        Engine as :func:`resolve_engine` returns it.
+
+    Returns
+    -------
+    {"float32", "bfloat16"}
+        Precision of the computation.
 
     Raises
     ------
     EngineError
-        bfloat16 was asked of an engine that computes in float32 only.
+        If `precision` is "bfloat16" and the engine computes in float32 only.
     """
     if precision == "auto":
         return "bfloat16" if engine == "openvino" and has_native_bfloat16() else "float32"
     if precision == "bfloat16" and engine != "openvino":
         raise EngineError(
-            f'precision="bfloat16" needs engine="openvino"; engine {engine!r} computes in float32. '
-            'Pass precision="float32", or engine="openvino".'
+            f'precision="bfloat16" (--precision bfloat16) requires engine="openvino", got {engine!r}, which computes '
+            'in float32. Pass precision="float32", or engine="openvino".'
         )
     return precision
 
 
 def has_native_bfloat16() -> bool:
-    """Return whether this CPU multiplies bfloat16 natively, as far as the system tells without OpenVINO.
+    """Return whether this CPU multiplies bfloat16 natively; OpenVINO is not imported.
 
-    Linux on x86 tells; elsewhere the answer is no, and ``precision="bfloat16"`` can be asked for.
+    Only Linux on x86 reports it. On other systems the result is False, and users can pass ``precision="bfloat16"``.
     """
     if platform.system() != "Linux" or platform.machine() not in ("x86_64", "AMD64"):
         return False
@@ -94,73 +110,111 @@ def has_native_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+class _StartedEngines:
+    """Engines that are started in this process, and whether the process was forked after a start.
+
+    Threads of an engine do not survive a fork.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.engines: collections.OrderedDict[tuple[str, ...], Engine] = collections.OrderedDict()
+        self.has_begun = False
+        self.is_forked = False
+
+    def after_fork(self) -> None:
+        """Adjust the state in a forked child process."""
+        self.is_forked = self.is_forked or self.has_begun
+        self.lock = threading.Lock()  # another thread may have held it
+        for engine in self.engines.values():
+            # Its destructor would wait for threads that do not exist here: it must never run.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+
+
+_started = _StartedEngines()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_started.after_fork)
+
+
 def check_not_forked(backbone: Backbone) -> None:
-    """Raise if this process cannot run a network, being forked from one that has; before it waits for anything.
+    """Raise if this process cannot run a network because it was forked from one that has run one.
 
     Raises
     ------
     EngineError
+        If the process was forked after an engine was started, and `backbone` requires an engine.
     """
-    if _is_forked and not isinstance(backbone, DirectBackbone):
+    if _started.is_forked and not isinstance(backbone, DirectBackbone):
         raise EngineError(
-            "This process was forked from one that has run a network, whose threads do not survive that. Start it "
-            'another way (joblib\'s "loky", multiprocessing\'s "spawn"), or extract before forking: rows that are in '
-            "the cache need no network."
+            "Cannot run a network in a process that was forked after a network ran: its threads do not survive the "
+            'fork. Use joblib\'s "loky" or multiprocessing\'s "spawn", or extract features before forking: cached rows '
+            "need no network."
         )
 
 
 def start_engine(
     backbone: Backbone, recipe: Recipe, weights_path: Path | None, engine: str, compiled: Path | None
 ) -> Engine:
-    """Return a running engine for a recipe; the last two stay alive, so the next call is free.
+    """Return a started engine for a recipe. The engines that were used last stay started.
 
     Parameters
     ----------
     backbone : Backbone
+        Backbone to run.
     recipe : Recipe
+        Recipe of the rows.
     weights_path : Path or None
-        Read only where the network is not compiled yet; None where there are none, or random ones.
+        Path of the weights, which is read only if the network is not compiled yet. None for random weights and for
+        backbones without weights.
     engine : {"openvino", "keras", "direct"}
-        As :func:`resolve_engine` returned it.
+        Engine as :func:`resolve_engine` returns it.
     compiled : Path or None
-        Folder for compiled graphs; None compiles anew and keeps nothing on disk.
+        Folder of compiled graphs; None: no caching on disk.
+
+    Returns
+    -------
+    Engine
+        Function from pixels to rows.
 
     Raises
     ------
     EngineError
-        The network cannot run here, or this process was forked from one that had run it.
+        If the network cannot run here, or this process was forked from one that has run a network.
     """
-    global _has_begun  # noqa: PLW0603  # a fork is to know, also one in mid-start
     if isinstance(backbone, DirectBackbone):
         return backbone.extract
     check_not_forked(backbone)
     assert isinstance(backbone, NetworkBackbone)
-    # The folder belongs to the key: a second cache is to get the compiled graph as well.
     network = (engine, recipe.graph_fingerprint, recipe.pooling, recipe.precision)
+    # The folder is part of the key, so that a second cache gets the compiled graph as well.
     key: tuple[str, ...] = (*network, str(compiled.resolve()) if compiled else "")
-    with _lock:
+    engines = _started.engines
+    with _started.lock:
         if compiled is None:
-            key = next((started for started in _started if started[:-1] == network), key)
-        if key not in _started:
-            _has_begun = True
-            _started[key] = _start(backbone, recipe, weights_path, engine, compiled)
-        _started.move_to_end(key)
-        while len(_started) > _KEPT:
-            _started.popitem(last=False)
-        return _started[key]
+            key = next((started for started in engines if started[:-1] == network), key)
+        if key not in engines:
+            _started.has_begun = True
+            engines[key] = _start(backbone, recipe, weights_path, engine, compiled)
+        engines.move_to_end(key)
+        while len(engines) > MAX_STARTED:
+            engines.popitem(last=False)
+        return engines[key]
 
 
-def _after_fork() -> None:
-    global _is_forked, _lock  # noqa: PLW0603  # what was true of the parent is not true here
-    _is_forked = _is_forked or _has_begun
-    _lock = threading.Lock()  # another thread may have held it
-    for engine in _started.values():
-        # Its destructor would wait for threads that are not here: it must outlive even the interpreter.
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(engine))
+def stop_engines() -> None:
+    """Stop all engines of this process, which frees their memory."""
+    with _started.lock:
+        _started.engines.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+def count_started() -> int:
+    """Return the number of engines that are started in this process."""
+    return len(_started.engines)
+
+
+def has_begun_to_start() -> bool:
+    """Return whether a network was started in this process, or is being started."""
+    return _started.has_begun
 
 
 def _start(
@@ -170,7 +224,7 @@ def _start(
         from featx.extraction.engines.keras import KerasEngine
 
         started = KerasEngine(backbone.build(recipe, weights_path))
-        if backbone.is_model_file:  # all others are known
+        if backbone.is_model_file:  # built-in networks are known to be independent
             check_batch_independence(lambda batch: [started(batch)], recipe.image_size, repr(backbone.name))
         return started
     from featx.extraction.engines.compile import load_or_compile

@@ -1,13 +1,12 @@
-"""The reference engine: Keras itself, at float32."""
+"""Run a network with Keras in float32: the reference engine."""
 
 from __future__ import annotations
 
 import threading
 from typing import Any
 
-import numpy as np
-
 from featx.extraction.engines.fixed_batch import run_in_batches
+from featx.system.array_types import AnyArray
 
 
 class KerasEngine:
@@ -16,14 +15,14 @@ class KerasEngine:
     Parameters
     ----------
     model : keras.Model
-        As :meth:`featx.backbones.registry.KerasBackbone.build` returns it.
+        Network that :meth:`featx.KerasBackbone.build` returns.
     """
 
     def __init__(self, model: Any) -> None:
         self._model = model
         self._lock = threading.Lock()
 
-    def __call__(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return float32 rows (n, n_features) of uint8 pixels (n, height, width, 3)."""
+    def __call__(self, pixels: AnyArray) -> AnyArray:
+        """Return float32 rows of shape (n_samples, n_features) of uint8 pixels."""
         with self._lock:
             return run_in_batches(self._model.predict_on_batch, pixels)

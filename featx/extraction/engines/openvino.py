@@ -1,4 +1,4 @@
-"""The fast engine: a compiled graph on the CPU."""
+"""Run a network with OpenVINO on the CPU: the fast engine."""
 
 from __future__ import annotations
 
@@ -9,20 +9,36 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.layers import POOLS, missing_layer_message, pooled_output_name
-from featx.backbones.openvino_import import import_openvino, operations_of, reason_of
+from featx.backbones.layers import POOL_OPERATIONS, missing_layer_message, pooled_output_name
+from featx.backbones.openvino_import import import_openvino, openvino_operations, openvino_reason
 from featx.errors import EngineError
 from featx.extraction.engines.fixed_batch import run_in_batches
 from featx.store.compiled_graphs import Graph
+from featx.system.array_types import AnyArray
 from featx.system.processes import n_cores, n_visible_cores
 
-_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}
 
 
 def add_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
-    """Return a network from pixels to one row of features, which computes no further than these layers."""
+    """Return an ``openvino.Model`` from pixels to one row of features; it computes nothing beyond the layers.
+
+    Parameters
+    ----------
+    network : openvino.Model
+        Network with one named output for each layer.
+    layers : sequence of str
+        Names of the layers whose features are concatenated.
+    pooling : {"avg", "max", "avgmax", "none"}
+        How the positions of a feature map are pooled.
+
+    Raises
+    ------
+    EngineError
+        If the network has no output for a layer.
+    """
     openvino = import_openvino()
-    operations = operations_of(openvino)
+    operations = openvino_operations(openvino)
     reduce = {"avg": operations.reduce_mean, "max": operations.reduce_max}
     outputs = {name: output.get_node().input_value(0) for output in network.outputs for name in output.get_names()}
     parts = []
@@ -33,10 +49,10 @@ def add_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
         if pooling == "none" or len(maps.shape) != 4:
             parts.append(operations.reshape(maps, [-1, math.prod(list(maps.shape)[1:])], False))
             continue
-        for pool in POOLS:
-            if pool in pooling:
-                pooled = outputs.get(pooled_output_name(layer, pool))
-                parts.append(reduce[pool](maps, [1, 2], False) if pooled is None else pooled)
+        for operation in POOL_OPERATIONS:
+            if operation in pooling:
+                pooled = outputs.get(pooled_output_name(layer, operation))
+                parts.append(reduce[operation](maps, [1, 2], False) if pooled is None else pooled)
     row = parts[0] if len(parts) == 1 else operations.concat(parts, 1)
     return openvino.Model([operations.result(row)], network.get_parameters(), "features")
 
@@ -47,23 +63,28 @@ class OpenVinoEngine:
     Parameters
     ----------
     graph : Graph
-        The network for `COMPILED_BATCH_SIZE` images, with one output for each layer.
+        Network for `COMPILED_BATCH_SIZE` images with one output for each layer.
     layers : sequence of str
-        The layers that features are taken from.
+        Names of the layers to extract features from.
     pooling : {"avg", "max", "avgmax", "none"}
+        How the positions of a feature map are pooled.
     precision : {"float32", "bfloat16"}
+        Precision of the computation.
 
     Raises
     ------
     EngineError
-        OpenVINO cannot run the graph, or not at this precision on this CPU.
+        If OpenVINO cannot run the graph, or this CPU does not support the precision natively.
     """
 
     def __init__(self, graph: Graph, layers: Sequence[str], pooling: str, precision: str) -> None:
         openvino = import_openvino()
-        # LATENCY gives all cores to one run; decoding goes on in threads of its own meanwhile.
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "PERFORMANCE_HINT": "LATENCY"}
-        if n_cores() < n_visible_cores():  # OpenVINO 2026 knows nothing of quotas
+        # The LATENCY hint gives all cores to one run; featx decodes images in other threads meanwhile.
+        settings: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": _PRECISION_HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        if n_cores() < n_visible_cores():  # OpenVINO 2026 ignores CPU quotas
             settings["INFERENCE_NUM_THREADS"] = n_cores()
         try:
             core = openvino.Core()
@@ -71,23 +92,23 @@ class OpenVinoEngine:
             compiled = core.compile_model(network, "CPU", settings)
         except RuntimeError as error:
             raise EngineError(
-                f"OpenVINO {openvino.__version__} cannot run the network ({reason_of(error)}). "
-                'Pass engine="keras", or install another version of openvino.'
+                f"OpenVINO {openvino.__version__} cannot run the network: {openvino_reason(error)}. Pass "
+                'engine="keras" (--engine keras), or install another version of openvino.'
             ) from error
         used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
-        if used != _HINTS[precision]:
+        if used != _PRECISION_HINTS[precision]:
             raise EngineError(
-                f'This CPU does not run precision="{precision}" natively (OpenVINO chose {used}). '
-                'Pass precision="float32".'
+                f'precision="{precision}" requires native support by the CPU; OpenVINO uses {used} on this one. Pass '
+                'precision="float32" (--precision float32).'
             )
         self._request = compiled.create_infer_request()
         self._lock = threading.Lock()
 
-    def __call__(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return float32 rows (n, n_features) of uint8 pixels (n, height, width, 3)."""
+    def __call__(self, pixels: AnyArray) -> AnyArray:
+        """Return float32 rows of shape (n_samples, n_features) of uint8 pixels."""
         with self._lock:
             return run_in_batches(self._run, pixels)
 
-    def _run(self, batch: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        # Shared, the request's own output buffer is written again by the next run: hence one copy.
+    def _run(self, batch: AnyArray) -> AnyArray:
+        # The next run overwrites the shared output buffer of the request: hence one copy.
         return np.array(self._request.infer([batch], share_outputs=True)[0])

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.files import keras_file as keras_files
-from featx.backbones.files.network_file import NetworkFile
-from featx.backbones.keras_import import import_keras
+from featx.backbones.files import keras_file
+from featx.backbones.files.model_source import ModelSource
+from featx.backbones.keras.keras_import import import_keras
 from featx.backbones.openvino_import import import_openvino
 from featx.backbones.registry import KerasBackbone
 from featx.errors import ExportError, MissingDependencyError
@@ -54,13 +54,13 @@ def export(task: dict[str, Any]) -> None:
 def _keras_model(task: dict[str, Any], recipe: Recipe, head: Head) -> Any:
     """Return backbone and head as one ``keras.Model`` of pixels."""
     if "model_file" in task:
-        model_file = NetworkFile(**task["model_file"])
+        model_file = ModelSource(**task["model_file"])
         if model_file.kind != "keras":
             raise ExportError(
                 f"Cannot export {model_file.path!r} to {task['format']}: the network is not a Keras model. Export it "
                 "to OpenVINO: pass the name of a folder (-o model/)."
             )
-        network = keras_files.build(model_file, recipe)
+        network = keras_file.build_features(Path(model_file.path), recipe)
     else:
         weights_path = Path(task["weights_path"]) if task["weights_path"] else None
         network = KerasBackbone(**task["backbone"]).build(recipe, weights_path)

@@ -42,7 +42,7 @@ def first_trained_layer(resolved: Resolved, unfreeze: str | float) -> int:
         The backbone is not a Keras network or has no such layer, or the fraction or number is out of range.
     """
     backbone = resolved.backbone
-    is_keras_file = isinstance(backbone, NetworkFile) and backbone.kind == "keras"
+    is_keras_file = isinstance(backbone, NetworkFile) and backbone.source.kind == "keras"
     if not isinstance(backbone, KerasBackbone) and not is_keras_file:
         raise OptionError(
             f"backbone must be a Keras network to be fine-tuned, got {backbone.name!r}. Choose a network that "

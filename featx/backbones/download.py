@@ -1,0 +1,95 @@
+"""Download of one weights file, which is checked before it takes its place."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import tempfile
+import threading
+from pathlib import Path
+
+from featx.backbones.digests import file_digests, hash_name
+from featx.errors import WeightsError, WeightsNotFoundError
+
+#: Seconds without data after which a server counts as unreachable.
+_TIMEOUT_SECONDS = 60.0
+_CHUNK_BYTES = 2**20
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+#: How urllib3 names a connection in front of its reason.
+_CONNECTION = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
+_log = logging.getLogger("featx")
+
+
+def download_weights(url: str, path: Path, expected_hash: str) -> None:
+    """Download an HDF5 file of weights.
+
+    The file is downloaded under a temporary name beside `path` and renamed once it is complete and correct.
+
+    Parameters
+    ----------
+    url : str
+        Address of the file.
+    path : Path
+        Path of the file on this machine.
+    expected_hash : str
+        MD5 or SHA-256 of the file in hexadecimal, or "" if it is unknown.
+
+    Raises
+    ------
+    WeightsNotFoundError
+        If the file cannot be downloaded or is not an HDF5 file. The message is the reason alone.
+    WeightsError
+        If the file has another hash. The message is the reason alone.
+    """
+    import pooch
+
+    _check_writable(path.parent)
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    download = pooch.HTTPDownloader(
+        progressbar=_log.isEnabledFor(logging.INFO), chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS
+    )
+    try:
+        download(url, str(partial), None)
+        _check_hdf5(partial)
+        _check_hash(partial, expected_hash)
+        os.replace(partial, path)
+    except WeightsError:
+        raise
+    except Exception as error:  # requests and h5py raise many kinds
+        raise WeightsNotFoundError(_reason(error)) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _check_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise WeightsNotFoundError(
+            f"cannot write to the Keras folder {str(folder)!r}: {error.strerror}. Set the environment variable "
+            "KERAS_HOME to another folder"
+        ) from error
+
+
+def _check_hdf5(path: Path) -> None:
+    import h5py
+
+    with open(path, "rb") as file:
+        if file.read(len(_HDF5_SIGNATURE)) != _HDF5_SIGNATURE:
+            raise ValueError("the server did not send an HDF5 file of weights")
+    h5py.File(path, "r").close()  # raises for a truncated file, which not every server reports
+
+
+def _check_hash(path: Path, expected: str) -> None:
+    kind = hash_name(expected)
+    if expected and file_digests(path)[kind] != expected:
+        raise WeightsError(f"expected {kind} {expected}, got {file_digests(path)[kind]}")
+
+
+def _reason(error: Exception) -> str:
+    """Return the reason of a failed download in one line."""
+    cause = error.args[0] if error.args else error
+    text = str(getattr(cause, "reason", None) or cause).strip()  # urllib3's reason, within an error of requests
+    return _CONNECTION.sub("", text).splitlines()[0] if text else type(error).__name__
