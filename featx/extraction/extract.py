@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from featx.errors import StoreError
+from featx.errors import StoreError, UnreadableImageError
 from featx.extraction.compute import RowComputer
 from featx.extraction.ledger import CACHED, COMPUTED, Ledger, RowArray
 from featx.extraction.options import Resolved
-from featx.extraction.row_cache import open_row_cache
+from featx.extraction.row_cache import RowCache, open_row_cache
 from featx.images.image import Image
-from featx.images.prefetch import Decoded, Failed, Prefetcher, SameAs, Stored
+from featx.images.prefetch import LOOKUP_SIZE, Decoded, Failed, Prefetcher, SameAs, Stored
 from featx.system.array_types import DigestArray, FloatArray
-
-_LOOKUP_SIZE = 2048
 
 
 def extract_rows(
@@ -60,7 +57,7 @@ def extract_into(
     cache: Path | None,
     raise_on_error: bool = True,
     progress: Callable[[int], object] | None = None,
-    lookup_size: int = _LOOKUP_SIZE,
+    lookup_size: int = LOOKUP_SIZE,
 ) -> Ledger:
     """Fill an array with the rows of images, from the cache or by running the backbone.
 
@@ -99,10 +96,22 @@ def extract_into(
     AuditError
         An image has no row.
     """
-    ledger = Ledger(images, rows, progress)
-    extraction = _Extraction(images, resolved, ledger, cache, raise_on_error=raise_on_error, lookup_size=lookup_size)
+    row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features)
+    computer = RowComputer(resolved, row_cache, cache)
+    prefetcher = Prefetcher(
+        images,
+        computer.image_size,
+        resolved.recipe.resize,
+        n_ahead=2 * computer.batch_size,
+        lookup=row_cache,
+        max_pixels=resolved.max_pixels,
+        pad_truncated=resolved.pad_truncated,
+        lookup_size=lookup_size,
+    )
+    ledger = Ledger(len(images), rows, progress)
+    extraction = _Extraction(prefetcher, row_cache, computer, ledger)
     try:
-        extraction.run()
+        extraction.run(raise_on_error=raise_on_error)
     except BaseException:
         with contextlib.suppress(StoreError):  # the first error matters more
             extraction.close()
@@ -115,39 +124,22 @@ def extract_into(
 class _Extraction:
     """The passes over the images of one call of :func:`extract_into`."""
 
-    def __init__(
-        self,
-        images: Sequence[Image],
-        resolved: Resolved,
-        ledger: Ledger,
-        cache: Path | None,
-        *,
-        raise_on_error: bool,
-        lookup_size: int,
-    ) -> None:
-        self._images = images
+    def __init__(self, prefetcher: Prefetcher, cache: RowCache, computer: RowComputer, ledger: Ledger) -> None:
+        self._prefetcher = prefetcher
+        self._cache = cache
+        self._computer = computer
+        self._batch_size = computer.batch_size
         self._ledger = ledger
-        self._raise_on_error = raise_on_error
-        self._lookup_size = lookup_size
+        self._batch: list[Decoded] = []
+        self._stored: list[int] = []
         self._same: list[SameAs] = []
-        self._cache = open_row_cache(cache, resolved.recipe, resolved.n_features)
-        self._computer = RowComputer(resolved, self._cache, cache)
-        self._batch_size = self._computer.batch_size
-        self._prefetcher = Prefetcher(
-            images,
-            self._computer.image_size,
-            resolved.recipe.resize,
-            n_ahead=2 * self._batch_size,
-            is_stored=self._cache.has_row,
-            max_pixels=resolved.max_pixels,
-            pad_truncated=resolved.pad_truncated,
-        )
 
-    def run(self) -> None:
+    def run(self, *, raise_on_error: bool) -> None:
         """Give every image a row or an error."""
-        indices: Sequence[int] = range(len(self._images))
+        indices: Sequence[int] = range(self._ledger.n_images)
         while indices:  # again for rows that prove corrupt, and files that change meanwhile
-            indices = self._pass_over(indices) or self._fill_same()
+            corrupt = self._pass_over(indices, raise_on_error)
+            indices = corrupt or self._fill_same()
 
     def close(self) -> None:
         """Commit what was computed, and let other processes compute."""
@@ -156,69 +148,62 @@ class _Extraction:
         finally:
             self._computer.release()
 
-    def _pass_over(self, indices: Sequence[int]) -> list[int]:
+    def _pass_over(self, indices: Sequence[int], raise_on_error: bool) -> list[int]:
         """Read, decode and compute; return the images whose cached row proved corrupt."""
-        batch: list[Decoded] = []
-        stored: list[int] = []
         corrupt: list[int] = []
-        for item in self._prefetcher.prefetch(self._unknown(indices)):
+        for item in self._prefetcher.prefetch(indices):
             self._ledger.record(item.index, item.source)
-            self._cache.add_file(self._images[item.index], item.source)
-            self._cache.commit(only_if_due=True)
+            if item.source.path:
+                self._cache.add_file(item.source)
             match item:
                 case Decoded():
-                    batch.append(item)
+                    self._batch.append(item)
                 case Stored():
-                    stored.append(item.index)
+                    self._stored.append(item.index)
                 case SameAs():
                     self._same.append(item)
+                case Failed() if raise_on_error:
+                    raise self._first_error(item)
                 case Failed():
-                    self._fail(item)
-            if len(batch) == self._batch_size:
-                self._compute(batch)
-                batch = []
-            if len(stored) == self._lookup_size:
-                corrupt += self._fill_cached(stored)
-                stored = []
-        self._compute(batch)
-        return corrupt + self._fill_cached(stored)
+                    self._ledger.fail(item.index, item.error)
+            if len(self._batch) == self._batch_size:
+                self._compute_batch()
+            if len(self._stored) == LOOKUP_SIZE:
+                corrupt += self._fill_stored()
+        self._compute_batch()
+        return corrupt + self._fill_stored()
 
-    def _unknown(self, indices: Iterable[int]) -> Iterator[int]:
-        """Fill the rows of files that are known and whose row is cached; yield the other indices."""
-        remaining = iter(indices)
-        while chunk := list(itertools.islice(remaining, self._lookup_size)):
-            known = self._cache.identify_files(self._images, chunk)
-            for index, source in known:
-                self._ledger.record(index, source)
-            filled = {index for index, _ in known}.difference(self._fill_cached([index for index, _ in known]))
-            yield from (index for index in chunk if index not in filled)
-
-    def _fill_cached(self, indices: list[int]) -> list[int]:
-        """Fill rows from the cache; return the indices that have none there."""
-        if not indices:
-            return []
-        positions = np.array(indices)
-        is_cached, rows = self._cache.read_rows(self._ledger.digests[positions])
-        self._ledger.fill(positions[is_cached], rows, CACHED)
-        missing: list[int] = positions[~is_cached].tolist()
-        return missing
-
-    def _compute(self, batch: list[Decoded]) -> None:
-        if not batch:
+    def _compute_batch(self) -> None:
+        """Fill the rows of decoded images."""
+        if not self._batch:
             return
+        batch, self._batch = self._batch, []
         indices = np.array([item.index for item in batch])
         pixels = np.stack([item.pixels for item in batch])
         rows, is_computed = self._computer.compute_rows(pixels, self._ledger.digests[indices])
         self._ledger.fill(indices, rows, np.where(is_computed, COMPUTED, CACHED))
+        self._cache.commit(only_if_due=True)
 
-    def _fail(self, failed: Failed) -> None:
-        if self._raise_on_error:
-            # Of equal images the first one is named, whichever thread was faster.
-            first = min([failed.index, *(same.index for same in self._same if same.first == failed.index)])
-            raise failed.named_error(self._images[first], first)
-        self._ledger.fail(failed.index, failed.error)
+    def _fill_stored(self) -> list[int]:
+        """Fill the rows of stored images; return those whose row proved corrupt."""
+        if not self._stored:
+            return []
+        indices, self._stored = np.array(self._stored), []
+        is_cached, rows = self._cache.read_rows(self._ledger.digests[indices])
+        self._ledger.fill(indices[is_cached], rows, CACHED)
+        self._cache.commit(only_if_due=True)
+        corrupt: list[int] = indices[~is_cached].tolist()
+        return corrupt
 
     def _fill_same(self) -> list[int]:
         """Give equal images the same row or error; return the indices whose counterpart has changed meanwhile."""
         same, self._same = self._same, []
-        return [item.index for item in same if not self._ledger.fill_from(item.index, item.first)]
+        return [item.index for item in same if not self._ledger.fill_same(item)]
+
+    def _first_error(self, failed: Failed) -> UnreadableImageError:
+        """Return the error for the first of the images with the same content, whichever thread was faster."""
+        equal = [item for item in self._same if item.first == failed.index and item.index < failed.index]
+        if not equal:
+            return failed.error
+        first = min(equal, key=lambda item: item.index)
+        return type(failed.error)(failed.error.reason, first.source.name, first.index)

@@ -361,7 +361,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         if not len(images):
             return rows
         resolved = self._resolve(options)
-        with progress_bar(len(images), resolved.backbone.name, shown=bool(self.verbose)) as progress:
+        with progress_bar(len(rows), resolved.backbone.name, shown=bool(self.verbose)) as progress:
             ledger = extract_into(
                 rows,
                 images,
@@ -509,7 +509,7 @@ def _warn_unreadable(ledger: Ledger) -> None:
     if padded:
         _warn_user(
             f"{len(padded)} of {ledger.n_images} images are truncated; the missing part is gray or black. The first is "
-            f"{ledger.describe(padded[0])!r} (index {padded[0]})."
+            f"{ledger.padded_name(padded[0])!r} (index {padded[0]})."
         )
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
 
 from featx.datasets.failures import Failure
 from featx.errors import AuditError, UnreadableImageError
-from featx.images.image import DIGEST_SIZE, Image, describe_image, padded_digest
-from featx.images.prefetch import Source
+from featx.images.image import DIGEST_SIZE, padded_digest
+from featx.images.prefetch import SameAs, Source
 from featx.system.array_types import DigestArray, IntArray
 
 #: File state of an image that is not a file.
@@ -33,7 +33,7 @@ class Ledger:
 
     Parameters
     ----------
-    images : sequence of images
+    n_images : int
     rows : array of float32, shape (n_samples, n_features)
         Array that receives the rows.
     progress : callable, default=None
@@ -47,22 +47,19 @@ class Ledger:
         Size and modification time (ns) of each file when it was read; `UNKNOWN_STATE` for images without a file.
     """
 
-    def __init__(
-        self, images: Sequence[Image], rows: RowArray, progress: Callable[[int], object] | None = None
-    ) -> None:
-        self._images = images
+    def __init__(self, n_images: int, rows: RowArray, progress: Callable[[int], object] | None = None) -> None:
         self._rows = rows
         self._progress = progress or (lambda n_images: None)
-        self._status = np.zeros(len(images), dtype=np.uint8)
-        self._padded = np.zeros(len(images), dtype=bool)
+        self._status = np.zeros(n_images, dtype=np.uint8)
+        self._padded: dict[int, str] = {}
         self._errors: dict[int, UnreadableImageError] = {}
-        self.digests: DigestArray = np.zeros((len(images), DIGEST_SIZE), dtype=np.uint8)
-        self.file_states = np.full((len(images), 2), UNKNOWN_STATE, dtype=np.int64)
+        self.digests: DigestArray = np.zeros((n_images, DIGEST_SIZE), dtype=np.uint8)
+        self.file_states = np.full((n_images, 2), UNKNOWN_STATE, dtype=np.int64)
 
     @property
     def n_images(self) -> int:
         """Number of images."""
-        return len(self._images)
+        return len(self._status)
 
     @property
     def n_computed(self) -> int:
@@ -76,25 +73,26 @@ class Ledger:
 
     @property
     def padded(self) -> list[int]:
-        """Indices of truncated images whose missing part was filled."""
-        indices: list[int] = np.flatnonzero(self._padded).tolist()
-        return indices
+        """Indices of truncated images whose missing part was filled, in input order."""
+        return sorted(self._padded)
 
     @property
     def failures(self) -> list[Failure]:
         """Images that cannot be read, in input order."""
         return [
-            Failure(index, self.describe(index), error.reason, type(error).__name__)
+            Failure(index, error.image, error.reason, type(error).__name__)
             for index, error in sorted(self._errors.items())
         ]
 
-    def describe(self, index: int) -> str:
-        """Return the path of an image, or the type of the object."""
-        return describe_image(self._images[index])
+    def padded_name(self, index: int) -> str:
+        """Return the name of a padded image."""
+        return self._padded[index]
 
     def record(self, index: int, source: Source) -> None:
         """Record how an image was read."""
-        self._padded[index] = source.is_padded
+        self._padded.pop(index, None)
+        if source.is_padded:
+            self._padded[index] = source.name
         if source.state is not None:
             self.file_states[index] = source.state.st_size, source.state.st_mtime_ns
         if source.digest:
@@ -111,23 +109,24 @@ class Ledger:
         self._rows[index] = np.nan
         self._settle(np.array([index]), FAILED)
 
-    def fill_from(self, index: int, first: int) -> bool:
-        """Give an image what an equal image has: its row or its error.
+    def fill_same(self, item: SameAs) -> bool:
+        """Give an image what the image with the same content has: its row or its error.
 
         Returns
         -------
         bool
-            False, and nothing is done, if the other image has no row yet or was read again with other content.
+            False, and nothing is done, if that one has no row, or was read again with other content.
         """
-        digest = self.digests[index].tobytes()
-        expected = padded_digest(digest) if self._padded[first] else digest
-        if not self._status[first] or self.digests[first].tobytes() != expected:
+        index, first = item.index, item.first
+        digest = padded_digest(item.source.digest) if first in self._padded else item.source.digest
+        if not self._status[first] or self.digests[first].tobytes() != digest:
             return False
         if error := self._errors.get(first):
-            self.fail(index, error)
+            self.fail(index, type(error)(error.reason, item.source.name, index))
             return True
+        if first in self._padded:
+            self._padded[index] = item.source.name
         self.digests[index] = self.digests[first]
-        self._padded[index] = self._padded[first]
         self.fill(np.array([index]), self._rows[first], CACHED)
         return True
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +33,11 @@ class RowCache:
         self._n_views = n_views
         self._n_features = n_features
 
-    def identify_files(self, images: Sequence[Image], indices: Iterable[int]) -> list[tuple[int, Source]]:
-        """Return index and source of images whose file has not changed since it was last read."""
-        return []
+    def find_files(self, images: Sequence[Image], indices: Sequence[int]) -> dict[int, Source]:
+        """Return the sources of files that have not changed since they were read, and whose row is in the cache."""
+        return {}
 
-    def add_file(self, image: Image, source: Source) -> None:
+    def add_file(self, source: Source) -> None:
         """Record the digest of a file that was read."""
 
     def has_row(self, digest: bytes) -> bool:
@@ -97,8 +97,8 @@ class DiskRowCache(RowCache):
         self._store = ViewStore(folder, recipe, n_features)
         self._files = FileIndex(folder / INDEX)
 
-    def identify_files(self, images: Sequence[Image], indices: Iterable[int]) -> list[tuple[int, Source]]:
-        """Look files up in the file index."""
+    def find_files(self, images: Sequence[Image], indices: Sequence[int]) -> dict[int, Source]:
+        """Look files up in the file index, and their digests in the store."""
         files = []
         for index in indices:
             path = images[index]
@@ -108,16 +108,21 @@ class DiskRowCache(RowCache):
                 except (OSError, ValueError):
                     continue  # reading the image will report the reason
         digests = self._files.find([(path, state) for _, path, state in files])
-        return [
-            (index, Source(digest, state))
+        known = [
+            (index, Source(digest, state=state))
             for (index, _, state), digest in zip(files, digests, strict=True)
             if digest is not None
         ]
+        if not known:
+            return {}
+        joined = np.frombuffer(b"".join(source.digest for _, source in known), dtype=np.uint8)
+        has_rows = self._store.has(joined.reshape(len(known), -1))
+        return {index: source for (index, source), has_row in zip(known, has_rows, strict=True) if has_row}
 
-    def add_file(self, image: Image, source: Source) -> None:
-        """Add a file to the file index."""
-        if source.digest and source.state is not None and isinstance(image, str | os.PathLike):
-            self._files.add(os.fspath(image), source.state, source.digest, source.read_at)
+    def add_file(self, source: Source) -> None:
+        """Add a file to the file index, unless it is known."""
+        if source.digest and source.state is not None:
+            self._files.add(source.path, source.state, source.digest, source.read_at)
 
     def has_row(self, digest: bytes) -> bool:
         """Look an image up in the store."""

@@ -6,11 +6,12 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import itertools
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -23,16 +24,22 @@ from featx.system.processes import n_cores
 #: Remote images up to this size are downloaded many at a time. Larger ones are downloaded by the decoding threads, so
 #: that only a few of them are in memory.
 _MAX_PARALLEL_BYTES = 8 * 2**20
+#: Number of images that are looked up in the cache at a time.
+LOOKUP_SIZE = 2048
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class Source:
-    """How an image was read.
+    """Where the content of an image came from.
 
     Attributes
     ----------
     digest : bytes
         Digest of the content. Empty if the image could not be read.
+    name : str
+        Path of the image, or a description of the object, for messages. Empty if the file was not read.
+    path : str
+        Path of the file. Empty for images without a file.
     state : os.stat_result or None
         State of the file when it was read. None for images without a file.
     read_at : float
@@ -42,12 +49,14 @@ class Source:
     """
 
     digest: bytes = b""
+    name: str = ""
+    path: str = ""
     state: os.stat_result | None = None
     read_at: float = 0.0
     is_padded: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class Decoded:
     """The pixels of an image: uint8, shape (height, width, 3)."""
 
@@ -56,7 +65,7 @@ class Decoded:
     pixels: np.ndarray[Any, Any]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class Stored:
     """An image whose row is in the cache: it was not decoded."""
 
@@ -64,7 +73,7 @@ class Stored:
     source: Source
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class SameAs:
     """An image with the same content as another one, whose index is `first`: it was not decoded."""
 
@@ -73,21 +82,26 @@ class SameAs:
     first: int
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(slots=True)
 class Failed:
-    """An image that cannot be read, and the error without the name of the image."""
+    """An image that cannot be read. The error has the name and the index of the image."""
 
     index: int
     source: Source
     error: UnreadableImageError
 
-    def named_error(self, image: Image, index: int | None = None) -> UnreadableImageError:
-        """Return the error with the name of the image and its index (default: that of this image)."""
-        name = describe_image(image)
-        return type(self.error)(self.error.reason, name, self.index if index is None else index)
-
 
 Prefetched: TypeAlias = Decoded | Stored | SameAs | Failed
+
+
+class RowLookup(Protocol):
+    """What a prefetcher asks the cache."""
+
+    def find_files(self, images: Sequence[Image], indices: Sequence[int]) -> dict[int, Source]:
+        """Return the sources of files that have not changed since they were read, and whose row is in the cache."""
+
+    def has_row(self, digest: bytes) -> bool:
+        """Return whether the row of an image is in the cache. It is called from several threads."""
 
 
 class Prefetcher:
@@ -101,8 +115,8 @@ class Prefetcher:
     resize : {"squash", "crop", "pad"}
     n_ahead : int
         Number of images that may wait for the caller.
-    is_stored : callable, default=None
-        Function of a digest: whether its row is in the cache. It is called from several threads.
+    lookup : RowLookup or None, default=None
+        Cache of rows. None: every distinct image is decoded.
     max_pixels : int, default=178_956_970
         Images with more pixels fail.
     pad_truncated : bool, default=False
@@ -111,6 +125,8 @@ class Prefetcher:
         Number of images that are decoded at a time. None: one per available core.
     max_parallel_bytes : int, default=8_388_608
         Maximum size of remote images that are downloaded many at a time.
+    lookup_size : int, default=2048
+        Number of files that are looked up in the cache at a time.
     """
 
     def __init__(
@@ -120,20 +136,22 @@ class Prefetcher:
         resize: str,
         *,
         n_ahead: int,
-        is_stored: Callable[[bytes], bool] | None = None,
+        lookup: RowLookup | None = None,
         max_pixels: int = MAX_PIXELS,
         pad_truncated: bool = False,
         n_threads: int | None = None,
         max_parallel_bytes: int = _MAX_PARALLEL_BYTES,
+        lookup_size: int = LOOKUP_SIZE,
     ) -> None:
         self._images = images
         self._n_ahead = n_ahead
-        self._is_stored = is_stored or (lambda digest: False)
+        self._lookup = lookup
         self._max_pixels = max_pixels
         self._decode_options = (size, resize, max_pixels)
         self._pad_truncated = pad_truncated
         self._n_threads = n_cores() if n_threads is None else n_threads
         self._max_parallel_bytes = max_parallel_bytes
+        self._lookup_size = lookup_size
         self._decoding = threading.BoundedSemaphore(self._n_threads)
 
     def prefetch(self, indices: Iterable[int]) -> Iterator[Prefetched]:
@@ -142,34 +160,45 @@ class Prefetcher:
         Of images with the same content, one is decoded; the others are :class:`SameAs` it.
         """
         first_by_digest: dict[bytes, int] = {}
-        pending: collections.deque[concurrent.futures.Future[Prefetched]] = collections.deque()
+        pending: collections.deque[Prefetched | concurrent.futures.Future[Prefetched]] = collections.deque()
         n_threads = self._n_threads
         with _thread_pools(n_threads, remote.MAX_REQUESTS) as (decoding, downloading):
-            for index in indices:
-                load_decoders()  # here, as imports in several threads at once are slow; and only if an image is read
-                if is_remote_image(self._images[index]):
+            for index, source in self._look_up(indices):
+                if source is not None and not pending:
+                    yield Stored(index, source)
+                elif source is not None:
+                    pending.append(Stored(index, source))
+                elif is_remote_image(self._images[index]):
                     n_threads = max(n_threads, remote.MAX_REQUESTS)
                     pending.append(downloading.submit(self._load_remote, index, first_by_digest))
                 else:
+                    load_decoders()  # before threads do, and only if an image is read
                     pending.append(decoding.submit(self._load, index, first_by_digest))
                 if len(pending) >= self._n_ahead + n_threads:
-                    yield pending.popleft().result()
+                    yield _result(pending.popleft())
             while pending:
-                yield pending.popleft().result()
+                yield _result(pending.popleft())
+
+    def _look_up(self, indices: Iterable[int]) -> Iterator[tuple[int, Source | None]]:
+        """Yield each index, with the source of files that need not be read."""
+        remaining = iter(indices)
+        while chunk := list(itertools.islice(remaining, self._lookup_size)):
+            sources = {} if self._lookup is None else self._lookup.find_files(self._images, chunk)
+            yield from ((index, sources.get(index)) for index in chunk)
 
     def _load_remote(self, index: int, first_by_digest: dict[bytes, int]) -> Prefetched:
         """Download a small image while others are decoded; leave a large one to :meth:`_load`."""
-        read_at = time.time()
+        load_decoders()
         content = None
         try:
             with contextlib.suppress(ImageTooLargeError):
                 content, _ = read_image(self._images[index], max_bytes=self._max_parallel_bytes)
         except UnreadableImageError as error:
-            return Failed(index, Source(read_at=read_at), _without_traceback(error))
+            return self._failed(index, self._source(index), error)
         return self._load(index, first_by_digest, content)
 
     def _load(self, index: int, first_by_digest: dict[bytes, int], content: Content | None = None) -> Prefetched:
-        source = Source(read_at=time.time())
+        source = self._source(index)
         with self._decoding:
             try:
                 if content is None:
@@ -179,11 +208,11 @@ class Prefetcher:
                 first = first_by_digest.setdefault(source.digest, index)
                 if first != index:
                     return SameAs(index, source, first)
-                if self._is_stored(source.digest):
+                if self._has_row(source.digest):
                     return Stored(index, source)
                 return self._decode(index, source, content)
             except UnreadableImageError as error:
-                return Failed(index, source, _without_traceback(error))
+                return self._failed(index, source, error)
 
     def _decode(self, index: int, source: Source, content: Content) -> Decoded | Stored:
         try:
@@ -194,9 +223,22 @@ class Prefetcher:
         # The row of a padded image must never be found as the row of these bytes: it gets a digest of its own, and no
         # file state, so that the file index does not record it.
         source = dataclasses.replace(source, digest=padded_digest(source.digest), state=None, is_padded=True)
-        if self._is_stored(source.digest):
+        if self._has_row(source.digest):
             return Stored(index, source)
         return Decoded(index, source, decode_truncated(content, *self._decode_options))
+
+    def _source(self, index: int) -> Source:
+        image = self._images[index]
+        path = os.fspath(image) if isinstance(image, str | os.PathLike) else ""
+        return Source(name=describe_image(image), path=path, read_at=time.time())
+
+    def _has_row(self, digest: bytes) -> bool:
+        return self._lookup is not None and self._lookup.has_row(digest)
+
+    @staticmethod
+    def _failed(index: int, source: Source, error: UnreadableImageError) -> Failed:
+        # A new error: the traceback of this one would keep the content of the image in memory.
+        return Failed(index, source, type(error)(error.reason, source.name, index))
 
 
 @contextlib.contextmanager
@@ -212,6 +254,5 @@ def _thread_pools(*sizes: int) -> Iterator[list[concurrent.futures.ThreadPoolExe
             pool.shutdown(wait=True)
 
 
-def _without_traceback(error: UnreadableImageError) -> UnreadableImageError:
-    """Return a copy of an error: its traceback would keep the content of the image in memory."""
-    return type(error)(error.reason)
+def _result(item: Prefetched | concurrent.futures.Future[Prefetched]) -> Prefetched:
+    return item.result() if isinstance(item, concurrent.futures.Future) else item

@@ -89,9 +89,7 @@ def test_near_duplicates_are_left_out_together_and_evidence_once() -> None:
 
 def test_classes_that_are_all_near_duplicates_are_an_error_with_a_remedy() -> None:
     X = np.repeat(np.random.default_rng(0).normal(size=(2, 50)), 30, axis=0)
-    with pytest.raises(
-        ComparisonError, match="have a single group.*Near-duplicates in 'X' form.*groups=None"
-    ):
+    with pytest.raises(ComparisonError, match="have a single group.*Near-duplicates in 'X' form.*groups=None"):
         rank_features({"X": X}, np.repeat(["cat", "dog"], 30))
 
 

@@ -433,7 +433,7 @@ def test_a_fitted_pipeline_travels_small_and_whole(
         else:
             file.write_bytes(pytest.importorskip(library).dumps(saved))
         sizes.append(file.stat().st_size)
-    assert sizes[1] <= 10_000
+    assert sizes[1] <= 20_000  # skops writes a record for each item of recipe_ and fitted_params_
     done = python(LOADING, library, str(tmp_path / "saved-0"), *paths, cwd=elsewhere)
     expected = f"{pipe[0].recipe_['weights']} {pipe.predict_proba(paths).tobytes()}"
     assert done.stdout.strip() == expected, done.stderr

@@ -568,7 +568,7 @@ def test_an_equal_image_keeps_its_row_if_the_other_file_changes_during_the_run(
             first.write_bytes(Path(paths[1]).read_bytes())
         return read_rows(self, digests)
 
-    monkeypatch.setattr(DiskRowCache, "identify_files", lambda *args: [])
+    monkeypatch.setattr(DiskRowCache, "find_files", lambda *args: {})
     monkeypatch.setattr(DiskRowCache, "read_rows", replace_first)
     with pytest.warns(StoreWarning):
         rows, _ = extract([str(first), str(copy)], tmp_path / "cache")

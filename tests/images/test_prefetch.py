@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import PIL.Image
@@ -10,27 +10,37 @@ import pytest
 
 from featx.images.decode import decode_image
 from featx.images.image import content_digest, read_image
-from featx.images.prefetch import Decoded, Failed, Prefetcher, SameAs, Stored
+from featx.images.prefetch import Decoded, Failed, Prefetcher, SameAs, Source, Stored
 from featx.system.files import remote
 from featx.system.processes import n_cores
 
 SIZE = (32, 32)
 
 
+class Lookup:
+    """A cache that has the rows of some digests."""
+
+    def __init__(self, *digests: bytes) -> None:
+        self.digests = digests
+        self.looked_up: list[bytes] = []
+
+    def find_files(self, images: Sequence[Any], indices: Sequence[int]) -> dict[int, Source]:
+        return {}
+
+    def has_row(self, digest: bytes) -> bool:
+        self.looked_up.append(digest)
+        return digest in self.digests
+
+
 def test_images_are_decoded_in_order_and_a_bounded_number_ahead(photos: list[PIL.Image.Image]) -> None:
-    looked_up: list[bytes] = []
-
-    def is_stored(digest: bytes) -> bool:
-        looked_up.append(digest)
-        return False
-
-    prefetcher = Prefetcher(photos, SIZE, "squash", is_stored=is_stored, n_ahead=3)
+    lookup = Lookup()
+    prefetcher = Prefetcher(photos, SIZE, "squash", lookup=lookup, n_ahead=3)
     indices = []
     for item in prefetcher.prefetch(range(24)):
         time.sleep(0.01)
         indices.append(item.index)
         assert isinstance(item, Decoded)
-        assert len(looked_up) <= len(indices) + 3 + n_cores()
+        assert len(lookup.looked_up) <= len(indices) + 3 + n_cores()
     assert indices == list(range(24))
 
 
@@ -45,9 +55,7 @@ def test_stored_and_equal_images_are_not_decoded(
         return decode_image(*args)
 
     monkeypatch.setattr("featx.images.prefetch.decode_image", counted)
-    prefetcher = Prefetcher(
-        [*photos[:2], photos[0]], SIZE, "squash", is_stored=lambda digest: digest == stored, n_ahead=3
-    )
+    prefetcher = Prefetcher([*photos[:2], photos[0]], SIZE, "squash", lookup=Lookup(stored), n_ahead=3)
     first, second, third = prefetcher.prefetch(range(3))
     assert isinstance(second, Stored)
     same, decoded = (first, third) if isinstance(first, SameAs) else (third, first)  # whichever thread was faster
@@ -58,12 +66,29 @@ def test_stored_and_equal_images_are_not_decoded(
     assert threads[0].startswith("featx-decode")
 
 
-def test_failed_image_is_named_by_the_caller(photos: list[PIL.Image.Image]) -> None:
+def test_failed_image_has_name_and_index(photos: list[PIL.Image.Image]) -> None:
     _, failed = Prefetcher([photos[0], "absent.jpg"], SIZE, "squash", n_ahead=3).prefetch(range(2))
     assert isinstance(failed, Failed)
-    assert failed.error.image == ""
-    error = failed.named_error("absent.jpg")
-    assert (error.image, error.position, type(error)) == ("absent.jpg", 1, type(failed.error))
+    assert (failed.error.image, failed.error.position) == ("absent.jpg", 1)
+
+
+def test_known_files_are_not_read(photos: list[PIL.Image.Image]) -> None:
+    """They are looked up a few at a time, and keep their place."""
+
+    class KnowsFiles(Lookup):
+        def find_files(self, images: Sequence[Any], indices: Sequence[int]) -> dict[int, Source]:
+            assert len(indices) <= 2
+            return {index: Source(digest=b"known") for index in indices if isinstance(images[index], str)}
+
+    images = ["absent.jpg", photos[0], "absent.jpg", "absent.jpg", photos[1]]
+    items = list(Prefetcher(images, SIZE, "squash", lookup=KnowsFiles(), n_ahead=1, lookup_size=2).prefetch(range(5)))
+    assert [(item.index, type(item)) for item in items] == [
+        (0, Stored),
+        (1, Decoded),
+        (2, Stored),
+        (3, Stored),
+        (4, Decoded),
+    ]
 
 
 @pytest.fixture
@@ -121,15 +146,15 @@ def test_few_large_remote_images_are_in_memory(far: Any, monkeypatch: pytest.Mon
     n_reading, most = 0, 0
     read_url = remote.read_url
 
-    def watched(url: str, most_bytes: int) -> bytes:
+    def watched(url: str, max_bytes: int) -> bytes:
         nonlocal n_reading, most
-        if most_bytes == 1000:
-            return read_url(url, most_bytes)
+        if max_bytes == 1000:
+            return read_url(url, max_bytes)
         n_reading += 1
         most = max(most, n_reading)
         time.sleep(0.01)
         try:
-            return read_url(url, most_bytes)
+            return read_url(url, max_bytes)
         finally:
             n_reading -= 1
 

@@ -112,7 +112,9 @@ def test_classes_too_small_to_calibrate_are_told_before_any_work(
     n_small: int, groups: Any, paths: list[str], counting: CountingBackbone
 ) -> None:
     y = (["a", "b"] * 12)[: 24 - n_small] + ["small"] * n_small
-    with pytest.raises(ComparisonError, match=r"calibrate .* needs at least two .* of each class.*one of 'small'.*Add images"):
+    with pytest.raises(
+        ComparisonError, match=r"calibrate .* needs at least two .* of each class.*one of 'small'.*Add images"
+    ):
         train(paths, y, estimators=["svm"], calibrate=True, groups=groups)
     assert counting.n_images == 0
 

@@ -164,7 +164,7 @@ def write_pixels(images: Sequence[Image], resolved: Resolved, path: Path) -> Non
             case SameAs():
                 same.append(item)
             case Failed():
-                raise item.named_error(images[item.index])
+                raise item.error
     for item in same:
         pixels[item.index] = pixels[item.first]
     pixels.flush()
