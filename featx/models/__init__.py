@@ -2,12 +2,15 @@
 
 A model is a pipeline of a :class:`featx.FeatureExtractor` and a fitted estimator of scikit-learn, saved in one file.
 
-``model``  a model in memory: what it is, and its predictions from features
-``model_file``  reading and writing the file: :func:`featx.save_pipeline`, :func:`featx.load_pipeline`
-``archive``  the zip archive that the file is, with a checksum for each of its parts
-``validation``  checks of what is saved, and of what is read
-``predict``  labels and probabilities of new images: :func:`featx.predict_images`
-``novelty``  how far a new image is from the training images
+``model``  a model in memory: its card, and predictions from features
+``card``  description of a model: classes, scores, recipe, versions
+``model_file``  :func:`featx.save_pipeline`, :func:`featx.load_pipeline` and :func:`featx.read_model`
+``archive``  the zip archive of a model file, with a checksum of each member
+``pipeline_file``  the pipeline as skops data, and the types that are trusted in it
+``validation``  checks of the arguments of ``save_pipeline``
+``predict``  :class:`featx.Predictor` and :func:`featx.predict_images`
+``prediction``  the prediction of one image, as a row of a table, CSV or JSON
+``novelty``  detects images that differ from the training images
 ``head``  estimators of scikit-learn as steps of numpy
 ``explain``  attribution maps of predictions
 ``export``  a model as one network for Keras, ONNX or OpenVINO

@@ -277,7 +277,7 @@ def _read_card(name: str, fields: Mapping[str, Any]) -> ModelCard:
 
 
 def _restore_network(members: Mapping[str, bytes]) -> str:
-    """Write the network of a model to the model cache of this machine; return its path, or "" if there is none."""
+    """Write the network of a model to the model cache of this machine; return its path, or "" without one."""
     for member, content in members.items():
         if member.startswith(NETWORK):
             if not _NETWORK_NAME.fullmatch(member[len(NETWORK) :]):

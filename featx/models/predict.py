@@ -67,8 +67,8 @@ class Predictor:
 
     Notes
     -----
-    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor: they
-    take turns on the network, which uses all cores by itself.
+    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor: only
+    one of them runs the network at a time, which uses all cores by itself.
 
     Examples
     --------

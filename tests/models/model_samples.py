@@ -23,22 +23,22 @@ def extractor(**options: Any) -> FeatureExtractor:
 
 
 def rewritten(model: Path, path: Path, change: Any, *, digests: bool = False) -> Path:
-    """A copy of a model whose files `change` has had its hands on; with `digests`, of the new files."""
+    """Copy a model whose files `change` modifies; with `digests`, update the checksums of the files."""
     import hashlib
 
     with zipfile.ZipFile(model) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     change(members)
-    ours = json.loads(members["featx.json"])
-    if "checksum" in ours and ours["checksum"] is not None:
-        ours["checksum"] = checksum(ours)
-        members["featx.json"] = json.dumps(ours).encode()
+    description = json.loads(members["featx.json"])
+    if "checksum" in description and description["checksum"] is not None:
+        description["checksum"] = checksum(description)
+        members["featx.json"] = json.dumps(description).encode()
     if digests:
-        ours["files"] = {
+        description["files"] = {
             name: hashlib.sha256(data).hexdigest() for name, data in members.items() if name != "featx.json"
         }
-        ours["checksum"] = checksum(ours)
-        members["featx.json"] = json.dumps(ours).encode()
+        description["checksum"] = checksum(description)
+        members["featx.json"] = json.dumps(description).encode()
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in members.items():
             archive.writestr(name, data)
@@ -46,7 +46,7 @@ def rewritten(model: Path, path: Path, change: Any, *, digests: bool = False) ->
 
 
 def described(model: Path, path: Path, **changed: Any) -> Path:
-    """A copy of a model with another description, whose checksum is right."""
+    """Copy a model with another description and its correct checksum."""
 
     def change(members: dict[str, bytes]) -> None:
         members["featx.json"] = json.dumps({**json.loads(members["featx.json"]), **changed}).encode()

@@ -97,7 +97,7 @@ def test_truncated_and_corrupt_files(model: Path, tmp_path: Path) -> None:
             pipeline = load_pipeline(damaged)
         except ModelFileError:
             continue
-        assert isinstance(pipeline, Pipeline)  # bytes that zip does not look at
+        assert isinstance(pipeline, Pipeline)  # bytes that the zip format ignores
 
 
 @pytest.mark.parametrize("name", ["logreg", "svm", "knn", "lda"])

@@ -69,7 +69,7 @@ def test_selection_is_noted(digits: list[Path], digit_labels: list[str]) -> None
 
 
 def test_calibration_respects_groups(digits: list[Path], digit_labels: list[str]) -> None:
-    """Each image ten times: were they divided, the calibration would see its own training images."""
+    """With copies in other folds, the calibration would see its training images, and be overconfident."""
     many = digits[::3]
     trained = train_images(
         [*many] * 4, [*digit_labels[::3]] * 4, backbone=extractor(), estimators=["svm"], calibrate=True, cache=None

@@ -29,7 +29,7 @@ Array = np.ndarray[Any, Any]
 
 
 @pytest.fixture(scope="module")
-def pictures(photos: list[PIL.Image.Image]) -> list[Array]:
+def images(photos: list[PIL.Image.Image]) -> list[Array]:
     return [np.asarray(photo) for photo in photos[:12]]
 
 
@@ -43,29 +43,29 @@ def saved(estimator: Any, images: list[Any], y: list[Any], path: Path, **options
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("name", ["logreg", "ridge", "calibrated"])
 def test_activation_map_adds_up_to_the_score(
-    n_classes: int, name: str, pictures: list[Array], tmp_path: Path, compiled_cache: Path
+    n_classes: int, name: str, images: list[Array], tmp_path: Path, compiled_cache: Path
 ) -> None:
-    y = [f"class {at % n_classes}" for at in range(len(pictures))]
+    y = [f"class {at % n_classes}" for at in range(len(images))]
     is_calibrated = name == "calibrated"
     estimator = CalibratedClassifierCV(make_baseline("ridge"), ensemble=False, cv=2)
     estimator = estimator if is_calibrated else make_baseline(name)
-    pipeline = saved(estimator, pictures, y, tmp_path / "model.skops", cache=compiled_cache)
+    pipeline = saved(estimator, images, y, tmp_path / "model.skops", cache=compiled_cache)
     if is_calibrated:  # the input of the sigmoids
         (part,) = pipeline[-1].calibrated_classifiers_
-        values = part.estimator.decision_function(pipeline[0].transform(pictures)).reshape(len(pictures), -1)
+        values = part.estimator.decision_function(pipeline[0].transform(images)).reshape(len(images), -1)
         decisions = np.stack([-one.a_ * values[:, at] - one.b_ for at, one in enumerate(part.calibrators)], axis=1)
     else:
-        decisions = pipeline.decision_function(pictures).reshape(len(pictures), -1)
-    for at, found in enumerate(explain_images(tmp_path / "model.skops", pictures, cache=compiled_cache)):
+        decisions = pipeline.decision_function(images).reshape(len(images), -1)
+    for at, found in enumerate(explain_images(tmp_path / "model.skops", images, cache=compiled_cache)):
         attribution = found.attribution
         assert attribution is not None
         assert attribution.method == "activation"
         assert attribution.map.shape == (7, 7)
-        assert attribution.label == pipeline.predict([pictures[at]])[0]
+        assert attribution.label == pipeline.predict([images[at]])[0]
         expected = decisions[at].max() if n_classes > 2 else abs(decisions[at, 0])
         assert attribution.score == pytest.approx(expected, abs=1e-4)
         assert attribution.map.mean() == pytest.approx(expected, abs=1e-4)
-    (other,) = explain_images(tmp_path / "model.skops", pictures[:1], label="class 0", cache=compiled_cache)
+    (other,) = explain_images(tmp_path / "model.skops", images[:1], label="class 0", cache=compiled_cache)
     assert other.attribution is not None
     first = decisions[0, 0] if n_classes > 2 else -decisions[0, 0]
     assert other.attribution.map.mean() == pytest.approx(first, abs=1e-4)
@@ -88,7 +88,7 @@ def model(digits: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_occlusion_without_effect_has_no_color(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # Two groups so far apart that the neighbours of a covered image are those of the whole one, at other distances.
+    # The groups are so far apart that an occluded image has the same neighbors, at other distances.
     rng = np.random.default_rng(0)
     images = [rng.integers(low, low + 100, (24, 24, 3), dtype=np.uint8) for low in [0] * 9 + [150] * 9]
     labels = ["dark"] * 9 + ["light"] * 9
@@ -98,8 +98,8 @@ def test_occlusion_without_effect_has_no_color(tmp_path: Path, capsys: pytest.Ca
     assert found.attribution is not None
     assert not found.attribution.map.any()
     assert found.note == "no occluded square changed the score"
-    colours = np.asarray(side_by_side(found.attribution))[:, -100:]
-    assert (colours.max(axis=2) == colours.min(axis=2)).all()
+    colors = np.asarray(side_by_side(found.attribution))[:, -100:]
+    assert (colors.max(axis=2) == colors.min(axis=2)).all()
     PIL.Image.fromarray(shown).save(tmp_path / "shown.png")
     command = ["explain", str(tmp_path / "m"), str(tmp_path / "shown.png"), "-o", str(tmp_path / "seen"), "--quiet"]
     assert cli.main([*command, "--json"]) == 0
@@ -112,7 +112,7 @@ def test_occlusion_map(model: Path, digits: list[Path]) -> None:
     assert attribution is not None
     assert attribution.method == "occlusion"
     assert attribution.map.shape == (12, 12)
-    # By hand, for one square of two by two pixels.
+    # Computed directly for one square of two by two pixels.
     opened = read_model(model)
     covered = attribution.pixels.copy()
     covered[4:6, 10:12] = (124, 117, 104)
@@ -178,17 +178,17 @@ def test_estimators_without_activation_map(estimator: Any, reason: str, tmp_path
         Explainer(read_model(tmp_path / "model.skops"), method="activation")
 
 
-def test_the_colours_of_an_overlay_are_the_signs_of_the_evidence() -> None:
+def test_colors_of_overlay() -> None:
     values = np.zeros((7, 7), dtype=np.float32)
     values[1, 1], values[5, 5] = 4, -4
     attribution = Attribution("a", 1.0, values, np.full((224, 224, 3), 128, dtype=np.uint8), "activation")
-    picture = np.asarray(side_by_side(attribution)).astype(int)
-    height, width = picture.shape[:2]
+    drawn = np.asarray(side_by_side(attribution)).astype(int)
+    height, width = drawn.shape[:2]
     assert (height, width) == (336, 2 * 336 + 8)
-    assert (picture[:, :336] == 128).all()
-    over = picture[:, -336:]
+    assert (drawn[:, :336] == 128).all()
+    overlay_half = drawn[:, -336:]
     at = [round((1 + 0.5) / 7 * 336), round((5 + 0.5) / 7 * 336)]
-    red, blue = over[at[0], at[0]], over[at[1], at[1]]
+    red, blue = overlay_half[at[0], at[0]], overlay_half[at[1], at[1]]
     assert red[0] > red[2] + 80
     assert blue[2] > blue[0] + 80
     nothing = dataclasses.replace(attribution, map=np.zeros_like(values))
@@ -240,9 +240,9 @@ def test_explain_command_errors(
     (tmp_path / "file").write_text("mine")
     arguments = ["file/seen" if one == "FILE" else one for one in arguments]
     assert cli.main(["explain", str(model), str(digits[0]), *arguments, "--quiet"]) == 1
-    said = capsys.readouterr()
-    assert re.search(remedy, said.err), said.err
-    assert said.err.count("\n") == 1
+    captured = capsys.readouterr()
+    assert re.search(remedy, captured.err), captured.err
+    assert captured.err.count("\n") == 1
     assert not (tmp_path / "explained").exists()
 
 
@@ -258,7 +258,7 @@ def test_other_files_are_not_replaced(digits: list[Path], tmp_path: Path) -> Non
     photo = tmp_path / "photos" / "a.png"
     photo.parent.mkdir()
     photo.write_bytes(digits[0].read_bytes())
-    for _ in range(2):  # its own pictures may be
+    for _ in range(2):  # files of featx may be replaced
         (found,) = explain_images(tmp_path / "m.skops", [photo], output=photo.parent, cache=None)
     assert photo.read_bytes() == digits[0].read_bytes()
     Path(found.file).write_bytes(digits[1].read_bytes())

@@ -51,8 +51,8 @@ def test_head_in_keras_and_openvino(name: str, n_classes: int) -> None:
     else:
         estimator = make_estimator(name)
     head = as_head(estimator.fit(X, y))
-    scores, shares = head(others)
-    expected = scores if shares is None else shares
+    scores, probabilities = head(others)
+    expected = scores if probabilities is None else probabilities
     features = keras.Input((X.shape[1],))
     model = keras.Model(features, apply_head(keras, features, head))
     atol = 1e-4 * max(1.0, float(np.abs(expected).max()))
@@ -116,16 +116,16 @@ def test_difference_in_training_precision(tmp_path: Path, compiled_cache: Path) 
     model = read_model(model_of(make_baseline("logreg"), tmp_path / "m.skops", precision="bfloat16"))
     resolved = model.resolve()
     pixels = comparison_images(resolved.recipe.image_size)
-    _, shares = model.predict_scores(resolved.start(compiled_cache / "compiled")(pixels))
-    assert shares is not None
-    outputs = shares + np.where(np.arange(shares.size).reshape(shares.shape) == 4, 0.07, 0)
+    _, probabilities = model.predict_scores(resolved.start(compiled_cache / "compiled")(pixels))
+    assert probabilities is not None
+    outputs = probabilities + np.where(np.arange(probabilities.size).reshape(probabilities.shape) == 4, 0.07, 0)
     difference = difference_in_training_precision(model, pixels, outputs, compiled_cache / "compiled")
     assert difference == pytest.approx(0.07, abs=1e-6)
     notes = precision_notes("bfloat16", difference)
-    said = ExportedModel("m.onnx", "onnx", "probabilities", 7.6e-7, notes, difference).as_text()
-    assert "maximum difference from the model 7.6e-07 (float32" in said
-    assert "trained in bfloat16" in said
-    assert "maximum difference 7.0e-02" in said
+    captured = ExportedModel("m.onnx", "onnx", "probabilities", 7.6e-7, notes, difference).as_text()
+    assert "maximum difference from the model 7.6e-07 (float32" in captured
+    assert "trained in bfloat16" in captured
+    assert "maximum difference 7.0e-02" in captured
     float32_model = read_model(model_of(make_baseline("logreg"), tmp_path / "f.skops"))
     assert difference_in_training_precision(float32_model, pixels, outputs, None) is None
     assert precision_notes("float32", None) == []

@@ -90,12 +90,12 @@ def tuned(network: str, images: Array, _one_xdg: str) -> FineTunedClassifier:
         return FineTunedClassifier(network, cache=None, **QUICK).fit(images, LABELS)
 
 
-# What needs no tensorflow ---------------------------------------------------------------------------------
+# Without tensorflow ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("class_weight", [None, "balanced"])
-def test_the_output_layer_gives_the_decision_values_of_the_baseline(n_classes: int, class_weight: Any) -> None:
+def test_output_layer_equals_baseline(n_classes: int, class_weight: Any) -> None:
     X = np.random.default_rng(0).normal(3, 2, (30, 7)).astype(np.float32)
     X[:, 3] = 1  # never varies
     codes = np.arange(30) % n_classes
@@ -107,21 +107,21 @@ def test_the_output_layer_gives_the_decision_values_of_the_baseline(n_classes: i
     np.testing.assert_allclose(values, baseline.decision_function(X), atol=1e-4)
 
 
-def test_some_of_each_class_is_held_out_and_no_group_divided() -> None:
+def test_validation_split() -> None:
     codes = np.repeat([0, 1, 2], [20, 10, 2])
-    train, held_out = validation_split(codes, None, 0.15, 0)
-    assert np.bincount(codes[held_out]).tolist() == [3, 2, 1]
-    assert sorted([*train, *held_out]) == list(range(32))
+    train, validation = validation_split(codes, None, 0.15, 0)
+    assert np.bincount(codes[validation]).tolist() == [3, 2, 1]
+    assert sorted([*train, *validation]) == list(range(32))
     groups = np.arange(32) // 2
-    train, held_out = validation_split(codes, groups, 0.15, 0)
-    assert not set(groups[train]) & set(groups[held_out])
+    train, validation = validation_split(codes, groups, 0.15, 0)
+    assert not set(groups[train]) & set(groups[validation])
     assert set(codes[train]) == {0, 1, 2}
-    assert validation_split(codes, groups, 0.15, 0)[1].tolist() == held_out.tolist()
+    assert validation_split(codes, groups, 0.15, 0)[1].tolist() == validation.tolist()
     with pytest.raises(TrainingError, match="Cannot create a validation split.*Use smaller groups"):
         validation_split(codes, codes, 0.15, 0)
 
 
-def test_the_last_part_is_a_share_a_number_or_a_name() -> None:
+def test_first_trained_layer() -> None:
     resolved = ExtractionOptions("mobilenet").resolve()
     assert first_trained_layer(resolved, 0) == first_trained_layer(resolved, 0.0) == 86
     assert first_trained_layer(resolved, 1.0) == 0
@@ -139,7 +139,7 @@ def test_the_last_part_is_a_share_a_number_or_a_name() -> None:
         first_trained_layer(shallow, "conv_dw_13")
 
 
-def test_pixels_are_those_of_extraction(tmp_path: Path, paths: list[str]) -> None:
+def test_pixels_equal_those_of_extraction(tmp_path: Path, paths: list[str]) -> None:
     resolved = ExtractionOptions("mobilenet", image_size=48).resolve()
     write_pixels([paths[0], *paths], resolved, tmp_path / "pixels.npy")
     from featx.images.decode import decode_image
@@ -176,14 +176,14 @@ def test_pixels_are_those_of_extraction(tmp_path: Path, paths: list[str]) -> Non
         ({"epochs": 0}, ["a", "a", "b", "b"], "'epochs' parameter"),
     ],
 )
-def test_what_cannot_be_trained_is_told(
+def test_invalid_parameters_and_labels(
     parameters: dict[str, Any], labels: list[Any], message: str, images: Array
 ) -> None:
     with pytest.raises((TrainingError, OptionError), match=message):
         FineTunedClassifier(**parameters).fit(images[:4], labels)
 
 
-def test_an_onnx_file_is_refused(tmp_path: Path, images: Array) -> None:
+def test_onnx_file_is_refused(tmp_path: Path, images: Array) -> None:
     onnx = pytest.importorskip("onnx")
     from onnx import TensorProto, helper
 
@@ -195,14 +195,14 @@ def test_an_onnx_file_is_refused(tmp_path: Path, images: Array) -> None:
         FineTunedClassifier(tmp_path / "a.onnx", preprocessing="tf").fit(images[:4], [0, 0, 1, 1])
 
 
-def test_an_image_that_cannot_be_read_is_named(tmp_path: Path, paths: list[str]) -> None:
+def test_unreadable_image_is_named(tmp_path: Path, paths: list[str]) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no image")
     with pytest.raises(UnreadableImageError, match=r"bad.jpg' \(index 3\)"):
         FineTunedClassifier(cache=None).fit([*paths[:3], str(bad)], [0, 0, 1, 1])
 
 
-def test_it_is_an_estimator_as_scikit_learn_has_them() -> None:
+def test_scikit_learn_api() -> None:
     classifier = FineTunedClassifier(unfreeze=4, random_state=3)
     assert clone(classifier).get_params() == classifier.get_params()
     assert classifier.set_params(C=1).C == 1
@@ -213,13 +213,13 @@ def test_it_is_an_estimator_as_scikit_learn_has_them() -> None:
         classifier.save_network("a.keras")
 
 
-def test_a_matrix_of_features_is_no_images() -> None:
+def test_features_are_refused() -> None:
     with pytest.raises(OptionError, match="Cannot fit 'fine-tune' on features: it needs images.*compare_images"):
         compare_baselines(np.eye(20), np.arange(20) % 2, estimators=["knn", "fine-tune"])
 
 
 @pytest.mark.usefixtures("counting")
-def test_what_is_fitted_on_images_is_shown_those_of_its_fold(paths: list[str], labels: list[str]) -> None:
+def test_estimator_of_images_gets_images_of_its_fold(paths: list[str], labels: list[str]) -> None:
     on_images = make_pipeline(FeatureExtractor("counting"), make_baseline("knn"))
     X = FeatureExtractor("counting").fit_transform(paths)
     given = [Baseline("on images", lambda n_train: clone(on_images), images=paths), "knn"]
@@ -241,22 +241,22 @@ class Recording(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
         return np.repeat(self.classes_[:1], len(X))
 
 
-def test_what_is_fitted_on_images_is_told_the_groups_of_its_fold(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_estimator_of_images_gets_groups_of_its_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Recording, "given", [])
     y, groups = np.arange(24) % 2, np.arange(24) // 4
     images = [f"{at}.jpg" for at in range(24)]
     given = [Baseline("recording", lambda n_train: Recording(), images=images)]
     compare_baselines(np.eye(24), y, estimators=given, groups=groups, cv=3)
     assert len(Recording.given) == 3
-    for shown, told in Recording.given:
-        assert told.tolist() == [groups[images.index(path)] for path in shown]
-    # Of two groups one is fitted on, which leaves none to hold out: near-duplicates are then looked for.
+    for shown, passed_groups in Recording.given:
+        assert passed_groups.tolist() == [groups[images.index(path)] for path in shown]
+    # With one group in the training split there is no validation split of groups: near-duplicates are used.
     compare_baselines(np.eye(24), y, estimators=given, groups=groups // 3, cv=2)
-    assert [told for _, told in Recording.given[3:]] == [None, None]
+    assert [passed_groups for _, passed_groups in Recording.given[3:]] == [None, None]
 
 
 @pytest.mark.parametrize(
-    ("parameters", "network", "said"),
+    ("parameters", "network", "captured"),
     [
         ({"backbone": "resnet50"}, {}, r"backbone='resnet50'\): expected 'mobilenet', as of the network.* Leave back"),
         ({"image_size": 160}, {}, r"image_size=160\): expected None"),
@@ -268,10 +268,10 @@ def test_what_is_fitted_on_images_is_told_the_groups_of_its_fold(monkeypatch: py
         ({}, {"tta": "flip"}, "tta='flip': fine-tune is shown each image once.*Leave views"),
     ],
 )
-def test_a_classifier_of_another_network_is_refused_before_any_work(
-    parameters: dict[str, Any], network: dict[str, Any], said: str, paths: list[str], labels: list[str]
+def test_classifier_of_other_backbone_is_refused(
+    parameters: dict[str, Any], network: dict[str, Any], captured: str, paths: list[str], labels: list[str]
 ) -> None:
-    with pytest.raises(OptionError, match=said):
+    with pytest.raises(OptionError, match=captured):
         compare_images(
             paths,
             labels,
@@ -280,7 +280,7 @@ def test_a_classifier_of_another_network_is_refused_before_any_work(
         )
 
 
-def test_a_classifier_takes_what_it_was_not_given_from_the_network(tmp_path: Path) -> None:
+def test_classifier_inherits_options_of_backbone(tmp_path: Path) -> None:
     given = FineTunedClassifier(image_size=(96, 96), layer=["conv_pw_6_relu"], epochs=3, cache=tmp_path)
     options = ExtractionOptions("mobilenet", image_size=96, layer="conv_pw_6_relu", pooling="max")
     config = ComparisonConfig(estimators={"mine": given, "knn": "knn"}, tune=True)
@@ -294,11 +294,11 @@ def test_a_classifier_takes_what_it_was_not_given_from_the_network(tmp_path: Pat
     assert (made.pooling, made.epochs, made.cache) == ("max", 3, tmp_path)
 
 
-# What trains ----------------------------------------------------------------------------------------------
+# With training ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_it_starts_at_the_baseline_and_never_ends_worse_on_what_is_held_out(tuned: FineTunedClassifier) -> None:
+def test_best_epoch_is_selected(tuned: FineTunedClassifier) -> None:
     first, losses = tuned.history_[0], [epoch["val_loss"] for epoch in tuned.history_]
     assert first["epoch"] == 0
     assert losses[tuned.n_iter_] == min(losses)
@@ -308,7 +308,7 @@ def test_it_starts_at_the_baseline_and_never_ends_worse_on_what_is_held_out(tune
 
 @pytest.mark.slow  # imports tensorflow
 @pytest.mark.parametrize(("epochs", "steps"), [(1, 1), (8, 1), (8, 2), (3, 20)])
-def test_something_is_learned_in_every_step(epochs: int, steps: int) -> None:
+def test_learning_rate_schedule(epochs: int, steps: int) -> None:
     import keras
 
     found = learning_rate_schedule(keras, 3e-5, epochs, steps)
@@ -320,7 +320,7 @@ def test_something_is_learned_in_every_step(epochs: int, steps: int) -> None:
 
 
 @pytest.mark.thorough
-def test_nothing_unfrozen_and_one_harmless_epoch_is_the_baseline(network: str, images: Array) -> None:
+def test_negligible_training_equals_baseline(network: str, images: Array) -> None:
     barely = {**QUICK, "epochs": 1, "learning_rate": 1e-12, "C": 30}
     classifier = FineTunedClassifier(network, cache=None, **barely).fit(images, LABELS)
     features = FeatureExtractor(network, preprocessing="tf", precision="float32", cache=None).fit_transform(images)
@@ -329,7 +329,7 @@ def test_nothing_unfrozen_and_one_harmless_epoch_is_the_baseline(network: str, i
 
 
 @pytest.mark.thorough
-def test_what_is_fitted_travels_whole(tuned: FineTunedClassifier, images: Array, tmp_path: Path) -> None:
+def test_fitted_classifier_is_portable(tuned: FineTunedClassifier, images: Array, tmp_path: Path) -> None:
     skops = pytest.importorskip("skops.io")
     probabilities = tuned.predict_proba(images)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
@@ -354,7 +354,7 @@ def test_what_is_fitted_travels_whole(tuned: FineTunedClassifier, images: Array,
 
 
 @pytest.mark.thorough
-def test_the_same_random_state_gives_the_same_network(network: str, images: Array, tuned: FineTunedClassifier) -> None:
+def test_random_state_makes_training_reproducible(network: str, images: Array, tuned: FineTunedClassifier) -> None:
     paths_again = FineTunedClassifier(network, cache=None, **QUICK).fit(list(images), LABELS.tolist())
     np.testing.assert_array_equal(paths_again.coef_, tuned.coef_)
     assert paths_again.network_.tobytes() == tuned.network_.tobytes()
@@ -362,7 +362,7 @@ def test_the_same_random_state_gives_the_same_network(network: str, images: Arra
 
 
 @pytest.mark.thorough
-def test_only_the_last_part_changes_and_no_batch_normalisation(
+def test_only_last_layers_change_without_batch_normalization(
     network: str, tuned: FineTunedClassifier, tmp_path: Path
 ) -> None:
     import keras
@@ -380,7 +380,7 @@ def test_only_the_last_part_changes_and_no_batch_normalisation(
 
 
 @pytest.mark.thorough
-def test_two_classes_numbers_for_labels_weights_and_groups(
+def test_two_classes_with_int_labels_weights_and_groups(
     network: str, images: Array, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     of_two = np.flatnonzero(np.arange(45) % 3 < 2)[:24]
@@ -398,7 +398,7 @@ def test_two_classes_numbers_for_labels_weights_and_groups(
 
 
 @pytest.mark.thorough
-def test_it_is_one_more_row_of_a_comparison(network: str, images: Array, tmp_path: Path) -> None:
+def test_fine_tuning_in_comparison(network: str, images: Array, tmp_path: Path) -> None:
     paths = [tmp_path / f"{at:02}.png" for at in range(24)]
     for path, image in zip(paths, images, strict=False):
         PIL.Image.fromarray(image).save(path)
@@ -419,7 +419,7 @@ def test_it_is_one_more_row_of_a_comparison(network: str, images: Array, tmp_pat
 
 
 @pytest.mark.thorough
-def test_on_aerial_photos_it_is_not_worse_than_frozen_features(ucmerced: list[str]) -> None:
+def test_aerial_photos_are_classified_as_well_as_with_frozen_features(ucmerced: list[str]) -> None:
     code = """
 import json, resource, sys, time
 from pathlib import Path
@@ -452,7 +452,7 @@ print(json.dumps([seconds, peak, p_value]))
 
 @pytest.mark.filterwarnings("ignore:The weights of .* are random")
 @pytest.mark.thorough  # half a minute: three child processes build a network of 133 layers
-def test_convnext_with_its_layer_that_scales_and_its_norm_after_the_pooling(images: Array, tmp_path: Path) -> None:
+def test_convnext(images: Array, tmp_path: Path) -> None:
     classifier = FineTunedClassifier(
         "convnext_tiny",
         weights=None,

@@ -1,4 +1,4 @@
-"""Heads against the estimators they are made of, to rounding."""
+"""Heads have the outputs of the estimators that they were made from."""
 
 from __future__ import annotations
 
@@ -25,64 +25,64 @@ from tests.models.model_samples import digit_features, make_estimator
 Array = np.ndarray[Any, Any]
 
 
-def kept(head: Head) -> Head:
-    """The same, after a way through arrays."""
+def saved_and_restored(head: Head) -> Head:
+    """A head restored from its arrays."""
     described, arrays = head.as_arrays()
     return Head.from_arrays(described, arrays)
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 10])
 @pytest.mark.parametrize("name", NAMES["classification"])
-def test_a_head_scores_as_its_classifier(name: str, n_classes: int) -> None:
+def test_head_equals_classifier(name: str, n_classes: int) -> None:
     X, y, others = digit_features(n_classes)
     estimator = make_estimator(name).fit(X, y)
-    head = kept(as_head(estimator))
-    scores, shares = head(others)
+    head = saved_and_restored(as_head(estimator))
+    scores, probabilities = head(others)
     assert [head.classes[at] for at in head.class_indices(scores)] == estimator.predict(others).tolist()  # type: ignore[index]
     if hasattr(estimator, "decision_function") and name != "centroid":
         expected = estimator.decision_function(others).reshape(len(others), -1)
         np.testing.assert_allclose(scores, expected, atol=1e-4 * max(1, np.abs(expected).max()))
     if name == "centroid":
-        assert shares is None  # they would belong to another rule than what it decides by
+        assert probabilities is None  # its predict_proba does not belong to its predict
     elif hasattr(estimator, "predict_proba"):
-        assert shares is not None
-        np.testing.assert_allclose(shares, estimator.predict_proba(others), atol=1e-4)
+        assert probabilities is not None
+        np.testing.assert_allclose(probabilities, estimator.predict_proba(others), atol=1e-4)
     else:
-        assert shares is None
+        assert probabilities is None
 
 
 @pytest.mark.parametrize("name", NAMES["regression"])
-def test_a_head_predicts_as_its_regressor(name: str) -> None:
+def test_head_equals_regressor(name: str) -> None:
     X, _, others = digit_features(10)
     y = X[:, :30].sum(axis=1) / 7
     estimator = make_estimator(name, "regression").fit(X, y)
-    head = kept(as_head(estimator))
-    scores, shares = head(others)
+    head = saved_and_restored(as_head(estimator))
+    scores, probabilities = head(others)
     np.testing.assert_allclose(scores[:, 0], estimator.predict(others), rtol=1e-4)
-    assert shares is None
+    assert probabilities is None
     assert head.classes is None
 
 
 @pytest.mark.parametrize("with_mean", [False, True])
 @pytest.mark.parametrize("with_std", [False, True])
-def test_a_target_is_scaled_back_as_it_was_scaled(with_mean: bool, with_std: bool) -> None:
+def test_transformed_target(with_mean: bool, with_std: bool) -> None:
     X, _, others = digit_features(10)
     scaler = StandardScaler(with_mean=with_mean, with_std=with_std)
     estimator = TransformedTargetRegressor(Ridge(), transformer=scaler).fit(X, X[:, :30].sum(axis=1) / 7)
-    scores, _ = kept(as_head(estimator))(others)
+    scores, _ = saved_and_restored(as_head(estimator))(others)
     np.testing.assert_allclose(scores[:, 0], estimator.predict(others), rtol=1e-4)
 
 
 @pytest.mark.parametrize("n_classes", [2, 5])
 @pytest.mark.parametrize("name", ["svm", "linear-svm", "ridge", "lda", "logreg"])
-def test_a_head_is_calibrated_as_its_classifier(name: str, n_classes: int) -> None:
+def test_calibrated_head(name: str, n_classes: int) -> None:
     X, y, others = digit_features(n_classes)
     estimator = CalibratedClassifierCV(make_estimator(name), ensemble=False, cv=3).fit(X, y)
-    head = kept(as_head(estimator))
-    scores, shares = head(others)
-    assert shares is not None
+    head = saved_and_restored(as_head(estimator))
+    scores, probabilities = head(others)
+    assert probabilities is not None
     expected = estimator.predict_proba(others)
-    np.testing.assert_allclose(shares, expected, atol=1e-4)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-4)
     is_clear = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > 1e-4  # where rounding does not predict_scores
     assert is_clear.mean() > 0.9
     own = np.array(head.classes)[head.class_indices(scores)]
@@ -96,17 +96,17 @@ def test_a_head_is_calibrated_as_its_classifier(name: str, n_classes: int) -> No
         [StandardScaler(), PCA(12, whiten=True), SVC(kernel="linear", break_ties=True)],
         [StandardScaler(with_mean=False), Normalizer(), LogisticRegression(max_iter=2000)],
     ],
-    ids=["pca", "whitened", "normalised"],
+    ids=["pca", "whitened", "normalized"],
 )
-def test_what_stands_before_the_estimator_is_part_of_the_head(steps: list[Any]) -> None:
+def test_transformers_are_part_of_head(steps: list[Any]) -> None:
     X, y, others = digit_features(4)
     estimator = make_pipeline(*steps).fit(X, y)
-    head = kept(as_head(estimator))
+    head = saved_and_restored(as_head(estimator))
     np.testing.assert_allclose(head(others)[0], estimator.decision_function(others), rtol=1e-3, atol=1e-3)
     assert (head.affine is None) == (len(head.scores) > 1)
 
 
-def test_a_linear_head_is_one_affine_function() -> None:
+def test_linear_head_is_one_affine_function() -> None:
     X, y, _ = digit_features(5)
     for name in ("logreg", "ridge", "lda"):
         affine = as_head(make_estimator(name).fit(X, y)).affine
@@ -114,7 +114,7 @@ def test_a_linear_head_is_one_affine_function() -> None:
         assert affine.weights.shape == (64, 5)
 
 
-def test_equal_rows_are_their_own_neighbours() -> None:
+def test_equal_rows_are_nearest_neighbors() -> None:
     X, y, _ = digit_features(3)
     estimator = make_estimator("knn").fit(X, y)
     scores, _ = as_head(estimator)(X)
@@ -138,7 +138,7 @@ def test_blocks_of_rows() -> None:
         (CalibratedClassifierCV(LogisticRegression(max_iter=2000), cv=2), "ensemble=False"),
     ],
 )
-def test_other_estimators_are_refused_with_what_can_be_done(estimator: Any, remedy: str) -> None:
+def test_unsupported_estimators_are_refused(estimator: Any, remedy: str) -> None:
     X, y, _ = digit_features(3)
     with pytest.raises(ExportError, match=remedy):
         as_head(estimator.fit(X, y))

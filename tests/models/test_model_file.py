@@ -48,7 +48,7 @@ def test_loaded_model_is_plain_pipeline(model: Path, digits: list[Path], digit_l
 
 
 def test_covariance_of_lda_is_not_saved(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
-    """Of 512 features, their covariance has 2 MB; of 1,024, 8."""
+    """The covariance of 512 features would have 2 MB."""
     lda = make_baseline("lda")
     calibrated = CalibratedClassifierCV(make_pipeline(make_baseline("lda")), ensemble=False, cv=2)
     for estimator in (lda, calibrated):
@@ -57,14 +57,14 @@ def test_covariance_of_lda_is_not_saved(digits: list[Path], digit_labels: list[s
         assert (tmp_path / "model.skops").stat().st_size < 200_000
         loaded = load_pipeline(tmp_path / "model.skops")
         np.testing.assert_array_equal(loaded.predict_proba(digits), pipeline.predict_proba(digits))
-    assert lda.covariance_.shape == (512, 512)  # of what was saved, nothing is taken
+    assert lda.covariance_.shape == (512, 512)  # the saved estimator is not modified
 
 
 def test_other_recipe_is_reported(model: Path, tmp_path: Path, digits: list[Path]) -> None:
     def other_pixels(members: dict[str, bytes]) -> None:
-        ours = json.loads(members["featx.json"])
-        ours["card"]["recipe"]["pixels"] = 1
-        members["featx.json"] = json.dumps(ours).encode()
+        description = json.loads(members["featx.json"])
+        description["card"]["recipe"]["pixels"] = 1
+        members["featx.json"] = json.dumps(description).encode()
 
     other = rewritten(model, tmp_path / "other.skops", other_pixels)
     with pytest.raises(RecipeMismatchError, match="expected pixels '1'.*Install the featx version"):
@@ -75,10 +75,10 @@ def test_other_recipe_is_reported(model: Path, tmp_path: Path, digits: list[Path
 
 def test_model_of_later_version(model: Path, tmp_path: Path) -> None:
     def later(members: dict[str, bytes], **options: Any) -> None:
-        ours = json.loads(members["featx.json"])
-        ours["card"]["mood"] = "sunny"
-        ours["card"]["options"] |= options
-        members["featx.json"] = json.dumps(ours).encode()
+        description = json.loads(members["featx.json"])
+        description["card"]["mood"] = "sunny"
+        description["card"]["options"] |= options
+        members["featx.json"] = json.dumps(description).encode()
 
     assert load_pipeline(rewritten(model, tmp_path / "more.skops", later)).classes_.tolist() == ["0", "1", "2", "3"]
     with pytest.raises(ModelFileError, match=r"does not support its options zoom\. Install featx"):
@@ -87,9 +87,9 @@ def test_model_of_later_version(model: Path, tmp_path: Path) -> None:
 
 def test_missing_weights_are_reported(model: Path, tmp_path: Path) -> None:
     def gone(members: dict[str, bytes]) -> None:
-        ours = json.loads(members["featx.json"])
-        ours["card"]["options"] = {"backbone": "mobilenet", "weights": "/nowhere/w.weights.h5"}
-        members["featx.json"] = json.dumps(ours).encode()
+        description = json.loads(members["featx.json"])
+        description["card"]["options"] = {"backbone": "mobilenet", "weights": "/nowhere/w.weights.h5"}
+        members["featx.json"] = json.dumps(description).encode()
 
     with pytest.raises(WeightsNotFoundError, match="nowhere"):
         load_pipeline(rewritten(model, tmp_path / "gone.skops", gone))

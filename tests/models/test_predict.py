@@ -44,8 +44,8 @@ def test_predictions_equal_those_of_pipeline(
     found = predict_images(model, digits, top=4, cache=None)
     assert found["label"].tolist() == trained.pipeline.predict(digits).tolist()
     if calibrate or name in ("logreg", "knn", "lda"):
-        shares = trained.pipeline.predict_proba(digits)
-        np.testing.assert_allclose(found["probability"], shares.max(axis=1), atol=1e-4)
+        probabilities = trained.pipeline.predict_proba(digits)
+        np.testing.assert_allclose(found["probability"], probabilities.max(axis=1), atol=1e-4)
         parts = found[["probability", "probability_2", "probability_3", "probability_4"]].to_numpy()
         np.testing.assert_allclose(parts.sum(axis=1), 1, atol=1e-4)
         assert (np.diff(parts, axis=1) <= 1e-9).all()
@@ -63,9 +63,9 @@ def test_unreadable_images_are_listed(
     (tmp_path / "=bad.jpg").write_bytes(b"junk")
     names = [str(digits[0]), "=bad.jpg", str(digits[-1])]
     assert cli.main(["predict", "model.skops", *names, "-o", "predictions.csv"]) == 0
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert "2 images predicted; 1 unreadable." in said.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "2 images predicted; 1 unreadable." in captured.err
     rows = list(csv.DictReader(io.StringIO((tmp_path / "predictions.csv").read_text())))
     assert [row["path"] for row in rows] == [str(digits[0]), "./=bad.jpg", str(digits[-1])]
     assert rows[1]["label"] == ""
@@ -126,10 +126,10 @@ def test_predict_command_errors(
 ) -> None:
     arguments = [str(digits[0]) if one == "DIGIT" else one for one in arguments]
     assert cli.main(["predict", *arguments]) == 1
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert remedy in said.err
-    assert said.err.count("\n") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert remedy in captured.err
+    assert captured.err.count("\n") == 1
 
 
 def test_prediction_imports_no_scikit_learn(model_here: Model, digits: list[Path]) -> None:

@@ -23,10 +23,10 @@ def test_train_then_predict(
     source = str(digits[0].parents[1])
     options = ["--backbone", "color_histogram", "--image-size", "8", "--quiet"]
     assert cli.main(["train", source, *options, "--select-from", "knn,logreg"]) == 0
-    said = capsys.readouterr().out
-    assert "fitted on 1,797 images, 10 classes" in said
-    assert "accuracy 0." in said
-    assert "model: model.skops, " in said
+    captured = capsys.readouterr().out
+    assert "fitted on 1,797 images, 10 classes" in captured
+    assert "accuracy 0." in captured
+    assert "model: model.skops, " in captured
     assert cli.main(["train", source, *options, "--json", "--estimator", "centroid"]) == 0
     assert json.loads(capsys.readouterr().out)["estimator"] == "centroid"
     assert cli.main(["predict", "model.skops", str(digits[0]), "--top", "3", "--quiet"]) == 0
@@ -57,7 +57,7 @@ def test_train_command_errors(
     monkeypatch.chdir(tmp_path)
     source = [str(digits[0].parents[1]), "--backbone", "color_histogram", "--image-size", "8", "--quiet"]
     assert cli.main(["train", *source, *arguments]) == 1
-    said = capsys.readouterr()
-    assert re.search(remedy, said.err), said.err
-    assert said.err.count("\n") == 1
+    captured = capsys.readouterr()
+    assert re.search(remedy, captured.err), captured.err
+    assert captured.err.count("\n") == 1
     assert not (tmp_path / "model.skops").exists()
