@@ -17,6 +17,7 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.pipeline import make_pipeline
+from sklearn.utils import estimator_checks
 
 from featx import FeatureExtractor, FineTunedClassifier, compare_baselines, compare_images
 from featx.backbones.workers.fine_tune import learning_rate_schedule
@@ -468,3 +469,29 @@ def test_convnext(images: Array, tmp_path: Path) -> None:
     pipeline = classifier.as_pipeline(kept)
     np.testing.assert_allclose(pipeline.predict_proba(images[:12]), found, atol=1e-5)
     assert classifier.coef_.shape == (3, 768)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "check_do_not_raise_errors_in_init_or_set_params",
+        "check_estimator_cloneable",
+        "check_estimator_repr",
+        "check_estimator_tags_renamed",
+        "check_estimators_unfitted",
+        "check_get_params_invariance",
+        "check_mixin_order",
+        "check_n_features_in_after_fitting",
+        "check_no_attributes_set_in_init",
+        "check_param_validation",
+        "check_parameters_default_constructible",
+        "check_set_params",
+        "check_valid_tag_types",
+    ],
+)
+def test_scikit_learn_check(name: str) -> None:
+    """The common checks that fit no network; the others fit on numbers instead of images."""
+    check = getattr(estimator_checks, name, None)
+    if check is None:
+        pytest.skip("this version of scikit-learn has no such check")
+    check("FineTunedClassifier", FineTunedClassifier(cache=None))

@@ -9,4 +9,49 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from featx import InputError, Predictor, predict_images, read_model
+from featx import Predictor, predict_images, read_model
+from featx.errors import InputError, ModelFileError
+
+
+def test_table_equals_predict_images(model: Path, digits: list[Path]) -> None:
+    predictor = Predictor(model, top=2, cache=None)
+    table = predictor.predict(digits[:5])
+    assert list(table) == predictor.format.columns
+    pd.testing.assert_frame_equal(table, predict_images(model, digits[:5], top=2, cache=None))
+    pd.testing.assert_frame_equal(table, Predictor(read_model(model), top=2, cache=None).predict(digits[:5]))
+
+
+def test_predictions_without_pandas(model: Path, digits: list[Path]) -> None:
+    predictor = Predictor(model, top=99, cache=None)
+    done: list[int] = []
+    predictions = predictor.predict_each(digits[:3], done.append)
+    assert [prediction.path for prediction in predictions] == list(map(str, digits[:3]))
+    assert [len(prediction.top) for prediction in predictions] == [4, 4, 4]
+    assert sum(done) == 3
+
+
+def test_empty_and_unreadable_images(model: Path, tmp_path: Path) -> None:
+    predictor = Predictor(model, cache=None)
+    assert predictor.predict([]).empty
+    table = predictor.predict([tmp_path / "absent.jpg", b""])
+    assert table["label"].isna().all()
+    assert (table["note"] != "").all()
+
+
+@pytest.mark.parametrize("cache", [None, "cache"])
+def test_threads_share_a_predictor(model: Path, digits: list[Path], tmp_path: Path, cache: str | None) -> None:
+    predictor = Predictor(model, cache=cache and tmp_path / cache)
+    expected = predict_images(model, digits, cache=None)
+    parts = np.array_split(np.arange(len(digits)), 12)
+    with ThreadPoolExecutor(6) as threads:
+        tables = list(threads.map(lambda part: predictor.predict([digits[index] for index in part]), parts))
+    table = pd.concat(tables, ignore_index=True)
+    assert table["label"].tolist() == expected["label"].tolist()
+    np.testing.assert_allclose(table["probability"], expected["probability"], atol=1e-6)
+
+
+def test_invalid_arguments(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError):
+        Predictor(model, cache=None).predict("photo.jpg")
+    with pytest.raises(ModelFileError, match="Cannot read model"):
+        Predictor(tmp_path / "absent.skops")

@@ -18,7 +18,7 @@ from featx.errors import OptionError, UnknownBackboneError
 from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import FeatureExtractor, InvalidOptionError
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
-from featx.extraction.sklearn_compat import Interval, InvalidParameterError, StrOptions
+from featx.extraction.sklearn_compat import Interval, InvalidParameterError, RealNotInt, StrOptions
 from featx.images.decode import MAX_PIXELS
 from featx.images.image import Image, as_image_list
 from featx.models.fine_tuning.client import first_trained_layer, train
@@ -160,7 +160,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
         **{name: _EXTRACTOR_CONSTRAINTS[name] for name in (*_SHARED, "precision", "batch_size", "cache", "verbose")},
-        "unfreeze": [Interval(Integral, 0, None, closed="left"), Interval(Real, 0, 1, closed="both"), str],
+        "unfreeze": [Interval(Integral, 0, None, closed="left"), Interval(RealNotInt, 0, 1, closed="both"), str],
         "epochs": [Interval(Integral, 1, None, closed="left")],
         "learning_rate": [Interval(Real, 0, None, closed="neither")],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
