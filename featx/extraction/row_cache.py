@@ -116,7 +116,7 @@ class DiskRowCache(RowCache):
         if not known:
             return {}
         joined = np.frombuffer(b"".join(source.digest for _, source in known), dtype=np.uint8)
-        has_rows = self._store.has(joined.reshape(len(known), -1))
+        has_rows = self._store.contains(joined.reshape(len(known), -1))
         return {index: source for (index, source), has_row in zip(known, has_rows, strict=True) if has_row}
 
     def add_file(self, source: Source) -> None:
