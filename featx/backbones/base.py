@@ -100,7 +100,18 @@ class Backbone(abc.ABC):
         """
 
     def resolve_pooling(self, pooling: str) -> str:
-        """Return the pooling that a recipe records: always the same one if there is nothing to pool."""
+        """Return the pooling that a recipe records.
+
+        Parameters
+        ----------
+        pooling : {"avg", "max", "avgmax", "none"}
+            Requested pooling.
+
+        Returns
+        -------
+        {"avg", "max", "avgmax", "none"}
+            Always the same pooling if rows do not depend on it.
+        """
         return pooling
 
     def layers(self, image_size: tuple[int, int] | None = None) -> tuple[LayerInfo, ...]:
@@ -144,7 +155,18 @@ class NetworkBackbone(Backbone):
 
     @abc.abstractmethod
     def layers_to_compile(self, layers: Sequence[str]) -> list[str]:
-        """Return the layers to compile together when a recipe uses `layers`."""
+        """Return the layers to compile together when a recipe uses these layers.
+
+        Parameters
+        ----------
+        layers : sequence of str
+            Names of the layers of a recipe.
+
+        Returns
+        -------
+        list of str
+            Names of the layers to compile.
+        """
 
     @abc.abstractmethod
     def as_task(self) -> dict[str, Any]:

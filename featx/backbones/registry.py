@@ -182,6 +182,18 @@ def unregister_backbone(name: str) -> None:
     See Also
     --------
     register_backbone : Register a backbone under its name.
+
+    Examples
+    --------
+    >>> from featx import DirectBackbone, available_backbones, register_backbone, unregister_backbone
+    >>> class Brightness(DirectBackbone):
+    ...     name, version, image_size = "brightness", 1, 32
+    ...     def n_features(self, pooling): return 1
+    ...     def extract(self, pixels): return pixels.mean(axis=(1, 2, 3), dtype="float32")[:, None]
+    >>> register_backbone(Brightness())
+    >>> unregister_backbone("brightness")
+    >>> "brightness" in available_backbones()
+    False
     """
     if name not in _registered:
         raise OptionError(f"Cannot unregister backbone {name!r}: it was not registered in this process.")

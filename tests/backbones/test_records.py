@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 import featx
+from featx.backbones.records import RECORDS_FOLDER, KerasRecord, imagenet_top1, read_records
 from featx.backbones.registry import KerasBackbone
-from featx.backbones.workers.survey import backbone_name, list_applications, survey
+from featx.backbones.workers.survey import backbone_name, list_applications, survey, update_record
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions
 
@@ -51,3 +56,34 @@ def test_image_size_below_minimum(backbone: KerasBackbone) -> None:
     with pytest.raises(OptionError, match=f"from {least} to 4096 for {re.escape(repr(backbone.name))}"):
         ExtractionOptions(backbone.name, image_size=(224, least - 1))
     assert ExtractionOptions(backbone.name, image_size=(least, 224)).n_features == backbone.n_features("avg")
+
+
+@pytest.mark.parametrize("record", read_records(), ids=lambda record: record.name)
+def test_record_is_complete(record: KerasRecord) -> None:
+    assert record.family
+    assert record.license in {"Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "MIT"}
+    assert record.pretraining_data in {"ImageNet-1k", "ImageNet-21k, ImageNet-1k"}
+    assert all(urlsplit(url).scheme == "https" for url in (record.origin_url, record.paper, record.weights_url))
+    assert record.n_parameters > 0
+    assert 50 < (imagenet_top1(record.name) or 0) < 100
+
+
+def test_accuracy_of_other_backbones_is_unknown() -> None:
+    assert imagenet_top1("color_histogram") is None
+
+
+def test_survey_keeps_what_keras_does_not_know(tmp_path: Path) -> None:
+    path = Path(shutil.copy(RECORDS_FOLDER / "mobilenet.json", tmp_path))
+    before = json.loads(path.read_text())
+    known_to_keras = {name: value for name, value in before["networks"][0].items() if "bundled" not in name}
+    update_record(path, known_to_keras)
+    assert json.loads(path.read_text()) == before
+    update_record(path, {**known_to_keras, "name": "mobilenet_2.0"})
+    assert [network["name"] for network in json.loads(path.read_text())["networks"]][-1] == "mobilenet_2.0"
+
+
+def test_survey_starts_file_of_new_family(tmp_path: Path) -> None:
+    update_record(tmp_path / "new.json", {"name": "new_s", "application": "new.NewS"})
+    family = json.loads((tmp_path / "new.json").read_text())
+    assert family.pop("networks") == [{"name": "new_s", "application": "new.NewS"}]
+    assert set(family.values()) == {""}

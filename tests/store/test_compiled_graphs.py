@@ -32,4 +32,4 @@ def test_any_changed_byte_is_detected(tmp_path: Path) -> None:
         assert check_graph(tmp_path, name)[1] == ""
     assert load_graph(tmp_path, name) == graph
     os.truncate(tmp_path / f"{name}.bin", 2**40)  # and nothing reads a terabyte to find out
-    assert "bytes, which its manifest does not say" in check_graph(tmp_path, name)[1]
+    assert "bytes, does not match the manifest" in check_graph(tmp_path, name)[1]

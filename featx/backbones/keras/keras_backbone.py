@@ -174,7 +174,15 @@ class KerasBackbone(KerasRecord, NetworkBackbone):
     def layers_to_compile(self, layers: Sequence[str]) -> list[str]:
         """Return the layers to compile together, so that one compilation serves many recipes.
 
-        These are all layers that end a block, if each of `layers` does.
+        Parameters
+        ----------
+        layers : sequence of str
+            Names of the layers of a recipe.
+
+        Returns
+        -------
+        list of str
+            Names of all layers that end a block if each of `layers` does; otherwise `layers`.
         """
         known = known_layers(self) or ()
         block_ends = [layer.name for layer in known if layer.ends_block or layer.name == self.layer]
