@@ -45,7 +45,7 @@ class Cluster:
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
                 return process
-            assert time.monotonic() < until, self.said()
+            assert time.monotonic() < until, self.logs()
             time.sleep(0.1)
 
     def start_worker(self, address: str = "", network: str = "", **environment: str) -> subprocess.Popen[bytes]:
@@ -75,7 +75,7 @@ class Cluster:
         self.processes.append(process)
         return process
 
-    def said(self) -> str:
+    def logs(self) -> str:
         return "\n".join(path.read_text()[-2000:] for path in sorted(self._folder.glob("*.log")))
 
     @staticmethod

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from featx import plan_job
+from featx.cli import main as cli
 from featx.system.files.local_folder import LocalFolder
 from featx.testing import registered
-from tests.jobs.fatal import Fatal
+from tests.jobs.fatal import Fatal, write_images
 from tests.s3_server import fault, s3
 
-__all__ = ["fault", "in_this_process", "order", "s3"]
+__all__ = ["fault", "images", "in_this_process", "order", "quiet_logger", "s3"]
 
 
 @pytest.fixture
@@ -26,3 +28,26 @@ def order(tmp_path: Path) -> Iterator[Path]:
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run jobs of local folders without worker processes, whose start takes seconds."""
     monkeypatch.setattr(LocalFolder, "is_shared", False)
+
+
+@pytest.fixture
+def quiet_logger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the command line from changing the logger of this process."""
+    monkeypatch.setattr(cli, "show_messages", lambda quiet: None)
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """20 images in two class folders, the 8th of class a is red, and one unreadable file."""
+    folder = write_images(tmp_path / "images", 20, red=14)
+    (folder / "b" / "0009.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.fixture
+def cluster_job(tmp_path: Path, order: Path) -> Path:
+    """A job of ten shards of four images, in a folder that workers of a cluster see."""
+    images = write_images(tmp_path / "images", 40, red=14)
+    (images / "b" / "0009.png").write_bytes(b"no image")
+    plan_job(images, tmp_path / "job", backbone="fatal", shard_size=4, sample=0)
+    return tmp_path / "job"

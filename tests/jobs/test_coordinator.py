@@ -79,7 +79,7 @@ def pending(job: Path) -> tuple[int, ...]:
 
 
 class LosesWorkers:
-    """An executor whose workers die of some shards, after they leave heartbeats as often as said."""
+    """An executor whose workers die of some shards, after they leave heartbeats as often as message."""
 
     max_pending = 1
 
@@ -116,7 +116,7 @@ def test_deaths_are_counted_by_heartbeats(job: Path) -> None:
     assert shards_at_work(job) == [0, 2]
 
 
-def test_a_connection_that_breaks_repeatedly_is_given_up(job: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_connection_that_breaks_repeatedly(job: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Breaks:
         """Loses the connection in each round; the fifth time, a shard is done before."""
 
@@ -142,7 +142,7 @@ def test_a_connection_that_breaks_repeatedly_is_given_up(job: Path, caplog: pyte
 
 
 @pytest.mark.parametrize("is_alive", [True, False])
-def test_heartbeats_of_dead_workers_are_left_to_a_living_client(is_alive: bool, job: Path, dead_pid: int) -> None:
+def test_heartbeats_of_a_living_client_are_kept(is_alive: bool, job: Path, dead_pid: int) -> None:
     first = leave_client(job, os.getpid() if is_alive else dead_pid)
     leave_heartbeat(job, 0, first, host=pid_namespace(), pid=dead_pid)
     recover(open_job(job), verify=False, retry_quarantined=False)
@@ -150,7 +150,7 @@ def test_heartbeats_of_dead_workers_are_left_to_a_living_client(is_alive: bool, 
     assert open_job(job).suspects() == (set() if is_alive else {0})  # nobody knows the cause: this is no failure
 
 
-def test_a_process_with_the_number_of_a_dead_one_is_another(job: Path) -> None:
+def test_reused_process_number(job: Path) -> None:
     """As in a container that is restarted."""
     before = (process_start_time(os.getpid()) or 0) - 1
     client = leave_client(job, os.getpid(), before)
@@ -160,7 +160,7 @@ def test_a_process_with_the_number_of_a_dead_one_is_another(job: Path) -> None:
     assert open_job(job).suspects() == {0}
 
 
-def test_a_shard_whose_worker_and_client_died_runs_last_and_is_not_quarantined(job: Path, dead_pid: int) -> None:
+def test_shard_whose_worker_and_client_died_runs_last(job: Path, dead_pid: int) -> None:
     for _ in range(MAX_FAILURES + 1):
         leave_heartbeat(job, 3, leave_client(job, dead_pid), host=pid_namespace(), pid=dead_pid)
         recover(open_job(job), verify=False, retry_quarantined=False)
@@ -170,7 +170,7 @@ def test_a_shard_whose_worker_and_client_died_runs_last_and_is_not_quarantined(j
     assert notes(job) == []
 
 
-def test_a_heartbeat_that_cannot_be_written_ends_nothing(
+def test_heartbeat_that_cannot_be_written(
     job: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(LocalFolder, "poll_seconds", 0.0)
@@ -189,7 +189,7 @@ def test_a_heartbeat_that_cannot_be_written_ends_nothing(
     assert messages[0].startswith("The progress of shard 0 is not shown, but it goes on: ")
 
 
-def test_a_run_that_has_just_begun_says_what_it_is_waiting_for(job: Path) -> None:
+def test_status_of_a_run_that_has_just_begun(job: Path) -> None:
     leave_client(job, os.getpid())
     text = job_status(job).as_text()
     assert "no image done in this run so far: workers load the network first" in text
@@ -217,7 +217,7 @@ def job_of(tmp_path: Path, n_images: int, shard_size: int) -> Path:
 
 
 @pytest.mark.usefixtures("job")
-def test_what_is_done_again_stands_until_it_is_better(
+def test_retry_failed_replaces_only_better_shards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     job, photos = job_of(tmp_path, 24, 12), tmp_path / "photos"
@@ -254,9 +254,7 @@ def test_what_is_done_again_stands_until_it_is_better(
 
 @pytest.mark.usefixtures("job")
 @pytest.mark.parametrize("at", ["remove", "replace", "create"])
-def test_a_kill_while_rows_are_replaced_leaves_a_shard_that_is_done_again(
-    at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kill_while_rows_are_replaced(at: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     job, photo = job_of(tmp_path, 4, 4), tmp_path / "photos" / "a" / "0002.png"
     whole = photo.read_bytes()
     photo.write_bytes(b"no image")
@@ -278,7 +276,7 @@ def test_a_kill_while_rows_are_replaced_leaves_a_shard_that_is_done_again(
     assert run_job(job, cache=None, verify=True).recomputed == {}
 
 
-def test_what_cannot_be_done_again_is_not_quarantine(
+def test_failed_retry_is_not_quarantined(
     job: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     photo = job.parent / "images" / "a" / "0002.png"
@@ -300,7 +298,7 @@ def _fail(backbone: Fatal, pixels: object) -> None:
     raise RuntimeError("no such device")
 
 
-def test_a_network_that_always_fails_sets_nothing_aside(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backbone_that_always_fails_quarantines_nothing(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[int] = []
 
     def fail(backbone: Fatal, pixels: object) -> None:
@@ -318,7 +316,7 @@ def test_a_network_that_always_fails_sets_nothing_aside(job: Path, monkeypatch: 
     assert notes(job) == []
 
 
-def test_shards_that_fail_where_others_do_not_are_quarantine(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_shards_are_quarantined(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     extract = Fatal.extract
 
     def fail(backbone: Fatal, pixels: Any) -> Any:
@@ -334,7 +332,7 @@ def test_shards_that_fail_where_others_do_not_are_quarantine(job: Path, monkeypa
 
 
 @pytest.mark.usefixtures("job")
-def test_a_shard_whose_images_are_gone_for_good_does_not_keep_a_job_from_its_end(tmp_path: Path) -> None:
+def test_shard_whose_images_are_deleted(tmp_path: Path) -> None:
     job, photos = job_of(tmp_path, 60, 10), tmp_path / "photos"
     gone = tmp_path / "gone"
     gone.mkdir()
@@ -354,7 +352,7 @@ def test_a_shard_whose_images_are_gone_for_good_does_not_keep_a_job_from_its_end
 
 
 @pytest.mark.usefixtures("job")
-def test_a_disk_that_is_away_ends_a_run_soon_or_when_the_rest_is_done(tmp_path: Path) -> None:
+def test_unmounted_disk_stops_the_run(tmp_path: Path) -> None:
     job, photos = job_of(tmp_path, 60, 10), tmp_path / "photos"
     photos.rename(tmp_path / "away")
     with pytest.raises(SourceError, match="None of the 10 images of shard 2"):
@@ -376,7 +374,7 @@ def test_a_disk_that_is_away_ends_a_run_soon_or_when_the_rest_is_done(tmp_path: 
     assert run_job(job, cache=None).rows == 60
 
 
-def test_rounds_that_change_nothing_come_to_an_end(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rounds_without_progress_stop(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = LocalFolder.names
     stale: set[str] = set()
     monkeypatch.setattr(LocalFolder, "names", lambda self, folder: stale if folder == "shards" else names(self, folder))
@@ -387,9 +385,9 @@ def test_rounds_that_change_nothing_come_to_an_end(job: Path, monkeypatch: pytes
     assert run_job(job, cache=None).done == 10
 
 
-@pytest.mark.parametrize(("backend", "said"), [("dask", "no Dask scheduler"), ("ray", "no Ray cluster")])
-def test_a_cluster_that_is_not_there_is_told_before_anything_is_read(
-    backend: str, said: str, job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("backend", "message"), [("dask", "no Dask scheduler"), ("ray", "no Ray cluster")])
+def test_absent_cluster_is_reported_first(
+    backend: str, message: str, job: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip({"dask": "distributed"}.get(backend, backend))
     run_job(job, cache=None)
@@ -399,11 +397,11 @@ def test_a_cluster_that_is_not_there_is_told_before_anything_is_read(
     monkeypatch.setattr(Job, "committed", None)
     command = ["job", "run", str(job), "--verify", "--backend", backend, "--scheduler", "127.0.0.1:1", "--quiet"]
     assert cli.main(command) == 1
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert committed(job) == before
 
 
-def test_a_shard_that_is_done_is_not_told_to_be_quarantine(job: Path) -> None:
+def test_done_shard_is_not_quarantined(job: Path) -> None:
     run_job(job, cache=None)
     open_job(job).quarantine(3, "3 failures; its worker died")
     assert job_status(job).quarantined == {}
@@ -411,7 +409,7 @@ def test_a_shard_that_is_done_is_not_told_to_be_quarantine(job: Path) -> None:
     assert os.listdir(job / "quarantine") == []
 
 
-def test_a_run_tells_which_shards_are_damaged(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_reports_corrupt_shards(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Coordinator.run
 
     def damage(coordinator: Coordinator) -> None:

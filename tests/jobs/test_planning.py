@@ -57,9 +57,7 @@ def everything(folder: Path) -> list[Path]:
 # The estimate --------------------------------------------------------------------------------------------
 
 
-def test_the_rate_is_that_of_a_long_block_and_not_of_the_start(
-    tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_speed_is_that_of_a_long_block(tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch) -> None:
     images = write_images(tmp_path / "images", 120)
     paced.seconds = 0.004
     start = Prefetcher.prefetch
@@ -76,7 +74,7 @@ def test_the_rate_is_that_of_a_long_block_and_not_of_the_start(
     assert planned.hours == pytest.approx(120 / planned.images_per_second / 3600, abs=1e-4)
 
 
-def test_a_sample_ends_when_it_has_taken_long_enough(
+def test_sample_ends_after_a_long_block(
     images: Path, tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CostEstimate, "default_limits", SampleLimits(block_seconds=0.1))
@@ -86,7 +84,7 @@ def test_a_sample_ends_when_it_has_taken_long_enough(
     assert 25 < planned.images_per_second < 51
 
 
-def test_what_hangs_is_not_waited_for(
+def test_slow_sample_is_not_waited_for(
     images: Path, tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(CostEstimate, "default_limits", SampleLimits(max_seconds=0.7, first_block=4))
@@ -103,9 +101,7 @@ def test_what_hangs_is_not_waited_for(
     assert "images/s" not in planned.as_text()
 
 
-def test_hours_are_those_of_what_is_not_in_the_store(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_hours_without_cached_rows(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalFolder, "is_shared", False)
     monkeypatch.setattr("featx.store.file_index.FileIndex.racy_seconds", 0.0)  # these files are young
     os.rename(images / "b", tmp_path / "b")
@@ -123,7 +119,7 @@ def test_hours_are_those_of_what_is_not_in_the_store(
 
 
 @pytest.mark.parametrize("output", ["images/job", "images", "images/a", ".", "link/job", "images/new/deep"])
-def test_a_job_among_its_images_is_refused_and_leaves_nothing(
+def test_job_among_its_images(
     output: str, images: Path, in_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -136,7 +132,7 @@ def test_a_job_among_its_images_is_refused_and_leaves_nothing(
     plan("images", "images-job")
 
 
-def test_extract_into_a_folder_among_its_images_is_refused(
+def test_extract_among_its_images(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -145,35 +141,35 @@ def test_extract_into_a_folder_among_its_images_is_refused(
     assert not (images / "job").exists()
 
 
-def test_a_table_may_lie_beside_its_job(images: Path, tmp_path: Path) -> None:
+def test_job_beside_its_table(images: Path, tmp_path: Path) -> None:
     (images / "list.csv").write_text("path\na/0000.png\n")
     assert plan(images / "list.csv", images / "job").images == 1
 
 
 @pytest.mark.parametrize("name", ["f.npy", "all.csv", "images.zip", "F.NPY", "out.parquet"])
-def test_a_job_that_is_called_like_a_file_is_refused(name: str, images: Path, tmp_path: Path) -> None:
+def test_job_with_the_name_of_a_file(name: str, images: Path, tmp_path: Path) -> None:
     with pytest.raises(JobError, match="must be a folder, got the file name.*-o job/.*features.npy"):
         plan(images, tmp_path / name)
     assert not (tmp_path / name).exists()
 
 
 @pytest.mark.parametrize("output", ["s3:bucket/job", "s3:/bucket/job"])
-def test_an_address_that_lacks_slashes_makes_no_folder(output: str, images: Path, in_folder: Path) -> None:
+def test_url_without_slashes(output: str, images: Path, in_folder: Path) -> None:
     with pytest.raises(JobError, match="must be a folder or a URL, got .* Pass -o s3://bucket/job, with two slashes"):
         plan(images, output)
     assert not everything(in_folder)
 
 
-def test_storage_that_nobody_knows_is_told(images: Path, tmp_path: Path) -> None:
-    said = r"no storage has the scheme s4:// \(expected s3://.*\)\."
-    with pytest.raises(JobError, match=f"'s4://bucket/job' cannot be opened: {said} Check the URL"):
+def test_unknown_storage(images: Path, tmp_path: Path) -> None:
+    message = r"no storage has the scheme s4:// \(expected s3://.*\)\."
+    with pytest.raises(JobError, match=f"'s4://bucket/job' cannot be opened: {message} Check the URL"):
         plan(images, "s4://bucket/job")
     for source in ("s4://bucket/photos", "s4://bucket/list.csv"):
-        with pytest.raises(SourceError, match=f"'{source}' cannot be .*: {said} Check the URL"):
+        with pytest.raises(SourceError, match=f"'{source}' cannot be .*: {message} Check the URL"):
             plan(source, tmp_path / "job")
 
 
-def test_a_job_in_another_is_refused(images: Path, tmp_path: Path) -> None:
+def test_job_in_another(images: Path, tmp_path: Path) -> None:
     plan(images, tmp_path / "job")
     with pytest.raises(JobError, match="is in another job, .*job'. Choose an -o beside it, such as .*job-2'"):
         plan(images, tmp_path / "job" / "other")
@@ -181,14 +177,12 @@ def test_a_job_in_another_is_refused(images: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("output", ["", " "])
-def test_a_job_without_a_name_is_refused(output: str, images: Path) -> None:
+def test_job_without_name(output: str, images: Path) -> None:
     with pytest.raises(JobError, match="must have a name, got .* Pass a folder"):
         plan(images, output)
 
 
-def test_a_matrix_in_the_folder_of_the_job_is_refused(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_matrix_in_the_job(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalFolder, "is_shared", False)
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job", cache=None)
@@ -221,7 +215,7 @@ def test_a_matrix_in_the_folder_of_the_job_is_refused(
     ],
 )
 @pytest.mark.usefixtures("images")
-def test_what_is_refused_leaves_nothing_behind(
+def test_refused_plan_leaves_nothing(
     source: str, options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -237,7 +231,7 @@ def test_what_is_refused_leaves_nothing_behind(
         assert [path for path in everything(tmp_path) if "cache" not in path.parts] == before
 
 
-def test_a_sample_of_which_nothing_can_be_read_tells_no_rate(tmp_path: Path) -> None:
+def test_unreadable_sample(tmp_path: Path) -> None:
     (tmp_path / "gone.csv").write_text("path\n" + "".join(f"/nowhere/{number}.jpg\n" for number in range(30)))
     with pytest.warns(FeatxWarning, match="None of the 30 images of the sample can be read, the first is '/nowhere/"):
         planned = plan(tmp_path / "gone.csv", tmp_path / "job", sample=100)

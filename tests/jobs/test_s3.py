@@ -36,7 +36,7 @@ def plan(source: Any, job: str, **options: Any) -> Any:
     return plan_job(source, job, backbone="color_histogram", shard_size=4, sample=0, cache=None, **options)
 
 
-def test_a_job_from_bucket_to_bucket(s3: Proxy, tmp_path: Path) -> None:
+def test_job_from_bucket_to_bucket(s3: Proxy, tmp_path: Path) -> None:
     plan("s3://bucket/images", "s3://bucket/jobs/one")
     assert run_job("s3://bucket/jobs/one", cache=None).rows == 9
     assert job_status("s3://bucket/jobs/one").is_done
@@ -53,7 +53,7 @@ def test_a_job_from_bucket_to_bucket(s3: Proxy, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow  # two processes are started, and two more by them
-def test_two_clients_at_once_damage_nothing_in_a_bucket(s3: Proxy, tmp_path: Path) -> None:
+def test_two_clients_on_a_bucket(s3: Proxy, tmp_path: Path) -> None:
     job = "s3://bucket/jobs/both"
     plan_job("s3://bucket/images", job, backbone="color_histogram", shard_size=1, sample=0, cache=None)
     command = [sys.executable, "-m", "featx", "job", "run", job, "--no-cache", "--json"]
@@ -73,7 +73,7 @@ def test_two_clients_at_once_damage_nothing_in_a_bucket(s3: Proxy, tmp_path: Pat
     assert (tmp_path / "f.npy").read_bytes() == (tmp_path / "g.npy").read_bytes()
 
 
-def test_servers_that_fail_now_and_then_cost_nothing(s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path) -> None:
+def test_failing_server_loses_no_row(s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path) -> None:
     fault(lambda method, path, number: (200, 200, 503, 200, 0)[number % 5])
     plan("s3://bucket/images", "s3://bucket/jobs/two")
     run = run_job("s3://bucket/jobs/two", cache=None)
@@ -84,9 +84,7 @@ def test_servers_that_fail_now_and_then_cost_nothing(s3: Proxy, fault: Callable[
 @pytest.mark.parametrize(
     ("status", "reason"), [(403, "orbidden|ermission|denied"), (503, "503|unavailable|reduce|slow")]
 )
-def test_what_a_server_refuses_is_one_clear_error(
-    status: int, reason: str, s3: Proxy, fault: Callable[[Fault], None]
-) -> None:
+def test_refused_requests(status: int, reason: str, s3: Proxy, fault: Callable[[Fault], None]) -> None:
     seen = []
 
     def refuse(method: str, path: str, number: int) -> int:
@@ -103,7 +101,7 @@ def test_what_a_server_refuses_is_one_clear_error(
         assert len(seen) == 1
 
 
-def test_an_absent_bucket_is_one_clear_error(s3: Proxy, tmp_path: Path) -> None:
+def test_absent_bucket(s3: Proxy, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="Cannot read or write 's3://absent/job/.*'"):
         plan("s3://bucket/images", "s3://absent/job")
     with pytest.raises(SourceError, match="'s3://absent/images' cannot be listed"):
@@ -112,13 +110,11 @@ def test_an_absent_bucket_is_one_clear_error(s3: Proxy, tmp_path: Path) -> None:
         run_job("s3://absent/job")
 
 
-def test_an_image_of_a_bucket_costs_one_request(
-    s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked: list[str] = []
-    fault(lambda method, path, number: (200, asked.append(method))[0])  # type: ignore[func-returns-value]
+def test_image_needs_one_request(s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    requests: list[str] = []
+    fault(lambda method, path, number: (200, requests.append(method))[0])  # type: ignore[func-returns-value]
     assert remote.read_url("s3://bucket/images/a/0.png", 10**6) == png(0)
-    assert asked == ["GET"]
+    assert requests == ["GET"]
     sent: list[bytes] = []
     monkeypatch.setattr("featx.system.files.remote.is_transient", lambda error: False)
     with pytest.MonkeyPatch.context() as patch:
@@ -126,7 +122,7 @@ def test_an_image_of_a_bucket_costs_one_request(
         patch.setattr(http.client.HTTPResponse, "read", lambda self, *n: sent.append(read(self, *n)) or sent[-1])
         with pytest.raises(ImageTooLargeError, match="more than the limit of 20 bytes"):
             remote.read_url("s3://bucket/images/a/0.png", 20)
-    assert (asked, list(map(len, sent))) == (["GET", "GET"], [21])
+    assert (requests, list(map(len, sent))) == (["GET", "GET"], [21])
     assert remote.read_url("s3://bucket/images/a/0.png", len(png(0))) == png(0)
     fsspec.filesystem("s3").pipe_file("bucket/empty.png", b"")
     assert remote.read_url("s3://bucket/empty.png", 20) == b""
@@ -134,32 +130,30 @@ def test_an_image_of_a_bucket_costs_one_request(
         remote.read_url("s3://bucket/absent.png", 20)
 
 
-def test_a_flat_folder_of_a_bucket_is_listed_a_page_at_a_time(
-    s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_listing_by_page(s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch) -> None:
     system = remote.open_filesystem("s3://bucket")[0]
     call = system.call_s3
     monkeypatch.setattr(system, "call_s3", lambda method, **options: call(method, MaxKeys=3, **options))
     for number in range(7):
         system.pipe_file(f"bucket/flat/{number}.png", b"")
-    asked: list[str] = []
-    fault(lambda method, path, number: (200, asked.append(path))[0])  # type: ignore[func-returns-value]
+    requests: list[str] = []
+    fault(lambda method, path, number: (200, requests.append(path))[0])  # type: ignore[func-returns-value]
     names = remote.list_names("s3://bucket/flat")
-    assert (next(names), len(asked)) == ("0.png", 1)
-    assert (list(names)[-1], len(asked)) == ("6.png", 3)
+    assert (next(names), len(requests)) == ("0.png", 1)
+    assert (list(names)[-1], len(requests)) == ("6.png", 3)
     assert len(system.dircache) == 0
     with pytest.raises(SourceError, match="cannot be listed: there is no file at this URL"):
         list(remote.list_names("s3://bucket/flat/absent"))
 
 
-def test_a_job_in_memory_stays_in_its_process(s3: Proxy, tmp_path: Path) -> None:
+def test_job_in_memory(s3: Proxy, tmp_path: Path) -> None:
     plan("s3://bucket/images", "memory://job")
     assert run_job("memory://job", cache=None).rows == 9
     assert merge_job("memory://job", tmp_path / "f.npy").rows == 9
 
 
-@pytest.mark.parametrize("is_said", [False, True])
-def test_storage_that_writes_over_names_is_refused(is_said: bool, s3: Proxy) -> None:
+@pytest.mark.parametrize("raises", [False, True])
+def test_storage_that_overwrites_is_refused(raises: bool, s3: Proxy) -> None:
     class Lax(fsspec.get_filesystem_class("memory")):  # type: ignore[misc]  # a class made by a function
         protocol = "lax"
         store: ClassVar[dict[str, Any]] = {}
@@ -169,7 +163,7 @@ def test_storage_that_writes_over_names_is_refused(is_said: bool, s3: Proxy) -> 
             return "/" + path.partition("://")[2].strip("/") if "://" in path else path
 
         def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
-            if is_said and mode == "create":
+            if raises and mode == "create":
                 raise NotImplementedError("Exclusive write")  # as kinds of fsspec that have none do
             super().pipe_file(path, value)
 
@@ -179,7 +173,7 @@ def test_storage_that_writes_over_names_is_refused(is_said: bool, s3: Proxy) -> 
     assert Lax.store == {}
 
 
-def test_files_of_a_plan_are_bounded_and_go_to_a_bucket_from_the_disk(
+def test_plan_files_are_bounded_and_uploaded_from_disk(
     s3: Proxy, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with monkeypatch.context() as patch:
@@ -199,22 +193,22 @@ def test_files_of_a_plan_are_bounded_and_go_to_a_bucket_from_the_disk(
     assert len(set((tmp_path / "f.csv").read_text().splitlines())) == 10
 
 
-def test_nothing_is_written_to_the_web() -> None:
+def test_web_is_read_only() -> None:
     with pytest.raises(JobError, match="the web is read-only"):
         open_job_folder("https://example.org/job")
 
 
 @pytest.mark.parametrize(
-    ("statuses", "n_asked"), [((503, 0, 429, 200), 4), ((403,), 1), ((404,), 1), ((500,) * 9, 6), ((0,) * 20, 6)]
+    ("statuses", "n_requests"), [((503, 0, 429, 200), 4), ((403,), 1), ((404,), 1), ((500,) * 9, 6), ((0,) * 20, 6)]
 )
-def test_images_of_the_web_are_asked_for_again_where_that_may_help(
-    statuses: tuple[int, ...], n_asked: int, s3: Proxy, fault: Callable[[Fault], None]
+def test_retries_of_web_images(
+    statuses: tuple[int, ...], n_requests: int, s3: Proxy, fault: Callable[[Fault], None]
 ) -> None:
-    asked: list[int] = []
+    requests: list[int] = []
 
     def answer(method: str, path: str, number: int) -> int:
-        asked.append(statuses[len(asked)])
-        return asked[-1]
+        requests.append(statuses[len(requests)])
+        return requests[-1]
 
     fault(answer)
     address = f"http://127.0.0.1:{s3.server_port}/bucket/images/a/0.png"
@@ -223,20 +217,20 @@ def test_images_of_the_web_are_asked_for_again_where_that_may_help(
     else:
         with pytest.raises(UnreachableImageError):
             remote.read_url(address, 10**6)
-    assert len(asked) == n_asked or (len(asked) > n_asked and not any(statuses))  # aiohttp tries again of itself
+    assert len(requests) == n_requests or (len(requests) > n_requests and not any(statuses))  # aiohttp retries, too
 
 
 @pytest.mark.parametrize("name", ["list.csv", "list.parquet"])
-def test_tables_may_be_at_addresses(name: str, s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path) -> None:
+def test_tables_at_urls(name: str, s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path) -> None:
     system = fsspec.filesystem("s3")
     lines = pd.DataFrame({"path": [f"images/{'ab'[at % 2]}/{at}.png" for at in range(9)], "label": range(9)})
     data = lines.to_csv(index=False).encode() if name.endswith("csv") else lines.to_parquet()
     system.pipe_file(f"bucket/{name}", data, ACL="public-read")
-    asked: list[str] = []
+    requests: list[str] = []
 
     def fail_first(method: str, path: str, number: int) -> int:
-        asked.append(path)
-        return 503 if "list." in path and asked.count(path) == 1 else 200
+        requests.append(path)
+        return 503 if "list." in path and requests.count(path) == 1 else 200
 
     fault(fail_first)
     web = f"http://127.0.0.1:{s3.server_port}/bucket/{name}"
@@ -246,7 +240,7 @@ def test_tables_may_be_at_addresses(name: str, s3: Proxy, fault: Callable[[Fault
         assert open_features(tmp_path / f"job{at}").labels[:].tolist() == list(range(9))
     fault(lambda method, path, number: 404 if "absent" in path else 403)
     for source in (web.replace("list", "absent"), web, f"s3://bucket/{name}", f"s3://bucket/absent/{name}"):
-        with pytest.raises(SourceError, match="cannot be read: .*Check the URL, and the credentials in the environment"):
+        with pytest.raises(SourceError, match="cannot be read: .*Check the URL, and the credentials"):
             plan(source, str(tmp_path / "other"))
     assert not (tmp_path / "other" / "job.json").exists()
 
@@ -268,7 +262,7 @@ def features_there(s3: Proxy, tmp_path: Path) -> Iterator[str]:
     system.rm("bucket/there", recursive=True)
 
 
-def test_features_are_read_from_a_server_that_fails_now_and_then(
+def test_features_from_failing_server(
     features_there: str, s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path
 ) -> None:
     here = open_features(tmp_path / "f.npy")
@@ -283,10 +277,10 @@ def test_features_are_read_from_a_server_that_fails_now_and_then(
 
 
 @pytest.mark.parametrize("status", [403, 404])
-def test_features_that_a_server_refuses_are_one_clear_error_at_once(
+def test_refused_features(
     status: int, features_there: str, s3: Proxy, fault: Callable[[Fault], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind, said = (
+    kind, message = (
         (FeaturesError, "Cannot read or write .*credentials")
         if status == 403
         else (FeaturesNotFoundError, "does not exist|has no job.json")
@@ -305,7 +299,7 @@ def test_features_that_a_server_refuses_are_one_clear_error_at_once(
     ]
     for work in calls:
         seen.clear()
-        with pytest.raises(kind, match=said) as raised:
+        with pytest.raises(kind, match=message) as raised:
             work()
         assert "s3://bucket/there/f" in str(raised.value)
         assert "very-secret" not in str(raised.value)

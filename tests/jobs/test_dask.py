@@ -1,4 +1,4 @@
-"""Jobs on real clusters: a scheduler and workers that are processes of their own and speak TCP."""
+"""Jobs on real Dask clusters, whose scheduler and workers are processes that speak TCP."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from featx import job_status, merge_job, plan_job, run_job
+from featx import job_status, run_job
 from featx.errors import FeatxWarning, JobError, MissingDependencyError, OptionError
 from featx.jobs.job import open_job_folder
 from featx.jobs.run import JobRun
@@ -24,7 +24,7 @@ from featx.jobs.running.dask import DaskExecutor
 from featx.jobs.running.executors import run_tasks
 from featx.jobs.running.heartbeats import read_heartbeats
 from tests.jobs.cluster import Cluster, cluster
-from tests.jobs.fatal import write_images
+from tests.jobs.helpers import merged_files, merged_files_of_a_plain_run
 
 
 @pytest.fixture(scope="module")
@@ -34,28 +34,8 @@ def dask(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def job(tmp_path: Path, order: Path) -> Path:
-    """A job of ten shards of four images."""
-    images = write_images(tmp_path / "images", 40, red=14)
-    (images / "b" / "0009.png").write_bytes(b"no image")
-    plan_job(images, tmp_path / "job", backbone="fatal", shard_size=4, sample=0)
-    return tmp_path / "job"
-
-
-def rows(job: Path) -> dict[str, bytes]:
-    """Return what `featx job merge` leaves, by name."""
-    folder = job.parent / f"merged-{time.monotonic_ns()}"
-    folder.mkdir()
-    merge_job(job, folder / "f.npy")
-    return {name: (folder / name).read_bytes() for name in sorted(os.listdir(folder))}
-
-
-def undisturbed(job: Path) -> dict[str, bytes]:
-    """Return what the same job leaves when it is run here, and nothing is told to the backbone."""
-    (job.parent / "order").unlink(missing_ok=True)
-    shutil.copytree(job, job.parent / "again", ignore=shutil.ignore_patterns("shards"))
-    run_job(job.parent / "again", cache=None)
-    return rows(job.parent / "again")
+def job(cluster_job: Path) -> Path:
+    return cluster_job
 
 
 def on(address: str, job: Path) -> JobRun:
@@ -63,16 +43,16 @@ def on(address: str, job: Path) -> JobRun:
 
 
 @pytest.mark.slow  # a cluster is started
-def test_a_worker_of_dask_that_is_killed_in_mid_shard_costs_nothing(dask: Cluster, job: Path, order: Path) -> None:
+def test_killed_worker_loses_no_row(dask: Cluster, job: Path, order: Path) -> None:
     order.write_text("once")
     run = on(dask.address, job)
     assert not order.exists()
     assert (run.done, run.rows, run.failed) == (10, 39, 1)
-    assert rows(job) == undisturbed(job)
+    assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
 @pytest.mark.thorough  # workers are started three times
-def test_what_kills_every_worker_of_dask_is_quarantine(dask: Cluster, job: Path, order: Path) -> None:
+def test_shard_that_kills_its_workers_is_quarantined(dask: Cluster, job: Path, order: Path) -> None:
     order.write_text("always")
     run = on(dask.address, job)
     assert run.done == 9
@@ -81,7 +61,7 @@ def test_what_kills_every_worker_of_dask_is_quarantine(dask: Cluster, job: Path,
     assert "shard 1 is quarantined: 4 failures; its worker died" in job_status(job).as_text()
     order.unlink()
     assert run_job(job, backend="dask", scheduler=dask.address, cache=None, retry_quarantined=True).done == 10
-    assert rows(job) == undisturbed(job)
+    assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
 @contextlib.contextmanager
@@ -105,7 +85,7 @@ def soon(is_time: Callable[[], bool], act: Callable[[], object]) -> Iterator[Non
 
 @pytest.mark.thorough  # a cluster is started twice
 @pytest.mark.parametrize("workers_are", ["killed", "left alone"])
-def test_a_scheduler_that_goes_away_and_comes_back_is_waited_for(
+def test_restarted_scheduler(
     workers_are: str,
     job: Path,
     order: Path,
@@ -136,11 +116,11 @@ def test_a_scheduler_that_goes_away_and_comes_back_is_waited_for(
         "The connection to the cluster (dask) broke: its scheduler is gone. Waiting up to 60 s"
     )
     assert "Traceback" not in capfd.readouterr().err
-    assert rows(job) == undisturbed(job)
+    assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
 @pytest.mark.thorough  # workers are started seven times
-def test_of_shards_that_dask_gives_up_the_deadly_one_alone_is_blamed(job: Path, order: Path, tmp_path: Path) -> None:
+def test_without_allowed_failures_only_the_deadly_shard_is_blamed(job: Path, order: Path, tmp_path: Path) -> None:
     order.write_text("slow 0.1 always")
     with cluster(tmp_path / "cluster", DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as dask:
         run = on(dask.address, job)
@@ -150,20 +130,20 @@ def test_of_shards_that_dask_gives_up_the_deadly_one_alone_is_blamed(job: Path, 
 
 
 @pytest.mark.thorough
-def test_workers_in_networks_of_their_own_do_the_same(job: Path, tmp_path: Path) -> None:
+def test_workers_in_other_networks(job: Path, tmp_path: Path) -> None:
     with contextlib.ExitStack() as networks, cluster(tmp_path / "cluster", n_workers=0, host="0.0.0.0") as dask:
         for number in (1, 2):
             name = networks.enter_context(network(number))
             dask.start_worker(f"tcp://10.213.{number}.1:{dask.port}", network=name)
         run = on(dask.address, job)
-        assert "10.213.1.2" in dask.said()
-        assert "10.213.2.2" in dask.said()
+        assert "10.213.1.2" in dask.logs()
+        assert "10.213.2.2" in dask.logs()
     assert run.done == 10
-    assert rows(job) == undisturbed(job)
+    assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
 @pytest.mark.thorough  # a cluster is started
-def test_a_worker_that_comes_late_gets_work(job: Path, order: Path, tmp_path: Path) -> None:
+def test_late_worker_gets_work(job: Path, order: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     order.write_text("slow 1")  # four seconds a shard
     with cluster(tmp_path / "cluster", n_workers=1) as dask:
@@ -194,7 +174,7 @@ def without(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow  # a cluster is started
-def test_a_worker_without_featx_or_with_another_is_told_soon(job: Path, without: Path, tmp_path: Path) -> None:
+def test_workers_with_other_version_are_refused(job: Path, without: Path, tmp_path: Path) -> None:
     with cluster(tmp_path / "cluster", n_workers=1) as dask:
         bare = dask.start_worker(PYTHONPATH=str(without))
         dask.wait_for_workers(2)
@@ -213,9 +193,7 @@ def test_a_worker_without_featx_or_with_another_is_told_soon(job: Path, without:
 
 
 @pytest.mark.thorough  # a cluster is started
-def test_a_worker_without_featx_that_comes_late_ends_and_costs_nothing(
-    job: Path, order: Path, without: Path, tmp_path: Path
-) -> None:
+def test_late_worker_without_featx_ends(job: Path, order: Path, without: Path, tmp_path: Path) -> None:
     order.write_text("slow 0.5")
     with cluster(tmp_path / "cluster", n_workers=1) as dask:
 
@@ -224,15 +202,13 @@ def test_a_worker_without_featx_that_comes_late_ends_and_costs_nothing(
 
         with soon(lambda: job_status(job).shards_done >= 1, come):
             run = on(dask.address, job)
-        assert "No module named featx" in dask.said()
+        assert "No module named featx" in dask.logs()
     assert (run.done, run.quarantined) == (10, {})
-    assert rows(job) == undisturbed(job)
+    assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
 @pytest.mark.thorough  # workers are started five times
-def test_where_only_workers_without_featx_are_left_that_is_told(
-    job: Path, order: Path, without: Path, tmp_path: Path
-) -> None:
+def test_only_workers_without_featx_left(job: Path, order: Path, without: Path, tmp_path: Path) -> None:
     order.write_text("slow 0.5")
     with cluster(tmp_path / "cluster", n_workers=1) as dask:
         is_over = threading.Event()
@@ -250,11 +226,11 @@ def test_where_only_workers_without_featx_are_left_that_is_told(
             is_over.set()
     order.unlink()
     assert run_job(job, cache=None).quarantined == {}
-    assert rows(job) == undisturbed(job)
+    assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
 @pytest.mark.thorough  # a cluster is started
-def test_a_scheduler_without_featx_is_told(job: Path, without: Path, tmp_path: Path) -> None:
+def test_scheduler_without_featx(job: Path, without: Path, tmp_path: Path) -> None:
     with cluster(tmp_path / "cluster", n_workers=0, PYTHONPATH=str(without)) as dask:
         dask.start_worker()
         with pytest.raises(JobError, match="cannot read the tasks .*No module named featx.* Install this version"):
@@ -262,7 +238,7 @@ def test_a_scheduler_without_featx_is_told(job: Path, without: Path, tmp_path: P
 
 
 @pytest.mark.slow  # a cluster is started
-def test_a_slow_worker_does_less_and_the_rest_is_the_same(job: Path, order: Path, tmp_path: Path) -> None:
+def test_slow_worker_does_less(job: Path, order: Path, tmp_path: Path) -> None:
     order.write_text("slow 0.05")
     seen: dict[int, set[int]] = {}
     is_over = threading.Event()
@@ -283,13 +259,11 @@ def test_a_slow_worker_does_less_and_the_rest_is_the_same(job: Path, order: Path
     slow, *fast = sorted(seen.values(), key=len)
     assert (run.done, len(seen)) == (10, 3)
     assert len(slow) < min(map(len, fast))  # over two seconds for one; one for the other nine, if nothing disturbs
-    assert rows(job) == undisturbed(job)
+    assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
 @pytest.mark.slow  # a cluster is started, where another test has not
-def test_two_clients_on_one_cluster_do_one_job(
-    dask: Cluster, job: Path, order: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_clients(dask: Cluster, job: Path, order: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order.write_text("slow 0.1")
     monkeypatch.chdir(tmp_path)  # where the workers are not
 
@@ -305,10 +279,10 @@ def test_two_clients_on_one_cluster_do_one_job(
         assert (first.result(60).done, second.done, second.quarantined) == (10, 10, {})
     assert os.listdir(tmp_path / "kept" / "features")
     assert os.getcwd() == str(tmp_path)
-    assert rows(job) == undisturbed(job)
+    assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
-def test_a_cluster_of_a_test_ends_with_it(tmp_path: Path) -> None:
+def test_cluster_ends_with_its_test(tmp_path: Path) -> None:
     code = """
 import os, pathlib, signal, sys
 from tests.jobs.cluster import Cluster
@@ -352,18 +326,7 @@ def network(number: int) -> Iterator[str]:
         subprocess.run(["ip", "netns", "del", name], check=False)
 
 
-@pytest.mark.thorough  # Ray takes half a minute to start
-@pytest.mark.filterwarnings("ignore")  # Ray's own, of files and processes it leaves to be closed
-@pytest.mark.parametrize("told", ["slow 0.01", "once"])
-def test_ray_gives_the_same(job: Path, order: Path, told: str) -> None:
-    pytest.importorskip("ray", reason="Ray is an extra that other tests do not need")
-    order.write_text(told)
-    run = run_job(job, backend="ray", n_jobs=2, cache=None)
-    assert (run.done, run.rows, run.failed) == (10, 39, 1)
-    assert rows(job) == undisturbed(job)
-
-
-def test_a_scheduler_that_is_not_there_is_told_soon(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_absent_scheduler(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DASK_SCHEDULER_ADDRESS", raising=False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -380,7 +343,7 @@ def test_a_scheduler_that_is_not_there_is_told_soon(job: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("scheme", ["tcp://", ""])
-def test_a_scheduler_that_says_nothing_is_given_up(scheme: str, job: Path) -> None:
+def test_silent_server_is_no_scheduler(scheme: str, job: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         silent.listen()
@@ -391,26 +354,28 @@ def test_a_scheduler_that_says_nothing_is_given_up(scheme: str, job: Path) -> No
 
 
 @pytest.mark.parametrize("address", ["nowhere", "tcp://nowhere", "tcp://:8786", "http//nowhere:8786", "tcp://a:b@c:d"])
-def test_what_is_no_address_of_a_scheduler_is_told(address: str, job: Path) -> None:
-    with pytest.raises(JobError, match="must be an address such as tcp://HOST:8786, got .* Pass --scheduler") as told:
+def test_invalid_scheduler_address(address: str, job: Path) -> None:
+    with pytest.raises(
+        JobError, match="must be an address such as tcp://HOST:8786, got .* Pass --scheduler"
+    ) as instruction:
         on(address, job)
-    assert "a:b" not in str(told.value)
+    assert "a:b" not in str(instruction.value)
 
 
-def test_a_scheduler_belongs_to_a_cluster(job: Path) -> None:
+def test_scheduler_needs_a_cluster(job: Path) -> None:
     with pytest.raises(OptionError, match="Pass backend='dask' or 'ray'"):
         run_job(job, scheduler="tcp://127.0.0.1:8786")
 
 
 @pytest.mark.parametrize(("backend", "package"), [("dask", "distributed"), ("ray", "ray")])
-def test_what_a_cluster_needs_is_named(job: Path, backend: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_named(job: Path, backend: str, package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(MissingDependencyError, match=rf"pip install 'featx\[{backend}\]'"):
         run_job(job, backend=backend, scheduler="tcp://127.0.0.1:8786")
 
 
 @pytest.mark.filterwarnings("ignore")  # Dask's own, about ports and what it leaves to be closed
-def test_the_only_worker_of_a_cluster_runs_the_tasks() -> None:
+def test_single_worker_runs_the_tasks() -> None:
     """Not this process, where a shard that kills its worker would kill the client."""
     import distributed
 

@@ -1,0 +1,89 @@
+"""Plans: what they report, and planners that are interrupted or compete."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import dataclasses
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from featx import run_job
+from featx.errors import JobError
+from featx.jobs.job import open_job
+from tests.jobs.helpers import plan
+
+pytestmark = pytest.mark.usefixtures("order", "quiet_logger")
+
+
+def _broken_off() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_plan_estimates_cost(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "featx.store.file_index.FileIndex.racy_seconds", -1
+    )  # else the index knows no files that are so young
+    plan(images, tmp_path / "job")
+    run_job(tmp_path / "job", cache=tmp_path / "cache")
+    planned = plan(images, tmp_path / "job2", cache=tmp_path / "cache", sample=5)
+    assert planned.sampled == 5
+    assert planned.images_per_second > 0
+    assert planned.cached == 19
+    assert "images/s of one process on this machine (a sample of 5" in planned.as_text()
+    some = dataclasses.replace(planned, cached=5, images_per_second=10.0, hours=15 / 36000, unreadable=1).as_text()
+    assert "At least 5 rows are cached (moved and copied files are recognized later)" in some
+    assert "2 s for the other 15 images, at 10 images/s of one process" in some
+    assert "(a sample of 5, 1 of them unreadable)" in some
+
+
+def test_interrupted_plan_is_planned_again(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.features.job_files.SHARDS_PER_FILE", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr("featx.jobs.plan_writer.PlanWriter.finish", lambda *args: _broken_off())
+        with pytest.raises(KeyboardInterrupt):
+            plan(images, tmp_path / "job")
+    assert not (tmp_path / "job").exists()
+    (tmp_path / "job" / "plan").mkdir(parents=True)
+    (tmp_path / "job" / "plan" / "000000.parquet").write_bytes(b"of one that was killed")
+    note = {"host": "elsewhere", "pid": 1, "started": None, "time": time.time()}
+    (tmp_path / "job" / "planning.json").write_text(json.dumps(note))
+    with pytest.raises(
+        JobError, match=r"Another client is planning a job in .* \(process 1 on elsewhere\).* remove '.*planning.json'"
+    ):
+        plan(images, tmp_path / "job")
+    (tmp_path / "job" / "planning.json").write_text(json.dumps({**note, "time": 0}))
+    assert plan(images, tmp_path / "job").shards == 4
+
+
+@pytest.mark.parametrize("is_abandoned", [False, True])
+def test_concurrent_planners(is_abandoned: bool, images: Path, tmp_path: Path) -> None:
+    def attempt(job: Path, start: threading.Barrier) -> str:
+        start.wait()
+        try:
+            plan(images, job)
+        except JobError as error:
+            return str(error)
+        return ""
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for number in range(30):
+            job = tmp_path / f"job{number}"
+            if is_abandoned:
+                job.mkdir()
+                (job / "planning.json").write_text(
+                    json.dumps({"host": "elsewhere", "pid": 1, "started": None, "time": 0})
+                )
+            start = threading.Barrier(3)
+            said = list(pool.map(attempt, [job] * 3, [start] * 3))
+            if said.count("") == 0:  # of an abandoned note, two may undo each other, and say so
+                assert is_abandoned
+                plan(images, job)
+            assert said.count("") <= 1
+            planned = open_job(job)
+            assert sum(len(planned.planned(shard).paths) for shard in range(4)) == 20
+            assert not (job / "planning.json").exists()

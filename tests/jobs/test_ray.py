@@ -1,0 +1,26 @@
+"""Jobs on Ray."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from featx import run_job
+from tests.jobs.helpers import merged_files, merged_files_of_a_plain_run
+
+
+@pytest.fixture
+def job(cluster_job: Path) -> Path:
+    return cluster_job
+
+
+@pytest.mark.thorough  # Ray takes half a minute to start
+@pytest.mark.filterwarnings("ignore")  # Ray's own, of files and processes it leaves to be closed
+@pytest.mark.parametrize("instruction", ["slow 0.01", "once"])
+def test_ray(job: Path, order: Path, instruction: str) -> None:
+    pytest.importorskip("ray", reason="Ray is an extra that other tests do not need")
+    order.write_text(instruction)
+    run = run_job(job, backend="ray", n_jobs=2, cache=None)
+    assert (run.done, run.rows, run.failed) == (10, 39, 1)
+    assert merged_files(job) == merged_files_of_a_plain_run(job)
