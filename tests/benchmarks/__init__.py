@@ -1,1 +1,1 @@
-"""Every figure that the README gives, measured anew: ``python -m tests.benchmarks --help``."""
+"""Benchmarks by name, each in a fresh process and against its peers: ``python -m tests.benchmarks --list``."""

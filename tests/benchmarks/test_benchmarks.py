@@ -1,3 +1,5 @@
+"""The command that runs benchmarks, the workloads, and the files of results."""
+
 from __future__ import annotations
 
 import json
@@ -6,15 +8,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.benchmarks import __main__ as benchmarks
-from tests.benchmarks import sides
+from tests.benchmarks import __main__ as command
+from tests.benchmarks import harness, results, workloads
+from tests.benchmarks.harness import BENCHMARKS, Benchmark, Environment, Measurement, at_least
 
 
-def test_a_side_runs_in_a_process_of_its_own(tmp_path: Path, compiled_cache: Path) -> None:
-    bench = benchmarks.Bench(tmp_path, runs=1)
-    paths = bench.photos(8, 64, 64)
-    cold = bench.featx(paths, {}, str(compiled_cache))
-    warm = bench.side("featx_rows", paths=paths, options={}, cache=str(compiled_cache))
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    return Environment(tmp_path, n_runs=1)
+
+
+def test_workloads_run_in_fresh_processes(environment: Environment, compiled_cache: Path) -> None:
+    paths = environment.photos(8, 64, 64)
+    cold = environment.extract(paths, {}, str(compiled_cache))
+    warm = environment.run("extract_rows", paths=paths, options={}, cache=str(compiled_cache))
     assert (cold["computed"], warm["computed"]) == (8, 0)
     assert cold["imported"] == ["openvino"]
     assert warm["imported"] == []
@@ -22,30 +29,64 @@ def test_a_side_runs_in_a_process_of_its_own(tmp_path: Path, compiled_cache: Pat
     assert cold["peak_mb"] > 50
 
 
-def test_a_side_that_fails_says_why(tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="featx_rows failed"):
-        benchmarks.Bench(tmp_path, runs=1).side("featx_rows", paths=["absent.jpg"], options={}, cache=str(tmp_path))
+def test_failing_workload_is_named(environment: Environment, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="extract_rows failed"):
+        environment.run("extract_rows", paths=["absent.jpg"], options={}, cache=str(tmp_path))
 
 
-def test_a_job_that_is_made_up_is_one(tmp_path: Path) -> None:
-    folder, out = str(tmp_path / "job"), str(tmp_path / "f.npy")
-    sides.job_done(folder=folder, shards=3, rows=2, features=4)
-    assert sides.job_merged(folder=folder, out=out)["seconds"] > 0
-    assert sides.job_looked_at(folder=folder)["opened"] > 0
-    assert np.load(out).shape == (6, 4)
-    assert Path(out).with_suffix(".csv").read_text().splitlines()[6].startswith("5,photos/002/000000005.jpg,002,")
+def test_written_job_is_a_finished_job(tmp_path: Path) -> None:
+    folder, output = str(tmp_path / "job"), str(tmp_path / "f.npy")
+    workloads.write_finished_job(folder=folder, shards=3, rows=2, features=4)
+    assert workloads.merge_finished_job(folder=folder, output=output)["seconds"] > 0
+    assert workloads.open_job(folder=folder)["opened"] > 0
+    assert np.load(output).shape == (6, 4)
+    assert Path(output).with_suffix(".csv").read_text().splitlines()[6].startswith("5,photos/002/000000005.jpg,002,")
 
 
-def test_a_peer_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_peer_is_named(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    (row,) = benchmarks.row_3(benchmarks.Bench(tmp_path, runs=1))
-    assert row["skipped"] == "not installed: torch, timm"
-    assert "skipped: not installed" in benchmarks.markdown({"machine": "m", "cores": 2, "rows": [row]})
+    (measurement,) = BENCHMARKS["cold-timm"].run(environment)
+    assert measurement.value is None
+    assert measurement.details == "not installed: torch, timm"
+    assert "| skipped | – | not installed: torch, timm |" in results.as_markdown([results.as_row(measurement)])
 
 
-def test_the_report_says_what_was_missed_and_on_which_machine() -> None:
-    row = benchmarks._row("what", 1.5, "≥ 2", False, "15 against 10")
-    text = benchmarks.markdown({"machine": "a processor", "cores": 2, "rows": [row]})
-    assert text.startswith("a processor, 2 cores")
-    assert "| what | 1.5 (missed) | ≥ 2 | 15 against 10 |" in text
+def test_missed_target_is_marked() -> None:
+    row = results.as_row(at_least("a", "what", 1.5, 2, "15 vs. 10")) | {"machine": "a processor", "cores": 2}
+    text = results.as_markdown([row])
+    assert text.startswith("## a processor, 2 cores")
+    assert "| a | what | 1.5 (missed) | ≥ 2 | 15 vs. 10 |" in text
     assert json.loads(json.dumps(row)) == row
+
+
+def test_list_names_all_benchmarks(capsys: pytest.CaptureFixture[str]) -> None:
+    command.main(["--list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(BENCHMARKS)
+    assert {"cold-mobilenet", "warm", "compare"} <= set(BENCHMARKS)
+    assert sum("(slow)" in line for line in lines) == 2
+
+
+def test_unknown_benchmark_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        command.main(["cold-mobilnet"])
+    assert "unknown benchmark 'cold-mobilnet'" in capsys.readouterr().err
+
+
+def test_results_are_merged_by_name_and_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([1.0, 2.0])
+
+    def run(environment: Environment) -> list[Measurement]:
+        return [at_least("quick", "a value", next(values), 1)]
+
+    monkeypatch.setitem(harness.BENCHMARKS, "quick", Benchmark("quick", "a value", run, is_default=False))
+    other = results.as_row(at_least("other", "another value", 3, 1))
+    elsewhere = results.as_row(at_least("quick", "a value", 9, 1)) | {"machine": "another one"}
+    results.save_rows(tmp_path, [other, elsewhere])
+    for _ in range(2):
+        command.main(["quick", "--results", str(tmp_path)])
+    rows = {(row["machine"], row["name"]): row["value"] for row in results.read_rows(tmp_path)}
+    machine = other["machine"]
+    assert rows == {(machine, "other"): 3, (machine, "quick"): 2, ("another one", "quick"): 9}
+    assert (tmp_path / "results.md").read_text().count("| quick |") == 2
+    assert {"date", "commit", "cores"} <= results.read_rows(tmp_path)[0].keys()

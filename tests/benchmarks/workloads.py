@@ -1,4 +1,4 @@
-"""One side of a benchmark, run in a fresh process: ``python -m tests.benchmarks.sides NAME ARGUMENTS-AS-JSON``."""
+"""Workloads of the benchmarks, each run in a fresh process: ``python -m tests.benchmarks.workloads NAME < JSON``."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _timed(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def featx_files(paths: list[str], options: dict[str, Any], cache: str, out: str, start: bool) -> dict[str, Any]:
-    """From files to a matrix on disk, the compiled network being there; started before, as the peers' are, or not."""
+def extract_files(paths: list[str], options: dict[str, Any], cache: str, output: str, start: bool) -> dict[str, Any]:
+    """Extract files to a matrix on disk with a compiled network. `start` loads it before the measurement."""
     from featx.datasets.image_table import ImageTable
     from featx.extraction.options import ExtractionOptions
     from featx.extraction.to_file import extract_to_file
@@ -30,24 +30,24 @@ def featx_files(paths: list[str], options: dict[str, Any], cache: str, out: str,
     if start:
         resolved.start(Path(cache) / "compiled")
     started = time.perf_counter()
-    summary = extract_to_file(table, resolved, Path(out), cache=Path(cache))
+    summary = extract_to_file(table, resolved, Path(output), cache=Path(cache))
     seconds = time.perf_counter() - started
     heavy = sorted({"tensorflow", "keras", "openvino"} & set(sys.modules))
     return {"seconds": seconds, "computed": summary.computed, "imported": heavy, "precision": summary.precision}
 
 
-def train_model(paths: list[str], cache: str, out: str) -> dict[str, Any]:
-    """A model of two halves of the photos, to predict others with."""
+def train_model(paths: list[str], cache: str, output: str) -> dict[str, Any]:
+    """Train a model of two classes, to predict with."""
     from featx import train_images
 
     y = [f"class {at % 2}" for at in range(len(paths))]
     started = time.perf_counter()
-    train_images(paths, y, groups="none", cv=2, cache=cache).save(out)
+    train_images(paths, y, groups="none", cv=2, cache=cache).save(output)
     return {"seconds": time.perf_counter() - started}
 
 
 def predict(paths: list[str], model: str, cache: str) -> dict[str, Any]:
-    """New photos labelled, from the start of the process's imports of featx on."""
+    """Predict labels; ``all`` includes the imports of featx."""
     started = time.perf_counter()
     from featx.models.predict import Predictor
 
@@ -58,31 +58,31 @@ def predict(paths: list[str], model: str, cache: str) -> dict[str, Any]:
     return {"seconds": seconds, "all": time.perf_counter() - started, "labelled": sum(bool(one.label) for one in found)}
 
 
-def job(paths: list[str], cache: str, folder: str, shard_size: int, backend: str) -> dict[str, Any]:
-    """A job of its own for these photos, planned before; the start of its workers counts."""
+def run_shards(paths: list[str], cache: str, folder: str, shard_size: int, backend: str) -> dict[str, Any]:
+    """Run a job. Planning is not measured; the start of workers is."""
     from featx import plan_job, run_job
 
-    listed = Path(folder, "photos.csv")
-    listed.write_text("\n".join(["path", *paths]) + "\n")
-    planned = _timed(lambda: plan_job(listed, Path(folder, "job"), shard_size=shard_size, sample=0, cache=cache))
+    table_path = Path(folder, "photos.csv")
+    table_path.write_text("\n".join(["path", *paths]) + "\n")
+    planned = _timed(lambda: plan_job(table_path, Path(folder, "job"), shard_size=shard_size, sample=0, cache=cache))
     started = time.perf_counter()
     run = run_job(Path(folder, "job"), backend=backend, cache=cache)
     assert run.computed == len(paths), run
     return {"seconds": time.perf_counter() - started, "planned": planned, "computed": run.computed}
 
 
-def plan(paths: list[str], folder: str) -> dict[str, Any]:
-    """The photos of a CSV planned, and not one looked into."""
+def plan_images(paths: list[str], folder: str) -> dict[str, Any]:
+    """Plan a job from a CSV file without reading images."""
     from featx import plan_job
 
-    listed = Path(folder, "photos.csv")
-    listed.write_text("\n".join(["path", *paths]) + "\n")
-    planning = _timed(lambda: plan_job(listed, Path(folder, "job"), sample=0, cache=None))
+    table_path = Path(folder, "photos.csv")
+    table_path.write_text("\n".join(["path", *paths]) + "\n")
+    planning = _timed(lambda: plan_job(table_path, Path(folder, "job"), sample=0, cache=None))
     return {"seconds": planning}
 
 
-def job_done(folder: str, shards: int, rows: int, features: int) -> dict[str, Any]:
-    """Write a job of which everything is done, as its layout says."""
+def write_finished_job(folder: str, shards: int, rows: int, features: int) -> dict[str, Any]:
+    """Write a finished job in the file format of jobs."""
     import hashlib
 
     import pyarrow as pa
@@ -104,8 +104,8 @@ def job_done(folder: str, shards: int, rows: int, features: int) -> dict[str, An
             **dict.fromkeys(("reason", "error"), pa.nulls(rows, pa.string())),
         }
         checksum = hashlib.blake2b(npy.read_bytes(), digest_size=16).hexdigest()
-        said = json.dumps({**facts, "shard": shard, "checksum": checksum})
-        pq.write_table(pa.table(columns).replace_schema_metadata({"featx": said}), npy.with_suffix(".parquet"))
+        footer = json.dumps({**facts, "shard": shard, "checksum": checksum})
+        pq.write_table(pa.table(columns).replace_schema_metadata({"featx": footer}), npy.with_suffix(".parquet"))
     manifest = {"format": 1, "id": "0", "featx": "0", "recipe": {"backbone": "none"}, "fingerprint": "f00d"}
     manifest |= {"n_features": features, "options": {}, "source": [], "folder": "/", "labels": "str"}
     manifest |= {"shard_size": rows, "n_images": shards * rows, "n_shards": shards}
@@ -113,23 +113,23 @@ def job_done(folder: str, shards: int, rows: int, features: int) -> dict[str, An
     return {}
 
 
-def job_merged(folder: str, out: str) -> dict[str, Any]:
-    """Join a job into one matrix."""
+def merge_finished_job(folder: str, output: str) -> dict[str, Any]:
+    """Merge a job into one matrix."""
     from featx import merge_job
 
-    return {"seconds": _timed(lambda: merge_job(folder, out))}
+    return {"seconds": _timed(lambda: merge_job(folder, output))}
 
 
-def job_looked_at(folder: str) -> dict[str, Any]:
-    """Tell how far a job is, and open its features."""
+def open_job(folder: str) -> dict[str, Any]:
+    """Read the status of a job and open its features."""
     from featx import job_status, open_features
 
     status = _timed(lambda: job_status(folder))
     return {"seconds": status, "opened": _timed(lambda: open_features(folder)[:10])}
 
 
-def featx_rows(paths: list[str], options: dict[str, Any], cache: str) -> dict[str, Any]:
-    """From files that are in the store to rows in memory."""
+def extract_rows(paths: list[str], options: dict[str, Any], cache: str) -> dict[str, Any]:
+    """Extract files to rows in memory."""
     from featx.extraction.extract import extract_into
     from featx.extraction.options import ExtractionOptions
 
@@ -152,7 +152,7 @@ def _keras_network(application: str) -> tuple[Any, Any]:
 
 
 def tf_data(paths: list[str], application: str) -> dict[str, Any]:
-    """The usual pipeline: tf.data with AUTOTUNE, batches of 32, prefetch, then model.predict."""
+    """Run tf.data with AUTOTUNE, batches of 32 and prefetching, then model.predict."""
     import tensorflow as tf
 
     network, preprocess_input = _keras_network(application)
@@ -167,12 +167,12 @@ def tf_data(paths: list[str], application: str) -> dict[str, Any]:
         .batch(32)
         .prefetch(tf.data.AUTOTUNE)
     )
-    network.predict(images.take(2), verbose=0)  # compiling is not counted
+    network.predict(images.take(2), verbose=0)  # compilation is not measured
     return {"seconds": _timed(lambda: network.predict(images, verbose=0))}
 
 
 def load_img(paths: list[str], application: str) -> dict[str, Any]:
-    """The loop of many tutorials: keras.utils.load_img one by one, then model.predict in batches of 32."""
+    """Load images one by one with keras.utils.load_img, then run model.predict in batches of 32."""
     import keras
 
     network, preprocess_input = _keras_network(application)
@@ -190,7 +190,7 @@ def load_img(paths: list[str], application: str) -> dict[str, Any]:
 
 
 def timm(paths: list[str], model: str) -> dict[str, Any]:
-    """Torch: timm, a DataLoader with two workers, inference_mode, bfloat16 autocast, channels_last."""
+    """Run timm with a DataLoader of two workers, inference_mode, bfloat16 autocast and channels_last."""
     import PIL.Image
     import timm as timm_models  # type: ignore[import-not-found]  # optional peer
     import torch  # type: ignore[import-not-found]  # optional peer
@@ -218,7 +218,7 @@ def timm(paths: list[str], model: str) -> dict[str, Any]:
 
 
 def _hundred_classes() -> tuple[Any, Any]:
-    """8,000 × 1,024 non-negative features in 100 classes that overlap."""
+    """Return 8,000 × 1,024 non-negative features in 100 overlapping classes."""
     random = np.random.default_rng(0)
     y = np.repeat(np.arange(100), 80)
     hidden = random.normal(size=(100, 64))[y] * 0.5 + random.normal(size=(8000, 64))
@@ -227,7 +227,7 @@ def _hundred_classes() -> tuple[Any, Any]:
 
 
 def compare_featx() -> dict[str, Any]:
-    """compare_baselines on a matrix."""
+    """Run compare_baselines on a matrix."""
     from featx import compare_baselines
 
     X, y = _hundred_classes()
@@ -238,7 +238,7 @@ def compare_featx() -> dict[str, Any]:
 
 
 def compare_plain() -> dict[str, Any]:
-    """The same estimators and folds in a plain loop of cross_validate."""
+    """Run cross_validate with the same estimators and folds."""
     from sklearn.model_selection import StratifiedKFold, cross_validate
 
     from featx.baselines.estimators import make_baseline
@@ -253,8 +253,8 @@ def compare_plain() -> dict[str, Any]:
     return {"seconds": time.perf_counter() - started, "scores": scores}
 
 
-def compare_extras(folder: str) -> dict[str, Any]:
-    """``compare_images`` on that matrix with 200 duplicates, against the mere comparison on the matrix."""
+def compare_diagnostics(folder: str) -> dict[str, Any]:
+    """Run compare_images on the matrix with 200 duplicates, and compare_baselines alone."""
     import PIL.Image
 
     from featx import DirectBackbone, FeatureExtractor, compare_baselines, compare_images, register_backbone
@@ -282,11 +282,11 @@ def compare_extras(folder: str) -> dict[str, Any]:
     plain = time.perf_counter() - started
     started = time.perf_counter()
     compare_images(paths, y, backbones=["matrix"], estimators=names, cache=cache)
-    return {"seconds": plain, "extras": time.perf_counter() - started - plain}
+    return {"seconds": plain, "diagnostics": time.perf_counter() - started - plain}
 
 
-def store_filled(cache: str, rows: int, segments: int) -> dict[str, Any]:
-    """Write a store of rows of 4 features, as a long job does and compaction leaves it."""
+def fill_store(cache: str, rows: int, segments: int) -> dict[str, Any]:
+    """Write a store of rows of 4 features in large segments."""
     import uuid
 
     from featx.store.segments import write_segment
@@ -300,8 +300,8 @@ def store_filled(cache: str, rows: int, segments: int) -> dict[str, Any]:
     return {}
 
 
-def store_opened(cache: str) -> dict[str, Any]:
-    """Open a store, and look 100,000 digests up, half of which it has."""
+def open_store(cache: str) -> dict[str, Any]:
+    """Open a store and look up 100,000 digests, half of which are stored."""
     from featx.store.store import Store
 
     started = time.perf_counter()
@@ -314,21 +314,21 @@ def store_opened(cache: str) -> dict[str, Any]:
     random.shuffle(wanted)
     started = time.perf_counter()
     found = store.find(wanted)
-    looked_up = time.perf_counter() - started
+    lookup = time.perf_counter() - started
     assert (found >= 0).sum() == len(known)
-    return {"seconds": opened, "looked_up": looked_up, "bytes_per_row": store.index_bytes / len(store)}
+    return {"seconds": opened, "lookup": lookup, "bytes_per_row": store.index_bytes / len(store)}
 
 
-SIDES: dict[str, Callable[..., dict[str, Any]]] = {
+WORKLOADS: dict[str, Callable[..., dict[str, Any]]] = {
     side.__name__: side
     for side in (
-        featx_files,
-        featx_rows,
-        job,
-        plan,
-        job_done,
-        job_merged,
-        job_looked_at,
+        extract_files,
+        extract_rows,
+        run_shards,
+        plan_images,
+        write_finished_job,
+        merge_finished_job,
+        open_job,
         train_model,
         predict,
         tf_data,
@@ -336,14 +336,14 @@ SIDES: dict[str, Callable[..., dict[str, Any]]] = {
         timm,
         compare_featx,
         compare_plain,
-        compare_extras,
-        store_filled,
-        store_opened,
+        compare_diagnostics,
+        fill_store,
+        open_store,
     )
 }
 
 if __name__ == "__main__":
-    measured = SIDES[sys.argv[1]](**json.load(sys.stdin))
+    measured = WORKLOADS[sys.argv[1]](**json.load(sys.stdin))
     usage = resource.getrusage(resource.RUSAGE_SELF)
     measured["peak_mb"] = usage.ru_maxrss / 1024
     measured["processor_seconds"] = usage.ru_utime + usage.ru_stime
