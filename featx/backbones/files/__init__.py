@@ -5,6 +5,7 @@
 ``describe``        contents of a file, read by a child process and cached
 ``description``     what a description holds
 ``keras_file``      files of Keras: loaded safely, described, cut at layers
+``keras_layers``    layers of a Keras network, nested networks included
 ``safe_config``     check of a Keras configuration for code
 ``openvino_file``   ONNX, SavedModel and OpenVINO files: described, cut at layers
 ``channel_axes``    which axis of a tensor holds channels

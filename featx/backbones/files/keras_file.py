@@ -1,11 +1,7 @@
-"""Custom model files of Keras: loaded without running code from the file, and cut at layers.
-
-A network within a network is listed too: its layers have names such as ``base/conv_1``.
-"""
+"""Custom model files of Keras: loaded without running code from the file, and cut at layers."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 import warnings
@@ -17,15 +13,9 @@ import numpy as np
 
 from featx.backbones.files.description import NetworkDescription, rows_at_size
 from featx.backbones.files.display_name import display_name
+from featx.backbones.files.keras_layers import LayerGraph, list_layers, operation_rows
 from featx.backbones.files.safe_config import find_unsafe_part
-from featx.backbones.keras.graph import (
-    LayerRow,
-    as_functional,
-    find_bottlenecks,
-    layer_rows,
-    nodes_by_operation,
-    pool_outputs,
-)
+from featx.backbones.keras.graph import LayerRow, as_functional, pool_outputs
 from featx.backbones.keras.keras_import import first_line, import_keras, plain_settings
 from featx.backbones.preprocessing import Preprocessing
 from featx.errors import EngineError, TrainingError, WeightsError
@@ -35,17 +25,6 @@ from featx.recipe import Recipe
 _UNKNOWN = re.compile(r"Unknown [a-z ]+: '([^']+)'")
 #: Precisions that are replaced, so that a network computes as its recipe states.
 _TO_FLOAT32 = dict.fromkeys(("mixed_float16", "mixed_bfloat16", "float16", "bfloat16", "float64"), "float32")
-
-
-@dataclasses.dataclass(frozen=True)
-class _Graph:
-    """Layers of a network, the output last, and their output tensors by name.
-
-    A network that is not functional has one row, its output, and no tensors.
-    """
-
-    rows: list[LayerRow]
-    tensors: dict[str, Any]
 
 
 def load(path: Path) -> Any:
@@ -93,7 +72,7 @@ def describe(path: Path, size: tuple[int, int] | None) -> NetworkDescription:
     """
     network = load(path)
     height, width = _input_size(path, network)
-    graph = _graph_of(network)
+    graph = list_layers(network)
     fixed = (height, width) if height is not None and width is not None else None
     rows = graph.rows if fixed else _rows_at_size(path, size, network, graph)
     name_of = {id(tensor): name for name, tensor in graph.tensors.items()}
@@ -133,14 +112,14 @@ def load_truncated(path: Path, recipe: Recipe) -> tuple[Any, Any, list[Any]]:
     """
     keras = import_keras()
     network = load(path)
-    graph = _graph_of(network)
+    graph = list_layers(network)
     if not graph.tensors:
         raise TrainingError(
             f"Cannot fine-tune network {display_name(path)}: it is not built of layers. Build it with "
             "keras.Model(inputs, outputs)."
         )
     flat = as_functional(network)
-    by_name = {row[0]: operation for row, operation in zip(_own_rows(flat), flat.operations, strict=True)}
+    by_name = {row[0]: operation for row, operation in zip(operation_rows(flat), flat.operations, strict=True)}
     outputs = {name: _as_maps(keras, graph.tensors[name]) for name in recipe.layers}
     return network, keras.Model(network.inputs, outputs), [by_name.get(row[0]) for row in graph.rows]
 
@@ -223,7 +202,7 @@ def _as_maps(keras: Any, output: Any) -> Any:
     return keras.ops.expand_dims(output, 2) if len(output.shape) == 3 else output
 
 
-def _rows_at_size(path: Path, size: tuple[int, int] | None, network: Any, graph: _Graph) -> list[LayerRow]:
+def _rows_at_size(path: Path, size: tuple[int, int] | None, network: Any, graph: LayerGraph) -> list[LayerRow]:
     """Return the layers of a network that accepts several image sizes."""
     keras = import_keras()
     names = [row[0] for row in graph.rows if row[0] in graph.tensors]
@@ -240,59 +219,13 @@ def _rows_at_size(path: Path, size: tuple[int, int] | None, network: Any, graph:
     return rows_at_size(path, size, list_rows)
 
 
-def _graph_of(network: Any) -> _Graph:
-    functional = as_functional(network)
-    if functional is None:
-        return _Graph([("output", type(network).__name__, list(network.output_shape[1:]), True)], {})
-    graph = _functional_graph(functional)
-    tensors, output = graph.tensors, functional.outputs[0]
-    last = [row for row in graph.rows if tensors.get(row[0]) is output]
-    if not last:
-        tensors = {**tensors, "output": output}
-        last = [("output", type(functional).__name__, list(output.shape[1:]), True)]
-    return _Graph([row for row in graph.rows if row not in last] + last, tensors)
-
-
-def _functional_graph(network: Any) -> _Graph:
-    """Return the layers of a functional network; those of a nested network come before itself."""
-    nodes = nodes_by_operation(network)
-    rows: list[LayerRow] = []
-    tensors: dict[str, Any] = {}
-    bottlenecks = find_bottlenecks(network, network.operations)
-    for row, operation, is_bottleneck in zip(_own_rows(network), network.operations, bottlenecks, strict=True):
-        calls = nodes.get(id(operation), [])
-        inner = as_functional(operation)
-        if inner is not None and len(calls) == 1:
-            for name, kind, ends_block, tensor in _nested_layers(inner, calls[0].arguments):
-                tensors[f"{row[0]}/{name}"] = tensor
-                rows.append((f"{row[0]}/{name}", kind, list(tensor.shape[1:]), ends_block and is_bottleneck))
-        outputs = [tensor for node in calls for tensor in node.output_tensors]
-        if len(outputs) == 1:  # a layer that is used twice has several outputs
-            tensors[row[0]] = outputs[0]
-        rows.append(row)
-    return _Graph(rows, tensors)
-
-
-def _own_rows(network: Any) -> list[LayerRow]:
-    return layer_rows(network, network.operations)
-
-
-def _nested_layers(inner: Any, arguments: Any) -> list[tuple[str, str, bool, Any]]:
-    """Return (name, class, whether it ends a block, tensor) of the layers of a network that another one calls."""
-    graph = _functional_graph(inner)
-    rows = [row for row in graph.rows if row[1] != "InputLayer" and row[0] in graph.tensors]
-    model = import_keras().Model(inner.inputs, [graph.tensors[row[0]] for row in rows])
-    outputs = model(*arguments.args, **arguments.kwargs)
-    return [(row[0], row[1], row[3], tensor) for row, tensor in zip(rows, outputs, strict=True)]
-
-
 def _from_pixels(keras: Any, path: Path, recipe: Recipe, names: list[str]) -> tuple[Any, dict[str, Any]]:
     """Return the input for uint8 pixels, and the float32 outputs of layers by name."""
     model = load(path)
     model.trainable = False
     pixels = keras.Input((*recipe.image_size, 3), dtype="uint8", name="pixels")
     prepared = _preprocess(keras, pixels, Preprocessing.from_text(recipe.preprocessing))
-    tensors = _graph_of(model).tensors
+    tensors = list_layers(model).tensors
     if not tensors:
         return pixels, {"output": _as_maps(keras, keras.ops.cast(model(prepared, training=False), "float32"))}
     for name in names:
