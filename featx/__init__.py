@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from featx.baselines.ranking.ranking import Ranking
     from featx.baselines.ranking.transferability import h_score, log_me
     from featx.datasets.find import find_images
-    from featx.datasets.image_check import ImageCheck, check_images
-    from featx.datasets.image_table import ImageTable
+    from featx.datasets.image_check import CheckedImage, ImageCheck, check_images
+    from featx.datasets.image_table import ImageRow, ImageTable
     from featx.datasets.sample_images import write_digits
     from featx.extraction.augmented_features import AugmentedFeatures, augment_features
     from featx.extraction.benchmarking.benchmark import Benchmark, benchmark_images
@@ -79,6 +79,7 @@ __all__ = [
     "CacheCompaction",
     "CacheSummary",
     "CacheVerification",
+    "CheckedImage",
     "Comparison",
     "DirectBackbone",
     "Duplicates",
@@ -91,6 +92,7 @@ __all__ = [
     "ImageCheck",
     "ImageComparison",
     "ImageRanking",
+    "ImageRow",
     "ImageTable",
     "JobMerge",
     "JobPlan",
@@ -155,6 +157,7 @@ _HOMES = {
     "CacheCompaction": "extraction.cache",
     "CacheSummary": "extraction.cache",
     "CacheVerification": "extraction.cache",
+    "CheckedImage": "datasets.image_check",
     "Comparison": "baselines.comparison",
     "DirectBackbone": "backbones.registry",
     "Duplicates": "features.duplicates.find",
@@ -167,6 +170,7 @@ _HOMES = {
     "ImageCheck": "datasets.image_check",
     "ImageComparison": "workflows.result",
     "ImageRanking": "workflows.rank",
+    "ImageRow": "datasets.image_table",
     "ImageTable": "datasets.image_table",
     "JobMerge": "jobs.merge",
     "JobPlan": "jobs.plan",

@@ -62,6 +62,15 @@ class CheckedImage:
         Name of the error class, and the reason why the image is unreadable. Empty if it is readable.
     unusual : tuple of str
         Unusual properties of the image.
+
+    See Also
+    --------
+    ImageCheck : Result of the check of all images.
+
+    Examples
+    --------
+    >>> CheckedImage("a.jpg", error="TruncatedImageError", reason="the file is truncated").error
+    'TruncatedImageError'
     """
 
     path: str

@@ -22,7 +22,25 @@ LabelsLike: TypeAlias = "ArrayLike | pd.Series[Any] | Iterable[Any]"
 
 
 class ImageRow(NamedTuple):
-    """One row of an :class:`ImageTable`."""
+    """One row of an :class:`ImageTable`.
+
+    Parameters
+    ----------
+    path : str
+        Path of the image.
+    label : str, int, bool, float or None
+        Label of the image. None: no label.
+    split : {"train", "test"} or None
+        Split of the image. None: no split.
+
+    See Also
+    --------
+    ImageTable : Table of images.
+
+    Examples
+    --------
+    >>> path, label, split = ImageRow("a.jpg", "cat", None)
+    """
 
     path: str
     label: Any
@@ -168,7 +186,7 @@ def as_path_list(paths: PathsLike) -> list[str]:
     >>> as_path_list(path for path in ("a.jpg", "b.jpg"))
     ['a.jpg', 'b.jpg']
     """
-    images = as_image_list(list(paths) if isinstance(paths, Iterator) else paths)
+    images = as_image_list(paths, allow_iterator=True)
     for index, image in enumerate(images):
         if not isinstance(image, str | os.PathLike):
             raise InputError(f"paths must be str or Path, got {type(image).__name__} at index {index}.")

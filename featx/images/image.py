@@ -31,13 +31,15 @@ MAX_BYTES = 2**30
 _MAX_ATTEMPTS = 3
 
 
-def as_image_list(images: Any) -> Sequence[Image]:
+def as_image_list(images: Any, *, allow_iterator: bool = False) -> Sequence[Image]:
     """Return the images of any accepted collection as a sequence.
 
     Parameters
     ----------
     images : list, tuple, ndarray, Series, one-column DataFrame or ImageTable
         Paths, bytes, Pillow images or uint8 arrays; or one uint8 array of shape (n, h, w, 3) or (n, h, w).
+    allow_iterator : bool, default=False
+        Whether to accept iterators. Estimators do not: they may have to read the images of several calls twice.
 
     Raises
     ------
@@ -51,6 +53,8 @@ def as_image_list(images: Any) -> Sequence[Image]:
     >>> len(as_image_list(np.zeros((5, 8, 8, 3), dtype=np.uint8)))
     5
     """
+    if allow_iterator and isinstance(images, Iterator):
+        images = list(images)
     _check_collection(images)
     if hasattr(images, "paths") and hasattr(images, "labels"):  # an ImageTable, which this room does not know
         images = images.paths

@@ -119,7 +119,7 @@ class Predictor:
         Parameters
         ----------
         images : sequence of images
-            List, array, Series or one-column DataFrame of images; see :meth:`FeatureExtractor.transform`.
+            List, array, Series, iterable, one-column DataFrame or ImageTable; see :meth:`FeatureExtractor.transform`.
 
         Returns
         -------
@@ -138,7 +138,7 @@ class Predictor:
         """
         import pandas as pd
 
-        predictions = self.predict_each(as_image_list(images))
+        predictions = self.predict_each(as_image_list(images, allow_iterator=True))
         return pd.DataFrame(map(self.format.as_row, predictions), columns=self.format.columns)
 
     def predict_each(self, images: Sequence[Any], progress: Callable[[int], object] | None = None) -> list[Prediction]:
@@ -217,7 +217,7 @@ def predict_images(
     model : str, Path or Model
         File that ``featx train`` or :func:`save_pipeline` wrote, or the model that :func:`read_model` returned.
     images : sequence of images
-        List, array, Series or one-column DataFrame of images; see :meth:`FeatureExtractor.transform`.
+        List, array, Series, iterable, one-column DataFrame or ImageTable; see :meth:`FeatureExtractor.transform`.
     top : int, default=1
         Number of classes to return for each image, the most probable first. At most the number of classes.
     threshold : float or None, default=None

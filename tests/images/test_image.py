@@ -201,3 +201,7 @@ def test_truncated_pillow_image_is_unreadable(photo: PIL.Image.Image, encoded: C
     opened = PIL.Image.open(io.BytesIO(data[: len(data) // 2]))
     with pytest.raises(UnreadableImageError, match="truncated"):
         read_image(opened)
+
+
+def test_iterators_are_lists_where_they_are_allowed() -> None:
+    assert as_image_list(iter(PATHS), allow_iterator=True) == PATHS

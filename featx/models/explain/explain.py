@@ -34,7 +34,7 @@ def explain_images(
     model : str, Path or Model
         File that ``featx train`` or :func:`save_pipeline` wrote, or the model that :func:`read_model` returned.
     images : sequence of images
-        List, array, Series or one-column DataFrame of images; see :meth:`FeatureExtractor.transform`.
+        List, array, Series, iterable, one-column DataFrame or ImageTable; see :meth:`FeatureExtractor.transform`.
     label : str, int, float, bool or None, default=None
         Class to explain. None: the predicted class.
     method : {"auto", "activation", "occlusion"}, default="auto"
@@ -93,7 +93,7 @@ def explain_images(
     """
     writer = None if output is None else MapWriter(Path(output))
     explainer = Explainer(model, method=method, cache=cache, max_pixels=max_pixels, on_truncated=on_truncated)
-    return list(explain_each(explainer, as_image_list(images), label=label, writer=writer))
+    return list(explain_each(explainer, as_image_list(images, allow_iterator=True), label=label, writer=writer))
 
 
 def explain_each(
