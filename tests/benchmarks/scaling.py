@@ -80,7 +80,7 @@ def main() -> None:
     import dask
     import distributed
 
-    for name in ("featx.jobs.running.run", "joblib._dask", "pyarrow.parquet"):
+    for name in ("featx.jobs.run", "featx.jobs.running.worker", "pyarrow.parquet"):
         importlib.import_module(name)  # once, and inherited by every worker
     load_decoders()
     dask.config.set({"distributed.worker.multiprocessing-method": "fork", **WATCHING})
