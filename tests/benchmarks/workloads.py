@@ -90,7 +90,7 @@ def write_finished_job(folder: str, shards: int, rows: int, features: int) -> di
 
     (Path(folder) / "shards").mkdir(parents=True)
     random = np.random.default_rng(0)
-    facts = {"format": 1, "job": "0", "fingerprint": "f00d", "rows": rows, "computed": rows}
+    facts = {"format": 2, "job": "0", "fingerprint": "f00d", "rows": rows, "computed": rows}
     facts |= {"cached": 0, "failed": 0, "padded": 0, "changed": 0, "seconds": 1.0}
     for shard in range(shards):
         npy = Path(folder) / "shards" / f"{shard:08}.npy"
@@ -106,9 +106,10 @@ def write_finished_job(folder: str, shards: int, rows: int, features: int) -> di
         checksum = hashlib.blake2b(npy.read_bytes(), digest_size=16).hexdigest()
         footer = json.dumps({**facts, "shard": shard, "checksum": checksum})
         pq.write_table(pa.table(columns).replace_schema_metadata({"featx": footer}), npy.with_suffix(".parquet"))
-    manifest = {"format": 1, "id": "0", "featx": "0", "recipe": {"backbone": "none"}, "fingerprint": "f00d"}
+    manifest = {"format": 2, "id": "0", "featx": "0", "recipe": {"backbone": "none"}, "fingerprint": "f00d"}
     manifest |= {"n_features": features, "options": {}, "source": [], "folder": "/", "labels": "str"}
-    manifest |= {"shard_size": rows, "n_images": shards * rows, "n_shards": shards}
+    manifest |= {"shard_size": rows, "n_images": shards * rows, "n_shards": shards, "shards_per_file": 1000}
+    manifest |= {"columns": [None, None], "listed": ""}
     Path(folder, "job.json").write_text(json.dumps(manifest))
     return {}
 
