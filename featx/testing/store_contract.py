@@ -23,14 +23,52 @@ N_FEATURES = 5
 
 
 class RowStore(Protocol):
-    """Interface of a row store, as extraction uses it."""
+    """Interface of a row store, as extraction uses it.
+
+    See Also
+    --------
+    StoreContract : Tests of a row store.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from featx.store.store import Store
+    >>> from featx.testing import RowStore
+    >>> store: RowStore = Store(Path("absent"), "0" * 16, {}, n_features=5)
+    >>> len(store)
+    0
+    """
 
     def find(self, digests: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return the position of each digest, or -1."""
+        """Return the position of each digest.
+
+        Parameters
+        ----------
+        digests : ndarray of uint8 of shape (n_digests, 16)
+            Digests of images.
+
+        Returns
+        -------
+        ndarray of int of shape (n_digests,)
+            Positions in the store. -1: there is no row.
+        """
         ...
 
     def read(self, digests: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Return a mask of the digests that are stored, and their rows."""
+        """Return the rows of digests.
+
+        Parameters
+        ----------
+        digests : ndarray of uint8 of shape (n_digests, 16)
+            Digests of images.
+
+        Returns
+        -------
+        is_stored : ndarray of bool of shape (n_digests,)
+            Whether there is a row for each digest.
+        rows : ndarray of float32 of shape (n_stored, n_features)
+            Rows of the stored digests.
+        """
         ...
 
     def refresh(self) -> None:
@@ -42,7 +80,15 @@ class RowStore(Protocol):
         ...
 
     def append(self, digests: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> None:
-        """Buffer rows. They are stored after the next :meth:`commit`."""
+        """Buffer rows. They are stored after the next :meth:`commit`.
+
+        Parameters
+        ----------
+        digests : ndarray of uint8 of shape (n_rows, 16)
+            Digests of images.
+        rows : ndarray of float32 of shape (n_rows, n_features)
+            Feature rows.
+        """
         ...
 
     def commit(self) -> None:

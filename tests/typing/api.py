@@ -1,6 +1,7 @@
 """A sample of user code for type checkers.
 
-Run ``mypy --strict tests/typing`` and ``basedpyright --level error tests/typing``. Nothing here is executed. A type checker must accept all of it, and ``assert_type`` states what users see as a type.
+Run ``mypy --strict tests/typing`` and ``basedpyright --level error tests/typing``. Nothing here is executed. Type
+checkers must accept all of it, and ``assert_type`` states the types that users see.
 """
 
 from __future__ import annotations
