@@ -68,7 +68,8 @@ if TYPE_CHECKING:
     from featx.workflows.compare import compare_images
     from featx.workflows.rank import ImageRanking, rank_images
     from featx.workflows.result import ImageComparison
-    from featx.workflows.train import Trained, train_images
+    from featx.workflows.search.similar import SimilarImages, similar_images
+    from featx.workflows.train import TrainedModel, train_images
 
 __all__ = [
     "Attribution",
@@ -106,7 +107,8 @@ __all__ = [
     "Ranking",
     "Recipe",
     "Similar",
-    "Trained",
+    "SimilarImages",
+    "TrainedModel",
     "__version__",
     "augment_features",
     "available_backbones",
@@ -142,6 +144,7 @@ __all__ = [
     "run_job",
     "save_pipeline",
     "scale_to_unit_length",
+    "similar_images",
     "train_images",
     "unregister_backbone",
     "verify_cache",
@@ -184,7 +187,8 @@ _HOMES = {
     "Ranking": "baselines.ranking.ranking",
     "Recipe": "recipe",
     "Similar": "features.search.nearest",
-    "Trained": "workflows.train",
+    "SimilarImages": "workflows.search.similar",
+    "TrainedModel": "workflows.train",
     "augment_features": "extraction.augmented_features",
     "available_backbones": "backbones.registry",
     "benchmark_images": "extraction.benchmarking.benchmark",
@@ -219,6 +223,7 @@ _HOMES = {
     "run_job": "jobs.run",
     "save_pipeline": "models.model_file",
     "scale_to_unit_length": "baselines.builtin_baselines",
+    "similar_images": "workflows.search.similar",
     "train_images": "workflows.train",
     "unregister_backbone": "backbones.registry",
     "verify_cache": "extraction.cache",

@@ -17,6 +17,7 @@ from featx.system.formatting import format_count
 from featx.system.progress import write_line
 
 if TYPE_CHECKING:
+    from featx.datasets.image_table import ImageTable
     from featx.extraction.options import ExtractionOptions
 
 
@@ -87,9 +88,23 @@ def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
     return ExtractionOptions(backbone=backbone, **given)
 
 
-def groups_from(args: argparse.Namespace) -> str:
-    """Return the parameter `groups`: "auto" unless ``--no-duplicate-groups`` is given."""
-    return "none" if args.no_duplicate_groups else "auto"
+def labeled_images_from(args: argparse.Namespace) -> ImageTable:
+    """Return the labeled images of a command."""
+    from featx.datasets.find import find_images
+
+    return find_images(args.source, group_column=args.group_column, **columns_from(args))
+
+
+def workflow_options_from(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that comparing, ranking and training share, as parameters of their functions."""
+    return {
+        "task": args.task,
+        "duplicate_groups": not args.no_duplicate_groups,
+        "duplicate_threshold": args.duplicate_threshold,
+        "cache": args.cache,
+        "on_error": args.on_error,
+        "verbose": not args.quiet,
+    }
 
 
 def reading_from(args: argparse.Namespace) -> dict[str, Any]:

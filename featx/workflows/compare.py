@@ -1,41 +1,37 @@
-"""Labelled images → baselines on the features of one or several networks, split so that nothing leaks."""
+"""Compare baselines on the features of labeled images."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from featx.baselines.comparison import Comparison
-from featx.baselines.cross_validate import compare_baselines
 from featx.baselines.estimators import EstimatorsLike, TaskOption
-from featx.baselines.folds.make_split import make_split
-from featx.baselines.folds.split import Split
-from featx.baselines.metrics import METRICS, best_row
+from featx.baselines.metrics import best_row, misleading_accuracy
 from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
 from featx.datasets.labels import validate_labels
-from featx.errors import ComparisonError
+from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
-from featx.system.array_types import FloatArray
-from featx.workflows.duplicate_groups import (
-    MANY,
-    N_FOLDS_OF_MANY,
-    duplicate_detector,
-    duplicate_notes,
-    split_with_groups,
-    ungrouped_settings,
+from featx.system.progress import write_line
+from featx.workflows.config import ComparisonConfig, validate_request
+from featx.workflows.duplicate_groups import duplicate_detector, duplicate_notes, split_with_groups
+from featx.workflows.experiment import Experiment, Limits
+from featx.workflows.feature_sets import (
+    ReadableImages,
+    as_extraction_options,
+    backbone_names,
+    extract_readable,
+    unique_recipes,
 )
-from featx.workflows.image_duplicates import ImageDuplicates
-from featx.workflows.image_estimators import bind_images, check_image_estimators, feature_estimators
-from featx.workflows.networks import as_extraction_options, backbone_names, extract_readable, unique_recipes
-from featx.workflows.prepare import as_array, as_table, prepare_table
-from featx.workflows.request import ComparisonConfig, Task, given_groups, validate_request
-from featx.workflows.result import ImageComparison, Network, join_tables
+from featx.workflows.image_estimators import bind_images, check_image_estimators
+from featx.workflows.labeled_images import as_image_table, label_column, prepare_table
+from featx.workflows.result import BackboneComparison, ImageComparison, backbone_of_row, join_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def compare_images(
@@ -43,47 +39,72 @@ def compare_images(
     y: LabelsLike | None = None,
     *,
     backbones: Sequence[Any] = ("mobilenet",),
-    groups: Any = "auto",
-    test_mask: Sequence[bool] | None = None,
-    duplicate_threshold: float = DUPLICATE_THRESHOLD,
     estimators: EstimatorsLike | None = None,
     task: TaskOption = "auto",
     cv: int | None = None,
     repeats: int = 1,
+    test: ImageTable | None = None,
+    test_mask: LabelsLike | None = None,
+    groups: LabelsLike | None = None,
+    duplicate_groups: bool = True,
+    duplicate_threshold: float = DUPLICATE_THRESHOLD,
     tune: bool = False,
     diagnostics: bool = True,
-    cache: str | os.PathLike[str] | None = "auto",
     random_state: int = 0,
     n_jobs: int | None = -1,
+    cache: str | os.PathLike[str] | None = "auto",
+    on_error: str = "skip",
+    verbose: bool = False,
 ) -> ImageComparison:
-    """Compare baselines on the features of image files: what ``featx compare`` does, from Python.
+    """Compare baselines on the features of labeled images.
+
+    The images are extracted with each backbone. Estimators are then scored on the features, by cross-validation or on
+    a test split. Duplicates are kept on the same side of every split, so that they do not inflate the scores.
 
     Parameters
     ----------
     paths : list, ndarray, Series, ImageTable or iterable of str or Path
-        Paths of images. Unreadable images are dropped, with a note. Pass the result of :func:`featx.find_images` to
-        use its labels, splits and groups.
-    y : array-like of shape (n_images,), Series, iterable or None, default=None
-        Class or continuous target of each image. Images without a label (None or NaN) are dropped, with a note. None:
-        the labels of `paths`, which must be an ImageTable.
+        Paths of images, or the result of :func:`find_images`.
+    y : array-like of shape (n_samples,), Series, iterable or None, default=None
+        Class label or continuous target of each image. Images whose label is None or NaN are excluded, and a note
+        reports them. None: the labels of `paths`, which must be an ImageTable.
     backbones : sequence of str or FeatureExtractor, default=("mobilenet",)
-        Names of backbones, or extractors with other settings.
-    groups : {"auto", "none"} or sequence, the same length, default="auto"
-        ``"auto"`` keeps duplicates and near-duplicates on one side of every split; a sequence says what is to be kept
-        together besides. ``"none"`` switches both off.
-    test_mask : sequence of bool, the same length, or None, default=None
-        Which images to score; None is cross-validation.
-    duplicate_threshold : float, default=0.97
-        Cosine from which images are near-duplicates; see :func:`featx.find_duplicates`.
+        Names of backbones, or extractors for other layers, poolings and settings.
+    estimators : sequence, mapping or None, default=None
+        See :func:`compare_baselines`. ``"fine-tune"`` trains the backbone itself, see :class:`FineTunedClassifier`,
+        which takes minutes per fold.
+    task : {"auto", "classification", "regression"}, default="auto"
+        See :func:`compare_baselines`.
     cv : int or None, default=None
-        Number of folds, where there is no test set; None is 5.
-    estimators, task, repeats, tune, random_state, n_jobs
-        As for :func:`compare_baselines`. ``"fine-tune"`` is each network tuned to the images, see
-        :class:`FineTunedClassifier`, which takes minutes for every fold.
+        Number of folds. None: 5, unless there is a test split.
+    repeats : int, default=1
+        Number of times that cross-validation is repeated with other shuffles.
+    test : ImageTable or None, default=None
+        Labeled images of the test split.
+    test_mask : array-like of bool of shape (n_samples,), Series, iterable or None, default=None
+        Whether each of the images belongs to the test split. None: the splits of the table, if it has any.
+    groups : array-like of shape (n_samples,), Series, iterable or None, default=None
+        Group of each image, for example a patient. Images of one group are never split between training and test set.
+        None: the groups of the table, if it has any.
+    duplicate_groups : bool, default=True
+        Whether to keep duplicates and near-duplicates on the same side of every split, too.
+    duplicate_threshold : float, default=0.97
+        Minimum cosine similarity of near-duplicates. See :func:`find_duplicates`.
+    tune : bool, default=False
+        Whether to tune the parameters of named estimators by nested cross-validation.
     diagnostics : bool, default=True
-        Compute a learning curve, and look for labels in doubt.
+        Whether to compute a learning curve, and to search for label errors even if logistic regression is not compared.
+    random_state : int, default=0
+        Seed of the shuffles and of random estimators.
+    n_jobs : int or None, default=-1
+        Number of folds to compute in parallel. -1: one per CPU core.
     cache : str, Path or None, default="auto"
-        As for :class:`FeatureExtractor`.
+        Path of the feature cache. See :class:`FeatureExtractor`.
+    on_error : {"skip", "raise"}, default="skip"
+        How to handle unreadable images. "skip": exclude them, and report them in a note. "raise": raise an error for
+        the first one.
+    verbose : bool, default=False
+        Whether to show progress on standard error.
 
     Returns
     -------
@@ -92,9 +113,18 @@ def compare_images(
     Raises
     ------
     ComparisonError
-        Labels or groups that cannot be split into folds.
+        If the labels cannot be split into folds. It is raised before any image is read, unless duplicates are the
+        reason.
     OptionError
-        An unknown network or estimator, or another option that cannot be.
+        If a backbone or an estimator does not exist, or another option is invalid.
+    UnreadableImageError
+        If an image cannot be read, with ``on_error="raise"``.
+
+    See Also
+    --------
+    compare_baselines : Compare estimators on a feature matrix.
+    rank_images : Rank backbones, layers and poolings without fitting estimators.
+    train_images : Fit the best estimator on all images.
 
     Examples
     --------
@@ -109,14 +139,12 @@ def compare_images(
     >>> comparison.best
     'knn'
     """
-    given = None if isinstance(groups, str) else list(groups)
-    table = as_table(paths, y, groups=given, test_mask=test_mask)
     config = ComparisonConfig(
         estimators=estimators,
         task=task,
         cv=cv,
         repeats=repeats,
-        groups=groups if given is None else "auto",
+        duplicate_groups=duplicate_groups,
         duplicate_threshold=duplicate_threshold,
         tune=tune,
         diagnostics=diagnostics,
@@ -124,177 +152,134 @@ def compare_images(
         n_jobs=n_jobs,
     )
     return compare_tables(
-        table, [as_extraction_options(network) for network in backbones], config, cache=resolve_cache(cache)
+        as_image_table(paths, y, groups=groups, test_mask=test_mask),
+        [as_extraction_options(backbone) for backbone in backbones],
+        config,
+        test=test,
+        cache=resolve_cache(cache),
+        on_error=on_error,
+        verbose=verbose,
     )
 
 
 def compare_tables(
     table: ImageTable,
     options: Sequence[ExtractionOptions],
-    config: ComparisonConfig | None = None,
+    config: ComparisonConfig,
     *,
     test: ImageTable | None = None,
     cache: Path | None,
     on_error: str = "skip",
-    show_progress: bool = False,
-    progress: Callable[[str], object] | None = None,
+    verbose: bool = False,
+    limits: Limits | None = None,
 ) -> ImageComparison:
-    """Extract labelled images with each network, and compare baselines on the features.
+    """Compare baselines with settings that are validated already.
 
     Parameters
     ----------
     table : ImageTable
-        Images without a label are left out. Its splits, if it has some, decide what is scored.
     options : sequence of ExtractionOptions
-        One for each network.
-    config : ComparisonConfig or None, default=None
-    test : ImageTable or None, default=None
-        Images to score on, instead of cross-validation.
-    cache : Path or None
-    on_error : {"skip", "raise"}, default="skip"
-        Leave out an image that cannot be read, or stop at the first.
-    show_progress : bool, default=False
-        Show a progress bar for each extraction.
-    progress : callable, default=None
-        Called with what begins.
-
-    Raises
-    ------
-    ComparisonError
-        Labels that cannot be split into folds: found before anything is extracted.
+        One for each backbone.
+    config : ComparisonConfig
+    test, cache, on_error, verbose
+        See :func:`compare_images`.
+    limits : Limits or None, default=None
     """
-    config, say = config or ComparisonConfig(), progress or (lambda text: None)
+    started = time.perf_counter()
+    check_on_error(on_error)
+    log = make_log(verbose)
     notes: list[str] = []
     table = prepare_table(table, test, notes)
     config = validate_request(table, config)
     notes += check_image_estimators(config, options)
-    all_resolved = [wanted.resolve() for wanted in options]
-    options_of_each = dict(zip(all_resolved, options, strict=True))
+    all_resolved = [option.resolve() for option in options]
+    options_by_recipe = {backbone.recipe: option for backbone, option in zip(all_resolved, options, strict=True)}
     resolved = unique_recipes(all_resolved, notes)
-    teller = duplicate_detector(options).resolve()
-    found = extract_readable(
-        table, resolved, teller, notes, cache=cache, on_error=on_error, show_progress=show_progress
-    )
-    table = found.table
-    task = _Task(table, validate_labels(as_array(table.labels), config.task), config, say)
-    duplicates, groups, split = split_with_groups(task, found.duplicate_features, found.digests, notes)
-    networks = []
-    for name, network, rows, one in zip(backbone_names(resolved), resolved, found.rows, found.each, strict=True):
-        estimators = bind_images(config, table, options_of_each[network], cache)
-        comparison = task.compare(
-            rows, groups, split, lambda estimator: say(f"Comparing: {estimator} …"), estimators=estimators
+    detector = duplicate_detector(options).resolve()
+    images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error, verbose=verbose)
+    y = validate_labels(label_column(images.table.labels), config.task)
+    grouped = split_with_groups(images, y, config, notes)
+    experiment = Experiment(images.table, y, config, grouped, log, limits or Limits())
+    backbones = []
+    for name, backbone, features in zip(backbone_names(resolved), resolved, images.feature_sets, strict=True):
+        estimators = bind_images(config, images.table, options_by_recipe[backbone.recipe], cache)
+        comparison = experiment.compare(features.rows, estimators)
+        backbones.append(
+            BackboneComparison(name, backbone, features.rows, comparison, features.n_computed, features.seconds)
         )
-        networks.append(Network(name, network, rows, comparison, one.n_computed, one.seconds))
-    notes += _notes_of(networks)
-    whole = join_tables(networks)
-    at = best_row(whole, config.task)
-    best_estimator = str(whole["estimator"].iloc[at])
-    best = next(one for one in networks if (at := at - len(one.comparison.table)) < 0)
-    misleads = any(note.startswith("Accuracy is misleading") for note in notes)
-    if "dummy" in whole["estimator"][whole["verdict"] != "worse"].tolist() and not misleads:
-        notes.append("The dummy, which guesses, is not told from the best: nothing that was learned is beyond chance.")
-    ungrouped_scores = task.ungrouped_scores(best, duplicates, groups)
-    notes += duplicate_notes(table, config, duplicates, ungrouped_scores, best_estimator)
-    return ImageComparison(
-        table=whole,
-        backbones=networks,
-        paths=list(table.paths),
-        y=task.y,
-        failures=found.failures,
-        duplicates=duplicates,
+    return _summarize(experiment, images, backbones, notes, cache=cache, started=started)
+
+
+def _summarize(
+    experiment: Experiment,
+    images: ReadableImages,
+    backbones: list[BackboneComparison],
+    notes: list[str],
+    *,
+    cache: Path | None,
+    started: float,
+) -> ImageComparison:
+    """Return the result: the joined table, the diagnostics of the best backbone, and all notes."""
+    table, config = images.table, experiment.config
+    scores = join_tables(backbones)
+    row = best_row(scores, config.task)
+    best = backbone_of_row(backbones, row)
+    notes += _backbone_notes(backbones)
+    if _ties_with_dummy(scores) and not _is_accuracy_misleading(backbones):
+        notes.append("The dummy estimator ties with the best one: no estimator is better than chance.")
+    ungrouped_scores = experiment.ungrouped_scores(best)
+    notes += duplicate_notes(
+        table,
+        config,
+        experiment.grouped.duplicates,
         ungrouped_scores=ungrouped_scores,
-        ungrouped_settings=ungrouped_settings(config, len(table)),
-        label_issues=task.label_issues(best, groups, split, notes),
-        learning_curve=task.learning_curve(best),
+        ungrouped_settings=experiment.ungrouped_settings,
+        best_estimator=str(scores["estimator"].iloc[row]),
+    )
+    return ImageComparison(
+        table=scores,
+        backbones=backbones,
+        paths=list(table.paths),
+        y=experiment.y,
+        failures=images.failures,
+        duplicates=experiment.grouped.duplicates,
+        ungrouped_scores=ungrouped_scores,
+        ungrouped_settings=experiment.ungrouped_settings,
+        label_issues=experiment.label_issues(best, notes),
+        learning_curve=experiment.learning_curve(best),
         notes=notes,
-        groups=groups,
+        groups=experiment.grouped.groups,
+        cache=cache,
+        seconds=time.perf_counter() - started,
     )
 
 
-@dataclasses.dataclass(frozen=True)
-class _Task(Task):
-    """What is computed about them."""
-
-    say: Callable[[str], object]
-
-    def compare(
-        self, X: FloatArray, groups: Any, split: Split, progress: Callable[[str], object] | None = None, **instead: Any
-    ) -> Comparison:
-        config = self.config
-        wanted: dict[str, Any] = {
-            "estimators": config.estimators,
-            "tune": config.tune,
-            **instead,
-        }
-        return compare_baselines(
-            X,
-            self.y,
-            task=config.task,
-            cv=split,
-            groups=groups,
-            random_state=config.random_state,
-            n_jobs=config.n_jobs,
-            progress=progress,
-            **wanted,
-        )
-
-    def ungrouped_scores(self, best: Network, duplicates: ImageDuplicates, groups: Any) -> pd.DataFrame | None:
-        """Return the scores on the best network, had duplicates been ignored; untuned, and in one repetition.
-
-        Of many images, two of the folds are enough. No network is tuned for it.
-        """
-        on_features = feature_estimators(self.config.estimators)
-        if groups is None or not len(duplicates) or (on_features is not None and not len(on_features)):
-            return None
-        self.say("Comparing once more, duplicates ignored …")
-        without = given_groups(self.table)
-        metric = METRICS[self.config.task][0]
-        split = _first_folds(self.split(without), N_FOLDS_OF_MANY if len(self.y) > MANY else None)
-        table = self.compare(best.rows, without, split, tune=False, estimators=on_features).table
-        columns = {"estimator": "estimator", f"{metric}_mean": "mean", f"{metric}_std": "std"}
-        return table[list(columns)].rename(columns=columns)
-
-    def label_issues(self, best: Network, groups: Any, split: Split, notes: list[str]) -> pd.DataFrame | None:
-        """Return the labels most likely wrong, by logistic regression: compared, or fitted for it as an extra."""
-        if self.config.task != "classification":
-            return None
-        comparison = best.comparison
-        if self.config.diagnostics and (self.table.splits is not None or "logreg" not in comparison.probabilities):
-            self.say("Looking for labels in doubt …")
-            try:
-                if self.table.splits is not None:  # training images may be labelled wrongly, too
-                    split = make_split(
-                        self.y, task="classification", groups=groups, random_state=self.config.random_state
-                    )
-                comparison = self.compare(best.rows, groups, _first_folds(split), estimators=["logreg"], tune=False)
-            except ComparisonError as error:  # what was compared is not to be lost for it
-                notes.append(f"Labels in doubt were not looked for: {error}")
-                return None
-        elif "logreg" not in comparison.probabilities:
-            return None
-        issues = comparison.label_issues.copy()
-        paths = pd.Series([self.table.paths[row] for row in issues["row"]], index=issues.index, dtype=object)
-        issues.insert(0, "path", paths)
-        return issues
-
-    def learning_curve(self, best: Network) -> pd.DataFrame | None:
-        """Return the learning curve of the quickest estimator that may be as good as the best."""
-        if not self.config.diagnostics:
-            return None
-        self.say("Comparing: fewer training images …")
-        return best.comparison.learning_curve
+def check_on_error(on_error: str) -> None:
+    """Raise :class:`OptionError` if `on_error` is not a known choice."""
+    if on_error not in ("skip", "raise"):
+        raise OptionError(f"on_error (--on-error) must be 'skip' or 'raise', got {on_error!r}.")
 
 
-def _first_folds(split: Split, most: int | None = None) -> Split:
-    """Return the first folds of a split: its first repetition, or as many as are wanted."""
-    n_folds = min(most or split.n_first_repeat, split.n_first_repeat)
-    return dataclasses.replace(split, folds=split.folds[:n_folds], n_first_repeat=n_folds)
+def make_log(verbose: bool) -> Callable[[str], object]:
+    """Return the function that receives progress messages."""
+    return write_line if verbose else lambda text: None
 
 
-def _notes_of(networks: Sequence[Network]) -> list[str]:
-    """Return the notes on each network, named, and those on all of them once."""
-    notes: dict[str, list[str]] = {}
-    for network in networks:
-        for note in network.comparison.notes:
-            notes.setdefault(note, []).append(network.name)
-    return [note if len(names) == len(networks) else f"{', '.join(names)}: {note}" for note, names in notes.items()]
+def _ties_with_dummy(scores: pd.DataFrame) -> bool:
+    return "dummy" in scores["estimator"][scores["verdict"] != "worse"].tolist()
+
+
+def _is_accuracy_misleading(backbones: Sequence[BackboneComparison]) -> bool:
+    comparisons = [backbone.comparison for backbone in backbones if backbone.comparison.task == "classification"]
+    return any(misleading_accuracy(comparison.table, comparison.y) for comparison in comparisons)
+
+
+def _backbone_notes(backbones: Sequence[BackboneComparison]) -> list[str]:
+    """Return the notes on each backbone with its name, and notes on all of them once."""
+    names_by_note: dict[str, list[str]] = {}
+    for backbone in backbones:
+        for note in backbone.comparison.notes:
+            names_by_note.setdefault(note, []).append(backbone.name)
+    return [
+        note if len(names) == len(backbones) else f"{', '.join(names)}: {note}" for note, names in names_by_note.items()
+    ]

@@ -1,135 +1,186 @@
-"""Duplicates, and the groups that a user gave, kept on one side of every split; and what is said about them."""
+"""Splits that keep duplicates together, and the notes that report it."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.backbones.registry import NetworkBackbone, load_backbone
+from featx.baselines.folds.make_split import make_split
 from featx.baselines.folds.split import Split
 from featx.baselines.metrics import METRIC_NAMES, METRICS
 from featx.datasets.image_table import ImageTable
 from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions
-from featx.system.array_types import DigestArray, FloatArray, IntArray
+from featx.system.array_types import IntArray
 from featx.system.formatting import format_count, shorten
+from featx.workflows.config import ComparisonConfig, folds_or_test_split, user_groups
+from featx.workflows.feature_sets import ReadableImages
 from featx.workflows.image_duplicates import ImageDuplicates, find_image_duplicates
-from featx.workflows.request import ComparisonConfig, Task, given_groups
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_REMEDY = (
+    "Set duplicate_groups=False (--no-duplicate-groups) to split duplicates at random, which makes scores too high, or "
+    "duplicate_threshold=1 (--duplicate-threshold 1) to keep only images of equal features together."
+)
 
-#: Of more images than this, scores with duplicates ignored are those of so many folds: they cost as much as the others.
-MANY, N_FOLDS_OF_MANY = 5000, 2
+
+@dataclasses.dataclass(frozen=True)
+class GroupedSplit:
+    """A split that divides no group.
+
+    Attributes
+    ----------
+    duplicates : ImageDuplicates
+    groups : ndarray of int of shape (n_samples,), or None
+        Images of one group are on the same side of every fold. None: each image is a group.
+    split : Split
+    """
+
+    duplicates: ImageDuplicates
+    groups: IntArray | None
+    split: Split
 
 
 def duplicate_detector(options: Sequence[ExtractionOptions]) -> ExtractionOptions:
-    """Return the network whose features tell duplicates: the first one, averaged over its default layer.
+    """Return the options of the features that detect near-duplicates.
 
-    That is what the thresholds were measured with; which layers, poolings and views are compared makes no
-    difference.
+    They are those of the first neural network, with its default layer and average pooling, for which the threshold was
+    measured. So duplicates do not depend on the layers, poolings and augmentations that are compared.
     """
-    networks = [one for one in options if isinstance(load_backbone(one.backbone), NetworkBackbone)]
+    networks = [option for option in options if isinstance(load_backbone(option.backbone), NetworkBackbone)]
     if not networks:
         return options[0]
     return dataclasses.replace(networks[0], layer=None, pooling="avg", tta=None)
 
 
-def split_with_groups(
-    task: Task, rows: FloatArray, digests: DigestArray, notes: list[str]
-) -> tuple[ImageDuplicates, Any, Split]:
-    """Return the duplicates, the groups that keep them, and what was asked for, on one side of every split, and that.
+def make_configured_split(table: ImageTable, y: np.ndarray[Any, Any], config: ComparisonConfig, groups: Any) -> Split:
+    """Return the split that a configuration describes, with the given groups kept whole."""
+    return make_split(
+        y,
+        task=config.task,
+        cv=folds_or_test_split(table, config),
+        repeats=config.repeats,
+        groups=groups,
+        random_state=config.random_state,
+    )
 
-    Where that leaves nothing to split, only equal images are kept together, and the given groups; which is noted.
+
+def split_with_groups(
+    images: ReadableImages, y: np.ndarray[Any, Any], config: ComparisonConfig, notes: list[str]
+) -> GroupedSplit:
+    """Find duplicates, and split the images so that neither duplicates nor the groups of the user are divided.
+
+    If most images are near-duplicates of each other, only images of equal features are kept together, with a note.
+
+    Parameters
+    ----------
+    images : ReadableImages
+    y : ndarray of shape (n_samples,)
+    config : ComparisonConfig
+    notes : list of str
+        Receives the notes.
+
+    Raises
+    ------
+    ComparisonError
+        If no split is possible with these groups.
     """
-    table, config = task.table, task.config
-    duplicates = find_image_duplicates(table.paths, rows, digests, task.y, threshold=config.duplicate_threshold)
-    if config.groups == "none":
-        return duplicates, None, task.split(None)
+    table, given = images.table, user_groups(images.table)
+    find = functools.partial(find_image_duplicates, table.paths, images.duplicate_features, images.digests, y)
+    duplicates = find(threshold=config.duplicate_threshold)
+    if not config.duplicate_groups:
+        return GroupedSplit(duplicates, given, make_configured_split(table, y, config, given))
     if duplicates.duplicates.centered:
         notes.append(
-            "By these features most images are alike: near-duplicates were told by what distinguishes each from the "
-            "mean of all."
+            "Most images have similar features. Near-duplicates were detected in features centered on their mean."
         )
     largest = int(np.bincount(duplicates.groups).max())
     if largest > len(table) / 2 and table.splits is None:
         notes.append(
-            f"By these features {largest:,} of {len(table):,} images are near-duplicates of each other, too many to "
-            "split: only those of equal features are kept on one side. If others show one thing, scores are too high."
+            f"{largest:,} of {len(table):,} images are near-duplicates of each other, which leaves too few groups to "
+            "split. Only images of equal features are kept together: if the others show the same thing, scores are "
+            "too high."
         )
-        duplicates = find_image_duplicates(table.paths, rows, digests, task.y, threshold=1.0)
-    given = given_groups(table)
+        duplicates = find(threshold=1.0)
     if not len(duplicates):
-        return duplicates, given, task.split(given)
-    groups = duplicates.groups if given is None else duplicates.joined_with(given)
+        return GroupedSplit(duplicates, given, make_configured_split(table, y, config, given))
+    groups = duplicates.groups if given is None else duplicates.merge_with(given)
     try:
-        return duplicates, groups, task.split(groups)
+        return GroupedSplit(duplicates, groups, make_configured_split(table, y, config, groups))
     except ComparisonError as error:
-        raise ComparisonError(
-            f"{_joined(table, duplicates, given, groups) or error} Duplicates and near-duplicates are kept on one side "
-            "of every split: groups='none' (--no-duplicate-groups) divides them, and what is in one group, and "
-            "scores are then "
-            "too high; duplicate_threshold=1 (--duplicate-threshold 1) keeps equal images together only."
-        ) from error
+        reason = _describe_merged_groups(table, duplicates, given, groups) or str(error)
+        raise ComparisonError(f"{reason} {_REMEDY}") from error
 
 
-def _joined(table: ImageTable, duplicates: ImageDuplicates, given: IntArray | None, groups: IntArray) -> str:
-    """Return how many of the given groups duplicates join to how few, with an example; "" if they join none."""
-    if given is None or len(np.unique(groups)) == len(np.unique(given)):
+def _describe_merged_groups(
+    table: ImageTable, duplicates: ImageDuplicates, given: IntArray | None, groups: IntArray
+) -> str:
+    """Return how many user groups duplicates merge, with an example, or "" if they merge none."""
+    n_groups = len(np.unique(groups))
+    if given is None or n_groups == len(np.unique(given)):
         return ""
-    across = next(of.rows for of in duplicates.clusters if len(np.unique(given[of.rows])) > 1)
-    first, second = across[0], next(at for at in across if given[at] != given[across[0]])
+    rows = next(cluster.rows for cluster in duplicates.clusters if len(np.unique(given[cluster.rows])) > 1)
+    first = rows[0]
+    second = next(row for row in rows if given[row] != given[first])
     return (
-        "Images of different groups show the same or nearly the same, such as "
-        f"{shorten(table.paths[first])} and {shorten(table.paths[second])}: that joins "
-        f"{len(np.unique(given)):,} groups to {len(np.unique(groups)):,}, too few to split these labels."
+        f"Duplicates in different groups, such as {shorten(table.paths[first])} and "
+        f"{shorten(table.paths[second])}, merge {len(np.unique(given)):,} groups into {n_groups:,}, which are too few "
+        "to split these labels."
     )
-
-
-def ungrouped_settings(config: ComparisonConfig, n_images: int) -> str:
-    """Return how scores with duplicates ignored were computed otherwise than the others, for people."""
-    ways = ["untuned"] if config.tune else []
-    ways += ["in one repetition"] if config.repeats > 1 else []
-    ways += [f"on {N_FOLDS_OF_MANY} folds"] if n_images > MANY else []
-    return ", ".join(ways)
 
 
 def duplicate_notes(
     table: ImageTable,
     config: ComparisonConfig,
     duplicates: ImageDuplicates,
+    *,
     ungrouped_scores: pd.DataFrame | None,
-    best: str,
+    ungrouped_settings: str,
+    best_estimator: str,
 ) -> list[str]:
-    """Return what is to be said about duplicates: how many there are, what was done, and what it changed."""
+    """Return notes on the number of duplicates, how they were split, and how that changed the score.
+
+    Parameters
+    ----------
+    table : ImageTable
+    config : ComparisonConfig
+    duplicates : ImageDuplicates
+    ungrouped_scores : pandas.DataFrame or None
+        Columns ``estimator`` and ``mean``: scores of splits that divide duplicates.
+    ungrouped_settings : str
+        How these scores were computed, if unlike the others.
+    best_estimator : str
+    """
     if not len(duplicates):
         return []
-    if config.groups == "none" and table.splits is not None:
-        kept = "Training images that show what a test image shows were kept, as asked: scores may be too high."
-    elif config.groups == "none":
-        kept = "They were split at random, as asked: scores may be too high."
-    elif table.splits is not None:
-        kept = "Training images that show what a test image shows were left out."
-    else:
-        kept = "They are kept on one side of every split."
-    notes = [f"{duplicates.words}. {kept}"]
-    if ungrouped_scores is not None and best in ungrouped_scores["estimator"].tolist():
-        score = ungrouped_scores.set_index("estimator")["mean"][best]
-        name = METRIC_NAMES[METRICS[config.task][0]]
-        how = f" ({ungrouped_settings(config, len(table))})" if ungrouped_settings(config, len(table)) else ""
-        notes.append(f"Had duplicates been ignored, {best} would have had {name} {score:.3f}{how}.")
-    conflicting = duplicates.conflicting if config.task == "classification" else []
-    if conflicting:
-        of_label: dict[Any, str] = {}
-        for at in conflicting[0].rows:
-            of_label.setdefault(table.labels[at], table.paths[at])
-        shown = [f"{shorten(path)} ({shorten(str(label))})" for label, path in list(of_label.items())[:3]]
-        notes.append(
-            f"{format_count(len(conflicting), 'group')} of duplicates with different labels, such as "
-            f"{', '.join(shown)}."
-        )
+    notes = [f"{duplicates.describe()}. {_describe_handling(table, config)}"]
+    if ungrouped_scores is not None and best_estimator in ungrouped_scores["estimator"].tolist():
+        score = ungrouped_scores.set_index("estimator")["mean"][best_estimator]
+        metric = METRIC_NAMES[METRICS[config.task][0]]
+        settings = f" ({ungrouped_settings})" if ungrouped_settings else ""
+        notes.append(f"If duplicates were ignored, {best_estimator} would have {metric} {score:.3f}{settings}.")
+    if config.task == "classification" and duplicates.conflicting:
+        path_by_label: dict[Any, str] = {}
+        for row in duplicates.conflicting[0].rows:
+            path_by_label.setdefault(table.labels[row], table.paths[row])
+        examples = [f"{shorten(path)} ({shorten(str(label))})" for label, path in path_by_label.items()][:3]
+        number = format_count(len(duplicates.conflicting), "group")
+        notes.append(f"{number} of duplicates with different labels, such as {', '.join(examples)}.")
     return notes
+
+
+def _describe_handling(table: ImageTable, config: ComparisonConfig) -> str:
+    if config.duplicate_groups:
+        if table.splits is None:
+            return "Duplicates are kept on the same side of every split."
+        return "Training images that duplicate a test image were excluded."
+    if table.splits is None:
+        return "Duplicates were split at random (duplicate_groups=False): scores may be too high."
+    return "Training images that duplicate a test image were kept (duplicate_groups=False): scores may be too high."

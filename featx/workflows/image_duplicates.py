@@ -1,4 +1,4 @@
-"""Images that are in a collection more than once: the same bytes, the same pixels, or nearly the same picture."""
+"""Duplicates among images: identical files, identical pixels and near-duplicates."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from featx.system.array_types import DigestArray, FloatArray, IntArray
 from featx.system.formatting import format_count
 from featx.system.processes import n_cores
 
-#: Below this cosine of features, two images do not have the same pixels.
-_LEAST_OF_EQUAL_PIXELS = 0.99
-#: No more images than this are decoded once more to compare their pixels.
-_MOST_DECODED = 5_000
+#: Images with identical pixels have features of at least this cosine similarity.
+_MIN_COSINE_OF_IDENTICAL_PIXELS = 0.99
+#: Maximum number of images that are decoded again to compare their pixels.
+_MAX_DECODED = 5_000
 
 
 @dataclasses.dataclass(frozen=True)
-class Cluster:
+class DuplicateGroup:
     """Images that show the same thing.
 
     Attributes
     ----------
     rows : ndarray of int
-    kind : {"same bytes", "same pixels", "nearly the same"}
-        What holds for all of them.
+    kind : {"identical files", "identical pixels", "near-duplicates"}
+        What holds for all images of the group.
     labels : list
-        Their different labels.
+        Distinct labels.
     """
 
     rows: IntArray
@@ -44,144 +44,153 @@ class Cluster:
 
 @dataclasses.dataclass(frozen=True)
 class ImageDuplicates:
-    """Duplicates and near-duplicates among images.
+    """Groups of duplicates and near-duplicates among images.
 
     Attributes
     ----------
     duplicates : Duplicates
-    clusters : list of Cluster
-        The largest first.
-    n_same_bytes, n_same_pixels : int
-        Images with the bytes, and with the pixels but not the bytes, of an earlier one.
+        Near-duplicates by their features; duplicates are among them.
+    clusters : list of DuplicateGroup
+        Largest group first.
+    n_identical_files : int
+        Number of images whose file is identical to that of an earlier image.
+    n_identical_pixels : int
+        Number of images whose pixels, but not files, are identical to those of an earlier image.
     """
 
     duplicates: Duplicates
-    clusters: list[Cluster]
-    n_same_bytes: int
-    n_same_pixels: int
+    clusters: list[DuplicateGroup]
+    n_identical_files: int
+    n_identical_pixels: int
 
     def __len__(self) -> int:
-        """Return the number of clusters."""
+        """Return the number of groups."""
         return len(self.clusters)
 
     @property
     def groups(self) -> IntArray:
-        """Equal for images of one cluster, shape (n_samples,)."""
+        """Group of each image, an ndarray of shape (n_samples,)."""
         return self.duplicates.groups
 
     @property
-    def conflicting(self) -> list[Cluster]:
-        """The clusters that have several labels."""
+    def threshold(self) -> float:
+        """Minimum cosine similarity of near-duplicates."""
+        return self.duplicates.threshold
+
+    @property
+    def conflicting(self) -> list[DuplicateGroup]:
+        """Groups with more than one label."""
         return [cluster for cluster in self.clusters if len(cluster.labels) > 1]
 
     @property
     def n_near(self) -> int:
-        """Images that are nearly the same as an earlier one, but not the same."""
-        return self.duplicates.n_rows - len(self) - self.n_same_bytes - self.n_same_pixels
+        """Number of images that are near-duplicates, but no duplicates, of an earlier image."""
+        return self.duplicates.n_rows - len(self) - self.n_identical_files - self.n_identical_pixels
 
-    @property
-    def words(self) -> str:
-        """How many there are, for people."""
-        n_rows = self.duplicates.n_rows
-        parts = [f"{self.n_same_bytes} with the same bytes"] if self.n_same_bytes else []
-        parts += [f"{self.n_same_pixels} with the same pixels"] if self.n_same_pixels else []
-        parts += [f"{self.n_near} nearly the same"] if self.n_near else []
+    def describe(self) -> str:
+        """Return the number of duplicates of each kind as a phrase."""
+        numbers = {
+            "identical files": self.n_identical_files,
+            "identical pixels": self.n_identical_pixels,
+            "near-duplicates": self.n_near,
+        }
+        kinds = ", ".join(f"{number:,} {kind}" for kind, number in numbers.items() if number)
         return (
-            f"{format_count(n_rows, 'image')} show in {format_count(len(self), 'group')} what another one shows: "
-            f"{', '.join(parts)} as an earlier one"
+            f"{format_count(self.duplicates.n_rows, 'image')} in {format_count(len(self), 'group')} of duplicates "
+            f"(beside the first of each group: {kinds})"
         )
 
-    def joined_with(self, groups: IntArray) -> IntArray:
-        """Return groups that hold together what either these clusters or the given groups do."""
+    def merge_with(self, groups: IntArray) -> IntArray:
+        """Return groups that keep together what either these groups or the given ones keep together."""
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
-        # Rows are linked by way of their groups: a node for each row, given group and cluster.
+        # A graph of one node per row, per given group and per duplicate group links rows through their groups.
         n = len(groups)
-        given = n + np.unique(groups, return_inverse=True)[1]
-        own = n + n + self.groups
         rows = np.concatenate([np.arange(n), np.arange(n)])
-        links = coo_matrix((np.ones(2 * n), (rows, np.concatenate([given, own]))), shape=(3 * n, 3 * n))
-        labels: IntArray = connected_components(links, directed=False)[1][:n].astype(np.int64)
-        return labels
+        nodes = np.concatenate([n + np.unique(groups, return_inverse=True)[1], n + n + self.groups])
+        links = coo_matrix((np.ones(2 * n), (rows, nodes)), shape=(3 * n, 3 * n))
+        merged: IntArray = connected_components(links, directed=False)[1][:n].astype(np.int64)
+        return merged
 
     def as_dict(self, paths: Sequence[str]) -> dict[str, Any]:
-        """Return what ``featx compare --json`` prints."""
+        """Return the duplicates as JSON values, with the path of each image."""
         return {
             "images": self.duplicates.n_rows,
-            "threshold": self.duplicates.threshold,
-            "exact": self.n_same_bytes + self.n_same_pixels,
-            "same_bytes": self.n_same_bytes,
-            "same_pixels": self.n_same_pixels,
+            "threshold": self.threshold,
+            "exact": self.n_identical_files + self.n_identical_pixels,
+            "identical_files": self.n_identical_files,
+            "identical_pixels": self.n_identical_pixels,
             "near": self.n_near,
             "groups": [
                 {
                     "kind": cluster.kind,
-                    "paths": [paths[at] for at in cluster.rows],
-                    "labels": [_plain(label) for label in cluster.labels],
+                    "paths": [paths[row] for row in cluster.rows],
+                    "labels": [label.item() if isinstance(label, np.generic) else label for label in cluster.labels],
                 }
                 for cluster in self.clusters
             ],
         }
 
 
-def _plain(label: Any) -> Any:
-    return label.item() if isinstance(label, np.generic) else label
-
-
 def find_image_duplicates(
-    paths: Sequence[str], rows: FloatArray, digests: DigestArray, y: np.ndarray[Any, Any], *, threshold: float
+    paths: Sequence[str],
+    rows: FloatArray,
+    digests: DigestArray,
+    y: np.ndarray[Any, Any],
+    *,
+    threshold: float,
+    max_decoded: int = _MAX_DECODED,
 ) -> ImageDuplicates:
-    """Return the duplicates among images, by bytes, pixels and features.
+    """Return the duplicates among images, by files, pixels and features.
 
     Parameters
     ----------
     paths : sequence of str
-    rows : ndarray of float32, shape (n_samples, n_features)
-    digests : ndarray of uint8, shape (n_samples, 16)
-        Of the images' bytes.
-    y : ndarray, shape (n_samples,)
+    rows : ndarray of float32 of shape (n_samples, n_features)
+    digests : ndarray of uint8 of shape (n_samples, 16)
+        Digests of the image files.
+    y : ndarray of shape (n_samples,)
     threshold : float
-        As for :func:`featx.find_duplicates`.
+        See :func:`featx.find_duplicates`.
+    max_decoded : int, default=5000
+        Maximum number of images to decode for a comparison of pixels.
     """
-    found = find_duplicates(rows, duplicate_threshold=threshold)
-    keys = [digest.tobytes() for digest in digests]
-    of_pixels = _pixel_digests(paths, found, keys)
+    duplicates = find_duplicates(rows, duplicate_threshold=threshold)
+    file_digests = [digest.tobytes() for digest in digests]
+    pixel_digests = _pixel_digests(paths, duplicates, file_digests, max_decoded)
     clusters = []
-    n_same_bytes = n_same_pixels = 0
-    for members in found.clusters:
-        n_bytes = len({keys[at] for at in members})
-        n_pixels = len({of_pixels.get(keys[at], keys[at]) for at in members})
-        n_same_bytes += len(members) - n_bytes
-        n_same_pixels += n_bytes - n_pixels
-        kind = "same bytes" if n_bytes == 1 else "same pixels" if n_pixels == 1 else "nearly the same"
-        clusters.append(Cluster(members, kind, np.unique(y[members]).tolist()))
-    return ImageDuplicates(found, clusters, n_same_bytes, n_same_pixels)
+    n_identical_files = n_identical_pixels = 0
+    for members in duplicates.clusters:
+        n_files = len({file_digests[row] for row in members})
+        n_pixels = len({pixel_digests.get(file_digests[row], file_digests[row]) for row in members})
+        n_identical_files += len(members) - n_files
+        n_identical_pixels += n_files - n_pixels
+        kind = "identical files" if n_files == 1 else "identical pixels" if n_pixels == 1 else "near-duplicates"
+        clusters.append(DuplicateGroup(members, kind, np.unique(y[members]).tolist()))
+    return ImageDuplicates(duplicates, clusters, n_identical_files, n_identical_pixels)
 
 
-def _pixel_digests(paths: Sequence[str], found: Duplicates, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Return digests of the pixels of images that may have those of another one, by the digests of their bytes.
-
-    Of those too many to be decoded once more, only bytes and features are compared.
-    """
-    wanted: dict[bytes, str] = {}
-    for members in found.clusters:
-        of_bytes = {keys[at]: paths[at] for at in members}
-        if len(of_bytes) > 1 and np.nanmax(found.cosine[members]) >= _LEAST_OF_EQUAL_PIXELS:
-            wanted |= of_bytes
-    chosen = list(wanted.items())[:_MOST_DECODED]
+def _pixel_digests(
+    paths: Sequence[str], duplicates: Duplicates, file_digests: Sequence[bytes], max_decoded: int
+) -> dict[bytes, bytes]:
+    """Return digests of pixels by digests of files, for images that may have the pixels of another file."""
+    candidates: dict[bytes, str] = {}
+    for members in duplicates.clusters:
+        path_by_digest = {file_digests[row]: paths[row] for row in members}
+        if len(path_by_digest) > 1 and np.nanmax(duplicates.cosine[members]) >= _MIN_COSINE_OF_IDENTICAL_PIXELS:
+            candidates |= path_by_digest
+    digests = list(candidates)[:max_decoded]
     load_decoders()
     with concurrent.futures.ThreadPoolExecutor(n_cores()) as threads:
-        return dict(
-            zip([key for key, _ in chosen], threads.map(_pixel_digest, [path for _, path in chosen]), strict=True)
-        )
+        return dict(zip(digests, threads.map(_pixel_digest, [candidates[digest] for digest in digests]), strict=True))
 
 
 def _pixel_digest(path: str) -> bytes:
-    """Return a digest of an image's upright RGB pixels, or of its path if it cannot be read any more."""
+    """Return a digest of the upright RGB pixels of an image, or its path if it is no longer readable."""
     try:
         content, _ = read_image(path)
-        whole = decode_full_size(content)
+        pixels = decode_full_size(content)
     except (UnreadableImageError, OSError):
         return path.encode("utf-8", "surrogateescape")
-    return hashlib.blake2b(f"{whole.shape}".encode() + whole.tobytes(), digest_size=16).digest()
+    return hashlib.blake2b(f"{pixels.shape}".encode() + pixels.tobytes(), digest_size=16).digest()

@@ -1,4 +1,4 @@
-"""Estimators that are fitted on images, compared beside those that are fitted on features."""
+"""Estimators that are fitted on images instead of features: the backbone itself, fine-tuned."""
 
 from __future__ import annotations
 
@@ -18,58 +18,75 @@ from featx.datasets.image_table import ImageTable
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions
 from featx.models.fine_tuning.classifier import FineTunedClassifier
-from featx.workflows.request import ComparisonConfig
+from featx.workflows.config import ComparisonConfig
 
-#: What is looked for in the store is the same wherever that is, and a batch of training is none of extraction.
-_OF_ITS_OWN = ("batch_size", "cache", "verbose")
+#: Parameters that may differ from those of the extraction, because they do not change its features.
+_INDEPENDENT_PARAMETERS = ("batch_size", "cache", "verbose")
 
 
-def check_image_estimators(config: ComparisonConfig, networks: Sequence[ExtractionOptions]) -> list[str]:
-    """Raise if what is fitted on images cannot be fitted as each network is compared; return what to note.
+def image_estimators(estimators: EstimatorsLike | None) -> list[Any]:
+    """Return the estimators that are fitted on images."""
+    values = estimators.values() if isinstance(estimators, Mapping) else estimators or []
+    return [estimator for estimator in values if _takes_images(estimator)]
+
+
+def feature_estimators(estimators: EstimatorsLike | None) -> EstimatorsLike | None:
+    """Return the estimators that are fitted on features; None stands for the default ones."""
+    if isinstance(estimators, Mapping):
+        return {name: estimator for name, estimator in estimators.items() if not _takes_images(estimator)}
+    return estimators if estimators is None else [item for item in estimators if not _takes_images(item)]
+
+
+def _takes_images(estimator: Any) -> bool:
+    return is_fine_tune(estimator) or isinstance(estimator, FineTunedClassifier)
+
+
+def check_image_estimators(config: ComparisonConfig, options: Sequence[ExtractionOptions]) -> list[str]:
+    """Check that estimators on images suit each backbone, and return notes on them.
 
     Parameters
     ----------
     config : ComparisonConfig
-    networks : sequence of ExtractionOptions
+    options : sequence of ExtractionOptions
+        One for each backbone.
 
     Raises
     ------
     OptionError
-        A network averages views; a classifier that was given has a parameter of its own that is not the network's.
+        If features are averaged by test-time augmentation, or a classifier has parameters unlike the extraction.
     """
-    estimators = config.estimators or []
-    given = estimators.values() if isinstance(estimators, Mapping) else estimators
-    found = [one for one in given if _is_on_images(one)]
-    for network in networks if found else ():
-        if network.tta is not None:
+    estimators = image_estimators(config.estimators)
+    if not estimators:
+        return []
+    for extraction in options:
+        if extraction.tta is not None:
             raise OptionError(
-                f"tta={network.tta!r}: {FINE_TUNE} is shown each image once, and cannot be compared with features "
-                f"averaged over views. Leave views (--tta) out, or {FINE_TUNE}."
+                f"{FINE_TUNE!r} does not support test-time augmentation, got tta={extraction.tta!r}. Remove "
+                f"tta (--tta), or {FINE_TUNE!r}."
             )
-        for estimator in found:
+        for estimator in estimators:
             if isinstance(estimator, FineTunedClassifier):
-                _refuse_other(estimator, network)
-    return [f"Nothing is tuned (tune, --tune) in {FINE_TUNE}: it has its parameters."] if found and config.tune else []
+                _check_same_parameters(estimator, extraction)
+    return [f"{FINE_TUNE} is not tuned (tune, --tune): it uses its default parameters."] if config.tune else []
 
 
-def _refuse_other(estimator: FineTunedClassifier, network: ExtractionOptions) -> None:
-    """Raise if a classifier was given a parameter that the network it would be tuned as does not have."""
+def _check_same_parameters(estimator: FineTunedClassifier, extraction: ExtractionOptions) -> None:
+    """Raise if a parameter of a classifier is neither its default nor that of the extraction."""
     defaults = FineTunedClassifier().get_params()
-    for name, wanted in _shared(network, None).items():
-        given = getattr(estimator, name)
-        is_default = _plain(name, given, network) == _plain(name, defaults[name], network)
-        if name in _OF_ITS_OWN or is_default or _plain(name, given, network) == _plain(name, wanted, network):
-            continue
-        raise OptionError(
-            f"FineTunedClassifier({name}={given!r}): expected {wanted!r}, as of the network that it is compared with, "
-            f"whose images and features it has. Leave {name} out, or compare FeatureExtractor(..., {name}={given!r})."
-        )
+    for name, expected in _shared_parameters(extraction, None).items():
+        value = getattr(estimator, name)
+        accepted = [_normalize(name, defaults[name], extraction), _normalize(name, expected, extraction)]
+        if name not in _INDEPENDENT_PARAMETERS and _normalize(name, value, extraction) not in accepted:
+            raise OptionError(
+                f"{name} of FineTunedClassifier must be that of the compared backbone, {expected!r}, got {value!r}. "
+                f"Remove {name}, or compare FeatureExtractor(..., {name}={value!r})."
+            )
 
 
-def _plain(name: str, value: Any, network: ExtractionOptions) -> Any:
-    """Return a parameter in one of the ways to write it."""
+def _normalize(name: str, value: Any, extraction: ExtractionOptions) -> Any:
+    """Return one spelling for each value of a parameter."""
     if name == "image_size":
-        backbone = load_backbone(network.backbone)
+        backbone = load_backbone(extraction.backbone)
         value = (backbone.fixed_image_size or backbone.image_size) if value is None else value
         return tuple(value) if isinstance(value, list | tuple) else (value, value)
     if name == "backbone":
@@ -81,69 +98,70 @@ def _plain(name: str, value: Any, network: ExtractionOptions) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def feature_estimators(estimators: EstimatorsLike | None) -> EstimatorsLike | None:
-    """Return the estimators that are fitted on features; None if these are the usual ones."""
-    if isinstance(estimators, Mapping):
-        return {name: one for name, one in estimators.items() if not _is_on_images(one)}
-    return estimators if estimators is None else [one for one in estimators if not _is_on_images(one)]
-
-
 def bind_images(
-    config: ComparisonConfig, table: ImageTable, network: ExtractionOptions, cache: Path | None
+    config: ComparisonConfig, table: ImageTable, extraction: ExtractionOptions, cache: Path | None
 ) -> EstimatorsLike | None:
-    """Return the estimators, those that are fitted on images given them, and the network that is compared.
+    """Return the estimators, with those on images bound to the images and the backbone.
 
     Parameters
     ----------
     config : ComparisonConfig
     table : ImageTable
-        The images, a row of features for each.
-    network : ExtractionOptions
+        Images of the feature rows, in the same order.
+    extraction : ExtractionOptions
     cache : Path or None
     """
-    if config.estimators is None:
+    estimators = config.estimators
+    if estimators is None:
         return None
-    shared = _shared(network, cache)
-    pairs = (
-        config.estimators.items()
-        if isinstance(config.estimators, Mapping)
-        else [("", one) for one in config.estimators]
-    )
-    found: dict[str, Any] = {}
-    for number, (name, estimator) in enumerate(pairs):
-        if _is_on_images(estimator):
-            unique = name or (FINE_TUNE if FINE_TUNE not in found else f"{FINE_TUNE}-{number + 1}")
-            found[unique] = _on_images(estimator, shared, config.random_state, unique, table)
-        else:
-            found[name or f" {number}"] = estimator
-    return found if isinstance(config.estimators, Mapping) else list(found.values())
+    shared = _shared_parameters(extraction, cache)
+    if isinstance(estimators, Mapping):
+        return {
+            name: _bind(name, estimator, shared, config, table) if _takes_images(estimator) else estimator
+            for name, estimator in estimators.items()
+        }
+    bound: list[Any] = []
+    names: set[str] = set()
+    for number, estimator in enumerate(estimators, 1):
+        if not _takes_images(estimator):
+            bound.append(estimator)
+            continue
+        name = FINE_TUNE if FINE_TUNE not in names else f"{FINE_TUNE}-{number}"
+        names.add(name)
+        bound.append(_bind(name, estimator, shared, config, table))
+    return bound
 
 
-def fine_tuned(
-    network: ExtractionOptions, random_state: int, cache: Path | None, *, verbose: bool = False
-) -> FineTunedClassifier:
-    """Return the unfitted classifier that ``fine-tune`` stands for, of a network."""
-    return FineTunedClassifier(random_state=random_state, verbose=verbose, **_shared(network, cache))
-
-
-def _shared(network: ExtractionOptions, cache: Path | None) -> dict[str, Any]:
-    """Return the parameters that tuning a network has from extracting with it."""
-    of_ours = FineTunedClassifier().get_params()
-    # The batch size of an extraction changes nothing; that of training does.
-    shared = {name: value for name, value in dataclasses.asdict(network).items() if name in of_ours}
-    return {**{name: value for name, value in shared.items() if name != "batch_size"}, "cache": cache}
-
-
-def _on_images(estimator: Any, shared: dict[str, Any], random_state: int, name: str, table: ImageTable) -> Baseline:
-    is_given = isinstance(estimator, FineTunedClassifier)
-    classifier = clone(estimator) if is_given else FineTunedClassifier(random_state=random_state)
+def _bind(
+    name: str, estimator: Any, shared: Mapping[str, Any], config: ComparisonConfig, table: ImageTable
+) -> Baseline:
+    """Return a baseline that is fitted on the images of a table."""
+    parameters = dict(shared)
+    if isinstance(estimator, FineTunedClassifier):
+        classifier = clone(estimator)
+        if classifier.cache != "auto":
+            parameters["cache"] = classifier.cache
+    else:
+        classifier = FineTunedClassifier(random_state=config.random_state)
     if classifier.random_state is None:
-        classifier.set_params(random_state=random_state)
-    if is_given and classifier.cache != "auto":
-        shared = {**shared, "cache": classifier.cache}
-    classifier.set_params(**shared)
+        classifier.set_params(random_state=config.random_state)
+    classifier.set_params(**parameters)
     return Baseline(name, lambda n_train: clone(classifier), images=list(table.paths))
 
 
-def _is_on_images(estimator: Any) -> bool:
-    return is_fine_tune(estimator) or isinstance(estimator, FineTunedClassifier)
+def make_fine_tuned(
+    extraction: ExtractionOptions, random_state: int, cache: Path | None, *, verbose: bool = False
+) -> FineTunedClassifier:
+    """Return the unfitted classifier that ``"fine-tune"`` stands for."""
+    return FineTunedClassifier(random_state=random_state, verbose=verbose, **_shared_parameters(extraction, cache))
+
+
+def _shared_parameters(extraction: ExtractionOptions, cache: Path | None) -> dict[str, Any]:
+    """Return the parameters of fine-tuning that follow from the extraction.
+
+    The batch size does not: it changes nothing in an extraction, but it does in training.
+    """
+    names = FineTunedClassifier().get_params()
+    shared = {name: value for name, value in dataclasses.asdict(extraction).items() if name in names}
+    shared.pop("batch_size", None)
+    return {**shared, "cache": cache}

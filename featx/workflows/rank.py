@@ -1,10 +1,10 @@
-"""Labelled images → networks, layers and poolings ordered by what their features tell about the labels."""
+"""Rank backbones, layers and poolings for labeled images."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,33 +17,32 @@ from featx.datasets.failures import Failure
 from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
-from featx.extraction.options import ExtractionOptions, resolve_cache
+from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.system.formatting import format_count
+from featx.workflows.compare import check_on_error, make_log
+from featx.workflows.config import ComparisonConfig, validate_request
 from featx.workflows.duplicate_groups import duplicate_detector, split_with_groups
+from featx.workflows.feature_sets import as_extraction_options, backbone_names, extract_readable, unique_recipes
 from featx.workflows.image_duplicates import ImageDuplicates
-from featx.workflows.networks import as_extraction_options, backbone_names, extract_readable, unique_recipes
-from featx.workflows.prepare import as_array, as_table, prepare_table
-from featx.workflows.request import ComparisonConfig, Task, validate_request
-
-_KEPT = "Ridge and kNN leave them out together, and LogME and H-score see one of each."
-_NOT_KEPT = "None was left out with another, as asked: scores may be too high."
+from featx.workflows.labeled_images import as_image_table, label_column, prepare_table
+from featx.workflows.result_output import failures_dict
 
 
 @dataclasses.dataclass(frozen=True)
 class ImageRanking(Ranking):
-    """Networks, layers and poolings, ordered by what their features tell about the labels of images.
+    """Backbones, layers and poolings, ranked by how well their features predict the labels of images.
 
     Attributes
     ----------
     table, task, n_rows, n_classes, notes
-        As of :class:`featx.Ranking`.
+        See :class:`featx.Ranking`.
     failures : list of Failure
-        Images left out because they cannot be read.
+        Images that could not be read.
     duplicates : ImageDuplicates
-        Duplicates and near-duplicates, told by the first network, averaged over its default layer.
+        Duplicates and near-duplicates.
     n_computed : int
-        Rows that went through a network, and were not in the store.
+        Number of feature rows that were not cached.
     """
 
     failures: list[Failure]
@@ -51,14 +50,13 @@ class ImageRanking(Ranking):
     n_computed: int
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what ``featx rank --json`` prints."""
-        found = {
+        """Return the ranking as JSON values, as ``featx rank --json`` prints it."""
+        return {
+            **super().as_dict(),
             "computed": self.n_computed,
             "duplicates": {"images": self.duplicates.duplicates.n_rows, "groups": len(self.duplicates)},
-            "failed": len(self.failures),
-            "failures": [{"path": one.image, "error": one.error, "reason": one.reason} for one in self.failures],
+            **failures_dict(self.failures),
         }
-        return {**super().as_dict(), **found}
 
 
 def rank_images(
@@ -66,44 +64,60 @@ def rank_images(
     y: LabelsLike | None = None,
     *,
     backbones: Sequence[Any] = ("mobilenet",),
-    groups: Any = "auto",
-    duplicate_threshold: float = DUPLICATE_THRESHOLD,
     task: TaskOption = "auto",
+    groups: LabelsLike | None = None,
+    duplicate_groups: bool = True,
+    duplicate_threshold: float = DUPLICATE_THRESHOLD,
     cache: str | os.PathLike[str] | None = "auto",
+    on_error: str = "skip",
+    verbose: bool = False,
 ) -> ImageRanking:
-    """Order networks by what their features tell about the labels of images: what ``featx rank`` does, from Python.
+    """Rank backbones, layers and poolings for labeled images, without fitting estimators.
 
     Parameters
     ----------
     paths : list, ndarray, Series, ImageTable or iterable of str or Path
-        Paths of images. Unreadable images are dropped, with a note. Pass the result of :func:`featx.find_images` to
-        use its labels, splits and groups.
-    y : array-like of shape (n_images,), Series, iterable or None, default=None
-        Class or continuous target of each image. Images without a label (None or NaN) are dropped, with a note. None:
-        the labels of `paths`, which must be an ImageTable.
+        Paths of images, or the result of :func:`find_images`. Images of its test split do not take part.
+    y : array-like of shape (n_samples,), Series, iterable or None, default=None
+        Class label or continuous target of each image. Images whose label is None or NaN are excluded, and a note
+        reports them. None: the labels of `paths`, which must be an ImageTable.
     backbones : sequence of str or FeatureExtractor, default=("mobilenet",)
-        Names of backbones, or extractors with other layers, poolings and settings.
-    groups : {"auto", "none"} or sequence, the same length, default="auto"
-        ``"auto"`` leaves duplicates and near-duplicates out together; a sequence says what is to be left out together
-        besides. ``"none"`` switches both off.
-    duplicate_threshold : float, default=0.97
-        Cosine from which images are near-duplicates; see :func:`featx.find_duplicates`.
+        Names of backbones, or extractors for other layers, poolings and settings.
     task : {"auto", "classification", "regression"}, default="auto"
-        As for :func:`featx.compare_baselines`.
+        See :func:`compare_baselines`.
+    groups : array-like of shape (n_samples,), Series, iterable or None, default=None
+        Group of each image, for example a patient. Predictions for an image use no image of its group. None: the
+        groups of the table, if it has any.
+    duplicate_groups : bool, default=True
+        Whether duplicates and near-duplicates form groups, too.
+    duplicate_threshold : float, default=0.97
+        Minimum cosine similarity of near-duplicates. See :func:`find_duplicates`.
     cache : str, Path or None, default="auto"
-        As for :class:`FeatureExtractor`.
+        Path of the feature cache. See :class:`FeatureExtractor`.
+    on_error : {"skip", "raise"}, default="skip"
+        How to handle unreadable images. "skip": exclude them, and report them in a note. "raise": raise an error for
+        the first one.
+    verbose : bool, default=False
+        Whether to show progress on standard error.
 
     Returns
     -------
     ImageRanking
-        See :func:`featx.rank_features` for what it goes by.
+        See :func:`rank_features` for its criteria.
 
     Raises
     ------
     ComparisonError
-        Labels or groups by which nothing can be ranked.
+        If labels or groups do not allow a ranking.
     OptionError
-        An unknown network, or another option that cannot be.
+        If a backbone does not exist, or another option is invalid.
+    UnreadableImageError
+        If an image cannot be read, with ``on_error="raise"``.
+
+    See Also
+    --------
+    rank_features : Rank feature matrices.
+    compare_images : Score estimators on the features of each backbone.
 
     Examples
     --------
@@ -120,101 +134,99 @@ def rank_images(
     >>> ranking.best
     'color_histogram 64×64'
     """
-    given = None if isinstance(groups, str) else list(groups)
-    config = ComparisonConfig(
-        task=task, groups=groups if given is None else "auto", duplicate_threshold=duplicate_threshold
-    )
-    table = as_table(paths, y, groups=given)
+    config = ComparisonConfig(task=task, duplicate_groups=duplicate_groups, duplicate_threshold=duplicate_threshold)
     return rank_tables(
-        table, [as_extraction_options(network) for network in backbones], config, cache=resolve_cache(cache)
+        as_image_table(paths, y, groups=groups),
+        [as_extraction_options(backbone) for backbone in backbones],
+        config,
+        cache=resolve_cache(cache),
+        on_error=on_error,
+        verbose=verbose,
     )
 
 
 def rank_tables(
     table: ImageTable,
     options: Sequence[ExtractionOptions],
-    config: ComparisonConfig | None = None,
+    config: ComparisonConfig,
     *,
     cache: Path | None,
     on_error: str = "skip",
-    show_progress: bool = False,
-    progress: Callable[[str], object] | None = None,
+    verbose: bool = False,
 ) -> ImageRanking:
-    """Extract labelled images with each network, and rank the features.
+    """Rank backbones with settings that are validated already.
 
     Parameters
     ----------
     table : ImageTable
-        Images without a label are left out, and so are those to test on, if it has splits.
     options : sequence of ExtractionOptions
-        One for each network.
-    config : ComparisonConfig or None, default=None
-        Its task, groups and near.
-    cache : Path or None
-    on_error : {"skip", "raise"}, default="skip"
-        Leave out an image that cannot be read, or stop at the first.
-    show_progress : bool, default=False
-        Show a progress bar for each extraction.
-    progress : callable, default=None
-        Called with what begins.
-
-    Raises
-    ------
-    ComparisonError
-        Labels or groups by which nothing can be ranked: found before anything is extracted.
+        One for each backbone.
+    config : ComparisonConfig
+        Its task and duplicate settings.
+    cache, on_error, verbose
+        See :func:`rank_images`.
     """
-    say = progress or (lambda text: None)
+    check_on_error(on_error)
+    log = make_log(verbose)
     notes: list[str] = []
-    table = _without_test(prepare_table(table, None, notes), notes)
-    config = validate_request(table, config or ComparisonConfig())
-    resolved = unique_recipes([wanted.resolve() for wanted in options], notes)
-    teller = duplicate_detector(options).resolve()
-    found = extract_readable(
-        table, resolved, teller, notes, cache=cache, on_error=on_error, show_progress=show_progress
-    )
-    task = Task(found.table, validate_labels(as_array(found.table.labels), config.task), config)
-    leaks, groups, _ = split_with_groups(task, found.duplicate_features, found.digests, notes)
-    fronts = [
-        {
-            "name": name,
-            "backbone": network.backbone.name,
-            "layer": network.recipe.layer,
-            "pooling": network.recipe.pooling,
-        }
-        for name, network in zip(backbone_names(resolved), resolved, strict=True)
-    ]
-    once = leaks.groups if groups is not None and len(leaks) else None
+    table = _exclude_test_images(prepare_table(table, None, notes), notes)
+    config = validate_request(table, config)
+    resolved = unique_recipes([option.resolve() for option in options], notes)
+    detector = duplicate_detector(options).resolve()
+    images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error, verbose=verbose)
+    y = validate_labels(label_column(images.table.labels), config.task)
+    grouped = split_with_groups(images, y, config, notes)
+    duplicates = grouped.duplicates
     ranking, kept = rank_matrices(
-        list(zip(fronts, found.rows, strict=True)),
-        task.y,
+        list(zip(_describe_backbones(resolved), [features.rows for features in images.feature_sets], strict=True)),
+        y,
         task=config.task,
-        groups=groups,
-        duplicate_groups=once,
+        groups=grouped.groups,
+        duplicate_groups=duplicates.groups if config.duplicate_groups and len(duplicates) else None,
         notes=notes,
-        progress=lambda name: say(f"Ranking: {name} …"),
+        progress=lambda name: log(f"Ranking: {name} …"),
     )
-    if len(leaks):
-        notes.append(f"{leaks.words}. {_KEPT if groups is not None else _NOT_KEPT}")
+    if len(duplicates):
+        notes.append(f"{duplicates.describe()}. {_describe_handling(config)}")
     return ImageRanking(
         table=ranking,
         task=config.task,
         n_rows=len(kept),
-        n_classes=len(np.unique(task.y[kept])) if config.task == "classification" else 0,
+        n_classes=len(np.unique(y[kept])) if config.task == "classification" else 0,
         notes=notes,
-        failures=found.failures,
-        duplicates=leaks,
-        n_computed=sum(one.n_computed for one in found.each),
+        failures=images.failures,
+        duplicates=duplicates,
+        n_computed=sum(features.n_computed for features in images.feature_sets),
     )
 
 
-def _without_test(table: ImageTable, notes: list[str]) -> ImageTable:
-    """Return the images to train on: what was chosen by test images is not tested by them any more."""
+def _describe_backbones(resolved: Sequence[Resolved]) -> list[dict[str, str]]:
+    """Return the leading columns of the ranking for each backbone."""
+    return [
+        {
+            "name": name,
+            "backbone": backbone.backbone.name,
+            "layer": backbone.recipe.layer,
+            "pooling": backbone.recipe.pooling,
+        }
+        for name, backbone in zip(backbone_names(resolved), resolved, strict=True)
+    ]
+
+
+def _describe_handling(config: ComparisonConfig) -> str:
+    if config.duplicate_groups:
+        return "Ridge and kNN predict no image from its duplicates; LogME and H-score use one image of each group."
+    return "Images are predicted from their duplicates (duplicate_groups=False): scores may be too high."
+
+
+def _exclude_test_images(table: ImageTable, notes: list[str]) -> ImageTable:
+    """Return the training images: a test set that chose the backbone would no longer be one."""
     if table.splits is None:
         return table
-    table = table.select([at for at, split in enumerate(table.splits) if split == "train"])
+    table = table.select([row for row, split in enumerate(table.splits) if split == "train"])
     if not len(table):
-        raise ComparisonError("Expected images to train on, got only images to test on: nothing is chosen by these.")
+        raise ComparisonError("Cannot rank backbones: there are no training images. Add some, or remove the splits.")
     notes.append(
-        f"Only the {format_count(len(table), 'training image')} take part: nothing is to be chosen by test images."
+        f"Only the {format_count(len(table), 'training image')} are used, so that the test images stay unseen."
     )
     return dataclasses.replace(table, splits=None)

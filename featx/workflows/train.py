@@ -1,20 +1,19 @@
-"""Labelled images → a model: estimators scored by cross-validation, the best fitted on all images, in one file."""
+"""Train a model on labeled images: score estimators, then fit the best one on all images."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from featx.baselines.builtin_baselines import Baseline
-from featx.baselines.estimators import FINE_TUNE, TaskOption, as_baselines
+from featx.baselines.estimators import FINE_TUNE, EstimatorsLike, TaskOption, as_baselines
 from featx.baselines.fitting import Dataset, check_calibration, fit_on_all, fit_on_images
 from featx.baselines.folds.split import Fold
-from featx.baselines.metrics import METRICS
 from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import OptionError
@@ -26,45 +25,46 @@ from featx.models.model_file import save_pipeline
 from featx.models.pipeline_file import check_savable
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count, format_list, wrap_text
-from featx.workflows.compare import compare_tables
-from featx.workflows.image_estimators import fine_tuned
-from featx.workflows.networks import as_extraction_options
-from featx.workflows.prepare import as_array, as_table, prepare_table
-from featx.workflows.request import ComparisonConfig, Task, given_groups, validate_request
+from featx.workflows.compare import check_on_error, compare_tables, make_log
+from featx.workflows.config import ComparisonConfig, user_groups, validate_request
+from featx.workflows.duplicate_groups import make_configured_split
+from featx.workflows.feature_sets import as_extraction_options
+from featx.workflows.image_estimators import make_fine_tuned
+from featx.workflows.labeled_images import as_image_table, label_column, prepare_table
 from featx.workflows.result import ImageComparison
-
-#: What is trained unless something else is asked for: quick, linear, and it gives probabilities.
-DEFAULT = {"classification": "logreg", "regression": "ridge"}
-
-_FEW = 12
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
+#: Estimator that is trained by default: fast, linear, and with probabilities for classes.
+DEFAULT_ESTIMATORS = {"classification": "logreg", "regression": "ridge"}
+#: Number of rows for which an estimator is made to check whether it can be saved.
+_N_ROWS_OF_CHECK = 12
+
 
 @dataclasses.dataclass(frozen=True)
-class Trained:
-    """A pipeline that was fitted on all of some labelled images, and how well it can be expected to do.
+class TrainedModel:
+    """A pipeline that is fitted on labeled images, with its cross-validated scores.
 
-    A class that was left out of the comparison, being of a single image or group, is left out of it, too.
+    Classes that are too small for the comparison (a single image or group) are not fitted on either.
 
     Attributes
     ----------
     pipeline : sklearn.pipeline.Pipeline
-        Fitted; it takes images.
-    rows : ndarray of float32, shape (n_samples, n_features)
-        Features that its estimator was fitted on.
-    y : ndarray, shape (n_samples,)
+        Fitted pipeline that takes images.
+    rows : ndarray of float32 of shape (n_samples, n_features)
+        Features that the estimator was fitted on.
+    y : ndarray of shape (n_samples,)
         Their labels.
     comparison : ImageComparison
-        What it was chosen by: models of the same kinds, each scored on images that it was not fitted on.
+        Scores of all candidates.
     scores : dict
-        Of the estimator that was chosen: ``estimator``, ``metric``, ``mean``, ``std``, ``low``, ``high`` (None where
-        there is one fold only), ``split``, and the parameters that were ``chosen``, if it was tuned.
+        Of the selected estimator: ``estimator``, ``metric``, ``mean``, ``std``, ``low``, ``high`` (None for a single
+        fold), ``split``, and ``best_params`` if it was tuned.
     notes : list of str
-        What to beware of.
-    groups : ndarray of int, shape (n_samples,), or None
-        Equal for images that were kept on one side of every split.
+        Remarks on data and scores.
+    groups : ndarray of int of shape (n_samples,), or None
+        Group of each image.
     """
 
     pipeline: Pipeline
@@ -76,7 +76,7 @@ class Trained:
     groups: np.ndarray[Any, Any] | None = None
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the pipeline to one file, as :func:`featx.save_pipeline`, with its scores.
+        """Write the pipeline and its scores to a model file. See :func:`featx.save_pipeline`.
 
         Parameters
         ----------
@@ -85,6 +85,7 @@ class Trained:
         Raises
         ------
         ModelFileError, OutputError
+            If the pipeline cannot be saved, or the file cannot be written.
         """
         save_pipeline(
             self.pipeline,
@@ -100,17 +101,12 @@ class Trained:
         return self.as_text()
 
     def as_text(self) -> str:
-        """Return what was chosen and how well it does, for people."""
-        is_of_classes = self.comparison.task == "classification"
-        classes = f", {format_count(len(np.unique(self.y)), 'class')}" if is_of_classes else ""
-        network = self.comparison.backbones[0].name
-        return "\n".join(
-            [
-                f"{self.scores['estimator']} on {network}, fitted on {format_count(len(self.y), 'image')}{classes}",
-                format_scores(self.scores),
-                *map(wrap_text, self.notes),
-            ]
-        )
+        """Return the selected estimator, its scores and the notes as text."""
+        has_classes = self.comparison.task == "classification"
+        classes = f", {format_count(len(np.unique(self.y)), 'class')}" if has_classes else ""
+        backbone = self.comparison.backbones[0].name
+        headline = f"{self.scores['estimator']} on {backbone}, fitted on {format_count(len(self.y), 'image')}{classes}"
+        return "\n".join([headline, format_scores(self.scores), *map(wrap_text, self.notes)])
 
 
 def train_images(
@@ -118,50 +114,83 @@ def train_images(
     y: LabelsLike | None = None,
     *,
     backbone: Any = "mobilenet",
-    estimators: Sequence[Any] | None = None,
+    estimator: Any = None,
+    select_from: EstimatorsLike | None = None,
     task: TaskOption = "auto",
-    groups: Any = "auto",
-    duplicate_threshold: float = DUPLICATE_THRESHOLD,
     cv: int | None = None,
+    groups: LabelsLike | None = None,
+    duplicate_groups: bool = True,
+    duplicate_threshold: float = DUPLICATE_THRESHOLD,
     tune: bool = False,
     calibrate: bool = False,
     random_state: int = 0,
     n_jobs: int | None = -1,
     cache: str | os.PathLike[str] | None = "auto",
     on_error: str = "skip",
-) -> Trained:
-    """Return a pipeline fitted on all of some labelled images, with its scores by cross-validation.
+    verbose: bool = False,
+) -> TrainedModel:
+    """Fit a pipeline on labeled images, and score it by cross-validation.
 
     Parameters
     ----------
     paths : list, ndarray, Series, ImageTable or iterable of str or Path
-        Paths of images, or the result of :func:`featx.find_images`, whose labels and groups are used.
-    y : array-like of shape (n_images,), Series, iterable or None, default=None
-        Class or continuous target of each image. Images without a label (None or NaN) are dropped. None: the labels of
-        `paths`, which must be an ImageTable.
+        Paths of images, or the result of :func:`find_images`. If it has a test split, estimators are scored
+        on it, and the selected one is then fitted on all images.
+    y : array-like of shape (n_samples,), Series, iterable or None, default=None
+        Class label or continuous target of each image. Images whose label is None or NaN are excluded, and a note
+        reports them. None: the labels of `paths`, which must be an ImageTable.
     backbone : str or FeatureExtractor, default="mobilenet"
-    estimators : sequence or None, default=None
-        As for :func:`featx.compare_baselines`. Of several, the one that scores best is fitted. None is ``logreg``, and
-        ``ridge`` for quantities.
+        Name of a backbone, or an extractor for other settings.
+    estimator : str, estimator or None, default=None
+        Estimator to fit. See :func:`make_baseline` for names. None: ``"logreg"``, or ``"ridge"`` for regression.
+    select_from : sequence, mapping or None, default=None
+        Estimators of which the one with the highest score is fitted. Cannot be combined with `estimator`.
+    task : {"auto", "classification", "regression"}, default="auto"
+        See :func:`compare_baselines`.
+    cv : int or None, default=None
+        Number of folds. None: 5, unless there is a test split.
+    groups : array-like of shape (n_samples,), Series, iterable or None, default=None
+        Group of each image, for example a patient. Images of one group are never split between training and test set.
+        None: the groups of the table, if it has any.
+    duplicate_groups : bool, default=True
+        Whether to keep duplicates and near-duplicates on the same side of every split, too.
+    duplicate_threshold : float, default=0.97
+        Minimum cosine similarity of near-duplicates. See :func:`find_duplicates`.
+    tune : bool, default=False
+        Whether to tune the parameters of named estimators by cross-validation.
     calibrate : bool, default=False
-        Make probabilities of scores, by sigmoids fitted on images that the estimator was not fitted on: for those that
-        give none (svm, ridge), and where probabilities are to be what they say. It takes three images of each class,
-        or groups of them. The labels become those of the highest probability, of ``centroid`` often less accurate ones.
-    task, groups, duplicate_threshold, cv, tune, random_state, n_jobs, cache
-        As for :func:`featx.compare_images`.
+        Whether to calibrate probabilities with a cross-validated sigmoid. Needs at least three images (or groups) per
+        class. Predictions become the most probable class, which may reduce the accuracy of ``"centroid"``.
+    random_state : int, default=0
+        Seed of the shuffles and of random estimators.
+    n_jobs : int or None, default=-1
+        Number of folds to compute in parallel. -1: one per CPU core.
+    cache : str, Path or None, default="auto"
+        Path of the feature cache. See :class:`FeatureExtractor`.
     on_error : {"skip", "raise"}, default="skip"
-        Leave out an image that cannot be read, and note it; or stop at the first.
+        How to handle unreadable images. "skip": exclude them, and report them in a note. "raise": raise an error for
+        the first one.
+    verbose : bool, default=False
+        Whether to show progress on standard error.
 
     Returns
     -------
-    Trained
+    TrainedModel
 
     Raises
     ------
-    ComparisonError, OptionError
-        As :func:`featx.compare_images`; too few images of a class to calibrate.
+    ComparisonError
+        If the labels cannot be split into folds, or a class is too small for calibration.
+    OptionError
+        If a backbone or an estimator does not exist, or another option is invalid.
     UnreadableImageError
-        The first image that cannot be read, with ``on_error="raise"``.
+        If an image cannot be read, with ``on_error="raise"``.
+
+    See Also
+    --------
+    compare_images : Compare estimators without fitting one on all images.
+    save_pipeline : Write a fitted pipeline to a model file.
+    predict_images : Predict images with a model file.
 
     Examples
     --------
@@ -174,33 +203,34 @@ def train_images(
     ...     paths = sorted(Path(folder).glob("[0-2]/*.png"))[::8]
     ...     histogram = FeatureExtractor("color_histogram", image_size=8)
     ...     y = [path.parent.name for path in paths]
-    ...     trained = train_images(paths, y, backbone=histogram, estimators=["knn"], cache=None)
+    ...     trained = train_images(paths, y, backbone=histogram, estimator="knn", cache=None)
     >>> trained.pipeline.classes_.tolist()
     ['0', '1', '2']
     """
-    given = None if isinstance(groups, str) else list(groups)
+    if estimator is not None and select_from is not None:
+        raise OptionError("estimator (--estimator) and select_from (--select-from) cannot be combined. Remove one.")
     config = ComparisonConfig(
-        estimators=estimators,
+        estimators=select_from if estimator is None else [estimator],
         task=task,
         cv=cv,
-        groups=groups if given is None else "auto",
+        duplicate_groups=duplicate_groups,
         duplicate_threshold=duplicate_threshold,
         tune=tune,
         random_state=random_state,
         n_jobs=n_jobs,
     )
-    table = as_table(paths, y, groups=given)
-    return train_tables(
-        table,
+    return train_table(
+        as_image_table(paths, y, groups=groups),
         as_extraction_options(backbone),
         config,
         calibrate=calibrate,
         cache=resolve_cache(cache),
         on_error=on_error,
+        verbose=verbose,
     )
 
 
-def train_tables(
+def train_table(
     table: ImageTable,
     options: ExtractionOptions,
     config: ComparisonConfig,
@@ -208,104 +238,92 @@ def train_tables(
     calibrate: bool = False,
     cache: Path | None,
     on_error: str = "skip",
-    show_progress: bool = False,
-    progress: Callable[[str], object] | None = None,
-) -> Trained:
-    """Extract labelled images, score estimators by cross-validation, and fit the best on all of them.
+    verbose: bool = False,
+) -> TrainedModel:
+    """Train a model with settings that are validated already.
 
     Parameters
     ----------
     table : ImageTable
-        Images without a label are left out. If it has splits, the estimators are scored on its test images, and the
-        best is then fitted on these, too.
     options : ExtractionOptions
     config : ComparisonConfig
-    calibrate : bool, default=False
-    cache : Path or None
-    on_error, show_progress, progress
-        As for :func:`featx.workflows.compare.compare_tables`.
-
-    Raises
-    ------
-    ComparisonError
-        Labels that cannot be split into folds.
-    OptionError
-        Quantities were to be calibrated.
+    calibrate, cache, on_error, verbose
+        See :func:`train_images`.
     """
-    if on_error not in ("skip", "raise"):
-        raise OptionError(f"on_error={on_error!r}: expected 'skip' or 'raise'.")
-    config, baselines = _checked(prepare_table(table, None, []), config, calibrate)
-    comparison = compare_tables(
-        table, [options], config, cache=cache, on_error=on_error, show_progress=show_progress, progress=progress
-    )
+    check_on_error(on_error)
+    log = make_log(verbose)
+    config, baselines = _validate_training(prepare_table(table, None, []), config, calibrate)
+    comparison = compare_tables(table, [options], config, cache=cache, on_error=on_error, verbose=verbose)
     best = next(baseline for baseline in baselines if baseline.name == comparison.best_row["estimator"])
-    kept = _fitted_on(comparison)
-    if progress is not None:
-        progress(f"Fitting {best.name} on all {format_count(len(kept), 'image')} …")
+    kept = _rows_to_fit(comparison)
+    log(f"Fitting {best.name} on all {format_count(len(kept), 'image')} …")
     notes = list(comparison.notes)
     y, groups = comparison.y[kept], None if comparison.groups is None else comparison.groups[kept]
+    best_params: dict[str, Any] = {}
     if best.images is None:
         data = Dataset(comparison.backbones[0].rows[kept], y, config.task, groups, config.random_state)
-        estimator, chosen = fit_on_all(best, data, tune=config.tune, notes=notes)
-        pipeline, rows = _pipeline(options, estimator, config.task, cache), data.X
+        estimator, best_params = fit_on_all(best, data, tune=config.tune, notes=notes)
+        pipeline, rows = _make_pipeline(options, estimator, config.task, cache), data.X
     else:
         paths = [comparison.paths[row] for row in kept]
-        classifier = fine_tuned(options, config.random_state, cache, verbose=show_progress)
-        pipeline, chosen = fit_on_images(classifier, paths, y, groups).as_pipeline(), {}
+        classifier = make_fine_tuned(options, config.random_state, cache, verbose=verbose)
+        pipeline = fit_on_images(classifier, paths, y, groups).as_pipeline()
         rows = pipeline[0].transform(paths)
-    notes += _notes(best, baselines, comparison, y, has_test=table.splits is not None)
-    return Trained(pipeline, rows, y, comparison, _scores(comparison, chosen), notes, groups)
+    notes += _training_notes(best, baselines, comparison, y, has_test=table.splits is not None)
+    return TrainedModel(pipeline, rows, y, comparison, _scores_of_best(comparison, best_params), notes, groups)
 
 
-def _checked(table: ImageTable, config: ComparisonConfig, calibrate: bool) -> tuple[ComparisonConfig, list[Baseline]]:
-    """Raise for what need not wait for hours of work; return what is asked of the comparison, and the estimators."""
+def _validate_training(
+    table: ImageTable, config: ComparisonConfig, calibrate: bool
+) -> tuple[ComparisonConfig, list[Baseline]]:
+    """Check what can be checked before the extraction; return the settings of the comparison, and the baselines."""
     config = dataclasses.replace(config, task=validate_request(table, config).task)
-    wanted = config.estimators or [DEFAULT[config.task]]
-    for estimator in wanted.values() if isinstance(wanted, Mapping) else wanted:
+    estimators = config.estimators or [DEFAULT_ESTIMATORS[config.task]]
+    for estimator in estimators.values() if isinstance(estimators, Mapping) else estimators:
         if isinstance(estimator, FineTunedClassifier):
             raise OptionError(
-                f"estimators: a FineTunedClassifier is none to choose among here. Name {FINE_TUNE!r}, which has its "
-                "defaults; or fit it yourself, and pass its as_pipeline() to save_pipeline."
+                f"Cannot select a FineTunedClassifier object. Pass {FINE_TUNE!r} for its default parameters, or fit it "
+                "yourself and save its as_pipeline() with save_pipeline."
             )
-    baselines = as_baselines(wanted, config.task, config.random_state)
+    baselines = as_baselines(estimators, config.task, config.random_state)
     for baseline in baselines:
         if not baseline.is_builtin and baseline.images is None:
-            check_savable(baseline.make(_FEW), config.task)
+            check_savable(baseline.make(_N_ROWS_OF_CHECK), config.task)
     if calibrate:
-        _check_calibrated(table, config, baselines)
+        _check_calibration(table, config, baselines)
         baselines = [dataclasses.replace(baseline, is_calibrated=True) for baseline in baselines]
-    # What is fitted on images is given them where it is called by this name.
-    estimators = {one.name: one if one.images is None else FINE_TUNE for one in baselines}
-    return dataclasses.replace(config, estimators=estimators), baselines
+    # The comparison binds images to baselines that it knows by this name.
+    candidates = {baseline.name: baseline if baseline.images is None else FINE_TUNE for baseline in baselines}
+    return dataclasses.replace(config, estimators=candidates), baselines
 
 
-def _check_calibrated(table: ImageTable, config: ComparisonConfig, baselines: Sequence[Baseline]) -> None:
-    """Raise if nothing can be calibrated: duplicates, which are not known yet, may still divide too little."""
+def _check_calibration(table: ImageTable, config: ComparisonConfig, baselines: Sequence[Baseline]) -> None:
+    """Raise if classes are too small for calibration, as far as that is known before duplicates are."""
     if config.task != "classification":
-        raise OptionError("calibrate: quantities have no probabilities. Leave it (--calibrate) out.")
+        raise OptionError("calibrate (--calibrate) requires classes, got continuous targets. Remove it.")
     if any(baseline.images is not None for baseline in baselines):
-        raise OptionError(f"calibrate: probabilities of {FINE_TUNE} are the network's own. Leave it out.")
-    y = validate_labels(as_array(table.labels), config.task)
-    groups = None if config.groups == "none" else given_groups(table)
-    folds = Task(table, y, config).split(groups).folds
-    for rows in (*(train for train, _ in folds), _of_known_classes(y, folds)):
+        raise OptionError(f"calibrate (--calibrate) does not support {FINE_TUNE!r}. Remove one of them.")
+    y = validate_labels(label_column(table.labels), config.task)
+    groups = user_groups(table)
+    folds = make_configured_split(table, y, config, groups).folds
+    for rows in (*(train for train, _ in folds), _rows_of_classes_in(y, folds)):
         check_calibration(y[rows], None if groups is None else groups[rows])
 
 
-def _fitted_on(comparison: ImageComparison) -> IntArray:
-    """Return the images that the model is fitted on: all but those of classes that the comparison left out."""
+def _rows_to_fit(comparison: ImageComparison) -> IntArray:
+    """Return the rows of all images but those of classes that the comparison excluded."""
     if comparison.task != "classification":
         return np.arange(len(comparison.y))
-    return _of_known_classes(comparison.y, comparison.backbones[0].comparison.split.folds)
+    return _rows_of_classes_in(comparison.y, comparison.backbones[0].comparison.split.folds)
 
 
-def _of_known_classes(y: np.ndarray[Any, Any], folds: Sequence[Fold]) -> IntArray:
-    """Return the rows of classes of which some row is in a fold."""
-    took_part = np.unique(np.concatenate([rows for fold in folds for rows in fold]))
-    return np.flatnonzero(np.isin(y, np.unique(y[took_part])))
+def _rows_of_classes_in(y: np.ndarray[Any, Any], folds: Sequence[Fold]) -> IntArray:
+    """Return the rows whose class occurs in some fold."""
+    rows = np.unique(np.concatenate([part for fold in folds for part in fold]))
+    return np.flatnonzero(np.isin(y, np.unique(y[rows])))
 
 
-def _notes(
+def _training_notes(
     best: Baseline,
     baselines: Sequence[Baseline],
     comparison: ImageComparison,
@@ -313,28 +331,28 @@ def _notes(
     *,
     has_test: bool,
 ) -> list[str]:
-    """Return how what is fitted differs from what was scored."""
+    """Return notes on how the fitted model differs from the scored one."""
     notes = []
     if len(baselines) > 1:
         names = ", ".join(baseline.name for baseline in baselines)
-        notes.append(f"{best.name} was chosen among {names} by these scores: expect slightly less than its own.")
+        notes.append(f"{best.name} was selected from {names} by its score, which is therefore slightly too high.")
     if best.is_calibrated and best.name == "centroid":
         notes.append(
-            "Calibrated, centroid labels by its probabilities, not by the nearest mean, often less accurately: "
-            "compare its score with that of a model without calibrate (--calibrate)."
+            "Calibration may reduce the accuracy of centroid: predictions are the most probable class, not the nearest "
+            "mean. Compare the score with that of a model without calibrate (--calibrate)."
         )
     if has_test:
-        notes.append("It was scored on the test images, fitted on the others; the model is fitted on all of them.")
+        notes.append("Scores are those of the test split. The model is fitted on training and test images.")
     if comparison.task == "classification":
         scored = np.unique(comparison.backbones[0].comparison.y)
         if unscored := np.setdiff1d(y, scored).tolist():
             notes.append(
-                f"{format_count(len(unscored), 'class')} without a test image, so not scored: {format_list(unscored)}."
+                f"{format_count(len(unscored), 'class')} without test images, so not scored: {format_list(unscored)}."
             )
     return notes
 
 
-def _pipeline(options: ExtractionOptions, estimator: Any, task: str, cache: Path | None) -> Pipeline:
+def _make_pipeline(options: ExtractionOptions, estimator: Any, task: str, cache: Path | None) -> Pipeline:
     from sklearn.pipeline import Pipeline
 
     from featx.extraction.feature_extractor import FeatureExtractor
@@ -344,13 +362,13 @@ def _pipeline(options: ExtractionOptions, estimator: Any, task: str, cache: Path
     return Pipeline([("features", extractor), ("classifier" if task == "classification" else "regressor", estimator)])
 
 
-def _scores(comparison: ImageComparison, chosen: dict[str, Any]) -> dict[str, Any]:
-    row, metric = comparison.best_row, METRICS[comparison.task][0]
+def _scores_of_best(comparison: ImageComparison, best_params: dict[str, Any]) -> dict[str, Any]:
+    row, metric = comparison.best_row, comparison.metric
     columns = {"mean": f"{metric}_mean", "std": f"{metric}_std", "low": "low", "high": "high"}
-    found = {
+    scores = {
         "estimator": str(row["estimator"]),
         "metric": metric,
         **{name: float(row[column]) if np.isfinite(row[column]) else None for name, column in columns.items()},
         "split": comparison.backbones[0].comparison.split.description,
     }
-    return found | ({"best_params": chosen} if chosen else {})
+    return scores | ({"best_params": best_params} if best_params else {})

@@ -42,7 +42,7 @@ def train_model(paths: list[str], cache: str, output: str) -> dict[str, Any]:
 
     y = [f"class {at % 2}" for at in range(len(paths))]
     started = time.perf_counter()
-    train_images(paths, y, groups="none", cv=2, cache=cache).save(output)
+    train_images(paths, y, duplicate_groups=False, cv=2, cache=cache).save(output)
     return {"seconds": time.perf_counter() - started}
 
 

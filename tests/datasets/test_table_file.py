@@ -13,7 +13,7 @@ from featx.datasets.find import find_images
 from featx.datasets.image_table import ImageTable
 from featx.datasets.table_file import read_batches
 from featx.errors import SourceError, SourceNotFoundError
-from featx.workflows.prepare import prepare_table
+from featx.workflows.labeled_images import prepare_table
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ def test_calibration_respects_groups(digits: list[Path], digit_labels: list[str]
         backbone=extractor(),
         estimators=["svm"],
         calibrate=True,
-        groups="none",
+        duplicate_groups=False,
         cache=None,
     )
     confidence = [result.pipeline.predict_proba(many).max(axis=1).mean() for result in (trained, divided)]

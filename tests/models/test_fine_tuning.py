@@ -29,8 +29,8 @@ from featx.errors import OptionError, OutputError, TrainingError, UnreadableImag
 from featx.extraction.options import ExtractionOptions
 from featx.models.fine_tuning.client import first_trained_layer, write_pixels
 from featx.models.fine_tuning.training_data import fit_output_layer
+from featx.workflows.config import ComparisonConfig
 from featx.workflows.image_estimators import bind_images, check_image_estimators
-from featx.workflows.request import ComparisonConfig
 
 Array = np.ndarray[Any, Any]
 SIZE = 32
@@ -286,7 +286,7 @@ def test_classifier_inherits_options_of_backbone(tmp_path: Path) -> None:
     options = ExtractionOptions("mobilenet", image_size=96, layer="conv_pw_6_relu", pooling="max")
     config = ComparisonConfig(estimators={"mine": given, "knn": "knn"}, tune=True)
     assert check_image_estimators(config, [options]) == [
-        "Nothing is tuned (tune, --tune) in fine-tune: it has its parameters."
+        "fine-tune is not tuned (tune, --tune): it uses its default parameters."
     ]
     assert check_image_estimators(ComparisonConfig(estimators=["knn"], tune=True), [options]) == []
     wanted = bind_images(config, ImageTable(["a.jpg"], ["a"]), options, None)
@@ -411,7 +411,7 @@ def test_fine_tuning_in_comparison(network: str, images: Array, tmp_path: Path) 
         estimators=["dummy", "fine-tune"],
         test_mask=np.arange(24) >= 15,
         diagnostics=False,
-        groups="none",
+        duplicate_groups=False,
     )
     table = result.table.set_index("estimator")
     assert list(table.index) == ["dummy", "fine-tune"]

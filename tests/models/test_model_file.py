@@ -129,7 +129,7 @@ def test_custom_model_file_is_part_of_model(digits: list[Path], digit_labels: li
 def test_fine_tuned_network_as_model(ucmerced: list[str], tmp_path: Path, compiled_cache: Path) -> None:
     some = [path for path in ucmerced if Path(path).parent.name in ("beach", "forest")][::2]
     y = [Path(path).parent.name for path in some]
-    trained = train_images(some, y, estimators=["fine-tune"], cv=2, cache=compiled_cache)
+    trained = train_images(some, y, estimator="fine-tune", cv=2, cache=compiled_cache)
     trained.save(tmp_path / "tuned.skops")
     found = predict_images(tmp_path / "tuned.skops", some, cache=compiled_cache)
     assert (found["label"] == y).mean() > 0.9
@@ -153,7 +153,7 @@ def test_reading_a_model_downloads_nothing(model: Path, tmp_path: Path, monkeypa
 
 
 def test_estimators_without_head(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
-    trained = train_images(digits, digit_labels, backbone=extractor(), estimators=[GaussianNB()], cache=None)
+    trained = train_images(digits, digit_labels, backbone=extractor(), estimator=GaussianNB(), cache=None)
     trained.save(tmp_path / "model.skops")
     assert read_model(tmp_path / "model.skops").head is None
     found = predict_images(tmp_path / "model.skops", digits, cache=None)

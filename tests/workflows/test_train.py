@@ -1,5 +1,3 @@
-"""Training: what is fitted is what was scored, and what cannot be fitted is told before any work."""
-
 from __future__ import annotations
 
 from pathlib import Path
@@ -25,23 +23,23 @@ def train(paths: list[str], y: list[Any], **options: Any) -> Any:
 
 @pytest.fixture
 def three(paths: list[str], counting: CountingBackbone) -> list[str]:
-    """Labels of the 24 images: two classes of many, one of a single image."""
+    """Labels of 24 images: two large classes, and one of a single image."""
     return ["a"] * 12 + ["b"] * 11 + ["single"]
 
 
-def test_a_class_that_was_not_scored_is_not_fitted_on(paths: list[str], three: list[str], tmp_path: Path) -> None:
+def test_unscored_class_is_not_fitted(paths: list[str], three: list[str], tmp_path: Path) -> None:
     trained = train(paths, three)
     assert trained.pipeline.classes_.tolist() == ["a", "b"]
     assert (len(trained.rows), trained.y.tolist()) == (23, three[:-1])
     assert "fitted on 23 images, 2 classes" in str(trained)
-    assert "1 class with a single sample" in " ".join(trained.notes)
+    assert "1 class of a single sample" in " ".join(trained.notes)
     trained.save(tmp_path / "model.skops")
     card = read_model(tmp_path / "model.skops").card
     assert (card.n_images, card.classes, card.counts) == (23, ["a", "b"], {"a": 12, "b": 11})
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_the_pipeline_has_the_cache_that_was_asked_for(
+def test_pipeline_uses_the_given_cache(
     kept: bool, paths: list[str], labels: list[str], counting: CountingBackbone, tmp_path: Path
 ) -> None:
     cache = tmp_path / "kept" if kept else None
@@ -52,7 +50,7 @@ def test_the_pipeline_has_the_cache_that_was_asked_for(
     assert not (tmp_path / "auto-cache").exists()
 
 
-def test_a_class_of_one_group_is_not_fitted_on(paths: list[str], counting: CountingBackbone) -> None:
+def test_class_of_one_group_is_not_fitted(paths: list[str], counting: CountingBackbone) -> None:
     y = ["a", "b"] * 10 + ["c"] * 4
     trained = train(paths, y, groups=[*range(20), *[20] * 4])
     assert trained.pipeline.classes_.tolist() == ["a", "b"]
@@ -60,7 +58,7 @@ def test_a_class_of_one_group_is_not_fitted_on(paths: list[str], counting: Count
 
 
 @pytest.mark.parametrize("estimators", [["fine-tune"], {"mine": "fine-tune"}], ids=["named", "renamed"])
-def test_what_is_fine_tuned_is_what_was_scored(
+def test_fine_tuned_model_is_fitted_on_scored_images(
     estimators: Any, paths: list[str], three: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: dict[str, Any] = {}
@@ -82,67 +80,67 @@ def test_what_is_fine_tuned_is_what_was_scored(
 
     monkeypatch.setattr("featx.workflows.image_estimators.FineTunedClassifier", Fake)
     groups = [*(at // 2 for at in range(22)), 90, 91]
-    trained = train(paths, three, estimators=estimators, tune=True, groups=groups, duplicate_threshold=1)
+    trained = train(paths, three, select_from=estimators, tune=True, groups=groups, duplicate_threshold=1)
     assert trained.scores["estimator"] == next(iter(estimators))
     assert (given["X"], given["y"]) == (paths[:23], three[:23])
     assert given["groups"].tolist() == trained.comparison.groups[:23].tolist()
     assert trained.rows.shape == (23, 12)
-    assert any(note.startswith("Nothing is tuned (tune, --tune) in fine-tune") for note in trained.notes)
+    assert any(note.startswith("fine-tune is not tuned (tune, --tune)") for note in trained.notes)
 
 
-def test_classes_without_a_test_image_are_noted(paths: list[str], counting: CountingBackbone) -> None:
-    from featx.workflows.networks import as_extraction_options
-    from featx.workflows.prepare import as_table
-    from featx.workflows.request import ComparisonConfig
-    from featx.workflows.train import train_tables
+def test_classes_without_test_images_are_noted(paths: list[str], counting: CountingBackbone) -> None:
+    from featx.workflows.config import ComparisonConfig
+    from featx.workflows.feature_sets import as_extraction_options
+    from featx.workflows.labeled_images import as_image_table
+    from featx.workflows.train import train_table
 
     y = ["a"] * 10 + ["b"] * 10 + ["c"] * 4
-    table = as_table(paths, y, test_mask=[at in (1, 2, 11, 12) for at in range(24)])
-    trained = train_tables(
-        table, as_extraction_options(FeatureExtractor("counting")), ComparisonConfig(groups="none"), cache=None
+    table = as_image_table(paths, y, test_mask=[at in (1, 2, 11, 12) for at in range(24)])
+    trained = train_table(
+        table, as_extraction_options(FeatureExtractor("counting")), ComparisonConfig(duplicate_groups=False), cache=None
     )
     assert trained.pipeline.classes_.tolist() == ["a", "b", "c"]
-    assert "1 class without a test image, so not scored: 'c'." in trained.notes
+    assert "1 class without test images, so not scored: 'c'." in trained.notes
 
 
 @pytest.mark.parametrize(
-    ("n_small", "groups"), [(2, "none"), (4, [*range(20), 20, 20, 21, 21])], ids=["two images", "two groups"]
+    ("n_small", "options"),
+    [(2, {"duplicate_groups": False}), (4, {"groups": [*range(20), 20, 20, 21, 21]})],
+    ids=["two images", "two groups"],
 )
-def test_classes_too_small_to_calibrate_are_told_before_any_work(
-    n_small: int, groups: Any, paths: list[str], counting: CountingBackbone
+def test_small_classes_cannot_be_calibrated(
+    n_small: int, options: dict[str, Any], paths: list[str], counting: CountingBackbone
 ) -> None:
     y = (["a", "b"] * 12)[: 24 - n_small] + ["small"] * n_small
-    with pytest.raises(
-        ComparisonError, match=r"calibrate .* needs at least two .* of each class.*one of 'small'.*Add images"
-    ):
-        train(paths, y, estimators=["svm"], calibrate=True, groups=groups)
+    with pytest.raises(ComparisonError, match=r"calibrate: expected two .* of each class.*one of 'small'.*Add images"):
+        train(paths, y, estimator="svm", calibrate=True, **options)
     assert counting.n_images == 0
 
 
-@pytest.mark.parametrize(("name", "said"), [("centroid", 1), ("svm", 0)])
-def test_what_calibrating_takes_from_the_accuracy_of_centroid_is_said(
-    name: str, said: int, paths: list[str], counting: CountingBackbone
+@pytest.mark.parametrize(("name", "n_notes"), [("centroid", 1), ("svm", 0)])
+def test_calibration_of_centroid_is_noted(
+    name: str, n_notes: int, paths: list[str], counting: CountingBackbone
 ) -> None:
     y = [Path(path).parent.name for path in paths]
-    trained = train(paths, y, estimators=[name], calibrate=True, groups="none")
-    assert sum("often less accurately" in note for note in trained.notes) == said
+    trained = train(paths, y, estimator=name, calibrate=True, duplicate_groups=False)
+    assert sum("reduce the accuracy of centroid" in note for note in trained.notes) == n_notes
 
 
-def test_three_images_of_a_class_are_enough_to_calibrate(paths: list[str], counting: CountingBackbone) -> None:
+def test_three_images_of_a_class_can_be_calibrated(paths: list[str], counting: CountingBackbone) -> None:
     y = ["a", "b"] * 10 + ["small"] * 3 + ["single"]
-    trained = train(paths, y, estimators=["svm"], calibrate=True, groups="none")
+    trained = train(paths, y, estimator="svm", calibrate=True, duplicate_groups=False)
     assert trained.pipeline.classes_.tolist() == ["a", "b", "small"]
 
 
-def test_a_class_of_one_group_of_duplicates_is_told_by_the_fold(digits: Any) -> None:
+def test_class_of_one_duplicate_group_cannot_be_calibrated(digits: Any) -> None:
     X, y = digits
     (svm,) = as_baselines(["svm"], "classification", 0)
     calibrated = Baseline("svm", svm.make, is_calibrated=True)
-    with pytest.raises(ComparisonError, match="at least two groups of images of each class"):
+    with pytest.raises(ComparisonError, match="expected two groups of images or more of each class"):
         fit_on_all(
             calibrated, Dataset(X, y, "classification", np.where(y == 1, 99, np.arange(60))), tune=False, notes=[]
         )
-    with pytest.raises(ComparisonError, match="at least two images of each class"):
+    with pytest.raises(ComparisonError, match="expected two images or more of each class"):
         compare_baselines(X[:42], np.r_[y[:40], 9, 9], estimators=[calibrated])
 
 
@@ -154,7 +152,7 @@ def digits() -> tuple[Array, Array]:
 
 
 @pytest.mark.parametrize("calibrate", [False, True])
-def test_what_was_chosen_is_what_the_estimator_has(digits: Any, calibrate: bool) -> None:
+def test_best_params_are_those_of_the_estimator(digits: Any, calibrate: bool) -> None:
     (svm,) = as_baselines(["svm"], "classification", 0)
     svm = Baseline("svm", svm.make, {"gamma": [3.0], "C": [10]}, kernel="rbf", is_builtin=True, is_calibrated=calibrate)
     X, y = digits
@@ -164,17 +162,28 @@ def test_what_was_chosen_is_what_the_estimator_has(digits: Any, calibrate: bool)
     assert chosen["gamma"] == pytest.approx(3 / (5 * X.astype(np.float64).var()))
 
 
-def test_options_of_the_command_line_are_those_of_python(
-    paths: list[str], labels: list[str], counting: CountingBackbone
-) -> None:
+def test_invalid_options_are_errors(paths: list[str], labels: list[str], counting: CountingBackbone) -> None:
     bad = str(Path(paths[0]).with_name("bad.jpg"))
     Path(bad).write_bytes(b"no image")
     with pytest.raises(UnreadableImageError, match="bad.jpg"):
         train([*paths, bad], [*labels, labels[0]], on_error="raise")
     assert len(train([*paths, bad], [*labels, labels[0]], duplicate_threshold=1).y) == 24
-    with pytest.raises(OptionError, match="duplicate_threshold=2: expected a cosine"):
+    with pytest.raises(OptionError, match="duplicate_threshold"):
         train(paths, labels, duplicate_threshold=2)
-    with pytest.raises(OptionError, match="on_error='nan': expected 'skip' or 'raise'"):
+    with pytest.raises(OptionError, match="on_error .--on-error. must be 'skip' or 'raise', got 'nan'"):
         train(paths, labels, on_error="nan")
-    with pytest.raises(OptionError, match=r"FineTunedClassifier is none.*Name 'fine-tune'.*as_pipeline\(\)"):
-        train(paths, labels, estimators=[FineTunedClassifier(epochs=2)])
+    with pytest.raises(
+        OptionError, match=r"Cannot select a FineTunedClassifier object. Pass 'fine-tune'.*as_pipeline\(\)"
+    ):
+        train(paths, labels, estimator=FineTunedClassifier(epochs=2))
+
+
+def test_estimator_and_select_from_cannot_be_combined(paths: list[str], labels: list[str]) -> None:
+    with pytest.raises(OptionError, match=r"estimator \(--estimator\) and select_from \(--select-from\) cannot"):
+        train(paths, labels, estimator="knn", select_from=["svm"])
+
+
+def test_best_of_several_is_selected(paths: list[str], labels: list[str], counting: CountingBackbone) -> None:
+    trained = train(paths, labels, select_from=["dummy", "knn"], duplicate_threshold=1)
+    assert trained.scores["estimator"] == "knn"
+    assert any(note.startswith("knn was selected from dummy, knn by its score") for note in trained.notes)

@@ -36,7 +36,7 @@ def _check(args: argparse.Namespace) -> int:
     from featx.datasets.image_check import check_images
     from featx.system.files.output_paths import check_output_files
     from featx.system.progress import progress_bar
-    from featx.workflows.result import is_table_file, write_csv
+    from featx.workflows.result_output import is_table_file, write_csv
 
     check_output_files([(args.csv, is_table_file)], args.source)
     table = find_images(args.source, **columns_from(args))

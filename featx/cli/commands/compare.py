@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.cli.console import (
-    cache_from,
     columns_from,
     command_of,
-    groups_from,
+    labeled_images_from,
     note_ignored,
     options_from,
     print_data,
     say,
+    workflow_options_from,
 )
 from featx.cli.shared_options import (
     add_backbones,
@@ -124,82 +123,51 @@ def _add_rank(commands: Any) -> None:
 def _compare(args: argparse.Namespace) -> None:
     from featx.datasets.find import find_images, is_table
     from featx.system.files.output_paths import check_output_files
-    from featx.workflows.compare import compare_tables
-    from featx.workflows.request import ComparisonConfig
-    from featx.workflows.result import is_report_file, is_table_file, write_csv
+    from featx.workflows.compare import compare_images
+    from featx.workflows.result_output import is_report_file, is_table_file, write_csv
 
     outputs = [(args.csv, is_table_file), (args.label_issues, is_table_file), (args.report, is_report_file)]
     check_output_files(outputs, [*args.source, *(args.test or [])])
-    config = ComparisonConfig(
+    backbones = _all_options(args)
+    table = labeled_images_from(args)
+    test = None
+    if args.test:  # column options apply to tables only; the test images may be in a folder
+        columns = {"group_column": args.group_column, **columns_from(args)} if is_table(args.test) else {}
+        test = find_images(args.test, **columns)
+    comparison = compare_images(
+        table,
+        test=test,
+        backbones=backbones,
         estimators=args.estimator,
-        task=args.task,
         cv=args.cv,
         repeats=args.repeats,
-        groups=groups_from(args),
-        duplicate_threshold=args.duplicate_threshold,
         tune=args.tune,
         diagnostics=bool(args.learning_curve or args.report or args.label_issues or args.json),
         random_state=args.random_state,
         n_jobs=args.n_jobs,
-    )
-    options = _all_options(args)
-    columns = columns_from(args)
-    table = find_images(args.source, group_column=args.group_column, **columns)
-    test = None
-    if args.test:  # column options apply to tables only; the test images may be in a folder
-        test = find_images(args.test, **({"group_column": args.group_column, **columns} if is_table(args.test) else {}))
-    started = time.perf_counter()
-    comparison = compare_tables(
-        table,
-        options,
-        config,
-        test=test,
-        cache=cache_from(args),
-        on_error=args.on_error,
-        show_progress=not args.quiet,
-        progress=lambda text: say(args, text),
+        **workflow_options_from(args),
     )
     note_ignored(args, table.ignored)
     print_data(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
     if args.csv:
-        write_csv(Path(args.csv), comparison.table)
+        comparison.to_csv(args.csv)
     if args.report:
-        from featx.workflows.report.report import write_report
-
         say(args, "Writing the report …")
-        write_report(
-            Path(args.report),
-            comparison,
-            command=command_of(args),
-            seconds=time.perf_counter() - started,
-            tsne=True if args.tsne else None,
-            cache=cache_from(args),
-        )
+        comparison.to_html(args.report, tsne=True if args.tsne else None, command=command_of(args))
         say(args, f"Open {args.report} in a browser.")
     if args.label_issues:
         write_csv(Path(args.label_issues), comparison.label_issues_table())
 
 
 def _rank(args: argparse.Namespace) -> None:
-    from featx.datasets.find import find_images
     from featx.system.files.output_paths import check_output_files
-    from featx.workflows.rank import rank_tables
-    from featx.workflows.request import ComparisonConfig
-    from featx.workflows.result import is_table_file, write_csv
+    from featx.workflows.rank import rank_images
+    from featx.workflows.result_output import is_table_file, write_csv
 
     check_output_files([(args.csv, is_table_file)], args.source)
-    config = ComparisonConfig(task=args.task, groups=groups_from(args), duplicate_threshold=args.duplicate_threshold)
-    options = _all_options(args)
-    table = find_images(args.source, group_column=args.group_column, **columns_from(args))
-    ranking = rank_tables(
-        table,
-        options,
-        config,
-        cache=cache_from(args),
-        on_error=args.on_error,
-        show_progress=not args.quiet,
-        progress=lambda text: say(args, text),
-    )
+    backbones = _all_options(args)
+    table = labeled_images_from(args)
+    ranking = rank_images(table, backbones=backbones, **workflow_options_from(args))
     note_ignored(args, table.ignored)
     print_data(json.dumps(ranking.as_dict()) if args.json else ranking.as_text())
     if args.csv:

@@ -55,7 +55,7 @@ def run_demo(folder: Path, cache: Path, *, show_progress: bool, say: Callable[[s
     from featx.datasets.sample_images import write_digits
     from featx.extraction.options import ExtractionOptions
     from featx.extraction.to_file import extract_to_file
-    from featx.workflows.compare import compare_tables
+    from featx.workflows.compare import compare_images
 
     say("1. Images: scikit-learn's handwritten digits, as PNG files in class folders.")
     n_written = write_digits(folder / "digits")
@@ -68,7 +68,7 @@ def run_demo(folder: Path, cache: Path, *, show_progress: bool, say: Callable[[s
     say("   " + summary.as_text().replace("\n", "\n   "))
     say(f"   Every row is cached in {cache}{os.sep} and never computed again.")
     say("3. Baselines: scikit-learn estimators, cross-validated on the features.")
-    say("\n" + compare_tables(table, [options], cache=cache).as_text() + "\n")
+    say("\n" + compare_images(table, backbones=[options], diagnostics=False, cache=cache).as_text() + "\n")
     say("Now use your own photos, a folder with one subfolder per class:")
     say("   featx compare photos/")
     say("   featx extract photos/ -o features.npy")

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from featx.cli.console import (
     cache_from,
-    columns_from,
-    groups_from,
+    labeled_images_from,
     note_ignored,
     options_from,
     print_data,
     reading_from,
     say,
+    workflow_options_from,
 )
 from featx.cli.image_paths import batches, raise_for_images, writing
 from featx.cli.shared_options import (
@@ -181,33 +181,23 @@ def add_export(commands: Any) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Run ``featx train``."""
-    from featx.datasets.find import find_images
     from featx.models.validation import check_model_path
-    from featx.workflows.request import ComparisonConfig
-    from featx.workflows.train import train_tables
+    from featx.workflows.train import train_images
 
     output = Path(args.output)
     check_model_path(output)
-    config = ComparisonConfig(
-        estimators=_estimators(args),
-        task=args.task,
-        cv=args.cv,
-        groups=groups_from(args),
-        duplicate_threshold=args.duplicate_threshold,
-        tune=args.tune,
-        random_state=args.random_state,
-    )
-    options = options_from(args, args.backbone)
-    table = find_images(args.source, group_column=args.group_column, **columns_from(args))
-    trained = train_tables(
+    backbone = options_from(args, args.backbone)
+    table = labeled_images_from(args)
+    trained = train_images(
         table,
-        options,
-        config,
+        backbone=backbone,
+        estimator=args.estimator,
+        select_from=_select_from(args),
+        cv=args.cv,
+        tune=args.tune,
         calibrate=args.calibrate,
-        cache=cache_from(args),
-        on_error=args.on_error,
-        show_progress=not args.quiet,
-        progress=lambda text: say(args, text),
+        random_state=args.random_state,
+        **workflow_options_from(args),
     )
     trained.save(output)
     note_ignored(args, table.ignored)
@@ -233,13 +223,13 @@ def model(args: argparse.Namespace) -> None:
     print_data(json.dumps(dataclasses.asdict(card)) if args.json else card.as_text())
 
 
-def _estimators(args: argparse.Namespace) -> list[str] | None:
+def _select_from(args: argparse.Namespace) -> list[str] | None:
     if args.select_from is None:
-        return [args.estimator] if args.estimator else None
+        return None
     names = [name.strip() for name in args.select_from.split(",") if name.strip()]
     if not names:
         raise OptionError(
-            f"--select-from {args.select_from!r}: expected comma-separated names, such as logreg,svm,knn."
+            f"--select-from must be names separated by commas, such as logreg,svm,knn, got {args.select_from!r}."
         )
     return names
 

@@ -17,8 +17,7 @@ from featx.cli.shared_options import (
     add_extraction_options,
     add_path_column,
 )
-from featx.errors import FeaturesError, UnreadableImageError
-from featx.system.formatting import format_count, format_table
+from featx.system.formatting import format_table
 
 if TYPE_CHECKING:
     from featx.features.matrix import FeatureMatrix
@@ -96,58 +95,44 @@ def _add_duplicates(commands: Any) -> None:
 
 def similar(args: argparse.Namespace) -> None:
     """Run ``featx similar``."""
-    from featx.features.open import open_features
-    from featx.features.search.nearest import check_top, make_index
-    from featx.system.files.output_paths import check_output_files, header_pattern, starts_with
+    from featx.system.files.output_paths import check_output_files
     from featx.system.progress import progress_bar
-    from featx.workflows.recipe_lookup import find_recorded_recipe
-    from featx.workflows.report.similar_page import most_answers, write_similar
-    from featx.workflows.result import is_report_file
-    from featx.workflows.similar import HEADER, Answer, Searcher, Tally, as_csv
+    from featx.workflows.report.similar_page import max_queries
+    from featx.workflows.result_output import is_report_file
+    from featx.workflows.search.matches import SearchSummary, is_matches_file, matches_csv
+    from featx.workflows.search.similar import ImageSearch
 
-    check_top(args.top)
-    is_answers_file = starts_with(header_pattern(HEADER), rb'\A\{"path": [^\n]*, "found": \[')
-    check_output_files([(args.html, is_report_file), (args.output, is_answers_file)], args.source)
-    features = open_features(args.features)
-    given = {name: getattr(args, name) for name in ("backbone", *EXTRACTION_OPTIONS) if hasattr(args, name)}
+    check_output_files([(args.html, is_report_file), (args.output, is_matches_file)], args.source)
+    search = ImageSearch(
+        args.features,
+        top=args.top,
+        include_self=args.include_self,
+        index=args.index,
+        options={name: getattr(args, name) for name in ("backbone", *EXTRACTION_OPTIONS) if hasattr(args, name)},
+        cache=cache_from(args),
+        on_error=args.on_error,
+    )
     missing: list[str] = []
-    of_images, total = batches(args, missing)
-    recorded = find_recorded_recipe(features, given, cache=cache_from(args))
-    if not len(features):
-        raise FeaturesError(
-            f"{args.features!r} has no rows. If it is a job, run it first: featx job run {args.features}"
-        )
-    _check_table(features)
-    index = make_index(features, args.index)
-    say(
-        args, f"{format_count(len(features), 'row')} of {args.features}, {index.description}; recipe: {recorded.words}."
-    )
-    searcher = Searcher(
-        features, recorded.resolved, index, top=args.top, include_self=args.include_self, cache=cache_from(args)
-    )
-    tally = Tally()
-    shown: list[Answer] = []
+    batches_of_paths, total = batches(args, missing)
+    say(args, search.description)
+    summary = SearchSummary(max_kept=max_queries(args.top) if args.html else 0)
     with writing(args.output) as write, progress_bar(total, "similar", shown=not args.quiet) as progress:
         if args.output and not args.json:
-            write(as_csv([], header=True))
-        for batch in of_images:
-            answers = searcher.search(batch, progress)
-            if args.on_error == "raise" and (bad := next((one for one in answers if one.error), None)):
-                raise UnreadableImageError(bad.error, bad.path)
+            write(matches_csv([], header=True))
+        for paths in batches_of_paths:
+            results = search.search(paths, progress)
             if args.json:
-                write("".join(f"{answer.as_json()}\n" for answer in answers))
+                write("".join(f"{result.as_json()}\n" for result in results))
+            elif args.output:
+                write(matches_csv(results))
             else:
-                write(as_csv(answers) if args.output else format_table([row for one in answers for row in one.lines()]))
-            tally.add(answers)
-            shown += answers[: most_answers(args.top) - len(shown)] if args.html else []
+                write(format_table([record for result in results for record in result.records()]))
+            summary.add(results)
     if args.html:
-        left_out = tally.n_found + tally.n_unreadable - len(shown)
-        write_similar(
-            Path(args.html), shown, features, index.description, command=command_of(args), n_left_out=left_out
-        )
+        search.write_page(Path(args.html), summary, command=command_of(args))
         say(args, f"Open {args.html} in a browser.")
-    say(args, tally.as_text())
-    raise_for_images(missing, tally.n_found, tally.n_unreadable, tally.first_unreadable)
+    say(args, summary.as_text())
+    raise_for_images(missing, summary.n_searched, summary.n_unreadable, summary.first_unreadable)
 
 
 def duplicates(args: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The map of features: where each image is, and what its point looks like."""
+"""The map of features: position and style of each image."""
 
 from __future__ import annotations
 
@@ -8,22 +8,25 @@ from typing import Any
 import numpy as np
 
 from featx.system.array_types import FloatArray
-from featx.workflows.report import charts
+from featx.workflows.report.charts import class_style, palette
+
+_N_COMPONENTS = 50
+_ALPHA = 0.85
 
 
-def positions(features: FloatArray, *, tsne: bool) -> dict[str, Any]:
-    """Return columns ``x`` and ``y``, and those of each projection for the page to choose from.
+def project(features: FloatArray, *, tsne: bool) -> dict[str, Any]:
+    """Return the columns ``x`` and ``y``, and those of each projection, which the page can switch to.
 
     Parameters
     ----------
-    features : ndarray of float32, shape (n, n_features)
+    features : ndarray of float32 of shape (n_samples, n_features)
     tsne : bool
-        Project by t-SNE, too.
+        Whether to project with t-SNE, too.
     """
     from sklearn.decomposition import PCA
 
     scale = features.std() or 1.0
-    reduced = PCA(min(50, *features.shape), random_state=0).fit_transform(features / scale)
+    reduced = PCA(min(_N_COMPONENTS, *features.shape), random_state=0).fit_transform(features / scale)
     if reduced.shape[1] < 2:
         reduced = np.hstack([reduced, np.zeros((len(reduced), 2 - reduced.shape[1]), dtype=reduced.dtype)])
     x, y = reduced[:, 0], reduced[:, 1]
@@ -31,34 +34,43 @@ def positions(features: FloatArray, *, tsne: bool) -> dict[str, Any]:
     if tsne:
         from sklearn.manifold import TSNE
 
-        found = TSNE(perplexity=min(30, (len(features) - 1) / 3), init="pca", random_state=0).fit_transform(reduced)
-        points |= {"x": found[:, 0], "y": found[:, 1], "tsne_x": found[:, 0], "tsne_y": found[:, 1]}
-    return {**points, "alpha": np.full(len(features), 0.85, dtype=np.float32)}
+        projection = TSNE(perplexity=min(30, (len(features) - 1) / 3), init="pca", random_state=0)
+        x, y = projection.fit_transform(reduced).T
+        points |= {"x": x, "y": y, "tsne_x": x, "tsne_y": y}
+    return {**points, "alpha": np.full(len(features), _ALPHA, dtype=np.float32)}
 
 
-def of_classes(names: Sequence[str], true: Any, predicted: Any) -> dict[str, Any]:
-    """Return columns of what points look like and say; `true` and `predicted` are numbers of classes."""
-    looks = [charts.look_of(int(code)) for code in true]
+def class_columns(names: Sequence[str], true: Any, predicted: Any) -> dict[str, Any]:
+    """Return columns for the style and the tooltip of points.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names of the classes.
+    true, predicted : ndarray of int of shape (n_samples,)
+        Class indices.
+    """
+    styles = [class_style(int(index)) for index in true]
     return {
-        "label": [names[code] for code in true],
-        "predicted": [names[code] for code in predicted],
-        "colour": [look.colour for look in looks],
-        "fill": [look.fill for look in looks],
-        "marker": [look.marker for look in looks],
+        "label": [names[index] for index in true],
+        "predicted": [names[index] for index in predicted],
+        "color": [style.color for style in styles],
+        "fill": [style.fill for style in styles],
+        "marker": [style.marker for style in styles],
         "wrong": true != predicted,
     }
 
 
-def of_quantities(values: FloatArray, predicted: FloatArray) -> dict[str, Any]:
-    """Return columns of what points of a regression look like and say."""
-    palette = charts.palette()
-    spread = np.ptp(values) or 1.0
-    colours = [palette[int(255 * (value - values.min()) / spread)] for value in values]
+def target_columns(targets: FloatArray, predicted: FloatArray) -> dict[str, Any]:
+    """Return columns for the style and the tooltip of points of a regression."""
+    colors = palette()
+    spread = np.ptp(targets) or 1.0
+    point_colors = [colors[int(255 * (target - targets.min()) / spread)] for target in targets]
     return {
-        "label": [f"{value:.4g}" for value in values],
-        "predicted": [f"{value:.4g}" for value in predicted],
-        "colour": colours,
-        "fill": colours,
-        "marker": ["circle"] * len(values),
-        "wrong": np.zeros(len(values), dtype=bool),
+        "label": [f"{target:.4g}" for target in targets],
+        "predicted": [f"{target:.4g}" for target in predicted],
+        "color": point_colors,
+        "fill": point_colors,
+        "marker": ["circle"] * len(targets),
+        "wrong": np.zeros(len(targets), dtype=bool),
     }

@@ -2,15 +2,15 @@
 (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const data = read("data");
-  const MOST_TILES = 60;
+  const MAX_TILES = 60;
 
-  // Thumbnails: one picture, named once, found by its variable in shadow trees too (Bokeh's tooltips).
+  // One picture holds all thumbnails. A CSS variable makes it available in shadow trees, too (Bokeh's tooltips).
   const [head, body] = read("atlas").split(",");
   const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
   const type = head.slice(5).split(";")[0];
   document.documentElement.style.setProperty("--atlas", `url("${URL.createObjectURL(new Blob([bytes], { type }))}")`);
 
-  const said = (value) => (data.classes.length ? data.classes[value] : value);
+  const format = (value) => (data.classes.length ? data.classes[value] : value);
 
   function tile(number) {
     const figure = document.createElement("figure");
@@ -23,7 +23,7 @@
     const y = Math.floor(number / data.columns) * data.side;
     picture.style.backgroundPosition = `-${x}px -${y}px`;
     const caption = document.createElement("figcaption");
-    const [label, predicted] = [said(data.true[number]), said(data.predicted[number])];
+    const [label, predicted] = [format(data.true[number]), format(data.predicted[number])];
     caption.textContent = label === predicted ? label : `${label}, predicted ${predicted}`;
     const name = document.createElement("small");
     name.textContent = name.title = data.names[number];
@@ -32,36 +32,36 @@
     return figure;
   }
 
-  function show(place, words, numbers) {
+  function show(gallery, title, numbers) {
     const heading = document.createElement("p");
-    const more = numbers.length > MOST_TILES ? `, the first ${MOST_TILES}` : "";
-    const of = data.partial ? " of those on this page" : "";
-    heading.textContent = `${words}: ${numbers.length} ${numbers.length === 1 ? "image" : "images"}${of}${more}`;
-    document.getElementById(place).replaceChildren(heading, ...numbers.slice(0, MOST_TILES).map(tile));
+    const cut = numbers.length > MAX_TILES ? `, the first ${MAX_TILES} shown` : "";
+    const partial = data.partial ? " on this page" : "";
+    heading.textContent = `${title}: ${numbers.length} ${numbers.length === 1 ? "image" : "images"}${partial}${cut}`;
+    document.getElementById(gallery).replaceChildren(heading, ...numbers.slice(0, MAX_TILES).map(tile));
   }
 
-  const where = (test) => data.names.map((_, number) => number).filter(test);
+  const imagesWhere = (test) => data.names.map((_, number) => number).filter(test);
 
   function showCell(label, predicted) {
-    const numbers = where((at) => data.true[at] === label && data.predicted[at] === predicted);
-    show("gallery", `${said(label)}, predicted ${said(predicted)}`, numbers);
+    const numbers = imagesWhere((number) => data.true[number] === label && data.predicted[number] === predicted);
+    show("gallery", `${format(label)}, predicted ${format(predicted)}`, numbers);
   }
 
   for (const button of document.querySelectorAll("button[data-predicted]")) {
     button.addEventListener("click", () => showCell(Number(button.dataset.true), Number(button.dataset.predicted)));
   }
   document.getElementById("show-cell")?.addEventListener("click", () => {
-    const chosen = (id) => Number(document.getElementById(id).value);
-    showCell(chosen("of-label"), chosen("as-predicted"));
+    const choice = (id) => Number(document.getElementById(id).value);
+    showCell(choice("label-choice"), choice("predicted-choice"));
   });
   for (const button of document.querySelectorAll("button[data-class]")) {
     button.addEventListener("click", () => {
       const label = Number(button.dataset.class);
-      show("of-class", said(label), where((at) => data.true[at] === label));
+      show("class-gallery", format(label), imagesWhere((number) => data.true[number] === label));
     });
   }
 
-  // Tables that sort by the column whose head is pressed.
+  // Tables are sorted by the column whose header is clicked.
   for (const table of document.querySelectorAll("table.sortable")) {
     const heads = [...table.tHead.rows[0].cells];
     heads.forEach((cell, column) => {
@@ -77,69 +77,70 @@
         for (const other of heads) other.removeAttribute("aria-sort");
         cell.setAttribute("aria-sort", ascending ? "ascending" : "descending");
         const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
-        const order = (one, other) => {
-          if (!numeric) return key(one).localeCompare(key(other));
-          const [a, b] = [Number(key(one)), Number(key(other))];
+        const compare = (row, other) => {
+          if (!numeric) return key(row).localeCompare(key(other));
+          const [a, b] = [Number(key(row)), Number(key(other))];
           return (Number.isNaN(a) ? -Infinity : a) - (Number.isNaN(b) ? -Infinity : b);
         };
-        const rows = [...table.tBodies[0].rows].sort(order);
+        const rows = [...table.tBodies[0].rows].sort(compare);
         table.tBodies[0].append(...(ascending ? rows : rows.reverse()));
       });
     });
   }
 
-  // Plots take the page's colours, and change with them.
+  // Plots use the colors of the page, and follow its light or dark mode.
   const views = [];
 
-  function colour() {
+  function setColors() {
     const style = getComputedStyle(document.documentElement);
     const [ink, soft, line] = ["--ink", "--soft", "--line"].map((name) => style.getPropertyValue(name).trim());
-    const colours = {
+    const colors = {
       axis_label_text_color: ink, major_label_text_color: ink, title_text_color: ink, axis_line_color: soft, major_tick_line_color: soft,
       minor_tick_line_color: null, grid_line_color: line,
     };
     for (const view of views) {
       for (const model of view.model.document.all_models) {
-        for (const [name, value] of Object.entries(colours)) {
+        for (const [name, value] of Object.entries(colors)) {
           if (name === "grid_line_color" && model[name] === null) continue;
           if (name in model.properties) model[name] = value;
         }
         if (model.type === "Label") model.text_color = ink;
-        const of = { rings: "line_color", "on-weak": "text_color" }[model.name];
-        for (const part of of ? ["glyph", "nonselection_glyph", "selection_glyph", "muted_glyph"] : []) {
-          if (model[part]?.properties) model[part][of] = ink;
+        const property = { rings: "line_color", "on-weak": "text_color" }[model.name];
+        for (const part of property ? ["glyph", "nonselection_glyph", "selection_glyph", "muted_glyph"] : []) {
+          if (model[part]?.properties) model[part][property] = ink;
         }
       }
     }
   }
 
   function source(name, renderer) {
-    const view = views.find((one) => one.model.name === name);
+    const view = views.find((candidate) => candidate.model.name === name);
     if (!view) return null;
-    const found = view.model.renderers.find((one) => one.name === renderer) ?? view.model.renderers[0];
-    return found.data_source;
+    const match = view.model.renderers.find((candidate) => candidate.name === renderer) ?? view.model.renderers[0];
+    return match.data_source;
   }
 
-  function onSelect(of, act) {
-    of?.selected.properties.indices.change.connect(() => {
-      if (of.selected.indices.length) act(of.selected.indices);
+  function onSelect(dataSource, action) {
+    dataSource?.selected.properties.indices.change.connect(() => {
+      if (dataSource.selected.indices.length) action(dataSource.selected.indices);
     });
   }
 
-  function wire() {
+  function connect() {
     const cells = source("confusion");
-    onSelect(cells, ([at]) => showCell(cells.data.true[at], cells.data.predicted[at]));
+    onSelect(cells, ([index]) => showCell(cells.data.true[index], cells.data.predicted[index]));
     const points = source("map", "dots");
     points.data = { ...points.data, name: data.names };
-    onSelect(points, (indices) => show("chosen", "Chosen", [...indices]));
+    onSelect(points, (indices) => show("map-gallery", "Selected", [...indices]));
     for (const radio of document.querySelectorAll("input[name=projection]")) {
       radio.addEventListener("change", () => {
         points.data = { ...points.data, x: points.data[`${radio.value}_x`], y: points.data[`${radio.value}_y`] };
-        views.find((one) => one.model.name === "map").model.reset.emit();
+        views.find((view) => view.model.name === "map").model.reset.emit();
       });
     }
     const box = document.getElementById("rings");
-    const rings = views.find((one) => one.model.name === "map")?.model.renderers.find((one) => one.name === "rings");
+    const map = views.find((view) => view.model.name === "map");
+    const rings = map?.model.renderers.find((renderer) => renderer.name === "rings");
     if (box && rings) {
       box.checked = rings.visible;
       box.addEventListener("change", () => { rings.visible = box.checked; });
@@ -161,9 +162,9 @@
       const manager = await Bokeh.embed.embed_item(item);
       views.push(...(manager.roots ?? Object.values(manager)));
     }
-    colour();
-    wire();
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", colour);
+    setColors();
+    connect();
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", setColors);
     document.documentElement.dataset.drawn = "true";
   }
 

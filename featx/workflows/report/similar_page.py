@@ -1,157 +1,147 @@
-"""What was found for images, as one self-contained HTML page with thumbnails."""
+"""The page of similar images: queries and their matches with thumbnails."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from featx.datasets.labels import is_missing
-from featx.errors import MissingDependencyError
 from featx.features.matrix import FeatureMatrix
 from featx.images.image import file_state
 from featx.images.thumbnails import MAX_THUMBNAILS, Atlas, make_atlas
 from featx.system.files import remote
-from featx.system.files.atomic import write_text
-from featx.system.files.output_paths import as_output_error
 from featx.system.formatting import format_count, shorten
 from featx.system.version import __version__
+from featx.workflows.report.html_page import render, write_page
+from featx.workflows.report.inputs import ReportedMatch, ReportedMatches
 
-#: Images that are looked for on a page; beyond them, it would be long and slow.
-MOST_ANSWERS = 200
-#: And images that are shown on it: thumbnails get smaller, but names do not.
-_MOST_SHOWN = 5000
+#: Maximum number of queries on a page, so that it stays short and fast.
+_MAX_QUERIES = 200
+#: Maximum number of images on a page: with more of them thumbnails get smaller, but names do not.
+_MAX_IMAGES = 5000
 
 
-def most_answers(top: int) -> int:
-    """Return how many images are looked for on a page, if so many are found for each."""
-    return max(1, min(MOST_ANSWERS, _MOST_SHOWN // (top + 1)))
+def max_queries(top: int, *, max_images: int = _MAX_IMAGES) -> int:
+    """Return the maximum number of queries on a page with `top` matches each."""
+    return max(1, min(_MAX_QUERIES, max_images // (top + 1)))
 
 
 def write_similar(
     path: Path,
-    answers: Sequence[Any],
+    results: Sequence[ReportedMatches],
     features: FeatureMatrix,
     index: str,
     *,
     command: str = "",
-    n_left_out: int = 0,
+    n_omitted: int = 0,
+    max_images: int = _MAX_IMAGES,
 ) -> None:
-    """Write what was found as one HTML page that needs nothing else, whole or not at all.
+    """Write matches as one self-contained HTML page, atomically.
 
     Parameters
     ----------
     path : Path
-    answers : sequence of featx.workflows.similar.Answer
+    results : sequence of ReportedMatches
+        One for each query.
     features : FeatureMatrix
-        Where they were found.
+        Features that were searched.
     index : str
-        What was searched, in words.
+        Description of the index.
     command : str, default=""
-        What repeats it.
-    n_left_out : int, default=0
-        Images that were looked for and are not among the answers.
+        Command that repeats the search.
+    n_omitted : int, default=0
+        Number of queries that are not among the results.
+    max_images : int, default=5000
+        Maximum number of images on the page.
 
     Raises
     ------
     OutputError
-        The file cannot be written.
+        If the file cannot be written.
     MissingDependencyError
-        Jinja2 is not installed.
+        If Jinja2 is not installed.
     """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise MissingDependencyError(f"The page needs {error.name}. Install it: pip install jinja2.") from error
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    answers, cut = _as_fits(answers)
-    readable = [answer for answer in answers if not answer.error]
-    located = features.resolve_path
-    paths = [one for answer in readable for one in (answer.path, *(located(found.path) for found in answer.found))]
-    paths = list(dict.fromkeys(paths))[:MAX_THUMBNAILS]
-    atlas = make_atlas(paths)
-    with open(os.path.join(os.path.dirname(__file__), "page.css"), encoding="utf-8") as file:
-        style = file.read()
-    numbers = {name: number for number, name in enumerate(paths)}
-    n_absent = sum(not _is_there(name) for name in paths)
-    text = environment.get_template("similar.html.jinja").render(
+    readable = [result for result in results if not result.error]
+    max_matches = max(1, max_images // max(1, len(results)))
+    paths = _pictured_paths(readable, features, max_matches)
+    tiles = _Tiles(paths, features)
+    text = render(
+        "similar.html.jinja",
         title=f"Similar images in {shorten(features.address)}",
-        summary=f"{format_count(len(readable), 'image')} looked for among {format_count(len(features), 'row')}: "
-        f"{index}.",
-        notes=_notes(features, readable, n_absent, len(paths), n_left_out) + cut,
-        answers=[_shown(answer, features, numbers, atlas) for answer in readable],
-        unreadable=[(answer.path, answer.error) for answer in answers if answer.error],
-        atlas=atlas,
-        style=style,
+        summary=f"{format_count(len(readable), 'query image')}, {format_count(len(features), 'indexed row')}; {index}.",
+        notes=_notes(readable, features, paths, n_omitted, max_matches),
+        results=[
+            {
+                "query": tiles.query(result),
+                "matches": [tiles.match(match) for match in result.matches[:max_matches]],
+            }
+            for result in readable
+        ],
+        unreadable=[(result.path, result.error) for result in results if result.error],
+        atlas=tiles.atlas,
         command=command,
         version=__version__,
     )
-    with as_output_error(path):
-        write_text(path, text, errors="replace")
+    write_page(path, text, errors="replace")
 
 
-def _notes(features: FeatureMatrix, readable: Sequence[Any], n_absent: int, n_shown: int, n_left_out: int) -> list[str]:
+def _pictured_paths(results: Sequence[ReportedMatches], features: FeatureMatrix, max_matches: int) -> list[str]:
+    """Return the paths of queries and matches, each once."""
+    paths: dict[str, None] = {}
+    for result in results:
+        paths[result.path] = None
+        paths.update((features.resolve_path(match.path), None) for match in result.matches[:max_matches])
+    return list(paths)[:MAX_THUMBNAILS]
+
+
+class _Tiles:
+    """Thumbnails of queries and matches, as the template shows them."""
+
+    def __init__(self, paths: Sequence[str], features: FeatureMatrix) -> None:
+        self._numbers = {path: number for number, path in enumerate(paths)}
+        self._features = features
+        self.atlas: Atlas = make_atlas(paths)
+
+    def query(self, result: ReportedMatches) -> dict[str, Any]:
+        return self._tile(result.path, result.path, "query")
+
+    def match(self, match: ReportedMatch) -> dict[str, Any]:
+        tile = self._tile(match.shown_path, self._features.resolve_path(match.path), f"{match.cosine:.3f}")
+        return {**tile, "label": match.shown_label, "is_identical": match.is_identical}
+
+    def _tile(self, name: str, path: str, text: str) -> dict[str, Any]:
+        number = self._numbers.get(path)
+        corner = None if number is None else self.atlas.corner(number)
+        return {"name": shorten(name, 200), "text": text, "corner": corner, "label": "", "is_identical": False}
+
+
+def _notes(
+    results: Sequence[ReportedMatches], features: FeatureMatrix, paths: Sequence[str], n_omitted: int, max_matches: int
+) -> list[str]:
     notes = []
     if not features.is_complete:
-        notes.append("The job is not finished: only the rows that are there were searched.")
-    if n_absent:
-        notes.append(
-            f"{n_absent:,} of {format_count(n_shown, 'image')} are no longer where they were extracted from, "
-            f"and grey here."
-        )
-    if any(_is_relative(found.path) for answer in readable for found in answer.found):
-        notes.append(f"Relative paths of images that were found start at {features.folder or os.getcwd()}.")
-    if any(_is_relative(answer.path) for answer in readable) and features.folder not in (None, os.getcwd()):
-        notes.append(f"Relative paths of images that were looked for start at {os.getcwd()}.")
-    if n_left_out:
-        notes.append(
-            f"{format_count(n_left_out, 'image')} more were looked for, and are left out here: -o or --json has all."
-        )
+        notes.append("The job is not finished: only its committed rows were searched.")
+    if n_missing := sum(not _exists(path) for path in paths):
+        notes.append(f"{n_missing:,} of {format_count(len(paths), 'image')} no longer exist at their paths (gray).")
+    if any(_is_relative(match.path) for result in results for match in result.matches):
+        notes.append(f"Relative paths of matches start at {features.folder or os.getcwd()}.")
+    if any(_is_relative(result.path) for result in results) and features.folder not in (None, os.getcwd()):
+        notes.append(f"Relative paths of query images start at {os.getcwd()}.")
+    if n_omitted:
+        notes.append(f"{format_count(n_omitted, 'more query image')} not shown. -o and --json list all of them.")
+    if any(len(result.matches) > max_matches for result in results):
+        notes.append(f"Only the first {max_matches:,} matches of each query are shown. -o and --json list all of them.")
     return notes
-
-
-def _as_fits(answers: Sequence[Any]) -> tuple[list[Any], list[str]]:
-    """Return answers with no more of what was found than a page can show, and what is to be said of that."""
-    most = max(1, _MOST_SHOWN // max(1, len(answers)))
-    shown = [dataclasses.replace(answer, found=answer.found[:most]) for answer in answers]
-    if all(len(answer.found) <= most for answer in answers):
-        return shown, []
-    return shown, [f"Of what was found for each image, the first {most:,} are shown: -o or --json has all."]
 
 
 def _is_relative(path: str) -> bool:
     return not (remote.is_url(path) or os.path.isabs(path))
 
 
-def _shown(answer: Any, features: FeatureMatrix, numbers: dict[str, int], atlas: Atlas) -> dict[str, Any]:
-    def tile(path: str, number: int | None, words: str, label: str = "", *, is_same: bool = False) -> dict[str, Any]:
-        corner = None if number is None else atlas.corner(number)
-        return {"name": shorten(path, 200), "words": words, "label": label, "corner": corner, "is_same": is_same}
-
-    found = [
-        tile(
-            one.shown_path,
-            numbers.get(features.resolve_path(one.path)),
-            f"{one.cosine:.3f}",
-            "" if is_missing(one.label) else str(one.label),
-            is_same=one.is_same,
-        )
-        for one in answer.found
-    ]
-    return {"query": tile(answer.path, numbers.get(answer.path), "looked for"), "found": found}
-
-
-def _is_there(path: str) -> bool:
+def _exists(path: str) -> bool:
     if remote.is_url(path):
-        return True  # it would have to be asked for once more
+        return True  # not worth a request
     try:
         file_state(path)
     except (OSError, ValueError):

@@ -1,0 +1,177 @@
+"""Comparison of baselines on one set of labeled images, and the diagnostics of its result."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.baselines.comparison import Comparison
+from featx.baselines.cross_validate import compare_baselines
+from featx.baselines.estimators import EstimatorsLike
+from featx.baselines.folds.make_split import make_split
+from featx.baselines.folds.split import Split
+from featx.baselines.metrics import METRICS
+from featx.datasets.image_table import ImageTable
+from featx.errors import ComparisonError
+from featx.system.array_types import FloatArray
+from featx.workflows.config import ComparisonConfig, user_groups
+from featx.workflows.duplicate_groups import GroupedSplit, make_configured_split
+from featx.workflows.image_estimators import feature_estimators
+from featx.workflows.result import BackboneComparison
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Sizes above which diagnostics are computed with less work.
+
+    Attributes
+    ----------
+    max_images : int, default=5000
+        Number of images above which ungrouped scores are computed on `few_folds` folds: they cost as much as the
+        comparison.
+    few_folds : int, default=2
+    """
+
+    max_images: int = 5000
+    few_folds: int = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Labeled images, how they are split, and what is computed on them.
+
+    Attributes
+    ----------
+    table : ImageTable
+    y : ndarray of shape (n_samples,)
+    config : ComparisonConfig
+    grouped : GroupedSplit
+    log : callable
+        Receives a message at the start of each step.
+    limits : Limits
+    """
+
+    table: ImageTable
+    y: np.ndarray[Any, Any]
+    config: ComparisonConfig
+    grouped: GroupedSplit
+    log: Callable[[str], object]
+    limits: Limits = Limits()
+
+    def compare(self, rows: FloatArray, estimators: EstimatorsLike | None) -> Comparison:
+        """Return the scores of estimators on the features of one backbone."""
+        return self._compare(
+            rows,
+            self.grouped.groups,
+            self.grouped.split,
+            estimators,
+            tune=self.config.tune,
+            progress=lambda estimator: self.log(f"Comparing: {estimator} …"),
+        )
+
+    def _compare(
+        self,
+        rows: FloatArray,
+        groups: Any,
+        split: Split,
+        estimators: EstimatorsLike | None,
+        *,
+        tune: bool = False,
+        progress: Callable[[str], object] | None = None,
+    ) -> Comparison:
+        return compare_baselines(
+            rows,
+            self.y,
+            estimators=estimators,
+            task=self.config.task,
+            cv=split,
+            groups=groups,
+            tune=tune,
+            random_state=self.config.random_state,
+            n_jobs=self.config.n_jobs,
+            progress=progress,
+        )
+
+    def ungrouped_scores(self, best: BackboneComparison) -> pd.DataFrame | None:
+        """Return the scores on the best backbone if duplicates were split at random, or None if there are none.
+
+        They are computed without tuning, in one repetition, and without estimators that are fitted on images.
+        """
+        estimators = feature_estimators(self.config.estimators)
+        if not (self.config.duplicate_groups and len(self.grouped.duplicates)):
+            return None
+        if estimators is not None and not len(estimators):
+            return None
+        self.log("Comparing without grouping duplicates …")
+        groups = user_groups(self.table)
+        split = make_configured_split(self.table, self.y, self.config, groups)
+        split = _first_folds(split, self.limits.few_folds if self._has_many_images else None)
+        table = self._compare(best.rows, groups, split, estimators).table
+        metric = METRICS[self.config.task][0]
+        columns = {"estimator": "estimator", f"{metric}_mean": "mean", f"{metric}_std": "std"}
+        return table[list(columns)].rename(columns=columns)
+
+    @property
+    def ungrouped_settings(self) -> str:
+        """How ungrouped scores are computed unlike the others, as a phrase."""
+        settings = ["not tuned"] if self.config.tune else []
+        settings += ["one repetition"] if self.config.repeats > 1 else []
+        settings += [f"{self.limits.few_folds} folds"] if self._has_many_images else []
+        return ", ".join(settings)
+
+    @property
+    def _has_many_images(self) -> bool:
+        return len(self.y) > self.limits.max_images
+
+    def label_issues(self, best: BackboneComparison, notes: list[str]) -> pd.DataFrame | None:
+        """Return likely label errors according to logistic regression, or None if it is not available.
+
+        Logistic regression is fitted for it if the diagnostics need it; an error then is a note.
+        """
+        import pandas as pd
+
+        if self.config.task != "classification":
+            return None
+        comparison = best.comparison
+        is_compared = "logreg" in comparison.probabilities
+        if self.config.diagnostics and (self.table.splits is not None or not is_compared):
+            self.log("Searching for label errors …")
+            try:
+                split = _first_folds(self._split_of_all_images())
+                comparison = self._compare(best.rows, self.grouped.groups, split, ["logreg"])
+            except ComparisonError as error:
+                notes.append(f"Label errors were not searched for: {error}")
+                return None
+        elif not is_compared:
+            return None
+        issues = comparison.label_issues.copy()
+        paths = pd.Series([self.table.paths[row] for row in issues["row"]], index=issues.index, dtype=object)
+        issues.insert(0, "path", paths)
+        return issues
+
+    def _split_of_all_images(self) -> Split:
+        """Return a split in which every image is scored; labels of training images may be wrong, too."""
+        if self.table.splits is None:
+            return self.grouped.split
+        return make_split(
+            self.y, task="classification", groups=self.grouped.groups, random_state=self.config.random_state
+        )
+
+    def learning_curve(self, best: BackboneComparison) -> pd.DataFrame | None:
+        """Return the learning curve of the fastest estimator that ties with the best."""
+        if not self.config.diagnostics:
+            return None
+        self.log("Comparing: fewer training images …")
+        return best.comparison.learning_curve
+
+
+def _first_folds(split: Split, n_folds: int | None = None) -> Split:
+    """Return a split of the first folds only, by default those of the first repetition."""
+    n_folds = min(n_folds or split.n_first_repeat, split.n_first_repeat)
+    return dataclasses.replace(split, folds=split.folds[:n_folds], n_first_repeat=n_folds)

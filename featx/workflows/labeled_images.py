@@ -1,0 +1,142 @@
+"""Labeled images: input of the workflows, reduced to the images that take part."""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike, as_path_list
+from featx.datasets.labels import as_label_array, is_missing
+from featx.errors import ComparisonError
+from featx.system.formatting import format_count, shorten
+
+_MAX_NAMED = 3
+
+
+def as_image_table(
+    paths: PathsLike,
+    y: LabelsLike | None = None,
+    *,
+    groups: LabelsLike | None = None,
+    test_mask: LabelsLike | None = None,
+) -> ImageTable:
+    """Return paths, labels, groups and splits as one table.
+
+    Parameters
+    ----------
+    paths : ImageTable, list, ndarray, Series or iterable of str or Path
+        An ImageTable provides what the other parameters do not.
+    y : array-like, Series, iterable or None, default=None
+        Label of each image.
+    groups : array-like, Series, iterable or None, default=None
+        Group of each image.
+    test_mask : array-like of bool, Series, iterable or None, default=None
+        Whether each image belongs to the test split.
+
+    Raises
+    ------
+    ComparisonError
+        If the lengths differ, or there are no labels.
+    """
+    names = as_path_list(paths)
+    given = {"y": y, "groups": groups, "test_mask": test_mask}
+    columns = {name: as_label_array(values).tolist() for name, values in given.items() if values is not None}
+    for name, column in columns.items():
+        if len(column) != len(names):
+            raise ComparisonError(f"{name} must have one value per path ({len(names):,}), got {len(column):,}.")
+    if not isinstance(paths, ImageTable):
+        if y is None:
+            raise ComparisonError(
+                "y must be the label of each image, got None. Pass labels, or the result of find_images."
+            )
+        paths = ImageTable(names, [None] * len(names))
+    changes: dict[str, Any] = {}
+    if "y" in columns:
+        labels = [None if is_missing(label) else label for label in columns["y"]]
+        changes |= {"labels": labels, "no_labels_reason": ""}
+    if "groups" in columns:
+        changes["groups"] = columns["groups"]
+    if "test_mask" in columns:
+        changes["splits"] = ["test" if is_test else "train" for is_test in columns["test_mask"]]
+    return dataclasses.replace(paths, **changes)
+
+
+def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) -> ImageTable:
+    """Return the images that take part, and add a note on those that do not.
+
+    Parameters
+    ----------
+    table : ImageTable
+        Images without a label, and images of neither split, are excluded.
+    test : ImageTable or None
+        Test images. The training images of `table` are then the training split.
+    notes : list of str
+        Receives the notes.
+    """
+    notes += [*table.notes, *(() if test is None else test.notes)]
+    table = _exclude_unlabeled(_exclude_unassigned(table, notes), notes)
+    if test is None:
+        return table
+    if table.splits is not None:
+        table = table.select([row for row, split in enumerate(table.splits) if split == "train"])
+        notes.append(
+            f"Only the {format_count(len(table), 'training image')} of the first source are used for training."
+        )
+    test = _exclude_unlabeled(test, notes)
+    return ImageTable(
+        paths=[*table.paths, *test.paths],
+        labels=_unify_labels(table.labels, test.labels),
+        ignored=dict(collections.Counter(table.ignored) + collections.Counter(test.ignored)),
+        splits=[*["train"] * len(table), *["test"] * len(test)],
+        groups=_concatenate_groups(table, test),
+    )
+
+
+def _unify_labels(labels: Sequence[Any], test_labels: Sequence[Any]) -> list[Any]:
+    """Return the labels of both sources, as text if only one has text: folders have names, tables may have integers."""
+    joined = [*labels, *test_labels]
+    types = {type(label) for label in joined if label is not None}
+    if str not in types or float in types:  # floats beside text are reported as an error later
+        return joined
+    return [None if label is None else str(label) for label in joined]
+
+
+def _concatenate_groups(table: ImageTable, test: ImageTable) -> list[str | None] | None:
+    if table.groups is None and test.groups is None:
+        return None
+    return [*(table.groups or [None] * len(table)), *(test.groups or [None] * len(test))]
+
+
+def _exclude_unassigned(table: ImageTable, notes: list[str]) -> ImageTable:
+    if table.splits is None:
+        return table
+    _note_excluded(
+        table, [split is None for split in table.splits], "in neither the training nor the test split", notes
+    )
+    return table.select([row for row, split in enumerate(table.splits) if split is not None])
+
+
+def _exclude_unlabeled(table: ImageTable, notes: list[str]) -> ImageTable:
+    _note_excluded(table, [label is None for label in table.labels], "without a label", notes)
+    return table.labeled()
+
+
+def _note_excluded(table: ImageTable, is_excluded: Sequence[bool], reason: str, notes: list[str]) -> None:
+    names = [shorten(path) for path, excluded in zip(table.paths, is_excluded, strict=True) if excluded]
+    if names:
+        n_more = len(names) - _MAX_NAMED
+        more = f" and {n_more:,} more" if n_more > 0 else ""
+        notes.append(f"{format_count(len(names), 'image')} {reason} excluded: {', '.join(names[:_MAX_NAMED])}{more}.")
+
+
+def label_column(labels: Sequence[Any]) -> np.ndarray[Any, Any]:
+    """Return labels as a float array if all of them are floats, else as an object array."""
+    if all(isinstance(label, float) for label in labels):
+        return np.array(labels, dtype=np.float64)
+    column = np.empty(len(labels), dtype=object)
+    column[:] = labels
+    return column

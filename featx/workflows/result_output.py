@@ -1,0 +1,200 @@
+"""How results are written: a comparison as text and JSON, tables as CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.baselines.metrics import METRIC_NAMES, METRICS, best_row
+from featx.system.files import atomic
+from featx.system.files.output_paths import as_output_error, header_pattern, starts_with
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import escape_cell, escape_path_cell, format_count, shorten, wrap_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from featx.workflows.report.inputs import ReportedComparison
+
+_MAX_NAMED_TIES = 3
+
+#: Whether an existing file is a report, or one of the tables written beside it. A table to which a person may have
+#: added columns must have exactly our columns.
+is_report_file = starts_with(rb'<meta name="generator" content="featx')
+is_table_file = starts_with(
+    rb"\Abackbone,layer,pooling,features,(tta,)?estimator,",
+    rb"\Aname,backbone,layer,pooling,features,loo_ridge,",
+    header_pattern(["path", "given", "suggested", "confidence", "probability_of_given"]),
+    header_pattern(["path", "finding", "detail"]),
+)
+
+
+def format_ties(ties: Sequence[str]) -> str:
+    """Return the names of ties, or their number if there are many."""
+    return ", ".join(ties) if len(ties) <= _MAX_NAMED_TIES else f"{len(ties)} others (ties in the table)"
+
+
+def comparison_text(result: ReportedComparison) -> str:
+    """Return a comparison as text: headline, table, best row and notes."""
+    return "\n".join(
+        [_headline(result), "", *_table_lines(result), "", *_summary_lines(result), *map(wrap_text, result.notes)]
+    )
+
+
+def _headline(result: ReportedComparison) -> str:
+    split = result.backbones[0].comparison.split
+    classes = f", {format_count(result.n_classes, 'class')}" if result.n_classes else ""
+    spread = "; mean ± sd" if len(split.folds) > 1 else ""
+    return f"{format_count(result.n_rows, 'image')}{classes}; {split.description}{spread}"
+
+
+def _table_lines(result: ReportedComparison) -> list[str]:
+    first, *others = METRICS[result.task]
+    names = [result.backbone_of(row).name for row in range(len(result.table))]
+    name_width = max(len(name) for name in [*names, "backbone"])
+    estimator_width = max(len(str(name)) for name in [*result.table["estimator"], "estimator"])
+    other_names = "".join(f"  {METRIC_NAMES[metric]:<8}" for metric in others)
+    score_names = f"{METRIC_NAMES[first]:<13}  {'95 % interval':<14}  {'':<5}{other_names}"
+    lines = [
+        f"  {'backbone':<{name_width}}  {'estimator':<{estimator_width}}  {score_names}  {'fit s':>7}  {'predict s':>9}"
+    ]
+    best = best_row(result.table, result.task)
+    for number, (name, row) in enumerate(zip(names, result.table.to_dict(orient="records"), strict=True)):
+        score = f"{row[f'{first}_mean']:.3f}"
+        score += f" ± {row[f'{first}_std']:.3f}" if np.isfinite(row[f"{first}_std"]) else ""
+        interval = f"{row['low']:.3f} – {row['high']:.3f}" if np.isfinite(row["low"]) else ""
+        other_scores = "".join("  " + format(f"{row[metric + '_mean']:.3f}", "<8") for metric in others)
+        lines.append(
+            f"{'*' if number == best else ' '} {name:<{name_width}}  {row['estimator']:<{estimator_width}}  "
+            f"{score:<13}  {interval:<14}  {row['verdict']:<5}{other_scores}  {row['fit_seconds']:>7.2f}  "
+            f"{row['predict_seconds']:>9.3f}"
+        )
+    return lines
+
+
+def _summary_lines(result: ReportedComparison) -> list[str]:
+    best, metric = result.best_row, METRICS[result.task][0]
+    lead = f"; its lead over {format_ties(result.ties)} is not significant" if result.ties else ""
+    score = f"{METRIC_NAMES[metric]} {best[f'{metric}_mean']:.3f}"
+    lines = [wrap_text(f"* best: {best['estimator']} on {result.best_backbone.name}, {score}{lead}")]
+    if "best_params" in result.table:
+        lines += [
+            wrap_text(f"best parameters of {row['estimator']}: {row['best_params']}")
+            for row in result.table.to_dict(orient="records")
+            if row["best_params"]
+        ]
+    if result.label_issues is not None and len(result.label_issues):
+        issue = result.label_issues.iloc[0]
+        lines.append(
+            wrap_text(
+                f"{format_count(len(result.label_issues), 'likely label error')}; the most likely one is "
+                f"{shorten(issue['path'], 100)}: labeled {shorten(str(issue['given']))}, predicted "
+                f"{shorten(str(issue['suggested']))}."
+            )
+        )
+    if result.learning_curve is not None:
+        lines += _curve_lines(result.learning_curve, has_classes=bool(result.n_classes))
+    return lines
+
+
+def _curve_lines(curve: pd.DataFrame, *, has_classes: bool) -> list[str]:
+    header = "images per class" if has_classes else "images"
+    lines = ["", f"  {header}  score of {curve['estimator'].iloc[0]}"]
+    lines += [
+        f"  {row['n_per_class']:>{len(header)},}  {row['score_mean']:.3f}" for row in curve.to_dict(orient="records")
+    ]
+    return [*lines, ""]
+
+
+def comparison_dict(result: ReportedComparison) -> dict[str, Any]:
+    """Return a comparison as JSON values; values that are not defined are None."""
+    best = result.best_row
+    identifiers = [name for name in ("backbone", "layer", "pooling", "estimator", "tta") if name in result.table]
+    ungrouped = result.ungrouped_scores
+    duplicates = result.duplicates.as_dict([redact_secrets(path) for path in result.paths])
+    duplicates["ungrouped_scores"] = (
+        None if ungrouped is None else dict(zip(ungrouped["estimator"], ungrouped["mean"], strict=True))
+    )
+    values: dict[str, Any] = {
+        "task": result.task,
+        "rows": result.n_rows,
+        "classes": result.n_classes,
+        "features": int(best["features"]),
+        **failures_dict(result.failures),
+        "split": result.backbones[0].comparison.split.description,
+        "results": result.table.drop(columns="features").to_dict(orient="records"),
+        "best": {name: best[name] for name in identifiers},
+        "ties": result.table[result.table["verdict"] == "tie"][identifiers].to_dict(orient="records"),
+        "duplicates": duplicates,
+        "per_class": [],
+        "label_issues": _label_issues_dict(result.label_issues),
+        "learning_curve": [] if result.learning_curve is None else result.learning_curve.to_dict(orient="records"),
+        "warnings": result.notes,
+    }
+    if result.task == "classification":
+        per_class = result.best_backbone.comparison.per_class(str(best["estimator"]))
+        values["per_class"] = per_class.to_dict(orient="records")
+    plain: dict[str, Any] = _as_json_value(values)
+    return plain
+
+
+def failures_dict(failures: Sequence[Any]) -> dict[str, Any]:
+    """Return the images that could not be read as JSON values."""
+    records = [{"path": failure.image, "error": failure.error, "reason": failure.reason} for failure in failures]
+    return {"failed": len(failures), "failures": records}
+
+
+def _label_issues_dict(issues: pd.DataFrame | None) -> list[dict[str, Any]]:
+    if issues is None:
+        return []
+    records = issues[["path", "given", "suggested", "confidence"]].to_dict(orient="records")
+    return [
+        {**{str(name): value for name, value in record.items()}, "path": redact_secrets(record["path"])}
+        for record in records
+    ]
+
+
+def _as_json_value(value: Any) -> Any:
+    """Return a value without NaN, infinity and numpy types, which JSON lacks."""
+    if isinstance(value, dict):
+        return {str(key): _as_json_value(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json_value(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table to a CSV file, atomically and without cells that spreadsheets evaluate.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    with as_output_error(path):
+        # File names that are not UTF-8 are written as their bytes.
+        atomic.write_text(path, _without_formulas(table).to_csv(index=False), errors="surrogateescape")
+
+
+def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    def as_safe_cell(column: str, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return escape_path_cell(value) if column == "path" else escape_cell(value)
+
+    # dtype=object: the string columns of pandas 3 reject file names that are not UTF-8.
+    return pd.DataFrame(
+        {
+            column: table[column]
+            if pd.api.types.is_numeric_dtype(table[column])
+            else pd.Series([as_safe_cell(column, value) for value in table[column]], index=table.index, dtype=object)
+            for column in table.columns
+        }
+    )

@@ -1,0 +1,170 @@
+"""Matches of query images, as JSON, CSV and text."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from featx.datasets.failures import Failure
+from featx.datasets.labels import is_missing
+from featx.system.files.output_paths import header_pattern, starts_with
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import escape_cell, escape_path_cell, format_count
+
+COLUMNS = ("path", "rank", "match", "cosine", "label", "note")
+#: Note on a match whose file is identical to that of the query.
+IDENTICAL = "identical file"
+
+#: Whether an existing file holds matches, as CSV or JSON lines.
+is_matches_file = starts_with(header_pattern(COLUMNS), rb'\A\{"path": [^\n]*, "matches": \[')
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """An image that is similar to a query.
+
+    Attributes
+    ----------
+    row : int
+        Row of the features.
+    path : str
+        Path as stored with the features; `shown_path` is for output.
+    cosine : float
+        Cosine similarity to the query.
+    label : str, int, float or None
+    is_identical : bool
+        Whether its file is identical to that of the query.
+    """
+
+    row: int
+    path: str
+    cosine: float
+    label: Any
+    is_identical: bool
+
+    @property
+    def shown_path(self) -> str:
+        """Path without credentials."""
+        return redact_secrets(self.path)
+
+    @property
+    def shown_label(self) -> str:
+        """Label as text, or "" if there is none."""
+        return "" if is_missing(self.label) else str(self.label)
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageMatches:
+    """The images most similar to one query.
+
+    Attributes
+    ----------
+    path : str
+        Path of the query.
+    matches : list of Match
+        Most similar image first.
+    error : str, default=""
+        Why the query cannot be read.
+    self_excluded : bool, default=False
+        Whether the query itself is indexed and is not among the matches.
+    """
+
+    path: str
+    matches: list[Match]
+    error: str = ""
+    self_excluded: bool = False
+
+    def as_json(self) -> str:
+        """Return the matches as one line of JSON."""
+        matches = [
+            {
+                "rank": rank,
+                "path": match.shown_path,
+                "cosine": round(match.cosine, 6),
+                "label": None if is_missing(match.label) else match.label,
+                "identical": match.is_identical,
+            }
+            for rank, match in enumerate(self.matches, 1)
+        ]
+        record = {"path": self.path, "matches": matches, "self_excluded": self.self_excluded}
+        return json.dumps({**record, "error": self.error or None})
+
+    def records(self) -> list[dict[str, object]]:
+        """Return a table row for each match, or a single one with a note if the query cannot be read."""
+        if self.error:
+            return [dict(zip(COLUMNS, (self.path, None, "", None, "", self.error), strict=True))]
+        return [
+            {
+                "path": self.path,
+                "rank": rank,
+                "match": match.shown_path,
+                "cosine": f"{match.cosine:.4f}",
+                "label": match.shown_label,
+                "note": IDENTICAL if match.is_identical else "",
+            }
+            for rank, match in enumerate(self.matches, 1)
+        ]
+
+
+def matches_csv(results: Iterable[ImageMatches], *, header: bool = False) -> str:
+    """Return matches as lines of CSV without cells that spreadsheets evaluate."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow(COLUMNS)
+    for result in results:
+        for record in result.records():
+            safe = {name: escape_path_cell(str(record[name])) for name in ("path", "match")}
+            safe |= {name: escape_cell(str(record[name])) for name in ("label", "note")}
+            cells = {name: "" if value is None else value for name, value in {**record, **safe}.items()}
+            writer.writerow([cells[name] for name in COLUMNS])
+    return text.getvalue()
+
+
+@dataclasses.dataclass
+class SearchSummary:
+    """Number of queries of a search, and the first results.
+
+    Parameters
+    ----------
+    max_kept : int, default=0
+        Maximum number of results to keep in `kept`.
+    """
+
+    max_kept: int = 0
+    kept: list[ImageMatches] = dataclasses.field(default_factory=list)
+    n_searched: int = 0
+    n_indexed: int = 0
+    n_excluded: int = 0
+    n_unreadable: int = 0
+    first_unreadable: Failure | None = None
+
+    def add(self, results: Sequence[ImageMatches]) -> None:
+        """Count the queries of a batch."""
+        unreadable = [result for result in results if result.error]
+        if unreadable and self.first_unreadable is None:
+            self.first_unreadable = Failure(self.n_searched, unreadable[0].path, unreadable[0].error)
+        self.n_unreadable += len(unreadable)
+        self.n_searched += len(results) - len(unreadable)
+        self.n_excluded += sum(result.self_excluded for result in results)
+        self.n_indexed += sum(
+            result.self_excluded or any(match.is_identical for match in result.matches) for result in results
+        )
+        self.kept += results[: self.max_kept - len(self.kept)]
+
+    @property
+    def n_not_kept(self) -> int:
+        """Number of queries whose results were not kept."""
+        return self.n_searched + self.n_unreadable - len(self.kept)
+
+    def as_text(self) -> str:
+        """Return the summary as one sentence."""
+        parts = [f"{format_count(self.n_searched, 'query image')}"]
+        parts += [f"{self.n_indexed:,} of them indexed"] if self.n_indexed else []
+        parts += [f"{self.n_excluded:,} not format_list as their own match (--include-self)"] if self.n_excluded else []
+        parts += [f"{self.n_unreadable:,} unreadable"] if self.n_unreadable else []
+        return "; ".join(parts) + "."

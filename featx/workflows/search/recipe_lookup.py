@@ -1,0 +1,164 @@
+"""How to extract query images so that their features fit those on disk.
+
+The recipe is that of the job; for a ``.npy`` file that of its rows in the cache, or the options of the user, which are
+checked on one of its images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from featx.errors import FeaturesError, FeatxError, RecipeMismatchError, StoreError, UnreadableImageError
+from featx.extraction.extract import extract_rows
+from featx.extraction.options import ExtractionOptions, Resolved
+from featx.extraction.resolved import resolve_with_recipe
+from featx.features.matrix import FeatureMatrix
+from featx.images.image import DIGEST_SIZE, content_digest, read_image
+from featx.store.layout import read_description
+from featx.store.store import Store
+from featx.system.files.url_secrets import redact_secrets
+
+#: Number of rows whose images are looked up to compare features.
+_N_PROBED = 32
+#: Features of another engine, CPU or precision differ by less.
+_MIN_COSINE = 0.98
+_DIGEST = re.compile(f"[0-9a-f]{{{2 * DIGEST_SIZE}}}")
+#: Parts of a recipe that are options of extraction, under the same name.
+_RECIPE_OPTIONS = ("backbone", "image_size", "layer", "pooling", "resize", "preprocessing", "tta")
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedRecipe:
+    """The recipe of features on disk.
+
+    Attributes
+    ----------
+    resolved : Resolved
+    origin : str
+        Where the recipe comes from, as a phrase.
+    """
+
+    resolved: Resolved
+    origin: str
+
+
+def find_recorded_recipe(features: FeatureMatrix, options: Mapping[str, Any], *, cache: Path | None) -> RecordedRecipe:
+    """Return the recipe of features on disk.
+
+    Parameters
+    ----------
+    features : FeatureMatrix
+    options : mapping
+        Extraction options of the user.
+    cache : Path or None
+
+    Raises
+    ------
+    FeaturesError
+        If the options give other features.
+    """
+    if features.recipe is not None:
+        resolved = _resolve_with_recipe(features, {**(features.options or {}), **options}, features.recipe)
+        precision, recorded = resolved.recipe.precision, features.recipe.get("precision")
+        replaced = f", with precision {precision} instead of {recorded}" if precision != recorded else ""
+        return RecordedRecipe(resolved, f"recipe of the job{replaced}")
+    if cache is not None and "backbone" not in options and (recipe := _find_in_cache(features, cache)):
+        recorded_options = {name: recipe[name] for name in _RECIPE_OPTIONS if recipe.get(name)}
+        resolved = _resolve_with_recipe(features, {**recorded_options, **options}, recipe)
+        return RecordedRecipe(resolved, "recipe of these rows in the cache")
+    extraction = ExtractionOptions(**options)
+    if extraction.n_features != features.shape[1]:  # before weights are downloaded
+        raise FeaturesError(
+            f"{features.address!r} has {features.shape[1]:,} features per row, but {extraction.backbone!r} gives "
+            f"{extraction.n_features:,} with these options. Set backbone, layer and pooling (--backbone, --layer, "
+            "--pooling) as in the extraction."
+        )
+    resolved = extraction.resolve()
+    return RecordedRecipe(resolved, _verify_on_image(features, resolved, cache))
+
+
+def _resolve_with_recipe(features: FeatureMatrix, options: Mapping[str, Any], recipe: Mapping[str, Any]) -> Resolved:
+    try:
+        return resolve_with_recipe(ExtractionOptions(**options), recipe, ignore=("precision",))
+    except RecipeMismatchError as error:
+        differences = "; ".join(
+            f"expected {name} {recorded!r}, got {given!r}" for name, (recorded, given) in error.differences.items()
+        )
+        raise FeaturesError(
+            f"{features.address!r} was extracted with another recipe: {differences}. Remove the extraction options, or "
+            "set them as in the extraction."
+        ) from error
+
+
+def _find_in_cache(features: FeatureMatrix, cache: Path) -> dict[str, Any] | None:
+    """Return the recipe of which the cache holds the same rows for the same images, or None."""
+    try:
+        digests = features.digests[:_N_PROBED].tolist()
+    except FeatxError:  # there is no table beside the matrix
+        return None
+    known_rows = [row for row, digest in enumerate(digests) if _DIGEST.fullmatch(digest)]
+    if not known_rows:
+        return None
+    keys = np.frombuffer(bytes.fromhex("".join(digests[row] for row in known_rows)), dtype=np.uint8)
+    keys, expected = keys.reshape(-1, DIGEST_SIZE), features[known_rows]
+    for fingerprint, recipe in _cached_recipes(cache):
+        try:
+            is_cached, rows = Store(cache, fingerprint, recipe, features.shape[1]).read(keys)
+        except StoreError:  # for example written by a newer version
+            continue
+        if is_cached.any() and np.allclose(rows, expected[is_cached], rtol=1e-3, atol=1e-3):
+            return recipe
+    return None
+
+
+def _cached_recipes(cache: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    for folder in sorted(cache.glob("features/*")):
+        if description := read_description(folder):
+            yield folder.name, description["recipe"]
+
+
+def _verify_on_image(features: FeatureMatrix, resolved: Resolved, cache: Path | None) -> str:
+    """Compare the features of one image with its row; return the recipe and how it was verified as a phrase.
+
+    Raises
+    ------
+    FeaturesError
+        If they differ.
+    """
+    name = f"{resolved.recipe.backbone}, {resolved.recipe.layer}, {resolved.recipe.pooling}"
+    row, path = _find_unchanged_image(features)
+    if path is None:
+        return f"{name}; not verified, because none of the first {_N_PROBED} images is available"
+    extracted = extract_rows([path], resolved, cache=cache)[0][0]
+    expected = features[row]
+    norms = float(np.linalg.norm(extracted) * np.linalg.norm(expected))
+    cosine = float(extracted @ expected / max(1e-30, norms))
+    if not cosine >= _MIN_COSINE:
+        raise FeaturesError(
+            f"{features.address!r} was not extracted with these options ({name}): features of "
+            f"{redact_secrets(path)!r} have a cosine similarity of {cosine:.3f} to its row. Set the options as in the "
+            "extraction."
+        )
+    return f"{name}; verified on {redact_secrets(path)!r}"
+
+
+def _find_unchanged_image(features: FeatureMatrix) -> tuple[int, str | None]:
+    """Return a row and the path of its image, which still has the digest of the table; (-1, None) if there is none."""
+    try:
+        paths, digests = features.paths[:_N_PROBED].tolist(), features.digests[:_N_PROBED].tolist()
+    except FeatxError:  # there is no table beside the matrix
+        return -1, None
+    for row, (path, digest) in enumerate(zip(paths, digests, strict=True)):
+        try:
+            content, _ = read_image(path)
+        except (UnreadableImageError, OSError):
+            continue
+        if content_digest(content).hex() == digest:
+            return row, path
+    return -1, None

@@ -1,0 +1,311 @@
+"""Find the indexed images that are most similar to query images."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from featx.datasets.image_table import ImageTable
+from featx.errors import FeaturesError, OptionError, UnreadableImageError
+from featx.extraction.extract import extract_rows
+from featx.extraction.options import ExtractionOptions, resolve_cache
+from featx.features.matrix import FeatureMatrix
+from featx.features.open import open_features
+from featx.features.search.nearest import check_top, find_similar, make_index
+from featx.features.shard_table import ROW_COLUMNS
+from featx.images.image import as_image_list, describe_image
+from featx.system.array_types import FloatArray
+from featx.system.files import remote
+from featx.system.files.atomic import write_text
+from featx.system.files.output_paths import as_output_error
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import format_count, format_table
+from featx.system.progress import progress_bar
+from featx.workflows.report.similar_page import max_queries, write_similar
+from featx.workflows.search.matches import ImageMatches, Match, SearchSummary, matches_csv
+from featx.workflows.search.recipe_lookup import find_recorded_recipe
+
+_BATCH_SIZE = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class SimilarImages(Sequence[ImageMatches]):
+    """The images most similar to each query, a sequence of :class:`ImageMatches`.
+
+    Attributes
+    ----------
+    results : list of ImageMatches
+        One for each query, in order.
+    search : ImageSearch
+        The search that returned them.
+    """
+
+    results: list[ImageMatches]
+    search: ImageSearch
+
+    def __getitem__(self, position: Any) -> Any:
+        return self.results[position]
+
+    def __len__(self) -> int:
+        return len(self.results)
+
+    def __iter__(self) -> Iterator[ImageMatches]:
+        return iter(self.results)
+
+    def __str__(self) -> str:
+        return self.as_text()
+
+    def as_text(self) -> str:
+        """Return the matches as a text table."""
+        return format_table([record for result in self.results for record in result.records()])
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write one line for each match to a CSV file.
+
+        Parameters
+        ----------
+        path : str or Path
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        """
+        with as_output_error(os.fspath(path)):
+            write_text(Path(path), matches_csv(self.results, header=True), errors="surrogateescape")
+
+    def to_html(self, path: str | os.PathLike[str], *, command: str = "") -> None:
+        """Write a page with thumbnails: one HTML page that needs no other files.
+
+        Parameters
+        ----------
+        path : str or Path
+        command : str, default=""
+            Command that repeats the search, to be shown on the page.
+
+        Raises
+        ------
+        OutputError
+            If the file cannot be written.
+        MissingDependencyError
+            If Jinja2 is not installed.
+        """
+        summary = SearchSummary(max_kept=max_queries(self.search.top))
+        summary.add(self.results)
+        self.search.write_page(Path(path), summary, command=command)
+
+
+def similar_images(
+    features: FeatureMatrix | str | os.PathLike[str],
+    images: Any,
+    *,
+    top: int = 10,
+    include_self: bool = False,
+    index: str = "exact",
+    backbone: Any = None,
+    cache: str | os.PathLike[str] | None = "auto",
+    on_error: str = "skip",
+    verbose: bool = False,
+) -> SimilarImages:
+    """Return the indexed images that are most similar to each query image.
+
+    Similarity is the cosine of features. The query images are extracted with the recipe of the indexed features.
+
+    Parameters
+    ----------
+    features : FeatureMatrix, str or Path
+        Indexed features: the path of a ``.npy`` file, or the path or URL of a job. See :func:`open_features`.
+    images : sequence of images or ImageTable
+        Query images. See :class:`FeatureExtractor`.
+    top : int, default=10
+        Number of matches for each query.
+    include_self : bool, default=False
+        Whether to return the query image itself if it is indexed (same path and bytes). Copies under other paths are
+        always returned.
+    index : {"exact", "faiss", "faiss-approximate"}, default="exact"
+        How to search. See :func:`find_similar`.
+    backbone : str, FeatureExtractor or None, default=None
+        Backbone of the indexed features. None: the recipe of the job; for a ``.npy`` file the recipe of its rows in the
+        cache, or ``"mobilenet"``.
+    cache : str, Path or None, default="auto"
+        Path of the feature cache. See :class:`FeatureExtractor`.
+    on_error : {"skip", "raise"}, default="skip"
+        How to handle unreadable query images. "skip": return a result with an error message. "raise": raise an error
+        for the first one.
+    verbose : bool, default=False
+        Whether to show a progress bar on standard error.
+
+    Returns
+    -------
+    SimilarImages
+
+    Raises
+    ------
+    FeaturesError
+        If the features are empty, have no table of paths, or were extracted with another recipe.
+    OptionError
+        If an option is invalid.
+    UnreadableImageError
+        If a query image cannot be read, with ``on_error="raise"``.
+
+    See Also
+    --------
+    find_similar : Find similar rows of a feature matrix.
+    find_duplicates : Group near-duplicates of a feature matrix.
+
+    Examples
+    --------
+    >>> from featx import similar_images
+    >>> similar = similar_images("features.npy", ["photo.jpg"], top=5)  # doctest: +SKIP
+    >>> [match.path for match in similar[0].matches]  # doctest: +SKIP
+    """
+    options: dict[str, Any] = {}
+    if isinstance(backbone, str):
+        options["backbone"] = backbone
+    elif backbone is not None:
+        options = {field.name: getattr(backbone, field.name) for field in dataclasses.fields(ExtractionOptions)}
+    queries = images.paths if isinstance(images, ImageTable) else as_image_list(images)
+    search = ImageSearch(
+        features,
+        top=top,
+        include_self=include_self,
+        index=index,
+        options=options,
+        cache=resolve_cache(cache),
+        on_error=on_error,
+    )
+    results: list[ImageMatches] = []
+    with progress_bar(len(queries), "similar", shown=verbose) as progress:
+        for start in range(0, len(queries), _BATCH_SIZE):
+            results += search.search(queries[start : start + _BATCH_SIZE], progress)
+    return SimilarImages(results, search)
+
+
+class ImageSearch:
+    """Search of indexed features for query images, batch by batch.
+
+    Parameters
+    ----------
+    features : FeatureMatrix, str or Path
+    top, include_self, index, on_error
+        See :func:`similar_images`.
+    options : mapping, default={}
+        Extraction options of the features, as far as they are known.
+    cache : Path or None, default=None
+
+    Raises
+    ------
+    FeaturesError, OptionError
+        See :func:`similar_images`.
+    """
+
+    def __init__(
+        self,
+        features: FeatureMatrix | str | os.PathLike[str],
+        *,
+        top: int = 10,
+        include_self: bool = False,
+        index: str = "exact",
+        options: Mapping[str, Any] | None = None,
+        cache: Path | None = None,
+        on_error: str = "skip",
+    ) -> None:
+        check_top(top)
+        if on_error not in ("skip", "raise"):
+            raise OptionError(f"on_error (--on-error) must be 'skip' or 'raise', got {on_error!r}.")
+        self.features = features if isinstance(features, FeatureMatrix) else open_features(features)
+        self.top = top
+        self._recipe = find_recorded_recipe(self.features, options or {}, cache=cache)
+        if not len(self.features):
+            raise FeaturesError(
+                f"Cannot search {self.features.address!r}: it has no rows. If it is a job, run it first: featx job run."
+            )
+        self.features.metadata([0])  # raises if there is no table of paths, before a long search
+        self._index = make_index(self.features, index)
+        self._include_self = include_self
+        self._cache = cache
+        self._on_error = on_error
+
+    @property
+    def description(self) -> str:
+        """What is searched, and how queries are extracted."""
+        rows = format_count(len(self.features), "row")
+        return f"{rows} of {self.features.address}, {self._index.description}; recipe: {self._recipe.origin}."
+
+    def search(self, images: Sequence[Any], progress: Callable[[int], object] | None = None) -> list[ImageMatches]:
+        """Return the matches of each image, in order.
+
+        Parameters
+        ----------
+        images : sequence of images
+        progress : callable, default=None
+            Called with the number of images that were extracted since the last call.
+
+        Raises
+        ------
+        UnreadableImageError
+            If an image cannot be read, with ``on_error="raise"``.
+        """
+        rows, digests, errors = extract_rows(images, self._recipe.resolved, cache=self._cache, progress=progress)
+        results = [
+            ImageMatches(describe_image(image), [], errors.get(position, "")) for position, image in enumerate(images)
+        ]
+        if self._on_error == "raise" and errors:
+            failed = results[min(errors)]
+            raise UnreadableImageError(failed.error, failed.path)
+        pending = [position for position in range(len(images)) if position not in errors]
+        n_neighbors = self.top + (not self._include_self)
+        while pending:
+            hex_digests = [digests[position].tobytes().hex() for position in pending]
+            neighbors = self._neighbors(rows[pending], hex_digests, n_neighbors)
+            unfinished = []
+            for position, matches in zip(pending, neighbors, strict=True):
+                results[position] = self._select(results[position], images[position], matches)
+                # A query that is indexed several times, under one path, may leave too few matches.
+                if len(results[position].matches) < self.top and len(matches) == n_neighbors < len(self.features):
+                    unfinished.append(position)
+            pending = unfinished
+            n_neighbors *= 2
+        return results
+
+    def _neighbors(self, rows: FloatArray, digests: Sequence[str], n_neighbors: int) -> list[list[Match]]:
+        """Return the nearest neighbors of each row; there may be fewer than `n_neighbors`."""
+        similar = find_similar(self.features, rows, n_neighbors, index=self._index)
+        lines = self.features.metadata(similar.rows.ravel().clip(0))
+        paths, labels, indexed_digests = (lines[name] for name in ROW_COLUMNS)
+        neighbors = []
+        for query, digest in enumerate(digests):
+            matches = []
+            for rank, row in enumerate(similar.rows[query].tolist()):
+                line = query * similar.rows.shape[1] + rank
+                if row >= 0:  # approximate indexes pad with -1
+                    is_identical = indexed_digests[line] == digest
+                    cosine = float(similar.cosine[query, rank])
+                    matches.append(Match(row, paths[line], cosine, labels[line], is_identical))
+            neighbors.append(matches)
+        return neighbors
+
+    def _select(self, result: ImageMatches, image: Any, matches: list[Match]) -> ImageMatches:
+        """Return a result with the best matches, without the query itself unless it is to be included."""
+        others = matches if self._include_self else [match for match in matches if not self._is_self(match, image)]
+        return dataclasses.replace(result, matches=others[: self.top], self_excluded=len(others) < len(matches))
+
+    def _is_self(self, match: Match, image: Any) -> bool:
+        """Return whether a match is the query itself, not a copy under another path."""
+        if not match.is_identical or not isinstance(image, str | os.PathLike):
+            return False
+        # Signatures of URLs are not stored, and change from one signing to the next.
+        query, indexed = (
+            redact_secrets(path) if remote.is_url(path) else os.path.abspath(path)
+            for path in (os.fspath(image), self.features.resolve_path(match.path))
+        )
+        return query == indexed
+
+    def write_page(self, path: Path, summary: SearchSummary, *, command: str = "") -> None:
+        """Write the kept results of a search to an HTML page. See :meth:`SimilarImages.to_html`."""
+        write_similar(
+            path, summary.kept, self.features, self._index.description, command=command, n_omitted=summary.n_not_kept
+        )
