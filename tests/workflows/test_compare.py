@@ -56,7 +56,7 @@ def test_requests_are_checked_before_the_extraction(photo_folder: Path, counting
         compare(ImageTable(table.paths, [None] * 24))
     with pytest.raises(OptionError, match="Did you mean 'knn'"):
         compare(table, estimators=["kn"])
-    with pytest.raises(ComparisonError, match="All 24 rows are in one group"):
+    with pytest.raises(ComparisonError, match="groups must contain at least two groups"):
         compare(table, groups=["site"] * 24)
     with pytest.raises(ComparisonError, match="Labels for regression must be numbers, got 'china'"):
         compare(table, task="regression")
@@ -159,10 +159,10 @@ def test_test_split_is_scored(photo_folder: Path) -> None:
     table = find_images([photo_folder])
     parts = dataclasses.replace(table, splits=(["train"] * 5 + ["test", None]) * 3 + ["train"] * 3)
     result = compare(parts, duplicate_threshold=1)
-    assert result.backbones[0].comparison.split.description == "fitted on 18, scored on 3"
+    assert result.backbones[0].comparison.split.description == "18 training, 3 test samples"
     assert result.notes[0].startswith("3 images in neither the training nor the test split excluded: ")
     result = compare(parts, duplicate_threshold=1, test=table.select([5, 12]))
-    assert result.backbones[0].comparison.split.description == "fitted on 18, scored on 2"
+    assert result.backbones[0].comparison.split.description == "18 training, 2 test samples"
     assert any("Only the 18 training images of the first source" in note for note in result.notes)
     for name, value in (("cv", 5), ("repeats", 2)):
         with pytest.raises(OptionError, match=f"{name} .--{name}. does not apply to a given test split"):
@@ -216,7 +216,7 @@ def test_paths_and_labels_from_python(photo_folder: Path, tmp_path: Path) -> Non
     assert result.learning_curve is not None
     test_mask = [number % 3 == 0 for number in range(24)]
     result = compare(paths, y=y, test_mask=test_mask, duplicate_threshold=1)
-    assert result.backbones[0].comparison.split.description == "fitted on 15, scored on 7"
+    assert result.backbones[0].comparison.split.description == "15 training, 7 test samples"
     sites = [number // 2 for number in range(24)]
     result = compare(paths, y=y, groups=sites, **options)
     for train, test in folds_of(result):

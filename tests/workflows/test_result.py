@@ -70,7 +70,7 @@ def test_text_of_a_result(photo_folder: Path) -> None:
         estimators=["dummy", "logreg", "knn"],
     )
     text = result.as_text()
-    assert "24 images, 2 classes; 3 stratified folds, 2 times; mean ± sd" in text
+    assert "24 images, 2 classes; 3 stratified folds, 2 repeats; mean ± sd" in text
     assert "best parameters of" in text
     assert "images per class  score" in text
     assert max(map(len, text.splitlines())) <= 125
