@@ -112,7 +112,9 @@ def test_small_classes_cannot_be_calibrated(
     n_small: int, options: dict[str, Any], paths: list[str], counting: CountingBackbone
 ) -> None:
     y = (["a", "b"] * 12)[: 24 - n_small] + ["small"] * n_small
-    with pytest.raises(ComparisonError, match=r"calibrate .* needs at least two .* of each class.*one of 'small'.*Add images"):
+    with pytest.raises(
+        ComparisonError, match=r"calibrate .* needs at least two .* of each class.*one of 'small'.*Add images"
+    ):
         train(paths, y, estimator="svm", calibrate=True, **options)
     assert counting.n_images == 0
 

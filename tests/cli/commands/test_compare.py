@@ -98,7 +98,7 @@ def test_compare_reports_skipped_files_and_uses_random_state(
     assert tables[0] != tables[1] == tables[2]
     warnings = json.loads(out)["warnings"]
     assert any(note.startswith("1 unreadable image excluded: ") for note in warnings)
-    assert any(note.startswith("1 image without a label left out: ") for note in warnings)
+    assert any(note.startswith("1 image without a label excluded: ") for note in warnings)
     assert "1 file skipped, not images by their names: 1 .txt." in err
 
 

@@ -16,7 +16,7 @@ from featx import FeatureExtractor, find_duplicates, open_features
 from featx.cli import main as cli
 from featx.cli.commands import duplicate_lists
 from featx.errors import FeaturesError, OptionError, UnfinishedWarning
-from featx.features import shard_table as feature_tables
+from featx.features.npy_part import FeatureFolder
 from featx.images.image import content_digest, read_image
 from featx.testing import CountingBackbone
 from featx.workflows.report.similar_page import max_queries, write_similar
@@ -378,10 +378,13 @@ def test_tables_are_read_once_for_many_groups(tmp_path: Path, monkeypatch: pytes
     features = open_features(make_job(tmp_path / "pairs", np.concatenate([rows, rows]), labels=["a"] * 200))
     found = find_duplicates(features, duplicate_threshold=1)
     read: list[str] = []
-    columns = feature_tables._columns
-    monkeypatch.setattr(
-        feature_tables, "_columns", lambda place, name, *args: read.append(name) or columns(place, name, *args)
-    )
+    open_file = FeatureFolder.open
+
+    def count_tables(folder: FeatureFolder, name: str) -> Any:
+        read.append(name)
+        return open_file(folder, name)
+
+    monkeypatch.setattr(FeatureFolder, "open", count_tables)
     expected = [[f"photos/{at:05}.jpg", f"photos/{at + 100:05}.jpg"] for at in range(100)]
     assert duplicate_lists.as_dict(found, features)["clusters"] == expected
     assert len(read) == 20
@@ -397,6 +400,6 @@ def test_tables_are_read_once_for_many_groups(tmp_path: Path, monkeypatch: pytes
 def test_features_without_rows_are_an_error(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for path in (job / "shards").iterdir():
         path.unlink()
-    with pytest.warns(UnfinishedWarning, match="Finish it: featx job run"):
+    with pytest.warns(UnfinishedWarning, match="Complete it: featx job run"):
         assert run("job", "photos/china/04.jpg", "--quiet") == 1
     assert "it has no rows. If it is a job, run it first: featx job run" in capsys.readouterr().err
