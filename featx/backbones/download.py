@@ -8,6 +8,7 @@ import re
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 from featx.backbones.digests import file_digests, hash_name
 from featx.errors import WeightsError, WeightsNotFoundError
@@ -46,8 +47,12 @@ def download_weights(url: str, path: Path, expected_hash: str) -> None:
 
     _check_writable(path.parent)
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+    responses: list[Any] = []
     download = pooch.HTTPDownloader(
-        progressbar=_log.isEnabledFor(logging.INFO), chunk_size=_CHUNK_BYTES, timeout=_TIMEOUT_SECONDS
+        progressbar=_log.isEnabledFor(logging.INFO),
+        chunk_size=_CHUNK_BYTES,
+        timeout=_TIMEOUT_SECONDS,
+        hooks={"response": lambda response, **_: responses.append(response)},
     )
     try:
         download(url, str(partial), None)
@@ -59,6 +64,8 @@ def download_weights(url: str, path: Path, expected_hash: str) -> None:
     except Exception as error:  # requests and h5py raise many kinds
         raise WeightsNotFoundError(_reason(error)) from error
     finally:
+        for response in responses:  # pooch leaves connections open if a download fails
+            response.close()
         partial.unlink(missing_ok=True)
 
 

@@ -28,7 +28,7 @@ def build_network(size: int | None) -> Any:
 
 
 def save_onnx(path: Path, *, batch: int | str = "n", tokens: bool = False) -> None:
-    """A network as PyTorch's exporter writes them: channels first."""
+    """Write a network as the exporter of PyTorch does, with channels first."""
     helper, float_ = onnx.helper, onnx.TensorProto.FLOAT
     random = np.random.default_rng(0)
     arrays = {
@@ -73,7 +73,7 @@ def save_graph(
     arrays: dict[str, Array],
     shape: tuple[int | str, ...] = ("n", 3, SIZE, SIZE),
 ) -> Any:
-    """Write nodes of (operation, inputs, output, attributes), named by their outputs, from ``pixels`` to the last."""
+    """Write a network of nodes (operation, inputs, output, attributes), which are named by their outputs."""
     helper, float_ = onnx.helper, onnx.TensorProto.FLOAT
     graph = helper.make_graph(
         [helper.make_node(kind, inputs, [output], name=output, **more) for kind, inputs, output, more in nodes],
@@ -98,7 +98,7 @@ MEANS = ("ReduceMean", ["maps"], "means", {"axes": [2, 3], "keepdims": 0})
 
 
 def save_small(path: Path, type_: str = "FLOAT", n_outputs: int = 1) -> None:
-    """A network of one mean of each channel, of numbers of a type, and more outputs beside it."""
+    """Write a network that returns the mean of each channel, with an input dtype and a number of outputs."""
     helper, proto = onnx.helper, onnx.TensorProto
     nodes = [
         helper.make_node("Cast", ["pixels"], ["numbers"], to=proto.FLOAT, name="numbers"),

@@ -8,7 +8,7 @@ from featx import FeatureExtractor, compare_baselines, load_backbone
 from featx.backbones.color_histogram import ColorHistogram
 
 
-def test_rows_are_the_roots_of_numpy_s_histogram(photos: list[PIL.Image.Image]) -> None:
+def test_rows_are_roots_of_numpy_histogram(photos: list[PIL.Image.Image]) -> None:
     pixels = np.stack([np.asarray(photo.resize((64, 64))) for photo in photos[:5]])
     edges = [np.arange(0, 257, 32)] * 3
     for image, row in zip(pixels, ColorHistogram().extract(pixels), strict=True):
@@ -18,7 +18,7 @@ def test_rows_are_the_roots_of_numpy_s_histogram(photos: list[PIL.Image.Image]) 
         assert (row**2).sum() == pytest.approx(1, rel=1e-5)
 
 
-def test_it_is_a_backbone_like_any_other_and_needs_no_network(photos: list[PIL.Image.Image]) -> None:
+def test_extract_and_compare(photos: list[PIL.Image.Image]) -> None:
     extractor = FeatureExtractor("color_histogram", cache=None)
     rows = extractor.fit_transform(photos)
     assert rows.shape == (24, load_backbone("color_histogram").n_features("avg"))

@@ -27,7 +27,7 @@ def pixels(photos: list[PIL.Image.Image]) -> np.ndarray[Any, Any]:
 
 @pytest.fixture(scope="module")
 def maps(pixels: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-    """What plain Keras gives for some layers of MobileNet."""
+    """Return the outputs of some layers of MobileNet in Keras."""
     import keras
 
     network = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(224, 224, 3))
@@ -53,7 +53,7 @@ def highest(maps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         ("conv_pw_6_relu", "avg", lambda at: mean(at["conv_pw_6_relu"])),
         (0.5, "max", lambda at: highest(at["conv_pw_6_relu"])),
         (-1, "avgmax", lambda at: np.hstack([mean(at["conv_pw_13_relu"]), highest(at["conv_pw_13_relu"])])),
-        pytest.param(  # compiled for itself
+        pytest.param(  # compiled separately
             *("conv_pw_12_bn", "avg", lambda at: mean(at["conv_pw_12_bn"])), marks=pytest.mark.slow, id="a layer within"
         ),
         (
@@ -71,7 +71,7 @@ def highest(maps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         (None, "none", lambda at: at["conv_pw_13_relu"].reshape(9, -1)),
     ],
 )
-def test_features_of_any_layer_are_those_of_plain_keras(
+def test_features_equal_those_of_keras(
     layer: Any,
     pooling: str,
     expected: Any,
@@ -93,10 +93,10 @@ def test_features_of_any_layer_are_those_of_plain_keras(
     assert np.abs(rows - right).max() / np.abs(right).max() < 1e-4
 
 
-def test_layers_and_poolings_share_one_compiled_network(
+def test_layers_and_poolings_share_one_graph(
     pixels: np.ndarray[Any, Any], compiled_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("featx.extraction.engines.compile.convert_network", lambda *args: pytest.fail("compiled anew"))
+    monkeypatch.setattr("featx.extraction.engines.compile.convert_network", lambda *args: pytest.fail("compiled again"))
     for layer in ("conv_dw_13_relu", "conv_dw_12_relu", None):
         for pooling in ("avg", "max", "avgmax", "none"):
             FeatureExtractor(layer=layer, pooling=pooling, image_size=224, cache=compiled_cache).fit_transform(
@@ -104,7 +104,7 @@ def test_layers_and_poolings_share_one_compiled_network(
             )
 
 
-def test_a_layer_has_one_recipe_however_it_is_written() -> None:
+def test_equal_layers_have_one_recipe() -> None:
     recipes = {
         ExtractionOptions(layer=layer).resolve().recipe
         for layer in (None, "conv_pw_13_relu", -1, 85, 1.0, "-1", "1.0", [-1], ("conv_pw_13_relu", 1.0))
@@ -114,14 +114,14 @@ def test_a_layer_has_one_recipe_however_it_is_written() -> None:
     assert ExtractionOptions(layer=" conv_pw_6_relu + -1").layer_name == "conv_pw_6_relu+conv_pw_13_relu"
 
 
-def test_all_of_the_depth_is_the_layer_that_is_taken_by_default() -> None:
+def test_depth_of_one_is_the_default_layer() -> None:
     networks = [backbone for name in featx.available_backbones() if (backbone := featx.load_backbone(name)).layers()]
     assert len(networks) == 50
     assert [find_layers(one.name, one.layers(), [1.0])[0].name for one in networks] == [one.layer for one in networks]
     assert ExtractionOptions("convnext_tiny", layer="0.5+1.0").layer_name.endswith("+layer_normalization")
 
 
-def test_a_share_of_the_depth_ends_at_a_block() -> None:
+def test_relative_depth_selects_end_of_block() -> None:
     assert ExtractionOptions("resnet50", layer=0.5).layer_name == "conv3_block4_out"
     assert ExtractionOptions("resnet50", layer=0.999).layer_name == "conv5_block3_out"
     assert ExtractionOptions("resnet50", layer=1e-9).layer_name == next(
@@ -129,14 +129,14 @@ def test_a_share_of_the_depth_ends_at_a_block() -> None:
     )
 
 
-def test_a_fitted_extractor_pins_its_layer(pixels: np.ndarray[Any, Any], compiled_cache: Path) -> None:
+def test_fitted_extractor_keeps_its_layer(pixels: np.ndarray[Any, Any], compiled_cache: Path) -> None:
     extractor = FeatureExtractor(layer=0.5, cache=compiled_cache).fit(pixels)
     assert extractor.recipe_["layer"] == "conv_pw_6_relu"
     assert extractor.transform(pixels).shape == (9, 512)
     assert extractor.set_params(layer=None).transform(pixels).shape == (9, 1024)
 
 
-def test_a_great_many_features_are_warned_of() -> None:
+def test_many_features_warn() -> None:
     with pytest.warns(FeatxWarning, match="100,352 features.*Use pooling"):
         ExtractionOptions(layer=0.75, pooling="none").resolve()
     with warnings.catch_warnings():
@@ -144,21 +144,21 @@ def test_a_great_many_features_are_warned_of() -> None:
         assert ExtractionOptions(pooling="none").resolve().n_features == 50_176
 
 
-@pytest.mark.thorough  # a child process describes the network at this size
-def test_without_pooling_the_size_decides_how_many_features_there_are(pixels: np.ndarray[Any, Any]) -> None:
+@pytest.mark.thorough  # Keras in a child process
+def test_image_size_decides_number_of_unpooled_features(pixels: np.ndarray[Any, Any]) -> None:
     options = ExtractionOptions(pooling="none", image_size=(96, 160), layer="conv_pw_5_relu+conv_pw_13_relu")
     assert options.n_features == 12 * 20 * 256 + 3 * 5 * 1024
     small = FeatureExtractor(pooling="none", image_size=(96, 160), cache=None)
     assert small.fit_transform(pixels[:1]).shape == (1, 3 * 5 * 1024)
 
 
-def test_a_backbone_in_plain_python_has_one_output(counting: CountingBackbone) -> None:
+def test_direct_backbone_has_one_output(counting: CountingBackbone) -> None:
     with pytest.raises(OptionError, match="plain Python and has a single output"):
         ExtractionOptions("counting", layer=0.5)
     assert ExtractionOptions("counting", layer="output").layer_name == "output"
 
 
-def test_what_gives_no_features_is_refused() -> None:
+def test_layer_without_features_is_refused() -> None:
     strange = [dataclasses.replace(LAYERS[1], name="strange", shape=(3, 4))]
     with pytest.raises(
         OptionError, match="Cannot extract features from layer 'strange'.*neither feature maps nor features"
@@ -167,6 +167,6 @@ def test_what_gives_no_features_is_refused() -> None:
 
 
 @pytest.mark.slow  # Keras in a child process
-def test_a_network_of_one_s_own_is_described_by_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_network_is_described_by_keras(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.backbones.keras.describe.read_layers", lambda path: None)
     assert dataclasses.replace(MOBILENET, name="my_own").layers() == LAYERS

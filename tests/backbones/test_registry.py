@@ -98,9 +98,9 @@ def test_list_shows_min_image_size(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_invalid_image_size_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert featx.cli.main.main(["extract", "photos", "--image-size", "224x"]) == 1
-    said = capsys.readouterr().err
-    assert "image_size (--image-size) must be an int or (height, width)" in said
-    assert said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "image_size (--image-size) must be an int or (height, width)" in message
+    assert message.count("\n") == 1
 
 
 def test_error_in_direct_backbone_names_it(monkeypatch: pytest.MonkeyPatch) -> None:

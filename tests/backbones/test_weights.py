@@ -7,6 +7,7 @@ import random
 import shutil
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +45,14 @@ def server(tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args: object) -> None:
             super().__init__(*args, directory=str(folder))  # type: ignore[arg-type]
+
+        def do_GET(self) -> None:
+            if self.path.startswith("/redirect/"):
+                self.send_response(302)
+                self.send_header("Location", self.path.removeprefix("/redirect"))
+                self.end_headers()
+            else:
+                super().do_GET()
 
         def log_request(self, *args: object) -> None:
             requested.append(self.path)
@@ -90,32 +99,43 @@ def test_weights_in_keras_folder_are_used(keras_home: Path) -> None:
 
 
 def test_weights_are_downloaded_once(keras_home: Path, server: tuple[str, list[str]]) -> None:
-    address, asked = server
+    address, requests = server
     backbone = served(address)
     for _ in range(2):
         found = backbone.find_weights("imagenet")
         assert found.path == keras_home / "models" / BUNDLED.name
         assert found.digest == MOBILENET.bundled_sha256
-    assert asked == [f"/{BUNDLED.name}"]
+    assert requests == [f"/{BUNDLED.name}"]
 
 
-@pytest.mark.thorough  # Keras in a child process
 @pytest.mark.usefixtures("keras_home")
 def test_missing_file_on_server(server: tuple[str, list[str]]) -> None:
     address, _ = server
     with pytest.raises(WeightsNotFoundError, match="404.*Check the address. Download http.*save it as") as caught:
         served(address, "absent.weights.h5").find_weights("imagenet")
-    assert "use 'mobilenet'" not in str(caught.value)  # it is the network that was asked for
+    assert "use 'mobilenet'" not in str(caught.value)  # the requested backbone is no remedy
 
 
-@pytest.mark.slow  # Keras in child processes
+def test_redirect_is_followed(keras_home: Path, server: tuple[str, list[str]]) -> None:
+    address, requests = server
+    backbone = served(address, f"redirect/{BUNDLED.name}")
+    assert backbone.find_weights("imagenet").digest == MOBILENET.bundled_sha256
+    assert requests == [f"/redirect/{BUNDLED.name}", f"/{BUNDLED.name}"]
+
+
+def test_threads_download_the_same_file(keras_home: Path, server: tuple[str, list[str]]) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(served(server[0]).find_weights, ["imagenet"] * 4))
+    assert {weights.digest for weights in found} == {MOBILENET.bundled_sha256}
+    assert [path.name for path in (keras_home / "models").iterdir()] == [BUNDLED.name]
+
+
 @pytest.mark.usefixtures("keras_home")
 def test_unreachable_server() -> None:
     with pytest.raises(WeightsNotFoundError, match="Cannot download the ImageNet weights"):
         served("http://127.0.0.1:9").find_weights("imagenet")
 
 
-@pytest.mark.slow  # Keras in child processes
 def test_download_with_wrong_hash_is_deleted(keras_home: Path, server: tuple[str, list[str]]) -> None:
     wrong = dataclasses.replace(served(server[0]), weights_hash="0" * 32)
     with pytest.raises(
@@ -130,16 +150,15 @@ def test_missing_weights_file() -> None:
         MOBILENET.find_weights("absent.h5")
 
 
-@pytest.mark.slow  # Keras in child processes
 def test_weights_from_url(keras_home: Path, server: tuple[str, list[str]]) -> None:
-    address, asked = server
+    address, requests = server
     url = f"{address}/{BUNDLED.name}#sha256={MOBILENET.bundled_sha256}"
     for _ in range(2):
         found = MOBILENET.find_weights(url)
         assert found.digest == MOBILENET.bundled_sha256
         assert found.path is not None
         assert found.path.parent == keras_home / "models"
-    assert asked == [f"/{BUNDLED.name}"]
+    assert requests == [f"/{BUNDLED.name}"]
     found.path.chmod(0o600)
     found.path.write_bytes(b"altered")
     with pytest.raises(WeightsError, match="Checksum mismatch.*expected SHA-256 9c4f.*got.*Delete the file"):
@@ -160,7 +179,6 @@ def test_url_requires_digest(fragment: str) -> None:
         MOBILENET.find_weights(f"https://example.org/w.h5{fragment}")
 
 
-@pytest.mark.slow  # Keras in child processes
 @pytest.mark.parametrize("answer", ["a web page", "a part", "a part of no length"])
 def test_download_of_something_else_is_deleted(answer: str, keras_home: Path) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -188,7 +206,6 @@ def test_download_of_something_else_is_deleted(answer: str, keras_home: Path) ->
     assert list((keras_home / "models").iterdir()) == []
 
 
-@pytest.mark.thorough  # Keras in a child process, as where no server is
 @pytest.mark.usefixtures("keras_home")
 def test_proxy_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -227,4 +244,4 @@ def test_random_weights_are_reproducible(photos: list[PIL.Image.Image], tmp_path
     network = featx.load_backbone("mobilenet_0.25")
     assert isinstance(network, KerasBackbone)
     build_empty(network, (32, 32))
-    assert random.getstate() == state  # the user's own draws go on as if nothing had been
+    assert random.getstate() == state  # random numbers of the user are not affected

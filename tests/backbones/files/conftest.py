@@ -12,7 +12,7 @@ from tests.backbones.networks import SIZE, Array, build_network
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One network in each of Keras's formats, and as OpenVINO writes it."""
+    """Return a folder with one network in each format of Keras."""
     import keras
 
     folder = tmp_path_factory.mktemp("own")
@@ -37,7 +37,7 @@ def pixels() -> Array:
 
 @pytest.fixture(scope="module")
 def outputs(folder: Path, pixels: Array) -> dict[str, Array]:
-    """What plain Keras gives, of pixels from −1 to 1."""
+    """Return the outputs of Keras for pixels from -1 to 1, by layer."""
     import keras
 
     network = keras.models.load_model(folder / "fixed.keras")

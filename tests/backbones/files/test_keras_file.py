@@ -86,7 +86,7 @@ def test_file_without_network_is_refused(folder: Path, tmp_path: Path, pixels: A
 
 
 def trained_network(size: int | None) -> Any:
-    """A transfer model as people train it: compiled, around a network that was compiled, too."""
+    """Return a typical transfer model: compiled, around a network that was compiled, too."""
     import keras
 
     layers = keras.layers
@@ -172,7 +172,7 @@ def test_mixed_precision_is_computed_in_float32(tmp_path: Path, pixels: Array) -
 
 
 def rows_of_both_engines(path: Path, pixels: Array) -> list[Array]:
-    """Rows through both engines, of a file of Keras, computed in this process."""
+    """Return the rows of both engines, computed in this process."""
     found = keras_file.describe(path, None)
     assert found.fixed_image_size is not None
     recipe = Recipe(

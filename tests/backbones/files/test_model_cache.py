@@ -39,7 +39,7 @@ def test_keras_object_is_a_backbone(pixels: Array, outputs: dict[str, Array], tm
     os.utime(Path(kept).parents[1], (0, 0))  # last used half a century ago
     assert as_backbone_name(network) != kept
     assert not Path(kept).exists()
-    with pytest.raises(RecipeMismatchError, match="weights"):  # it is not what was fitted any more
+    with pytest.raises(RecipeMismatchError, match="weights"):  # it was fitted with other weights
         extractor.transform(pixels)
 
 
@@ -54,7 +54,7 @@ def test_threads_cache_one_network() -> None:
 
 
 class ModelWithCode:
-    """What featx asks of an object of Keras, but none."""
+    """Imitation of a ``keras.Model`` with code of its own."""
 
     name, built = "mine", True
 

@@ -94,7 +94,7 @@ def test_openvino_file_and_batch_of_one(tmp_path: Path, pixels: Array) -> None:
 
 
 def save_onnx_with_positions(path: Path) -> None:
-    """A network that says nothing of its sides, and adds what it learned of the positions of images of 48 × 48."""
+    """Write a network with dynamic sides that adds an embedding of the positions in images of 48 × 48 pixels."""
     arrays = {"w": random_array(4, 3, 4, 4), "positions": random_array(1, 4, 12, 12)}
     nodes = [CONV, ("Add", ["maps", "positions"], "sums", {}), ("ReduceMean", ["sums"], "out", {"axes": [2, 3]})]
     save_graph(path, nodes, arrays, ("n", 3, "h", "w"))
