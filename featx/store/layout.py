@@ -33,7 +33,7 @@ FORMAT = 3
 INDEX = "digests.sqlite"
 #: Measured throughput of backbones on this machine.
 RATES = "rates.json"
-#: Description of a recipe, for people: segments hold all that is needed to read them.
+#: Human-readable description of a recipe. Segments hold all that is needed to read them.
 DESCRIPTION = "recipe.json"
 #: Suffix of corrupt files that were quarantined.
 CORRUPT_SUFFIX = ".corrupt"

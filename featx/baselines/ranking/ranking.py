@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES, METRICS
-from featx.system.formatting import format_count, wrap_text
+from featx.system.formatting import format_count, format_table, wrap_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,16 +108,15 @@ class Ranking:
         return f"{format_count(self.n_rows, 'image')}{classes}; ridge and kNN: leave-one-out {metric}"
 
     def _lines(self) -> list[str]:
-        width = max(len(name) for name in [*self.table["name"], _FIRST_COLUMN])
-        header = f"  {_FIRST_COLUMN:<{width}}  {'width':>7}  {_CRITERION_NAMES['loo_ridge']:<11}  {'':<5}"
-        lines = [header + "".join(f"  {_CRITERION_NAMES[name]:<12}" for name in CRITERIA[1:]).rstrip()]
-        for index, row in enumerate(self.table.to_dict(orient="records")):
-            cells = [
+        rows = []
+        for row in self.table.to_dict(orient="records"):
+            first, *others = [
                 f"{row[name]:.3f} ({row[f'{name}_rank']:.0f})" if np.isfinite(row[name]) else "" for name in CRITERIA
             ]
-            line = f"{' ' if index else '*'} {row['name']:<{width}}  {row['features']:>7,}  {cells[0]:<11}  "
-            lines.append((line + f"{row['verdict']:<5}" + "".join(f"  {cell:<12}" for cell in cells[1:])).rstrip())
-        return lines
+            cells = {_FIRST_COLUMN: row["name"], "width": row["features"], _CRITERION_NAMES[CRITERIA[0]]: first}
+            cells |= {"": row["verdict"]}
+            rows.append(cells | {_CRITERION_NAMES[name]: cell for name, cell in zip(CRITERIA[1:], others, strict=True)})
+        return format_table(rows, marked=[0]).split("\n")
 
     def _conclusion(self) -> str:
         if not self.ties:
