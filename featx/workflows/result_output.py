@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES, METRICS, best_row
-from featx.system.files import atomic
+from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error, header_pattern, starts_with
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import escape_cell, escape_path_cell, format_count, shorten, wrap_text
@@ -178,7 +178,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     """
     with as_output_error(path):
         # File names that are not UTF-8 are written as their bytes.
-        atomic.write_text(path, _without_formulas(table).to_csv(index=False), errors="surrogateescape")
+        write_text(path, _without_formulas(table).to_csv(index=False), errors="surrogateescape")
 
 
 def _without_formulas(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.errors import MissingDependencyError
-from featx.system.files import atomic
+from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error
 
 _FOLDER = os.path.dirname(__file__)
@@ -52,4 +52,4 @@ def write_page(path: Path, text: str, *, errors: str = "strict") -> None:
         If the file cannot be written.
     """
     with as_output_error(path):
-        atomic.write_text(path, text, errors=errors)
+        write_text(path, text, errors=errors)
