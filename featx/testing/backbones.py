@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.base import Backbone, DirectBackbone
-from featx.backbones.registry import available_backbones, register_backbone, unregister_backbone
+from featx.backbones.registry import (
+    available_backbones,
+    register_backbone,
+    registered_backbone,
+    unregister_backbone,
+)
 
 
 class CountingBackbone(DirectBackbone):
@@ -124,4 +129,5 @@ def registered(*backbones: Backbone) -> Iterator[Any]:
         yield backbones[0] if len(backbones) == 1 else backbones
     finally:
         for name in set(available_backbones()) - known:
-            unregister_backbone(name)
+            if registered_backbone(name) is not None:  # not those that a package declares
+                unregister_backbone(name)
