@@ -201,30 +201,12 @@ def run_job(
     if on_error not in ("skip", "raise"):
         raise OptionError(f"on_error must be 'skip' or 'raise', got {on_error!r}.")
     job = open_job(output)
-    cache_folder = resolve_cache(cache)
-    options = {"engine": engine, "batch_size": batch_size}
+    options: dict[str, object] = {"engine": engine, "batch_size": batch_size}
     _check_runnable(job, backend, scheduler, options)
+    task = _make_task(job, cache, raise_on_error=on_error == "raise", machine_options=options)
     done, corrupt = recover(job, verify=verify, retry_quarantined=retry_quarantined)
-    task = Task(
-        location=job.folder.location,
-        job_id=job.manifest.id,
-        shard=0,
-        client=uuid.uuid4().hex,
-        round=0,
-        cache=os.path.abspath(cache_folder) if cache_folder else None,
-        is_cache_auto=cache == "auto",
-        raise_on_error=on_error == "raise",
-        machine_options=options,
-        backbone=registry.registered_backbone(job.manifest.options.get("backbone", "mobilenet")),
-    )
-    coordinator = Coordinator(
-        job,
-        task,
-        backend=backend,
-        n_jobs=n_jobs,
-        scheduler=scheduler,
-        recompute={shard for shard, committed in done.items() if committed.failed} if retry_failed else None,
-    )
+    recompute = {shard for shard, committed in done.items() if committed.failed} if retry_failed else None
+    coordinator = Coordinator(job, task, backend=backend, n_jobs=n_jobs, scheduler=scheduler, recompute=recompute)
     n_before = sum(shard.n_images for shard in done.values())
     with (
         registered_client(job.folder, task.client, n_before),
@@ -232,6 +214,25 @@ def run_job(
     ):
         coordinator.run()
     return _summarize(job, n_before, corrupt, time.perf_counter() - started)
+
+
+def _make_task(
+    job: Job, cache: str | os.PathLike[str] | None, *, raise_on_error: bool, machine_options: dict[str, object]
+) -> Task:
+    """Return what all tasks of a new run have in common."""
+    folder = resolve_cache(cache)
+    return Task(
+        location=job.folder.location,
+        job_id=job.manifest.id,
+        shard=0,
+        client=uuid.uuid4().hex,
+        round=0,
+        cache=os.path.abspath(folder) if folder else None,
+        is_cache_auto=cache == "auto",
+        raise_on_error=raise_on_error,
+        machine_options=machine_options,
+        backbone=registry.registered_backbone(job.manifest.options.get("backbone", "mobilenet")),
+    )
 
 
 def _check_runnable(job: Job, backend: str, scheduler: str | None, options: dict[str, object]) -> None:

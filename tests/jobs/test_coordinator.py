@@ -260,6 +260,7 @@ def test_kill_while_rows_are_replaced(at: str, tmp_path: Path, monkeypatch: pyte
     photo.write_bytes(b"no image")
     run_job(job, cache=None)
     photo.write_bytes(whole)
+    monkeypatch.setattr("featx.jobs.running.shard.WAIT_SECONDS", 0.1)
     real = getattr(LocalFolder, at)
 
     def die(place: LocalFolder, name: str, *args: object) -> object:

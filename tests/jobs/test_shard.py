@@ -25,6 +25,7 @@ pytestmark = pytest.mark.usefixtures("order", "quiet_logger")
 
 @pytest.mark.usefixtures("in_this_process")
 def test_rows_without_table_are_replaced(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("featx.jobs.running.shard.WAIT_SECONDS", 0.2)
     plan(images, tmp_path / "job")
     (tmp_path / "job" / "shards" / "00000000.npy").write_bytes(b"half")
     assert run_job(tmp_path / "job").done == 4
@@ -46,6 +47,7 @@ def test_first_table_wins(images: Path, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("in_this_process")
 def test_table_of_replaced_rows_is_removed(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer was held up between its rows and its table so long that it was taken for dead."""
+    monkeypatch.setattr("featx.jobs.running.shard.WAIT_SECONDS", 0.0)
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job")
     table = tmp_path / "job" / "shards" / "00000000.parquet"

@@ -26,7 +26,7 @@ from featx.system.files import remote
 from featx.system.files.parquet import import_pyarrow
 
 #: Time that a writer waits for the table of another writer whose rows differ from its own.
-_WAIT_SECONDS = 3.0
+WAIT_SECONDS = 3.0
 _POLL_SECONDS = 0.1
 _MAX_COMMITS = 5
 #: A shard with at least this number of images, none of them reachable, has a source that is away.
@@ -49,7 +49,6 @@ def run_shard(
     progress: Callable[[int], object] | None = None,
     probe_images: Sequence[str] = (),
     recompute: bool = False,
-    wait_seconds: float = _WAIT_SECONDS,
 ) -> CommittedShard:
     """Compute the rows of a shard and commit them.
 
@@ -67,8 +66,6 @@ def run_shard(
         Images of other shards. If one of them is reachable and no image of this shard is, the latter are failures.
     recompute : bool, default=False
         Whether to replace the committed rows if images that failed have a row now.
-    wait_seconds : float, default=3.0
-        Time to wait for the table of another writer with other rows.
 
     Returns
     -------
@@ -108,7 +105,7 @@ def run_shard(
         )
         if recompute and (committed := _keep_committed(job, shard, table)):
             return committed
-        return _Commit(job, done, matrix, _as_file(done, table), wait_seconds).run(replace=recompute)
+        return _Commit(job, done, matrix, _as_file(done, table)).run(replace=recompute)
 
 
 def _is_reachable(path: str) -> bool:
@@ -210,7 +207,6 @@ class _Commit:
     done: CommittedShard
     matrix: Path
     table: bytes
-    wait_seconds: float
 
     def run(self, *, replace: bool) -> CommittedShard:
         """Return what is committed in the end; with `replace`, in place of what was committed before."""
@@ -250,7 +246,7 @@ class _Commit:
 
     def _wait_for_table(self) -> CommittedShard | None:
         """Return what the writer of the matrix in the folder commits; None if it does not."""
-        deadline = time.monotonic() + self.wait_seconds
+        deadline = time.monotonic() + WAIT_SECONDS
         while time.monotonic() < deadline:
             try:
                 return self.job.read_committed(self.done.shard)
