@@ -141,7 +141,7 @@ def test_feature_union_with_two_jobs(backend: str, paths: list[str], compiled_ca
 
 
 @pytest.mark.usefixtures("counting")
-def test_a_backbone_of_ones_own_needs_threads(paths: list[str], y: np.ndarray[Any, Any], pipe: Pipeline) -> None:
+def test_registered_backbone_needs_threads(paths: list[str], y: np.ndarray[Any, Any], pipe: Pipeline) -> None:
     with joblib.parallel_config("threading", n_jobs=2):
         assert cross_val_score(pipe, paths, y, cv=3).mean() > 0.6
     with pytest.raises(UnknownBackboneError, match="known only to the process that registered it: use threads"):

@@ -36,7 +36,7 @@ def lines(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_the_matrix_is_a_plain_npy_file_with_a_line_for_each_row(photo_folder: Path, in_folder: Path) -> None:
+def test_matrix_and_table(photo_folder: Path, in_folder: Path) -> None:
     summary = extract(photo_folder, in_folder / "features.npy")
     rows = np.load(in_folder / "features.npy", mmap_mode="r", allow_pickle=False)
     assert (rows.dtype, rows.shape) == (np.float32, (24, 12))
@@ -66,7 +66,7 @@ def test_extract_images_writes_what_the_command_writes(photo_folder: Path, in_fo
         extract_images(photo_folder, "features/", backbone="counting")
 
 
-def test_unreadable_images_are_left_out_and_listed(photo_folder: Path, in_folder: Path) -> None:
+def test_unreadable_images_are_listed(photo_folder: Path, in_folder: Path) -> None:
     (photo_folder / "china" / "00.jpg").write_bytes(b"")
     (photo_folder / "flower" / "23.jpg").write_bytes(b"text")
     summary = extract(photo_folder, in_folder / "features.npy")
@@ -85,7 +85,7 @@ def test_unreadable_images_are_left_out_and_listed(photo_folder: Path, in_folder
     np.testing.assert_array_equal(np.load(in_folder / "china.npy"), rows[:11])
 
 
-def test_a_table_of_failures_of_an_earlier_run_does_not_stay(photo_folder: Path, in_folder: Path) -> None:
+def test_old_table_of_failures_is_removed(photo_folder: Path, in_folder: Path) -> None:
     bad = photo_folder / "china" / "00.jpg"
     good = bad.read_bytes()
     bad.write_bytes(b"")
@@ -96,9 +96,7 @@ def test_a_table_of_failures_of_an_earlier_run_does_not_stay(photo_folder: Path,
 
 
 @pytest.mark.parametrize("cached", [True, False])
-def test_many_more_rows_than_one_block_come_out_right(
-    cached: bool, photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_rows_than_one_block(cached: bool, photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.extraction.to_file._BLOCK_ROWS", 7)
     for number in range(60):
         path = tmp_path / "many" / f"{number:03}.png"
@@ -118,7 +116,7 @@ def test_many_more_rows_than_one_block_come_out_right(
         np.testing.assert_array_equal(np.load(tmp_path / "one.npy")[0], row)
 
 
-def test_names_of_any_kind_survive_the_table(photos: Any, tmp_path: Path) -> None:
+def test_unusual_file_names(photos: Any, tmp_path: Path) -> None:
     names = ["new\nline.png", 'quote", comma.png', "emoji 🦆.png", os.fsdecode(b"\xff\xfe.png"), "x" * 251 + ".png"]
     (tmp_path / "odd").mkdir()
     for name, photo in zip(names, photos, strict=False):
@@ -127,7 +125,7 @@ def test_names_of_any_kind_survive_the_table(photos: Any, tmp_path: Path) -> Non
     assert sorted(os.path.basename(line["path"]) for line in lines(tmp_path / "f.csv")) == sorted(names)
 
 
-def test_no_cell_is_a_formula(photos: Any, in_folder: Path) -> None:
+def test_cells_are_no_formulas(photos: Any, in_folder: Path) -> None:
     for number, name in enumerate(["=1+1", "@SUM(A1)", "+x", "-3", "plain"]):
         Path(name).mkdir()
         photos[number].save(f"{name}/a.png")
@@ -146,7 +144,7 @@ def test_no_cell_is_a_formula(photos: Any, in_folder: Path) -> None:
     assert [int(line["position"]) for line in failures] == [1, 3, 5, 7, 9]
 
 
-def test_raise_stops_at_the_first_and_leaves_the_old_files(photo_folder: Path, in_folder: Path) -> None:
+def test_on_error_raise_keeps_the_old_files(photo_folder: Path, in_folder: Path) -> None:
     extract(photo_folder, in_folder / "features.npy")
     before = {path: path.read_bytes() for path in in_folder.glob("features*")}
     (photo_folder / "china" / "05.jpg").write_bytes(b"")
@@ -155,7 +153,7 @@ def test_raise_stops_at_the_first_and_leaves_the_old_files(photo_folder: Path, i
     assert {path: path.read_bytes() for path in in_folder.glob("*") if path.is_file()} == before
 
 
-def test_not_one_readable_image_is_an_error(tmp_path: Path) -> None:
+def test_no_readable_image(tmp_path: Path) -> None:
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.jpg").write_bytes(b"")
     with pytest.raises(SourceError, match=r"any of the 1 images.*a\.jpg': the file is empty"):
@@ -171,7 +169,7 @@ def test_not_one_readable_image_is_an_error(tmp_path: Path) -> None:
         ("features", "must be the name of a"),
     ],
 )
-def test_an_output_that_cannot_be_is_refused_at_once(
+def test_invalid_output_is_rejected(
     output: str, remedy: str, photo_folder: Path, in_folder: Path, counting: CountingBackbone
 ) -> None:
     with pytest.raises(OutputError, match=remedy):
@@ -179,7 +177,7 @@ def test_an_output_that_cannot_be_is_refused_at_once(
     assert counting.n_images == 0
 
 
-def test_only_extract_speaks_of_a_folder_that_it_would_make_a_job_of(
+def test_only_extract_suggests_a_job_folder(
     photo_folder: Path, in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan_job(photo_folder, "job", backbone="counting", sample=0, cache=None)
@@ -190,9 +188,7 @@ def test_only_extract_speaks_of_a_folder_that_it_would_make_a_job_of(
         assert ("features/" in err) == (command[0] == "extract")
 
 
-def test_a_row_that_is_not_its_image_s_is_noticed_and_nothing_is_kept(
-    photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_audit_detects_swapped_rows(photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from featx.extraction import to_file as outputs
 
     keep = outputs.NpyWriter.keep
@@ -207,7 +203,7 @@ def test_a_row_that_is_not_its_image_s_is_noticed_and_nothing_is_kept(
     assert os.listdir(in_folder) == ["cache"]
 
 
-def test_a_full_disk_is_an_error_with_a_remedy_and_keeps_the_rows(photo_folder: Path, tmp_path: Path) -> None:
+def test_full_disk_keeps_cached_rows(photo_folder: Path, tmp_path: Path) -> None:
     import subprocess
     import sys
 
@@ -226,9 +222,7 @@ def test_a_full_disk_is_an_error_with_a_remedy_and_keeps_the_rows(photo_folder: 
     assert not list(tmp_path.glob(".*.tmp"))
 
 
-def test_a_matrix_that_cannot_be_named_leaves_no_table_that_belongs_to_another(
-    photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_rename_leaves_no_table(photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     extract(photo_folder / "china", in_folder / "features.npy")
     replace = os.replace
 
@@ -244,7 +238,7 @@ def test_a_matrix_that_cannot_be_named_leaves_no_table_that_belongs_to_another(
 
 
 @pytest.mark.parametrize("name", ["features.csv", "features.failures.csv"])
-def test_a_table_of_the_user_is_not_replaced(name: str, photo_folder: Path, in_folder: Path) -> None:
+def test_user_table_is_not_replaced(name: str, photo_folder: Path, in_folder: Path) -> None:
     (in_folder / name).write_text("my,own,table\n")
     with pytest.raises(OutputError, match="was not written by featx. Move the file"):
         extract(photo_folder, in_folder / "features.npy")
@@ -273,7 +267,7 @@ def _spoil(function: Any, change: Any) -> Any:
     ],
     ids=["a line lost", "lines out of order", "another digest"],
 )
-def test_a_table_that_does_not_match_is_noticed(
+def test_audit_detects_wrong_tables(
     change: Any, found: str, photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from featx.extraction import to_file as outputs
@@ -283,7 +277,7 @@ def test_a_table_that_does_not_match_is_noticed(
         extract(photo_folder, in_folder / "features.npy")
 
 
-def test_a_row_that_is_not_finite_is_noticed_without_a_store_too(
+def test_audit_detects_nan_without_a_cache(
     photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from featx.extraction import to_file as outputs
@@ -299,7 +293,7 @@ def test_a_row_that_is_not_finite_is_noticed_without_a_store_too(
         extract(photo_folder, in_folder / "features.npy", cache=None)
 
 
-def test_what_a_killed_run_left_beside_the_output_is_removed_by_the_next(photo_folder: Path, in_folder: Path) -> None:
+def test_leftovers_of_a_killed_run_are_removed(photo_folder: Path, in_folder: Path) -> None:
     import subprocess
     import sys
 

@@ -49,39 +49,39 @@ def run(images: Any, cache: Path | None, **options: Any) -> tuple[Array, Ledger]
 
 @pytest.mark.usefixtures("counting")
 @pytest.mark.parametrize("cache", [None, "auto"])
-def test_a_flip_is_the_mean_of_the_image_and_its_mirror_image(squares: Array, cache: Any) -> None:
+def test_flip(squares: Array, cache: Any) -> None:
     expected = (rows(squares) + rows(squares[:, :, ::-1])) / 2
     np.testing.assert_array_equal(rows(squares, tta="flip", cache=cache), expected)
 
 
 @pytest.mark.usefixtures("counting")
-def test_rotations_are_the_mean_of_four_quarter_turns(squares: Array) -> None:
+def test_rotations(squares: Array) -> None:
     expected = np.mean([rows(np.rot90(squares, turns, axes=(1, 2))) for turns in range(4)], axis=0)
     np.testing.assert_allclose(rows(squares, tta="rotations"), expected, rtol=1e-6)
 
 
 @pytest.mark.usefixtures("counting")
-def test_five_crops_are_cut_out_of_an_image_of_eight_sevenths() -> None:
+def test_five_crop() -> None:
     larger = np.random.default_rng(0).integers(0, 256, (3, 37, 37, 3), dtype=np.uint8)
     corners = [(0, 0), (0, 5), (5, 0), (5, 5), (2, 2)]
     expected = np.mean([rows(larger[:, y : y + 32, x : x + 32]) for y, x in corners], axis=0)
     np.testing.assert_allclose(rows(larger, tta="five-crop"), expected, rtol=1e-6)
 
 
-def test_at_224_pixels_they_are_cut_out_of_256() -> None:
+def test_decoded_size() -> None:
     recipe = ExtractionOptions("mobilenet", tta="five-crop").resolve().recipe
     assert ViewSet.of(recipe).decoded_size == (256, 256)
     assert ViewSet.of(dataclasses.replace(recipe, tta="rotations")).decoded_size == (224, 224)
 
 
 @pytest.mark.parametrize("tta", VIEWS)
-def test_any_backbone_has_views_and_a_histogram_does_not_see_mirrors_and_turns(tta: str, squares: Array) -> None:
+def test_histogram_ignores_flips_and_rotations(tta: str, squares: Array) -> None:
     plain, averaged = (FeatureExtractor("color_histogram", tta=one).transform(squares) for one in (None, tta))
     assert averaged.shape == plain.shape
     assert np.array_equal(plain, averaged) is (tta != "five-crop")
 
 
-def test_a_row_of_views_has_the_names_of_any_row() -> None:
+def test_feature_names() -> None:
     names = FeatureExtractor("mobilenet").get_feature_names_out()
     assert list(FeatureExtractor("mobilenet", tta="flip").get_feature_names_out()) == list(names)
 
@@ -89,7 +89,7 @@ def test_a_row_of_views_has_the_names_of_any_row() -> None:
 # What is computed ------------------------------------------------------------------------------------
 
 
-def test_no_view_is_ever_computed_twice(counting: CountingBackbone, paths: list[str]) -> None:
+def test_views_are_computed_once(counting: CountingBackbone, paths: list[str]) -> None:
     shown = {}
     for number, views in enumerate([None, "flip", "flip", "rotations", None, "five-crop", "rotations", "five-crop"]):
         before = counting.n_images
@@ -98,7 +98,7 @@ def test_no_view_is_ever_computed_twice(counting: CountingBackbone, paths: list[
     assert list(shown.values()) == [1, 1, 0, 3, 0, 5, 0, 0]
 
 
-def test_the_plain_view_is_the_row_without_views(counting: CountingBackbone, paths: list[str]) -> None:
+def test_unchanged_view_is_the_row_without_tta(counting: CountingBackbone, paths: list[str]) -> None:
     averaged = rows(paths, tta="flip")
     assert counting.n_images == 48
     plain = rows(paths)
@@ -107,9 +107,7 @@ def test_the_plain_view_is_the_row_without_views(counting: CountingBackbone, pat
     np.testing.assert_array_equal(averaged, rows(paths, tta="flip", cache=None))
 
 
-def test_each_view_has_a_recipe_of_its_own_in_the_store(
-    counting: CountingBackbone, paths: list[str], tmp_path: Path
-) -> None:
+def test_each_view_has_a_recipe(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
     rows(paths, tta="flip", cache=tmp_path / "cache")
     plain = ExtractionOptions("counting").resolve().recipe
     kept = {path.parent.name: json.loads(path.read_text()) for path in (tmp_path / "cache").rglob("recipe.json")}
@@ -118,7 +116,7 @@ def test_each_view_has_a_recipe_of_its_own_in_the_store(
 
 
 @pytest.mark.parametrize("tta", VIEWS)
-def test_an_image_is_decoded_once_for_all_its_views(
+def test_image_is_decoded_once(
     tta: str, counting: CountingBackbone, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from featx.images.decode import decode_image
@@ -151,7 +149,7 @@ def test_rows_do_not_depend_on_the_batch(counting: CountingBackbone, paths: list
         np.testing.assert_array_equal(rows(paths, tta="five-crop", cache=None, batch_size=size), expected)
 
 
-def test_what_was_computed_before_an_error_is_not_computed_again(
+def test_computed_views_are_cached_before_an_error(
     counting: CountingBackbone, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     extract = counting.extract
@@ -170,7 +168,7 @@ def test_what_was_computed_before_an_error_is_not_computed_again(
     assert counting.n_images == 48 + 48
 
 
-def test_a_damaged_row_costs_its_own_view_only(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
+def test_corrupt_row_affects_its_own_view_only(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     expected = rows(paths, tta="flip", cache=cache)
     recipe = dataclasses.replace(ExtractionOptions("counting").resolve().recipe, tta="mirrored")
@@ -183,7 +181,7 @@ def test_a_damaged_row_costs_its_own_view_only(counting: CountingBackbone, paths
     assert counting.n_images == 48 + 24
 
 
-def test_views_that_one_process_has_computed_meanwhile_are_taken_over(
+def test_views_of_another_process_are_used(
     counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refresh, has_run = Store.refresh, []
@@ -203,7 +201,7 @@ def test_views_that_one_process_has_computed_meanwhile_are_taken_over(
     assert counting.n_images == 5 + 24 + 19 + 48
 
 
-def test_rows_that_cannot_be_right_are_refused_of_any_view(
+def test_invalid_rows_of_a_view_are_rejected(
     counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(counting, "extract", lambda pixels: np.full((len(pixels), 12), np.nan))
@@ -215,7 +213,7 @@ def test_rows_that_cannot_be_right_are_refused_of_any_view(
 # What goes wrong -------------------------------------------------------------------------------------
 
 
-def test_an_image_that_cannot_be_read_fails_once(counting: CountingBackbone, paths: list[str]) -> None:
+def test_unreadable_image(counting: CountingBackbone, paths: list[str]) -> None:
     images = [paths[0], b"bad", *paths[1:3], b"bad"]
     found, done = run(images, None, tta="rotations")
     assert [failure.position for failure in done.failures] == [1, 4]
@@ -228,7 +226,7 @@ def test_an_image_that_cannot_be_read_fails_once(counting: CountingBackbone, pat
     assert len(warned) == 1
 
 
-def test_images_made_complete_are_padded_once_and_kept_apart(
+def test_padded_image(
     counting: CountingBackbone, photo: PIL.Image.Image, encoded: Callable[..., bytes], tmp_path: Path
 ) -> None:
     cut = encoded(photo)[:20_000]
@@ -240,7 +238,7 @@ def test_images_made_complete_are_padded_once_and_kept_apart(
     assert len(run([cut], tmp_path, tta="flip")[1].failures) == 1
 
 
-def test_an_unknown_name_is_told_with_the_nearest() -> None:
+def test_unknown_name() -> None:
     with pytest.raises(
         OptionError, match=r"tta \(--tta\) must be None or one of 'flip', .*got 'flpi'. Did you mean 'flip'\?"
     ):
@@ -255,7 +253,7 @@ def test_an_unknown_name_is_told_with_the_nearest() -> None:
 
 
 @pytest.mark.usefixtures("counting")
-def test_images_that_are_not_square_are_mirrored_and_cut_but_not_turned(squares: Array) -> None:
+def test_image_size_that_is_not_square(squares: Array) -> None:
     for views in ("flip", "five-crop"):
         assert rows(squares, tta=views, image_size=(20, 33)).shape == (8, 12)
     with pytest.raises(OptionError, match=r'requires a square image_size, got \(20, 33\).*tta="flip"'):
@@ -266,7 +264,7 @@ def test_images_that_are_not_square_are_mirrored_and_cut_but_not_turned(squares:
 
 
 @pytest.mark.usefixtures("counting")
-def test_a_fitted_extractor_pins_its_views(paths: list[str]) -> None:
+def test_fitted_recipe_contains_tta(paths: list[str]) -> None:
     extractor = FeatureExtractor("counting", tta="flip").fit(paths)
     assert extractor.recipe_["tta"] == "flip"
     loaded = pickle.loads(pickle.dumps(extractor))
@@ -275,7 +273,7 @@ def test_a_fitted_extractor_pins_its_views(paths: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("counting")
-def test_a_pin_of_a_featx_without_views_holds(paths: list[str]) -> None:
+def test_recipe_of_a_version_without_tta(paths: list[str]) -> None:
     extractor = FeatureExtractor("counting").fit(paths)
     assert "tta" not in extractor.recipe_
     del extractor.fitted_params_["tta"]
@@ -283,7 +281,7 @@ def test_a_pin_of_a_featx_without_views_holds(paths: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("counting")
-def test_comparisons_and_rankings_name_the_views(paths: list[str], labels: list[str]) -> None:
+def test_comparisons_and_rankings_name_tta(paths: list[str], labels: list[str]) -> None:
     networks = [FeatureExtractor("counting", tta=views) for views in (None, "flip", "five-crop")]
     comparison = compare_images(paths, labels, backbones=networks, estimators=["knn"], cv=3, diagnostics=False)
     assert [network.name for network in comparison.backbones] == ["counting", "counting flip", "counting five-crop"]
@@ -295,11 +293,11 @@ def test_comparisons_and_rankings_name_the_views(paths: list[str], labels: list[
     assert set(ranking.table["name"]) == {"counting", "counting flip", "counting five-crop"}
 
 
-def test_duplicates_are_told_by_the_plain_view() -> None:
+def test_duplicates_are_detected_without_tta() -> None:
     assert duplicate_detector([ExtractionOptions("mobilenet", tta="flip")]).tta is None
 
 
-def test_views_on_the_command_line(
+def test_command_line(
     counting: CountingBackbone, photo_folder: Path, in_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["extract", str(photo_folder), "--backbone", "counting", "--json", "--quiet"]
@@ -319,7 +317,7 @@ def test_views_on_the_command_line(
     assert "Did you mean 'flip'?" in capsys.readouterr().err
 
 
-def test_the_cache_tells_views_apart(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
+def test_cache_info_names_views(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
     from featx.store.info import describe_cache
 
     rows(paths, tta="flip", cache=tmp_path / "cache")
@@ -327,7 +325,7 @@ def test_the_cache_tells_views_apart(counting: CountingBackbone, paths: list[str
     assert sorted(one.endswith(", view mirrored") for one in said) == [False, True]
 
 
-def test_no_warning_comes_of_views(counting: CountingBackbone, paths: list[str]) -> None:
+def test_no_warning(counting: CountingBackbone, paths: list[str]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         rows(paths, tta="flip", pooling="max")
