@@ -14,7 +14,7 @@ from featx.backbones.files.display_name import display_name, network_cache_folde
 from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.preprocessing import missing_preprocessing_error
 from featx.errors import OptionError, RecipeMismatchError, WeightsError
-from tests.backbones.networks import SIZE, Array, build_network
+from tests.backbones.networks import SIZE, Array, ModelWithCode, build_network
 
 
 @pytest.mark.slow  # Keras in child processes
@@ -51,21 +51,6 @@ def test_threads_cache_one_network() -> None:
         with ThreadPoolExecutor(4) as pool:
             kept = [one.result() for one in [pool.submit(as_backbone_name, network) for _ in range(4)]]
         assert len({load_backbone(path).source.digest for path in kept}) == 1
-
-
-class ModelWithCode:
-    """Imitation of a ``keras.Model`` with code of its own."""
-
-    name, built = "mine", True
-
-    def get_weights(self) -> list[Array]:
-        return []
-
-    def to_json(self) -> str:
-        return "{}"
-
-    def save(self, path: str) -> None:
-        raise AssertionError("it is not to be kept")
 
 
 @pytest.mark.parametrize(

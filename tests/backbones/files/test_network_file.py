@@ -22,8 +22,7 @@ from featx.extraction.engines.engine import has_native_bfloat16
 from featx.extraction.options import ExtractionOptions
 from featx.store.info import CacheInfo, RecipeInfo
 from featx.workflows.feature_sets import as_extraction_options, backbone_names
-from tests.backbones.files.test_model_cache import ModelWithCode
-from tests.backbones.networks import SIZE, Array, rows, save_graph, save_onnx, save_small
+from tests.backbones.networks import SIZE, Array, ModelWithCode, rows, save_graph, save_onnx, save_small
 
 
 @pytest.mark.slow  # Keras in child processes
