@@ -42,7 +42,7 @@ def digits() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     return X[:400].astype(np.float32), y[:400]
 
 
-def test_the_table_has_a_row_for_each_estimator(digits: Any) -> None:
+def test_table(digits: Any) -> None:
     comparison = compare_baselines(*digits)
     assert list(comparison.table.columns) == COLUMNS
     assert comparison.table["estimator"].tolist() == list(DEFAULT_NAMES["classification"])
@@ -53,42 +53,43 @@ def test_the_table_has_a_row_for_each_estimator(digits: Any) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES["classification"])
-def test_scores_are_those_of_scikit_learn_s_own_loop(name: str, digits: Any) -> None:
+def test_scores_equal_cross_validate(name: str, digits: Any) -> None:
     X, y = digits
     folds = StratifiedKFold(4, shuffle=True, random_state=3)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of NearestCentroid, which ours passes over
-        usual = cross_validate(
+        warnings.simplefilter("ignore")  # of NearestCentroid
+        expected = cross_validate(
             make_baseline(name), X, y, cv=folds, scoring=("accuracy", "balanced_accuracy", "f1_macro")
         )
     ours = compare_baselines(X, y, estimators=[name], cv=4, random_state=3)
     for score in ("accuracy", "balanced_accuracy", "f1_macro"):
-        np.testing.assert_allclose(ours.fold_scores[score], usual[f"test_{score}"], rtol=1e-12)
-        assert ours.table[f"{score}_mean"].item() == pytest.approx(usual[f"test_{score}"].mean())
-        assert ours.table[f"{score}_std"].item() == pytest.approx(usual[f"test_{score}"].std(ddof=1))
+        np.testing.assert_allclose(ours.fold_scores[score], expected[f"test_{score}"], rtol=1e-12)
+        assert ours.table[f"{score}_mean"].item() == pytest.approx(expected[f"test_{score}"].mean())
+        assert ours.table[f"{score}_std"].item() == pytest.approx(expected[f"test_{score}"].std(ddof=1))
 
 
 @pytest.mark.parametrize("name", NAMES["regression"])
-def test_regression_scores_are_those_of_scikit_learn_s_own_loop(name: str) -> None:
+def test_regression_scores_equal_cross_validate(name: str) -> None:
     X, y = load_diabetes(return_X_y=True)
-    y = y + 0.5  # not whole: quantities
+    y = y + 0.5
     folds = KFold(4, shuffle=True, random_state=3)
-    usual = cross_validate(make_baseline(name, task="regression"), X, y, cv=folds, scoring="r2")
+    expected = cross_validate(make_baseline(name, task="regression"), X, y, cv=folds, scoring="r2")
     ours = compare_baselines(X, y, estimators=[name], cv=4, random_state=3)
     assert ours.task == "regression"
     # The kernel that all folds share is float32.
-    np.testing.assert_allclose(ours.fold_scores["r2"], usual["test_score"], atol=1e-3 if name == "svr" else 1e-9)
+    np.testing.assert_allclose(ours.fold_scores["r2"], expected["test_score"], atol=1e-3 if name == "svr" else 1e-9)
     assert list(ours.table.columns[1:9:2]) == ["r2_mean", "low", "mae_mean", "rmse_mean"]
 
 
-def test_a_random_state_gives_the_same_scores_whatever_the_number_of_jobs(digits: Any) -> None:
+def test_random_state(digits: Any) -> None:
+    """Scores depend on random_state and not on n_jobs."""
     scores = COLUMNS[1:11]
     one = compare_baselines(*digits, n_jobs=1, random_state=1).table[scores]
     assert one.equals(compare_baselines(*digits, n_jobs=2, random_state=1).table[scores])
     assert not one.equals(compare_baselines(*digits, n_jobs=1, random_state=2).table[scores])
 
 
-def test_very_few_rows_are_compared_too() -> None:
+def test_four_samples() -> None:
     X = np.arange(8, dtype=np.float32).reshape(4, 2)
     assert len(compare_baselines(X, ["a", "a", "b", "b"], cv=2).table) == 4
 
@@ -103,14 +104,15 @@ def test_very_few_rows_are_compared_too() -> None:
     ],
     ids=str,
 )
-def test_labels_that_cannot_be_split_are_explained(y: list[Any], remedy: str) -> None:
+def test_unusable_labels(y: list[Any], remedy: str) -> None:
     labels = np.empty(len(y), dtype=object)
     labels[:] = y
     with pytest.raises(ComparisonError, match=remedy):
         compare_baselines(np.zeros((10, 2)), labels)
 
 
-def test_small_classes_mean_fewer_folds_and_single_images_are_left_out(digits: Any) -> None:
+def test_small_classes(digits: Any) -> None:
+    """A small class reduces the number of folds, and a class with one sample is dropped."""
     X, y = digits
     some = np.concatenate([np.flatnonzero(y < 3)[:60], np.flatnonzero(y == 4)[:3], np.flatnonzero(y == 5)[:1]])
     comparison = compare_baselines(X[some], y[some], estimators=["knn"])
@@ -122,14 +124,15 @@ def test_small_classes_mean_fewer_folds_and_single_images_are_left_out(digits: A
     assert len(comparison.predictions) == 63
 
 
-def test_nan_rows_are_counted_and_located() -> None:
+def test_nan_rows() -> None:
     X = np.zeros((10, 2))
     X[[3, 7]] = np.nan
     with pytest.raises(ComparisonError, match=r"2 of 10 rows, first in row 3.*np\.isfinite"):
         compare_baselines(X, ["a", "b"] * 5)
 
 
-def test_an_unknown_estimator_names_the_nearest() -> None:
+def test_unknown_estimator() -> None:
+    """The error suggests the nearest name."""
     with pytest.raises(OptionError, match="Did you mean 'logreg'.*dummy, logreg, svm, linear-svm, knn"):
         compare_baselines(np.zeros((10, 2)), ["a", "b"] * 5, estimators=["logrec"])
 
@@ -147,12 +150,13 @@ def test_an_unknown_estimator_names_the_nearest() -> None:
     ],
     ids=str,
 )
-def test_options_that_cannot_be_are_named(wrong: Any, expected: str) -> None:
+def test_invalid_options(wrong: Any, expected: str) -> None:
     with pytest.raises(OptionError, match=expected):
         compare_baselines(np.zeros((10, 2)), ["a", "b"] * 5, **wrong)
 
 
-def test_rows_without_labels_are_left_out_and_listed(digits: Any) -> None:
+def test_rows_without_labels(digits: Any) -> None:
+    """Samples without a label are dropped and listed."""
     X, y = digits
     labels = y.astype(object)
     labels[[4, 9]] = None
@@ -167,40 +171,40 @@ def test_rows_without_labels_are_left_out_and_listed(digits: Any) -> None:
     np.testing.assert_array_equal(comparison.y, y[200:])
 
 
-def test_matrices_without_numbers_are_refused() -> None:
+def test_non_numeric_matrix() -> None:
     with pytest.raises(ComparisonError, match="X must be numeric.*FeatureExtractor"):
         compare_baselines(np.full((10, 2), "a.jpg"), ["a", "b"] * 5)
 
 
-def test_any_estimator_of_scikit_learn_is_compared(digits: Any) -> None:
-    wanted = ["knn", "GaussianNB", RandomForestClassifier(20), RandomForestClassifier(5)]
-    comparison = compare_baselines(*digits, estimators=wanted)
+def test_estimators_of_scikit_learn(digits: Any) -> None:
+    estimators = ["knn", "GaussianNB", RandomForestClassifier(20), RandomForestClassifier(5)]
+    comparison = compare_baselines(*digits, estimators=estimators)
     names = ["knn", "GaussianNB", "RandomForestClassifier", "RandomForestClassifier-2"]
     assert comparison.table["estimator"].tolist() == names
     assert comparison.table["accuracy_mean"].min() > 0.7
-    again = compare_baselines(*digits, estimators=wanted)  # forests are random, unless seeded
+    again = compare_baselines(*digits, estimators=estimators)  # forests have random_state=None
     assert comparison.table["accuracy_mean"].equals(again.table["accuracy_mean"])
     named = compare_baselines(*digits, estimators={"small": RandomForestClassifier(5)})
     assert named.best == "small"
 
 
-def test_predictions_and_probabilities_are_those_of_the_folds(digits: Any) -> None:
+def test_out_of_fold_predictions(digits: Any) -> None:
     X, y = digits
     comparison = compare_baselines(X, y, estimators=["knn", "svm"], repeats=2, random_state=3)
     folds = StratifiedKFold(5, shuffle=True, random_state=3)
     knn = make_baseline("knn")
     np.testing.assert_array_equal(comparison.predictions["knn"], cross_val_predict(knn, X, y, cv=folds))
-    usual = cross_val_predict(knn, X, y, cv=folds, method="predict_proba")
-    np.testing.assert_allclose(comparison.probabilities["knn"], usual, atol=1e-6)
+    expected = cross_val_predict(knn, X, y, cv=folds, method="predict_proba")
+    np.testing.assert_allclose(comparison.probabilities["knn"], expected, atol=1e-6)
     assert list(comparison.probabilities) == ["knn"]
-    top = np.sort(usual, axis=1)
+    top = np.sort(expected, axis=1)
     np.testing.assert_allclose(comparison.margins["knn"], top[:, -1] - top[:, -2], atol=1e-6)
     np.testing.assert_array_equal(comparison.y, y)
     assert len(comparison.fold_scores) == 20
     assert comparison.split.description == "5 stratified folds, 2 repeats"
 
 
-def test_groups_stay_on_one_side_of_every_split(digits: Any) -> None:
+def test_groups(digits: Any) -> None:
     X, y = digits
     groups = np.arange(400) // 2
     comparison = compare_baselines(X, y, estimators=["knn"], groups=groups, repeats=2)
@@ -209,15 +213,16 @@ def test_groups_stay_on_one_side_of_every_split(digits: Any) -> None:
     assert sorted(np.concatenate([test for _, test in comparison.split.folds[:5]])) == list(range(400))
 
 
-def test_tuning_is_nested_and_finds_what_is_better(digits: Any) -> None:
+def test_tuning_is_nested(digits: Any) -> None:
+    """With random labels, tuning on test samples would raise the score."""
     X, y = digits
-    labels = np.random.default_rng(0).permutation(y)  # nothing to be learned: a leak of the choice would show
+    labels = np.random.default_rng(0).permutation(y)
     by_chance = compare_baselines(X, labels, estimators=["knn", "svm"], tune=True).table["accuracy_mean"]
     assert (by_chance < 0.17).all()
 
 
-def test_a_choice_among_many_does_not_raise_the_score() -> None:
-    """Coins tossed in place of predictions: the best of 20 looks good on what it was chosen by, and nowhere else."""
+def test_tuning_random_predictions() -> None:
+    """The best of 20 random predictors is good on the samples that selected it, and nowhere else."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(40, 3)), rng.permutation(np.repeat(["a", "b"], 20))
     coins = Baseline("coins", lambda n_train: DummyClassifier(strategy="uniform"), {"random_state": range(20)})
@@ -235,7 +240,8 @@ def test_a_choice_among_many_does_not_raise_the_score() -> None:
 
 
 @pytest.mark.parametrize("name", ["svm", "linear-svm"])
-def test_tuned_support_vector_machines_are_what_scikit_learn_would_choose(name: str, digits: Any) -> None:
+def test_tuned_svm(name: str, digits: Any) -> None:
+    """Tuning with a shared kernel selects the parameters of a plain grid search."""
     X, y = digits
     fold = (np.arange(300), np.arange(300, 400))
     inner = list(StratifiedKFold(3, shuffle=True, random_state=0).split(X[:300], y[:300]))
@@ -247,14 +253,14 @@ def test_tuned_support_vector_machines_are_what_scikit_learn_would_choose(name: 
             gamma = params["factor"] / (X.shape[1] * X[train].var())
             estimator = make_baseline(name).set_params(C=params["C"], gamma=gamma)
             scores.append(estimator.fit(X[train], y[train]).score(X[test], y[test]))
-        best = max(best, (float(np.mean(scores)), params), key=lambda one: one[0])
+        best = max(best, (float(np.mean(scores)), params), key=lambda candidate: candidate[0])
     gamma = best[1]["factor"] / (X.shape[1] * X[:300].var())
-    usual = make_baseline(name).set_params(C=best[1]["C"], gamma=gamma).fit(X[:300], y[:300])
+    expected = make_baseline(name).set_params(C=best[1]["C"], gamma=gamma).fit(X[:300], y[:300])
     ours = compare_baselines(X, y, estimators=[name], tune=True, cv=[fold])
-    np.testing.assert_array_equal(ours.predictions[name], usual.predict(X[300:]))
+    np.testing.assert_array_equal(ours.predictions[name], expected.predict(X[300:]))
 
 
-def test_an_estimator_that_cannot_be_fitted_is_left_out_and_noted(digits: Any) -> None:
+def test_estimator_that_cannot_be_fitted(digits: Any) -> None:
     X, y = digits
     comparison = compare_baselines(X - 9, y, estimators=["knn", "MultinomialNB"])
     assert comparison.table["estimator"].tolist() == ["knn"]
@@ -265,7 +271,8 @@ def test_an_estimator_that_cannot_be_fitted_is_left_out_and_noted(digits: Any) -
         compare_baselines(X, y, estimators=["VotingClassifier"])
 
 
-def test_classes_that_are_not_scored_keep_their_probability(digits: Any) -> None:
+def test_untested_classes(digits: Any) -> None:
+    """Classes without test samples have a column of probabilities."""
     X, y = digits
     test = np.flatnonzero((y < 5) & (np.arange(400) >= 300))
     comparison = compare_baselines(X, y, estimators=["knn"], cv=[(np.arange(300), test)])
@@ -274,7 +281,8 @@ def test_classes_that_are_not_scored_keep_their_probability(digits: Any) -> None
 
 
 @pytest.mark.parametrize("unlabelled", [[0, 1], [398, 399], [5, 300]])
-def test_folds_that_are_given_are_in_rows_of_the_matrix(unlabelled: list[int], digits: Any) -> None:
+def test_given_folds(unlabelled: list[int], digits: Any) -> None:
+    """Indices of given folds are rows of X, with samples without a label."""
     X, y = digits
     labels = y.astype(object)
     labels[unlabelled] = None
@@ -289,13 +297,13 @@ def test_folds_that_are_given_are_in_rows_of_the_matrix(unlabelled: list[int], d
         compare_baselines(X, labels, cv=[(np.arange(300), [999])])
 
 
-def test_an_estimator_that_does_not_converge_is_noted_once(digits: Any) -> None:
+def test_convergence_note(digits: Any) -> None:
     comparison = compare_baselines(*digits, estimators={"short": LogisticRegression(max_iter=2)})
     assert len(comparison.notes) == 1
     assert comparison.notes[0].startswith("5 fits did not converge: ")
 
 
-def test_misleading_accuracy_is_warned_of() -> None:
+def test_misleading_accuracy() -> None:
     rng = np.random.default_rng(0)
     y = np.array(["many"] * 190 + ["few"] * 10)
     comparison = compare_baselines(rng.normal(size=(200, 5)), y, estimators=["dummy", "knn"])
@@ -306,29 +314,29 @@ def test_misleading_accuracy_is_warned_of() -> None:
     assert fair.notes == []
 
 
-def test_recall_of_each_class(digits: Any) -> None:
+def test_per_class(digits: Any) -> None:
     X, y = digits
     comparison = compare_baselines(X, y, estimators=["knn"])
     table = comparison.per_class()
     assert table["label"].tolist() == list(range(10))
     assert table["images"].tolist() == np.bincount(y).tolist()
-    said = comparison.predictions["knn"].to_numpy()
-    assert table["recall"].tolist() == [pytest.approx((said[y == label] == label).mean()) for label in range(10)]
+    predicted = comparison.predictions["knn"].to_numpy()
+    assert table["recall"].tolist() == [pytest.approx((predicted[y == label] == label).mean()) for label in range(10)]
 
 
-def test_a_comparison_shows_its_table(digits: Any) -> None:
+def test_text_and_html(digits: Any) -> None:
     comparison = compare_baselines(*digits, estimators=["dummy", "knn", "knn"])
     assert "best: knn" in str(comparison)
     assert comparison._repr_html_().count("<tr") == 3
 
 
 @pytest.mark.parametrize("cv", [1, 0, 2.5, "5"])
-def test_folds_are_a_whole_number_of_at_least_two(cv: Any) -> None:
+def test_invalid_cv(cv: Any) -> None:
     with pytest.raises(OptionError, match="an integer of at least 2"):
         compare_baselines(np.zeros((10, 2)), ["a", "b"] * 5, cv=cv)
 
 
-def test_near_duplicates_are_kept_together_if_asked(digits: Any) -> None:
+def test_near_duplicates_as_groups(digits: Any) -> None:
     X, y = digits
     X, y = np.concatenate([X, X[:30] * 1.001]), np.concatenate([y, y[:30]])
     comparison = compare_baselines(X, y, estimators=["knn"], groups="auto", cv=3)
@@ -341,7 +349,7 @@ def test_near_duplicates_are_kept_together_if_asked(digits: Any) -> None:
         compare_baselines(X, y, groups="sites")
 
 
-def test_a_comparison_has_its_learning_curve_and_plots_and_can_be_kept(digits: Any) -> None:
+def test_plots_and_pickle(digits: Any) -> None:
     matplotlib = pytest.importorskip("matplotlib")
     matplotlib.use("agg")
     comparison = compare_baselines(*digits, estimators=["dummy", "knn", "logreg"])
@@ -353,7 +361,7 @@ def test_a_comparison_has_its_learning_curve_and_plots_and_can_be_kept(digits: A
         assert axes.get_figure() is not None
 
 
-def test_groups_are_kept_whole_in_a_split_of_another_comparison() -> None:
+def test_groups_with_given_split() -> None:
     X, y = load_iris(return_X_y=True)
     split = compare_baselines(X, y, estimators=["knn"]).split
     groups = np.arange(150) // 2
@@ -366,7 +374,8 @@ def test_groups_are_kept_whole_in_a_split_of_another_comparison() -> None:
         compare_baselines(X[:50], y[:50] + np.arange(50) % 2, estimators=["knn"], cv=split)
 
 
-def test_shrinkage_suits_narrow_matrices_too() -> None:
+def test_few_features() -> None:
+    """Settings of linear models suit few features, too."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 5))
     comparison = compare_baselines(X, X @ np.ones(5), task="regression", estimators=["ridge", "svr"])
@@ -375,7 +384,7 @@ def test_shrinkage_suits_narrow_matrices_too() -> None:
     assert compare_baselines(*load_iris(return_X_y=True), estimators=["logreg"]).table["accuracy_mean"].iloc[0] > 0.95
 
 
-def test_columns_in_different_units_are_noted() -> None:
+def test_columns_of_different_scale() -> None:
     X, y = load_wine(return_X_y=True)
     (note,) = compare_baselines(X, y, estimators=["knn", "logreg"]).notes
     assert note.startswith(
@@ -385,6 +394,6 @@ def test_columns_in_different_units_are_noted() -> None:
     assert compare_baselines(X / X.std(axis=0), y, estimators=["knn"]).notes == []
 
 
-def test_ties_are_named() -> None:
+def test_ties() -> None:
     comparison = compare_baselines(*load_iris(return_X_y=True), estimators=["dummy", "knn", "lda"])
     assert comparison.ties == ["knn"]

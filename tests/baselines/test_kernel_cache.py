@@ -12,7 +12,7 @@ from featx.baselines.kernel_cache import SharedKernel
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
-def test_the_kernel_is_scikit_learn_s(dtype: Any) -> None:
+def test_kernel_equals_scikit_learn(dtype: Any) -> None:
     X = load_digits().data[:120].astype(dtype)
     train, test = np.arange(90), np.arange(90, 120)
     shared = SharedKernel(X)
@@ -26,7 +26,7 @@ def test_the_kernel_is_scikit_learn_s(dtype: Any) -> None:
         np.testing.assert_allclose(shared.compute("linear", rows, train, gamma), usual, atol=1e-5)
 
 
-def test_rows_far_from_the_origin_lose_no_precision() -> None:
+def test_precision_far_from_origin() -> None:
     X = np.random.default_rng(0).normal(size=(50, 20)).astype(np.float32)
     near = SharedKernel(X).compute("rbf", np.arange(50), np.arange(50), 0.02)
     far = SharedKernel(X + np.float32(1000)).compute("rbf", np.arange(50), np.arange(50), 0.02)
@@ -34,7 +34,7 @@ def test_rows_far_from_the_origin_lose_no_precision() -> None:
 
 
 @pytest.mark.parametrize("name", ["svm", "linear-svm"])
-def test_too_many_rows_to_share_give_the_same_scores(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_without_shared_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = load_digits(return_X_y=True)
     shared = compare_baselines(X[:500], y[:500], estimators=[name]).fold_scores
     monkeypatch.setattr("featx.baselines.kernel_cache.MAX_ROWS", 0)

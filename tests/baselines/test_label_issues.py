@@ -10,7 +10,7 @@ from featx.errors import ComparisonError
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.thorough) for seed in (1, 2))])
-def test_flipped_labels_of_aerial_photos_are_found(seed: int, ucmerced: list[str], compiled_cache: Path) -> None:
+def test_flipped_labels_are_detected(seed: int, ucmerced: list[str], compiled_cache: Path) -> None:
     rows = FeatureExtractor(cache=compiled_cache).transform(ucmerced)
     y = np.array([Path(path).parent.name for path in ucmerced])
     rng = np.random.default_rng(seed)
@@ -26,19 +26,19 @@ def test_flipped_labels_of_aerial_photos_are_found(seed: int, ucmerced: list[str
     assert hits[:20].mean() >= 0.8  # the likeliest come first
 
 
-def test_right_labels_are_not_in_doubt() -> None:
+def test_no_issues() -> None:
     y = np.repeat(["a", "b"], 10)
     of_b = np.repeat([0.1, 0.9], 10)
     assert len(find_label_issues(y, np.column_stack([1 - of_b, of_b]))) == 0
 
 
-def test_a_class_without_rows_is_not_suggested() -> None:
+def test_class_without_samples_is_not_suggested() -> None:
     probabilities = np.array([[0.1, 0.2, 0.7], [0.1, 0.9, 0.0], [0.8, 0.2, 0.0], [0.7, 0.3, 0.0]])
     issues = find_label_issues(["b", "b", "a", "a"], probabilities, classes=["a", "b", "c"])
     assert "c" not in issues["suggested"].tolist()
 
 
-def test_shapes_and_classes_must_match() -> None:
+def test_invalid_probabilities() -> None:
     with pytest.raises(ComparisonError, match="must have shape \\(2, 2\\).*got shape \\(2, 3\\)"):
         find_label_issues(["a", "b"], np.zeros((2, 3)))
     with pytest.raises(ComparisonError, match="labels from classes only, got 'b'"):

@@ -9,7 +9,8 @@ from featx import compare_baselines
 from featx.baselines.learning_curve import learning_curve
 
 
-def test_more_images_help_and_the_last_point_is_the_comparison_s_own() -> None:
+def test_curve() -> None:
+    """Scores rise, and the last point is the score of the comparison."""
     X, y = load_digits(return_X_y=True)
     X, y = X[:600], y[:600]
     comparison = compare_baselines(X, y, estimators=["logreg"])
@@ -24,7 +25,7 @@ def test_more_images_help_and_the_last_point_is_the_comparison_s_own() -> None:
     assert curve.equals(again)
 
 
-def test_quantities_are_counted_in_all() -> None:
+def test_regression_sizes() -> None:
     rng = np.random.default_rng(0)
     X = rng.normal(size=(100, 5))
     y = X[:, 0] + 0.1 * rng.normal(size=100)
@@ -33,7 +34,7 @@ def test_quantities_are_counted_in_all() -> None:
     assert curve["n_per_class"].tolist() == [5, 10, 20, 50, 80]
 
 
-def test_what_was_scored_before_is_not_computed_again() -> None:
+def test_known_scores_are_reused() -> None:
     X, y = load_iris(return_X_y=True)
     comparison = compare_baselines(X, y, estimators=["knn"], cv=3)
     known = comparison.fold_scores.assign(accuracy=[0.25, 0.5, 0.75])
@@ -44,7 +45,7 @@ def test_what_was_scored_before_is_not_computed_again() -> None:
     assert computed["score_mean"].iloc[-1] == comparison.table["accuracy_mean"].iloc[0]
 
 
-def test_an_estimator_of_the_user_s_that_has_a_usual_name_is_not_taken_for_it() -> None:
+def test_estimator_of_user_with_builtin_name() -> None:
     X, y = load_digits(return_X_y=True)
     comparison = compare_baselines(X[:300], y[:300], estimators={"knn": KNeighborsClassifier(100)}, cv=3)
     assert set(comparison.learning_curve["estimator"]) == {"logreg"}

@@ -16,7 +16,7 @@ from featx.baselines.metrics import (
 )
 
 
-def test_the_corrected_test_is_the_one_of_nadeau_and_bengio() -> None:
+def test_corrected_t_test() -> None:
     rng = np.random.default_rng(0)
     differences = rng.normal(0.01, 0.02, 10)
     # By hand: t = mean / sqrt((1/J + n_test/n_train) s²), J − 1 degrees of freedom.
@@ -26,10 +26,11 @@ def test_the_corrected_test_is_the_one_of_nadeau_and_bengio() -> None:
     assert corrected_t_test(differences, 0) == pytest.approx(stats.ttest_1samp(differences, 0).pvalue)
 
 
-def test_differences_that_never_vary_say_nothing_by_themselves() -> None:
+def test_constant_differences() -> None:
+    """The t-test does not apply; McNemar's test is used instead."""
     assert corrected_t_test(np.zeros(5), 0.25) == 1
     assert np.isnan(corrected_t_test(np.full(5, 0.1), 0.25))
-    # One more error in each of two folds: two images in all, which McNemar's test is not impressed by.
+    # One more error in each of two folds: two images in all, not significant by McNemar's test.
     table = pd.DataFrame({"estimator": ["a", "b"], "accuracy_mean": [1.0, 0.8]})
     y = np.array(["x"] * 10)
     wrong = y.copy()
@@ -39,14 +40,14 @@ def test_differences_that_never_vary_say_nothing_by_themselves() -> None:
     assert table["p_value"][1] == 0.5
 
 
-def test_all_right_is_no_certainty() -> None:
+def test_interval_of_perfect_scores() -> None:
     X = np.repeat([[0.0, 5.0], [9.0, 1.0]], 10, axis=0) + np.random.default_rng(0).normal(size=(20, 2)) / 10
     table = compare_baselines(X, np.repeat(["a", "b"], 10), estimators=["centroid", "dummy"], cv=2).table
     assert table["accuracy_mean"][0] == 1
     assert (table["low"][0], table["high"][0]) == pytest.approx((0.839, 1), abs=1e-3)
 
 
-def test_an_interval_and_the_test_agree() -> None:
+def test_interval_agrees_with_test() -> None:
     scores = np.array([0.90, 0.92, 0.91, 0.93, 0.89])
     low, high = corrected_interval(scores, 0.25)
     assert corrected_t_test(scores - low, 0.25) == pytest.approx(0.05)
@@ -55,8 +56,8 @@ def test_an_interval_and_the_test_agree() -> None:
 
 
 @pytest.mark.slow
-def test_equals_are_called_worse_in_one_of_twenty_cases_or_fewer() -> None:
-    """Two estimators that do not differ, on the same folds of noise: the plain t-test errs several times as often."""
+def test_false_positive_rate() -> None:
+    """Two equal estimators on folds of noise: the plain t-test is wrong several times as often."""
     rng = np.random.default_rng(0)
     corrected = plain = 0
     for _ in range(40):
@@ -68,7 +69,7 @@ def test_equals_are_called_worse_in_one_of_twenty_cases_or_fewer() -> None:
     assert corrected <= 4 < plain
 
 
-def test_a_single_test_set_has_wilson_s_interval_and_mcnemar_s_test() -> None:
+def test_single_test_set() -> None:
     y = np.array(["a", "b"] * 50)
     right = y.copy()
     wrong = y.copy()
@@ -79,7 +80,7 @@ def test_a_single_test_set_has_wilson_s_interval_and_mcnemar_s_test() -> None:
     assert paired_test("classification", y, right, right) == 1
 
 
-def test_a_single_test_set_of_quantities() -> None:
+def test_single_test_set_regression() -> None:
     rng = np.random.default_rng(0)
     y = rng.normal(size=200)
     good, bad = y + 0.1 * rng.normal(size=200), y + rng.normal(size=200)
@@ -89,7 +90,7 @@ def test_a_single_test_set_of_quantities() -> None:
     assert paired_test("regression", y, good, good) == 1
 
 
-def test_verdicts_are_about_the_best() -> None:
+def test_verdicts() -> None:
     table = pd.DataFrame({"estimator": ["a", "b", "c"], "accuracy_mean": [0.90, 0.95, 0.94]})
     best = np.array([0.94, 0.95, 0.96, 0.95, 0.95])
     folds = [best - [0.05, 0.04, 0.06, 0.05, 0.05], best, best - [0.03, -0.02, 0.02, 0.0, 0.02]]
@@ -98,7 +99,7 @@ def test_verdicts_are_about_the_best() -> None:
     assert np.isnan(table["p_value"][1])
 
 
-def test_scores_of_folds_that_lack_a_class_warn_of_nothing() -> None:
+def test_no_warning_for_missing_classes() -> None:
     found = score("classification", np.array(["a", "a"]), np.array(["a", "b"]))
     assert found == {"accuracy": 0.5, "balanced_accuracy": 0.5, "f1_macro": pytest.approx(1 / 3)}
     assert np.isnan(score("regression", np.array([1.0]), np.array([2.0]))["r2"])

@@ -15,7 +15,7 @@ from featx.errors import ComparisonError, OptionError
 Y = np.repeat(["a", "b"], 20)
 
 
-def test_without_groups_it_is_stratified_k_fold() -> None:
+def test_stratified_k_fold() -> None:
     ours = make_split(Y, task="classification", cv=4, random_state=3)
     usual = StratifiedKFold(4, shuffle=True, random_state=3).split(Y, Y)
     for (train, test), (usual_train, usual_test) in zip(ours.folds, usual, strict=True):
@@ -31,16 +31,15 @@ def test_without_groups_it_is_stratified_k_fold() -> None:
     cv=st.integers(2, 6),
     repeats=st.integers(1, 3),
 )
-def test_whatever_the_groups_none_is_divided_and_every_row_is_scored_once(
-    labels: list[int], groups: list[int], cv: int, repeats: int
-) -> None:
+def test_any_groups(labels: list[int], groups: list[int], cv: int, repeats: int) -> None:
+    """No group is divided, and each sample is tested once per repeat."""
     y, codes = np.array(labels), np.array(groups[: len(labels)])
     usable = [label for label in set(labels) if len(set(codes[y == label])) > 1]
     try:
         split = make_split(y, task="classification", cv=cv, repeats=repeats, groups=codes)
     except ComparisonError as error:
         if "Cannot create folds" not in str(error):
-            assert len(usable) < 2  # what it says is told by the labels
+            assert len(usable) < 2
         return
     assert len(usable) >= 2
     kept = None
@@ -66,7 +65,7 @@ def test_whatever_the_groups_none_is_divided_and_every_row_is_scored_once(
     assert (len(kept) == len(y)) == (not any("Dropped" in note for note in split.notes))
 
 
-def test_repetitions_are_shuffled_anew_and_repeatable() -> None:
+def test_repeats() -> None:
     split = make_split(Y, task="classification", cv=4, repeats=3, random_state=1)
     tests = [tuple(test) for _, test in split.folds]
     assert len(set(tests)) == 12
@@ -76,7 +75,7 @@ def test_repetitions_are_shuffled_anew_and_repeatable() -> None:
     assert split.description == "4 stratified folds, 3 repeats"
 
 
-def test_a_class_of_a_single_group_is_left_out() -> None:
+def test_class_of_single_group() -> None:
     y = np.array(["a"] * 6 + ["b"] * 6 + ["c"] * 4)
     groups = np.array([*range(12), 50, 50, 50, 50])
     split = make_split(y, task="classification", cv=3, groups=groups)
@@ -84,18 +83,18 @@ def test_a_class_of_a_single_group_is_left_out() -> None:
     assert max(test.max() for _, test in split.folds) < 12
 
 
-def test_fewer_groups_than_folds_mean_fewer_folds() -> None:
+def test_fewer_groups_than_folds() -> None:
     split = make_split(Y, task="classification", groups=np.tile([0, 1, 2], 14)[:40])
     assert split.notes == ["3 folds instead of 5: there are 3 groups."]
 
 
 @pytest.mark.parametrize("task", ["classification", "regression"])
-def test_a_single_group_is_an_error(task: str) -> None:
+def test_single_group(task: str) -> None:
     with pytest.raises(ComparisonError, match="at least two groups, got one for all 40 samples.*another column"):
         make_split(Y, task=task, groups=np.zeros(40))
 
 
-def test_quantities_are_split_at_random_or_by_group() -> None:
+def test_regression() -> None:
     values = np.arange(40.0)
     assert make_split(values, task="regression").description == "5 folds"
     groups = np.arange(40) // 10
@@ -105,7 +104,7 @@ def test_quantities_are_split_at_random_or_by_group() -> None:
         assert not set(groups[train]) & set(groups[test])
 
 
-def test_given_folds_are_taken_and_lose_what_would_leak() -> None:
+def test_given_folds_with_groups() -> None:
     train, test = np.arange(30), np.arange(30, 40)
     groups = np.arange(40)
     groups[35] = groups[3]
@@ -115,14 +114,14 @@ def test_given_folds_are_taken_and_lose_what_would_leak() -> None:
     assert 3 not in split.folds[0][0]
 
 
-def test_splitters_of_scikit_learn_are_taken() -> None:
+def test_scikit_learn_splitter() -> None:
     groups = np.arange(40) // 4
     split = make_split(Y, task="classification", cv=GroupKFold(5), groups=groups)
     assert split.description == "5 given folds"
 
 
 @pytest.mark.parametrize(
-    ("cv", "words"),
+    ("cv", "message"),
     [
         ([([0, 1], [1, 2])], "Fold 0 of cv must have disjoint"),
         ([([0, 1], [99])], "row indices from 0 to 39"),
@@ -131,18 +130,18 @@ def test_splitters_of_scikit_learn_are_taken() -> None:
     ],
     ids=str,
 )
-def test_bad_folds_are_refused(cv: Any, words: str) -> None:
-    with pytest.raises(ComparisonError, match=words):
+def test_invalid_folds(cv: Any, message: str) -> None:
+    with pytest.raises(ComparisonError, match=message):
         make_split(Y, task="classification", cv=cv)
 
 
 @pytest.mark.parametrize("cv", ["5", 2.5, None, True, 1, [], [1, 2]])
-def test_what_makes_no_folds_is_refused(cv: Any) -> None:
+def test_invalid_cv(cv: Any) -> None:
     with pytest.raises(OptionError, match="an integer of at least 2, a scikit-learn splitter"):
         check_split_options(cv, 1)
 
 
-def test_a_fold_of_one_class_is_refused_and_classes_never_fitted_on_are_noted() -> None:
+def test_classes_without_training_samples() -> None:
     with pytest.raises(ComparisonError, match="training samples of at least two classes, got 'a'"):
         make_split(Y, task="classification", cv=[(np.arange(10), np.arange(20, 30))])
     y = np.array(["a", "b"] * 10 + ["c"] * 20)
@@ -150,12 +149,12 @@ def test_a_fold_of_one_class_is_refused_and_classes_never_fitted_on_are_noted() 
     assert split.notes == ["1 class tested without training samples, which is always wrong: 'c'."]
 
 
-def test_splitters_that_score_rows_again_have_a_first_repetition() -> None:
+def test_first_repeat_of_splitter() -> None:
     split = make_split(Y, task="classification", cv=RepeatedStratifiedKFold(n_splits=4, n_repeats=3))
     assert (len(split.folds), list(split.first_repeat)) == (12, [0, 1, 2, 3])
 
 
-def test_missing_groups_are_groups_of_their_own() -> None:
+def test_missing_groups() -> None:
     groups = [None, float("nan"), *("g" + str(at // 3) for at in range(38))]
     split = make_split(Y, task="classification", groups=groups)
     assert np.concatenate([test for _, test in split.folds]).size == 40
@@ -163,7 +162,7 @@ def test_missing_groups_are_groups_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("n", [4, 5, 8])
-def test_few_quantities_are_scored_two_at_a_time(n: int) -> None:
+def test_few_samples_regression(n: int) -> None:
     split = make_split(np.arange(n) + 0.5, task="regression")
     assert min(len(test) for _, test in split.folds) >= 2
     with pytest.raises(ComparisonError, match="at least four samples"):

@@ -28,7 +28,8 @@ def _data(n: int, n_features: int) -> tuple[Matrix, Matrix, Matrix]:
 
 @pytest.mark.parametrize(("n", "n_features"), [(40, 7), (25, 60)])
 @pytest.mark.parametrize("grouped", [False, True])
-def test_ridge_is_that_fitted_anew_without_each_group(n: int, n_features: int, grouped: bool) -> None:
+def test_ridge_equals_refits(n: int, n_features: int, grouped: bool) -> None:
+    """The closed form equals ridge regression that is fitted again without each group."""
     X, Y, groups = _data(n, n_features)
     groups = groups if grouped else np.arange(n)
     rows = StandardScaler().fit_transform(X) / np.sqrt(n_features)
@@ -37,7 +38,7 @@ def test_ridge_is_that_fitted_anew_without_each_group(n: int, n_features: int, g
     np.testing.assert_allclose(found, expected, atol=1e-9)
 
 
-def test_ridge_in_blocks_is_the_same() -> None:
+def test_ridge_in_blocks() -> None:
     X, Y, groups = _data(40, 7)
     whole = ridge_predictions(GramMatrix.from_features(X, standardize=True), Y, groups)
     in_blocks = GramMatrix.from_features(X, standardize=True, block_bytes=8 * 7 * 9)
@@ -45,7 +46,7 @@ def test_ridge_in_blocks_is_the_same() -> None:
 
 
 @pytest.mark.parametrize("grouped", [False, True])
-def test_neighbours_are_those_of_scikit_learn_without_each_group(grouped: bool) -> None:
+def test_knn_equals_scikit_learn(grouped: bool) -> None:
     X, Y, groups = _data(60, 12)
     knn = KNeighborsRegressor(5, metric="cosine", weights="distance")
     by = {"cv": LeaveOneGroupOut(), "groups": groups} if grouped else {"cv": LeaveOneOut()}
@@ -54,7 +55,7 @@ def test_neighbours_are_those_of_scikit_learn_without_each_group(grouped: bool) 
     np.testing.assert_allclose(knn_predictions(X, Y, groups, block_bytes=4 * 60 * 7), expected, atol=1e-4)
 
 
-def test_the_accuracy_of_neighbours_is_scikit_learn_s() -> None:
+def test_knn_accuracy() -> None:
     X, y = load_digits(return_X_y=True)
     X, y = X[:300].astype(np.float32), y[:300]
     knn = KNeighborsClassifier(5, metric="cosine", weights="distance")
@@ -64,7 +65,8 @@ def test_the_accuracy_of_neighbours_is_scikit_learn_s() -> None:
 
 
 @pytest.mark.parametrize("method", ["ridge", "knn"])
-def test_copies_give_labels_away_unless_they_are_in_one_group(method: str) -> None:
+def test_copies_in_groups(method: str) -> None:
+    """Copies of samples raise the score unless they form groups."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 200))
     y = rng.integers(0, 2, 60)
@@ -75,7 +77,7 @@ def test_copies_give_labels_away_unless_they_are_in_one_group(method: str) -> No
 
 
 @pytest.mark.parametrize("method", ["ridge", "knn"])
-def test_quantities_are_scored_by_r2(method: str) -> None:
+def test_regression(method: str) -> None:
     X, y = load_digits(return_X_y=True)
     y = y + 0.5
     assert 0.4 < leave_one_out(X[:400], y[:400], method=method) < 1
@@ -83,7 +85,7 @@ def test_quantities_are_scored_by_r2(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["ridge", "knn"])
-def test_odd_rows_and_columns_are_no_trouble(method: str) -> None:
+def test_degenerate_data(method: str) -> None:
     X, y = load_digits(return_X_y=True)
     X, y = X[:50].astype(np.float32), y[:50]
     X[3] = 0
@@ -96,14 +98,14 @@ def test_odd_rows_and_columns_are_no_trouble(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["ridge", "knn"])
-def test_a_group_may_be_most_of_the_rows(method: str) -> None:
+def test_large_group(method: str) -> None:
     X, y = load_digits(return_X_y=True)
     groups = np.zeros(60)
     groups[:3] = [1, 2, 3]
     assert 0 <= leave_one_out(X[:60], y[:60], method=method, groups=groups) <= 1
 
 
-def test_bad_input_is_an_error_that_says_what_to_do() -> None:
+def test_invalid_input() -> None:
     X, y = load_digits(return_X_y=True)
     with pytest.raises(OptionError, match="method must be one of ridge, knn"):
         leave_one_out(X, y, method="svm")

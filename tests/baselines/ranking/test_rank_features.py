@@ -16,7 +16,7 @@ from featx.errors import ComparisonError, OptionError
 
 @pytest.fixture(scope="module")
 def digits() -> tuple[dict[str, Any], Any]:
-    """Scans of digits, whole, blurred to 4 × 4, and their first two rows; and no features at all."""
+    """Digits: whole, blurred to 4 × 4, and their first two rows; and noise."""
     X, y = load_digits(return_X_y=True)
     X, y = X[:400].astype(np.float32), y[:400]
     blurred = X.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
@@ -24,7 +24,7 @@ def digits() -> tuple[dict[str, Any], Any]:
     return {"noise": noise, "whole": X, "two rows": X[:, :16], "blurred": blurred}, y
 
 
-def test_features_are_ordered_by_ridge_with_the_rank_by_each_criterion(digits: tuple[dict[str, Any], Any]) -> None:
+def test_order_and_ranks(digits: tuple[dict[str, Any], Any]) -> None:
     features, y = digits
     ranking = rank_features(features, y, groups=None)
     table = ranking.table.set_index("name")
@@ -43,7 +43,7 @@ def test_features_are_ordered_by_ridge_with_the_rank_by_each_criterion(digits: t
     assert table["verdict"].tolist() == ["best", "worse", "worse", "worse"]
 
 
-def test_log_me_decides_between_equals_and_a_lead_of_nothing_is_a_tie() -> None:
+def test_logme_breaks_ties() -> None:
     y = np.arange(60) % 2
     clear = np.column_stack([y * 10.0, np.random.default_rng(0).normal(size=60)])
     less_clear = clear + np.random.default_rng(1).normal(size=(60, 2))
@@ -54,7 +54,7 @@ def test_log_me_decides_between_equals_and_a_lead_of_nothing_is_a_tie() -> None:
     assert ranking.ties == ["less clear"]
 
 
-def test_the_ranking_reads_as_a_table_and_as_json(digits: tuple[dict[str, Any], Any]) -> None:
+def test_text_and_dict(digits: tuple[dict[str, Any], Any]) -> None:
     ranking = rank_features(*digits, groups=None)
     text = str(ranking)
     assert text.startswith("400 images, 10 classes; ridge and kNN: leave-one-out accuracy")
@@ -68,7 +68,8 @@ def test_the_ranking_reads_as_a_table_and_as_json(digits: tuple[dict[str, Any], 
     assert "<table" in ranking._repr_html_()
 
 
-def test_near_duplicates_are_left_out_together_and_evidence_once() -> None:
+def test_near_duplicates() -> None:
+    """Near-duplicates form groups, and LogME and H-score use one of each."""
     X = np.random.default_rng(0).normal(size=(100, 300))
     labels = np.arange(100) % 2
     twice, both = np.concatenate([X, X * 1.001]), np.concatenate([labels, labels])
@@ -87,13 +88,13 @@ def test_near_duplicates_are_left_out_together_and_evidence_once() -> None:
     assert note.startswith("200 near-duplicates in 100 groups: each one is predicted without its group")
 
 
-def test_classes_that_are_all_near_duplicates_are_an_error_with_a_remedy() -> None:
+def test_classes_of_near_duplicates_only() -> None:
     X = np.repeat(np.random.default_rng(0).normal(size=(2, 50)), 30, axis=0)
     with pytest.raises(ComparisonError, match="have a single group.*Near-duplicates in 'X' form.*groups=None"):
         rank_features({"X": X}, np.repeat(["cat", "dog"], 30))
 
 
-def test_groups_of_rows_are_left_out_together() -> None:
+def test_groups() -> None:
     rng = np.random.default_rng(0)
     places = np.repeat(np.arange(20), 10)
     X = rng.normal(size=(20, 60))[places] + 0.5 * rng.normal(size=(200, 60))
@@ -104,7 +105,7 @@ def test_groups_of_rows_are_left_out_together() -> None:
     assert grouped["loo_ridge"][0] < 0.7
 
 
-def test_classes_of_one_image_or_group_and_rows_without_a_label_are_left_out(
+def test_dropped_samples(
     digits: tuple[dict[str, Any], Any],
 ) -> None:
     features, y = digits
@@ -117,7 +118,7 @@ def test_classes_of_one_image_or_group_and_rows_without_a_label_are_left_out(
     assert ranking.table["loo_ridge"].max() == leave_one_out(features["whole"][2:], y[2:])
 
 
-def test_quantities_are_ranked_by_r2_without_an_h_score(digits: tuple[dict[str, Any], Any]) -> None:
+def test_regression(digits: tuple[dict[str, Any], Any]) -> None:
     features, _ = digits
     y = features["whole"].mean(axis=1) + 0.1 * np.random.default_rng(0).normal(size=400)
     ranking = rank_features(features, y, groups=None)
@@ -129,7 +130,7 @@ def test_quantities_are_ranked_by_r2_without_an_h_score(digits: tuple[dict[str, 
     assert json.loads(json.dumps(ranking.as_dict()))["best"]["h_score_rank"] is None
 
 
-def test_bad_input_is_an_error_that_says_what_to_do(digits: tuple[dict[str, Any], Any]) -> None:
+def test_invalid_input(digits: tuple[dict[str, Any], Any]) -> None:
     features, y = digits
     with pytest.raises(ComparisonError, match="at least one feature matrix"):
         rank_features({}, y)
@@ -148,7 +149,7 @@ def test_bad_input_is_an_error_that_says_what_to_do(digits: tuple[dict[str, Any]
 
 
 @pytest.mark.thorough  # extracts eight layers and poolings, and compares baselines on each
-def test_the_order_of_layers_is_nearly_that_of_cross_validation(ucmerced: list[str], compiled_cache: Path) -> None:
+def test_order_of_layers(ucmerced: list[str], compiled_cache: Path) -> None:
     """Measured: tau 0.84 and rho 0.92 by ridge, 0.91 and 0.97 by LogME; no accuracy lost."""
     features = {
         f"{layer} {pooling}": FeatureExtractor(layer=layer, pooling=pooling, cache=compiled_cache).transform(ucmerced)

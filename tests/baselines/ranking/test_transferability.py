@@ -17,7 +17,7 @@ Matrix = np.ndarray[Any, Any]
 
 
 def _data(n: int, n_features: int, n_classes: int = 3, seed: int = 0) -> tuple[Matrix, Matrix]:
-    """Rows about the centres of classes, in columns of different units."""
+    """Rows about the centers of classes, in columns of different units."""
     rng = np.random.default_rng(seed)
     y = np.arange(n) % n_classes
     X = rng.normal(size=(n_classes, n_features))[y] * 0.5 + rng.normal(size=(n, n_features))
@@ -25,7 +25,7 @@ def _data(n: int, n_features: int, n_classes: int = 3, seed: int = 0) -> tuple[M
 
 
 def _maximum_evidence(X: Matrix, y: Matrix) -> float:
-    """The evidence of the Bayesian linear model as a dense normal density, maximised numerically; per image.
+    """The evidence of the Bayesian linear model as a dense normal density, maximized numerically; per image.
 
     An intercept under a flat prior is integrated out by looking at the contrasts of the rows alone.
     """
@@ -44,19 +44,19 @@ def _maximum_evidence(X: Matrix, y: Matrix) -> float:
 
 
 @pytest.mark.parametrize(("n", "n_features"), [(40, 6), (30, 30), (24, 60)])
-def test_log_me_is_the_maximum_of_the_evidence(n: int, n_features: int) -> None:
+def test_log_me_equals_numerical_maximum(n: int, n_features: int) -> None:
     X, y = _data(n, n_features)
     # Per image of n - 1 contrasts: an intercept takes one.
     expected = np.mean([_maximum_evidence(X, (y == label).astype(float)) for label in range(3)]) * n / (n - 1)
     assert log_me(X, y) == pytest.approx(expected, abs=1e-6)
-    quantity = X[:, 0] + np.random.default_rng(1).normal(size=n)
-    standardised = (quantity - quantity.mean()) / quantity.std()
-    expected = _maximum_evidence(X, standardised) * n / (n - 1)
-    assert log_me(X, quantity, task="regression") == pytest.approx(expected, abs=1e-6)
+    target = X[:, 0] + np.random.default_rng(1).normal(size=n)
+    standardized = (target - target.mean()) / target.std()
+    expected = _maximum_evidence(X, standardized) * n / (n - 1)
+    assert log_me(X, target, task="regression") == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(("n", "n_features"), [(60, 6), (30, 80)])
-def test_the_h_score_is_the_trace_of_the_textbook(n: int, n_features: int) -> None:
+def test_h_score_equals_definition(n: int, n_features: int) -> None:
     X, y = _data(n, n_features)
     means = np.stack([X[y == label].mean(axis=0) for label in y])
     between = np.cov(means, rowvar=False, bias=True)
@@ -64,7 +64,7 @@ def test_the_h_score_is_the_trace_of_the_textbook(n: int, n_features: int) -> No
     assert h_score(X, y) == pytest.approx(expected, rel=1e-9)
 
 
-def test_the_h_score_of_many_images_is_that_without_shrinkage() -> None:
+def test_h_score_of_many_samples() -> None:
     X, y = _data(20_000, 5)
     means = np.stack([X[y == label].mean(axis=0) for label in y])
     expected = np.trace(np.linalg.solve(np.cov(X, rowvar=False, bias=True), np.cov(means, rowvar=False, bias=True)))
@@ -72,27 +72,27 @@ def test_the_h_score_of_many_images_is_that_without_shrinkage() -> None:
 
 
 @pytest.mark.parametrize(("score", "n", "n_features"), [(log_me, 60, 8), (log_me, 20, 50), (h_score, 60, 8)])
-def test_telling_features_score_higher_than_noise(score: Any, n: int, n_features: int) -> None:
+def test_noise_scores_lower(score: Any, n: int, n_features: int) -> None:
     X, y = _data(n, n_features)
     noise = np.random.default_rng(9).normal(size=X.shape)
     assert score(X, y) > score(noise, y)
 
 
-def test_neither_scale_nor_origin_of_a_column_moves_log_me() -> None:
+def test_log_me_ignores_scale_and_origin() -> None:
     X, y = _data(60, 12)
     rng = np.random.default_rng(2)
     moved = X * rng.uniform(0.01, 1000, 12) + rng.normal(size=12) * 100
     assert log_me(moved, y) == pytest.approx(log_me(X, y), abs=1e-9)
 
 
-def test_neither_scale_nor_origin_of_the_features_moves_the_h_score() -> None:
+def test_h_score_ignores_scale_and_origin() -> None:
     X, y = _data(60, 12)
     assert h_score(X * 500 + 40, y) == pytest.approx(h_score(X, y), rel=1e-9)
 
 
 @pytest.mark.parametrize("score", [log_me, h_score])
 @pytest.mark.parametrize(("n", "n_features"), [(60, 8), (20, 50)])
-def test_constant_columns_and_rows_of_zeros_are_no_trouble(score: Any, n: int, n_features: int) -> None:
+def test_degenerate_data(score: Any, n: int, n_features: int) -> None:
     X, y = _data(n, n_features)
     X[3] = 0
     wider = np.column_stack([X, np.full((n, 2), 0.1)])
@@ -103,7 +103,7 @@ def test_constant_columns_and_rows_of_zeros_are_no_trouble(score: Any, n: int, n
 
 
 @pytest.mark.parametrize(("n", "n_features"), [(300, 40), (40, 300)])
-def test_float32_features_are_computed_in_float64(n: int, n_features: int) -> None:
+def test_float32_features(n: int, n_features: int) -> None:
     X, y = _data(n, n_features)
     X = (X + 1000).astype(np.float32)
     expected = log_me(X.astype(np.float64), y), h_score(X.astype(np.float64), y)
@@ -115,7 +115,7 @@ def test_float32_features_are_computed_in_float64(n: int, n_features: int) -> No
     assert (log_me(X, y), h_score(X, y)) == pytest.approx(expected, rel=1e-9)
 
 
-def test_no_copy_of_the_matrix_is_made_in_float64() -> None:
+def test_memory_of_gram_matrix() -> None:
     import tracemalloc
 
     X = np.random.default_rng(0).normal(size=(60_000, 64)).astype(np.float32)
@@ -128,28 +128,28 @@ def test_no_copy_of_the_matrix_is_made_in_float64() -> None:
     assert np.isfinite(log_me(X, y))
 
 
-def test_classes_of_one_image_count_as_any_other() -> None:
+def test_class_of_one_sample() -> None:
     X, y = _data(30, 5)
     y[0] = 7
     assert np.isfinite(log_me(X, y))
     assert np.isfinite(h_score(X, y))
 
 
-def test_a_perfect_fit_has_a_finite_evidence() -> None:
+def test_perfect_fit() -> None:
     X, _ = _data(30, 5)
     assert np.isfinite(log_me(X, X @ np.arange(5.0), task="regression"))
     twice = np.concatenate([X, X])
     assert np.isfinite(log_me(np.hstack([twice, twice**2, twice**3, twice**4, twice**5, twice**6]), np.arange(60) % 30))
 
 
-def test_near_duplicates_inflate_log_me() -> None:
+def test_near_duplicates_raise_log_me() -> None:
     X, y = _data(60, 100)
     copies = X + 0.05 * np.random.default_rng(1).normal(size=X.shape)
     assert log_me(np.concatenate([X, copies]), np.concatenate([y, y])) > log_me(X, y) + 0.2
 
 
 @pytest.mark.parametrize("score", [log_me, h_score])
-def test_bad_input_is_an_error_that_says_what_to_do(score: Any) -> None:
+def test_invalid_input(score: Any) -> None:
     X, y = _data(30, 5)
     with pytest.raises(ComparisonError, match="at least two classes.* Add samples of another class"):
         score(X, np.zeros(30, dtype=int))
