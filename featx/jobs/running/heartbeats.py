@@ -179,7 +179,13 @@ def running_clients(folder: Folder) -> list[dict[str, Any]]:
     for name in sorted(folder.names("clients")):
         try:
             note = json.loads(folder.read(f"clients/{name}"))
-            client = {**note, "token": name[:-5], "time": float(note["time"]), "n_before": int(note["n_before"])}
+            client = {
+                **note,
+                "hostname": str(note["hostname"]),
+                "token": name[:-5],
+                "time": float(note["time"]),
+                "n_before": int(note["n_before"]),
+            }
             is_alive = _is_alive(client["host"], int(client["pid"]), client["started"], client["time"])
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             continue
