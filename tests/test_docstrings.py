@@ -34,13 +34,18 @@ TODO: frozenset[str] = frozenset(
         "featx.ImageComparison.plot_confusion",
         "featx.ImageComparison.plot_learning_curve",
         "featx.ImageComparison.plot_scores",
+        "featx.ImageComparison.row_name",
+        "featx.ImageComparison.to_csv",
         "featx.ImageComparison.to_html",
         "featx.ImageRanking",
-        "featx.Trained",
-        "featx.Trained.save",
+        "featx.SimilarImages",
+        "featx.SimilarImages.to_csv",
+        "featx.SimilarImages.to_html",
+        "featx.TrainedModel",
+        "featx.TrainedModel.save",
         "featx.compare_images",
         "featx.open_features",
-        "featx.rank_images",
+        "featx.similar_images",
         "featx.train_images",
     }
 )
@@ -117,14 +122,14 @@ def undocumented_fields(cls: Any) -> list[str]:
 
 
 def wrong_types(value: Any) -> list[str]:
-    """Return types of arrays without ``of shape``."""
+    """Return types of arrays without ``of shape``, but for "list, ndarray, …" of images."""
     docstring = parsed(value)
     entries = [entry for section in ("Parameters", "Returns", "Attributes") for entry in docstring[section]]
     types = [entry.type or entry.name for entry in entries]
     return [
         f'"of shape" is missing: {text}'
         for text in types
-        if re.search(r"\b(ndarray|array-like)\b", text) and "of shape" not in text
+        if re.search(r"(?<!list, )\b(ndarray|array-like)\b", text) and "of shape" not in text
     ]
 
 
