@@ -15,6 +15,7 @@ from featx.cli import main as cli
 from featx.cli.parser import make_parser
 from featx.datasets.sample_images import write_sample_images
 from featx.testing import registered
+from tests.benchmarks.__main__ import BENCHMARKS
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "user_guide"
@@ -106,6 +107,12 @@ def test_every_command_is_documented() -> None:
     text = (GUIDE / "command_line.md").read_text()
     for command in commands:
         assert f"featx {command}" in text or f"`{command}`" in text
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_named_benchmarks_exist(page: Path) -> None:
+    for names in re.findall(r"`python -m tests\.benchmarks ([\w\- ]+)`", page.read_text()):
+        assert set(names.split()) <= set(BENCHMARKS)
 
 
 def shown_demo() -> str:

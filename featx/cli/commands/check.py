@@ -27,7 +27,7 @@ def add_commands(commands: Any) -> None:
         metavar="N",
         help="Maximum number of pixels of an image (default: %(default)s)",
     )
-    add_tables(parser)
+    add_tables(parser, splits=False)
     add_common(parser)
 
 
