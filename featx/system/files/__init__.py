@@ -5,7 +5,7 @@
 ``folder``            :class:`Folder`, the interface of local and remote folders
 ``local_folder``      folders on local or mounted disks
 ``output_paths``      check that an output can be written and replaces no other file
-``parquet``           Parquet files in folders
+``parquet``           pyarrow, which reads and writes Parquet tables
 ``remote``            URLs and object stores
 ``remote_folder``     folders in object stores
 ``url_secrets``       passwords and tokens in URLs
