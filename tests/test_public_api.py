@@ -38,7 +38,7 @@ FUNCTIONS = {
 PRINTING = {"help", "json", "quiet", "yes"}
 #: Options that write a result, which has a method for it in Python.
 WRITING = {"csv", "html", "report", "tsne", "label_issues", "output"}
-#: Names of parameters that differ from those of options: lists are plural, and :func:`featx.find_images` reads a source.
+#: Parameters that are named unlike the option: lists are plural, and :func:`featx.find_images` reads a source.
 _IMAGES = {"source": "images", "path_column": "images"}
 _LABELED = {
     "source": "paths",
