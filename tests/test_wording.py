@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 REPLACED = {
     r"anew": "again",
     r"mend(s|ed|ing)?": "fix",
-    r"(?<!there )is none(?! of)": "is not a …",
+    r"(?<!there\s)is none(?! of)": "is not a …",
     r"there is none of": "there is no …",
     r"for people": "human-readable",
     r"truths": "bool",
@@ -34,14 +34,14 @@ REPLACED = {
     r"Turns": "FairLock",
     r"sealed": "checksummed",
     r"of ones own": "own",
-    r"(?<!my )own networks?": "model file",
+    r"(?<!my\s)own networks?": "model file",
     r"has an address": "credentials in URLs",
 }
 PATTERN = re.compile(
     r"(?<![a-zA-Z])(" + "|".join(phrase.replace(" ", r"[ _\n]+") for phrase in REPLACED) + r")(?![a-zA-Z])"
 )
 #: Number of matches that are left. It must only fall.
-MATCHES_LEFT = {"featx": 72, "tests": 57, "notebooks": 61, "README.md": 1, "docs": 9}
+MATCHES_LEFT = {"featx": 62, "tests": 56, "notebooks": 61, "README.md": 0, "docs": 7}
 
 
 def texts(area: str) -> dict[str, str]:
