@@ -29,24 +29,7 @@ PUBLIC_MODULES = ("featx", "featx.testing")
 #: Names whose docstrings do not conform yet.
 TODO: frozenset[str] = frozenset(
     {
-        "featx.ImageComparison",
-        "featx.ImageComparison.backbone_of",
-        "featx.ImageComparison.plot_confusion",
-        "featx.ImageComparison.plot_learning_curve",
-        "featx.ImageComparison.plot_scores",
-        "featx.ImageComparison.row_name",
-        "featx.ImageComparison.to_csv",
-        "featx.ImageComparison.to_html",
-        "featx.ImageRanking",
-        "featx.SimilarImages",
-        "featx.SimilarImages.to_csv",
-        "featx.SimilarImages.to_html",
-        "featx.TrainedModel",
-        "featx.TrainedModel.save",
-        "featx.compare_images",
         "featx.open_features",
-        "featx.similar_images",
-        "featx.train_images",
     }
 )
 

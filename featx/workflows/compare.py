@@ -63,7 +63,7 @@ def compare_images(
 
     Parameters
     ----------
-    paths : list, ndarray, Series, ImageTable or iterable of str or Path
+    paths : ImageTable, array-like of shape (n_samples,), Series or iterable of str or Path
         Paths of images, or the result of :func:`find_images`.
     y : array-like of shape (n_samples,), Series, iterable or None, default=None
         Class label or continuous target of each image. Images whose label is None or NaN are excluded, and a note
@@ -109,6 +109,7 @@ def compare_images(
     Returns
     -------
     ImageComparison
+        Scores, duplicates, diagnostics and notes.
 
     Raises
     ------

@@ -43,6 +43,23 @@ class ImageRanking(Ranking):
         Duplicates and near-duplicates.
     n_computed : int
         Number of feature rows that were not cached.
+
+    See Also
+    --------
+    rank_images : Returns this object.
+    Ranking : The same for feature matrices.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import tempfile
+    >>> from featx import find_images, rank_images, write_digits
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_digits(Path(folder))
+    ...     images = find_images(folder).select(range(0, 500, 20))
+    ...     ranking = rank_images(images, backbones=["color_histogram"], cache=None)
+    >>> ranking.table[["name", "features"]].to_dict(orient="records")
+    [{'name': 'color_histogram', 'features': 512}]
     """
 
     failures: list[Failure]
@@ -76,7 +93,7 @@ def rank_images(
 
     Parameters
     ----------
-    paths : list, ndarray, Series, ImageTable or iterable of str or Path
+    paths : ImageTable, array-like of shape (n_samples,), Series or iterable of str or Path
         Paths of images, or the result of :func:`find_images`. Images of its test split do not take part.
     y : array-like of shape (n_samples,), Series, iterable or None, default=None
         Class label or continuous target of each image. Images whose label is None or NaN are excluded, and a note

@@ -88,6 +88,23 @@ class ImageComparison:
         Path of the feature cache.
     seconds : float or None
         Duration of the comparison.
+
+    See Also
+    --------
+    compare_images : Returns this object.
+    Comparison : The same for a feature matrix.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import tempfile
+    >>> from featx import find_images, compare_images, write_digits
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_digits(Path(folder))
+    ...     images = find_images(folder).select(range(0, 500, 20))
+    ...     result = compare_images(images, backbones=["color_histogram"], estimators=["knn"], cv=2, cache=None)
+    >>> result.task, result.n_classes, result.best
+    ('classification', 3, 'knn')
     """
 
     table: pd.DataFrame
@@ -138,7 +155,18 @@ class ImageComparison:
         return self.backbone_of(best_row(self.table, self.task))
 
     def backbone_of(self, row: int) -> BackboneComparison:
-        """Return the backbone of a row of the table."""
+        """Return the backbone of a row of the table.
+
+        Parameters
+        ----------
+        row : int
+            Position of the row.
+
+        Returns
+        -------
+        BackboneComparison
+            Backbone and its scores.
+        """
         return backbone_of_row(self.backbones, row)
 
     @property
@@ -147,7 +175,18 @@ class ImageComparison:
         return [self.row_name(row) for row in np.flatnonzero(self.table["verdict"] == "tie").tolist()]
 
     def row_name(self, row: int) -> str:
-        """Return the estimator of a row of the table, with its backbone if there are several."""
+        """Return the estimator of a row of the table, with its backbone if there are several.
+
+        Parameters
+        ----------
+        row : int
+            Position of the row.
+
+        Returns
+        -------
+        str
+            Name of the estimator, and of the backbone.
+        """
         estimator = str(self.table["estimator"].iloc[row])
         return estimator if len(self.backbones) == 1 else f"{estimator} on {self.backbone_of(row).name}"
 
@@ -201,11 +240,23 @@ class ImageComparison:
         return labels
 
     def as_text(self) -> str:
-        """Return the table, the best row and the notes as text."""
+        """Return the table, the best row and the notes as text.
+
+        Returns
+        -------
+        str
+            Several lines of text.
+        """
         return comparison_text(self)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the result as JSON values, as ``featx compare --json`` prints it."""
+        """Return the result as JSON values, as ``featx compare --json`` prints it.
+
+        Returns
+        -------
+        dict
+            Scores, duplicates, label errors and notes.
+        """
         return comparison_dict(self)
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
@@ -214,6 +265,7 @@ class ImageComparison:
         Parameters
         ----------
         path : str or Path
+            Path of the file.
 
         Raises
         ------
@@ -228,6 +280,7 @@ class ImageComparison:
         Parameters
         ----------
         path : str or Path
+            Path of the file.
         tsne : bool or None, default=None
             Whether to draw a t-SNE map beside the PCA map. None: for up to 1,000 images.
         command : str, default=""
@@ -247,6 +300,11 @@ class ImageComparison:
     def label_issues_table(self) -> pd.DataFrame:
         """Return likely label errors, most likely first.
 
+        Returns
+        -------
+        pandas.DataFrame
+            Columns of :func:`find_label_issues`, and ``path``.
+
         Raises
         ------
         ComparisonError
@@ -260,16 +318,54 @@ class ImageComparison:
         return self.label_issues.drop(columns="row")
 
     def plot_scores(self, ax: Any = None) -> Any:
-        """Plot the scores with their intervals; return the matplotlib axes."""
+        """Plot the scores with their intervals.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to plot on. None: new axes.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+        """
         names = [self.row_name(row) for row in range(len(self.table))]
         return plot_scores(self.table, names, self.metric, ax)
 
     def plot_confusion(self, ax: Any = None) -> Any:
-        """Plot the confusion matrix of the best row; return the matplotlib axes."""
+        """Plot the confusion matrix of the best row.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to plot on. None: new axes.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+        """
         return self.best_backbone.comparison.plot_confusion(str(self.best_row["estimator"]), ax)
 
     def plot_learning_curve(self, ax: Any = None) -> Any:
-        """Plot the learning curve; return the matplotlib axes."""
+        """Plot the learning curve.
+
+        Parameters
+        ----------
+        ax : matplotlib.axes.Axes or None, default=None
+            Axes to plot on. None: new axes.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes.
+
+        Raises
+        ------
+        OptionError
+            If the comparison has no diagnostics.
+        """
         if self.learning_curve is None:
             raise OptionError("Cannot plot a learning curve: none was computed. Compare with diagnostics=True.")
         return plot_learning_curve(self.learning_curve, self.task, ax)

@@ -65,6 +65,23 @@ class TrainedModel:
         Remarks on data and scores.
     groups : ndarray of int of shape (n_samples,), or None
         Group of each image.
+
+    See Also
+    --------
+    train_images : Returns this object.
+    load_pipeline : Load the pipeline of a model file.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import tempfile
+    >>> from featx import find_images, train_images, write_digits
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = write_digits(Path(folder))
+    ...     images = find_images(folder).select(range(0, 500, 20))
+    ...     trained = train_images(images, backbone="color_histogram", estimator="knn", cv=2, cache=None)
+    >>> trained.scores["estimator"], trained.rows.shape
+    ('knn', (25, 512))
     """
 
     pipeline: Pipeline
@@ -81,6 +98,7 @@ class TrainedModel:
         Parameters
         ----------
         path : str or Path
+            Path of the model file.
 
         Raises
         ------
@@ -133,7 +151,7 @@ def train_images(
 
     Parameters
     ----------
-    paths : list, ndarray, Series, ImageTable or iterable of str or Path
+    paths : ImageTable, array-like of shape (n_samples,), Series or iterable of str or Path
         Paths of images, or the result of :func:`find_images`. If it has a test split, estimators are scored
         on it, and the selected one is then fitted on all images.
     y : array-like of shape (n_samples,), Series, iterable or None, default=None
@@ -176,6 +194,7 @@ def train_images(
     Returns
     -------
     TrainedModel
+        Fitted pipeline and its scores.
 
     Raises
     ------

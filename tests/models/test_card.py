@@ -61,7 +61,7 @@ def test_scores_of_numpy_types(model: Path, tmp_path: Path) -> None:
 
 def test_selection_is_noted(digits: list[Path], digit_labels: list[str]) -> None:
     trained = train_images(
-        digits, digit_labels, backbone=extractor(), estimators=["dummy", "logreg", "centroid"], tune=True, cache=None
+        digits, digit_labels, backbone=extractor(), select_from=["dummy", "logreg", "centroid"], tune=True, cache=None
     )
     assert trained.scores["estimator"] == trained.comparison.best == "logreg"
     assert trained.scores["best_params"].keys() == {"logisticregression__C"}
@@ -72,13 +72,13 @@ def test_calibration_respects_groups(digits: list[Path], digit_labels: list[str]
     """With copies in other folds, the calibration would see its training images, and be overconfident."""
     many = digits[::3]
     trained = train_images(
-        [*many] * 4, [*digit_labels[::3]] * 4, backbone=extractor(), estimators=["svm"], calibrate=True, cache=None
+        [*many] * 4, [*digit_labels[::3]] * 4, backbone=extractor(), estimator="svm", calibrate=True, cache=None
     )
     divided = train_images(
         [*many] * 4,
         [*digit_labels[::3]] * 4,
         backbone=extractor(),
-        estimators=["svm"],
+        estimator="svm",
         calibrate=True,
         duplicate_groups=False,
         cache=None,

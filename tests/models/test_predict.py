@@ -35,9 +35,7 @@ Array = np.ndarray[Any, Any]
 def test_predictions_equal_those_of_pipeline(
     name: str, calibrate: bool, digits: list[Path], digit_labels: list[str], tmp_path: Path
 ) -> None:
-    trained = train_images(
-        digits, digit_labels, backbone=extractor(), estimators=[name], calibrate=calibrate, cache=None
-    )
+    trained = train_images(digits, digit_labels, backbone=extractor(), estimator=name, calibrate=calibrate, cache=None)
     trained.save(tmp_path / "model.skops")
     model = read_model(tmp_path / "model.skops")
     assert model.head is not None

@@ -29,7 +29,7 @@ def test_untrusted_estimator_is_refused_before_any_work(
         pytest.skip("this version of skops trusts trees")
     monkeypatch.delattr("featx.workflows.train.compare_tables")
     with pytest.raises(ModelFileError, match="untrusted types \\(sklearn.tree._tree.Tree\\)"):
-        train_images(digits, digit_labels, backbone=extractor(), estimators=[RandomForestClassifier(2)], cache=None)
+        train_images(digits, digit_labels, backbone=extractor(), estimator=RandomForestClassifier(2), cache=None)
 
 
 def test_invalid_pipeline_is_refused_before_writing(

@@ -31,7 +31,7 @@ from featx import (
     Predictor,
     Ranking,
     Similar,
-    Trained,
+    TrainedModel,
 )
 from featx.testing import CountingBackbone, registered
 
@@ -73,7 +73,7 @@ def find(source: Path) -> None:
     assert_type(comparison.table, pd.DataFrame)
     assert_type(featx.rank_images(table.paths, table.labels), ImageRanking)
     trained = featx.train_images(table.paths, table.labels, calibrate=True)
-    assert_type(trained, Trained)
+    assert_type(trained, TrainedModel)
     trained.save("model.skops")
 
 

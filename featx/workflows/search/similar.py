@@ -41,6 +41,16 @@ class SimilarImages(Sequence[ImageMatches]):
         One for each query, in order.
     search : ImageSearch
         The search that returned them.
+
+    See Also
+    --------
+    similar_images : Returns this object.
+
+    Examples
+    --------
+    >>> from featx import similar_images
+    >>> similar = similar_images("features.npy", ["photo.jpg"])  # doctest: +SKIP
+    >>> similar.to_html("similar.html")  # doctest: +SKIP
     """
 
     results: list[ImageMatches]
@@ -59,7 +69,13 @@ class SimilarImages(Sequence[ImageMatches]):
         return self.as_text()
 
     def as_text(self) -> str:
-        """Return the matches as a text table."""
+        """Return the matches as a text table.
+
+        Returns
+        -------
+        str
+            One line for each match.
+        """
         return format_table([record for result in self.results for record in result.records()])
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
@@ -68,6 +84,7 @@ class SimilarImages(Sequence[ImageMatches]):
         Parameters
         ----------
         path : str or Path
+            Path of the file.
 
         Raises
         ------
@@ -83,6 +100,7 @@ class SimilarImages(Sequence[ImageMatches]):
         Parameters
         ----------
         path : str or Path
+            Path of the file.
         command : str, default=""
             Command that repeats the search, to be shown on the page.
 
@@ -141,6 +159,7 @@ def similar_images(
     Returns
     -------
     SimilarImages
+        Matches of each query image.
 
     Raises
     ------
