@@ -6,6 +6,7 @@ The output of a network is the output of its last layer. Networks are built with
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib
 import random
 import warnings
@@ -75,11 +76,14 @@ def load_truncated(record: KerasRecord, recipe: Recipe, weights_path: Path | Non
 
 
 def build_reference(record: KerasRecord, recipe: Recipe, weights_path: Path | None) -> tuple[Any, Any]:
-    """Return the pooled network of preprocessed pixels and ``preprocess_input``, as in Keras's documentation."""
+    """Return the pooled network of preprocessed pixels and ``preprocess_input``, as in Keras's documentation.
+
+    The default layer is pooled, whatever the layers of the recipe are.
+    """
     with plain_settings(import_keras()) as keras:
         network = _load(record, recipe, weights_path)
-        outputs = dict.fromkeys(recipe.layers, network.output)
-        return keras.Model(network.input, pool_outputs(keras, recipe, outputs)), _module(record).preprocess_input
+        row = pool_outputs(keras, dataclasses.replace(recipe, layer=record.layer), {record.layer: network.output})
+        return keras.Model(network.input, row), _module(record).preprocess_input
 
 
 def build_empty(record: KerasRecord, image_size: tuple[int, int]) -> Any:
