@@ -35,16 +35,8 @@ if TYPE_CHECKING:
     from featx.datasets.sample_images import write_digits
     from featx.extraction.augmented_features import AugmentedFeatures, augment_features
     from featx.extraction.benchmarking.benchmark import Benchmark, benchmark_images
-    from featx.extraction.cache import (
-        CacheClearing,
-        CacheCompaction,
-        CacheSummary,
-        CacheVerification,
-        cache_info,
-        clear_cache,
-        compact_cache,
-        verify_cache,
-    )
+    from featx.extraction.cache import cache_info, clear_cache, compact_cache, verify_cache
+    from featx.extraction.cache_results import CacheClearing, CacheCompaction, CacheSummary, CacheVerification
     from featx.extraction.feature_extractor import FeatureExtractor
     from featx.extraction.to_file import ExtractionSummary, extract_images
     from featx.features.duplicates.find import Duplicates, find_duplicates
@@ -156,10 +148,10 @@ _HOMES = {
     "AugmentedFeatures": "extraction.augmented_features",
     "Backbone": "backbones.registry",
     "Benchmark": "extraction.benchmarking.benchmark",
-    "CacheClearing": "extraction.cache",
-    "CacheCompaction": "extraction.cache",
-    "CacheSummary": "extraction.cache",
-    "CacheVerification": "extraction.cache",
+    "CacheClearing": "extraction.cache_results",
+    "CacheCompaction": "extraction.cache_results",
+    "CacheSummary": "extraction.cache_results",
+    "CacheVerification": "extraction.cache_results",
     "CheckedImage": "datasets.image_check",
     "Comparison": "baselines.comparison",
     "DirectBackbone": "backbones.registry",

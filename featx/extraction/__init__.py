@@ -5,6 +5,7 @@ the network, ``row_cache`` keeps the rows, ``ledger`` fills the output array.
 
 ``augmented_features``  :func:`augment_features`: rows of randomly augmented copies, for training
 ``cache``               maintenance of the feature cache by backbone: info, verify, compact, clear
+``cache_results``       what these functions return, as data and as text
 ``compute``             run the backbone on batches of decoded images, one process at a time
 ``extract``             :func:`extract_into`, the pass over the images
 ``feature_extractor``   :class:`FeatureExtractor`, the scikit-learn transformer

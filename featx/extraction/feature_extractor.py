@@ -23,7 +23,7 @@ from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, parse_layers
 from featx.backbones.preprocessing import parse_preprocessing
 from featx.backbones.registry import load_backbone
-from featx.errors import OptionError, UnknownBackboneError, UnreadableImagesWarning
+from featx.errors import ModelFileError, OptionError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction.engines import engine as engines
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import Ledger
@@ -139,9 +139,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     without ``fit``. A fitted extractor raises :class:`featx.errors.RecipeMismatchError` instead of returning other
     features, for example on a CPU without bfloat16. Parameters that are changed after ``fit`` take effect.
 
-    A network uses all cores, and processes on the same cores take turns: a larger `n_jobs` in scikit-learn does not
-    make extraction faster. Worker processes of joblib keep the working directory and the environment
-    variables that they were started with; pass an absolute path as `cache` if these change.
+    A network uses all cores, and processes on the same cores compute one after another: a larger `n_jobs` in
+    scikit-learn does not make extraction faster. Worker processes of joblib keep the working directory and the
+    environment variables that they were started with; pass an absolute path as `cache` if these change.
 
     Pickles hold the parameters and the recipe, but neither the network nor rows.
 
@@ -467,7 +467,17 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         return {name: parameter.default for name, parameter in signature.parameters.items() if name != "self"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a pickled state. Parameters that an older version lacked get their defaults."""
+        """Restore a pickled state. Parameters that an older version lacked get their defaults.
+
+        Raises
+        ------
+        ModelFileError
+            The extractor was fitted by a version that recorded its recipe in another format.
+        """
+        if "_pin" in state or "views" in state:
+            raise ModelFileError(
+                "Cannot restore FeatureExtractor: it was saved by an older version of featx. Fit the pipeline again."
+            )
         super().__setstate__({**self._defaults(), **state})
 
     def __getattr__(self, name: str) -> Any:

@@ -208,11 +208,11 @@ class ExtractionOptions:
         backbone = self._backbone
         if isinstance(backbone, NetworkFile):
             preprocessing.warn_extreme_pixels(preprocessing.parse_preprocessing(self.preprocessing), self.backbone)
-            if self.layer is None and backbone.description.other_outputs:
+            others = backbone.description.other_outputs
+            if self.layer is None and others:
                 _warn_once(
-                    f"{display_name(self.backbone)} has {1 + len(backbone.description.other_outputs)} outputs; features are "
-                    f"extracted from the first, {backbone.layer!r}. For another output, pass layer (--layer): "
-                    f"{format_list(backbone.description.other_outputs)}."
+                    f"{display_name(self.backbone)} has {1 + len(others)} outputs; features are extracted from the "
+                    f"first, {backbone.layer!r}. For another output, pass layer (--layer): {format_list(others)}."
                 )
         if self.n_features > _MANY_FEATURES:
             _warn_once(

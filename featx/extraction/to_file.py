@@ -1,4 +1,7 @@
-"""Extract images into a feature matrix (``.npy``) with a table of its rows and a table of failures: `featx extract`."""
+"""Extract images into a feature matrix (``.npy``) with a table of its rows and a table of failures: `featx extract`.
+
+A third of this file is the documentation and signature of its public function.
+"""
 
 from __future__ import annotations
 

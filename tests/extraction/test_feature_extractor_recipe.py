@@ -11,7 +11,7 @@ import pytest
 from sklearn.utils.validation import check_is_fitted
 
 from featx import FeatureExtractor
-from featx.errors import OptionError, RecipeMismatchError
+from featx.errors import ModelFileError, OptionError, RecipeMismatchError
 
 
 def test_fit_records_the_recipe_and_reads_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,3 +130,10 @@ def test_state_of_an_older_version_gets_defaults(paths: list[str]) -> None:
     older.__setstate__(state)
     assert older.get_params() == extractor.get_params()
     np.testing.assert_array_equal(older.transform(paths), extractor.transform(paths))
+
+
+@pytest.mark.parametrize("name", ["_pin", "views"])
+def test_state_of_another_format_is_rejected(name: str) -> None:
+    extractor = FeatureExtractor.__new__(FeatureExtractor)
+    with pytest.raises(ModelFileError, match="saved by an older version of featx. Fit the pipeline again"):
+        extractor.__setstate__({"backbone": "mobilenet", name: None})

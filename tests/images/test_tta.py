@@ -17,7 +17,7 @@ import pytest
 from featx import FeatureExtractor, compare_images, rank_images
 from featx.cli import main as cli
 from featx.errors import EngineError, OptionError, StoreWarning, UnreadableImageError, UnreadableImagesWarning
-from featx.extraction.cache import describe_recipe
+from featx.extraction.cache_results import describe_recipe
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import Ledger
 from featx.extraction.options import ExtractionOptions

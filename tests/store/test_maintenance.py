@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from featx.errors import OptionError, StoreError, StoreWarning
-from featx.extraction.cache import CacheSummary, cache_info, find_recipes
+from featx.extraction.cache import cache_info, find_recipes
+from featx.extraction.cache_results import CacheSummary
 from featx.store.info import describe_cache
 from featx.store.maintenance import clear_cache, clear_corrupt, compact_cache
 from featx.store.verify import verify_cache

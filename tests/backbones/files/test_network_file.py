@@ -17,7 +17,8 @@ import pytest
 from featx import FeatureExtractor, load_backbone
 from featx.cli import main as cli
 from featx.errors import EngineError, MissingDependencyError, OptionError, UnknownBackboneError
-from featx.extraction.cache import CacheSummary, describe_recipe, find_recipes
+from featx.extraction.cache import find_recipes
+from featx.extraction.cache_results import CacheSummary, describe_recipe
 from featx.extraction.engines.engine import has_native_bfloat16
 from featx.extraction.options import ExtractionOptions
 from featx.store.info import CacheInfo, RecipeInfo
