@@ -1,4 +1,4 @@
-"""What a job or `featx extract` left → a matrix that is read as it is used: only footers and sizes are looked at."""
+"""Open a feature file or a job. Only footers of tables and file sizes are read."""
 
 from __future__ import annotations
 
@@ -20,36 +20,45 @@ _MAX_READERS = 16
 
 
 def open_features(output: str | os.PathLike[str]) -> FeatureMatrix:
-    """Return the features that a job or ``featx extract`` wrote, as one matrix that is read as it is used.
+    """Open the features of a job or of ``featx extract`` as one matrix whose rows are read on demand.
 
     Parameters
     ----------
     output : str or Path
-        The folder or address of a job; or a ``.npy`` file, with the ``.csv`` of its rows beside it. Of a job that is
-        not finished, the rows of the shards that are there, with a warning.
+        Folder or URL of a job, or path of a ``.npy`` file with its ``.csv`` table. If a job is not complete, its
+        finished shards are opened and a warning is issued.
 
     Returns
     -------
     FeatureMatrix
+        The rows, with path and label of each.
 
     Raises
     ------
     FeaturesNotFoundError
-        There is no such thing.
+        There is no feature file or job at this path.
     FeaturesError
-        It holds no features, or rows that do not fit their table.
+        The files are corrupt, or rows do not match their table.
     MissingDependencyError
-        A job is read with pyarrow, and an address with fsspec.
+        pyarrow (for a job) or fsspec (for a URL) is not installed.
 
     Warns
     -----
     UnfinishedWarning
         Shards of the job are missing.
 
+    See Also
+    --------
+    FeatureMatrix : The result.
+    find_similar : Find the rows most similar to queries.
+    find_duplicates : Find groups of near-duplicate rows.
+    run_job : Complete a job.
+
     Examples
     --------
     >>> import tempfile
     >>> import numpy as np
+    >>> from featx import open_features
     >>> folder = tempfile.TemporaryDirectory()
     >>> np.save(f"{folder.name}/features.npy", np.eye(3, dtype=np.float32))
     >>> features = open_features(f"{folder.name}/features.npy")

@@ -1,4 +1,4 @@
-"""Run one of featx's own modules in a child process, which takes tensorflow's seconds and memory with it."""
+"""Run a module of featx in a child process, so that time and memory of TensorFlow end with it."""
 
 from __future__ import annotations
 
@@ -18,69 +18,82 @@ from typing import Any
 from featx import errors
 from featx.errors import EngineError, FeatxError
 
+_INTERRUPT_SECONDS = 5
+
 
 def run_child(
-    module: str, task: dict[str, Any], purpose: str, remedy: str, said: Callable[[str], object] | None = None
+    module: str, task: dict[str, Any], purpose: str, remedy: str, on_output: Callable[[str], object] | None = None
 ) -> None:
-    """Run ``python -m module``, hand it a task on standard input, and wait.
-
-    What the child prints to standard output (a progress bar, say) appears on our standard error if featx's
-    messages do.
+    """Run ``python -m module`` with a task on its standard input, and wait for it.
 
     Parameters
     ----------
     module : str
-        A module that ends in ``sys.exit(serve_task(function))``.
+        Name of a module that ends with ``sys.exit(serve_task(function))``.
     task : dict
-        Plain JSON types.
-    purpose, remedy : str
-        For the message if it fails: ``"converting 'resnet50' for OpenVINO"``, and what to do then.
-    said : callable or None, default=None
-        Called with each line that the child prints, from another thread, instead of showing it.
+        JSON types.
+    purpose : str
+        What the child does, for error messages: ``"compiling 'resnet50' for OpenVINO"``.
+    remedy : str
+        Last sentence of the error if the child fails.
+    on_output : callable or None, default=None
+        Called in another thread with each line that the child prints. None: the standard output of the child goes to
+        standard error if featx shows messages.
 
     Raises
     ------
     FeatxError
-        The one that the child raised, of the same kind; EngineError if it ended in any other way.
+        The error that the child raised, of the same class; EngineError if it ended in another way.
     """
-    # -P: a file named keras.py in the user's folder must not be taken for Keras.
+    # -P: a file keras.py in the working directory must not be imported as Keras.
     command = [sys.executable, "-P", "-m", module]
     try:
-        # A folder of the child's own, so that whatever it leaves goes with it.
-        with tempfile.TemporaryDirectory(prefix="featx-") as folder, _hearing(said) as stdout:
-            returncode, last_words = _run(command, json.dumps(task), _environment(folder), stdout)
+        # The child has its own temporary folder, so that all it leaves is removed.
+        with tempfile.TemporaryDirectory(prefix="featx-") as folder, _output_target(on_output) as stdout:
+            returncode, stderr = _run(command, json.dumps(task), _environment(folder), stdout)
     except OSError as error:
         raise EngineError(
-            f"A child process failed at {purpose} in {tempfile.gettempdir()!r}: {error.strerror or error}. Make room "
-            "there, or name another folder in the variable TMPDIR."
+            f"Cannot run a child process for {purpose} in {tempfile.gettempdir()!r}: {error.strerror or error}. Free "
+            "some space, or set TMPDIR to another folder."
         ) from error
     if returncode != 0:
-        raise _error_of(last_words, returncode, purpose, remedy)
+        raise child_error(stderr, returncode, purpose, remedy)
 
 
 @contextlib.contextmanager
-def _hearing(said: Callable[[str], object] | None) -> Iterator[int]:
-    """Yield where the child's standard output goes: where our messages do; or to a thread that hands lines on."""
-    if said is None:
-        yield _our_stderr()
+def _output_target(on_output: Callable[[str], object] | None) -> Iterator[int]:
+    """Yield the file descriptor for the standard output of the child."""
+    if on_output is None:
+        yield _message_target()
         return
-    heard, spoken = os.pipe()
+    read_end, write_end = os.pipe()
 
-    def hear() -> None:
-        with open(heard, encoding="utf-8", errors="replace") as lines:
+    def forward_lines() -> None:
+        with open(read_end, encoding="utf-8", errors="replace") as lines:
             for line in lines:
-                said(line.rstrip("\n"))
+                on_output(line.rstrip("\n"))
 
-    listener = threading.Thread(target=hear, name="featx-child", daemon=True)
-    listener.start()
+    thread = threading.Thread(target=forward_lines, name="featx-child", daemon=True)
+    thread.start()
     try:
-        yield spoken
+        yield write_end
     finally:
-        os.close(spoken)
-        listener.join(timeout=5)
+        os.close(write_end)
+        thread.join(timeout=5)
+
+
+def _message_target() -> int:
+    """Return the file descriptor of standard error if messages are shown; in a notebook, it has none."""
+    if not logging.getLogger("featx").isEnabledFor(logging.INFO):
+        return subprocess.DEVNULL
+    try:
+        return sys.stderr.fileno()
+    except (AttributeError, OSError, ValueError):
+        return subprocess.DEVNULL
 
 
 def _run(command: list[str], task: str, environment: dict[str, str], stdout: int) -> tuple[int, str]:
+    """Return the exit code and the standard error of a child process."""
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -91,30 +104,40 @@ def _run(command: list[str], task: str, environment: dict[str, str], stdout: int
         env=environment,
     ) as child:
         try:
-            _, said = child.communicate(task)
+            _, stderr = child.communicate(task)
         except BaseException:
-            _end(child)
+            _stop(child)
             raise
-    return child.returncode, said
+    return child.returncode, stderr
 
 
-def _end(child: subprocess.Popen[str]) -> None:
-    """End a child as Ctrl-C does, so that it clears up; or by force if it does not."""
+def _stop(child: subprocess.Popen[str]) -> None:
+    """Interrupt a child, so that it cleans up; kill it if it does not end."""
     if os.name != "nt":
         child.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(timeout=5)
+            child.wait(timeout=_INTERRUPT_SECONDS)
             return
     child.kill()
 
 
+def _environment(temporary: str) -> dict[str, str]:
+    package_parent = str(Path(errors.__file__).parents[1])
+    path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
+    # Networks are compiled from TensorFlow's graph on the CPU, whatever backend the user has chosen for Keras.
+    fixed = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    return {**os.environ, **fixed, "PYTHONPATH": path, "TMPDIR": temporary}
+
+
 def serve_task(function: Callable[[dict[str, Any]], None]) -> int:
-    """Call the function with the task on standard input; tell of featx's errors on standard error.
+    """Call a function with the task on standard input, in the child process.
+
+    An error of featx is written to standard error for :func:`run_child`.
 
     Returns
     -------
     int
-        The exit code.
+        Exit code.
     """
     try:
         function(json.load(sys.stdin))
@@ -124,32 +147,13 @@ def serve_task(function: Callable[[dict[str, Any]], None]) -> int:
     return 0
 
 
-def _our_stderr() -> int:
-    """Where the child's progress goes; a notebook's standard error has no file behind it."""
-    if not logging.getLogger("featx").isEnabledFor(logging.INFO):
-        return subprocess.DEVNULL
-    try:
-        return sys.stderr.fileno()
-    except (AttributeError, OSError, ValueError):
-        return subprocess.DEVNULL
-
-
-def _environment(temporary: str) -> dict[str, str]:
-    here = str(Path(errors.__file__).parents[1])
-    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
-    # Networks are converted from tensorflow's graph, on the CPU, whatever the user's own Keras runs on.
-    fixed = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return {**os.environ, **fixed, "PYTHONPATH": path, "TMPDIR": temporary}
-
-
-def _error_of(said: str, returncode: int, purpose: str, remedy: str) -> FeatxError:
-    """Return the child's error: its own kind if it is featx's, else the end of what it printed."""
-    lines = said.strip().splitlines()
+def child_error(stderr: str, returncode: int, purpose: str, remedy: str) -> FeatxError:
+    """Return the error of a failed child: its own error of featx, or one with its last line of output."""
+    lines = stderr.strip().splitlines()
     for line in reversed(lines):
         if line.startswith('{"error"'):
-            told = json.loads(line)
-            kind = getattr(errors, told["error"])
-            error: FeatxError = kind(told["message"])
+            fields = json.loads(line)
+            error: FeatxError = getattr(errors, fields["error"])(fields["message"])
             return error
-    last = lines[-1] if lines else f"exit code {returncode}"
-    return EngineError(f"A child process failed at {purpose} ({last}). {remedy}")
+    last_line = lines[-1] if lines else f"exit code {returncode}"
+    return EngineError(f"The child process for {purpose} failed: {last_line}. {remedy}")

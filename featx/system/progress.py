@@ -1,4 +1,4 @@
-"""Progress and messages on standard error: images done, images/s, time left."""
+"""Progress bar and messages on standard error."""
 
 from __future__ import annotations
 
@@ -13,30 +13,43 @@ from typing import Any
 
 @contextlib.contextmanager
 def progress_bar(n_images: int | None, label: str, shown: bool = True) -> Iterator[Callable[[int], object]]:
-    """Yield the function to call with the number of images done since the last call.
+    """Show the number of processed images, images/s and the remaining time.
 
-    The bar appears with the first image done, so that what comes before (compiling a network, an
-    error) is not counted and not overwritten. Without a number of images, it shows no end.
+    The bar appears with the first image, so that compiling a network does not count and errors are not overwritten.
+
+    Parameters
+    ----------
+    n_images : int or None
+        Number of images. None: unknown; no remaining time is shown.
+    label : str
+        Text before the bar.
+    shown : bool, default=True
+        Whether to show the bar.
+
+    Yields
+    ------
+    callable
+        Function to call with the number of images processed since the last call.
     """
     from tqdm import tqdm
 
-    # A log file gets a line now and then; a person watching gets a bar that moves.
-    watched = sys.stderr is not None and sys.stderr.isatty()
+    # A terminal shows a moving bar, a log file a line now and then.
+    is_terminal = sys.stderr is not None and sys.stderr.isatty()
     bars: list[Any] = []
 
-    def advance(n_done: int) -> None:
+    def advance(n_processed: int) -> None:
         if not bars:
             bars.append(
                 tqdm(
                     total=n_images,
                     desc=label,
                     unit=" images",
-                    mininterval=0.1 if watched else 10.0,
+                    mininterval=0.1 if is_terminal else 10.0,
                     disable=not shown or sys.stderr is None,
-                    file=sys.stderr if watched else _Lines(),
+                    file=sys.stderr if is_terminal else _LineWriter(),
                 )
             )
-        bars[0].update(n_done)
+        bars[0].update(n_processed)
 
     try:
         yield advance
@@ -45,8 +58,8 @@ def progress_bar(n_images: int | None, label: str, shown: bool = True) -> Iterat
             bar.close()
 
 
-class _Lines(io.TextIOBase):
-    """Takes the states of a bar as whole lines, as data may go into the same file; not the first, of nothing done."""
+class _LineWriter(io.TextIOBase):
+    """Write the states of a bar as complete lines, without the first one at 0 images."""
 
     def __init__(self) -> None:
         self._has_begun = False
@@ -60,23 +73,23 @@ class _Lines(io.TextIOBase):
 
 
 def show_messages(quiet: bool) -> None:
-    """Show featx's messages (unless quiet) and all warnings as single lines, above a bar if there is one."""
+    """Show featx's messages (only warnings if quiet) and all Python warnings as single lines above the bar."""
     log = logging.getLogger("featx")
     log.setLevel(logging.WARNING if quiet else logging.INFO)
-    log.handlers = [_AboveTheBar()]
+    log.handlers = [_LineHandler()]
 
-    def show(message: Warning | str, *where: Any, **more: Any) -> None:
+    def show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
         write_line(f"Warning: {message}")
 
-    warnings.showwarning = show
-    # Pillow remarks upon odd files one by one and without their names; what matters becomes an error.
+    warnings.showwarning = show_warning
+    # Pillow warns of unusual files without their names; featx reports what matters as an error.
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def write_line(text: str) -> None:
-    """Write one line to standard error, whatever line breaks the text has, above a bar if there is one."""
+    """Write text to standard error as one line, above the bar if there is one."""
     line = " ".join(text.split())
-    if sys.stderr is None:  # closed by whoever started us
+    if sys.stderr is None:  # closed by the parent process
         return
     if "tqdm" in sys.modules:
         sys.modules["tqdm"].tqdm.write(line, file=sys.stderr)
@@ -84,6 +97,6 @@ def write_line(text: str) -> None:
         print(line, file=sys.stderr)
 
 
-class _AboveTheBar(logging.Handler):
+class _LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         write_line(self.format(record))

@@ -24,7 +24,7 @@ def rows() -> np.ndarray[Any, Any]:
 
 @pytest.mark.parametrize("block", [10**3, 10**4, 10**8])
 @pytest.mark.parametrize("top", [1, 7, 299, 300, 1000])
-def test_the_most_similar_rows_are_found(rows: np.ndarray[Any, Any], block: int, top: int) -> None:
+def test_exact_search(rows: np.ndarray[Any, Any], block: int, top: int) -> None:
     queries = rows[::60] + 0.3
     found = find_similar(rows, queries, top=top, index=ExactIndex(rows, block_bytes=block, batch_queries=3))
     np.testing.assert_array_equal(found.rows, slowly(rows, queries, top))
@@ -34,24 +34,24 @@ def test_the_most_similar_rows_are_found(rows: np.ndarray[Any, Any], block: int,
     assert found.index == "exact, every row compared"
 
 
-def test_a_job_is_searched_as_a_matrix_is(rows: np.ndarray[Any, Any], tmp_path: Path) -> None:
+def test_search_in_a_job(rows: np.ndarray[Any, Any], tmp_path: Path) -> None:
     features = open_features(make_job(tmp_path / "job", rows, shard_size=64))
     assert find_similar(features, features[7]).rows.tolist() == slowly(rows, rows[7:8], 10).tolist()
 
 
-def test_of_equal_rows_the_first_are_found() -> None:
+def test_equal_rows() -> None:
     rows = np.ones((500, 4), dtype=np.float32)
     assert find_similar(rows, rows[0], top=5).rows.tolist() == [[0, 1, 2, 3, 4]]
 
 
-def test_rows_of_zeros_and_nan_come_last() -> None:
+def test_zeros_and_nan() -> None:
     rows = np.array([[np.nan, 1], [0, 0], [1, 0], [-1, 0.1]], dtype=np.float32)
     found = find_similar(rows, [[1, 0]], top=4)
     assert found.rows.tolist() == [[2, 1, 3, -1]]
     np.testing.assert_allclose(found.cosine, [[1, 0, -0.995, np.nan]], atol=1e-3)
 
 
-def test_what_cannot_be_searched_is_refused(rows: np.ndarray[Any, Any]) -> None:
+def test_invalid_arguments(rows: np.ndarray[Any, Any]) -> None:
     with pytest.raises(FeaturesError, match="Extract both with the same recipe"):
         find_similar(rows, rows[:, :5])
     with pytest.raises(FeaturesError, match="Remove the rows of unreadable images"):
@@ -63,7 +63,7 @@ def test_what_cannot_be_searched_is_refused(rows: np.ndarray[Any, Any]) -> None:
         find_similar(rows, rows[0], index="fais")
 
 
-def test_an_exact_index_of_faiss_finds_the_same(rows: np.ndarray[Any, Any]) -> None:
+def test_faiss(rows: np.ndarray[Any, Any]) -> None:
     pytest.importorskip("faiss")
     queries = rows[:5] + 0.3
     for index, words in (("faiss", "faiss, exact"), ("faiss-approximate", "faiss, exact")):  # few rows: exact as well
@@ -73,7 +73,7 @@ def test_an_exact_index_of_faiss_finds_the_same(rows: np.ndarray[Any, Any]) -> N
         assert found.index == words
 
 
-def test_an_approximate_index_finds_most_and_says_what_it_looked_at() -> None:
+def test_approximate_faiss() -> None:
     pytest.importorskip("faiss")
     rng = np.random.default_rng(0)
     rows = (rng.normal(size=(40, 32))[rng.integers(0, 40, 6000)] + 0.3 * rng.normal(size=(6000, 32))).astype(np.float32)
@@ -87,9 +87,7 @@ def test_an_approximate_index_finds_most_and_says_what_it_looked_at() -> None:
     np.testing.assert_allclose(found.cosine[:, 0], 1, atol=1e-5)
 
 
-def test_without_faiss_the_error_says_what_to_install(
-    rows: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_faiss_not_installed(rows: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "faiss", None)
@@ -99,7 +97,7 @@ def test_without_faiss_the_error_says_what_to_install(
 
 @pytest.mark.parametrize("index", ["exact", "faiss", "faiss-approximate"])
 @pytest.mark.parametrize("n_finite", [0, 3, 5900])
-def test_rows_that_are_not_finite_are_never_found(index: str, n_finite: int) -> None:
+def test_rows_that_are_not_finite(index: str, n_finite: int) -> None:
     if index != "exact":
         pytest.importorskip("faiss")
     rng = np.random.default_rng(0)

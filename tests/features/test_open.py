@@ -75,12 +75,12 @@ def test_it_is_indexed_as_an_array_is(features: FeatureMatrix, expected: np.ndar
 
 
 @pytest.mark.parametrize("key", [89, -90, [0, 89], [-90], np.ones(88, dtype=bool), 1.5, (1, 2, 3), None])
-def test_what_is_not_there_is_an_index_error(features: FeatureMatrix, key: Any) -> None:
+def test_index_error(features: FeatureMatrix, key: Any) -> None:
     with pytest.raises(IndexError):
         features[key]
 
 
-def test_blocks_hold_all_rows_in_order(features: FeatureMatrix, expected: np.ndarray[Any, Any]) -> None:
+def test_blocks(features: FeatureMatrix, expected: np.ndarray[Any, Any]) -> None:
     blocks = list(features.blocks(n_rows=7))
     assert [len(block) for block in blocks] == [7] * 12 + [5]
     np.testing.assert_array_equal(np.concatenate(blocks), expected)
@@ -112,17 +112,17 @@ def test_each_row_has_its_path_label_and_digest(job: Path, in_memory: str) -> No
             assert len(failures) == len(list(failures)) == 6
 
 
-def test_names_that_are_no_text_come_back_as_they_are(tmp_path: Path) -> None:
+def test_paths_that_are_not_utf8(tmp_path: Path) -> None:
     make_job(tmp_path / "job", np.eye(2), paths=["a.jpg", b"\xff.jpg"])
     assert open_features(tmp_path / "job").paths[:].tolist() == ["a.jpg", os.fsdecode(b"\xff.jpg")]
 
 
-def test_a_job_may_be_in_a_folder_of_any_name(tmp_path: Path) -> None:
+def test_unusual_folder_name(tmp_path: Path) -> None:
     make_job(tmp_path / "job.npy", np.eye(3))
     assert open_features(tmp_path / "job.npy").shape == (3, 3)
 
 
-def test_labels_that_are_numbers_are_numbers(tmp_path: Path) -> None:
+def test_numeric_labels(tmp_path: Path) -> None:
     make_job(tmp_path / "job", np.eye(3), labels=[0.5, None, 2.0], shard_size=2)
     labels = np.asarray(open_features(tmp_path / "job").labels)
     np.testing.assert_array_equal(labels, [0.5, np.nan, 2.0])
@@ -148,7 +148,7 @@ def test_boolean_labels_stay_boolean(kind: str, tmp_path: Path) -> None:
     assert learner.predict(rows).dtype == bool
 
 
-def test_what_extract_leaves_is_opened_with_its_table(
+def test_output_of_extract(
     photo_folder: Path, in_folder: Path, counting: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (photo_folder / "china" / "=x,\n.jpg").write_bytes((photo_folder / "china" / "00.jpg").read_bytes())
@@ -172,7 +172,7 @@ def test_what_extract_leaves_is_opened_with_its_table(
         open_features("features.npy").labels[:3]
 
 
-def test_a_long_table_is_read_a_block_at_a_time(tmp_path: Path) -> None:
+def test_long_table_is_read_in_blocks(tmp_path: Path) -> None:
     n = 10_000
     np.save(tmp_path / "f.npy", np.zeros((n, 1), dtype=np.float32))
     lines = [f"{at},p{at}.jpg,{at / 8},\n" for at in range(n)]
@@ -198,7 +198,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return found
 
 
-def test_of_rows_far_apart_no_line_between_them_is_read(tmp_path: Path, asked: list[int]) -> None:
+def test_distant_rows(tmp_path: Path, asked: list[int]) -> None:
     n = 20_000
     np.save(tmp_path / "f.npy", np.zeros((n, 1), dtype=np.float32))
     table = "row,path,label,digest\n" + "".join(f"{at},photos/{at:06}.jpg,{'ab'[at % 2]},\n" for at in range(n))
@@ -259,14 +259,14 @@ def test_lines_are_found_whatever_is_in_them(tmp_path: Path, end: str, monkeypat
         ("row,path,label,digest\n0,a,,\n\n", "line 3 is not that of row 1"),
     ],
 )
-def test_a_table_of_something_else_is_refused(tmp_path: Path, table: str, said: str) -> None:
+def test_other_table_is_refused(tmp_path: Path, table: str, said: str) -> None:
     np.save(tmp_path / "f.npy", np.zeros((2, 1), dtype=np.float32))
     (tmp_path / "f.csv").write_text(table)
     with pytest.raises(FeaturesError, match=said):
         open_features(tmp_path / "f.npy").paths[1]
 
 
-def test_a_job_that_is_not_finished_has_the_rows_of_its_shards(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
+def test_unfinished_job(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
     make_job(tmp_path / "job", rows, committed=[0, 2])
     with pytest.warns(UnfinishedWarning, match="2 of 10 shards are done"):
         features = open_features(tmp_path / "job")
@@ -277,7 +277,7 @@ def test_a_job_that_is_not_finished_has_the_rows_of_its_shards(tmp_path: Path, r
 
 
 @pytest.mark.parametrize("damage", ["cut", "gone", "of another shape", "pickled"])
-def test_rows_that_do_not_fit_their_table_are_an_error(job: Path, damage: str) -> None:
+def test_rows_that_do_not_match_the_table(job: Path, damage: str) -> None:
     npy = job / "shards" / "00000002.npy"
     if damage == "cut":
         npy.write_bytes(npy.read_bytes()[:-8])
@@ -293,7 +293,7 @@ def test_rows_that_do_not_fit_their_table_are_an_error(job: Path, damage: str) -
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"x" * 10**5, None])
-def test_a_damaged_table_is_one_sentence_with_what_to_do(job: Path, content: bytes | None) -> None:
+def test_corrupt_table(job: Path, content: bytes | None) -> None:
     table = job / "shards" / "00000002.parquet"
     data = bytearray(table.read_bytes())
     data[4:600] = bytes(596)
@@ -311,7 +311,7 @@ def test_shards_of_another_recipe_are_refused(job: Path) -> None:
         open_features(job)
 
 
-def test_what_is_no_job_says_so(tmp_path: Path, job: Path) -> None:
+def test_not_a_job(tmp_path: Path, job: Path) -> None:
     with pytest.raises(FeaturesNotFoundError, match="has no job.json"):
         open_features(tmp_path)
     with pytest.raises(FeaturesNotFoundError, match="does not exist"):
@@ -328,7 +328,7 @@ def test_what_is_no_job_says_so(tmp_path: Path, job: Path) -> None:
         open_features(job)
 
 
-def test_only_the_shards_that_are_needed_are_read(job: Path, expected: np.ndarray[Any, Any]) -> None:
+def test_only_needed_shards_are_read(job: Path, expected: np.ndarray[Any, Any]) -> None:
     features = open_features(job)
     for path in job.glob("shards/*"):
         if path.stem != "00000002":

@@ -83,10 +83,10 @@ def test_credentials_reach_no_file_or_message(address: str, images: Path, tmp_pa
     table = tmp_path / "list.csv"
     table.write_text(f"path\n{address}\n")
     for source, output in ((images, address), (address, tmp_path / "job"), (table, tmp_path / "job")):
-        with pytest.raises((JobError, SourceError), match="Give credentials in the environment") as raised:
+        with pytest.raises((JobError, SourceError), match="Set credentials in the environment") as raised:
             plan(source, output)
         assert "secret" not in str(raised.value)
-    with pytest.raises(SourceError, match="Give credentials in the environment"):
+    with pytest.raises(SourceError, match="Set credentials in the environment"):
         plan(images, tmp_path / "job", weights=address)
     assert not any(b"secret" in path.read_bytes() for path in (tmp_path / "job").rglob("*") if path.is_file())
 

@@ -19,7 +19,7 @@ def groups(folder: Path, own: str, files: dict[str, str]) -> tuple[Path, Path]:
     return folder / "cgroup", folder / "own"
 
 
-def test_a_quota_of_the_container_counts(tmp_path: Path) -> None:
+def test_container_quota(tmp_path: Path) -> None:
     assert cpu_quota(*groups(tmp_path, "0::/\n", {"cpu.max": "250000 100000\n"})) == 2.5
 
 
@@ -38,13 +38,13 @@ def test_quotas_of_version_1_count(tmp_path: Path) -> None:
     assert cpu_quota(*groups(tmp_path, "5:memory:/other\n4:cpu,cpuacct:/pod\n0::/\n", files)) == 1.5
 
 
-def test_a_group_named_as_the_host_sees_it_is_found_at_the_root(tmp_path: Path) -> None:
+def test_group_named_by_the_host(tmp_path: Path) -> None:
     files = {"cpu/cpu.cfs_quota_us": "400000\n", "cpu/cpu.cfs_period_us": "100000\n"}
     assert cpu_quota(*groups(tmp_path, "4:cpu,cpuacct:/docker/0123\n", files)) == 4
 
 
 @pytest.mark.parametrize("text", ["", "nonsense\n", "1 2 3\n", "0 0\n"])
-def test_what_is_no_quota_is_passed_over(tmp_path: Path, text: str) -> None:
+def test_invalid_quota_is_ignored(tmp_path: Path, text: str) -> None:
     assert cpu_quota(*groups(tmp_path, "0::/\n", {"cpu.max": text})) == math.inf
 
 
@@ -57,6 +57,6 @@ def test_there_is_one_core_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
     assert n_cores() == 1
 
 
-def test_without_a_quota_all_visible_cores_count(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_quota(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.system.processes.cpu_quota", lambda *_: math.inf)
     assert n_cores() == n_visible_cores() <= (os.cpu_count() or 1)

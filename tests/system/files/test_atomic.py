@@ -20,7 +20,7 @@ from featx.system.processes import is_process_running, pid_namespace, process_st
 from featx.testing import faults
 
 
-def test_a_file_gets_its_name_when_the_block_ends(tmp_path: Path) -> None:
+def test_file_is_replaced_at_the_end(tmp_path: Path) -> None:
     with atomic_write(tmp_path / "a") as temporary:
         temporary.write_text("new")
         assert not (tmp_path / "a").exists()
@@ -29,7 +29,7 @@ def test_a_file_gets_its_name_when_the_block_ends(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error: type[BaseException]) -> None:
+def test_exception_keeps_the_old_file(tmp_path: Path, error: type[BaseException]) -> None:
     (tmp_path / "a").write_text("old")
     with pytest.raises(error), atomic_write(tmp_path / "a") as temporary:
         temporary.write_text("half")
@@ -38,7 +38,7 @@ def test_an_exception_leaves_the_old_file_and_nothing_else(tmp_path: Path, error
     assert os.listdir(tmp_path) == ["a"]
 
 
-def test_a_process_that_has_ended_runs_no_more_though_nobody_has_asked() -> None:
+def test_zombie_is_not_running() -> None:
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     assert is_process_running(process.pid)
     assert is_process_running(process.pid, process_start_time(process.pid))
@@ -53,7 +53,7 @@ def test_a_process_that_has_ended_runs_no_more_though_nobody_has_asked() -> None
     assert process.wait() == -9
 
 
-def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_is_synced_before_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     replace = os.replace
     monkeypatch.setattr("featx.system.files.atomic.os.fsync", lambda descriptor: done.append("synced"))
@@ -63,7 +63,7 @@ def test_a_file_is_on_disk_before_it_gets_its_name(tmp_path: Path, monkeypatch: 
     assert done == ["synced", "named", "synced"]
 
 
-def test_only_old_files_of_other_machines_are_removed(tmp_path: Path) -> None:
+def test_old_files_of_other_machines_are_removed(tmp_path: Path) -> None:
     young, old = (tmp_path / f".featx-other.host-1-0123abcd-{n * 8}.tmp" for n in "12")
     for path in (young, old):
         path.write_text("half")
@@ -72,13 +72,13 @@ def test_only_old_files_of_other_machines_are_removed(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [young.name]
 
 
-def test_an_earlier_process_with_our_number_is_not_taken_for_us(tmp_path: Path) -> None:
+def test_earlier_process_with_the_same_pid(tmp_path: Path) -> None:
     (tmp_path / f".featx-{pid_namespace()}-{os.getpid()}-00000000-11111111.tmp").write_text("half")
     remove_abandoned(tmp_path)
     assert os.listdir(tmp_path) == []
 
 
-def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_holds_is_not(tmp_path: Path) -> None:
+def test_files_of_killed_writers_are_removed(tmp_path: Path) -> None:
     code = (
         "import os, pathlib, sys; from featx.system.files.atomic import atomic_write\n"
         "with atomic_write(pathlib.Path(sys.argv[1]) / 'a') as temporary:\n"
@@ -92,13 +92,13 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_holds_is_not
         assert os.listdir(tmp_path) == [mine.name]
 
 
-def test_a_number_that_no_process_can_have_is_left_alone(tmp_path: Path) -> None:
+def test_impossible_pid(tmp_path: Path) -> None:
     for pid in ("9" * 10, "9" * 14):
         (tmp_path / f".featx-{pid_namespace()}-{pid}-00000000-11111111.tmp").write_text("half")
     remove_abandoned(tmp_path)
 
 
-def test_folders_are_made_durably(tmp_path: Path) -> None:
+def test_make_folder_is_durable(tmp_path: Path) -> None:
     with faults.recording() as calls:
         make_folder(tmp_path / "a" / "b")
         make_folder(tmp_path / "a" / "b")
@@ -108,7 +108,7 @@ def test_folders_are_made_durably(tmp_path: Path) -> None:
         make_folder(tmp_path / "file")
 
 
-def test_whether_a_file_can_be_made_is_tried(tmp_path: Path) -> None:
+def test_write_problem(tmp_path: Path) -> None:
     assert write_problem(tmp_path) == ""
     assert list(tmp_path.iterdir()) == []
     assert write_problem(tmp_path / "absent") == "No such file or directory"

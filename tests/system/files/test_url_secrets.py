@@ -57,8 +57,8 @@ SECRET = "c2VjcmV0LXZhbHVl0123456789"
         f"simplecache::https://example.org/a.jpg?token={SECRET}",
     ],
 )
-def test_what_lets_anybody_in_is_refused_and_not_shown(address: str) -> None:
-    with pytest.raises(SourceError, match="Give credentials in the environment") as raised:
+def test_secrets_are_refused_and_redacted(address: str) -> None:
+    with pytest.raises(SourceError, match="Set credentials in the environment") as raised:
         check_no_secrets(address)
     assert SECRET not in str(raised.value)
     assert SECRET not in redact_secrets(address)
@@ -87,10 +87,10 @@ def test_what_lets_anybody_in_is_refused_and_not_shown(address: str) -> None:
         ),
     ],
 )
-def test_what_is_no_secret_is_taken_and_shown(text: str) -> None:
+def test_other_urls_are_unchanged(text: str) -> None:
     check_no_secrets(text)
     assert redact_secrets(text) == text
 
 
-def test_secrets_behind_escapes_are_not_shown() -> None:
+def test_escaped_secrets() -> None:
     assert redact_secrets("https://h/a.jpg?acc%65ss_token=1") == "https://h/a.jpg?…"
