@@ -9,6 +9,7 @@ one. The name of the entry point is the name of the backbone::
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 import warnings
@@ -43,7 +44,7 @@ def load_declared(name: str) -> Backbone | None:
         If loading the backbone fails, once in a process.
     """
     point = _entry_points().get(name)
-    return None if point is None else _load(point, point.dist.name if point.dist else "unknown")
+    return None if point is None else _load(point, _package_name(point))
 
 
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
@@ -51,6 +52,12 @@ def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
     for point in importlib.metadata.entry_points(group=GROUP):
         points.setdefault(point.name, point)  # the package that comes first on the path wins
     return points
+
+
+def _package_name(point: importlib.metadata.EntryPoint) -> str:
+    with contextlib.suppress(Exception):  # the metadata of the package may be incomplete
+        return str(point.dist.name) if point.dist else "unknown"
+    return "unknown"
 
 
 @functools.cache

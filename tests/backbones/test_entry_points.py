@@ -104,6 +104,14 @@ def test_broken_entry_point_warns_and_the_others_work(
         load_backbone(entry_point)
 
 
+def test_package_without_metadata(install: Install) -> None:
+    folder = install("plug_i", {"plug_i_color": "plug_i:MeanColor", "plug_i_broken": "plug_i:absent"})
+    (folder / "plug_i-1.0.dist-info" / "METADATA").unlink()
+    assert load_backbone("plug_i_color").n_features("avg") == 3
+    with pytest.warns(FeatxWarning, match="Cannot load backbone 'plug_i_broken' of package 'unknown'"):
+        assert "plug_i_broken" not in available_backbones()
+
+
 def test_built_in_and_registered_backbones_take_precedence(install: Install, counting: featx.Backbone) -> None:
     install("plug_e", {"mobilenet": "plug_e:instance", "counting": "plug_e:instance"})
     assert load_backbone("mobilenet").n_features("avg") == 1024

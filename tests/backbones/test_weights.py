@@ -235,7 +235,7 @@ def test_random_weights_are_reproducible(photos: list[PIL.Image.Image], tmp_path
         extractor = featx.FeatureExtractor(
             "mobilenet_0.25", weights=None, image_size=96, engine=engine, precision="float32", cache=None
         )
-        with pytest.warns(FeatxWarning, match="random: a control"):
+        with pytest.warns(FeatxWarning, match="are random; use them only as a control"):
             rows[engine] = extractor.fit_transform(photos[:3])
     scale = np.abs(rows["keras"]).max()
     assert scale > 0

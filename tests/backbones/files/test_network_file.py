@@ -69,7 +69,7 @@ def test_network_of_any_size_requires_image_size(folder: Path, pixels: Array) ->
         folder / "any.keras", preprocessing="tf", image_size=(40, 60), layer="first", pooling="none"
     )
     assert wide.n_features == 19 * 29 * 8
-    with pytest.raises(OptionError, match="takes images of 48 × 48 pixels only. Leave it out"):
+    with pytest.raises(OptionError, match="must be .48, 48. for .*Omit it"):
         rows(folder / "fixed.keras", pixels, image_size=64)
 
 
