@@ -55,9 +55,11 @@ def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:
 
 
 def _package_name(point: importlib.metadata.EntryPoint) -> str:
-    with contextlib.suppress(Exception):  # the metadata of the package may be incomplete
-        return str(point.dist.name) if point.dist else "unknown"
-    return "unknown"
+    """Return the name of the package that declares an entry point, as far as its metadata state it."""
+    name = None
+    with contextlib.suppress(Exception):  # incomplete metadata raise other errors in each version of Python
+        name = point.dist and point.dist.name
+    return name or "unknown"
 
 
 @functools.cache
