@@ -106,8 +106,8 @@ def test_folds_from_a_splitter_or_a_list(extractor: FeatureExtractor, paths: lis
     np.testing.assert_array_equal(train, [*range(0, 24, 2), *range(24, 48, 2)])
     np.testing.assert_array_equal(test, given[0][1])
     assert len(augmented.folds(GroupKFold(3))) == 3
-    quantities = augment_features(paths, np.linspace(0, 1, 24), n_copies=1, extractor=extractor)
-    assert len(quantities.folds(3)) == 3
+    continuous = augment_features(paths, np.linspace(0, 1, 24), n_copies=1, extractor=extractor)
+    assert len(continuous.folds(3)) == 3
 
 
 def test_groups_may_be_strings_and_missing(extractor: FeatureExtractor, paths: list[str]) -> None:

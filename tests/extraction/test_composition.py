@@ -163,7 +163,7 @@ def test_searches_over_the_backbone_and_the_head(
     assert search.predict(paths[:3]).shape == (3,)
     if kind is GridSearchCV:
         assert other.n_images == 48
-    for size in (32, 16):  # a halving search may have passed over some; none of the others comes anew
+    for size in (32, 16):  # a halving search may have skipped some images; the others are cached
         FeatureExtractor("counting", image_size=size).transform(paths)
 
 

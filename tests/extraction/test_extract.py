@@ -27,10 +27,10 @@ def test_rows_are_in_input_order(counting: CountingBackbone, photos: list[PIL.Im
 
 
 def test_second_run_computes_nothing(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
-    first, done = extract(paths, tmp_path / "cache")
-    assert (done.n_computed, done.n_cached) == (24, 0)
-    second, done = extract(paths, tmp_path / "cache")
-    assert (done.n_computed, done.n_cached) == (0, 24)
+    first, ledger = extract(paths, tmp_path / "cache")
+    assert (ledger.n_computed, ledger.n_cached) == (24, 0)
+    second, ledger = extract(paths, tmp_path / "cache")
+    assert (ledger.n_computed, ledger.n_cached) == (0, 24)
     np.testing.assert_array_equal(first, second)
     assert counting.n_images == 24
 
@@ -40,13 +40,13 @@ def test_shuffled_renamed_and_copied_images_are_cached(
 ) -> None:
     first, _ = extract(paths, tmp_path / "cache")
     order = np.random.default_rng(0).permutation(24)
-    shuffled, _ = extract([paths[at] for at in order], tmp_path / "cache")
+    shuffled, _ = extract([paths[index] for index in order], tmp_path / "cache")
     np.testing.assert_array_equal(shuffled, first[order])
     copies = tmp_path / "copies"
     copies.mkdir()
-    for at in range(7):
-        shutil.copy(paths[at], copies / f"other name {at}.bin")
-    copied, _ = extract([copies / f"other name {at}.bin" for at in range(7)], tmp_path / "cache")
+    for index in range(7):
+        shutil.copy(paths[index], copies / f"other name {index}.bin")
+    copied, _ = extract([copies / f"other name {index}.bin" for index in range(7)], tmp_path / "cache")
     np.testing.assert_array_equal(copied, first[:7])
     as_bytes, _ = extract([Path(path).read_bytes() for path in paths], tmp_path / "cache")
     np.testing.assert_array_equal(as_bytes, first)
@@ -64,11 +64,11 @@ def test_recipes_have_rows_of_their_own(counting: CountingBackbone, paths: list[
 def test_equal_images_are_computed_once(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
     for cache in (tmp_path / "cache", None):
         counting.n_images = 0
-        rows, done = extract([*paths[:5], *paths[:5], paths[0]], cache)
+        rows, ledger = extract([*paths[:5], *paths[:5], paths[0]], cache)
         np.testing.assert_array_equal(rows[:5], rows[5:10])
         np.testing.assert_array_equal(rows[0], rows[10])
-        assert counting.n_images == done.n_computed == 5
-        assert done.n_cached == 6
+        assert counting.n_images == ledger.n_computed == 5
+        assert ledger.n_cached == 6
 
 
 def test_without_cache_nothing_is_written(
@@ -91,19 +91,19 @@ def test_progress_counts_every_image(counting: CountingBackbone, paths: list[str
 
 
 def test_empty_input(counting: CountingBackbone, tmp_path: Path) -> None:
-    rows, done = extract([], tmp_path / "cache")
+    rows, ledger = extract([], tmp_path / "cache")
     assert rows.shape == (0, 12)
-    assert done.n_computed == counting.n_images == 0
+    assert ledger.n_computed == counting.n_images == 0
 
 
 @given(
-    wanted=st.lists(st.integers(0, 23), max_size=40),
+    indices=st.lists(st.integers(0, 23), max_size=40),
     batch_size=st.integers(1, 40),
     known=st.sets(st.integers(0, 23)),
 )
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_order_number_and_batch_size(
-    wanted: list[int],
+    indices: list[int],
     batch_size: int,
     known: set[int],
     counting: CountingBackbone,
@@ -112,10 +112,10 @@ def test_any_order_number_and_batch_size(
 ) -> None:
     cache = tmp_path_factory.mktemp("cache")
     reference, _ = extract(photos, None)
-    extract([photos[at] for at in sorted(known)], cache)
-    rows, done = extract([photos[at] for at in wanted], cache, batch_size=batch_size)
-    np.testing.assert_array_equal(rows, reference[wanted])
-    assert done.n_computed == len(set(wanted) - known)
+    extract([photos[index] for index in sorted(known)], cache)
+    rows, ledger = extract([photos[index] for index in indices], cache, batch_size=batch_size)
+    np.testing.assert_array_equal(rows, reference[indices])
+    assert ledger.n_computed == len(set(indices) - known)
 
 
 @pytest.mark.usefixtures("counting")
@@ -154,6 +154,6 @@ def test_many_small_segments_warn_now_and_then(
             warnings.simplefilter("always")
             extract([path], tmp_path / "cache")
         hints += [number] * len(given)
-        assert all(f"featx cache compact --cache {tmp_path / 'cache'}" in str(one.message) for one in given)
-        assert all(one.category is SmallSegmentsWarning for one in given)
+        assert all(f"featx cache compact --cache {tmp_path / 'cache'}" in str(warning.message) for warning in given)
+        assert all(warning.category is SmallSegmentsWarning for warning in given)
     assert hints == [4, 8]

@@ -20,29 +20,29 @@ from tests.extraction.helpers import REDUCED_DECODE_TOLERANCE, extract, mean_col
 from tests.samples import encoded
 
 
-@pytest.mark.parametrize("at", [0, 11, 23])
+@pytest.mark.parametrize("index", [0, 11, 23])
 @pytest.mark.parametrize("batch_size", [1, 4, 32])
 def test_unreadable_image_affects_no_other(
-    at: int, batch_size: int, counting: CountingBackbone, paths: list[str], tmp_path: Path
+    index: int, batch_size: int, counting: CountingBackbone, paths: list[str], tmp_path: Path
 ) -> None:
-    Path(paths[at]).write_bytes(Path(paths[at]).read_bytes()[:900])
-    rows, done = extract(paths, tmp_path / "cache", on_error="nan", batch_size=batch_size)
-    good = [position for position in range(24) if position != at]
-    assert np.isnan(rows[at]).all()
+    Path(paths[index]).write_bytes(Path(paths[index]).read_bytes()[:900])
+    rows, ledger = extract(paths, tmp_path / "cache", on_error="nan", batch_size=batch_size)
+    good = [position for position in range(24) if position != index]
+    assert np.isnan(rows[index]).all()
     expected = [mean_colors(PIL.Image.open(paths[position])) for position in good]
     np.testing.assert_allclose(rows[good], expected, atol=REDUCED_DECODE_TOLERANCE)
-    assert [(failure.position, failure.image) for failure in done.failures] == [(at, paths[at])]
-    assert "truncated" in done.failures[0].reason
+    assert [(failure.position, failure.image) for failure in ledger.failures] == [(index, paths[index])]
+    assert "truncated" in ledger.failures[0].reason
 
 
 def test_batch_of_unreadable_images(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
     for path in paths[8:16]:
         Path(path).write_bytes(b"no image")
-    rows, done = extract(paths, tmp_path / "cache", on_error="nan", batch_size=4)
+    rows, ledger = extract(paths, tmp_path / "cache", on_error="nan", batch_size=4)
     assert np.isnan(rows).all(axis=1).nonzero()[0].tolist() == list(range(8, 16))
     # Equal bytes are read as one image: the reason is given for each all the same.
-    assert [failure.position for failure in done.failures] == list(range(8, 16))
-    assert done.n_computed == counting.n_images == 16
+    assert [failure.position for failure in ledger.failures] == list(range(8, 16))
+    assert ledger.n_computed == counting.n_images == 16
 
 
 def test_error_names_the_image_and_computed_rows_are_cached(
@@ -71,8 +71,8 @@ def test_interrupt_loses_no_computed_row(
         extract(paths, tmp_path / "cache", batch_size=4)
     monkeypatch.undo()
     assert not list((tmp_path / "cache").rglob("*.tmp"))
-    _, done = extract(paths, tmp_path / "cache")
-    assert (done.n_computed, done.n_cached) == (12, 12)
+    _, ledger = extract(paths, tmp_path / "cache")
+    assert (ledger.n_computed, ledger.n_cached) == (12, 12)
 
 
 def test_corrupt_segment_warns_once_and_is_computed_again(
@@ -103,7 +103,7 @@ def test_cache_that_is_not_writable_fails_before_the_network_starts(
 
 
 @pytest.mark.parametrize(
-    ("wrong", "found"),
+    ("wrong", "message"),
     [
         (lambda n: np.zeros(12), r"must return finite rows of shape \(24, 12\), got shape \(12,\)"),
         (lambda n: np.zeros((n, 1)), r"got shape \(24, 1\)"),
@@ -112,22 +112,22 @@ def test_cache_that_is_not_writable_fails_before_the_network_starts(
 )
 def test_invalid_rows_are_rejected_and_not_cached(
     wrong: Any,
-    found: str,
+    message: str,
     counting: CountingBackbone,
     paths: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(counting, "extract", lambda pixels: wrong(len(pixels)))
-    with pytest.raises(EngineError, match=found):
+    with pytest.raises(EngineError, match=message):
         extract(paths, tmp_path / "cache")
     assert not list((tmp_path / "cache").rglob("*.npy"))
 
 
 def test_failures_are_in_input_order(counting: CountingBackbone) -> None:
     images = [b"bad", b"bad", b"worse", b"bad"]
-    _, done = extract(images, None, on_error="nan")
-    assert [failure.position for failure in done.failures] == [0, 1, 2, 3]
+    _, ledger = extract(images, None, on_error="nan")
+    assert [failure.position for failure in ledger.failures] == [0, 1, 2, 3]
     with pytest.raises(UnreadableImageError, match="index 0"):
         extract(images, None)
 
@@ -156,8 +156,8 @@ def test_read_error_of_the_cache_is_not_corruption(
         patch.setattr("featx.store.segments.open_regular_file", refuse)
         with pytest.raises(StoreError, match="Cannot read.*Too many open files. No file was changed"):
             extract(paths, tmp_path / "cache")
-    _, done = extract(paths, tmp_path / "cache")
-    assert done.n_cached == 24
+    _, ledger = extract(paths, tmp_path / "cache")
+    assert ledger.n_cached == 24
 
 
 def test_padded_image_has_a_row_of_its_own(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
@@ -196,13 +196,13 @@ def test_max_pixels(counting: CountingBackbone, paths: list[str]) -> None:
 def test_unreadable_images_among_10_000(bad: list[int], counting: CountingBackbone) -> None:
     colours = np.stack(np.unravel_index(np.arange(10_000), (22, 22, 22)), axis=1).astype(np.uint8) * 11
     images: list[Any] = [encoded(np.broadcast_to(colour, (2, 2, 3)), "PPM") for colour in colours]
-    for at in bad:
-        images[at] = images[at][:-3]
+    for index in bad:
+        images[index] = images[index][:-3]
     rows = np.full((10_000, 12), -1, dtype=np.float32)
     resolved = ExtractionOptions("counting", image_size=2, batch_size=32).resolve()
     ledger = extract_into(rows, images, resolved, cache=None, raise_on_error=False)  # ends with an audit
     assert [(failure.position, failure.error) for failure in ledger.failures] == [
-        (at, "TruncatedImageError") for at in bad
+        (index, "TruncatedImageError") for index in bad
     ]
     good = np.setdiff1d(np.arange(10_000), bad)
     np.testing.assert_array_equal(rows[good], np.tile(colours[good], 4))

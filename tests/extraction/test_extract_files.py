@@ -27,8 +27,8 @@ def test_changed_file_is_computed_again(
     state = os.stat(paths[3])
     photos[3].rotate(180).save(paths[3], quality=90)
     os.utime(paths[3], ns=(state.st_atime_ns, state.st_mtime_ns))
-    rows, done = extract(paths, tmp_path / "cache")
-    assert (done.n_computed, done.n_cached) == (1, 23)
+    rows, ledger = extract(paths, tmp_path / "cache")
+    assert (ledger.n_computed, ledger.n_cached) == (1, 23)
     np.testing.assert_allclose(rows[3], mean_colors(PIL.Image.open(paths[3])), atol=REDUCED_DECODE_TOLERANCE)
 
 
@@ -120,16 +120,16 @@ def test_file_that_vanished(known: bool, paths: list[str], tmp_path: Path) -> No
     if known:
         extract(paths, tmp_path / "cache")
     os.unlink(paths[3])
-    rows, done = extract(paths, tmp_path / "cache", on_error="nan")
-    assert [failure.position for failure in done.failures] == [3]
-    assert done.failures[0].reason == "No such file or directory"
-    assert np.isnan(rows).any(axis=1).tolist() == [at == 3 for at in range(24)]
+    rows, ledger = extract(paths, tmp_path / "cache", on_error="nan")
+    assert [failure.position for failure in ledger.failures] == [3]
+    assert ledger.failures[0].reason == "No such file or directory"
+    assert np.isnan(rows).any(axis=1).tolist() == [index == 3 for index in range(24)]
 
 
 def test_recently_written_file_is_read_again(
     counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its time stamp may not tell of a second writing in the same tick of the clock."""
+    """A second write in the same clock tick does not change the time stamp."""
     image, cache = tmp_path / "a.jpg", tmp_path / "cache"
     image.write_bytes(Path(paths[0]).read_bytes())
     compute = CountingBackbone.extract

@@ -110,17 +110,17 @@ def _checks() -> dict[str, Any]:
     """Return every check that can apply, under its name and what it is called with."""
     from sklearn.utils import estimator_checks
 
-    found: dict[str, Any] = {}
+    checks: dict[str, Any] = {}
     for check in estimator_checks._yield_all_checks(_MatrixExtractor(), legacy=True):
         plain, options = check, {}
         while hasattr(plain, "func"):
             options |= plain.keywords
             plain = plain.func
-        found[", ".join([plain.__name__, *(f"{name}={value}" for name, value in options.items())])] = check
+        checks[", ".join([plain.__name__, *(f"{name}={value}" for name, value in options.items())])] = check
     for name in _BESIDE_THE_GENERATOR:
         if hasattr(estimator_checks, name):
-            found[name] = getattr(estimator_checks, name)
-    return {name: check for name, check in found.items() if name.split(",")[0] not in _CANNOT_APPLY}
+            checks[name] = getattr(estimator_checks, name)
+    return {name: check for name, check in checks.items() if name.split(",")[0] not in _CANNOT_APPLY}
 
 
 @pytest.mark.usefixtures("counting")

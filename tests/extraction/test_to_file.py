@@ -256,7 +256,7 @@ def _spoil(function: Any, change: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("change", "message"),
     [
         (lambda listed: listed[:-1], "24 rows, 23 lines"),
         (lambda listed: [listed[0], *listed[2:], listed[1]], "row numbers from 0 on do not match"),
@@ -268,12 +268,12 @@ def _spoil(function: Any, change: Any) -> Any:
     ids=["a line lost", "lines out of order", "another digest"],
 )
 def test_audit_detects_wrong_tables(
-    change: Any, found: str, photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
+    change: Any, message: str, photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from featx.extraction import to_file as outputs
 
     monkeypatch.setattr(outputs, "write_table", _spoil(outputs.write_table, change))
-    with pytest.raises(AuditError, match=found):
+    with pytest.raises(AuditError, match=message):
         extract(photo_folder, in_folder / "features.npy")
 
 

@@ -1,4 +1,4 @@
-"""Rows that are means over views of an image: what is computed, what is kept, and what goes wrong."""
+"""Test-time augmentation: values, what is computed and cached, errors, and where the option is accepted."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_decoded_size() -> None:
 
 @pytest.mark.parametrize("tta", VIEWS)
 def test_histogram_ignores_flips_and_rotations(tta: str, squares: Array) -> None:
-    plain, averaged = (FeatureExtractor("color_histogram", tta=one).transform(squares) for one in (None, tta))
+    plain, averaged = (FeatureExtractor("color_histogram", tta=name).transform(squares) for name in (None, tta))
     assert averaged.shape == plain.shape
     assert np.array_equal(plain, averaged) is (tta != "five-crop")
 
@@ -195,8 +195,8 @@ def test_views_of_another_process_are_used(
     started: list[bool] = []
     monkeypatch.setattr(Store, "refresh", refreshed)
     monkeypatch.setattr("featx.system.locks.FairLock.acquire", lambda turns: started.append(True))
-    found = rows(paths, tta="flip", cache=tmp_path)
-    np.testing.assert_array_equal(found, rows(paths, tta="flip", cache=None))
+    averaged = rows(paths, tta="flip", cache=tmp_path)
+    np.testing.assert_array_equal(averaged, rows(paths, tta="flip", cache=None))
     assert has_run
     assert counting.n_images == 5 + 24 + 19 + 48
 
@@ -215,9 +215,9 @@ def test_invalid_rows_of_a_view_are_rejected(
 
 def test_unreadable_image(counting: CountingBackbone, paths: list[str]) -> None:
     images = [paths[0], b"bad", *paths[1:3], b"bad"]
-    found, done = run(images, None, tta="rotations")
-    assert [failure.position for failure in done.failures] == [1, 4]
-    np.testing.assert_array_equal(np.isnan(found).all(axis=1), [False, True, False, False, True])
+    averaged, ledger = run(images, None, tta="rotations")
+    assert [failure.position for failure in ledger.failures] == [1, 4]
+    np.testing.assert_array_equal(np.isnan(averaged).all(axis=1), [False, True, False, False, True])
     assert counting.n_images == 12
     with pytest.raises(UnreadableImageError, match="index 1"):
         rows(images, tta="rotations")
@@ -230,11 +230,11 @@ def test_padded_image(
     counting: CountingBackbone, photo: PIL.Image.Image, encoded: Callable[..., bytes], tmp_path: Path
 ) -> None:
     cut = encoded(photo)[:20_000]
-    found, done = run([cut, photo], tmp_path, tta="flip", on_truncated="pad")
-    assert (done.padded, counting.n_images) == ([0], 4)
-    again, done = run([photo, cut], tmp_path, tta="flip", on_truncated="pad")
-    assert (done.padded, counting.n_images) == ([1], 4)
-    np.testing.assert_array_equal(again, found[::-1])
+    averaged, ledger = run([cut, photo], tmp_path, tta="flip", on_truncated="pad")
+    assert (ledger.padded, counting.n_images) == ([0], 4)
+    again, ledger = run([photo, cut], tmp_path, tta="flip", on_truncated="pad")
+    assert (ledger.padded, counting.n_images) == ([1], 4)
+    np.testing.assert_array_equal(again, averaged[::-1])
     assert len(run([cut], tmp_path, tta="flip")[1].failures) == 1
 
 
@@ -321,8 +321,8 @@ def test_cache_info_names_views(counting: CountingBackbone, paths: list[str], tm
     from featx.store.info import describe_cache
 
     rows(paths, tta="flip", cache=tmp_path / "cache")
-    said = [describe_recipe(info) for info in describe_cache(tmp_path / "cache").recipes]
-    assert sorted(one.endswith(", view mirrored") for one in said) == [False, True]
+    recipes = [describe_recipe(info) for info in describe_cache(tmp_path / "cache").recipes]
+    assert sorted(recipe.endswith(", view mirrored") for recipe in recipes) == [False, True]
 
 
 def test_no_warning(counting: CountingBackbone, paths: list[str]) -> None:
