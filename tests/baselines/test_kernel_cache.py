@@ -7,7 +7,9 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
 
-from featx import compare_baselines
+from featx.baselines.estimators import as_baselines
+from featx.baselines.fitting import Dataset, score_fold
+from featx.baselines.folds.make_split import make_split
 from featx.baselines.kernel_cache import SharedKernel
 
 
@@ -33,10 +35,15 @@ def test_precision_far_from_origin() -> None:
     np.testing.assert_allclose(far, near, atol=1e-2)
 
 
+@pytest.mark.parametrize("tune", [False, True])
 @pytest.mark.parametrize("name", ["svm", "linear-svm"])
-def test_scores_without_shared_kernel(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_without_shared_kernel(name: str, tune: bool) -> None:
+    """Data sets that are too large for a shared kernel get the same scores."""
     X, y = load_digits(return_X_y=True)
-    shared = compare_baselines(X[:500], y[:500], estimators=[name]).fold_scores
-    monkeypatch.setattr("featx.baselines.kernel_cache.MAX_ROWS", 0)
-    alone = compare_baselines(X[:500], y[:500], estimators=[name]).fold_scores
-    assert shared["accuracy"].tolist() == alone["accuracy"].tolist()
+    data = Dataset(X[:500], y[:500], "classification")
+    (svm,) = as_baselines([name], "classification", 0)
+    for fold in make_split(data.y, task="classification").folds[:2]:
+        shared = score_fold(svm, data, fold, SharedKernel(data.X), tune=tune)
+        separate = score_fold(svm, data, fold, None, tune=tune)
+        assert shared.scores["accuracy"] == separate.scores["accuracy"]
+        assert shared.params == separate.params
