@@ -22,7 +22,7 @@ from sklearn.datasets import load_sample_image
 from featx import Backbone, FeatureExtractor, register_backbone
 from featx.testing import CountingBackbone, registered
 
-pytest.register_assert_rewrite("featx.testing.store_contract")
+pytest.register_assert_rewrite("featx.testing.store_contract", "featx.testing.store_faults")
 
 AnyBackbone = TypeVar("AnyBackbone", bound=Backbone)
 

@@ -13,13 +13,7 @@ from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.comparison import Comparison
 from featx.baselines.estimators import EstimatorsLike, TaskOption, as_baselines, check_task
 from featx.baselines.fitting import Dataset, FoldResult, collecting_warnings, score_fold
-from featx.baselines.fold_results import (
-    OutOfFoldPredictions,
-    describe_params,
-    fold_score_table,
-    prediction_table,
-    score_table,
-)
+from featx.baselines.fold_results import CombinedResults, prediction_table
 from featx.baselines.folds.given_folds import validate_row_indices
 from featx.baselines.folds.groups import resolve_groups
 from featx.baselines.folds.make_split import check_split_options, make_split
@@ -182,33 +176,29 @@ def compare_baselines(
     data = Dataset(labeled_X, labels, resolved_task, codes, random_state)
     notes += _note_different_scales(labeled_X, baselines)
     results = _score_all(baselines, data, split, tune=tune, n_jobs=n_jobs, progress=progress, notes=notes)
-    fold_scores = fold_score_table(results)
-    predictions = OutOfFoldPredictions.combine(results, data, split)
-    table = score_table(fold_scores, predictions, data, split)
-    if tune:
-        table["best_params"] = [describe_params([result.params for result in folds]) for folds in results.values()]
+    combined = CombinedResults.combine(results, data, split, tune=tune)
     notes += split.notes
-    if resolved_task == "classification" and (warning := misleading_accuracy(table, predictions.y)):
+    if resolved_task == "classification" and (warning := misleading_accuracy(combined.table, combined.predictions.y)):
         notes.append(warning)
     split = split.map_rows(rows)
+    compute_curve = functools.partial(
+        learning_curve, all_X, all_y, split, task=resolved_task, random_state=random_state, n_jobs=n_jobs
+    )
+    builtin = [baseline.name for baseline in baselines if baseline.is_builtin and not baseline.is_calibrated]
     return Comparison(
-        table=table,
-        fold_scores=fold_scores,
-        predictions=prediction_table(predictions, rows[predictions.rows]),
-        probabilities=predictions.probabilities,
-        margins=predictions.margins,
-        y=predictions.y,
-        classes=predictions.classes,
+        table=combined.table,
+        fold_scores=combined.fold_scores,
+        predictions=prediction_table(combined.predictions, rows[combined.predictions.rows]),
+        probabilities=combined.predictions.probabilities,
+        margins=combined.predictions.margins,
+        y=combined.predictions.y,
+        classes=combined.predictions.classes,
         task=resolved_task,
         split=split,
         notes=notes,
         duplicates=duplicates,
-        _compute_curve=functools.partial(
-            learning_curve, all_X, all_y, split, task=resolved_task, random_state=random_state, n_jobs=n_jobs
-        ),
-        _builtin_names=frozenset(
-            baseline.name for baseline in baselines if baseline.is_builtin and not baseline.is_calibrated
-        ),
+        _compute_curve=compute_curve,
+        _builtin_names=frozenset(builtin),
     )
 
 

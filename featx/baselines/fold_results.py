@@ -93,6 +93,37 @@ def _align(result: FoldResult, classes: AnyArray) -> FloatArray | None:
     return aligned
 
 
+@dataclasses.dataclass(frozen=True)
+class CombinedResults:
+    """The results of all estimators on all folds.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        See :attr:`Comparison.table`.
+    fold_scores : pandas.DataFrame
+        See :attr:`Comparison.fold_scores`.
+    predictions : OutOfFoldPredictions
+        Predictions of the first repeat.
+    """
+
+    table: pd.DataFrame
+    fold_scores: pd.DataFrame
+    predictions: OutOfFoldPredictions
+
+    @classmethod
+    def combine(
+        cls, results: Mapping[str, Sequence[FoldResult]], data: Dataset, split: Split, *, tune: bool
+    ) -> CombinedResults:
+        """Return the results; with a column of parameters if they were tuned."""
+        fold_scores = fold_score_table(results)
+        predictions = OutOfFoldPredictions.combine(results, data, split)
+        table = score_table(fold_scores, predictions, data, split)
+        if tune:
+            table["best_params"] = [describe_params([result.params for result in folds]) for folds in results.values()]
+        return cls(table, fold_scores, predictions)
+
+
 def fold_score_table(results: Mapping[str, Sequence[FoldResult]]) -> pd.DataFrame:
     """Return one row for each estimator and fold, with its scores and times."""
     import pandas as pd

@@ -9,12 +9,7 @@ from typing import Any
 import numpy as np
 
 from featx.backbones.base import Backbone, DirectBackbone
-from featx.backbones.registry import (
-    available_backbones,
-    register_backbone,
-    registered_backbone,
-    unregister_backbone,
-)
+from featx.backbones.registry import available_backbones, register_backbone, registered_backbone, unregister_backbone
 
 
 class CountingBackbone(DirectBackbone):

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from featx.store.store import Store
-from featx.testing.store_contract import N_FEATURES, StoreContract
+from featx.testing.row_store import N_FEATURES
+from featx.testing.store_contract import StoreContract
 
 
 class DiskStoreContract(StoreContract):

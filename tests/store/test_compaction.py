@@ -11,7 +11,7 @@ from featx.store import compaction
 from featx.store.compaction import compact
 from featx.store.segments import write_segment
 from featx.testing import faults
-from featx.testing.store_contract import make_digests, make_rows
+from featx.testing.row_store import make_digests, make_rows
 from tests.store.stores import leftovers, store_in, stored, write
 
 NAMES = ("open", "write", "fsync", "replace", "unlink")

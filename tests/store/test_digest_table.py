@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featx.store.digest_table import DigestTable
-from featx.testing.store_contract import make_digests
+from featx.testing.row_store import make_digests
 
 
 @given(

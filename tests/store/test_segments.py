@@ -19,7 +19,7 @@ from featx.store.segments import (
 )
 from featx.system.files import checksummed_json
 from featx.testing import faults
-from featx.testing.store_contract import N_FEATURES, make_digests, make_rows
+from featx.testing.row_store import N_FEATURES, make_digests, make_rows
 
 
 @pytest.fixture

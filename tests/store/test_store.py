@@ -23,7 +23,7 @@ from featx.store.store import Store
 from featx.system.files import checksummed_json
 from featx.system.files.atomic import temporary_path
 from featx.testing import faults
-from featx.testing.store_contract import N_FEATURES, make_digests, make_rows
+from featx.testing.row_store import N_FEATURES, make_digests, make_rows
 from tests.store.stores import DiskStoreContract, store_in, write
 
 
