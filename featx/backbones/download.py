@@ -98,5 +98,6 @@ def _check_hash(path: Path, expected: str) -> None:
 def _reason(error: Exception) -> str:
     """Return the reason of a failed download in one line."""
     cause = error.args[0] if error.args else error
-    text = str(getattr(cause, "reason", None) or cause).strip()  # urllib3's reason, within an error of requests
+    cause = getattr(cause, "reason", None) or cause  # the reason of urllib3, within an error of requests
+    text = str(getattr(cause, "original_error", None) or cause).strip()  # the error behind a ProxyError
     return _CONNECTION.sub("", text).splitlines()[0] if text else type(error).__name__
