@@ -141,7 +141,7 @@ class Store:
                 break
         self._snapshot = snapshot.without([error.manifest.name for error in corrupt]) if corrupt else snapshot
         keep_snapshot(self.folder, self._snapshot)
-        self._quarantine(corrupt)
+        _quarantine_segments(self.folder, corrupt)
 
     def _take_snapshot(self, corrupt: list[CorruptSegmentError]) -> Snapshot:
         previous = self._snapshot
@@ -168,28 +168,6 @@ class Store:
 
     def _read_error(self, error: OSError) -> OSError:
         return error if isinstance(error, StoreError) else read_error(self.folder, error)
-
-    def _quarantine(self, corrupt: list[CorruptSegmentError]) -> None:
-        """Rename corrupt segments and issue a warning."""
-        if not corrupt:
-            return
-        consequence = f"They were renamed to *{CORRUPT_SUFFIX}"
-        for error in corrupt:
-            # The manifest last: rows without a manifest would be removed.
-            for path in (error.manifest.with_suffix(".npy"), error.manifest):
-                try:
-                    quarantine(path)
-                except FileNotFoundError:
-                    continue
-                except OSError as reason:
-                    consequence = f"They are ignored, as they cannot be renamed ({reason.strerror})"
-        first = corrupt[0]
-        warnings.warn(
-            f"{format_count(len(corrupt), 'corrupt segment')} in {str(self.folder)!r}, the first is {first.path.name} "
-            f"({first.reason}). {consequence}; their rows are extracted again.",
-            StoreWarning,
-            stacklevel=3,
-        )
 
     def find(self, digests: DigestArray) -> IntArray:
         """Return the position of each row, or -1 if it is not stored.
@@ -236,7 +214,7 @@ class Store:
                 raise self._read_error(error) from error
             all_corrupt += corrupt
             if not corrupt:
-                self._quarantine(all_corrupt)
+                _quarantine_segments(self.folder, all_corrupt)
                 return is_stored, rows
             self._snapshot = snapshot.without([error.manifest.name for error in corrupt])
             keep_snapshot(self.folder, self._snapshot)
@@ -344,6 +322,29 @@ class Store:
             with contextlib.suppress(FileNotFoundError):  # another process was faster
                 if time.time() - path.lstat().st_mtime > _ORPHANED_AFTER:
                     path.unlink()
+
+
+def _quarantine_segments(folder: Path, corrupt: list[CorruptSegmentError]) -> None:
+    """Rename corrupt segments and issue a warning."""
+    if not corrupt:
+        return
+    consequence = f"They were renamed to *{CORRUPT_SUFFIX}"
+    for error in corrupt:
+        # The manifest last: rows without a manifest would be removed.
+        for path in (error.manifest.with_suffix(".npy"), error.manifest):
+            try:
+                quarantine(path)
+            except FileNotFoundError:
+                continue
+            except OSError as reason:
+                consequence = f"They are ignored, as they cannot be renamed ({reason.strerror})"
+    first = corrupt[0]
+    warnings.warn(
+        f"{format_count(len(corrupt), 'corrupt segment')} in {str(folder)!r}, the first is {first.path.name} "
+        f"({first.reason}). {consequence}; their rows are extracted again.",
+        StoreWarning,
+        stacklevel=3,
+    )
 
 
 def _check_committed(error: CorruptSegmentError) -> None:

@@ -38,9 +38,9 @@ def check_no_secrets(url: str) -> None:
         content = f"a signature or token ({match[1].rstrip('=')[-40:]})"
     else:
         return
+    scheme = url.partition("://")[0][-20:]
     raise SourceError(
-        f"A URL with the scheme {url.partition('://')[0][-20:]}:// contains {content}, which would be written to files and "
-        f"messages. Set "
+        f"A URL with the scheme {scheme}:// contains {content}, which would be written to files and messages. Set "
         "credentials in the environment as for the storage's own tools, and remove them from the URL (for example "
         "s3://bucket/key)."
     )

@@ -209,7 +209,7 @@ def test_errors_repeat_no_secret_of_an_address(server: str, tmp_path: Path) -> N
     with pytest.raises(UnreachableImageError, match=r"404.jpg\?size=2&X-Amz-Signature=…") as raised:
         FeatureExtractor("color_histogram", cache=None).fit_transform([address])
     assert "very-secret" not in str(raised.value)
-    with pytest.raises(SourceError, match="holds a signature or token") as refused:
+    with pytest.raises(SourceError, match="contains a signature or token") as refused:
         open_features(f"{server}/job?sig=very-secret")
     assert "very-secret" not in str(refused.value)
 
