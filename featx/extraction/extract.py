@@ -129,6 +129,7 @@ class _Extraction:
         self._cache = cache
         self._computer = computer
         self._batch_size = computer.batch_size
+        self._lookup_size = prefetcher.lookup_size
         self._ledger = ledger
         self._batch: list[Decoded] = []
         self._stored: list[int] = []
@@ -168,7 +169,7 @@ class _Extraction:
                     self._ledger.fail(item.index, item.error)
             if len(self._batch) == self._batch_size:
                 self._compute_batch()
-            if len(self._stored) == LOOKUP_SIZE:
+            if len(self._stored) == self._lookup_size:
                 corrupt += self._fill_stored()
         self._compute_batch()
         return corrupt + self._fill_stored()

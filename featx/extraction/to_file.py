@@ -47,7 +47,8 @@ from featx.system.files.output_paths import (
 from featx.system.formatting import format_count
 from featx.system.progress import progress_bar
 
-_BLOCK_ROWS = 4096
+#: Number of rows that are checked at a time.
+AUDIT_BLOCK_ROWS = 4096
 _OTHER_OUTPUT = "choose another output (-o)."
 
 
@@ -293,6 +294,7 @@ def extract_to_file(
     cache: Path | None,
     on_error: str = "skip",
     progress: Callable[[int], object] | None = None,
+    audit_block_rows: int = AUDIT_BLOCK_ROWS,
 ) -> ExtractionSummary:
     """Extract the images of a table into a ``.npy`` file. See :func:`extract_images`.
 
@@ -306,6 +308,8 @@ def extract_to_file(
     on_error : {"skip", "raise"}, default="skip"
     progress : callable, default=None
         Function that is called with the number of images finished since the last call.
+    audit_block_rows : int, default=4096
+        Number of rows that are checked at a time at the end.
     """
     check_output(output)
     if on_error not in ("skip", "raise"):
@@ -321,7 +325,8 @@ def extract_to_file(
         kept = readable_positions(len(table), failures)
         rows.keep(kept)
         write_table(listing, _table_rows(table, ledger.digests, kept))
-        _audit(matrix, listing, ledger.digests[kept], open_row_cache(cache, resolved.recipe, resolved.n_features))
+        row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features)
+        _audit(matrix, listing, ledger.digests[kept], row_cache, audit_block_rows)
         write_failures(output, failures)
     seconds = time.perf_counter() - started
     return ExtractionSummary(
@@ -370,11 +375,11 @@ def _table_rows(table: ImageTable, digests: DigestArray, kept: Iterable[int]) ->
         yield table.paths[index], table.labels[index], digests[index].tobytes().hex()
 
 
-def _audit(matrix: Path, listing: Path, digests: DigestArray, cache: RowCache) -> None:
+def _audit(matrix: Path, listing: Path, digests: DigestArray, cache: RowCache, block_rows: int) -> None:
     """Read both files back: one finite row per line, in order, equal to the cached row of its digest."""
     checked = 0
     with open(listing, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        for lines in _blocks(csv.DictReader(file)):
+        for lines in _blocks(csv.DictReader(file), block_rows):
             # A new map for each block, so that the pages read do not add up.
             rows = np.load(matrix, mmap_mode="r", allow_pickle=False)
             end = checked + len(lines)
@@ -403,9 +408,9 @@ def _agrees_with_cache(digests: DigestArray, rows: FloatArray, cache: RowCache) 
     return bool((np.abs(expected - rows).max(axis=1, initial=0) <= 0.05 * largest + 1e-6).all())
 
 
-def _blocks(lines: Iterable[dict[str, str]]) -> Iterator[list[dict[str, str]]]:
+def _blocks(lines: Iterable[dict[str, str]], size: int) -> Iterator[list[dict[str, str]]]:
     remaining = iter(lines)
-    while block := list(itertools.islice(remaining, _BLOCK_ROWS)):
+    while block := list(itertools.islice(remaining, size)):
         yield block
 
 

@@ -151,7 +151,7 @@ class Prefetcher:
         self._pad_truncated = pad_truncated
         self._n_threads = n_cores() if n_threads is None else n_threads
         self._max_parallel_bytes = max_parallel_bytes
-        self._lookup_size = lookup_size
+        self.lookup_size = lookup_size
         self._decoding = threading.BoundedSemaphore(self._n_threads)
 
     def prefetch(self, indices: Iterable[int]) -> Iterator[Prefetched]:
@@ -182,7 +182,7 @@ class Prefetcher:
     def _look_up(self, indices: Iterable[int]) -> Iterator[tuple[int, Source | None]]:
         """Yield each index, with the source of files that need not be read."""
         remaining = iter(indices)
-        while chunk := list(itertools.islice(remaining, self._lookup_size)):
+        while chunk := list(itertools.islice(remaining, self.lookup_size)):
             sources = {} if self._lookup is None else self._lookup.find_files(self._images, chunk)
             yield from ((index, sources.get(index)) for index in chunk)
 

@@ -12,15 +12,24 @@ import PIL.Image
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import Ledger
 from featx.extraction.options import ExtractionOptions
+from featx.images.prefetch import LOOKUP_SIZE
 
 
 def extract(
-    images: Sequence[Any], cache: Path | None, *, on_error: str = "raise", **options: Any
+    images: Sequence[Any],
+    cache: Path | None,
+    *,
+    on_error: str = "raise",
+    lookup_size: int = LOOKUP_SIZE,
+    **options: Any,
 ) -> tuple[np.ndarray[Any, Any], Ledger]:
     """Return the rows of images and the ledger of the extraction."""
     resolved = ExtractionOptions(backbone="counting", **options).resolve()
     rows = np.empty((len(images), resolved.n_features), dtype=np.float32)
-    return rows, extract_into(rows, images, resolved, cache=cache, raise_on_error=on_error == "raise")
+    ledger = extract_into(
+        rows, images, resolved, cache=cache, raise_on_error=on_error == "raise", lookup_size=lookup_size
+    )
+    return rows, ledger
 
 
 #: At 32 pixels JPEG files are decoded at half their size, which differs a little from a full decode.

@@ -12,7 +12,6 @@ import PIL.Image
 import pytest
 
 from featx.errors import StoreWarning
-from featx.extraction.extract import extract_into
 from featx.extraction.row_cache import DiskRowCache
 from featx.images import image as image_reading
 from featx.testing import CountingBackbone
@@ -43,15 +42,12 @@ def test_known_file_is_not_opened(
 
 
 @pytest.mark.usefixtures("later")
-def test_more_images_than_one_lookup(
-    counting: CountingBackbone, paths: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(extract_into.__kwdefaults__, "lookup_size", 5)
+def test_more_images_than_one_lookup(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
     reference, _ = extract(paths, None)
-    extract(paths[::2], tmp_path / "cache")
+    extract(paths[::2], tmp_path / "cache", lookup_size=5)
     copies = [Path(path).read_bytes() for path in paths]
     for images in (paths, copies, [*paths, *copies]):
-        rows, _ = extract(images, tmp_path / "cache")
+        rows, _ = extract(images, tmp_path / "cache", lookup_size=5)
         np.testing.assert_array_equal(rows, reference[np.arange(len(images)) % 24])
     assert counting.n_images == 48
 

@@ -96,8 +96,7 @@ def test_old_table_of_failures_is_removed(photo_folder: Path, in_folder: Path) -
 
 
 @pytest.mark.parametrize("cached", [True, False])
-def test_more_rows_than_one_block(cached: bool, photos: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.extraction.to_file._BLOCK_ROWS", 7)
+def test_more_rows_than_one_block(cached: bool, photos: Any, tmp_path: Path) -> None:
     for number in range(60):
         path = tmp_path / "many" / f"{number:03}.png"
         path.parent.mkdir(exist_ok=True)
@@ -105,7 +104,7 @@ def test_more_rows_than_one_block(cached: bool, photos: Any, tmp_path: Path, mon
     for number in (0, 13, 14, 59):
         (tmp_path / "many" / f"{number:03}.png").write_bytes(b"bad")
     cache = tmp_path / "cache" if cached else None
-    extract(tmp_path / "many", tmp_path / "f.npy", cache=cache)
+    extract(tmp_path / "many", tmp_path / "f.npy", cache=cache, audit_block_rows=7)
     rows = np.load(tmp_path / "f.npy")
     listed = lines(tmp_path / "f.csv")
     assert len(rows) == len(listed) == 56
