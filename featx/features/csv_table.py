@@ -29,9 +29,8 @@ from featx.system.formatting import escape_cell, escape_path_cell
 #: Columns of ``features.csv`` and of ``features.failures.csv``.
 TABLE_HEADER = ("row", *ROW_COLUMNS)
 FAILURES_HEADER = ("position", "path", "error", "reason")
-#: TableColumns of a block, and blocks that are read at once.
-_BLOCK, _BLOCKS_AT_ONCE = 1024, 16
-_BYTES_AT_ONCE = 4 * 2**20
+#: Number of blocks that are read at once.
+_MAX_BLOCKS = 16
 _LINE_END, _QUOTE = ord("\n"), ord('"')
 
 
@@ -87,78 +86,90 @@ def _csv_writer(path: Path) -> Iterator[Any]:
 
 
 class CsvTable:
-    """The table beside a .npy file; lines are found by where every 1,024th begins.
+    """Reader of the table of a ``.npy`` file. The position of every 1,024th line is indexed.
 
     Parameters
     ----------
     folder : FeatureFolder
     name : str
-        ``features.csv``, say.
+        File name, for example ``features.csv``.
     n_rows : int
-        Of the matrix.
+        Number of rows of the matrix.
+
+    Attributes
+    ----------
+    block_lines : int, default=1024
+        Number of lines of a block.
+    read_bytes : int, default=4194304
+        Number of bytes that are read at once to find the lines.
     """
+
+    block_lines = 1024
+    read_bytes = 4 * 2**20
 
     def __init__(self, folder: FeatureFolder, name: str, n_rows: int) -> None:
         self._folder = folder
         self._name = name
         self._n_rows = n_rows
 
-    def take(self, numbers: IntArray, names: Sequence[str]) -> TableColumns:
-        """Return some columns of some lines, by different numbers, in order."""
-        kind = self._kind if "label" in names else ""
-        found: TableColumns = {name: [] for name in names}
-        for start, stop in _runs(np.unique(numbers // _BLOCK)):
+    def take(self, indices: IntArray, names: Sequence[str]) -> TableColumns:
+        """Return columns of the rows at some indices, which must be sorted and distinct."""
+        label_type = self._label_type if "label" in names else ""
+        columns: TableColumns = {name: [] for name in names}
+        for start, stop in _runs(np.unique(indices // self.block_lines)):
             lines = self._lines(start, stop)
-            here = slice(*np.searchsorted(numbers, [start * _BLOCK, stop * _BLOCK]))
-            for number in (numbers[here] - start * _BLOCK).tolist():
+            selected = slice(*np.searchsorted(indices, [start * self.block_lines, stop * self.block_lines]))
+            for line in (indices[selected] - start * self.block_lines).tolist():
                 for name in names:
-                    found[name].append(_value(name, lines[number], kind))
-        return found
+                    columns[name].append(_value(name, lines[line], label_type))
+        return columns
 
     def _lines(self, start: int, stop: int) -> list[list[str]]:
-        """Return the cells of the lines of some blocks.
+        """Return the cells of the lines of a range of blocks.
 
         Raises
         ------
         FeaturesError
-            They are not those of the rows.
+            A line has not the index of its row.
         """
         starts = self._starts
         stop = min(stop, len(starts) - 1)
-        lines = _cells(self._folder.read(self._name, int(starts[start]), int(starts[stop])))
-        for number, cells in enumerate(lines, start * _BLOCK):
-            if len(cells) != len(TABLE_HEADER) or cells[0] != str(number):
-                raise self._unlike(f"line {number + 2} is not that of row {number}")
+        lines = _parse(self._folder.read(self._name, int(starts[start]), int(starts[stop])))
+        for row, cells in enumerate(lines, start * self.block_lines):
+            if len(cells) != len(TABLE_HEADER) or cells[0] != str(row):
+                raise self._mismatch(f"line {row + 2} does not belong to row {row}")
         return lines
 
     @functools.cached_property
     def _starts(self) -> IntArray:
-        """Where the blocks begin, and where the last ends."""
-        n_bytes, n_records, last = self._n_bytes, 0, 0
+        """Position of the first byte of each block, and the size of the file."""
+        n_bytes, n_records, last_end = self._n_bytes, 0, 0
         starts = []
-        for ends in self._ends_of_records(n_bytes):
+        for ends in self._record_ends(n_bytes):
             if len(ends) and not n_records and not self._has_header(int(ends[0])):
                 break
-            starts.append(ends[-n_records % _BLOCK :: _BLOCK])  # the header is one before the first
+            starts.append(
+                ends[-n_records % self.block_lines :: self.block_lines]
+            )  # the end of the header is the start of the first block
             n_records += len(ends)
-            last = int(ends[-1]) if len(ends) else last
+            last_end = int(ends[-1]) if len(ends) else last_end
         if not n_records:
-            raise self._unlike(f"it does not begin with {','.join(TABLE_HEADER)!r}")
-        n_lines = n_records - 1 + (last < n_bytes)  # the last line need not end
+            raise self._mismatch(f"expected the header {','.join(TABLE_HEADER)!r}")
+        n_lines = n_records - 1 + (last_end < n_bytes)  # the last line may have no line break
         if n_lines != self._n_rows:
-            raise self._unlike(f"it has {n_lines:,} lines, and the matrix {self._n_rows:,} rows")
-        return np.append(np.concatenate(starts)[: -(-self._n_rows // _BLOCK)], n_bytes)
+            raise self._mismatch(f"expected {self._n_rows:,} lines, one for each row, got {n_lines:,}")
+        return np.append(np.concatenate(starts)[: -(-self._n_rows // self.block_lines)], n_bytes)
 
     def _has_header(self, n_bytes: int) -> bool:
-        return _cells(self._folder.read(self._name, 0, n_bytes)) == [list(TABLE_HEADER)]
+        return _parse(self._folder.read(self._name, 0, n_bytes)) == [list(TABLE_HEADER)]
 
-    def _ends_of_records(self, n_bytes: int) -> Iterator[IntArray]:
-        """Yield where lines end, part by part of the file, but for the ends of lines that are in quotes."""
+    def _record_ends(self, n_bytes: int) -> Iterator[IntArray]:
+        """Yield the positions after line breaks outside of quotes, for one part of the file after another."""
         n_quotes = 0
-        for at in range(0, n_bytes, _BYTES_AT_ONCE):
-            data = np.frombuffer(self._folder.read(self._name, at, at + _BYTES_AT_ONCE), dtype=np.uint8)
+        for start in range(0, n_bytes, self.read_bytes):
+            data = np.frombuffer(self._folder.read(self._name, start, start + self.read_bytes), dtype=np.uint8)
             ends, quotes = np.flatnonzero(data == _LINE_END), np.flatnonzero(data == _QUOTE)
-            yield ends[(np.searchsorted(quotes, ends) + n_quotes) % 2 == 0] + at + 1
+            yield ends[(np.searchsorted(quotes, ends) + n_quotes) % 2 == 0] + start + 1
             n_quotes += len(quotes)
 
     @functools.cached_property
@@ -172,23 +183,23 @@ class CsvTable:
             ) from error
 
     @functools.cached_property
-    def _kind(self) -> str:
-        """What the labels are, as of any table: all of them say it."""
-        kind = LabelTypeInferrer()
-        for start in range(0, len(self._starts) - 1, _BLOCKS_AT_ONCE):
-            kind.add([_text(cells[2]) for cells in self._lines(start, start + _BLOCKS_AT_ONCE)])
+    def _label_type(self) -> str:
+        """Type of all labels, as for any table."""
+        inferrer = LabelTypeInferrer()
+        for start in range(0, len(self._starts) - 1, _MAX_BLOCKS):
+            inferrer.add([_unescaped(cells[2]) for cells in self._lines(start, start + _MAX_BLOCKS)])
         try:
-            return kind.label_type(self._name)
-        except SourceError:  # classes, of which most are called by numbers with fractions
+            return inferrer.label_type(self._name)
+        except SourceError:  # classes, most of which are named by floats
             return "str"
 
     @functools.cached_property
     def n_failed(self) -> int:
-        """How many images ``features.failures.csv`` lists."""
+        """Number of images in the table of failures."""
         return sum(1 for _ in self.failures())
 
     def failures(self) -> Iterator[Failure]:
-        """Return the images that ``features.failures.csv`` lists."""
+        """Yield the images in the table of failures."""
         name = f"{os.path.splitext(self._name)[0]}.failures.csv"
         try:
             file = self._folder.open(name)
@@ -198,34 +209,33 @@ class CsvTable:
             for line in csv.DictReader(text):
                 yield Failure(int(line["position"]), line["path"], line["reason"], line["error"])
 
-    def _unlike(self, why: str) -> FeaturesError:
-        return FeaturesError(
-            f"{self._folder.path(self._name)!r} is not the table of the matrix beside it: {why}. Extract both again."
-        )
+    def _mismatch(self, problem: str) -> FeaturesError:
+        path = self._folder.path(self._name)
+        return FeaturesError(f"{path!r} does not match the matrix beside it: {problem}. Extract the features again.")
 
 
 def _runs(blocks: IntArray) -> Iterator[tuple[int, int]]:
-    """Yield where some blocks that follow each other begin and end, no more than are read at once."""
+    """Yield start and stop of runs of consecutive blocks, each at most as long as is read at once."""
     for run in np.split(blocks, np.flatnonzero(np.diff(blocks) > 1) + 1):
-        for at in range(0, len(run), _BLOCKS_AT_ONCE):
-            yield int(run[at]), int(run[min(at + _BLOCKS_AT_ONCE, len(run)) - 1]) + 1
+        for start in range(0, len(run), _MAX_BLOCKS):
+            yield int(run[start]), int(run[min(start + _MAX_BLOCKS, len(run)) - 1]) + 1
 
 
-def _cells(data: bytes) -> list[list[str]]:
-    """Return the cells of whole lines of CSV; names that are no UTF-8 as Python has them."""
+def _parse(data: bytes) -> list[list[str]]:
+    """Return the cells of complete CSV lines; bytes that are not UTF-8 become surrogates."""
     return list(csv.reader(io.StringIO(data.decode("utf-8", "surrogateescape"), newline="")))
 
 
-def _value(name: str, cells: list[str], kind: str) -> object:
+def _value(name: str, cells: list[str], label_type: str) -> object:
     text = cells[TABLE_HEADER.index(name)]
     if name != "label":
         return text
-    label = _text(text)
-    return None if label is None else cast_label(label, kind)
+    label = _unescaped(text)
+    return None if label is None else cast_label(label, label_type)
 
 
-def _text(cell: str) -> str | None:
-    """Return a label as it was, before it was made safe for spreadsheets; None if there is none."""
+def _unescaped(cell: str) -> str | None:
+    """Return a label without the escape of :func:`escape_cell`, or None if there is no label."""
     if not cell:
         return None
     return cell[1:] if cell.startswith("'") and escape_cell(cell[1:]) == cell else cell

@@ -17,6 +17,7 @@ from sklearn.neighbors import NearestCentroid
 from featx import FeatureMatrix, compare_baselines, find_duplicates, open_features
 from featx.cli import main as cli
 from featx.errors import FeaturesError, FeaturesNotFoundError, UnfinishedWarning
+from featx.features.csv_table import CsvTable
 from featx.features.npy_part import FeatureFolder
 from tests.jobs.job_samples import make_job
 
@@ -67,7 +68,7 @@ def features(request: pytest.FixtureRequest, expected: np.ndarray[Any, Any], tmp
         *((slice(2, 30), slice(0, 3)), ([1, 2], ...), (3, 4), (slice(5), [2, 0])),
     ],
 )
-def test_it_is_indexed_as_an_array_is(features: FeatureMatrix, expected: np.ndarray[Any, Any], key: Any) -> None:
+def test_indexing(features: FeatureMatrix, expected: np.ndarray[Any, Any], key: Any) -> None:
     found = features[key]
     assert isinstance(found, np.ndarray | np.float32)
     assert found.dtype == np.float32
@@ -93,7 +94,7 @@ def test_blocks(features: FeatureMatrix, expected: np.ndarray[Any, Any]) -> None
         features.blocks(0)
 
 
-def test_each_row_has_its_path_label_and_digest(job: Path, in_memory: str) -> None:
+def test_metadata(job: Path, in_memory: str) -> None:
     kept = [at for at in range(N) if at not in FAILED]
     for features in (open_features(job), open_features(in_memory)):
         assert list(features.paths) == [f"photos/{at:05}.jpg" for at in kept]
@@ -164,7 +165,7 @@ def test_output_of_extract(
         assert [failure.image for failure in features.failures] == [str(photo_folder / "china" / "03.jpg")]
     assert len(features.failures) == features.n_failed == 1
     Path("features.csv").write_text("row,path,label,digest\n0,a,b,c\n")
-    with pytest.raises(FeaturesError, match="it has 1 lines, and the matrix 24 rows"):
+    with pytest.raises(FeaturesError, match="expected 24 lines, one for each row, got 1"):
         open_features("features.npy").paths[0]
     os.unlink("features.csv")
     assert open_features("features.npy").shape == (24, 12)
@@ -184,36 +185,36 @@ def test_long_table_is_read_in_blocks(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many bytes are read at a time."""
-    found: list[int] = []
+def read_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of bytes that were read."""
+    sizes: list[int] = []
     read = FeatureFolder.read
 
     def counting(folder: FeatureFolder, *args: Any) -> bytes:
         data = read(folder, *args)
-        found.append(len(data))
+        sizes.append(len(data))
         return data
 
     monkeypatch.setattr(FeatureFolder, "read", counting)
-    return found
+    return sizes
 
 
-def test_distant_rows(tmp_path: Path, asked: list[int]) -> None:
+def test_distant_rows(tmp_path: Path, read_sizes: list[int]) -> None:
     n = 20_000
     np.save(tmp_path / "f.npy", np.zeros((n, 1), dtype=np.float32))
     table = "row,path,label,digest\n" + "".join(f"{at},photos/{at:06}.jpg,{'ab'[at % 2]},\n" for at in range(n))
     (tmp_path / "f.csv").write_text(table)
     features = open_features(tmp_path / "f.npy")
-    assert features.paths[0] == "photos/000000.jpg"  # where lines begin is known from here on
-    asked.clear()
+    assert features.paths[0] == "photos/000000.jpg"  # indexes the lines
+    read_sizes.clear()
     assert features.paths[[n - 1, 0, n - 1]].tolist() == [f"photos/{at:06}.jpg" for at in (n - 1, 0, n - 1)]
-    assert sum(asked) < len(table) / 8
+    assert sum(read_sizes) < len(table) / 8
     assert features.metadata([7, 2]) == {
         **{"path": ["photos/000007.jpg", "photos/000002.jpg"], "label": ["b", "a"], "digest": ["", ""]}
     }
 
 
-def test_of_rows_at_an_address_those_far_between_are_not_fetched(tmp_path: Path, asked: list[int]) -> None:
+def test_distant_remote_rows(tmp_path: Path, read_sizes: list[int]) -> None:
     import fsspec
 
     rows = np.random.default_rng(0).normal(size=(100, 2**15)).astype(np.float32)  # 13 MB
@@ -222,18 +223,18 @@ def test_of_rows_at_an_address_those_far_between_are_not_fetched(tmp_path: Path,
     try:
         features = open_features("memory://wide-job")
         assert features[0, 0] == rows[0, 0]
-        asked.clear()
-        wanted = [59, 0, 1, 99, 59, 3]
-        np.testing.assert_array_equal(features[wanted], rows[wanted])
-        assert sum(asked) < 8 * rows[0].nbytes
+        read_sizes.clear()
+        indices = [59, 0, 1, 99, 59, 3]
+        np.testing.assert_array_equal(features[indices], rows[indices])
+        assert sum(read_sizes) < 8 * rows[0].nbytes
     finally:
         system.rm("/wide-job", recursive=True)
 
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
-def test_lines_are_found_whatever_is_in_them(tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.features.csv_table._BLOCK", 4)
-    monkeypatch.setattr("featx.features.csv_table._BYTES_AT_ONCE", 13)
+def test_line_breaks_in_cells(tmp_path: Path, end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CsvTable, "block_lines", 4)
+    monkeypatch.setattr(CsvTable, "read_bytes", 13)
     for n in range(10):
         paths = [f'{"x" * at}\n"{at}",\r\n.jpg' if at % 3 == 0 else f"{at}.jpg" for at in range(n)]
         np.save(tmp_path / "f.npy", np.zeros((n, 1), dtype=np.float32))
@@ -251,18 +252,18 @@ def test_lines_are_found_whatever_is_in_them(tmp_path: Path, end: str, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "message"),
     [
-        ("row,path,label\n0,a,b\n", "does not begin with 'row,path,label,digest'"),
-        ("", "does not begin with"),
-        ("row,path,label,digest\n0,a,,\n2,b,,\n", "line 3 is not that of row 1"),
-        ("row,path,label,digest\n0,a,,\n\n", "line 3 is not that of row 1"),
+        ("row,path,label\n0,a,b\n", "expected the header 'row,path,label,digest'"),
+        ("", "expected the header"),
+        ("row,path,label,digest\n0,a,,\n2,b,,\n", "line 3 does not belong to row 1"),
+        ("row,path,label,digest\n0,a,,\n\n", "line 3 does not belong to row 1"),
     ],
 )
-def test_other_table_is_refused(tmp_path: Path, table: str, said: str) -> None:
+def test_other_table_is_refused(tmp_path: Path, table: str, message: str) -> None:
     np.save(tmp_path / "f.npy", np.zeros((2, 1), dtype=np.float32))
     (tmp_path / "f.csv").write_text(table)
-    with pytest.raises(FeaturesError, match=said):
+    with pytest.raises(FeaturesError, match=message):
         open_features(tmp_path / "f.npy").paths[1]
 
 
@@ -337,7 +338,7 @@ def test_only_needed_shards_are_read(job: Path, expected: np.ndarray[Any, Any]) 
     assert features.paths[20] == "photos/00021.jpg"
 
 
-def test_scikit_learn_takes_it(job: Path, expected: np.ndarray[Any, Any]) -> None:
+def test_scikit_learn(job: Path, expected: np.ndarray[Any, Any]) -> None:
     features = open_features(job)
     classifier = SGDClassifier(random_state=0)
     for X, y in features.labeled_blocks(20):
@@ -354,13 +355,13 @@ def test_scikit_learn_takes_it(job: Path, expected: np.ndarray[Any, Any]) -> Non
     np.testing.assert_array_equal(find_duplicates(features).groups, find_duplicates(expected).groups)
 
 
-def test_it_travels_to_other_processes(job: Path, expected: np.ndarray[Any, Any]) -> None:
+def test_pickle(job: Path, expected: np.ndarray[Any, Any]) -> None:
     there = pickle.loads(pickle.dumps(open_features(job)))
     np.testing.assert_array_equal(there[:], expected)
     assert there.paths[0] == "photos/00000.jpg"
 
 
-def test_labels_go_with_the_matrix_into_scikit_learn(tmp_path: Path) -> None:
+def test_labels_in_scikit_learn(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     labels = [("cat", "dog")[at % 2] for at in range(40)]
     rows = rng.normal(size=(40, 4)) + 3 * np.array([at % 2 for at in range(40)])[:, None]
@@ -375,7 +376,7 @@ def test_labels_go_with_the_matrix_into_scikit_learn(tmp_path: Path) -> None:
     assert features[cats].shape == (20, 4)
 
 
-def test_rows_and_columns_by_number_are_paired_as_numpy_does(tmp_path: Path) -> None:
+def test_paired_indices(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).random((25, 6), dtype=np.float32)
     features = open_features(make_job(tmp_path / "job", rows))
     assert features[[1, 22], [3, 4]].tolist() == rows[[1, 22], [3, 4]].tolist()
