@@ -85,7 +85,7 @@ class RowComputer:
         if missing.any():
             self._start()
             views = self._views.cut(pixels, digests, missing)
-            rows[missing] = self._checked(self._run(views), len(views))
+            rows[missing] = self._validate_rows(self._run(views), len(views))
             self._cache.add_rows(digests, rows, missing)
             if self._lock.should_release:
                 self._cache.commit()
@@ -121,7 +121,7 @@ class RowComputer:
                 f"({type(error).__name__}: {' '.join(str(error).split())}). Fix its extract method."
             ) from error
 
-    def _checked(self, rows: FloatArray, n_views: int) -> FloatArray:
+    def _validate_rows(self, rows: FloatArray, n_views: int) -> FloatArray:
         expected = (n_views, self._resolved.n_features)
         if rows.shape == expected and np.isfinite(rows).all():
             return rows

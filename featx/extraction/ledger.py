@@ -19,7 +19,7 @@ CACHED, COMPUTED, FAILED = 1, 2, 3
 
 
 class RowArray(Protocol):
-    """Array that receives rows: float32, shape (n_samples, n_features), in memory or on disk."""
+    """Array that receives rows: float32 of shape (n_samples, n_features), in memory or on disk."""
 
     def __setitem__(self, indices: Any, rows: Any) -> None: ...
 
@@ -34,16 +34,16 @@ class Ledger:
     Parameters
     ----------
     n_images : int
-    rows : array of float32, shape (n_samples, n_features)
+    rows : array of float32 of shape (n_samples, n_features)
         Array that receives the rows.
     progress : callable, default=None
         Function that is called with the number of images finished since the last call.
 
     Attributes
     ----------
-    digests : ndarray of uint8, shape (n_samples, 16)
+    digests : ndarray of uint8 of shape (n_samples, 16)
         Digests of the images; zeros for those that could not be read.
-    file_states : ndarray of int64, shape (n_samples, 2)
+    file_states : ndarray of int64 of shape (n_samples, 2)
         Size and modification time (ns) of each file when it was read; `UNKNOWN_STATE` for images without a file.
     """
 

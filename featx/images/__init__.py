@@ -18,5 +18,5 @@ resolved here. The content decides the format, not the name. Whatever changes a 
 ``augment``         random copies of training images
 ``thumbnails``      thumbnails of many images in one file
 
-May import: system, errors.
+May import: recipe, system, errors.
 """

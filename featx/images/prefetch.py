@@ -58,7 +58,7 @@ class Source:
 
 @dataclasses.dataclass(slots=True)
 class Decoded:
-    """The pixels of an image: uint8, shape (height, width, 3)."""
+    """The pixels of an image: uint8 of shape (height, width, 3)."""
 
     index: int
     source: Source
