@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from pathlib import Path
@@ -22,36 +23,33 @@ def extractor(**options: Any) -> FeatureExtractor:
     return FeatureExtractor("color_histogram", image_size=8, **options)
 
 
-def rewritten(model: Path, path: Path, change: Any, *, digests: bool = False) -> Path:
-    """Copy a model whose files `change` modifies; with `digests`, update the checksums of the files."""
-    import hashlib
+def rewrite_model(model: Path, path: Path, change: Any, *, digests: bool = False) -> Path:
+    """Copy a model whose files `change` modifies, with a correct checksum of its description.
 
+    With `digests`, the checksums of the files are updated, too.
+    """
     with zipfile.ZipFile(model) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     change(members)
     description = json.loads(members["featx.json"])
-    if "checksum" in description and description["checksum"] is not None:
-        description["checksum"] = checksum(description)
-        members["featx.json"] = json.dumps(description).encode()
     if digests:
-        description["files"] = {
-            name: hashlib.sha256(data).hexdigest() for name, data in members.items() if name != "featx.json"
-        }
-        description["checksum"] = checksum(description)
-        members["featx.json"] = json.dumps(description).encode()
+        files = {name: content for name, content in members.items() if name != "featx.json"}
+        description["files"] = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    if digests or "checksum" in description:
+        members["featx.json"] = json.dumps({**description, "checksum": checksum(description)}).encode()
     with zipfile.ZipFile(path, "w") as archive:
-        for name, data in members.items():
-            archive.writestr(name, data)
+        for name, content in members.items():
+            archive.writestr(name, content)
     return path
 
 
-def described(model: Path, path: Path, **changed: Any) -> Path:
+def change_description(model: Path, path: Path, **changed: Any) -> Path:
     """Copy a model with another description and its correct checksum."""
 
     def change(members: dict[str, bytes]) -> None:
         members["featx.json"] = json.dumps({**json.loads(members["featx.json"]), **changed}).encode()
 
-    return rewritten(model, path, change)
+    return rewrite_model(model, path, change)
 
 
 def digit_features(n_classes: int) -> tuple[Array, Array, Array]:

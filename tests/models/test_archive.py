@@ -14,11 +14,11 @@ import skops.io
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from featx import explain_images, export_model, load_pipeline, save_pipeline
+from featx import explain_images, export_model, load_pipeline, predict_images, save_pipeline
 from featx.baselines.estimators import make_baseline
 from featx.errors import ModelFileError
 from featx.models.model_file import read_model
-from tests.models.model_samples import described, extractor, rewritten
+from tests.models.model_samples import change_description, extractor, rewrite_model
 
 Array = np.ndarray[Any, Any]
 
@@ -47,13 +47,13 @@ def add_untrusted_function(members: dict[str, bytes]) -> None:
     ids=["array modified", "file missing", "file added", "no description", "other format"],
 )
 def test_modified_model_is_refused(change: Any, reason: str, model: Path, tmp_path: Path) -> None:
-    altered = rewritten(model, tmp_path / "altered.skops", change)
+    altered = rewrite_model(model, tmp_path / "altered.skops", change)
     with pytest.raises(ModelFileError, match=reason):
         load_pipeline(altered)
 
 
 def test_untrusted_code_is_refused_with_valid_checksums(model: Path, tmp_path: Path) -> None:
-    altered = rewritten(model, tmp_path / "altered.skops", add_untrusted_function, digests=True)
+    altered = rewrite_model(model, tmp_path / "altered.skops", add_untrusted_function, digests=True)
     with pytest.raises(ModelFileError, match=r"untrusted types .*_quietly_evil.* could execute code"):
         load_pipeline(altered)
 
@@ -107,7 +107,7 @@ def test_head_of_other_pipeline_is_refused(
     pipeline = make_pipeline(extractor(cache=None), make_baseline(name)).fit(digits, digit_labels)
     save_pipeline(pipeline, tmp_path / "model.skops")
     assert load_pipeline(tmp_path / "model.skops").predict(digits).tolist() == pipeline.predict(digits).tolist()
-    altered = rewritten(tmp_path / "model.skops", tmp_path / "altered.skops", modify_weights, digests=True)
+    altered = rewrite_model(tmp_path / "model.skops", tmp_path / "altered.skops", modify_weights, digests=True)
     openers = (
         load_pipeline,
         lambda path: read_model(path).pipeline,
@@ -134,7 +134,7 @@ def test_modified_description_is_refused(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="its description was modified"):
         read_model(tmp_path / "swapped.skops")
     with pytest.raises(ModelFileError, match="its description belongs to another pipeline"):
-        load_pipeline(rewritten(model, tmp_path / "again.skops", swap))
+        load_pipeline(rewrite_model(model, tmp_path / "again.skops", swap))
 
 
 def empty_array(members: dict[str, bytes]) -> None:
@@ -173,7 +173,7 @@ def network_outside_folder(members: dict[str, bytes]) -> None:
 )
 def test_crafted_members_are_refused(change: Any, model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="corrupt or was modified"):
-        read_model(rewritten(model, tmp_path / "crafted.skops", change, digests=True))
+        read_model(rewrite_model(model, tmp_path / "crafted.skops", change, digests=True))
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_crafted_members_are_refused(change: Any, model: Path, tmp_path: Path) -
 )
 def test_crafted_descriptions_are_refused(changed: dict[str, Any], model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="corrupt or was modified"):
-        read_model(described(model, tmp_path / "crafted.skops", **changed))
+        read_model(change_description(model, tmp_path / "crafted.skops", **changed))
 
 
 def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
@@ -189,3 +189,23 @@ def test_pipes_and_devices_are_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe.skops", tmp_path, Path("/dev/zero")):
         with pytest.raises(ModelFileError, match="Cannot (load|read) model"):
             read_model(path)
+
+
+def test_model_of_older_format_is_refused(model: Path, digits: list[Path], tmp_path: Path) -> None:
+    """Every reader refuses it in one line and leaves the file; a new model may replace it."""
+    older = change_description(model, tmp_path / "older.skops", format=1)
+    content = older.read_bytes()
+    readers = (
+        load_pipeline,
+        read_model,
+        lambda path: predict_images(path, digits[:1], cache=None),
+        lambda path: explain_images(path, digits[:1], cache=None),
+        lambda path: export_model(path, tmp_path / "model.onnx", cache=None),
+    )
+    for read in readers:
+        with pytest.raises(ModelFileError, match="expected format 2, got 1. Train the model again") as caught:
+            read(older)
+        assert "\n" not in str(caught.value)
+    assert older.read_bytes() == content
+    save_pipeline(load_pipeline(model), older)
+    assert load_pipeline(older).classes_.tolist() == ["0", "1", "2", "3"]

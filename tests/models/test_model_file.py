@@ -30,7 +30,7 @@ from featx import (
 from featx.baselines.estimators import make_baseline
 from featx.errors import ModelFileError, OptionError, RecipeMismatchError, WeightsNotFoundError
 from featx.models.model_file import read_model
-from tests.models.model_samples import described, extractor, rewritten
+from tests.models.model_samples import change_description, extractor, rewrite_model
 
 Array = np.ndarray[Any, Any]
 
@@ -66,7 +66,7 @@ def test_other_recipe_is_reported(model: Path, tmp_path: Path, digits: list[Path
         description["card"]["recipe"]["pixels"] = 1
         members["featx.json"] = json.dumps(description).encode()
 
-    other = rewritten(model, tmp_path / "other.skops", other_pixels)
+    other = rewrite_model(model, tmp_path / "other.skops", other_pixels)
     with pytest.raises(RecipeMismatchError, match="expected pixels '1'.*Install the featx version"):
         load_pipeline(other)
     with pytest.raises(RecipeMismatchError, match="pixels"):
@@ -80,9 +80,9 @@ def test_model_of_later_version(model: Path, tmp_path: Path) -> None:
         description["card"]["options"] |= options
         members["featx.json"] = json.dumps(description).encode()
 
-    assert load_pipeline(rewritten(model, tmp_path / "more.skops", later)).classes_.tolist() == ["0", "1", "2", "3"]
+    assert load_pipeline(rewrite_model(model, tmp_path / "more.skops", later)).classes_.tolist() == ["0", "1", "2", "3"]
     with pytest.raises(ModelFileError, match=r"does not support its options zoom\. Install featx"):
-        read_model(rewritten(model, tmp_path / "other.skops", lambda members: later(members, zoom=2)))
+        read_model(rewrite_model(model, tmp_path / "other.skops", lambda members: later(members, zoom=2)))
 
 
 def test_missing_weights_are_reported(model: Path, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_missing_weights_are_reported(model: Path, tmp_path: Path) -> None:
         members["featx.json"] = json.dumps(description).encode()
 
     with pytest.raises(WeightsNotFoundError, match="nowhere"):
-        load_pipeline(rewritten(model, tmp_path / "gone.skops", gone))
+        load_pipeline(rewrite_model(model, tmp_path / "gone.skops", gone))
 
 
 def test_cache_folder_is_not_saved(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_reading_a_model_downloads_nothing(model: Path, tmp_path: Path, monkeypa
     weights = f"http://example.org/w.weights.h5#sha256={'0' * 64}"
     card["options"] = {"backbone": "mobilenet", "weights": weights}
     with pytest.raises(WeightsNotFoundError, match="reading a model downloads nothing"):
-        load_pipeline(described(model, tmp_path / "far.skops", card=card))
+        load_pipeline(change_description(model, tmp_path / "far.skops", card=card))
 
 
 def test_estimators_without_head(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
