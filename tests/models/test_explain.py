@@ -209,10 +209,10 @@ def test_explain_command_skips_unreadable_images(
     assert [row["path"] for row in rows] == sources
     assert "not an image" in rows[1]["error"]
     written = sorted(path.name for path in out.iterdir())
-    assert written == sorted(Path(row["picture"]).name for row in rows if row["picture"])
+    assert written == sorted(Path(row["file"]).name for row in rows if row["file"])
     assert len(written) == 2
-    with PIL.Image.open(out / written[0]) as picture:
-        assert picture.format == "PNG"
+    with PIL.Image.open(out / written[0]) as drawn:
+        assert drawn.format == "PNG"
 
 
 @pytest.mark.parametrize(

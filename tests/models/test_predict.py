@@ -80,11 +80,11 @@ def test_labels_below_threshold_are_empty(
 ) -> None:
     assert cli.main(["predict", "model.skops", *map(str, digits), "--threshold", "0.6", "--quiet"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    unsure = [row for row in rows if not row["label"]]
-    assert 0 < len(unsure) < len(rows)
+    uncertain = [row for row in rows if not row["label"]]
+    assert 0 < len(uncertain) < len(rows)
     assert all(
         float(row["probability"]) < 0.6 and row["note"].startswith("below the threshold, most probable: ")
-        for row in unsure
+        for row in uncertain
     )
     assert all(float(row["probability"]) >= 0.6 for row in rows if row["label"])
 

@@ -146,7 +146,7 @@ def add_explain(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="Model file written by featx train")
     parser.add_argument("source", nargs="+", metavar="IMAGES", help="Image files, folders, archives or URLs")
     parser.add_argument(
-        "-o", "--output", default="explained", metavar="DIR", help="Output folder of pictures (default: explained)"
+        "-o", "--output", default="explained", metavar="DIR", help="Output folder of image files (default: explained)"
     )
     parser.add_argument("--label", metavar="NAME", help="Class to explain (default: the predicted class)")
     parser.add_argument(
@@ -290,7 +290,7 @@ def explain(args: argparse.Namespace) -> None:
                 "label": attribution and attribution.label,
                 "score": attribution and round(attribution.score, 4),
             }
-            rows.append({**row, "method": explainer.method, "picture": one.file, "note": one.note, "error": one.error})
+            rows.append({**row, "method": explainer.method, "file": one.file, "note": one.note, "error": one.error})
     if args.json:
         print_data(json.dumps(rows))
     else:  # Boolean classes are printed by name

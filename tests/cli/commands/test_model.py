@@ -161,14 +161,14 @@ def test_predictions_replace_earlier_output(
 
 
 def test_json_marks_uncertain_predictions(model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
-    def unsure(*options: str) -> list[Any]:
+    def is_uncertain(*options: str) -> list[Any]:
         assert cli.main(["predict", str(model), *map(str, digits), "--quiet", "--json", *options]) == 0
         found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert all(one["unsure"] == (one["label"] is None) for one in found if one["unsure"] is not None)
-        return [one["unsure"] for one in found]
+        assert all(one["is_uncertain"] == (one["label"] is None) for one in found if one["is_uncertain"] is not None)
+        return [one["is_uncertain"] for one in found]
 
-    assert set(unsure("--threshold", "0.8")) == {True, False}
-    assert set(unsure()) == {None}
+    assert set(is_uncertain("--threshold", "0.8")) == {True, False}
+    assert set(is_uncertain()) == {None}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_model_with_extra_bytes_is_refused(model: Path, capsys: pytest.CaptureFi
     for data in (model.read_bytes() + b"xx", b"xx" + model.read_bytes()):
         (tmp_path / "m.skops").write_bytes(data)
         assert cli.main(["model", str(tmp_path / "m.skops")]) == 1
-        assert "stand before or after it" in capsys.readouterr().err
+        assert "bytes of the archive were changed or added" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["m.pkl", "m.PICKLE", "m.joblib"])
@@ -211,7 +211,7 @@ def test_suffix_of_pickle_is_refused(
     name: str, digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert cli.main(["train", str(digits[0].parent.parent), "-o", str(tmp_path / name), "--quiet"]) == 1
-    assert "Use the suffix .skops" in capsys.readouterr().err
+    assert "Choose a name that ends in .skops" in capsys.readouterr().err
 
 
 def test_table_without_labels_lists_its_columns(
