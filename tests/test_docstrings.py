@@ -26,13 +26,6 @@ CHECKS = {
 CHECKS_OF_TOP_LEVEL = {"SA01", "EX01"}
 PUBLIC_MODULES = ("featx", "featx.testing")
 
-#: Names whose docstrings do not conform yet.
-TODO: frozenset[str] = frozenset(
-    {
-        "featx.open_features",
-    }
-)
-
 
 def public_names() -> Iterator[str]:
     """Yield the full names of public functions, classes and their public methods and properties."""
@@ -72,7 +65,7 @@ def problems_of(full_name: str) -> list[str]:
     checks = CHECKS | (CHECKS_OF_TOP_LEVEL if full_name.rsplit(".", 1)[0] in PUBLIC_MODULES else set())
     problems = [f"{code}: {text}" for code, text in validate(full_name)["errors"] if code in checks]
     if not parsed(value)["Parameters"] and not has_parameters(value):
-        # The summary of a property, or of a method without parameters, says what it returns.
+        # The summary of a property, or of a method without parameters, is enough.
         problems = [problem for problem in problems if not problem.startswith("RT01")]
     if inspect.isclass(value) and dataclasses.is_dataclass(value):
         # Users get instances from functions: the fields are documented as attributes.
@@ -143,6 +136,4 @@ def is_same(text: str, default: Any) -> bool:
 
 @pytest.mark.parametrize("full_name", list(public_names()))
 def test_docstring(full_name: str) -> None:
-    problems = problems_of(full_name)
-    if full_name not in TODO:
-        assert problems == []
+    assert problems_of(full_name) == []

@@ -210,7 +210,7 @@ def backbone_names(resolved: Sequence[Resolved]) -> list[str]:
     ]
 
     def is_shown(recipe: dict[str, Any], field: str) -> bool:
-        # A digest of weights means little to people: it only tells apart backbones of the same name.
+        # The digest of weights is shown only to distinguish backbones of the same name.
         return bool(recipe[field]) and (field != "weights" or len(values[recipe["name"], field]) > 1)
 
     return [

@@ -82,7 +82,7 @@ BENCHMARKS: dict[str, Benchmark] = {}
 
 
 def benchmark(name: str, *, default: bool = True) -> Callable[..., Any]:
-    """Register a function as a benchmark. Its docstring says what it measures."""
+    """Register a function as a benchmark. The first line of its docstring is its description."""
 
     def register(function: Callable[[Environment], list[Measurement]]) -> Callable[[Environment], list[Measurement]]:
         description = (function.__doc__ or "").strip().splitlines()[0]

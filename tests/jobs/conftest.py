@@ -19,7 +19,7 @@ __all__ = ["fault", "images", "in_this_process", "order", "quiet_logger", "s3"]
 
 @pytest.fixture
 def order(tmp_path: Path) -> Iterator[Path]:
-    """Path of the file that tells the registered backbone "fatal" what to do at a red image."""
+    """Path of the file that controls the backbone "fatal" at a red image."""
     with registered(Fatal(tmp_path / "order")) as backbone:
         yield backbone.order
 

@@ -115,9 +115,9 @@ def test_edited_manifest(changed: dict[str, int], images: Path, tmp_path: Path) 
     job = tmp_path / "job"
     plan(images, job)
     run_job(job, cache=None)
-    said = json.loads((job / "job.json").read_text())
-    (job / "job.json").write_text(json.dumps(said | changed))
+    manifest = json.loads((job / "job.json").read_text())
+    (job / "job.json").write_text(json.dumps(manifest | changed))
     with pytest.raises(JobError, match="Cannot read .*job.json.: 20 images in shards of . need .* shards, got"):
         run_job(job, cache=None)
-    (job / "job.json").write_text(json.dumps(said))
+    (job / "job.json").write_text(json.dumps(manifest))
     assert run_job(job, cache=None).recomputed == {}

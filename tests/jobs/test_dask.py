@@ -292,13 +292,13 @@ print(dask.port, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """
     command = [sys.executable, "-c", code, str(tmp_path)]
-    said = subprocess.run(
+    process = subprocess.run(
         command, capture_output=True, text=True, cwd=Path(__file__).parents[2], timeout=60, check=False
     )
     until = time.monotonic() + 10
     with pytest.raises(ConnectionRefusedError):
         while time.monotonic() < until:
-            socket.create_connection(("127.0.0.1", int(said.stdout)), timeout=1).close()
+            socket.create_connection(("127.0.0.1", int(process.stdout)), timeout=1).close()
             time.sleep(0.1)
 
 

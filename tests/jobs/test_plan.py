@@ -79,11 +79,11 @@ def test_concurrent_planners(is_abandoned: bool, images: Path, tmp_path: Path) -
                     json.dumps({"host": "elsewhere", "pid": 1, "started": None, "time": 0})
                 )
             start = threading.Barrier(3)
-            said = list(pool.map(attempt, [job] * 3, [start] * 3))
-            if said.count("") == 0:  # of an abandoned note, two may undo each other, and say so
+            messages = list(pool.map(attempt, [job] * 3, [start] * 3))
+            if messages.count("") == 0:  # two attempts may remove each other's abandoned note
                 assert is_abandoned
                 plan(images, job)
-            assert said.count("") <= 1
+            assert messages.count("") <= 1
             planned = open_job(job)
             assert sum(len(planned.planned(shard).paths) for shard in range(4)) == 20
             assert not (job / "planning.json").exists()

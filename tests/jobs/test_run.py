@@ -144,8 +144,8 @@ def test_counts_without_cache(images: Path, tmp_path: Path) -> None:
     plan(images, tmp_path / "job", shard_size=30)
     run = run_job(tmp_path / "job", cache=None)
     assert (run.computed, run.cached) == (19, 1)
-    for said in (run.as_text(), job_status(tmp_path / "job").as_text()):
-        assert "19 computed, 1 cached or equal to another image" in said
+    for text in (run.as_text(), job_status(tmp_path / "job").as_text()):
+        assert "19 computed, 1 cached or equal to another image" in text
 
 
 @pytest.mark.usefixtures("in_this_process")

@@ -72,7 +72,7 @@ def test_table_of_replaced_rows_is_removed(images: Path, tmp_path: Path, monkeyp
 def test_table_removed_by_third_writer_is_written_again(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was there when we wanted to write ours, and is not when we look what it says."""
+    """The table of another process exists before the write and is gone afterwards."""
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job")
     table = tmp_path / "job" / "shards" / "00000000.parquet"

@@ -23,7 +23,7 @@ class Folder(Protocol):
     ``tests/folder_contract.py`` tests the contract on both.
 
     All methods raise OutputError if storage fails: it names the file, the reason and a remedy. An absent file is a
-    FileNotFoundError where the method does not say otherwise.
+    FileNotFoundError unless the method states otherwise.
 
     Attributes
     ----------

@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Colors that color-blind readers can tell apart, on white and on black (after M. Okabe and K. Ito, "Color universal
+#: Colors that color-blind readers can distinguish on white and on black (after M. Okabe and K. Ito, "Color universal
 #: design", 2008; without its black and yellow).
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8C8C8C")
 #: Bokeh's name of each marker, and the filled and hollow character like it. With the colors, 112 styles differ.

@@ -55,27 +55,27 @@ def test_missing_source_does_not_affect_others(
     missing = str(digits[0].with_name("0000x.png"))
     names = [str(digits[0]), missing, str(digits[-1])]
     assert cli.main(["predict", str(model), *names, "--quiet"]) == 1
-    said = capsys.readouterr()
-    rows = predicted(said.out)
+    output = capsys.readouterr()
+    rows = predicted(output.out)
     assert [row["path"] for row in rows] == names
     assert [bool(row["label"]) for row in rows] == [True, False, True]
     assert rows[1]["note"] == "No such file or directory"
-    assert said.err.startswith(f"Error: No such folder or file: {missing!r}. Did you mean ")
-    assert said.err.count("\n") == 1
+    assert output.err.startswith(f"Error: No such folder or file: {missing!r}. Did you mean ")
+    assert output.err.count("\n") == 1
     assert cli.main(["explain", str(model), *names, "-o", str(tmp_path / "seen"), "--json", "--quiet"]) == 1
-    said = capsys.readouterr()
-    assert [one["error"] for one in json.loads(said.out)] == ["", "No such file or directory", ""]
-    assert "All other images were processed." in said.err
+    output = capsys.readouterr()
+    assert [one["error"] for one in json.loads(output.out)] == ["", "No such file or directory", ""]
+    assert "All other images were processed." in output.err
 
 
 def test_no_readable_image_is_an_error(model: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "bad.jpg").write_bytes(b"junk")
     for command in (["predict"], ["explain", "-o", str(tmp_path / "seen")]):
         assert cli.main([*command, str(model), str(tmp_path), "--quiet"]) == 1
-        said = capsys.readouterr()
-        assert "bad.jpg" in said.out
-        assert "Cannot read any of the 1 images. The first is " in said.err
-    assert piped(model, b"").returncode == 0  # nothing was asked for
+        output = capsys.readouterr()
+        assert "bad.jpg" in output.out
+        assert "Cannot read any of the 1 images. The first is " in output.err
+    assert piped(model, b"").returncode == 0
 
 
 def test_image_in_archive_is_a_source(
@@ -133,8 +133,8 @@ def test_integer_and_boolean_labels_keep_their_type(
     assert [json.loads(line)["label"] for line in capsys.readouterr().out.splitlines()] == found.tolist()
     assert cli.main(["predict", model, *map(str, digits), "--quiet", "--no-cache"]) == 0
     assert pd.read_csv(io.StringIO(capsys.readouterr().out))["label"].tolist() == found.tolist()
-    for said in (str(classes[0]), json.dumps(classes[0])):  # a truth as Python and as JSON write it
-        seen = ["explain", model, str(digits[0]), "-o", str(tmp_path / "seen"), "--label", said, "--quiet"]
+    for label in (str(classes[0]), json.dumps(classes[0])):  # a bool in Python and in JSON
+        seen = ["explain", model, str(digits[0]), "-o", str(tmp_path / "seen"), "--label", label, "--quiet"]
         assert cli.main(seen) == 0
         assert f"  {classes[0]}  " in capsys.readouterr().out
 

@@ -53,7 +53,7 @@ def test_a_server_that_fails_costs_its_image_only(
     assert np.isnan(rows[1]).all()
 
 
-def test_a_server_that_says_less_than_it_sends_gives_no_image(server: str, counting: CountingBackbone) -> None:
+def test_wrong_content_length(server: str, counting: CountingBackbone) -> None:
     with pytest.warns(UserWarning, match="1 of 1 images cannot be read") as caught:
         FeatureExtractor("counting", on_error="nan").transform([f"{server}/shorter.jpg"])
     assert "\n" not in str(caught[0].message)
@@ -125,7 +125,7 @@ def test_addresses_are_taken_as_they_are(server: str, photo_bytes: bytes) -> Non
         read_image("http://[::1]:9/a.jpg")  # tried, and nobody there
 
 
-def test_a_server_that_sends_in_circles_is_told(server: str) -> None:
+def test_redirect_loop(server: str) -> None:
     with pytest.raises(UnreachableImageError, match="too many redirects"):
         read_image(f"{server}/circle.jpg")
     with pytest.raises(UnreachableImageError, match=r"a URL that is not supported: file:///etc/passwd"):

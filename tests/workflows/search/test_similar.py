@@ -301,7 +301,7 @@ def test_page_of_a_job_from_another_folder(
     assert corners[0] != corners[1]  # the query is not shown as its match
     described = json.loads(Path(f"{planned_in}/job/job.json").read_text())
     Path(f"{planned_in}/job/job.json").write_text(json.dumps({**described, "folder": "/not/there/any/more"}))
-    monkeypatch.chdir(planned_in)  # all of it was moved, say
+    monkeypatch.chdir(planned_in)  # as if all files had been moved
     assert run("job", "photos/china/04.jpg", "--html", "p.html", "--quiet") == 0
     assert "no longer exist" not in Path("p.html").read_text()
 
