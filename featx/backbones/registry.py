@@ -201,7 +201,7 @@ def unregister_backbone(name: str) -> None:
 
 
 def registered_backbone(name: str) -> Backbone | None:
-    """Return the backbone that :func:`register_backbone` added under this name; None if there is none."""
+    """Return the backbone that :func:`register_backbone` added under this name, or None."""
     return _registered.get(name)
 
 

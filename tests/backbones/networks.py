@@ -103,13 +103,13 @@ def save_small(path: Path, type_: str = "FLOAT", n_outputs: int = 1) -> None:
     nodes = [
         helper.make_node("Cast", ["pixels"], ["numbers"], to=proto.FLOAT, name="numbers"),
         helper.make_node("ReduceMean", ["numbers"], ["out0"], axes=[2, 3], keepdims=0, name="out0"),
-        *(helper.make_node("Relu", ["out0"], [f"out{at}"], name=f"out{at}") for at in range(1, n_outputs)),
+        *(helper.make_node("Relu", ["out0"], [f"out{number}"], name=f"out{number}") for number in range(1, n_outputs)),
     ]
     graph = helper.make_graph(
         nodes,
         "graph",
         [helper.make_tensor_value_info("pixels", getattr(proto, type_), ["n", 3, 8, 8])],
-        [helper.make_tensor_value_info(f"out{at}", proto.FLOAT, ["n", 3]) for at in range(n_outputs)],
+        [helper.make_tensor_value_info(f"out{number}", proto.FLOAT, ["n", 3]) for number in range(n_outputs)],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
 

@@ -50,25 +50,35 @@ def highest(maps: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize(
     ("layer", "pooling", "expected"),
     [
-        ("conv_pw_6_relu", "avg", lambda at: mean(at["conv_pw_6_relu"])),
-        (0.5, "max", lambda at: highest(at["conv_pw_6_relu"])),
-        (-1, "avgmax", lambda at: np.hstack([mean(at["conv_pw_13_relu"]), highest(at["conv_pw_13_relu"])])),
+        ("conv_pw_6_relu", "avg", lambda outputs: mean(outputs["conv_pw_6_relu"])),
+        (0.5, "max", lambda outputs: highest(outputs["conv_pw_6_relu"])),
+        (
+            -1,
+            "avgmax",
+            lambda outputs: np.hstack([mean(outputs["conv_pw_13_relu"]), highest(outputs["conv_pw_13_relu"])]),
+        ),
         pytest.param(  # compiled separately
-            *("conv_pw_12_bn", "avg", lambda at: mean(at["conv_pw_12_bn"])), marks=pytest.mark.slow, id="a layer within"
+            *("conv_pw_12_bn", "avg", lambda outputs: mean(outputs["conv_pw_12_bn"])),
+            marks=pytest.mark.slow,
+            id="a layer within",
         ),
         (
             ["conv_pw_13_relu", 0.5],
             "avg",
-            lambda at: np.hstack([mean(at["conv_pw_13_relu"]), mean(at["conv_pw_6_relu"])]),
+            lambda outputs: np.hstack([mean(outputs["conv_pw_13_relu"]), mean(outputs["conv_pw_6_relu"])]),
         ),
         (
             "conv_pw_6_relu+1.0",
             "avgmax",
-            lambda at: np.hstack(
-                [part for name in ("conv_pw_6_relu", "conv_pw_13_relu") for part in (mean(at[name]), highest(at[name]))]
+            lambda outputs: np.hstack(
+                [
+                    part
+                    for name in ("conv_pw_6_relu", "conv_pw_13_relu")
+                    for part in (mean(outputs[name]), highest(outputs[name]))
+                ]
             ),
         ),
-        (None, "none", lambda at: at["conv_pw_13_relu"].reshape(9, -1)),
+        (None, "none", lambda outputs: outputs["conv_pw_13_relu"].reshape(9, -1)),
     ],
 )
 def test_features_equal_those_of_keras(
@@ -117,7 +127,9 @@ def test_equal_layers_have_one_recipe() -> None:
 def test_depth_of_one_is_the_default_layer() -> None:
     networks = [backbone for name in featx.available_backbones() if (backbone := featx.load_backbone(name)).layers()]
     assert len(networks) == 50
-    assert [find_layers(one.name, one.layers(), [1.0])[0].name for one in networks] == [one.layer for one in networks]
+    assert [find_layers(network.name, network.layers(), [1.0])[0].name for network in networks] == [
+        network.layer for network in networks
+    ]
     assert ExtractionOptions("convnext_tiny", layer="0.5+1.0").layer_name.endswith("+layer_normalization")
 
 

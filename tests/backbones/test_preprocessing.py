@@ -24,22 +24,22 @@ def test_invalid_preprocessing(wrong: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "value",
     ["tf", "torch", "caffe", "none", (0.5, (1, 2, 3)), "1/2", (1 / 3, 65535.12345), (np.ones(3), np.float32(2))],
     ids=["tf", "torch", "caffe", "none", "numbers", "text", "digits", "numpy"],
 )
-def test_text_roundtrip(given: Any) -> None:
-    wanted = parse_preprocessing(given)
-    assert Preprocessing.from_text(wanted.text) == wanted
+def test_text_roundtrip(value: Any) -> None:
+    preprocessing = parse_preprocessing(value)
+    assert Preprocessing.from_text(preprocessing.text) == preprocessing
 
 
-@pytest.mark.parametrize(("given", "name"), [("torch", "torch"), ((0, 255), "0/255"), ("1,2,1/3", "1,2,1/3")])
-def test_format_preprocessing(given: Any, name: str) -> None:
-    assert format_preprocessing(parse_preprocessing(given).text) == name
+@pytest.mark.parametrize(("value", "name"), [("torch", "torch"), ((0, 255), "0/255"), ("1,2,1/3", "1,2,1/3")])
+def test_format_preprocessing(value: Any, name: str) -> None:
+    assert format_preprocessing(parse_preprocessing(value).text) == name
 
 
 @pytest.mark.parametrize(
-    ("takes", "given", "remedy"),
+    ("takes", "value", "remedy"),
     [
         ("uint8", "tf", "from 0 to 255 .uint8.*from -1 to 1.*'none' if the network scales"),
         ("uint8", (0, 255), "'none'"),
@@ -50,8 +50,8 @@ def test_format_preprocessing(given: Any, name: str) -> None:
         ("float32", "tf", None),
     ],
 )
-def test_integer_input(takes: str, given: Any, remedy: str | None) -> None:
-    steps = parse_preprocessing(given)
+def test_integer_input(takes: str, value: Any, remedy: str | None) -> None:
+    steps = parse_preprocessing(value)
     if remedy is None:
         check_integer_input(steps, "a.onnx", takes)
         return

@@ -24,8 +24,8 @@ NETWORKS = [
 @pytest.mark.parametrize(
     "backbone",
     [
-        pytest.param(one, id=one.name, marks=[pytest.mark.thorough] if one.name != "mobilenet" else [])
-        for one in NETWORKS
+        pytest.param(backbone, id=backbone.name, marks=[pytest.mark.thorough] if backbone.name != "mobilenet" else [])
+        for backbone in NETWORKS
     ],
 )
 def test_record_matches_installed_keras(backbone: KerasBackbone) -> None:
@@ -46,11 +46,11 @@ def test_record_matches_installed_keras(backbone: KerasBackbone) -> None:
 
 def test_all_keras_networks_have_records() -> None:
     names = {backbone_name(function, alpha) for _, function, alpha in list_applications()}
-    assert names == {one.name for one in NETWORKS}
+    assert names == {backbone.name for backbone in NETWORKS}
     assert len(names) == 50
 
 
-@pytest.mark.parametrize("backbone", NETWORKS, ids=lambda one: one.name)
+@pytest.mark.parametrize("backbone", NETWORKS, ids=lambda backbone: backbone.name)
 def test_image_size_below_minimum(backbone: KerasBackbone) -> None:
     least = backbone.min_image_size
     with pytest.raises(OptionError, match=f"from {least} to 4096 for {re.escape(repr(backbone.name))}"):

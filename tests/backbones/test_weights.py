@@ -102,9 +102,9 @@ def test_weights_are_downloaded_once(keras_home: Path, server: tuple[str, list[s
     address, requests = server
     backbone = served(address)
     for _ in range(2):
-        found = backbone.find_weights("imagenet")
-        assert found.path == keras_home / "models" / BUNDLED.name
-        assert found.digest == MOBILENET.bundled_sha256
+        weights = backbone.find_weights("imagenet")
+        assert weights.path == keras_home / "models" / BUNDLED.name
+        assert weights.digest == MOBILENET.bundled_sha256
     assert requests == [f"/{BUNDLED.name}"]
 
 
@@ -125,8 +125,8 @@ def test_redirect_is_followed(keras_home: Path, server: tuple[str, list[str]]) -
 
 def test_threads_download_the_same_file(keras_home: Path, server: tuple[str, list[str]]) -> None:
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(served(server[0]).find_weights, ["imagenet"] * 4))
-    assert {weights.digest for weights in found} == {MOBILENET.bundled_sha256}
+        weights = list(pool.map(served(server[0]).find_weights, ["imagenet"] * 4))
+    assert {one.digest for one in weights} == {MOBILENET.bundled_sha256}
     assert [path.name for path in (keras_home / "models").iterdir()] == [BUNDLED.name]
 
 
@@ -154,18 +154,18 @@ def test_weights_from_url(keras_home: Path, server: tuple[str, list[str]]) -> No
     address, requests = server
     url = f"{address}/{BUNDLED.name}#sha256={MOBILENET.bundled_sha256}"
     for _ in range(2):
-        found = MOBILENET.find_weights(url)
-        assert found.digest == MOBILENET.bundled_sha256
-        assert found.path is not None
-        assert found.path.parent == keras_home / "models"
+        weights = MOBILENET.find_weights(url)
+        assert weights.digest == MOBILENET.bundled_sha256
+        assert weights.path is not None
+        assert weights.path.parent == keras_home / "models"
     assert requests == [f"/{BUNDLED.name}"]
-    found.path.chmod(0o600)
-    found.path.write_bytes(b"altered")
+    weights.path.chmod(0o600)
+    weights.path.write_bytes(b"altered")
     with pytest.raises(WeightsError, match="Checksum mismatch.*expected SHA-256 9c4f.*got.*Delete the file"):
         MOBILENET.find_weights(url)
     with pytest.raises(WeightsError, match="Checksum mismatch in the download.*expected SHA-256 0000.*got 9c4f"):
         MOBILENET.find_weights(f"{address}/{BUNDLED.name}#sha256={'0' * 64}")
-    assert list((keras_home / "models").iterdir()) == [found.path]
+    assert list((keras_home / "models").iterdir()) == [weights.path]
 
 
 def test_url_requires_suffix() -> None:
@@ -209,7 +209,9 @@ def test_download_of_something_else_is_deleted(answer: str, keras_home: Path) ->
 @pytest.mark.usefixtures("keras_home")
 def test_proxy_is_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    with pytest.raises(WeightsNotFoundError, match="mobilenet.: Failed to establish .*used the proxy of the environment"):
+    with pytest.raises(
+        WeightsNotFoundError, match="mobilenet.: Failed to establish .*used the proxy of the environment"
+    ):
         served("http://example.org").find_weights("imagenet")
 
 
@@ -223,9 +225,9 @@ def test_keras_folder_not_writable(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_random_weights_digest() -> None:
-    found = MOBILENET.find_weights("none")
-    assert found.path is None
-    assert found.digest.startswith("random, seed 0, keras 3.")
+    weights = MOBILENET.find_weights("none")
+    assert weights.path is None
+    assert weights.digest.startswith("random, seed 0, keras 3.")
 
 
 @pytest.mark.thorough

@@ -10,7 +10,7 @@ import pytest
 from tests.backbones.networks import SIZE, Array, build_network
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with one network in each format of Keras."""
     import keras
@@ -30,12 +30,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def pixels() -> Array:
     return np.random.default_rng(0).integers(0, 256, (11, SIZE, SIZE, 3), dtype=np.uint8)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def outputs(folder: Path, pixels: Array) -> dict[str, Array]:
     """Return the outputs of Keras for pixels from -1 to 1, by layer."""
     import keras

@@ -121,10 +121,10 @@ def test_layers_of_nested_network(size: int | None, name: str | None, tmp_path: 
     within = keras.Model(base.input, base.get_layer("active").output).predict(prepared, verbose=0)
     assert ExtractionOptions(given, preprocessing="tf", image_size=SIZE, layer=0.9).layer_name == "base/active"
     last = network.layers[-1].name
-    found = rows(given, pixels, layer=["base/active", "base", last], **options)
-    np.testing.assert_allclose(found[:, :6], within.mean(axis=(1, 2)), atol=1e-5)
-    np.testing.assert_allclose(found[:, 13:], network.predict(prepared, verbose=0), atol=1e-5)
-    assert found.shape == (11, 15)
+    actual = rows(given, pixels, layer=["base/active", "base", last], **options)
+    np.testing.assert_allclose(actual[:, :6], within.mean(axis=(1, 2)), atol=1e-5)
+    np.testing.assert_allclose(actual[:, 13:], network.predict(prepared, verbose=0), atol=1e-5)
+    assert actual.shape == (11, 15)
 
 
 @pytest.mark.slow  # Keras writes the files
@@ -167,16 +167,23 @@ def test_mixed_precision_is_computed_in_float32(tmp_path: Path, pixels: Array) -
     taken = keras.Model(exact.input, [exact.get_layer("second").output, exact.output])
     maps, head = taken.predict(pixels / 127.5 - 1, verbose=0)
     for engine in ("openvino", "keras"):
-        found = rows(tmp_path / "a.keras", pixels, layer="second+head", engine=engine)
-        np.testing.assert_allclose(found, np.hstack([maps.mean(axis=(1, 2)), head]), atol=1e-5)
+        actual = rows(tmp_path / "a.keras", pixels, layer="second+head", engine=engine)
+        np.testing.assert_allclose(actual, np.hstack([maps.mean(axis=(1, 2)), head]), atol=1e-5)
 
 
 def rows_of_both_engines(path: Path, pixels: Array) -> list[Array]:
     """Return the rows of both engines, computed in this process."""
-    found = keras_file.describe(path, None)
-    assert found.fixed_image_size is not None
+    description = keras_file.describe(path, None)
+    assert description.fixed_image_size is not None
     recipe = Recipe(
-        MODEL_FILE, "", found.fixed_image_size, found.layer, "avg", "squash", "float32", preprocessing=TF.text
+        MODEL_FILE,
+        "",
+        description.fixed_image_size,
+        description.layer,
+        "avg",
+        "squash",
+        "float32",
+        preprocessing=TF.text,
     )
     network = ModelSource.open(str(path))
     graph = build_graph(network.as_task(), recipe)
@@ -185,7 +192,7 @@ def rows_of_both_engines(path: Path, pixels: Array) -> list[Array]:
         .Core()
         .compile_model(add_pooling(graph, recipe.layers, "avg"), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     )
-    assert list(find_layers("net", found.layers, [found.layer])[0].shape)[-1] == graph.outputs[0].shape[-1]
+    assert list(find_layers("net", description.layers, [description.layer])[0].shape)[-1] == graph.outputs[0].shape[-1]
     return [compiled([pixels[:8]])[0], keras_file.build_features(path, recipe).predict_on_batch(pixels[:8])]
 
 
@@ -208,8 +215,8 @@ def test_internal_precision_is_float32(policy: str, tmp_path: Path, pixels: Arra
         build().save(tmp_path / "a.keras")
     finally:
         keras.config.set_dtype_policy("float32")
-    for found in rows_of_both_engines(tmp_path / "a.keras", pixels):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    for actual in rows_of_both_engines(tmp_path / "a.keras", pixels):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.thorough  # Keras, in this process
@@ -222,8 +229,8 @@ def test_tokens_are_pooled_as_maps(tmp_path: Path, pixels: Array) -> None:
     network.save(tmp_path / "a.keras")
     expected = network.predict(pixels[:8] / 127.5 - 1, verbose=0).mean(axis=1)
     assert keras_file.describe(tmp_path / "a.keras", None).layers[-1].shape == (9, 1, 6)
-    for found in rows_of_both_engines(tmp_path / "a.keras", pixels):
-        np.testing.assert_allclose(found, expected, atol=1e-4)
+    for actual in rows_of_both_engines(tmp_path / "a.keras", pixels):
+        np.testing.assert_allclose(actual, expected, atol=1e-4)
 
 
 @pytest.mark.slow  # Keras, in this process
@@ -234,5 +241,5 @@ def test_description_of_inputs_and_outputs(tmp_path: Path) -> None:
     maps = keras.layers.Conv2D(4, 3, name="maps")(keras.layers.Rescaling(1 / 255)(image))
     means = keras.layers.GlobalAveragePooling2D(name="means")(maps)
     keras.Model(image, [means, maps]).save(tmp_path / "a.keras")
-    found = keras_file.describe(tmp_path / "a.keras", None)
-    assert (found.input_dtype, found.layer, found.other_outputs) == ("uint8", "means", ("maps",))
+    description = keras_file.describe(tmp_path / "a.keras", None)
+    assert (description.input_dtype, description.layer, description.other_outputs) == ("uint8", "means", ("maps",))

@@ -49,7 +49,7 @@ def test_threads_cache_one_network() -> None:
         network = build_network(SIZE)
         network.layers[1].bias.assign(np.full(8, seed))
         with ThreadPoolExecutor(4) as pool:
-            kept = [one.result() for one in [pool.submit(as_backbone_name, network) for _ in range(4)]]
+            kept = list(pool.map(as_backbone_name, [network] * 4))
         assert len({load_backbone(path).source.digest for path in kept}) == 1
 
 

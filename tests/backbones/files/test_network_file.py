@@ -54,8 +54,8 @@ def test_layers_are_selected_and_pooled(folder: Path, pixels: Array, outputs: di
         ("first+head", "avg", np.hstack([outputs["first"].mean(axis=(1, 2)), outputs["head"]])),
         (1, "avg", outputs["first"].mean(axis=(1, 2))),
     ):
-        found = rows(folder / "fixed.keras", pixels, layer=layer, pooling=pooling)
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        actual = rows(folder / "fixed.keras", pixels, layer=layer, pooling=pooling)
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
     names = FeatureExtractor(folder / "fixed.keras", preprocessing="tf", layer="second").get_feature_names_out()
     assert names[-1] == "fixed_second_15"
 
@@ -80,7 +80,7 @@ def test_recipe_depends_on_content_not_path(folder: Path, tmp_path: Path, pixels
         first = rows(folder / name, pixels, cache=cache)
         copy = shutil.copytree if name == "saved" else shutil.copy
         moved = Path(copy(folder / name, tmp_path / f"moved{Path(name).suffix}"))
-        resolved = [ExtractionOptions(at, preprocessing="tf").resolve().recipe for at in (folder / name, moved)]
+        resolved = [ExtractionOptions(path, preprocessing="tf").resolve().recipe for path in (folder / name, moved)]
         assert resolved[0].fingerprint == resolved[1].fingerprint
         np.testing.assert_array_equal(rows(moved, pixels, cache=cache), first)
     other = ExtractionOptions(folder / "fixed.keras", preprocessing="none").resolve().recipe
@@ -101,9 +101,9 @@ def test_networks_with_different_wiring_differ(pixels: Array) -> None:
         joined = keras.layers.Add(name="joined")([parts[2], parts[second]])
         return keras.Model(image, keras.layers.GlobalAveragePooling2D(name="means")(joined), name="net")
 
-    found = [rows(build(second), pixels[:2]) for second in (0, 1)]
+    actual = [rows(build(second), pixels[:2]) for second in (0, 1)]
     expected = [build(second).predict(pixels[:2] / 127.5 - 1, verbose=0) for second in (0, 1)]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 @pytest.mark.slow  # Keras in child processes
@@ -201,7 +201,7 @@ def test_command_line_accepts_file(
     assert cli.main(["backbones", str(tmp_path / "a.onnx"), "--layers"]) == 0
     assert "relu2" in capsys.readouterr().out
     assert cli.main(["cache", "info", "--backbone", str(tmp_path / "a.onnx"), "--json"]) == 0
-    assert [one["rows"] for one in json.loads(capsys.readouterr().out)["recipes"]] == [24]
+    assert [recipe["rows"] for recipe in json.loads(capsys.readouterr().out)["recipes"]] == [24]
     save_onnx(tmp_path / "b.onnx", tokens=True)
     assert cli.main(["cache", "clear", "--backbone", str(tmp_path / "b.onnx")]) == 1
     assert "must be one with rows in the cache" in capsys.readouterr().err
@@ -284,7 +284,7 @@ def test_files_are_distinguished_in_cache_and_tables(
 
 
 def test_comparison_requires_preprocessing(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="'mine', a keras.Model object.*Wrap it: FeatureExtractor.model"):
+    with pytest.raises(OptionError, match="keras.Model 'mine' as a backbone.*Wrap it: FeatureExtractor.model"):
         as_extraction_options(ModelWithCode())
     save_small(tmp_path / "a.onnx")
     with pytest.raises(OptionError, match="must be set for .*a.onnx'"):

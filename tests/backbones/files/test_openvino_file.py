@@ -40,16 +40,16 @@ from tests.backbones.networks import (
 def test_onnx_rows_equal_reference(preprocessing: Any, prepare: Any, tmp_path: Path, pixels: Array) -> None:
     save_onnx(tmp_path / "a.onnx")
     expected = run_reference(tmp_path / "a.onnx", prepare(pixels.astype(np.float64)).astype(np.float32))
-    found = rows(tmp_path / "a.onnx", pixels, preprocessing=preprocessing)
-    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    actual = rows(tmp_path / "a.onnx", pixels, preprocessing=preprocessing)
+    np.testing.assert_allclose(actual, expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_tokens_are_pooled_and_layers_keep_their_names(tmp_path: Path, pixels: Array) -> None:
     save_onnx(tmp_path / "tokens.onnx", tokens=True)
     tokens = run_reference(tmp_path / "tokens.onnx", (pixels / 127.5 - 1).astype(np.float32))
     np.testing.assert_allclose(rows(tmp_path / "tokens.onnx", pixels), tokens.mean(axis=1), atol=1e-5)
-    found = rows(tmp_path / "tokens.onnx", pixels, layer="relu2", pooling="max")
-    np.testing.assert_allclose(found, tokens.max(axis=1), atol=1e-5)
+    actual = rows(tmp_path / "tokens.onnx", pixels, layer="relu2", pooling="max")
+    np.testing.assert_allclose(actual, tokens.max(axis=1), atol=1e-5)
     layers = load_backbone(str(tmp_path / "tokens.onnx")).layers()
     assert [layer.name for layer in layers[:4]] == ["conv1", "relu1", "conv2", "relu2"]
     assert layers[3].shape == (12, 12, 16)
@@ -61,8 +61,8 @@ def test_dynamic_axes_mean_channels_first(tmp_path: Path, pixels: Array) -> None
     for axis, name in zip(model.graph.input[0].type.tensor_type.shape.dim, "nchw", strict=True):
         axis.dim_param = name
     onnx.save(model, tmp_path / "dynamic.onnx")
-    found = rows(tmp_path / "dynamic.onnx", pixels, image_size=SIZE)
-    np.testing.assert_allclose(found, rows(tmp_path / "a.onnx", pixels), atol=1e-5)
+    actual = rows(tmp_path / "dynamic.onnx", pixels, image_size=SIZE)
+    np.testing.assert_allclose(actual, rows(tmp_path / "a.onnx", pixels), atol=1e-5)
 
 
 def test_layer_named_by_number(tmp_path: Path, pixels: Array) -> None:
@@ -87,7 +87,7 @@ def test_openvino_file_and_batch_of_one(tmp_path: Path, pixels: Array) -> None:
     openvino.save_model(openvino.Core().read_model(tmp_path / "one.onnx"), tmp_path / "one.xml", compress_to_fp16=False)
     prepared = (pixels / 127.5 - 1).astype(np.float32)
     expected = np.concatenate(
-        [run_reference(tmp_path / "one.onnx", prepared[at : at + 1]) for at in range(len(pixels))]
+        [run_reference(tmp_path / "one.onnx", prepared[index : index + 1]) for index in range(len(pixels))]
     )
     for name in ("one.onnx", "one.xml"):
         np.testing.assert_allclose(rows(tmp_path / name, pixels), expected, atol=1e-5)
@@ -103,8 +103,8 @@ def save_onnx_with_positions(path: Path) -> None:
 def test_dynamic_sides_with_one_accepted_size(tmp_path: Path, pixels: Array) -> None:
     save_onnx_with_positions(tmp_path / "a.onnx")
     expected = run_reference(tmp_path / "a.onnx", (pixels / 127.5 - 1).astype(np.float32))[:, :, 0, 0]
-    found = rows(tmp_path / "a.onnx", pixels, image_size=SIZE)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    actual = rows(tmp_path / "a.onnx", pixels, image_size=SIZE)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
     assert rows(tmp_path / "a.onnx", pixels, image_size=SIZE, layer="maps").shape == (11, 4)
     with pytest.raises(OptionError, match="accepts images of any size. Pass for example image_size"):
         rows(tmp_path / "a.onnx", pixels)
@@ -160,13 +160,13 @@ def test_saved_model_of_tensorflow_hub(tmp_path: Path, pixels: Array) -> None:
     module = FeatureVector()
     tf.saved_model.save(module, str(tmp_path / "hub"), signatures=module.__call__.get_concrete_function())
     expected = module(tf.constant(pixels / 255, tf.float32))["default"].numpy()
-    found = rows(tmp_path / "hub", pixels, preprocessing=(0, 255))
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    actual = rows(tmp_path / "hub", pixels, preprocessing=(0, 255))
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
     maps = tf.nn.relu(tf.nn.conv2d(tf.constant(pixels / 255, tf.float32), module.first, 2, "SAME")).numpy()
     layers = load_backbone(str(tmp_path / "hub")).layers()
     (active,) = (layer.name for layer in layers if layer.kind == "Relu" and layer.shape == (24, 24, 8))
-    found = rows(tmp_path / "hub", pixels, preprocessing=(0, 255), layer=active)
-    np.testing.assert_allclose(found, maps.mean(axis=(1, 2)), atol=1e-5)
+    actual = rows(tmp_path / "hub", pixels, preprocessing=(0, 255), layer=active)
+    np.testing.assert_allclose(actual, maps.mean(axis=(1, 2)), atol=1e-5)
 
 
 def test_integer_input_is_checked_in_fit(tmp_path: Path, pixels: Array) -> None:

@@ -28,6 +28,6 @@ from featx.backbones.files.safe_config import find_unsafe_part
     ],
 )
 def test_custom_objects_are_found(part: dict[str, Any], reason: str) -> None:
-    found = find_unsafe_part({"layers": [part]})
-    assert found.startswith(reason)
-    assert bool(found) == bool(reason)
+    problem = find_unsafe_part({"layers": [part]})
+    assert problem.startswith(reason)
+    assert bool(problem) == bool(reason)
