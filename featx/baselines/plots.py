@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES, METRICS
-from featx.errors import MissingDependencyError
+from featx.errors import missing_dependency
 from featx.system.array_types import AnyArray
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def _axes_or_new(ax: Any, **options: Any) -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise MissingDependencyError("Plots need matplotlib. Install it: pip install matplotlib.") from error
+        raise missing_dependency("Plotting", "matplotlib") from error
     return plt.subplots(**options)[1]
 
 

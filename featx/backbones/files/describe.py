@@ -12,7 +12,7 @@ from pathlib import Path
 from featx.backbones.files.description import NetworkDescription
 from featx.backbones.files.display_name import display_name, network_cache_folder
 from featx.backbones.files.model_source import ModelSource
-from featx.errors import MissingDependencyError
+from featx.errors import missing_dependency
 from featx.system.child_process import run_child
 from featx.system.files.atomic import make_folder, write_text
 
@@ -76,7 +76,5 @@ def _reader_version(source: ModelSource) -> str:
     try:
         return f"{reader}-{importlib.metadata.version(reader)}"
     except importlib.metadata.PackageNotFoundError as error:
-        raise MissingDependencyError(
-            f"Network {display_name(source.path)} requires the package {reader}, which is not installed. Install it: "
-            f"pip install {'tensorflow' if reader == 'keras' else reader}."
-        ) from error
+        package = "tensorflow" if reader == "keras" else reader
+        raise missing_dependency(f"Network {display_name(source.path)}", reader, install=package) from error

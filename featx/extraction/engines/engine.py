@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from featx.backbones.registry import Backbone, DirectBackbone, NetworkBackbone
-from featx.errors import EngineError, MissingDependencyError
+from featx.errors import EngineError, missing_dependency
 from featx.extraction.engines.fixed_batch import check_batch_independence
 from featx.recipe import Recipe
 from featx.system.array_types import AnyArray
@@ -59,10 +59,7 @@ def resolve_engine(engine: str, backbone: Backbone) -> str:
     if engine == "auto":
         return "openvino" if installed else "keras"
     if engine == "openvino" and not installed:
-        raise MissingDependencyError(
-            'engine="openvino" (--engine openvino) requires the package openvino, which is not installed. Install it: '
-            'pip install openvino; or pass engine="keras".'
-        )
+        raise missing_dependency('engine="openvino" (--engine openvino)', "openvino", instead='pass engine="keras"')
     return engine
 
 

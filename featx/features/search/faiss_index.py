@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.errors import MissingDependencyError
+from featx.errors import missing_dependency
 from featx.features.search.cosine import cosine_similarity, normalize_rows
 from featx.system.array_types import FloatArray, IntArray
 
@@ -40,9 +40,8 @@ class FaissIndex:
         try:
             import faiss
         except ImportError as error:
-            raise MissingDependencyError(
-                f"A faiss index requires faiss, which cannot be imported ({error}). Install it with pip install "
-                "'featx[faiss]', or use index='exact' (--index exact)."
+            raise missing_dependency(
+                "index='faiss' (--index faiss)", "faiss", "'featx[faiss]'", instead="pass index='exact'"
             ) from error
         n_samples, n_features = features.shape
         self._features = features

@@ -16,7 +16,7 @@ from featx.backbones.files.model_source import ModelSource
 from featx.backbones.keras.keras_import import import_keras
 from featx.backbones.openvino_import import import_openvino
 from featx.backbones.registry import KerasBackbone
-from featx.errors import ExportError, MissingDependencyError
+from featx.errors import ExportError, missing_dependency
 from featx.extraction.engines.compile_worker import build_graph, convert_keras_model
 from featx.extraction.engines.openvino import add_pooling
 from featx.models.head.head import Head
@@ -127,9 +127,7 @@ def _write_onnx(task: dict[str, Any], recipe: Recipe, head: Head, file: Path, pi
         import onnx
         import tf2onnx  # noqa: F401  # Keras's export needs it
     except ImportError as error:
-        raise MissingDependencyError(
-            f"Writing ONNX needs the package {error.name}, which is not installed: pip install 'featx[onnx]'."
-        ) from error
+        raise missing_dependency("Export to ONNX", str(error.name), "'featx[onnx]'") from error
     model = _keras_model(task, recipe, head)
     model(pixels[:1])  # Keras exports only models that were called
     with warnings.catch_warnings():

@@ -13,7 +13,13 @@ import urllib.parse
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-from featx.errors import ImageTooLargeError, MissingDependencyError, SourceError, UnreachableImageError
+from featx.errors import (
+    ImageTooLargeError,
+    MissingDependencyError,
+    SourceError,
+    UnreachableImageError,
+    missing_dependency,
+)
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_bytes
 
@@ -275,10 +281,7 @@ def _system(url: str, total: float | None = -1.0) -> tuple[Any, str]:
         if is_http_url(url):
             import aiohttp
     except ImportError as error:
-        raise MissingDependencyError(
-            f"Reading {redact_secrets(url)!r} requires fsspec and aiohttp, which are not installed ({error}). Install "
-            "them: pip install 'featx[remote]'."
-        ) from error
+        raise missing_dependency(f"Reading {redact_secrets(url)!r}", str(error.name), "'featx[remote]'") from error
     if _CHAINED.search(url):
         raise SourceError("a URL within a URL (::) is not supported")
     try:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from featx.errors import MissingDependencyError
+from featx.errors import missing_dependency
 from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error
 
@@ -24,7 +24,7 @@ def render(template: str, **content: Any) -> str:
     try:
         import jinja2
     except ImportError as error:
-        raise MissingDependencyError("Reports require Jinja2. Install it: pip install jinja2.") from error
+        raise missing_dependency("A report", "jinja2") from error
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_FOLDER),
         autoescape=True,
