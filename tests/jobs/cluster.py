@@ -1,4 +1,4 @@
-"""A Dask cluster of processes of its own that speak TCP, on this machine; for tests of jobs."""
+"""A Dask cluster on this machine whose processes communicate over TCP."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Cluster:
 
     @staticmethod
     def kill(process: subprocess.Popen[bytes]) -> None:
-        """Kill a process, and those that it started."""
+        """Kill a process and its children."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -94,7 +94,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(folder: Path, n_workers: int = 2, host: str = "127.0.0.1", **environment: str) -> Iterator[Cluster]:
-    """Start a cluster, whose scheduler has these variables in its environment."""
+    """Start a cluster; the variables are in the environment of its scheduler."""
     folder.mkdir(parents=True, exist_ok=True)
     started = Cluster(folder, host)
     try:

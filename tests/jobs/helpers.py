@@ -23,7 +23,7 @@ def undisturbed(source: Any, output: Path, **options: Any) -> None:
 
 
 def check_equal(job: Any, source: Any, folder: Path) -> None:
-    """Merge a job and compare with what the undisturbed run leaves, byte for byte."""
+    """Check that the merged files of a job equal those of an extraction without a job, byte for byte."""
     (folder / "undisturbed").mkdir()
     (folder / "merged").mkdir()
     undisturbed(source, folder / "undisturbed" / "f.npy")
@@ -76,7 +76,7 @@ def merged_files(job: Path) -> dict[str, bytes]:
 
 
 def merged_files_of_a_plain_run(job: Path) -> dict[str, bytes]:
-    """Return what the same job leaves when it is run here, and nothing is instruction to the backbone."""
+    """Return the merged files of the same job after a run without faults."""
     (job.parent / "order").unlink(missing_ok=True)
     shutil.copytree(job, job.parent / "plain", ignore=shutil.ignore_patterns("shards"))
     run_job(job.parent / "plain", cache=None)

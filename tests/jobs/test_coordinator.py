@@ -1,4 +1,4 @@
-"""Runs in this process: what is recorded of failures, and what other clients and dead workers leave."""
+"""Runs in this process: recorded failures, and traces of other clients and dead workers."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def pending(job: Path) -> tuple[int, ...]:
 
 
 class LosesWorkers:
-    """An executor whose workers die of some shards, after they leave heartbeats as often as message."""
+    """An executor whose workers die at some shards and leave the given number of heartbeats."""
 
     max_pending = 1
 
@@ -118,7 +118,7 @@ def test_deaths_are_counted_by_heartbeats(job: Path) -> None:
 
 def test_connection_that_breaks_repeatedly(job: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Breaks:
-        """Loses the connection in each round; the fifth time, a shard is done before."""
+        """Loses the connection in each round; in the fifth, a shard is done before."""
 
         max_pending = 1
         n_rounds = 0
@@ -200,17 +200,17 @@ def test_status_of_a_run_that_has_just_begun(job: Path) -> None:
 
 
 def committed(job: Path) -> dict[str, bytes]:
-    """Return what is committed."""
+    """Return the committed files."""
     return {path.name: path.read_bytes() for path in sorted((job / "shards").iterdir())}
 
 
 def notes(job: Path) -> list[str]:
-    """Return what is left of runs."""
+    """Return the notes that runs left."""
     return [name for folder in ("heartbeats", "suspects", "clients") for name in os.listdir(job / folder)]
 
 
 def job_of(tmp_path: Path, n_images: int, shard_size: int) -> Path:
-    """Plan another job, which this process does."""
+    """Plan another job."""
     images = write_images(tmp_path / "photos", n_images)
     plan_job(images, tmp_path / "other", backbone="fatal", shard_size=shard_size, sample=0, cache=None)
     return tmp_path / "other"

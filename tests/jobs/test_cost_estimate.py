@@ -18,7 +18,7 @@ from tests.jobs.fatal import write_images
 
 
 class Paced(DirectBackbone):
-    """Takes its time for each image, and notes how many it was shown at once."""
+    """Takes a fixed time per image, and records the batch sizes."""
 
     name, version, image_size = "paced", 1, 8
 

@@ -66,7 +66,7 @@ def test_shard_that_kills_its_workers_is_quarantined(dask: Cluster, job: Path, o
 
 @contextlib.contextmanager
 def soon(is_time: Callable[[], bool], act: Callable[[], object]) -> Iterator[None]:
-    """Do something to a job as soon as it is time, while the block runs; it must have come to that."""
+    """Call `act` as soon as `is_time` returns True while the block runs; check that it was called."""
 
     def wait() -> None:
         until = time.monotonic() + 60
@@ -167,7 +167,7 @@ def test_late_worker_gets_work(job: Path, order: Path, tmp_path: Path) -> None:
 
 @pytest.fixture
 def without(tmp_path: Path) -> Path:
-    """A folder that hides featx from a process that has it on its path."""
+    """A folder that hides featx from processes with this folder on their path."""
     (tmp_path / "without").mkdir()
     (tmp_path / "without" / "featx.py").write_text("raise ModuleNotFoundError('No module named featx')")
     return tmp_path / "without"
@@ -304,7 +304,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @contextlib.contextmanager
 def network(number: int) -> Iterator[str]:
-    """Yield the name of a network namespace, which reaches this one and no other."""
+    """Yield the name of a network namespace that is connected to this one only."""
     if sys.platform != "linux" or shutil.which("ip") is None or os.geteuid() != 0:
         pytest.skip("network namespaces are Linux's, and root's")
     name, ours, theirs = f"featx-{os.getpid()}-{number}", f"fx{os.getpid()}{number}a", f"fx{os.getpid()}{number}b"

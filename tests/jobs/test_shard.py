@@ -34,7 +34,7 @@ def test_rows_without_table_are_replaced(images: Path, tmp_path: Path, monkeypat
 
 @pytest.mark.usefixtures("in_this_process")
 def test_first_table_wins(images: Path, tmp_path: Path) -> None:
-    """Another client commits the same shard between our look and our commit."""
+    """Another client commits the same shard first."""
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job")
     before = shard_files(tmp_path / "job")
@@ -46,7 +46,7 @@ def test_first_table_wins(images: Path, tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("in_this_process")
 def test_table_of_replaced_rows_is_removed(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer was held up between its rows and its table so long that it was taken for dead."""
+    """A writer was delayed between its rows and its table for so long that it was taken for dead."""
     monkeypatch.setattr("featx.jobs.running.shard.WAIT_SECONDS", 0.0)
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job")
@@ -151,7 +151,7 @@ def test_shards_of_an_earlier_job_are_not_used(images: Path, tmp_path: Path) -> 
 
 @pytest.mark.usefixtures("in_this_process")
 def test_shard_committed_while_listing(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a folder that others write to, a listing may have the later of two files alone."""
+    """A listing of a folder that others write to may contain only the later of two files."""
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job")
     before = shard_files(tmp_path / "job")

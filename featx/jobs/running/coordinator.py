@@ -147,13 +147,13 @@ class Coordinator:
     def _run_round(self, current: Round) -> None:
         before = self._progress()
         time.sleep(current.pause_seconds)
-        task = dataclasses.replace(self._task, round=len(self._history))
+        template = dataclasses.replace(self._task, round=len(self._history))
         if current.probe:
-            task = dataclasses.replace(task, probe_images=self._probe_images())
+            template = dataclasses.replace(template, probe_images=self._probe_images())
             self._unreachable.clear()
         tasks = (
             dataclasses.replace(
-                task,
+                template,
                 shard=shard,
                 recompute=shard in self._recompute,
                 is_suspect=shard in self._failures or shard in self._suspects,
@@ -163,8 +163,8 @@ class Coordinator:
         worker_lost = disconnected = ""
         try:
             with self._executor(current.connect_seconds) as executor:
-                for one_task, future in run_tasks(executor, work, tasks):
-                    worker_lost = self.record(one_task, future) or worker_lost
+                for task, future in run_tasks(executor, work, tasks):
+                    worker_lost = self.record(task, future) or worker_lost
                     if error := stop_within_round(current, self._failures, self._unreachable, self._n_done):
                         raise error
         except ClusterLostError as error:

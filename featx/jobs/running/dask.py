@@ -21,6 +21,7 @@ from typing import Any
 
 from featx.errors import JobError, missing_dependency
 from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, WorkerLostError, convert_errors
+from featx.system.files.remote import run_with_timeout
 from featx.system.formatting import format_count
 from featx.system.version import __version__
 
@@ -217,10 +218,12 @@ def _check_workers(client: Any) -> None:
 
 def _featx_versions(client: Any, workers: Sequence[str] | None = None) -> dict[str, Any]:
     """Return the version of featx of each worker, or its error; nothing if some do not answer."""
-    options = {"workers": workers, "on_error": "return", "callback_timeout": _ANSWER_SECONDS}
+
+    def request() -> dict[str, Any]:  # with a function of Python: workers may have no featx
+        return dict(client.run(pkgutil.resolve_name, "featx:__version__", workers=workers, on_error="return") or {})
+
     try:
-        # As Client.run, which has no timeout. The function is one of Python's: workers may have no featx.
-        return dict(client.sync(client._run, pkgutil.resolve_name, "featx:__version__", **options) or {})
+        return run_with_timeout(request, _ANSWER_SECONDS)  # Client.run itself has no timeout
     except OSError:
         return {}
 
