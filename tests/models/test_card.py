@@ -65,7 +65,7 @@ def test_selection_is_noted(digits: list[Path], digit_labels: list[str]) -> None
     )
     assert trained.scores["estimator"] == trained.comparison.best == "logreg"
     assert trained.scores["best_params"].keys() == {"logisticregression__C"}
-    assert "was chosen among dummy, logreg, centroid" in str(trained)
+    assert "was selected from dummy, logreg, centroid" in str(trained)
 
 
 def test_calibration_respects_groups(digits: list[Path], digit_labels: list[str]) -> None:
