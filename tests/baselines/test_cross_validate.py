@@ -84,9 +84,9 @@ def test_regression_scores_equal_cross_validate(name: str) -> None:
 def test_random_state(digits: Any) -> None:
     """Scores depend on random_state and not on n_jobs."""
     scores = COLUMNS[1:11]
-    one = compare_baselines(*digits, n_jobs=1, random_state=1).table[scores]
-    assert one.equals(compare_baselines(*digits, n_jobs=2, random_state=1).table[scores])
-    assert not one.equals(compare_baselines(*digits, n_jobs=1, random_state=2).table[scores])
+    table = compare_baselines(*digits, n_jobs=1, random_state=1).table[scores]
+    assert table.equals(compare_baselines(*digits, n_jobs=2, random_state=1).table[scores])
+    assert not table.equals(compare_baselines(*digits, n_jobs=1, random_state=2).table[scores])
 
 
 def test_four_samples() -> None:
@@ -280,17 +280,17 @@ def test_untested_classes(digits: Any) -> None:
     np.testing.assert_allclose(comparison.probabilities["knn"].sum(axis=1), 1, atol=1e-6)
 
 
-@pytest.mark.parametrize("unlabelled", [[0, 1], [398, 399], [5, 300]])
-def test_given_folds(unlabelled: list[int], digits: Any) -> None:
+@pytest.mark.parametrize("unlabeled", [[0, 1], [398, 399], [5, 300]])
+def test_given_folds(unlabeled: list[int], digits: Any) -> None:
     """Indices of given folds are rows of X, with samples without a label."""
     X, y = digits
     labels = y.astype(object)
-    labels[unlabelled] = None
+    labels[unlabeled] = None
     mask = np.arange(400) < 300
     for pair in [(np.arange(300), np.arange(300, 400)), (mask, ~mask)]:
         comparison = compare_baselines(X, labels, estimators=["knn"], cv=[pair])
         train, test = comparison.split.folds[0]
-        assert sorted([*train, *test, *unlabelled]) == list(range(400))
+        assert sorted([*train, *test, *unlabeled]) == list(range(400))
         curve = learning_curve(X, labels, comparison.split, estimators=["knn"])
         assert curve["score_mean"].iloc[-1] == pytest.approx(comparison.table["accuracy_mean"].item())
     with pytest.raises(ComparisonError, match="row indices from 0 to 399"):

@@ -23,9 +23,9 @@ def test_kernel_equals_scikit_learn(dtype: Any) -> None:
         kernel = shared.compute("rbf", rows, train, gamma)
         assert kernel.dtype == np.float64
         np.testing.assert_allclose(kernel, rbf_kernel(X[rows], X[train], gamma=gamma), atol=1e-5)
-        centred = X - X.mean(axis=0)
-        usual = gamma * linear_kernel(centred[rows], centred[train])
-        np.testing.assert_allclose(shared.compute("linear", rows, train, gamma), usual, atol=1e-5)
+        centered = X - X.mean(axis=0)
+        expected = gamma * linear_kernel(centered[rows], centered[train])
+        np.testing.assert_allclose(shared.compute("linear", rows, train, gamma), expected, atol=1e-5)
 
 
 def test_precision_far_from_origin() -> None:

@@ -62,10 +62,10 @@ def test_false_positive_rate() -> None:
     corrected = plain = 0
     for _ in range(40):
         X, y = rng.normal(size=(60, 8)), rng.permutation(np.repeat([0, 1], 30))
-        found = compare_baselines(X, y, estimators=["centroid", "knn"], repeats=3, n_jobs=1)
-        one, other = (of.to_numpy() for _, of in found.fold_scores.groupby("estimator")["accuracy"])
-        corrected += found.table["verdict"].tolist().count("worse")
-        plain += bool(stats.ttest_rel(one, other).pvalue < 0.05)
+        comparison = compare_baselines(X, y, estimators=["centroid", "knn"], repeats=3, n_jobs=1)
+        first, second = (scores.to_numpy() for _, scores in comparison.fold_scores.groupby("estimator")["accuracy"])
+        corrected += comparison.table["verdict"].tolist().count("worse")
+        plain += bool(stats.ttest_rel(first, second).pvalue < 0.05)
     assert corrected <= 4 < plain
 
 
@@ -100,6 +100,6 @@ def test_verdicts() -> None:
 
 
 def test_no_warning_for_missing_classes() -> None:
-    found = score("classification", np.array(["a", "a"]), np.array(["a", "b"]))
-    assert found == {"accuracy": 0.5, "balanced_accuracy": 0.5, "f1_macro": pytest.approx(1 / 3)}
+    scores = score("classification", np.array(["a", "a"]), np.array(["a", "b"]))
+    assert scores == {"accuracy": 0.5, "balanced_accuracy": 0.5, "f1_macro": pytest.approx(1 / 3)}
     assert np.isnan(score("regression", np.array([1.0]), np.array([2.0]))["r2"])

@@ -1,10 +1,12 @@
-"""How a job scales on Dask: simulated workers whose network is a sleep of its measured cost, all else real.
+"""Scaling of a job on Dask with simulated workers: the network is a sleep of its measured time, the rest is real.
 
-The scheduler, the workers (processes that speak TCP), the plan, reading and decoding, and the commits of rows of the
-usual width are those of any job. Every worker is given equally many shards: with n workers a job of n times as many
-images should take as long as with one, and efficiency is how nearly it does. All of them share the cores of this
-machine for what is real, so that what is measured is a lower bound. Therefore the network is a slow one, and Dask's own
-watching of workers is off: 64 idle ones took 1.5 cores here, which is 2 % of a core on each of 64 machines.
+The scheduler, the worker processes and their TCP connections, the plan, reading, decoding and committing rows of the
+usual width are those of any job. Each worker gets the same number of shards: with n workers, a job of n times as many
+images should take as long as with one. Efficiency is the ratio of these times.
+
+All workers share the cores of this machine, so that the measured efficiency is a lower bound. Therefore, the network is
+a slow one, and Dask's monitoring of workers is off: that of 64 idle workers took 1.5 cores here, which is 2 % of a core
+on each of 64 machines.
 
     python -m tests.benchmarks.scaling --workers 1 4 16 64
 """
@@ -30,8 +32,8 @@ from featx.images.decode import load_decoders
 N_FEATURES = 1024
 #: Images/s of ConvNeXt base, float32, measured on two cores of an AMD EPYC with AVX-512.
 RATE = 11.8
-#: Of Dask: what workers watch themselves with.
-WATCHING = {
+#: Options of Dask that turn the monitoring of workers off.
+NO_MONITORING = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.tick.interval": "5s",
     "distributed.admin.system-monitor.interval": "10s",
@@ -39,7 +41,7 @@ WATCHING = {
 
 
 class SleepingBackbone(DirectBackbone):
-    """A network that takes its time, and nobody else's."""
+    """A network whose time is a sleep, which needs no core."""
 
     name, version, image_size = "sleeping", 1, 224
 
@@ -51,39 +53,39 @@ class SleepingBackbone(DirectBackbone):
 
     def extract(self, pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         time.sleep(len(pixels) / self.rate)
-        some = pixels[:, ::16, ::16].mean(axis=(1, 2), dtype=np.float32)  # next to nothing: the sleep is the cost
-        rows = np.tile(some, (1, N_FEATURES // 3 + 1))
+        colors = pixels[:, ::16, ::16].mean(axis=(1, 2), dtype=np.float32)  # negligible time
+        rows = np.tile(colors, (1, N_FEATURES // 3 + 1))
         return np.ascontiguousarray(rows[:, :N_FEATURES])
 
 
 def write_images(folder: Path, n_images: int) -> list[str]:
-    """Write JPEGs that are all different: one picture, and its number behind the end."""
+    """Write different JPEG files: the same image, with a number after its end."""
     rng = np.random.default_rng(0)
     noise = PIL.Image.fromarray(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)).resize((256, 192))
     noise.save(folder / "one.jpg", quality=85)
     data = (folder / "one.jpg").read_bytes()
     paths = []
-    for number in range(n_images):
-        paths.append(str(folder / f"{number:07}.jpg"))
-        Path(paths[-1]).write_bytes(data + number.to_bytes(8, "big"))
+    for index in range(n_images):
+        paths.append(str(folder / f"{index:07}.jpg"))
+        Path(paths[-1]).write_bytes(data + index.to_bytes(8, "big"))
     return paths
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 16, 64])
-    parser.add_argument("--rate", type=float, default=RATE, help="images/s of one worker's network")
+    parser.add_argument("--rate", type=float, default=RATE, help="images per second of the network of a worker")
     parser.add_argument("--shard-size", type=int, default=160)
-    parser.add_argument("--shards", type=int, default=10, help="of each worker")
+    parser.add_argument("--shards", type=int, default=10, help="number of shards of each worker")
     arguments = parser.parse_args()
-    warnings.simplefilter("ignore")  # of Dask's, about ports
+    warnings.simplefilter("ignore")  # of Dask about ports
     import dask
     import distributed
 
     for name in ("featx.jobs.run", "featx.jobs.running.worker", "pyarrow.parquet"):
-        importlib.import_module(name)  # once, and inherited by every worker
+        importlib.import_module(name)  # once; forked workers inherit them
     load_decoders()
-    dask.config.set({"distributed.worker.multiprocessing-method": "fork", **WATCHING})
+    dask.config.set({"distributed.worker.multiprocessing-method": "fork", **NO_MONITORING})
     register_backbone(SleepingBackbone(arguments.rate))
     folder = Path(tempfile.mkdtemp(prefix="featx-scaling-"))
     ideal = arguments.shards * arguments.shard_size / arguments.rate

@@ -40,7 +40,7 @@ def train_model(paths: list[str], cache: str, output: str) -> dict[str, Any]:
     """Train a model of two classes, to predict with."""
     from featx import train_images
 
-    y = [f"class {at % 2}" for at in range(len(paths))]
+    y = [f"class {index % 2}" for index in range(len(paths))]
     started = time.perf_counter()
     train_images(paths, y, duplicate_groups=False, cv=2, cache=cache).save(output)
     return {"seconds": time.perf_counter() - started}
@@ -53,9 +53,13 @@ def predict(paths: list[str], model: str, cache: str) -> dict[str, Any]:
 
     predictor = Predictor(model, cache=cache)
     opened = time.perf_counter()
-    found = predictor.predict_each(paths)
+    predictions = predictor.predict_each(paths)
     seconds = time.perf_counter() - opened
-    return {"seconds": seconds, "all": time.perf_counter() - started, "labelled": sum(bool(one.label) for one in found)}
+    return {
+        "seconds": seconds,
+        "all": time.perf_counter() - started,
+        "labeled": sum(bool(prediction.label) for prediction in predictions),
+    }
 
 
 def run_shards(paths: list[str], cache: str, folder: str, shard_size: int, backend: str) -> dict[str, Any]:
@@ -99,7 +103,7 @@ def write_finished_job(folder: str, shards: int, rows: int, features: int) -> di
         columns = {
             "path": [f"photos/{shard % 100:03}/{number:09}.jpg" for number in range(shard * rows, (shard + 1) * rows)],
             "label": [f"{shard % 100:03}"] * rows,
-            "digest": [digests[at : at + 32] for at in range(0, 32 * rows, 32)],
+            "digest": [digests[start : start + 32] for start in range(0, 32 * rows, 32)],
             "status": ["done"] * rows,
             **dict.fromkeys(("reason", "error"), pa.nulls(rows, pa.string())),
         }
@@ -249,8 +253,8 @@ def compare_plain() -> dict[str, Any]:
     scores = {}
     started = time.perf_counter()
     for name in ("logreg", "svm", "knn"):
-        found = cross_validate(make_baseline(name), X, y, cv=folds, scoring=("accuracy", "f1_macro"))
-        scores[name] = float(found["test_accuracy"].mean())
+        results = cross_validate(make_baseline(name), X, y, cv=folds, scoring=("accuracy", "f1_macro"))
+        scores[name] = float(results["test_accuracy"].mean())
     return {"seconds": time.perf_counter() - started, "scores": scores}
 
 
@@ -309,14 +313,14 @@ def open_store(cache: str) -> dict[str, Any]:
     store = Store(Path(cache), "0" * 16, {}, 4)
     opened = time.perf_counter() - started
     random = np.random.default_rng(1)
-    wanted = random.integers(0, 256, (100_000, 16), dtype=np.uint8)
+    digests = random.integers(0, 256, (100_000, 16), dtype=np.uint8)
     known = np.concatenate([segment.digests[:50] for segment in store.segments])[:50_000]
-    wanted[: len(known)] = known
-    random.shuffle(wanted)
+    digests[: len(known)] = known
+    random.shuffle(digests)
     started = time.perf_counter()
-    found = store.find(wanted)
+    positions = store.find(digests)
     lookup = time.perf_counter() - started
-    assert (found >= 0).sum() == len(known)
+    assert (positions >= 0).sum() == len(known)
     return {"seconds": opened, "lookup": lookup, "bytes_per_row": store.index_bytes / len(store)}
 
 

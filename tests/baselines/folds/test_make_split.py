@@ -155,7 +155,7 @@ def test_first_repeat_of_splitter() -> None:
 
 
 def test_missing_groups() -> None:
-    groups = [None, float("nan"), *("g" + str(at // 3) for at in range(38))]
+    groups = [None, float("nan"), *("g" + str(index // 3) for index in range(38))]
     split = make_split(Y, task="classification", groups=groups)
     assert np.concatenate([test for _, test in split.folds]).size == 40
     assert len(np.unique(group_codes(groups, 40))) == 15

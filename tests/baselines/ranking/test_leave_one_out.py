@@ -34,8 +34,8 @@ def test_ridge_equals_refits(n: int, n_features: int, grouped: bool) -> None:
     groups = groups if grouped else np.arange(n)
     rows = StandardScaler().fit_transform(X) / np.sqrt(n_features)
     expected = cross_val_predict(Ridge(alpha=1), rows, Y, groups=groups, cv=LeaveOneGroupOut())
-    found = ridge_predictions(GramMatrix.from_features(X, standardize=True), Y, groups)
-    np.testing.assert_allclose(found, expected, atol=1e-9)
+    predicted = ridge_predictions(GramMatrix.from_features(X, standardize=True), Y, groups)
+    np.testing.assert_allclose(predicted, expected, atol=1e-9)
 
 
 def test_ridge_in_blocks() -> None:

@@ -60,11 +60,11 @@ def test_text_and_dict(digits: tuple[dict[str, Any], Any]) -> None:
     assert text.startswith("400 images, 10 classes; ridge and kNN: leave-one-out accuracy")
     assert [line.split()[0] for line in text.splitlines() if line.startswith("* ")] == ["*", "*"]
     assert "* best: whole\n" in text + "\n"
-    found = json.loads(json.dumps(ranking.as_dict()))
-    assert [row["name"] for row in found["ranking"]] == ["whole", "blurred", "two rows", "noise"]
-    assert found["best"] == found["ranking"][0]
-    assert found["best"]["p_value"] is None
-    assert found["criterion"] == "loo_ridge"
+    output = json.loads(json.dumps(ranking.as_dict()))
+    assert [row["name"] for row in output["ranking"]] == ["whole", "blurred", "two rows", "noise"]
+    assert output["best"] == output["ranking"][0]
+    assert output["best"]["p_value"] is None
+    assert output["criterion"] == "loo_ridge"
     assert "<table" in ranking._repr_html_()
 
 
