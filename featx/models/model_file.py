@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.backbones.files.model_cache import cache_model_file
-from featx.baselines.folds.groups import group_codes
 from featx.errors import ModelFileError, StoreError
 from featx.extraction.options import ExtractionOptions
-from featx.features.duplicates.find import find_duplicates
 from featx.models.archive import ARRAYS, NETWORK, TRAINING_ROWS, corrupt, pack, read_archive, unpack
 from featx.models.card import ModelCard, make_card
 from featx.models.head.checks import check_head_shapes, check_predictions, is_head_of, savable_head
@@ -236,6 +234,10 @@ def _random_rows(n_features: int) -> FloatArray:
 
 
 def _fit_detector(rows: FloatArray, groups: Any) -> NoveltyDetector | None:
+    # Predictions do not need these modules.
+    from featx.baselines.folds.groups import group_codes
+    from featx.features.duplicates.find import find_duplicates
+
     if groups is not None:
         return NoveltyDetector.fit(rows, group_codes(list(groups), len(rows)))
     if len(rows) > MAX_ROWS:

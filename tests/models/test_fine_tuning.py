@@ -259,14 +259,18 @@ def test_estimator_of_images_gets_groups_of_its_fold(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("parameters", "network", "captured"),
     [
-        ({"backbone": "resnet50"}, {}, r"backbone='resnet50'\): expected 'mobilenet', as of the network.* Leave back"),
-        ({"image_size": 160}, {}, r"image_size=160\): expected None"),
+        (
+            {"backbone": "resnet50"},
+            {},
+            "backbone of FineTunedClassifier must be .*'mobilenet', got 'resnet50'. Remove backbone",
+        ),
+        ({"image_size": 160}, {}, "image_size of FineTunedClassifier must be .* None, got 160"),
         (
             {"pooling": "max"},
             {"pooling": "avgmax"},
-            r"pooling='max'\): expected 'avgmax'.* or compare FeatureExtractor",
+            "pooling of FineTunedClassifier must be .*'avgmax', got 'max'.* or compare FeatureExtractor",
         ),
-        ({}, {"tta": "flip"}, "tta='flip': fine-tune is shown each image once.*Leave views"),
+        ({}, {"tta": "flip"}, "'fine-tune' does not support test-time augmentation.*Remove tta"),
     ],
 )
 def test_classifier_of_other_backbone_is_refused(

@@ -41,7 +41,7 @@ def test_train_then_predict(
         (["--select-from", ","], "logreg,svm,knn"),
         (["--estimator", "logref"], "Did you mean 'logreg'"),
         (["-o", "nowhere/model.skops"], "Cannot write"),
-        (["--estimator", "ridge", "--calibrate", "--task", "regression"], "no numbers|quantities"),
+        (["--estimator", "ridge", "--calibrate", "--task", "regression"], "requires classes, got continuous targets"),
     ],
 )
 def test_train_command_errors(
