@@ -18,7 +18,7 @@ from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.system.progress import write_line
 from featx.workflows.config import ComparisonConfig, validate_request
 from featx.workflows.duplicate_groups import duplicate_detector, duplicate_notes, split_with_groups
-from featx.workflows.experiment import Experiment, Limits
+from featx.workflows.experiment import BackboneComparison, Experiment, Limits, backbone_of_row, join_tables
 from featx.workflows.feature_sets import (
     ReadableImages,
     as_extraction_options,
@@ -28,7 +28,7 @@ from featx.workflows.feature_sets import (
 )
 from featx.workflows.image_estimators import bind_images, check_image_estimators
 from featx.workflows.labeled_images import as_image_table, label_column, prepare_table
-from featx.workflows.result import BackboneComparison, ImageComparison, backbone_of_row, join_tables
+from featx.workflows.result import ImageComparison
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,9 +1,9 @@
-"""Comparison of baselines on one set of labeled images, and the diagnostics of its result."""
+"""Comparison of baselines on one set of labeled images, the joined tables of all backbones, and diagnostics."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,17 +13,43 @@ from featx.baselines.cross_validate import compare_baselines
 from featx.baselines.estimators import EstimatorsLike
 from featx.baselines.folds.make_split import make_split
 from featx.baselines.folds.split import Split
-from featx.baselines.metrics import METRICS
+from featx.baselines.metrics import METRICS, add_verdicts
 from featx.datasets.image_table import ImageTable
+from featx.datasets.labels import as_series
 from featx.errors import ComparisonError
+from featx.extraction.options import Resolved
 from featx.system.array_types import FloatArray
 from featx.workflows.config import ComparisonConfig, user_groups
 from featx.workflows.duplicate_groups import GroupedSplit, make_configured_split
 from featx.workflows.image_estimators import feature_estimators
-from featx.workflows.result import BackboneComparison
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+@dataclasses.dataclass(frozen=True)
+class BackboneComparison:
+    """Baselines compared on the features of one backbone.
+
+    Attributes
+    ----------
+    name : str
+        Display name: the backbone, and settings that are not the default.
+    resolved : Resolved
+    rows : ndarray of float32 of shape (n_samples, n_features)
+    comparison : Comparison
+    n_computed : int
+        Number of images that were not cached.
+    seconds : float
+        Duration of the extraction.
+    """
+
+    name: str
+    resolved: Resolved
+    rows: FloatArray
+    comparison: Comparison
+    n_computed: int
+    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,3 +201,76 @@ def _first_folds(split: Split, n_folds: int | None = None) -> Split:
     """Return a split of the first folds only, by default those of the first repetition."""
     n_folds = min(n_folds or split.n_first_repeat, split.n_first_repeat)
     return dataclasses.replace(split, folds=split.folds[:n_folds], n_first_repeat=n_folds)
+
+
+def backbone_of_row(backbones: Sequence[BackboneComparison], row: int) -> BackboneComparison:
+    """Return the backbone of a row of the joined table."""
+    ends = np.cumsum([len(backbone.comparison.table) for backbone in backbones])
+    return backbones[int(np.searchsorted(ends, row, side="right"))]
+
+
+def join_tables(backbones: Sequence[BackboneComparison]) -> pd.DataFrame:
+    """Return the tables of all backbones in one, with verdicts that refer to the best row of all."""
+    import pandas as pd
+
+    uses_tta = any(backbone.resolved.recipe.tta for backbone in backbones)
+    table = pd.concat([_described_table(backbone, uses_tta) for backbone in backbones], ignore_index=True)
+    first = backbones[0].comparison
+    metric = METRICS[first.task][0]
+    scores, predictions = [], []
+    for backbone in backbones:
+        by_estimator = backbone.comparison.fold_scores.groupby("estimator", sort=False)[metric]
+        scores += [column.to_numpy() for _, column in by_estimator]
+        predictions += [column.to_numpy() for _, column in backbone.comparison.predictions.items()]
+    verdicts = table[["estimator", f"{metric}_mean"]].copy()
+    add_verdicts(verdicts, scores, predictions, first.y, task=first.task, test_ratio=first.split.test_ratio)
+    position = list(table.columns).index("high") + 1
+    table.insert(position, "p_value", verdicts["p_value"])
+    table.insert(position + 1, "verdict", verdicts["verdict"])
+    return table
+
+
+def _described_table(backbone: BackboneComparison, uses_tta: bool) -> pd.DataFrame:
+    """Return the table of a backbone without verdicts, with columns that describe the backbone."""
+    table = backbone.comparison.table.drop(columns=["p_value", "verdict"])
+    recipe = backbone.resolved.recipe
+    columns: dict[str, Any] = {
+        "backbone": backbone.resolved.backbone.name,
+        "layer": recipe.layer,
+        "pooling": recipe.pooling,
+        "features": backbone.resolved.n_features,
+    }
+    for position, (name, value) in enumerate(columns.items()):
+        table.insert(position, name, value)
+    if uses_tta:
+        table.insert(len(columns) + 1, "tta", recipe.tta or "none")  # after the columns that identify featx's tables
+    return table
+
+
+def join_fold_scores(backbones: Sequence[BackboneComparison]) -> pd.DataFrame:
+    """Return the scores of each fold, for all backbones."""
+    import pandas as pd
+
+    parts = []
+    for backbone in backbones:
+        part = backbone.comparison.fold_scores.copy()
+        part.insert(0, "backbone", backbone.name)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def join_predictions(backbones: Sequence[BackboneComparison], paths: Sequence[str]) -> pd.DataFrame:
+    """Return the out-of-fold predictions, for all backbones."""
+    import pandas as pd
+
+    parts = []
+    for backbone in backbones:
+        comparison = backbone.comparison
+        part = comparison.predictions.copy()
+        for name, probabilities in comparison.probabilities.items():
+            part[f"{name}_probability"] = probabilities.max(axis=1)
+        part.insert(0, "label", as_series(comparison.y).set_axis(part.index))
+        part.insert(0, "path", pd.Series([paths[row] for row in part.index], index=part.index, dtype=object))
+        part.insert(0, "backbone", backbone.name)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)

@@ -90,15 +90,13 @@ class ImageDuplicates:
     def describe(self) -> str:
         """Return the number of duplicates of each kind as a phrase."""
         numbers = {
-            "identical files": self.n_identical_files,
-            "identical pixels": self.n_identical_pixels,
-            "near-duplicates": self.n_near,
+            "identical file": self.n_identical_files,
+            "pixel-identical file": self.n_identical_pixels,
+            "near-duplicate": self.n_near,
         }
-        kinds = ", ".join(f"{number:,} {kind}" for kind, number in numbers.items() if number)
-        return (
-            f"{format_count(self.duplicates.n_rows, 'image')} in {format_count(len(self), 'group')} of duplicates "
-            f"(beside the first of each group: {kinds})"
-        )
+        kinds = ", ".join(format_count(number, kind) for kind, number in numbers.items() if number)
+        n_images = format_count(self.duplicates.n_rows, "image")
+        return f"{n_images} in {format_count(len(self), 'group')} of duplicates: after the first of each group, {kinds}"
 
     def merge_with(self, groups: IntArray) -> IntArray:
         """Return groups that keep together what either these groups or the given ones keep together."""

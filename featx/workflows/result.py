@@ -4,50 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.baselines.comparison import Comparison
-from featx.baselines.metrics import METRICS, add_verdicts, best_row
+from featx.baselines.metrics import METRICS, best_row
 from featx.baselines.plots import plot_learning_curve, plot_scores
 from featx.datasets.failures import Failure
-from featx.datasets.labels import as_series
 from featx.errors import ComparisonError, OptionError
-from featx.extraction.options import Resolved
-from featx.system.array_types import FloatArray
+from featx.workflows.experiment import BackboneComparison, backbone_of_row, join_fold_scores, join_predictions
 from featx.workflows.image_duplicates import ImageDuplicates
 from featx.workflows.result_output import comparison_dict, comparison_text, write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclasses.dataclass(frozen=True)
-class BackboneComparison:
-    """Baselines compared on the features of one backbone.
-
-    Attributes
-    ----------
-    name : str
-        Display name: the backbone, and settings that are not the default.
-    resolved : Resolved
-    rows : ndarray of float32 of shape (n_samples, n_features)
-    comparison : Comparison
-    n_computed : int
-        Number of images that were not cached.
-    seconds : float
-        Duration of the extraction.
-    """
-
-    name: str
-    resolved: Resolved
-    rows: FloatArray
-    comparison: Comparison
-    n_computed: int
-    seconds: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,14 +164,7 @@ class ImageComparison:
     @property
     def fold_scores(self) -> pd.DataFrame:
         """As :attr:`featx.Comparison.fold_scores`, for all backbones, with the column ``backbone``."""
-        import pandas as pd
-
-        parts = []
-        for backbone in self.backbones:
-            part = backbone.comparison.fold_scores.copy()
-            part.insert(0, "backbone", backbone.name)
-            parts.append(part)
-        return pd.concat(parts, ignore_index=True)
+        return join_fold_scores(self.backbones)
 
     @property
     def predictions(self) -> pd.DataFrame:
@@ -208,20 +172,7 @@ class ImageComparison:
 
         For classifiers with probabilities, ``<estimator>_probability`` is that of the predicted class.
         """
-        import pandas as pd
-
-        parts = []
-        for backbone in self.backbones:
-            comparison = backbone.comparison
-            part = comparison.predictions.copy()
-            for name, probabilities in comparison.probabilities.items():
-                part[f"{name}_probability"] = probabilities.max(axis=1)
-            paths = [self.paths[row] for row in part.index]
-            part.insert(0, "label", as_series(comparison.y).set_axis(part.index))
-            part.insert(0, "path", pd.Series(paths, index=part.index, dtype=object))
-            part.insert(0, "backbone", backbone.name)
-            parts.append(part)
-        return pd.concat(parts, ignore_index=True)
+        return join_predictions(self.backbones, self.paths)
 
     @property
     def n_rows(self) -> int:
@@ -369,47 +320,3 @@ class ImageComparison:
         if self.learning_curve is None:
             raise OptionError("Cannot plot a learning curve: none was computed. Compare with diagnostics=True.")
         return plot_learning_curve(self.learning_curve, self.task, ax)
-
-
-def backbone_of_row(backbones: Sequence[BackboneComparison], row: int) -> BackboneComparison:
-    """Return the backbone of a row of the joined table."""
-    ends = np.cumsum([len(backbone.comparison.table) for backbone in backbones])
-    return backbones[int(np.searchsorted(ends, row, side="right"))]
-
-
-def join_tables(backbones: Sequence[BackboneComparison]) -> pd.DataFrame:
-    """Return the tables of all backbones in one, with verdicts that refer to the best row of all."""
-    import pandas as pd
-
-    uses_tta = any(backbone.resolved.recipe.tta for backbone in backbones)
-    table = pd.concat([_described_table(backbone, uses_tta) for backbone in backbones], ignore_index=True)
-    first = backbones[0].comparison
-    metric = METRICS[first.task][0]
-    scores, predictions = [], []
-    for backbone in backbones:
-        by_estimator = backbone.comparison.fold_scores.groupby("estimator", sort=False)[metric]
-        scores += [column.to_numpy() for _, column in by_estimator]
-        predictions += [column.to_numpy() for _, column in backbone.comparison.predictions.items()]
-    verdicts = table[["estimator", f"{metric}_mean"]].copy()
-    add_verdicts(verdicts, scores, predictions, first.y, task=first.task, test_ratio=first.split.test_ratio)
-    position = list(table.columns).index("high") + 1
-    table.insert(position, "p_value", verdicts["p_value"])
-    table.insert(position + 1, "verdict", verdicts["verdict"])
-    return table
-
-
-def _described_table(backbone: BackboneComparison, uses_tta: bool) -> pd.DataFrame:
-    """Return the table of a backbone without verdicts, with columns that describe the backbone."""
-    table = backbone.comparison.table.drop(columns=["p_value", "verdict"])
-    recipe = backbone.resolved.recipe
-    columns: dict[str, Any] = {
-        "backbone": backbone.resolved.backbone.name,
-        "layer": recipe.layer,
-        "pooling": recipe.pooling,
-        "features": backbone.resolved.n_features,
-    }
-    for position, (name, value) in enumerate(columns.items()):
-        table.insert(position, name, value)
-    if uses_tta:
-        table.insert(len(columns) + 1, "tta", recipe.tta or "none")  # after the columns that identify featx's tables
-    return table

@@ -42,7 +42,7 @@ def test_duplicates_are_found_by_kind_and_kept_together(with_duplicates: ImageTa
     assert (result.duplicates.n_identical_files, result.duplicates.n_identical_pixels) == (1, 1)
     assert_groups_are_whole(result)
     notes = "\n".join(result.notes)
-    assert "1 identical files, 1 identical pixels" in notes
+    assert "1 identical file, 1 pixel-identical file" in notes
     assert "Duplicates are kept on the same side of every split." in notes
     assert "If duplicates were ignored, logreg would have accuracy" in notes
     assert re.search(
