@@ -77,6 +77,17 @@ def find(source: Path) -> None:
     trained.save("model.skops")
 
 
+def files(source: Path) -> None:
+    summary = featx.extract_images(source, "features.npy", tta="flip", precision="float32")
+    assert_type(summary, featx.ExtractionSummary)
+    assert_type(featx.check_images(source), featx.ImageCheck)
+    assert_type(featx.benchmark_images(source), featx.Benchmark)
+    assert_type(featx.cache_info(), featx.CacheSummary)
+    assert_type(featx.verify_cache("cache"), featx.CacheVerification)
+    assert_type(featx.compact_cache(), featx.CacheCompaction)
+    assert_type(featx.clear_cache(backbone="mobilenet", dry_run=True), featx.CacheClearing)
+
+
 def compare(X: Features, y: list[str], frame: pd.DataFrame) -> None:
     comparison = featx.compare_baselines(X, y, estimators=["logreg", "knn"], task="classification", groups="auto")
     assert_type(comparison, Comparison)
@@ -99,6 +110,7 @@ def search(path: Path, X: Features) -> None:
     assert_type(features, FeatureMatrix)
     assert_type(featx.find_similar(features, X), Similar)
     assert_type(featx.find_duplicates(X), Duplicates)
+    assert_type(featx.similar_images(path, ["query.jpg"], top=5), featx.SimilarImages)
 
 
 def jobs(folder: Path) -> None:
@@ -116,7 +128,9 @@ def models(path: Path, images: list[str]) -> None:
     assert_type(featx.read_model(path), Model)
     predictor = Predictor(path)
     predictor.predict(images)
-    featx.predict_images(path, images)
+    assert_type(featx.predict_images(path, images, top=3), pd.DataFrame)
+    assert_type(featx.explain_images(path, images, method="occlusion"), list[featx.Explanation])
+    assert_type(featx.export_model(path, "model.onnx"), featx.ExportedModel)
     classifier = FineTunedClassifier("mobilenet", epochs=2)
     assert_type(classifier.fit(images, ["a", "b"]), FineTunedClassifier)
 
