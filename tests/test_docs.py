@@ -117,7 +117,7 @@ def test_named_benchmarks_exist(page: Path) -> None:
 
 
 def shown_demo() -> str:
-    """Return what the README says that the demo prints."""
+    """Return the output of the demo as shown in the README."""
     return blocks(ROOT / "README.md", "text")[0]
 
 

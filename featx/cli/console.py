@@ -126,7 +126,7 @@ def cache_folder_from(args: argparse.Namespace) -> Path:
     return cache
 
 
-def say(args: argparse.Namespace, message: str) -> None:
+def print_message(args: argparse.Namespace, message: str) -> None:
     """Print a message to standard error unless ``--quiet`` is given."""
     if not args.quiet:
         write_line(message)
@@ -138,4 +138,4 @@ def note_ignored(args: argparse.Namespace, ignored: dict[str, int]) -> None:
 
     if ignored:
         n_ignored = format_count(sum(ignored.values()), "file")
-        say(args, f"{n_ignored} skipped, not images by their names: {format_ignored(ignored)}.")
+        print_message(args, f"{n_ignored} skipped, not images by their names: {format_ignored(ignored)}.")

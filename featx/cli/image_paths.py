@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx.cli.console import note_ignored, print_data, say
+from featx.cli.console import note_ignored, print_data, print_message
 from featx.errors import OptionError
 from featx.system.files.atomic import atomic_write
 from featx.system.files.output_paths import as_output_error
@@ -62,7 +62,7 @@ def _warn_if_empty(batches: Iterator[list[str]], args: argparse.Namespace) -> It
         n_paths += len(paths)
         yield paths
     if not n_paths:
-        say(args, "Standard input contains no paths: expected one per line.")
+        print_message(args, "Standard input contains no paths: expected one per line.")
 
 
 def _read_stream(descriptor: int) -> Iterator[list[str]]:

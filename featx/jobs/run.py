@@ -112,7 +112,7 @@ class JobRun:
 
 
 def run_job(
-    output: str | os.PathLike[str],
+    job: str | os.PathLike[str],
     *,
     backend: Literal["sequential", "loky", "dask", "ray"] = "sequential",
     n_jobs: int = -1,
@@ -133,11 +133,11 @@ def run_job(
 
     Parameters
     ----------
-    output : str or Path
+    job : str or Path
         Path or URL of the job.
     backend : {"sequential", "loky", "dask", "ray"}, default="sequential"
         Where shards run: in one worker process that uses all cores, in several processes, or on the workers of a
-        cluster. Workers of a cluster must see `output` and the images, and need the same version of featx. A shard that
+        cluster. Workers of a cluster must see `job` and the images, and need the same version of featx. A shard that
         ends its worker is quarantined after three failures, or after as many as the cluster retries it.
     n_jobs : int, default=-1
         Number of processes of ``"loky"`` and ``"ray"``; -1 is one per core. Dask uses all workers.
@@ -200,20 +200,20 @@ def run_job(
     check_backend(backend, n_jobs, scheduler)
     if on_error not in ("skip", "raise"):
         raise OptionError(f"on_error must be 'skip' or 'raise', got {on_error!r}.")
-    job = open_job(output)
+    opened = open_job(job)
     options: dict[str, object] = {"engine": engine, "batch_size": batch_size}
-    _check_runnable(job, backend, scheduler, options)
-    task = _make_task(job, cache, raise_on_error=on_error == "raise", machine_options=options)
-    done, corrupt = recover(job, verify=verify, retry_quarantined=retry_quarantined)
+    _check_runnable(opened, backend, scheduler, options)
+    task = _make_task(opened, cache, raise_on_error=on_error == "raise", machine_options=options)
+    done, corrupt = recover(opened, verify=verify, retry_quarantined=retry_quarantined)
     recompute = {shard for shard, committed in done.items() if committed.failed} if retry_failed else None
-    coordinator = Coordinator(job, task, backend=backend, n_jobs=n_jobs, scheduler=scheduler, recompute=recompute)
+    coordinator = Coordinator(opened, task, backend=backend, n_jobs=n_jobs, scheduler=scheduler, recompute=recompute)
     n_before = sum(shard.n_images for shard in done.values())
     with (
-        registered_client(job.folder, task.client, n_before),
-        reporting_progress(job, task.client, n_before, progress),
+        registered_client(opened.folder, task.client, n_before),
+        reporting_progress(opened, task.client, n_before, progress),
     ):
         coordinator.run()
-    return _summarize(job, n_before, corrupt, time.perf_counter() - started)
+    return _summarize(opened, n_before, corrupt, time.perf_counter() - started)
 
 
 def _make_task(

@@ -127,12 +127,12 @@ def describe_quarantined(quarantined: dict[int, str], output: str) -> list[str]:
     return [*lines, f"Try these again: featx job run {output} --retry-quarantined"] if lines else []
 
 
-def job_status(output: str | os.PathLike[str]) -> JobStatus:
+def job_status(job: str | os.PathLike[str]) -> JobStatus:
     """Report how far a job is, whoever runs it.
 
     Parameters
     ----------
-    output : str or Path
+    job : str or Path
         Path or URL of the job.
 
     Returns
@@ -164,22 +164,22 @@ def job_status(output: str | os.PathLike[str]) -> JobStatus:
     (2, 0, 3, False)
     """
     import_pyarrow()
-    job = open_job(output)
-    manifest = job.manifest
-    done, corrupt = job.committed()
-    clients = running_clients(job.folder)
-    beats = [beat for beat in read_heartbeats(job.folder) if beat.is_alive and beat.shard not in done]
-    n_done = count_done_images(job) - sum(job.n_images(shard) for shard in corrupt if shard < manifest.n_shards)
+    opened = open_job(job)
+    manifest = opened.manifest
+    done, corrupt = opened.committed()
+    clients = running_clients(opened.folder)
+    beats = [beat for beat in read_heartbeats(opened.folder) if beat.is_alive and beat.shard not in done]
+    n_done = count_done_images(opened) - sum(opened.n_images(shard) for shard in corrupt if shard < manifest.n_shards)
     speed = _images_per_second(n_done, clients, list(done.values()))
     n_left = manifest.n_images - n_done
     return JobStatus(
-        output=job.folder.location,
+        output=opened.folder.location,
         images=manifest.n_images,
         shards=manifest.n_shards,
         shards_done=len(done),
         images_done=n_done,
         images_left=n_left,
-        quarantined=job.quarantined(done),
+        quarantined=opened.quarantined(done),
         corrupt=corrupt,
         running=[describe_client(client) for client in clients],
         in_progress={beat.shard: beat.n_done for beat in beats},

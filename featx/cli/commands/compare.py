@@ -16,7 +16,7 @@ from featx.cli.console import (
     note_ignored,
     options_from,
     print_data,
-    say,
+    print_message,
     workflow_options_from,
 )
 from featx.cli.shared_options import (
@@ -152,9 +152,9 @@ def _compare(args: argparse.Namespace) -> None:
     if args.csv:
         comparison.to_csv(args.csv)
     if args.report:
-        say(args, "Writing the report …")
+        print_message(args, "Writing the report …")
         comparison.to_html(args.report, tsne=True if args.tsne else None, command=command_of(args))
-        say(args, f"Open {args.report} in a browser.")
+        print_message(args, f"Open {args.report} in a browser.")
     if args.label_issues:
         write_csv(Path(args.label_issues), comparison.label_issues_table())
 

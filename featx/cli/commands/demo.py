@@ -28,10 +28,10 @@ def add_commands(commands: Any) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    run_demo(Path(args.folder), cache_folder_from(args), show_progress=not args.quiet, say=print_data)
+    run_demo(Path(args.folder), cache_folder_from(args), show_progress=not args.quiet, print_step=print_data)
 
 
-def run_demo(folder: Path, cache: Path, *, show_progress: bool, say: Callable[[str], object]) -> None:
+def run_demo(folder: Path, cache: Path, *, show_progress: bool, print_step: Callable[[str], object]) -> None:
     """Extract and compare the digits of scikit-learn step by step, and describe each step.
 
     Parameters
@@ -41,7 +41,7 @@ def run_demo(folder: Path, cache: Path, *, show_progress: bool, say: Callable[[s
     cache : Path
     show_progress : bool
         Whether to show a progress bar on standard error.
-    say : callable
+    print_step : callable
         Called with each text.
 
     Raises
@@ -57,18 +57,18 @@ def run_demo(folder: Path, cache: Path, *, show_progress: bool, say: Callable[[s
     from featx.extraction.to_file import extract_to_file
     from featx.workflows.compare import compare_images
 
-    say("1. Images: scikit-learn's handwritten digits, as PNG files in class folders.")
+    print_step("1. Images: scikit-learn's handwritten digits, as PNG files in class folders.")
     n_written = write_digits(folder / "digits")
     table = find_images([folder / "digits"])
-    say(f"   {len(table)} files in {folder / 'digits'} ({n_written} written now)")
-    say("2. Features: a frozen MobileNet, trained on ImageNet, turns each image into 1,024 features.")
+    print_step(f"   {len(table)} files in {folder / 'digits'} ({n_written} written now)")
+    print_step("2. Features: a frozen MobileNet, trained on ImageNet, turns each image into 1,024 features.")
     options = ExtractionOptions("mobilenet")
     with progress_bar(len(table), "mobilenet", shown=show_progress) as progress:
         summary = extract_to_file(table, options.resolve(), folder / "features.npy", cache=cache, progress=progress)
-    say("   " + summary.as_text().replace("\n", "\n   "))
-    say(f"   Every row is cached in {cache}{os.sep} and never computed again.")
-    say("3. Baselines: scikit-learn estimators, cross-validated on the features.")
-    say("\n" + compare_images(table, backbones=[options], diagnostics=False, cache=cache).as_text() + "\n")
-    say("Now use your own photos, a folder with one subfolder per class:")
-    say("   featx compare photos/")
-    say("   featx extract photos/ -o features.npy")
+    print_step("   " + summary.as_text().replace("\n", "\n   "))
+    print_step(f"   Every row is cached in {cache}{os.sep} and never computed again.")
+    print_step("3. Baselines: scikit-learn estimators, cross-validated on the features.")
+    print_step("\n" + compare_images(table, backbones=[options], diagnostics=False, cache=cache).as_text() + "\n")
+    print_step("Now use your own photos, a folder with one subfolder per class:")
+    print_step("   featx compare photos/")
+    print_step("   featx extract photos/ -o features.npy")

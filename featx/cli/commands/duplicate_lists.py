@@ -37,8 +37,8 @@ def as_csv(found: Duplicates, features: FeatureMatrix) -> Iterator[str]:
         for group, row, path, label, digest in zip(
             here, rows.tolist(), *(lines[name] for name in ROW_COLUMNS), strict=True
         ):
-            said = "" if is_missing(label) else escape_cell(str(label))
-            writer.writerow([group, row, escape_path_cell(path), said, f"{found.cosine[row]:.6f}", digest])
+            label_cell = "" if is_missing(label) else escape_cell(str(label))
+            writer.writerow([group, row, escape_path_cell(path), label_cell, f"{found.cosine[row]:.6f}", digest])
         start += len(rows)
         yield text.getvalue()
 
@@ -89,7 +89,7 @@ def as_text(found: Duplicates, features: FeatureMatrix) -> str:
             f"{format_count(len(clusters), 'group')}; keeping one of each would remove {n_more:,}."
         ]
     if found.centered:
-        lines.append("Rows have much in common: they are told by what distinguishes them from their mean.")
+        lines.append("Rows have much in common; similarities were computed after subtracting their mean.")
     shown = _paths([cluster[:_SHOWN_PATHS] for cluster in clusters[:_SHOWN_GROUPS]], features)
     for number, (cluster, of_cluster) in enumerate(zip(clusters, shown, strict=False), 1):
         paths = ", ".join(shorten(path, 50) for path in of_cluster)

@@ -7,7 +7,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from featx.cli.console import cache_from, note_ignored, options_from, print_data, say
+from featx.cli.console import cache_from, note_ignored, options_from, print_data, print_message
 from featx.cli.shared_options import (
     add_backbone,
     add_cache,
@@ -166,8 +166,8 @@ def plan(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run ``featx job run``."""
-    asked = ("backend", "n_jobs", "scheduler", "retry_quarantined", "retry_failed", "verify")
-    done = _run(args, args.job, **{name: getattr(args, name) for name in asked})
+    names = ("backend", "n_jobs", "scheduler", "retry_quarantined", "retry_failed", "verify")
+    done = _run(args, args.job, **{name: getattr(args, name) for name in names})
     _print(args, done)
     return 0 if done.done == done.shards else 1
 
@@ -245,7 +245,7 @@ def _run(args: argparse.Namespace, output: str, **how: Any) -> JobRun:
     job = _opened(output)
     n_done, n_images = count_done_images(job), job.manifest.n_images  # from file names; no table is read
     if n_done:
-        say(args, f"{n_done:,} of {n_images:,} images are already finished.")
+        print_message(args, f"{n_done:,} of {n_images:,} images are already finished.")
     with progress_bar(n_images - n_done, str(job.manifest.recipe["backbone"]), shown=not args.quiet) as progress:
         return run_job(output, cache=args.cache, on_error=args.on_error, progress=progress, **how, **here)
 
@@ -256,5 +256,5 @@ def _opened(output: str) -> Job:
     return open_job(output)
 
 
-def _print(args: argparse.Namespace, said: Any) -> None:
-    print_data(json.dumps(vars(said)) if args.json else said.as_text())
+def _print(args: argparse.Namespace, result: Any) -> None:
+    print_data(json.dumps(vars(result)) if args.json else result.as_text())

@@ -15,8 +15,8 @@ from featx.cli.console import (
     note_ignored,
     options_from,
     print_data,
+    print_message,
     reading_from,
-    say,
     workflow_options_from,
 )
 from featx.cli.image_paths import batches, raise_for_images, writing
@@ -202,7 +202,7 @@ def train(args: argparse.Namespace) -> None:
     trained.save(output)
     note_ignored(args, table.ignored)
     if trained.pipeline[0].recipe_["precision"] == "bfloat16":
-        say(
+        print_message(
             args,
             "The features are bfloat16; CPUs without bfloat16 cannot use this model. "
             "Pass --precision float32 for a model for any CPU.",
@@ -254,7 +254,7 @@ def predict(args: argparse.Namespace) -> None:
             predictions = predictor.predict_each(batch, progress)
             write(_as_text(predictor, predictions, as_json=args.json))
             tally.add(predictions)
-    say(args, tally.as_text())
+    print_message(args, tally.as_text())
     raise_for_images(missing, tally.n_predicted, tally.n_unreadable, tally.first_unreadable)
 
 

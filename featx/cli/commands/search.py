@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from featx.cli.console import cache_from, command_of, print_data, say
+from featx.cli.console import cache_from, command_of, print_data, print_message
 from featx.cli.image_paths import batches, raise_for_images, writing
 from featx.cli.shared_options import (
     EXTRACTION_OPTIONS,
@@ -114,7 +114,7 @@ def similar(args: argparse.Namespace) -> None:
     )
     missing: list[str] = []
     batches_of_paths, total = batches(args, missing)
-    say(args, search.description)
+    print_message(args, search.description)
     summary = SearchSummary(max_kept=max_queries(args.top) if args.html else 0)
     with writing(args.output) as write, progress_bar(total, "similar", shown=not args.quiet) as progress:
         if args.output and not args.json:
@@ -130,8 +130,8 @@ def similar(args: argparse.Namespace) -> None:
             summary.add(results)
     if args.html:
         search.write_page(Path(args.html), summary, command=command_of(args))
-        say(args, f"Open {args.html} in a browser.")
-    say(args, summary.as_text())
+        print_message(args, f"Open {args.html} in a browser.")
+    print_message(args, summary.as_text())
     raise_for_images(missing, summary.n_searched, summary.n_unreadable, summary.first_unreadable)
 
 
