@@ -1,13 +1,14 @@
-"""Images → features for scikit-learn: a frozen network, every row kept, nothing computed twice.
+"""Extract and cache image features for scikit-learn with a frozen network.
 
-``import featx`` loads nothing heavy: names are fetched when they are first used.
+Public names are imported from ``featx`` and ``featx.testing``; the modules below may move. ``import featx`` loads no
+heavy library: each name is imported when it is first used.
 """
 
 from __future__ import annotations
 
 from featx.system.version import __version__
 
-TYPE_CHECKING = False  # type checkers take this name for true; typing itself need not be loaded
+TYPE_CHECKING = False  # type checkers read this as True; importing typing would take time
 if TYPE_CHECKING:
     from typing import Any
 
@@ -143,95 +144,141 @@ __all__ = [
     "write_digits",
 ]
 
-_HOMES = {
-    "Attribution": "models.explain.attribution",
-    "AugmentedFeatures": "extraction.augmented_features",
-    "Backbone": "backbones.registry",
-    "Benchmark": "extraction.benchmarking.benchmark",
-    "CacheClearing": "extraction.cache_results",
-    "CacheCompaction": "extraction.cache_results",
-    "CacheSummary": "extraction.cache_results",
-    "CacheVerification": "extraction.cache_results",
-    "CheckedImage": "datasets.image_check",
-    "Comparison": "baselines.comparison",
-    "DirectBackbone": "backbones.registry",
-    "Duplicates": "features.duplicates.find",
-    "Explanation": "models.explain.attribution",
-    "ExportedModel": "models.export.export",
-    "ExtractionSummary": "extraction.to_file",
-    "FeatureExtractor": "extraction.feature_extractor",
-    "FeatureMatrix": "features.matrix",
-    "FineTunedClassifier": "models.fine_tuning.classifier",
-    "ImageCheck": "datasets.image_check",
-    "ImageComparison": "workflows.result",
-    "ImageRanking": "workflows.rank",
-    "ImageRow": "datasets.image_table",
-    "ImageTable": "datasets.image_table",
-    "JobMerge": "jobs.merge",
-    "JobPlan": "jobs.plan",
-    "JobRun": "jobs.run",
-    "JobStatus": "jobs.status",
-    "KerasBackbone": "backbones.registry",
-    "Model": "models.model",
-    "ModelCard": "models.card",
-    "Prediction": "models.prediction",
-    "Predictor": "models.predict",
-    "Ranking": "baselines.ranking.ranking",
-    "Recipe": "recipe",
-    "Similar": "features.search.nearest",
-    "SimilarImages": "workflows.search.similar",
-    "TrainedModel": "workflows.train",
-    "augment_features": "extraction.augmented_features",
-    "available_backbones": "backbones.registry",
-    "benchmark_images": "extraction.benchmarking.benchmark",
-    "cache_info": "extraction.cache",
-    "check_images": "datasets.image_check",
-    "clear_cache": "extraction.cache",
-    "compact_cache": "extraction.cache",
-    "compare_baselines": "baselines.cross_validate",
-    "compare_images": "workflows.compare",
-    "explain_images": "models.explain.explain",
-    "export_model": "models.export.export",
-    "extract_images": "extraction.to_file",
-    "find_duplicates": "features.duplicates.find",
-    "find_images": "datasets.find",
-    "find_label_issues": "baselines.label_issues",
-    "find_similar": "features.search.nearest",
-    "h_score": "baselines.ranking.transferability",
-    "job_status": "jobs.status",
-    "learning_curve": "baselines.learning_curve",
-    "leave_one_out": "baselines.ranking.leave_one_out",
-    "load_backbone": "backbones.registry",
-    "load_pipeline": "models.model_file",
-    "log_me": "baselines.ranking.transferability",
-    "merge_job": "jobs.merge",
-    "open_features": "features.open",
-    "plan_job": "jobs.plan",
-    "predict_images": "models.predict",
-    "rank_features": "baselines.ranking.rank_features",
-    "rank_images": "workflows.rank",
-    "read_model": "models.model_file",
-    "register_backbone": "backbones.registry",
-    "run_job": "jobs.run",
-    "save_pipeline": "models.model_file",
-    "scale_to_unit_length": "baselines.builtin_baselines",
-    "similar_images": "workflows.search.similar",
-    "train_images": "workflows.train",
-    "unregister_backbone": "backbones.registry",
-    "verify_cache": "extraction.cache",
-    "write_digits": "datasets.sample_images",
+#: Public names by module.
+_EXPORTS = {
+    "backbones.registry": (
+        "Backbone",
+        "DirectBackbone",
+        "KerasBackbone",
+        "available_backbones",
+        "load_backbone",
+        "register_backbone",
+        "unregister_backbone",
+    ),
+    "baselines.builtin_baselines": ("scale_to_unit_length",),
+    "baselines.comparison": ("Comparison",),
+    "baselines.cross_validate": ("compare_baselines",),
+    "baselines.label_issues": ("find_label_issues",),
+    "baselines.learning_curve": ("learning_curve",),
+    "baselines.ranking.leave_one_out": ("leave_one_out",),
+    "baselines.ranking.rank_features": ("rank_features",),
+    "baselines.ranking.ranking": ("Ranking",),
+    "baselines.ranking.transferability": (
+        "h_score",
+        "log_me",
+    ),
+    "datasets.find": ("find_images",),
+    "datasets.image_check": (
+        "CheckedImage",
+        "ImageCheck",
+        "check_images",
+    ),
+    "datasets.image_table": (
+        "ImageRow",
+        "ImageTable",
+    ),
+    "datasets.sample_images": ("write_digits",),
+    "extraction.augmented_features": (
+        "AugmentedFeatures",
+        "augment_features",
+    ),
+    "extraction.benchmarking.benchmark": (
+        "Benchmark",
+        "benchmark_images",
+    ),
+    "extraction.cache": (
+        "cache_info",
+        "clear_cache",
+        "compact_cache",
+        "verify_cache",
+    ),
+    "extraction.cache_results": (
+        "CacheClearing",
+        "CacheCompaction",
+        "CacheSummary",
+        "CacheVerification",
+    ),
+    "extraction.feature_extractor": ("FeatureExtractor",),
+    "extraction.to_file": (
+        "ExtractionSummary",
+        "extract_images",
+    ),
+    "features.duplicates.find": (
+        "Duplicates",
+        "find_duplicates",
+    ),
+    "features.matrix": ("FeatureMatrix",),
+    "features.open": ("open_features",),
+    "features.search.nearest": (
+        "Similar",
+        "find_similar",
+    ),
+    "jobs.merge": (
+        "JobMerge",
+        "merge_job",
+    ),
+    "jobs.plan": (
+        "JobPlan",
+        "plan_job",
+    ),
+    "jobs.run": (
+        "JobRun",
+        "run_job",
+    ),
+    "jobs.status": (
+        "JobStatus",
+        "job_status",
+    ),
+    "models.card": ("ModelCard",),
+    "models.explain.attribution": (
+        "Attribution",
+        "Explanation",
+    ),
+    "models.explain.explain": ("explain_images",),
+    "models.export.export": (
+        "ExportedModel",
+        "export_model",
+    ),
+    "models.fine_tuning.classifier": ("FineTunedClassifier",),
+    "models.model": ("Model",),
+    "models.model_file": (
+        "load_pipeline",
+        "read_model",
+        "save_pipeline",
+    ),
+    "models.predict": (
+        "Predictor",
+        "predict_images",
+    ),
+    "models.prediction": ("Prediction",),
+    "recipe": ("Recipe",),
+    "workflows.compare": ("compare_images",),
+    "workflows.rank": (
+        "ImageRanking",
+        "rank_images",
+    ),
+    "workflows.result": ("ImageComparison",),
+    "workflows.search.similar": (
+        "SimilarImages",
+        "similar_images",
+    ),
+    "workflows.train": (
+        "TrainedModel",
+        "train_images",
+    ),
 }
+_MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'featx' has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(f"featx.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"featx.{_MODULES[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted([*globals(), *_MODULES])

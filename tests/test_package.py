@@ -44,6 +44,15 @@ def test_every_public_name_is_there() -> None:
     assert {"JobMerge", "JobPlan", "JobRun", "JobStatus"} <= set(featx.__all__)
 
 
+def test_type_checkers_see_the_names_that_are_exported() -> None:
+    (block,) = [node for node in ast.parse(Path(featx.__file__).read_text()).body if isinstance(node, ast.If)]
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom) and node.module != "typing"]
+    seen = {f"{node.module}.{alias.name}" for node in imports for alias in node.names}
+    exported = {f"featx.{module}.{name}" for module, names in featx._EXPORTS.items() for name in names}
+    assert seen == exported
+    assert {name.rpartition(".")[2] for name in exported} == set(featx.__all__) - {"__version__"}
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(featx, "FeatureExtracter")
 

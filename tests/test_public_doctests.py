@@ -20,7 +20,7 @@ CLASSES = [
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_examples(name: str) -> None:
-    names: dict[str, Any] = vars(importlib.import_module(f"featx.{featx._HOMES[name]}")).copy()
+    names: dict[str, Any] = vars(importlib.import_module(f"featx.{featx._MODULES[name]}")).copy()
     examples = doctest.DocTestFinder().find(getattr(featx, name), name, module=False, globs=names)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     report: list[str] = []
