@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.cli.console import cache_folder_from, print_data
-from featx.cli.shared_options import add_cache, add_command
+from featx.cli.shared_options import add_cache, add_command, add_quiet
 from featx.system.progress import progress_bar
 
 
@@ -24,7 +24,7 @@ def add_commands(commands: Any) -> None:
         help="Output folder of images and features (default: featx-demo)",
     )
     add_cache(parser)
-    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
+    add_quiet(parser)
 
 
 def _demo(args: argparse.Namespace) -> None:
