@@ -168,5 +168,5 @@ def is_image_name(name: str) -> bool:
 
 
 def suffix_kind(name: str) -> str:
-    """Return the suffix under which an ignored file is format_count."""
+    """Return the suffix under which an ignored file is counted."""
     return os.path.splitext(name)[1].lower() or "without suffix"

@@ -44,7 +44,7 @@ class JobPlan:
         Size of all features.
     cached : int or None
         Number of images whose row is in the cache; None without a cache. A file is recognized by its path, size and
-        modification time, so a file that was moved or copied is not format_count.
+        modification time, so a file that was moved or copied is not counted.
     images_per_second : float or None
         Speed of one process on this machine, measured on a sample; None if it was not measured.
     hours : float or None

@@ -83,7 +83,7 @@ def test_calibrated_head(name: str, n_classes: int) -> None:
     assert probabilities is not None
     expected = estimator.predict_proba(others)
     np.testing.assert_allclose(probabilities, expected, atol=1e-4)
-    is_clear = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > 1e-4  # where rounding does not predict_scores
+    is_clear = np.diff(np.sort(expected, axis=1)[:, -2:], axis=1)[:, 0] > 1e-4  # where rounding does not decide
     assert is_clear.mean() > 0.9
     own = np.array(head.classes)[head.class_indices(scores)]
     assert (own == estimator.predict(others))[is_clear].all()

@@ -2,7 +2,7 @@
 
 Dask runs a task again if its worker dies, and gives it up with ``KilledWorker`` after
 ``distributed.scheduler.allowed-failures`` deaths; nannies restart workers. Its ``retries=`` concern tasks that raise:
-those of featx return their failures, so that each is format_count.
+those of featx return their failures, so that each is counted.
 """
 
 from __future__ import annotations

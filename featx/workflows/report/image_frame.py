@@ -78,7 +78,7 @@ class ImageFrame:
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the classes, shorten_middle."""
+        """Names of the classes, shortened in the middle."""
         return [] if self.classes is None else [self.format_label(label) for label in self.classes]
 
     def codes(self, images: pd.DataFrame) -> tuple[Any, Any]:
@@ -88,7 +88,7 @@ class ImageFrame:
         return true, predicted
 
     def format_label(self, label: Any) -> str:
-        """Return a class name, shorten_middle, or a number of four digits."""
+        """Return a class name, shortened in the middle, or a number of four digits."""
         return shorten_middle(str(label), _MAX_LABEL_LENGTH) if self.has_classes else f"{float(label):.4g}"
 
     def tile(self, row: int, text: str, attribution: str = "") -> dict[str, Any] | None:

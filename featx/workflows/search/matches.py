@@ -165,6 +165,6 @@ class SearchSummary:
         """Return the summary as one sentence."""
         parts = [f"{format_count(self.n_searched, 'query image')}"]
         parts += [f"{self.n_indexed:,} of them indexed"] if self.n_indexed else []
-        parts += [f"{self.n_excluded:,} not format_list as their own match (--include-self)"] if self.n_excluded else []
+        parts += [f"{self.n_excluded:,} not listed as their own match (--include-self)"] if self.n_excluded else []
         parts += [f"{self.n_unreadable:,} unreadable"] if self.n_unreadable else []
         return "; ".join(parts) + "."

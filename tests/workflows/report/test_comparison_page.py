@@ -52,9 +52,9 @@ def test_page_shows_no_credentials(photo_folder: Path, in_folder: Path, capsys: 
             addresses = [f"http://127.0.0.1:{server.server_port}/{path}?sig={secret}" for path in paths]
             lines = [f"{address},{path.parent}" for address, path in zip(addresses, paths, strict=True)]
             (photo_folder / "list.csv").write_text("\n".join(["path,label", *lines]) + "\n")
-            format_list = addresses[0].replace(str(paths[0]), "list.csv")
+            table_url = addresses[0].replace(str(paths[0]), "list.csv")
             options = ["--backbone", "counting", "--estimator", "knn", "--cv", "3", "--no-cache", "--quiet"]
-            assert cli.main(["compare", format_list, "--report", "r.html", "--json", *options]) == 0
+            assert cli.main(["compare", table_url, "--report", "r.html", "--json", *options]) == 0
         finally:
             server.shutdown()
     text = Path("r.html").read_text()

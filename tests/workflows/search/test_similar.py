@@ -91,7 +91,7 @@ def test_query_is_excluded_but_its_copies_are_not(
     assert (one["matches"][0]["path"], one["matches"][0]["identical"]) == ("photos/flower/copy.jpg", True)
     assert (copy["matches"][0]["path"], copy["matches"][0]["identical"]) == ("photos/china/03.jpg", True)
     assert [found["path"] for found in new["matches"][:2]] == ["photos/china/03.jpg", "photos/flower/copy.jpg"]
-    assert "3 of them indexed; 2 not format_list as their own match (--include-self)" in err
+    assert "3 of them indexed; 2 not listed as their own match (--include-self)" in err
     assert run("features.npy", path, "--top", "25", "--json", "--include-self", "--quiet") == 0
     everything = json.loads(capsys.readouterr().out)
     assert len(everything["matches"]) == 25
@@ -103,10 +103,10 @@ def test_query_that_is_indexed_several_times(index: str, extracted: Path, capsys
     if index == "faiss":
         pytest.importorskip("faiss")
     paths = sorted(map(str, Path("photos").glob("*/*.jpg")))
-    format_list = [*[paths[0]] * 7, *paths, paths[1]]
-    Path("list.csv").write_text("\n".join(["path", *format_list]) + "\n")
+    listed = [*[paths[0]] * 7, *paths, paths[1]]
+    Path("list.csv").write_text("\n".join(["path", *listed]) + "\n")
     assert cli.main(["extract", "list.csv", "--backbone", "counting", "--quiet", "--cache", "c"]) == 0
-    for top, n_found in ((3, 3), (20, 20), (60, len(format_list) - 8)):
+    for top, n_found in ((3, 3), (20, 20), (60, len(listed) - 8)):
         capsys.readouterr()
         options = ["--top", str(top), "--json", "--quiet", "--index", index]
         assert run("features.npy", paths[0], paths[1], paths[2], *options) == 0
@@ -114,8 +114,8 @@ def test_query_that_is_indexed_several_times(index: str, extracted: Path, capsys
         assert len(one["matches"]) == n_found
         assert paths[0] not in [found["path"] for found in one["matches"]]
         assert [found["rank"] for found in one["matches"]] == list(range(1, n_found + 1))
-        assert len(two["matches"]) == min(top, len(format_list) - 2)
-        assert len(three["matches"]) == min(top, len(format_list) - 1)
+        assert len(two["matches"]) == min(top, len(listed) - 2)
+        assert len(three["matches"]) == min(top, len(listed) - 1)
         assert one["self_excluded"]
 
 
@@ -291,7 +291,7 @@ def test_page_of_a_job_from_another_folder(
     assert run(f"{planned_in}/job", *images, "--html", "pages/p.html", "--top", "3", "--quiet") == 1
     os.mkdir("pages")
     assert run(f"{planned_in}/job", *images, "--html", "pages/p.html", "--top", "30") == 0
-    assert "1 not format_list as their own match" in capsys.readouterr().err
+    assert "1 not listed as their own match" in capsys.readouterr().err
     page = Path("pages/p.html").read_text()
     assert "no longer exist" not in page
     assert f"Relative paths of matches start at {planned_in}." in page
