@@ -6,6 +6,7 @@ import concurrent.futures
 import functools
 import io
 import os
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,7 +56,8 @@ class JobReader:
             self.manifest = parse_manifest(folder.read(MANIFEST), folder.location)
         except FileNotFoundError as error:
             raise JobError(
-                f"There is no job in {folder.location!r}. Plan one: featx job plan SOURCE -o {folder.location}"
+                f"There is no job in {folder.location!r}. Plan one: featx job plan SOURCE -o "
+                f"{shlex.quote(folder.location)}"
             ) from error
         except FeatxError:
             raise
@@ -195,7 +197,7 @@ class JobReader:
     def _corrupt_table(self, name: str, reason: str) -> JobError:
         return JobError(
             f"The table {self.folder.path(name)!r} is corrupt ({reason}). Compute corrupt shards again: featx job run "
-            f"{self.folder.location} --verify"
+            f"{shlex.quote(self.folder.location)} --verify"
         )
 
     def _problem(self, shard: CommittedShard, size: int | None) -> str:

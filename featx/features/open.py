@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import dataclasses
 import os
+import shlex
 import warnings
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def _open_job(location: str) -> FeatureMatrix:
     if not is_complete:
         warnings.warn(
             f"The job {location!r} is not complete: {len(shards)} of {format_count(manifest.n_shards, 'shard')} are "
-            f"done, and only their rows are returned. Complete it: featx job run {location}",
+            f"done, and only their rows are returned. Complete it: featx job run {shlex.quote(location)}",
             UnfinishedWarning,
             stacklevel=3,
         )
