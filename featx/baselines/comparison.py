@@ -32,7 +32,7 @@ class Comparison:
         - ``accuracy``, ``balanced_accuracy`` and ``f1_macro``, or ``r2``, ``mae`` and ``rmse`` for regression, each
           with the suffixes ``_mean`` and ``_std`` (standard deviation over folds, with n − 1);
         - ``low`` and ``high``: 95 % confidence interval for the first metric;
-        - ``p_value`` of the same performance as the best estimator;
+        - ``p_value``: two-sided p-value for equal performance to the best estimator;
         - ``verdict``: ``best``, ``tie`` or ``worse``;
         - ``fit_seconds`` and ``predict_seconds``: mean over folds;
         - ``best_params``: parameters that tuning selected, if ``tune=True``.

@@ -1,4 +1,4 @@
-"""From whatever a user points at to a table of images and labels.
+"""Sources of images, and the table of paths, labels and splits that they become.
 
 A source is a folder, an archive, a URL, a table, or a list of them. :func:`featx.find_images` returns its images,
 labels and splits; :func:`featx.check_images` reads each image without a network. Labels become arrays here.

@@ -1,4 +1,4 @@
-"""Finds the images of whatever a user points at: the public :func:`featx.find_images`."""
+"""Finds the images of any source: the public :func:`featx.find_images`."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _SYSTEM_FILES = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini"
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Which folder of an image's name is its split and which is its label.
+    """Positions of the split folder and the label folder in the names of images.
 
     Attributes
     ----------
@@ -68,7 +68,7 @@ class Layout:
 class FolderLevel:
     """Distinct names of the folders at one depth, as far as the layout depends on them.
 
-    Memory stays bounded: of names that are not splits, two are kept.
+    Memory stays bounded: at most two names that are not splits are kept.
     """
 
     def __init__(self) -> None:

@@ -17,7 +17,7 @@ def write_sample_images(
     """Write distinct JPEG files and return their paths. Existing files are kept.
 
     The files are enlarged crops of the two sample photos of scikit-learn with a little noise, so that decoding them
-    takes as long as decoding files of a camera.
+    takes as long as decoding photos of a camera.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def write_digits(folder: str | os.PathLike[str]) -> int:
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
         Folder to create the class folders ``0`` to ``9`` in. Existing files are kept.
 
     Returns
@@ -80,7 +80,7 @@ def write_digits(folder: str | os.PathLike[str]) -> int:
     Raises
     ------
     OutputError
-        If the folder is not writable.
+        The folder cannot be written.
 
     See Also
     --------

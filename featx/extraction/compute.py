@@ -70,7 +70,7 @@ class RowComputer:
         Returns
         -------
         rows : ndarray of float32 of shape (n_images, n_features)
-            Of shape (n_images, n_views, n_features) if the views are not averaged.
+            The shape is (n_images, n_views, n_features) if the views are not averaged.
         is_computed : ndarray of bool of shape (n_images,)
 
         Raises

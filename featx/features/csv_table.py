@@ -130,7 +130,7 @@ class CsvTable:
         Raises
         ------
         FeaturesError
-            A line has not the index of its row.
+            A line does not have the index of its row.
         """
         starts = self._starts
         stop = min(stop, len(starts) - 1)
@@ -148,9 +148,8 @@ class CsvTable:
         for ends in self._record_ends(n_bytes):
             if len(ends) and not n_records and not self._has_header(int(ends[0])):
                 break
-            starts.append(
-                ends[-n_records % self.block_lines :: self.block_lines]
-            )  # the end of the header is the start of the first block
+            # The end of the header is the start of the first block.
+            starts.append(ends[-n_records % self.block_lines :: self.block_lines])
             n_records += len(ends)
             last_end = int(ends[-1]) if len(ends) else last_end
         if not n_records:

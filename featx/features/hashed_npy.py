@@ -22,7 +22,7 @@ class HashedNpyWriter(NpyWriter):
     Parameters
     ----------
     path, n_rows, n_features
-        As of :class:`featx.features.npy_writer.NpyWriter`.
+        See :class:`featx.features.npy_writer.NpyWriter`.
     """
 
     def __init__(self, path: Path, n_rows: int, n_features: int) -> None:

@@ -30,7 +30,7 @@ class FeatureFolder:
     Raises
     ------
     SourceError, MissingDependencyError
-        As of :func:`featx.system.files.folder.open_folder`.
+        See :func:`featx.system.files.folder.open_folder`.
     """
 
     def __init__(self, location: str) -> None:

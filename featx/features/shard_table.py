@@ -116,7 +116,7 @@ def _rows_table(folder: FeatureFolder, name: str, n_rows: int, names: tuple[str,
 
 
 def _read(folder: FeatureFolder, name: str, columns: Sequence[str]) -> Any:
-    """Return those of the columns that exist."""
+    """Return the given columns, without those that do not exist."""
     pa = import_pyarrow()
     with folder.open(name) as file:
         try:

@@ -95,7 +95,7 @@ Prefetched: TypeAlias = Decoded | Stored | SameAs | Failed
 
 
 class RowLookup(Protocol):
-    """What a prefetcher asks the cache."""
+    """The lookups in the cache that a prefetcher needs."""
 
     def find_files(self, images: Sequence[Image], indices: Sequence[int]) -> dict[int, Source]:
         """Return the sources of files that have not changed since they were read, and whose row is in the cache."""
@@ -157,7 +157,7 @@ class Prefetcher:
     def prefetch(self, indices: Iterable[int]) -> Iterator[Prefetched]:
         """Yield one item for each index, in order.
 
-        Of images with the same content, one is decoded; the others are :class:`SameAs` it.
+        Only the first of several images with the same content is decoded; the others are :class:`SameAs` it.
         """
         first_by_digest: dict[bytes, int] = {}
         pending: collections.deque[Prefetched | concurrent.futures.Future[Prefetched]] = collections.deque()

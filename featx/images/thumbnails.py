@@ -21,7 +21,7 @@ from featx.system.processes import n_cores
 MAX_THUMBNAILS = 5000
 #: Maximum number of images for each side of a thumbnail, in pixels.
 _SIDES = ((300, 128), (1200, 96), (2500, 72), (MAX_THUMBNAILS, 56))
-#: The quality is reduced until the atlas takes no more bytes.
+#: Maximum size of an atlas. Its quality is reduced until it fits.
 _MAX_ATLAS_BYTES = 3_200_000
 _QUALITIES = (75, 60, 45, 30, 15, 5)
 _GRAY = 128

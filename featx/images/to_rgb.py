@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 LARGE_IMAGE = 16_000_000
 #: Maximum number of scans times pixels of a progressive JPEG. More take over four seconds: a decompression bomb.
 _MAX_SCANNED_PIXELS = 4_000_000_000
-#: Maximum number of bytes of a JPEG that belong to nothing. More of them were once pixels.
+#: Maximum number of stray bytes in a JPEG, which belong to no segment. More of them are lost image data.
 _MAX_STRAY_BYTES = 1000
 #: Tags of EXIF and TIFF.
 _ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 0x0112, 258, 262, 339

@@ -122,7 +122,7 @@ class ViewSet:
         Returns
         -------
         ndarray of float32 of shape (n_images, n_features)
-            Of shape (n_images, n_views, n_features) if the views are not averaged.
+            The shape is (n_images, n_views, n_features) if the views are not averaged.
         """
         if not self.is_averaged:
             return np.stack(list(rows), axis=1)

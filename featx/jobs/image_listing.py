@@ -94,7 +94,7 @@ class ImageListing:
         Raises
         ------
         SourceError, MissingDependencyError
-            As of :func:`featx.find_images`.
+            See :func:`featx.find_images`.
         """
         for part in self._parts_of_folder(n_images) if self._table is None else self._parts_of_table(n_images):
             self.n_images += len(part.paths)

@@ -172,7 +172,7 @@ def run_job(
     JobError
         There is no job, this machine cannot compute the planned features, or the run cannot go on.
     OptionError, OutputError, StoreError, EngineError, SourceError, UnreadableImageError
-        As of :class:`featx.FeatureExtractor`.
+        See :class:`featx.FeatureExtractor`.
 
     See Also
     --------

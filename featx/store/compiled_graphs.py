@@ -70,8 +70,7 @@ def load_graph(folder: Path, name: str) -> Graph | None:
     except OSError as error:
         raise StoreError(
             f"Cannot read the compiled graph {str(folder / name)!r}: {error.strerror or error}. Fix its "
-            f"permissions, or "
-            "set another cache folder with cache= (--cache)."
+            "permissions, or set another cache folder with cache= (--cache)."
         ) from error
     warnings.warn(
         f"The compiled graph {str(folder / name)!r} is corrupt: {reason}. The backbone is compiled again.",

@@ -58,8 +58,7 @@ def write_error(cache: Path, error: OSError) -> StoreError:
     """Return the error for a cache that cannot be written."""
     return StoreError(
         f"Cannot write to the feature cache {str(cache)!r}: {error.strerror or error}. Committed rows are safe. "
-        f"Fix the "
-        f"cause, or {_OTHER_CACHE}."
+        f"Fix the cause, or {_OTHER_CACHE}."
     )
 
 
@@ -207,8 +206,7 @@ def reading(cache: Path) -> Iterator[None]:
     if names - {".gitignore"} and not names & {"features", "compiled", INDEX, RATES}:
         raise StoreError(
             f"{str(cache)!r} is not a feature cache: it contains neither features/ nor compiled/. Set the "
-            f"folder of the "
-            "cache with cache= (--cache) or FEATX_CACHE."
+            "folder of the cache with cache= (--cache) or FEATX_CACHE."
         )
     try:
         yield

@@ -294,8 +294,7 @@ class Store:
         if self._n_small >= self.many_segments and self._n_small.bit_length() > previous.bit_length():
             warnings.warn(
                 f"The feature cache has {self._n_small} small segments in {str(self.folder)!r}, which slow down "
-                f"opening "
-                f"it. Merge them with featx cache compact --cache {shlex.quote(str(self.cache))}",
+                f"opening it. Merge them with featx cache compact --cache {shlex.quote(str(self.cache))}",
                 SmallSegmentsWarning,
                 stacklevel=2,
             )

@@ -70,7 +70,7 @@ class ViewStore:
         -------
         is_stored : ndarray of bool of shape (n_images,)
         rows : ndarray of float32 of shape (n_stored, n_features)
-            Of shape (n_stored, n_views, n_features) if views are not averaged.
+            The shape is (n_stored, n_views, n_features) if views are not averaged.
 
         Raises
         ------

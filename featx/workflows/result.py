@@ -50,7 +50,7 @@ class ImageComparison:
         Likely label errors, as from :func:`featx.find_label_issues`, with the column ``path``. None for regression, and
         without logistic regression.
     learning_curve : pandas.DataFrame or None
-        As from :func:`featx.learning_curve`. None without diagnostics.
+        Result of :func:`featx.learning_curve`. None without diagnostics.
     notes : list of str
         Remarks on data and scores.
     groups : ndarray of int of shape (n_samples,), or None

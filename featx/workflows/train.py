@@ -59,7 +59,7 @@ class TrainedModel:
     comparison : ImageComparison
         Scores of all candidates.
     scores : dict
-        Of the selected estimator: ``estimator``, ``metric``, ``mean``, ``std``, ``low``, ``high`` (None for a single
+        Scores of the selected estimator: ``estimator``, ``metric``, ``mean``, ``std``, ``low``, ``high`` (None for one
         fold), ``split``, and ``best_params`` if it was tuned.
     notes : list of str
         Remarks on data and scores.

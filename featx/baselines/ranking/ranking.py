@@ -34,8 +34,8 @@ class Ranking:
         - ``loo_ridge`` and ``loo_knn``: leave-one-out accuracy, or R²;
         - ``logme`` and ``h_score`` (NaN for regression);
         - ``loo_ridge_rank`` and so on: rank by each criterion, from 1;
-        - ``p_value`` of the same performance of ridge as with the best matrix (McNemar's exact test; for regression a
-          paired t-test of squared errors);
+        - ``p_value``: two-sided p-value for equal performance of ridge regression on this and the best matrix
+          (McNemar's exact test; for regression a paired t-test of squared errors);
         - ``verdict``: ``best``, ``tie`` or ``worse``.
     task : {"classification", "regression"}
         Type of the target.

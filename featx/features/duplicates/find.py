@@ -216,5 +216,5 @@ def _not_finite(shape: tuple[int, ...]) -> ComparisonError:
     values = " with NaN or infinite values" if len(shape) == 2 else ""
     return ComparisonError(
         f"features must be finite numbers of shape (n_samples, n_features), got shape {shape}{values}. Remove "
-        f"such rows."
+        "such rows."
     )

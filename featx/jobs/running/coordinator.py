@@ -48,7 +48,7 @@ class Coordinator:
     task : Task
         What all tasks have in common; its `client` is the token of this run.
     backend, n_jobs, scheduler
-        As of :func:`featx.run_job`.
+        See :func:`featx.run_job`.
     recompute : set of int, default=()
         Committed shards to compute again.
     limits : Limits or None, default=None

@@ -17,7 +17,7 @@ def recover(job: Job, *, verify: bool, retry_quarantined: bool) -> tuple[dict[in
     job : Job
         Job to run.
     verify, retry_quarantined : bool
-        As of :func:`featx.run_job`.
+        See :func:`featx.run_job`.
 
     Returns
     -------

@@ -61,7 +61,7 @@ def run_shard(
     resolved : Resolved
         Resolved options of the extraction.
     cache, raise_on_error, progress
-        As of :func:`featx.extraction.extract.extract_into`.
+        See :func:`featx.extraction.extract.extract_into`.
     probe_images : sequence of str, default=()
         Images of other shards. If one of them is reachable and no image of this shard is, the latter are failures.
     recompute : bool, default=False
@@ -77,7 +77,7 @@ def run_shard(
     UnreachableSourceError
         No image of the shard is reachable.
     FeatxError
-        As of :func:`featx.extraction.to_file.extract_to_file`; JobError if the plan is corrupt.
+        See :func:`featx.extraction.to_file.extract_to_file`. A corrupt plan raises JobError.
     """
     started = time.perf_counter()
     planned = job.planned(shard)

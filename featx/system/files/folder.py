@@ -34,7 +34,7 @@ class Folder(Protocol):
     is_shared : bool
         Whether other processes see the same files.
     poll_seconds : float
-        Seconds between two looks at the same file that this storage handles well.
+        Recommended number of seconds between two reads of the same file.
     """
 
     location: str

@@ -166,7 +166,7 @@ def download(url: str, copy: str) -> None:
 
 
 def run_with_timeout(work: Callable[[], _Result], seconds: float | None = None) -> _Result:
-    """Return the result of a function; raise TimeoutError after `seconds`, and let its thread go on.
+    """Return the result of a function; raise TimeoutError after `seconds`. Its thread continues.
 
     The default is the time limit of an image.
     """
@@ -198,7 +198,7 @@ def list_names(url: str) -> Iterator[str]:
     system, path = open_filesystem(url)
     root = path.rstrip("/")
     try:
-        for name in _keys(system, root) if "s3" in system.protocol else _found(system, root):
+        for name in _keys(system, root) if "s3" in system.protocol else _files_below(system, root):
             yield name.split(root, 1)[-1].lstrip("/")
     except Exception as error:
         raise SourceError(
@@ -207,7 +207,7 @@ def list_names(url: str) -> Iterator[str]:
         ) from error
 
 
-def _found(system: Any, root: str) -> Iterator[str]:
+def _files_below(system: Any, root: str) -> Iterator[str]:
     """Return the files below an existing folder."""
     # Some storage lists nothing instead of raising an error, so first list the folder itself.
     run_with_timeout(
