@@ -161,6 +161,7 @@ def scale_to_unit_length(X: Any) -> Any:
 
     Examples
     --------
+    >>> import numpy as np
     >>> scale_to_unit_length(np.ones((1, 4)))
     array([[0.5, 0.5, 0.5, 0.5]])
     """

@@ -96,7 +96,7 @@ class ImageDuplicates:
         }
         kinds = ", ".join(format_count(number, kind) for kind, number in numbers.items() if number)
         n_images = format_count(self.duplicates.n_rows, "image")
-        return f"{n_images} in {format_count(len(self), 'group')} of duplicates: after the first of each group, {kinds}"
+        return f"{n_images} in {format_count(len(self), 'group')} of duplicates (besides one image per group: {kinds})"
 
     def merge_with(self, groups: IntArray) -> IntArray:
         """Return groups that keep together what either these groups or the given ones keep together."""

@@ -84,5 +84,5 @@ def test_warning_is_one_line_on_stderr(in_folder: Path, photo_folder: Path, comp
     Path("cache/digests.sqlite").write_bytes(b"not a database" * 100)
     done = featx("extract", photo_folder, "--cache", "cache", "--quiet")
     assert done.returncode == 0
-    assert done.stderr.startswith("Warning: The index 'cache/digests.sqlite' cannot be used")
+    assert done.stderr.startswith("Warning: Cannot use the file index 'cache/digests.sqlite'")
     assert done.stderr.count("\n") == 1

@@ -129,7 +129,7 @@ def test_column_names(library: str, paths: list[str]) -> None:
     assert extractor.feature_names_in_.tolist() == ["photo"]
     with pytest.raises(ValueError, match="feature names should match"):
         extractor.transform(frames.DataFrame({"other": paths}))
-    with pytest.raises(InputError, match=r"Expected one column of images, got 2 \(photo, number\)"):
+    with pytest.raises(InputError, match=r"images must be one column, got 2 columns \(photo, number\)"):
         extractor.transform(frames.DataFrame({"photo": paths, "number": range(24)}))
 
 

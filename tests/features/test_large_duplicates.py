@@ -201,4 +201,4 @@ def test_missing_table_is_reported_before_the_search(
     np.save("f.npy", np.ones((3, 1024), dtype=np.float32))
     PIL.Image.new("RGB", (64, 64)).save("photo.jpg")
     assert cli.main([*command, "--quiet"]) == 1
-    assert "f.csv', the table of the rows, is not there" in capsys.readouterr().err
+    assert "f.csv' does not exist" in capsys.readouterr().err
