@@ -12,14 +12,14 @@ from featx.features.npy_writer import NpyWriter
 
 @pytest.mark.parametrize("failed", [[], [0], [3, 2_999], list(range(2_000, 3_000))])
 @pytest.mark.parametrize("order", ["forward", "backward", "shuffled"])
-def test_the_checksum_is_that_of_the_file(failed: list[int], order: str, tmp_path: Path) -> None:
+def test_checksum_equals_that_of_the_file(failed: list[int], order: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     data = rng.random((3_000, 700), dtype=np.float32)
     blocks = np.array_split(np.arange(3_000), 90)
-    numbers = {"forward": range(90), "backward": range(89, -1, -1), "shuffled": rng.permutation(90)}[order]
+    block_order = {"forward": range(90), "backward": range(89, -1, -1), "shuffled": rng.permutation(90)}[order]
     kept = np.setdiff1d(np.arange(3_000), failed)
     with HashedNpyWriter(tmp_path / "a.npy", 3_000, 700) as rows:
-        for number in numbers:
+        for number in block_order:
             rows[blocks[number]] = data[blocks[number]]
         rows.keep(kept)
         assert rows.finish().result() == checksum_of(tmp_path / "a.npy")
@@ -33,7 +33,7 @@ def test_rows_that_are_written_again_are_hashed_again(tmp_path: Path) -> None:
         assert rows.finish().result() == checksum_of(tmp_path / "a.npy")
 
 
-def test_a_file_is_closed_when_its_rows_fail(tmp_path: Path) -> None:
+def test_file_is_closed_after_an_interrupt(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), HashedNpyWriter(tmp_path / "a.npy", 3_000, 700) as rows:
         _fill(rows)
         raise KeyboardInterrupt
@@ -41,5 +41,5 @@ def test_a_file_is_closed_when_its_rows_fail(tmp_path: Path) -> None:
 
 
 def _fill(rows: NpyWriter) -> Any:
-    for at in range(3_000):
-        rows[at] = np.full(700, at, dtype=np.float32)
+    for index in range(3_000):
+        rows[index] = np.full(700, index, dtype=np.float32)

@@ -52,7 +52,7 @@ def in_memory(job: Path) -> Iterator[str]:
     system.rm("/job", recursive=True)
 
 
-@pytest.fixture(params=["folder", "address", "npy"])
+@pytest.fixture(params=["folder", "url", "npy"])
 def features(request: pytest.FixtureRequest, expected: np.ndarray[Any, Any], tmp_path: Path) -> FeatureMatrix:
     if request.param == "npy":
         np.save(tmp_path / "features.npy", expected)

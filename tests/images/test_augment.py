@@ -37,7 +37,7 @@ def test_pixels_beyond_the_edge_are_reflected() -> None:
         assert 200 * 0.79 <= copy[0, 0, 0] <= 241
 
 
-def test_a_crop_shows_most_of_the_image() -> None:
+def test_crop_shows_most_of_the_image() -> None:
     for copy in copies(ramp(64, 64), (56, 56)):
         shown = copy.max() / copy.min()  # brightness cancels out; contrast may change by a fifth
         assert 1.5 < shown < 4.5

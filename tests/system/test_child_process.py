@@ -8,7 +8,7 @@ from featx.errors import EngineError, WeightsError
 from featx.system.child_process import child_error, run_child
 
 
-def test_anchild_error_the_child_comes_back_as_its_own_kind(tmp_path: Path) -> None:
+def test_featx_error_of_child_keeps_its_class(tmp_path: Path) -> None:
     from featx import load_backbone
     from featx.extraction.engines.compile import convert_network
     from featx.extraction.options import ExtractionOptions
@@ -31,14 +31,14 @@ def test_killed_child() -> None:
 @pytest.mark.slow  # compiles a network
 def test_working_directory_is_not_imported(in_folder: Path) -> None:
     for name in ("json.py", "keras.py", "tensorflow.py", "featx.py"):
-        (in_folder / name).write_text("raise SystemExit('taken for the library')")
+        (in_folder / name).write_text("raise SystemExit('imported from the working directory')")
     from featx import FeatureExtractor
 
-    rows = FeatureExtractor("mobilenet", cache=None, pooling="max", precision="float32").transform([_grey()])
+    rows = FeatureExtractor("mobilenet", cache=None, pooling="max", precision="float32").transform([_gray_image()])
     assert rows.shape == (1, 1024)
 
 
-def _grey() -> object:
+def _gray_image() -> object:
     import numpy as np
 
     return np.full((8, 8, 3), 128, dtype=np.uint8)

@@ -27,12 +27,12 @@ def test_no_quota_is_no_limit(tmp_path: Path) -> None:
     assert cpu_quota(*groups(tmp_path, "0::/\n", {"cpu.max": "max 100000\n"})) == math.inf
 
 
-def test_the_smallest_quota_of_all_groups_above_counts(tmp_path: Path) -> None:
+def test_smallest_quota_of_all_parent_groups_applies(tmp_path: Path) -> None:
     files = {"a/cpu.max": "300000 100000\n", "a/b/cpu.max": "max 100000\n", "c/cpu.max": "1000 100000\n"}
     assert cpu_quota(*groups(tmp_path, "0::/a/b\n", files)) == 3
 
 
-def test_quotas_of_version_1_count(tmp_path: Path) -> None:
+def test_quotas_of_version_1(tmp_path: Path) -> None:
     files = {"cpu/pod/cpu.cfs_quota_us": "150000\n", "cpu/pod/cpu.cfs_period_us": "100000\n"}
     files |= {"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}
     assert cpu_quota(*groups(tmp_path, "5:memory:/other\n4:cpu,cpuacct:/pod\n0::/\n", files)) == 1.5
@@ -48,11 +48,11 @@ def test_invalid_quota_is_ignored(tmp_path: Path, text: str) -> None:
     assert cpu_quota(*groups(tmp_path, "0::/\n", {"cpu.max": text})) == math.inf
 
 
-def test_systems_without_groups_have_none(tmp_path: Path) -> None:
+def test_systems_without_control_groups_have_no_quota(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path / "no", tmp_path / "none") == math.inf
 
 
-def test_there_is_one_core_at_least(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_least_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.system.processes.cpu_quota", lambda *_: 0.1)
     assert n_cores() == 1
 
