@@ -122,9 +122,9 @@ def open_folder(location: str | os.PathLike[str]) -> Folder:
     Raises
     ------
     SourceError
-        The URL contains credentials, or no storage has its scheme.
+        The URL contains credentials, no storage has its scheme, or the package for this storage is not installed.
     MissingDependencyError
-        The package for this storage is not installed.
+        fsspec is not installed, or aiohttp for a URL of the web.
     """
     text = os.fspath(location)
     path = local_path(text) if is_url(text) else text

@@ -23,7 +23,7 @@ from featx.errors import (
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_bytes
 
-#: Time limit of one image, and of a server that sends nothing.
+#: Maximum time for one image, and maximum time in which a server sends nothing.
 TIMEOUT_SECONDS, SILENT_SECONDS = 60.0, 15.0
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 #: A URL within another: ``zip://a.jpg::/tmp/x.zip``.
@@ -45,7 +45,7 @@ def is_url(path: str) -> bool:
 
 
 def is_http_url(url: str) -> bool:
-    """Return whether a URL is of the web."""
+    """Return whether a URL has the scheme http or https."""
     return url.lower().startswith(("http://", "https://"))
 
 
@@ -65,7 +65,7 @@ def read_url(url: str, max_bytes: int) -> bytes:
     ImageTooLargeError
         The file has more than `max_bytes`.
     MissingDependencyError
-        fsspec, or the package that it needs for this storage, is not installed.
+        fsspec is not installed, or aiohttp for a URL of the web.
     """
     try:
         system, path = _system(url)
@@ -151,7 +151,7 @@ def download(url: str, copy: str) -> None:
     SourceError
         The file cannot be read.
     MissingDependencyError
-        fsspec, or the package that it needs for this storage, is not installed.
+        fsspec is not installed, or aiohttp for a URL of the web.
     """
     try:
         system, path = _system(url, total=None)
@@ -193,7 +193,7 @@ def list_names(url: str) -> Iterator[str]:
     SourceError
         The URL cannot be listed.
     MissingDependencyError
-        fsspec, or the package that it needs for this storage, is not installed.
+        fsspec is not installed, or aiohttp for a URL of the web.
     """
     system, path = open_filesystem(url)
     root = path.rstrip("/")
@@ -261,14 +261,15 @@ def open_filesystem(url: str) -> tuple[Any, str]:
     Raises
     ------
     SourceError
-        No storage has this scheme, or it does not answer.
+        No storage has this scheme, its package is not installed, or it does not answer.
     MissingDependencyError
-        fsspec, or the package that it needs for this storage, is not installed.
+        fsspec is not installed, or aiohttp for a URL of the web.
     """
     try:
         return _system(url)
     except SourceError as error:
-        raise SourceError(f"{redact_secrets(url)!r} cannot be opened: {error}. Check the URL.") from error
+        fix = "Install it with pip" if isinstance(error.__cause__, ImportError) else "Check the URL"
+        raise SourceError(f"{redact_secrets(url)!r} cannot be opened: {error}. {fix}.") from error
 
 
 def _system(url: str, total: float | None = -1.0) -> tuple[Any, str]:
@@ -290,7 +291,7 @@ def _system(url: str, total: float | None = -1.0) -> tuple[Any, str]:
             return fsspec.filesystem(scheme, client_kwargs={"timeout": timeout}), url
         system, path = fsspec.core.url_to_fs(url, **(_s3_options() if scheme in ("s3", "s3a") else {}))
     except ImportError as error:
-        raise SourceError(f"{scheme}:// needs another package: {error}. Install it with pip") from error
+        raise SourceError(f"the package for {scheme}:// is not installed ({error})") from error
     except Exception as error:  # some storage connects at once
         if isinstance(error, ValueError) and str(error).startswith("Protocol not known"):
             known = "s3://, gs://, az://, https:// and others that fsspec knows"
@@ -308,7 +309,7 @@ def _s3_options() -> dict[str, Any]:
 
 
 def error_reason(error: Exception) -> str:
-    """Return the reason of an error of storage."""
+    """Return a storage error as the reason of a message."""
     kind = type(error).__name__
     if kind == "TooManyRedirects":
         return "too many redirects"

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +23,7 @@ fsspec = pytest.importorskip("fsspec")
 pytest.importorskip("aiohttp")
 
 
-def test_an_image_at_an_address_is_that_of_a_file(server: str, photo_bytes: bytes) -> None:
+def test_image_at_a_url_equals_its_file(server: str, photo_bytes: bytes) -> None:
     assert read_image(f"{server}/good.jpg") == (photo_bytes, None)
 
 
@@ -39,9 +38,7 @@ def test_an_image_at_an_address_is_that_of_a_file(server: str, photo_bytes: byte
         ("longer", "."),
     ],
 )
-def test_a_server_that_fails_costs_its_image_only(
-    name: str, reason: str, server: str, counting: CountingBackbone
-) -> None:
+def test_failing_server_affects_only_its_image(name: str, reason: str, server: str, counting: CountingBackbone) -> None:
     started = time.perf_counter()
     with pytest.raises(UnreachableImageError, match=reason):
         read_image(f"{server}/{name}.jpg")
@@ -59,20 +56,18 @@ def test_wrong_content_length(server: str, counting: CountingBackbone) -> None:
     assert "\n" not in str(caught[0].message)
 
 
-def test_an_answer_without_an_end_is_cut_off(server: str) -> None:
+def test_endless_response_is_cut_off(server: str) -> None:
     with pytest.raises(ImageTooLargeError, match=r"more than the limit of 3\.0 MB"):
         read_image(f"{server}/endless.jpg", max_bytes=3_000_000)
 
 
-def test_no_kind_of_storage_makes_one_wait_for_ever(
-    monkeypatch: pytest.MonkeyPatch, counting: CountingBackbone
-) -> None:
+def test_silent_storage_times_out(monkeypatch: pytest.MonkeyPatch, counting: CountingBackbone) -> None:
     class Sleepy(fsspec.get_filesystem_class("memory")):  # type: ignore[misc]  # a class made by a function
         protocol = "sleepy"
 
         def _open(self, *args: object, **options: object) -> object:
             time.sleep(3)
-            raise AssertionError("nobody is waiting any more")
+            raise AssertionError("the caller has stopped waiting")
 
     fsspec.register_implementation("sleepy", Sleepy, clobber=True)
     monkeypatch.setattr(remote, "TIMEOUT_SECONDS", 0.3)
@@ -82,7 +77,7 @@ def test_no_kind_of_storage_makes_one_wait_for_ever(
     assert time.perf_counter() - started < 2
 
 
-def test_a_site_that_links_without_end_is_listed_to_a_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_links_are_listed_to_a_maximum_depth(monkeypatch: pytest.MonkeyPatch) -> None:
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             body = b'<a href="deeper/">deeper</a> <a href="1.jpg">1</a>'
@@ -95,34 +90,34 @@ def test_a_site_that_links_without_end_is_listed_to_a_depth(monkeypatch: pytest.
         def log_message(self, *args: object) -> None:
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as running:
-        thread = threading.Thread(target=running.serve_forever)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http_server:
+        thread = threading.Thread(target=http_server.serve_forever)
         thread.start()
         try:
-            table = find_images([f"http://127.0.0.1:{running.server_port}/photos/"])
+            table = find_images([f"http://127.0.0.1:{http_server.server_port}/photos/"])
         finally:
-            running.shutdown()
+            http_server.shutdown()
             thread.join()
     assert 1 <= len(table) <= 12
 
 
-def test_nobody_listens() -> None:
+def test_connection_refused() -> None:
     with pytest.raises(UnreachableImageError, match="127.0.0.1"):
         read_image("http://127.0.0.1:9/a.jpg")
     with pytest.raises(SourceError, match="cannot be listed: .*127.0.0.1"):
         find_images(["http://127.0.0.1:9/photos/"])
 
 
-def test_an_announced_size_is_believed_before_it_is_fetched(server: str) -> None:
+def test_declared_size_is_checked_before_the_download(server: str) -> None:
     with pytest.raises(ImageTooLargeError, match=r"has .* kB, more than the limit of 4\.0 kB"):
         read_image(f"{server}/longer.jpg", max_bytes=4000)
 
 
-def test_addresses_are_taken_as_they_are(server: str, photo_bytes: bytes) -> None:
+def test_urls_are_used_unchanged(server: str, photo_bytes: bytes) -> None:
     assert read_image(f"{server}/good.jpg?sizes=a::b")[0] == photo_bytes
     assert read_image(server.replace("http", "HTTP") + "/good.jpg")[0] == photo_bytes
     with pytest.raises(UnreachableImageError, match=r"\[::1\]|::1"):
-        read_image("http://[::1]:9/a.jpg")  # tried, and nobody there
+        read_image("http://[::1]:9/a.jpg")  # connection refused
 
 
 def test_redirect_loop(server: str) -> None:
@@ -134,7 +129,7 @@ def test_redirect_loop(server: str) -> None:
 
 @pytest.fixture
 def bucket(photo_folder: Path) -> Iterator[str]:
-    """The photos in a store of objects."""
+    """The photos in object storage."""
     system = fsspec.filesystem("memory")
     system.put(str(photo_folder), "/bucket/photos", recursive=True)
     system.pipe("/bucket/photos/notes.txt", b"")
@@ -142,26 +137,26 @@ def bucket(photo_folder: Path) -> Iterator[str]:
     system.rm("/bucket", recursive=True)
 
 
-def test_what_lies_at_an_address_is_like_a_folder(
+def test_url_is_listed_like_a_folder(
     bucket: str, photo_folder: Path, tmp_path: Path, counting: CountingBackbone
 ) -> None:
-    folder, there = find_images([photo_folder]), find_images([bucket])
-    assert there.labels == folder.labels
-    assert there.paths[0] == f"{bucket}/china/00.jpg"
-    assert there.ignored == {".txt": 1}
+    local, remote_table = find_images([photo_folder]), find_images([bucket])
+    assert remote_table.labels == local.labels
+    assert remote_table.paths[0] == f"{bucket}/china/00.jpg"
+    assert remote_table.ignored == {".txt": 1}
     extractor = FeatureExtractor("counting", cache=tmp_path / "cache")
-    rows = extractor.fit_transform(there.paths)
-    np.testing.assert_array_equal(extractor.transform(folder.paths), rows)
+    rows = extractor.fit_transform(remote_table.paths)
+    np.testing.assert_array_equal(extractor.transform(local.paths), rows)
     assert counting.n_images == 24
     with pytest.raises(SourceError, match="No images|cannot be listed"):
         find_images(["memory://absent"])
 
 
-def test_an_address_with_a_query_is_that_of_an_image() -> None:
+def test_url_with_a_query_is_an_image() -> None:
     assert find_images(["https://example.org/a.jpg?width=20"]).paths == ["https://example.org/a.jpg?width=20"]
 
 
-def test_addresses_in_a_table(bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_urls_in_a_table(bucket: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table = find_images([bucket])
     lines = [f"{path},{label}" for path, label in zip(table.paths, table.labels, strict=True)]
     (tmp_path / "t.csv").write_text("path,label\n" + "\n".join(lines))
@@ -170,22 +165,31 @@ def test_addresses_in_a_table(bucket: str, tmp_path: Path, capsys: pytest.Captur
     assert "24 images, 24 readable" in capsys.readouterr().out
 
 
-def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, counting: CountingBackbone) -> None:
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, counting: CountingBackbone) -> None:
     with pytest.raises(UnreachableImageError, match="strange"):
         read_image("strange://bucket/a.jpg")
+
+    def url_to_fs(url: str) -> object:
+        raise ImportError("Please install gcsfs")
+
+    with monkeypatch.context() as patches:
+        patches.setattr(fsspec.core, "url_to_fs", url_to_fs)
+        with pytest.raises(
+            SourceError, match=r"for gs:// is not installed \(Please install gcsfs\)\. Install it with pip"
+        ):
+            find_images(["gs://bucket/photos"])
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'featx\[remote\]'"):
         FeatureExtractor("counting", on_error="nan").transform(["https://example.org/a.jpg"])
 
 
-def test_a_path_is_no_address() -> None:
-    found: dict[str, Any] = {path: remote.is_url(path) for path in ("a/b.jpg", "C:\\a.jpg", "c:/a.jpg", "a:b.jpg")}
-    assert not any(found.values())
+def test_paths_are_not_urls() -> None:
+    assert not any(map(remote.is_url, ("a/b.jpg", "C:\\a.jpg", "c:/a.jpg", "a:b.jpg")))
     assert remote.is_url("S3://bucket/a.jpg")
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
-def test_a_file_given_as_an_address_is_read_as_a_file(tmp_path: Path, photo_bytes: bytes) -> None:
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_file_url_is_read_as_a_file(tmp_path: Path, photo_bytes: bytes) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "a b.jpg").write_bytes(photo_bytes)
     with pytest.raises(UnreachableImageError, match="not a regular file"):
@@ -193,28 +197,26 @@ def test_a_file_given_as_an_address_is_read_as_a_file(tmp_path: Path, photo_byte
     assert read_image(f"file://{tmp_path}/a%20b.jpg")[0] == photo_bytes
 
 
-@pytest.mark.parametrize("address", ["ftp://127.0.0.1:9/a.jpg", "zip://a.jpg::/tmp/x.zip", "strange://b/a.jpg"])
-def test_an_address_that_cannot_be_opened_costs_its_image_only(
-    address: str, server: str, counting: CountingBackbone
-) -> None:
+@pytest.mark.parametrize("url", ["ftp://127.0.0.1:9/a.jpg", "zip://a.jpg::/tmp/x.zip", "strange://b/a.jpg"])
+def test_invalid_url_affects_only_its_image(url: str, server: str, counting: CountingBackbone) -> None:
     with pytest.warns(UserWarning, match="1 of 2 images cannot be read"):
-        rows = FeatureExtractor("counting", on_error="nan").transform([address, f"{server}/good.jpg"])
+        rows = FeatureExtractor("counting", on_error="nan").transform([url, f"{server}/good.jpg"])
     assert np.isfinite(rows[1]).all()
     with pytest.raises(SourceError):
-        find_images([address.rsplit("/", 1)[0]])
+        find_images([url.rsplit("/", 1)[0]])
 
 
-def test_errors_repeat_no_secret_of_an_address(server: str, tmp_path: Path) -> None:
-    address = f"{server}/404.jpg?size=2&X-Amz-Signature=very-secret"
+def test_errors_contain_no_secrets(server: str, tmp_path: Path) -> None:
+    url = f"{server}/404.jpg?size=2&X-Amz-Signature=very-secret"
     with pytest.raises(UnreachableImageError, match=r"404.jpg\?size=2&X-Amz-Signature=…") as raised:
-        FeatureExtractor("color_histogram", cache=None).fit_transform([address])
+        FeatureExtractor("color_histogram", cache=None).fit_transform([url])
     assert "very-secret" not in str(raised.value)
     with pytest.raises(SourceError, match="contains a signature or token") as refused:
         open_features(f"{server}/job?sig=very-secret")
     assert "very-secret" not in str(refused.value)
 
 
-def test_the_table_of_rows_names_addresses_without_what_lets_anybody_in(server: str, in_folder: Path) -> None:
+def test_table_of_rows_contains_no_secrets(server: str, in_folder: Path) -> None:
     Path("list.csv").write_text(f"path,label\n{server}/a.jpg?X-Amz-Signature=very-secret&size=2,cat\n")
     args = ["extract", "list.csv", "-o", "f.npy", "--backbone", "color_histogram", "--no-cache", "--quiet"]
     assert cli.main(args) == 0
