@@ -195,7 +195,9 @@ def describe_recipe(info: RecipeInfo) -> str:
         return f"{info.fingerprint} (its recipe.json is missing or corrupt)"
     fields = {name: _printable(value) for name, value in info.recipe.items()}
     fields["image_size"] = fields.get("image_size", "?").strip("[]").replace(", ", " × ")
-    fields["weights"] = f"weights {fields.get('weights', '')[:8]}"
+    weights = fields.get("weights", "")
+    # A digest is shortened; a backbone without weights has a version instead.
+    fields["weights"] = weights if weights.startswith("version") else f"weights {weights[:8]}"
     names = ("backbone", "precision", "image_size", "resize", "layer", "pooling", "weights")
     parts = [fields.get(name, "?") for name in names]
     if fields.get("preprocessing"):

@@ -21,7 +21,9 @@ def test_info_verify_compact_and_clear(photo_folder: Path, capsys: pytest.Captur
 
     for name in ("china", "flower"):
         assert run("extract", str(photo_folder / name), "--backbone", "counting", "--quiet")[0] == 0
-    assert "24 rows of 12 features" in run("cache", "info")[1]
+    text = run("cache", "info")[1]
+    assert "24 rows of 12 features" in text
+    assert "avg, version 1\n" in text
     info = json.loads(run("cache", "info", "--json")[1])
     assert [recipe["segments"] for recipe in info["recipes"]] == [2]
     assert run("cache", "compact")[1] == f"{info['recipes'][0]['fingerprint']}: 2 segments → 1, 24 rows moved\n"
