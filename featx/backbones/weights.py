@@ -132,9 +132,9 @@ def weights_from_url(weights: str, network: str) -> Weights:
         )
     if not path.is_file():
         _download(url, path, digest.lower(), f"the weights of backbone {network!r}", network)
-    found = local_weights(path, network)
+    local = local_weights(path, network)
     _check_hash(path, digest.lower(), network)
-    return found
+    return local
 
 
 def has_keras_hash(path: Path, expected_hash: str) -> bool:

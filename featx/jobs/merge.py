@@ -191,7 +191,7 @@ def _shards_to_join(job: Job, *, allow_incomplete: bool) -> tuple[list[Committed
     if corrupt:
         first, reason = next(iter(corrupt.items()))
         raise JobError(
-            f"{format_count(len(corrupt), 'shard')} of {location!r} corrupt, the first is {first} ({reason}). Compute "
+            f"{format_count(len(corrupt), 'corrupt shard')} in {location!r}, the first is {first} ({reason}). Compute "
             f"corrupt shards again: featx job run {location}"
         )
     left = [shard for shard in range(n_shards) if shard not in done]

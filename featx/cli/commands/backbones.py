@@ -60,7 +60,7 @@ def show_backbones(args: argparse.Namespace) -> None:
         ]
     else:
         rates = read_rates(cache_from(args))
-        rows = [_backbone_row(one, rates.get(one.name)) for one in backbones]
+        rows = [_backbone_row(backbone, rates.get(backbone.name)) for backbone in backbones]
     print_data(json.dumps(rows) if args.json else format_table(rows))
 
 

@@ -179,14 +179,14 @@ def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:
     from featx.backbones.registry import DirectBackbone, load_backbone
 
     several = {name: getattr(args, name) for name in ("layer", "pooling", "tta") if hasattr(args, name)}
-    of_control = {**several, "layer": [None], "pooling": ["avg"]}
+    without_layers = {**several, "layer": [None], "pooling": ["avg"]}
     names = dict.fromkeys(args.backbone or ["mobilenet"])
     # Plain Python backbones have neither layers nor poolings; the options apply to the networks beside them.
     plain = {name for name in names if len(names) > 1 and isinstance(load_backbone(name), DirectBackbone)}
     return [
         options_from(argparse.Namespace(**{**vars(args), **chosen}), backbone)
         for backbone in names
-        for chosen in _combinations(of_control if backbone in plain else several)
+        for chosen in _combinations(without_layers if backbone in plain else several)
     ]
 
 

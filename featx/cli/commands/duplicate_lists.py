@@ -24,21 +24,21 @@ _SHOWN_GROUPS, _SHOWN_PATHS = 10, 3
 _BATCH_SIZE = 2**17
 
 
-def as_csv(found: Duplicates, features: FeatureMatrix) -> Iterator[str]:
+def as_csv(duplicates: Duplicates, features: FeatureMatrix) -> Iterator[str]:
     """Yield CSV lines of all groups, the largest first."""
-    clusters = found.clusters
+    clusters = duplicates.clusters
     groups = np.repeat(np.arange(1, len(clusters) + 1), [len(cluster) for cluster in clusters])
     yield ",".join(HEADER) + "\n"
     start = 0
     for rows, lines in _looked_up(clusters, features, ROW_COLUMNS):
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        here = groups[start : start + len(rows)].tolist()
+        batch_groups = groups[start : start + len(rows)].tolist()
         for group, row, path, label, digest in zip(
-            here, rows.tolist(), *(lines[name] for name in ROW_COLUMNS), strict=True
+            batch_groups, rows.tolist(), *(lines[name] for name in ROW_COLUMNS), strict=True
         ):
             label_cell = "" if is_missing(label) else escape_cell(str(label))
-            writer.writerow([group, row, escape_path_cell(path), label_cell, f"{found.cosine[row]:.6f}", digest])
+            writer.writerow([group, row, escape_path_cell(path), label_cell, f"{duplicates.cosine[row]:.6f}", digest])
         start += len(rows)
         yield text.getvalue()
 
@@ -48,9 +48,9 @@ def _looked_up(
 ) -> Iterator[tuple[IntArray, TableColumns]]:
     """Yield batches of row indices and their table columns, group by group."""
     rows = np.concatenate([np.empty(0, dtype=np.int64), *clusters])
-    for at in range(0, len(rows), _BATCH_SIZE):
-        here = rows[at : at + _BATCH_SIZE]
-        yield here, features.metadata(here, names)
+    for start in range(0, len(rows), _BATCH_SIZE):
+        batch = rows[start : start + _BATCH_SIZE]
+        yield batch, features.metadata(batch, names)
 
 
 def _paths(clusters: Sequence[IntArray], features: FeatureMatrix) -> list[list[str]]:
@@ -60,42 +60,42 @@ def _paths(clusters: Sequence[IntArray], features: FeatureMatrix) -> list[list[s
     return [paths[start:end] for start, end in itertools.pairwise(ends)]
 
 
-def as_dict(found: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
+def as_dict(duplicates: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
     """Return the groups with their paths as a JSON object."""
-    return {**_facts(found, features), "clusters": _paths(found.clusters, features)}
+    return {**_facts(duplicates, features), "clusters": _paths(duplicates.clusters, features)}
 
 
-def _facts(found: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
-    clusters = found.clusters
+def _facts(duplicates: Duplicates, features: FeatureMatrix) -> dict[str, Any]:
+    clusters = duplicates.clusters
     return {
         "rows": len(features),
         "groups": len(clusters),
-        "in_groups": found.n_rows,
+        "in_groups": duplicates.n_rows,
         "largest": max(map(len, clusters), default=0),
-        "threshold": found.threshold,
-        "centered": found.centered,
+        "threshold": duplicates.threshold,
+        "centered": duplicates.centered,
         "complete": features.is_complete,
     }
 
 
-def as_text(found: Duplicates, features: FeatureMatrix) -> str:
+def as_text(duplicates: Duplicates, features: FeatureMatrix) -> str:
     """Return a summary with the largest groups."""
-    clusters = found.clusters
-    n_more = found.n_rows - len(clusters)
+    clusters = duplicates.clusters
+    n_more = duplicates.n_rows - len(clusters)
     lines = [f"{format_count(len(features), 'row')}: no near-duplicates."]
     if clusters:
         lines = [
-            f"{format_count(len(features), 'row')}: {found.n_rows:,} are near-duplicates in "
+            f"{format_count(len(features), 'row')}: {duplicates.n_rows:,} are near-duplicates in "
             f"{format_count(len(clusters), 'group')}; keeping one of each would remove {n_more:,}."
         ]
-    if found.centered:
+    if duplicates.centered:
         lines.append("Rows have much in common; similarities were computed after subtracting their mean.")
     shown = _paths([cluster[:_SHOWN_PATHS] for cluster in clusters[:_SHOWN_GROUPS]], features)
-    for number, (cluster, of_cluster) in enumerate(zip(clusters, shown, strict=False), 1):
-        paths = ", ".join(shorten(path, 50) for path in of_cluster)
+    for number, (cluster, cluster_paths) in enumerate(zip(clusters, shown, strict=False), 1):
+        paths = ", ".join(shorten(path, 50) for path in cluster_paths)
         more = len(cluster) - _SHOWN_PATHS
         paths += f" and {more:,} more" if more > 0 else ""
-        cosine = float(found.cosine[cluster].min())
+        cosine = float(duplicates.cosine[cluster].min())
         lines.append(f"{number:>3}  {len(cluster):,} images, cosine {cosine:.3f} and above: {paths}")
     if len(clusters) > _SHOWN_GROUPS:
         lines.append(f"and {format_count(len(clusters) - _SHOWN_GROUPS, 'smaller or equal group')}; --csv lists all.")

@@ -236,18 +236,20 @@ def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: 
         )
 
 
-def _run(args: argparse.Namespace, output: str, **how: Any) -> JobRun:
+def _run(args: argparse.Namespace, output: str, **options: Any) -> JobRun:
     from featx.jobs.run import run_job
     from featx.jobs.running.heartbeats import count_done_images
     from featx.system.progress import progress_bar
 
-    here = {name: getattr(args, name) for name in ("engine", "batch_size") if hasattr(args, name)}
+    machine_options = {name: getattr(args, name) for name in ("engine", "batch_size") if hasattr(args, name)}
     job = _opened(output)
     n_done, n_images = count_done_images(job), job.manifest.n_images  # from file names; no table is read
     if n_done:
         print_message(args, f"{n_done:,} of {n_images:,} images are already finished.")
     with progress_bar(n_images - n_done, str(job.manifest.recipe["backbone"]), shown=not args.quiet) as progress:
-        return run_job(output, cache=args.cache, on_error=args.on_error, progress=progress, **how, **here)
+        return run_job(
+            output, cache=args.cache, on_error=args.on_error, progress=progress, **options, **machine_options
+        )
 
 
 def _opened(output: str) -> Job:

@@ -245,22 +245,22 @@ def predict(args: argparse.Namespace) -> None:
     missing: list[str] = []
     given = {"top": args.top, "threshold": args.threshold, **reading_from(args)}
     predictor = Predictor(args.model, cache=cache_from(args), **given)
-    tally = PredictionSummary()
-    of_images, total = batches(args, missing)
+    summary = PredictionSummary()
+    batches_of_paths, total = batches(args, missing)
     with writing(args.output) as write, progress_bar(total, "predict", shown=not args.quiet) as progress:
         if not args.json:
             write(predictor.format.as_csv([], header=True))
-        for batch in of_images:
-            predictions = predictor.predict_each(batch, progress)
+        for paths in batches_of_paths:
+            predictions = predictor.predict_each(paths, progress)
             write(_as_text(predictor, predictions, as_json=args.json))
-            tally.add(predictions)
-    print_message(args, tally.as_text())
-    raise_for_images(missing, tally.n_predicted, tally.n_unreadable, tally.first_unreadable)
+            summary.add(predictions)
+    print_message(args, summary.as_text())
+    raise_for_images(missing, summary.n_predicted, summary.n_unreadable, summary.first_unreadable)
 
 
 def _as_text(predictor: Predictor, predictions: Sequence[Prediction], *, as_json: bool) -> str:
     if as_json:
-        return "".join(predictor.format.as_json(one) + "\n" for one in predictions)
+        return "".join(predictor.format.as_json(prediction) + "\n" for prediction in predictions)
     return predictor.format.as_csv(predictions)
 
 
@@ -281,16 +281,22 @@ def explain(args: argparse.Namespace) -> None:
     rows: list[dict[str, object]] = []
     failures: list[Failure] = []
     with progress_bar(len(table), "explain", shown=not args.quiet) as progress:
-        for one in explain_each(explainer, table.paths, label=args.label, writer=writer):
+        for explained in explain_each(explainer, table.paths, label=args.label, writer=writer):
             progress(1)
-            attribution = one.attribution
-            failures += [Failure(len(rows), one.path, one.error)] if one.error else []
+            attribution = explained.attribution
+            failures += [Failure(len(rows), explained.path, explained.error)] if explained.error else []
             row = {
-                "path": one.path,
+                "path": explained.path,
                 "label": attribution and attribution.label,
                 "score": attribution and round(attribution.score, 4),
             }
-            rows.append({**row, "method": explainer.method, "file": one.file, "note": one.note, "error": one.error})
+            row |= {
+                "method": explainer.method,
+                "file": explained.file,
+                "note": explained.note,
+                "error": explained.error,
+            }
+            rows.append(row)
     if args.json:
         print_data(json.dumps(rows))
     else:  # Boolean classes are printed by name

@@ -148,12 +148,12 @@ def duplicates(args: argparse.Namespace) -> None:
     features = open_features(args.features)
     _check_table(features)
     with progress_bar(len(features), "duplicates", shown=not args.quiet) as progress:
-        found = find_duplicates(features, duplicate_threshold=args.duplicate_threshold, progress=progress)
+        near_duplicates = find_duplicates(features, duplicate_threshold=args.duplicate_threshold, progress=progress)
     if args.csv:
         with writing(args.csv) as write:
-            for text in as_csv(found, features):
+            for text in as_csv(near_duplicates, features):
                 write(text)
-    print_data(json.dumps(as_dict(found, features)) if args.json else as_text(found, features))
+    print_data(json.dumps(as_dict(near_duplicates, features)) if args.json else as_text(near_duplicates, features))
 
 
 def _check_table(features: FeatureMatrix) -> None:

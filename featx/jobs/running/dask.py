@@ -179,7 +179,7 @@ def _check_listener(address: str) -> None:
         host, port = match[2].strip("[]"), int(match[3])
         with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as connection:
             if match[1] == "tcp" and not connection.recv(1):  # a scheduler sends a greeting
-                raise OSError("the server there is not one")
+                raise OSError("the server is not a Dask scheduler")
 
 
 def _no_scheduler(address: str, error: Exception) -> JobError:
