@@ -120,7 +120,7 @@ def rows(path: Path | str, pixels: Array, **options: Any) -> Array:
 
 
 class ModelWithCode:
-    """Imitation of a ``keras.Model`` with code of its own."""
+    """Imitation of a ``keras.Model`` with custom code."""
 
     name, built = "mine", True
 

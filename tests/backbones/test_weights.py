@@ -113,7 +113,7 @@ def test_missing_file_on_server(server: tuple[str, list[str]]) -> None:
     address, _ = server
     with pytest.raises(WeightsNotFoundError, match="404.*Check the address. Download http.*save it as") as caught:
         served(address, "absent.weights.h5").find_weights("imagenet")
-    assert "use 'mobilenet'" not in str(caught.value)  # the requested backbone is no remedy
+    assert "use 'mobilenet'" not in str(caught.value)  # the remedy does not name the requested backbone
 
 
 def test_redirect_is_followed(keras_home: Path, server: tuple[str, list[str]]) -> None:

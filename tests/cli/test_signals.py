@@ -35,10 +35,10 @@ def test_second_signal_is_ignored_for_five_seconds(monkeypatch: pytest.MonkeyPat
     with Interrupts() as interrupts:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
-        signal.raise_signal(signal.SIGTERM)  # ignored: the end is under way
+        signal.raise_signal(signal.SIGTERM)  # ignored: the command is ending
         monkeypatch.setattr("featx.cli.signals._IGNORE_SECONDS", 0.0)
         with pytest.raises(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGTERM)  # but not if it takes for ever
+            signal.raise_signal(signal.SIGTERM)  # but not if that takes too long
     assert interrupts.first == signal.SIGINT
 
 
@@ -87,7 +87,7 @@ def test_signal_at_any_moment_prints_one_line(tmp_path: Path) -> None:
             time.sleep(0.002)
         _, err = process.communicate(timeout=60)
         codes.add(process.returncode)
-        # Until Python has found the command to run, an interrupt is its own.
+        # Before featx is imported, Python itself handles an interrupt.
         assert "Traceback" not in err or not re.search(r"/featx/(?!__init__)", err), err
     assert codes <= {1, 130, -signal.SIGINT}
 
@@ -125,7 +125,7 @@ cli.run()
 
 @pytest.mark.parametrize("code", [130, 0])
 def test_running_threads_do_not_change_exit_code(code: int) -> None:
-    """Taken down around them, Python 3.11 crashed three times of five."""
+    """Python 3.11 crashed in three of five runs when it shut down around running threads."""
     for _ in range(2):
         command = [sys.executable, "-c", _FITTING, str(code)]
         done = subprocess.run(command, check=False, capture_output=True, text=True)

@@ -46,7 +46,7 @@ sklearn_version = tuple(int(part) for part in sklearn.__version__.split(".")[:2]
 
 
 class OtherBackbone(CountingBackbone):
-    """A second one, of other features."""
+    """A second counting backbone with other features."""
 
     name = "other"
 
@@ -71,7 +71,7 @@ def y(labels: list[str]) -> np.ndarray[Any, Any]:
 
 @pytest.fixture(autouse=True)
 def once(counting: CountingBackbone, request: pytest.FixtureRequest) -> Iterator[None]:
-    """In each of these tests every one of 24 images goes through each recipe of the counting backbone once.
+    """In each of these tests, the counting backbone extracts each of 24 images once for each recipe.
 
     That is one recipe, unless the test is marked with another number; none for a test of the real network.
     """
@@ -241,7 +241,7 @@ def test_metadata_routing(pipe: Pipeline, paths: list[str], y: np.ndarray[Any, A
         pipe.fit(paths, y, sample_weight=weights)
         head = clone(pipe[-1]).fit(pipe[:-1].transform(paths), y, sample_weight=weights)
         np.testing.assert_allclose(pipe[-1].coef_, head.coef_)
-        if sklearn_version >= (1, 7):  # before, cross_validate did not see what a pipeline's steps request
+        if sklearn_version >= (1, 7):  # older versions of cross_validate ignore the requests of the steps
             scores = cross_validate(pipe, paths, y, cv=3, params={"sample_weight": weights})
             assert len(scores["test_score"]) == 3
     unweighted = make_pipeline(FeatureExtractor("counting"), StandardScaler(), LogisticRegression()).fit(paths, y)
@@ -273,7 +273,7 @@ if __name__ == "__main__":
     labels = [Path(path).parent.name for path in paths]
     with joblib.parallel_config(backend):
         print(cross_val_score(pipe, paths, labels, cv=3, n_jobs=2).tolist())
-        if backend == "loky":  # whose workers live on
+        if backend == "loky":  # its workers keep running
             def heavy():
                 time.sleep(0.2)  # so that each worker gets some of the tasks
                 return sorted({"tensorflow", "keras", "openvino"} & set(sys.modules))
@@ -422,7 +422,7 @@ def test_a_fitted_pipeline_travels_small_and_whole(
     in_folder: Path,
     python: Callable[..., Any],
 ) -> None:
-    """Into another process and folder; a relative cache is one in the folder where the program runs."""
+    """In another process and folder; a relative cache is in the working directory of that process."""
     elsewhere = tmp_path / "elsewhere"
     for folder in (in_folder, elsewhere):
         shutil.copytree(compiled_cache / "compiled", folder / "rows" / "compiled")

@@ -40,7 +40,7 @@ def test_batch_of_unreadable_images(counting: CountingBackbone, paths: list[str]
         Path(path).write_bytes(b"no image")
     rows, ledger = extract(paths, tmp_path / "cache", on_error="nan", batch_size=4)
     assert np.isnan(rows).all(axis=1).nonzero()[0].tolist() == list(range(8, 16))
-    # Equal bytes are read as one image: the reason is given for each all the same.
+    # Equal bytes are read as one image, and each of them gets the reason.
     assert [failure.position for failure in ledger.failures] == list(range(8, 16))
     assert ledger.n_computed == counting.n_images == 16
 
@@ -175,7 +175,7 @@ def test_padded_image_has_a_row_of_its_own(counting: CountingBackbone, paths: li
     truncated = [(3, "TruncatedImageError"), (24, "TruncatedImageError")]
     assert [(failure.position, failure.error) for failure in strict.failures] == truncated
     counting.n_images = 0
-    for _ in range(2):  # the second time, its row is there
+    for _ in range(2):  # the second time, its row is cached
         padded = extract("pad")
         assert (padded.padded, padded.failures, counting.n_images) == ([3, 24], [], 1)
         assert np.isfinite(rows).all()
@@ -215,14 +215,14 @@ def test_unreadable_images_hold_no_memory(counting: CountingBackbone, tmp_path: 
     cut = encoded(noise, "PNG")[:-1000]
     images = [tmp_path / f"{number}.png" for number in range(40)]
     for number, path in enumerate(images):
-        path.write_bytes(cut + bytes([number]))  # each another one, of 1 MB
+        path.write_bytes(cut + bytes([number]))  # each has other content, of 1 MB
     tracemalloc.start()
     try:
         resolved = ExtractionOptions("counting").resolve()
         rows = np.empty((40, 12), np.float32)
         before = tracemalloc.get_traced_memory()[0]
         ledger = extract_into(rows, images, resolved, cache=None, raise_on_error=False)
-        assert tracemalloc.get_traced_memory()[0] - before < 5_000_000  # an error that knew its frames would keep 40
+        assert tracemalloc.get_traced_memory()[0] - before < 5_000_000  # errors with tracebacks would keep 40 MB
     finally:
         tracemalloc.stop()
     assert len(ledger.failures) == 40

@@ -59,7 +59,7 @@ def test_new_content_of_the_same_size(
 ) -> None:
     extract(paths[:1], tmp_path / "cache")
     old, new = Path(paths[0]).read_bytes(), Path(paths[1]).read_bytes()
-    size = max(len(old), len(new))  # a JPEG may be followed by anything
+    size = max(len(old), len(new))  # a JPEG file may have any bytes at its end
     Path(paths[0]).write_bytes(old.ljust(size, b"\0"))
     extract(paths[:1], tmp_path / "cache")
     state = os.stat(paths[0])
@@ -72,7 +72,7 @@ def test_new_content_of_the_same_size(
 
 def test_file_that_is_rewritten_immediately(counting: CountingBackbone, paths: list[str], tmp_path: Path) -> None:
     image = tmp_path / "a.jpg"
-    for path in [*paths[:6], paths[0]]:  # faster than many a file system's time stamps move
+    for path in [*paths[:6], paths[0]]:  # faster than the time stamps of many file systems change
         image.write_bytes(Path(path).read_bytes())
         rows, _ = extract([str(image)], tmp_path / "cache")
         np.testing.assert_array_equal(rows, extract([path], None)[0])
@@ -105,7 +105,7 @@ def test_file_replaced_while_it_is_read(paths: list[str], tmp_path: Path, monkey
     with monkeypatch.context() as patch:
         patch.setattr(image_reading, "_read_once", overtaken)
         rows, _ = extract([str(image)], cache)
-    np.testing.assert_array_equal(rows, extract(paths[:1], None)[0])  # of the bytes that were read
+    np.testing.assert_array_equal(rows, extract(paths[:1], None)[0])  # the row of the bytes that were read
     rows, _ = extract([str(image)], cache)
     np.testing.assert_array_equal(rows, extract(paths[1:2], None)[0])
 
@@ -134,7 +134,7 @@ def test_recently_written_file_is_read_again(
         time.sleep(2.1)
         return compute(self, pixels)
 
-    images = [paths[1], str(image)]  # the second is read at once, and waits until the network has done the first
+    images = [paths[1], str(image)]  # the second is read immediately, and waits for the network
     with monkeypatch.context() as patch:
         patch.setattr(CountingBackbone, "extract", slowly)
         extract(images, cache, batch_size=1)

@@ -25,8 +25,6 @@ def test_fit_records_the_recipe_and_reads_no_image(monkeypatch: pytest.MonkeyPat
     assert extractor.recipe_["weights"].startswith("9c4fd7b4")
 
 
-# The checks of scikit-learn's own suite. Its generator yields none for an estimator that takes no numeric matrix, so
-# they are called by name: those that pass data get an extractor that takes each row of a matrix for an image.
 class _FewerParameters(FeatureExtractor):  # type: ignore[misc]  # scikit-learn is untyped
     def __init__(self, backbone: str = "counting", *, cache: str | None = None) -> None:
         super().__init__(backbone, cache=cache)

@@ -23,8 +23,8 @@ def test_sklearn_tags() -> None:
     assert not tags.requires_fit
 
 
-# The checks of scikit-learn's own suite. Its generator yields none for an estimator that takes no numeric matrix, so
-# they are called by name: those that pass data get an extractor that takes each row of a matrix for an image.
+# Checks of scikit-learn. Its generator yields none for an estimator that accepts no numeric matrix, so they are called
+# by name. Those that pass data get an extractor that interprets each row of a matrix as an image.
 class _MatrixExtractor(FeatureExtractor):  # type: ignore[misc]  # scikit-learn is untyped
     """Accept a matrix, as scikit-learn's checks pass it: each row becomes an image of one line."""
 
@@ -135,7 +135,7 @@ def test_scikit_learn_check_of_parameters(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(_checks()))
 def test_scikit_learn_check(name: str) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the checks' own
+        warnings.simplefilter("ignore")  # the checks themselves warn
         try:
             _checks()[name]("FeatureExtractor", _MatrixExtractor())
         except unittest.SkipTest as skipped:

@@ -30,7 +30,7 @@ class Cluster:
 
     def __init__(self, folder: Path, host: str) -> None:
         self._folder, self._host = folder, host
-        self.root = _ROOT  # where those that are started find featx
+        self.root = _ROOT  # on the path of the started processes
         self.processes: list[subprocess.Popen[bytes]] = []
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))

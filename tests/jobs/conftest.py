@@ -46,7 +46,7 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def cluster_job(tmp_path: Path, order: Path) -> Path:
-    """A job of ten shards of four images, in a folder that workers of a cluster see."""
+    """A job of ten shards of four images, in a folder that the workers of a cluster share."""
     images = write_images(tmp_path / "images", 40, red=14)
     (images / "b" / "0009.png").write_bytes(b"no image")
     plan_job(images, tmp_path / "job", backbone="fatal", shard_size=4, sample=0)

@@ -53,7 +53,7 @@ sys.exit(cli.main(sys.argv[2:]))
 
 
 def client(order: Path, *args: Any) -> subprocess.Popen[str]:
-    """Start featx in a process that knows the backbone."""
+    """Start featx in a process in which the backbone is registered."""
     command = [sys.executable, "-c", CLIENT, str(order), *map(str, args)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]

@@ -24,7 +24,7 @@ def make_job(
     recipe: dict[str, Any] | None = None,
     options: dict[str, Any] | None = None,
 ) -> Path:
-    """Write a job of so many images, of which those that failed have no row; only some shards may be there."""
+    """Write a job with a row for each image that has not failed; shards may be missing."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -147,7 +147,7 @@ def test_heartbeats_of_a_living_client_are_kept(is_alive: bool, job: Path, dead_
     leave_heartbeat(job, 0, first, host=pid_namespace(), pid=dead_pid)
     recover(open_job(job), verify=False, retry_quarantined=False)
     assert shards_at_work(job) == [0] * is_alive
-    assert open_job(job).suspects() == (set() if is_alive else {0})  # nobody knows the cause: this is no failure
+    assert open_job(job).suspects() == (set() if is_alive else {0})  # the cause is unknown, so this is not a failure
 
 
 def test_reused_process_number(job: Path) -> None:
@@ -235,7 +235,7 @@ def test_retry_failed_replaces_only_better_shards(
         run_job(job, cache=None, retry_failed=True)
     assert committed(job) == before
     (tmp_path / "away").rename(photos)
-    assert run_job(job, cache=None, retry_failed=True).failed == 1  # as it was
+    assert run_job(job, cache=None, retry_failed=True).failed == 1  # unchanged
     assert committed(job) == before
     (photos / "a" / "0004.png").rename(tmp_path / "0004.png")
     (photos / "a" / "0002.png").write_bytes(whole)
@@ -312,7 +312,7 @@ def test_backbone_that_always_fails_quarantines_nothing(job: Path, monkeypatch: 
             run_job(job, cache=None)
     assert len(calls) == 5
     assert (job_status(job).quarantined, open_job(job).suspects()) == ({}, {0, 1, 2, 3, 4})
-    assert pending(job)[:2] == (5, 6)  # if it is the shards, the next run begins with others
+    assert pending(job)[:2] == (5, 6)  # the shards may be the cause: the next run begins with others
     assert run_job(job, cache=None).done == 10
     assert notes(job) == []
 

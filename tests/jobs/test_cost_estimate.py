@@ -55,14 +55,14 @@ def test_speed_is_that_of_a_long_block(tmp_path: Path, paced: Paced, monkeypatch
     start = Prefetcher.prefetch
 
     def slow_start(*args: Any) -> Any:
-        time.sleep(0 if len(paced.shown) > 1 else 1.0)  # of threads and of first batches
+        time.sleep(0 if len(paced.shown) > 1 else 1.0)  # threads and first batches start slowly
         yield from start(*args)
 
     monkeypatch.setattr(Prefetcher, "prefetch", slow_start)
     planned = plan(images, tmp_path / "job", backbone="paced", sample=200)
-    assert planned.sampled == 120  # 8, 64 and what is left
-    assert sum(paced.shown) == 121  # and one to warm up
-    assert 120 < planned.images_per_second < 251  # and all of them in one go 80
+    assert planned.sampled == 120  # 8, 64 and the rest
+    assert sum(paced.shown) == 121  # one more to warm up
+    assert 120 < planned.images_per_second < 251  # a single block would give 80
     assert planned.hours == pytest.approx(120 / planned.images_per_second / 3600, abs=1e-4)
 
 
@@ -72,7 +72,7 @@ def test_sample_ends_after_a_long_block(
     monkeypatch.setattr(CostEstimate, "default_limits", SampleLimits(block_seconds=0.1))
     paced.seconds = 0.02
     planned = plan(images, tmp_path / "job", backbone="paced", sample=20)
-    assert planned.sampled == 16  # 8 to begin with, and 8 that are counted
+    assert planned.sampled == 16  # the first 8, and 8 that are measured
     assert 25 < planned.images_per_second < 51
 
 
@@ -82,20 +82,20 @@ def test_slow_sample_is_not_waited_for(
     monkeypatch.setattr(CostEstimate, "default_limits", SampleLimits(max_seconds=0.7, first_block=4))
     paced.seconds = 0.05
     planned = plan(images, tmp_path / "job", backbone="paced", sample=20)
-    assert planned.sampled == 4  # the next 16 were not done in time
+    assert planned.sampled == 4  # the next 16 took too long
     assert 7 < planned.images_per_second < 21
     paced.seconds = 0.3
     started = time.perf_counter()
     with pytest.warns(FeatxWarning, match="unknown: 4 images of the sample took more than 1 s.*--sample 0"):
         planned = plan(images, tmp_path / "job2", backbone="paced", sample=20)
-    assert time.perf_counter() - started < 3  # and all of it takes 6
+    assert time.perf_counter() - started < 3  # the whole sample takes 6
     assert (planned.images, planned.images_per_second, planned.hours, planned.sampled) == (20, None, None, 0)
     assert "images/s" not in planned.as_text()
 
 
 def test_hours_without_cached_rows(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalFolder, "is_shared", False)
-    monkeypatch.setattr("featx.store.file_index.FileIndex.racy_seconds", 0.0)  # these files are young
+    monkeypatch.setattr("featx.store.file_index.FileIndex.racy_seconds", 0.0)  # these files were just written
     os.rename(images / "b", tmp_path / "b")
     cache = tmp_path / "cache"
     plan(images, tmp_path / "first", cache=cache)

@@ -42,7 +42,7 @@ def on(address: str, job: Path) -> JobRun:
     return run_job(job, backend="dask", scheduler=address, cache=None)
 
 
-@pytest.mark.slow  # a cluster is started
+@pytest.mark.slow  # starts a cluster
 def test_killed_worker_loses_no_row(dask: Cluster, job: Path, order: Path) -> None:
     order.write_text("once")
     run = on(dask.address, job)
@@ -51,7 +51,7 @@ def test_killed_worker_loses_no_row(dask: Cluster, job: Path, order: Path) -> No
     assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
-@pytest.mark.thorough  # workers are started three times
+@pytest.mark.thorough  # starts workers three times
 def test_shard_that_kills_its_workers_is_quarantined(dask: Cluster, job: Path, order: Path) -> None:
     order.write_text("always")
     run = on(dask.address, job)
@@ -83,7 +83,7 @@ def soon(is_time: Callable[[], bool], act: Callable[[], object]) -> Iterator[Non
     assert not thread.is_alive()
 
 
-@pytest.mark.thorough  # a cluster is started twice
+@pytest.mark.thorough  # starts a cluster twice
 @pytest.mark.parametrize("workers_are", ["killed", "left alone"])
 def test_restarted_scheduler(
     workers_are: str,
@@ -104,7 +104,7 @@ def test_restarted_scheduler(
             dask.start_scheduler()
             if workers_are == "killed":
                 dask.start_worker()
-            else:  # Dask ends them, within half a minute, and they are for whoever started them to start again
+            else:  # Dask ends them within half a minute; a supervisor starts them again
                 for worker in workers:
                     worker.wait(40)
                     dask.start_worker()
@@ -119,7 +119,7 @@ def test_restarted_scheduler(
     assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
-@pytest.mark.thorough  # workers are started seven times
+@pytest.mark.thorough  # starts workers seven times
 def test_without_allowed_failures_only_the_deadly_shard_is_blamed(job: Path, order: Path, tmp_path: Path) -> None:
     order.write_text("slow 0.1 always")
     with cluster(tmp_path / "cluster", DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES="0") as dask:
@@ -142,10 +142,10 @@ def test_workers_in_other_networks(job: Path, tmp_path: Path) -> None:
     assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
-@pytest.mark.thorough  # a cluster is started
+@pytest.mark.thorough  # starts a cluster
 def test_late_worker_gets_work(job: Path, order: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
-    order.write_text("slow 1")  # four seconds a shard
+    order.write_text("slow 1")  # four seconds per shard
     with cluster(tmp_path / "cluster", n_workers=1) as dask:
         pids: set[int] = set()
         held: list[int] = []
@@ -162,7 +162,7 @@ def test_late_worker_gets_work(job: Path, order: Path, tmp_path: Path) -> None:
             run = on(dask.address, job)
     assert run.done == 10
     assert len(pids) == 2
-    assert held[0] > 6  # of ten, for a single worker: any number of others would have work
+    assert held[0] > 6  # of ten tasks for a single worker: more workers would have work, too
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def without(tmp_path: Path) -> Path:
     return tmp_path / "without"
 
 
-@pytest.mark.slow  # a cluster is started
+@pytest.mark.slow  # starts a cluster
 def test_workers_with_other_version_are_refused(job: Path, without: Path, tmp_path: Path) -> None:
     with cluster(tmp_path / "cluster", n_workers=1) as dask:
         bare = dask.start_worker(PYTHONPATH=str(without))
@@ -192,7 +192,7 @@ def test_workers_with_other_version_are_refused(job: Path, without: Path, tmp_pa
     assert job_status(job).shards_done == 0
 
 
-@pytest.mark.thorough  # a cluster is started
+@pytest.mark.thorough  # starts a cluster
 def test_late_worker_without_featx_ends(job: Path, order: Path, without: Path, tmp_path: Path) -> None:
     order.write_text("slow 0.5")
     with cluster(tmp_path / "cluster", n_workers=1) as dask:
@@ -207,7 +207,7 @@ def test_late_worker_without_featx_ends(job: Path, order: Path, without: Path, t
     assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
-@pytest.mark.thorough  # workers are started five times
+@pytest.mark.thorough  # starts workers five times
 def test_only_workers_without_featx_left(job: Path, order: Path, without: Path, tmp_path: Path) -> None:
     order.write_text("slow 0.5")
     with cluster(tmp_path / "cluster", n_workers=1) as dask:
@@ -229,7 +229,7 @@ def test_only_workers_without_featx_left(job: Path, order: Path, without: Path, 
     assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
-@pytest.mark.thorough  # a cluster is started
+@pytest.mark.thorough  # starts a cluster
 def test_scheduler_without_featx(job: Path, without: Path, tmp_path: Path) -> None:
     with cluster(tmp_path / "cluster", n_workers=0, PYTHONPATH=str(without)) as dask:
         dask.start_worker()
@@ -237,7 +237,7 @@ def test_scheduler_without_featx(job: Path, without: Path, tmp_path: Path) -> No
             on(dask.address, job)
 
 
-@pytest.mark.slow  # a cluster is started
+@pytest.mark.slow  # starts a cluster
 def test_slow_worker_does_less(job: Path, order: Path, tmp_path: Path) -> None:
     order.write_text("slow 0.05")
     seen: dict[int, set[int]] = {}
@@ -258,14 +258,14 @@ def test_slow_worker_does_less(job: Path, order: Path, tmp_path: Path) -> None:
         watcher.join()
     slow, *fast = sorted(seen.values(), key=len)
     assert (run.done, len(seen)) == (10, 3)
-    assert len(slow) < min(map(len, fast))  # over two seconds for one; one for the other nine, if nothing disturbs
+    assert len(slow) < min(map(len, fast))  # the slow worker needs over two seconds for one shard
     assert merged_files(job) == merged_files_of_a_plain_run(job)
 
 
-@pytest.mark.slow  # a cluster is started, where another test has not
+@pytest.mark.slow  # starts a cluster unless another test has
 def test_two_clients(dask: Cluster, job: Path, order: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order.write_text("slow 0.1")
-    monkeypatch.chdir(tmp_path)  # where the workers are not
+    monkeypatch.chdir(tmp_path)  # another folder than that of the workers
 
     def run() -> JobRun:
         return run_job(job, backend="dask", scheduler=dask.address, cache="kept")
@@ -374,9 +374,9 @@ def test_missing_package_is_named(job: Path, backend: str, package: str, monkeyp
         run_job(job, backend=backend, scheduler="tcp://127.0.0.1:8786")
 
 
-@pytest.mark.filterwarnings("ignore")  # Dask's own, about ports and what it leaves to be closed
+@pytest.mark.filterwarnings("ignore")  # Dask warns about ports and open connections
 def test_single_worker_runs_the_tasks() -> None:
-    """Not this process, where a shard that kills its worker would kill the client."""
+    """Otherwise this process would run them, and a shard that kills its worker would kill the client."""
     import distributed
 
     with (

@@ -41,7 +41,7 @@ def test_shard_that_kills_its_workers_is_quarantined(
     assert fault == "raise" or re.search(r"around image 7 of the plan \('.*0014.png'\)", run.quarantined[aside])
     assert aside in job_status(tmp_path / "job").quarantined
     assert f"shard {aside} is quarantined" in job_status(tmp_path / "job").as_text()
-    assert run_job(tmp_path / "job").done == 3  # it is not tried again unasked
+    assert run_job(tmp_path / "job").done == 3  # not tried again without --retry-quarantined
     with pytest.raises(JobError, match="1 of 4 shards .* not done, the first is 1.*Quarantined: 1;"):
         merge_job(tmp_path / "job", tmp_path / "f.npy")
     partial = merge_job(tmp_path / "job", tmp_path / "partial.npy", allow_incomplete=True)
@@ -103,7 +103,7 @@ def test_run_resumes_after_client_ends(number: int, images: Path, order: Path, t
         assert err.startswith("Interrupted. ")
         assert not list((tmp_path / "job" / "heartbeats").iterdir())
         assert not list((tmp_path / "job" / "clients").iterdir())
-    time.sleep(2)  # a worker without its client ends, with what it has computed in the store
+    time.sleep(2)  # a worker whose client died commits its rows and exits
     order.unlink()
     run = run_job(tmp_path / "job")
     assert run.done == 4

@@ -27,7 +27,7 @@ def _broken_off() -> None:
 def test_plan_estimates_cost(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "featx.store.file_index.FileIndex.racy_seconds", -1
-    )  # else the index knows no files that are so young
+    )  # otherwise the index does not record files that were just written
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job", cache=tmp_path / "cache")
     planned = plan(images, tmp_path / "job2", cache=tmp_path / "cache", sample=5)

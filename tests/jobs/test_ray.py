@@ -16,7 +16,7 @@ def job(cluster_job: Path) -> Path:
 
 
 @pytest.mark.thorough  # Ray takes half a minute to start
-@pytest.mark.filterwarnings("ignore")  # Ray's own, of files and processes it leaves to be closed
+@pytest.mark.filterwarnings("ignore")  # Ray leaves files and processes open
 @pytest.mark.parametrize("instruction", ["slow 0.01", "once"])
 def test_ray(job: Path, order: Path, instruction: str) -> None:
     pytest.importorskip("ray", reason="Ray is an extra that other tests do not need")

@@ -164,7 +164,7 @@ def test_storage_that_overwrites_is_refused(raises: bool, s3: Proxy) -> None:
 
         def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **options: Any) -> None:
             if raises and mode == "create":
-                raise NotImplementedError("Exclusive write")  # as kinds of fsspec that have none do
+                raise NotImplementedError("Exclusive write")  # as file systems without exclusive creation do
             super().pipe_file(path, value)
 
     fsspec.register_implementation("lax", Lax, clobber=True)
@@ -247,7 +247,7 @@ def test_tables_at_urls(name: str, s3: Proxy, fault: Callable[[Fault], None], tm
 
 @pytest.fixture
 def features_there(s3: Proxy, tmp_path: Path) -> Iterator[str]:
-    """A job in the bucket, and beside it what it gives as one file with its table; the same on this machine."""
+    """A job in the bucket, its merged file and table beside it, and the same files on this machine."""
     rows = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
     make_job(tmp_path / "features", rows, labels=[at % 3 for at in range(30)])
     np.save(tmp_path / "f.npy", rows)
@@ -303,4 +303,4 @@ def test_refused_features(
             work()
         assert "s3://bucket/there/f" in str(raised.value)
         assert "very-secret" not in str(raised.value)
-        assert len(seen) <= 2  # of a file, first how large it is
+        assert len(seen) <= 2  # the first request reads the size of a file

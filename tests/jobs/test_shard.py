@@ -53,7 +53,7 @@ def test_table_of_replaced_rows_is_removed(images: Path, tmp_path: Path, monkeyp
     table = tmp_path / "job" / "shards" / "00000000.parquet"
     late = table.read_bytes()
     table.unlink()
-    shutil.copy(images / "a" / "0018.png", images / "a" / "0000.png")  # so that our rows are others
+    shutil.copy(images / "a" / "0018.png", images / "a" / "0000.png")  # so that the rows of this worker differ
     create = LocalFolder.create
 
     def create_late(place: LocalFolder, name: str, data: bytes) -> bool:
@@ -135,7 +135,7 @@ def test_shards_of_an_earlier_job_are_not_used(images: Path, tmp_path: Path) -> 
     plan(images, tmp_path / "job")
     with pytest.raises(JobError, match="Another job has been planned in .* since this run began"):
         work(task)
-    old.planned = lambda shard: planned  # type: ignore[method-assign]  # of a worker that was computing all the while
+    old.planned = lambda shard: planned  # type: ignore[method-assign]  # as in a worker that has computed since
     run_shard(old, 0, resolved, cache=None)
     assert job_status(tmp_path / "job").corrupt == {0: "its table belongs to another job or shard"}
     with pytest.raises(FeaturesError, match="its table belongs to another job or shard"):
@@ -167,7 +167,7 @@ def test_shard_committed_while_listing(images: Path, tmp_path: Path, monkeypatch
     read = Job.read_committed
 
     def gone(job: Job, shard: int) -> Any:
-        if shard == 2:  # its table is removed between the listing and the look
+        if shard == 2:  # its table is removed after the listing
             raise FileNotFoundError
         return read(job, shard)
 
@@ -184,8 +184,8 @@ def test_any_corrupt_byte_of_a_table_is_found(images: Path, tmp_path: Path) -> N
     for at in np.linspace(0, len(good) - 1, 150).astype(int):
         table.write_bytes(good[:at] + bytes([good[at] ^ 0xFF]) + good[at + 1 :])
         whole = open_job(job)
-        done, damaged = whole.committed()  # which raises nothing
+        done, damaged = whole.committed()  # raises nothing
         try:
             open_features(job).paths[:]
-        except FeaturesError:  # whose remedy is --verify
+        except FeaturesError:  # its remedy is --verify
             assert damaged or find_corruption(whole, done[0]), at

@@ -78,7 +78,7 @@ def test_other_files_are_refused(tmp_path: Path, model: Path) -> None:
 def test_corrupt_central_directory(model: Path, tmp_path: Path) -> None:
     data = bytearray(model.read_bytes())
     end = data.rindex(b"PK\x05\x06")
-    for at in (end + 12, end + 14, end + 16, end + 18):  # how long the list of parts is, and where it begins
+    for at in (end + 12, end + 14, end + 16, end + 18):  # number of members, and length and start of their list
         damaged = tmp_path / "damaged.skops"
         damaged.write_bytes(data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :])
         with pytest.raises(ModelFileError) as caught:

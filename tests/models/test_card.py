@@ -69,7 +69,7 @@ def test_selection_is_noted(digits: list[Path], digit_labels: list[str]) -> None
 
 
 def test_calibration_respects_groups(digits: list[Path], digit_labels: list[str]) -> None:
-    """With copies in other folds, the calibration would see its training images, and be overconfident."""
+    """With copies in other folds, the calibration would use training images and be overconfident."""
     many = digits[::3]
     trained = train_images(
         [*many] * 4, [*digit_labels[::3]] * 4, backbone=extractor(), estimator="svm", calibrate=True, cache=None

@@ -191,9 +191,9 @@ def test_difference_is_independent_of_units(unit: float) -> None:
     scores = np.array([[0.1], [0.5], [0.3]]) * unit
     assert relative_difference(scores * 1.001, scores) == pytest.approx(0.0005 / 0.4)
     assert relative_difference(scores.astype(np.float32) + 0, scores) < 1e-6
-    assert relative_difference(scores * 0, scores * 0) == 0  # of a constant
+    assert relative_difference(scores * 0, scores * 0) == 0  # constant scores
     far = (scores + 1e4 * unit).astype(np.float32)
-    assert relative_difference(far, far + 1e-4 * unit) < 1e-5  # where float32 has no more digits
+    assert relative_difference(far, far + 1e-4 * unit) < 1e-5  # beyond the digits of float32
 
 
 def test_interrupted_export_leaves_no_graph_of_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -229,7 +229,7 @@ def test_estimator_of_images_gets_images_of_its_fold(paths: list[str], labels: l
 
 
 class Recording(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
-    """Keeps what each fit is given."""
+    """Records the arguments of each fit."""
 
     given: ClassVar[list[tuple[list[str], Any]]] = []
 

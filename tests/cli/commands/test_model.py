@@ -153,10 +153,10 @@ def test_predictions_replace_earlier_output(
     path = tmp_path / "predictions"
     command = ["predict", str(model), *map(str, digits), "-o", str(path), "--quiet", "--no-cache", *options]
     assert cli.main(command) == 0
-    path.write_text(path.read_text()[:900])  # of which less is there than will be
+    path.write_text(path.read_text()[:900])  # shorter than the new file
     assert cli.main(command) == 0
     assert len(path.read_text().splitlines()) == len(digits) + (not options)
-    path.write_text('{"path": "a.png", "label": "cat"}\n')  # somebody's own
+    path.write_text('{"path": "a.png", "label": "cat"}\n')  # a file of the user
     assert cli.main(command) == 1
 
 

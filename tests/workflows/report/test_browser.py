@@ -50,7 +50,7 @@ def test_clicks_show_images_and_highlight_classes(
     n_tiles = run("return document.querySelectorAll('#gallery .tile').length")
     assert re.fullmatch(r"\w+, predicted \w+: \d+ images?", heading)
     assert f": {n_tiles} image" in heading
-    # The same by a click on the plot: selecting a cell is what Bokeh's tap tool does.
+    # The same by a click on the plot: Bokeh's tap tool selects a cell.
     run("document.getElementById('gallery').replaceChildren()")
     run(
         "for (const document of Bokeh.documents) for (const model of document.all_models) "
@@ -90,7 +90,7 @@ def test_hover_shows_the_thumbnail(
     page = opened(tmp_path / "r.html")
     place = page.find_element(By.ID, "plot-map")
     page.execute_script("arguments[0].scrollIntoView({block: 'center'})", place)
-    # Where the first point is, from the middle of the plot's element.
+    # Position of the first point, relative to the center of the plot.
     x, y = page.execute_script(
         """
         const find = (views) => { for (const view of views) {
@@ -161,7 +161,7 @@ def test_phone_in_light_and_dark_mode_with_100_classes(
     try:
         time.sleep(0.3)
         wide = page.execute_script("return document.documentElement.scrollWidth")
-        assert wide <= 390  # wide things scroll by themselves
+        assert wide <= 390  # wide parts have their own scroll bars
         ink, paper = page.execute_script(
             "const style = getComputedStyle(document.body); return [style.color, style.backgroundColor]"
         )
@@ -192,7 +192,7 @@ def test_report_of_a_regression(opened: Callable[[Path], Any], photo_folder: Pat
 @pytest.mark.usefixtures("counting")
 def test_duplicates_of_test_images_are_shown(opened: Callable[[Path], Any], photo_folder: Path, tmp_path: Path) -> None:
     table = find_images([photo_folder])
-    for number, copied in ((3, 13), (5, 6)):  # of a test image with another label; of a training image
+    for number, copied in ((3, 13), (5, 6)):  # copies of a test image with another label, and of a training image
         shutil.copy(table.paths[number], table.paths[copied])
     splits: list[str | None] = ["test" if number % 3 == 0 else "train" for number in range(24)]
     text = report(ImageTable(table.paths, table.labels, splits=splits), tmp_path / "r.html", cv=None)

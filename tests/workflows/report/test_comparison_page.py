@@ -61,7 +61,7 @@ def test_page_shows_no_credentials(photo_folder: Path, in_folder: Path, capsys: 
     out = capsys.readouterr().out
     assert secret not in text + out
     assert json.loads(out)["rows"] == 24
-    assert "list.csv?sig=…" in text  # what was run
+    assert "list.csv?sig=…" in text  # the command
     assert "00.jpg?sig=…" in text
 
 

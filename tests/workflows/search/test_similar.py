@@ -134,7 +134,7 @@ def test_credentials_in_query_urls_are_not_shown(
     out, err = capsys.readouterr()
     written = out + err + Path("o.csv").read_text() + Path("p.html").read_text()
     assert SECRET not in written
-    assert written.count("a.jpg?size=2&amp;sig=…") >= 2  # the tile, and what was run
+    assert written.count("a.jpg?size=2&amp;sig=…") >= 2  # the tile, and the command
     assert "sig=…" in Path("o.csv").read_text()
 
 
@@ -163,7 +163,7 @@ def test_credentials_in_indexed_urls_are_not_shown(
     written = out + err + "".join(Path(name).read_text() for name in ("o.csv", "p.html", "d.csv"))
     assert SECRET not in written
     assert SECRET[::-1] not in written
-    assert '"self_excluded": true' in out  # whoever signed the address
+    assert '"self_excluded": true' in out  # whatever the signature of the URL
 
 
 def _fetched(address: str) -> bytes:
@@ -239,7 +239,7 @@ def test_json_has_an_object_for_each_query(job: Path, capsys: pytest.CaptureFixt
 def test_output_is_replaced_unless_it_is_of_others(options: list[str], extracted: Path) -> None:
     for _ in range(2):
         assert run("features.npy", "photos/china/05.jpg", "-o", "found", "--quiet", *options) == 0
-    Path("found").write_text('{"path": "a.png", "label": "cat"}\n')  # somebody's own
+    Path("found").write_text('{"path": "a.png", "label": "cat"}\n')  # a file of the user
     assert run("features.npy", "photos/china/05.jpg", "-o", "found", "--quiet", *options) == 1
 
 
@@ -268,7 +268,7 @@ def test_options_are_verified_on_an_image(extracted: Path, capsys: pytest.Captur
 
 
 def test_recipe_is_found_by_rows_with_a_digest(extracted: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each digest is compared with the row of its own image, whatever is not known of others."""
+    """Each digest is compared with the row of its own image, even if digests of other images are missing."""
     lines = Path("features.csv").read_text().splitlines(keepends=True)
     lines[1:4] = [
         f"{line.rsplit(',', 1)[0]},{digest}\n" for line, digest in zip(lines[1:4], ("", "x" * 32, "ab"), strict=True)
@@ -373,7 +373,7 @@ def test_duplicates_command_lists_paths(extracted: Path, capsys: pytest.CaptureF
 
 
 def test_tables_are_read_once_for_many_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of a group lie anywhere: the table of each shard is read once, not once for each group."""
+    """Rows of a group may be in any shard: the table of each shard is read once, not once for each group."""
     rows = np.random.default_rng(0).normal(size=(100, 8)).astype(np.float32)
     features = open_features(make_job(tmp_path / "pairs", np.concatenate([rows, rows]), labels=["a"] * 200))
     found = find_duplicates(features, duplicate_threshold=1)
