@@ -89,7 +89,9 @@ def _check_icon(data: bytes) -> None:
     for entry in range(int.from_bytes(data[4:6], "little")):
         offset = int.from_bytes(data[18 + 16 * entry : 22 + 16 * entry], "little")
         if data[offset : offset + 4] == PNG_SIGNATURE[:4]:
-            width, height = (int.from_bytes(data[offset + at : offset + at + 4], "big") for at in (16, 20))
+            width, height = (
+                int.from_bytes(data[offset + position : offset + position + 4], "big") for position in (16, 20)
+            )
             if width * height > _MAX_ICON_SIDE**2:
                 raise ImageTooLargeError(
                     f"the icon has {width} × {height} pixels, more than the limit of {_MAX_ICON_SIDE**2:,}"
@@ -158,8 +160,8 @@ def declared_size(data: bytes) -> int:
         return int.from_bytes(data[4:8], order) + 2
     if data[:4] == b"\0\0\1\0":  # ICO: sizes and offsets of its images
         end = 6 + 16 * int.from_bytes(data[4:6], "little")
-        sizes = [int.from_bytes(data[at : at + 4], "little") for at in range(14, end, 16)]
-        offsets = [int.from_bytes(data[at : at + 4], "little") for at in range(18, end, 16)]
+        sizes = [int.from_bytes(data[position : position + 4], "little") for position in range(14, end, 16)]
+        offsets = [int.from_bytes(data[position : position + 4], "little") for position in range(18, end, 16)]
         return max([end, *map(sum, zip(sizes, offsets, strict=True))])
     return _end_of_boxes(data) if data[4:8] in (b"ftyp", b"jP  ") else 0
 

@@ -70,10 +70,10 @@ def read_error(path: Path | str, error: OSError) -> StoreError:
     )
 
 
-def newer_format_error(path: Path, found: object) -> StoreError:
+def newer_format_error(path: Path, actual: object) -> StoreError:
     """Return the error for a file that a newer version of featx wrote."""
     return StoreError(
-        f"Cannot read {str(path)!r}: expected cache format {FORMAT}, got {found}. Upgrade featx, or {_OTHER_CACHE}."
+        f"Cannot read {str(path)!r}: expected cache format {FORMAT}, got {actual}. Upgrade featx, or {_OTHER_CACHE}."
     )
 
 

@@ -76,8 +76,8 @@ class Snapshot:
         first_row = 0
         for table in self.tables:
             pending = np.flatnonzero(positions < 0)
-            found = table.find(digests[pending])
-            positions[pending[found >= 0]] = found[found >= 0] + first_row
+            table_positions = table.find(digests[pending])
+            positions[pending[table_positions >= 0]] = table_positions[table_positions >= 0] + first_row
             first_row += len(table)
         return positions
 

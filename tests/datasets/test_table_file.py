@@ -91,7 +91,7 @@ def test_labels_are_text_unless_all_are_numbers(frame: pd.DataFrame, tmp_path: P
     ids=str,
 )
 def test_integers_and_booleans_keep_their_type(written: list[Any], expected: list[Any], tmp_path: Path) -> None:
-    frame = pd.DataFrame({"path": [f"{at}.jpg" for at in range(len(written))], "label": written})
+    frame = pd.DataFrame({"path": [f"{index}.jpg" for index in range(len(written))], "label": written})
     for name in ("table.csv", "table.parquet"):
         found = find_images([_write(frame, tmp_path / name)]).labels
         assert found == expected
@@ -191,7 +191,7 @@ def test_infinite_target_is_an_error(tmp_path: Path) -> None:
 def test_batches_of_a_table_need_little_memory(tmp_path: Path) -> None:
     n_rows = 300_000
     digits = os.urandom(16 * n_rows).hex()
-    paths = [digits[32 * at : 32 * at + 32] for at in range(n_rows)]
+    paths = [digits[32 * index : 32 * index + 32] for index in range(n_rows)]
     table = pa.table({"path": paths, "image": [b"jpeg"] * n_rows, "boxes": [[1]] * n_rows, "label": ["a"] * n_rows})
     pq.write_table(table, tmp_path / "list.parquet", row_group_size=n_rows, use_dictionary=False)
     del table

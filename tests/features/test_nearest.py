@@ -26,12 +26,12 @@ def rows() -> np.ndarray[Any, Any]:
 @pytest.mark.parametrize("top", [1, 7, 299, 300, 1000])
 def test_exact_search(rows: np.ndarray[Any, Any], block: int, top: int) -> None:
     queries = rows[::60] + 0.3
-    found = find_similar(rows, queries, top=top, index=ExactIndex(rows, block_bytes=block, batch_queries=3))
-    np.testing.assert_array_equal(found.rows, slowly(rows, queries, top))
+    similar = find_similar(rows, queries, top=top, index=ExactIndex(rows, block_bytes=block, batch_queries=3))
+    np.testing.assert_array_equal(similar.rows, slowly(rows, queries, top))
     unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
-    cosine = (unit[:, None] * rows[found.rows]).sum(axis=2) / np.linalg.norm(rows[found.rows], axis=2)
-    np.testing.assert_allclose(found.cosine, cosine, atol=1e-5)
-    assert found.index == "exact, every row compared"
+    cosine = (unit[:, None] * rows[similar.rows]).sum(axis=2) / np.linalg.norm(rows[similar.rows], axis=2)
+    np.testing.assert_allclose(similar.cosine, cosine, atol=1e-5)
+    assert similar.index == "exact, every row compared"
 
 
 def test_search_in_a_job(rows: np.ndarray[Any, Any], tmp_path: Path) -> None:
@@ -46,9 +46,9 @@ def test_equal_rows() -> None:
 
 def test_zeros_and_nan() -> None:
     rows = np.array([[np.nan, 1], [0, 0], [1, 0], [-1, 0.1]], dtype=np.float32)
-    found = find_similar(rows, [[1, 0]], top=4)
-    assert found.rows.tolist() == [[2, 1, 3, -1]]
-    np.testing.assert_allclose(found.cosine, [[1, 0, -0.995, np.nan]], atol=1e-3)
+    similar = find_similar(rows, [[1, 0]], top=4)
+    assert similar.rows.tolist() == [[2, 1, 3, -1]]
+    np.testing.assert_allclose(similar.cosine, [[1, 0, -0.995, np.nan]], atol=1e-3)
 
 
 def test_invalid_arguments(rows: np.ndarray[Any, Any]) -> None:
@@ -67,10 +67,10 @@ def test_faiss(rows: np.ndarray[Any, Any]) -> None:
     pytest.importorskip("faiss")
     queries = rows[:5] + 0.3
     for index, words in (("faiss", "faiss, exact"), ("faiss-approximate", "faiss, exact")):  # few rows: exact as well
-        found = find_similar(rows, queries, index=index)
-        np.testing.assert_array_equal(found.rows, slowly(rows, queries, 10))
-        np.testing.assert_allclose(found.cosine, find_similar(rows, queries).cosine, atol=1e-6)
-        assert found.index == words
+        similar = find_similar(rows, queries, index=index)
+        np.testing.assert_array_equal(similar.rows, slowly(rows, queries, 10))
+        np.testing.assert_allclose(similar.cosine, find_similar(rows, queries).cosine, atol=1e-6)
+        assert similar.index == words
 
 
 def test_approximate_faiss() -> None:
@@ -78,13 +78,16 @@ def test_approximate_faiss() -> None:
     rng = np.random.default_rng(0)
     rows = (rng.normal(size=(40, 32))[rng.integers(0, 40, 6000)] + 0.3 * rng.normal(size=(6000, 32))).astype(np.float32)
     queries = rows[:20]
-    found = find_similar(rows, queries, index="faiss-approximate")
+    similar = find_similar(rows, queries, index="faiss-approximate")
     exact = find_similar(rows, queries)
-    assert found.index == "faiss, approximate: 32 of 309 cells searched"
-    assert (found.rows[:, 0] == np.arange(20)).all()
-    shared = [len(set(one) & set(other)) for one, other in zip(found.rows.tolist(), exact.rows.tolist(), strict=True)]
+    assert similar.index == "faiss, approximate: 32 of 309 cells searched"
+    assert (similar.rows[:, 0] == np.arange(20)).all()
+    shared = [
+        len(set(rows) & set(exact_rows))
+        for rows, exact_rows in zip(similar.rows.tolist(), exact.rows.tolist(), strict=True)
+    ]
     assert np.mean(shared) > 9
-    np.testing.assert_allclose(found.cosine[:, 0], 1, atol=1e-5)
+    np.testing.assert_allclose(similar.cosine[:, 0], 1, atol=1e-5)
 
 
 def test_faiss_not_installed(rows: np.ndarray[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,11 +109,13 @@ def test_rows_that_are_not_finite(index: str, n_finite: int) -> None:
     is_finite[rng.permutation(6000)[:n_finite]] = True
     rows[~is_finite, :3] = [np.nan, np.inf, -np.inf]
     queries = np.nan_to_num(rows[::1000], posinf=0, neginf=0)
-    found = find_similar(rows, queries, top=5, index=index)
-    assert is_finite[found.rows[found.rows >= 0]].all()
-    assert (found.rows >= 0).sum() == 6 * min(5, n_finite)
-    assert (np.isnan(found.cosine) == (found.rows < 0)).all()
+    similar = find_similar(rows, queries, top=5, index=index)
+    assert is_finite[similar.rows[similar.rows >= 0]].all()
+    assert (similar.rows >= 0).sum() == 6 * min(5, n_finite)
+    assert (np.isnan(similar.cosine) == (similar.rows < 0)).all()
     unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
-    for numbers, cosines, query in zip(found.rows, found.cosine, unit, strict=True):
-        there = rows[numbers[numbers >= 0]]
-        np.testing.assert_allclose(cosines[numbers >= 0], there @ query / np.linalg.norm(there, axis=1), atol=1e-5)
+    for numbers, cosines, query in zip(similar.rows, similar.cosine, unit, strict=True):
+        neighbors = rows[numbers[numbers >= 0]]
+        np.testing.assert_allclose(
+            cosines[numbers >= 0], neighbors @ query / np.linalg.norm(neighbors, axis=1), atol=1e-5
+        )

@@ -21,7 +21,7 @@ from featx.features.csv_table import CsvTable
 from featx.features.npy_part import FeatureFolder
 from tests.jobs.job_samples import make_job
 
-N, FAILED = 95, (4, 90, 91, 92, 93, 94)  # the last shard has no row at all but 5, one in the middle lacks one
+N, FAILED = 95, (4, 90, 91, 92, 93, 94)  # in the last shard all, and one in another shard
 
 
 @pytest.fixture
@@ -36,8 +36,8 @@ def expected(rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 @pytest.fixture
 def job(tmp_path: Path, rows: np.ndarray[Any, Any]) -> Path:
-    labels = [None if at == 3 else "ab"[at % 2] for at in range(N)]
-    digests = [f"{at:032x}" for at in range(N)]
+    labels = [None if index == 3 else "ab"[index % 2] for index in range(N)]
+    digests = [f"{index:032x}" for index in range(N)]
     return make_job(tmp_path / "job", rows, labels=labels, digests=digests, failed=FAILED)
 
 
@@ -95,18 +95,18 @@ def test_blocks(features: FeatureMatrix, expected: np.ndarray[Any, Any]) -> None
 
 
 def test_metadata(job: Path, in_memory: str) -> None:
-    kept = [at for at in range(N) if at not in FAILED]
+    kept = [index for index in range(N) if index not in FAILED]
     for features in (open_features(job), open_features(in_memory)):
-        assert list(features.paths) == [f"photos/{at:05}.jpg" for at in kept]
-        assert features.labels[:4].tolist() == ["b" if at % 2 else "a" for at in range(3)] + [None]
+        assert list(features.paths) == [f"photos/{index:05}.jpg" for index in kept]
+        assert features.labels[:4].tolist() == ["b" if index % 2 else "a" for index in range(3)] + [None]
         assert features.labels[-1] == "b"
         assert features.digests[[80, 0]].tolist() == [f"{81:032x}", f"{0:032x}"]
         assert features.classes.tolist() == ["a", "b"]
         assert features.is_complete
         assert features.n_failed == 6
         failures = features.failures
-        for _ in range(2):  # they are looked up each time
-            assert [(one.position, one.image, one.reason) for one in failures][:2] == [
+        for _ in range(2):  # they are read in each iteration
+            assert [(failure.position, failure.image, failure.reason) for failure in failures][:2] == [
                 (4, "photos/00004.jpg", "it is empty"),
                 (90, "photos/00090.jpg", "it is empty"),
             ]
@@ -176,7 +176,7 @@ def test_output_of_extract(
 def test_long_table_is_read_in_blocks(tmp_path: Path) -> None:
     n = 10_000
     np.save(tmp_path / "f.npy", np.zeros((n, 1), dtype=np.float32))
-    lines = [f"{at},p{at}.jpg,{at / 8},\n" for at in range(n)]
+    lines = [f"{index},p{index}.jpg,{index / 8},\n" for index in range(n)]
     (tmp_path / "f.csv").write_text("row,path,label,digest\n" + "".join(lines))
     features = open_features(tmp_path / "f.npy")
     assert features.paths[9_999] == "p9999.jpg"
@@ -202,12 +202,14 @@ def read_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_distant_rows(tmp_path: Path, read_sizes: list[int]) -> None:
     n = 20_000
     np.save(tmp_path / "f.npy", np.zeros((n, 1), dtype=np.float32))
-    table = "row,path,label,digest\n" + "".join(f"{at},photos/{at:06}.jpg,{'ab'[at % 2]},\n" for at in range(n))
+    table = "row,path,label,digest\n" + "".join(
+        f"{index},photos/{index:06}.jpg,{'ab'[index % 2]},\n" for index in range(n)
+    )
     (tmp_path / "f.csv").write_text(table)
     features = open_features(tmp_path / "f.npy")
     assert features.paths[0] == "photos/000000.jpg"  # indexes the lines
     read_sizes.clear()
-    assert features.paths[[n - 1, 0, n - 1]].tolist() == [f"photos/{at:06}.jpg" for at in (n - 1, 0, n - 1)]
+    assert features.paths[[n - 1, 0, n - 1]].tolist() == [f"photos/{index:06}.jpg" for index in (n - 1, 0, n - 1)]
     assert sum(read_sizes) < len(table) / 8
     assert features.metadata([7, 2]) == {
         **{"path": ["photos/000007.jpg", "photos/000002.jpg"], "label": ["b", "a"], "digest": ["", ""]}
@@ -236,12 +238,12 @@ def test_line_breaks_in_cells(tmp_path: Path, end: str, monkeypatch: pytest.Monk
     monkeypatch.setattr(CsvTable, "block_lines", 4)
     monkeypatch.setattr(CsvTable, "read_bytes", 13)
     for n in range(10):
-        paths = [f'{"x" * at}\n"{at}",\r\n.jpg' if at % 3 == 0 else f"{at}.jpg" for at in range(n)]
+        paths = [f'{"x" * index}\n"{index}",\r\n.jpg' if index % 3 == 0 else f"{index}.jpg" for index in range(n)]
         np.save(tmp_path / "f.npy", np.zeros((n, 1), dtype=np.float32))
         with open(tmp_path / "f.csv", "w", newline="") as file:
             writer = csv.writer(file, lineterminator=end or "\n")
             writer.writerows(
-                [["row", "path", "label", "digest"], *([at, path, at, ""] for at, path in enumerate(paths))]
+                [["row", "path", "label", "digest"], *([index, path, index, ""] for index, path in enumerate(paths))]
             )
         if not end:
             (tmp_path / "f.csv").write_bytes((tmp_path / "f.csv").read_bytes()[:-1])
@@ -277,14 +279,14 @@ def test_unfinished_job(tmp_path: Path, rows: np.ndarray[Any, Any]) -> None:
     assert "unfinished" in repr(features)
 
 
-@pytest.mark.parametrize("damage", ["cut", "gone", "of another shape", "pickled"])
-def test_rows_that_do_not_match_the_table(job: Path, damage: str) -> None:
+@pytest.mark.parametrize("corruption", ["truncated", "missing", "other shape", "pickled"])
+def test_rows_that_do_not_match_the_table(job: Path, corruption: str) -> None:
     npy = job / "shards" / "00000002.npy"
-    if damage == "cut":
+    if corruption == "truncated":
         npy.write_bytes(npy.read_bytes()[:-8])
-    elif damage == "gone":
+    elif corruption == "missing":
         npy.unlink()
-    elif damage == "pickled":
+    elif corruption == "pickled":
         np.save(npy, np.array([{}] * 10, dtype=object), allow_pickle=True)
     else:
         np.save(npy, np.zeros((6, 10), dtype=np.float32))
@@ -349,22 +351,22 @@ def test_scikit_learn(job: Path, expected: np.ndarray[Any, Any]) -> None:
     assert len(train) + len(test) == 89
     comparison = compare_baselines(features, features.labels, estimators=["knn", "dummy"], cv=3)
     assert len(comparison.y) == 88
-    there = np.array([label is not None for label in features.labels])
-    same = compare_baselines(expected[there], features.labels[there], estimators=["knn", "dummy"], cv=3)
+    is_labeled = np.array([label is not None for label in features.labels])
+    same = compare_baselines(expected[is_labeled], features.labels[is_labeled], estimators=["knn", "dummy"], cv=3)
     assert comparison.table["accuracy_mean"].tolist() == same.table["accuracy_mean"].tolist()
     np.testing.assert_array_equal(find_duplicates(features).groups, find_duplicates(expected).groups)
 
 
 def test_pickle(job: Path, expected: np.ndarray[Any, Any]) -> None:
-    there = pickle.loads(pickle.dumps(open_features(job)))
-    np.testing.assert_array_equal(there[:], expected)
-    assert there.paths[0] == "photos/00000.jpg"
+    restored = pickle.loads(pickle.dumps(open_features(job)))
+    np.testing.assert_array_equal(restored[:], expected)
+    assert restored.paths[0] == "photos/00000.jpg"
 
 
 def test_labels_in_scikit_learn(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    labels = [("cat", "dog")[at % 2] for at in range(40)]
-    rows = rng.normal(size=(40, 4)) + 3 * np.array([at % 2 for at in range(40)])[:, None]
+    labels = [("cat", "dog")[index % 2] for index in range(40)]
+    rows = rng.normal(size=(40, 4)) + 3 * np.array([index % 2 for index in range(40)])[:, None]
     features = open_features(make_job(tmp_path / "job", rows, labels=labels))
     scores = cross_val_score(NearestCentroid(), features, features.labels, cv=4)
     assert scores.mean() > 0.9

@@ -158,7 +158,7 @@ def test_corrupt_archive_loses_only_corrupt_images(kind: str, photo_folder: Path
     rows, ledger = extract(paths, None, on_error="nan")
     assert 0 < len(ledger.failures) <= 24
     assert {failure.error for failure in ledger.failures} <= {"UnreachableImageError", "TruncatedImageError"}
-    good = [at for at in range(24) if at not in {failure.position for failure in ledger.failures}]
+    good = [index for index in range(24) if index not in {failure.position for failure in ledger.failures}]
     assert np.isfinite(rows[good]).all()
     assert good or kind not in ("zip", "tar")
 
@@ -190,8 +190,8 @@ def test_replaced_archive_is_read_again(
     shutil.copy(photo_folder / "china" / "00.jpg", photo_folder / "flower" / "20.jpg")
     archive.unlink()
     after, _ = extract(find_images([pack(photo_folder, "zip")]).paths, tmp_path / "cache", on_error="nan")
-    changed = [at for at in range(24) if not np.array_equal(before[at], after[at])]
-    assert [os.path.basename(paths[at]) for at in changed] == ["20.jpg"]
+    changed = [index for index in range(24) if not np.array_equal(before[index], after[index])]
+    assert [os.path.basename(paths[index]) for index in changed] == ["20.jpg"]
 
 
 @pytest.mark.skipif(shutil.which("tar") is None, reason="there is no program tar")
@@ -241,8 +241,8 @@ _COMPRESS = {"tar": bytes, "tar.gz": gzip.compress, "tar.bz2": bz2.compress, "ta
 def test_flipped_bit_in_compressed_data_is_detected(photo_folder: Path) -> None:
     archive = Path(pack(photo_folder, "tar.gz"))
     whole = archive.read_bytes()
-    for at in np.linspace(100, len(whole) - 20, 12).astype(int):
-        archive.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+    for index in np.linspace(100, len(whole) - 20, 12).astype(int):
+        archive.write_bytes(whole[:index] + bytes([whole[index] ^ 16]) + whole[index + 1 :])
         with pytest.raises(SourceError, match="Cannot read archive"):
             find_images([archive])
 
@@ -339,8 +339,8 @@ def test_mutated_archives_raise_only_featx_errors(kind: str, tmp_path: Path) -> 
     n_listed = n_read = 0
     for number in range(300):
         data = bytearray(whole)
-        for at in random.integers(0, len(data), 1 + number % 8):
-            data[at] = random.integers(0, 256)
+        for index in random.integers(0, len(data), 1 + number % 8):
+            data[index] = random.integers(0, 256)
         start, stop = sorted(random.integers(0, len(data), 2))
         data = {0: data[:stop], 1: data[:start] + data[stop:], 2: data[:stop] + data[start:]}.get(number % 10, data)
         archive = tmp_path / f"{number}.{kind}"

@@ -226,8 +226,8 @@ def _jpeg(image: PIL.Image.Image) -> bytes:
 def _mosaic(tiles: list[PIL.Image.Image]) -> PIL.Image.Image:
     """Nine photos side by side, with more detail than one enlarged photo."""
     whole = PIL.Image.new("RGB", (768, 768))
-    for at, tile in enumerate(tiles):
-        whole.paste(tile, (at % 3 * 256, at // 3 * 256))
+    for index, tile in enumerate(tiles):
+        whole.paste(tile, (index % 3 * 256, index // 3 * 256))
     return whole
 
 

@@ -24,9 +24,14 @@ from tests.samples import encoded
 
 
 def _with_chunk(data: bytes, kind: bytes, body: bytes, *, last: bool = False) -> bytes:
-    at = len(data) - 12 if last else 33
+    position = len(data) - 12 if last else 33
     return (
-        data[:at] + struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) + data[at:]
+        data[:position]
+        + struct.pack(">I", len(body))
+        + kind
+        + body
+        + struct.pack(">I", zlib.crc32(kind + body))
+        + data[position:]
     )
 
 
@@ -60,9 +65,9 @@ def test_heic_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
     data = buffer.getvalue()
     assert np.abs(decoded(data) - RAMP).mean() < 3
     assert "HEIF" not in PIL.Image.OPEN  # Pillow itself is as it was
-    for at in range(1, 16):
+    for sixteenths in range(1, 16):
         with pytest.raises(UnreadableImageError):
-            decode_image(data[: len(data) * at // 16], SIZE)
+            decode_image(data[: len(data) * sixteenths // 16], SIZE)
     monkeypatch.setitem(__import__("sys").modules, "pillow_heif", None)
     with pytest.raises(UnknownFormatError, match=r"pip install 'featx\[heic\]'"):
         decoded(data)

@@ -42,8 +42,8 @@ def test_wrong_size_in_header_takes_no_memory(kind: str) -> None:
         data[18:26] = (9000).to_bytes(4, "little") * 2
     else:
         for tag in (256, 257):
-            at = data.index(tag.to_bytes(2, "little") + b"\x04\0" + b"\1\0\0\0")
-            data[at + 8 : at + 12] = (9000).to_bytes(4, "little")
+            position = data.index(tag.to_bytes(2, "little") + b"\x04\0" + b"\1\0\0\0")
+            data[position + 8 : position + 12] = (9000).to_bytes(4, "little")
     with pytest.raises(UnreadableImageError, match="cannot hold 9000 × 9000 pixels") as error:
         decode_image(bytes(data), SIZE)
     assert isinstance(error.value, TruncatedImageError) is (kind != "PNG")  # a truncated PNG could be padded

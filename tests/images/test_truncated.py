@@ -64,9 +64,9 @@ def test_other_formats_cannot_be_padded() -> None:
         data = encoded(NOISE, kind)
         with pytest.raises(TruncatedImageError, match="only JPEG and PNG files can be padded"):
             decode_truncated(data[: len(data) // 2], (96, 96))
-    for at in (20, 40):
+    for n_bytes in (20, 40):
         with pytest.raises(UnreadableImageError):
-            decode_truncated(encoded(NOISE, "PNG")[:at], (96, 96))
+            decode_truncated(encoded(NOISE, "PNG")[:n_bytes], (96, 96))
 
 
 def test_jpeg_without_its_middle_is_an_error() -> None:

@@ -17,7 +17,9 @@ def test_any_changed_byte_is_detected(tmp_path: Path) -> None:
     for suffix in (".xml", ".bin", ".json"):
         path = tmp_path / (name + suffix)
         whole = path.read_bytes()
-        flipped = [whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :] for at in range(len(whole))]
+        flipped = [
+            whole[:index] + bytes([whole[index] ^ (1 << index % 8)]) + whole[index + 1 :] for index in range(len(whole))
+        ]
         for damaged in [*flipped, b"", whole[:-1], whole + b" "]:
             path.write_bytes(damaged)
             assert check_graph(tmp_path, name)[1]

@@ -126,9 +126,9 @@ def test_flipped_byte(tmp_path: Path, image: str) -> None:
     path = tmp_path / "digests.sqlite"
     whole = path.read_bytes()
     kept = unnoticed = 0
-    # Of the many empty bytes, every 41st is tested.
-    for at in (at for at in range(len(whole)) if whole[at] or at % 41 == 0):
-        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << at % 8)]) + whole[at + 1 :])
+    # The file has many empty bytes: only every 41st of them is tested.
+    for index in (index for index in range(len(whole)) if whole[index] or index % 41 == 0):
+        path.write_bytes(whole[:index] + bytes([whole[index] ^ (1 << index % 8)]) + whole[index + 1 :])
         is_intact = not index_of(tmp_path).check().problem
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

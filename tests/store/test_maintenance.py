@@ -37,9 +37,9 @@ def cache(counting: CountingBackbone, paths: list[str], compiled_cache: Path, tm
     return folder
 
 
-def flip(path: Path, at: int = -20) -> None:
+def flip(path: Path, position: int = -20) -> None:
     data = bytearray(path.read_bytes())
-    data[at] ^= 1
+    data[position] ^= 1
     path.write_bytes(data)
 
 
