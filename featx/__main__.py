@@ -1,30 +1,30 @@
-"""``python -m featx``, and what the command ``featx`` runs."""
+"""Entry point of ``python -m featx`` and of the command ``featx``."""
 
 from __future__ import annotations
 
-TYPE_CHECKING = False  # type checkers take this name for true; typing itself need not be loaded
+TYPE_CHECKING = False  # type checkers read this as True; importing typing would take time
 if TYPE_CHECKING:
     from typing import NoReturn
 
 
 def run() -> NoReturn:
-    """Run the command line; Ctrl-C while it is still being loaded is one line, too."""
+    """Run the command line. Ctrl-C during the imports prints one line instead of a traceback."""
     try:
         import signal
 
-        is_python_s_own = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        if is_python_s_own:
-            signal.signal(signal.SIGINT, _leave)  # nothing has begun that could need clearing up
+        is_default = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if is_default:
+            signal.signal(signal.SIGINT, _exit_interrupted)  # nothing has started yet
         from featx.cli import main as cli
 
-        if is_python_s_own:
+        if is_default:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         cli.run()
     except KeyboardInterrupt:
-        _leave(2, None)
+        _exit_interrupted(2, None)
 
 
-def _leave(number: int, frame: object) -> NoReturn:
+def _exit_interrupted(number: int, frame: object) -> NoReturn:
     import os
 
     os.write(2, b"Interrupted.\n")

@@ -70,7 +70,7 @@ def _load(point: importlib.metadata.EntryPoint, package: str) -> Backbone | None
             backbone = backbone()
         problem = _problem(backbone, point.name)
     except Exception as error:  # code of another package raises anything
-        problem = f"{type(error).__name__}: {error}."
+        problem = f"{type(error).__name__}: {str(error).rstrip('.')}."
     if not problem:
         return backbone  # type: ignore[no-any-return]
     warnings.warn(
@@ -87,5 +87,5 @@ def _problem(backbone: object, name: str) -> str:
     if not isinstance(backbone, Backbone):
         return f"it is of type {type(backbone).__name__}, not a featx.Backbone."
     if backbone.name != name:
-        return f"its name is {backbone.name!r}."
+        return f"its name is {backbone.name!r}, which must equal the name of the entry point."
     return backbone.registration_problem

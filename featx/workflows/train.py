@@ -160,7 +160,7 @@ def train_images(
     backbone : str or FeatureExtractor, default="mobilenet"
         Name of a backbone, or an extractor for other settings.
     estimator : str, estimator or None, default=None
-        Estimator to fit. See :func:`make_baseline` for names. None: ``"logreg"``, or ``"ridge"`` for regression.
+        Estimator to fit. See :func:`compare_baselines` for names. None: ``"logreg"``, or ``"ridge"`` for regression.
     select_from : sequence, mapping or None, default=None
         Estimators of which the one with the highest score is fitted. Cannot be combined with `estimator`.
     task : {"auto", "classification", "regression"}, default="auto"

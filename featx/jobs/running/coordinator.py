@@ -49,10 +49,10 @@ class Coordinator:
         What all tasks have in common; its `client` is the token of this run.
     backend, n_jobs, scheduler
         See :func:`featx.run_job`.
-    recompute : set of int, default=()
+    recompute : set of int or None, default=None
         Committed shards to compute again.
     limits : Limits or None, default=None
-        When to give up; None takes the defaults.
+        Limits of the run; None takes the defaults.
     executor : TaskExecutor or None, default=None
         Executor that runs the tasks, in place of that of the backend.
     """
