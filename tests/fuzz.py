@@ -42,7 +42,7 @@ def seeds() -> list[tuple[str, bytes]]:
         ("jpeg", encoded(rgb, "JPEG", exif=exif)),
         ("jpeg-noise", encoded(noise, "JPEG", quality=95)),
         ("jpeg-progressive", encoded(noise, "JPEG", progressive=True, icc_profile=icc_profile("Adobe RGB"))),
-        ("jpeg-grey", encoded(image.convert("L"), "JPEG")),
+        ("jpeg-gray", encoded(image.convert("L"), "JPEG")),
         ("jpeg-cmyk", encoded(image.convert("CMYK"), "JPEG")),
         ("jpeg-ycck", samples.YCCK_JPEG),
         ("jpeg-arithmetic", samples.ARITHMETIC_JPEG),

@@ -75,7 +75,7 @@ def make_lister(source: str, ignored: IgnoredCounter) -> Lister:
 
 
 class SingleImageLister(Lister):
-    """One image, whatever its suffix."""
+    """One image of any suffix."""
 
     def __init__(self, source: str, ignored: IgnoredCounter) -> None:
         super().__init__(source, ignored)

@@ -151,7 +151,7 @@ def _separator(path: str, encoding: str) -> str:
 
 @contextlib.contextmanager
 def _as_source_error(source: str) -> Iterator[None]:
-    """Raise a SourceError for whatever pandas, pyarrow or the file system raises."""
+    """Raise a SourceError for any error of pandas, pyarrow or the file system."""
     try:
         yield
     except ImportError as error:

@@ -214,7 +214,7 @@ def _retry_without_metadata(decode: Callable[[bytes], np.ndarray[Any, Any]], dat
 
 @contextlib.contextmanager
 def _as_unreadable(data: bytes = b"") -> Iterator[None]:
-    """Raise an UnreadableImageError for whatever a decoder raises. `data` shows whether the file is truncated."""
+    """Raise an UnreadableImageError for any error of a decoder. `data` shows whether the file is truncated."""
     import PIL.Image
 
     try:
@@ -227,7 +227,7 @@ def _as_unreadable(data: bytes = b"") -> Iterator[None]:
         # Pillow's decoders of WebP and of TIFF tiles check its global limit themselves.
         limit = 2 * (PIL.Image.MAX_IMAGE_PIXELS or 0)
         raise ImageTooLargeError(
-            f"the image has more than {limit:,} pixels, Pillow's own limit for its format, whatever max_pixels is"
+            f"the image has more than {limit:,} pixels, Pillow's own limit for its format, regardless of max_pixels"
         ) from error
     except Exception as error:  # decoders raise many types for invalid data
         raise _unreadable_error(error, data) from error

@@ -8,7 +8,7 @@ import numpy as np
 
 #: Feature rows.
 FloatArray: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
-#: Scores and whatever is computed from them.
+#: Scores and values computed from them.
 Float64Array: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 #: Indices, class codes and groups.
 IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"

@@ -194,8 +194,8 @@ def test_max_pixels(counting: CountingBackbone, paths: list[str]) -> None:
 
 @pytest.mark.parametrize("bad", [[0], [9_999], [31, 32], list(range(64, 96)), [0, 4_999, 9_999]], ids=str)
 def test_unreadable_images_among_10_000(bad: list[int], counting: CountingBackbone) -> None:
-    colours = np.stack(np.unravel_index(np.arange(10_000), (22, 22, 22)), axis=1).astype(np.uint8) * 11
-    images: list[Any] = [encoded(np.broadcast_to(colour, (2, 2, 3)), "PPM") for colour in colours]
+    colors = np.stack(np.unravel_index(np.arange(10_000), (22, 22, 22)), axis=1).astype(np.uint8) * 11
+    images: list[Any] = [encoded(np.broadcast_to(color, (2, 2, 3)), "PPM") for color in colors]
     for index in bad:
         images[index] = images[index][:-3]
     rows = np.full((10_000, 12), -1, dtype=np.float32)
@@ -205,7 +205,7 @@ def test_unreadable_images_among_10_000(bad: list[int], counting: CountingBackbo
         (index, "TruncatedImageError") for index in bad
     ]
     good = np.setdiff1d(np.arange(10_000), bad)
-    np.testing.assert_array_equal(rows[good], np.tile(colours[good], 4))
+    np.testing.assert_array_equal(rows[good], np.tile(colors[good], 4))
     assert np.isnan(rows[bad]).all()
     assert (ledger.n_computed, ledger.n_cached) == (10_000 - len(bad), 0)
 

@@ -91,8 +91,8 @@ def test_recipes_of_older_and_newer_versions(paths: list[str]) -> None:
     extractor = FeatureExtractor("counting").fit(paths)
     del extractor.fitted_params_["resize"]  # an older version lacked the parameter: its default is taken
     extractor.transform(paths)
-    extractor.recipe_["colours"] = "warm"  # a newer version has more than this one
-    with pytest.raises(RecipeMismatchError, match="expected colours 'warm'"):
+    extractor.recipe_["colors"] = "warm"  # a newer version has more than this one
+    with pytest.raises(RecipeMismatchError, match="expected colors 'warm'"):
         extractor.transform(paths)
 
 

@@ -17,18 +17,18 @@ from featx.features.duplicates.find import find_duplicate_rows
 from featx.features.duplicates.limits import Limits
 
 
-def _slowly(rows: np.ndarray[Any, Any], threshold: float) -> list[list[int]]:
+def _clusters_by_rule(rows: np.ndarray[Any, Any], threshold: float) -> list[list[int]]:
     """Apply the documented rule pair by pair."""
     unit = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-    kinds = np.unique(rows, axis=0)
-    of_kinds = kinds / np.maximum(np.linalg.norm(kinds, axis=1, keepdims=True), 1e-12)
+    distinct = np.unique(rows, axis=0)
+    distinct = distinct / np.maximum(np.linalg.norm(distinct, axis=1, keepdims=True), 1e-12)
     cosine = unit @ unit.T
-    tenth = np.array([np.sort(np.delete(of_kinds @ one, np.argmax(of_kinds @ one)))[::-1][9] for one in unit])
+    tenth = np.array([np.sort(np.delete(distinct @ row, np.argmax(distinct @ row)))[::-1][9] for row in unit])
     near = cosine >= threshold - 1e-6
     near |= (cosine >= 0.9) & (2 * (1 - cosine) <= 1 - np.maximum(tenth[:, None], tenth[None]))
     group = list(range(len(rows)))
-    for one, other in zip(*np.nonzero(near), strict=True):
-        old, new = group[one], group[other]
+    for left, right in zip(*np.nonzero(near), strict=True):
+        old, new = group[left], group[right]
         group = [new if label == old else label for label in group]
     clusters: dict[int, list[int]] = {}
     for row, label in enumerate(group):
@@ -40,11 +40,11 @@ def _slowly(rows: np.ndarray[Any, Any], threshold: float) -> list[list[int]]:
 @given(seed=st.integers(0, 10_000), spread=st.floats(0.01, 0.6), block=st.sampled_from([400, 4000, 10**8]))
 def test_groups_match_the_documented_rule(seed: int, spread: float, block: int) -> None:
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(8, 12))
-    rows = (centres[rng.integers(0, 8, 60)] + spread * rng.normal(size=(60, 12))).astype(np.float32)
+    centers = rng.normal(size=(8, 12))
+    rows = (centers[rng.integers(0, 8, 60)] + spread * rng.normal(size=(60, 12))).astype(np.float32)
     rows[50:55] = rows[:5]
     found = find_duplicate_rows(rows, 0.97, limits=Limits(dense_block_bytes=block, max_pairs=100))
-    assert sorted(sorted(cluster.tolist()) for cluster in found.clusters) == _slowly(rows, 0.97)
+    assert sorted(sorted(cluster.tolist()) for cluster in found.clusters) == _clusters_by_rule(rows, 0.97)
     assert found.n_rows == sum(map(len, found.clusters))
     assert len(found) == len(found.clusters)
 
@@ -84,12 +84,12 @@ def test_altered_copies_of_aerial_photos(ucmerced: list[str], compiled_cache: An
             altered.save(buffer, "JPEG", quality=quality)
             copies.append(buffer.getvalue())
     extractor = FeatureExtractor(cache=compiled_cache)
-    rows, of_copies = extractor.transform(originals), extractor.transform(copies)
-    alone = find_duplicates(rows)
-    assert max(map(len, alone.clusters), default=0) <= 6
-    assert alone.n_rows < 0.1 * len(originals)
+    rows, copied_rows = extractor.transform(originals), extractor.transform(copies)
+    without_copies = find_duplicates(rows)
+    assert max(map(len, without_copies.clusters), default=0) <= 6
+    assert without_copies.n_rows < 0.1 * len(originals)
     for altered in range(3):
-        found = find_duplicates(np.concatenate([rows, of_copies[altered::3]]))
+        found = find_duplicates(np.concatenate([rows, copied_rows[altered::3]]))
         hit = np.mean(found.groups[:40] == found.groups[len(rows) :])
         assert hit > 0.9, altered
 
@@ -120,9 +120,9 @@ def test_early_layers_are_centered(ucmerced: list[str], compiled_cache: Any) -> 
     assert not late.centered
     assert early.centered
     assert early.n_rows < 200
-    pairs = [(one, other) for cluster in late.clusters for one in cluster for other in cluster if one < other]
-    found = sum(early.groups[one] == early.groups[other] for one, other in pairs)
-    assert found > 0.9 * len(pairs)
+    pairs = [(left, right) for cluster in late.clusters for left in cluster for right in cluster if left < right]
+    n_found = sum(early.groups[left] == early.groups[right] for left, right in pairs)
+    assert n_found > 0.9 * len(pairs)
 
 
 def test_similar_rows_are_centered() -> None:

@@ -41,11 +41,11 @@ def assert_same_as_dense(rows: Any, *, threshold: float = 0.97, limits: Limits =
 
 
 def scenes(seed: int, n: int = 400, n_features: int = 96) -> np.ndarray[Any, Any]:
-    """Rows around some centres, at any distance from nearly none to far, some of them equal."""
+    """Rows around some centers, at small to large distances, some of them equal."""
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(12, n_features)) * (1 / np.arange(1, n_features + 1))
+    centers = rng.normal(size=(12, n_features)) * (1 / np.arange(1, n_features + 1))
     spread = rng.uniform(0, rng.uniform(0.05, 0.5), (n, 1)) / np.arange(1, n_features + 1) ** 0.5
-    rows = (centres[rng.integers(0, 12, n)] + spread * rng.normal(size=(n, n_features))).astype(np.float32)
+    rows = (centers[rng.integers(0, 12, n)] + spread * rng.normal(size=(n, n_features))).astype(np.float32)
     rows[300:310] = rows[:10]
     return rows
 

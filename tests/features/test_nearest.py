@@ -12,7 +12,7 @@ from featx.features.search.exact_index import ExactIndex
 from tests.jobs.job_samples import make_job
 
 
-def slowly(rows: np.ndarray[Any, Any], queries: np.ndarray[Any, Any], top: int) -> np.ndarray[Any, Any]:
+def rows_by_sorting(rows: np.ndarray[Any, Any], queries: np.ndarray[Any, Any], top: int) -> np.ndarray[Any, Any]:
     unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
     return np.argsort(-(queries @ unit.T), axis=1, kind="stable")[:, :top]
 
@@ -27,7 +27,7 @@ def rows() -> np.ndarray[Any, Any]:
 def test_exact_search(rows: np.ndarray[Any, Any], block: int, top: int) -> None:
     queries = rows[::60] + 0.3
     similar = find_similar(rows, queries, top=top, index=ExactIndex(rows, block_bytes=block, batch_queries=3))
-    np.testing.assert_array_equal(similar.rows, slowly(rows, queries, top))
+    np.testing.assert_array_equal(similar.rows, rows_by_sorting(rows, queries, top))
     unit = queries / np.linalg.norm(queries, axis=1, keepdims=True)
     cosine = (unit[:, None] * rows[similar.rows]).sum(axis=2) / np.linalg.norm(rows[similar.rows], axis=2)
     np.testing.assert_allclose(similar.cosine, cosine, atol=1e-5)
@@ -36,7 +36,7 @@ def test_exact_search(rows: np.ndarray[Any, Any], block: int, top: int) -> None:
 
 def test_search_in_a_job(rows: np.ndarray[Any, Any], tmp_path: Path) -> None:
     features = open_features(make_job(tmp_path / "job", rows, shard_size=64))
-    assert find_similar(features, features[7]).rows.tolist() == slowly(rows, rows[7:8], 10).tolist()
+    assert find_similar(features, features[7]).rows.tolist() == rows_by_sorting(rows, rows[7:8], 10).tolist()
 
 
 def test_equal_rows() -> None:
@@ -68,7 +68,7 @@ def test_faiss(rows: np.ndarray[Any, Any]) -> None:
     queries = rows[:5] + 0.3
     for index, words in (("faiss", "faiss, exact"), ("faiss-approximate", "faiss, exact")):  # few rows: exact as well
         similar = find_similar(rows, queries, index=index)
-        np.testing.assert_array_equal(similar.rows, slowly(rows, queries, 10))
+        np.testing.assert_array_equal(similar.rows, rows_by_sorting(rows, queries, 10))
         np.testing.assert_allclose(similar.cosine, find_similar(rows, queries).cosine, atol=1e-6)
         assert similar.index == words
 

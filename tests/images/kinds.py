@@ -36,8 +36,8 @@ def on_white(pixels: Array, alpha: Array) -> Array:
     return np.broadcast_to(pixels, (*alpha.shape, 3)) * share + 255 * (1 - share)
 
 
-def to_rgb_array(grey: Array) -> Array:
-    return np.repeat(grey[:, :, None], 3, axis=2)
+def to_rgb_array(gray: Array) -> Array:
+    return np.repeat(gray[:, :, None], 3, axis=2)
 
 
 ALPHA = np.linspace(0, 255, GRAY.size).reshape(GRAY.shape).astype(np.uint8)
@@ -59,25 +59,25 @@ def cmyk_as_rgb(inks: Array = CMYK) -> Array:
 
 KINDS: dict[str, tuple[bytes, Array, float]] = {
     # The file, what its pixels are, and how far they may be from that on average (of 255).
-    "grey PNG": (encoded(GRAY, "PNG"), to_rgb_array(GRAY), 0),
-    "grey and alpha PNG": (png(np.dstack([GRAY, ALPHA])), on_white(GRAY[:, :, None], ALPHA), 1),
+    "gray PNG": (encoded(GRAY, "PNG"), to_rgb_array(GRAY), 0),
+    "gray and alpha PNG": (png(np.dstack([GRAY, ALPHA])), on_white(GRAY[:, :, None], ALPHA), 1),
     "1-bit PNG": (encoded(PIL.Image.fromarray(GRAY > 100), "PNG"), to_rgb_array(np.where(GRAY > 100, 255, 0)), 0),
     "palette PNG": (encoded(PALETTE, "PNG"), np.asarray(PALETTE.convert("RGB")), 0),
     "palette GIF": (encoded(PALETTE, "GIF"), np.asarray(PALETTE.convert("RGB")), 0),
     "RGBA PNG": (png(np.dstack([RAMP, ALPHA])), on_white(RAMP, ALPHA), 1),
     "RGBA WebP": (encoded(np.dstack([RAMP, ALPHA]), "WEBP", lossless=True, exact=True), on_white(RAMP, ALPHA), 1),
-    "16-bit grey PNG": (png(DEEP[:, :, :1], bits=16), to_rgb_array(DEEP[:, :, 0] / 257), 1),
+    "16-bit gray PNG": (png(DEEP[:, :, :1], bits=16), to_rgb_array(DEEP[:, :, 0] / 257), 1),
     "16-bit RGB PNG": (png(DEEP, bits=16), DEEP / 257, 1),
     "16-bit RGBA PNG": (png(np.dstack([DEEP, ALPHA.astype(int) * 257]), bits=16), on_white(DEEP / 257, ALPHA), 1),
     "16-bit RGB TIFF": (tiff16(DEEP), DEEP / 257, 1),
-    "16-bit grey TIFF": (encoded(DEEP[:, :, 0].copy(), "TIFF"), to_rgb_array(DEEP[:, :, 0] / 257), 1),
+    "16-bit gray TIFF": (encoded(DEEP[:, :, 0].copy(), "TIFF"), to_rgb_array(DEEP[:, :, 0] / 257), 1),
     "float TIFF": (encoded((GRAY / 255).astype(np.float32), "TIFF"), to_rgb_array(GRAY), 1),
     "CMYK TIFF": (encoded(PIL.Image.fromarray(CMYK, "CMYK"), "TIFF"), cmyk_as_rgb(), 1),
     "CMYK JPEG": (encoded(PIL.Image.fromarray(CMYK, "CMYK"), "JPEG", quality=98), cmyk_as_rgb(), 2),
     "YCCK JPEG": (samples.YCCK_JPEG, cmyk_as_rgb(np.dstack([ramp(24, 32), ramp(24, 32)[:, :, 1] // 2])), 2),
     "baseline JPEG": (encoded(RAMP, "JPEG", quality=95), RAMP, 2),
     "progressive JPEG": (encoded(RAMP, "JPEG", quality=95, progressive=True), RAMP, 2),
-    "grey JPEG": (encoded(GRAY, "JPEG", quality=95), to_rgb_array(GRAY), 1),
+    "gray JPEG": (encoded(GRAY, "JPEG", quality=95), to_rgb_array(GRAY), 1),
     "arithmetic JPEG": (samples.ARITHMETIC_JPEG, RAMP, 2),
     "BMP": (encoded(RAMP, "BMP"), RAMP, 0),
     "PPM": (encoded(RAMP, "PPM"), RAMP, 0),

@@ -32,8 +32,8 @@ def test_formats_equal_pillow(format: str, photo: PIL.Image.Image, encoded: Enco
 
 def test_arrays_equal_pillow(photo: PIL.Image.Image) -> None:
     np.testing.assert_array_equal(decode_image(np.asarray(photo), SIZE), expected(photo))
-    grey = np.asarray(photo.convert("L"))
-    np.testing.assert_array_equal(decode_image(grey, SIZE), expected(photo.convert("L")))
+    gray = np.asarray(photo.convert("L"))
+    np.testing.assert_array_equal(decode_image(gray, SIZE), expected(photo.convert("L")))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

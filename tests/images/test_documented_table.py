@@ -56,10 +56,10 @@ ROWS: dict[str, Callable[[Path], bool]] = {
         "baseline JPEG", "arithmetic JPEG", "MPO", "ICO", "JPEG 2000", "PPM"
     ),
     "rotated by EXIF": lambda folder: all(_is_upright(6, kind) for kind in ("JPEG", "PNG", "TIFF", "WEBP")),
-    "grayscale, 1-bit": lambda folder: _have_right_pixels("grey PNG", "1-bit PNG", "palette PNG", "grey JPEG"),
-    "transparent": lambda folder: _have_right_pixels("RGBA PNG", "RGBA WebP", "grey and alpha PNG"),
+    "grayscale, 1-bit": lambda folder: _have_right_pixels("gray PNG", "1-bit PNG", "palette PNG", "gray JPEG"),
+    "transparent": lambda folder: _have_right_pixels("RGBA PNG", "RGBA WebP", "gray and alpha PNG"),
     "16-bit grayscale": lambda folder: _have_right_pixels(
-        "16-bit grey PNG", "16-bit RGB PNG", "16-bit RGB TIFF", "16-bit grey TIFF"
+        "16-bit gray PNG", "16-bit RGB PNG", "16-bit RGB TIFF", "16-bit gray TIFF"
     ),
     "float or": lambda folder: _have_right_pixels("float TIFF"),
     "CMYK": lambda folder: _have_right_pixels("CMYK JPEG", "CMYK TIFF", "YCCK JPEG"),

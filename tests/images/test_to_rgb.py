@@ -69,20 +69,20 @@ def test_orientation_in_formats_of_phones(orientation: int, format: str) -> None
     assert np.abs(found - np.asarray(upright)).mean() < 3
 
 
-@pytest.mark.parametrize("kind", ["RGB", "RGBA", "16-bit grey", "float", "palette"])
+@pytest.mark.parametrize("kind", ["RGB", "RGBA", "16-bit gray", "float", "palette"])
 def test_reduced_large_image_is_close_to_full_decode(
     kind: str, photo: PIL.Image.Image, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("featx.images.to_rgb.LARGE_IMAGE", 1_000_000)  # 16,000,000 would take seconds for each kind
     large = photo.resize((2000, 1335), PIL.Image.Resampling.BICUBIC)
-    grey = np.asarray(large.convert("L"))
+    gray = np.asarray(large.convert("L"))
     if kind == "RGBA":
         large.putalpha(PIL.Image.linear_gradient("L").resize(large.size))
     data = {
         "RGB": lambda: encoded(large, "PNG", compress_level=1),
         "RGBA": lambda: encoded(large, "PNG", compress_level=1),
-        "16-bit grey": lambda: encoded(grey.astype(np.uint16) * 257, "PNG", compress_level=1),
-        "float": lambda: encoded((grey / 255).astype(np.float32), "TIFF"),
+        "16-bit gray": lambda: encoded(gray.astype(np.uint16) * 257, "PNG", compress_level=1),
+        "float": lambda: encoded((gray / 255).astype(np.float32), "TIFF"),
         "palette": lambda: encoded(large.quantize(256), "PNG"),
     }[kind]()
     whole = {

@@ -46,8 +46,8 @@ def write_images(folder: Path, n_images: int, red: int | None = None) -> Path:
     for number in range(n_images):
         path = folder / "ab"[number % 2] / f"{number:04}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        colour = (255, 0, number % 256) if number == red else (number % 200, number // 200, 50)
-        PIL.Image.new("RGB", (20, 20), colour).save(path)
+        color = (255, 0, number % 256) if number == red else (number % 200, number // 200, 50)
+        PIL.Image.new("RGB", (20, 20), color).save(path)
         os.utime(path, (1_600_000_000, 1_600_000_000))
     return folder
 

@@ -189,7 +189,7 @@ def reduce_rows(unit: FloatArray, basis: FloatArray, n_first: int) -> FloatArray
 
 
 def _remainder(squared_length: FloatArray, coordinates: FloatArray, slack: float) -> FloatArray:
-    """Return the length of the remainder of each row, never too small in spite of rounding."""
+    """Return the length of the remainder of each row, rounded up rather than down."""
     squares = (coordinates * coordinates).sum(axis=1)
     remainder: FloatArray = np.sqrt(np.maximum(squared_length - squares, 0) + slack)
     return remainder
