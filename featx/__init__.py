@@ -1,7 +1,7 @@
 """Extract and cache image features for scikit-learn with a frozen network.
 
-Public names are imported from ``featx`` and ``featx.testing``; the modules below may move. ``import featx`` loads no
-heavy library: each name is imported when it is first used.
+Public names are imported from ``featx``, ``featx.errors`` and ``featx.testing``; other modules may move. ``import
+featx`` loads no heavy library: each name is imported when it is first used.
 """
 
 from __future__ import annotations
