@@ -41,7 +41,7 @@ PATTERN = re.compile(
     r"(?<![a-zA-Z])(" + "|".join(phrase.replace(" ", r"[ _\n]+") for phrase in REPLACED) + r")(?![a-zA-Z])"
 )
 #: Number of matches that are left. It must only fall.
-MATCHES_LEFT = {"featx": 0, "tests": 0, "notebooks": 61, "README.md": 0, "docs": 0}
+MATCHES_LEFT = {"featx": 0, "tests": 0, "notebooks": 0, "README.md": 0, "docs": 0}
 
 
 def texts(area: str) -> dict[str, str]:
