@@ -119,7 +119,8 @@ class LabelTypeInferrer:
         if self._n_texts:
             raise SourceError(
                 f"Labels of {source!r} mix numbers and text, for example {self._first_number:g} and "
-                f"{self._first_text!r}. Leave the cell empty if the label is missing, or write all labels as text."
+                f"{self._first_text!r}. Leave the cell empty if the label is missing. Use only numbers for continuous "
+                "targets, or only text for classes."
             )
         if self._has_fractions or len(self._distinct) > self._max_distinct:
             return True

@@ -140,7 +140,7 @@ def normalize_splits(names: Sequence[str | None]) -> list[str | None]:
     """
     unknown = [name for name in names if name is not None and name.lower() not in SPLIT_NAMES]
     if unknown:
-        raise SourceError(f"Splits must be {', '.join(SPLIT_NAMES)}, got {unknown[0]!r}. Rename the split.")
+        raise SourceError(f"Splits must be one of {', '.join(SPLIT_NAMES)}, got {unknown[0]!r}. Rename the split.")
     known = [None if name is None else SPLIT_NAMES[name.lower()] for name in names]
     val = "train" if "test" in known else "test"
     splits = [val if name == "val" else name for name in known]

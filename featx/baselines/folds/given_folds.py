@@ -30,7 +30,8 @@ def given_split(y: AnyArray, cv: Any, groups: IntArray | None, task: str) -> Spl
             train = train[is_safe]
         if not len(train) or not len(test):
             raise ComparisonError(
-                f"Fold {index} of cv must have training and test samples, got {len(train)} and {len(test)}. Change it."
+                f"Fold {index} of cv must have training and test samples, got {len(train)} and {len(test)}. Change "
+                "the fold."
             )
         folds.append((train, test))
     notes = []
@@ -60,7 +61,8 @@ def _untrained_classes(y: AnyArray, folds: list[Fold]) -> list[str]:
     if not untrained:
         return []
     names = format_list(sorted(untrained, key=str))
-    return [f"{format_count(len(untrained), 'class')} tested without training samples, which is always wrong: {names}."]
+    n_classes = format_count(len(untrained), "tested class")
+    return [f"No training samples for {n_classes}, whose samples are therefore always misclassified: {names}."]
 
 
 def _n_disjoint(folds: list[Fold]) -> int:

@@ -146,7 +146,9 @@ def test_classes_without_training_samples() -> None:
         make_split(Y, task="classification", cv=[(np.arange(10), np.arange(20, 30))])
     y = np.array(["a", "b"] * 10 + ["c"] * 20)
     split = make_split(y, task="classification", cv=[(np.arange(10), np.arange(20, 30))])
-    assert split.notes == ["1 class tested without training samples, which is always wrong: 'c'."]
+    assert split.notes == [
+        "No training samples for 1 tested class, whose samples are therefore always misclassified: 'c'."
+    ]
 
 
 def test_first_repeat_of_splitter() -> None:
