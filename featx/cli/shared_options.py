@@ -78,7 +78,7 @@ def add_groups(group: Any) -> None:
     choice.add_argument(
         "--group-column",
         metavar="COLUMN",
-        help="Table column of groups that are never split, such as patients (default: duplicates form groups)",
+        help="Table column of groups that are never split, such as patients; duplicates are kept together, too",
     )
     choice.add_argument(
         "--no-duplicate-groups", action="store_true", help="Do not keep duplicates and near-duplicates together"
@@ -232,7 +232,7 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--quiet", action="store_true", help="Do not show progress on standard error")
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
+def add_common(parser: argparse.ArgumentParser, *, json_help: str = "Print one JSON object instead of text") -> None:
     """Add the options of every command that prints a result."""
-    parser.add_argument("--json", action="store_true", help="Print one JSON object instead of text")
+    parser.add_argument("--json", action="store_true", help=json_help)
     add_quiet(parser)

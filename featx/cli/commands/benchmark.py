@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from featx.cli.console import cache_from, print_data, print_message
-from featx.cli.shared_options import WEIGHTS_HELP, add_backbones, add_cache, add_command, add_common, weights
+from featx.cli.shared_options import WEIGHTS_HELP, add_cache, add_command, add_common, weights
 
 
 def add_commands(commands: Any) -> None:
@@ -23,7 +23,12 @@ def add_commands(commands: Any) -> None:
         metavar="SOURCE",
         help="Folders or files of photos (default: generated photos of 500 × 375 pixels)",
     )
-    add_backbones(parser)
+    parser.add_argument(
+        "--backbone",
+        action="append",
+        metavar="NAME",
+        help="Network of keras.applications; repeatable (default: mobilenet)",
+    )
     parser.add_argument("--weights", type=weights, default=argparse.SUPPRESS, metavar="FILE", help=WEIGHTS_HELP)
     add_cache(parser)
     add_common(parser)

@@ -159,7 +159,7 @@ def add_explain(commands: Any) -> None:
     add_reading_options(parser)
     add_cache(parser)
     add_no_cache(parser)
-    add_common(parser)
+    add_common(parser, json_help="Print one JSON list instead of a table")
 
 
 def add_export(commands: Any) -> None:

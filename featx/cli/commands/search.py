@@ -81,7 +81,7 @@ def _add_similar(commands: Any) -> None:
         help="Backbone of FEATURES if the cache does not know its rows (default: mobilenet)",
     )
     add_extraction_options(parser)
-    add_common(parser)
+    add_common(parser, json_help="Print one JSON object per query instead of a table")
 
 
 def _add_duplicates(commands: Any) -> None:
