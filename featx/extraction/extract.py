@@ -197,7 +197,7 @@ class _Extraction:
         return corrupt
 
     def _fill_same(self) -> list[int]:
-        """Give equal images the same row or error; return the indices whose counterpart has changed meanwhile."""
+        """Give equal images the same row or error; return the indices whose counterpart has changed since."""
         same, self._same = self._same, []
         return [item.index for item in same if not self._ledger.fill_same(item)]
 

@@ -1,4 +1,4 @@
-"""Private helpers of scikit-learn, imported in one place: a release that moves them needs a change here only."""
+"""Private helpers of scikit-learn, imported in one place, so that only this file depends on where they are."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class ImageListing:
     Parameters
     ----------
     sources : sequence of str
-        Sources as of :func:`featx.find_images`.
+        Sources; see :func:`featx.find_images`.
     path_column, label_column : str or None, default=None
         Columns of a table.
 

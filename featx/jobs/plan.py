@@ -138,7 +138,7 @@ def plan_job(
     path_column, label_column : str or None, default=None
         Columns of a table. None takes the usual names.
     cache : str, Path or None, default="auto"
-        Folder of the feature cache, as of :class:`featx.FeatureExtractor`; the plan counts the rows that it has.
+        Folder of the feature cache; see :class:`featx.FeatureExtractor`. The plan counts the rows that it has.
     sample : int, default=4000
         Maximum number of images to extract in some seconds, to measure the speed; 0 for none.
     progress : callable, default=None

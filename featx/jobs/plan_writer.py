@@ -1,4 +1,4 @@
-"""Write a plan where nothing else is. It exists once its manifest does."""
+"""Write a plan into an empty folder. The plan exists once its manifest does."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def run_job(
         Address of the cluster: ``tcp://host:8786`` of Dask, ``ray://host:10001`` of Ray. None is
         ``DASK_SCHEDULER_ADDRESS`` or ``RAY_ADDRESS``; without it, Ray uses this machine.
     cache : str, Path or None, default="auto"
-        Folder of the feature cache, as of :class:`featx.FeatureExtractor`. With a cache, an interrupted shard resumes
+        Folder of the feature cache; see :class:`featx.FeatureExtractor`. With a cache, an interrupted shard resumes
         where it was.
     on_error : {"skip", "raise"}, default="skip"
         How to handle an unreadable image: list it as failed, or raise an error.
@@ -156,7 +156,7 @@ def run_job(
     verify : bool, default=False
         Whether to read all done shards, and to compute those again whose bytes differ from what was committed.
     engine : {"auto", "openvino", "keras"}, default="auto"
-        Engine that runs the backbone, as of :class:`featx.FeatureExtractor`.
+        Engine that runs the backbone; see :class:`featx.FeatureExtractor`.
     batch_size : int, default=32
         Number of images per batch; it does not change the features.
     progress : callable, default=None

@@ -29,7 +29,7 @@ class JobStatus:
     images_done, images_left : int
         Number of images of done shards and of those that workers have done so far; and of all others.
     rows, failed, computed, cached, padded, changed : int
-        Counts of the done shards, as of :class:`featx.JobRun`.
+        Counts of the done shards; see :class:`featx.JobRun`.
     quarantined, corrupt : dict of int to str
         Shards that failed repeatedly, and shards that differ from what was committed; and the reasons.
         ``featx job run`` computes the latter again.

@@ -1,4 +1,4 @@
-"""The client of a job: it submits shards in rounds and records what becomes of them."""
+"""The client of a job: it submits shards in rounds and records their outcomes."""
 
 from __future__ import annotations
 

@@ -198,7 +198,7 @@ def stop_within_round(
 
 
 def _problem_of_rounds(snapshot: Snapshot, limits: Limits) -> FeatxError | None:
-    """Return the error if the last rounds were in vain."""
+    """Return the error if the last rounds made no progress."""
     n_disconnects = _count_last(snapshot, lambda result: bool(result.disconnected) and not result.has_progress)
     if n_disconnects >= limits.max_disconnects:
         return JobError(
