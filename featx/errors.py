@@ -4,7 +4,7 @@
 
     FeatxError
     ├── OptionError              (ValueError)         a parameter or option has an invalid value
-    │   ├── InvalidOptionError                        the same, raised by parameter validation of an estimator
+    │   ├── InvalidOptionError                        raised by estimators; also scikit-learn's InvalidParameterError
     │   └── UnknownBackboneError
     ├── InputError               (TypeError)          the input is not a collection of images
     ├── SourceError              (ValueError)         a folder, archive or table of images cannot be used

@@ -110,7 +110,7 @@ def compare_baselines(
     random_state : int, default=0
         Seed of the shuffles, and of estimators with ``random_state=None``.
     n_jobs : int or None, default=-1
-        Number of folds at the same time, in threads. -1: one per core. Scores do not depend on it.
+        Number of folds at the same time, in threads. -1: one per core. None: 1. Scores do not depend on it.
     progress : callable or None, default=None
         Function that is called with the name of each estimator before it is scored.
 
@@ -212,7 +212,7 @@ def _check_images(baselines: Sequence[Baseline], n_samples: int) -> None:
 def _describe_duplicates(duplicates: Duplicates) -> str:
     groups = format_count(len(duplicates), "group")
     centered = ", detected after subtracting the mean row" if duplicates.centered else ""
-    return f"{duplicates.n_rows} near-duplicates in {groups} are never split between training and test set{centered}."
+    return f"{duplicates.n_rows:,} near-duplicates in {groups} are never split between training and test set{centered}."
 
 
 def _score_all(

@@ -70,7 +70,7 @@ def learning_curve(
     random_state : int, default=0
         Seed of the samples that are drawn.
     n_jobs : int or None, default=-1
-        Number of fits at the same time, in threads. -1: one per core.
+        Number of fits at the same time, in threads. -1: one per core. None: 1.
 
     Returns
     -------

@@ -60,7 +60,7 @@ class ImageTable:
     labels : list of (str, int, bool, float or None)
         Label of each image: the name of its class folder, or the value of the label column. None: no label.
     ignored : dict of str to int
-        Number of ignored files and folders by suffix, or as "hidden" or "system files".
+        Number of ignored files and folders by suffix, or by a reason such as "hidden" or "system files".
     splits : list of ({"train", "test"} or None), or None
         Split of each image. None: the source does not define splits.
     groups : list of (str or None), or None

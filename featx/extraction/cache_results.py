@@ -192,7 +192,7 @@ class CacheClearing:
 def describe_recipe(info: RecipeInfo) -> str:
     """Return a human-readable recipe in one line."""
     if not info.recipe:
-        return f"{info.fingerprint} (its recipe.json is missing or corrupt)"
+        return f"{info.fingerprint} (its recipe.json is missing, corrupt or of another format)"
     fields = {name: _printable(value) for name, value in info.recipe.items()}
     fields["image_size"] = fields.get("image_size", "?").strip("[]").replace(", ", " × ")
     weights = fields.get("weights", "")

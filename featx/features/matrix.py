@@ -236,7 +236,7 @@ class FeatureMatrix:
         Parameters
         ----------
         n_rows : int or None, default=None
-            Number of rows of a block. None: as many as 64 MB hold.
+            Number of rows of a block. None: as many as fit into 64 MB.
 
         Returns
         -------
@@ -252,7 +252,7 @@ class FeatureMatrix:
         Parameters
         ----------
         n_rows : int or None, default=None
-            Number of rows of a block. None: as many as 64 MB hold.
+            Number of rows of a block. None: as many as fit into 64 MB.
 
         Yields
         ------

@@ -113,7 +113,7 @@ def rank_features(
     duplicate_groups = codes if duplicates is not None else None
     if duplicates is not None and len(duplicates):
         notes.append(
-            f"{duplicates.n_rows} near-duplicates in {format_count(len(duplicates), 'group')}: each one is predicted "
+            f"{duplicates.n_rows:,} near-duplicates in {format_count(len(duplicates), 'group')}: each one is predicted "
             "without its group, and LogME and H-score use one sample of each group."
         )
     matrices = [({"name": name}, matrix) for name, (matrix, *_) in validated.items()]

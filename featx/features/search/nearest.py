@@ -28,7 +28,7 @@ class Similar:
     Attributes
     ----------
     rows : ndarray of int of shape (n_queries, top)
-        Row indices; -1 where an approximate index found fewer rows.
+        Row indices; -1 where fewer rows were found, because others have NaN or the index is approximate.
     cosine : ndarray of float32 of shape (n_queries, top)
         Cosine similarities; NaN where there is no row.
     index : str
@@ -133,7 +133,8 @@ def find_similar(
 
     Notes
     -----
-    Exact search is limited by reading: a million rows of 1,024 features are 4 GB, for one query or a hundred.
+    The time of an exact search is mostly that of reading the rows: a million rows of 1,024 features are 4 GB, for one
+    query or a hundred.
 
     Examples
     --------
