@@ -1,6 +1,6 @@
 """Helpers for tests of code that uses or extends featx: a backbone that counts, and contracts to subclass.
 
-``backbones``       :class:`CountingBackbone`, a fast backbone for tests; :class:`registered`, a temporary registration
+``backbones``       :class:`CountingBackbone`, a fast backbone for tests; :func:`registered`, a temporary registration
 ``faults``          failing, interrupted and killed file operations, for tests of what a crash leaves on disk
 ``row_store``       :class:`RowStore`, the interface of a row store; what its tests share
 ``store_contract``  :class:`StoreContract`, the tests that every row store must pass; needs pytest and hypothesis
