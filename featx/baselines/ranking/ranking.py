@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 #: Columns that features are ranked by. The first one decides the order, the second one breaks ties.
 CRITERIA = ("loo_ridge", "logme", "loo_knn", "h_score")
 _CRITERION_NAMES = {"loo_ridge": "ridge", "logme": "LogME", "loo_knn": "kNN", "h_score": "H-score"}
-_FIRST_COLUMN = "features of"
 _MAX_NAMED_TIES = 3
 
 
@@ -113,7 +112,7 @@ class Ranking:
             first, *others = [
                 f"{row[name]:.3f} ({row[f'{name}_rank']:.0f})" if np.isfinite(row[name]) else "" for name in CRITERIA
             ]
-            cells = {_FIRST_COLUMN: row["name"], "width": row["features"], _CRITERION_NAMES[CRITERIA[0]]: first}
+            cells = {"name": row["name"], "features": row["features"], _CRITERION_NAMES[CRITERIA[0]]: first}
             cells |= {"": row["verdict"]}
             rows.append(cells | {_CRITERION_NAMES[name]: cell for name, cell in zip(CRITERIA[1:], others, strict=True)})
         return format_table(rows, marked=[0]).split("\n")
