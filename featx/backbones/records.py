@@ -18,7 +18,7 @@ BUNDLED_WEIGHTS_FOLDER = _DATA / "weights"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class KerasRecord:
-    """What is known about one network of ``keras.applications``; see :class:`featx.KerasBackbone` for the fields."""
+    """Facts about one network of ``keras.applications``; see :class:`featx.KerasBackbone` for the fields."""
 
     name: str
     application: str

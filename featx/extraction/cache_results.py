@@ -140,7 +140,7 @@ class CacheCompaction:
 
 @dataclasses.dataclass(frozen=True)
 class CacheClearing:
-    """What :func:`clear_cache` removed, or would remove with ``dry_run=True``.
+    """Rows and files that :func:`clear_cache` removed, or would remove with ``dry_run=True``.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Where a job and its outputs may be, and whether an existing job is the requested one."""
+"""Checks of where a job and its outputs may be, and of whether an existing job is the requested one."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Prediction:
 
 @dataclasses.dataclass(frozen=True)
 class PredictionFormat:
-    """How predictions of a model are written as rows of a table, CSV, or JSON.
+    """Format of predictions as rows of a table, CSV or JSON.
 
     Attributes
     ----------

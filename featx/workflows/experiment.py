@@ -145,7 +145,7 @@ class Experiment:
 
     @property
     def ungrouped_settings(self) -> str:
-        """How ungrouped scores are computed unlike the others, as a phrase."""
+        """Differences in how ungrouped scores are computed, as a phrase."""
         settings = ["not tuned"] if self.config.tune else []
         settings += ["one repetition"] if self.config.repeats > 1 else []
         settings += [f"{self.limits.few_folds} folds"] if self._has_many_images else []

@@ -163,7 +163,7 @@ class ImageComparison:
 
     @property
     def fold_scores(self) -> pd.DataFrame:
-        """As :attr:`featx.Comparison.fold_scores`, for all backbones, with the column ``backbone``."""
+        """Scores of each fold, as :attr:`featx.Comparison.fold_scores`, for all backbones, with the column ``backbone``."""
         return join_fold_scores(self.backbones)
 
     @property

@@ -1,4 +1,4 @@
-"""How results are written: a comparison as text and JSON, tables as CSV."""
+"""Output of results: a comparison as text and JSON, tables as CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a custom model file contains: image size, layers and outputs, listed at one image size."""
+"""Contents of a custom model file: image size, layers and outputs, listed at one image size."""
 
 from __future__ import annotations
 

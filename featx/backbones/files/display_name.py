@@ -1,4 +1,4 @@
-"""Where networks are cached, and how messages name them."""
+"""Cache folder of networks, and their names in messages."""
 
 from __future__ import annotations
 

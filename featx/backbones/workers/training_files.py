@@ -20,7 +20,7 @@ _INPUT, _OUTPUT_LAYER, _RESULT = "input.npz", "output_layer.npz", "result.json"
 
 @dataclasses.dataclass(frozen=True)
 class TrainingSettings:
-    """How to train.
+    """Settings of the training.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class TrainingSettings:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingInput:
-    """What the child process learns from, besides the pixels.
+    """Data that the child process learns from, besides the pixels.
 
     Attributes
     ----------

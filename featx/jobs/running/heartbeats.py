@@ -1,4 +1,4 @@
-"""Who works at a job now: heartbeats of workers at their shards, and the clients that run the job.
+"""Heartbeats of workers at their shards, and notes of the clients that run a job.
 
 No engine covers this: several clients, on several engines and machines, may run one job and share only its folder.
 Heartbeats show them which shards are in progress and how far, and at which image a worker died.

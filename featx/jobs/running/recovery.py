@@ -1,4 +1,4 @@
-"""What happens before a run: the traces of dead workers are removed, and corrupt shards are computed again."""
+"""Clean-up before a run: remove the traces of dead workers, and the corrupt shards, which are computed again."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class ShardFailure:
 
 @dataclasses.dataclass(frozen=True)
 class RoundResult:
-    """How a round ended.
+    """Result of a round.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class RoundResult:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """What is known between two rounds.
+    """State of a run between two rounds.
 
     Attributes
     ----------

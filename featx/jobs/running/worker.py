@@ -83,7 +83,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What became of a task; a value, since not every error can be pickled.
+    """Result of a task: a value, since not every error can be pickled.
 
     Attributes
     ----------

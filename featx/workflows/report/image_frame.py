@@ -50,7 +50,7 @@ class ImageFrame:
     scored : pandas.DataFrame
         Scored images: columns ``label``, ``predicted`` and ``margin`` (NaN if unknown).
     shown : pandas.DataFrame
-        Those of them with a thumbnail, in the order of the thumbnails.
+        Scored images with a thumbnail, in the order of the thumbnails.
     classes : ndarray or None
         Sorted classes; None for regression.
     tiles : dict of int to int

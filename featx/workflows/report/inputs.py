@@ -1,4 +1,4 @@
-"""What reports read of a result, as protocols: so that results and reports do not import each other."""
+"""Protocols of what reports read from a result, so that results and reports do not import each other."""
 
 # ruff: noqa: D102 -- each attribute is documented in the class that provides it
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How a result was computed: recipes, rates, machine and versions."""
+"""Details of the run that computed a result: recipes, rates, machine and versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How to extract query images so that their features fit those on disk.
+"""Find the recipe with which to extract query images, so that their features fit those on disk.
 
 The recipe is that of the job; for a ``.npy`` file that of its rows in the cache, or the options of the user, which are
 checked on one of its images.

@@ -250,7 +250,7 @@ class ImageSearch:
 
     @property
     def description(self) -> str:
-        """What is searched, and how queries are extracted."""
+        """Description of the indexed features and of the recipe of queries."""
         rows = format_count(len(self.features), "row")
         return f"{rows} of {self.features.address}, {self._index.description}; recipe: {self._recipe.origin}."
 
