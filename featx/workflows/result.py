@@ -163,7 +163,7 @@ class ImageComparison:
 
     @property
     def fold_scores(self) -> pd.DataFrame:
-        """Scores of each fold, as :attr:`featx.Comparison.fold_scores`, for all backbones, with the column ``backbone``."""
+        """Scores of each fold for all backbones: :attr:`featx.Comparison.fold_scores` with the column ``backbone``."""
         return join_fold_scores(self.backbones)
 
     @property
