@@ -58,10 +58,27 @@ class ModelCard:
 
     Examples
     --------
-    >>> print(read_model("model.skops").card)  # doctest: +SKIP
+    >>> from featx import ModelCard, Recipe
+    >>> card = ModelCard(
+    ...     estimator="logreg",
+    ...     task="classification",
+    ...     classes=["cat", "dog"],
+    ...     counts={"cat": 120, "dog": 130},
+    ...     n_images=250,
+    ...     n_features=1024,
+    ...     scores={"accuracy": 0.98},
+    ...     recipe=Recipe("mobilenet", "9c4f", (224, 224), "conv_pw_13_relu", "avg", "squash", "float32").as_dict(),
+    ...     options={},
+    ...     versions={"featx": "0.1.0", "python": "3.12.3"},
+    ...     date="2026-11-30T12:00:00+00:00",
+    ... )
+    >>> print(card)
     estimator  logreg (classification)
     2 classes  cat (120), dog (130)
-    ...
+    fitted on  250 images with 1,024 features
+    score      accuracy 0.98
+    features   mobilenet, 224×224, layer conv_pw_13_relu, avg, float32
+    created    2026-11-30T12:00:00+00:00 with featx 0.1.0, python 3.12.3
     """
 
     estimator: str

@@ -44,9 +44,23 @@ class Model:
 
     Examples
     --------
-    >>> model = read_model("model.skops")  # doctest: +SKIP
-    >>> model.card.classes, model.has_probabilities  # doctest: +SKIP
-    (['cat', 'dog'], True)
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from featx import FeatureExtractor, read_model, save_pipeline
+    >>> images = np.zeros((4, 8, 8, 3), dtype="uint8")
+    >>> images[2:] = 255
+    >>> extractor = FeatureExtractor("color_histogram", image_size=8, cache=None)
+    >>> pipeline = make_pipeline(extractor, LogisticRegression()).fit(images, ["dark", "dark", "light", "light"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pipeline(pipeline, f"{folder}/model.skops")
+    ...     model = read_model(f"{folder}/model.skops")
+    >>> model.card.classes, model.has_probabilities
+    (['dark', 'light'], True)
+    >>> scores, probabilities = model.predict_scores(extractor.transform(images[:1]))
+    >>> probabilities.round(2)
+    array([[0.66, 0.34]])
     """
 
     path: str

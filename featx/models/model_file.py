@@ -168,8 +168,21 @@ def load_pipeline(path: str | os.PathLike[str]) -> Pipeline:
 
     Examples
     --------
-    >>> load_pipeline("model.skops").predict(["photo.jpg"])  # doctest: +SKIP
-    array(['cat'], dtype='<U3')
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from featx import FeatureExtractor, load_pipeline, save_pipeline
+    >>> images = np.zeros((4, 8, 8, 3), dtype="uint8")
+    >>> images[2:] = 255
+    >>> extractor = FeatureExtractor("color_histogram", image_size=8, cache=None)
+    >>> pipeline = make_pipeline(extractor, LogisticRegression()).fit(images, ["dark", "dark", "light", "light"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pipeline(pipeline, f"{folder}/model.skops")
+    ...     loaded = load_pipeline(f"{folder}/model.skops")
+    >>> loaded = loaded.set_params(featureextractor__cache=None)
+    >>> loaded.predict(images[:1])
+    array(['dark'], dtype='<U5')
     """
     model = read_model(path)
     model.resolve()
@@ -201,8 +214,20 @@ def read_model(path: str | os.PathLike[str]) -> Model:
 
     Examples
     --------
-    >>> read_model("model.skops").card.classes  # doctest: +SKIP
-    ['cat', 'dog']
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from featx import FeatureExtractor, read_model, save_pipeline
+    >>> images = np.zeros((4, 8, 8, 3), dtype="uint8")
+    >>> images[2:] = 255
+    >>> extractor = FeatureExtractor("color_histogram", image_size=8, cache=None)
+    >>> pipeline = make_pipeline(extractor, LogisticRegression()).fit(images, ["dark", "dark", "light", "light"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pipeline(pipeline, f"{folder}/model.skops")
+    ...     model = read_model(f"{folder}/model.skops")
+    >>> model.card.classes, model.card.n_features
+    (['dark', 'light'], 512)
     """
     name = os.fspath(path)
     data = read_archive(Path(path), name)

@@ -72,10 +72,23 @@ class Predictor:
 
     Examples
     --------
-    >>> predictor = Predictor("model.skops", top=3)  # doctest: +SKIP
-    >>> predictor.predict(["photo.jpg"])  # doctest: +SKIP
-            path label  probability label_2  ...  novelty_score note
-    0  photo.jpg   cat         0.97     dog  ...           0.41
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from featx import FeatureExtractor, Predictor, save_pipeline
+    >>> images = np.zeros((4, 8, 8, 3), dtype="uint8")
+    >>> images[2:] = 255
+    >>> extractor = FeatureExtractor("color_histogram", image_size=8, cache=None)
+    >>> pipeline = make_pipeline(extractor, LogisticRegression()).fit(images, ["dark", "dark", "light", "light"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pipeline(pipeline, f"{folder}/model.skops")
+    ...     predictor = Predictor(f"{folder}/model.skops", top=2, cache=None)
+    >>> predictor.predict(images[:1])[["label", "probability", "label_2", "probability_2"]].round(2)
+      label  probability label_2  probability_2
+    0  dark         0.66   light           0.34
+    >>> predictor.predict(images[2:])["label"].tolist()
+    ['light', 'light']
     """
 
     def __init__(
@@ -253,9 +266,21 @@ def predict_images(
 
     Examples
     --------
-    >>> predict_images("model.skops", ["photo.jpg"])  # doctest: +SKIP
-            path label  probability  novelty_score note
-    0  photo.jpg   cat         0.97           0.41
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from featx import FeatureExtractor, predict_images, save_pipeline
+    >>> images = np.zeros((4, 8, 8, 3), dtype="uint8")
+    >>> images[2:] = 255
+    >>> extractor = FeatureExtractor("color_histogram", image_size=8, cache=None)
+    >>> pipeline = make_pipeline(extractor, LogisticRegression()).fit(images, ["dark", "dark", "light", "light"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pipeline(pipeline, f"{folder}/model.skops")
+    ...     predictions = predict_images(f"{folder}/model.skops", images[:1], cache=None)
+    >>> predictions[["label", "probability"]].round(2)
+      label  probability
+    0  dark         0.66
     """
     predictor = Predictor(
         model, top=top, threshold=threshold, cache=cache, max_pixels=max_pixels, on_truncated=on_truncated

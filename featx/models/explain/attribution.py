@@ -34,9 +34,12 @@ class Attribution:
 
     Examples
     --------
-    >>> (explanation,) = explain_images("model.skops", ["photo.jpg"])  # doctest: +SKIP
-    >>> explanation.attribution.map.shape  # doctest: +SKIP
-    (7, 7)
+    >>> import numpy as np
+    >>> from featx import Attribution
+    >>> values = np.array([[3, 0], [0, -1]], dtype=np.float32)
+    >>> attribution = Attribution("cat", 0.5, values, np.zeros((8, 8, 3), dtype=np.uint8), "activation")
+    >>> float(attribution.map.mean()) == attribution.score
+    True
     """
 
     label: Any

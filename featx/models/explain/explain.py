@@ -88,8 +88,27 @@ def explain_images(
 
     Examples
     --------
-    >>> explain_images("model.skops", ["photo.jpg"], output="maps")[0].file  # doctest: +SKIP
-    'maps/photo.cat.attribution.png'
+    >>> import os
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import PIL.Image
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from featx import FeatureExtractor, explain_images, save_pipeline
+    >>> images = np.zeros((4, 8, 8, 3), dtype="uint8")
+    >>> images[2:] = 255
+    >>> extractor = FeatureExtractor("color_histogram", image_size=8, cache=None)
+    >>> pipeline = make_pipeline(extractor, LogisticRegression()).fit(images, ["dark", "dark", "light", "light"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pipeline(pipeline, f"{folder}/model.skops")
+    ...     PIL.Image.fromarray(images[0]).save(f"{folder}/photo.png")
+    ...     (explanation,) = explain_images(
+    ...         f"{folder}/model.skops", [f"{folder}/photo.png"], output=f"{folder}/maps", cache=None
+    ...     )
+    >>> explanation.attribution.label, explanation.attribution.method, explanation.attribution.map.shape
+    ('dark', 'occlusion', (8, 8))
+    >>> os.path.basename(explanation.file)
+    'photo.dark.attribution.png'
     """
     writer = None if output is None else MapWriter(Path(output))
     explainer = Explainer(model, method=method, cache=cache, max_pixels=max_pixels, on_truncated=on_truncated)
