@@ -48,9 +48,23 @@ class SimilarImages(Sequence[ImageMatches]):
 
     Examples
     --------
-    >>> from featx import similar_images
-    >>> similar = similar_images("features.npy", ["photo.jpg"])  # doctest: +SKIP
-    >>> similar.to_html("similar.html")  # doctest: +SKIP
+    >>> import tempfile
+    >>> import numpy as np
+    >>> import PIL.Image
+    >>> from featx import extract_images, similar_images
+    >>> reddish = np.full((32, 32, 3), (250, 10, 10), dtype=np.uint8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for color in ("red", "lime", "blue"):
+    ...         PIL.Image.new("RGB", (32, 32), color).save(f"{folder}/{color}.png")
+    ...     features = f"{folder}/features.npy"
+    ...     _ = extract_images(folder, features, backbone="color_histogram", cache=None)
+    ...     similar = similar_images(features, [reddish], top=1, backbone="color_histogram", cache=None)
+    ...     similar.to_html(f"{folder}/similar.html")
+    >>> print(similar)
+    path                        rank  match ... cosine  label  note
+    array of shape (32, 32, 3)     1  ...red.png  1.0000
+    >>> round(similar[0].matches[0].cosine, 3)
+    1.0
     """
 
     results: list[ImageMatches]
@@ -177,9 +191,20 @@ def similar_images(
 
     Examples
     --------
-    >>> from featx import similar_images
-    >>> similar = similar_images("features.npy", ["photo.jpg"], top=5)  # doctest: +SKIP
-    >>> [match.path for match in similar[0].matches]  # doctest: +SKIP
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> import PIL.Image
+    >>> from featx import extract_images, similar_images
+    >>> reddish = np.full((32, 32, 3), (250, 10, 10), dtype=np.uint8)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for color in ("red", "lime", "blue"):
+    ...         PIL.Image.new("RGB", (32, 32), color).save(f"{folder}/{color}.png")
+    ...     features = f"{folder}/features.npy"
+    ...     _ = extract_images(folder, features, backbone="color_histogram", cache=None)
+    ...     similar = similar_images(features, [reddish], top=1, backbone="color_histogram", cache=None)
+    >>> [(Path(match.path).name, round(match.cosine, 3)) for match in similar[0].matches]
+    [('red.png', 1.0)]
     """
     options: dict[str, Any] = {}
     if isinstance(backbone, str):
