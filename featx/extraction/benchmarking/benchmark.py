@@ -210,8 +210,16 @@ def benchmark_images(
 
     Examples
     --------
+    ``print(benchmark_images("photos/").as_text())`` measures MobileNet. Only networks from ``keras.applications`` can
+    be measured:
+
     >>> from featx import benchmark_images
-    >>> print(benchmark_images("photos/", backbones=["mobilenet"]).as_text())  # doctest: +SKIP
+    >>> from featx.errors import OptionError
+    >>> try:
+    ...     benchmark_images("photos/", backbones=["color_histogram"], cache=None)
+    ... except OptionError as error:
+    ...     print(error)
+    backbones (--backbone) must be from keras.applications, ..., got 'color_histogram'.
     """
     folder = resolve_cache(cache)
     names = list(dict.fromkeys(backbones))

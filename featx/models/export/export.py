@@ -63,8 +63,9 @@ class ExportedModel:
 
     Examples
     --------
-    >>> export_model("model.skops", "model.keras").max_difference  # doctest: +SKIP
-    2.4e-07
+    >>> from featx import ExportedModel
+    >>> print(ExportedModel("model.keras", "keras", "probabilities", 2.4e-07, []))
+    model.keras: input uint8 pixels, output probabilities; maximum difference from the model 2.4e-07 (float32, ...)
     """
 
     path: str
@@ -138,8 +139,25 @@ def export_model(
 
     Examples
     --------
-    >>> print(export_model("model.skops", "model.onnx"))  # doctest: +SKIP
-    model.onnx: input uint8 pixels, output probabilities; maximum difference from the model 2.4e-07 (float32, ...)
+    ``export_model("model.skops", "model.onnx")`` writes an ONNX file. Only neural networks can be exported:
+
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.pipeline import make_pipeline
+    >>> from featx import FeatureExtractor, export_model, save_pipeline
+    >>> from featx.errors import ExportError
+    >>> images = np.zeros((4, 8, 8, 3), dtype="uint8")
+    >>> images[2:] = 255
+    >>> extractor = FeatureExtractor("color_histogram", image_size=8, cache=None)
+    >>> pipeline = make_pipeline(extractor, LogisticRegression()).fit(images, ["dark", "dark", "light", "light"])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_pipeline(pipeline, f"{folder}/model.skops")
+    ...     try:
+    ...         export_model(f"{folder}/model.skops", f"{folder}/model.onnx", cache=None)
+    ...     except ExportError as error:
+    ...         print(error)
+    Cannot export '...model.skops': color_histogram is not a neural network. Train a model with another backbone.
     """
     opened = model if isinstance(model, Model) else read_model(model)
     target = Path(path)

@@ -144,11 +144,15 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
 
     Examples
     --------
-    >>> classifier = FineTunedClassifier("mobilenet", epochs=3)
-    >>> classifier.fit(paths, labels).predict(paths[:1])  # doctest: +SKIP
-    array(['cat'], dtype='<U3')
+    >>> from featx import FineTunedClassifier
+    >>> classifier = FineTunedClassifier("resnet50", epochs=3)
+    >>> classifier
+    FineTunedClassifier(backbone='resnet50', epochs=3)
+    >>> classifier.unfreeze, classifier.learning_rate
+    (0.3, 3e-05)
 
-    Only Keras networks can be fine-tuned:
+    ``classifier.fit(paths, labels)`` trains the network, and ``classifier.predict(paths)`` returns classes. Only Keras
+    networks can be fine-tuned:
 
     >>> FineTunedClassifier("color_histogram").fit([b"", b""], ["cat", "dog"])  # doctest: +IGNORE_EXCEPTION_DETAIL
     Traceback (most recent call last):
