@@ -11,12 +11,12 @@ NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
 LONG = ("from_table_to_use", "image_column", "many_images", "tuning", "which_backbone", "which_to_try")
 
 
-def test_there_is_a_notebook() -> None:
+def test_notebooks_exist() -> None:
     assert NOTEBOOKS
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_shows_the_outputs_of_a_run_without_errors(path: Path) -> None:
+def test_notebook_has_the_outputs_of_a_run_without_errors(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
@@ -29,8 +29,8 @@ def test_a_notebook_shows_the_outputs_of_a_run_without_errors(path: Path) -> Non
     "path",
     [pytest.param(path, id=path.stem, marks=[pytest.mark.thorough] if path.stem in LONG else []) for path in NOTEBOOKS],
 )
-def test_a_notebook_runs(path: Path, tmp_path: Path, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("FEATX_CACHE")  # a reader has set none
+def test_notebook_runs(path: Path, tmp_path: Path, compiled_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FEATX_CACHE")  # as for a user who has not set it
     shutil.copytree(compiled_cache / "compiled", tmp_path / "cache" / "compiled")
     notebook = nbformat.read(path, as_version=4)
     client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})

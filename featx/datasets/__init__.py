@@ -16,5 +16,5 @@ labels and splits; :func:`featx.check_images` reads each image without a network
 ``failures``       images that could not be read
 ``sample_images``  sample images: photos and handwritten digits
 
-May import: images, system, errors.
+May import: ``images``, ``system``, ``errors``.
 """

@@ -1,4 +1,4 @@
-"""From an image in any form to upright RGB pixels of a given size.
+"""Images in any form, read and decoded to upright RGB pixels of a given size.
 
 An image is a path, a URL, a path in an archive, the bytes of a file, a Pillow image or an array. It is read once, its
 content is identified by a digest, and its pixels are decoded: orientation, color profile, transparency and depth are
@@ -18,5 +18,5 @@ resolved here. The content decides the format, not the name. Whatever changes a 
 ``augment``         random copies of training images
 ``thumbnails``      thumbnails of many images in one file
 
-May import: recipe, system, errors.
+May import: ``recipe``, ``system``, ``errors``.
 """

@@ -1,4 +1,4 @@
-"""Operating system, processes and terminal: what every room needs and what knows nothing of images or features.
+"""Operating system, processes and terminal: what every room needs, independent of images and features.
 
 ``array_types``    type aliases of arrays
 ``child_process``  run a module of featx in a child process
