@@ -53,7 +53,7 @@ def test_readme_fits_on_a_few_screens() -> None:
     assert len((ROOT / "README.md").read_text().splitlines()) <= 180
 
 
-def test_there_are_exactly_two_set_up_commands() -> None:
+def test_readme_has_two_setup_commands() -> None:
     lines = [line for block in blocks(ROOT / "README.md") for line in block.splitlines()]
     commands = [line for line in lines if line.startswith("pip install")]
     assert commands == ["pip install . && featx demo", "pip install '.[test]' && pytest"]

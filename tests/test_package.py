@@ -53,11 +53,11 @@ def test_type_checkers_see_the_names_that_are_exported() -> None:
     assert {name.rpartition(".")[2] for name in exported} == set(featx.__all__) - {"__version__"}
 
 
-def test_an_unknown_name_is_an_attribute_error() -> None:
+def test_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(featx, "FeatureExtracter")
 
 
-def test_the_version_is_the_installed_one() -> None:
+def test_version_equals_the_installed_version() -> None:
     assert importlib.metadata.version("featx") == featx.__version__
     assert f"## {featx.__version__}" in (ROOT / "CHANGELOG.md").read_text()
 
@@ -67,7 +67,7 @@ def rooms() -> list[Path]:
 
 
 @pytest.mark.parametrize("room", rooms(), ids=lambda room: str(room.relative_to(ROOT / "featx")))
-def test_a_room_names_each_of_its_files_and_is_small(room: Path) -> None:
+def test_room_names_each_of_its_files_and_is_small(room: Path) -> None:
     docstring = ast.get_docstring(ast.parse((room / "__init__.py").read_text())) or ""
     files = sorted(path.stem for path in room.glob("*.py") if path.stem != "__init__")
     assert [name for name in files if f"``{name}``" not in docstring] == []
@@ -92,7 +92,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     assert [circle for circle in circles if len(circle) > 1] == []
 
 
-def test_the_lowest_versions_are_those_that_are_tested() -> None:
+def test_lowest_versions_are_tested() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     floors = dict(wanted.split(">=") for wanted in project["dependencies"])
     tested = dict(line.split("==") for line in (ROOT / ".ci" / "lowest.txt").read_text().splitlines()[1:])

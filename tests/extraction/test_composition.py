@@ -215,7 +215,7 @@ def test_permutation_importance_of_the_head(pipe: Pipeline, paths: list[str], y:
     assert importance.importances_mean.shape == (12,)
 
 
-def test_a_learning_curve_is_drawn(
+def test_plot_of_learning_curve(
     pipe: Pipeline, paths: list[str], y: np.ndarray[Any, Any], counting: CountingBackbone
 ) -> None:
     matplotlib = pytest.importorskip("matplotlib")
@@ -249,7 +249,7 @@ def test_metadata_routing(pipe: Pipeline, paths: list[str], y: np.ndarray[Any, A
 
 
 @pytest.mark.recipes(0)
-def test_the_diagram_of_a_notebook(pipe: Pipeline) -> None:
+def test_diagram_in_a_notebook(pipe: Pipeline) -> None:
     html = pipe._repr_html_()
     assert "FeatureExtractor" in html
     assert "StandardScaler" in html
@@ -330,7 +330,7 @@ def test_spawned_workers_load_a_network_only_for_rows_that_are_not_there(
 
 @pytest.mark.recipes(0)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_process_forked_after_the_network_ran_reads_rows_and_refuses_to_compute(
+def test_process_forked_after_the_network_ran_reads_rows_and_refuses_to_compute(
     paths: list[str], compiled_cache: Path
 ) -> None:
     code = """
@@ -363,7 +363,7 @@ extractor.transform(new())
 
 @pytest.mark.recipes(0)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_process_forked_while_another_thread_starts_the_network_is_refused_at_once(
+def test_process_forked_while_the_network_starts_is_refused(
     paths: list[str], compiled_cache: Path, tmp_path: Path, python: Callable[..., Any]
 ) -> None:
     shutil.copytree(compiled_cache / "compiled", tmp_path / "cache" / "compiled")
@@ -413,7 +413,7 @@ print(pipe[0].recipe_["weights"], pipe.predict_proba(paths).tobytes())
 
 @pytest.mark.recipes(0)
 @pytest.mark.parametrize("library", ["pickle", "joblib", "cloudpickle", "skops"])
-def test_a_fitted_pipeline_travels_small_and_whole(
+def test_pickled_pipeline_is_small_and_complete(
     library: str,
     paths: list[str],
     y: np.ndarray[Any, Any],
