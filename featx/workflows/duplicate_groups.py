@@ -92,11 +92,11 @@ def split_with_groups(
     ComparisonError
         If no split is possible with these groups.
     """
-    table, given = images.table, user_groups(images.table)
+    table, given_groups = images.table, user_groups(images.table)
     find = functools.partial(find_image_duplicates, table.paths, images.duplicate_features, images.digests, y)
     duplicates = find(threshold=config.duplicate_threshold)
     if not config.duplicate_groups:
-        return GroupedSplit(duplicates, given, make_configured_split(table, y, config, given))
+        return GroupedSplit(duplicates, given_groups, make_configured_split(table, y, config, given_groups))
     if duplicates.duplicates.centered:
         notes.append(
             "Most images have similar features. Near-duplicates were detected in features centered on their mean."
@@ -110,29 +110,29 @@ def split_with_groups(
         )
         duplicates = find(threshold=1.0)
     if not len(duplicates):
-        return GroupedSplit(duplicates, given, make_configured_split(table, y, config, given))
-    groups = duplicates.groups if given is None else duplicates.merge_with(given)
+        return GroupedSplit(duplicates, given_groups, make_configured_split(table, y, config, given_groups))
+    groups = duplicates.groups if given_groups is None else duplicates.merge_with(given_groups)
     try:
         return GroupedSplit(duplicates, groups, make_configured_split(table, y, config, groups))
     except ComparisonError as error:
-        reason = _describe_merged_groups(table, duplicates, given, groups) or str(error)
+        reason = _describe_merged_groups(table, duplicates, given_groups, groups) or str(error)
         raise ComparisonError(f"{reason} {_REMEDY}") from error
 
 
 def _describe_merged_groups(
-    table: ImageTable, duplicates: ImageDuplicates, given: IntArray | None, groups: IntArray
+    table: ImageTable, duplicates: ImageDuplicates, given_groups: IntArray | None, groups: IntArray
 ) -> str:
     """Return how many user groups duplicates merge, with an example, or "" if they merge none."""
     n_groups = len(np.unique(groups))
-    if given is None or n_groups == len(np.unique(given)):
+    if given_groups is None or n_groups == len(np.unique(given_groups)):
         return ""
-    rows = next(cluster.rows for cluster in duplicates.clusters if len(np.unique(given[cluster.rows])) > 1)
+    rows = next(cluster.rows for cluster in duplicates.clusters if len(np.unique(given_groups[cluster.rows])) > 1)
     first = rows[0]
-    second = next(row for row in rows if given[row] != given[first])
+    second = next(row for row in rows if given_groups[row] != given_groups[first])
     return (
         f"Duplicates in different groups, such as {shorten(table.paths[first])} and "
-        f"{shorten(table.paths[second])}, merge {len(np.unique(given)):,} groups into {n_groups:,}, which are too few "
-        "to split these labels."
+        f"{shorten(table.paths[second])}, merge {len(np.unique(given_groups)):,} groups into {n_groups:,}, which are "
+        "too few to split these labels."
     )
 
 

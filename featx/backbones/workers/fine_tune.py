@@ -32,18 +32,23 @@ class _Trainer:
     variables : list of keras.Variable
         Variables of the network to train.
     pixels : ndarray of uint8 of shape (n_samples, height, width, 3)
-    given : TrainingInput
+    training_input : TrainingInput
     settings : TrainingSettings
     """
 
     def __init__(
-        self, rows: Any, variables: list[Any], pixels: AnyArray, given: TrainingInput, settings: TrainingSettings
+        self,
+        rows: Any,
+        variables: list[Any],
+        pixels: AnyArray,
+        training_input: TrainingInput,
+        settings: TrainingSettings,
     ) -> None:
         import tensorflow as tf
 
         self._tf, self._keras = tf, import_keras()
-        self._pixels, self._given, self._settings = pixels, given, settings
-        self.output_layer = self._keras.layers.Dense(given.kernel.shape[1], name="scores")
+        self._pixels, self._input, self._settings = pixels, training_input, settings
+        self.output_layer = self._keras.layers.Dense(training_input.kernel.shape[1], name="scores")
         self._model = self._keras.Model(rows.inputs, self.output_layer(rows.outputs[0]))
         self._variables = [*variables, *self.output_layer.trainable_variables]
         self._initial_values = [variable.numpy() for variable in variables]
@@ -87,10 +92,10 @@ class _Trainer:
 
     def validate(self) -> tuple[float, float]:
         """Return loss and accuracy on the validation split."""
-        given, rows = self._given, self._given.validation
+        training_input, rows = self._input, self._input.validation
         scores = self._scores(rows)
-        loss = self._loss(given.labels[rows], scores, given.weights[rows])
-        return float(loss), float((scores.argmax(axis=1) == given.labels[rows]).mean())
+        loss = self._loss(training_input.labels[rows], scores, training_input.weights[rows])
+        return float(loss), float((scores.argmax(axis=1) == training_input.labels[rows]).mean())
 
     def _scores(self, rows: IntArray) -> AnyArray:
         """Return the scores of images without augmentation."""
@@ -99,7 +104,7 @@ class _Trainer:
 
     def _batches(self, order: IntArray, epoch: int) -> Any:
         """Return batches of augmented images, labels and weights; they are prepared while others are trained on."""
-        tf, given = self._tf, self._given
+        tf, training_input = self._tf, self._input
         shape = self._pixels.shape[1:]
 
         def read(index: Any, rows: Any) -> Any:
@@ -109,7 +114,7 @@ class _Trainer:
             augmented = augment_batch(tf, images, seed, self._settings.augment)
             return augmented, tf.gather(labels, rows), tf.gather(weights, rows)
 
-        labels, weights = tf.constant(given.labels), tf.constant(given.weights)
+        labels, weights = tf.constant(training_input.labels), tf.constant(training_input.weights)
         batches = tf.data.Dataset.from_tensor_slices(order).batch(self._settings.batch_size)
         return batches.enumerate().map(read, num_parallel_calls=2, deterministic=True).prefetch(2)
 
@@ -133,13 +138,13 @@ def fine_tune(task: dict[str, Any]) -> None:
     recipe = Recipe(**{**task["recipe"], "image_size": tuple(task["recipe"]["image_size"])})
     settings = TrainingSettings(**task["settings"])
     pixels = np.load(folder / PIXELS, mmap_mode="r", allow_pickle=False)
-    given = TrainingInput.load(folder)
+    training_input = TrainingInput.load(folder)
     import_keras().utils.set_random_seed(settings.random_state)
     network, rows, variables = build_trainable(task, recipe)
-    trainer = _Trainer(rows, variables, pixels, given, settings)
-    history, n_iter = _train_with_early_stopping(trainer, given, settings)
+    trainer = _Trainer(rows, variables, pixels, training_input, settings)
+    history, n_iter = _train_with_early_stopping(trainer, training_input, settings)
     if settings.refit:
-        _refit(trainer, given, n_iter)
+        _refit(trainer, training_input, n_iter)
     save_network(network, folder / NETWORK)
     kernel, bias = trainer.output_layer.get_weights()
     description = describe(folder / NETWORK, recipe.image_size).as_dict()
@@ -147,7 +152,7 @@ def fine_tune(task: dict[str, Any]) -> None:
 
 
 def _train_with_early_stopping(
-    trainer: _Trainer, given: TrainingInput, settings: TrainingSettings
+    trainer: _Trainer, training_input: TrainingInput, settings: TrainingSettings
 ) -> tuple[list[dict[str, float]], int]:
     """Train until the validation loss no longer falls, and restore the best epoch, which may be the start.
 
@@ -156,12 +161,12 @@ def _train_with_early_stopping(
     history : list of dict
     best_epoch : int
     """
-    trainer.start(given.kernel, given.bias, len(given.train), settings.epochs)
+    trainer.start(training_input.kernel, training_input.bias, len(training_input.train), settings.epochs)
     started = time.perf_counter()
     history: list[dict[str, float]] = []
     lowest, best_epoch, best_values = np.inf, 0, trainer.values()
     for epoch in range(settings.epochs + 1):
-        loss = trainer.train_epoch(given.train, epoch) if epoch else None
+        loss = trainer.train_epoch(training_input.train, epoch) if epoch else None
         val_loss, val_accuracy = trainer.validate()
         seconds = round(time.perf_counter() - started, 3)
         entry = {"epoch": epoch, "val_loss": val_loss, "val_accuracy": val_accuracy, "seconds": seconds}
@@ -178,10 +183,10 @@ def _train_with_early_stopping(
     return history, best_epoch
 
 
-def _refit(trainer: _Trainer, given: TrainingInput, epochs: int) -> None:
+def _refit(trainer: _Trainer, training_input: TrainingInput, epochs: int) -> None:
     """Train on all images from the start, for a fixed number of epochs."""
-    rows = np.sort(np.concatenate([given.train, given.validation]))
-    trainer.start(given.refit_kernel, given.refit_bias, len(rows), epochs)
+    rows = np.sort(np.concatenate([training_input.train, training_input.validation]))
+    trainer.start(training_input.refit_kernel, training_input.refit_bias, len(rows), epochs)
     for epoch in range(1, epochs + 1):
         loss = trainer.train_epoch(rows, epoch)
         _print(f"refit on all images, epoch {epoch}/{epochs}: loss {loss:.4f}")

@@ -266,9 +266,9 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         seed = as_seed(self.random_state)
         rows = self._extract_frozen_features(images, resolved)
         fold = split_images(rows, codes, groups, self.validation_fraction, seed)
-        given = make_training_input(rows, codes, classes, fold, C=self.C, class_weight=self.class_weight)
+        training_input = make_training_input(rows, codes, classes, fold, C=self.C, class_weight=self.class_weight)
         progress = write_line if self.verbose else None
-        result = train(images, resolved, first_layer, given, self._training_settings(seed), progress=progress)
+        result = train(images, resolved, first_layer, training_input, self._training_settings(seed), progress=progress)
         self.classes_ = classes
         self._set_result(result, resolved)
         return self

@@ -79,7 +79,7 @@ def train(
     images: Sequence[Image],
     resolved: Resolved,
     first_layer: int,
-    given: TrainingInput,
+    training_input: TrainingInput,
     settings: TrainingSettings,
     *,
     progress: Callable[[str], object] | None = None,
@@ -95,7 +95,7 @@ def train(
         Backbone and options.
     first_layer : int
         Index of the first layer to train; see :func:`first_trained_layer`.
-    given : TrainingInput
+    training_input : TrainingInput
     settings : TrainingSettings
     progress : callable, default=None
         Called with a line of text for each epoch.
@@ -111,7 +111,7 @@ def train(
     with _training_lock, temporary_folder() as folder:
         try:
             write_pixels(images, resolved, folder / PIXELS)
-            given.save(folder)
+            training_input.save(folder)
         except OSError as error:
             if isinstance(error, FeatxError):
                 raise
