@@ -138,9 +138,9 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
     of features, and features of the trained network are cached. The network is part of the estimator: pickles and
     skops files contain it.
 
-    On 840 aerial photographs of 21 classes (UC Merced Land Use), a fifth of them for testing, training takes 66 s on two
-    cores and at most 1.7 GB in the child process. The accuracy is 0.964, against 0.976 of the baseline (within chance),
-    and the validation loss falls from 0.200 to 0.091.
+    On 840 aerial photographs of 21 classes (UC Merced Land Use), a fifth of them for testing, training takes 66 s on
+    two cores and at most 1.7 GB in the child process. The accuracy is 0.964, against 0.976 of the baseline (within
+    chance), and the validation loss falls from 0.200 to 0.091.
 
     Examples
     --------
