@@ -77,17 +77,17 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that identify the recipe, the same on every machine."""
+        """16 hexadecimal digits that identify the recipe, the same on every machine."""
         return _fingerprint(self.as_dict())
 
     @property
     def graph_fingerprint(self) -> str:
-        """Return 16 hexadecimal digits that identify the compiled network."""
+        """16 hexadecimal digits that identify the compiled network."""
         return _fingerprint({name: value for name, value in self.as_dict().items() if name in _GRAPH_FIELDS})
 
     @property
     def layers(self) -> list[str]:
-        """Return the names of the layers."""
+        """Names of the layers."""
         return self.layer.split(LAYER_SEPARATOR)
 
 

@@ -68,7 +68,7 @@ class AugmentedFeatures:
 
     @property
     def n_images(self) -> int:
-        """Return the number of images. The first rows are those of the images, without augmentation."""
+        """Number of images. The first rows are those of the images, without augmentation."""
         return int(self.source.max(initial=-1)) + 1
 
     def folds(self, cv: Any = 5, *, random_state: int = 0) -> list[Fold]:

@@ -83,7 +83,7 @@ class CacheVerification:
 
     @property
     def n_corrupt(self) -> int:
-        """Return the number of corrupt files; leftovers that do no harm do not count."""
+        """Number of corrupt files; leftovers that do no harm do not count."""
         return sum(finding.is_corrupt for finding in self.findings)
 
     def as_dict(self) -> dict[str, Any]:
@@ -122,7 +122,7 @@ class CacheCompaction:
 
     @property
     def n_corrupt(self) -> int:
-        """Return the number of corrupt segments, which were not changed."""
+        """Number of corrupt segments, which were not changed."""
         return sum(len(compaction.corrupt) for compaction in self.recipes.values())
 
     def as_dict(self) -> dict[str, Any]:
