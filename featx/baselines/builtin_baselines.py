@@ -157,7 +157,7 @@ def scale_to_unit_length(X: Any) -> Any:
 
     See Also
     --------
-    compare_baselines : Compares baselines, some of which use this function.
+    compare_baselines : Compare baselines, some of which use this function.
 
     Examples
     --------

@@ -60,7 +60,7 @@ class Comparison:
 
     See Also
     --------
-    compare_baselines : Compares estimators and returns this object.
+    compare_baselines : Compare estimators and return this object.
 
     Examples
     --------

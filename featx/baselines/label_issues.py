@@ -48,7 +48,7 @@ def find_label_issues(
 
     See Also
     --------
-    compare_baselines : Computes probabilities by cross-validation, and label issues from them.
+    compare_baselines : Compute probabilities by cross-validation, and label issues from them.
 
     Notes
     -----

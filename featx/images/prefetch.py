@@ -1,4 +1,4 @@
-"""Read and decode images in background threads, ahead of the network and in the order of the input."""
+"""Reads and decodes images in background threads, ahead of the network and in the order of the input."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Ranking:
 
     See Also
     --------
-    rank_features : Ranks feature matrices and returns this object.
+    rank_features : Rank feature matrices and return this object.
 
     Examples
     --------
