@@ -92,7 +92,15 @@ class FoldResult:
     margins: FloatArray | None = None
 
 
-def score_fold(baseline: Baseline, data: Dataset, fold: Fold, shared: SharedKernel | None, *, tune: bool) -> FoldResult:
+def score_fold(
+    baseline: Baseline,
+    data: Dataset,
+    fold: Fold,
+    shared: SharedKernel | None,
+    *,
+    tune: bool,
+    scores_only: bool = False,
+) -> FoldResult:
     """Fit on the training samples of a fold and score on its test samples.
 
     Parameters
@@ -107,6 +115,9 @@ def score_fold(baseline: Baseline, data: Dataset, fold: Fold, shared: SharedKern
         Kernel between all samples of `data`, for baselines that can use it.
     tune : bool
         Whether to select parameters by cross-validation on the training samples.
+    scores_only : bool, default=False
+        Whether to skip probabilities and margins. NearestCentroid has none for one training sample per class, since
+        its standard deviations are 0.
 
     Returns
     -------
@@ -124,7 +135,9 @@ def score_fold(baseline: Baseline, data: Dataset, fold: Fold, shared: SharedKern
     predict_end = time.perf_counter()
     scores = score(data.task, data.y[test], predicted)
     probabilities = classes = margins = None
-    if hasattr(estimator, "predict_proba"):
+    if scores_only:
+        pass
+    elif hasattr(estimator, "predict_proba"):
         probabilities, classes = estimator.predict_proba(X_test).astype(np.float32), estimator.classes_
         margins = _margins(probabilities)
     elif data.task == "classification" and hasattr(estimator, "decision_function"):

@@ -136,7 +136,7 @@ def _score_fits(
     def score(fit: _Fit) -> float:
         if fit.size == full_size and fit.fold_index in known_scores:
             return known_scores[fit.fold_index]
-        return score_fold(baseline, data, fit.fold, shared, tune=False).scores[METRICS[data.task][0]]
+        return score_fold(baseline, data, fit.fold, shared, tune=False, scores_only=True).scores[METRICS[data.task][0]]
 
     return list(Parallel(n_jobs=n_jobs, prefer="threads")(delayed(score)(fit) for fit in fits))
 

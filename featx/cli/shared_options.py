@@ -74,13 +74,12 @@ def add_task(parser: argparse.ArgumentParser) -> None:
 
 def add_groups(group: Any) -> None:
     """Add which images form groups that are never split."""
-    choice = group.add_mutually_exclusive_group()
-    choice.add_argument(
+    group.add_argument(
         "--group-column",
         metavar="COLUMN",
         help="Table column of groups that are never split, such as patients; duplicates are kept together, too",
     )
-    choice.add_argument(
+    group.add_argument(
         "--no-duplicate-groups", action="store_true", help="Do not keep duplicates and near-duplicates together"
     )
     add_duplicate_threshold(group)

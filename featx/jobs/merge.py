@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -155,7 +156,7 @@ def merge_job(
     shards, n_missing = _shards_to_join(opened, allow_incomplete=allow_incomplete)
     counts = sum_counts(shards)
     if not shards:
-        raise JobError(f"No shard of the job in {location!r} is done. Run it: featx job run {job}")
+        raise JobError(f"No shard of the job in {location!r} is done. Run it: featx job run {shlex.quote(location)}")
     if not counts["rows"]:
         raise _no_rows(opened, shards, counts["failed"])
     with replacing_outputs(path) as (matrix, table):
@@ -164,7 +165,7 @@ def merge_job(
         if n_lines != counts["rows"] or os.path.getsize(matrix) != HEADER_BYTES + 4 * n_lines * n_features:
             raise AuditError(
                 f"The matrix has {counts['rows']:,} rows and its table {n_lines:,} lines. Nothing was written. Run: "
-                f"featx job run {location} --verify"
+                f"featx job run {shlex.quote(location)} --verify"
             )
         write_failures(path, _failures(opened, shards))
     return JobMerge(
@@ -192,7 +193,7 @@ def _shards_to_join(job: Job, *, allow_incomplete: bool) -> tuple[list[Committed
         first, reason = next(iter(corrupt.items()))
         raise JobError(
             f"{format_count(len(corrupt), 'corrupt shard')} in {location!r}, the first is {first} ({reason}). Compute "
-            f"corrupt shards again: featx job run {location}"
+            f"corrupt shards again: featx job run {shlex.quote(location)}"
         )
     left = [shard for shard in range(n_shards) if shard not in done]
     if left and not allow_incomplete:
@@ -200,7 +201,8 @@ def _shards_to_join(job: Job, *, allow_incomplete: bool) -> tuple[list[Committed
         hint = f" Quarantined: {format_list(quarantined)}; --retry-quarantined tries them again." if quarantined else ""
         raise JobError(
             f"{len(left):,} of {format_count(n_shards, 'shard')} of {location!r} are not done, the first is {left[0]}. "
-            f"Run featx job run {location}, or join the others with --allow-incomplete (allow_incomplete=True).{hint}"
+            f"Run featx job run {shlex.quote(location)}, or join the others with --allow-incomplete "
+            f"(allow_incomplete=True).{hint}"
         )
     return [done[shard] for shard in sorted(done)], sum(job.n_images(shard) for shard in left)
 
@@ -217,7 +219,7 @@ def _join(job: Job, shards: list[CommittedShard], matrix: Path, progress: Callab
                     raise JobError(
                         f"The rows of shard {shard.shard} of {job.folder.location!r} differ from what was committed. "
                         "Nothing was written. Compute corrupt shards again: featx job run "
-                        f"{job.folder.location} --verify"
+                        f"{shlex.quote(job.folder.location)} --verify"
                     )
             progress(shard.n_images)
 

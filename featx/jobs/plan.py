@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -108,7 +109,7 @@ class JobPlan:
                 f"{format_duration(self.hours * 3600)} for {'the other ' if self.cached else ''}{left}, at {speed} of "
                 f"one process on this machine (a sample of {self.sampled:,}{unreadable})"
             )
-        lines.append(f"Next: featx job run {self.output}")
+        lines.append(f"Next: featx job run {shlex.quote(self.output)}")
         return "\n".join(lines)
 
 

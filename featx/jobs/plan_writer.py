@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import time
 import uuid
 from pathlib import Path
@@ -61,8 +62,8 @@ def _check_name(folder: Folder) -> None:
 
 def _has_job(folder: Folder) -> JobError:
     return JobError(
-        f"There is already a job in {folder.location!r}. Go on with it (featx job run {folder.location}), or choose "
-        "another folder."
+        f"There is already a job in {folder.location!r}. Go on with it "
+        f"(featx job run {shlex.quote(folder.location)}), or choose another folder."
     )
 
 

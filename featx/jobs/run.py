@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import time
 import uuid
 import warnings
@@ -100,14 +101,14 @@ class JobRun:
         if self.failed:
             lines.append(
                 "The tables of the shards list what failed, and why; so does featx job merge. Try again: featx job run "
-                f"{self.output} --retry-failed"
+                f"{shlex.quote(self.output)} --retry-failed"
             )
         lines += [
             f"shard {shard} was corrupt ({reason}) and was recomputed" for shard, reason in self.recomputed.items()
         ]
         lines += [*describe_corrupt(self.corrupt, self.output), *describe_quarantined(self.quarantined, self.output)]
         if self.done == self.shards:
-            lines.append(f"Next: featx job merge {self.output} -o features.npy")
+            lines.append(f"Next: featx job merge {shlex.quote(self.output)} -o features.npy")
         return "\n".join(lines)
 
 

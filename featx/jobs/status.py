@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import time
 from typing import Any
 
@@ -104,7 +105,7 @@ class JobStatus:
             lines.append(f"{format_count(self.changed, 'file')} changed since planning")
         lines += [f"run by {client}" for client in self.running]
         if not self.running and self.shards_done + len(self.quarantined) < self.shards:
-            lines.append(f"No client runs it. Run it: featx job run {self.output}")
+            lines.append(f"No client runs it. Run it: featx job run {shlex.quote(self.output)}")
         return "\n".join(
             [*lines, *describe_corrupt(self.corrupt, self.output), *describe_quarantined(self.quarantined, self.output)]
         )
@@ -118,13 +119,13 @@ def describe_counts(computed: int, cached: int) -> str:
 def describe_corrupt(corrupt: dict[int, str], output: str) -> list[str]:
     """Return a line for each corrupt shard, and the remedy."""
     lines = [f"shard {shard} is corrupt: {reason}" for shard, reason in corrupt.items()]
-    return [*lines, f"Compute these again: featx job run {output}"] if lines else []
+    return [*lines, f"Compute these again: featx job run {shlex.quote(output)}"] if lines else []
 
 
 def describe_quarantined(quarantined: dict[int, str], output: str) -> list[str]:
     """Return a line for each quarantined shard, and the remedy."""
     lines = [f"shard {shard} is quarantined: {reason}" for shard, reason in quarantined.items()]
-    return [*lines, f"Try these again: featx job run {output} --retry-quarantined"] if lines else []
+    return [*lines, f"Try these again: featx job run {shlex.quote(output)} --retry-quarantined"] if lines else []
 
 
 def job_status(job: str | os.PathLike[str]) -> JobStatus:

@@ -50,3 +50,11 @@ def test_estimator_of_user_with_builtin_name() -> None:
     comparison = compare_baselines(X[:300], y[:300], estimators={"knn": KNeighborsClassifier(100)}, cv=3)
     assert set(comparison.learning_curve["estimator"]) == {"logreg"}
     assert comparison.learning_curve["score_mean"].is_monotonic_increasing
+
+
+def test_curve_of_centroid_needs_no_probabilities() -> None:
+    """With one sample per class, NearestCentroid predicts labels but has no probabilities."""
+    X, y = load_iris(return_X_y=True)
+    comparison = compare_baselines(X, y, estimators=["centroid"])
+    assert comparison.learning_curve["n_per_class"].iloc[0] == 1
+    assert comparison.learning_curve["score_mean"].notna().all()

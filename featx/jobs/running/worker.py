@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import logging
 import os
+import shlex
 import signal
 import threading
 import time
@@ -123,7 +124,7 @@ def work(task: Task) -> Outcome:
         if job.manifest.id != task.job_id:
             raise JobError(
                 f"Another job has been planned in {task.location!r} since this run began. Run that one: featx job run "
-                f"{task.location}"
+                f"{shlex.quote(task.location)}"
             )
         resolved = _resolved(task.location, task.job_id, tuple(sorted(task.machine_options.items())))
         if not task.recompute and job.folder.exists(table_name(task.shard)):
