@@ -88,7 +88,7 @@ def pipeline(environment: Environment) -> list[Measurement]:
     results = [
         measure_throughput(paths, [ExtractionOptions()], cache=cache).results[0] for _ in range(environment.n_runs)
     ]
-    share = statistics.median(result.share_of_roof for result in results)
+    share = statistics.median(result.efficiency for result in results)
     last = results[-1]
     network = last.networks[0].images_per_second
     details = f"decoding {last.decode:.0f}, network {network:.0f}, both {last.pipeline:.0f} images/s"

@@ -75,12 +75,12 @@ class BackboneBenchmark:
         Precision of the default, ``precision="auto"``.
     pipeline : float
         From files to features, with the default precision.
-    share_of_roof : float
+    efficiency : float
         `pipeline` divided by 1 / (1 / decode + 1 / network), the rate that decoder and network allow.
-    usual : float
+    keras : float
         From files to features with tf.data and ``model.predict``.
     ratio : float
-        `pipeline` divided by `usual`.
+        `pipeline` divided by `keras`.
     stages : list of StageTime
         Processor time of each stage, in the order of the pipeline.
     """
@@ -90,8 +90,8 @@ class BackboneBenchmark:
     networks: list[NetworkRate]
     precision: str
     pipeline: float
-    share_of_roof: float
-    usual: float
+    efficiency: float
+    keras: float
     ratio: float
     stages: list[StageTime]
 
@@ -103,9 +103,9 @@ class BackboneBenchmark:
             lines.append(f"  {name:<38} {network.images_per_second:>8.0f}   cosine to Keras {network.cosine:.5f}")
         lines.append(
             f"  {f'featx from files, {self.precision}':<38} {self.pipeline:>8.0f}   "
-            f"{self.share_of_roof:.0%} of what decoder and network allow"
+            f"{self.efficiency:.0%} of what decoder and network allow"
         )
-        lines.append(f"  {'tf.data + model.predict from files':<38} {self.usual:>8.0f}")
+        lines.append(f"  {'tf.data + model.predict from files':<38} {self.keras:>8.0f}")
         lines += [
             f"  featx is {self.ratio:.1f} times as fast",
             "",
@@ -279,12 +279,12 @@ def _benchmark_backbone(
     pixels = _sample_pixels(paths, resolved)
     decode = _rate(len(paths), lambda: _decode(paths, resolved))
     report(f"{name}: tf.data and model.predict, in another process …")
-    usual, reference = _measure_usual(paths, resolved, pixels)
+    keras, reference = _measure_keras(paths, resolved, pixels)
     networks = []
     for precision in _precisions(resolved.engine):
         report(f"{name}: the network with {precision} …")
         networks.append(_measure_network(resolved, precision, pixels, reference, compiled))
-    networks.append(NetworkRate("keras predict", "float32", round(usual["network"], 1), 1.0))
+    networks.append(NetworkRate("keras predict", "float32", round(keras["network"], 1), 1.0))
     report(f"{name}: from files to features …")
     pipeline = _rate(len(paths), lambda: _extract(paths, resolved))
     network = next(rate for rate in networks if rate.precision == resolved.recipe.precision)
@@ -295,9 +295,9 @@ def _benchmark_backbone(
         networks=networks,
         precision=resolved.recipe.precision,
         pipeline=round(pipeline, 1),
-        share_of_roof=round(pipeline * (1 / decode + 1 / network.images_per_second), 3),
-        usual=round(usual["pipeline"], 1),
-        ratio=round(pipeline / usual["pipeline"], 2),
+        efficiency=round(pipeline * (1 / decode + 1 / network.images_per_second), 3),
+        keras=round(keras["pipeline"], 1),
+        ratio=round(pipeline / keras["pipeline"], 2),
         stages=time_stages(readable[:_NETWORK_IMAGES], resolved, compiled),
     )
 
@@ -351,7 +351,7 @@ def _extract(paths: list[str], resolved: Resolved) -> None:
     extract_into(rows, paths, resolved, cache=None, raise_on_error=False)
 
 
-def _measure_usual(paths: list[str], resolved: Resolved, pixels: AnyArray) -> tuple[dict[str, float], AnyArray]:
+def _measure_keras(paths: list[str], resolved: Resolved, pixels: AnyArray) -> tuple[dict[str, float], AnyArray]:
     """Return the rates of tf.data and model.predict, and the features of these pixels."""
     assert isinstance(resolved.backbone, KerasBackbone)
     with tempfile.TemporaryDirectory(prefix="featx-") as folder:
