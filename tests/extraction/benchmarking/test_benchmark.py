@@ -41,7 +41,7 @@ def test_ratios_follow_from_the_rates(bench: Benchmark) -> None:
     network = next(rate for rate in result.networks if rate.precision == result.precision)
     roof = 1 / (1 / result.decode + 1 / network.images_per_second)
     assert result.efficiency == pytest.approx(result.pipeline / roof, rel=0.01)
-    assert result.ratio == pytest.approx(result.pipeline / result.usual, rel=0.01)
+    assert result.ratio == pytest.approx(result.pipeline / result.keras, rel=0.01)
 
 
 @pytest.mark.thorough
