@@ -153,8 +153,8 @@ _MISMATCH_REMEDIES = {
         "fitted with."
     ),
     "precision": (
-        "This CPU does not support the fitted precision: fit with precision='float32' for features that are the same "
-        "on every machine, or accept slightly different features with set_params(precision='float32')."
+        "If this CPU does not support the fitted precision, fit with precision='float32' for features that are the "
+        "same on every machine, or accept slightly different features with set_params(precision='float32')."
     ),
     "pixels": "Install the featx version that it was fitted with.",
 }

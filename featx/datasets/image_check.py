@@ -311,8 +311,9 @@ def _range(sides: list[int]) -> dict[str, float] | None:
 
 def _format_counts(counts: dict[str, int]) -> str:
     kinds = list(counts.items())
+    colon = ":" if any(kind[-1:].isdigit() for kind in counts) else ""  # else a class 3 and its count run together
     more = f" and {len(kinds) - _MAX_KINDS} more" if len(kinds) > _MAX_KINDS else ""
-    return ", ".join(f"{shorten(kind, 40)} {count:,}" for kind, count in kinds[:_MAX_KINDS]) + more
+    return ", ".join(f"{shorten(kind, 40)}{colon} {count:,}" for kind, count in kinds[:_MAX_KINDS]) + more
 
 
 def _format_list(title: str, rows: list[tuple[str, str]]) -> list[str]:

@@ -107,3 +107,10 @@ def test_results_of_check(messy: Path) -> None:
     assert check.to_frame().to_dict("records") == list(check.findings())
     with pytest.raises(OptionError, match=r"max_pixels \(--max-pixels\) must be a positive integer, got 0"):
         check_images(messy, max_pixels=0)
+
+
+def test_numeric_classes_are_separated_from_their_counts(tmp_path: Path) -> None:
+    for name in ("1", "3"):
+        (tmp_path / name).mkdir()
+        PIL.Image.new("RGB", (16, 16), "teal").save(tmp_path / name / "a.png")
+    assert "classes: 1: 1, 3: 1" in check_images(tmp_path).as_text()
