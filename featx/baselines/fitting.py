@@ -133,17 +133,18 @@ def score_fold(
     X_test = _inputs(baseline, data.X, fold, shared, estimator.get_params())
     predicted = estimator.predict(X_test)
     predict_end = time.perf_counter()
-    scores = score(data.task, data.y[test], predicted)
-    probabilities = classes = margins = None
-    if scores_only:
-        pass
-    elif hasattr(estimator, "predict_proba"):
-        probabilities, classes = estimator.predict_proba(X_test).astype(np.float32), estimator.classes_
-        margins = _margins(probabilities)
-    elif data.task == "classification" and hasattr(estimator, "decision_function"):
-        margins = _margins(np.asarray(estimator.decision_function(X_test)))
     seconds = {"fit_seconds": fit_end - start, "predict_seconds": predict_end - fit_end}
-    return FoldResult({**scores, **seconds}, params, predicted, probabilities, classes, margins)
+    result = FoldResult({**score(data.task, data.y[test], predicted), **seconds}, params, predicted)
+    if scores_only:
+        return result
+    if hasattr(estimator, "predict_proba"):
+        probabilities = estimator.predict_proba(X_test).astype(np.float32)
+        return dataclasses.replace(
+            result, probabilities=probabilities, classes=estimator.classes_, margins=_margins(probabilities)
+        )
+    if data.task == "classification" and hasattr(estimator, "decision_function"):
+        return dataclasses.replace(result, margins=_margins(np.asarray(estimator.decision_function(X_test))))
+    return result
 
 
 def _margins(values: AnyArray) -> FloatArray:
