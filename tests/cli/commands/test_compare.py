@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -146,3 +147,19 @@ def test_options_do_not_apply_to_color_histogram() -> None:
         ("mobilenet", "-1", "max"),
         ("color_histogram", None, "avg"),
     ]
+
+
+@pytest.mark.usefixtures("in_folder", "counting")
+def test_no_duplicate_groups(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Duplicates are still reported, with a warning instead of the scores without groups."""
+    shutil.copy(photo_folder / "china" / "00.jpg", photo_folder / "china" / "copy.jpg")
+    args = ["compare", str(photo_folder), "--backbone", "counting", "--estimator", "knn", "--cv", "3", "--json"]
+    results = []
+    for option in ([], ["--no-duplicate-groups"]):
+        assert cli.main([*args, "--quiet", *option]) == 0
+        results.append(json.loads(capsys.readouterr().out))
+    grouped, split = results
+    assert grouped["duplicates"]["identical_files"] == split["duplicates"]["identical_files"] == 1
+    assert grouped["duplicates"]["ungrouped_scores"]
+    assert split["duplicates"]["ungrouped_scores"] is None
+    assert any("duplicate_groups=False" in warning for warning in split["warnings"])
