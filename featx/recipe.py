@@ -10,7 +10,7 @@ from typing import Any
 #: Separator of the names of several layers.
 LAYER_SEPARATOR = "+"
 #: Version of decoding and resizing. Raised whenever they change pixels, so that older rows are not used.
-PIXELS = 3
+PIXELS = 4
 #: Fields that are recorded only if they are not empty.
 _OPTIONAL = ("preprocessing", "tta")
 #: Fields that determine the compiled network. Recipes with the same network share its graph.

@@ -20,9 +20,10 @@ from featx.errors import (
     UnreadableImageError,
 )
 from featx.images.formats import declared_size, open_image, strip_metadata
-from featx.images.resize import resize_image
+from featx.images.resize import fast_resizer, resize_image
 from featx.images.to_rgb import LARGE_IMAGE, load_upright, to_upright_rgb
 from featx.images.truncated import pad_truncated
+from featx.system.array_types import PixelArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -99,7 +100,7 @@ def decode_image(
     with _as_unreadable(content if isinstance(content, bytes) else b""):
         if isinstance(content, bytes):
             return _decode_bytes(content, size, resize, max_pixels)
-        return np.asarray(resize_image(_from_pixels(content), size, resize))
+        return resize_image(_as_rgb(content), size, resize)
 
 
 def decode_truncated(
@@ -133,7 +134,7 @@ def decode_full_size(content: Content) -> np.ndarray[Any, Any]:
     load_decoders()
     with _as_unreadable():
         if not isinstance(content, bytes):
-            return np.asarray(_from_pixels(content))
+            return _as_rgb(content)
 
         def decode(data: bytes) -> np.ndarray[Any, Any]:
             with open_image(data) as image:
@@ -179,6 +180,7 @@ def load_decoders() -> None:
             "pip install --force-reinstall pillow simplejpeg."
         ) from error
     PIL.Image.init()
+    fast_resizer()
 
 
 def _decode_bytes(
@@ -191,8 +193,7 @@ def _decode_bytes(
             # Large images one at a time: memory would grow with the number of threads.
             is_large = image.width * image.height > LARGE_IMAGE
             with _large_image_lock if is_large else contextlib.nullcontext():
-                upright = load_upright(data, image, size, resize, is_strict=is_strict)
-                return np.asarray(resize_image(upright, size, resize))
+                return resize_image(load_upright(data, image, size, resize, is_strict=is_strict), size, resize)
 
     return _retry_without_metadata(decode, data)
 
@@ -243,10 +244,9 @@ def _unreadable_error(error: Exception, data: bytes) -> UnreadableImageError:
     return UnreadableImageError(reason)
 
 
-def _from_pixels(pixels: np.ndarray[Any, Any]) -> PILImage:
-    import PIL.Image
-
-    return PIL.Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
+def _as_rgb(pixels: PixelArray) -> PixelArray:
+    """Return pixels of shape (height, width, 3) of an array, which may be gray."""
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[:, :, np.newaxis], 3, axis=2)
 
 
 def _check_n_pixels(image: PILImage, max_pixels: int | None = None) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from featx.errors import ImageTooLargeError, TruncatedImageError, UnreadableImageError
 from featx.images.color_profiles import to_srgb
 from featx.images.resize import shrink_factor
+from featx.system.array_types import PixelArray
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
@@ -36,8 +37,8 @@ _BLOCK_PIXELS = 2**20
 
 def load_upright(
     data: bytes, image: PILImage, size: tuple[int, int], resize: str, *, is_strict: bool = True
-) -> PILImage:
-    """Return an image upright and in RGB: the first half of decoding.
+) -> PixelArray:
+    """Return the pixels of an image, upright and in RGB: the first half of decoding.
 
     Parameters
     ----------
@@ -54,12 +55,12 @@ def load_upright(
         decoded = _decode_jpeg(data, image, size, resize, is_strict=is_strict)
         if decoded is not None:
             return decoded
-    return to_upright_rgb(image, (size, resize))
+    return np.asarray(to_upright_rgb(image, (size, resize)))
 
 
 def _decode_jpeg(
     data: bytes, image: PILImage, size: tuple[int, int], resize: str, *, is_strict: bool
-) -> PILImage | None:
+) -> PixelArray | None:
     """Decode with libjpeg-turbo, at a reduced size where that is harmless. None: libjpeg-turbo cannot decode it."""
     import PIL.Image
     import simplejpeg
@@ -74,12 +75,15 @@ def _decode_jpeg(
             f"the file has {n_scans} scans of {image.width} × {image.height} pixels, like a decompression bomb"
         )
     try:
-        pixels = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
+        pixels: PixelArray = simplejpeg.decode_jpeg(data, min_height=height, min_width=width)
     except ValueError as error:
         if is_strict:
             _check_complete(str(error))
         return None  # Pillow, the reference, decides whether the file is corrupt, and gives the reason
-    return _transpose(to_srgb(PIL.Image.fromarray(pixels), image.info.get("icc_profile")), orientation)
+    profile = image.info.get("icc_profile")
+    if profile is None and orientation == 1:
+        return pixels
+    return np.asarray(_transpose(to_srgb(PIL.Image.fromarray(pixels), profile), orientation))
 
 
 def _check_complete(message: str) -> None:

@@ -15,5 +15,7 @@ IntArray: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 BoolArray: TypeAlias = "np.ndarray[Any, np.dtype[np.bool_]]"
 #: Image digests, one in a row.
 DigestArray: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
+#: RGB pixels of shape (height, width, 3).
+PixelArray: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
 #: Pixels or outputs of any shape and type.
 AnyArray: TypeAlias = "np.ndarray[Any, Any]"

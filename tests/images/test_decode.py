@@ -23,6 +23,7 @@ def expected(image: PIL.Image.Image, size: tuple[int, int] = SIZE) -> np.ndarray
     return np.asarray(image.convert("RGB").resize(size[::-1], PIL.Image.Resampling.BILINEAR))
 
 
+@pytest.mark.usefixtures("pillow_resize")
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_formats_equal_pillow(format: str, photo: PIL.Image.Image, encoded: Encode) -> None:
     data = encoded(photo, format)
@@ -30,6 +31,7 @@ def test_formats_equal_pillow(format: str, photo: PIL.Image.Image, encoded: Enco
     np.testing.assert_array_equal(decode_image(data, SIZE), reference)
 
 
+@pytest.mark.usefixtures("pillow_resize")
 def test_arrays_equal_pillow(photo: PIL.Image.Image) -> None:
     np.testing.assert_array_equal(decode_image(np.asarray(photo), SIZE), expected(photo))
     gray = np.asarray(photo.convert("L"))
@@ -104,6 +106,7 @@ def test_premultiplied_modes(photo: PIL.Image.Image) -> None:
         np.testing.assert_array_equal(decode_pillow(photo.convert(mode).convert(premultiplied)), plain.convert("RGB"))
 
 
+@pytest.mark.usefixtures("pillow_resize")
 def test_animation_gives_first_frame(photo: PIL.Image.Image, encoded: Encode) -> None:
     black = PIL.Image.new("RGB", photo.size)
     data = encoded(photo, "WEBP", save_all=True, append_images=[black], lossless=True, duration=100)
@@ -139,6 +142,7 @@ def test_size_is_height_and_width(photo: PIL.Image.Image) -> None:
         assert decode_image(np.asarray(photo), (100, 200), resize).shape == (100, 200, 3)
 
 
+@pytest.mark.usefixtures("pillow_resize")
 def test_crop_is_the_center_at_256_for_224(photo: PIL.Image.Image) -> None:
     width = round(640 * 256 / 427)
     scaled = photo.resize((width, 256), PIL.Image.Resampling.BILINEAR)
@@ -152,6 +156,7 @@ def test_crop_is_the_center_at_256_for_224(photo: PIL.Image.Image) -> None:
     np.testing.assert_array_equal(decoded, np.asarray(photo.resize(SIZE, PIL.Image.Resampling.BILINEAR, box=box)))
 
 
+@pytest.mark.usefixtures("pillow_resize")
 def test_pad_resizes_like_pillow(photo: PIL.Image.Image) -> None:
     inner = photo.resize((224, 149), PIL.Image.Resampling.BILINEAR)
     np.testing.assert_array_equal(decode_image(np.asarray(photo), SIZE, "pad")[37:186], np.asarray(inner))

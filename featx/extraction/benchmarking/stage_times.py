@@ -108,7 +108,7 @@ def _decode(paths: Sequence[str], resolved: Resolved, clock: StageClock) -> tupl
             digests.append(content_digest(content))
         assert isinstance(content, bytes)  # the content of a file
         with clock.timing("decode"):
-            image = load_upright(content, open_image(content), size, resize)
+            upright = load_upright(content, open_image(content), size, resize)
         with clock.timing("resize"):
-            pixels.append(np.asarray(resize_image(image, size, resize)))
+            pixels.append(resize_image(upright, size, resize))
     return pixels, digests

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from featx.errors import ExportError, RecipeMismatchError
 from featx.extraction.options import Resolved
@@ -27,7 +26,7 @@ def comparison_images(size: tuple[int, int]) -> AnyArray:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (_N_IMAGES_OF_A_KIND, *size, 3), dtype=np.uint8)
     coarse = rng.integers(0, 256, (_N_IMAGES_OF_A_KIND, 5, 5, 3), dtype=np.uint8)
-    smooth = [resize_image(Image.fromarray(pixels), size, "squash") for pixels in coarse]
+    smooth = [resize_image(pixels, size, "squash") for pixels in coarse]
     return np.concatenate([noise, smooth])
 
 

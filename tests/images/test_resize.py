@@ -1,0 +1,111 @@
+"""The resize: equal to Pillow's within one level, on every CPU."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from featx import FeatureExtractor
+from featx.images.resize import fast_resizer, resize_image
+
+cykooz_resizer = pytest.importorskip("cykooz_resizer", reason="it has no wheels for this system")
+
+
+def random_pixels(rng: np.random.Generator) -> np.ndarray[Any, Any]:
+    """Return noise or a smooth image, of 1 to 800 pixels a side."""
+    height, width = (int(side) for side in np.exp(rng.uniform(0, np.log(800), 2)))
+    noise = PIL.Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
+    if rng.random() < 0.5:
+        noise = noise.resize((width, height), box=(0, 0, max(1, width / 5), max(1, height / 5)))
+    return np.asarray(noise)
+
+
+def pillow_reference(pixels: np.ndarray[Any, Any], size: tuple[int, int], resize: str) -> np.ndarray[Any, Any]:
+    image, bilinear = PIL.Image.fromarray(pixels), PIL.Image.Resampling.BILINEAR
+    ratios = size[0] / image.height, size[1] / image.width
+    if resize == "squash":
+        return np.asarray(image.resize(size[::-1], bilinear))
+    if resize == "crop":
+        scale = max(ratios) * 256 / 224
+        left, top = (image.width - size[1] / scale) / 2, (image.height - size[0] / scale) / 2
+        return np.asarray(image.resize(size[::-1], bilinear, (left, top, image.width - left, image.height - top)))
+    inner = image.resize([max(1, round(side * min(ratios))) for side in image.size], bilinear)
+    padded = PIL.Image.new("RGB", size[::-1])
+    padded.paste(inner, ((size[1] - inner.width) // 2, (size[0] - inner.height) // 2))
+    return np.asarray(padded)
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_fast_resize_differs_from_pillow_by_one_at_most(resize: str) -> None:
+    assert fast_resizer() is cykooz_resizer
+    rng = np.random.default_rng(0)
+    differences = []
+    for _ in range(150):
+        pixels, size = random_pixels(rng), (int(rng.integers(1, 300)), int(rng.integers(1, 300)))
+        resized = resize_image(pixels, size, resize)
+        difference = np.abs(resized.astype(int) - pillow_reference(pixels, size, resize))
+        assert difference.max() <= 1, (pixels.shape, size)
+        differences.append(difference.mean())
+    assert 0 < np.mean(differences) < 0.2
+
+
+@pytest.mark.usefixtures("pillow_resize")
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_fallback_is_pillow(resize: str, photo: PIL.Image.Image) -> None:
+    pixels = np.asarray(photo)
+    np.testing.assert_array_equal(
+        resize_image(pixels, (100, 224), resize), pillow_reference(pixels, (100, 224), resize)
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 60_000), (60_000, 1), (3, 65_536), (1, 1)])
+def test_extreme_shapes(shape: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    difference = resize_image(pixels, (224, 224), "squash").astype(int) - pillow_reference(pixels, (224, 224), "squash")
+    assert np.abs(difference).max() <= 1
+
+
+def test_result_is_the_same_on_every_cpu(photo: PIL.Image.Image, monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.asarray(photo)
+    here = resize_image(pixels, (224, 224), "crop")
+    for extensions in (cykooz_resizer.CpuExtensions.none, cykooz_resizer.CpuExtensions.sse4_1):
+        limited = cykooz_resizer.Resizer()
+        try:
+            limited.cpu_extensions = extensions
+        except ValueError:  # not of this CPU
+            continue
+        monkeypatch.setattr(cykooz_resizer, "Resizer", lambda limited=limited: limited)
+        np.testing.assert_array_equal(resize_image(pixels, (224, 224), "crop"), here)
+
+
+def test_noncontiguous_pixels(photo: PIL.Image.Image) -> None:
+    pixels = np.asarray(photo)
+    flipped = resize_image(pixels[:, ::-1], (50, 60), "squash")
+    np.testing.assert_array_equal(flipped, resize_image(pixels[:, ::-1].copy(), (50, 60), "squash"))
+
+
+def test_threads_do_not_disturb_each_other(photos: list[PIL.Image.Image]) -> None:
+    def resize(image: PIL.Image.Image) -> np.ndarray[Any, Any]:
+        return resize_image(np.asarray(image), (224, 224), "squash")
+
+    with ThreadPoolExecutor(8) as threads:
+        together = list(threads.map(resize, photos * 4))
+    for resized, image in zip(together, photos * 4, strict=True):
+        np.testing.assert_array_equal(resized, resize(image))
+
+
+@pytest.mark.slow
+def test_features_with_fast_resize_are_close_to_those_with_pillow(
+    photos: list[PIL.Image.Image], request: pytest.FixtureRequest
+) -> None:
+    extractor = FeatureExtractor(precision="float32", cache=None)
+    fast = extractor.fit_transform(photos)
+    request.getfixturevalue("pillow_resize")
+    reference = extractor.fit_transform(photos)
+    norms = np.linalg.norm(fast, axis=1) * np.linalg.norm(reference, axis=1)
+    assert ((fast * reference).sum(axis=1) / norms).min() > 0.999
+    assert not np.array_equal(fast, reference)
