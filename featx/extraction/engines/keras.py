@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
-from featx.extraction.engines.fixed_batch import run_in_batches
+from featx.extraction.engines.fixed_batch import FixedBatches, SharedBatches
 from featx.system.array_types import AnyArray
 
 
@@ -19,10 +18,8 @@ class KerasEngine:
     """
 
     def __init__(self, model: Any) -> None:
-        self._model = model
-        self._lock = threading.Lock()
+        self._run = SharedBatches(FixedBatches(model.predict_on_batch, tuple(model.input_shape[1:3])))
 
     def __call__(self, pixels: AnyArray) -> AnyArray:
-        """Return float32 rows of shape (n_samples, n_features) of uint8 pixels."""
-        with self._lock:
-            return run_in_batches(self._model.predict_on_batch, pixels)
+        """Return float32 rows of shape (n_samples, n_features) of uint8 pixels. Several threads may call it."""
+        return self._run(pixels)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from featx.backbones.layers import POOL_OPERATIONS, missing_layer_message, pooled_output_name
 from featx.backbones.openvino_import import import_openvino, openvino_operations, openvino_reason
 from featx.errors import EngineError
-from featx.extraction.engines.fixed_batch import run_in_batches
+from featx.extraction.engines.fixed_batch import FixedBatches, RunBatch, SharedBatches
 from featx.store.compiled_graphs import Graph
 from featx.system.array_types import AnyArray
 from featx.system.processes import n_cores, n_visible_cores
@@ -89,26 +89,39 @@ class OpenVinoEngine:
         try:
             core = openvino.Core()
             network = add_pooling(core.read_model(model=graph.xml, weights=graph.bin), layers, pooling)
-            compiled = core.compile_model(network, "CPU", settings)
+            self._compile = functools.partial(core.compile_model, device_name="CPU", config=settings)
+            self._compiled = self._compile(network)
         except RuntimeError as error:
             raise EngineError(
                 f"OpenVINO {openvino.__version__} cannot run the network: {openvino_reason(error)}. Pass "
                 'engine="keras" (--engine keras), or install another version of openvino.'
             ) from error
-        used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        used = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != _PRECISION_HINTS[precision]:
             raise EngineError(
                 f'precision="{precision}" requires native support by the CPU; OpenVINO uses {used} on this one. Pass '
                 'precision="float32" (--precision float32).'
             )
-        self._request = compiled.create_infer_request()
-        self._lock = threading.Lock()
+        height, width = list(network.inputs[0].shape)[1:3]
+        single = functools.partial(self._compile_single, network)  # the compiled network shares its weights
+        self._run = SharedBatches(FixedBatches(_as_function(self._compiled), (height, width), single))
 
     def __call__(self, pixels: AnyArray) -> AnyArray:
-        """Return float32 rows of shape (n_samples, n_features) of uint8 pixels."""
-        with self._lock:
-            return run_in_batches(self._run, pixels)
+        """Return float32 rows of shape (n_samples, n_features) of uint8 pixels. Several threads may call it."""
+        return self._run(pixels)
 
-    def _run(self, batch: AnyArray) -> AnyArray:
-        # The next run overwrites the shared output buffer of the request: hence one copy.
-        return np.array(self._request.infer([batch], share_outputs=True)[0])
+    def _compile_single(self, network: Any) -> RunBatch | None:
+        """Compile the network for one image; None if its graph is bound to the batch size."""
+        single = network.clone()
+        try:
+            single.reshape([1, *list(network.inputs[0].shape)[1:]])
+            return _as_function(self._compile(single))
+        except RuntimeError:
+            return None
+
+
+def _as_function(compiled: Any) -> RunBatch:
+    """Return a function that runs a compiled network; only one thread may call it at a time."""
+    request = compiled.create_infer_request()
+    # The next run overwrites the shared output buffer of the request: hence one copy.
+    return lambda batch: np.array(request.infer([batch], share_outputs=True)[0])

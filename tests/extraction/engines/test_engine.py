@@ -171,6 +171,16 @@ def test_row_depends_on_its_image_alone(engine: str, precision: str, pixels: Any
     np.testing.assert_allclose(alone, together[5:6], rtol=0, atol=tolerance)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_lone_images_have_the_rows_of_batches(precision: str, pixels: AnyArray, compiled_cache: Path) -> None:
+    if precision == "bfloat16" and not has_native_bfloat16():
+        pytest.skip("no bfloat16 here")
+    engine = ExtractionOptions(precision=precision).resolve().start(compiled_cache / "compiled")
+    together = engine(pixels)
+    alone = [engine(pixels[index : index + 1])[0] for index in range(4)]
+    np.testing.assert_array_equal(alone, together[:4])
+
+
 @pytest.mark.skipif(not has_native_bfloat16(), reason="this CPU has no bfloat16")
 def test_bfloat16_is_close_to_float32(pixels: AnyArray, compiled_cache: Path) -> None:
     half = rows_of(pixels, compiled_cache / "compiled", precision="bfloat16")
