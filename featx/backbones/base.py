@@ -146,7 +146,8 @@ class Backbone(abc.ABC):
         Raises
         ------
         WeightsError
-            If the weights are unavailable (:class:`WeightsNotFoundError`), corrupt, or those of another network.
+            If the weights are unavailable (:class:`featx.errors.WeightsNotFoundError`), corrupt, or those of another
+            network.
         """
 
 

@@ -100,9 +100,9 @@ class CombinedResults:
     Attributes
     ----------
     table : pandas.DataFrame
-        See :attr:`Comparison.table`.
+        See ``Comparison.table``.
     fold_scores : pandas.DataFrame
-        See :attr:`Comparison.fold_scores`.
+        See ``Comparison.fold_scores``.
     predictions : OutOfFoldPredictions
         Predictions of the first repeat.
     """
@@ -164,7 +164,7 @@ def score_table(
     Returns
     -------
     pandas.DataFrame
-        See :attr:`Comparison.table`.
+        See ``Comparison.table``.
     """
     metrics = METRICS[data.task]
     by_estimator = fold_scores.groupby("estimator", sort=False)

@@ -30,7 +30,7 @@ def find_label_issues(
         Given labels.
     probabilities : array-like of float of shape (n_samples, n_classes)
         Class probabilities from classifiers that were not fitted on the sample itself, for example
-        ``cross_val_predict(..., method="predict_proba")`` or :attr:`Comparison.probabilities`.
+        ``cross_val_predict(..., method="predict_proba")`` or ``Comparison.probabilities``.
     classes : array-like of shape (n_classes,) or None, default=None
         Class of each column. None: the distinct values of `y` in sorted order, as in scikit-learn.
 

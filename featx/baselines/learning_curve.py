@@ -59,13 +59,13 @@ def learning_curve(
     y : array-like of shape (n_samples,)
         Labels or continuous targets. Samples that are in no fold may have no label.
     split : Split
-        Folds, for example :attr:`Comparison.split`. The first three are used.
+        Folds, for example ``Comparison.split``. The first three are used.
     task : {"classification", "regression"}, default="classification"
         Type of the target.
     estimators : sequence of str or estimator, or mapping of str to estimator, default=("logreg",)
         See :func:`compare_baselines`.
     fold_scores : pandas.DataFrame or None, default=None
-        Scores of the same estimators on the complete folds without tuning, as in :attr:`Comparison.fold_scores`. They
+        Scores of the same estimators on the complete folds without tuning, as in ``Comparison.fold_scores``. They
         are not computed again.
     random_state : int, default=0
         Seed of the samples that are drawn.

@@ -31,7 +31,7 @@ def plot_scores(table: pd.DataFrame, names: Sequence[str], metric: str, ax: Any 
     Parameters
     ----------
     table : pandas.DataFrame
-        Table such as :attr:`featx.Comparison.table`.
+        Table such as ``featx.Comparison.table``.
     names : sequence of str
         Label of each row.
     metric : str

@@ -176,7 +176,7 @@ class StoreHooks:
         cache : Path
             Cache folder.
         numbers : iterable of int
-            See :func:`make_digests` and :func:`make_rows`.
+            See ``make_digests`` and ``make_rows``.
         """
         store = self.open(cache)
         store.prepare()

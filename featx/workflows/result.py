@@ -30,7 +30,7 @@ class ImageComparison:
     table : pandas.DataFrame
         One row for each backbone and estimator. Columns: ``backbone``, ``layer``, ``pooling``, ``features``,
         ``estimator``, ``tta`` if a backbone uses test-time augmentation, and the scores of
-        :attr:`featx.Comparison.table`. Verdicts refer to the best row of the whole table.
+        ``featx.Comparison.table``. Verdicts refer to the best row of the whole table.
     backbones : list of BackboneComparison
     paths : list of str
         Readable images with a label.
@@ -163,7 +163,7 @@ class ImageComparison:
 
     @property
     def fold_scores(self) -> pd.DataFrame:
-        """Scores of each fold for all backbones: :attr:`featx.Comparison.fold_scores` with the column ``backbone``."""
+        """Scores of each fold for all backbones: ``featx.Comparison.fold_scores`` with the column ``backbone``."""
         return join_fold_scores(self.backbones)
 
     @property

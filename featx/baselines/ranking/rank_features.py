@@ -79,12 +79,12 @@ def rank_features(
     regression, SVM, nearest neighbors and ridge, for 31 layers, poolings and sizes of MobileNet with near-duplicates
     as groups:
 
-    ======================================= ========= ===== === =======
-    images                                  loo_ridge LogME kNN H-score
-    ======================================= ========= ===== === =======
+    ======================================= ========= ===== ==== =======
+    images                                  loo_ridge LogME kNN  H-score
+    ======================================= ========= ===== ==== =======
     840 aerial photos, 21 classes           0.90      0.91  0.69 0.74
     1,797 digits, 10 classes                0.95      0.94  0.72 0.75
-    ======================================= ========= ===== === =======
+    ======================================= ========= ===== ==== =======
 
     Ranking all 31 took 4 s (photos) and 9 s (digits) on two cores; the cross-validation took 48 and 49 s. A matrix of
     8,000 × 1,024 with 100 classes takes 5 s; the default estimators of :func:`compare_baselines` take 39 s.
@@ -170,7 +170,7 @@ def rank_matrices(
     Returns
     -------
     table : pandas.DataFrame
-        See :attr:`Ranking.table`.
+        See ``Ranking.table``.
     rows : ndarray of int of shape (n_used,)
         Indices of the samples.
 

@@ -33,7 +33,7 @@ _BATCH_SIZE = 4096
 
 @dataclasses.dataclass(frozen=True)
 class SimilarImages(Sequence[ImageMatches]):
-    """The images most similar to each query, a sequence of :class:`ImageMatches`.
+    """The images most similar to each query, a sequence of ``ImageMatches``.
 
     Attributes
     ----------
