@@ -38,6 +38,7 @@ class KerasRecord:
     origin_url: str = ""
     paper: str = ""
     pretraining_data: str = ""
+    preprocessing: str = ""
 
     @property
     def module_name(self) -> str:

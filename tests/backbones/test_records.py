@@ -7,9 +7,12 @@ import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 
 import featx
+from featx.backbones.keras.builder import measure_preprocessing
+from featx.backbones.preprocessing import parse_preprocessing
 from featx.backbones.records import RECORDS_FOLDER, KerasRecord, imagenet_top1, read_records
 from featx.backbones.registry import KerasBackbone
 from featx.backbones.workers.survey import backbone_name, list_applications, survey, update_record
@@ -19,6 +22,7 @@ from featx.extraction.options import ExtractionOptions
 NETWORKS = [
     backbone for name in featx.available_backbones() if isinstance(backbone := featx.load_backbone(name), KerasBackbone)
 ]
+FIRST_OF_MODULE = {record.module_name: record for record in read_records()}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,13 @@ def test_record_is_complete(record: KerasRecord) -> None:
     assert all(urlsplit(url).scheme == "https" for url in (record.origin_url, record.paper, record.weights_url))
     assert record.n_parameters > 0
     assert 50 < (imagenet_top1(record.name) or 0) < 100
+
+
+@pytest.mark.parametrize("record", FIRST_OF_MODULE.values(), ids=FIRST_OF_MODULE)
+def test_preprocessing_is_that_of_keras(record: KerasRecord) -> None:
+    named, measured = parse_preprocessing(record.preprocessing), measure_preprocessing(record)
+    assert measured.is_bgr == named.is_bgr
+    np.testing.assert_allclose(measured.value_table(), named.value_table(), atol=1e-4)
 
 
 def test_accuracy_of_other_backbones_is_unknown() -> None:

@@ -60,6 +60,9 @@ class KerasBackbone(KerasRecord, NetworkBackbone):
         Address of the paper.
     pretraining_data : str, default=""
         Data on which the network was trained.
+    preprocessing : str, default=""
+        Name of the pixel scaling of ``preprocess_input``, for information: ``"tf"``, ``"torch"``, ``"caffe"``, or
+        ``"none"`` if the network scales pixels itself.
 
     See Also
     --------

@@ -1,9 +1,9 @@
 """Write the records and layer lists of all networks of ``keras.applications``: run it for a new version of Keras.
 
 ``python -m featx.backbones.workers.survey [NAME …]`` builds the named networks, or all, and writes ``data/networks``
-and ``data/layers``. It keeps what Keras does not know: license, origin, paper, pretraining data and bundled weights.
-Fill these in by hand for a new network, and add its accuracy to ``data/imagenet_top1.csv``. A test compares the
-records with the installed Keras.
+and ``data/layers``. It keeps what no build shows: license, origin, paper, pretraining data, preprocessing and bundled
+weights. Fill these in by hand for a new network, and add its accuracy to ``data/imagenet_top1.csv``. A test compares
+the records with the installed Keras.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _ALPHAS = {
     "MobileNetV3Large": (0.75,),
 }
 #: Facts that the networks of a file share, in the order of the file.
-_FAMILY_FIELDS = ("family", "license", "origin_url", "paper", "pretraining_data")
+_FAMILY_FIELDS = ("family", "license", "origin_url", "paper", "pretraining_data", "preprocessing")
 #: Facts about one network that Keras does not know.
 _KEPT_FIELDS = ("license", "origin_url", "paper", "pretraining_data", "bundled_file", "bundled_sha256")
 #: Where a word begins in the name of a function: a version, or the size at the end.
