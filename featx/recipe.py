@@ -12,9 +12,9 @@ LAYER_SEPARATOR = "+"
 #: Version of decoding and resizing. Raised whenever they change pixels, so that older rows are not used.
 PIXELS = 4
 #: Fields that are recorded only if they are not empty.
-_OPTIONAL = ("preprocessing", "tta")
+_OPTIONAL = ("preprocessing", "tta", "calibration")
 #: Fields that determine the compiled network. Recipes with the same network share its graph.
-_GRAPH_FIELDS = ("backbone", "weights", "image_size", "layer", "preprocessing")
+_GRAPH_FIELDS = ("backbone", "weights", "image_size", "layer", "preprocessing", "calibration")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Recipe:
         How the positions of a layer are pooled.
     resize : {"squash", "crop", "pad"}
         How an image is fitted to `image_size`.
-    precision : {"float32", "bfloat16"}
+    precision : {"float32", "bfloat16", "int8"}
         Precision of the network. Rows are always float32.
     pixels : int
         Version of decoding and resizing.
@@ -45,6 +45,9 @@ class Recipe:
         Pixel scaling of a custom model file; "" for other backbones.
     tta : str
         Test-time augmentation whose views are averaged, or the name of a single view; "" for the image itself.
+    calibration : str
+        Digest of the calibration images and the method with which an int8 network was quantized; "" for other
+        precisions.
 
     See Also
     --------
@@ -69,6 +72,7 @@ class Recipe:
     pixels: int = PIXELS
     preprocessing: str = ""
     tta: str = ""
+    calibration: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON types, without optional fields that are empty."""

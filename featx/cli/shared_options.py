@@ -175,7 +175,7 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, repeatable: bool 
         help=f"Test-time augmentation: flip, five-crop, rotations or none{again} (default: none)",
     )
     group.add_argument("--resize", metavar="NAME", help="squash, crop or pad (default: squash)")
-    group.add_argument("--precision", metavar="NAME", help="auto, float32 or bfloat16 (default: auto)")
+    group.add_argument("--precision", metavar="NAME", help="auto, float32, bfloat16 or int8 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
     group.add_argument(
         "--batch-size", type=int, metavar="N", help="Images per batch; does not change the features (default: 32)"

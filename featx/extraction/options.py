@@ -20,6 +20,7 @@ from featx.backbones.files.network_file import NetworkFile, as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, find_layers, parse_layers
 from featx.errors import FeatxWarning, OptionError, did_you_mean
 from featx.extraction.engines import engine as engines
+from featx.extraction.engines.calibration import CALIBRATION
 from featx.images.decode import MAX_PIXELS
 from featx.images.tta import check_tta
 from featx.recipe import LAYER_SEPARATOR, Recipe
@@ -192,6 +193,7 @@ class ExtractionOptions:
             precision=engines.resolve_precision(self.precision, engine),
             preprocessing=self._preprocessing,
             tta=self.tta or "",
+            calibration=CALIBRATION if self.precision == "int8" else "",
         )
         return Resolved(
             backbone,

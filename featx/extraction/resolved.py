@@ -28,9 +28,11 @@ def resolve_with_recipe(
     RecipeMismatchError
         The options have another recipe on this machine: other weights, another CPU or another version of featx.
     """
-    if "precision" not in ignore and recipe.get("precision") == "float32":
-        # Every machine supports it, also one whose default is another precision.
-        options = dataclasses.replace(options, precision="float32")
+    if "precision" in ignore:
+        ignore = {*ignore, "calibration"}  # a part of precision "int8"
+    elif (recorded := recipe.get("precision")) in ("float32", "int8"):
+        # Every machine supports them, also one whose default is another precision.
+        options = dataclasses.replace(options, precision=recorded)
     resolved = options.resolve()
     current = resolved.recipe.as_dict()
     differences = {

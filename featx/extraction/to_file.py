@@ -136,7 +136,7 @@ def extract_images(
     layer: Layer | Sequence[Layer] | None = None,
     pooling: Literal["avg", "max", "avgmax", "none"] = "avg",
     tta: Literal["flip", "five-crop", "rotations"] | None = None,
-    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto",
     preprocessing: str | Sequence[Any] | None = None,
     path_column: str | None = None,
     label_column: str | None = None,
@@ -175,7 +175,7 @@ def extract_images(
         How to pool the positions of a layer.
     tta : {"flip", "five-crop", "rotations"} or None, default=None
         Test-time augmentation.
-    precision : {"auto", "float32", "bfloat16"}, default="auto"
+    precision : {"auto", "float32", "bfloat16", "int8"}, default="auto"
         Precision of the network.
     preprocessing : {"tf", "torch", "caffe", "none"}, (mean, scale) or None, default=None
         Pixel scaling of a custom model file.

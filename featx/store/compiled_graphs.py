@@ -102,7 +102,7 @@ def _read_graph(folder: Path, name: str) -> Graph:
     except NotADirectoryError as error:
         raise FileNotFoundError(*error.args) from error
     graph = Graph(*parts)
-    if manifest != _manifest(graph).encode():
+    if manifest != graph_manifest(graph).encode():
         raise ValueError("the checksum does not match")
     return graph
 
@@ -172,7 +172,7 @@ def save_graph(graph: Graph, folder: Path, name: str) -> None:
             with atomic_write(folder / (name + suffix)) as temporary:
                 temporary.write_bytes(data)
         quarantine_folder(folder / f"{name}.json")
-        write_text(folder / f"{name}.json", _manifest(graph))
+        write_text(folder / f"{name}.json", graph_manifest(graph))
     except OSError as error:
         for suffix in (".json", *_PARTS):
             with contextlib.suppress(OSError):  # free the space of an incomplete graph on a full disk
@@ -183,7 +183,8 @@ def save_graph(graph: Graph, folder: Path, name: str) -> None:
         ) from error
 
 
-def _manifest(graph: Graph) -> str:
+def graph_manifest(graph: Graph) -> str:
+    """Return the text of the file that commits a graph: its format, sizes and checksum."""
     checksum = hashlib.blake2b(graph.bin, key=hashlib.blake2b(graph.xml).digest()).hexdigest()
     sizes = {"xml": len(graph.xml), "bin": len(graph.bin)}
     return json.dumps({"format": GRAPH_FORMAT, **sizes, "checksum": checksum}) + "\n"

@@ -4,8 +4,13 @@
 ``openvino``        the fast engine: a compiled graph on the CPU
 ``keras``           the reference engine: Keras in float32
 ``fixed_batch``     any number of images in batches of one size
-``compile``         compiled graphs: cached, or converted by a child process
+``compile``         compiled graphs: packaged, cached, or converted by a child process
 ``compile_worker``  the conversion, in a child process
+``quantize_worker`` the quantization to int8, in a child process
+``calibration``     photographs from which the ranges of an int8 network are measured
+``quality``         how similar the features of an int8 network are to those in float32
+``packaged``        graphs that are distributed with featx
+``package_graphs``  the command that writes them
 
 May import: featx.backbones, featx.store, featx.recipe, featx.system, featx.errors.
 """

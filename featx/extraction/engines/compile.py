@@ -1,14 +1,18 @@
-"""Compiled graphs: converted once by a child process, cached on disk, and checked whenever they are read."""
+"""Compiled graphs: packaged, or converted once by a child process and cached on disk; checked whenever read."""
 
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import logging
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from featx.backbones.registry import NetworkBackbone
-from featx.errors import EngineError, FeatxError
+from featx.errors import EngineError, FeatxError, missing_dependency
+from featx.extraction.engines.packaged import load_packaged
+from featx.extraction.engines.quality import check_quality
 from featx.recipe import LAYER_SEPARATOR, Recipe
 from featx.store.compiled_graphs import Graph, load_graph, save_graph
 from featx.system.child_process import run_child
@@ -18,7 +22,7 @@ _log = logging.getLogger("featx")
 
 
 def load_or_compile(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None, folder: Path | None) -> Graph:
-    """Return a graph with the layers of a recipe, from the cache or after a conversion.
+    """Return a graph with the layers of a recipe: from the package, from the cache, or after a conversion.
 
     Parameters
     ----------
@@ -34,24 +38,57 @@ def load_or_compile(backbone: NetworkBackbone, recipe: Recipe, weights_path: Pat
     Raises
     ------
     WeightsError, EngineError
-        If the network cannot be built or converted.
+        If the network cannot be built, converted or quantized, or if the features of the quantized network are poor.
+    MissingDependencyError
+        If the network must be quantized and nncf is not installed.
     StoreError
         If the graph cannot be written to the folder.
     """
+    layers = recipe.layers
     recipe = compiled_recipe(backbone, recipe)
     name = recipe.graph_fingerprint
-    graph = load_graph(folder, name) if folder is not None else None
+    graph = load_packaged(backbone, recipe)
+    if graph is None and folder is not None:
+        graph = load_graph(folder, name)
     if graph is None:
-        _log.info("Compiling %s for this machine, which takes a few seconds …", backbone.name)
-        graph = convert_network(backbone, recipe, weights_path)
+        graph = _make_graph(backbone, recipe, weights_path, folder)
         if folder is not None:
             save_graph(graph, folder, name)
+    if recipe.calibration:
+        check_quality(graph, layers, repr(backbone.name))
     return graph
+
+
+def _make_graph(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None, folder: Path | None) -> Graph:
+    if not recipe.calibration:
+        _log.info("Compiling %s for this machine, which takes a few seconds …", backbone.name)
+        return convert_network(backbone, recipe, weights_path)
+    check_nncf(backbone)
+    graph = load_or_compile(backbone, dataclasses.replace(recipe, calibration=""), weights_path, folder)
+    _log.info("Quantizing %s to int8, which takes 10 seconds to a few minutes, once …", backbone.name)
+    return quantize_graph(backbone, recipe, graph)
 
 
 def compiled_recipe(backbone: NetworkBackbone, recipe: Recipe) -> Recipe:
     """Return the recipe of all layers that are compiled together with the layers of a recipe."""
     return dataclasses.replace(recipe, layer=LAYER_SEPARATOR.join(backbone.layers_to_compile(recipe.layers)))
+
+
+def check_nncf(backbone: NetworkBackbone) -> None:
+    """Raise if this machine cannot quantize networks.
+
+    Raises
+    ------
+    MissingDependencyError
+        If nncf is not installed.
+    """
+    if importlib.util.find_spec("nncf") is None:
+        raise missing_dependency(
+            f'precision="int8" (--precision int8) of {backbone.name!r}',
+            "nncf",
+            "'featx[int8]'",
+            'pass precision="float32"',
+        )
 
 
 def convert_network(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None) -> Graph:
@@ -62,25 +99,50 @@ def convert_network(backbone: NetworkBackbone, recipe: Recipe, weights_path: Pat
     WeightsError, EngineError
         If the network cannot be built or converted.
     """
+    task = {
+        **backbone.as_task(),
+        "recipe": recipe.as_dict(),
+        "weights_path": str(weights_path.resolve()) if weights_path else None,
+    }
+    remedy = 'Pass engine="keras" (--engine keras), or reinstall tensorflow and openvino.'
+    return _run_worker("compile_worker", task, {}, f"converting {backbone.name!r} for OpenVINO", remedy)
+
+
+def quantize_graph(backbone: NetworkBackbone, recipe: Recipe, graph: Graph) -> Graph:
+    """Return a quantized copy of a graph, made by a child process.
+
+    Parameters
+    ----------
+    backbone : NetworkBackbone
+        Network of the graph.
+    recipe : Recipe
+        Image size and layers of the graph.
+    graph : Graph
+        Network in float32.
+
+    Raises
+    ------
+    EngineError
+        If the network cannot be quantized.
+    """
+    task = {"name": repr(backbone.name), "image_size": list(recipe.image_size), "layers": recipe.layers}
+    remedy = 'Pass precision="float32" (--precision float32), or reinstall nncf and openvino.'
+    sources = {"float32.xml": graph.xml, "float32.bin": graph.bin}
+    return _run_worker("quantize_worker", task, sources, f"quantizing {backbone.name!r}", remedy)
+
+
+def _run_worker(module: str, task: dict[str, Any], sources: dict[str, bytes], purpose: str, remedy: str) -> Graph:
+    """Return the graph that a child process writes into the folder of its task."""
     try:
         with temporary_folder() as folder:
-            task = {
-                **backbone.as_task(),
-                "recipe": recipe.as_dict(),
-                "weights_path": str(weights_path.resolve()) if weights_path else None,
-                "folder": str(folder),
-            }
-            run_child(
-                "featx.extraction.engines.compile_worker",
-                task,
-                f"converting {backbone.name!r} for OpenVINO",
-                'Pass engine="keras" (--engine keras), or reinstall tensorflow and openvino.',
-            )
+            for name, data in sources.items():
+                (folder / name).write_bytes(data)
+            run_child(f"featx.extraction.engines.{module}", {**task, "folder": str(folder)}, purpose, remedy)
             return Graph((folder / "graph.xml").read_bytes(), (folder / "graph.bin").read_bytes())
     except OSError as error:
         if isinstance(error, FeatxError):
             raise
         raise EngineError(
-            f"Cannot convert backbone {backbone.name!r} in {tempfile.gettempdir()!r}: {error.strerror or error}. Free "
-            "space there, or set the environment variable TMPDIR to another folder."
+            f"Failed {purpose} in {tempfile.gettempdir()!r}: {error.strerror or error}. Free space there, or set the "
+            "environment variable TMPDIR to another folder."
         ) from error

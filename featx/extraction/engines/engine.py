@@ -19,7 +19,7 @@ from featx.recipe import Recipe
 from featx.system.array_types import AnyArray
 
 EngineName = Literal["auto", "openvino", "keras"]
-PrecisionName = Literal["auto", "float32", "bfloat16"]
+PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]
 ENGINES: tuple[str, ...] = typing.get_args(EngineName)
 PRECISIONS: tuple[str, ...] = typing.get_args(PrecisionName)
 #: Number of engines that stay started.
@@ -68,27 +68,27 @@ def resolve_precision(precision: str, engine: str) -> str:
 
     Parameters
     ----------
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "bfloat16", "int8"}
         "auto": bfloat16 if OpenVINO runs it natively on this CPU, otherwise float32.
     engine : {"openvino", "keras", "direct"}
         Engine as :func:`resolve_engine` returns it.
 
     Returns
     -------
-    {"float32", "bfloat16"}
+    {"float32", "bfloat16", "int8"}
         Precision of the computation.
 
     Raises
     ------
     EngineError
-        If `precision` is "bfloat16" and the engine computes in float32 only.
+        If `precision` is "bfloat16" or "int8" and the engine computes in float32 only.
     """
     if precision == "auto":
         return "bfloat16" if engine == "openvino" and has_native_bfloat16() else "float32"
-    if precision == "bfloat16" and engine != "openvino":
+    if precision in ("bfloat16", "int8") and engine != "openvino":
         raise EngineError(
-            f'precision="bfloat16" (--precision bfloat16) requires engine="openvino", got {engine!r}, which computes '
-            'in float32. Pass precision="float32", or engine="openvino".'
+            f'precision="{precision}" (--precision {precision}) requires engine="openvino", got {engine!r}, which '
+            'computes in float32. Pass precision="float32", or engine="openvino".'
         )
     return precision
 
@@ -228,4 +228,4 @@ def _start(
     from featx.extraction.engines.openvino import OpenVinoEngine
 
     graph = load_or_compile(backbone, recipe, weights_path, compiled)
-    return OpenVinoEngine(graph, recipe.layers, recipe.pooling, recipe.precision)
+    return OpenVinoEngine(graph, recipe.layers, recipe.pooling, recipe.precision, recipe.image_size)

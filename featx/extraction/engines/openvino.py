@@ -17,7 +17,8 @@ from featx.store.compiled_graphs import Graph
 from featx.system.array_types import AnyArray
 from featx.system.processes import n_cores, n_visible_cores
 
-_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16"}
+#: Operations of an int8 network that are not quantized run in float32.
+_PRECISION_HINTS = {"float32": "f32", "bfloat16": "bf16", "int8": "f32"}
 
 
 def add_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
@@ -57,6 +58,15 @@ def add_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
     return openvino.Model([operations.result(row)], network.get_parameters(), "features")
 
 
+def read_network(core: Any, graph: Graph, image_size: tuple[int, int] | None = None) -> Any:
+    """Return the ``openvino.Model`` of a graph, for images of this height and width."""
+    network = core.read_model(model=graph.xml, weights=graph.bin)
+    shape = list(network.inputs[0].shape)
+    if image_size is not None and tuple(shape[1:3]) != image_size:
+        network.reshape([shape[0], *image_size, shape[3]])
+    return network
+
+
 class OpenVinoEngine:
     """Run a compiled graph from uint8 pixels to features.
 
@@ -68,8 +78,10 @@ class OpenVinoEngine:
         Names of the layers to extract features from.
     pooling : {"avg", "max", "avgmax", "none"}
         How the positions of a feature map are pooled.
-    precision : {"float32", "bfloat16"}
-        Precision of the computation.
+    precision : {"float32", "bfloat16", "int8"}
+        Precision of the computation; "int8" for a quantized graph.
+    image_size : tuple of (int, int) or None, default=None
+        Height and width of the images. None: those of the graph.
 
     Raises
     ------
@@ -77,7 +89,14 @@ class OpenVinoEngine:
         If OpenVINO cannot run the graph, or this CPU does not support the precision natively.
     """
 
-    def __init__(self, graph: Graph, layers: Sequence[str], pooling: str, precision: str) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        layers: Sequence[str],
+        pooling: str,
+        precision: str,
+        image_size: tuple[int, int] | None = None,
+    ) -> None:
         openvino = import_openvino()
         # The LATENCY hint gives all cores to one run; featx decodes images in other threads meanwhile.
         settings: dict[str, Any] = {
@@ -88,7 +107,8 @@ class OpenVinoEngine:
             settings["INFERENCE_NUM_THREADS"] = n_cores()
         try:
             core = openvino.Core()
-            network = add_pooling(core.read_model(model=graph.xml, weights=graph.bin), layers, pooling)
+            network = read_network(core, graph, image_size)
+            network = add_pooling(network, layers, pooling)
             self._compile = functools.partial(core.compile_model, device_name="CPU", config=settings)
             self._compiled = self._compile(network)
         except RuntimeError as error:
