@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from typing import Any
@@ -79,12 +80,12 @@ class Recipe:
         fields = {**dataclasses.asdict(self), "image_size": list(self.image_size)}
         return {name: value for name, value in fields.items() if value or name not in _OPTIONAL}
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """16 hexadecimal digits that identify the recipe, the same on every machine."""
         return _fingerprint(self.as_dict())
 
-    @property
+    @functools.cached_property
     def graph_fingerprint(self) -> str:
         """16 hexadecimal digits that identify the compiled network."""
         return _fingerprint({name: value for name, value in self.as_dict().items() if name in _GRAPH_FIELDS})

@@ -26,8 +26,8 @@ _MAX_BATCH_BYTES = 64 * 2**20
 class RowComputer:
     """Compute the rows of decoded images that are not in the cache.
 
-    With a cache, processes on the same cores compute one after another, and each first looks up what the others have
-    computed meanwhile. A network uses all cores, so this is also the fastest order.
+    Processes that add to a cache compute one after another on the same cores, and each first looks up what the others
+    have computed meanwhile. A network uses all cores, so this is also the fastest order.
 
     Parameters
     ----------
@@ -97,7 +97,7 @@ class RowComputer:
         self._lock.release()
 
     def _acquire(self) -> None:
-        if self._folder is not None and not self._lock.locked:
+        if self._cache.is_writable and not self._lock.locked:
             self._resolved.check_not_forked()
             self._lock.acquire()
             self._cache.refresh()

@@ -23,6 +23,7 @@ def extract_rows(
     resolved: Resolved,
     *,
     cache: Path | None,
+    read_only: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[FloatArray, DigestArray, dict[int, str]]:
     """Return the rows of images, their digests, and the reason for each image that cannot be read.
@@ -33,6 +34,8 @@ def extract_rows(
     resolved : Resolved
     cache : Path or None
         Cache folder. None: no caching.
+    read_only : bool, default=False
+        Whether to add no rows to the cache. Threads and processes do not wait for each other then.
     progress : callable, default=None
         Function that is called with the number of images finished since the last call.
 
@@ -45,7 +48,9 @@ def extract_rows(
         Reasons by index.
     """
     rows = np.empty((len(images), resolved.n_features), dtype=np.float32)
-    ledger = extract_into(rows, images, resolved, cache=cache, raise_on_error=False, progress=progress)
+    ledger = extract_into(
+        rows, images, resolved, cache=cache, read_only=read_only, raise_on_error=False, progress=progress
+    )
     return rows, ledger.digests, {failure.position: failure.reason for failure in ledger.failures}
 
 
@@ -55,6 +60,7 @@ def extract_into(
     resolved: Resolved,
     *,
     cache: Path | None,
+    read_only: bool = False,
     raise_on_error: bool = True,
     progress: Callable[[int], object] | None = None,
     lookup_size: int = LOOKUP_SIZE,
@@ -73,6 +79,8 @@ def extract_into(
     resolved : Resolved
     cache : Path or None
         Cache folder. None: no caching.
+    read_only : bool, default=False
+        Whether to add no rows to the cache.
     raise_on_error : bool, default=True
         Whether to raise the error of the first image that cannot be read.
     progress : callable, default=None
@@ -96,7 +104,7 @@ def extract_into(
     AuditError
         An image has no row.
     """
-    row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features)
+    row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features, read_only=read_only)
     computer = RowComputer(resolved, row_cache, cache)
     prefetcher = Prefetcher(
         images,

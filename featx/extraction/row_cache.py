@@ -27,7 +27,14 @@ class RowCache:
         Number of views of an image.
     n_features : int
         Number of features of a view.
+
+    Attributes
+    ----------
+    is_writable : bool
+        Whether rows that are added are kept.
     """
+
+    is_writable = False
 
     def __init__(self, n_views: int, n_features: int) -> None:
         self._n_views = n_views
@@ -91,6 +98,8 @@ class DiskRowCache(RowCache):
     StoreError
         The folder cannot be read, or has another format.
     """
+
+    is_writable = True
 
     def __init__(self, folder: Path, recipe: Recipe, n_features: int) -> None:
         super().__init__(len(ViewSet.of(recipe)), n_features)
@@ -162,8 +171,17 @@ class DiskRowCache(RowCache):
             self._files.close()
 
 
-def open_row_cache(folder: Path | None, recipe: Recipe, n_features: int) -> RowCache:
+class ReadOnlyRowCache(DiskRowCache):
+    """Cache in a folder on disk that is only read."""
+
+    is_writable = False
+    add_file = RowCache.add_file
+    add_rows = RowCache.add_rows
+    prepare = RowCache.prepare
+
+
+def open_row_cache(folder: Path | None, recipe: Recipe, n_features: int, *, read_only: bool = False) -> RowCache:
     """Return the cache of a recipe in a folder; None: a cache that keeps nothing."""
     if folder is None:
         return RowCache(len(ViewSet.of(recipe)), n_features)
-    return DiskRowCache(folder, recipe, n_features)
+    return (ReadOnlyRowCache if read_only else DiskRowCache)(folder, recipe, n_features)

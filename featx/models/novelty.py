@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import AnyArray, FloatArray
+from featx.system.products import row_product
 
 #: Limits of the training rows that a model file holds.
 MAX_ROWS, MAX_BYTES = 5000, 20_000_000
@@ -73,10 +75,13 @@ class NoveltyDetector:
 
     def novelty_score(self, rows: AnyArray) -> FloatArray:
         """Return the novelty score of each row, of shape (n_samples,). Above 1, the row differs from the training."""
-        distances = _distance_to_nearest(
-            normalize_rows(np.asarray(rows, dtype=np.float32)), self.rows.astype(np.float32)
-        )
+        distances = _distance_to_nearest(normalize_rows(np.asarray(rows, dtype=np.float32)), self._unit_rows)
         return distances / np.float32(self.threshold)
+
+    @functools.cached_property
+    def _unit_rows(self) -> FloatArray:
+        """The training rows in float32: converting them takes longer than one image in the network."""
+        return self.rows.astype(np.float32)
 
     def check(self, n_features: int) -> None:
         """Raise if a detector from a file does not fit the features of its model.
@@ -99,7 +104,7 @@ def _distance_to_nearest(unit: AnyArray, others: AnyArray, groups: AnyArray | No
     nearest = np.empty(len(unit), dtype=np.float32)
     for start in range(0, len(unit), _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
-        cosines = unit[block] @ others.T
+        cosines = row_product(unit[block], others.T)
         if groups is not None:
             cosines[groups[block, None] == groups] = -1
         nearest[block] = np.maximum(1 - cosines.max(axis=1), 0)

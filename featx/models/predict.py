@@ -17,9 +17,13 @@ from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.models.prediction import Prediction, PredictionFormat
 from featx.system.array_types import AnyArray, Float64Array
+from featx.system.shared_calls import SharedCalls
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: Calls with fewer images add no rows to the cache: 500 requests of a service would write 500 segments.
+_MIN_WRITTEN = 64
 
 
 class Predictor:
@@ -36,7 +40,8 @@ class Predictor:
     threshold : float or None, default=None
         Minimum probability of the predicted class. Below it, the label is empty. None: no minimum.
     cache : str, Path or None, default="auto"
-        Path of the feature cache; see :class:`FeatureExtractor`.
+        Path of the feature cache; see :class:`FeatureExtractor`. Calls with fewer than 64 images read it and add
+        nothing: writing takes longer than computing a few rows again.
     max_pixels : int or None, default=None
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
@@ -67,8 +72,8 @@ class Predictor:
 
     Notes
     -----
-    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor: only
-    one of them runs the network at a time, which uses all cores by itself.
+    Models of common estimators predict without scikit-learn; see ``Model.head``. Threads may share a predictor: it
+    predicts for one of them at a time, with all cores, and then for all that wait together.
 
     Examples
     --------
@@ -110,6 +115,7 @@ class Predictor:
         card = self.model.card
         is_classification = card.task == "classification"
         self._threshold = threshold
+        self._predict_few = SharedCalls(self._predict_all)
         self.format = PredictionFormat(
             is_classification,
             self.model.has_probabilities,
@@ -169,7 +175,17 @@ class Predictor:
         list of Prediction
             In the order of the images.
         """
-        rows, _, errors = extract_rows(images, self._resolved, cache=self._cache, progress=progress)
+        is_small = len(images) < _MIN_WRITTEN
+        if is_small and progress is None:
+            return self._predict_few(images)
+        return self._predict_all(images, progress, read_only=is_small)
+
+    def _predict_all(
+        self, images: Sequence[Any], progress: Callable[[int], object] | None = None, *, read_only: bool = True
+    ) -> list[Prediction]:
+        rows, _, errors = extract_rows(
+            images, self._resolved, cache=self._cache, read_only=read_only, progress=progress
+        )
         is_readable = np.array([index not in errors for index in range(len(images))], dtype=bool)
         predictions = iter(self._predict_rows(rows[is_readable]) if is_readable.any() else ())
         return [

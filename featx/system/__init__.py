@@ -5,7 +5,9 @@
 ``formatting``     human-readable numbers, names and tables; safe CSV cells
 ``locks``          locks between the processes of one machine
 ``processes``      cores, and whether a process still runs
+``products``       matrix products of a few rows
 ``progress``       progress bar and messages on standard error
+``shared_calls``   calls that threads share
 ``threads``        process blocks in threads
 ``version``        version of featx
 ``files/``         atomic, checksummed, local and remote files

@@ -55,3 +55,16 @@ def test_invalid_arguments(model: Path, tmp_path: Path) -> None:
         Predictor(model, cache=None).predict("photo.jpg")
     with pytest.raises(ModelFileError, match="Cannot read model"):
         Predictor(tmp_path / "absent.skops")
+
+
+def test_few_images_are_read_from_the_cache_and_not_added(model: Path, digits: list[Path], tmp_path: Path) -> None:
+    predictor = Predictor(model, cache=tmp_path / "cache")
+    for path in digits[:5]:
+        predictor.predict_each([path])
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+    many = [path.read_bytes() + bytes(copy) for path in digits[:33] for copy in range(2)]  # 66 images of other bytes
+    predictor.predict_each(many)
+    segments = list((tmp_path / "cache").rglob("*.npy"))
+    assert segments
+    predictor.predict_each(many[:1])
+    assert list((tmp_path / "cache").rglob("*.npy")) == segments

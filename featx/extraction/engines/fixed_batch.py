@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import collections
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TypeAlias
 
 import numpy as np
@@ -21,12 +19,10 @@ RunBatch: TypeAlias = Callable[[AnyArray], AnyArray]
 _RELATIVE_TOLERANCE = 1e-4
 #: Up to this number, images run one by one; beyond it, padding a batch is as fast or faster.
 _MAX_SINGLES = COMPILED_BATCH_SIZE // 2
-#: Maximum number of images of several threads that run together.
-_MAX_SHARED = 8 * COMPILED_BATCH_SIZE
 
 
 class FixedBatches:
-    """Run any number of images in batches of `COMPILED_BATCH_SIZE`.
+    """Run any number of images in batches of `COMPILED_BATCH_SIZE`, for one thread at a time.
 
     The last batch is padded with zeros. From the second padded batch on, up to four remaining images run one by one
     through a network of batch size 1, if it gives the same rows, bit by bit, on this CPU. It is not compiled for the
@@ -53,9 +49,14 @@ class FixedBatches:
         self._compile_single = compile_single
         self._run_single: RunBatch | None = None
         self._has_padded = False
+        self._lock = threading.Lock()
 
     def __call__(self, pixels: AnyArray) -> AnyArray:
         """Return the rows of images: uint8 of shape (n_samples, height, width, 3)."""
+        with self._lock:
+            return self._run_all(pixels)
+
+    def _run_all(self, pixels: AnyArray) -> AnyArray:
         n_full = len(pixels) - len(pixels) % COMPILED_BATCH_SIZE
         starts = range(0, n_full, COMPILED_BATCH_SIZE)
         rows = [self._run(pixels[start : start + COMPILED_BATCH_SIZE]) for start in starts]
@@ -80,53 +81,6 @@ class FixedBatches:
         batch = _random_batch(self._image_size)
         singles = np.concatenate([run_single(batch[index : index + 1]) for index in range(len(batch))])
         return np.array_equal(singles, self._run(batch))
-
-
-class SharedBatches:
-    """Let threads that call a network at the same time share its batches.
-
-    While the network runs for one thread, the images of others wait. The next thread runs all that wait together. A
-    lone thread never waits.
-
-    Parameters
-    ----------
-    run : callable
-        Returns the rows of any number of images. Only one thread calls it at a time.
-    """
-
-    def __init__(self, run: Callable[[AnyArray], AnyArray]) -> None:
-        self._run = run
-        self._running = threading.Lock()
-        self._waiting: collections.deque[tuple[AnyArray, Future[AnyArray]]] = collections.deque()
-
-    def __call__(self, pixels: AnyArray) -> AnyArray:
-        """Return the rows of images: uint8 of shape (n_samples, height, width, 3)."""
-        rows: Future[AnyArray] = Future()
-        self._waiting.append((pixels, rows))
-        with self._running:
-            while not rows.done():
-                self._run_waiting(rows)
-        return rows.result()
-
-    def _run_waiting(self, own: Future[AnyArray]) -> None:
-        """Run the images of the threads that wait, the longest waiting first."""
-        calls: list[tuple[AnyArray, Future[AnyArray]]] = []
-        n_images = 0
-        while self._waiting and (not calls or n_images + len(self._waiting[0][0]) <= _MAX_SHARED):
-            calls.append(self._waiting.popleft())
-            n_images += len(calls[-1][0])
-        try:
-            rows = self._run(calls[0][0] if len(calls) == 1 else np.concatenate([pixels for pixels, _ in calls]))
-        except Exception as error:  # each of the calls raises it
-            for _, future in calls:
-                future.set_exception(error)
-            return
-        except BaseException:  # an interrupt concerns this thread only: the others run their images themselves
-            self._waiting.extendleft(call for call in reversed(calls) if call[1] is not own)
-            raise
-        ends = np.cumsum([len(pixels) for pixels, _ in calls])
-        for (pixels, future), end in zip(calls, ends, strict=True):
-            future.set_result(rows[end - len(pixels) : end])
 
 
 def check_batch_independence(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from featx.extraction.engines.fixed_batch import FixedBatches, SharedBatches
+from featx.extraction.engines.fixed_batch import FixedBatches
 from featx.system.array_types import AnyArray
 
 
@@ -18,7 +18,7 @@ class KerasEngine:
     """
 
     def __init__(self, model: Any) -> None:
-        self._run = SharedBatches(FixedBatches(model.predict_on_batch, tuple(model.input_shape[1:3])))
+        self._run = FixedBatches(model.predict_on_batch, tuple(model.input_shape[1:3]))
 
     def __call__(self, pixels: AnyArray) -> AnyArray:
         """Return float32 rows of shape (n_samples, n_features) of uint8 pixels. Several threads may call it."""

@@ -12,7 +12,7 @@ import numpy as np
 from featx.backbones.layers import POOL_OPERATIONS, missing_layer_message, pooled_output_name
 from featx.backbones.openvino_import import import_openvino, openvino_operations, openvino_reason
 from featx.errors import EngineError
-from featx.extraction.engines.fixed_batch import FixedBatches, RunBatch, SharedBatches
+from featx.extraction.engines.fixed_batch import FixedBatches, RunBatch
 from featx.store.compiled_graphs import Graph
 from featx.system.array_types import AnyArray
 from featx.system.processes import n_cores, n_visible_cores
@@ -124,7 +124,7 @@ class OpenVinoEngine:
             )
         height, width = list(network.inputs[0].shape)[1:3]
         single = functools.partial(self._compile_single, network)  # the compiled network shares its weights
-        self._run = SharedBatches(FixedBatches(_as_function(self._compiled), (height, width), single))
+        self._run = FixedBatches(_as_function(self._compiled), (height, width), single)
 
     def __call__(self, pixels: AnyArray) -> AnyArray:
         """Return float32 rows of shape (n_samples, n_features) of uint8 pixels. Several threads may call it."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from featx.system.array_types import Float64Array
+from featx.system.products import row_product
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Affine(Step):
     bias: Float64Array
 
     def __call__(self, rows: Float64Array) -> Float64Array:
-        product: Float64Array = rows @ self.weights if self.weights.ndim == 2 else rows * self.weights
+        product: Float64Array = row_product(rows, self.weights) if self.weights.ndim == 2 else rows * self.weights
         return product + self.bias
 
     @property
@@ -88,7 +89,7 @@ class RbfKernel(Step):
 
     def __call__(self, rows: Float64Array) -> Float64Array:
         squares = (rows * rows).sum(axis=1)[:, None] + (self.vectors * self.vectors).sum(axis=1)
-        distances: Float64Array = np.maximum(squares - 2 * rows @ self.vectors.T, 0)
+        distances: Float64Array = np.maximum(squares - 2 * row_product(rows, self.vectors.T), 0)
         kernel: Float64Array = np.exp(-self.gamma * distances)
         return kernel
 
@@ -147,7 +148,7 @@ class Neighbors(Step):
     by_distance: bool
 
     def __call__(self, rows: Float64Array) -> Float64Array:
-        distances = np.clip(1 - Normalize()(rows) @ self.rows.T, 0, 2)
+        distances = np.clip(1 - row_product(Normalize()(rows), self.rows.T), 0, 2)
         nearest = np.argpartition(distances, self.n_neighbors - 1, axis=1)[:, : self.n_neighbors]
         weights = np.ones(nearest.shape)
         if self.by_distance:

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import threading
-import time
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 
 from featx.backbones.base import COMPILED_BATCH_SIZE
-from featx.errors import EngineError, WeightsError
-from featx.extraction.engines.fixed_batch import FixedBatches, SharedBatches, check_batch_independence
+from featx.errors import WeightsError
+from featx.extraction.engines.fixed_batch import FixedBatches, check_batch_independence
 from featx.system.array_types import AnyArray
 
 
@@ -53,66 +49,6 @@ def test_batches_are_padded_if_a_single_image_cannot_run(single: FirstPixel | No
     for _ in range(3):
         np.testing.assert_array_equal(run(images(2))[:, 0], [0, 1])
     assert network.sizes == [COMPILED_BATCH_SIZE] * (4 if single else 3)
-
-
-def test_waiting_threads_share_batches() -> None:
-    network = FirstPixel()
-    first_runs, may_end = threading.Event(), threading.Event()
-
-    def run(pixels: AnyArray) -> AnyArray:
-        first_runs.set()
-        assert may_end.wait(10)
-        return network(pixels)
-
-    shared = SharedBatches(run)
-    with ThreadPoolExecutor(9) as threads:
-        first = threads.submit(shared, images(1))
-        assert first_runs.wait(10)
-        others = [threads.submit(shared, images(10)[index : index + 2]) for index in range(8)]
-        while len(shared._waiting) < 8:
-            time.sleep(0.001)
-        may_end.set()
-        assert first.result()[:, 0].tolist() == [0]
-        assert [rows.result()[:, 0].tolist() for rows in others] == [[index, index + 1] for index in range(8)]
-    assert network.sizes == [1, 16]
-
-
-def test_error_of_a_shared_batch_reaches_every_thread_and_the_next_one_works() -> None:
-    failures = [EngineError("the network failed")]
-
-    def run(pixels: AnyArray) -> AnyArray:
-        if failures:
-            raise failures.pop()
-        return pixels
-
-    shared = SharedBatches(run)
-    with pytest.raises(EngineError, match="the network failed"):
-        shared(images(1))
-    np.testing.assert_array_equal(shared(images(2)), images(2))
-
-
-def test_interrupt_of_one_thread_does_not_reach_the_others() -> None:
-    first_runs, may_end = threading.Event(), threading.Event()
-    interrupts = [KeyboardInterrupt()]
-
-    def run(pixels: AnyArray) -> AnyArray:
-        first_runs.set()
-        assert may_end.wait(10)
-        if len(pixels) > 1 and interrupts:
-            raise interrupts.pop()
-        return pixels
-
-    shared = SharedBatches(run)
-    with ThreadPoolExecutor(4) as threads:
-        first = threads.submit(shared, images(1))
-        assert first_runs.wait(10)
-        others = [threads.submit(shared, images(1)) for _ in range(3)]
-        while len(shared._waiting) < 3:
-            time.sleep(0.001)
-        may_end.set()
-        first.result(10)
-        raised = [rows.exception(10) for rows in others]
-    assert sorted(type(error).__name__ for error in raised) == ["KeyboardInterrupt", "NoneType", "NoneType"]
 
 
 def test_rows_may_depend_on_their_own_image_only() -> None:

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import pytest
+
+from featx.errors import EngineError
+from featx.system.shared_calls import SharedCalls
+
+
+class Slow:
+    """A function whose first call lasts until :meth:`end_first`; it records its arguments."""
+
+    def __init__(self, fail: Callable[[list[int]], None] = lambda items: None) -> None:
+        self.calls: list[list[int]] = []
+        self.first_runs, self._may_end = threading.Event(), threading.Event()
+        self._fail = fail
+
+    def __call__(self, items: list[int]) -> list[int]:
+        self.calls.append(items)
+        self.first_runs.set()
+        assert self._may_end.wait(10)
+        self._fail(items)
+        return [10 * item for item in items]
+
+    def end_first(self) -> None:
+        self._may_end.set()
+
+
+def run_together(function: Slow, threads: ThreadPoolExecutor, items: list[list[int]]) -> list[Future[list[int]]]:
+    """Call a function from one thread, and from others while it runs."""
+    shared: SharedCalls[int] = SharedCalls(function)
+    first = threads.submit(shared, items[0])
+    assert function.first_runs.wait(10)
+    others = [threads.submit(shared, part) for part in items[1:]]
+    while len(shared._waiting) < len(others):
+        time.sleep(0.001)
+    function.end_first()
+    return [first, *others]
+
+
+def test_waiting_threads_share_a_call() -> None:
+    function, items = Slow(), [[1], *([number, number + 1] for number in range(8)), []]
+    with ThreadPoolExecutor(16) as threads:
+        results = [future.result(10) for future in run_together(function, threads, items)]
+    assert results == [[10 * item for item in part] for part in items]
+    assert [sorted(call) for call in function.calls] == [[1], sorted(item for part in items[1:] for item in part)]
+
+
+def test_lone_thread_calls_the_function_itself() -> None:
+    threads = set()
+
+    def function(items: list[int]) -> list[int]:
+        threads.add(threading.current_thread())
+        return items
+
+    shared: SharedCalls[int] = SharedCalls(function)
+    assert [shared([number]) for number in range(3)] == [[0], [1], [2]]
+    assert threads == {threading.current_thread()}
+
+
+def test_error_reaches_all_threads_of_a_call_and_later_calls_work() -> None:
+    def fail(items: list[int]) -> None:
+        if -1 in items:
+            raise EngineError("the network failed")
+
+    function = Slow(fail)
+    with ThreadPoolExecutor(4) as threads:
+        first, *others = run_together(function, threads, [[1], [2], [-1]])
+        assert first.result(10) == [10]
+        for future in others:
+            with pytest.raises(EngineError, match="the network failed"):
+                future.result(10)
+    shared: SharedCalls[int] = SharedCalls(function)
+    assert shared([3]) == [30]
+
+
+def test_interrupt_of_one_thread_does_not_reach_the_others() -> None:
+    interrupts = [KeyboardInterrupt()]
+
+    def fail(items: list[int]) -> None:
+        if len(items) > 1 and interrupts:
+            raise interrupts.pop()
+
+    with ThreadPoolExecutor(4) as threads:
+        first, *others = run_together(Slow(fail), threads, [[1], [2], [3], [4]])
+        assert first.result(10) == [10]
+        errors = [future.exception(10) for future in others]
+    assert sorted(type(error).__name__ for error in errors) == ["KeyboardInterrupt", "NoneType", "NoneType"]
