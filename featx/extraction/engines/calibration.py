@@ -15,15 +15,15 @@ from featx.system.array_types import PixelArray
 #: Public-domain photographs; the README beside them lists their sources.
 CALIBRATION_FOLDER = RECORDS_FOLDER.parent / "calibration"
 #: Part of the recipe of int8 rows: :func:`calibration_digest` of the photographs in the package.
-CALIBRATION = "040d58aafa161e37"
+CALIBRATION = "3108d56e79178dfc"
 #: Version of the crops and of ``quantize_worker``. Raised whenever they change a network.
-_METHOD = 1
+_METHOD = 2
 #: Number of crops of a photograph by the first word of its name: aerial photographs are small.
 _N_CROPS = {"aerial": 2, "photo": 13}
-#: Sides of successive crops, relative to the shorter side of the photograph.
-_CROP_SIDES = (1.0, 0.5, 0.7, 0.35, 0.25)
-#: Successive multiples, modulo 1, spread evenly over a square (the R2 sequence).
-_STEPS = (0.7548776662466927, 0.5698402909980532)
+#: Smallest side of a crop, relative to the shorter side of the photograph.
+_MIN_SIDE = 0.25
+#: Successive multiples, modulo 1, spread evenly over a cube (the R3 sequence): size, left edge and top edge.
+_STEPS = (0.8191725133961645, 0.6710436067037893, 0.5497004779019703)
 
 
 def calibration_paths() -> list[Path]:
@@ -60,7 +60,8 @@ def _crops(path: Path, image_size: tuple[int, int]) -> Iterator[PixelArray]:
     with PIL.Image.open(path) as file:
         photo = file.convert("RGB")
     for index in range(_N_CROPS[path.name.split("-")[0]]):
-        side = _CROP_SIDES[index % len(_CROP_SIDES)] * min(photo.size)
-        left, top = ((total - side) * (index * step % 1) for total, step in zip(photo.size, _STEPS, strict=True))
+        scale, across, down = (index * step % 1 for step in _STEPS)
+        side = min(photo.size) * _MIN_SIDE**scale
+        left, top = (photo.width - side) * across, (photo.height - side) * down
         box = (left, top, left + side, top + side)
         yield np.asarray(photo.resize((width, height), PIL.Image.Resampling.BILINEAR, box))
