@@ -11,7 +11,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks import extraction_benchmarks, job_benchmarks, model_benchmarks, store_benchmarks  # noqa: F401
+from tests.benchmarks import (  # noqa: F401  # they register their benchmarks
+    extraction_benchmarks,
+    job_benchmarks,
+    model_benchmarks,
+    serving_benchmarks,
+    store_benchmarks,
+)
 from tests.benchmarks.harness import BENCHMARKS, Environment
 from tests.benchmarks.results import RESULTS, as_row, save_rows
 

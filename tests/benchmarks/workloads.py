@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.benchmarks import serving_workloads
+
 
 def _timed(run: Callable[[], object]) -> float:
     started = time.perf_counter()
@@ -344,6 +346,10 @@ WORKLOADS: dict[str, Callable[..., dict[str, Any]]] = {
         compare_diagnostics,
         fill_store,
         open_store,
+        serving_workloads.serve_one,
+        serving_workloads.serve_threads,
+        serving_workloads.lone_image,
+        serving_workloads.resize_images,
     )
 }
 

@@ -1,0 +1,81 @@
+"""Benchmarks of serving a model, and of what a lone image costs."""
+
+from __future__ import annotations
+
+import statistics
+
+from featx.extraction.engines.engine import has_native_bfloat16
+from tests.benchmarks.harness import Environment, Measurement, at_least, at_most, benchmark
+
+
+def _trained(environment: Environment) -> tuple[str, str]:
+    """Return the paths of a trained model and of a cache with its compiled network."""
+    cache, model = environment.new_cache({}), str(environment.folder / "served.skops")
+    environment.run("train_model", paths=environment.photos(1100)[:100], cache=cache, output=model)
+    return model, environment.new_cache({})
+
+
+@benchmark("serve-one")
+def serve_one(environment: Environment) -> list[Measurement]:
+    """One image from bytes to label, against its exported model in ONNX Runtime."""
+    model, cache = _trained(environment)
+    runs = [
+        environment.run(
+            "serve_one", paths=environment.photos(1100)[:320], model=model, cache=cache, folder=str(environment.folder)
+        )
+        for _ in range(environment.n_runs)
+    ]
+    ratio = statistics.median(run["featx"] / run["onnxruntime"] for run in runs)
+    details = f"{runs[-1]['featx']:.1f} vs. {runs[-1]['onnxruntime']:.1f} ms"
+    description = "time of one JPEG of 500 × 375 from bytes to label, relative to Pillow and ONNX Runtime"
+    return [at_most("serve-one", description, ratio, 1.5, details)]
+
+
+@benchmark("serve-threads")
+def serve_threads(environment: Environment) -> list[Measurement]:
+    """Eight threads that predict image by image, against one call."""
+    model, cache = _trained(environment)
+    runs = [
+        environment.run(
+            "serve_threads",
+            paths=environment.photos(1100),
+            model=model,
+            cache=environment.copy_cache(cache),
+            n_threads=8,
+        )
+        for _ in range(environment.n_runs)
+    ]
+    ratio = statistics.median(run["threads"] / run["batch"] for run in runs)
+    details = f"{runs[-1]['threads']:.0f} vs. {runs[-1]['batch']:.0f} images/s"
+    description = "rate of eight threads that share a predictor, relative to one call with all images"
+    return [at_least("serve-threads", description, ratio, 0.8, details)]
+
+
+@benchmark("lone-image")
+def lone_image(environment: Environment) -> list[Measurement]:
+    """Network alone on a single image, against a batch of eight."""
+    measurements = []
+    for precision in ["float32", "bfloat16"] if has_native_bfloat16() else ["float32"]:
+        options = {"precision": precision}
+        runs = [
+            environment.run("lone_image", options=options, cache=environment.new_cache(options))
+            for _ in range(environment.n_runs)
+        ]
+        share = statistics.median(run["one"] / run["eight"] for run in runs)
+        details = f"{runs[-1]['one']:.1f} vs. {runs[-1]['eight']:.1f} ms; the same rows: {runs[-1]['equal']}"
+        description = f"time of MobileNet ({precision}) for one image, relative to eight"
+        name = f"lone-image/{precision}"
+        measurements.append(at_most(name, description, share, 0.25, details, ok=all(run["equal"] for run in runs)))
+    return measurements
+
+
+@benchmark("resize")
+def resize(environment: Environment) -> list[Measurement]:
+    """Resize of photographs against Pillow."""
+    runs = [environment.run("resize_images", paths=environment.photos(200)) for _ in range(environment.n_runs)]
+    ratio = statistics.median(run["pillow"] / run["featx"] for run in runs)
+    details = (
+        f"{runs[-1]['featx']:.2f} vs. {runs[-1]['pillow']:.2f} ms; values differ by at most {runs[-1]['difference']}"
+    )
+    description = "speedup over Pillow: resize of 500 × 375 to 224 × 224, one thread"
+    return [at_least("resize", description, ratio, 2.5, details, ok=all(run["difference"] <= 1 for run in runs))]
