@@ -123,6 +123,7 @@ class Environment:
         """Return a cache without rows that contains the compiled network."""
         self._n_caches += 1
         cache = self.folder / f"cache-{self._n_caches}"
+        (cache / "compiled").mkdir(parents=True)  # stays empty if the graph is in the package
         ExtractionOptions(**options).resolve().start(cache / "compiled")
         return str(cache)
 
