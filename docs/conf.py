@@ -80,4 +80,4 @@ html_theme_options: dict[str, Any] = {
 def setup(app: Sphinx) -> None:
     """Write the page of each public name before pages are read, and link names of code in all pages."""
     app.connect("builder-inited", lambda app: api_pages.write_object_pages(app.srcdir))
-    app.add_post_transform(links.LinkPublicNames)
+    app.add_post_transform(links.LinkNames)

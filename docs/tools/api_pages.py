@@ -15,7 +15,7 @@ _OVERVIEW = """\
 # Python API
 
 Public names are imported from `featx`, `featx.errors` and `featx.testing`; other modules may move. `import featx` loads
-no heavy library: each name is imported when it is first used.
+no heavy library: each name is imported when it is first used. [Errors and warnings](errors.md) have their own page.
 """
 _CLASS = """\
 {title}

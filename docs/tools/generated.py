@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from docs.tools import api_pages
+from docs.tools import api_pages, backbone_pages, command_page
 
 DOCS = Path(__file__).parents[1]
-#: What writes each page.
-PAGES: dict[str, Callable[[], str]] = {"reference/api.md": api_pages.overview}
 
 
 def write_pages() -> None:
@@ -21,5 +18,6 @@ def write_pages() -> None:
 
 
 def generate() -> dict[str, str]:
-    """Return the text of every generated page."""
-    return {name: page() for name, page in PAGES.items()}
+    """Return the text of every generated page, by its path below ``docs``."""
+    backbones = {f"reference/{name}": text for name, text in backbone_pages.pages().items()}
+    return {"reference/api.md": api_pages.overview(), "reference/command_line.md": command_page.page(), **backbones}

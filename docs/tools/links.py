@@ -9,30 +9,47 @@ from sphinx.domains.python import PythonDomain
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.util.nodes import make_refnode
 
+from docs.tools import command_page
+from featx.cli.parser import make_parser
+
+_COMMANDS = dict(command_page.commands_of(make_parser()))
+_COMMAND_PAGE = "docs/reference/command_line"
 _NAME = re.compile(r"(?:featx\.)?((?:testing\.|errors\.)?[A-Za-z_]\w*(?:\.\w+)*)(?:\(.*\))?")
 
 
-class LinkPublicNames(SphinxPostTransform):
-    """Link ``FeatureExtractor``, ``featx.compare_images(…)``, ``OptionError`` and the like to their page."""
+class LinkNames(SphinxPostTransform):
+    """Link names in code to their page: ``FeatureExtractor``, ``featx.compare_images(…)``, ``featx compare --tune``."""
 
     default_priority = 400
 
     def run(self, **kwargs: object) -> None:
-        """Replace each literal that is a public name, except in headings, links and the page of the name itself."""
-        domain = self.env.domains.python_domain
+        """Replace each literal that is a name, except in headings and links, and on the page of the name itself."""
         for literal in list(self.document.findall(nodes.literal)):
             if isinstance(literal.parent, nodes.reference | nodes.title | nodes.term):
                 continue
-            full_name = _full_name(literal.astext(), domain)
-            if full_name is None:
-                continue
-            target = domain.objects[full_name]
-            if target.docname == self.env.docname:
-                continue
-            reference = make_refnode(
-                self.app.builder, self.env.docname, target.docname, target.node_id, literal.deepcopy(), full_name
-            )
-            literal.replace_self(reference)
+            page, anchor = self._target(literal.astext())
+            if page and page != self.env.docname:
+                builder, text = self.app.builder, literal.deepcopy()
+                literal.replace_self(make_refnode(builder, self.env.docname, page, anchor, text))
+
+    def _target(self, text: str) -> tuple[str, str]:
+        """Return the page and the anchor of a name; empty strings for other text."""
+        command = _command(text)
+        if command:
+            return _COMMAND_PAGE, command_page.anchor(command)
+        name = _full_name(text, self.env.domains.python_domain)
+        if name:
+            target = self.env.domains.python_domain.objects[name]
+            return target.docname, target.node_id
+        return "", ""
+
+
+def _command(text: str) -> str:
+    """Return the command that a line of the shell runs."""
+    words = text.split()
+    if words[:1] != ["featx"]:
+        return ""
+    return next((name for n in (3, 2) if (name := " ".join(words[1:n])) in _COMMANDS), "")
 
 
 def _full_name(text: str, domain: PythonDomain) -> str | None:
