@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import resource
 import sys
@@ -36,6 +37,26 @@ def extract_files(paths: list[str], options: dict[str, Any], cache: str, output:
     seconds = time.perf_counter() - started
     heavy = sorted({"tensorflow", "keras", "openvino"} & set(sys.modules))
     return {"seconds": seconds, "computed": summary.computed, "imported": heavy, "precision": summary.precision}
+
+
+def run_network(backbone: str, weights: str, precisions: list[str], cache: str) -> dict[str, Any]:
+    """Run a network alone on pixels in memory, with each precision in turn, several times."""
+    from featx.extraction.engines.calibration import calibration_pixels
+    from featx.extraction.options import ExtractionOptions
+
+    pixels = calibration_pixels((224, 224))[::2]
+    networks = {
+        precision: ExtractionOptions(backbone, weights=weights, precision=precision).resolve().start(Path(cache))
+        for precision in precisions
+    }
+    rows = {precision: network(pixels) for precision, network in networks.items()}
+    seconds: dict[str, list[float]] = {precision: [] for precision in precisions}
+    for _ in range(5):
+        for precision, network in networks.items():
+            seconds[precision].append(_timed(functools.partial(network, pixels)))
+    norms = np.linalg.norm(rows["int8"], axis=1) * np.linalg.norm(rows["float32"], axis=1)
+    cosine = float(((rows["int8"] * rows["float32"]).sum(axis=1) / norms).mean())
+    return {"rates": {name: len(pixels) / min(times) for name, times in seconds.items()}, "cosine": cosine}
 
 
 def train_model(paths: list[str], cache: str, output: str) -> dict[str, Any]:
@@ -331,6 +352,7 @@ WORKLOADS: dict[str, Callable[..., dict[str, Any]]] = {
     for side in (
         extract_files,
         extract_rows,
+        run_network,
         run_shards,
         plan_images,
         write_finished_job,

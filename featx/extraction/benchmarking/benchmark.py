@@ -21,10 +21,11 @@ import numpy as np
 from featx.backbones.registry import KerasBackbone, load_backbone
 from featx.datasets.find import find_images
 from featx.datasets.sample_images import write_sample_images
-from featx.errors import FeatxWarning, OptionError, SourceError
+from featx.errors import EngineError, FeatxWarning, MissingDependencyError, OptionError, SourceError
 from featx.extraction.benchmarking.rates import processor, save_rates
 from featx.extraction.benchmarking.stage_times import StageTime, time_stages
 from featx.extraction.engines import engine as engines
+from featx.extraction.engines.calibration import CALIBRATION
 from featx.extraction.extract import extract_into
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.images.prefetch import Decoded, Prefetcher
@@ -37,6 +38,9 @@ _MAX_IMAGES = 512
 _NETWORK_IMAGES = 128
 _MIN_IMAGES = 16
 _RUNS = 3
+#: Smallest mean cosine similarity to float32, and smallest gain in speed, with which a precision is recommended.
+_MIN_RECOMMENDED_COSINE = 0.99
+_MIN_GAIN = 1.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +87,8 @@ class BackboneBenchmark:
         `pipeline` divided by `keras`.
     stages : list of StageTime
         Processor time of each stage, in the order of the pipeline.
+    int8_problem : str, default=""
+        Why the network was not run in int8; "" if it was.
     """
 
     backbone: str
@@ -94,6 +100,16 @@ class BackboneBenchmark:
     keras: float
     ratio: float
     stages: list[StageTime]
+    int8_problem: str = ""
+
+    @property
+    def recommended_precision(self) -> str:
+        """Fastest precision with OpenVINO whose features are close to float32, if it is faster than the default."""
+        default = next(network for network in self.networks if network.precision == self.precision)
+        close = [network for network in self.networks[:-1] if network.cosine >= _MIN_RECOMMENDED_COSINE]
+        fastest = max(close, key=lambda network: network.images_per_second, default=default)
+        gain = fastest.images_per_second / default.images_per_second
+        return fastest.precision if gain >= _MIN_GAIN else self.precision
 
     def as_text(self) -> str:
         """Return a human-readable table."""
@@ -101,6 +117,8 @@ class BackboneBenchmark:
         for network in self.networks:
             name = f"network alone: {network.engine}, {network.precision}"
             lines.append(f"  {name:<38} {network.images_per_second:>8.0f}   cosine to Keras {network.cosine:.5f}")
+        if self.int8_problem:
+            lines.append(f"  int8 was not measured: {self.int8_problem}")
         lines.append(
             f"  {f'featx from files, {self.precision}':<38} {self.pipeline:>8.0f}   "
             f"{self.efficiency:.0%} of what decoder and network allow"
@@ -108,11 +126,19 @@ class BackboneBenchmark:
         lines.append(f"  {'tf.data + model.predict from files':<38} {self.keras:>8.0f}")
         lines += [
             f"  featx is {self.ratio:.1f} times as fast",
+            f"  {self._recommendation()}",
             "",
             "  processor time in ms per image, all cores together",
         ]
         lines += [f"  {stage.stage:<38} {stage.milliseconds:>8.2f} {stage.share:>6.0%}" for stage in self.stages]
         return "\n".join(lines)
+
+    def _recommendation(self) -> str:
+        if (precision := self.recommended_precision) == self.precision:
+            return f"recommended: the default, {precision}"
+        rates = {network.precision: network.images_per_second for network in self.networks[:-1]}
+        gain = rates[precision] / rates[self.precision]
+        return f"recommended: --precision {precision}; the network is {gain:.1f} times as fast as with {self.precision}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,9 +307,15 @@ def _benchmark_backbone(
     report(f"{name}: tf.data and model.predict, in another process …")
     keras, reference = _measure_keras(paths, resolved, pixels)
     networks = []
+    int8_problem = ""
     for precision in _precisions(resolved.engine):
         report(f"{name}: the network with {precision} …")
-        networks.append(_measure_network(resolved, precision, pixels, reference, compiled))
+        try:
+            networks.append(_measure_network(resolved, precision, pixels, reference, compiled))
+        except (EngineError, MissingDependencyError) as error:
+            if precision != "int8":
+                raise
+            int8_problem = str(error)
     networks.append(NetworkRate("keras predict", "float32", round(keras["network"], 1), 1.0))
     report(f"{name}: from files to features …")
     pipeline = _rate(len(paths), lambda: _extract(paths, resolved))
@@ -299,13 +331,15 @@ def _benchmark_backbone(
         keras=round(keras["pipeline"], 1),
         ratio=round(pipeline / keras["pipeline"], 2),
         stages=time_stages(readable[:_NETWORK_IMAGES], resolved, compiled),
+        int8_problem=int8_problem,
     )
 
 
 def _measure_network(
     resolved: Resolved, precision: str, pixels: AnyArray, reference: AnyArray, compiled: Path | None
 ) -> NetworkRate:
-    recipe = dataclasses.replace(resolved.recipe, precision=precision)
+    calibration = CALIBRATION if precision == "int8" else ""
+    recipe = dataclasses.replace(resolved.recipe, precision=precision, calibration=calibration)
     engine = dataclasses.replace(resolved, recipe=recipe).start(compiled)
     rate = _rate(len(pixels), functools.partial(engine, pixels))
     return NetworkRate(resolved.engine, precision, round(rate, 1), _cosine(engine(pixels), reference))
@@ -321,7 +355,7 @@ def _not_keras_error(backbone: str) -> OptionError:
 def _precisions(engine: str) -> list[str]:
     if engine != "openvino":
         return ["float32"]
-    return ["bfloat16", "float32"] if engines.has_native_bfloat16() else ["float32"]
+    return ["int8", "bfloat16", "float32"] if engines.has_native_bfloat16() else ["int8", "float32"]
 
 
 def _decoded(paths: list[str], resolved: Resolved) -> Iterator[Decoded]:

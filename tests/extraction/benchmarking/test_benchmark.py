@@ -28,6 +28,7 @@ def test_every_engine_and_precision_is_measured(bench: Benchmark) -> None:
     expected = [("openvino", "float32"), ("keras predict", "float32")]
     if engines.has_native_bfloat16():
         expected.insert(0, ("openvino", "bfloat16"))
+    expected.insert(0, ("openvino", "int8"))
     assert [(network.engine, network.precision) for network in result.networks] == expected
     assert all(network.images_per_second > 0 for network in result.networks)
     cosines = {(network.engine, network.precision): network.cosine for network in result.networks}
