@@ -160,6 +160,45 @@ class Predictor:
         predictions = self.predict_each(as_image_list(images, allow_iterator=True))
         return pd.DataFrame(map(self.format.as_row, predictions), columns=self.format.columns)
 
+    def warm_up(self) -> Predictor:
+        """Start the network, so that the first prediction takes no longer than later ones.
+
+        Returns
+        -------
+        self
+            The predictor itself.
+
+        Raises
+        ------
+        EngineError, StoreError, ResourceError
+            The network cannot be run, or the cache cannot be used.
+        """
+        run = self._resolved.start(self._cache / "compiled" if self._cache else None)
+        image = np.zeros((1, *self._resolved.recipe.image_size, 3), dtype=np.uint8)
+        for _ in range(2):  # the network for lone images is compiled at the second one
+            run(image)
+        return self
+
+    def predict_one(self, image: Any) -> Prediction:
+        """Return the prediction of one image; imports no pandas.
+
+        Parameters
+        ----------
+        image : str, Path, bytes, Pillow image or ndarray of shape (height, width, 3)
+            Path, URL, encoded bytes or pixels; see :meth:`FeatureExtractor.transform`.
+
+        Returns
+        -------
+        Prediction
+            An unreadable image has no label, and an error with the reason.
+
+        Raises
+        ------
+        EngineError, StoreError, ResourceError
+            The network cannot be run, or the cache cannot be used.
+        """
+        return self.predict_each([image])[0]
+
     def predict_each(self, images: Sequence[Any], progress: Callable[[int], object] | None = None) -> list[Prediction]:
         """Return the prediction of each image; imports no pandas.
 

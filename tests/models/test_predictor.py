@@ -7,10 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
-from featx import Predictor, predict_images, read_model
+from featx import FeatureExtractor, Predictor, predict_images, read_model, save_pipeline
 from featx.errors import InputError, ModelFileError
+from featx.extraction.engines.engine import count_started, stop_engines
 
 
 def test_table_equals_predict_images(model: Path, digits: list[Path]) -> None:
@@ -36,6 +40,25 @@ def test_empty_and_unreadable_images(model: Path, tmp_path: Path) -> None:
     table = predictor.predict([tmp_path / "absent.jpg", b""])
     assert table["label"].isna().all()
     assert (table["note"] != "").all()
+
+
+def test_one_image(model: Path, digits: list[Path]) -> None:
+    predictor = Predictor(model, cache=None).warm_up()
+    data = digits[0].read_bytes()
+    assert predictor.predict_one(data) == predictor.predict_each([data])[0]
+    assert predictor.predict_one(digits[0]).label == predictor.predict_one(data).label
+    unreadable = predictor.predict_one(b"not an image")
+    assert (unreadable.label, bool(unreadable.error)) == (None, True)
+
+
+def test_warm_up_starts_the_network(tmp_path: Path, photos: list[PIL.Image.Image], compiled_cache: Path) -> None:
+    pipeline = make_pipeline(FeatureExtractor(cache=compiled_cache), LogisticRegression())
+    save_pipeline(pipeline.fit(photos[:6], list("aabbcc")), tmp_path / "model.skops")
+    stop_engines()
+    predictor = Predictor(tmp_path / "model.skops", cache=compiled_cache)
+    assert count_started() == 0
+    assert predictor.warm_up() is predictor
+    assert count_started() == 1
 
 
 @pytest.mark.parametrize("cache", [None, "cache"])
