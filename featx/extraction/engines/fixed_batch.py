@@ -52,20 +52,17 @@ class FixedBatches:
         self._lock = threading.Lock()
 
     def __call__(self, pixels: AnyArray) -> AnyArray:
-        """Return the rows of images: uint8 of shape (n_samples, height, width, 3)."""
-        with self._lock:
-            return self._run_all(pixels)
-
-    def _run_all(self, pixels: AnyArray) -> AnyArray:
+        """Return the rows of images: uint8 of shape (n_samples, height, width, 3). Several threads may call it."""
         n_full = len(pixels) - len(pixels) % COMPILED_BATCH_SIZE
         starts = range(0, n_full, COMPILED_BATCH_SIZE)
-        rows = [self._run(pixels[start : start + COMPILED_BATCH_SIZE]) for start in starts]
         remaining = pixels[n_full:]
-        if 0 < len(remaining) <= _MAX_SINGLES and (run_single := self._single()) is not None:
-            rows += [run_single(remaining[index : index + 1]) for index in range(len(remaining))]
-        elif len(remaining):
-            padding = np.zeros((COMPILED_BATCH_SIZE - len(remaining), *remaining.shape[1:]), dtype=np.uint8)
-            rows.append(self._run(np.concatenate([remaining, padding]))[: len(remaining)])
+        with self._lock:
+            rows = [self._run(pixels[start : start + COMPILED_BATCH_SIZE]) for start in starts]
+            if 0 < len(remaining) <= _MAX_SINGLES and (run_single := self._single()) is not None:
+                rows += [run_single(remaining[index : index + 1]) for index in range(len(remaining))]
+            elif len(remaining):
+                padding = np.zeros((COMPILED_BATCH_SIZE - len(remaining), *remaining.shape[1:]), dtype=np.uint8)
+                rows.append(self._run(np.concatenate([remaining, padding]))[: len(remaining)])
         return np.concatenate(rows)
 
     def _single(self) -> RunBatch | None:

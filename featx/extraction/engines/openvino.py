@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,6 @@ from featx.backbones.openvino_import import import_openvino, openvino_operations
 from featx.errors import EngineError
 from featx.extraction.engines.fixed_batch import FixedBatches, RunBatch
 from featx.store.compiled_graphs import Graph
-from featx.system.array_types import AnyArray
 from featx.system.processes import n_cores, n_visible_cores
 
 #: Operations of an int8 network that are not quantized run in float32.
@@ -67,7 +66,7 @@ def read_network(core: Any, graph: Graph, image_size: tuple[int, int] | None = N
     return network
 
 
-class OpenVinoEngine:
+class OpenVinoEngine(FixedBatches):
     """Run a compiled graph from uint8 pixels to features.
 
     Parameters
@@ -109,35 +108,32 @@ class OpenVinoEngine:
             core = openvino.Core()
             network = read_network(core, graph, image_size)
             network = add_pooling(network, layers, pooling)
-            self._compile = functools.partial(core.compile_model, device_name="CPU", config=settings)
-            self._compiled = self._compile(network)
+            compile_model = functools.partial(core.compile_model, device_name="CPU", config=settings)
+            compiled = compile_model(network)
         except RuntimeError as error:
             raise EngineError(
                 f"OpenVINO {openvino.__version__} cannot run the network: {openvino_reason(error)}. Pass "
                 'engine="keras" (--engine keras), or install another version of openvino.'
             ) from error
-        used = self._compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+        used = compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()
         if used != _PRECISION_HINTS[precision]:
             raise EngineError(
                 f'precision="{precision}" requires native support by the CPU; OpenVINO uses {used} on this one. Pass '
                 'precision="float32" (--precision float32).'
             )
         height, width = list(network.inputs[0].shape)[1:3]
-        single = functools.partial(self._compile_single, network)  # the compiled network shares its weights
-        self._run = FixedBatches(_as_function(self._compiled), (height, width), single)
+        single = functools.partial(_compile_single, network, compile_model)  # the compiled network shares its weights
+        super().__init__(_as_function(compiled), (height, width), single)
 
-    def __call__(self, pixels: AnyArray) -> AnyArray:
-        """Return float32 rows of shape (n_samples, n_features) of uint8 pixels. Several threads may call it."""
-        return self._run(pixels)
 
-    def _compile_single(self, network: Any) -> RunBatch | None:
-        """Compile the network for one image; None if its graph is bound to the batch size."""
-        single = network.clone()
-        try:
-            single.reshape([1, *list(network.inputs[0].shape)[1:]])
-            return _as_function(self._compile(single))
-        except RuntimeError:
-            return None
+def _compile_single(network: Any, compile_model: Callable[[Any], Any]) -> RunBatch | None:
+    """Compile a network for one image; None if its graph is bound to the batch size."""
+    single = network.clone()
+    try:
+        single.reshape([1, *list(network.inputs[0].shape)[1:]])
+        return _as_function(compile_model(single))
+    except RuntimeError:
+        return None
 
 
 def _as_function(compiled: Any) -> RunBatch:
