@@ -1,7 +1,7 @@
 """Extract features: images → rows. Options and recipe, the pass over the images, FeatureExtractor, ``featx extract``.
 
-One pass goes one way: :mod:`featx.images.prefetch` reads and decodes, ``extract`` sorts the results, ``compute`` runs
-the network, ``row_cache`` keeps the rows, ``ledger`` fills the output array.
+One pass goes one way: ``prefetch`` reads and decodes, ``extract`` makes batches, ``compute`` runs the network,
+``row_cache`` keeps the rows, ``ledger`` fills the output array.
 
 ``augmented_features``  :func:`augment_features`: rows of randomly augmented copies, for training
 ``cache``               maintenance of the feature cache by backbone: info, verify, compact, clear
@@ -11,7 +11,7 @@ the network, ``row_cache`` keeps the rows, ``ledger`` fills the output array.
 ``feature_extractor``   :class:`FeatureExtractor`, the scikit-learn transformer
 ``ledger``              status, digest and file state of each image, failures, and the final audit
 ``options``             :class:`ExtractionOptions`, checked, and :class:`Resolved`: recipe, engine and weights
-``resolved``            resolve options so that they have a recorded recipe
+``prefetch``            read and decode images ahead of the network, in threads
 ``row_cache``           rows of one recipe in a cache folder, and digests of known files
 ``sklearn_compat``      private helpers of scikit-learn
 ``to_file``             :func:`extract_images`: matrix, table and failures on disk

@@ -12,9 +12,9 @@ from featx.errors import StoreError, UnreadableImageError
 from featx.extraction.compute import RowComputer
 from featx.extraction.ledger import CACHED, COMPUTED, Ledger, RowArray
 from featx.extraction.options import Resolved
+from featx.extraction.prefetch import LOOKUP_SIZE, Decoded, Failed, ReadOptions, SameAs, Stored, prefetch
 from featx.extraction.row_cache import RowCache, open_row_cache
 from featx.images.image import Image
-from featx.images.prefetch import LOOKUP_SIZE, Decoded, Failed, Prefetcher, SameAs, Stored
 from featx.system.array_types import DigestArray, FloatArray
 
 
@@ -106,20 +106,18 @@ def extract_into(
     """
     row_cache = open_row_cache(cache, resolved.recipe, resolved.n_features, read_only=read_only)
     computer = RowComputer(resolved, row_cache, cache)
-    prefetcher = Prefetcher(
-        images,
+    options = ReadOptions(
         computer.image_size,
         resolved.recipe.resize,
+        resolved.max_pixels,
+        resolved.pad_truncated,
         n_ahead=2 * computer.batch_size,
-        lookup=row_cache,
-        max_pixels=resolved.max_pixels,
-        pad_truncated=resolved.pad_truncated,
         lookup_size=lookup_size,
     )
     ledger = Ledger(len(images), rows, progress)
-    extraction = _Extraction(prefetcher, row_cache, computer, ledger)
+    extraction = _Extraction(options, row_cache, computer, ledger, raise_on_error)
     try:
-        extraction.run(raise_on_error=raise_on_error)
+        extraction.run(images)
     except BaseException:
         with contextlib.suppress(StoreError):  # the first error matters more
             extraction.close()
@@ -132,23 +130,24 @@ def extract_into(
 class _Extraction:
     """The passes over the images of one call of :func:`extract_into`."""
 
-    def __init__(self, prefetcher: Prefetcher, cache: RowCache, computer: RowComputer, ledger: Ledger) -> None:
-        self._prefetcher = prefetcher
+    def __init__(
+        self, options: ReadOptions, cache: RowCache, computer: RowComputer, ledger: Ledger, raise_on_error: bool
+    ) -> None:
+        self._options = options
         self._cache = cache
         self._computer = computer
         self._batch_size = computer.batch_size
-        self._lookup_size = prefetcher.lookup_size
         self._ledger = ledger
+        self._raise_on_error = raise_on_error
         self._batch: list[Decoded] = []
         self._stored: list[int] = []
         self._same: list[SameAs] = []
 
-    def run(self, *, raise_on_error: bool) -> None:
+    def run(self, images: Sequence[Image]) -> None:
         """Give every image a row or an error."""
-        indices: Sequence[int] = range(self._ledger.n_images)
+        indices: Sequence[int] = range(len(images))
         while indices:  # again for rows that prove corrupt, and files that change meanwhile
-            corrupt = self._pass_over(indices, raise_on_error)
-            indices = corrupt or self._fill_same()
+            indices = self._pass_over(images, indices) or self._fill_same()
 
     def close(self) -> None:
         """Commit what was computed, and let other processes compute."""
@@ -157,10 +156,10 @@ class _Extraction:
         finally:
             self._computer.release()
 
-    def _pass_over(self, indices: Sequence[int], raise_on_error: bool) -> list[int]:
+    def _pass_over(self, images: Sequence[Image], indices: Sequence[int]) -> list[int]:
         """Read, decode and compute; return the images whose cached row proved corrupt."""
         corrupt: list[int] = []
-        for item in self._prefetcher.prefetch(indices):
+        for item in prefetch(images, indices, self._options, self._cache):
             self._ledger.record(item.index, item.source)
             if item.source.path:
                 self._cache.add_file(item.source)
@@ -171,13 +170,13 @@ class _Extraction:
                     self._stored.append(item.index)
                 case SameAs():
                     self._same.append(item)
-                case Failed() if raise_on_error:
+                case Failed() if self._raise_on_error:
                     raise self._first_error(item)
                 case Failed():
                     self._ledger.fail(item.index, item.error)
             if len(self._batch) == self._batch_size:
                 self._compute_batch()
-            if len(self._stored) == self._lookup_size:
+            if len(self._stored) == self._options.lookup_size:
                 corrupt += self._fill_stored()
         self._compute_batch()
         return corrupt + self._fill_stored()

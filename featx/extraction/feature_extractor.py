@@ -27,8 +27,15 @@ from featx.errors import ModelFileError, OptionError, UnknownBackboneError, Unre
 from featx.extraction.engines import engine as engines
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import Ledger
-from featx.extraction.options import MAX_IMAGE_SIZE, ON_TRUNCATED, RESIZES, ExtractionOptions, Resolved, resolve_cache
-from featx.extraction.resolved import resolve_with_recipe
+from featx.extraction.options import (
+    MAX_IMAGE_SIZE,
+    ON_TRUNCATED,
+    RESIZES,
+    ExtractionOptions,
+    Resolved,
+    resolve_cache,
+    resolve_with_recipe,
+)
 from featx.extraction.sklearn_compat import (
     HasMethods,
     Interval,

@@ -9,8 +9,8 @@ import numpy as np
 
 from featx.datasets.failures import Failure
 from featx.errors import AuditError, UnreadableImageError
-from featx.images.image import DIGEST_SIZE, padded_digest
-from featx.images.prefetch import SameAs, Source
+from featx.extraction.prefetch import SameAs
+from featx.images.image import DIGEST_SIZE, Source, padded_digest
 from featx.system.array_types import DigestArray, IntArray
 
 #: File state of an image that is not a file.

@@ -7,7 +7,7 @@ import functools
 import numbers
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from featx.backbones import registry as backbones
 from featx.backbones.files.display_name import display_name
 from featx.backbones.files.network_file import NetworkFile, as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, find_layers, parse_layers
-from featx.errors import FeatxWarning, OptionError, did_you_mean
+from featx.errors import FeatxWarning, OptionError, RecipeMismatchError, did_you_mean
 from featx.extraction.engines import engine as engines
 from featx.extraction.engines.calibration import CALIBRATION
 from featx.images.decode import MAX_PIXELS
@@ -313,3 +313,38 @@ def portable_options(options: Any) -> dict[str, Any]:
         if value != field.default:
             portable[field.name] = list(value) if isinstance(value, tuple) else value
     return portable
+
+
+def resolve_with_recipe(
+    options: ExtractionOptions, recipe: Mapping[str, Any], *, ignore: Collection[str] = ()
+) -> Resolved:
+    """Return what to run, with a recipe that equals the recorded one.
+
+    Parameters
+    ----------
+    options : ExtractionOptions
+    recipe : mapping
+        Recorded recipe, see :meth:`featx.Recipe.as_dict`.
+    ignore : collection of str, default=()
+        Fields of the recipe that may differ.
+
+    Raises
+    ------
+    RecipeMismatchError
+        The options have another recipe on this machine: other weights, another CPU or another version of featx.
+    """
+    if "precision" in ignore:
+        ignore = {*ignore, "calibration"}  # a part of precision "int8"
+    elif (recorded := recipe.get("precision")) in ("float32", "int8"):
+        # Every machine supports them, also one whose default is another precision.
+        options = dataclasses.replace(options, precision=recorded)
+    resolved = options.resolve()
+    current = resolved.recipe.as_dict()
+    differences = {
+        name: (recipe.get(name), current.get(name))
+        for name in {**recipe, **current}
+        if name not in ignore and recipe.get(name) != current.get(name)
+    }
+    if differences:
+        raise RecipeMismatchError(options.backbone, differences)
+    return resolved

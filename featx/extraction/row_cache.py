@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.images.image import Image, file_state
-from featx.images.prefetch import Source
+from featx.images.image import Image, Source, file_state
 from featx.images.tta import ViewSet
 from featx.recipe import Recipe
 from featx.store.file_index import FileIndex

@@ -13,7 +13,6 @@ resolved here. The content decides the format, not the name. Whatever changes a 
 ``color_profiles``  converts colors with an ICC profile to sRGB
 ``truncated``       fills the missing end of truncated JPEG and PNG files
 ``resize``          resizes pixels to the input size of a network
-``prefetch``        reads and decodes images ahead of the network, in threads
 ``tta``             views of test-time augmentation
 ``augment``         random copies of training images
 ``thumbnails``      thumbnails of many images in one file

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -29,6 +31,40 @@ DIGEST_SIZE = 16
 MAX_BYTES = 2**30
 #: Number of attempts to read a file that is being written.
 _MAX_ATTEMPTS = 3
+
+
+@dataclasses.dataclass(slots=True)
+class Source:
+    """Where the content of an image came from.
+
+    Attributes
+    ----------
+    digest : bytes
+        Digest of the content. Empty if the image could not be read.
+    name : str
+        Path of the image, or a description of the object, for messages. Empty if the file was not read.
+    path : str
+        Path of the file. Empty for images without a file.
+    state : os.stat_result or None
+        State of the file when it was read. None for images without a file.
+    read_at : float
+        Time just before the image was read, in seconds since 1970.
+    is_padded : bool
+        Whether the file ended too early and the missing part was filled.
+    """
+
+    digest: bytes = b""
+    name: str = ""
+    path: str = ""
+    state: os.stat_result | None = None
+    read_at: float = 0.0
+    is_padded: bool = False
+
+    @classmethod
+    def of(cls, image: Image) -> Source:
+        """Return the source of an image that is about to be read."""
+        path = os.fspath(image) if isinstance(image, str | os.PathLike) else ""
+        return cls(name=describe_image(image), path=path, read_at=time.time())
 
 
 def as_image_list(images: Any, *, allow_iterator: bool = False) -> Sequence[Image]:

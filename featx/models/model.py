@@ -11,8 +11,7 @@ import numpy as np
 
 from featx.backbones.weights import is_url, url_cache_path
 from featx.errors import WeightsNotFoundError
-from featx.extraction.options import ExtractionOptions, Resolved
-from featx.extraction.resolved import resolve_with_recipe
+from featx.extraction.options import ExtractionOptions, Resolved, resolve_with_recipe
 from featx.models.card import ModelCard
 from featx.models.head.head import Head
 from featx.models.novelty import NoveltyDetector

@@ -12,7 +12,7 @@ import PIL.Image
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import Ledger
 from featx.extraction.options import ExtractionOptions
-from featx.images.prefetch import LOOKUP_SIZE
+from featx.extraction.prefetch import LOOKUP_SIZE
 
 
 def extract(

@@ -14,7 +14,7 @@ from featx.errors import AuditError, EngineError, ImageTooLargeError, StoreError
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import Ledger
 from featx.extraction.options import ExtractionOptions
-from featx.images.prefetch import Prefetcher
+from featx.extraction.prefetch import prefetch
 from featx.testing import CountingBackbone
 from tests.extraction.helpers import REDUCED_DECODE_TOLERANCE, extract, mean_colors
 from tests.samples import encoded
@@ -135,11 +135,10 @@ def test_failures_are_in_input_order(counting: CountingBackbone) -> None:
 def test_audit_detects_missing_and_repeated_rows(
     counting: CountingBackbone, paths: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prefetch = Prefetcher.prefetch
-    monkeypatch.setattr(Prefetcher, "prefetch", lambda self, indices: list(prefetch(self, indices))[:-1])
+    monkeypatch.setattr("featx.extraction.extract.prefetch", lambda *args: list(prefetch(*args))[:-1])
     with pytest.raises(AuditError, match="1 images have no row"):
         extract(paths, None)
-    monkeypatch.setattr(Prefetcher, "prefetch", lambda self, indices: list(prefetch(self, indices)) * 2)
+    monkeypatch.setattr("featx.extraction.extract.prefetch", lambda *args: list(prefetch(*args)) * 2)
     with pytest.raises(AuditError, match="a row twice"):
         extract(paths, None, batch_size=4)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -8,24 +9,23 @@ from typing import Any, ClassVar
 import PIL.Image
 import pytest
 
+from featx.extraction.prefetch import Decoded, Failed, ReadOptions, SameAs, Stored, prefetch
+from featx.extraction.row_cache import RowCache
 from featx.images.decode import decode_image
-from featx.images.image import content_digest, read_image
-from featx.images.prefetch import Decoded, Failed, Prefetcher, SameAs, Source, Stored
+from featx.images.image import Source, content_digest, read_image
 from featx.system.files import remote
 from featx.system.processes import n_cores
 
-SIZE = (32, 32)
+OPTIONS = ReadOptions((32, 32), "squash", n_ahead=3)
 
 
-class Lookup:
+class Lookup(RowCache):
     """A cache that has the rows of some digests."""
 
     def __init__(self, *digests: bytes) -> None:
+        super().__init__(1, 1)
         self.digests = digests
         self.looked_up: list[bytes] = []
-
-    def find_files(self, images: Sequence[Any], indices: Sequence[int]) -> dict[int, Source]:
-        return {}
 
     def has_row(self, digest: bytes) -> bool:
         self.looked_up.append(digest)
@@ -34,9 +34,8 @@ class Lookup:
 
 def test_images_are_decoded_in_order_and_a_bounded_number_ahead(photos: list[PIL.Image.Image]) -> None:
     lookup = Lookup()
-    prefetcher = Prefetcher(photos, SIZE, "squash", lookup=lookup, n_ahead=3)
     indices = []
-    for item in prefetcher.prefetch(range(24)):
+    for item in prefetch(photos, range(24), OPTIONS, lookup):
         time.sleep(0.01)
         indices.append(item.index)
         assert isinstance(item, Decoded)
@@ -54,9 +53,8 @@ def test_stored_and_equal_images_are_not_decoded(
         threads.append(threading.current_thread().name)
         return decode_image(*args)
 
-    monkeypatch.setattr("featx.images.prefetch.decode_image", counted)
-    prefetcher = Prefetcher([*photos[:2], photos[0]], SIZE, "squash", lookup=Lookup(stored), n_ahead=3)
-    first, second, third = prefetcher.prefetch(range(3))
+    monkeypatch.setattr("featx.extraction.prefetch.decode_image", counted)
+    first, second, third = prefetch([*photos[:2], photos[0]], range(3), OPTIONS, Lookup(stored))
     assert isinstance(second, Stored)
     same, decoded = (first, third) if isinstance(first, SameAs) else (third, first)  # whichever thread was faster
     assert isinstance(same, SameAs)
@@ -67,7 +65,7 @@ def test_stored_and_equal_images_are_not_decoded(
 
 
 def test_failed_image_has_name_and_index(photos: list[PIL.Image.Image]) -> None:
-    _, failed = Prefetcher([photos[0], "absent.jpg"], SIZE, "squash", n_ahead=3).prefetch(range(2))
+    _, failed = prefetch([photos[0], "absent.jpg"], range(2), OPTIONS)
     assert isinstance(failed, Failed)
     assert (failed.error.image, failed.error.position) == ("absent.jpg", 1)
 
@@ -81,7 +79,8 @@ def test_known_files_are_not_read(photos: list[PIL.Image.Image]) -> None:
             return {index: Source(digest=b"known") for index in indices if isinstance(images[index], str)}
 
     images = ["absent.jpg", photos[0], "absent.jpg", "absent.jpg", photos[1]]
-    items = list(Prefetcher(images, SIZE, "squash", lookup=KnowsFiles(), n_ahead=1, lookup_size=2).prefetch(range(5)))
+    options = dataclasses.replace(OPTIONS, n_ahead=1, lookup_size=2)
+    items = list(prefetch(images, range(5), options, KnowsFiles()))
     assert [(item.index, type(item)) for item in items] == [
         (0, Stored),
         (1, Decoded),
@@ -133,9 +132,9 @@ def test_more_images_are_downloaded_than_decoded_at_a_time(monkeypatch: pytest.M
             with lock:
                 n_running -= 1
 
-    monkeypatch.setattr("featx.images.prefetch.decode_image", watched)
+    monkeypatch.setattr("featx.extraction.prefetch.decode_image", watched)
     urls = [f"far://{number}.jpg" for number in range(12)]
-    items = list(Prefetcher(urls, SIZE, "squash", n_ahead=0, n_threads=2).prefetch(range(12)))
+    items = list(prefetch(urls, range(12), dataclasses.replace(OPTIONS, n_ahead=0, n_threads=2)))
     assert all(isinstance(item, Decoded) for item in items)  # no request waited for five others that never came
     assert [item.index for item in items] == list(range(12))
     assert most == 2
@@ -160,6 +159,6 @@ def test_few_large_remote_images_are_in_memory(far: Any, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(remote, "read_url", watched)
     urls = [f"far://{number}.jpg" for number in range(12)]
-    prefetcher = Prefetcher(urls, SIZE, "squash", n_ahead=0, n_threads=2, max_parallel_bytes=1000)
-    assert all(isinstance(item, Decoded) for item in prefetcher.prefetch(range(12)))
+    options = dataclasses.replace(OPTIONS, n_ahead=0, n_threads=2, max_parallel_bytes=1000)
+    assert all(isinstance(item, Decoded) for item in prefetch(urls, range(12), options))
     assert 1 <= most <= 2

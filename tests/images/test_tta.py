@@ -122,7 +122,7 @@ def test_image_is_decoded_once(
     from featx.images.decode import decode_image
 
     decode, decoded = decode_image, []
-    monkeypatch.setattr("featx.images.prefetch.decode_image", lambda *args: (decoded.append(1), decode(*args))[1])
+    monkeypatch.setattr("featx.extraction.prefetch.decode_image", lambda *args: (decoded.append(1), decode(*args))[1])
     rows(paths, tta=tta)
     assert len(decoded) == 24
     assert counting.n_images == 24 * len(VIEWS[tta])

@@ -10,7 +10,7 @@ import pytest
 
 from featx import DirectBackbone, plan_job, run_job
 from featx.errors import FeatxWarning
-from featx.images.prefetch import Prefetcher
+from featx.extraction.prefetch import prefetch
 from featx.jobs.cost_estimate import CostEstimate, SampleLimits
 from featx.system.files.local_folder import LocalFolder
 from tests.conftest import Register
@@ -52,13 +52,12 @@ def plan(source: Any, job: Any, **options: Any) -> Any:
 def test_speed_is_that_of_a_long_block(tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch) -> None:
     images = write_images(tmp_path / "images", 120)
     paced.seconds = 0.004
-    start = Prefetcher.prefetch
 
     def slow_start(*args: Any) -> Any:
         time.sleep(0 if len(paced.shown) > 1 else 1.0)  # threads and first batches start slowly
-        yield from start(*args)
+        yield from prefetch(*args)
 
-    monkeypatch.setattr(Prefetcher, "prefetch", slow_start)
+    monkeypatch.setattr("featx.extraction.extract.prefetch", slow_start)
     planned = plan(images, tmp_path / "job", backbone="paced", sample=200)
     assert planned.sampled == 120  # 8, 64 and the rest
     assert sum(paced.shown) == 121  # one more to warm up

@@ -28,7 +28,7 @@ from featx.extraction.engines import engine as engines
 from featx.extraction.engines.calibration import CALIBRATION
 from featx.extraction.extract import extract_into
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
-from featx.images.prefetch import Decoded, Prefetcher
+from featx.extraction.prefetch import Decoded, ReadOptions, prefetch
 from featx.system.array_types import AnyArray
 from featx.system.child_process import run_child
 from featx.system.processes import n_cores
@@ -360,8 +360,8 @@ def _precisions(engine: str) -> list[str]:
 
 def _decoded(paths: list[str], resolved: Resolved) -> Iterator[Decoded]:
     recipe = resolved.recipe
-    prefetcher = Prefetcher(paths, recipe.image_size, recipe.resize, n_ahead=2 * resolved.batch_size)
-    return (item for item in prefetcher.prefetch(range(len(paths))) if isinstance(item, Decoded))
+    options = ReadOptions(recipe.image_size, recipe.resize, n_ahead=2 * resolved.batch_size)
+    return (item for item in prefetch(paths, range(len(paths)), options) if isinstance(item, Decoded))
 
 
 def _decode(paths: list[str], resolved: Resolved) -> None:

@@ -16,8 +16,8 @@ from featx.backbones.registry import KerasBackbone, NetworkBackbone
 from featx.backbones.workers.training_files import PIXELS, TrainingInput, TrainingResult, TrainingSettings
 from featx.errors import FeatxError, OptionError, ResourceError, did_you_mean
 from featx.extraction.options import Resolved
+from featx.extraction.prefetch import Decoded, Failed, ReadOptions, SameAs, prefetch
 from featx.images.image import Image
-from featx.images.prefetch import Decoded, Failed, Prefetcher, SameAs
 from featx.system.child_process import run_child
 from featx.system.files.atomic import temporary_folder
 
@@ -148,16 +148,15 @@ def write_pixels(images: Sequence[Image], resolved: Resolved, path: Path) -> Non
     recipe = resolved.recipe
     shape = (len(images), *recipe.image_size, 3)
     pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    prefetcher = Prefetcher(
-        images,
+    options = ReadOptions(
         recipe.image_size,
         recipe.resize,
+        resolved.max_pixels,
+        resolved.pad_truncated,
         n_ahead=2 * resolved.batch_size,
-        max_pixels=resolved.max_pixels,
-        pad_truncated=resolved.pad_truncated,
     )
     same = []
-    for item in prefetcher.prefetch(range(len(images))):
+    for item in prefetch(images, range(len(images)), options):
         match item:
             case Decoded():
                 pixels[item.index] = item.pixels

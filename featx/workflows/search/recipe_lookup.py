@@ -16,8 +16,7 @@ import numpy as np
 
 from featx.errors import FeaturesError, FeatxError, RecipeMismatchError, StoreError, UnreadableImageError
 from featx.extraction.extract import extract_rows
-from featx.extraction.options import ExtractionOptions, Resolved
-from featx.extraction.resolved import resolve_with_recipe
+from featx.extraction.options import ExtractionOptions, Resolved, resolve_with_recipe
 from featx.features.matrix import FeatureMatrix
 from featx.images.image import DIGEST_SIZE, content_digest, read_image
 from featx.store.layout import read_description
