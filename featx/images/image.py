@@ -198,10 +198,9 @@ def read_image(
     UnreadableImageError
         The image cannot be read. The error has a reason, but not the name of the image.
     """
-    if is_remote_image(image):
-        return remote.read_url(image, max_bytes), None
     if isinstance(image, str) and remote.is_url(image):
-        return _read_file(remote.local_path(image) or "", max_bytes)
+        path = remote.local_path(image)
+        return (remote.read_url(image, max_bytes), None) if path is None else _read_file(path, max_bytes)
     if isinstance(image, str | os.PathLike):
         return _read_file(os.fspath(image), max_bytes)
     if isinstance(image, bytes | bytearray | memoryview):

@@ -82,6 +82,11 @@ class OpenVinoEngine(FixedBatches):
     image_size : tuple of (int, int) or None, default=None
         Height and width of the images. None: those of the graph.
 
+    Attributes
+    ----------
+    compiled : openvino.CompiledModel
+        Network for `COMPILED_BATCH_SIZE` images.
+
     Raises
     ------
     EngineError
@@ -123,6 +128,7 @@ class OpenVinoEngine(FixedBatches):
             )
         height, width = list(network.inputs[0].shape)[1:3]
         single = functools.partial(_compile_single, network, compile_model)  # the compiled network shares its weights
+        self.compiled = compiled
         super().__init__(_as_function(compiled), (height, width), single)
 
 

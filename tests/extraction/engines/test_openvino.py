@@ -16,7 +16,7 @@ def test_cpu_quota_limits_threads(compiled_cache: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("featx.extraction.engines.openvino.n_cores", lambda: 1)
     stop_engines()  # engines of other tests have other threads
     engine = ExtractionOptions().resolve().start(compiled_cache / "compiled")
-    assert engine._compiled.get_property("INFERENCE_NUM_THREADS") == 1
+    assert engine.compiled.get_property("INFERENCE_NUM_THREADS") == 1
     stop_engines()
 
 
