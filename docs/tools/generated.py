@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs.tools import api_pages, backbone_pages, command_page
+from docs.tools import api_pages, architecture, backbone_pages, command_page
 
 DOCS = Path(__file__).parents[1]
 
@@ -20,4 +20,9 @@ def write_pages() -> None:
 def generate() -> dict[str, str]:
     """Return the text of every generated page, by its path below ``docs``."""
     backbones = {f"reference/{name}": text for name, text in backbone_pages.pages().items()}
-    return {"reference/api.md": api_pages.overview(), "reference/command_line.md": command_page.page(), **backbones}
+    return {
+        "explanation/architecture.svg": architecture.svg(),
+        "reference/api.md": api_pages.overview(),
+        "reference/command_line.md": command_page.page(),
+        **backbones,
+    }

@@ -11,7 +11,7 @@ import pytest
 
 import featx
 import featx.testing
-from docs.tools import api_pages, backbone_pages, command_page, generated
+from docs.tools import api_pages, architecture, backbone_pages, command_page, generated
 from docs.tools.api_reference import SECTIONS
 from featx import errors
 from featx.cli.parser import make_parser
@@ -126,6 +126,21 @@ def test_glossary_is_sorted() -> None:
     assert terms == sorted(terms)
 
 
+def test_picture_of_the_rooms_shows_every_room() -> None:
+    rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"recipe", "errors"}
+    assert {name for row in architecture.layers() for name in row} == rooms
+    assert set(re.findall(r'class="name"[^>]*>(\w+)<', architecture.svg())) == rooms
+
+
 def test_every_family_is_described() -> None:
     families = set(backbone_pages._DESCRIPTIONS)
     assert families == {record.family for record in backbone_pages.read_records()}
+
+
+def test_every_version_of_the_changelog_has_news() -> None:
+    """In plain words, under the same heading."""
+    headings = [
+        re.findall(r"^## (.*)$", path.read_text(), flags=re.MULTILINE)
+        for path in (generated.DOCS.parent / "CHANGELOG.md", generated.DOCS / "whats_new.md")
+    ]
+    assert headings[0] == headings[1] != []

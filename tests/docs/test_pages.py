@@ -1,0 +1,52 @@
+"""The landing page and the reference: their examples run, and their links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from docs.tools.generated import DOCS
+from featx.cli.parser import make_parser
+
+PAGES = [DOCS / "index.md", DOCS / "whats_new.md", *sorted((DOCS / "reference").rglob("*.md"))]
+WITH_PYTHON = [page for page in PAGES if "```python" in page.read_text()]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.stem)
+def test_python_blocks_run(
+    page: Path,
+    in_folder: Path,
+    compiled_cache: Path,
+    paths: list[str],
+    labels: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("FEATX_CACHE")
+    shutil.copytree(compiled_cache / "compiled", in_folder / "cache" / "compiled")
+    names: dict[str, object] = {"paths": paths, "y": labels}
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
+        exec(block, names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_resolve(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            path, _, anchor = target.partition("#")
+            file = (page.parent / path).resolve() if path else page
+            assert file.exists(), target
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), flags=re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
+            assert not anchor or anchor in anchors, target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_commands_parse(page: Path) -> None:
+    for block in re.findall(r"^```text\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL):
+        for line in block.splitlines():
+            words = re.split(r" [>|] ", line)[0].split()
+            if words[:1] == ["featx"]:
+                make_parser().parse_args(words[1:])
