@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import json
 import logging
 import os
@@ -153,7 +154,16 @@ def child_error(stderr: str, returncode: int, purpose: str, remedy: str) -> Feat
     for line in reversed(lines):
         if line.startswith('{"error"'):
             fields = json.loads(line)
-            error: FeatxError = getattr(errors, fields["error"])(fields["message"])
-            return error
+            return _error_class(fields["error"])(fields["message"])
     last_line = lines[-1] if lines else f"exit code {returncode}"
     return EngineError(f"The child process for {purpose} failed: {last_line}. {remedy}")
+
+
+def _error_class(name: str) -> type[FeatxError]:
+    """Return the error class of this name, or its nearest base class that is made from a message alone."""
+    named = getattr(errors, name, None)
+    if not (inspect.isclass(named) and issubclass(named, FeatxError)):
+        return EngineError
+    return next(
+        base for base in named.__mro__ if issubclass(base, FeatxError) and not inspect.isfunction(base.__init__)
+    )

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from featx.errors import EngineError, WeightsError
+from featx.errors import EngineError, FeatxError, WeightsError, WeightsNotFoundError
 from featx.system.child_process import child_error, run_child
 
 
@@ -26,6 +27,23 @@ def test_other_error_of_child() -> None:
 
 def test_killed_child() -> None:
     assert "exit code -9" in str(child_error("", -9, "trying this", "Do that."))
+
+
+@pytest.mark.parametrize(
+    ("name", "raised"),
+    [
+        ("WeightsNotFoundError", WeightsNotFoundError),
+        ("RecipeMismatchError", FeatxError),
+        ("TruncatedImageError", FeatxError),
+        ("json", EngineError),
+        ("ErrorOfAnotherVersion", EngineError),
+    ],
+)
+def test_every_error_of_a_child_keeps_its_message(name: str, raised: type) -> None:
+    line = json.dumps({"error": name, "message": "It is so. Do that."})
+    error = child_error(f"noise\n{line}\nmore noise", 1, "trying this", "Try again.")
+    assert type(error) is raised
+    assert str(error) == "It is so. Do that."
 
 
 @pytest.mark.slow  # compiles a network
