@@ -44,6 +44,7 @@ builtin error, so that ``except ValueError`` and the like work.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 
 class FeatxError(Exception):
@@ -52,6 +53,26 @@ class FeatxError(Exception):
 
 class OptionError(FeatxError, ValueError):
     """A parameter or command-line option has an invalid value."""
+
+
+if TYPE_CHECKING:
+
+    class InvalidOptionError(OptionError, TypeError):
+        """A parameter of an estimator has an invalid value. It is also scikit-learn's InvalidParameterError."""
+
+
+def __getattr__(name: str) -> Any:
+    """Define InvalidOptionError when it is first used: its base class would import scikit-learn with featx."""
+    if name != "InvalidOptionError":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from sklearn.utils._param_validation import InvalidParameterError
+
+    attributes = {
+        "__module__": __name__,
+        "__doc__": "A parameter of an estimator has an invalid value. It is also scikit-learn's InvalidParameterError.",
+    }
+    globals()[name] = type(name, (OptionError, InvalidParameterError), attributes)
+    return globals()[name]
 
 
 class UnknownBackboneError(OptionError):

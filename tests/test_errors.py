@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
+import subprocess
+import sys
 
 import pytest
 
@@ -31,3 +33,21 @@ def test_unreadable_image_message() -> None:
 def test_unreadable_image_is_picklable() -> None:
     error = pickle.loads(pickle.dumps(errors.UnreadableImageError("it is empty", "a.jpg", 3)))
     assert (error.reason, error.image, error.position) == ("it is empty", "a.jpg", 3)
+
+
+def test_invalid_option_is_an_error_of_scikit_learn_too() -> None:
+    from sklearn.utils._param_validation import InvalidParameterError
+
+    from featx import FeatureExtractor
+
+    with pytest.raises(errors.InvalidOptionError) as raised:
+        FeatureExtractor(batch_size=0).fit(["a.jpg"])
+    assert isinstance(raised.value, errors.OptionError)
+    assert isinstance(raised.value, InvalidParameterError)
+    assert type(pickle.loads(pickle.dumps(raised.value))) is errors.InvalidOptionError
+    assert errors.InvalidOptionError.__module__ == "featx.errors"
+
+
+def test_errors_do_not_import_scikit_learn() -> None:
+    code = "import sys, featx.errors; sys.exit('sklearn' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

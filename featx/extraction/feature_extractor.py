@@ -23,7 +23,7 @@ from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, parse_layers
 from featx.backbones.preprocessing import parse_preprocessing
 from featx.backbones.registry import load_backbone
-from featx.errors import ModelFileError, OptionError, UnknownBackboneError, UnreadableImagesWarning
+from featx.errors import InvalidOptionError, ModelFileError, OptionError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction.engines import engine as engines
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import Ledger
@@ -54,10 +54,6 @@ if TYPE_CHECKING:
     from typing import Self
 
     from numpy.typing import ArrayLike
-
-
-class InvalidOptionError(OptionError, InvalidParameterError):  # type: ignore[misc]  # scikit-learn is untyped
-    """A parameter of an estimator has an invalid value."""
 
 
 class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped

@@ -14,9 +14,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.layers import Layer
 from featx.backbones.workers.training_files import TrainingSettings
-from featx.errors import OptionError, UnknownBackboneError
+from featx.errors import InvalidOptionError, OptionError, UnknownBackboneError
 from featx.extraction.extract import extract_into
-from featx.extraction.feature_extractor import FeatureExtractor, InvalidOptionError
+from featx.extraction.feature_extractor import FeatureExtractor
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.extraction.sklearn_compat import Interval, InvalidParameterError, RealNotInt, StrOptions
 from featx.images.decode import MAX_PIXELS
