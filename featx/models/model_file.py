@@ -141,13 +141,16 @@ def save_pipeline(
         temporary.write_bytes(data)
 
 
-def load_pipeline(path: str | os.PathLike[str]) -> Pipeline:
+def load_pipeline(path: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = "auto") -> Pipeline:
     """Load a pipeline from a model file.
 
     Parameters
     ----------
     path : str or Path
         File that :func:`save_pipeline` or ``featx train`` wrote.
+    cache : str, Path or None, default="auto"
+        Path of the feature cache that the pipeline uses; the file does not record one. "auto": ``FEATX_CACHE`` if set,
+        else ``./cache``, to which predicting adds rows. None: no caching, and predicting writes nothing.
 
     Returns
     -------
@@ -179,14 +182,15 @@ def load_pipeline(path: str | os.PathLike[str]) -> Pipeline:
     >>> pipeline = make_pipeline(extractor, LogisticRegression()).fit(images, ["dark", "dark", "light", "light"])
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     save_pipeline(pipeline, f"{folder}/model.skops")
-    ...     loaded = load_pipeline(f"{folder}/model.skops")
-    >>> loaded = loaded.set_params(featureextractor__cache=None)
+    ...     loaded = load_pipeline(f"{folder}/model.skops", cache=None)
     >>> loaded.predict(images[:1])
     array(['dark'], dtype='<U5')
     """
     model = read_model(path)
     model.resolve()
-    return model.pipeline
+    pipeline = model.pipeline
+    pipeline.steps[0][1].set_params(cache=cache)
+    return pipeline
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:

@@ -103,6 +103,18 @@ def test_cache_folder_is_not_saved(digits: list[Path], digit_labels: list[str], 
     assert mine.steps[0][1].cache == tmp_path / "mine"
 
 
+def test_loaded_model_uses_the_given_cache(
+    model: Path, digits: list[Path], in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FEATX_CACHE", raising=False)
+    load_pipeline(model, cache=None).predict(digits[:3])
+    assert list(in_folder.iterdir()) == []
+    load_pipeline(model, cache="mine").predict(digits[:3])
+    assert [path.name for path in in_folder.iterdir()] == ["mine"]
+    load_pipeline(model).predict(digits[:3])
+    assert sorted(path.name for path in in_folder.iterdir()) == ["cache", "mine"]
+
+
 def test_custom_model_file_is_part_of_model(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
     from tests.backbones.networks import save_onnx
 
