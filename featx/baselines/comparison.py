@@ -14,6 +14,7 @@ from featx.baselines.plots import plot_confusion, plot_learning_curve, plot_scor
 from featx.errors import ComparisonError
 from featx.features.duplicates.find import Duplicates
 from featx.system.array_types import AnyArray, FloatArray
+from featx.system.formatting import format_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -191,7 +192,9 @@ class Comparison:
         return plot_confusion(self.y, self.predictions[estimator or self.best].to_numpy(), ax)
 
     def __str__(self) -> str:
-        return "\n".join([self.table.round(4).to_string(index=False), f"best: {self.best}", *self.notes])
+        rows = [{str(name): value for name, value in row.items()} for row in self.table.to_dict("records")]
+        numbers = self.table.select_dtypes("float").columns
+        return "\n".join([format_table(rows, formats=dict.fromkeys(numbers, ".4f")), f"best: {self.best}", *self.notes])
 
     def _repr_html_(self) -> str:
         """Return the table as HTML, for notebooks."""

@@ -83,9 +83,7 @@ def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) 
         return table
     if table.splits is not None:
         table = table.select([row for row, split in enumerate(table.splits) if split == "train"])
-        notes.append(
-            f"Only the {format_count(len(table), 'training image')} of the first source are used for training."
-        )
+        notes.append(f"Test images of the first source are not used: {format_count(len(table), 'training image')}.")
     test = _exclude_unlabeled(test, notes)
     return ImageTable(
         paths=[*table.paths, *test.paths],

@@ -243,7 +243,5 @@ def _exclude_test_images(table: ImageTable, notes: list[str]) -> ImageTable:
     table = table.select([row for row, split in enumerate(table.splits) if split == "train"])
     if not len(table):
         raise ComparisonError("Cannot rank backbones: there are no training images. Add some, or remove the splits.")
-    notes.append(
-        f"Only the {format_count(len(table), 'training image')} are used, so that the test images stay unseen."
-    )
+    notes.append(f"Test images stay unseen: only the training split is used ({format_count(len(table), 'image')}).")
     return dataclasses.replace(table, splits=None)
