@@ -108,7 +108,7 @@ def _family_page(family: str, records: Sequence[KerasRecord]) -> str:
 | backbone | features | image size (min.) | parameters | size, MB | ImageNet | default layer |
 |---|---|---|---|---|---|---|
 {"".join(_network_row(record) for record in records)}
-| | |
+| property | value |
 |---|---|
 | Pixels | {_SCALING[first.preprocessing]} |
 | Trained on | {"; ".join(_training_data(records))} |
