@@ -1,0 +1,1 @@
+"""Pages of the documentation, and the tools that build them."""
