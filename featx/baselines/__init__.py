@@ -14,7 +14,8 @@ This room knows arrays only: no images, backbones or caches. The functions here 
 ``label_issues``       :func:`featx.find_label_issues`
 ``plots``              plots with matplotlib
 
-Sub-rooms: ``folds`` (training and test samples), ``ranking`` (feature matrices in order).
+Sub-rooms: ``folds`` (training and test samples), ``ranking`` (feature matrices in order), ``scaling`` (many samples or
+classes, limited time and memory).
 
 May import: ``features``, ``datasets``, ``system``, ``errors``.
 """

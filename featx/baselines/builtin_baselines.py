@@ -25,8 +25,8 @@ class Baseline:
         Function that takes the number of training samples and returns an unfitted estimator.
     grid : mapping of str to sequence
         Parameter values to tune over. Values of ``gamma`` are multiples of ``gamma="scale"``.
-    kernel : {"rbf", "linear"} or None, default=None
-        Kernel of a support vector machine that can be precomputed.
+    kernel : {"rbf", "linear", "nystroem"} or None, default=None
+        Kernel of a support vector machine, or its approximation by Nystroem's method.
     prefix : str, default=""
         Prefix of the kernel's parameters, for example ``"regressor__"``.
     is_builtin : bool, default=False
@@ -45,6 +45,11 @@ class Baseline:
     is_builtin: bool = False
     is_calibrated: bool = False
     images: Sequence[Any] | None = None
+
+    @property
+    def is_precomputable(self) -> bool:
+        """Whether the kernel can be precomputed."""
+        return self.kernel in ("rbf", "linear")
 
 
 def _dummy_classifier(n_train: int) -> Any:

@@ -21,11 +21,14 @@ from featx.baselines.folds.split import Split
 from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.learning_curve import learning_curve
 from featx.baselines.metrics import misleading_accuracy
+from featx.baselines.scaling.approximate import approximate_baselines
+from featx.baselines.scaling.limits import ScaleLimits
+from featx.baselines.scaling.schedule import Schedule, describe_failure
 from featx.datasets.labels import as_label_array, infer_task, validate_data, validate_labels
 from featx.errors import ComparisonError, FeatxError, OptionError
 from featx.features.duplicates.find import Duplicates
 from featx.system.array_types import AnyArray, IntArray
-from featx.system.formatting import format_count, shorten
+from featx.system.formatting import format_count
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -44,6 +47,7 @@ def check_comparison_options(
     repeats: int = 1,
     random_state: int = 0,
     n_jobs: int | None = -1,
+    time_limit: float | None = None,
 ) -> None:
     """Raise an error if no data can be compared with these options.
 
@@ -51,7 +55,7 @@ def check_comparison_options(
     ------
     OptionError
         If `task` or an estimator is unknown, `estimators` is empty, `cv` or `repeats` is too small, `random_state` is
-        not an integer from 0 to 2³² − 1, or `n_jobs` is 0.
+        not an integer from 0 to 2³² − 1, `n_jobs` is 0, or `time_limit` is not a positive number.
     """
     check_task(task)
     check_split_options(cv, repeats)
@@ -62,6 +66,12 @@ def check_comparison_options(
     if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise OptionError(
             f"n_jobs (--n-jobs) must be an integer other than 0, or None, got {n_jobs!r}. Use -1 for all cores."
+        )
+    is_number = isinstance(time_limit, int | float | np.integer | np.floating) and not isinstance(time_limit, bool)
+    if time_limit is not None and not (is_number and 0 < time_limit < np.inf):
+        raise OptionError(
+            f"time_limit (--time-limit) must be a positive number of minutes, got {time_limit!r}. Use 10, or None for "
+            "no limit."
         )
     if task != "auto":
         as_baselines(estimators, task, random_state)
@@ -79,6 +89,9 @@ def compare_baselines(
     tune: bool = False,
     random_state: int = 0,
     n_jobs: int | None = -1,
+    time_limit: float | None = None,
+    exact: bool = False,
+    limits: ScaleLimits | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Comparison:
     """Compare estimators by cross-validation, with confidence intervals and significance tests.
@@ -110,9 +123,17 @@ def compare_baselines(
     random_state : int, default=0
         Seed of the shuffles, and of estimators with ``random_state=None``.
     n_jobs : int or None, default=-1
-        Number of folds at the same time, in threads. -1: one per core. None: 1. Scores do not depend on it.
+        Number of folds at the same time. -1: one per core. None: 1. Scores do not depend on it.
+    time_limit : float or None, default=None
+        Minutes for all estimators. Those that cannot finish are excluded, with a note. None: no limit.
+    exact : bool, default=False
+        Whether kernel machines are exact for any number of samples. False: beyond 10,000 samples, ``svm`` and ``svr``
+        are approximated, see Notes.
+    limits : ScaleLimits or None, default=None
+        Sizes above which a comparison works differently. None: the defaults.
     progress : callable or None, default=None
-        Function that is called with the name of each estimator before it is scored.
+        Function that is called with the name of each estimator before it is scored. If there are more than 10,000
+        samples or a time limit, also with the completed folds and the time left.
 
     Returns
     -------
@@ -139,6 +160,12 @@ def compare_baselines(
     ``centroid``; for regression ``dummy``, ``ridge``, ``svr`` and ``knn``. Their settings suit features of frozen
     networks.
 
+    Beyond 10,000 samples, each estimator is first fitted on a small part, from which time and memory are estimated. One
+    that does not fit into memory is excluded, with a note. ``svm`` and ``svr`` become 1,000 components of Nystroem's
+    method and a ridge model, named so in the table. Features of more than 1.5 GB, and those of :func:`open_features`,
+    are read block by block; then ``dummy``, ``logreg``, ``svm``, ``ridge`` and ``knn`` can be compared, and ``knn``
+    searches a stratified sample.
+
     Folds are shuffled, stratified by class and keep groups together. Confidence intervals and p-values account for
     overlapping training sets [1]_. If there is a single test set, or folds do not vary, intervals are Wilson's, and
     p-values those of McNemar's exact test (for regression a bootstrap and a paired t-test).
@@ -160,8 +187,15 @@ def compare_baselines(
     ['worse', 'tie', 'best']
     """
     check_comparison_options(
-        estimators=estimators, task=task, cv=cv, repeats=repeats, random_state=random_state, n_jobs=n_jobs
+        estimators=estimators,
+        task=task,
+        cv=cv,
+        repeats=repeats,
+        random_state=random_state,
+        n_jobs=n_jobs,
+        time_limit=time_limit,
     )
+    limits = limits or ScaleLimits()
     all_X, all_y = np.asarray(X), as_label_array(y)
     labeled_X, labels, rows, notes = validate_data(all_X, all_y)
     resolved_task = infer_task(labels) if task == "auto" else task
@@ -173,9 +207,12 @@ def compare_baselines(
         notes.append(_describe_duplicates(duplicates))
     cv = _select_labeled(cv, rows, len(all_X))
     split = make_split(labels, task=resolved_task, cv=cv, repeats=repeats, groups=codes, random_state=random_state)
-    data = Dataset(labeled_X, labels, resolved_task, codes, random_state)
+    data = Dataset(labeled_X, labels, resolved_task, codes, random_state, limits)
     notes += _note_different_scales(labeled_X, baselines)
-    results = _score_all(baselines, data, split, tune=tune, n_jobs=n_jobs, progress=progress, notes=notes)
+    if not exact:
+        baselines = approximate_baselines(baselines, len(labels), limits, notes, random_state=random_state)
+    schedule = Schedule(data, split.folds, tune, n_jobs, time_limit, progress, notes)
+    results = _score_all(baselines, schedule)
     combined = CombinedResults.combine(results, data, split, tune=tune)
     notes += split.notes
     if resolved_task == "classification" and (warning := misleading_accuracy(combined.table, combined.predictions.y)):
@@ -215,48 +252,55 @@ def _describe_duplicates(duplicates: Duplicates) -> str:
     return f"{duplicates.n_rows:,} near-duplicates in {groups} are never split between training and test set{centered}."
 
 
-def _score_all(
-    baselines: Sequence[Baseline],
-    data: Dataset,
-    split: Split,
-    *,
-    tune: bool,
-    n_jobs: int | None,
-    progress: Callable[[str], object] | None,
-    notes: list[str],
-) -> dict[str, list[FoldResult]]:
+def _score_all(baselines: Sequence[Baseline], schedule: Schedule) -> dict[str, list[FoldResult]]:
     """Return the results of each baseline on each fold. A baseline that cannot be fitted is noted instead."""
-    from joblib import Parallel, delayed
     from threadpoolctl import threadpool_limits
 
-    shared: SharedKernel | None = None
-    results: dict[str, list[FoldResult]] = {}
+    data, notes = schedule.data, schedule.notes
     # One fold per core, with one BLAS thread each: on matrices of this size, several BLAS threads mostly wait for each
     # other (measured: logistic regression takes ten times as long with two).
     with threadpool_limits(limits=1), collecting_warnings(notes):
-        for baseline in baselines:
-            if progress is not None:
-                progress(baseline.name)
-            start = time.perf_counter()
-            if shared is None and baseline.kernel and len(data.X) <= MAX_ROWS:
-                # Measured with 8,000 × 1,024, 100 classes and 5 folds: 5 s for svm with it, 54 s without.
-                shared = SharedKernel(data.X)
-            kernel_seconds = (time.perf_counter() - start) / len(split.folds)
-            n_threads = n_jobs if baseline.images is None else 1  # training on images uses all cores
-            try:
-                results[baseline.name] = Parallel(n_jobs=n_threads, prefer="threads")(
-                    delayed(score_fold)(baseline, data, fold, shared, tune=tune) for fold in split.folds
-                )
-            except FeatxError:
-                raise
-            except Exception as error:  # estimators raise anything for data that does not suit them
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                notes.append(f"Skipped {baseline.name}, which cannot be fitted to this data: {shorten(reason, 200)}")
-                continue
-            for result in results[baseline.name]:
-                result.scores["fit_seconds"] += kernel_seconds
+        if len(data.X) > data.limits.exact_rows or schedule.time_limit is not None:
+            results = schedule.run(baselines, lambda baseline: _score_in_threads(baseline, schedule, None))
+        else:
+            results = _score_few(baselines, schedule)
     if not results:
         raise ComparisonError(f"Cannot compare estimators: none could be fitted. {' '.join(notes)}")
+    return results
+
+
+def _score_few(baselines: Sequence[Baseline], schedule: Schedule) -> dict[str, list[FoldResult]]:
+    """Return the results of each baseline, computed in threads that share a kernel."""
+    data = schedule.data
+    shared: SharedKernel | None = None
+    results: dict[str, list[FoldResult]] = {}
+    for baseline in baselines:
+        if schedule.progress is not None:
+            schedule.progress(baseline.name)
+        start = time.perf_counter()
+        if shared is None and baseline.is_precomputable and len(data.X) <= MAX_ROWS:
+            # Measured with 8,000 × 1,024, 100 classes and 5 folds: 5 s for svm with it, 54 s without.
+            shared = SharedKernel(data.X)
+        kernel_seconds = (time.perf_counter() - start) / len(schedule.folds)
+        try:
+            results[baseline.name] = _score_in_threads(baseline, schedule, shared)
+        except FeatxError:
+            raise
+        except Exception as error:  # estimators raise anything for data that does not suit them
+            schedule.notes.append(describe_failure(baseline.name, error))
+            continue
+        for result in results[baseline.name]:
+            result.scores["fit_seconds"] += kernel_seconds
+    return results
+
+
+def _score_in_threads(baseline: Baseline, schedule: Schedule, shared: SharedKernel | None) -> list[FoldResult]:
+    from joblib import Parallel, delayed
+
+    n_threads = schedule.n_jobs if baseline.images is None else 1  # training on images uses all cores
+    results: list[FoldResult] = Parallel(n_jobs=n_threads, prefer="threads")(
+        delayed(score_fold)(baseline, schedule.data, fold, shared, tune=schedule.tune) for fold in schedule.folds
+    )
     return results
 
 

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from featx.baselines.folds.split import Fold, Split
 from featx.baselines.folds.validation_split import validation_split
 from featx.baselines.kernel_cache import SharedKernel
 from featx.baselines.metrics import METRICS, score
+from featx.baselines.scaling.blocks import block_rows, in_blocks
+from featx.baselines.scaling.limits import ScaleLimits
 from featx.errors import ComparisonError, TrainingError
 from featx.system.array_types import AnyArray, FloatArray, IntArray
 from featx.system.formatting import format_count, format_list
@@ -24,6 +26,8 @@ from featx.system.formatting import format_count, format_list
 _N_INNER_FOLDS, _N_CALIBRATION_FOLDS = 3, 5
 #: Fraction of the images in the validation split of estimators without the parameter ``validation_fraction``.
 _VALIDATION_FRACTION = 0.15
+#: Number of rows up to which float64 copies are made of all of them.
+_MAX_COPIED_ROWS = 10_000
 #: Parts of scikit-learn's warnings and file names to ignore, as frozen features often have constant columns within a
 #: class (which NearestCentroid divides by), and image data sets many small classes.
 _IGNORED_WARNINGS = (
@@ -50,6 +54,8 @@ class Dataset:
         Group of each sample. Inner folds of tuning and calibration do not divide groups either.
     random_state : int
         Seed of inner folds.
+    limits : ScaleLimits
+        Sizes above which predictions are computed in blocks.
     """
 
     X: AnyArray
@@ -57,6 +63,7 @@ class Dataset:
     task: str
     groups: AnyArray | None = None
     random_state: int = 0
+    limits: ScaleLimits = dataclasses.field(default_factory=ScaleLimits)
 
     def split(self, train: IntArray, n_folds: int) -> Split:
         """Return folds of the samples `train`, as positions in `train`."""
@@ -130,20 +137,29 @@ def score_fold(
     params = _tune(baseline, data, train, shared) if tune and baseline.grid else {}
     estimator = _fit(baseline, data, train, shared, params)
     fit_end = time.perf_counter()
-    X_test = _inputs(baseline, data.X, fold, shared, estimator.get_params())
-    predicted = estimator.predict(X_test)
+    params_of_fit = estimator.get_params()
+    n_rows = block_rows(estimator, len(train), data.X.shape[1], data.limits)
+
+    def apply(method: Callable[[Any], Any]) -> AnyArray:
+        return in_blocks(
+            lambda rows: method(_inputs(baseline, data.X, (train, rows), shared, params_of_fit)), test, n_rows
+        )
+
+    predicted = apply(estimator.predict)
     predict_end = time.perf_counter()
     seconds = {"fit_seconds": fit_end - start, "predict_seconds": predict_end - fit_end}
     result = FoldResult({**score(data.task, data.y[test], predicted), **seconds}, params, predicted)
     if scores_only:
         return result
     if hasattr(estimator, "predict_proba"):
-        probabilities = estimator.predict_proba(X_test).astype(np.float32)
+        probabilities = apply(lambda X: estimator.predict_proba(X).astype(np.float32))
         return dataclasses.replace(
             result, probabilities=probabilities, classes=estimator.classes_, margins=_margins(probabilities)
         )
     if data.task == "classification" and hasattr(estimator, "decision_function"):
-        return dataclasses.replace(result, margins=_margins(np.asarray(estimator.decision_function(X_test))))
+        return dataclasses.replace(
+            result, margins=apply(lambda X: _margins(np.asarray(estimator.decision_function(X))))
+        )
     return result
 
 
@@ -196,7 +212,7 @@ def _fit(
     if baseline.kernel is not None:
         gamma = f"{baseline.prefix}gamma"
         params = {**params, gamma: params.get(gamma, 1.0) * scale_gamma(data.X, train)}
-        if shared is not None:
+        if shared is not None and baseline.is_precomputable:
             params[f"{baseline.prefix}kernel"] = "precomputed"
     estimator.set_params(**params)
     if baseline.is_calibrated:
@@ -212,14 +228,22 @@ def _inputs(baseline: Baseline, X: AnyArray, fold: Fold, shared: SharedKernel | 
     train, rows = fold
     if baseline.images is not None:
         return [baseline.images[row] for row in rows]
-    if shared is None or baseline.kernel is None:
-        return X[rows]
-    return shared.compute(baseline.kernel, rows, train, params[f"{baseline.prefix}gamma"])
+    if shared is None or not baseline.is_precomputable:
+        return np.asarray(X[rows])  # not a memmap
+    return shared.compute(str(baseline.kernel), rows, train, params[f"{baseline.prefix}gamma"])
 
 
 def scale_gamma(X: AnyArray, train: IntArray) -> float:
     """Return the value of ``gamma="scale"`` for the samples `train`: 1 / (n_features · variance)."""
-    variance = float(X[train].astype(np.float64).var())
+    if len(train) <= _MAX_COPIED_ROWS:
+        variance = float(X[train].astype(np.float64).var())
+    else:
+        sums = np.zeros(2)
+        for start in range(0, len(train), _MAX_COPIED_ROWS):
+            block = X[train[start : start + _MAX_COPIED_ROWS]].astype(np.float64)
+            sums += block.sum(), np.square(block, out=block).sum()
+        mean, mean_square = sums / (len(train) * X.shape[1])
+        variance = float(mean_square - mean**2)
     return 1 / (X.shape[1] * variance) if variance else 1.0
 
 

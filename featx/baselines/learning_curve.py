@@ -130,7 +130,7 @@ def _score_fits(
 ) -> list[float]:
     from joblib import Parallel, delayed
 
-    shared = SharedKernel(data.X) if baseline.kernel and len(data.X) <= MAX_ROWS else None
+    shared = SharedKernel(data.X) if baseline.is_precomputable and len(data.X) <= MAX_ROWS else None
     full_size = max(fit.size for fit in fits)
 
     def score(fit: _Fit) -> float:

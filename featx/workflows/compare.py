@@ -52,6 +52,8 @@ def compare_images(
     diagnostics: bool = True,
     random_state: int = 0,
     n_jobs: int | None = -1,
+    time_limit: float | None = None,
+    exact: bool = False,
     cache: str | os.PathLike[str] | None = "auto",
     on_error: str = "skip",
     verbose: bool = False,
@@ -98,6 +100,12 @@ def compare_images(
         Seed of the shuffles and of random estimators.
     n_jobs : int or None, default=-1
         Number of folds to compute in parallel. -1: one per CPU core.
+    time_limit : float or None, default=None
+        Minutes for all estimators of all backbones. Those that cannot finish are excluded, with a note; so are the
+        diagnostics if no time is left. None: no limit.
+    exact : bool, default=False
+        Whether kernel machines are exact for any number of images. False: beyond 10,000 images, ``svm`` and ``svr`` are
+        approximated, see :func:`compare_baselines`.
     cache : str, Path or None, default="auto"
         Path of the feature cache. See :class:`FeatureExtractor`.
     on_error : {"skip", "raise"}, default="skip"
@@ -151,6 +159,8 @@ def compare_images(
         diagnostics=diagnostics,
         random_state=random_state,
         n_jobs=n_jobs,
+        time_limit=time_limit,
+        exact=exact,
     )
     return compare_tables(
         as_image_table(paths, y, groups=groups, test_mask=test_mask),
@@ -202,9 +212,11 @@ def compare_tables(
     grouped = split_with_groups(images, y, config, notes)
     experiment = Experiment(images.table, y, config, grouped, log, limits or Limits())
     backbones = []
-    for name, backbone, features in zip(backbone_names(resolved), resolved, images.feature_sets, strict=True):
+    for position, (name, backbone, features) in enumerate(
+        zip(backbone_names(resolved), resolved, images.feature_sets, strict=True)
+    ):
         estimators = bind_images(config, images.table, options_by_recipe[backbone.recipe], cache)
-        comparison = experiment.compare(features.rows, estimators)
+        comparison = experiment.compare(features.rows, estimators, share=1 / (len(resolved) - position))
         backbones.append(
             BackboneComparison(name, backbone, features.rows, comparison, features.n_computed, features.seconds)
         )
@@ -226,6 +238,8 @@ def _summarize(
     row = best_row(scores, config.task)
     best = backbone_of_row(backbones, row)
     notes += _backbone_notes(backbones)
+    if experiment.is_time_up():
+        notes.append("Diagnostics were skipped: no time of time_limit (--time-limit) was left.")
     if _ties_with_dummy(scores) and not _is_accuracy_misleading(backbones):
         notes.append("The dummy estimator ties with the best one: no estimator is better than chance.")
     ungrouped_scores = experiment.ungrouped_scores(best)

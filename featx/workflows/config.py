@@ -27,7 +27,7 @@ class ComparisonConfig:
 
     Attributes
     ----------
-    estimators, task, repeats, tune, random_state, n_jobs
+    estimators, task, repeats, tune, random_state, n_jobs, time_limit, exact
         See :func:`featx.compare_baselines`.
     cv : int or None, default=None
         Number of folds. None: 5, unless the images have a test split.
@@ -54,6 +54,8 @@ class ComparisonConfig:
     diagnostics: bool = False
     random_state: int = 0
     n_jobs: int | None = -1
+    time_limit: float | None = None
+    exact: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.cv, int | np.integer | None):
@@ -67,6 +69,7 @@ class ComparisonConfig:
             repeats=self.repeats,
             random_state=self.random_state,
             n_jobs=self.n_jobs,
+            time_limit=self.time_limit,
         )
         if not isinstance(self.duplicate_groups, bool | np.bool_):
             raise OptionError(f"duplicate_groups must be True or False, got {self.duplicate_groups!r}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,9 @@ from featx.workflows.image_estimators import feature_estimators
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: Time limit of a backbone if the others left none: enough for the dummy.
+_MIN_MINUTES = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +85,8 @@ class Experiment:
     log : callable
         Receives a message at the start of each step.
     limits : Limits
+    started : float
+        Time (``time.perf_counter``) from which the time limit counts.
     """
 
     table: ImageTable
@@ -89,15 +95,28 @@ class Experiment:
     grouped: GroupedSplit
     log: Callable[[str], object]
     limits: Limits = Limits()
+    started: float = dataclasses.field(default_factory=time.perf_counter)
 
-    def compare(self, rows: FloatArray, estimators: EstimatorsLike | None) -> Comparison:
-        """Return the scores of estimators on the features of one backbone."""
+    def _minutes_left(self) -> float | None:
+        """Return the rest of the time limit, or None if there is no limit."""
+        if self.config.time_limit is None:
+            return None
+        return max(0.0, self.config.time_limit - (time.perf_counter() - self.started) / 60)
+
+    def is_time_up(self) -> bool:
+        """Return whether the time limit is used up."""
+        return self._minutes_left() == 0
+
+    def compare(self, rows: FloatArray, estimators: EstimatorsLike | None, share: float = 1.0) -> Comparison:
+        """Return the scores of estimators on the features of one backbone, in a share of the time that is left."""
+        left = self._minutes_left()
         return self._compare(
             rows,
             self.grouped.groups,
             self.grouped.split,
             estimators,
             tune=self.config.tune,
+            time_limit=None if left is None else max(left * share, _MIN_MINUTES),
             progress=lambda estimator: self.log(f"Comparing: {estimator} …"),
         )
 
@@ -109,6 +128,7 @@ class Experiment:
         estimators: EstimatorsLike | None,
         *,
         tune: bool = False,
+        time_limit: float | None = None,
         progress: Callable[[str], object] | None = None,
     ) -> Comparison:
         return compare_baselines(
@@ -121,6 +141,8 @@ class Experiment:
             tune=tune,
             random_state=self.config.random_state,
             n_jobs=self.config.n_jobs,
+            time_limit=time_limit,
+            exact=self.config.exact,
             progress=progress,
         )
 
@@ -130,7 +152,7 @@ class Experiment:
         They are computed without tuning, in one repetition, and without estimators that are fitted on images.
         """
         estimators = feature_estimators(self.config.estimators)
-        if not (self.config.duplicate_groups and len(self.grouped.duplicates)):
+        if not (self.config.duplicate_groups and len(self.grouped.duplicates)) or self.is_time_up():
             return None
         if estimators is not None and not len(estimators):
             return None
@@ -166,6 +188,8 @@ class Experiment:
             return None
         comparison = best.comparison
         is_compared = "logreg" in comparison.probabilities
+        if not is_compared and self.is_time_up():
+            return None
         if self.config.diagnostics and (self.table.splits is not None or not is_compared):
             self.log("Searching for label errors …")
             try:
@@ -191,7 +215,7 @@ class Experiment:
 
     def learning_curve(self, best: BackboneComparison) -> pd.DataFrame | None:
         """Return the learning curve of the fastest estimator that ties with the best."""
-        if not self.config.diagnostics:
+        if not self.config.diagnostics or self.is_time_up():
             return None
         self.log("Comparing: fewer training images …")
         return best.comparison.learning_curve

@@ -237,6 +237,7 @@ def train_images(
         tune=tune,
         random_state=random_state,
         n_jobs=n_jobs,
+        exact=True,  # the model that is fitted is the one that was scored
     )
     return train_table(
         as_image_table(paths, y, groups=groups),

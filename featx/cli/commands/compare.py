@@ -81,6 +81,15 @@ def _add_compare(commands: Any) -> None:
         metavar="N",
         help="Number of folds to compute in parallel; -1: all cores (default: -1)",
     )
+    parser.add_argument(
+        "--time-limit",
+        type=float,
+        metavar="MINUTES",
+        help="Exclude estimators that cannot finish in this time (default: no limit)",
+    )
+    parser.add_argument(
+        "--exact", action="store_true", help="Keep svm and svr exact beyond 10,000 images, where they are approximated"
+    )
     _add_split(parser)
     add_tables(parser)
     results = parser.add_argument_group("results")
@@ -145,6 +154,8 @@ def _compare(args: argparse.Namespace) -> None:
         diagnostics=bool(args.learning_curve or args.report or args.label_issues or args.json),
         random_state=args.random_state,
         n_jobs=args.n_jobs,
+        time_limit=args.time_limit,
+        exact=args.exact,
         **workflow_options_from(args),
     )
     note_ignored(args, table.ignored)

@@ -1,0 +1,11 @@
+"""Comparisons of many samples or classes: limits, approximations, cost estimates and folds in processes.
+
+``limits``       sizes above which a comparison works differently
+``approximate``  baselines that take the place of kernel machines beyond a size
+``blocks``       predictions of a fold, block by block
+``cost``         time and memory of a fit, estimated from small ones
+``workers``      folds in processes that can be stopped
+``schedule``     estimators in turn, within the given time and memory
+
+May import: the other files of ``baselines``, ``system``, ``errors``.
+"""

@@ -1,0 +1,74 @@
+"""Baselines that take the place of kernel machines beyond a size: Nystroem's components and a linear model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from featx.baselines.builtin_baselines import Baseline
+from featx.baselines.scaling.limits import ScaleLimits
+
+#: Penalty of ridge on the components, whose rows have at most norm 1.
+NYSTROEM_ALPHA = 0.03
+_GAMMAS, _ALPHAS = (0.3, 1.0, 3.0), (0.003, 0.03, 0.3)
+
+
+def approximate_name(name: str, limits: ScaleLimits) -> str:
+    """Return the name of the approximation of a kernel machine in tables and reports."""
+    return f"{name} (Nystroem, {limits.n_components:,} components)"
+
+
+def approximate_baselines(
+    baselines: Sequence[Baseline], n_samples: int, limits: ScaleLimits, notes: list[str], *, random_state: int
+) -> list[Baseline]:
+    """Replace kernel machines by approximations if there are many samples, and add a note.
+
+    Parameters
+    ----------
+    baselines : sequence of Baseline
+        Only built-in baselines with an RBF kernel are replaced.
+    n_samples : int
+        Number of samples of the comparison.
+    limits : ScaleLimits
+    notes : list of str
+        Receives the note.
+    random_state : int
+        Seed of the components.
+    """
+    if n_samples <= limits.exact_rows:
+        return list(baselines)
+    replaced = []
+    for baseline in baselines:
+        if baseline.is_builtin and baseline.kernel == "rbf":
+            replaced.append(_approximation(baseline, limits, random_state))
+            notes.append(
+                f"{baseline.name} is approximated for {n_samples:,} samples: {limits.n_components:,} components of its "
+                "RBF kernel (Nystroem) and a ridge model. Use exact=True (--exact) for the support vector machine, "
+                "whose time grows with the square of the number of samples."
+            )
+        else:
+            replaced.append(baseline)
+    return replaced
+
+
+def _approximation(baseline: Baseline, limits: ScaleLimits, random_state: int) -> Baseline:
+    is_regression = bool(baseline.prefix)
+
+    def make(n_train: int) -> Any:
+        from sklearn.kernel_approximation import Nystroem
+        from sklearn.linear_model import Ridge, RidgeClassifier
+        from sklearn.pipeline import Pipeline
+
+        components = Nystroem(n_components=min(limits.n_components, n_train), random_state=random_state)
+        model = Ridge(alpha=NYSTROEM_ALPHA) if is_regression else RidgeClassifier(alpha=NYSTROEM_ALPHA)
+        return Pipeline([("nystroem", components), ("ridge", model)])
+
+    return dataclasses.replace(
+        baseline,
+        name=approximate_name(baseline.name, limits),
+        make=make,
+        grid={"ridge__alpha": _ALPHAS, "nystroem__gamma": _GAMMAS},
+        kernel="nystroem",
+        prefix="nystroem__",
+    )

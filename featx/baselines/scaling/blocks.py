@@ -1,0 +1,61 @@
+"""Predictions of a fold, block by block, so that no array grows as samples × classes² or samples × samples."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from featx.baselines.scaling.limits import ScaleLimits
+from featx.system.array_types import AnyArray, IntArray
+
+#: Arrays of the size of the votes that scikit-learn has at the same time: values, signs, confidences.
+_N_VOTE_COPIES = 4
+_MIN_BLOCK = 16
+
+
+def block_rows(estimator: Any, n_train: int, n_features: int, limits: ScaleLimits) -> int:
+    """Return the number of test samples to predict at once.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted estimator.
+    n_train : int
+        Number of training samples.
+    n_features : int
+        Number of features.
+    limits : ScaleLimits
+    """
+    last = _last_step(estimator)
+    n_classes = len(getattr(last, "classes_", ()))
+    if hasattr(last, "decision_function_shape") or hasattr(last, "pairwise_indices_"):  # one versus one
+        return max(_MIN_BLOCK, limits.block_bytes // (max(1, n_classes**2 // 2) * 8 * _N_VOTE_COPIES))
+    if n_train <= limits.exact_rows:  # at once: other blocks may round differently
+        return sys.maxsize
+    is_neighbors = hasattr(last, "n_samples_fit_")  # distances of 4 bytes, order of 8 bytes
+    return max(_MIN_BLOCK, limits.block_bytes // (n_train * 12 if is_neighbors else 8 * max(n_features, n_classes)))
+
+
+def _last_step(estimator: Any) -> Any:
+    return estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
+
+
+def in_blocks(function: Callable[[IntArray], AnyArray], rows: IntArray, n_rows: int) -> AnyArray:
+    """Return the joined results of a function for blocks of rows.
+
+    Parameters
+    ----------
+    function : callable
+        Function of row indices that returns one result per row.
+    rows : ndarray of int of shape (n_samples,)
+        Row indices.
+    n_rows : int
+        Number of rows of a block.
+    """
+    if len(rows) <= n_rows:
+        return function(rows)
+    joined: AnyArray = np.concatenate([function(rows[start : start + n_rows]) for start in range(0, len(rows), n_rows)])
+    return joined

@@ -1,0 +1,140 @@
+"""Estimators in turn, within the given time and memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from featx.baselines.builtin_baselines import Baseline
+from featx.baselines.fitting import Dataset, FoldResult
+from featx.baselines.folds.split import Fold
+from featx.baselines.scaling.cost import Cost, available_bytes
+from featx.baselines.scaling.workers import FoldWorkers, TimeUpError
+from featx.errors import FeatxError
+from featx.system.formatting import shorten
+from featx.system.processes import n_cores
+
+#: Fraction of the available memory that folds may take.
+_MEMORY_SHARE = 0.8
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """Folds of estimators in processes, within the given time and memory.
+
+    Attributes
+    ----------
+    data : Dataset
+    folds : list of (ndarray of int, ndarray of int)
+    tune : bool
+    n_jobs : int or None
+        See :func:`featx.compare_baselines`.
+    time_limit : float or None
+        Minutes for all estimators.
+    progress : callable or None
+        Receives the name of each estimator, then its folds and the time left.
+    notes : list of str
+        Receives the estimators that are excluded, with the reason.
+    """
+
+    data: Dataset
+    folds: Sequence[Fold]
+    tune: bool
+    n_jobs: int | None
+    time_limit: float | None
+    progress: Callable[[str], object] | None
+    notes: list[str]
+
+    def run(self, baselines: Sequence[Baseline], direct: Callable[[Baseline], list[FoldResult]]) -> dict[str, Any]:
+        """Return the results of each estimator that can be scored.
+
+        Parameters
+        ----------
+        baselines : sequence of Baseline
+        direct : callable
+            Function that scores a baseline in this process: the dummy, and those that are trained on images.
+        """
+        started = time.perf_counter()
+        deadline = float("inf") if self.time_limit is None else started + 60 * self.time_limit
+        results: dict[str, Any] = {}
+        with FoldWorkers(self.data) as workers:
+            for baseline in baselines:
+                self._show(baseline.name)
+                is_direct = baseline.images is not None or (baseline.is_builtin and baseline.name == "dummy")
+                try:
+                    if is_direct:
+                        results[baseline.name] = direct(baseline)
+                    elif scores := self._score(workers, baseline, deadline):
+                        results[baseline.name] = scores
+                except FeatxError:
+                    raise
+                except TimeUpError:
+                    self.notes.append(
+                        f"Excluded {baseline.name}: it was stopped after {self.time_limit:g} minutes of time_limit "
+                        "(--time-limit)."
+                    )
+                except Exception as error:
+                    self.notes.append(describe_failure(baseline.name, error))
+        return results
+
+    def _score(self, workers: FoldWorkers, baseline: Baseline, deadline: float) -> list[FoldResult]:
+        cost = workers.estimate(baseline, self.folds[0], tune=self.tune, deadline=deadline)
+        n_processes = self._n_processes(cost)
+        if n_processes == 0:
+            self.notes.append(
+                f"Excluded {baseline.name}: a fold would take about {cost.n_bytes / 1e9:.1f} GB of memory, and "
+                f"{available_bytes() / 1e9:.1f} GB are available. Compare fewer samples."
+            )
+            return []
+        rounds = -(-len(self.folds) // n_processes)
+        left = deadline - time.perf_counter()
+        if cost.seconds * rounds > left:
+            self.notes.append(
+                f"Excluded {baseline.name}: it would take about {format_minutes(cost.seconds * rounds)}, and "
+                f"{format_minutes(left)} of time_limit (--time-limit) were left."
+            )
+            return []
+        self._show(f"{baseline.name}, about {format_minutes(cost.seconds * rounds)}")
+        started = time.perf_counter()
+
+        def show_folds(n_done: int) -> None:
+            if n_done < len(self.folds):
+                rest = (time.perf_counter() - started) / n_done * (len(self.folds) - n_done)
+                self._show(f"{baseline.name}, {n_done} of {len(self.folds)} folds, {format_minutes(rest)} left")
+
+        return workers.score(
+            baseline, self.folds, tune=self.tune, n_processes=n_processes, deadline=deadline, progress=show_folds
+        )
+
+    def _n_processes(self, cost: Cost) -> int:
+        """Return how many folds fit into memory at the same time, 0 if not one does."""
+        n_jobs = 1 if self.n_jobs is None else self.n_jobs
+        wanted = n_jobs if n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)
+        return min(wanted, len(self.folds), int(_MEMORY_SHARE * available_bytes() / max(cost.n_bytes, 1)))
+
+    def _show(self, text: str) -> None:
+        if self.progress is not None:
+            self.progress(text)
+
+
+def describe_failure(name: str, error: Exception) -> str:
+    """Return the note on an estimator that failed."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    if isinstance(error, MemoryError):
+        return f"Excluded {name}: it ran out of memory ({shorten(reason, 120)}). Compare fewer samples."
+    return f"Skipped {name}, which cannot be fitted to this data: {shorten(reason, 200)}"
+
+
+def format_minutes(seconds: float) -> str:
+    """Return a duration with a suitable unit.
+
+    Examples
+    --------
+    >>> format_minutes(8.2), format_minutes(400)
+    ('8 seconds', '7 minutes')
+    """
+    if seconds < 100:
+        return f"{max(1, round(seconds))} seconds"
+    return f"{round(seconds / 60):,} minutes" if seconds < 7200 else f"{seconds / 3600:,.1f} hours"

@@ -1,0 +1,142 @@
+"""Comparisons of many samples or classes, reached with few of them by lower limits."""
+
+import os
+import re
+import signal
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.datasets import load_digits
+from sklearn.neural_network import MLPClassifier
+
+from featx import compare_baselines
+from featx.baselines.scaling.blocks import block_rows
+from featx.baselines.scaling.limits import ScaleLimits
+from featx.baselines.scaling.schedule import format_minutes
+from featx.errors import OptionError
+
+X, y = load_digits(return_X_y=True)
+X, y = X[:600].astype(np.float32), y[:600]
+SMALL = ScaleLimits(exact_rows=100, n_components=150, sample_rows=60)
+NAME = "svm (Nystroem, 150 components)"
+
+
+class Sleeper(ClassifierMixin, BaseEstimator):
+    """A classifier whose time does not follow from a small fit."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        if len(X) > 300:
+            import time
+
+            time.sleep(600)
+        return self
+
+    def predict(self, X):
+        return np.repeat(self.classes_[:1], len(X))
+
+
+class Hungry(Sleeper):
+    """A classifier that has no memory left."""
+
+    def fit(self, X, y):
+        raise MemoryError("Unable to allocate 80 GiB")
+
+
+class Killed(Sleeper):
+    """A classifier whose process is killed, as the system does when memory runs out."""
+
+    def fit(self, X, y):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_many_samples_get_an_approximate_svm_that_is_named_so():
+    comparison = compare_baselines(X, y, limits=SMALL)
+    assert comparison.table["estimator"].tolist() == ["dummy", "logreg", NAME, "knn"]
+    assert any(note.startswith("svm is approximated for 600 samples: 150 components") for note in comparison.notes)
+    scores = comparison.table.set_index("estimator")["accuracy_mean"]
+    exact = compare_baselines(X, y, estimators=["svm"]).table["accuracy_mean"].iloc[0]
+    assert scores[NAME] > exact - 0.02
+    assert not comparison.learning_curve.empty
+
+
+def test_exact_keeps_the_support_vector_machine():
+    few = compare_baselines(X, y, estimators=["svm"])
+    many = compare_baselines(X, y, estimators=["svm"], limits=SMALL, exact=True)
+    assert many.table["estimator"].tolist() == ["svm"]
+    assert np.array_equal(few.predictions["svm"], many.predictions["svm"])
+
+
+def test_folds_in_processes_give_the_scores_of_threads():
+    names = ["dummy", "logreg", "knn", "ridge", "linear-svm"]
+    threads = compare_baselines(X, y, estimators=names)
+    limits = ScaleLimits(exact_rows=599, sample_rows=60, block_bytes=1 << 16)
+    processes = compare_baselines(X, y, estimators=names, limits=limits, time_limit=5)
+    columns = [name for name in threads.table if not name.endswith("seconds")]
+    assert threads.table[columns].equals(processes.table[columns])
+    assert threads.predictions.equals(processes.predictions)
+    assert np.allclose(threads.probabilities["knn"], processes.probabilities["knn"])
+
+
+def test_a_regressor_is_approximated_too():
+    table = compare_baselines(X, y + 0.5, estimators=["svr"], task="regression", limits=SMALL, tune=True).table
+    assert table["estimator"].tolist() == ["svr (Nystroem, 150 components)"]
+    assert table["r2_mean"].iloc[0] > 0.8
+    assert "alpha=" in table["best_params"].iloc[0]
+
+
+def test_votes_of_pairs_of_classes_are_computed_in_blocks():
+    from sklearn.svm import SVC
+
+    svm = SVC().fit(X, y)
+    limits = ScaleLimits(block_bytes=100_000)
+    assert block_rows(svm, len(X), X.shape[1], limits) < 100
+    in_blocks = compare_baselines(X, y, estimators=["svm"], limits=limits)
+    at_once = compare_baselines(X, y, estimators=["svm"])
+    assert np.array_equal(in_blocks.margins["svm"], at_once.margins["svm"])
+
+
+def test_a_time_limit_leaves_out_what_cannot_finish():
+    comparison = compare_baselines(X, y, estimators=["dummy", "knn", Sleeper()], time_limit=0.15, n_jobs=1)
+    assert comparison.table["estimator"].tolist() == ["dummy", "knn"]
+    assert any(re.search("Excluded Sleeper: .*time_limit", note) for note in comparison.notes)
+
+
+def test_an_estimate_leaves_out_what_cannot_finish():
+    slow = MLPClassifier((300, 300), tol=0, n_iter_no_change=10_000, max_iter=10_000)
+    comparison = compare_baselines(X, y, estimators={"dummy": "dummy", "slow": slow}, time_limit=0.05, n_jobs=1)
+    assert comparison.table["estimator"].tolist() == ["dummy"]
+
+
+@pytest.mark.parametrize("limit", [0, -1, float("nan"), "ten", True])
+def test_a_time_limit_must_be_positive(limit):
+    with pytest.raises(OptionError, match=r"time_limit \(--time-limit\) must be a positive number of minutes"):
+        compare_baselines(X, y, time_limit=limit)
+
+
+@pytest.mark.parametrize(("estimator", "reason"), [(Hungry(), "Unable to allocate"), (Killed(), "killed")])
+def test_an_estimator_without_memory_costs_only_itself(estimator, reason):
+    estimators = ["dummy", estimator, "ridge"]
+    comparison = compare_baselines(X, y, estimators=estimators, limits=SMALL)
+    assert comparison.table["estimator"].tolist() == ["dummy", "ridge"]
+    (note,) = (note for note in comparison.notes if "memory" in note)
+    assert note.startswith(f"Excluded {type(estimator).__name__}: it ran out of memory")
+    assert reason in note
+
+
+def test_an_estimator_without_memory_costs_only_itself_in_threads():
+    comparison = compare_baselines(X, y, estimators=["dummy", Hungry()])
+    assert any("Excluded Hungry: it ran out of memory" in note for note in comparison.notes)
+
+
+def test_progress_shows_folds_and_the_time_left():
+    lines = []
+    compare_baselines(X, y, estimators=["ridge"], limits=SMALL, n_jobs=1, progress=lines.append)
+    assert lines[0] == "ridge"
+    assert re.fullmatch(r"ridge, about .* seconds", lines[1])
+    assert re.fullmatch(r"ridge, 4 of 5 folds, .* left", lines[-1])
+
+
+def test_durations_have_a_suitable_unit():
+    assert [format_minutes(seconds) for seconds in (0.1, 600, 90_000)] == ["1 seconds", "10 minutes", "25.0 hours"]
