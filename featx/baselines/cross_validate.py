@@ -162,9 +162,7 @@ def compare_baselines(
 
     Beyond 10,000 samples, each estimator is first fitted on a small part, from which time and memory are estimated. One
     that does not fit into memory is excluded, with a note. ``svm`` and ``svr`` become 1,000 components of Nystroem's
-    method and a ridge model, named so in the table. Features of more than 1.5 GB, and those of :func:`open_features`,
-    are read block by block; then ``dummy``, ``logreg``, ``svm``, ``ridge`` and ``knn`` can be compared, and ``knn``
-    searches a stratified sample.
+    method and a ridge model, named so in the table.
 
     Folds are shuffled, stratified by class and keep groups together. Confidence intervals and p-values account for
     overlapping training sets [1]_. If there is a single test set, or folds do not vary, intervals are Wilson's, and

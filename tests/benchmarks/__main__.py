@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.benchmarks import (  # noqa: F401  # they register their benchmarks
+    comparison_benchmarks,
     extraction_benchmarks,
     job_benchmarks,
     model_benchmarks,

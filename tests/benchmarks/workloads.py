@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import serving_workloads
+from tests.benchmarks import comparison_workloads, serving_workloads
 
 
 def _timed(run: Callable[[], object]) -> float:
@@ -368,6 +368,7 @@ WORKLOADS: dict[str, Callable[..., dict[str, Any]]] = {
         compare_diagnostics,
         fill_store,
         open_store,
+        comparison_workloads.compare_mixture,
         serving_workloads.serve_one,
         serving_workloads.serve_threads,
         serving_workloads.lone_image,
