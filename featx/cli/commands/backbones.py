@@ -23,6 +23,7 @@ def add_commands(commands: Any) -> None:
         "  megabytes          size of the weights file\n"
         "  top_1              ImageNet validation accuracy in percent, from the Keras documentation\n"
         "  weights            whether the ImageNet weights are on this machine\n"
+        "  license            license of the ImageNet weights, as far as it is known; --json adds their origin\n"
         "  images_per_second  from files to features, as last measured by featx benchmark --backbone NAME\n\n"
     )
     examples = "examples:\n  featx backbones\n  featx backbones mobilenet --layers\n"
@@ -61,6 +62,8 @@ def show_backbones(args: argparse.Namespace) -> None:
     else:
         rates = read_rates(cache_from(args))
         rows = [_backbone_row(backbone, rates.get(backbone.name)) for backbone in backbones]
+        if not args.json:
+            rows = [{name: value for name, value in row.items() if name != "origin"} for row in rows]
     print_data(json.dumps(rows) if args.json else format_table(rows))
 
 
@@ -71,12 +74,13 @@ def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
 
     row: dict[str, object] = {"backbone": backbone.name, "features": backbone.n_features("avg")}
     row |= {"image_size": backbone.image_size, "min_image_size": backbone.min_image_size}
-    row |= {"parameters": None, "megabytes": None, "top_1": None, "weights": None}
+    row |= {"parameters": None, "megabytes": None, "top_1": None, "weights": None, "license": None, "origin": None}
     if isinstance(backbone, KerasBackbone):
         row["parameters"] = backbone.n_parameters or None
         row["megabytes"] = round(backbone.n_bytes / 1e6, 1) or None
         row["top_1"] = imagenet_top1(backbone.name)
         row["weights"] = "local" if backbone.has_local_weights else "download"
+        row |= {"license": backbone.license or None, "origin": backbone.origin_url or None}
     elif isinstance(backbone, NetworkFile):
         row |= {"min_image_size": None, "megabytes": round(backbone.n_bytes / 1e6, 1), "weights": "local"}
     return row | {"images_per_second": rate}

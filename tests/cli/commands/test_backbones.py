@@ -24,3 +24,17 @@ def test_backbones_lists_backbones_and_layers(capsys: pytest.CaptureFixture[str]
     known = {"color_histogram": 512, "mobilenet": 1024, "mobilenet_v2": 1280, "resnet50": 2048, "convnext_xlarge": 2048}
     assert len(listed) == 51
     assert listed.items() >= known.items()
+
+
+def test_backbones_show_license_and_origin_of_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["backbones", "--json"])
+    rows = {row["backbone"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["mobilenet"]["license"], rows["mobilenet"]["origin"]) == (
+        "Apache-2.0",
+        "https://github.com/tensorflow/models",
+    )
+    assert rows["color_histogram"]["license"] is None
+    cli.main(["backbones", "convnext_tiny"])
+    out = capsys.readouterr().out
+    assert "MIT" in out
+    assert "github" not in out
