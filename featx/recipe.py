@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 #: Separator of the names of several layers.
 LAYER_SEPARATOR = "+"
@@ -69,7 +69,7 @@ class Recipe:
     layer: str
     pooling: str
     resize: str
-    precision: str
+    precision: Literal["float32", "bfloat16", "int8"]
     pixels: int = PIXELS
     preprocessing: str = ""
     tta: str = ""

@@ -24,7 +24,7 @@ from featx.backbones.layers import POOLINGS, Layer, parse_layers
 from featx.backbones.preprocessing import parse_preprocessing
 from featx.backbones.registry import load_backbone
 from featx.errors import InvalidOptionError, ModelFileError, OptionError, UnknownBackboneError, UnreadableImagesWarning
-from featx.extraction.engines import engine as engines
+from featx.extraction.engines.engine import ENGINES, PRECISIONS
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import Ledger
 from featx.extraction.options import (
@@ -171,13 +171,13 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "layer": [str, Real, tuple, list, None],
         "pooling": [StrOptions(set(POOLINGS))],
         "tta": [str, None],
-        "precision": [StrOptions(set(engines.PRECISIONS))],
+        "precision": [StrOptions(set(PRECISIONS))],
         "preprocessing": [str, tuple, list, None],
         "resize": [StrOptions(set(RESIZES))],
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "on_truncated": [StrOptions(set(ON_TRUNCATED))],
         "on_error": [StrOptions({"raise", "nan"})],
-        "engine": [StrOptions(set(engines.ENGINES))],
+        "engine": [StrOptions(set(ENGINES))],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "cache": [str, os.PathLike, None],
         "verbose": ["verbose"],

@@ -9,18 +9,28 @@ import os
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from featx.backbones import preprocessing
-from featx.backbones import registry as backbones
 from featx.backbones.files.display_name import display_name
 from featx.backbones.files.network_file import NetworkFile, as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, find_layers, parse_layers
+from featx.backbones.registry import Backbone, KerasBackbone, load_backbone
 from featx.errors import FeatxWarning, OptionError, RecipeMismatchError, did_you_mean
-from featx.extraction.engines import engine as engines
 from featx.extraction.engines.calibration import CALIBRATION
+from featx.extraction.engines.engine import (
+    ENGINES,
+    PRECISIONS,
+    Engine,
+    EngineName,
+    PrecisionName,
+    check_not_forked,
+    resolve_engine,
+    resolve_precision,
+    start_engine,
+)
 from featx.images.decode import MAX_PIXELS
 from featx.images.tta import check_tta
 from featx.recipe import LAYER_SEPARATOR, Recipe
@@ -53,24 +63,24 @@ class ExtractionOptions:
     weights: str | os.PathLike[str] | None = "imagenet"
     image_size: int | tuple[int, int] | None = None
     layer: Layer | Sequence[Layer] | None = None
-    pooling: str = "avg"
-    resize: str = "squash"
-    precision: str = "auto"
-    engine: str = "auto"
+    pooling: Literal["avg", "max", "avgmax", "none"] = "avg"
+    resize: Literal["squash", "crop", "pad"] = "squash"
+    precision: PrecisionName = "auto"
+    engine: EngineName = "auto"
     batch_size: int = 32
     max_pixels: int = MAX_PIXELS
-    on_truncated: str = "raise"
+    on_truncated: Literal["raise", "pad"] = "raise"
     preprocessing: str | Sequence[Any] | None = None
-    tta: str | None = None
+    tta: Literal["flip", "five-crop", "rotations"] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str):
             object.__setattr__(self, "backbone", as_backbone_name(self.backbone))
-        backbones.load_backbone(self.backbone)  # raises UnknownBackboneError, before other problems
+        load_backbone(self.backbone)  # raises UnknownBackboneError, before other problems
         _check_choice("pooling", self.pooling, POOLINGS)
         _check_choice("resize", self.resize, RESIZES)
-        _check_choice("precision", self.precision, engines.PRECISIONS)
-        _check_choice("engine", self.engine, engines.ENGINES)
+        _check_choice("precision", self.precision, PRECISIONS)
+        _check_choice("engine", self.engine, ENGINES)
         _check_choice("on_truncated", self.on_truncated, ON_TRUNCATED)
         _check_positive("batch_size", self.batch_size)
         _check_positive("max_pixels", self.max_pixels)
@@ -89,8 +99,8 @@ class ExtractionOptions:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     @functools.cached_property
-    def _backbone(self) -> backbones.Backbone:
-        return backbones.load_backbone(self.backbone)
+    def _backbone(self) -> Backbone:
+        return load_backbone(self.backbone)
 
     @functools.cached_property
     def _preprocessing(self) -> str:
@@ -180,9 +190,9 @@ class ExtractionOptions:
         WeightsError, EngineError, MissingDependencyError
         """
         backbone = self._backbone
-        engine = engines.resolve_engine(self.engine, backbone)
+        engine = resolve_engine(self.engine, backbone)
         weights = backbone.find_weights("none" if self.weights is None else os.fspath(self.weights))
-        self._warn(has_random_weights=weights.path is None and isinstance(backbone, backbones.KerasBackbone))
+        self._warn(has_random_weights=weights.path is None and isinstance(backbone, KerasBackbone))
         recipe = Recipe(
             backbone=backbone.recipe_name,
             weights=weights.digest,
@@ -190,7 +200,7 @@ class ExtractionOptions:
             layer=self.layer_name,
             pooling=backbone.resolve_pooling(self.pooling),
             resize=self.resize,
-            precision=engines.resolve_precision(self.precision, engine),
+            precision=resolve_precision(self.precision, engine),
             preprocessing=self._preprocessing,
             tta=self.tta or "",
             calibration=CALIBRATION if self.precision == "int8" else "",
@@ -246,7 +256,7 @@ class Resolved:
     pad_truncated : bool
     """
 
-    backbone: backbones.Backbone
+    backbone: Backbone
     recipe: Recipe
     engine: str
     weights_path: Path | None
@@ -257,11 +267,11 @@ class Resolved:
 
     def check_not_forked(self) -> None:
         """Raise EngineError if this process was forked from one that has run a network."""
-        engines.check_not_forked(self.backbone)
+        check_not_forked(self.backbone)
 
-    def start(self, compiled: Path | None) -> engines.Engine:
+    def start(self, compiled: Path | None) -> Engine:
         """Return the running engine. `compiled` is the folder of compiled graphs; None: compile without caching."""
-        return engines.start_engine(self.backbone, self.recipe, self.weights_path, self.engine, compiled)
+        return start_engine(self.backbone, self.recipe, self.weights_path, self.engine, compiled)
 
 
 def _check_choice(option: str, value: Any, choices: tuple[str, ...]) -> None:

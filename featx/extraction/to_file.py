@@ -292,7 +292,7 @@ def extract_to_file(
     output: Path,
     *,
     cache: Path | None,
-    on_error: str = "skip",
+    on_error: Literal["skip", "raise"] = "skip",
     progress: Callable[[int], object] | None = None,
     audit_block_rows: int = AUDIT_BLOCK_ROWS,
 ) -> ExtractionSummary:

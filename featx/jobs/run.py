@@ -123,7 +123,7 @@ def run_job(
     retry_quarantined: bool = False,
     retry_failed: bool = False,
     verify: bool = False,
-    engine: str = "auto",
+    engine: Literal["auto", "openvino", "keras"] = "auto",
     batch_size: int = 32,
     progress: Callable[[int], object] | None = None,
 ) -> JobRun:

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from featx.baselines.estimators import EstimatorsLike, TaskOption
 from featx.baselines.metrics import best_row, misleading_accuracy
@@ -55,7 +55,7 @@ def compare_images(
     time_limit: float | None = None,
     exact: bool = False,
     cache: str | os.PathLike[str] | None = "auto",
-    on_error: str = "skip",
+    on_error: Literal["skip", "raise"] = "skip",
     verbose: bool = False,
 ) -> ImageComparison:
     """Compare baselines on the features of labeled images.
@@ -180,7 +180,7 @@ def compare_tables(
     *,
     test: ImageTable | None = None,
     cache: Path | None,
-    on_error: str = "skip",
+    on_error: Literal["skip", "raise"] = "skip",
     verbose: bool = False,
     limits: Limits | None = None,
 ) -> ImageComparison:

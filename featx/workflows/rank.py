@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -86,7 +86,7 @@ def rank_images(
     duplicate_groups: bool = True,
     duplicate_threshold: float = DUPLICATE_THRESHOLD,
     cache: str | os.PathLike[str] | None = "auto",
-    on_error: str = "skip",
+    on_error: Literal["skip", "raise"] = "skip",
     verbose: bool = False,
 ) -> ImageRanking:
     """Rank backbones, layers and poolings for labeled images, without fitting estimators.
@@ -168,7 +168,7 @@ def rank_tables(
     config: ComparisonConfig,
     *,
     cache: Path | None,
-    on_error: str = "skip",
+    on_error: Literal["skip", "raise"] = "skip",
     verbose: bool = False,
 ) -> ImageRanking:
     """Rank backbones with settings that are validated already.

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -144,7 +144,7 @@ def train_images(
     random_state: int = 0,
     n_jobs: int | None = -1,
     cache: str | os.PathLike[str] | None = "auto",
-    on_error: str = "skip",
+    on_error: Literal["skip", "raise"] = "skip",
     verbose: bool = False,
 ) -> TrainedModel:
     """Fit a pipeline on labeled images, and score it by cross-validation.
@@ -257,7 +257,7 @@ def train_table(
     *,
     calibrate: bool = False,
     cache: Path | None,
-    on_error: str = "skip",
+    on_error: Literal["skip", "raise"] = "skip",
     verbose: bool = False,
 ) -> TrainedModel:
     """Train a model with settings that are validated already.

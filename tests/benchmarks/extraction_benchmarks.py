@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.extraction.benchmarking.benchmark import measure_throughput
-from featx.extraction.engines import engine as engines
+from featx.extraction.engines.engine import has_native_bfloat16
 from featx.extraction.options import ExtractionOptions
 from tests.benchmarks.harness import Environment, Measurement, at_least, at_most, benchmark, rates
 
@@ -32,7 +32,7 @@ def _against_tf_data(
 ) -> list[Measurement]:
     paths = environment.photos(1000)
     measurements = []
-    precisions = ["bfloat16", "float32"] if engines.has_native_bfloat16() else ["float32"]
+    precisions = ["bfloat16", "float32"] if has_native_bfloat16() else ["float32"]
     for precision in precisions:
 
         def ours(precision: str = precision) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def warm(environment: Environment) -> list[Measurement]:
 def int8_network(environment: Environment) -> list[Measurement]:
     """Network alone in int8 against bfloat16 and float32: MobileNet, and ResNet50 with random weights."""
     measurements = []
-    targets = {"bfloat16": 1.5, "float32": 3.0} if engines.has_native_bfloat16() else {"float32": 3.0}
+    targets = {"bfloat16": 1.5, "float32": 3.0} if has_native_bfloat16() else {"float32": 3.0}
     for backbone, application in {"mobilenet": "", "resnet50": "resnet.ResNet50"}.items():
         weights = random_weights(environment.folder, application, backbone) if application else "imagenet"
         arguments = {"backbone": backbone, "weights": weights, "cache": str(environment.folder / "int8")}

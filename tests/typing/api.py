@@ -110,12 +110,13 @@ def search(path: Path, X: Features) -> None:
     assert_type(features, FeatureMatrix)
     assert_type(featx.find_similar(features, X), Similar)
     assert_type(featx.find_duplicates(X), Duplicates)
-    assert_type(featx.similar_images(path, ["query.jpg"], top=5), featx.SimilarImages)
+    assert_type(featx.similar_images(path, ["query.jpg"], top=5, index="faiss", on_error="raise"), featx.SimilarImages)
+    featx.similar_images(path, ["query.jpg"], index="annoy")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def jobs(folder: Path) -> None:
     assert_type(featx.plan_job("photos", folder, backbone="mobilenet", shard_size=100), JobPlan)
-    assert_type(featx.run_job(folder, backend="loky"), JobRun)
+    assert_type(featx.run_job(folder, backend="loky", engine="openvino"), JobRun)
     assert_type(featx.job_status(folder), JobStatus)
     assert_type(featx.merge_job(folder, "features.npy"), JobMerge)
 

@@ -24,8 +24,8 @@ from featx.datasets.sample_images import write_sample_images
 from featx.errors import EngineError, FeatxWarning, MissingDependencyError, OptionError, SourceError
 from featx.extraction.benchmarking.rates import processor, save_rates
 from featx.extraction.benchmarking.stage_times import StageTime, time_stages
-from featx.extraction.engines import engine as engines
 from featx.extraction.engines.calibration import CALIBRATION
+from featx.extraction.engines.engine import Precision, has_native_bfloat16
 from featx.extraction.extract import extract_into
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.extraction.prefetch import Decoded, ReadOptions, prefetch
@@ -336,7 +336,7 @@ def _benchmark_backbone(
 
 
 def _measure_network(
-    resolved: Resolved, precision: str, pixels: AnyArray, reference: AnyArray, compiled: Path | None
+    resolved: Resolved, precision: Precision, pixels: AnyArray, reference: AnyArray, compiled: Path | None
 ) -> NetworkRate:
     calibration = CALIBRATION if precision == "int8" else ""
     recipe = dataclasses.replace(resolved.recipe, precision=precision, calibration=calibration)
@@ -352,10 +352,10 @@ def _not_keras_error(backbone: str) -> OptionError:
     )
 
 
-def _precisions(engine: str) -> list[str]:
+def _precisions(engine: str) -> list[Precision]:
     if engine != "openvino":
         return ["float32"]
-    return ["int8", "bfloat16", "float32"] if engines.has_native_bfloat16() else ["int8", "float32"]
+    return ["int8", "bfloat16", "float32"] if has_native_bfloat16() else ["int8", "float32"]
 
 
 def _decoded(paths: list[str], resolved: Resolved) -> Iterator[Decoded]:

@@ -20,6 +20,7 @@ from featx.system.array_types import AnyArray
 
 EngineName = Literal["auto", "openvino", "keras"]
 PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]
+Precision = Literal["float32", "bfloat16", "int8"]
 ENGINES: tuple[str, ...] = typing.get_args(EngineName)
 PRECISIONS: tuple[str, ...] = typing.get_args(PrecisionName)
 #: Number of engines that stay started.
@@ -63,7 +64,7 @@ def resolve_engine(engine: str, backbone: Backbone) -> str:
     return engine
 
 
-def resolve_precision(precision: str, engine: str) -> str:
+def resolve_precision(precision: PrecisionName, engine: str) -> Precision:
     """Return the precision in which an engine computes.
 
     Parameters

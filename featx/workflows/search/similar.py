@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from featx.datasets.image_table import ImageTable
 from featx.errors import FeaturesError, OptionError, UnreadableImageError
@@ -14,7 +14,7 @@ from featx.extraction.extract import extract_rows
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.matrix import FeatureMatrix
 from featx.features.open import open_features
-from featx.features.search.nearest import check_top, find_similar, make_index
+from featx.features.search.nearest import IndexName, check_top, find_similar, make_index
 from featx.features.shard_table import ROW_COLUMNS
 from featx.images.image import as_image_list, describe_image
 from featx.system.array_types import FloatArray
@@ -136,10 +136,10 @@ def similar_images(
     *,
     top: int = 10,
     include_self: bool = False,
-    index: str = "exact",
+    index: IndexName = "exact",
     backbone: Any = None,
     cache: str | os.PathLike[str] | None = "auto",
-    on_error: str = "skip",
+    on_error: Literal["skip", "raise"] = "skip",
     verbose: bool = False,
 ) -> SimilarImages:
     """Return the indexed images that are most similar to each query image.
@@ -252,10 +252,10 @@ class ImageSearch:
         *,
         top: int = 10,
         include_self: bool = False,
-        index: str = "exact",
+        index: IndexName = "exact",
         options: Mapping[str, Any] | None = None,
         cache: Path | None = None,
-        on_error: str = "skip",
+        on_error: Literal["skip", "raise"] = "skip",
     ) -> None:
         check_top(top)
         if on_error not in ("skip", "raise"):

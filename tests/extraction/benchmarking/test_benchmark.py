@@ -10,7 +10,7 @@ from featx.cli import main as cli
 from featx.datasets.sample_images import write_sample_images
 from featx.errors import OptionError, SourceError
 from featx.extraction.benchmarking.benchmark import Benchmark, benchmark_images, measure_throughput
-from featx.extraction.engines import engine as engines
+from featx.extraction.engines.engine import has_native_bfloat16
 from featx.extraction.options import ExtractionOptions
 
 
@@ -26,7 +26,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory, compiled_cache: Path) -> Ben
 def test_every_engine_and_precision_is_measured(bench: Benchmark) -> None:
     (result,) = bench.results
     expected = [("openvino", "float32"), ("keras predict", "float32")]
-    if engines.has_native_bfloat16():
+    if has_native_bfloat16():
         expected.insert(0, ("openvino", "bfloat16"))
     expected.insert(0, ("openvino", "int8"))
     assert [(network.engine, network.precision) for network in result.networks] == expected
