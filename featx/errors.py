@@ -178,6 +178,7 @@ _MISMATCH_REMEDIES = {
         "same on every machine, or accept slightly different features with set_params(precision='float32')."
     ),
     "pixels": "Install the featx version that it was fitted with.",
+    "calibration": "Install the featx version that it was fitted with.",
 }
 
 

@@ -18,7 +18,7 @@ CHANGES = {
     "pixels": RECIPE.pixels + 1,
     "preprocessing": "0,0,0/255,255,255",
     "tta": "flip",
-    "calibration": "3108d56e79178dfc",
+    "calibration": "9ba71b0f1cceae18",
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from featx.errors import EngineError
 from featx.store.compiled_graphs import Graph
 
-#: Smallest mean cosine similarity on the calibration images with which a layer is used.
+#: Smallest mean cosine similarity on the calibration photographs with which a layer is used.
 MIN_COSINE = 0.99
 _KEY = ["featx", "cosines"]
 _COSINES = re.compile(rb'<cosines value="([^"]*)"')
@@ -53,6 +53,6 @@ def check_quality(graph: Graph, layers: Sequence[str], name: str) -> None:
     if cosine < MIN_COSINE:
         raise EngineError(
             f'Cannot run {name} with precision="int8": the mean cosine similarity of the features of layer {layer!r} '
-            f"to float32 is {cosine:.3f} on the calibration images, below {MIN_COSINE}. Pass "
+            f"to float32 is {cosine:.3f} on the calibration photographs, below {MIN_COSINE}. Pass "
             'precision="bfloat16" (--precision bfloat16) or precision="float32" (--precision float32).'
         )

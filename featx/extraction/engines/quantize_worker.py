@@ -14,7 +14,7 @@ import numpy as np
 from featx.backbones.base import COMPILED_BATCH_SIZE
 from featx.backbones.openvino_import import import_openvino
 from featx.errors import EngineError
-from featx.extraction.engines.calibration import calibration_pixels
+from featx.extraction.engines.calibration import calibration_pixels, whole_photographs
 from featx.extraction.engines.openvino import add_pooling, read_network
 from featx.extraction.engines.quality import save_cosines
 from featx.store.compiled_graphs import Graph
@@ -32,9 +32,9 @@ def quantize(task: dict[str, Any]) -> None:
     source = Graph((folder / "float32.xml").read_bytes(), (folder / "float32.bin").read_bytes())
     network = read_network(openvino.Core(), source, tuple(task["image_size"]))
     _check_not_quantized(network, task["name"])
-    batches = _batches(calibration_pixels(tuple(task["image_size"])))
-    quantized = _quantize(network, batches)
-    save_cosines(quantized, _cosines(network, quantized, batches, task["layers"]))
+    quantized = _quantize(network, _batches(calibration_pixels(tuple(task["image_size"]))))
+    photographs = whole_photographs(tuple(task["image_size"]))
+    save_cosines(quantized, _cosines(network, quantized, photographs, task["layers"]))
     openvino.save_model(quantized, folder / "graph.xml", compress_to_fp16=False)
 
 
@@ -43,12 +43,13 @@ def _quantize(network: Any, batches: list[AnyArray]) -> Any:
 
     The accurate bias correction takes seconds more than the fast one and halves the error. The overflow fix limits
     weights to 7 bits. On CPUs without VNNI, sums of two products would overflow 16 bits otherwise; so the rows are the
-    same with and without VNNI.
+    same with and without VNNI. Ranges are those of all images: the default, a mean over images, clips unusual ones.
     """
     # As for openvino: nncf reports its use to its vendor if this package can be imported.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # documented: makes imports fail
     import nncf
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, OverflowFix
+    from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     nncf.set_log_level(logging.ERROR)
     copy = network.clone()
@@ -58,7 +59,9 @@ def _quantize(network: Any, batches: list[AnyArray]) -> Any:
         nncf.Dataset(batches),
         subset_size=len(batches),
         fast_bias_correction=False,
-        advanced_parameters=AdvancedQuantizationParameters(overflow_fix=OverflowFix.ENABLE),
+        advanced_parameters=AdvancedQuantizationParameters(
+            overflow_fix=OverflowFix.ENABLE, activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX
+        ),
     )
 
 
@@ -94,10 +97,10 @@ def _batches(pixels: AnyArray) -> list[AnyArray]:
     return [pixels[start : start + COMPILED_BATCH_SIZE] for start in range(0, len(pixels), COMPILED_BATCH_SIZE)]
 
 
-def _cosines(network: Any, quantized: Any, batches: list[AnyArray], layers: list[str]) -> dict[str, float]:
+def _cosines(network: Any, quantized: Any, pixels: AnyArray, layers: list[str]) -> dict[str, float]:
     """Return the mean cosine similarity of the pooled features of each layer to those in float32."""
     layers = [layer for layer in layers if any(layer in output.get_names() for output in network.outputs)]
-    rows, others = (_rows(each, batches, layers) for each in (network, quantized))
+    rows, others = (_rows(each, pixels, layers) for each in (network, quantized))
     widths = [_row_width(output.shape) for layer in layers for output in [network.output(layer)]]
     ends = np.cumsum(widths)
     cosines = {}
@@ -110,10 +113,12 @@ def _cosines(network: Any, quantized: Any, batches: list[AnyArray], layers: list
     return cosines
 
 
-def _rows(network: Any, batches: list[AnyArray], layers: list[str]) -> AnyArray:
+def _rows(network: Any, pixels: AnyArray, layers: list[str]) -> AnyArray:
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = import_openvino().Core().compile_model(add_pooling(network, layers, "avg"), "CPU", settings)
-    return np.concatenate([np.array(compiled([batch])[0]) for batch in batches])
+    n_padding = -len(pixels) % COMPILED_BATCH_SIZE
+    batches = _batches(np.concatenate([pixels, pixels[:n_padding]]))
+    return np.concatenate([np.array(compiled([batch])[0]) for batch in batches])[: len(pixels)]
 
 
 def _row_width(shape: Any) -> int:

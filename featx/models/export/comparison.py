@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from featx.errors import ExportError, RecipeMismatchError
+from featx.errors import EngineError, ExportError, MissingDependencyError, RecipeMismatchError
 from featx.extraction.options import Resolved
 from featx.images.resize import resize_image
 from featx.models.model import Model
@@ -67,13 +67,13 @@ def difference_in_training_precision(
     Returns
     -------
     float or None
-        None if the model was trained in float32, or if this machine does not support its precision.
+        None if the model was trained in float32, or if this machine cannot run it in its precision.
     """
     if model.card.recipe["precision"] == "float32":
         return None
     try:
-        resolved = model.resolve()
-    except RecipeMismatchError:
+        engine = model.resolve().start(compiled)
+    except (RecipeMismatchError, EngineError, MissingDependencyError):
         return None
-    scores, probabilities = model.predict_scores(resolved.start(compiled)(pixels))
+    scores, probabilities = model.predict_scores(engine(pixels))
     return float(np.abs(outputs - (scores if probabilities is None else probabilities)).max())

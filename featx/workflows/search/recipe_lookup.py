@@ -83,6 +83,8 @@ def find_recorded_recipe(features: FeatureMatrix, options: Mapping[str, Any], *,
 
 
 def _resolve_with_recipe(features: FeatureMatrix, options: Mapping[str, Any], recipe: Mapping[str, Any]) -> Resolved:
+    if recipe.get("precision") == "int8":
+        options = {"precision": "int8", **options}  # every CPU supports it, and "auto" is never int8
     try:
         return resolve_with_recipe(ExtractionOptions(**options), recipe, ignore=("precision",))
     except RecipeMismatchError as error:

@@ -14,18 +14,18 @@ import PIL.Image
 import pytest
 
 from featx import FeatureExtractor
-from featx.errors import EngineError, MissingDependencyError
+from featx.errors import EngineError, MissingDependencyError, RecipeMismatchError
 from featx.extraction.engines import calibration
 from featx.extraction.engines.calibration import CALIBRATION, CALIBRATION_FOLDER, calibration_digest, calibration_pixels
 from featx.extraction.engines.engine import resolve_precision
-from featx.extraction.options import ExtractionOptions
+from featx.extraction.options import ExtractionOptions, resolve_with_recipe
 from featx.system.array_types import AnyArray
 from tests.backbones.networks import SIZE, random_array, save_graph, save_onnx
 from tests.extraction.engines.conftest import rows_of
 
 _ROWS = """
 import sys, numpy as np
-from featx.extraction.options import ExtractionOptions
+from featx.extraction.options import ExtractionOptions, resolve_with_recipe
 engine = ExtractionOptions(precision="int8").resolve().start(None)
 np.save(sys.argv[2], engine(np.load(sys.argv[1])))
 """
@@ -158,3 +158,20 @@ def test_quantized_network_is_refused(tmp_path: Path, small_pixels: AnyArray) ->
     assert "\n" not in str(caught.value)
     rows = model_rows(tmp_path / "b.onnx", small_pixels, precision="float32")
     assert mean_cosine(rows, model_rows(tmp_path / "a.onnx", small_pixels, precision="float32")) > 0.98
+
+
+def test_recorded_int8_is_used_again() -> None:
+    recipe = ExtractionOptions(precision="int8").resolve().recipe
+    assert resolve_with_recipe(ExtractionOptions(), recipe.as_dict()).recipe == recipe
+
+
+def test_float32_in_place_of_recorded_int8() -> None:
+    recipe = ExtractionOptions(precision="int8").resolve().recipe.as_dict()
+    exact = resolve_with_recipe(ExtractionOptions(precision="float32"), recipe, ignore=("precision",)).recipe
+    assert (exact.precision, exact.calibration) == ("float32", "")
+
+
+def test_other_calibration_is_another_recipe() -> None:
+    recipe = ExtractionOptions(precision="int8").resolve().recipe.as_dict()
+    with pytest.raises(RecipeMismatchError, match=r"expected calibration '0000'.*version that it was fitted with"):
+        resolve_with_recipe(ExtractionOptions(), {**recipe, "calibration": "0000"})
