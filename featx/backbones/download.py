@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from featx.errors import WeightsError, WeightsNotFoundError
 
 #: Seconds without data after which a server counts as unreachable.
 _TIMEOUT_SECONDS = 60.0
+#: Seconds without a write after which a partial file belongs to no running download, on any machine of a shared folder.
+_STALE_SECONDS = 10 * _TIMEOUT_SECONDS
+_PARTIAL_NAME = re.compile(r".+\.\d+-\d+\.part")
 _CHUNK_BYTES = 2**20
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 #: How urllib3 names a connection in front of its reason.
@@ -25,7 +30,8 @@ _log = logging.getLogger("featx")
 def download_weights(url: str, path: Path, expected_hash: str) -> None:
     """Download an HDF5 file of weights.
 
-    The file is downloaded under a temporary name beside `path` and renamed once it is complete and correct.
+    The file is downloaded under a temporary name beside `path` and renamed once it is complete and correct. Partial files
+    that killed processes left behind are deleted.
 
     Parameters
     ----------
@@ -46,6 +52,7 @@ def download_weights(url: str, path: Path, expected_hash: str) -> None:
     import pooch
 
     _check_writable(path.parent)
+    _delete_stale_partial_files(path.parent)
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     responses: list[Any] = []
     download = pooch.HTTPDownloader(
@@ -78,6 +85,13 @@ def _check_writable(folder: Path) -> None:
             f"cannot write to the Keras folder {str(folder)!r}: {error.strerror}. Set the environment variable "
             "KERAS_HOME to another folder"
         ) from error
+
+
+def _delete_stale_partial_files(folder: Path) -> None:
+    for path in folder.glob("*.part"):
+        with contextlib.suppress(OSError):  # another process may delete it at the same time
+            if _PARTIAL_NAME.fullmatch(path.name) and time.time() - path.stat().st_mtime > _STALE_SECONDS:
+                path.unlink()
 
 
 def _check_hdf5(path: Path) -> None:

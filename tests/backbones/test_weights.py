@@ -3,9 +3,11 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import http.server
+import os
 import random
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -106,6 +108,18 @@ def test_weights_are_downloaded_once(keras_home: Path, server: tuple[str, list[s
         assert weights.path == keras_home / "models" / BUNDLED.name
         assert weights.digest == MOBILENET.bundled_sha256
     assert requests == [f"/{BUNDLED.name}"]
+
+
+def test_stale_partial_files_are_deleted(keras_home: Path, server: tuple[str, list[str]]) -> None:
+    folder = keras_home / "models"
+    folder.mkdir(parents=True, exist_ok=True)
+    names = ("old.h5.12-345.part", "running.h5.12-345.part", "mine.part")
+    for name in names:
+        (folder / name).write_bytes(b"abc")
+    for name in ("old.h5.12-345.part", "mine.part"):
+        os.utime(folder / name, (time.time() - 3600,) * 2)
+    served(server[0]).find_weights("imagenet")
+    assert sorted(path.name for path in folder.glob("*.part")) == ["mine.part", "running.h5.12-345.part"]
 
 
 @pytest.mark.usefixtures("keras_home")
