@@ -160,8 +160,8 @@ class ExtractionOptions:
                 f"layer (--layer) must be None for backbone {self.backbone!r}, which is plain Python and has a single "
                 f"output, got {self.layer!r}."
             )
-        found = find_layers(self.backbone, layers, names)
-        return () if [layer.name for layer in found] == [self._backbone.layer] else found
+        selected = find_layers(self.backbone, layers, names)
+        return () if [layer.name for layer in selected] == [self._backbone.layer] else selected
 
     @property
     def layer_name(self) -> str:

@@ -104,10 +104,10 @@ def unpack(name: str, data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
         )
     if description.get("checksum") != checksum(description):
         raise corrupt(name, "its description was modified")
-    found = {member: hashlib.sha256(content).hexdigest() for member, content in members.items()}
-    if found != digests:
-        differing = sorted(member for member in {**found, **digests} if found.get(member) != digests.get(member))
-        raise corrupt(name, _describe_difference(differing[0], found, digests))
+    actual = {member: hashlib.sha256(content).hexdigest() for member, content in members.items()}
+    if actual != digests:
+        differing = sorted(member for member in {**actual, **digests} if actual.get(member) != digests.get(member))
+        raise corrupt(name, _describe_difference(differing[0], actual, digests))
     return description, members
 
 
