@@ -30,8 +30,8 @@ _log = logging.getLogger("featx")
 def download_weights(url: str, path: Path, expected_hash: str) -> None:
     """Download an HDF5 file of weights.
 
-    The file is downloaded under a temporary name beside `path` and renamed once it is complete and correct. Partial files
-    that killed processes left behind are deleted.
+    The file is downloaded under a temporary name beside `path` and renamed once it is complete and correct. Partial
+    files that killed processes left behind are deleted.
 
     Parameters
     ----------
