@@ -174,9 +174,9 @@ def test_self_link_and_locked_folder_are_kept_as_images(tmp_path: Path) -> None:
         table = find_images([tmp_path])
     finally:
         os.chmod(tmp_path / "locked", 0o755)
-    found = [os.path.basename(path) for path in table.paths]
+    names = [os.path.basename(path) for path in table.paths]
     # Reading them reports the reason. Root can list all folders.
-    assert found == ["2.jpg" if os.geteuid() == 0 else "locked", "1.jpg", "self.jpg"]
+    assert names == ["2.jpg" if os.geteuid() == 0 else "locked", "1.jpg", "self.jpg"]
 
 
 @pytest.mark.skipif(not hasattr(os, "setuid"), reason="users of POSIX")

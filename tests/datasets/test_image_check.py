@@ -62,9 +62,9 @@ def test_command_prints_text_json_and_csv(messy: Path, capsys: pytest.CaptureFix
     with open(messy / "f.csv", newline="") as file:
         assert "TruncatedImageError" in {line["finding"] for line in csv.DictReader(file)}
     assert cli.main(["check", str(messy), "--json"]) == 1
-    found = json.loads(capsys.readouterr().out)
-    assert {image["error"] for image in found["unreadable"]} >= {"TruncatedImageError", "UnknownFormatError"}
-    assert [len(group) for group in found["duplicates"]] == [2]
+    report = json.loads(capsys.readouterr().out)
+    assert {image["error"] for image in report["unreadable"]} >= {"TruncatedImageError", "UnknownFormatError"}
+    assert [len(group) for group in report["duplicates"]] == [2]
 
 
 def test_command_without_findings(photo_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

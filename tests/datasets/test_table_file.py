@@ -93,12 +93,12 @@ def test_labels_are_text_unless_all_are_numbers(frame: pd.DataFrame, tmp_path: P
 def test_integers_and_booleans_keep_their_type(written: list[Any], expected: list[Any], tmp_path: Path) -> None:
     frame = pd.DataFrame({"path": [f"{index}.jpg" for index in range(len(written))], "label": written})
     for name in ("table.csv", "table.parquet"):
-        found = find_images([_write(frame, tmp_path / name)]).labels
-        assert found == expected
-        assert [type(label) for label in found] == [type(label) for label in expected]
+        labels = find_images([_write(frame, tmp_path / name)]).labels
+        assert labels == expected
+        assert [type(label) for label in labels] == [type(label) for label in expected]
     if all(label is not None for label in expected):
-        found = find_images([_write(frame.assign(label=expected), tmp_path / "typed.parquet")]).labels
-        assert found == expected
+        labels = find_images([_write(frame.assign(label=expected), tmp_path / "typed.parquet")]).labels
+        assert labels == expected
 
 
 def test_numeric_labels_are_text_beside_folder_names() -> None:

@@ -187,8 +187,8 @@ def test_searches_over_the_pooling_of_a_real_network(
 def test_cross_validate_returns_estimators_that_predict(
     pipe: Pipeline, paths: list[str], y: np.ndarray[Any, Any], counting: CountingBackbone
 ) -> None:
-    found = cross_validate(pipe, paths, y, cv=3, return_estimator=True, return_indices=True)
-    for fitted, test in zip(found["estimator"], found["indices"]["test"], strict=True):
+    result = cross_validate(pipe, paths, y, cv=3, return_estimator=True, return_indices=True)
+    for fitted, test in zip(result["estimator"], result["indices"]["test"], strict=True):
         assert fitted.predict([paths[at] for at in test]).shape == test.shape
 
 
@@ -321,10 +321,10 @@ def test_spawned_workers_load_a_network_only_for_rows_that_are_not_there(
     if warm:
         extractor.fit_transform(paths)
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        found = pool.map_async(_transform, [(extractor, paths)] * 2, chunksize=1).get(timeout=100)
-    assert [total for total, _ in found] == [expected] * 2
+        results = pool.map_async(_transform, [(extractor, paths)] * 2, chunksize=1).get(timeout=100)
+    assert [total for total, _ in results] == [expected] * 2
     assert [recipe.rows for recipe in describe_cache(cache).recipes] == [24]
-    heavy = {name for _, names in found for name in names}
+    heavy = {name for _, names in results for name in names}
     assert heavy == (set() if warm else {"openvino"})
 
 

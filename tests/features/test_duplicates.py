@@ -43,20 +43,20 @@ def test_groups_match_the_documented_rule(seed: int, spread: float, block: int) 
     centers = rng.normal(size=(8, 12))
     rows = (centers[rng.integers(0, 8, 60)] + spread * rng.normal(size=(60, 12))).astype(np.float32)
     rows[50:55] = rows[:5]
-    found = find_duplicate_rows(rows, 0.97, limits=Limits(dense_block_bytes=block, max_pairs=100))
-    assert sorted(sorted(cluster.tolist()) for cluster in found.clusters) == _clusters_by_rule(rows, 0.97)
-    assert found.n_rows == sum(map(len, found.clusters))
-    assert len(found) == len(found.clusters)
+    duplicates = find_duplicate_rows(rows, 0.97, limits=Limits(dense_block_bytes=block, max_pairs=100))
+    assert sorted(sorted(cluster.tolist()) for cluster in duplicates.clusters) == _clusters_by_rule(rows, 0.97)
+    assert duplicates.n_rows == sum(map(len, duplicates.clusters))
+    assert len(duplicates) == len(duplicates.clusters)
 
 
 def test_equal_rows() -> None:
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(30, 16)).astype(np.float32)
     many = np.concatenate([rows, np.repeat(rows[:1], 3000, axis=0), np.zeros((2, 16), dtype=np.float32)])
-    found = find_duplicates(many, duplicate_threshold=1)
-    assert [len(cluster) for cluster in found.clusters] == [3001, 2]
-    assert found.cosine[0] == 1
-    assert np.isnan(found.cosine[1])
+    duplicates = find_duplicates(many, duplicate_threshold=1)
+    assert [len(cluster) for cluster in duplicates.clusters] == [3001, 2]
+    assert duplicates.cosine[0] == 1
+    assert np.isnan(duplicates.cosine[1])
 
 
 def test_threshold_1_finds_equal_rows_only() -> None:
@@ -89,8 +89,8 @@ def test_altered_copies_of_aerial_photos(ucmerced: list[str], compiled_cache: An
     assert max(map(len, without_copies.clusters), default=0) <= 6
     assert without_copies.n_rows < 0.1 * len(originals)
     for altered in range(3):
-        found = find_duplicates(np.concatenate([rows, copied_rows[altered::3]]))
-        hit = np.mean(found.groups[:40] == found.groups[len(rows) :])
+        duplicates = find_duplicates(np.concatenate([rows, copied_rows[altered::3]]))
+        hit = np.mean(duplicates.groups[:40] == duplicates.groups[len(rows) :])
         assert hit > 0.9, altered
 
 
@@ -129,9 +129,9 @@ def test_similar_rows_are_centered() -> None:
     rng = np.random.default_rng(0)
     rows = 20 + rng.normal(size=(200, 64)).astype(np.float32)
     rows[150] = rows[3] + 0.01 * rng.normal(size=64)
-    found = find_duplicates(rows)
-    assert found.centered
-    assert [cluster.tolist() for cluster in found.clusters] == [[3, 150]]
+    duplicates = find_duplicates(rows)
+    assert duplicates.centered
+    assert [cluster.tolist() for cluster in duplicates.clusters] == [[3, 150]]
 
 
 def test_feature_file(tmp_path: Path) -> None:

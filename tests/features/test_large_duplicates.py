@@ -143,8 +143,8 @@ def test_threshold_1_of_wide_rows(dense_rows: int) -> None:
     rows[30:60] = rows[:30] * rng.uniform(0.5, 2, (30, 1)).astype(np.float32)
     rows[60:90] = rows[:30]
     rows[60:90][rows[60:90] == 0] = -0.0
-    found = find_duplicate_rows(rows, 1.0, limits=Limits(dense_rows=dense_rows))
-    assert [cluster.tolist() for cluster in found.clusters] == [[row, row + 30, row + 60] for row in range(30)]
+    duplicates = find_duplicate_rows(rows, 1.0, limits=Limits(dense_rows=dense_rows))
+    assert [cluster.tolist() for cluster in duplicates.clusters] == [[row, row + 30, row + 60] for row in range(30)]
 
 
 @pytest.mark.parametrize("n_kinds", [1, 5, 20, 21])
@@ -157,10 +157,10 @@ def test_few_distinct_rows(n_kinds: int) -> None:
 def test_job_is_read_in_blocks(tmp_path: Path) -> None:
     job = make_job(tmp_path / "job", scenes(5), shard_size=70, failed=[7])
     features = open_features(job)
-    found = assert_same_as_dense(features)
-    assert len(found.groups) == 399
+    duplicates = assert_same_as_dense(features)
+    assert len(duplicates.groups) == 399
     assert_same_as_dense(features, limits=dataclasses.replace(SMALL, memory_bytes=0))  # intermediate results on disk
-    assert [cluster.tolist() for cluster in find_duplicates(job).clusters] == [c.tolist() for c in found.clusters]
+    assert [cluster.tolist() for cluster in find_duplicates(job).clusters] == [c.tolist() for c in duplicates.clusters]
 
 
 def test_remote_job_is_downloaded_once(tmp_path: Path) -> None:

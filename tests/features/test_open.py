@@ -69,10 +69,10 @@ def features(request: pytest.FixtureRequest, expected: np.ndarray[Any, Any], tmp
     ],
 )
 def test_indexing(features: FeatureMatrix, expected: np.ndarray[Any, Any], key: Any) -> None:
-    found = features[key]
-    assert isinstance(found, np.ndarray | np.float32)
-    assert found.dtype == np.float32
-    np.testing.assert_array_equal(found, expected[key])
+    rows = features[key]
+    assert isinstance(rows, np.ndarray | np.float32)
+    assert rows.dtype == np.float32
+    np.testing.assert_array_equal(rows, expected[key])
 
 
 @pytest.mark.parametrize("key", [89, -90, [0, 89], [-90], np.ones(88, dtype=bool), 1.5, (1, 2, 3), None])

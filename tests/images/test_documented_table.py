@@ -42,8 +42,8 @@ def _is_upright(orientation: int, kind: str) -> bool:
     exif[0x0112] = orientation
     lossless = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(kind, {})
     stored = PIL.Image.fromarray(RAMP).transpose(PIL.Image.Transpose.ROTATE_90)
-    found = decode_image(encoded(stored, kind, exif=exif, **lossless), SIZE)
-    return bool(np.abs(found.astype(int) - RAMP).mean() < 2)
+    decoded = decode_image(encoded(stored, kind, exif=exif, **lossless), SIZE)
+    return bool(np.abs(decoded.astype(int) - RAMP).mean() < 2)
 
 
 def _wrong_header() -> bytes:

@@ -77,9 +77,9 @@ def test_heic_needs_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF"])
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 def test_extreme_shapes(shape: tuple[int, int], format: str, resize: str) -> None:
-    found = decode_image(encoded(np.full((*shape, 3), 99, dtype=np.uint8), format), (224, 224), resize)
-    assert found.shape == (224, 224, 3)
-    assert abs(int(found.max()) - 99) <= 1
+    decoded = decode_image(encoded(np.full((*shape, 3), 99, dtype=np.uint8), format), (224, 224), resize)
+    assert decoded.shape == (224, 224, 3)
+    assert abs(int(decoded.max()) - 99) <= 1
 
 
 @pytest.mark.parametrize(

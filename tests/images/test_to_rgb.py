@@ -65,8 +65,8 @@ def test_orientation_in_formats_of_phones(orientation: int, format: str) -> None
     else:
         pages = {"save_all": True, "append_images": [PIL.Image.new("RGB", (56, 40))]} if format == "MPO" else {}
         data = encoded(PIL.Image.fromarray(RAMP), format, quality=95, exif=exif, **pages)
-    found = decode_image(data, (upright.height, upright.width)).astype(int)
-    assert np.abs(found - np.asarray(upright)).mean() < 3
+    decoded = decode_image(data, (upright.height, upright.width)).astype(int)
+    assert np.abs(decoded - np.asarray(upright)).mean() < 3
 
 
 @pytest.mark.parametrize("kind", ["RGB", "RGBA", "16-bit gray", "float", "palette"])
@@ -179,6 +179,6 @@ def test_jpeg_decoded_at_reduced_size_is_close_to_full_decode(
     if profile:
         reference = PIL.Image.fromarray(samples.as_srgb(np.asarray(reference), space).astype(np.uint8))
     expected = np.asarray(reference.resize((224, 224), PIL.Image.Resampling.BILINEAR)).astype(int)
-    found = decode_image(data, (224, 224))
-    assert not np.array_equal(found, expected)  # it was not the slow path
-    assert np.abs(found - expected).mean() < 1.5
+    decoded = decode_image(data, (224, 224))
+    assert not np.array_equal(decoded, expected)  # it was not the slow path
+    assert np.abs(decoded - expected).mean() < 1.5

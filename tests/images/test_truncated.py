@@ -53,10 +53,10 @@ def test_padding_keeps_the_existing_part(data: bytes, rows_of_the_whole: int) ->
         cut = data[: len(data) * part // 16]
         with pytest.raises(TruncatedImageError):
             decode_image(cut, (96, 96))
-        found = decode_truncated(cut, (96, 96)).astype(int)
-        assert found.shape == whole.shape
-        np.testing.assert_array_equal(found[:rows_of_the_whole], whole[:rows_of_the_whole])
-        assert (found != whole).any()
+        decoded = decode_truncated(cut, (96, 96)).astype(int)
+        assert decoded.shape == whole.shape
+        np.testing.assert_array_equal(decoded[:rows_of_the_whole], whole[:rows_of_the_whole])
+        assert (decoded != whole).any()
 
 
 def test_other_formats_cannot_be_padded() -> None:

@@ -94,21 +94,21 @@ def test_occlusion_without_effect_has_no_color(tmp_path: Path, capsys: pytest.Ca
     labels = ["dark"] * 9 + ["light"] * 9
     saved(make_baseline("knn"), images, labels, tmp_path / "m", backbone="color_histogram", image_size=24, cache=None)
     shown = rng.integers(0, 100, (24, 24, 3), dtype=np.uint8)
-    (found,) = explain_images(tmp_path / "m", [shown], cache=None)
-    assert found.attribution is not None
-    assert not found.attribution.map.any()
-    assert found.note == "no occluded square changed the score"
-    colors = np.asarray(side_by_side(found.attribution))[:, -100:]
+    (explanation,) = explain_images(tmp_path / "m", [shown], cache=None)
+    assert explanation.attribution is not None
+    assert not explanation.attribution.map.any()
+    assert explanation.note == "no occluded square changed the score"
+    colors = np.asarray(side_by_side(explanation.attribution))[:, -100:]
     assert (colors.max(axis=2) == colors.min(axis=2)).all()
     PIL.Image.fromarray(shown).save(tmp_path / "shown.png")
     command = ["explain", str(tmp_path / "m"), str(tmp_path / "shown.png"), "-o", str(tmp_path / "seen"), "--quiet"]
     assert cli.main([*command, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["note"] == found.note
+    assert json.loads(capsys.readouterr().out)[0]["note"] == explanation.note
 
 
 def test_occlusion_map(model: Path, digits: list[Path]) -> None:
-    (found,) = explain_images(model, digits[:1], cache=None)
-    attribution = found.attribution
+    (explanation,) = explain_images(model, digits[:1], cache=None)
+    attribution = explanation.attribution
     assert attribution is not None
     assert attribution.method == "occlusion"
     assert attribution.map.shape == (12, 12)
@@ -135,9 +135,9 @@ def test_predicted_class_is_explained(digits: list[Path], tmp_path: Path) -> Non
 def test_regression_is_explained(digits: list[Path], tmp_path: Path) -> None:
     y = [float(one.parent.name) + number / 999 for number, one in enumerate(digits)]
     saved(Ridge(), list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
-    (found,) = explain_images(tmp_path / "m.skops", digits[:1], cache=None)
-    assert found.attribution is not None
-    assert found.attribution.label is None
+    (explanation,) = explain_images(tmp_path / "m.skops", digits[:1], cache=None)
+    assert explanation.attribution is not None
+    assert explanation.attribution.label is None
     with pytest.raises(OptionError, match="must be None for a regression model"):
         explain_images(tmp_path / "m.skops", digits[:1], label="1", cache=None)
 
@@ -259,9 +259,9 @@ def test_other_files_are_not_replaced(digits: list[Path], tmp_path: Path) -> Non
     photo.parent.mkdir()
     photo.write_bytes(digits[0].read_bytes())
     for _ in range(2):  # files of featx may be replaced
-        (found,) = explain_images(tmp_path / "m.skops", [photo], output=photo.parent, cache=None)
+        (explanation,) = explain_images(tmp_path / "m.skops", [photo], output=photo.parent, cache=None)
     assert photo.read_bytes() == digits[0].read_bytes()
-    Path(found.file).write_bytes(digits[1].read_bytes())
+    Path(explanation.file).write_bytes(digits[1].read_bytes())
     with pytest.raises(OutputError, match="was not written by featx"):
         explain_images(tmp_path / "m.skops", [photo], output=photo.parent, cache=None)
 
@@ -285,5 +285,5 @@ def test_truncated_photo_is_explained(photos: list[PIL.Image.Image], tmp_path: P
     options = {"backbone": "color_histogram", "image_size": 24, "on_truncated": "pad", "cache": None}
     saved(make_baseline("logreg"), paths, list("ab" * 3), tmp_path / "m.skops", **options)
     paths[0].write_bytes(paths[0].read_bytes()[: paths[0].stat().st_size // 2])
-    (found,) = explain_images(tmp_path / "m.skops", paths[:1], cache=None)
-    assert found.attribution is not None
+    (explanation,) = explain_images(tmp_path / "m.skops", paths[:1], cache=None)
+    assert explanation.attribution is not None

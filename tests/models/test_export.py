@@ -92,21 +92,21 @@ def test_exported_probabilities_of_photos(
     if name == "model.keras":
         import keras
 
-        found = keras.models.load_model(tmp_path / name).predict(pixels, verbose=0)
+        predicted = keras.models.load_model(tmp_path / name).predict(pixels, verbose=0)
         with zipfile.ZipFile(tmp_path / name) as archive:
             card = json.loads(archive.read("featx.json"))
     elif name == "model.onnx":
         onnxruntime = pytest.importorskip("onnxruntime")
         session = onnxruntime.InferenceSession(tmp_path / name)
-        (found,) = session.run(["probabilities"], {"pixels": pixels})
+        (predicted,) = session.run(["probabilities"], {"pixels": pixels})
         card = json.loads(session.get_modelmeta().custom_metadata_map["featx"])
     else:
         core = import_openvino().Core()
         network = core.read_model(tmp_path / name / "model.xml")
-        found = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([pixels])["probabilities"]
+        predicted = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([pixels])["probabilities"]
         card = json.loads(network.get_rt_info("featx").astype(str))
         assert sorted(path.name for path in (tmp_path / name).iterdir()) == ["model.bin", "model.xml"]
-    np.testing.assert_allclose(found, expected, atol=1e-4)
+    np.testing.assert_allclose(predicted, expected, atol=1e-4)
     assert card["labels"] == ["left", "right", "up"] == load_pipeline(tmp_path / "model.skops").classes_.tolist()
 
 

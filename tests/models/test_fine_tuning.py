@@ -146,11 +146,11 @@ def test_pixels_equal_those_of_extraction(tmp_path: Path, paths: list[str]) -> N
     from featx.images.decode import decode_image
     from featx.images.image import read_image
 
-    found = np.load(tmp_path / "pixels.npy")
-    assert found.shape == (25, 48, 48, 3)
-    np.testing.assert_array_equal(found[0], found[1])
+    pixels = np.load(tmp_path / "pixels.npy")
+    assert pixels.shape == (25, 48, 48, 3)
+    np.testing.assert_array_equal(pixels[0], pixels[1])
     content, _ = read_image(paths[5])
-    np.testing.assert_array_equal(found[6], decode_image(content, (48, 48), "squash", 10**8))
+    np.testing.assert_array_equal(pixels[6], decode_image(content, (48, 48), "squash", 10**8))
 
 
 @pytest.mark.parametrize(
@@ -468,10 +468,10 @@ def test_convnext(images: Array, tmp_path: Path) -> None:
         precision="float32",
         cache=None,
     )
-    found = classifier.fit(images[:12], LABELS[:12]).predict_proba(images[:12])
+    probabilities = classifier.fit(images[:12], LABELS[:12]).predict_proba(images[:12])
     kept = classifier.save_network(tmp_path / "tuned.keras")
     pipeline = classifier.as_pipeline(kept)
-    np.testing.assert_allclose(pipeline.predict_proba(images[:12]), found, atol=1e-5)
+    np.testing.assert_allclose(pipeline.predict_proba(images[:12]), probabilities, atol=1e-5)
     assert classifier.coef_.shape == (3, 768)
 
 

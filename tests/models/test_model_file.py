@@ -127,8 +127,8 @@ def test_custom_model_file_is_part_of_model(digits: list[Path], digit_labels: li
     path.unlink()
     loaded = load_pipeline(tmp_path / "model.skops")
     np.testing.assert_allclose(loaded.predict_proba(digits), expected, atol=1e-6)
-    found = predict_images(tmp_path / "model.skops", digits, cache=tmp_path / "cache")
-    np.testing.assert_allclose(found["probability"], expected.max(axis=1), atol=1e-5)
+    predictions = predict_images(tmp_path / "model.skops", digits, cache=tmp_path / "cache")
+    np.testing.assert_allclose(predictions["probability"], expected.max(axis=1), atol=1e-5)
     assert loaded.steps[0][1].recipe_ == pipeline.steps[0][1].recipe_
     save_pipeline(loaded, tmp_path / "again.skops")
     assert (
@@ -143,9 +143,9 @@ def test_fine_tuned_network_as_model(ucmerced: list[str], tmp_path: Path, compil
     y = [Path(path).parent.name for path in some]
     trained = train_images(some, y, estimator="fine-tune", cv=2, cache=compiled_cache)
     trained.save(tmp_path / "tuned.skops")
-    found = predict_images(tmp_path / "tuned.skops", some, cache=compiled_cache)
-    assert (found["label"] == y).mean() > 0.9
-    assert found["label"].tolist() == load_pipeline(tmp_path / "tuned.skops").predict(some).tolist()
+    predictions = predict_images(tmp_path / "tuned.skops", some, cache=compiled_cache)
+    assert (predictions["label"] == y).mean() > 0.9
+    assert predictions["label"].tolist() == load_pipeline(tmp_path / "tuned.skops").predict(some).tolist()
     (seen,) = explain_images(tmp_path / "tuned.skops", some[:1], cache=compiled_cache)
     assert seen.attribution is not None
     assert seen.attribution.method == "activation"
@@ -168,9 +168,9 @@ def test_estimators_without_head(digits: list[Path], digit_labels: list[str], tm
     trained = train_images(digits, digit_labels, backbone=extractor(), estimator=GaussianNB(), cache=None)
     trained.save(tmp_path / "model.skops")
     assert read_model(tmp_path / "model.skops").head is None
-    found = predict_images(tmp_path / "model.skops", digits, cache=None)
-    assert found["label"].tolist() == trained.pipeline.predict(digits).tolist()
-    np.testing.assert_allclose(found["probability"], trained.pipeline.predict_proba(digits).max(axis=1))
+    predictions = predict_images(tmp_path / "model.skops", digits, cache=None)
+    assert predictions["label"].tolist() == trained.pipeline.predict(digits).tolist()
+    np.testing.assert_allclose(predictions["probability"], trained.pipeline.predict_proba(digits).max(axis=1))
 
 
 @pytest.mark.filterwarnings("ignore:.*within_class_std_dev_")
@@ -188,16 +188,16 @@ def test_estimators_whose_scores_do_not_decide(
 ) -> None:
     pipeline = make_pipeline(extractor(cache=None), VarianceThreshold(), estimator).fit(digits, digit_labels)
     save_pipeline(pipeline, tmp_path / "model.skops")
-    found = predict_images(tmp_path / "model.skops", digits, top=4, cache=None)
-    assert found["label"].tolist() == pipeline.predict(digits).tolist()
+    predictions = predict_images(tmp_path / "model.skops", digits, top=4, cache=None)
+    assert predictions["label"].tolist() == pipeline.predict(digits).tolist()
 
 
 def test_regression_model(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
     y = [float(label) + number / 1000 for number, label in enumerate(digit_labels)]
     trained = train_images(digits, y, backbone=extractor(), cache=None)
     trained.save(tmp_path / "model.skops")
-    found = predict_images(tmp_path / "model.skops", digits[:5], cache=None)
-    np.testing.assert_allclose(found["prediction"], trained.pipeline.predict(digits[:5]), rtol=1e-4)
+    predictions = predict_images(tmp_path / "model.skops", digits[:5], cache=None)
+    np.testing.assert_allclose(predictions["prediction"], trained.pipeline.predict(digits[:5]), rtol=1e-4)
     assert read_model(tmp_path / "model.skops").card.scores["metric"] == "r2"
     with pytest.raises(OptionError, match="requires classes, got continuous targets"):
         train_images(digits, y, backbone=extractor(), calibrate=True, cache=None)

@@ -16,10 +16,12 @@ Array = np.ndarray[Any, Any]
 
 
 def test_novel_images_are_noted(model: Path, digits: list[Path], photos: list[Any]) -> None:
-    found = predict_images(model, [*map(str, digits[:20]), *[np.asarray(photo) for photo in photos[:8]]], cache=None)
-    assert (found["novelty_score"][:20] < 1.01).all()
-    assert (found["novelty_score"][20:] > 1).all()
-    assert (found["note"][20:] == "differs from the training images").all()
+    predictions = predict_images(
+        model, [*map(str, digits[:20]), *[np.asarray(photo) for photo in photos[:8]]], cache=None
+    )
+    assert (predictions["novelty_score"][:20] < 1.01).all()
+    assert (predictions["novelty_score"][20:] > 1).all()
+    assert (predictions["note"][20:] == "differs from the training images").all()
 
 
 def test_digits_are_novel_among_aerial_photos(ucmerced: list[str], digits: list[Path], compiled_cache: Path) -> None:
@@ -49,5 +51,5 @@ def test_duplicates_do_not_lower_the_threshold(digits: list[Path], digit_labels:
     twice = [*digits[::2]] * 2
     trained = train_images(twice, [*digit_labels[::2]] * 2, backbone=extractor(), cache=None)
     trained.save(tmp_path / "model.skops")
-    found = predict_images(tmp_path / "model.skops", digits[1::2], cache=None)
-    assert (found["novelty_score"] > 1).mean() < 0.2
+    predictions = predict_images(tmp_path / "model.skops", digits[1::2], cache=None)
+    assert (predictions["novelty_score"] > 1).mean() < 0.2

@@ -39,12 +39,12 @@ def test_predictions_equal_those_of_pipeline(
     trained.save(tmp_path / "model.skops")
     model = read_model(tmp_path / "model.skops")
     assert model.head is not None
-    found = predict_images(model, digits, top=4, cache=None)
-    assert found["label"].tolist() == trained.pipeline.predict(digits).tolist()
+    predictions = predict_images(model, digits, top=4, cache=None)
+    assert predictions["label"].tolist() == trained.pipeline.predict(digits).tolist()
     if calibrate or name in ("logreg", "knn", "lda"):
         probabilities = trained.pipeline.predict_proba(digits)
-        np.testing.assert_allclose(found["probability"], probabilities.max(axis=1), atol=1e-4)
-        parts = found[["probability", "probability_2", "probability_3", "probability_4"]].to_numpy()
+        np.testing.assert_allclose(predictions["probability"], probabilities.max(axis=1), atol=1e-4)
+        parts = predictions[["probability", "probability_2", "probability_3", "probability_4"]].to_numpy()
         np.testing.assert_allclose(parts.sum(axis=1), 1, atol=1e-4)
         assert (np.diff(parts, axis=1) <= 1e-9).all()
 

@@ -114,19 +114,19 @@ def test_compare_tables_test_sets_poolings_and_outputs(
     (in_folder / "table.csv").write_text("\n".join(["path,label,part,site", *lines]))
     common = ["--backbone", "counting", "--duplicate-threshold", "1", "--json", "--quiet"]
     assert cli.main(["compare", "table.csv", "--split-column", "part", *common]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["split"] == "18 training, 6 test samples"
-    assert found["results"][0]["accuracy_std"] is None
+    report = json.loads(capsys.readouterr().out)
+    assert report["split"] == "18 training, 6 test samples"
+    assert report["results"][0]["accuracy_std"] is None
     assert cli.main(["compare", "table.csv", "--group-column", "site", "--cv", "3", "--repeats", "2", *common]) == 0
     assert json.loads(capsys.readouterr().out)["split"] == "3 stratified folds, 2 repeats"
     assert cli.main(["compare", str(photo_folder), "--test", "table.csv", *common]) == 1
     assert "must have training and test samples" in capsys.readouterr().err  # the same files: nothing is left
     args = ["--pooling", "avg", "--pooling", "max", "--learning-curve", "--tune", "--estimator", "knn"]
     assert cli.main(["compare", "table.csv", "--cv", "3", *args, *common]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [row["pooling"] for row in found["results"]] == ["avg", "max"]
-    assert found["learning_curve"][0]["n_per_class"] == 1
-    assert found["results"][0]["best_params"].startswith("n_neighbors=")
+    report = json.loads(capsys.readouterr().out)
+    assert [row["pooling"] for row in report["results"]] == ["avg", "max"]
+    assert report["learning_curve"][0]["n_per_class"] == 1
+    assert report["results"][0]["best_params"].startswith("n_neighbors=")
     files = ["--csv", "scores.csv", "--label-issues", "labels.csv"]
     assert cli.main(["compare", "table.csv", "--cv", "3", *files, *common]) == 0
     with open("labels.csv") as file:

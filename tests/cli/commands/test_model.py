@@ -163,9 +163,9 @@ def test_predictions_replace_earlier_output(
 def test_json_marks_uncertain_predictions(model: Path, digits: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     def is_uncertain(*options: str) -> list[Any]:
         assert cli.main(["predict", str(model), *map(str, digits), "--quiet", "--json", *options]) == 0
-        found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert all(one["is_uncertain"] == (one["label"] is None) for one in found if one["is_uncertain"] is not None)
-        return [one["is_uncertain"] for one in found]
+        report = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert all(one["is_uncertain"] == (one["label"] is None) for one in report if one["is_uncertain"] is not None)
+        return [one["is_uncertain"] for one in report]
 
     assert set(is_uncertain("--threshold", "0.8")) == {True, False}
     assert set(is_uncertain()) == {None}
