@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,5 @@ def test_work_in_an_environment_without_tensorflow(photo_folder: Path, tmp_path:
 
 
 def _requirements() -> list[str]:
-    import importlib.metadata
-
-    return [line for line in importlib.metadata.requires("featx") or [] if "extra ==" not in line]
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8"))
+    return [str(line) for line in project["project"]["dependencies"]]
