@@ -7,7 +7,7 @@ labels and splits; :func:`featx.check_images` reads each image without a network
 ``image_table``    the table of paths, labels, splits and groups
 ``listers``        list the images of a folder, an archive or a URL, in two passes
 ``layout``         how folders define labels and splits
-``name_files``     lists of names in temporary files, and sorting them
+``image_listing``  lists the images of a source in parts, one part in memory at a time
 ``table_file``     reads CSV, TSV and Parquet files
 ``table_columns``  finds the path, label, split and group columns of a table
 ``label_types``    infers the type of labels that are written as text

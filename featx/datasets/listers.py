@@ -22,10 +22,10 @@ from featx.datasets.layout import (
     split_folders,
     suffix_kind,
 )
-from featx.datasets.name_files import NameFile, sort_names
 from featx.errors import SourceError
 from featx.images.archives import is_archive, list_archive
 from featx.system.files import remote
+from featx.system.files.name_files import NameFile, sort_names
 
 #: Number of ignored files by kind. Listers add to it.
 IgnoredCounter = collections.Counter[str]

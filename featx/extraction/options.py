@@ -34,6 +34,7 @@ from featx.extraction.engines.engine import (
 from featx.images.decode import MAX_PIXELS
 from featx.images.tta import check_tta
 from featx.recipe import LAYER_SEPARATOR, Recipe
+from featx.system.files import remote
 from featx.system.formatting import format_list
 
 RESIZES = ("squash", "crop", "pad")
@@ -358,3 +359,14 @@ def resolve_with_recipe(
     if differences:
         raise RecipeMismatchError(options.backbone, differences)
     return resolved
+
+
+def with_absolute_paths(options: ExtractionOptions) -> ExtractionOptions:
+    """Return options with absolute paths of weights and model files, which hold in any working folder."""
+    paths = {}
+    weights = os.fspath(options.weights) if options.weights is not None else ""
+    if weights and not remote.is_url(weights) and os.path.isfile(weights):
+        paths["weights"] = os.path.abspath(weights)
+    if os.path.exists(options.backbone) and (os.sep in options.backbone or "." in options.backbone):
+        paths["backbone"] = os.path.abspath(options.backbone)
+    return dataclasses.replace(options, **paths) if paths else options  # type: ignore[arg-type]

@@ -9,6 +9,7 @@
 ``csv_table``    tables next to a feature file, written and read
 ``shard_table``  tables of a job's shards, read
 ``job_files``    names, formats and manifest of a job folder
+``job_tables``   Parquet tables of a job, written
 ``job_reader``   the plan of a job, and its committed shards
 ``search/``      find similar rows
 ``duplicates/``  find near-duplicates

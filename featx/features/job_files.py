@@ -16,8 +16,7 @@ import collections
 import dataclasses
 import io
 import json
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 from featx.errors import FeatxError, JobError
@@ -282,32 +281,3 @@ def sum_counts(shards: Iterable[CommittedShard]) -> dict[str, int]:
     for shard in shards:
         sums.update({name: getattr(shard, name) for name in names})
     return {name: sums[name] for name in names}
-
-
-def text_columns(name: str, texts: Sequence[str | None]) -> dict[str, Any]:
-    """Return the columns of paths or labels: as text, and as bytes where the text is not valid UTF-8."""
-    pa = import_pyarrow()
-    try:
-        return {name: pa.array(texts, pa.string()), f"{name}_bytes": pa.nulls(len(texts), pa.binary())}
-    except (UnicodeEncodeError, pa.ArrowInvalid):
-        raw = [None if text is None or _is_utf8(text) else os.fsencode(text) for text in texts]
-        shown = [None if text is None else text.encode("utf-8", "backslashreplace").decode() for text in texts]
-        return {name: pa.array(shown, pa.string()), f"{name}_bytes": pa.array(raw, pa.binary())}
-
-
-def column_texts(name: str, columns: dict[str, list[Any]]) -> list[Any]:
-    """Return the paths or labels in the columns of a table; the inverse of `text_columns`."""
-    if f"{name}_bytes" not in columns:
-        return columns[name]
-    return [
-        text if raw is None else os.fsdecode(raw)
-        for text, raw in zip(columns[name], columns[f"{name}_bytes"], strict=True)
-    ]
-
-
-def _is_utf8(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -12,11 +12,11 @@ from typing import Any
 
 from featx.datasets.label_types import cast_label
 from featx.errors import FeatxError, JobError
+from featx.features.hashed_npy import checksum_of
 from featx.features.job_files import (
     MANIFEST,
     CommittedShard,
     PlannedShard,
-    column_texts,
     first_line,
     matrix_name,
     parse_manifest,
@@ -25,6 +25,7 @@ from featx.features.job_files import (
     shards_with_table,
     table_name,
 )
+from featx.features.job_tables import column_texts
 from featx.features.npy_writer import HEADER_BYTES
 from featx.system.files import remote
 from featx.system.files.folder import Folder
@@ -193,6 +194,17 @@ class JobReader:
             counts = f"{n_done} of {n_images} images have a row, expected {shard.rows} of {shard.n_images}"
             raise self._corrupt_table(name, counts)
         return columns
+
+    def find_corruption(self, shard: CommittedShard) -> str:
+        """Return why the files of a committed shard are corrupt; "" if they are not."""
+        try:
+            self.table(shard)
+            with self.folder.local_copy(matrix_name(shard.shard)) as path:
+                return "" if checksum_of(path) == shard.checksum else "its matrix has other bytes than were committed"
+        except FileNotFoundError:
+            return "its matrix is missing"
+        except JobError as error:
+            return str(error).partition(". ")[0]
 
     def _corrupt_table(self, name: str, reason: str) -> JobError:
         return JobError(

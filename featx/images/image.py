@@ -233,6 +233,14 @@ def file_state(path: str | os.PathLike[str]) -> os.stat_result:
         return os.stat(member[0])
 
 
+def find_file_state(path: str) -> os.stat_result | None:
+    """Return the state of a file as :func:`file_state` does; None for a URL and for a file that does not exist."""
+    try:
+        return None if remote.is_url(path) else file_state(path)
+    except (OSError, ValueError):
+        return None
+
+
 def _read_file(path: str, max_bytes: int) -> tuple[bytes, os.stat_result]:
     try:
         for _ in range(_MAX_ATTEMPTS):

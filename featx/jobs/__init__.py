@@ -4,8 +4,6 @@ A job is a folder or a URL whose files :mod:`featx.features.job_files` describes
 ``run`` computes the shards that are missing, through the files of ``running``; ``merge`` joins them.
 
 ``plan``           `plan_job`: list images into shards and estimate their cost
-``image_listing``  list the images of a source in parts
-``cost_estimate``  count cached rows, and measure the speed on a sample
 ``plan_writer``    write the plan, and the manifest last
 ``preconditions``  where a job may be, and whether an existing job is the requested one
 ``job``            a job in its folder: its plan, its committed, quarantined and suspect shards

@@ -15,15 +15,7 @@ from featx.system.files.url_secrets import check_no_secrets
 
 
 def open_job_folder(location: str | os.PathLike[str]) -> Folder:
-    """Return the folder of a job, which need not exist.
-
-    Raises
-    ------
-    JobError
-        No job can be at this path or URL.
-    MissingDependencyError
-        The package for this storage is not installed.
-    """
+    """Return the folder of a job, which need not exist. JobError: no job can be at this path or URL."""
     text = os.fspath(location)
     if not text.strip():
         raise JobError(f"The folder of a job must have a name, got {text!r}. Pass a folder or a URL (s3://bucket/job).")

@@ -15,7 +15,8 @@ from featx.datasets.failures import Failure
 from featx.errors import AuditError, JobError, OutputError, SourceError
 from featx.extraction.to_file import check_output, replacing_outputs
 from featx.features.csv_table import failures_path, table_path, write_failures, write_table
-from featx.features.job_files import CommittedShard, column_texts, matrix_name, sum_counts
+from featx.features.job_files import CommittedShard, matrix_name, sum_counts
+from featx.features.job_tables import column_texts
 from featx.features.npy_writer import HEADER_BYTES, allocate_space, npy_header
 from featx.images.image import DIGEST_SIZE
 from featx.jobs.job import Job, open_job
@@ -50,16 +51,10 @@ class JobMerge:
 
     Examples
     --------
-    >>> import os, tempfile, PIL.Image
-    >>> from featx import merge_job, plan_job, run_job
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     os.mkdir(f"{folder}/photos")
-    ...     PIL.Image.new("RGB", (32, 32)).save(f"{folder}/photos/0.png")
-    ...     plan = plan_job(f"{folder}/photos", f"{folder}/job", backbone="color_histogram", sample=0, cache=None)
-    ...     run = run_job(f"{folder}/job", cache=None)
-    ...     merged = merge_job(f"{folder}/job", f"{folder}/features.npy")
-    >>> merged.rows, merged.features
-    (1, 512)
+    >>> from featx import JobMerge
+    >>> print(JobMerge(rows=5, features=512, failed=0, shards=3, missing=0, seconds=0.1, output="f.npy").as_text())
+    5 rows of 512 features in f.npy; paths and labels in f.csv
+    3 shards joined in 0.1 s
     """
 
     rows: int
@@ -158,7 +153,11 @@ def merge_job(
     if not shards:
         raise JobError(f"No shard of the job in {location!r} is done. Run it: featx job run {shlex.quote(location)}")
     if not counts["rows"]:
-        raise _no_rows(opened, shards, counts["failed"])
+        first = next(_failures(opened, shards))
+        raise SourceError(
+            f"None of the {counts['failed']} images can be read; the first is {first.image!r}: {first.reason}. Check "
+            "the files or the source."
+        )
     with replacing_outputs(path) as (matrix, table):
         _join(opened, shards, matrix, progress or (lambda n_images: None))
         n_lines = write_table(table, _table_rows(opened, shards))
@@ -177,12 +176,6 @@ def merge_job(
         seconds=round(time.perf_counter() - started, 3),
         output=str(path),
     )
-
-
-def _no_rows(job: Job, shards: list[CommittedShard], n_failed: int) -> SourceError:
-    first = next(_failures(job, shards), None)
-    reason = f"; the first is {first.image!r}: {first.reason}" if first else ""
-    return SourceError(f"None of the {n_failed} images can be read{reason}. Check the files or the source.")
 
 
 def _shards_to_join(job: Job, *, allow_incomplete: bool) -> tuple[list[CommittedShard], int]:

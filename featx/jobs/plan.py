@@ -7,21 +7,18 @@ import os
 import shlex
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
+from featx.datasets.image_listing import ImageListing
 from featx.errors import OptionError
-from featx.extraction.options import ExtractionOptions, Resolved, portable_options, resolve_cache
+from featx.extraction.benchmarking.cost_estimate import MAX_SAMPLE, CostEstimate, Speed
+from featx.extraction.options import ExtractionOptions, Resolved, portable_options, resolve_cache, with_absolute_paths
 from featx.features.job_files import FORMAT, JobManifest
-from featx.images.image import file_state
-from featx.jobs.cost_estimate import MAX_SAMPLE, CostEstimate, Speed
-from featx.jobs.image_listing import ImageListing
+from featx.images.image import find_file_state
 from featx.jobs.job import open_job_folder
 from featx.jobs.plan_writer import PlanWriter, check_free
-from featx.jobs.preconditions import check_not_nested, with_absolute_paths
-from featx.system.files import remote
-from featx.system.files.folder import Folder
+from featx.jobs.preconditions import check_not_nested
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
 from featx.system.formatting import format_bytes, format_count, format_duration
@@ -175,43 +172,20 @@ def plan_job(
     >>> plan.shards, run.done, merged.rows
     (3, 3, 5)
     """
-    sources = [source] if isinstance(source, str | os.PathLike) else list(source)
-    return plan_sources(
-        [os.fspath(path) for path in sources],
-        ExtractionOptions(**options),
-        open_job_folder(output),
-        shard_size=shard_size,
-        columns=(path_column, label_column),
-        cache=resolve_cache(cache),
-        sample=sample,
-        progress=progress,
-    )
-
-
-def plan_sources(
-    sources: Sequence[str],
-    options: ExtractionOptions,
-    folder: Folder,
-    *,
-    shard_size: int,
-    columns: tuple[str | None, str | None],
-    cache: Path | None,
-    sample: int,
-    progress: Callable[[int], object] | None = None,
-) -> JobPlan:
-    """Plan a job with validated options; see :func:`plan_job`."""
     started = time.perf_counter()
     import_pyarrow()
-    _check_options(options, shard_size, sample)
-    options = with_absolute_paths(options)
-    resolved = options.resolve()
-    listing = ImageListing(sources, *columns)
+    sources = [os.fspath(path) for path in ([source] if isinstance(source, str | os.PathLike) else source)]
+    extraction, folder = ExtractionOptions(**options), open_job_folder(output)
+    _check_options(extraction, shard_size, sample)
+    extraction = with_absolute_paths(extraction)
+    resolved = extraction.resolve()
+    listing = ImageListing(sources, path_column, label_column)
     check_not_nested(sources, folder)
     check_free(folder)
     with PlanWriter(folder, shard_size) as writer:
-        estimate = CostEstimate(cache, resolved, sample)
+        estimate = CostEstimate(resolve_cache(cache), resolved, sample)
         for part in listing.parts(shard_size):
-            states = [_file_state(path) for path in part.paths]
+            states = [find_file_state(path) for path in part.paths]
             writer.add(part, states)
             estimate.add(part.paths, states)
             if progress is not None:
@@ -226,41 +200,35 @@ def plan_sources(
                 recipe=resolved.recipe.as_dict(),
                 fingerprint=resolved.recipe.fingerprint,
                 n_features=resolved.n_features,
-                options=portable_options(dataclasses.replace(options, precision=resolved.recipe.precision)),
-                source=list(sources),
+                options=portable_options(dataclasses.replace(extraction, precision=resolved.recipe.precision)),
+                source=sources,
                 folder=os.getcwd(),
                 labels=listing.label_type,
                 shard_size=shard_size,
                 n_images=writer.n_images,
                 n_shards=writer.n_shards,
-                columns=list(columns),
+                columns=[path_column, label_column],
                 listed=listing.digest,
                 shards_per_file=writer.shards_per_file,
             )
         )
-    return _summarize(folder, writer, resolved, listing, n_cached=estimate.n_cached, speed=speed, seconds=seconds)
+    ignored = dict(listing.ignored.most_common())
+    return _summarize(folder.location, writer, resolved, estimate, speed, seconds=round(seconds, 3), ignored=ignored)
 
 
 def _summarize(
-    folder: Folder,
-    writer: PlanWriter,
-    resolved: Resolved,
-    listing: ImageListing,
-    *,
-    n_cached: int | None,
-    speed: Speed,
-    seconds: float,
+    location: str, writer: PlanWriter, resolved: Resolved, estimate: CostEstimate, speed: Speed, **rest: Any
 ) -> JobPlan:
     rate, recipe = speed.images_per_second, resolved.recipe
-    n_left = writer.n_images - (n_cached or 0)
+    n_left = writer.n_images - (estimate.n_cached or 0)
     return JobPlan(
-        output=folder.location,
+        output=location,
         images=writer.n_images,
         shards=writer.n_shards,
         shard_size=writer.shard_size,
         features=resolved.n_features,
         bytes=writer.n_images * resolved.n_features * 4,
-        cached=n_cached,
+        cached=estimate.n_cached,
         images_per_second=rate and round(rate, 1),
         hours=rate and round(n_left / rate / 3600, 4),
         unreadable=speed.n_unreadable,
@@ -268,8 +236,7 @@ def _summarize(
         backbone=recipe.backbone,
         precision=recipe.precision,
         fingerprint=recipe.fingerprint,
-        seconds=round(seconds, 3),
-        ignored=dict(listing.ignored.most_common()),
+        **rest,
     )
 
 
@@ -283,12 +250,3 @@ def _check_options(options: ExtractionOptions, shard_size: int, sample: int) -> 
         raise OptionError(f"sample must be a non-negative int, got {sample!r}. Pass 0 to skip the measurement.")
     for path in (options.backbone, options.weights or ""):
         check_no_secrets(os.fspath(path))
-
-
-def _file_state(path: str) -> os.stat_result | None:
-    if remote.is_url(path):
-        return None
-    try:
-        return file_state(path)
-    except (OSError, ValueError):
-        return None

@@ -12,13 +12,14 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from featx.datasets.image_listing import Part
 from featx.errors import JobError
-from featx.features.job_files import FOLDERS, MANIFEST, JobManifest, plan_name, shards_per_file, text_columns
-from featx.jobs.image_listing import Part
+from featx.features.job_files import FOLDERS, MANIFEST, JobManifest, plan_name, shards_per_file
+from featx.features.job_tables import make_plan_table
 from featx.system.files import atomic
 from featx.system.files.folder import Folder
 from featx.system.files.parquet import import_pyarrow
-from featx.system.processes import is_process_running, pid_namespace, process_start_time
+from featx.system.processes import is_alive, pid_namespace, process_identity
 
 _NOTE = "planning.json"
 #: The note of a planner on another machine is ignored after this time.
@@ -84,9 +85,9 @@ def _other_planner(folder: Folder) -> str | None:
         return None
     except (ValueError, KeyError, TypeError):
         return ""
-    if host == pid_namespace():
-        return f"process {pid}" if is_process_running(pid, started) else ""
-    return f"process {pid} on {host.partition('.')[0]}" if time.time() - since < _ABANDONED_SECONDS else ""
+    if not is_alive(host, pid, started, since, _ABANDONED_SECONDS):
+        return ""
+    return f"process {pid}" if host == pid_namespace() else f"process {pid} on {host.partition('.')[0]}"
 
 
 def _missing_folders(folder: Folder) -> list[str]:
@@ -103,28 +104,12 @@ class PlanWriter:
     """Writes a plan: a row group for each shard, and last the manifest; a context manager.
 
     A note in the folder keeps others from planning there. If the plan is not finished, all that was made is removed.
-
-    Parameters
-    ----------
-    folder : Folder
-        Folder of the job.
-    shard_size : int
-        Number of images of a shard.
-
-    Attributes
-    ----------
-    n_images, n_shards : int
-        Number of images and shards so far.
-    shard_size, shards_per_file : int
-        Number of images of a shard, and of shards of a file.
     """
 
     def __init__(self, folder: Folder, shard_size: int) -> None:
         self._folder, self.shard_size = folder, shard_size
         self.shards_per_file = shards_per_file(shard_size)
-        pid = os.getpid()
-        note = {"host": pid_namespace(), "pid": pid, "started": process_start_time(pid), "time": time.time()}
-        self._note = json.dumps({**note, "token": uuid.uuid4().hex}).encode()
+        self._note = json.dumps({**process_identity(), "time": time.time(), "token": uuid.uuid4().hex}).encode()
         self.n_images = self.n_shards = 0
         self._new_folders: list[str] = []
         self._scratch: Any = None
@@ -198,20 +183,12 @@ class PlanWriter:
 
     def add(self, part: Part, states: list[os.stat_result | None]) -> None:
         """Write the images of one shard, and the states of their files."""
-        pa = import_pyarrow()
-        table = pa.table(
-            {
-                **text_columns("path", part.paths),
-                **text_columns("label", part.labels),
-                "size": pa.array([state and state.st_size for state in states], pa.int64()),
-                "mtime_ns": pa.array([state and state.st_mtime_ns for state in states], pa.int64()),
-            }
-        )
+        table = make_plan_table(part.paths, part.labels, states)
         if self._file is None:
             self._check_note()
             self._scratch = self._folder.scratch("plan")
             self._temporary = self._scratch.__enter__()
-            self._file = pa.parquet.ParquetWriter(self._temporary, table.schema, write_statistics=False)
+            self._file = import_pyarrow().parquet.ParquetWriter(self._temporary, table.schema, write_statistics=False)
         self._file.write_table(table, row_group_size=self.shard_size)
         self.n_images += len(part.paths)
         self.n_shards += 1

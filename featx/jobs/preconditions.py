@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections.abc import Sequence
 
+from featx.datasets.image_listing import ImageListing
 from featx.errors import JobError, OutputError
-from featx.extraction.options import ExtractionOptions
+from featx.extraction.options import ExtractionOptions, with_absolute_paths
 from featx.features.job_files import MANIFEST
-from featx.jobs.image_listing import ImageListing
 from featx.jobs.job import Job
 from featx.system.files import remote
 from featx.system.files.folder import Folder
@@ -32,10 +31,9 @@ def check_not_nested(sources: Sequence[str], folder: Folder) -> None:
             continue
         path = os.path.realpath(path)
         remedy = f"Choose an -o beside it, such as {_sibling(path)!r}."
-        if os.path.isdir(path) and output == path:
-            raise JobError(f"The output {folder.location!r} is the source {source!r}. {remedy}")
-        if os.path.isdir(path) and _is_within(output, path):
-            raise JobError(f"The output {folder.location!r} is within the source {source!r}. {remedy}")
+        if os.path.isdir(path) and (output == path or _is_within(output, path)):
+            relation = "is" if output == path else "is within"
+            raise JobError(f"The output {folder.location!r} {relation} the source {source!r}. {remedy}")
         if _is_within(path, output):
             raise JobError(f"The source {source!r} is within the output {folder.location!r}. {remedy}")
 
@@ -107,14 +105,3 @@ def _check_same_images(job: Job, listing: ImageListing) -> None:
         "Plan again with another -o, where cached rows are not computed again; or go on with what was planned: featx "
         f"job run {job.folder.location}"
     )
-
-
-def with_absolute_paths(options: ExtractionOptions) -> ExtractionOptions:
-    """Return options with absolute paths of weights and model files, which hold in any working folder."""
-    paths = {}
-    weights = os.fspath(options.weights) if options.weights is not None else ""
-    if weights and not remote.is_url(weights) and os.path.isfile(weights):
-        paths["weights"] = os.path.abspath(weights)
-    if os.path.exists(options.backbone) and (os.sep in options.backbone or "." in options.backbone):
-        paths["backbone"] = os.path.abspath(options.backbone)
-    return dataclasses.replace(options, **paths) if paths else options  # type: ignore[arg-type]

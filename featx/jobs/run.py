@@ -225,9 +225,7 @@ def _make_task(
     return Task(
         location=job.folder.location,
         job_id=job.manifest.id,
-        shard=0,
         client=uuid.uuid4().hex,
-        round=0,
         cache=os.path.abspath(folder) if folder else None,
         is_cache_auto=cache == "auto",
         raise_on_error=raise_on_error,

@@ -8,8 +8,9 @@
 ``products``       matrix products of a few rows
 ``progress``       progress bar and messages on standard error
 ``shared_calls``   calls that threads share
-``threads``        process blocks in threads
+``threads``        process blocks in threads; call a function regularly
 ``version``        version of featx
+``worker_process`` worker processes that end cleanly
 ``files/``         atomic, checksummed, local and remote files
 
 May import: ``errors``.

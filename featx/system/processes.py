@@ -7,8 +7,10 @@ import math
 import os
 import re
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 _CGROUPS, _OWN_CGROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
@@ -67,6 +69,19 @@ def _cpu_quota_of(group: Path) -> Iterator[float]:
         return
     if quota > 0 and period > 0:
         yield quota / period
+
+
+def process_identity() -> dict[str, Any]:
+    """Return what identifies this process for others: ``host``, ``pid`` and ``started``, for :func:`is_alive`."""
+    pid = os.getpid()
+    return {"host": pid_namespace(), "pid": pid, "started": process_start_time(pid)}
+
+
+def is_alive(host: str, pid: int, started: int | None, last_seen: float, silent_seconds: float) -> bool:
+    """Return whether a process is alive; one on another machine, if it was seen within the last `silent_seconds`."""
+    if host == pid_namespace():
+        return is_process_running(pid, started)
+    return time.time() - last_seen < silent_seconds
 
 
 def is_process_running(pid: int, started: int | None = None) -> bool:

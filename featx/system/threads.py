@@ -1,10 +1,13 @@
-"""Process blocks in threads, a few blocks ahead of the consumer."""
+"""Process blocks in threads, ahead of the consumer; call a function regularly in a thread."""
 
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import itertools
-from collections.abc import Callable, Generator, Iterable
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
 
 from featx.system.processes import n_cores
@@ -37,3 +40,38 @@ def map_in_threads(
             result = pending.pop(0).result()
             pending += [threads.submit(function, item) for item in itertools.islice(remaining, 1)]
             yield result
+
+
+@contextlib.contextmanager
+def repeating(
+    function: Callable[[], object], seconds: float, *, max_share: float = 1.0, join_seconds: float = 5.0
+) -> Iterator[None]:
+    """Call a function regularly in a thread while the block runs.
+
+    Parameters
+    ----------
+    function : callable
+        It must not raise.
+    seconds : float
+        Minimum pause between two calls.
+    max_share : float, default=1.0
+        Maximum share of the time that the function runs; the pause grows if it is slow.
+    join_seconds : float, default=5.0
+        Maximum time to wait at the end for a call that runs.
+    """
+    is_over = threading.Event()
+
+    def repeat() -> None:
+        pause = seconds
+        while not is_over.wait(pause):
+            started = time.monotonic()
+            function()
+            pause = max(seconds, (time.monotonic() - started) / max_share)
+
+    thread = threading.Thread(target=repeat, daemon=True, name=f"featx-{function.__name__}")
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(timeout=join_seconds)

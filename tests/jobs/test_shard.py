@@ -13,7 +13,6 @@ from featx import job_status, merge_job, open_features, run_job
 from featx.errors import FeaturesError, JobError
 from featx.extraction.options import ExtractionOptions
 from featx.jobs.job import Job, open_job
-from featx.jobs.running.recovery import find_corruption
 from featx.jobs.running.shard import run_shard
 from featx.jobs.running.worker import work
 from featx.system.files.local_folder import LocalFolder
@@ -188,4 +187,4 @@ def test_any_corrupt_byte_of_a_table_is_found(images: Path, tmp_path: Path) -> N
         try:
             open_features(job).paths[:]
         except FeaturesError:  # its remedy is --verify
-            assert damaged or find_corruption(whole, done[0]), at
+            assert damaged or whole.find_corruption(done[0]), at

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from featx.cli.console import cache_from, note_ignored, options_from, print_data, print_message
+from featx.cli.console import note_ignored, options_from, print_data, print_message
 from featx.cli.shared_options import (
     add_backbone,
     add_cache,
@@ -215,24 +216,25 @@ def extract(args: argparse.Namespace) -> int:
 
 
 def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: int) -> JobPlan:
-    from featx.jobs.job import open_job_folder
-    from featx.jobs.plan import plan_sources
+    from featx.jobs.plan import plan_job
     from featx.system.progress import progress_bar
 
     if output.lower().startswith("memory://"):
         raise OptionError(
             f"-o {output}: a folder in memory does not outlive this command. Pass a folder or an s3:// URL."
         )
+    options = options_from(args, args.backbone)
     with progress_bar(None, "plan", shown=not args.quiet) as progress:
-        return plan_sources(
+        return plan_job(
             args.source,
-            options_from(args, args.backbone),
-            open_job_folder(output),
+            output,
             shard_size=shard_size,
-            columns=(args.path_column, args.label_column),
-            cache=cache_from(args),
+            path_column=args.path_column,
+            label_column=args.label_column,
+            cache=args.cache,
             sample=sample,
             progress=progress,
+            **{field.name: getattr(options, field.name) for field in dataclasses.fields(options)},
         )
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 
 from featx.errors import FeatxError
-from featx.features.job_files import CommittedShard, column_texts, table_name
+from featx.features.job_files import CommittedShard, table_name
+from featx.features.job_tables import column_texts
 from featx.jobs.job import Job
 from featx.jobs.running.executors import (
     ClusterLostError,
@@ -41,20 +42,9 @@ _log = logging.getLogger("featx")
 class Coordinator:
     """One run of a job.
 
-    Parameters
-    ----------
-    job : Job
-        Job to run.
-    task : Task
-        What all tasks have in common; its `client` is the token of this run.
-    backend, n_jobs, scheduler
-        See :func:`featx.run_job`.
-    recompute : set of int or None, default=None
-        Committed shards to compute again.
-    limits : Limits or None, default=None
-        Limits of the run; None takes the defaults.
-    executor : TaskExecutor or None, default=None
-        Executor that runs the tasks, in place of that of the backend.
+    `task` is what all tasks have in common; its `client` is the token of this run. `recompute` are committed shards to
+    compute again. `executor` runs the tasks in place of that of the backend. For the others, see
+    :func:`featx.run_job`.
     """
 
     def __init__(
@@ -81,13 +71,7 @@ class Coordinator:
         self._history: list[RoundResult] = []
 
     def run(self) -> None:
-        """Run all shards that are missing.
-
-        Raises
-        ------
-        FeatxError
-            The run cannot go on.
-        """
+        """Run all shards that are missing. A FeatxError means that the run cannot go on."""
         try:
             while isinstance(step := next_round(self.snapshot(), self._limits), Round):
                 self._run_round(step)
@@ -151,13 +135,9 @@ class Coordinator:
         if current.probe:
             template = dataclasses.replace(template, probe_images=self._probe_images())
             self._unreachable.clear()
+        suspects = {*self._failures, *self._suspects}
         tasks = (
-            dataclasses.replace(
-                template,
-                shard=shard,
-                recompute=shard in self._recompute,
-                is_suspect=shard in self._failures or shard in self._suspects,
-            )
+            dataclasses.replace(template, shard=shard, recompute=shard in self._recompute, is_suspect=shard in suspects)
             for shard in current.shards
         )
         worker_lost = disconnected = ""
@@ -169,12 +149,10 @@ class Coordinator:
                         raise error
         except ClusterLostError as error:
             disconnected = str(error)
-            _log.warning(
-                "The connection to the cluster (%s) broke: %s. Waiting up to %.0f s for it; completed work is kept.",
-                self._backend,
-                error,
-                self._limits.reconnect_seconds,
+            message = (
+                "The connection to the cluster (%s) broke: %s. Waiting up to %.0f s for it; completed work is kept."
             )
+            _log.warning(message, self._backend, error, self._limits.reconnect_seconds)
         self._history.append(RoundResult(self._progress() != before, worker_lost, disconnected))
 
     def _progress(self) -> object:

@@ -13,7 +13,6 @@ import logging
 import pkgutil
 import re
 import socket
-import threading
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +22,7 @@ from featx.errors import JobError, missing_dependency
 from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, WorkerLostError, convert_errors
 from featx.system.files.remote import run_with_timeout
 from featx.system.formatting import format_count
+from featx.system.threads import repeating
 from featx.system.version import __version__
 
 #: Time to find a scheduler, and a worker: an error comes within 15 seconds.
@@ -40,15 +40,7 @@ _log = logging.getLogger("featx")
 
 
 class DaskExecutor:
-    """Runs tasks on the workers of a Dask client.
-
-    Parameters
-    ----------
-    client : distributed.Client
-        Connected client.
-    address : str
-        Address of the scheduler, for messages.
-    """
+    """Runs tasks on the workers of a connected ``distributed.Client``."""
 
     def __init__(self, client: Any, address: str) -> None:
         self._executor = client.get_executor(pure=False)
@@ -63,8 +55,7 @@ class DaskExecutor:
         _, distributed = _import_dask()
         if isinstance(error, distributed.scheduler.KilledWorker):
             return WorkerLostError("Dask gave the shard up after its workers died")
-        is_lost = (concurrent.futures.CancelledError, distributed.CancelledError, distributed.comm.CommClosedError)
-        if isinstance(error, is_lost):
+        if isinstance(error, _lost_errors(distributed)):
             return ClusterLostError("its scheduler is gone")
         is_unreadable = isinstance(error, RuntimeError) and "deserialization" in str(error)
         if is_unreadable or isinstance(error, ModuleNotFoundError):
@@ -77,24 +68,10 @@ class DaskExecutor:
 
 @contextlib.contextmanager
 def dask_executor(scheduler: str | None, connect_seconds: float) -> Iterator[DaskExecutor]:
-    """Yield an executor on a Dask cluster.
+    """Yield an executor on a Dask cluster; wait up to `connect_seconds` for a scheduler that does not answer.
 
-    Parameters
-    ----------
-    scheduler : str or None
-        Address of the scheduler, such as ``tcp://host:8786``. None is that of Dask's own configuration
-        (``DASK_SCHEDULER_ADDRESS``).
-    connect_seconds : float
-        Time to wait for a scheduler that does not answer.
-
-    Raises
-    ------
-    JobError
-        There is no scheduler, it has no workers, or they have another version of featx.
-    ClusterLostError
-        The connection broke.
-    MissingDependencyError
-        distributed is not installed.
+    JobError: there is no scheduler, it has no workers, or they have another version of featx. ClusterLostError: the
+    connection broke.
     """
     dask, distributed = _import_dask()
     address = _scheduler_address(dask, scheduler)
@@ -106,15 +83,15 @@ def dask_executor(scheduler: str | None, connect_seconds: float) -> Iterator[Das
             _check_workers(client)
             with _watched_workers(client, address):
                 yield DaskExecutor(client, address)
-        except (
-            concurrent.futures.CancelledError,
-            distributed.CancelledError,
-            distributed.comm.CommClosedError,
-        ) as error:
+        except _lost_errors(distributed) as error:
             raise ClusterLostError("its scheduler is gone") from error
         finally:
             with contextlib.suppress(Exception):  # a client without its scheduler may fail to close
                 client.close(timeout=2)
+
+
+def _lost_errors(distributed: Any) -> tuple[type[BaseException], ...]:
+    return concurrent.futures.CancelledError, distributed.CancelledError, distributed.comm.CommClosedError
 
 
 def check_dask(scheduler: str | None) -> None:
@@ -195,14 +172,13 @@ def _no_scheduler(address: str, error: Exception) -> JobError:
 
 
 def _wait_for_worker(client: Any, address: str, connect_seconds: float) -> None:
-    deadline = time.monotonic() + max(_WORKER_SECONDS, connect_seconds)
-    while not client.ncores():
-        if time.monotonic() > deadline:
-            raise JobError(
-                f"The scheduler at {address} has no workers. Start one: dask worker {address} --nthreads 1 "
-                "--memory-limit 0. Completed work is kept."
-            )
-        time.sleep(_RETRY_SECONDS / 4)
+    try:
+        client.wait_for_workers(1, timeout=max(_WORKER_SECONDS, connect_seconds))
+    except TimeoutError as error:
+        raise JobError(
+            f"The scheduler at {address} has no workers. Start one: dask worker {address} --nthreads 1 "
+            "--memory-limit 0. Completed work is kept."
+        ) from error
 
 
 def _check_workers(client: Any) -> None:
@@ -252,36 +228,27 @@ def _watched_workers(client: Any, address: str) -> Iterator[None]:
 
     Dask does not report either: tasks wait without end for a worker that can run them.
     """
-    is_over = threading.Event()
+    n_empty, known = 0, set(client.ncores())
 
-    def watch() -> None:
-        n_empty, known = 0, set(client.ncores())
-        while not is_over.wait(_WATCH_SECONDS):
-            with contextlib.suppress(Exception):  # the scheduler is gone: the futures report it
-                workers = set(client.ncores())
-                n_empty = 0 if workers else n_empty + 1
-                if n_empty == _MAX_EMPTY_LOOKS:
-                    _log.warning(
-                        "The scheduler at %s has no workers. Waiting for new ones: a worker without this version of "
-                        "featx ends when it receives a task.",
-                        address,
-                    )
-                new = sorted(workers - known)
-                if new and (problems := _version_problems(_featx_versions(client, new))):
-                    _log.warning(
-                        "New workers cannot run the tasks, which need featx %s: %s.",
-                        __version__,
-                        _format_problems(problems),
-                    )
-                known |= workers
+    def look() -> None:
+        nonlocal n_empty, known
+        with contextlib.suppress(Exception):  # the scheduler is gone: the futures report it
+            workers = set(client.ncores())
+            n_empty = 0 if workers else n_empty + 1
+            if n_empty == _MAX_EMPTY_LOOKS:
+                _log.warning(
+                    "The scheduler at %s has no workers. Waiting for new ones: a worker without this version of "
+                    "featx ends when it receives a task.",
+                    address,
+                )
+            new = sorted(workers - known)
+            if new and (problems := _version_problems(_featx_versions(client, new))):
+                text = _format_problems(problems)
+                _log.warning("New workers cannot run the tasks, which need featx %s: %s.", __version__, text)
+            known |= workers
 
-    thread = threading.Thread(target=watch, daemon=True, name="featx-cluster")
-    thread.start()
-    try:
+    with repeating(look, _WATCH_SECONDS):
         yield
-    finally:
-        is_over.set()
-        thread.join(_WATCH_SECONDS)
 
 
 @contextlib.contextmanager

@@ -20,8 +20,8 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from featx.errors import OptionError, did_you_mean
-from featx.jobs.running.worker import GRACE_SECONDS, is_quiet, start_worker
 from featx.system.processes import n_cores
+from featx.system.worker_process import GRACE_SECONDS, is_quiet, signals_blocked, start_worker
 
 _Task = TypeVar("_Task")
 BACKENDS = ("sequential", "loky", "dask", "ray")
@@ -44,15 +44,9 @@ class WorkerLostError(Exception):
 
 
 class TaskExecutor(Protocol):
-    """Runs tasks as the executors of ``concurrent.futures`` do.
+    """Runs tasks as the executors of ``concurrent.futures`` do."""
 
-    Attributes
-    ----------
-    max_pending : int
-        Number of tasks to submit ahead.
-    """
-
-    max_pending: int
+    max_pending: int  # tasks to submit ahead
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
         """Return the future of a task; its exception is WorkerLostError or ClusterLostError if the engine failed."""
@@ -131,11 +125,6 @@ class LocalExecutor:
 
     If a process of a shared pool dies, ``concurrent.futures`` and loky end all of its processes and do not report
     which task was running. Here a broken pool identifies its task, and the other workers go on.
-
-    Parameters
-    ----------
-    n_jobs : int
-        Number of workers; -1 is one per core.
     """
 
     def __init__(self, n_jobs: int) -> None:
@@ -186,7 +175,7 @@ class _Worker:
         self.task: Future[Any] = Future()
 
     def start(self) -> None:
-        with _signals_blocked():  # the new process inherits this until it has set up its signal handlers
+        with signals_blocked():
             started = self._pool.submit(start_worker, os.getpid(), is_quiet())
         self._pid = started.result()
 
@@ -211,15 +200,3 @@ def _exit_codes(error: BrokenProcessPool) -> str:
     text = " ".join(str(error).split())
     codes = text.partition("exit codes of the workers are")[2].partition("}")[0].strip(" {}.")
     return codes or text[:200]
-
-
-@contextlib.contextmanager
-def _signals_blocked() -> Iterator[None]:
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

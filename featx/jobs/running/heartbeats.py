@@ -11,10 +11,8 @@ import contextlib
 import dataclasses
 import json
 import logging
-import os
 import re
 import socket
-import threading
 import time
 import uuid
 import warnings
@@ -25,7 +23,8 @@ from featx.errors import FeatxWarning, OutputError
 from featx.features.job_files import FOLDERS, shards_with_table
 from featx.jobs.job import Job
 from featx.system.files.folder import Folder
-from featx.system.processes import is_process_running, pid_namespace, process_start_time
+from featx.system.processes import is_alive, pid_namespace, process_identity
+from featx.system.threads import repeating
 
 #: A worker or client on another machine that sends no heartbeat for this time counts as dead.
 SILENT_SECONDS = 120.0
@@ -41,74 +40,31 @@ _log = logging.getLogger("featx")
 
 @dataclasses.dataclass(frozen=True)
 class Heartbeat:
-    """The last heartbeat of a worker at a shard.
+    """The last heartbeat of a worker at a shard."""
 
-    Attributes
-    ----------
-    name : str
-        Name of the file.
-    shard, n_done : int
-        Index of the shard, and number of its images that are done.
-    client : str
-        Token of the client that submitted the shard.
-    round : int
-        Round of that client.
-    host : str
-        Scope in which process numbers are unique: see :func:`featx.system.processes.pid_namespace`.
-    pid : int
-        Number of the process.
-    started : int or None
-        Start time of the process: see :func:`featx.system.processes.process_start_time`.
-    time : float
-        Time of the heartbeat, in seconds since 1970.
-    """
-
-    name: str
+    name: str  # of the file
     shard: int
-    n_done: int
-    client: str
-    round: int
-    host: str
+    n_done: int  # images of the shard
+    client: str  # token of the client that submitted the shard
+    round: int  # of that client
+    host: str  # with `pid` and `started`: see process_identity
     pid: int
     started: int | None
-    time: float
+    time: float  # seconds since 1970
 
     @property
     def is_alive(self) -> bool:
         """Whether the process is alive, as far as this machine can know."""
-        return _is_alive(self.host, self.pid, self.started, self.time)
-
-
-def _is_alive(host: str, pid: int, started: int | None, last_seen: float) -> bool:
-    if host == pid_namespace():
-        return is_process_running(pid, started)
-    return time.time() - last_seen < SILENT_SECONDS
-
-
-def _this_process() -> dict[str, Any]:
-    pid = os.getpid()
-    return {"host": pid_namespace(), "pid": pid, "started": process_start_time(pid)}
+        return is_alive(self.host, self.pid, self.started, self.time, SILENT_SECONDS)
 
 
 class HeartbeatWriter:
-    """Writes the heartbeats of a worker, which exist as long as the worker is at the shard.
-
-    Parameters
-    ----------
-    folder : Folder
-        Folder of the job.
-    shard, round : int
-        Shard, and round of the client.
-    client : str
-        Token of the client.
-    seconds : float
-        Minimum time between two heartbeats.
-    """
+    """Writes the heartbeats of a worker, at most one in `seconds`. They exist as long as it is at the shard."""
 
     def __init__(self, folder: Folder, shard: int, client: str, round: int, seconds: float) -> None:  # noqa: A002
         self._folder = folder
         self._name = f"heartbeats/{shard:08}-{uuid.uuid4().hex}.json"
-        self._fields = {"shard": shard, "client": client, "round": round, **_this_process()}
+        self._fields = {"shard": shard, "client": client, "round": round, **process_identity()}
         self._seconds = seconds
         self._last = 0.0
         self._n_done = 0
@@ -179,18 +135,13 @@ def running_clients(folder: Folder) -> list[dict[str, Any]]:
     for name in sorted(folder.names("clients")):
         try:
             note = json.loads(folder.read(f"clients/{name}"))
-            client = {
-                **note,
-                "hostname": str(note["hostname"]),
-                "token": name[:-5],
-                "time": float(note["time"]),
-                "n_before": int(note["n_before"]),
-            }
-            is_alive = _is_alive(client["host"], int(client["pid"]), client["started"], client["time"])
+            numbers = {"time": float(note["time"]), "n_before": int(note["n_before"])}
+            client = {**note, "hostname": str(note["hostname"]), "token": name[:-5], **numbers}
+            is_running = is_alive(note["host"], int(note["pid"]), note["started"], client["time"], SILENT_SECONDS)
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             continue
         is_local = client["host"] == pid_namespace()
-        if is_alive or (not is_local and client["token"] in active):
+        if is_running or (not is_local and client["token"] in active):
             clients.append(client)
         elif is_local or time.time() - client["time"] > _FORGET_SECONDS:
             folder.remove(f"clients/{name}")
@@ -205,13 +156,7 @@ def describe_client(client: dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def registered_client(folder: Folder, token: str, n_before: int) -> Iterator[None]:
-    """Show others that a client runs the job while the block runs; remove its notes and heartbeats at the end.
-
-    Warns
-    -----
-    FeatxWarning
-        Other clients run the job.
-    """
+    """Show others that a client runs the job while the block runs, and warn of others that do; then clean up."""
     if others := running_clients(folder):
         warnings.warn(
             f"This job is already being run by {', '.join(map(describe_client, others))}. Both clients go on, and each "
@@ -219,7 +164,7 @@ def registered_client(folder: Folder, token: str, n_before: int) -> Iterator[Non
             FeatxWarning,
             stacklevel=4,
         )
-    note = {**_this_process(), "hostname": socket.gethostname(), "time": time.time(), "n_before": n_before}
+    note = {**process_identity(), "hostname": socket.gethostname(), "time": time.time(), "n_before": n_before}
     folder.write(f"clients/{token}.json", json.dumps(note).encode())
     try:
         yield
@@ -252,9 +197,7 @@ def reporting_progress(job: Job, client: str, n_done: int, progress: Callable[[i
     if progress is None:
         yield
         return
-    is_over = threading.Event()
     reported = n_done
-    min_seconds = job.folder.poll_seconds
 
     def report() -> None:
         nonlocal reported
@@ -262,21 +205,10 @@ def reporting_progress(job: Job, client: str, n_done: int, progress: Callable[[i
             progress(count - reported)
             reported = count
 
-    def watch() -> None:
-        pause = min_seconds
-        while not is_over.wait(pause):
-            started = time.monotonic()
-            with contextlib.suppress(OSError):
-                report()
-            pause = max(min_seconds, (time.monotonic() - started) / _READ_SHARE)
+    def look() -> None:
+        with contextlib.suppress(OSError):
+            report()
 
-    thread = threading.Thread(target=watch, daemon=True, name="featx-progress")
-    thread.start()
-    try:
+    with repeating(look, job.folder.poll_seconds, max_share=_READ_SHARE, join_seconds=60.0):
         yield
-        is_over.set()
-        thread.join()
-        report()
-    finally:
-        is_over.set()
-        thread.join(timeout=min_seconds)
+    report()

@@ -21,22 +21,16 @@ _CONNECT_SECONDS = 5.0
 
 
 class RayExecutor:
-    """Runs tasks as remote functions of Ray, each on one core.
-
-    Parameters
-    ----------
-    ray : module
-        Ray, connected to a cluster.
-    n_jobs : int
-        Number of tasks at a time; -1 is one per core of the cluster.
-    """
+    """Runs tasks as remote functions of Ray, each on one core; `n_jobs` at a time (-1: one per core of the cluster)."""
 
     def __init__(self, ray: Any, n_jobs: int) -> None:
         self._ray = ray
         n_cores = int(ray.cluster_resources().get("CPU", 1))
         self.max_pending = n_jobs if n_jobs > 0 else PENDING_ON_CLUSTER + 2 * n_cores
         # A death of the worker is retried; an exception is not.
-        self._remote = ray.remote(max_retries=MAX_FAILURES - 1, retry_exceptions=False)(_call)
+        self._remote = ray.remote(max_retries=MAX_FAILURES - 1, retry_exceptions=False)(
+            lambda function, task: function(task)
+        )
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> concurrent.futures.Future[Any]:
         """Return the future of a task."""
@@ -53,29 +47,11 @@ class RayExecutor:
         return ClusterLostError(reason) if isinstance(error, errors.RayError | ConnectionError) else error
 
 
-def _call(function: Callable[[Any], Any], task: Any) -> Any:
-    return function(task)
-
-
 @contextlib.contextmanager
 def ray_executor(address: str | None, n_jobs: int) -> Iterator[RayExecutor]:
-    """Yield an executor on a Ray cluster.
+    """Yield an executor on a Ray cluster: that of `address` or ``RAY_ADDRESS``, or else one of this machine.
 
-    Parameters
-    ----------
-    address : str or None
-        ``ray://host:10001`` or ``host:6379``. None is ``RAY_ADDRESS``, and without it a cluster of this machine.
-    n_jobs : int
-        Number of tasks at a time; -1 is one per core.
-
-    Raises
-    ------
-    JobError
-        There is no cluster.
-    ClusterLostError
-        The connection broke.
-    MissingDependencyError
-        ray is not installed.
+    JobError: there is no cluster. ClusterLostError: the connection broke.
     """
     ray = _import_ray()
     is_started = not ray.is_initialized()
@@ -122,12 +98,8 @@ def _check_listener(address: str | None) -> None:
 def _start(ray: Any, address: str | None) -> None:
     _check_listener(address)
     try:
-        ray.init(
-            address=address,
-            logging_level="error",
-            log_to_driver=False,
-            include_dashboard=False if not address else None,
-        )
+        has_dashboard = None if address else False
+        ray.init(address=address, logging_level="error", log_to_driver=False, include_dashboard=has_dashboard)
     except Exception as error:  # of many types, some without a common base
         raise JobError(
             f"Cannot connect to Ray: {' '.join(str(error).split())[:200]}. Check --scheduler (scheduler=) and `ray "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from featx.errors import JobError
-from featx.features.hashed_npy import checksum_of
 from featx.features.job_files import FOLDERS, CommittedShard, matrix_name, table_name
 from featx.jobs.job import Job
 from featx.jobs.running.heartbeats import read_heartbeats, running_clients
@@ -12,19 +10,8 @@ from featx.jobs.running.heartbeats import read_heartbeats, running_clients
 def recover(job: Job, *, verify: bool, retry_quarantined: bool) -> tuple[dict[int, CommittedShard], dict[int, str]]:
     """Remove corrupt shards, so that they are computed again.
 
-    Parameters
-    ----------
-    job : Job
-        Job to run.
-    verify, retry_quarantined : bool
-        See :func:`featx.run_job`.
-
-    Returns
-    -------
-    done : dict of int to CommittedShard
-        Shards that are done.
-    corrupt : dict of int to str
-        Shards that were corrupt, and the reason.
+    Return the shards that are done, and the reasons of those that were corrupt. For `verify` and `retry_quarantined`
+    see :func:`featx.run_job`.
     """
     folder = job.folder
     folder.make_folders(*FOLDERS)
@@ -32,7 +19,7 @@ def recover(job: Job, *, verify: bool, retry_quarantined: bool) -> tuple[dict[in
     _mark_suspects(job)
     done, corrupt = job.committed()
     if verify:
-        corrupt |= {shard: reason for shard, committed in done.items() if (reason := find_corruption(job, committed))}
+        corrupt |= {shard: reason for shard, committed in done.items() if (reason := job.find_corruption(committed))}
     for shard in corrupt:
         done.pop(shard, None)
         folder.remove(table_name(shard))  # first: without its table, a shard is not committed
@@ -52,15 +39,3 @@ def _mark_suspects(job: Job) -> None:
         if not beat.is_alive and beat.client not in living:
             job.mark_suspect(beat.shard, "its worker and its client died")
             job.folder.remove(beat.name)
-
-
-def find_corruption(job: Job, shard: CommittedShard) -> str:
-    """Return why a committed shard is corrupt; "" if it is not."""
-    try:
-        job.table(shard)
-        with job.folder.local_copy(matrix_name(shard.shard)) as path:
-            return "" if checksum_of(path) == shard.checksum else "its matrix has other bytes than were committed"
-    except FileNotFoundError:
-        return "its matrix is missing"
-    except JobError as error:
-        return str(error).partition(". ")[0]

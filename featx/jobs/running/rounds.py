@@ -24,122 +24,57 @@ PROBE_FACTOR = 3
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """Limits of a run.
+    """Limits of a run: numbers of consecutive rounds without progress, and times."""
 
-    Attributes
-    ----------
-    max_idle, max_false_starts, max_disconnects : int
-        Number of consecutive rounds without progress in which nothing happens, in which workers die before they begin
-        a shard, and in which the connection to the cluster breaks.
-    pause_seconds : float
-        Pause after such a round.
-    reconnect_seconds : float
-        Time for a cluster to come back.
-    """
-
-    max_idle: int = 5
-    max_false_starts: int = 3
-    max_disconnects: int = 20
-    pause_seconds: float = 1.0
-    reconnect_seconds: float = 60.0
+    max_idle: int = 5  # rounds in which nothing happens
+    max_false_starts: int = 3  # rounds in which workers die before they begin a shard
+    max_disconnects: int = 20  # rounds in which the connection to the cluster breaks
+    pause_seconds: float = 1.0  # after such a round
+    reconnect_seconds: float = 60.0  # for a cluster to come back
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardFailure:
-    """Failures of a shard in this run.
-
-    Attributes
-    ----------
-    count : int
-        Number of failures.
-    reason : str
-        Reason of the last failure.
-    has_died : bool
-        Whether the worker died.
-    """
+    """Failures of a shard in this run."""
 
     count: int
-    reason: str
-    has_died: bool
+    reason: str  # of the last one
+    has_died: bool  # whether its worker died
 
 
 @dataclasses.dataclass(frozen=True)
 class RoundResult:
-    """Result of a round.
+    """Result of a round."""
 
-    Attributes
-    ----------
-    has_progress : bool
-        Whether a shard was done, failed or unreachable for the first time since the round before.
-    worker_lost : str
-        Reason why a worker died before it began a shard; "" if none did.
-    disconnected : str
-        Reason why the connection to the cluster broke; "" if it did not.
-    """
-
-    has_progress: bool
-    worker_lost: str = ""
-    disconnected: str = ""
+    has_progress: bool  # whether a shard was done, failed or unreachable for the first time
+    worker_lost: str = ""  # why a worker died before it began a shard
+    disconnected: str = ""  # why the connection to the cluster broke
 
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """State of a run between two rounds.
+    """State of a run between two rounds."""
 
-    Attributes
-    ----------
-    location, backend : str
-        Job and backend, for messages.
-    pending : tuple of int
-        Shards to do, in the order in which they run.
-    suspects : frozenset of int
-        Shards that may have ended a worker in an earlier run.
-    failures : mapping of int to ShardFailure
-        Failures in this run.
-    unreachable : mapping of int to str
-        Shards of which no image is reachable, and the reason.
-    n_done : int
-        Number of shards done in this run.
-    n_with_rows : int
-        Number of other shards with rows; needed only if all pending shards are unreachable.
-    history : tuple of RoundResult
-        Rounds so far.
-    """
-
-    location: str
+    location: str  # of the job, for messages
     backend: str
-    pending: tuple[int, ...]
-    suspects: frozenset[int] = frozenset()
-    failures: Mapping[int, ShardFailure] = dataclasses.field(default_factory=dict)
-    unreachable: Mapping[int, str] = dataclasses.field(default_factory=dict)
-    n_done: int = 0
-    n_with_rows: int = 0
+    pending: tuple[int, ...]  # shards to do, in the order in which they run
+    suspects: frozenset[int] = frozenset()  # shards that may have ended a worker in an earlier run
+    failures: Mapping[int, ShardFailure] = dataclasses.field(default_factory=dict)  # in this run
+    unreachable: Mapping[int, str] = dataclasses.field(default_factory=dict)  # shards without a reachable image: reason
+    n_done: int = 0  # shards in this run
+    n_with_rows: int = 0  # other shards with rows; needed only if all pending shards are unreachable
     history: tuple[RoundResult, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Round:
-    """Shards to run, in order.
-
-    Attributes
-    ----------
-    shards : tuple of int
-        Indices of the shards.
-    probe : bool
-        Whether no image of these shards is reachable, so that images of other shards are tried too.
-    has_fresh : bool
-        Whether some of the shards have never failed.
-    pause_seconds : float
-        Pause before the round.
-    connect_seconds : float
-        Time for a cluster to appear.
-    """
+    """Shards to run, in order."""
 
     shards: tuple[int, ...]
-    probe: bool = False
-    has_fresh: bool = True
-    pause_seconds: float = 0.0
-    connect_seconds: float = 0.0
+    probe: bool = False  # whether no image of them was reachable, so that images of other shards are tried too
+    has_fresh: bool = True  # whether some of them have never failed
+    pause_seconds: float = 0.0  # before the round
+    connect_seconds: float = 0.0  # for a cluster to appear
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import io
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -19,11 +18,10 @@ from featx.extraction.extract import extract_into
 from featx.extraction.ledger import UNKNOWN_STATE, Ledger
 from featx.extraction.options import Resolved
 from featx.features.hashed_npy import HashedNpyWriter, checksum_of
-from featx.features.job_files import CommittedShard, PlannedShard, matrix_name, table_name, text_columns
-from featx.images.image import DIGEST_SIZE, file_state, read_image
+from featx.features.job_files import CommittedShard, PlannedShard, matrix_name, table_name
+from featx.features.job_tables import make_shard_table, shard_table_bytes
+from featx.images.image import find_file_state, read_image
 from featx.jobs.job import Job
-from featx.system.files import remote
-from featx.system.files.parquet import import_pyarrow
 
 #: Time that a writer waits for the table of another writer whose rows differ from its own.
 WAIT_SECONDS = 3.0
@@ -50,34 +48,11 @@ def run_shard(
     probe_images: Sequence[str] = (),
     recompute: bool = False,
 ) -> CommittedShard:
-    """Compute the rows of a shard and commit them.
+    """Compute the rows of a shard and commit them; return what is committed, by this worker or another.
 
-    Parameters
-    ----------
-    job : Job
-        Job of the shard.
-    shard : int
-        Index of the shard.
-    resolved : Resolved
-        Resolved options of the extraction.
-    cache, raise_on_error, progress
-        See :func:`featx.extraction.extract.extract_into`.
-    probe_images : sequence of str, default=()
-        Images of other shards. If one of them is reachable and no image of this shard is, the latter are failures.
-    recompute : bool, default=False
-        Whether to replace the committed rows if images that failed have a row now.
-
-    Returns
-    -------
-    CommittedShard
-        What is committed, by this worker or another.
-
-    Raises
-    ------
-    UnreachableSourceError
-        No image of the shard is reachable.
-    FeatxError
-        See :func:`featx.extraction.to_file.extract_to_file`. A corrupt plan raises JobError.
+    `probe_images` are of other shards: if one of them is reachable and no image of this shard is, the latter are
+    failures; otherwise, UnreachableSourceError is raised. `recompute` replaces the committed rows if images that failed
+    have a row now. For other parameters and errors, see :func:`featx.extraction.extract.extract_into`.
     """
     started = time.perf_counter()
     planned = job.planned(shard)
@@ -86,10 +61,10 @@ def run_shard(
         ledger = extract_into(rows, paths, resolved, cache=cache, raise_on_error=raise_on_error, progress=progress)
         if not any(map(_is_reachable, job.resolve_paths(probe_images))):
             _check_reachable(shard, len(paths), ledger.failures)
-        failed = {failure.position for failure in ledger.failures}
+        failed = {failure.position: failure for failure in ledger.failures}
         rows.keep(np.array([position for position in range(len(paths)) if position not in failed], dtype=np.int64))
         checksum = rows.finish()
-        table = _make_table(job, planned, ledger)
+        table = make_shard_table(planned, job.manifest.labels, ledger.digests, failed)
         done = CommittedShard(
             job=job.manifest.id,
             fingerprint=job.manifest.fingerprint,
@@ -105,7 +80,7 @@ def run_shard(
         )
         if recompute and (committed := _keep_committed(job, shard, table)):
             return committed
-        return _Commit(job, done, matrix, _as_file(done, table)).run(replace=recompute)
+        return _Commit(job, done, matrix, shard_table_bytes(done, table)).run(replace=recompute)
 
 
 def _is_reachable(path: str) -> bool:
@@ -129,57 +104,15 @@ def _check_reachable(shard: int, n_images: int, failures: Sequence[Failure]) -> 
 
 def _count_changed(paths: list[str], planned: PlannedShard, ledger: Ledger) -> int:
     """Return the number of files that changed since the job was planned."""
-    current_states = map(tuple, ledger.file_states.tolist())
-    return sum(
-        before is not None and now != before and (now != UNKNOWN_STATE or _size_and_mtime(path) != before)
-        for path, before, now in zip(paths, planned.states, current_states, strict=True)
-    )
 
+    def is_changed(path: str, before: tuple[int, int] | None, now: tuple[int, ...]) -> bool:
+        if before is None or now == before:
+            return False
+        state = find_file_state(path) if now == UNKNOWN_STATE else None  # its row was cached, for example
+        return state is None or (state.st_size, state.st_mtime_ns) != before
 
-def _size_and_mtime(path: str) -> tuple[int, int] | None:
-    """Return size and modification time of a file, or of the archive that contains it; None if there is none."""
-    if remote.is_url(path):
-        return None
-    try:
-        state = file_state(path)
-    except (OSError, ValueError):
-        return None
-    return state.st_size, state.st_mtime_ns
-
-
-def _make_table(job: Job, planned: PlannedShard, ledger: Ledger) -> Any:
-    """Return a table with a line for each image of a shard."""
-    pa = import_pyarrow()
-    positions = range(len(planned.paths))
-    failures = {failure.position: failure for failure in ledger.failures}
-    has_digest = np.any(ledger.digests, axis=1)
-    digests = ledger.digests.tobytes().hex()
-    size = 2 * DIGEST_SIZE
-    label_types = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}
-    label_type = label_types.get(job.manifest.labels)
-    labels = {"label": pa.array(planned.labels, label_type)} if label_type else text_columns("label", planned.labels)
-    texts = {
-        "digest": [digests[i * size : (i + 1) * size] if has_digest[i] else None for i in positions],
-        "status": ["failed" if i in failures else "done" for i in positions],
-        "reason": [failures[i].reason if i in failures else None for i in positions],
-        "error": [failures[i].error if i in failures else None for i in positions],
-    }
-    columns = {name: pa.array(values, pa.string()) for name, values in texts.items()}
-    return pa.table({**text_columns("path", planned.paths), **labels, **columns})
-
-
-def _as_file(done: CommittedShard, table: Any) -> bytes:
-    """Return the table of a shard as a Parquet file whose footer commits the rows."""
-    buffer = io.BytesIO()
-    import_pyarrow().parquet.write_table(
-        table.replace_schema_metadata(done.as_metadata()),
-        buffer,
-        compression="zstd",
-        use_dictionary=["label", "status", "reason", "error"],
-        write_statistics=False,
-        write_page_checksum=True,
-    )
-    return buffer.getvalue()
+    files = zip(paths, planned.states, map(tuple, ledger.file_states.tolist()), strict=True)
+    return sum(is_changed(path, before, now) for path, before, now in files)
 
 
 def _keep_committed(job: Job, shard: int, table: Any) -> CommittedShard | None:

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import logging
 import os
 import shlex
-import signal
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,11 +17,7 @@ from featx.features.job_files import table_name
 from featx.jobs.job import Job, open_job
 from featx.jobs.running.heartbeats import HeartbeatWriter
 from featx.jobs.running.shard import UnreachableSourceError, run_shard
-from featx.system.progress import show_messages
-
-#: Time for a worker to store what it has computed before it is killed.
-GRACE_SECONDS = 10.0
-_PARENT_POLL_SECONDS = 0.5
+from featx.system.worker_process import interruptible
 
 #: A worker of a cluster may have several threads; the network uses all cores for one shard.
 _one_at_a_time = threading.Lock()
@@ -34,67 +25,29 @@ _one_at_a_time = threading.Lock()
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One shard, and what a worker needs to compute it.
+    """One shard, and what a worker needs to compute it."""
 
-    Attributes
-    ----------
-    location : str
-        Path or URL of the job.
-    job_id : str
-        Identifier of the plan.
-    shard : int
-        Index of the shard.
-    client : str
-        Token of the client that submits the task.
-    round : int
-        Round of that client.
-    cache : str or None
-        Absolute path of the cache.
-    is_cache_auto : bool
-        Whether the caller did not name the cache, so that ``FEATX_CACHE`` of the worker takes precedence.
-    raise_on_error : bool
-        Whether an unreadable image ends the run.
-    machine_options : dict
-        Options that concern a single machine: ``engine``, ``batch_size``.
-    backbone : Backbone or None
-        Registered backbone that other processes do not know.
-    probe_images : tuple of str
-        Images of other shards: if one of them is reachable, and none of this shard, the latter are missing for good.
-    recompute : bool
-        Whether to compute a committed shard again.
-    is_suspect : bool
-        Whether the shard failed before: then each batch sends a heartbeat, to know the image at which a worker dies.
-    """
-
-    location: str
+    location: str  # of the job
     job_id: str
-    shard: int
-    client: str
-    round: int
-    cache: str | None
-    is_cache_auto: bool
-    raise_on_error: bool
-    machine_options: dict[str, Any]
-    backbone: Any = None
-    probe_images: tuple[str, ...] = ()
-    recompute: bool = False
-    is_suspect: bool = False
+    client: str  # token of the client that submits the task
+    cache: str | None  # absolute path
+    is_cache_auto: bool  # the caller named no cache: FEATX_CACHE of the worker takes precedence
+    raise_on_error: bool  # whether an unreadable image ends the run
+    machine_options: dict[str, Any]  # engine, batch_size
+    shard: int = 0
+    round: int = 0  # of the client
+    backbone: Any = None  # a registered one that other processes do not know
+    probe_images: tuple[str, ...] = ()  # of other shards; see run_shard
+    recompute: bool = False  # whether to compute a committed shard again
+    is_suspect: bool = False  # it failed before: each batch sends a heartbeat, to know the image at which a worker dies
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Result of a task: a value, since not every error can be pickled.
+    """Result of a task: a value, since not every error can be pickled."""
 
-    Attributes
-    ----------
-    status : {"done", "present", "failed", "unreachable"}
-        Whether the shard was computed, was committed already, failed, or none of its images is reachable.
-    reason : str
-        Reason of a failure.
-    """
-
-    status: Literal["done", "present", "failed", "unreachable"]
-    reason: str = ""
+    status: Literal["done", "present", "failed", "unreachable"]  # "present": it was committed already
+    reason: str = ""  # of a failure
 
 
 def classify(error: Exception) -> Literal["failed", "unreachable", "stop"]:
@@ -109,13 +62,7 @@ def classify(error: Exception) -> Literal["failed", "unreachable", "stop"]:
 
 
 def work(task: Task) -> Outcome:
-    """Compute and commit a shard, unless it is committed.
-
-    Raises
-    ------
-    FeatxError
-        The run must stop.
-    """
+    """Compute and commit a shard, unless it is committed. A FeatxError means that the run must stop."""
     with _one_at_a_time:
         if task.backbone is not None:
             registry.register_backbone(task.backbone, replace=True)
@@ -130,17 +77,12 @@ def work(task: Task) -> Outcome:
             return Outcome("present")
         seconds = 0.0 if task.is_suspect else job.folder.poll_seconds
         heartbeat = HeartbeatWriter(job.folder, task.shard, task.client, task.round, seconds)
-        with _process.interruptible(), heartbeat as progress:
+        with interruptible(), heartbeat as progress:
             try:
+                options = {"raise_on_error": task.raise_on_error, "recompute": task.recompute}
+                cache, probe_images = _cache(task), task.probe_images
                 run_shard(
-                    job,
-                    task.shard,
-                    resolved,
-                    cache=_cache(task),
-                    raise_on_error=task.raise_on_error,
-                    progress=progress,
-                    probe_images=task.probe_images,
-                    recompute=task.recompute,
+                    job, task.shard, resolved, cache=cache, progress=progress, probe_images=probe_images, **options
                 )
             except Exception as error:
                 return _failed(task, error)
@@ -178,13 +120,7 @@ def _resolved(location: str, job_id: str, machine_options: tuple[tuple[str, Any]
 
 
 def resolve_job(job: Job, machine_options: dict[str, Any]) -> Resolved:
-    """Return the extraction that gives the planned features on this machine.
-
-    Raises
-    ------
-    JobError
-        On this machine the options mean another recipe.
-    """
+    """Return the extraction that gives the planned features on this machine, or raise JobError."""
     manifest = job.manifest
     remedy = "or plan the job again under a new name: cached rows are not computed again"
     try:
@@ -203,71 +139,3 @@ def resolve_job(job: Job, machine_options: dict[str, Any]) -> Resolved:
             f"The job in {job.folder.location!r} was planned (by featx {manifest.featx}) with another recipe than this "
             f"machine has: {differences}. Run it where the recipe is the same, {remedy}."
         ) from error
-
-
-class _WorkerProcess:
-    """Ends a local worker process cleanly: rows that it has computed are stored first.
-
-    No engine covers this: loky and ``concurrent.futures`` kill a worker at once, or let it finish its task, and a
-    worker whose client was killed goes on with its task.
-    """
-
-    def __init__(self) -> None:
-        self._is_busy = self._is_ending = self._is_worker = False
-
-    def start(self, client: int, quiet: bool | None) -> int:
-        """Set up a process that works for the process `client`; return its number."""
-        self._is_worker = True
-        if quiet is not None:
-            show_messages(quiet)
-        if hasattr(signal, "SIGHUP"):
-            signal.signal(signal.SIGHUP, signal.SIG_IGN)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all processes at once
-        signal.signal(signal.SIGTERM, self._terminate)
-        if hasattr(signal, "pthread_sigmask"):
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-        threading.Thread(target=self._end_with, args=(client,), daemon=True, name="featx-client").start()
-        return os.getpid()
-
-    def _terminate(self, number: int, frame: object) -> None:
-        is_first, self._is_ending = not self._is_ending, True
-        if self._is_busy and is_first:
-            raise KeyboardInterrupt
-
-    @contextlib.contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Let SIGTERM interrupt the block; a worker process ends when the block has cleaned up."""
-        try:
-            if self._is_ending:
-                raise KeyboardInterrupt
-            self._is_busy = True
-            yield
-        except KeyboardInterrupt:
-            if self._is_worker:
-                os._exit(1)
-            raise
-        finally:
-            self._is_busy = False
-
-    def _end_with(self, client: int) -> None:
-        """End this process when its client has ended."""
-        while os.getppid() == client:
-            time.sleep(_PARENT_POLL_SECONDS)
-        if self._is_busy:
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(GRACE_SECONDS)
-        os._exit(1)
-
-
-_process = _WorkerProcess()
-
-
-def start_worker(client: int, quiet: bool | None) -> int:
-    """Set up this process as a worker of the process `client`; return its number."""
-    return _process.start(client, quiet)
-
-
-def is_quiet() -> bool | None:
-    """Return whether this process shows no messages; None if the application configures the logger of featx."""
-    log = logging.getLogger("featx")
-    return log.level > logging.INFO if log.handlers else None

@@ -4,6 +4,7 @@
 ``checksummed_json``  small JSON files with a checksum
 ``folder``            :class:`Folder`, the interface of local and remote folders
 ``local_folder``      folders on local or mounted disks
+``name_files``        lists of names in temporary files, and sorting them
 ``output_paths``      check that an output can be written and replaces no other file
 ``parquet``           pyarrow, which reads and writes Parquet tables
 ``remote``            URLs and object stores

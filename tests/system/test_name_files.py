@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from featx.datasets.name_files import NameFile, sort_names
+from featx.system.files.name_files import NameFile, sort_names
 
 CHARACTERS = ["a", "b", "\n", "\0", "é", "🦆", os.fsdecode(b"\xff"), "\u2028"]
 
