@@ -24,7 +24,13 @@ from featx.baselines.metrics import misleading_accuracy
 from featx.baselines.scaling.approximate import approximate_baselines
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.schedule import Schedule, describe_failure
-from featx.datasets.labels import as_label_array, infer_task, validate_data, validate_labels
+from featx.datasets.labels import (
+    as_label_array,
+    describe_inferred_regression,
+    infer_task,
+    validate_data,
+    validate_labels,
+)
 from featx.errors import ComparisonError, FeatxError, OptionError
 from featx.features.duplicates.find import Duplicates
 from featx.system.array_types import AnyArray, IntArray
@@ -109,7 +115,8 @@ def compare_baselines(
         None: ``dummy``, ``logreg``, ``svm`` and ``knn``; for regression ``dummy``, ``ridge``, ``svr`` and ``knn``.
     task : {"auto", "classification", "regression"}, default="auto"
         Type of the target. "auto" selects regression for floats with a fractional part and for integers with more than
-        20 distinct values and fewer than five samples per value; otherwise classification.
+        20 distinct values and fewer than five samples per value, unless they number classes without gaps;
+        otherwise classification.
     cv : int, splitter, list of (train, test) or Split, default=5
         Number of folds, a scikit-learn splitter, row indices of the folds, or the ``split`` of another comparison. One
         pair ``[(train, test)]`` is a given test set. The number of folds is reduced for small classes, which is noted.
@@ -197,6 +204,7 @@ def compare_baselines(
     all_X, all_y = np.asarray(X), as_label_array(y)
     labeled_X, labels, rows, notes = validate_data(all_X, all_y)
     resolved_task = infer_task(labels) if task == "auto" else task
+    notes += filter(None, [describe_inferred_regression(labels)] if task == "auto" else [])
     labels = validate_labels(labels, resolved_task)
     baselines = as_baselines(estimators, resolved_task, random_state)
     _check_images(baselines, len(labels))

@@ -32,16 +32,28 @@ def as_series(labels: np.ndarray[Any, Any]) -> pd.Series[Any]:
     return pd.Series(labels, dtype=object if labels.dtype.kind in "UO" else None)
 
 
-def is_continuous(n_labels: int, n_distinct: int) -> bool:
-    """Return whether integer labels are continuous targets, by how many there are and how many differ."""
-    return n_distinct > _MAX_INTEGER_CLASSES and n_labels < _MIN_SAMPLES_PER_CLASS * n_distinct
+def is_continuous(values: np.ndarray[Any, Any], counts: IntArray) -> bool:
+    """Return whether integer labels are continuous targets.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_distinct,)
+        Distinct labels in increasing order.
+    counts : ndarray of int of shape (n_distinct,)
+        Number of samples of each.
+    """
+    if len(values) <= _MAX_INTEGER_CLASSES or counts.sum() >= _MIN_SAMPLES_PER_CLASS * len(values):
+        return False
+    # Libraries number classes without gaps, from 0 or 1.
+    are_class_numbers = values[0] in (0, 1) and values[-1] - values[0] + 1 == len(values) and counts.min() >= 2
+    return not are_class_numbers
 
 
 def infer_task(y: np.ndarray[Any, Any]) -> Literal["classification", "regression"]:
     """Return the task that labels define: classification or regression.
 
     Numbers with a fractional part define regression. So do integers with more than 20 distinct values and fewer than
-    five samples per value on average.
+    five samples per value on average, unless they are 0, 1, …, k - 1 or 1, 2, …, k with at least two samples of each.
 
     Parameters
     ----------
@@ -74,7 +86,17 @@ def infer_task(y: np.ndarray[Any, Any]) -> Literal["classification", "regression
         return "classification"
     values = np.asarray(numeric, dtype=np.float64)
     has_fractions = bool((values != np.round(values)).any())
-    return "regression" if has_fractions or is_continuous(len(values), len(np.unique(values))) else "classification"
+    return "regression" if has_fractions or is_continuous(*np.unique(values, return_counts=True)) else "classification"
+
+
+def describe_inferred_regression(y: np.ndarray[Any, Any]) -> str:
+    """Return a note if :func:`infer_task` takes integers for a continuous target. Empty: it does not."""
+    if infer_task(y) != "regression" or any(float(label) % 1 for label in y.tolist()):
+        return ""
+    return (
+        f"The labels are integers with {len(np.unique(y)):,} distinct values, few samples of each, and are taken for a "
+        'continuous target. If they are classes, pass --task classification (task="classification").'
+    )
 
 
 def validate_labels(y: np.ndarray[Any, Any], task: str) -> np.ndarray[Any, Any]:

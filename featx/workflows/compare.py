@@ -202,6 +202,7 @@ def compare_tables(
     notes: list[str] = []
     table = prepare_table(table, test, notes)
     config = validate_request(table, config)
+    notes += filter(None, [config.task_note])
     notes += check_image_estimators(config, options)
     all_resolved = [option.resolve() for option in options]
     options_by_recipe = {backbone.recipe: option for backbone, option in zip(all_resolved, options, strict=True)}

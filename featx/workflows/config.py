@@ -12,7 +12,7 @@ from featx.baselines.estimators import EstimatorsLike, TaskOption
 from featx.baselines.folds.groups import group_codes
 from featx.baselines.folds.make_split import make_split
 from featx.datasets.image_table import ImageTable
-from featx.datasets.labels import infer_task, validate_labels
+from featx.datasets.labels import describe_inferred_regression, infer_task, validate_labels
 from featx.errors import OptionError, SourceError
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, check_threshold
 from featx.system.array_types import IntArray
@@ -37,6 +37,8 @@ class ComparisonConfig:
         Minimum cosine similarity of near-duplicates. See :func:`featx.find_duplicates`.
     diagnostics : bool, default=False
         Whether to compute a learning curve, and to search for label errors even if logistic regression is not compared.
+    task_note : str, default=""
+        Note on how `task` was inferred, if that may be wrong. Set by :func:`validate_request`.
 
     Raises
     ------
@@ -56,6 +58,7 @@ class ComparisonConfig:
     n_jobs: int | None = -1
     time_limit: float | None = None
     exact: bool = False
+    task_note: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.cv, int | np.integer | None):
@@ -88,7 +91,7 @@ def validate_request(table: ImageTable, config: ComparisonConfig) -> ComparisonC
     Returns
     -------
     ComparisonConfig
-        The same settings, with `task` resolved.
+        The same settings, with `task` resolved, and a note on it.
 
     Raises
     ------
@@ -103,7 +106,8 @@ def validate_request(table: ImageTable, config: ComparisonConfig) -> ComparisonC
         raise SourceError(table.no_labels_reason)
     labels = label_column(table.labels)
     task = infer_task(labels) if config.task == "auto" else config.task
-    config = dataclasses.replace(config, task=task)  # validates the estimators for this task
+    note = describe_inferred_regression(labels) if config.task == "auto" else config.task_note
+    config = dataclasses.replace(config, task=task, task_note=note)  # validates the estimators for this task
     y = validate_labels(labels, task)
     if table.splits is not None:
         for name, is_given in (("repeats", config.repeats > 1), ("cv", config.cv is not None)):

@@ -188,6 +188,7 @@ def rank_tables(
     notes: list[str] = []
     table = _exclude_test_images(prepare_table(table, None, notes), notes)
     config = validate_request(table, config)
+    notes += filter(None, [config.task_note])
     resolved = unique_recipes([option.resolve() for option in options], notes)
     detector = duplicate_detector(options).resolve()
     images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error, verbose=verbose)

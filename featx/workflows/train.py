@@ -297,7 +297,7 @@ def _validate_training(
     table: ImageTable, config: ComparisonConfig, calibrate: bool
 ) -> tuple[ComparisonConfig, list[Baseline]]:
     """Check what can be checked before the extraction; return the settings of the comparison, and the baselines."""
-    config = dataclasses.replace(config, task=validate_request(table, config).task)
+    config = validate_request(table, config)
     estimators = config.estimators or [DEFAULT_ESTIMATORS[config.task]]
     for estimator in estimators.values() if isinstance(estimators, Mapping) else estimators:
         if isinstance(estimator, FineTunedClassifier):

@@ -6,7 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from featx.datasets.labels import as_label_array, infer_task, validate_data, validate_labels
+from featx.datasets.labels import (
+    as_label_array,
+    describe_inferred_regression,
+    infer_task,
+    validate_data,
+    validate_labels,
+)
 from featx.errors import ComparisonError
 
 
@@ -15,7 +21,12 @@ from featx.errors import ComparisonError
     [
         (np.array([True, False]), "classification"),
         (np.arange(20).repeat(2), "classification"),
-        (np.arange(21).repeat(4), "regression"),
+        (np.arange(21).repeat(4), "classification"),
+        (np.arange(1, 22).repeat(2), "classification"),
+        (np.arange(21), "regression"),
+        (np.append(np.arange(21).repeat(2), 21), "regression"),
+        (np.arange(2, 23).repeat(4), "regression"),
+        (2 * np.arange(21).repeat(4), "regression"),
         (np.arange(21).repeat(5), "classification"),
         (np.array([1.0, 2.0]), "classification"),
         (np.array([1.0, 2.5]), "regression"),
@@ -26,6 +37,14 @@ from featx.errors import ComparisonError
 )
 def test_infer_task(y: Any, task: str) -> None:
     assert infer_task(y) == task
+
+
+def test_integers_that_are_taken_for_a_continuous_target_are_noted() -> None:
+    note = describe_inferred_regression(2 * np.arange(21).repeat(4))
+    assert note.startswith("The labels are integers with 21 distinct values")
+    assert "--task classification" in note
+    for y in (np.arange(21).repeat(4), np.array([1.5, 2.5]), np.array(["a", "b"])):
+        assert describe_inferred_regression(y) == ""
 
 
 def test_validate_labels() -> None:

@@ -128,6 +128,17 @@ def test_layers_are_compared_in_one_table(photo_folder: Path, compiled_cache: Pa
 
 
 @pytest.mark.usefixtures("counting")
+def test_class_numbers_are_classes_and_other_integers_are_noted(photo_folder: Path) -> None:
+    paths = find_images([photo_folder]).paths * 2
+    classes = compare(paths, y=[number % 24 for number in range(48)], duplicate_groups=False, cv=2)
+    assert classes.task == "classification"
+    assert not any("--task classification" in note for note in classes.notes)
+    integers = compare(paths, y=[7 * (number % 24) for number in range(48)], duplicate_groups=False, cv=2)
+    assert integers.task == "regression"
+    assert any("24 distinct values" in note and "--task classification" in note for note in integers.notes)
+
+
+@pytest.mark.usefixtures("counting")
 def test_continuous_targets_are_a_regression(photo_folder: Path) -> None:
     paths = find_images([photo_folder]).paths
     result = compare(paths, y=brightness(paths), diagnostics=True, duplicate_threshold=1)
@@ -163,7 +174,7 @@ def test_test_split_is_scored(photo_folder: Path) -> None:
     assert result.notes[0].startswith("3 images in neither the training nor the test split excluded: ")
     result = compare(parts, duplicate_threshold=1, test=table.select([5, 12]))
     assert result.backbones[0].comparison.split.description == "18 training, 2 test samples"
-    assert any("Only the 18 training images of the first source" in note for note in result.notes)
+    assert any("Test images of the first source are not used: 18 training images." in note for note in result.notes)
     for name, value in (("cv", 5), ("repeats", 2)):
         with pytest.raises(OptionError, match=f"{name} .--{name}. does not apply to a given test split"):
             compare(parts, duplicate_threshold=1, **{name: value})

@@ -66,7 +66,7 @@ def test_test_images_do_not_take_part(photo_folder: Path) -> None:
     ranking = rank(as_test_split(table, [number % 4 == 0 for number in range(24)]))
     training_images = table.select([number for number in range(24) if number % 4])
     assert ranking.n_rows == 18
-    assert ranking.notes[0].startswith("Only the 18 training images are used")
+    assert ranking.notes[0].endswith("only the training split is used (18 images).")
     assert ranking.table.equals(rank(training_images).table)
 
 
