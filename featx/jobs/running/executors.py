@@ -6,22 +6,16 @@ The executors of clusters are in ``dask`` and ``ray``.
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import itertools
-import os
 import queue
-import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
-from joblib.externals.loky import ProcessPoolExecutor
-from joblib.externals.loky.process_executor import BrokenProcessPool
-
 from featx.errors import OptionError, did_you_mean
 from featx.system.processes import n_cores
-from featx.system.worker_process import GRACE_SECONDS, is_quiet, signals_blocked, start_worker
+from featx.system.worker_process import GRACE_SECONDS, WorkerDiedError, WorkerProcess
 
 _Task = TypeVar("_Task")
 BACKENDS = ("sequential", "loky", "dask", "ray")
@@ -134,7 +128,7 @@ class LocalExecutor:
         self._environment = dict.fromkeys(_THREAD_VARIABLES, n_threads) if n_workers > 1 else {}
         self._threads = concurrent.futures.ThreadPoolExecutor(n_workers, thread_name_prefix="featx-worker")
         self._of_thread = threading.local()
-        self._workers: set[_Worker] = set()
+        self._workers: set[WorkerProcess] = set()
 
     def __enter__(self) -> LocalExecutor:
         return self
@@ -142,7 +136,7 @@ class LocalExecutor:
     def __exit__(self, kind: object, *error: object) -> None:
         if kind is not None:
             self._threads.shutdown(wait=False, cancel_futures=True)
-            busy = [worker.task for worker in list(self._workers) if worker.terminate()]
+            busy = [task for worker in list(self._workers) if (task := worker.terminate())]
             concurrent.futures.wait(busy, timeout=GRACE_SECONDS)
         for worker in list(self._workers):
             worker.shutdown(kill=kind is not None)
@@ -156,47 +150,11 @@ class LocalExecutor:
         try:
             worker = getattr(self._of_thread, "worker", None)
             if worker is None:
-                worker = self._of_thread.worker = _Worker(self._environment)
+                worker = self._of_thread.worker = WorkerProcess(self._environment)
                 self._workers.add(worker)
                 worker.start()
             return worker.run(function, task)
-        except BrokenProcessPool as error:
+        except WorkerDiedError as error:
             self._workers.discard(worker)
             self._of_thread.worker = None
-            raise WorkerLostError(_exit_codes(error)) from error
-
-
-class _Worker:
-    """One worker process."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._pool = ProcessPoolExecutor(1, timeout=None, env=environment)
-        self._pid: int | None = None
-        self.task: Future[Any] = Future()
-
-    def start(self) -> None:
-        with signals_blocked():
-            started = self._pool.submit(start_worker, os.getpid(), is_quiet())
-        self._pid = started.result()
-
-    def run(self, function: Callable[[Any], Any], task: Any) -> Any:
-        self.task = self._pool.submit(function, task)
-        return self.task.result()
-
-    def terminate(self) -> bool:
-        """Ask a busy worker to store its rows and end; return whether it is busy."""
-        if self._pid is None or not self.task.running():
-            return False
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGTERM)
-        return True
-
-    def shutdown(self, *, kill: bool) -> None:
-        self._pool.shutdown(wait=True, kill_workers=kill)
-
-
-def _exit_codes(error: BrokenProcessPool) -> str:
-    """Return how a process died: the exit codes are at the end of loky's message."""
-    text = " ".join(str(error).split())
-    codes = text.partition("exit codes of the workers are")[2].partition("}")[0].strip(" {}.")
-    return codes or text[:200]
+            raise WorkerLostError(str(error)) from error
