@@ -53,7 +53,9 @@ def test_list_of_commands_is_complete() -> None:
     assert list(commands) == COMMANDS
 
 
-@pytest.mark.parametrize("args", [[], ["extrac"], ["extract"], ["extract", "x", "--pool", "avg"], ["demo", "--colour"]])
+@pytest.mark.parametrize(
+    "args", [[], ["extrac"], ["extract"], ["extract", "x", "--pool", "avg"], ["compare", "x", "--time-limit", "0"]]
+)
 def test_wrong_usage_exits_with_2(args: list[str]) -> None:
     done = featx(*args)
     assert done.returncode == 2

@@ -83,7 +83,7 @@ def _add_compare(commands: Any) -> None:
     )
     parser.add_argument(
         "--time-limit",
-        type=float,
+        type=_positive_minutes,
         metavar="MINUTES",
         help="Exclude estimators that cannot finish in this time (default: no limit)",
     )
@@ -102,6 +102,16 @@ def _add_compare(commands: Any) -> None:
     results.add_argument("--label-issues", metavar="FILE", help="Also write likely label errors as CSV")
     add_extraction_options(parser, repeatable=True)
     add_common(parser)
+
+
+def _positive_minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a positive number of minutes, got {text!r}")
+    return minutes
 
 
 def _add_split(parser: argparse.ArgumentParser) -> None:
