@@ -54,7 +54,15 @@ def test_list_of_commands_is_complete() -> None:
 
 
 @pytest.mark.parametrize(
-    "args", [[], ["extrac"], ["extract"], ["extract", "x", "--pool", "avg"], ["compare", "x", "--time-limit", "0"]]
+    "args",
+    [
+        [],
+        ["extrac"],
+        ["extract"],
+        ["extract", "x", "--pool", "avg"],
+        ["compare", "x", "--time-limit", "0"],
+        ["demo", "--colour"],
+    ],
 )
 def test_wrong_usage_exits_with_2(args: list[str]) -> None:
     done = featx(*args)
