@@ -49,8 +49,9 @@ if TYPE_CHECKING:
     from featx.jobs.run import JobRun, run_job
     from featx.jobs.status import JobStatus, job_status
     from featx.models.card import ModelCard
-    from featx.models.explain.attribution import Attribution, Explanation
+    from featx.models.explain.attribution import Attribution
     from featx.models.explain.explain import explain_images
+    from featx.models.explain.explanation import Explanation
     from featx.models.export.export import ExportedModel, export_model
     from featx.models.fine_tuning.classifier import FineTunedClassifier
     from featx.models.model import Model
@@ -230,11 +231,9 @@ _EXPORTS = {
         "job_status",
     ),
     "models.card": ("ModelCard",),
-    "models.explain.attribution": (
-        "Attribution",
-        "Explanation",
-    ),
+    "models.explain.attribution": ("Attribution",),
     "models.explain.explain": ("explain_images",),
+    "models.explain.explanation": ("Explanation",),
     "models.export.export": (
         "ExportedModel",
         "export_model",

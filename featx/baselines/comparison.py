@@ -14,7 +14,7 @@ from featx.baselines.plots import plot_confusion, plot_learning_curve, plot_scor
 from featx.errors import ComparisonError
 from featx.features.duplicates.find import Duplicates
 from featx.system.array_types import AnyArray, FloatArray
-from featx.system.formatting import format_table
+from featx.system.formatting import format_count, format_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,6 +190,10 @@ class Comparison:
         if self.task != "classification":
             raise ComparisonError("Cannot plot a confusion matrix for regression. Use a classification task.")
         return plot_confusion(self.y, self.predictions[estimator or self.best].to_numpy(), ax)
+
+    def __repr__(self) -> str:
+        estimators, rows = format_count(len(self.table), "estimator"), format_count(len(self.y), "row")
+        return f"<Comparison: {estimators}; {rows}; best: {self.best}>"
 
     def __str__(self) -> str:
         rows = [{str(name): value for name, value in row.items()} for row in self.table.to_dict("records")]

@@ -18,6 +18,7 @@ from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
 from featx.images.formats import IMAGE_SUFFIXES, open_image
 from featx.images.image import content_digest, describe_image, read_image
 from featx.system.formatting import format_count, format_table, shorten
+from featx.system.html import TextResult
 from featx.system.processes import n_cores
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class CheckedImage:
 
 
 @dataclasses.dataclass(frozen=True)
-class ImageCheck:
+class ImageCheck(TextResult):
     """Result of :func:`featx.check_images`.
 
     Attributes

@@ -11,9 +11,10 @@ from featx.store.info import CacheInfo, RecipeInfo
 from featx.store.layout import CORRUPT_SUFFIX
 from featx.store.verify import Finding
 from featx.system.formatting import format_bytes, format_count
+from featx.system.html import TextResult
 
 
-class CacheSummary(CacheInfo):
+class CacheSummary(TextResult, CacheInfo):
     """Content of a feature cache, as :func:`cache_info` returns it.
 
     Attributes
@@ -57,7 +58,7 @@ class CacheSummary(CacheInfo):
 
 
 @dataclasses.dataclass(frozen=True)
-class CacheVerification:
+class CacheVerification(TextResult):
     """Problems of a feature cache, as :func:`verify_cache` returns them.
 
     Attributes
@@ -99,7 +100,7 @@ class CacheVerification:
 
 
 @dataclasses.dataclass(frozen=True)
-class CacheCompaction:
+class CacheCompaction(TextResult):
     """Merged segments of a feature cache, as :func:`compact_cache` returns them.
 
     Attributes
@@ -139,7 +140,7 @@ class CacheCompaction:
 
 
 @dataclasses.dataclass(frozen=True)
-class CacheClearing:
+class CacheClearing(TextResult):
     """Rows and files that :func:`clear_cache` removed, or would remove with ``dry_run=True``.
 
     Attributes

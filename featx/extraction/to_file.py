@@ -45,6 +45,7 @@ from featx.system.files.output_paths import (
     starts_with,
 )
 from featx.system.formatting import format_count
+from featx.system.html import TextResult
 from featx.system.progress import progress_bar
 
 #: Number of rows that are checked at a time.
@@ -53,7 +54,7 @@ _OTHER_OUTPUT = "choose another output (-o)."
 
 
 @dataclasses.dataclass(frozen=True)
-class ExtractionSummary:
+class ExtractionSummary(TextResult):
     """Result of :func:`extract_images`; also the JSON of ``featx extract --json``.
 
     Attributes

@@ -25,6 +25,8 @@ _SIDES = ((300, 128), (1200, 96), (2500, 72), (MAX_THUMBNAILS, 56))
 _MAX_ATLAS_BYTES = 3_200_000
 _QUALITIES = (75, 60, 45, 30, 15, 5)
 _GRAY = 128
+#: Maximum size of a thumbnail of its own.
+_MAX_URL_BYTES = 2200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +81,23 @@ def make_atlas(paths: Sequence[str]) -> Atlas:
         if buffer.tell() <= _MAX_ATLAS_BYTES:
             break
     return Atlas(buffer.getvalue(), side, n_columns)
+
+
+def thumbnail_url(path: str, side: int = 56) -> str:
+    """Return the thumbnail of an image as a data URL of at most 3 kB, or "" if the image cannot be read."""
+    import PIL.Image
+
+    try:
+        content, _ = read_image(path)
+        pixels = decode_image(content, (side, side), "pad")
+    except (UnreadableImageError, OSError):
+        return ""
+    for quality in _QUALITIES:
+        buffer = io.BytesIO()
+        PIL.Image.fromarray(pixels).save(buffer, format="WEBP", quality=quality, method=2)
+        if buffer.tell() <= _MAX_URL_BYTES:
+            break
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _thumbnail(path: str, side: int) -> np.ndarray[Any, Any]:

@@ -24,12 +24,13 @@ from featx.jobs.preconditions import check_outside_job
 from featx.system.files import remote
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count, format_list
+from featx.system.html import TextResult
 
 _BLOCK_BYTES = 2**20
 
 
 @dataclasses.dataclass(frozen=True)
-class JobMerge:
+class JobMerge(TextResult):
     """Result of :func:`featx.merge_job`; its fields are those of ``featx job merge --json``.
 
     Attributes

@@ -22,6 +22,7 @@ from featx.jobs.preconditions import check_not_nested
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
 from featx.system.formatting import format_bytes, format_count, format_duration
+from featx.system.html import TextResult
 from featx.system.version import __version__
 
 SHARD_SIZE = 10_000
@@ -29,7 +30,7 @@ _MAX_SHARD_SIZE = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class JobPlan:
+class JobPlan(TextResult):
     """Result of :func:`featx.plan_job`; its fields are those of ``featx job plan --json``.
 
     Attributes

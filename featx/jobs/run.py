@@ -24,11 +24,12 @@ from featx.jobs.running.worker import Task, resolve_job
 from featx.jobs.status import describe_corrupt, describe_counts, describe_quarantined
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count
+from featx.system.html import TextResult
 from featx.system.version import __version__
 
 
 @dataclasses.dataclass(frozen=True)
-class JobRun:
+class JobRun(TextResult):
     """Result of :func:`featx.run_job`; its fields are those of ``featx job run --json``.
 
     Attributes

@@ -15,6 +15,7 @@ import numpy as np
 from featx.baselines.metrics import METRIC_NAMES
 from featx.extraction.options import portable_options
 from featx.system.formatting import format_count, shorten, wrap_text
+from featx.system.html import TextResult
 from featx.system.version import __version__
 
 #: Keys of the scores that `featx train` writes.
@@ -23,7 +24,7 @@ _PACKAGES = ("keras", "numpy", "openvino", "pillow", "scikit-learn", "simplejpeg
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelCard:
+class ModelCard(TextResult):
     """Description of a model.
 
     Attributes
@@ -93,9 +94,6 @@ class ModelCard:
     versions: dict[str, str]
     date: str
     notes: list[str] = dataclasses.field(default_factory=list)
-
-    def __str__(self) -> str:
-        return self.as_text()
 
     def as_text(self) -> str:
         """Return the card as human-readable text, one field a line."""

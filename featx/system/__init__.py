@@ -3,6 +3,7 @@
 ``array_types``    type aliases of arrays
 ``child_process``  run a module of featx in a child process
 ``formatting``     human-readable numbers, names and tables; safe CSV cells
+``html``           HTML of results in notebooks
 ``locks``          locks between the processes of one machine
 ``processes``      cores, and whether a process still runs
 ``products``       matrix products of a few rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import logging
 import sys
@@ -31,8 +32,7 @@ def progress_bar(n_images: int | None, label: str, shown: bool = True) -> Iterat
     callable
         Function to call with the number of images processed since the last call.
     """
-    from tqdm import tqdm
-
+    tqdm = _load_tqdm()
     # A terminal shows a moving bar, a log file a line now and then.
     is_terminal = sys.stderr is not None and sys.stderr.isatty()
     bars: list[Any] = []
@@ -56,6 +56,17 @@ def progress_bar(n_images: int | None, label: str, shown: bool = True) -> Iterat
     finally:
         for bar in bars:
             bar.close()
+
+
+def _load_tqdm() -> Any:
+    """Return the class of bars: a widget in notebooks if ipywidgets is installed, text everywhere else."""
+    shell = sys.modules.get("IPython")
+    kernel = shell.get_ipython() if shell is not None and hasattr(shell, "get_ipython") else None
+    if getattr(kernel, "kernel", None) is not None and importlib.util.find_spec("ipywidgets") is not None:
+        from tqdm.auto import tqdm
+    else:
+        from tqdm import tqdm
+    return tqdm
 
 
 class _LineWriter(io.TextIOBase):

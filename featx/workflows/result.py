@@ -13,6 +13,7 @@ from featx.baselines.metrics import METRICS, best_row
 from featx.baselines.plots import plot_learning_curve, plot_scores
 from featx.datasets.failures import Failure
 from featx.errors import ComparisonError, OptionError
+from featx.system.formatting import format_count
 from featx.workflows.experiment import BackboneComparison, backbone_of_row, join_fold_scores, join_predictions
 from featx.workflows.image_duplicates import ImageDuplicates
 from featx.workflows.result_output import comparison_dict, comparison_text, write_csv
@@ -92,6 +93,10 @@ class ImageComparison:
     groups: np.ndarray[Any, Any] | None = None
     cache: Path | None = None
     seconds: float | None = None
+
+    def __repr__(self) -> str:
+        rows, images = format_count(len(self.table), "row"), format_count(len(self.paths), "image")
+        return f"<ImageComparison: {rows}; {images}; best: {self.best}>"
 
     def __str__(self) -> str:
         return self.as_text()

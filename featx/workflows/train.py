@@ -25,6 +25,7 @@ from featx.models.model_file import save_pipeline
 from featx.models.pipeline_file import check_savable
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count, format_list, wrap_text
+from featx.system.html import TextResult
 from featx.workflows.compare import check_on_error, compare_tables, make_log
 from featx.workflows.config import ComparisonConfig, user_groups, validate_request
 from featx.workflows.duplicate_groups import make_configured_split
@@ -43,7 +44,7 @@ _N_ROWS_OF_CHECK = 12
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainedModel:
+class TrainedModel(TextResult):
     """A pipeline that is fitted on labeled images, with its cross-validated scores.
 
     Classes that are too small for the comparison (a single image or group) are not fitted on either.
@@ -115,8 +116,8 @@ class TrainedModel:
             notes=self.notes,
         )
 
-    def __str__(self) -> str:
-        return self.as_text()
+    def __repr__(self) -> str:
+        return f"<TrainedModel: {self.as_text().splitlines()[0]}>"
 
     def as_text(self) -> str:
         """Return the selected estimator, its scores and the notes as text."""

@@ -94,6 +94,10 @@ class Ranking:
         headline = f"{self._headline()}; rank by each criterion in parentheses"
         return "\n".join([headline, "", *self._lines(), "", wrap_text(self._conclusion()), *map(wrap_text, self.notes)])
 
+    def __repr__(self) -> str:
+        tables = format_count(len(self.table), "feature matrix")
+        return f"<{type(self).__name__}: {tables}; {format_count(self.n_rows, 'row')}; best: {self.best}>"
+
     def __str__(self) -> str:
         return self.as_text()
 

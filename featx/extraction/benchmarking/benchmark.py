@@ -31,6 +31,7 @@ from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.extraction.prefetch import Decoded, ReadOptions, prefetch
 from featx.system.array_types import AnyArray
 from featx.system.child_process import run_child
+from featx.system.html import TextResult
 from featx.system.processes import n_cores
 
 #: Number of images that are used at most, run through the network alone, and required at least.
@@ -142,7 +143,7 @@ class BackboneBenchmark:
 
 
 @dataclasses.dataclass(frozen=True)
-class Benchmark:
+class Benchmark(TextResult):
     """Result of :func:`benchmark_images`.
 
     Attributes

@@ -17,6 +17,8 @@ from featx.features.duplicates.limits import Limits
 from featx.features.open import open_features
 from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import FloatArray, IntArray
+from featx.system.formatting import format_count, format_list
+from featx.system.html import table_to_html
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Default cosine similarity from which rows are near-duplicates.
 DUPLICATE_THRESHOLD = 0.97
+#: Maximum number of groups that notebooks show.
+_MAX_SHOWN_GROUPS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +78,22 @@ class Duplicates:
     def n_rows(self) -> int:
         """Number of rows that have a near-duplicate."""
         return int((~np.isnan(self.cosine)).sum())
+
+    def __repr__(self) -> str:
+        groups = format_count(len(self), "group")
+        return f"<Duplicates: {groups} with {self.n_rows:,} of {format_count(len(self.groups), 'row')}>"
+
+    def _repr_html_(self) -> str:
+        """Return the largest groups as an HTML table, for notebooks."""
+        rows = [
+            {
+                "rows": format_list(rows.tolist(), 10),
+                "size": f"{len(rows):,}",
+                "cosine": f"{self.cosine[rows].min():.4f}",
+            }
+            for rows in self.clusters[:_MAX_SHOWN_GROUPS]
+        ]
+        return table_to_html(rows, repr(self)[1:-1])
 
     def __len__(self) -> int:
         """Return the number of groups of at least two rows."""

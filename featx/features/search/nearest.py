@@ -11,6 +11,8 @@ from featx.errors import FeaturesError, OptionError, did_you_mean
 from featx.features.search.cosine import normalize_rows
 from featx.features.search.exact_index import ExactIndex
 from featx.system.array_types import FloatArray, IntArray
+from featx.system.formatting import format_count
+from featx.system.html import table_to_html
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from featx.features.matrix import FeatureMatrix
 
 IndexName: TypeAlias = Literal["exact", "faiss", "faiss-approximate"]
+#: Maximum number of queries that notebooks show.
+_MAX_SHOWN_QUERIES = 10
 INDEXES: tuple[IndexName, ...] = ("exact", "faiss", "faiss-approximate")
 
 
@@ -50,6 +54,20 @@ class Similar:
     rows: IntArray
     cosine: FloatArray
     index: str
+
+    def __repr__(self) -> str:
+        n_queries, top = self.rows.shape
+        return f"<Similar: {format_count(n_queries, 'query')}, {format_count(top, 'row')} each; {self.index}>"
+
+    def _repr_html_(self) -> str:
+        """Return the rows of the first queries as an HTML table, for notebooks."""
+        shown = [
+            {"query": str(query), "row": str(row), "cosine": f"{cosine:.4f}"}
+            for query in range(min(len(self.rows), _MAX_SHOWN_QUERIES))
+            for row, cosine in zip(self.rows[query, :10], self.cosine[query, :10], strict=True)
+            if row >= 0
+        ]
+        return table_to_html(shown, repr(self)[1:-1])
 
 
 class Index(Protocol):

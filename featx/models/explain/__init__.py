@@ -2,7 +2,8 @@
 
 ``explain``  :func:`featx.explain_images`
 ``explainer``  the map of one image, by class activation or by occlusion
-``attribution``  a map, and the explanation of an image
+``attribution``  the map of an image
+``explanation``  a map as a picture, or why an image has none
 ``activation_maps``  feature maps behind class activation maps
 ``overlay``  draws a map over its image
 ``map_files``  writes maps as image files

@@ -7,9 +7,6 @@ from typing import Any, Literal
 
 from featx.system.array_types import AnyArray, FloatArray
 
-#: Note on an occlusion map that is zero everywhere.
-NO_EFFECT = "no occluded square changed the score"
-
 
 @dataclasses.dataclass(frozen=True)
 class Attribution:
@@ -47,39 +44,3 @@ class Attribution:
     map: FloatArray
     pixels: AnyArray
     method: Literal["activation", "occlusion"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Explanation:
-    """The attribution of one image, or the reason why it has none.
-
-    Attributes
-    ----------
-    path : str
-        Path of the image, or a description of the object.
-    attribution : Attribution or None
-        None if the image is unreadable.
-    error : str
-        Reason why the image is unreadable, or "".
-    file : str
-        Path of the image file with the drawn map, or "".
-
-    See Also
-    --------
-    explain_images : Compute explanations of images.
-
-    Examples
-    --------
-    >>> Explanation("bad.jpg", None, "the file is empty").error
-    'the file is empty'
-    """
-
-    path: str
-    attribution: Attribution | None
-    error: str = ""
-    file: str = ""
-
-    @property
-    def note(self) -> str:
-        """Note on an empty map, or ""."""
-        return NO_EFFECT if self.attribution is not None and not self.attribution.map.any() else ""

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from featx.errors import UnreadableImageError
 from featx.images.image import as_image_list, describe_image
 from featx.models.explain.activation_maps import decode_pixels
-from featx.models.explain.attribution import Explanation
 from featx.models.explain.explainer import Explainer
+from featx.models.explain.explanation import Explanation
 from featx.models.explain.map_files import MapWriter
 from featx.models.model import Model
 

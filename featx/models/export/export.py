@@ -29,6 +29,7 @@ from featx.system.array_types import AnyArray
 from featx.system.child_process import run_child
 from featx.system.files.atomic import atomic_write, temporary_folder
 from featx.system.files.output_paths import as_output_error, check_output_file, check_output_folder
+from featx.system.html import TextResult
 
 Format: TypeAlias = Literal["keras", "onnx", "openvino"]
 Output: TypeAlias = Literal["probabilities", "scores", "prediction"]
@@ -39,7 +40,7 @@ _METADATA_BYTES = 2_000_000
 
 
 @dataclasses.dataclass(frozen=True)
-class ExportedModel:
+class ExportedModel(TextResult):
     """An exported network.
 
     Attributes
@@ -74,9 +75,6 @@ class ExportedModel:
     max_difference: float
     notes: list[str]
     max_difference_in_training_precision: float | None = None
-
-    def __str__(self) -> str:
-        return self.as_text()
 
     def as_text(self) -> str:
         """Return the result as human-readable text."""

@@ -17,18 +17,22 @@ from featx.features.open import open_features
 from featx.features.search.nearest import IndexName, check_top, find_similar, make_index
 from featx.features.shard_table import ROW_COLUMNS
 from featx.images.image import as_image_list, describe_image
+from featx.images.thumbnails import thumbnail_url
 from featx.system.array_types import FloatArray
 from featx.system.files import remote
 from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_count, format_table
+from featx.system.html import table_to_html
 from featx.system.progress import progress_bar
 from featx.workflows.report.similar_page import max_queries, write_similar
 from featx.workflows.search.matches import ImageMatches, Match, SearchSummary, matches_csv
 from featx.workflows.search.recipe_lookup import find_recorded_recipe
 
 _BATCH_SIZE = 4096
+#: Maximum number of matches that notebooks show.
+_MAX_SHOWN_MATCHES = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +82,18 @@ class SimilarImages(Sequence[ImageMatches]):
 
     def __iter__(self) -> Iterator[ImageMatches]:
         return iter(self.results)
+
+    def __repr__(self) -> str:
+        return f"<SimilarImages: {format_count(len(self), 'query')}>"
+
+    def _repr_html_(self) -> str:
+        """Return the first matches with thumbnails as an HTML table, for notebooks."""
+        records = [record for result in self.results for record in result.records()]
+        rows = [
+            {name: str("" if value is None else value) for name, value in record.items()}
+            for record in records[:_MAX_SHOWN_MATCHES]
+        ]
+        return table_to_html(rows, repr(self)[1:-1], [thumbnail_url(row["match"]) for row in rows])
 
     def __str__(self) -> str:
         return self.as_text()

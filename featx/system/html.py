@@ -1,0 +1,70 @@
+"""HTML of results in notebooks: escaped, and in the colors of the page, so that it is readable in dark mode."""
+
+from __future__ import annotations
+
+import html
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+
+#: No colors: light and dark pages have their own.
+_PRE = "margin:0;white-space:pre-wrap;overflow-wrap:anywhere;color:inherit;background:transparent"
+_CELL = "text-align:left;padding:2px 8px;overflow-wrap:anywhere;white-space:normal"
+#: Maximum number of characters of a text. A notebook is stored with its output.
+MAX_CHARACTERS = 20_000
+
+
+class TextResult:
+    """A result whose text is printed in shells and shown in notebooks."""
+
+    @abstractmethod
+    def as_text(self) -> str:
+        """Return human-readable text."""
+
+    def __str__(self) -> str:
+        return self.as_text()
+
+    def _repr_html_(self) -> str:
+        """Return the text as HTML, for notebooks."""
+        return text_to_html(self.as_text())
+
+
+def text_to_html(text: str) -> str:
+    """Return text as HTML; the end of a very long one is cut.
+
+    Examples
+    --------
+    >>> text_to_html("<b>.jpg").endswith(">&lt;b&gt;.jpg</pre>")
+    True
+    """
+    if len(text) > MAX_CHARACTERS:
+        text = f"{text[:MAX_CHARACTERS]}\n… print the object to see all lines"
+    return f'<pre style="{_PRE}">{html.escape(text)}</pre>'
+
+
+def table_to_html(rows: Sequence[Mapping[str, str]], caption: str = "", images: Sequence[str] = ()) -> str:
+    """Return rows of text as an HTML table.
+
+    Parameters
+    ----------
+    rows : sequence of mapping of str to str
+        Column names and cells.
+    caption : str, default=""
+        Text above the table.
+    images : sequence of str, default=()
+        For each row, the data URL of its thumbnail, or "".
+
+    Examples
+    --------
+    >>> "<td" in table_to_html([{"path": "<b>.jpg"}]), "<b>" in table_to_html([{"path": "<b>.jpg"}])
+    (True, False)
+    """
+    names = list(rows[0]) if rows else []
+    head = ["", *names] if images else names
+    lines = [f"<p>{html.escape(caption)}</p>" if caption else "", "<table><thead><tr>"]
+    lines += [f'<th style="{_CELL}">{html.escape(name)}</th>' for name in head]
+    lines.append("</tr></thead><tbody>")
+    for index, row in enumerate(rows):
+        picture = f'<img alt="" src="{html.escape(images[index])}">' if images and images[index] else ""
+        cells = ([picture] if images else []) + [html.escape(row[name]) for name in names]
+        lines.append("<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>")
+    return "".join([*lines, "</tbody></table>"])
