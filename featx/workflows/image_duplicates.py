@@ -78,6 +78,11 @@ class ImageDuplicates:
         return self.duplicates.threshold
 
     @property
+    def cosine(self) -> FloatArray:
+        """Cosine similarity of each image to the most similar one of its group; NaN without a duplicate."""
+        return self.duplicates.cosine
+
+    @property
     def conflicting(self) -> list[DuplicateGroup]:
         """Groups with more than one label."""
         return [cluster for cluster in self.clusters if len(cluster.labels) > 1]

@@ -238,7 +238,7 @@ class ImageComparison:
         path : str or Path
             Path of the file.
         tsne : bool or None, default=None
-            Whether to draw a t-SNE map beside the PCA map. None: for up to 1,000 images.
+            Whether to draw a t-SNE map beside the PCA map. None: for up to 5,000 images.
         command : str, default=""
             Command that repeats the comparison, to be shown on the page.
 

@@ -4,6 +4,8 @@
 ``html_page``  rendering of a template, and writing of the page
 ``comparison_page``  the report of a comparison: ``write_report``
 ``image_frame``  the images of a report, with thumbnails, labels and predictions
+``summary_card``  the answers at the top of the report
+``duplicate_grid``  groups of duplicates, and which image of each to keep
 ``sections``  content of the sections of the report, one function each
 ``charts``  plots, made with Bokeh
 ``feature_map``  positions and styles of images on the map of features

@@ -36,7 +36,7 @@ def write_report(
     seconds : float or None, default=None
         Duration of the comparison.
     tsne : bool or None, default=None
-        Whether to draw a t-SNE map beside the PCA map. None: for up to 1,000 images.
+        Whether to draw a t-SNE map beside the PCA map. None: for up to 5,000 images.
     cache : Path or None, default=None
         Path of the feature cache. None: no attribution maps of misclassified images.
     limits : Limits or None, default=None
@@ -66,11 +66,26 @@ def write_report(
         has_attributions=bool(attributions),
         attribution_problem=attribution_problem(result) if frame.has_classes and cache else "",
         has_tsne=has_tsne,
+        projection=_projection_note(n_shown, limits, has_tsne=has_tsne),
         plots={name: bokeh.embed.json_item(figure, f"plot-{name}") for name, figure in figures.items()},
         bokeh="\n".join(bokeh.resources.Resources(mode="inline", components=["bokeh"]).js_raw),
         script=read_asset("page.js"),
     )
     write_page(path, text)
+
+
+def _projection_note(n_shown: int, limits: Limits, *, has_tsne: bool) -> str:
+    """Return which projection the map shows, and why."""
+    if has_tsne:
+        return (
+            "It is drawn by t-SNE of the first 50 principal components: neighbors are meaningful, distances between "
+            "groups are not."
+        )
+    if n_shown > limits.tsne_images:
+        reason = f", because t-SNE of more than {limits.tsne_images:,} images is slow"
+    else:
+        reason = "" if n_shown > 4 else ", because t-SNE needs at least five images"
+    return f"It shows the first two principal components (PCA){reason}."
 
 
 def _attributions(frame: ImageFrame, cache: Path | None) -> dict[int, str]:

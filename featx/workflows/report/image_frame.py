@@ -28,10 +28,10 @@ class Limits:
 
     misclassified: int = 24
     label_issues: int = 60
-    groups: int = 30
-    images_of_group: int = 12
+    groups: int = 120
+    images_of_group: int = 6
     confusions: int = 20
-    tsne_images: int = 1000
+    tsne_images: int = 5000
     thumbnails: int = MAX_THUMBNAILS
 
 
@@ -91,7 +91,7 @@ class ImageFrame:
         """Return a class name, shortened in the middle, or a number of four digits."""
         return shorten_middle(str(label), _MAX_LABEL_LENGTH) if self.has_classes else f"{float(label):.4g}"
 
-    def tile(self, row: int, text: str, attribution: str = "") -> dict[str, Any] | None:
+    def tile(self, row: int, text: str, attribution: str = "", *, is_kept: bool = False) -> dict[str, Any] | None:
         """Return what the template needs to show an image, or None if it has no thumbnail.
 
         Parameters
@@ -101,12 +101,15 @@ class ImageFrame:
             Caption of the image.
         attribution : str, default=""
             Data URL of an attribution map.
+        is_kept : bool, default=False
+            Whether to mark the image as the one of its group to keep.
         """
         number = self.tiles.get(row)
         if number is None:
             return None
         x, y = self.atlas.corner(number)
-        return {"x": x, "y": y, "name": self.names[number], "text": text, "attribution": attribution}
+        name = self.names[number]
+        return {"x": x, "y": y, "name": name, "text": text, "attribution": attribution, "is_kept": is_kept}
 
 
 def make_image_frame(result: ReportedComparison, limits: Limits) -> ImageFrame:

@@ -18,6 +18,7 @@
     const picture = document.createElement("span");
     picture.className = "picture";
     picture.setAttribute("role", "img");
+    picture.tabIndex = -1;
     picture.setAttribute("aria-label", data.names[number]);
     const x = (number % data.columns) * data.side;
     const y = Math.floor(number / data.columns) * data.side;
@@ -37,7 +38,9 @@
     const cut = numbers.length > MAX_TILES ? `, the first ${MAX_TILES} shown` : "";
     const partial = data.partial ? " on this page" : "";
     heading.textContent = `${title}: ${numbers.length} ${numbers.length === 1 ? "image" : "images"}${partial}${cut}`;
-    document.getElementById(gallery).replaceChildren(heading, ...numbers.slice(0, MAX_TILES).map(tile));
+    const place = document.getElementById(gallery);
+    place.replaceChildren(heading, ...numbers.slice(0, MAX_TILES).map(tile));
+    makeFirstReachable(place);
   }
 
   const imagesWhere = (test) => data.names.map((_, number) => number).filter(test);
@@ -58,6 +61,29 @@
     button.addEventListener("click", () => {
       const label = Number(button.dataset.class);
       show("class-gallery", format(label), imagesWhere((number) => data.true[number] === label));
+    });
+  }
+
+  // Tab reaches the first thumbnail of a gallery; arrow keys move on, so that no gallery takes a hundred key presses.
+  const GALLERIES = ".groups, .gallery:not(.groups .gallery)";
+  const pictures = (place) => [...place.querySelectorAll(".picture")];
+
+  function makeFirstReachable(place) {
+    const first = place.querySelector(".picture");
+    if (first) first.tabIndex = 0;
+  }
+
+  for (const place of document.querySelectorAll(GALLERIES)) {
+    makeFirstReachable(place);
+    place.addEventListener("keydown", (event) => {
+      const all = pictures(place);
+      const index = all.indexOf(document.activeElement);
+      const next = { ArrowRight: index + 1, ArrowDown: index + 1, ArrowLeft: index - 1, ArrowUp: index - 1, Home: 0, End: all.length - 1 }[event.key];
+      if (index < 0 || !all[next]) return;
+      event.preventDefault();
+      all[index].tabIndex = -1;
+      all[next].tabIndex = 0;
+      all[next].focus();
     });
   }
 

@@ -9,8 +9,10 @@ import numpy as np
 from featx.baselines.metrics import METRIC_NAMES, METRICS
 from featx.system.formatting import format_bytes, format_count, shorten
 from featx.workflows.report.charts import class_style
+from featx.workflows.report.duplicate_grid import duplicate_groups
 from featx.workflows.report.image_frame import ImageFrame, label_issue_records, misclassified_rows, records
 from featx.workflows.report.run_details import environment_details, extraction_details
+from featx.workflows.report.summary_card import summary_card
 
 _MAX_FAILURES = 50
 _MAX_NOTE_LENGTH = 2000
@@ -120,23 +122,6 @@ def label_issue_tiles(frame: ImageFrame) -> list[dict[str, Any]]:
     return [tile for tile in tiles if tile]
 
 
-def duplicate_tiles(frame: ImageFrame) -> list[dict[str, Any]]:
-    """Return the groups of duplicates with tiles of their images."""
-    groups = []
-    for group in frame.result.duplicates.clusters[: frame.limits.groups]:
-        rows = group.rows[: frame.limits.images_of_group].tolist()
-        tiles = [frame.tile(row, frame.format_label(frame.result.y[row])) for row in rows]
-        groups.append(
-            {
-                "kind": group.kind,
-                "n_images": len(group.rows),
-                "is_conflict": frame.has_classes and len(group.labels) > 1,
-                "tiles": [tile for tile in tiles if tile],
-            }
-        )
-    return groups
-
-
 def curve_rows(frame: ImageFrame) -> list[dict[str, Any]]:
     """Return the points of the learning curve."""
     curve = frame.result.learning_curve
@@ -191,6 +176,7 @@ def page_content(frame: ImageFrame, command: str, seconds: float | None) -> dict
     return {
         "title": title(frame),
         "summary": summary(frame),
+        "card": summary_card(result, seconds),
         "notes": [shorten(note, _MAX_NOTE_LENGTH) for note in result.notes],
         "metrics": [(metric, METRIC_NAMES[metric]) for metric in METRICS[result.task]],
         "metric_name": metric_name(frame),
@@ -207,7 +193,7 @@ def page_content(frame: ImageFrame, command: str, seconds: float | None) -> dict
         "n_label_issues": 0 if result.label_issues is None else len(result.label_issues),
         "has_label_issues": result.label_issues is not None,
         "duplicates": result.duplicates,
-        "groups": duplicate_tiles(frame),
+        "groups": duplicate_groups(frame),
         "n_groups": len(result.duplicates),
         "ungrouped_score": None if ungrouped is None else ungrouped.set_index("estimator")["mean"].get(frame.estimator),
         "ungrouped_settings": f" ({result.ungrouped_settings})" if result.ungrouped_settings else "",
