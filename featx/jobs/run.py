@@ -21,7 +21,7 @@ from featx.jobs.running.executors import CLUSTERS, check_backend
 from featx.jobs.running.heartbeats import registered_client, reporting_progress
 from featx.jobs.running.recovery import recover
 from featx.jobs.running.worker import Task, resolve_job
-from featx.jobs.status import describe_corrupt, describe_counts, describe_quarantined
+from featx.jobs.status import describe_bad_shards, describe_counts
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count
 from featx.system.html import TextResult
@@ -107,7 +107,7 @@ class JobRun(TextResult):
         lines += [
             f"shard {shard} was corrupt ({reason}) and was recomputed" for shard, reason in self.recomputed.items()
         ]
-        lines += [*describe_corrupt(self.corrupt, self.output), *describe_quarantined(self.quarantined, self.output)]
+        lines += describe_bad_shards(self.corrupt, self.quarantined, self.output)
         if self.done == self.shards:
             lines.append(f"Next: featx job merge {shlex.quote(self.output)} -o features.npy")
         return "\n".join(lines)

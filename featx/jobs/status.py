@@ -107,9 +107,7 @@ class JobStatus(TextResult):
         lines += [f"run by {client}" for client in self.running]
         if not self.running and self.shards_done + len(self.quarantined) < self.shards:
             lines.append(f"No client runs it. Run it: featx job run {shlex.quote(self.output)}")
-        return "\n".join(
-            [*lines, *describe_corrupt(self.corrupt, self.output), *describe_quarantined(self.quarantined, self.output)]
-        )
+        return "\n".join([*lines, *describe_bad_shards(self.corrupt, self.quarantined, self.output)])
 
 
 def describe_counts(computed: int, cached: int) -> str:
@@ -117,16 +115,16 @@ def describe_counts(computed: int, cached: int) -> str:
     return f"{computed:,} computed, {cached:,} cached or equal to another image"
 
 
-def describe_corrupt(corrupt: dict[int, str], output: str) -> list[str]:
-    """Return a line for each corrupt shard, and the remedy."""
+def describe_bad_shards(corrupt: dict[int, str], quarantined: dict[int, str], output: str) -> list[str]:
+    """Return a line for each corrupt and each quarantined shard, and the remedies."""
+    command = f"featx job run {shlex.quote(output)}"
     lines = [f"shard {shard} is corrupt: {reason}" for shard, reason in corrupt.items()]
-    return [*lines, f"Compute these again: featx job run {shlex.quote(output)}"] if lines else []
-
-
-def describe_quarantined(quarantined: dict[int, str], output: str) -> list[str]:
-    """Return a line for each quarantined shard, and the remedy."""
-    lines = [f"shard {shard} is quarantined: {reason}" for shard, reason in quarantined.items()]
-    return [*lines, f"Try these again: featx job run {shlex.quote(output)} --retry-quarantined"] if lines else []
+    if corrupt:
+        lines.append(f"Compute these again: {command}")
+    lines += [f"shard {shard} is quarantined: {reason}" for shard, reason in quarantined.items()]
+    if quarantined:
+        lines.append(f"Try these again: {command} --retry-quarantined")
+    return lines
 
 
 def job_status(job: str | os.PathLike[str]) -> JobStatus:

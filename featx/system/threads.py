@@ -14,6 +14,7 @@ from featx.system.processes import n_cores
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+_JOIN_SECONDS = 5.0
 
 
 def map_in_threads(
@@ -43,10 +44,8 @@ def map_in_threads(
 
 
 @contextlib.contextmanager
-def repeating(
-    function: Callable[[], object], seconds: float, *, max_share: float = 1.0, join_seconds: float = 5.0
-) -> Iterator[None]:
-    """Call a function regularly in a thread while the block runs.
+def repeating(function: Callable[[], object], seconds: float, *, max_share: float = 1.0) -> Iterator[None]:
+    """Call a function regularly in a thread while the block runs; at its end, wait some seconds for a call that runs.
 
     Parameters
     ----------
@@ -56,8 +55,6 @@ def repeating(
         Minimum pause between two calls.
     max_share : float, default=1.0
         Maximum share of the time that the function runs; the pause grows if it is slow.
-    join_seconds : float, default=5.0
-        Maximum time to wait at the end for a call that runs.
     """
     is_over = threading.Event()
 
@@ -74,4 +71,4 @@ def repeating(
         yield
     finally:
         is_over.set()
-        thread.join(timeout=join_seconds)
+        thread.join(timeout=_JOIN_SECONDS)

@@ -175,4 +175,4 @@ class CostEstimate:
 
 
 def _warn(message: str) -> None:
-    warnings.warn(message, FeatxWarning, stacklevel=5)
+    warnings.warn(message, FeatxWarning, stacklevel=4)  # the caller of plan_job

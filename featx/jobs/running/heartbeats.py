@@ -13,6 +13,7 @@ import json
 import logging
 import re
 import socket
+import threading
 import time
 import uuid
 import warnings
@@ -197,18 +198,15 @@ def reporting_progress(job: Job, client: str, n_done: int, progress: Callable[[i
     if progress is None:
         yield
         return
-    reported = n_done
+    reported, lock = n_done, threading.Lock()
 
     def report() -> None:
         nonlocal reported
-        if (count := count_done_images(job, client)) > reported:
-            progress(count - reported)
-            reported = count
+        with lock, contextlib.suppress(OSError):  # the lock, since a slow look may outlast the block
+            if (count := count_done_images(job, client)) > reported:
+                progress(count - reported)
+                reported = count
 
-    def look() -> None:
-        with contextlib.suppress(OSError):
-            report()
-
-    with repeating(look, job.folder.poll_seconds, max_share=_READ_SHARE, join_seconds=60.0):
+    with repeating(report, job.folder.poll_seconds, max_share=_READ_SHARE):
         yield
     report()

@@ -79,10 +79,15 @@ def work(task: Task) -> Outcome:
         heartbeat = HeartbeatWriter(job.folder, task.shard, task.client, task.round, seconds)
         with interruptible(), heartbeat as progress:
             try:
-                options = {"raise_on_error": task.raise_on_error, "recompute": task.recompute}
-                cache, probe_images = _cache(task), task.probe_images
                 run_shard(
-                    job, task.shard, resolved, cache=cache, progress=progress, probe_images=probe_images, **options
+                    job,
+                    task.shard,
+                    resolved,
+                    cache=_cache(task),
+                    raise_on_error=task.raise_on_error,
+                    progress=progress,
+                    probe_images=task.probe_images,
+                    recompute=task.recompute,
                 )
             except Exception as error:
                 return _failed(task, error)

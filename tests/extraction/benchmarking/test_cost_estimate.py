@@ -108,8 +108,11 @@ def test_hours_without_cached_rows(images: Path, tmp_path: Path, monkeypatch: py
 
 def test_unreadable_sample(tmp_path: Path) -> None:
     (tmp_path / "gone.csv").write_text("path\n" + "".join(f"/nowhere/{number}.jpg\n" for number in range(30)))
-    with pytest.warns(FeatxWarning, match="None of the 30 images of the sample can be read, the first is '/nowhere/"):
+    with pytest.warns(
+        FeatxWarning, match="None of the 30 images of the sample can be read, the first is '/nowhere/"
+    ) as caught:
         planned = plan(tmp_path / "gone.csv", tmp_path / "job", sample=100)
     assert planned.images_per_second is None
     assert planned.hours is None
     assert (planned.sampled, planned.unreadable) == (30, 30)
+    assert caught[0].filename == plan.__code__.co_filename  # the caller of plan_job
