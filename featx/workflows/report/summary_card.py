@@ -57,7 +57,12 @@ def _interval(result: ReportedComparison) -> Answer:
 def _ties(result: ReportedComparison) -> Answer:
     ties = result.ties
     names = ", ".join(ties[:_MAX_NAMED_TIES]) + (", …" if len(ties) > _MAX_NAMED_TIES else "")
-    return Answer("Ties with the best", f"{len(ties):,}", names or "its lead is significant", "scores")
+    return Answer(
+        "Ties with the best",
+        f"{len(ties):,}",
+        names or ("its lead is significant" if len(result.table) > 1 else "no other baseline"),
+        "scores",
+    )
 
 
 def _duplicates(result: ReportedComparison) -> Answer:
