@@ -35,6 +35,7 @@ class LabelTypeInferrer:
     def __init__(self) -> None:
         self._counted = np.empty(0), np.empty(0, dtype=np.int64)
         self._uncounted: list[tuple[Float64Array, IntArray]] = []
+        self._n_uncounted = 0
         self._n_numbers = self._n_texts = 0
         self._has_fractions = False
         self._first_number: float | None = None
@@ -75,8 +76,9 @@ class LabelTypeInferrer:
         # Fractions and text decide the type without the number of distinct values.
         if not self._has_fractions and not self._n_texts:
             self._uncounted.append(np.unique(values, return_counts=True))
+            self._n_uncounted += len(self._uncounted[-1][0])
             # Merging only when as many values wait as are known costs one sort for each doubling of their number.
-            if sum(len(part) for part, _ in self._uncounted) > len(self._counted[0]):
+            if self._n_uncounted > len(self._counted[0]):
                 self._count()
 
     def _count(self) -> tuple[Float64Array, IntArray]:
@@ -85,7 +87,7 @@ class LabelTypeInferrer:
         values, codes = np.unique(np.concatenate([part for part, _ in parts]), return_inverse=True)
         counts = np.zeros(len(values), dtype=np.int64)
         np.add.at(counts, codes, np.concatenate([part for _, part in parts]))
-        self._counted, self._uncounted = (values, counts), []
+        self._counted, self._uncounted, self._n_uncounted = (values, counts), [], 0
         return self._counted
 
     def label_type(self, source: str) -> LabelType:

@@ -51,6 +51,7 @@ class Killed(Sleeper):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_many_samples_get_an_approximate_svm_that_is_named_so():
     comparison = compare_baselines(X, y, limits=SMALL)
     assert comparison.table["estimator"].tolist() == ["dummy", "logreg", NAME, "knn"]
@@ -68,6 +69,7 @@ def test_exact_keeps_the_support_vector_machine():
     assert np.array_equal(few.predictions["svm"], many.predictions["svm"])
 
 
+@pytest.mark.slow
 def test_folds_in_processes_give_the_scores_of_threads():
     names = ["dummy", "logreg", "knn", "ridge", "linear-svm"]
     threads = compare_baselines(X, y, estimators=names)
@@ -79,6 +81,7 @@ def test_folds_in_processes_give_the_scores_of_threads():
     assert np.allclose(threads.probabilities["knn"], processes.probabilities["knn"])
 
 
+@pytest.mark.slow
 def test_a_regressor_is_approximated_too():
     table = compare_baselines(X, y + 0.5, estimators=["svr"], task="regression", limits=SMALL, tune=True).table
     assert table["estimator"].tolist() == ["svr (Nystroem, 150 components)"]
@@ -97,6 +100,7 @@ def test_votes_of_pairs_of_classes_are_computed_in_blocks():
     assert np.array_equal(in_blocks.margins["svm"], at_once.margins["svm"])
 
 
+@pytest.mark.slow
 def test_a_time_limit_leaves_out_what_cannot_finish():
     comparison = compare_baselines(X, y, estimators=["dummy", "knn", Sleeper()], time_limit=0.15, n_jobs=1)
     assert comparison.table["estimator"].tolist() == ["dummy", "knn"]
@@ -115,6 +119,7 @@ def test_a_time_limit_must_be_positive(limit):
         compare_baselines(X, y, time_limit=limit)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("estimator", "reason"), [(Hungry(), "Unable to allocate"), (Killed(), "killed")])
 def test_an_estimator_without_memory_costs_only_itself(estimator, reason):
     estimators = ["dummy", estimator, "ridge"]

@@ -16,6 +16,7 @@ import pytest
 from featx.errors import OptionError, StoreError, StoreWarning
 from featx.extraction.cache import cache_info, find_recipes
 from featx.extraction.cache_results import CacheSummary
+from featx.store.compiled_graphs import Graph, save_graph
 from featx.store.info import describe_cache
 from featx.store.maintenance import clear_cache, clear_corrupt, compact_cache
 from featx.store.verify import verify_cache
@@ -27,13 +28,13 @@ from tests.extraction.helpers import extract
 
 
 @pytest.fixture
-def cache(counting: CountingBackbone, paths: list[str], compiled_cache: Path, tmp_path: Path, later: None) -> Path:
+def cache(counting: CountingBackbone, paths: list[str], tmp_path: Path, later: None) -> Path:
     """Path of a cache of two recipes, with 24 rows in three segments and 6 rows in one, and a compiled graph."""
     folder = tmp_path / "cache"
     for start in (0, 8, 16):
         extract(paths[start : start + 8], folder)
     extract(paths[:6], folder, image_size=16)
-    shutil.copytree(compiled_cache / "compiled", folder / "compiled")
+    save_graph(Graph(b"<net/>", b"weights " * 100), folder / "compiled", "0123456789abcdef")
     return folder
 
 
