@@ -68,6 +68,7 @@ def summary(value: Any) -> str:
 
 def error_classes() -> list[type]:
     """Return the public errors and warnings, in the order of their module."""
+    errors.InvalidOptionError  # noqa: B018  # defined when it is first used
     return [value for value in vars(errors).values() if inspect.isclass(value) and value.__module__ == "featx.errors"]
 
 
