@@ -20,6 +20,7 @@ from featx.extraction.options import ExtractionOptions, Resolved, resolve_with_r
 from featx.features.matrix import FeatureMatrix
 from featx.images.image import DIGEST_SIZE, content_digest, read_image
 from featx.store.layout import read_description
+from featx.store.segments import CorruptSegmentError, Segment, find_manifests
 from featx.store.store import Store
 from featx.system.files.url_secrets import redact_secrets
 
@@ -109,6 +110,8 @@ def _find_in_cache(features: FeatureMatrix, cache: Path) -> dict[str, Any] | Non
     keys = np.frombuffer(bytes.fromhex("".join(digests[row] for row in known_rows)), dtype=np.uint8)
     keys, expected = keys.reshape(-1, DIGEST_SIZE), features[known_rows]
     for fingerprint, recipe in _cached_recipes(cache):
+        if not _can_hold(cache / "features" / fingerprint, features.shape[1]):
+            continue
         try:
             is_cached, rows = Store(cache, fingerprint, recipe, features.shape[1]).read(keys)
         except StoreError:  # for example written by a newer version
@@ -122,6 +125,16 @@ def _cached_recipes(cache: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for folder in sorted(cache.glob("features/*")):
         if description := read_description(folder):
             yield folder.name, description["recipe"]
+
+
+def _can_hold(folder: Path, n_features: int) -> bool:
+    """Return whether the rows of a recipe have this number of features. A store quarantines rows of another number."""
+    for name in sorted(find_manifests(folder)):
+        try:
+            return Segment(folder / name).n_features == n_features
+        except (StoreError, CorruptSegmentError):  # all segments of a recipe have the same number
+            continue
+    return False
 
 
 def _verify_on_image(features: FeatureMatrix, resolved: Resolved, cache: Path | None) -> str:

@@ -278,6 +278,17 @@ def test_recipe_is_found_by_rows_with_a_digest(extracted: Path, capsys: pytest.C
     assert "recipe of these rows in the cache" in capsys.readouterr().err
 
 
+def test_rows_of_other_recipes_stay_in_the_cache(extracted: Path, photo_folder: Path) -> None:
+    """Rows with another number of features are not opened as if they had this one, which would quarantine them."""
+    paths = sorted(map(str, photo_folder.glob("*/*.jpg")))
+    FeatureExtractor("color_histogram", cache="c").fit_transform(paths)
+    before = sorted(Path("c").rglob("*.npy"))
+    assert len(before) == 2
+    assert run("features.npy", "photos/china/04.jpg") == 0
+    assert sorted(Path("c").rglob("*.npy")) == before
+    assert not list(Path("c").rglob("*.corrupt"))
+
+
 def test_page_of_a_job_from_another_folder(
     job: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
