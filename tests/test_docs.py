@@ -25,7 +25,7 @@ READING_ORDER = [
     ROOT / "README.md",
     *(GUIDE / f"{name}.md" for name in ("scikit_learn", "command_line", "comparing", "ranking", "augmentation")),
     *(GUIDE / f"{name}.md" for name in ("models", "fine_tuning", "searching", "large_datasets", "cache")),
-    *(GUIDE / f"{name}.md" for name in ("backbones", "custom_backbones", "images", "clusters")),
+    *(GUIDE / f"{name}.md" for name in ("backbones", "custom_backbones", "images")),
 ]
 PAGES = [*READING_ORDER, *sorted((ROOT / "docs" / "explanation").glob("*.md"))]
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)

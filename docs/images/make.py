@@ -1,6 +1,7 @@
-"""Make the pictures of the documentation by real runs: ``python docs/images/make.py PHOTOS`` (needs chromium and selenium).
+"""Make the pictures of the documentation by real runs: ``python docs/images/make.py PHOTOS``.
 
-PHOTOS is a folder with one subfolder per class; the pictures show the 840 aerial photos of UC Merced (public domain).
+It needs chromium, chromedriver and selenium. PHOTOS is a folder with one subfolder per class; the pictures show the 840
+aerial photos of UC Merced (public domain).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ WIDTH = 1100
 
 
 def main(photos: Path) -> None:
+    """Compare and explain photos, and save pictures of the results beside this file."""
     paths = sorted(map(str, photos.glob("*/*.jpg")))
     labels = [Path(path).parent.name for path in paths]
     result = compare_images(paths, labels)
@@ -65,7 +67,9 @@ def screenshot(page: Path, target: Path, anchor: str) -> None:
 def join(files: list[str], target: Path) -> None:
     """Save images side by side."""
     images = [PIL.Image.open(file).convert("RGB") for file in files]
-    joined = PIL.Image.new("RGB", (sum(image.width for image in images), max(image.height for image in images)), "white")
+    joined = PIL.Image.new(
+        "RGB", (sum(image.width for image in images), max(image.height for image in images)), "white"
+    )
     for index, image in enumerate(images):
         joined.paste(image, (sum(previous.width for previous in images[:index]), 0))
     joined.thumbnail((WIDTH, WIDTH))
