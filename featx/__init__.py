@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from featx.datasets.image_table import ImageRow, ImageTable
     from featx.datasets.sample_images import write_digits
     from featx.extraction.augmented_features import AugmentedFeatures, augment_features
-    from featx.extraction.benchmarking.benchmark import Benchmark, benchmark_images
+    from featx.extraction.benchmarking.benchmark import benchmark_images
+    from featx.extraction.benchmarking.benchmark_results import Benchmark
     from featx.extraction.cache import cache_info, clear_cache, compact_cache, verify_cache
     from featx.extraction.cache_results import CacheClearing, CacheCompaction, CacheSummary, CacheVerification
     from featx.extraction.feature_extractor import FeatureExtractor
@@ -183,10 +184,8 @@ _EXPORTS = {
         "AugmentedFeatures",
         "augment_features",
     ),
-    "extraction.benchmarking.benchmark": (
-        "Benchmark",
-        "benchmark_images",
-    ),
+    "extraction.benchmarking.benchmark": ("benchmark_images",),
+    "extraction.benchmarking.benchmark_results": ("Benchmark",),
     "extraction.cache": (
         "cache_info",
         "clear_cache",

@@ -61,10 +61,9 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> str:
     import keras
 
     keras.utils.set_random_seed(0)
-    layers = keras.layers
-    pixels = keras.Input((SIZE, SIZE, 3))
-    maps = layers.Conv2D(8, 3, strides=2, activation="relu", name="first")(pixels)
-    maps = layers.BatchNormalization(name="norm")(maps)
+    layers, pixels = keras.layers, keras.Input((SIZE, SIZE, 3))
+    first = layers.Conv2D(8, 3, strides=2, activation="relu", name="first")
+    maps = layers.BatchNormalization(name="norm")(first(pixels))
     maps = layers.Conv2D(16, 3, strides=2, activation="relu", name="second")(maps)
     path = tmp_path_factory.mktemp("tiny") / "tiny.keras"
     keras.Model(pixels, maps, name="tiny").save(path)

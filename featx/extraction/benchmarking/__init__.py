@@ -1,9 +1,10 @@
 """Measure the extraction speed of this machine: ``featx benchmark``.
 
-``benchmark``      :func:`benchmark_images`: decoder, networks and pipeline, compared with tf.data and ``model.predict``
-``cost_estimate``  cached rows of many images, and the speed on a sample of them
-``rates``          measured rates, stored in the cache for ``featx backbones``
-``stage_times``    processor time of each stage of an extraction
+``benchmark``          :func:`benchmark_images`: decoder, networks and pipeline, against tf.data and ``model.predict``
+``benchmark_results``  what it measured, as data and as text
+``cost_estimate``      cached rows of many images, and the speed on a sample of them
+``rates``              measured rates, stored in the cache for ``featx backbones``
+``stage_times``        processor time of each stage of an extraction
 
 May import: ``extraction``, ``backbones``, ``store``, ``datasets``, ``images``, ``recipe``, ``system``, ``errors``.
 """

@@ -9,7 +9,8 @@ import pytest
 from featx.cli import main as cli
 from featx.datasets.sample_images import write_sample_images
 from featx.errors import OptionError, SourceError
-from featx.extraction.benchmarking.benchmark import Benchmark, benchmark_images, measure_throughput
+from featx.extraction.benchmarking.benchmark import benchmark_images, measure_throughput
+from featx.extraction.benchmarking.benchmark_results import Benchmark
 from featx.extraction.engines.engine import has_native_bfloat16
 from featx.extraction.options import ExtractionOptions
 
