@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -40,6 +41,14 @@ def test_empty_and_unreadable_images(model: Path, tmp_path: Path) -> None:
     table = predictor.predict([tmp_path / "absent.jpg", b""])
     assert table["label"].isna().all()
     assert (table["note"] != "").all()
+
+
+def test_predictor_can_be_pickled(model: Path, digits: list[Path]) -> None:
+    predictor = Predictor(model, cache=None)
+    expected = predictor.predict_each(digits[:3])  # it has been used
+    copied = pickle.loads(pickle.dumps(predictor))
+    assert copied.predict_each(digits[:3]) == expected
+    assert copied._predict_few._function.__self__ is copied
 
 
 def test_one_image(model: Path, digits: list[Path]) -> None:
