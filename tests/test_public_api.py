@@ -9,31 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 import featx
+from docs.tools import command_page
 from featx.cli.parser import make_parser
 from featx.cli.shared_options import EXTRACTION_OPTIONS
 
-FUNCTIONS = {
-    "extract": "extract_images",
-    "compare": "compare_images",
-    "rank": "rank_images",
-    "train": "train_images",
-    "model": "read_model",
-    "predict": "predict_images",
-    "explain": "explain_images",
-    "export": "export_model",
-    "similar": "similar_images",
-    "duplicates": "find_duplicates",
-    "check": "check_images",
-    "benchmark": "benchmark_images",
-    "job plan": "plan_job",
-    "job run": "run_job",
-    "job status": "job_status",
-    "job merge": "merge_job",
-    "cache info": "cache_info",
-    "cache verify": "verify_cache",
-    "cache compact": "compact_cache",
-    "cache clear": "clear_cache",
-}
+#: The public function of each command whose options are compared.
+FUNCTIONS = {name: function for name, function in command_page.FUNCTIONS.items() if name != "backbones"}
 #: Options about how the command line prints, and their equivalents in Python.
 PRINTING = {"help", "json", "quiet", "yes"}
 #: Options that write a result, which has a method for it in Python.

@@ -17,7 +17,6 @@ from featx.cli.parser import make_parser
 from featx.features import job_files
 from featx.models import archive
 from featx.store import compiled_graphs, layout
-from tests import test_public_api
 
 REFERENCE = generated.DOCS / "reference"
 PACKAGE = Path(featx.__file__).parent
@@ -55,10 +54,6 @@ def test_each_export_has_a_page(tmp_path: Path) -> None:
     }
     assert ".. autofunction:: compare_images" in pages["featx.compare_images"]
     assert ":members: best" in pages["featx.Comparison"]
-
-
-def test_commands_are_public_functions() -> None:
-    assert command_page.FUNCTIONS == {**test_public_api.FUNCTIONS, "backbones": "available_backbones"}
 
 
 def test_every_option_is_on_the_page_of_commands() -> None:
