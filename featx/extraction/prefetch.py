@@ -6,6 +6,8 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
@@ -119,22 +121,32 @@ def prefetch(
     n_threads = n_cores() if options.n_threads is None else options.n_threads
     reader = _Reader(options, cache, {}, threading.BoundedSemaphore(n_threads))
     pending: collections.deque[Prefetched | concurrent.futures.Future[Prefetched]] = collections.deque()
-    with _thread_pools(n_threads, remote.MAX_REQUESTS) as (decoding, downloading):
+    n_ahead = options.n_ahead + n_threads
+    try:
         for index, source in _find_files(images, indices, options.lookup_size, cache):
             if source is not None and not pending:
                 yield Stored(index, source)
             elif source is not None:
                 pending.append(Stored(index, source))
             elif is_remote_image(images[index]):
-                n_threads = max(n_threads, remote.MAX_REQUESTS)
+                n_ahead = max(n_ahead, options.n_ahead + remote.MAX_REQUESTS)
+                downloading = _thread_pool("featx-download", remote.MAX_REQUESTS)
                 pending.append(downloading.submit(reader.download, images[index], index))
             else:
                 load_decoders()  # before threads do, and only if an image is read
+                decoding = _thread_pool("featx-decode", n_threads)
                 pending.append(decoding.submit(reader.read, images[index], index))
-            if len(pending) >= options.n_ahead + n_threads:
-                yield _result(pending.popleft())
+            if len(pending) >= n_ahead:
+                yield _result(pending[0])
+                pending.popleft()
         while pending:
-            yield _result(pending.popleft())
+            yield _result(pending[0])
+            pending.popleft()
+    finally:
+        futures = [item for item in pending if isinstance(item, concurrent.futures.Future)]
+        for future in futures:
+            future.cancel()
+        concurrent.futures.wait(futures)  # nothing of this call runs after it
 
 
 def _find_files(
@@ -215,17 +227,14 @@ def _failed(index: int, source: Source, error: UnreadableImageError) -> Failed:
     return Failed(index, source, type(error)(error.reason, source.name, index))
 
 
-@contextlib.contextmanager
-def _thread_pools(*sizes: int) -> Iterator[list[concurrent.futures.ThreadPoolExecutor]]:
-    """Yield thread pools; their threads start when they are used. Work that has not begun is canceled at the end."""
-    pools = [concurrent.futures.ThreadPoolExecutor(size, thread_name_prefix="featx-decode") for size in sizes]
-    try:
-        yield pools
-    finally:
-        for pool in pools:
-            pool.shutdown(wait=False, cancel_futures=True)
-        for pool in pools:
-            pool.shutdown(wait=True)
+@functools.cache
+def _thread_pool(name: str, n_threads: int) -> concurrent.futures.ThreadPoolExecutor:
+    """Return the thread pool of this name and size: its threads stay, since starting them takes as long as an image."""
+    return concurrent.futures.ThreadPoolExecutor(n_threads, thread_name_prefix=name)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_thread_pool.cache_clear)  # threads do not survive a fork
 
 
 def _result(item: Prefetched | concurrent.futures.Future[Prefetched]) -> Prefetched:

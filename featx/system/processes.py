@@ -29,6 +29,7 @@ def n_visible_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@functools.cache  # reading the files takes a tenth of the time of an image
 def cpu_quota(cgroups: Path, own_cgroups: Path) -> float:
     """Return the smallest CPU quota, in cores, of the control groups (v1 and v2) of this process; infinity if none.
 

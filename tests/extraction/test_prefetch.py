@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -62,6 +64,37 @@ def test_stored_and_equal_images_are_not_decoded(
     assert (same.first, same.source.digest) == (decoded.index, decoded.source.digest)
     assert len(threads) == 1
     assert threads[0].startswith("featx-decode")
+
+
+def test_nothing_is_read_after_a_caller_stops(photos: list[PIL.Image.Image]) -> None:
+    lookup = Lookup()
+    items = prefetch(photos, range(24), dataclasses.replace(OPTIONS, n_ahead=20), lookup)
+    next(items)
+    items.close()
+    n_read = len(lookup.looked_up)
+    time.sleep(0.05)
+    assert n_read == len(lookup.looked_up) < 24
+
+
+def test_threads_stay_for_the_next_call(photos: list[PIL.Image.Image]) -> None:
+    def names() -> set[str]:
+        return {thread.name for thread in threading.enumerate() if thread.name.startswith("featx-decode")}
+
+    list(prefetch(photos, range(6), OPTIONS))
+    started = names()
+    list(prefetch(photos, range(6), OPTIONS))
+    assert started
+    assert names() == started
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_process_decodes(photos: list[PIL.Image.Image]) -> None:
+    list(prefetch(photos, range(6), OPTIONS))
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # ends the child if it waits for threads that do not exist in it
+        os._exit(len(list(prefetch(photos, range(6), OPTIONS))))
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 6
 
 
 def test_failed_image_has_name_and_index(photos: list[PIL.Image.Image]) -> None:
