@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from featx.models.predict import Predictor, predict_images
     from featx.models.prediction import Prediction
     from featx.recipe import Recipe
+    from featx.system.terminal.report import Progress
     from featx.workflows.compare import compare_images
     from featx.workflows.rank import ImageRanking, rank_images
     from featx.workflows.result import ImageComparison
@@ -99,6 +100,7 @@ __all__ = [
     "ModelCard",
     "Prediction",
     "Predictor",
+    "Progress",
     "Ranking",
     "Recipe",
     "Similar",
@@ -250,6 +252,7 @@ _EXPORTS = {
     ),
     "models.prediction": ("Prediction",),
     "recipe": ("Recipe",),
+    "system.terminal.report": ("Progress",),
     "workflows.compare": ("compare_images",),
     "workflows.rank": (
         "ImageRanking",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import re
 import tempfile
@@ -14,6 +13,7 @@ from typing import Any
 
 from featx.backbones.digests import file_digests, hash_name
 from featx.errors import WeightsError, WeightsNotFoundError
+from featx.system.terminal.progress import Stage, stage
 
 #: Seconds without data after which a server counts as unreachable.
 _TIMEOUT_SECONDS = 60.0
@@ -24,7 +24,6 @@ _CHUNK_BYTES = 2**20
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 #: How urllib3 names a connection in front of its reason.
 _CONNECTION = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
-_log = logging.getLogger("featx")
 
 
 def download_weights(url: str, path: Path, expected_hash: str) -> None:
@@ -55,14 +54,15 @@ def download_weights(url: str, path: Path, expected_hash: str) -> None:
     _delete_stale_partial_files(path.parent)
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     responses: list[Any] = []
-    download = pooch.HTTPDownloader(
-        progressbar=_log.isEnabledFor(logging.INFO),
-        chunk_size=_CHUNK_BYTES,
-        timeout=_TIMEOUT_SECONDS,
-        hooks={"response": lambda response, **_: responses.append(response)},
-    )
     try:
-        download(url, str(partial), None)
+        with stage("download", None, "bytes", path.name) as progress:
+            download = pooch.HTTPDownloader(
+                progressbar=_DownloadProgress(progress),
+                chunk_size=_CHUNK_BYTES,
+                timeout=_TIMEOUT_SECONDS,
+                hooks={"response": lambda response, **_: responses.append(response)},
+            )
+            download(url, str(partial), None)
         _check_hdf5(partial)
         _check_hash(partial, expected_hash)
         os.replace(partial, path)
@@ -74,6 +74,32 @@ def download_weights(url: str, path: Path, expected_hash: str) -> None:
         for response in responses:  # pooch leaves connections open if a download fails
             response.close()
         partial.unlink(missing_ok=True)
+
+
+class _DownloadProgress:
+    """A progress bar as pooch expects it, which reports to a stage."""
+
+    def __init__(self, progress: Stage) -> None:
+        self._progress = progress
+
+    @property
+    def total(self) -> int | None:
+        """Number of bytes, as far as the server reports it."""
+        return self._progress.total
+
+    @total.setter
+    def total(self, n_bytes: int) -> None:
+        self._progress.total = n_bytes or None
+
+    def update(self, n_bytes: int) -> None:
+        """Count bytes; the last chunk may be smaller."""
+        self._progress(n_bytes)
+
+    def reset(self) -> None:
+        """Do nothing: the stage ends with all bytes."""
+
+    def close(self) -> None:
+        """Do nothing: the stage ends with the download."""
 
 
 def _check_writable(folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 import os
 import re
 import tempfile
@@ -15,11 +14,11 @@ from featx.backbones.base import Weights
 from featx.backbones.digests import file_digests, hash_name, sha256_of
 from featx.backbones.download import download_weights
 from featx.errors import WeightsError, WeightsNotFoundError
+from featx.system.terminal.progress import announce
 
 #: Value of the option ``weights`` for the random weights that training starts from.
 RANDOM = "none"
 _SHA256 = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
-_log = logging.getLogger("featx")
 
 
 def keras_home() -> Path:
@@ -153,7 +152,7 @@ def _check_hash(path: Path, expected: str, network: str) -> None:
 
 def _download(url: str, path: Path, expected_hash: str, what: str, network: str) -> None:
     try:
-        _log.info("Downloading %s from %s …", what, url)
+        announce(f"Downloading {what} from {url}, once; the file is kept as {str(path)!r}.")
         download_weights(url, path, expected_hash)
     except WeightsNotFoundError as error:
         proxy = " The request used the proxy of the environment." if _uses_proxy(url) else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +35,7 @@ from featx.errors import ComparisonError, FeatxError, OptionError
 from featx.features.duplicates.find import Duplicates
 from featx.system.array_types import AnyArray, IntArray
 from featx.system.formatting import format_count
+from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -98,7 +99,8 @@ def compare_baselines(
     time_limit: float | None = None,
     exact: bool = False,
     limits: ScaleLimits | None = None,
-    progress: Callable[[str], object] | None = None,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> Comparison:
     """Compare estimators by cross-validation, with confidence intervals and significance tests.
 
@@ -138,9 +140,10 @@ def compare_baselines(
         are approximated, see Notes.
     limits : ScaleLimits or None, default=None
         Sizes above which a comparison works differently. None: the defaults.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None
-        Function that is called with the name of each estimator before it is scored. If there are more than 10,000
-        samples or a time limit, also with the completed folds and the time left.
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -217,8 +220,10 @@ def compare_baselines(
     notes += _note_different_scales(labeled_X, baselines)
     if not exact:
         baselines = approximate_baselines(baselines, len(labels), limits, notes, random_state=random_state)
-    schedule = Schedule(data, split.folds, tune, n_jobs, time_limit, progress, notes)
-    results = _score_all(baselines, schedule)
+    total = len(baselines) * len(split.folds)
+    with reporting(verbose, progress), stage("compare", total, "folds") as advance:
+        schedule = Schedule(data, split.folds, tune, n_jobs, time_limit, advance, notes)
+        results = _score_all(baselines, schedule)
     combined = CombinedResults.combine(results, data, split, tune=tune)
     notes += split.notes
     if resolved_task == "classification" and (warning := misleading_accuracy(combined.table, combined.predictions.y)):
@@ -281,8 +286,7 @@ def _score_few(baselines: Sequence[Baseline], schedule: Schedule) -> dict[str, l
     shared: SharedKernel | None = None
     results: dict[str, list[FoldResult]] = {}
     for baseline in baselines:
-        if schedule.progress is not None:
-            schedule.progress(baseline.name)
+        schedule.progress.describe(baseline.name)
         start = time.perf_counter()
         if shared is None and baseline.is_precomputable and len(data.X) <= MAX_ROWS:
             # Measured with 8,000 × 1,024, 100 classes and 5 folds: 5 s for svm with it, 54 s without.
@@ -304,10 +308,10 @@ def _score_in_threads(baseline: Baseline, schedule: Schedule, shared: SharedKern
     from joblib import Parallel, delayed
 
     n_threads = schedule.n_jobs if baseline.images is None else 1  # training on images uses all cores
-    results: list[FoldResult] = Parallel(n_jobs=n_threads, prefer="threads")(
+    scored = Parallel(n_jobs=n_threads, prefer="threads", return_as="generator")(
         delayed(score_fold)(baseline, schedule.data, fold, shared, tune=schedule.tune) for fold in schedule.folds
     )
-    return results
+    return list(counted(scored, schedule.progress))
 
 
 def _note_different_scales(X: AnyArray, baselines: Sequence[Baseline]) -> list[str]:

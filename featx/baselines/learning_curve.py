@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.metrics import METRICS
 from featx.datasets.labels import as_label_array, validate_labels
 from featx.system.array_types import AnyArray, IntArray
+from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,8 @@ def learning_curve(
     fold_scores: pd.DataFrame | None = None,
     random_state: int = 0,
     n_jobs: int | None = -1,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> pd.DataFrame:
     """Return the scores of estimators that are fitted on a part of the training samples.
 
@@ -71,6 +74,10 @@ def learning_curve(
         Seed of the samples that are drawn.
     n_jobs : int or None, default=-1
         Number of fits at the same time, in threads. -1: one per core. None: 1.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -105,10 +112,17 @@ def learning_curve(
     fits = _plan_fits(data, split)
     records: list[tuple[str, int, int, float]] = []
     ignored_notes: list[str] = []  # on a handful of samples, estimators often do not converge
-    with threadpool_limits(limits=1), collecting_warnings(ignored_notes):
-        for baseline in as_baselines(estimators, task, random_state):
+    baselines = as_baselines(estimators, task, random_state)
+    with (
+        reporting(verbose, progress),
+        stage("learning curve", len(fits) * len(baselines), "fits") as advance,
+        threadpool_limits(limits=1),
+        collecting_warnings(ignored_notes),
+    ):
+        for baseline in baselines:
+            advance.describe(baseline.name)
             known_scores = {} if fold_scores is None else _scores_by_fold(fold_scores, baseline.name, task)
-            scores = _score_fits(baseline, data, fits, known_scores, n_jobs)
+            scores = list(counted(_score_fits(baseline, data, fits, known_scores, n_jobs), advance))
             records += [
                 (baseline.name, fit.size, len(fit.fold[0]), score) for fit, score in zip(fits, scores, strict=True)
             ]
@@ -127,7 +141,7 @@ def _summarize(records: list[tuple[str, int, int, float]]) -> pd.DataFrame:
 
 def _score_fits(
     baseline: Baseline, data: Dataset, fits: list[_Fit], known_scores: dict[int, float], n_jobs: int | None
-) -> list[float]:
+) -> Iterator[float]:
     from joblib import Parallel, delayed
 
     shared = SharedKernel(data.X) if baseline.is_precomputable and len(data.X) <= MAX_ROWS else None
@@ -138,7 +152,10 @@ def _score_fits(
             return known_scores[fit.fold_index]
         return score_fold(baseline, data, fit.fold, shared, tune=False, scores_only=True).scores[METRICS[data.task][0]]
 
-    return list(Parallel(n_jobs=n_jobs, prefer="threads")(delayed(score)(fit) for fit in fits))
+    scores: Iterator[float] = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
+        delayed(score)(fit) for fit in fits
+    )
+    return scores
 
 
 def _scores_by_fold(fold_scores: pd.DataFrame, estimator: str, task: str) -> dict[int, float]:

@@ -14,7 +14,7 @@ from featx.cli.shared_options import EXTRACTION_OPTIONS, READING_OPTIONS
 from featx.errors import OutputError
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_count
-from featx.system.progress import write_line
+from featx.system.terminal.messages import write_line
 
 if TYPE_CHECKING:
     from featx.datasets.image_table import ImageTable
@@ -103,7 +103,6 @@ def workflow_options_from(args: argparse.Namespace) -> dict[str, Any]:
         "duplicate_threshold": args.duplicate_threshold,
         "cache": args.cache,
         "on_error": args.on_error,
-        "verbose": not args.quiet,
     }
 
 

@@ -12,7 +12,8 @@ from featx.cli.console import ReaderGoneError, show_all_characters
 from featx.cli.parser import make_parser
 from featx.cli.signals import SIGNALS, Interrupts, exit_now
 from featx.errors import FeatxError
-from featx.system.progress import show_messages, write_line
+from featx.system.terminal.messages import show_messages, write_line
+from featx.system.terminal.progress import reporting
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,7 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = make_parser().parse_args(argv)
             args.argv = sys.argv[1:] if argv is None else list(argv)
             show_messages(getattr(args, "quiet", False))
-            return args.run(args) or 0
+            with reporting(verbose=not getattr(args, "quiet", False)):
+                return args.run(args) or 0
         except KeyboardInterrupt:
             return _interrupted(args.command, signals)
         except FeatxError as error:

@@ -6,7 +6,7 @@ import collections
 import concurrent.futures
 import dataclasses
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from featx.images.image import content_digest, describe_image, read_image
 from featx.system.formatting import format_count, format_table, shorten
 from featx.system.html import TextResult
 from featx.system.processes import n_cores
+from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,7 +208,8 @@ def check_images(
     path_column: str | None = None,
     label_column: str | None = None,
     max_pixels: int = MAX_PIXELS,
-    progress: Callable[[int], object] | None = None,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> ImageCheck:
     """Check images without a network: read and decode each one, in threads.
 
@@ -219,8 +221,10 @@ def check_images(
         See :func:`featx.find_images`.
     max_pixels : int, default=178_956_970
         Maximum number of pixels of an image. Larger images are reported as unreadable.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None
-        Function that is called with the number of images since its last call. None: no progress is reported.
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -255,14 +259,15 @@ def check_images(
         raise OptionError(f"max_pixels (--max-pixels) must be a positive integer, got {max_pixels!r}.")
     table = find_images(source, path_column=path_column, label_column=label_column)
     load_decoders()
-    images = []
-    with concurrent.futures.ThreadPoolExecutor(n_cores(), thread_name_prefix="featx-check") as threads:
+    images: list[CheckedImage] = []
+    with (
+        reporting(verbose, progress),
+        stage("check", len(table)) as advance,
+        concurrent.futures.ThreadPoolExecutor(n_cores(), thread_name_prefix="featx-check") as threads,
+    ):
         for start in range(0, len(table), _BATCH_SIZE):
             batch = table.paths[start : start + _BATCH_SIZE]
-            for image in threads.map(lambda path: _check_image(path, max_pixels), batch):
-                images.append(image)
-                if progress is not None:
-                    progress(1)
+            images += counted(threads.map(lambda path: _check_image(path, max_pixels), batch), advance)
     return ImageCheck(images, table.labels, table.ignored)
 
 

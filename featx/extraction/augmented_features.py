@@ -22,7 +22,7 @@ from featx.features.duplicates.find import DUPLICATE_THRESHOLD, find_duplicates
 from featx.images.image import Image, as_image_list
 from featx.images.tta import augmented_views
 from featx.system.array_types import AnyArray, FloatArray, IntArray
-from featx.system.progress import progress_bar
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -135,6 +135,8 @@ def augment_features(
     n_copies: int = 4,
     random_state: int = 0,
     extractor: FeatureExtractor | None = None,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> AugmentedFeatures:
     """Extract features of images and of randomly augmented copies, as additional training data.
 
@@ -163,6 +165,10 @@ def augment_features(
     extractor : FeatureExtractor or None, default=None
         Backbone, cache and other settings. None: ``FeatureExtractor("mobilenet")``. With ``on_error="nan"``, all rows
         of an unreadable image are NaN.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -218,7 +224,8 @@ def augment_features(
     if labels is not None and labels.shape != (len(images),):
         raise OptionError(f"y must have one label for each of {len(images)} images, got shape {labels.shape}.")
     codes = None if groups is None else group_codes(groups, len(images))
-    rows = _extract(images, extractor, int(n_copies), int(random_state))
+    with reporting(verbose, progress):
+        rows = _extract(images, extractor, int(n_copies), int(random_state))
     codes = _duplicate_groups(rows[0], extractor) if codes is None else codes
     return AugmentedFeatures(
         X=rows.reshape(-1, rows.shape[2]),
@@ -262,7 +269,7 @@ def _extract(images: Sequence[Image], extractor: FeatureExtractor, n_copies: int
         return rows
     resolved = resolve_extractor(extractor)
     recipe = dataclasses.replace(resolved.recipe, tta=augmented_views(n_copies, random_state))
-    with progress_bar(len(images), "copies", shown=bool(extractor.verbose)) as progress:
+    with stage("extract", len(images), message="augmented copies") as progress:
         extract_into(
             rows[1:].swapaxes(0, 1),
             images,

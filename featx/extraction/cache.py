@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from featx.backbones.files.model_source import ModelSource, is_model_path
@@ -15,6 +14,7 @@ from featx.extraction.cache_results import CacheClearing, CacheCompaction, Cache
 from featx.extraction.options import resolve_cache
 from featx.store import maintenance, verify
 from featx.store.info import CacheInfo, RecipeInfo, describe_cache
+from featx.system.terminal.progress import ProgressFunction, reporting
 
 
 def cache_info(cache: str | os.PathLike[str] = "auto", *, backbone: str | None = None) -> CacheSummary:
@@ -66,7 +66,8 @@ def verify_cache(
     cache: str | os.PathLike[str] = "auto",
     *,
     backbone: str | None = None,
-    progress: Callable[[str], object] | None = None,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> CacheVerification:
     """Read every file of a feature cache and return the problems. Nothing is changed.
 
@@ -76,8 +77,10 @@ def verify_cache(
         Path of the feature cache, see :func:`cache_info`.
     backbone : str or None, default=None
         Name or model file of a backbone, or fingerprint of a recipe: only its rows are read. None: everything.
-    progress : callable, default=None
-        Function that is called with a message before each folder is read.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -108,11 +111,18 @@ def verify_cache(
     0
     """
     folder = _existing(cache)
-    findings = verify.verify_cache(folder, fingerprints=_fingerprints(folder, backbone), progress=progress)
+    with reporting(verbose, progress):
+        findings = verify.verify_cache(folder, fingerprints=_fingerprints(folder, backbone))
     return CacheVerification(str(folder), findings)
 
 
-def compact_cache(cache: str | os.PathLike[str] = "auto", *, backbone: str | None = None) -> CacheCompaction:
+def compact_cache(
+    cache: str | os.PathLike[str] = "auto",
+    *,
+    backbone: str | None = None,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
+) -> CacheCompaction:
     """Merge the small files of a feature cache into large ones. Other processes may read and write meanwhile.
 
     Parameters
@@ -121,6 +131,10 @@ def compact_cache(cache: str | os.PathLike[str] = "auto", *, backbone: str | Non
         Path of the feature cache, see :func:`cache_info`.
     backbone : str or None, default=None
         Name or model file of a backbone, or fingerprint of a recipe: only its rows are merged. None: all.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -150,7 +164,8 @@ def compact_cache(cache: str | os.PathLike[str] = "auto", *, backbone: str | Non
     [1]
     """
     folder = _existing(cache)
-    return CacheCompaction(maintenance.compact_cache(folder, fingerprints=_fingerprints(folder, backbone)))
+    with reporting(verbose, progress):
+        return CacheCompaction(maintenance.compact_cache(folder, fingerprints=_fingerprints(folder, backbone)))
 
 
 def clear_cache(

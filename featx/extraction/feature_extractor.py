@@ -48,7 +48,7 @@ from featx.extraction.sklearn_compat import (
 from featx.images.decode import MAX_PIXELS
 from featx.images.image import Image, as_image_list
 from featx.recipe import LAYER_SEPARATOR
-from featx.system.progress import progress_bar
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:
     from typing import Self
@@ -114,8 +114,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     cache : str, Path or None, default="auto"
         Path of the feature cache. "auto": ``FEATX_CACHE`` if set, else ``./cache``. None: no caching. Relative paths
         are resolved against the working directory of each process.
-    verbose : bool, default=False
-        Whether to show a progress bar on standard error.
+    verbose : bool or None, default=None
+        Whether to show a progress bar on standard error. None: in a terminal or notebook only.
 
     Attributes
     ----------
@@ -180,7 +180,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "engine": [StrOptions(set(ENGINES))],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "cache": [str, os.PathLike, None],
-        "verbose": ["verbose"],
+        "verbose": ["verbose", None],
     }
 
     def __init__(
@@ -201,7 +201,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         engine: Literal["auto", "openvino", "keras"] = "auto",
         batch_size: int = 32,
         cache: str | os.PathLike[str] | None = "auto",
-        verbose: bool = False,
+        verbose: bool | None = None,
     ) -> None:
         self.backbone = backbone
         self.weights = weights
@@ -261,7 +261,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         options = self._options()
         resolve_cache(self.cache)
         as_image_list(X)
-        recipe = options.resolve().recipe.as_dict()
+        with reporting(self.verbose):
+            recipe = options.resolve().recipe.as_dict()
         reset_feature_names(self, X)
         self.recipe_ = recipe
         self.fitted_params_ = self._recipe_params()
@@ -308,7 +309,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         check_is_fitted(self, "recipe_")
         return self._options().n_features
 
-    def transform(self, X: ArrayLike | Iterable[Image]) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def transform(
+        self, X: ArrayLike | Iterable[Image], *, progress: ProgressFunction | None = None
+    ) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Return one row of features for each image.
 
         Parameters
@@ -317,6 +320,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             List, tuple, array, Series or one-column DataFrame (pandas, polars or pyarrow). An image is a path, a URL,
             bytes of an image file, a Pillow image, or a uint8 array of shape (height, width, 3) or (height, width). A
             uint8 array of shape (n_samples, height, width, 3) is accepted too.
+        progress : callable or None, default=None
+            Function that is called with a :class:`Progress` now and then, for example ``print``.
 
         Returns
         -------
@@ -364,18 +369,23 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         rows = np.empty((len(images), options.n_features), dtype=np.float32)
         if not len(images):
             return rows
-        resolved = self._resolve(options)
-        with progress_bar(len(rows), resolved.backbone.name, shown=bool(self.verbose)) as progress:
-            ledger = extract_into(
+        with reporting(self.verbose, progress):
+            ledger = self._extract(images, rows, self._resolve(options))
+        _warn_unreadable(ledger)
+        return rows
+
+    def _extract(self, images: Sequence[Image], rows: np.ndarray[Any, Any], resolved: Resolved) -> Ledger:
+        """Fill the rows of images."""
+        raise_on_error = self.on_error == "raise"
+        with stage("extract", len(rows), message=resolved.backbone.name) as advance:
+            return extract_into(
                 rows,
                 images,
                 resolved,
                 cache=resolve_cache(self.cache),
-                raise_on_error=self.on_error == "raise",
-                progress=progress,
+                raise_on_error=raise_on_error,
+                progress=advance,
             )
-        _warn_unreadable(ledger)
-        return rows
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray[Any, Any]:
         """Return the names of the features, such as ``mobilenet_0``.

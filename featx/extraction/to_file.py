@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,7 +46,7 @@ from featx.system.files.output_paths import (
 )
 from featx.system.formatting import format_count
 from featx.system.html import TextResult
-from featx.system.progress import progress_bar
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 #: Number of rows that are checked at a time.
 AUDIT_BLOCK_ROWS = 4096
@@ -149,7 +149,8 @@ def extract_images(
     engine: Literal["auto", "openvino", "keras"] = "auto",
     batch_size: int = 32,
     cache: str | os.PathLike[str] | None = "auto",
-    verbose: bool = False,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> ExtractionSummary:
     """Extract features of image files into a ``.npy`` file: what ``featx extract`` does.
 
@@ -197,8 +198,10 @@ def extract_images(
         Number of images per batch.
     cache : str, Path or None, default="auto"
         Path of the feature cache. "auto": ``FEATX_CACHE`` if set, else ``./cache``. None: no caching.
-    verbose : bool, default=False
-        Whether to show a progress bar on standard error.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -255,9 +258,8 @@ def extract_images(
     )
     folder = resolve_cache(cache)
     table = find_images(source, path_column=path_column, label_column=label_column, split_column=split_column)
-    resolved = options.resolve()
-    with progress_bar(len(table), resolved.backbone.name, shown=verbose) as progress:
-        return extract_to_file(table, resolved, path, cache=folder, on_error=on_error, progress=progress)
+    with reporting(verbose, progress):
+        return extract_to_file(table, options.resolve(), path, cache=folder, on_error=on_error)
 
 
 def check_output(output: Path, *, alternative: str = "") -> None:
@@ -294,7 +296,6 @@ def extract_to_file(
     *,
     cache: Path | None,
     on_error: Literal["skip", "raise"] = "skip",
-    progress: Callable[[int], object] | None = None,
     audit_block_rows: int = AUDIT_BLOCK_ROWS,
 ) -> ExtractionSummary:
     """Extract the images of a table into a ``.npy`` file. See :func:`extract_images`.
@@ -307,8 +308,6 @@ def extract_to_file(
     cache : Path or None
         Cache folder. None: no caching.
     on_error : {"skip", "raise"}, default="skip"
-    progress : callable, default=None
-        Function that is called with the number of images finished since the last call.
     audit_block_rows : int, default=4096
         Number of rows that are checked at a time at the end.
     """
@@ -318,7 +317,7 @@ def extract_to_file(
     started = time.perf_counter()
     with replacing_outputs(output) as (matrix, listing):
         rows = NpyWriter(matrix, len(table), resolved.n_features)
-        with _as_resource_error():
+        with _as_resource_error(), stage("extract", len(table), message=resolved.backbone.name) as progress:
             ledger = extract_into(
                 rows, table.paths, resolved, cache=cache, raise_on_error=on_error == "raise", progress=progress
             )

@@ -25,6 +25,7 @@ from featx.system.files import remote
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count, format_list
 from featx.system.html import TextResult
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 _BLOCK_BYTES = 2**20
 
@@ -85,7 +86,8 @@ def merge_job(
     output: str | os.PathLike[str],
     *,
     allow_incomplete: bool = False,
-    progress: Callable[[int], object] | None = None,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> JobMerge:
     """Join the shards of a job into one ``.npy`` file with a table of its rows beside it.
 
@@ -100,8 +102,10 @@ def merge_job(
         Path of the matrix, a local file.
     allow_incomplete : bool, default=False
         Whether to join the shards that are done if others are not.
-    progress : callable, default=None
-        Function that is called with the number of images joined since its last call.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -160,7 +164,9 @@ def merge_job(
             "the files or the source."
         )
     with replacing_outputs(path) as (matrix, table):
-        _join(opened, shards, matrix, progress or (lambda n_images: None))
+        n_images = sum(shard.n_images for shard in shards)
+        with reporting(verbose, progress), stage("merge", n_images) as advance:
+            _join(opened, shards, matrix, advance)
         n_lines = write_table(table, _table_rows(opened, shards))
         if n_lines != counts["rows"] or os.path.getsize(matrix) != HEADER_BYTES + 4 * n_lines * n_features:
             raise AuditError(

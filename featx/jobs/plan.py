@@ -7,7 +7,6 @@ import os
 import shlex
 import time
 import uuid
-from collections.abc import Callable
 from typing import Any
 
 from featx.datasets.image_listing import ImageListing
@@ -23,6 +22,7 @@ from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
 from featx.system.formatting import format_bytes, format_count, format_duration
 from featx.system.html import TextResult
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.version import __version__
 
 SHARD_SIZE = 10_000
@@ -120,7 +120,8 @@ def plan_job(
     label_column: str | None = None,
     cache: str | os.PathLike[str] | None = "auto",
     sample: int = MAX_SAMPLE,
-    progress: Callable[[int], object] | None = None,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
     **options: Any,
 ) -> JobPlan:
     """Plan a job: list images into shards, in a folder or in object storage.
@@ -140,8 +141,10 @@ def plan_job(
         Folder of the feature cache; see :class:`featx.FeatureExtractor`. The plan counts the rows that it has.
     sample : int, default=4000
         Maximum number of images to extract in some seconds, to measure the speed; 0 for none.
-    progress : callable, default=None
-        Function that is called with the number of images listed since its last call.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
     **options
         Parameters of :class:`featx.FeatureExtractor`: ``backbone``, ``layer``, ``pooling`` and the like.
 
@@ -183,14 +186,17 @@ def plan_job(
     listing = ImageListing(sources, path_column, label_column)
     check_not_nested(sources, folder)
     check_free(folder)
-    with PlanWriter(folder, shard_size) as writer:
+    with (
+        reporting(verbose, progress),
+        stage("plan", None) as advance,
+        PlanWriter(folder, shard_size) as writer,
+    ):
         estimate = CostEstimate(resolve_cache(cache), resolved, sample)
         for part in listing.parts(shard_size):
             states = [find_file_state(path) for path in part.paths]
             writer.add(part, states)
             estimate.add(part.paths, states)
-            if progress is not None:
-                progress(len(part.paths))
+            advance(len(part.paths))
         seconds = time.perf_counter() - started
         speed = estimate.measure()
         writer.finish(

@@ -8,7 +8,6 @@ import shlex
 import time
 import uuid
 import warnings
-from collections.abc import Callable
 from typing import Literal
 
 from featx.backbones import registry
@@ -18,13 +17,14 @@ from featx.features.job_files import sum_counts
 from featx.jobs.job import Job, open_job
 from featx.jobs.running.coordinator import Coordinator
 from featx.jobs.running.executors import CLUSTERS, check_backend
-from featx.jobs.running.heartbeats import registered_client, reporting_progress
+from featx.jobs.running.heartbeats import DoneImages, registered_client
 from featx.jobs.running.recovery import recover
 from featx.jobs.running.worker import Task, resolve_job
 from featx.jobs.status import describe_bad_shards, describe_counts
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count
 from featx.system.html import TextResult
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.version import __version__
 
 
@@ -126,7 +126,8 @@ def run_job(
     verify: bool = False,
     engine: Literal["auto", "openvino", "keras"] = "auto",
     batch_size: int = 32,
-    progress: Callable[[int], object] | None = None,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> JobRun:
     """Run what is missing of a job.
 
@@ -161,8 +162,10 @@ def run_job(
         Engine that runs the backbone; see :class:`featx.FeatureExtractor`.
     batch_size : int, default=32
         Number of images per batch; it does not change the features.
-    progress : callable, default=None
-        Function that is called with the number of images done since its last call.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -208,12 +211,17 @@ def run_job(
     task = _make_task(opened, cache, raise_on_error=on_error == "raise", machine_options=options)
     done, corrupt = recover(opened, verify=verify, retry_quarantined=retry_quarantined)
     recompute = {shard for shard, committed in done.items() if committed.failed} if retry_failed else None
-    coordinator = Coordinator(opened, task, backend=backend, n_jobs=n_jobs, scheduler=scheduler, recompute=recompute)
     n_before = sum(shard.n_images for shard in done.values())
+    n_left = opened.manifest.n_images - n_before
     with (
+        reporting(verbose, progress),
         registered_client(opened.folder, task.client, n_before),
-        reporting_progress(opened, task.client, n_before, progress),
+        stage("extract", n_left, message=str(opened.manifest.recipe["backbone"])) as advance,
     ):
+        watch = DoneImages(opened, task.client, n_before, advance) if advance.is_reported else None
+        coordinator = Coordinator(
+            opened, task, backend=backend, n_jobs=n_jobs, scheduler=scheduler, recompute=recompute, on_wait=watch
+        )
         coordinator.run()
     return _summarize(opened, n_before, corrupt, time.perf_counter() - started)
 

@@ -46,7 +46,7 @@ def dump_pipeline(pipeline: Pipeline) -> tuple[dict[str, bytes], tuple[str, byte
     from sklearn.base import clone
 
     name, extractor = pipeline.steps[0]
-    portable = clone(extractor).set_params(cache="auto", verbose=False)
+    portable = clone(extractor).set_params(cache="auto", verbose=None)
     portable.recipe_, portable.fitted_params_ = extractor.recipe_, extractor.fitted_params_
     network = read_model_file(os.fspath(extractor.backbone))
     if network is not None:

@@ -18,6 +18,7 @@ from featx.models.model_file import read_model
 from featx.models.prediction import Prediction, PredictionFormat
 from featx.system.array_types import AnyArray, Float64Array
 from featx.system.shared_calls import SharedCalls
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,13 +133,19 @@ class Predictor:
                 f"{threshold!r}. Remove it, or train the model with calibrate=True (--calibrate)."
             )
 
-    def predict(self, images: Any) -> pd.DataFrame:
+    def predict(
+        self, images: Any, *, verbose: bool | None = None, progress: ProgressFunction | None = None
+    ) -> pd.DataFrame:
         """Return a table of predictions, one row for each image.
 
         Parameters
         ----------
         images : sequence of images
             List, array, Series, iterable, one-column DataFrame or ImageTable; see :meth:`FeatureExtractor.transform`.
+        verbose : bool or None, default=None
+            Whether to show progress on standard error. None: in a terminal or notebook only.
+        progress : callable or None, default=None
+            Function that is called with a :class:`Progress` now and then, for example ``print``.
 
         Returns
         -------
@@ -157,7 +164,7 @@ class Predictor:
         """
         import pandas as pd
 
-        predictions = self.predict_each(as_image_list(images, allow_iterator=True))
+        predictions = self.predict_each(as_image_list(images, allow_iterator=True), verbose=verbose, progress=progress)
         return pd.DataFrame(map(self.format.as_row, predictions), columns=self.format.columns)
 
     def warm_up(self) -> Predictor:
@@ -199,15 +206,19 @@ class Predictor:
         """
         return self.predict_each([image])[0]
 
-    def predict_each(self, images: Sequence[Any], progress: Callable[[int], object] | None = None) -> list[Prediction]:
+    def predict_each(
+        self, images: Sequence[Any], *, verbose: bool | None = None, progress: ProgressFunction | None = None
+    ) -> list[Prediction]:
         """Return the prediction of each image; imports no pandas.
 
         Parameters
         ----------
         images : sequence of images
             List of images; see :meth:`FeatureExtractor.transform`.
-        progress : callable, default=None
-            Called with the number of images that were processed since the last call.
+        verbose : bool or None, default=None
+            Whether to show progress on standard error. None: in a terminal or notebook only.
+        progress : callable or None, default=None
+            Function that is called with a :class:`Progress` now and then, for example ``print``.
 
         Returns
         -------
@@ -215,9 +226,12 @@ class Predictor:
             In the order of the images.
         """
         is_small = len(images) < _MIN_WRITTEN
-        if is_small and progress is None:
-            return self._predict_few(images)
-        return self._predict_all(images, progress, read_only=is_small)
+        with reporting(verbose, progress), stage("predict", len(images)) as advance:
+            if is_small:  # together with the images of other threads
+                predictions = self._predict_few(images)
+                advance(len(images))
+                return predictions
+            return self._predict_all(images, advance, read_only=False)
 
     def _predict_all(
         self, images: Sequence[Any], progress: Callable[[int], object] | None = None, *, read_only: bool = True
@@ -277,6 +291,8 @@ def predict_images(
     cache: str | os.PathLike[str] | None = "auto",
     max_pixels: int | None = None,
     on_truncated: Literal["raise", "pad"] | None = None,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> pd.DataFrame:
     """Predict labels of images with a model.
 
@@ -296,6 +312,10 @@ def predict_images(
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
         How to handle images whose file ends too early. None: as in training.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -337,7 +357,8 @@ def predict_images(
       label  probability
     0  dark         0.66
     """
-    predictor = Predictor(
-        model, top=top, threshold=threshold, cache=cache, max_pixels=max_pixels, on_truncated=on_truncated
-    )
-    return predictor.predict(images)
+    with reporting(verbose, progress):
+        predictor = Predictor(
+            model, top=top, threshold=threshold, cache=cache, max_pixels=max_pixels, on_truncated=on_truncated
+        )
+        return predictor.predict(images)

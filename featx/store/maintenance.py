@@ -24,6 +24,7 @@ from featx.store.layout import (
 )
 from featx.store.segments import find_manifests, remove_leftovers, remove_segment, rows_without_manifest
 from featx.system.locks import try_lock
+from featx.system.terminal.progress import stage
 
 
 def compact_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -> dict[str, Compaction]:
@@ -50,7 +51,13 @@ def compact_cache(cache: Path, *, fingerprints: Collection[str] | None = None) -
     with try_lock(f"compacting {cache.resolve()}") as is_locked:
         if not is_locked:
             raise StoreError(f"Another process is compacting {str(cache)!r}. Wait until it is done.")
-        return {folder.name: _compact_recipe(cache, folder) for folder in folders}
+        compactions = {}
+        with stage("compact", len(folders), "folders") as progress:
+            for folder in folders:
+                progress.describe(folder.name)
+                compactions[folder.name] = _compact_recipe(cache, folder)
+                progress(1)
+        return compactions
 
 
 def _compact_recipe(cache: Path, folder: Path) -> Compaction:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from featx.errors import StoreError
@@ -21,6 +21,7 @@ from featx.store.layout import (
     recipe_folders,
 )
 from featx.store.segments import CorruptSegmentError, Segment, find_manifests, rows_without_manifest
+from featx.system.terminal.progress import stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,6 @@ def verify_cache(
     cache: Path,
     *,
     fingerprints: Collection[str] | None = None,
-    progress: Callable[[str], object] | None = None,
 ) -> list[Finding]:
     """Read all files of a cache and return the problems. Nothing is changed.
 
@@ -56,24 +56,24 @@ def verify_cache(
     cache : Path
     fingerprints : collection of str or None, default=None
         Fingerprints of the recipes whose rows are read. None: all, compiled graphs and the file index included.
-    progress : callable or None, default=None
-        Called with a message before each folder is read.
 
     Raises
     ------
     StoreError
         There is no cache, or it cannot be read.
     """
-    report = progress or (lambda text: None)
     findings: list[Finding] = []
     with reading(cache):
-        for folder in recipe_folders(cache, fingerprints):
-            report(f"Reading {folder} …")
-            findings += _verify_recipe(cache, folder)
-        if fingerprints is None:
-            report("Reading the compiled graphs and the file index …")
-            findings += _verify_graphs(cache / "compiled")
-            findings += _verify_index(cache / INDEX)
+        folders = list(recipe_folders(cache, fingerprints))
+        with stage("verify", len(folders) + (fingerprints is None), "folders") as progress:
+            for folder in folders:
+                progress.describe(folder.name)
+                findings += _verify_recipe(cache, folder)
+                progress(1)
+            if fingerprints is None:
+                progress.describe("compiled graphs and file index")
+                findings += _verify_graphs(cache / "compiled")
+                findings += _verify_index(cache / INDEX)
     return findings
 
 

@@ -7,12 +7,12 @@
 ``locks``          locks between the processes of one machine
 ``processes``      cores, and whether a process still runs
 ``products``       matrix products of a few rows
-``progress``       progress bar and messages on standard error
 ``shared_calls``   calls that threads share
 ``threads``        process blocks in threads; call a function regularly
 ``version``        version of featx
 ``worker_process`` worker processes that end cleanly
 ``files/``         atomic, checksummed, local and remote files
+``terminal/``      progress and messages on standard error
 
 May import: ``errors``.
 """

@@ -11,19 +11,20 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from featx import errors
 from featx.errors import EngineError, FeatxError
 
 _INTERRUPT_SECONDS = 5
+#: Begins a line of the child's standard output that reports a step; libraries print there, too.
+_STEP = "featx step: "
 
 
 def run_child(
-    module: str, task: dict[str, Any], purpose: str, remedy: str, on_output: Callable[[str], object] | None = None
+    module: str, task: dict[str, Any], purpose: str, remedy: str, on_step: Callable[[str], object] | None = None
 ) -> None:
     """Run ``python -m module`` with a task on its standard input, and wait for it.
 
@@ -37,9 +38,9 @@ def run_child(
         What the child does, for error messages: ``"compiling 'resnet50' for OpenVINO"``.
     remedy : str
         Last sentence of the error if the child fails.
-    on_output : callable or None, default=None
-        Called in another thread with each line that the child prints. None: the standard output of the child goes to
-        standard error if featx shows messages.
+    on_step : callable or None, default=None
+        Called with the message of each :func:`report_step` of the child. None: the standard output of the child goes
+        to standard error if featx shows messages.
 
     Raises
     ------
@@ -50,8 +51,10 @@ def run_child(
     command = [sys.executable, "-P", "-m", module]
     try:
         # The child has its own temporary folder, so that all it leaves is removed.
-        with tempfile.TemporaryDirectory(prefix="featx-") as folder, _output_target(on_output) as stdout:
-            returncode, stderr = _run(command, json.dumps(task), _environment(folder), stdout)
+        with tempfile.TemporaryDirectory(prefix="featx-") as folder, tempfile.TemporaryFile() as errors_file:
+            returncode = _run(command, json.dumps(task), _environment(folder), errors_file, on_step)
+            errors_file.seek(0)
+            stderr = errors_file.read().decode(errors="replace")
     except OSError as error:
         raise EngineError(
             f"Cannot run a child process for {purpose} in {tempfile.gettempdir()!r}: {error.strerror or error}. Free "
@@ -59,28 +62,6 @@ def run_child(
         ) from error
     if returncode != 0:
         raise child_error(stderr, returncode, purpose, remedy)
-
-
-@contextlib.contextmanager
-def _output_target(on_output: Callable[[str], object] | None) -> Iterator[int]:
-    """Yield the file descriptor for the standard output of the child."""
-    if on_output is None:
-        yield _message_target()
-        return
-    read_end, write_end = os.pipe()
-
-    def forward_lines() -> None:
-        with open(read_end, encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                on_output(line.rstrip("\n"))
-
-    thread = threading.Thread(target=forward_lines, name="featx-child", daemon=True)
-    thread.start()
-    try:
-        yield write_end
-    finally:
-        os.close(write_end)
-        thread.join(timeout=5)
 
 
 def _message_target() -> int:
@@ -93,23 +74,34 @@ def _message_target() -> int:
         return subprocess.DEVNULL
 
 
-def _run(command: list[str], task: str, environment: dict[str, str], stdout: int) -> tuple[int, str]:
-    """Return the exit code and the standard error of a child process."""
+def _run(
+    command: list[str],
+    task: str,
+    environment: dict[str, str],
+    errors_file: IO[bytes],
+    on_step: Callable[[str], object] | None,
+) -> int:
+    """Return the exit code of a child process, which writes its errors to a file: no pipe can fill up unread."""
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
-        stdout=stdout,
-        stderr=subprocess.PIPE,
+        stdout=_message_target() if on_step is None else subprocess.PIPE,
+        stderr=errors_file,
         text=True,
         errors="replace",
         env=environment,
     ) as child:
         try:
-            _, stderr = child.communicate(task)
+            assert child.stdin is not None
+            with contextlib.suppress(BrokenPipeError), child.stdin:  # its error has the reason
+                child.stdin.write(task)
+            for line in child.stdout or ():
+                if on_step is not None and line.startswith(_STEP):
+                    on_step(line.removeprefix(_STEP).rstrip("\n"))
+            return child.wait()
         except BaseException:
             _stop(child)
             raise
-    return child.returncode, stderr
 
 
 def _stop(child: subprocess.Popen[str]) -> None:
@@ -146,6 +138,12 @@ def serve_task(function: Callable[[dict[str, Any]], None]) -> int:
         print(json.dumps({"error": type(error).__name__, "message": str(error)}), file=sys.stderr)
         return 1
     return 0
+
+
+def report_step(message: str) -> None:
+    """Report from the child process that a step begins."""
+    sys.stdout.write(f"{_STEP}{message}\n")
+    sys.stdout.flush()
 
 
 def child_error(stderr: str, returncode: int, purpose: str, remedy: str) -> FeatxError:

@@ -19,7 +19,7 @@ from typing import Any
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
-from featx.system.progress import show_messages
+from featx.system.terminal.messages import show_messages
 
 #: Time for a worker to store what it has computed before it is killed.
 GRACE_SECONDS = 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,7 +15,7 @@ from featx.datasets.labels import validate_labels
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
-from featx.system.progress import write_line
+from featx.system.terminal.progress import ProgressFunction, describing, reporting
 from featx.workflows.config import ComparisonConfig, validate_request
 from featx.workflows.duplicate_groups import duplicate_detector, duplicate_notes, split_with_groups
 from featx.workflows.experiment import BackboneComparison, Experiment, Limits, backbone_of_row, join_tables
@@ -56,7 +56,8 @@ def compare_images(
     exact: bool = False,
     cache: str | os.PathLike[str] | None = "auto",
     on_error: Literal["skip", "raise"] = "skip",
-    verbose: bool = False,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> ImageComparison:
     """Compare baselines on the features of labeled images.
 
@@ -111,8 +112,10 @@ def compare_images(
     on_error : {"skip", "raise"}, default="skip"
         How to handle unreadable images. "skip": exclude them, and report them in a note. "raise": raise an error for
         the first one.
-    verbose : bool, default=False
-        Whether to show progress on standard error.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -162,15 +165,15 @@ def compare_images(
         time_limit=time_limit,
         exact=exact,
     )
-    return compare_tables(
-        as_image_table(paths, y, groups=groups, test_mask=test_mask),
-        [as_extraction_options(backbone) for backbone in backbones],
-        config,
-        test=test,
-        cache=resolve_cache(cache),
-        on_error=on_error,
-        verbose=verbose,
-    )
+    with reporting(verbose, progress):
+        return compare_tables(
+            as_image_table(paths, y, groups=groups, test_mask=test_mask),
+            [as_extraction_options(backbone) for backbone in backbones],
+            config,
+            test=test,
+            cache=resolve_cache(cache),
+            on_error=on_error,
+        )
 
 
 def compare_tables(
@@ -181,7 +184,6 @@ def compare_tables(
     test: ImageTable | None = None,
     cache: Path | None,
     on_error: Literal["skip", "raise"] = "skip",
-    verbose: bool = False,
     limits: Limits | None = None,
 ) -> ImageComparison:
     """Compare baselines with settings that are validated already.
@@ -192,13 +194,12 @@ def compare_tables(
     options : sequence of ExtractionOptions
         One for each backbone.
     config : ComparisonConfig
-    test, cache, on_error, verbose
+    test, cache, on_error
         See :func:`compare_images`.
     limits : Limits or None, default=None
     """
     started = time.perf_counter()
     check_on_error(on_error)
-    log = make_log(verbose)
     notes: list[str] = []
     table = prepare_table(table, test, notes)
     config = validate_request(table, config)
@@ -208,16 +209,17 @@ def compare_tables(
     options_by_recipe = {backbone.recipe: option for backbone, option in zip(all_resolved, options, strict=True)}
     resolved = unique_recipes(all_resolved, notes)
     detector = duplicate_detector(options).resolve()
-    images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error, verbose=verbose)
+    images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error)
     y = validate_labels(label_column(images.table.labels), config.task)
     grouped = split_with_groups(images, y, config, notes)
-    experiment = Experiment(images.table, y, config, grouped, log, limits or Limits())
+    experiment = Experiment(images.table, y, config, grouped, limits or Limits())
     backbones = []
     for position, (name, backbone, features) in enumerate(
         zip(backbone_names(resolved), resolved, images.feature_sets, strict=True)
     ):
         estimators = bind_images(config, images.table, options_by_recipe[backbone.recipe], cache)
-        comparison = experiment.compare(features.rows, estimators, share=1 / (len(resolved) - position))
+        with describing(name):
+            comparison = experiment.compare(features.rows, estimators, share=1 / (len(resolved) - position))
         backbones.append(
             BackboneComparison(name, backbone, features.rows, comparison, features.n_computed, features.seconds)
         )
@@ -274,11 +276,6 @@ def check_on_error(on_error: str) -> None:
     """Raise :class:`OptionError` if `on_error` is not a known choice."""
     if on_error not in ("skip", "raise"):
         raise OptionError(f"on_error (--on-error) must be 'skip' or 'raise', got {on_error!r}.")
-
-
-def make_log(verbose: bool) -> Callable[[str], object]:
-    """Return the function that receives progress messages."""
-    return write_line if verbose else lambda text: None
 
 
 def _ties_with_dummy(scores: pd.DataFrame) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from featx.datasets.labels import as_series
 from featx.errors import ComparisonError
 from featx.extraction.options import Resolved
 from featx.system.array_types import FloatArray
+from featx.system.terminal.progress import describing
 from featx.workflows.config import ComparisonConfig, user_groups
 from featx.workflows.duplicate_groups import GroupedSplit, make_configured_split
 from featx.workflows.image_estimators import feature_estimators
@@ -82,8 +83,6 @@ class Experiment:
     y : ndarray of shape (n_samples,)
     config : ComparisonConfig
     grouped : GroupedSplit
-    log : callable
-        Receives a message at the start of each step.
     limits : Limits
     started : float
         Time (``time.perf_counter``) from which the time limit counts.
@@ -93,7 +92,6 @@ class Experiment:
     y: np.ndarray[Any, Any]
     config: ComparisonConfig
     grouped: GroupedSplit
-    log: Callable[[str], object]
     limits: Limits = Limits()
     started: float = dataclasses.field(default_factory=time.perf_counter)
 
@@ -117,7 +115,6 @@ class Experiment:
             estimators,
             tune=self.config.tune,
             time_limit=None if left is None else max(left * share, _MIN_MINUTES),
-            progress=lambda estimator: self.log(f"Comparing: {estimator} …"),
         )
 
     def _compare(
@@ -129,7 +126,6 @@ class Experiment:
         *,
         tune: bool = False,
         time_limit: float | None = None,
-        progress: Callable[[str], object] | None = None,
     ) -> Comparison:
         return compare_baselines(
             rows,
@@ -143,7 +139,6 @@ class Experiment:
             n_jobs=self.config.n_jobs,
             time_limit=time_limit,
             exact=self.config.exact,
-            progress=progress,
         )
 
     def ungrouped_scores(self, best: BackboneComparison) -> pd.DataFrame | None:
@@ -156,11 +151,11 @@ class Experiment:
             return None
         if estimators is not None and not len(estimators):
             return None
-        self.log("Comparing without grouping duplicates …")
         groups = user_groups(self.table)
         split = make_configured_split(self.table, self.y, self.config, groups)
         split = _first_folds(split, self.limits.few_folds if self._has_many_images else None)
-        table = self._compare(best.rows, groups, split, estimators).table
+        with describing("duplicates not grouped"):
+            table = self._compare(best.rows, groups, split, estimators).table
         metric = METRICS[self.config.task][0]
         columns = {"estimator": "estimator", f"{metric}_mean": "mean", f"{metric}_std": "std"}
         return table[list(columns)].rename(columns=columns)
@@ -191,10 +186,10 @@ class Experiment:
         if not is_compared and self.is_time_up():
             return None
         if self.config.diagnostics and (self.table.splits is not None or not is_compared):
-            self.log("Searching for label errors …")
             try:
                 split = _first_folds(self._split_of_all_images())
-                comparison = self._compare(best.rows, self.grouped.groups, split, ["logreg"])
+                with describing("label errors"):
+                    comparison = self._compare(best.rows, self.grouped.groups, split, ["logreg"])
             except ComparisonError as error:
                 notes.append(f"Label errors were not searched for: {error}")
                 return None
@@ -217,7 +212,6 @@ class Experiment:
         """Return the learning curve of the fastest estimator that ties with the best."""
         if not self.config.diagnostics or self.is_time_up():
             return None
-        self.log("Comparing: fewer training images …")
         return best.comparison.learning_curve
 
 

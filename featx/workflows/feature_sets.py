@@ -21,7 +21,7 @@ from featx.extraction.extract import extract_into
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.system.array_types import DigestArray, FloatArray
 from featx.system.formatting import format_count, shorten
-from featx.system.progress import progress_bar
+from featx.system.terminal.progress import stage
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MAX_NAMED = 3
@@ -117,7 +117,6 @@ def extract_readable(
     *,
     cache: Path | None,
     on_error: str,
-    verbose: bool,
 ) -> ReadableImages:
     """Extract images with each backbone, and note unreadable and truncated ones.
 
@@ -132,8 +131,6 @@ def extract_readable(
         Receives the notes.
     cache : Path or None
     on_error : {"skip", "raise"}
-    verbose : bool
-        Whether to show a progress bar for each extraction.
 
     Raises
     ------
@@ -145,7 +142,7 @@ def extract_readable(
     by_recipe: dict[Any, FeatureSet] = {}
     for backbone in (*resolved, detector):
         if backbone.recipe not in by_recipe:
-            by_recipe[backbone.recipe] = _extract(table, backbone, cache, on_error == "raise", verbose)
+            by_recipe[backbone.recipe] = _extract(table, backbone, cache, on_error == "raise")
     feature_sets = [by_recipe[backbone.recipe] for backbone in resolved]
     failures_by_position = {failure.position: failure for features in feature_sets for failure in features.failures}
     failures = [failures_by_position[position] for position in sorted(failures_by_position)]
@@ -162,13 +159,11 @@ def extract_readable(
     )
 
 
-def _extract(
-    table: ImageTable, resolved: Resolved, cache: Path | None, raise_on_error: bool, verbose: bool
-) -> FeatureSet:
+def _extract(table: ImageTable, resolved: Resolved, cache: Path | None, raise_on_error: bool) -> FeatureSet:
     """Return the features of all images, with rows of NaN for those that cannot be read."""
     rows = np.empty((len(table), resolved.n_features), dtype=np.float32)
     started = time.perf_counter()
-    with progress_bar(len(table), resolved.backbone.name, shown=verbose) as progress:
+    with stage("extract", len(table), message=resolved.backbone.name) as progress:
         ledger = extract_into(
             rows, table.paths, resolved, cache=cache, raise_on_error=raise_on_error, progress=progress
         )

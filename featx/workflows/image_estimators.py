@@ -149,11 +149,9 @@ def _bind(
     return Baseline(name, lambda n_train: clone(classifier), images=list(table.paths))
 
 
-def make_fine_tuned(
-    extraction: ExtractionOptions, random_state: int, cache: Path | None, *, verbose: bool = False
-) -> FineTunedClassifier:
+def make_fine_tuned(extraction: ExtractionOptions, random_state: int, cache: Path | None) -> FineTunedClassifier:
     """Return the unfitted classifier that ``"fine-tune"`` stands for."""
-    return FineTunedClassifier(random_state=random_state, verbose=verbose, **_shared_parameters(extraction, cache))
+    return FineTunedClassifier(random_state=random_state, **_shared_parameters(extraction, cache))
 
 
 def _shared_parameters(extraction: ExtractionOptions, cache: Path | None) -> dict[str, Any]:

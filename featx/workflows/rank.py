@@ -20,7 +20,8 @@ from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.system.formatting import format_count
-from featx.workflows.compare import check_on_error, make_log
+from featx.system.terminal.progress import ProgressFunction, reporting
+from featx.workflows.compare import check_on_error
 from featx.workflows.config import ComparisonConfig, validate_request
 from featx.workflows.duplicate_groups import duplicate_detector, split_with_groups
 from featx.workflows.feature_sets import as_extraction_options, backbone_names, extract_readable, unique_recipes
@@ -87,7 +88,8 @@ def rank_images(
     duplicate_threshold: float = DUPLICATE_THRESHOLD,
     cache: str | os.PathLike[str] | None = "auto",
     on_error: Literal["skip", "raise"] = "skip",
-    verbose: bool = False,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> ImageRanking:
     """Rank backbones, layers and poolings for labeled images, without fitting estimators.
 
@@ -114,8 +116,10 @@ def rank_images(
     on_error : {"skip", "raise"}, default="skip"
         How to handle unreadable images. "skip": exclude them, and report them in a note. "raise": raise an error for
         the first one.
-    verbose : bool, default=False
-        Whether to show progress on standard error.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -152,14 +156,14 @@ def rank_images(
     'color_histogram 64×64'
     """
     config = ComparisonConfig(task=task, duplicate_groups=duplicate_groups, duplicate_threshold=duplicate_threshold)
-    return rank_tables(
-        as_image_table(paths, y, groups=groups),
-        [as_extraction_options(backbone) for backbone in backbones],
-        config,
-        cache=resolve_cache(cache),
-        on_error=on_error,
-        verbose=verbose,
-    )
+    with reporting(verbose, progress):
+        return rank_tables(
+            as_image_table(paths, y, groups=groups),
+            [as_extraction_options(backbone) for backbone in backbones],
+            config,
+            cache=resolve_cache(cache),
+            on_error=on_error,
+        )
 
 
 def rank_tables(
@@ -169,7 +173,6 @@ def rank_tables(
     *,
     cache: Path | None,
     on_error: Literal["skip", "raise"] = "skip",
-    verbose: bool = False,
 ) -> ImageRanking:
     """Rank backbones with settings that are validated already.
 
@@ -180,18 +183,17 @@ def rank_tables(
         One for each backbone.
     config : ComparisonConfig
         Its task and duplicate settings.
-    cache, on_error, verbose
+    cache, on_error
         See :func:`rank_images`.
     """
     check_on_error(on_error)
-    log = make_log(verbose)
     notes: list[str] = []
     table = _exclude_test_images(prepare_table(table, None, notes), notes)
     config = validate_request(table, config)
     notes += filter(None, [config.task_note])
     resolved = unique_recipes([option.resolve() for option in options], notes)
     detector = duplicate_detector(options).resolve()
-    images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error, verbose=verbose)
+    images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error)
     y = validate_labels(label_column(images.table.labels), config.task)
     grouped = split_with_groups(images, y, config, notes)
     duplicates = grouped.duplicates
@@ -202,7 +204,6 @@ def rank_tables(
         groups=grouped.groups,
         duplicate_groups=duplicates.groups if config.duplicate_groups and len(duplicates) else None,
         notes=notes,
-        progress=lambda name: log(f"Ranking: {name} …"),
     )
     if len(duplicates):
         notes.append(f"{duplicates.describe()}. {_describe_handling(config)}")

@@ -26,7 +26,8 @@ from featx.models.pipeline_file import check_savable
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count, format_list, wrap_text
 from featx.system.html import TextResult
-from featx.workflows.compare import check_on_error, compare_tables, make_log
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
+from featx.workflows.compare import check_on_error, compare_tables
 from featx.workflows.config import ComparisonConfig, user_groups, validate_request
 from featx.workflows.duplicate_groups import make_configured_split
 from featx.workflows.feature_sets import as_extraction_options
@@ -146,7 +147,8 @@ def train_images(
     n_jobs: int | None = -1,
     cache: str | os.PathLike[str] | None = "auto",
     on_error: Literal["skip", "raise"] = "skip",
-    verbose: bool = False,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> TrainedModel:
     """Fit a pipeline on labeled images, and score it by cross-validation.
 
@@ -189,8 +191,10 @@ def train_images(
     on_error : {"skip", "raise"}, default="skip"
         How to handle unreadable images. "skip": exclude them, and report them in a note. "raise": raise an error for
         the first one.
-    verbose : bool, default=False
-        Whether to show progress on standard error.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -240,15 +244,15 @@ def train_images(
         n_jobs=n_jobs,
         exact=True,  # the model that is fitted is the one that was scored
     )
-    return train_table(
-        as_image_table(paths, y, groups=groups),
-        as_extraction_options(backbone),
-        config,
-        calibrate=calibrate,
-        cache=resolve_cache(cache),
-        on_error=on_error,
-        verbose=verbose,
-    )
+    with reporting(verbose, progress):
+        return train_table(
+            as_image_table(paths, y, groups=groups),
+            as_extraction_options(backbone),
+            config,
+            calibrate=calibrate,
+            cache=resolve_cache(cache),
+            on_error=on_error,
+        )
 
 
 def train_table(
@@ -259,7 +263,6 @@ def train_table(
     calibrate: bool = False,
     cache: Path | None,
     on_error: Literal["skip", "raise"] = "skip",
-    verbose: bool = False,
 ) -> TrainedModel:
     """Train a model with settings that are validated already.
 
@@ -268,26 +271,25 @@ def train_table(
     table : ImageTable
     options : ExtractionOptions
     config : ComparisonConfig
-    calibrate, cache, on_error, verbose
+    calibrate, cache, on_error
         See :func:`train_images`.
     """
     check_on_error(on_error)
-    log = make_log(verbose)
     config, baselines = _validate_training(prepare_table(table, None, []), config, calibrate)
-    comparison = compare_tables(table, [options], config, cache=cache, on_error=on_error, verbose=verbose)
+    comparison = compare_tables(table, [options], config, cache=cache, on_error=on_error)
     best = next(baseline for baseline in baselines if baseline.name == comparison.best_row["estimator"])
     kept = _rows_to_fit(comparison)
-    log(f"Fitting {best.name} on all {format_count(len(kept), 'image')} …")
     notes = list(comparison.notes)
     y, groups = comparison.y[kept], None if comparison.groups is None else comparison.groups[kept]
     best_params: dict[str, Any] = {}
     if best.images is None:
         data = Dataset(comparison.backbones[0].rows[kept], y, config.task, groups, config.random_state)
-        estimator, best_params = fit_on_all(best, data, tune=config.tune, notes=notes)
+        with stage("fit", 1, "estimators", best.name):
+            estimator, best_params = fit_on_all(best, data, tune=config.tune, notes=notes)
         pipeline, rows = _make_pipeline(options, estimator, config.task, cache), data.X
     else:
         paths = [comparison.paths[row] for row in kept]
-        classifier = make_fine_tuned(options, config.random_state, cache, verbose=verbose)
+        classifier = make_fine_tuned(options, config.random_state, cache)
         pipeline = fit_on_images(classifier, paths, y, groups).as_pipeline()
         rows = pipeline[0].transform(paths)
     notes += _training_notes(best, baselines, comparison, y, has_test=table.splits is not None)

@@ -15,6 +15,7 @@ from featx.baselines.scaling.blocks import block_rows
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.schedule import format_minutes
 from featx.errors import OptionError
+from tests.progress import check_progress
 
 X, y = load_digits(return_X_y=True)
 X, y = X[:600].astype(np.float32), y[:600]
@@ -135,12 +136,15 @@ def test_an_estimator_without_memory_costs_only_itself_in_threads():
     assert any("Excluded Hungry: it ran out of memory" in note for note in comparison.notes)
 
 
-def test_progress_shows_folds_and_the_time_left():
-    lines = []
-    compare_baselines(X, y, estimators=["ridge"], limits=SMALL, n_jobs=1, progress=lines.append)
-    assert lines[0] == "ridge"
-    assert re.fullmatch(r"ridge, about .* seconds", lines[1])
-    assert re.fullmatch(r"ridge, 4 of 5 folds, .* left", lines[-1])
+def test_progress_shows_estimators_and_their_duration():
+    seen = []
+    compare_baselines(X, y, estimators=["ridge", "knn"], limits=SMALL, n_jobs=1, progress=seen.append)
+    check_progress(seen)
+    messages = list(dict.fromkeys(report.message for report in seen))
+    assert messages[:2] == ["", "ridge"]
+    assert re.fullmatch(r"ridge, about .* seconds", messages[2])
+    assert messages[3] == "knn"
+    assert {(report.stage, report.total, report.unit) for report in seen} == {("compare", 10, "folds")}
 
 
 def test_durations_have_a_suitable_unit():

@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from featx import job_status, open_features, run_job
+from featx import Progress, job_status, open_features, run_job
 from featx.datasets.find import find_images
 from featx.datasets.labels import is_missing
 from featx.jobs.job import open_job
 from featx.jobs.running.worker import work
 from tests.jobs.fatal import make_task
 from tests.jobs.helpers import check_equal, plan
+from tests.progress import check_progress
 
 pytestmark = pytest.mark.usefixtures("order", "quiet_logger")
 
@@ -26,10 +27,11 @@ pytestmark = pytest.mark.usefixtures("order", "quiet_logger")
 def test_run_equals_extract(images: Path, tmp_path: Path) -> None:
     planned = plan(images, tmp_path / "job")
     assert (planned.images, planned.shards, planned.features, planned.bytes) == (20, 4, 3, 240)
-    seen: list[int] = []
+    seen: list[Progress] = []
     run = run_job(tmp_path / "job", progress=seen.append)
     assert (run.done, run.rows, run.failed, run.computed, run.cached) == (4, 19, 1, 19, 0)
-    assert sum(seen) == 20
+    check_progress(seen)
+    assert {(report.stage, report.total) for report in seen} == {("extract", 20)}
     check_equal(tmp_path / "job", images, tmp_path)
     again = run_job(tmp_path / "job")
     assert (again.done, again.computed) == (4, 19)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from featx import Progress
 from featx.errors import OptionError, StoreError, StoreWarning
 from featx.extraction.cache import cache_info, find_recipes
 from featx.extraction.cache_results import CacheSummary
@@ -23,8 +24,10 @@ from featx.store.verify import verify_cache
 from featx.system.files import checksummed_json
 from featx.system.formatting import format_bytes, format_count
 from featx.system.locks import try_lock
+from featx.system.terminal.progress import reporting
 from featx.testing import CountingBackbone, faults
 from tests.extraction.helpers import extract
+from tests.progress import check_progress
 
 
 @pytest.fixture
@@ -66,10 +69,12 @@ def test_describe_cache(cache: Path) -> None:
 
 def test_verify_intact_cache(cache: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in cache.rglob("*")}
-    messages: list[str] = []
-    assert verify_cache(cache, progress=messages.append) == []
+    seen: list[Progress] = []
+    with reporting(progress=seen.append):
+        assert verify_cache(cache) == []
+    check_progress(seen)
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*")} == before
-    assert len(messages) == 3
+    assert len({report.message for report in seen} - {""}) == 3
 
 
 def test_verify_corrupt_files(cache: Path, paths: list[str]) -> None:

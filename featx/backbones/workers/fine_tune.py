@@ -16,7 +16,7 @@ from featx.backbones.workers.trainable import build_trainable, save_network
 from featx.backbones.workers.training_files import NETWORK, PIXELS, TrainingInput, TrainingSettings, save_result
 from featx.recipe import Recipe
 from featx.system.array_types import AnyArray, IntArray
-from featx.system.child_process import serve_task
+from featx.system.child_process import report_step, serve_task
 
 #: Number of images that are predicted at a time.
 _BATCH_SIZE = 32
@@ -171,7 +171,7 @@ def _train_with_early_stopping(
         seconds = round(time.perf_counter() - started, 3)
         entry = {"epoch": epoch, "val_loss": val_loss, "val_accuracy": val_accuracy, "seconds": seconds}
         history.append(entry if loss is None else {**entry, "loss": loss})
-        _print(
+        report_step(
             f"epoch {epoch}/{settings.epochs}: validation loss {val_loss:.4f}, validation accuracy {val_accuracy:.3f}, "
             f"{seconds:.0f} s"
         )
@@ -189,12 +189,7 @@ def _refit(trainer: _Trainer, training_input: TrainingInput, epochs: int) -> Non
     trainer.start(training_input.refit_kernel, training_input.refit_bias, len(rows), epochs)
     for epoch in range(1, epochs + 1):
         loss = trainer.train_epoch(rows, epoch)
-        _print(f"refit on all images, epoch {epoch}/{epochs}: loss {loss:.4f}")
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+        report_step(f"refit on all images, epoch {epoch}/{epochs}: loss {loss:.4f}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from featx.baselines.scaling.workers import FoldWorkers, TimeUpError
 from featx.errors import FeatxError
 from featx.system.formatting import shorten
 from featx.system.processes import n_cores
+from featx.system.terminal.progress import Stage
 
 #: Fraction of the available memory that folds may take.
 _MEMORY_SHARE = 0.8
@@ -33,8 +34,8 @@ class Schedule:
         See :func:`featx.compare_baselines`.
     time_limit : float or None
         Minutes for all estimators.
-    progress : callable or None
-        Receives the name of each estimator, then its folds and the time left.
+    progress : Stage
+        Receives the name of each estimator, and the number of folds that are done.
     notes : list of str
         Receives the estimators that are excluded, with the reason.
     """
@@ -44,7 +45,7 @@ class Schedule:
     tune: bool
     n_jobs: int | None
     time_limit: float | None
-    progress: Callable[[str], object] | None
+    progress: Stage
     notes: list[str]
 
     def run(self, baselines: Sequence[Baseline], direct: Callable[[Baseline], list[FoldResult]]) -> dict[str, Any]:
@@ -61,7 +62,7 @@ class Schedule:
         results: dict[str, Any] = {}
         with FoldWorkers(self.data) as workers:
             for baseline in baselines:
-                self._show(baseline.name)
+                self.progress.describe(baseline.name)
                 is_direct = baseline.images is not None or (baseline.is_builtin and baseline.name == "dummy")
                 try:
                     if is_direct:
@@ -96,16 +97,9 @@ class Schedule:
                 f"{format_minutes(left)} of time_limit (--time-limit) were left."
             )
             return []
-        self._show(f"{baseline.name}, about {format_minutes(cost.seconds * rounds)}")
-        started = time.perf_counter()
-
-        def show_folds(n_done: int) -> None:
-            if n_done < len(self.folds):
-                rest = (time.perf_counter() - started) / n_done * (len(self.folds) - n_done)
-                self._show(f"{baseline.name}, {n_done} of {len(self.folds)} folds, {format_minutes(rest)} left")
-
+        self.progress.describe(f"{baseline.name}, about {format_minutes(cost.seconds * rounds)}")
         return workers.score(
-            baseline, self.folds, tune=self.tune, n_processes=n_processes, deadline=deadline, progress=show_folds
+            baseline, self.folds, tune=self.tune, n_processes=n_processes, deadline=deadline, progress=self.progress
         )
 
     def _n_processes(self, cost: Cost) -> int:
@@ -113,10 +107,6 @@ class Schedule:
         n_jobs = 1 if self.n_jobs is None else self.n_jobs
         wanted = n_jobs if n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)
         return min(wanted, len(self.folds), int(_MEMORY_SHARE * available_bytes() / max(cost.n_bytes, 1)))
-
-    def _show(self, text: str) -> None:
-        if self.progress is not None:
-            self.progress(text)
 
 
 def describe_failure(name: str, error: Exception) -> str:

@@ -91,7 +91,7 @@ class FoldWorkers:
         deadline : float
             Time (``time.perf_counter``) at which the processes are stopped.
         progress : callable
-            Receives the number of completed folds.
+            Called with the number of folds completed since its last call.
 
         Raises
         ------
@@ -144,7 +144,7 @@ def _wait(futures: Sequence[Any], deadline: float, progress: Callable[[int], obj
             raise TimeUpError
         for future in done:
             future.result()
-        progress(len(futures) - len(pending))
+        progress(len(done))
 
 
 def _as_file(X: AnyArray, folder: Path) -> tuple[str, int, Any, tuple[int, ...]]:

@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from featx.cli.console import cache_from, print_data, print_message
+from featx.cli.console import cache_from, print_data
 from featx.cli.shared_options import WEIGHTS_HELP, add_cache, add_command, add_common, weights
 
 
@@ -42,6 +42,5 @@ def _benchmark(args: argparse.Namespace) -> None:
         backbones=args.backbone or ("mobilenet",),
         **({"weights": args.weights} if hasattr(args, "weights") else {}),
         cache=cache_from(args),
-        progress=lambda text: print_message(args, text),
     )
     print_data(json.dumps(result.as_dict()) if args.json else result.as_text())

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from featx.cli.console import print_data, print_message
+from featx.cli.console import print_data
 from featx.cli.shared_options import add_command, add_common
 from featx.errors import OptionError
 
@@ -73,7 +73,7 @@ def _cache_info(args: argparse.Namespace) -> None:
 def _cache_verify(args: argparse.Namespace) -> int:
     from featx.extraction.cache import verify_cache
 
-    result = verify_cache(args.cache, backbone=args.backbone, progress=lambda text: print_message(args, text))
+    result = verify_cache(args.cache, backbone=args.backbone)
     print_data(json.dumps(result.as_dict()) if args.json else result.as_text())
     return 1 if result.n_corrupt else 0
 

@@ -35,13 +35,11 @@ def _check(args: argparse.Namespace) -> int:
     from featx.datasets.find import find_images
     from featx.datasets.image_check import check_images
     from featx.system.files.output_paths import check_output_files
-    from featx.system.progress import progress_bar
     from featx.workflows.result_output import is_table_file, write_csv
 
     check_output_files([(args.csv, is_table_file)], args.source)
     table = find_images(args.source, **columns_from(args))
-    with progress_bar(len(table), "check", shown=not args.quiet) as progress:
-        check = check_images(table, max_pixels=args.max_pixels, progress=progress)
+    check = check_images(table, max_pixels=args.max_pixels)
     if args.csv:
         write_csv(Path(args.csv), check.to_frame())
     print_data(json.dumps(check.as_dict()) if args.json else check.as_text())

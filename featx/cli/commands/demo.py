@@ -10,7 +10,6 @@ from typing import Any
 
 from featx.cli.console import cache_folder_from, print_data
 from featx.cli.shared_options import add_cache, add_command, add_quiet
-from featx.system.progress import progress_bar
 
 
 def add_commands(commands: Any) -> None:
@@ -28,10 +27,10 @@ def add_commands(commands: Any) -> None:
 
 
 def _demo(args: argparse.Namespace) -> None:
-    run_demo(Path(args.folder), cache_folder_from(args), show_progress=not args.quiet, print_step=print_data)
+    run_demo(Path(args.folder), cache_folder_from(args), print_step=print_data)
 
 
-def run_demo(folder: Path, cache: Path, *, show_progress: bool, print_step: Callable[[str], object]) -> None:
+def run_demo(folder: Path, cache: Path, *, print_step: Callable[[str], object]) -> None:
     """Extract and compare the digits of scikit-learn step by step, and describe each step.
 
     Parameters
@@ -39,8 +38,6 @@ def run_demo(folder: Path, cache: Path, *, show_progress: bool, print_step: Call
     folder : Path
         Output folder of images and features.
     cache : Path
-    show_progress : bool
-        Whether to show a progress bar on standard error.
     print_step : callable
         Called with each text.
 
@@ -63,8 +60,7 @@ def run_demo(folder: Path, cache: Path, *, show_progress: bool, print_step: Call
     print_step(f"   {len(table)} files in {folder / 'digits'} ({n_written} written now)")
     print_step("2. Features: a frozen MobileNet, trained on ImageNet, turns each image into 1,024 features.")
     options = ExtractionOptions("mobilenet")
-    with progress_bar(len(table), "mobilenet", shown=show_progress) as progress:
-        summary = extract_to_file(table, options.resolve(), folder / "features.npy", cache=cache, progress=progress)
+    summary = extract_to_file(table, options.resolve(), folder / "features.npy", cache=cache)
     print_step("   " + summary.as_text().replace("\n", "\n   "))
     print_step(f"   Every row is cached in {cache}{os.sep} and never computed again.")
     print_step("3. Baselines: scikit-learn estimators, cross-validated on the features.")

@@ -51,17 +51,13 @@ def _extract(args: argparse.Namespace) -> int | None:
         return job.extract(args)
     from featx.datasets.find import find_images
     from featx.extraction.to_file import check_output, extract_to_file
-    from featx.system.progress import progress_bar
 
     output = Path(args.output)
     check_output(output, alternative="For a resumable job, pass a folder that ends in a slash: -o features/.")
     options = options_from(args, args.backbone)
     table = find_images(args.source, **columns_from(args))
     resolved = options.resolve()
-    with progress_bar(len(table), args.backbone, shown=not args.quiet) as progress:
-        summary = extract_to_file(
-            table, resolved, output, cache=cache_from(args), on_error=args.on_error, progress=progress
-        )
+    summary = extract_to_file(table, resolved, output, cache=cache_from(args), on_error=args.on_error)
     note_ignored(args, table.ignored)
     print_data(json.dumps(summary.as_dict()) if args.json else summary.as_text())
     return None

@@ -183,10 +183,8 @@ def status(args: argparse.Namespace) -> None:
 def merge(args: argparse.Namespace) -> None:
     """Run ``featx job merge``."""
     from featx.jobs.merge import merge_job
-    from featx.system.progress import progress_bar
 
-    with progress_bar(_opened(args.job).manifest.n_images, "merge", shown=not args.quiet) as progress:
-        merged = merge_job(args.job, args.output, allow_incomplete=args.allow_incomplete, progress=progress)
+    merged = merge_job(args.job, args.output, allow_incomplete=args.allow_incomplete)
     _print(args, merged)
 
 
@@ -217,41 +215,34 @@ def extract(args: argparse.Namespace) -> int:
 
 def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: int) -> JobPlan:
     from featx.jobs.plan import plan_job
-    from featx.system.progress import progress_bar
 
     if output.lower().startswith("memory://"):
         raise OptionError(
             f"-o {output}: a folder in memory does not outlive this command. Pass a folder or an s3:// URL."
         )
     options = options_from(args, args.backbone)
-    with progress_bar(None, "plan", shown=not args.quiet) as progress:
-        return plan_job(
-            args.source,
-            output,
-            shard_size=shard_size,
-            path_column=args.path_column,
-            label_column=args.label_column,
-            cache=args.cache,
-            sample=sample,
-            progress=progress,
-            **{field.name: getattr(options, field.name) for field in dataclasses.fields(options)},
-        )
+    return plan_job(
+        args.source,
+        output,
+        shard_size=shard_size,
+        path_column=args.path_column,
+        label_column=args.label_column,
+        cache=args.cache,
+        sample=sample,
+        **{field.name: getattr(options, field.name) for field in dataclasses.fields(options)},
+    )
 
 
 def _run(args: argparse.Namespace, output: str, **options: Any) -> JobRun:
     from featx.jobs.run import run_job
     from featx.jobs.running.heartbeats import count_done_images
-    from featx.system.progress import progress_bar
 
     machine_options = {name: getattr(args, name) for name in ("engine", "batch_size") if hasattr(args, name)}
     job = _opened(output)
     n_done, n_images = count_done_images(job), job.manifest.n_images  # from file names; no table is read
     if n_done:
         print_message(args, f"{n_done:,} of {n_images:,} images are already finished.")
-    with progress_bar(n_images - n_done, str(job.manifest.recipe["backbone"]), shown=not args.quiet) as progress:
-        return run_job(
-            output, cache=args.cache, on_error=args.on_error, progress=progress, **options, **machine_options
-        )
+    return run_job(output, cache=args.cache, on_error=args.on_error, **options, **machine_options)
 
 
 def _opened(output: str) -> Job:

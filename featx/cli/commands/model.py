@@ -239,7 +239,7 @@ def predict(args: argparse.Namespace) -> None:
     from featx.models.predict import Predictor
     from featx.models.prediction import PredictionSummary, is_predictions_file
     from featx.system.files.output_paths import check_output_files
-    from featx.system.progress import progress_bar
+    from featx.system.terminal.progress import stage
 
     check_output_files([(args.output, is_predictions_file)], args.source)
     missing: list[str] = []
@@ -247,11 +247,11 @@ def predict(args: argparse.Namespace) -> None:
     predictor = Predictor(args.model, cache=cache_from(args), **given)
     summary = PredictionSummary()
     batches_of_paths, total = batches(args, missing)
-    with writing(args.output) as write, progress_bar(total, "predict", shown=not args.quiet) as progress:
+    with writing(args.output) as write, stage("predict", total):
         if not args.json:
             write(predictor.format.as_csv([], header=True))
         for paths in batches_of_paths:
-            predictions = predictor.predict_each(paths, progress)
+            predictions = predictor.predict_each(paths)
             write(_as_text(predictor, predictions, as_json=args.json))
             summary.add(predictions)
     print_message(args, summary.as_text())
@@ -271,7 +271,7 @@ def explain(args: argparse.Namespace) -> None:
     from featx.models.explain.explain import explain_each
     from featx.models.explain.explainer import Explainer
     from featx.models.explain.map_files import MapWriter
-    from featx.system.progress import progress_bar
+    from featx.system.terminal.progress import stage
 
     writer = MapWriter(Path(args.output))
     explainer = Explainer(args.model, method=args.method, cache=cache_from(args), **reading_from(args))
@@ -280,7 +280,7 @@ def explain(args: argparse.Namespace) -> None:
     note_ignored(args, table.ignored)
     rows: list[dict[str, object]] = []
     failures: list[Failure] = []
-    with progress_bar(len(table), "explain", shown=not args.quiet) as progress:
+    with stage("explain", len(table)) as progress:
         for explained in explain_each(explainer, table.paths, label=args.label, writer=writer):
             progress(1)
             attribution = explained.attribution

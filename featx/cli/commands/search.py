@@ -96,7 +96,7 @@ def _add_duplicates(commands: Any) -> None:
 def similar(args: argparse.Namespace) -> None:
     """Run ``featx similar``."""
     from featx.system.files.output_paths import check_output_files
-    from featx.system.progress import progress_bar
+    from featx.system.terminal.progress import stage
     from featx.workflows.report.similar_page import max_queries
     from featx.workflows.result_output import is_report_file
     from featx.workflows.search.matches import SearchSummary, is_matches_file, matches_csv
@@ -116,11 +116,11 @@ def similar(args: argparse.Namespace) -> None:
     batches_of_paths, total = batches(args, missing)
     print_message(args, search.description)
     summary = SearchSummary(max_kept=max_queries(args.top) if args.html else 0)
-    with writing(args.output) as write, progress_bar(total, "similar", shown=not args.quiet) as progress:
+    with writing(args.output) as write, stage("search", total):
         if args.output and not args.json:
             write(matches_csv([], header=True))
         for paths in batches_of_paths:
-            results = search.search(paths, progress)
+            results = search.search(paths)
             if args.json:
                 write("".join(f"{result.as_json()}\n" for result in results))
             elif args.output:
@@ -141,14 +141,12 @@ def duplicates(args: argparse.Namespace) -> None:
     from featx.features.duplicates.find import check_threshold, find_duplicates
     from featx.features.open import open_features
     from featx.system.files.output_paths import check_output_files, header_pattern, starts_with
-    from featx.system.progress import progress_bar
 
     check_threshold("duplicate_threshold", args.duplicate_threshold)
     check_output_files([(args.csv, starts_with(header_pattern(HEADER)))])
     features = open_features(args.features)
     _check_table(features)
-    with progress_bar(len(features), "duplicates", shown=not args.quiet) as progress:
-        near_duplicates = find_duplicates(features, duplicate_threshold=args.duplicate_threshold, progress=progress)
+    near_duplicates = find_duplicates(features, duplicate_threshold=args.duplicate_threshold)
     if args.csv:
         with writing(args.csv) as write:
             for text in as_csv(near_duplicates, features):

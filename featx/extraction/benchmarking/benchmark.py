@@ -33,6 +33,7 @@ from featx.extraction.prefetch import Decoded, ReadOptions, prefetch
 from featx.system.array_types import AnyArray
 from featx.system.child_process import run_child
 from featx.system.processes import n_cores
+from featx.system.terminal.progress import ProgressFunction, Stage, reporting, stage
 
 #: Number of images that are used at most, run through the network alone, and required at least.
 _MAX_IMAGES = 512
@@ -47,7 +48,8 @@ def benchmark_images(
     backbones: Sequence[str] = ("mobilenet",),
     weights: str | os.PathLike[str] | None = "imagenet",
     cache: str | os.PathLike[str] | None = "auto",
-    progress: Callable[[str], object] | None = None,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> Benchmark:
     """Measure the extraction speed of this machine, compared with tf.data and ``model.predict``.
 
@@ -66,8 +68,10 @@ def benchmark_images(
     cache : str, Path or None, default="auto"
         Path of the feature cache, for compiled networks and rates; rows are neither read nor written. "auto":
         ``FEATX_CACHE`` if set, else ``./cache``. None: no caching.
-    progress : callable, default=None
-        Function that is called with a message before each measurement.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -114,7 +118,8 @@ def benchmark_images(
     options = [ExtractionOptions(name, weights=weights) for name in names]
     with tempfile.TemporaryDirectory(prefix="featx-") as generated:
         paths = write_sample_images(Path(generated)) if source is None else find_images(source).paths
-        benchmark = measure_throughput(paths, options, cache=folder, progress=progress)
+        with reporting(verbose, progress):
+            benchmark = measure_throughput(paths, options, cache=folder)
     if folder is not None:
         try:
             save_rates(folder, {result.backbone: result.pipeline for result in benchmark.results})
@@ -128,7 +133,6 @@ def measure_throughput(
     options: Sequence[ExtractionOptions],
     *,
     cache: Path | None,
-    progress: Callable[[str], object] | None = None,
 ) -> Benchmark:
     """Measure backbones on image files. See :func:`benchmark_images`.
 
@@ -140,44 +144,48 @@ def measure_throughput(
         One for each backbone.
     cache : Path or None
         Cache folder, for compiled networks.
-    progress : callable, default=None
-        Function that is called with a message before each measurement.
     """
     if not paths:
         raise SourceError("The source contains no images. Pass a folder of photos.")
     indices = np.unique(np.linspace(0, len(paths) - 1, _MAX_IMAGES).astype(int))
     chosen = [paths[index] for index in indices]
-    report = progress or (lambda message: None)
     compiled = cache / "compiled" if cache else None
-    results = [_benchmark_backbone(chosen, backbone.resolve(), compiled, report) for backbone in options]
+    resolved = [backbone.resolve() for backbone in options]
+    n_steps = sum(3 + len(_precisions(backbone.engine)) for backbone in resolved)
+    with stage("measure", n_steps, "steps") as advance:
+        results = [_benchmark_backbone(chosen, backbone, compiled, advance) for backbone in resolved]
     machine = f"{processor()} ({platform.system()}, Python {platform.python_version()})"
     return Benchmark(machine, n_cores(), len(chosen), results)
 
 
 def _benchmark_backbone(
-    paths: list[str], resolved: Resolved, compiled: Path | None, report: Callable[[str], object]
+    paths: list[str], resolved: Resolved, compiled: Path | None, progress: Stage
 ) -> BackboneBenchmark:
     name = resolved.recipe.backbone
     if not isinstance(resolved.backbone, KerasBackbone):
         raise _not_keras_error(name)
-    report(f"{name}: reading and decoding …")
+    progress.describe(f"{name}, reading and decoding")
     pixels = _sample_pixels(paths, resolved)
     decode = _rate(len(paths), lambda: _decode(paths, resolved))
-    report(f"{name}: tf.data and model.predict, in another process …")
+    progress(1)
+    progress.describe(f"{name}, tf.data and model.predict in another process")
     keras, reference = _measure_keras(paths, resolved, pixels)
+    progress(1)
     networks = []
     int8_problem = ""
     for precision in _precisions(resolved.engine):
-        report(f"{name}: the network with {precision} …")
+        progress.describe(f"{name}, the network with {precision}")
         try:
             networks.append(_measure_network(resolved, precision, pixels, reference, compiled))
         except (EngineError, MissingDependencyError) as error:
             if precision != "int8":
                 raise
             int8_problem = str(error)
+        progress(1)
     networks.append(NetworkRate("keras predict", "float32", round(keras["network"], 1), 1.0))
-    report(f"{name}: from files to features …")
+    progress.describe(f"{name}, from files to features")
     pipeline = _rate(len(paths), lambda: _extract(paths, resolved))
+    progress(1)
     network = next(rate for rate in networks if rate.precision == resolved.recipe.precision)
     readable = [paths[item.index] for item in _decoded(paths, resolved)]
     return BackboneBenchmark(

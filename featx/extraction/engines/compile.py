@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import logging
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,7 @@ from featx.recipe import LAYER_SEPARATOR, Recipe
 from featx.store.compiled_graphs import Graph, load_graph, save_graph
 from featx.system.child_process import run_child
 from featx.system.files.atomic import temporary_folder
-
-_log = logging.getLogger("featx")
+from featx.system.terminal.progress import announce, stage
 
 
 def load_or_compile(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None, folder: Path | None) -> Graph:
@@ -61,12 +60,18 @@ def load_or_compile(backbone: NetworkBackbone, recipe: Recipe, weights_path: Pat
 
 def _make_graph(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None, folder: Path | None) -> Graph:
     if not recipe.calibration:
-        _log.info("Compiling %s for this machine, which takes a few seconds …", backbone.name)
+        announce(f"Converting {backbone.name} for this machine{_how_often(folder)}. It takes 10 seconds to a minute.")
         return convert_network(backbone, recipe, weights_path)
     check_nncf(backbone)
     graph = load_or_compile(backbone, dataclasses.replace(recipe, calibration=""), weights_path, folder)
-    _log.info("Quantizing %s to int8, which takes 10 seconds to a few minutes, once …", backbone.name)
+    announce(f"Quantizing {backbone.name} to int8{_how_often(folder)}. It takes 10 seconds to a few minutes.")
     return quantize_graph(backbone, recipe, graph)
+
+
+def _how_often(folder: Path | None) -> str:
+    if folder is None:
+        return ", which each process repeats without a cache"
+    return f", once; the result is kept in {str(folder)!r}"
 
 
 def compiled_recipe(backbone: NetworkBackbone, recipe: Recipe) -> Recipe:
@@ -105,7 +110,15 @@ def convert_network(backbone: NetworkBackbone, recipe: Recipe, weights_path: Pat
         "weights_path": str(weights_path.resolve()) if weights_path else None,
     }
     remedy = 'Pass engine="keras" (--engine keras), or reinstall tensorflow and openvino.'
-    return _run_worker("compile_worker", task, {}, f"converting {backbone.name!r} for OpenVINO", remedy)
+    with stage("convert", 3, "steps", backbone.name) as progress:
+        return _run_worker(
+            "compile_worker",
+            task,
+            {},
+            f"converting {backbone.name!r} for OpenVINO",
+            remedy,
+            on_step=progress.begin_step,
+        )
 
 
 def quantize_graph(backbone: NetworkBackbone, recipe: Recipe, graph: Graph) -> Graph:
@@ -128,16 +141,27 @@ def quantize_graph(backbone: NetworkBackbone, recipe: Recipe, graph: Graph) -> G
     task = {"name": repr(backbone.name), "image_size": list(recipe.image_size), "layers": recipe.layers}
     remedy = 'Pass precision="float32" (--precision float32), or reinstall nncf and openvino.'
     sources = {"float32.xml": graph.xml, "float32.bin": graph.bin}
-    return _run_worker("quantize_worker", task, sources, f"quantizing {backbone.name!r}", remedy)
+    with stage("quantize", 3, "steps", backbone.name) as progress:
+        purpose = f"quantizing {backbone.name!r}"
+        return _run_worker("quantize_worker", task, sources, purpose, remedy, on_step=progress.begin_step)
 
 
-def _run_worker(module: str, task: dict[str, Any], sources: dict[str, bytes], purpose: str, remedy: str) -> Graph:
+def _run_worker(
+    module: str,
+    task: dict[str, Any],
+    sources: dict[str, bytes],
+    purpose: str,
+    remedy: str,
+    *,
+    on_step: Callable[[str], object],
+) -> Graph:
     """Return the graph that a child process writes into the folder of its task."""
     try:
         with temporary_folder() as folder:
             for name, data in sources.items():
                 (folder / name).write_bytes(data)
-            run_child(f"featx.extraction.engines.{module}", {**task, "folder": str(folder)}, purpose, remedy)
+            child_task = {**task, "folder": str(folder)}
+            run_child(f"featx.extraction.engines.{module}", child_task, purpose, remedy, on_step)
             return Graph((folder / "graph.xml").read_bytes(), (folder / "graph.bin").read_bytes())
     except OSError as error:
         if isinstance(error, FeatxError):

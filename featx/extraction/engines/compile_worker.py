@@ -17,14 +17,16 @@ from featx.backbones.records import KerasRecord
 from featx.errors import EngineError
 from featx.extraction.engines.fixed_batch import check_batch_independence
 from featx.recipe import Recipe
-from featx.system.child_process import serve_task
+from featx.system.child_process import report_step, serve_task
 
 
 def convert(task: dict[str, Any]) -> None:
     """Write ``graph.xml`` and ``graph.bin`` into the task's folder: one output for each layer, under its name."""
     fields = task["recipe"]
     recipe = Recipe(**{**fields, "image_size": tuple(fields["image_size"])})
+    report_step("loading the network")
     graph = build_graph(task, recipe)
+    report_step("writing the graph")
     import_openvino().save_model(graph, Path(task["folder"]) / "graph.xml", compress_to_fp16=False)
 
 
@@ -42,6 +44,7 @@ def build_graph(task: dict[str, Any], recipe: Recipe) -> Any:
         return _convert_file(ModelSource(**task["model_file"]), recipe)
     weights_path = Path(task["weights_path"]) if task["weights_path"] else None
     model = build_layers(KerasRecord(**task["backbone"]), recipe, weights_path, recipe.layers)
+    report_step("converting")
     return _convert_for_batches(model, recipe)
 
 

@@ -19,7 +19,7 @@ from featx.extraction.engines.openvino import add_pooling, read_network
 from featx.extraction.engines.quality import save_cosines
 from featx.store.compiled_graphs import Graph
 from featx.system.array_types import AnyArray
-from featx.system.child_process import serve_task
+from featx.system.child_process import report_step, serve_task
 
 #: Operations of networks that were quantized before.
 _QUANTIZED = {"FakeQuantize", "FakeConvert"}
@@ -32,9 +32,12 @@ def quantize(task: dict[str, Any]) -> None:
     source = Graph((folder / "float32.xml").read_bytes(), (folder / "float32.bin").read_bytes())
     network = read_network(openvino.Core(), source, tuple(task["image_size"]))
     _check_not_quantized(network, task["name"])
+    report_step("reading photographs, and choosing ranges")
     quantized = _quantize(network, _batches(calibration_pixels(tuple(task["image_size"]))))
+    report_step("comparing the features")
     photographs = whole_photographs(tuple(task["image_size"]))
     save_cosines(quantized, _cosines(network, quantized, photographs, task["layers"]))
+    report_step("writing the graph")
     openvino.save_model(quantized, folder / "graph.xml", compress_to_fp16=False)
 
 

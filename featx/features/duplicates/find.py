@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count, format_list
 from featx.system.html import table_to_html
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -104,7 +104,8 @@ def find_duplicates(
     features: str | os.PathLike[str] | FeatureMatrix | ArrayLike,
     *,
     duplicate_threshold: float = DUPLICATE_THRESHOLD,
-    progress: Callable[[int], object] | None = None,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> Duplicates:
     """Find groups of near-duplicate rows.
 
@@ -120,8 +121,10 @@ def find_duplicates(
     duplicate_threshold : float, default=0.97
         Minimum cosine similarity, above 0 and at most 1. With 1, only rows that are equal up to rounding are
         near-duplicates.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None
-        Called with the number of rows compared since the last call, if there are more than 20,000 rows or 256 MB.
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -174,14 +177,14 @@ def find_duplicates(
     """
     check_threshold("duplicate_threshold", duplicate_threshold)
     matrix = open_features(features) if isinstance(features, str | os.PathLike) else features
-    return find_duplicate_rows(matrix, float(duplicate_threshold), progress=progress)
+    with reporting(verbose, progress):
+        return find_duplicate_rows(matrix, float(duplicate_threshold))
 
 
 def find_duplicate_rows(
     features: Any,
     threshold: float,
     *,
-    progress: Callable[[int], object] | None = None,
     limits: Limits | None = None,
 ) -> Duplicates:
     """Return the result of :func:`find_duplicates` for a matrix, with limits that tests can lower."""
@@ -190,9 +193,8 @@ def find_duplicate_rows(
     is_large = n_samples > limits.dense_rows or (n_samples and 4 * n_samples * features.shape[1] > limits.dense_bytes)
     if n_samples > 2 * N_NEIGHBORS and is_large:
         try:
-            labels, cosine, kinds, counts, centered = link_many_rows(
-                features, threshold, limits, progress or (lambda n_done: None)
-            )
+            with stage("find duplicates", n_samples, "rows") as progress:
+                labels, cosine, kinds, counts, centered = link_many_rows(features, threshold, limits, progress)
         except ValueError as error:
             raise _not_finite(features.shape) from error
     else:

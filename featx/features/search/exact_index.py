@@ -8,6 +8,7 @@ import numpy as np
 
 from featx.features.search.cosine import cosine_similarity
 from featx.system.array_types import FloatArray, IntArray
+from featx.system.terminal.progress import Stage, stage
 from featx.system.threads import map_in_threads
 
 #: Size of a block of rows, and of the similarities of queries to it.
@@ -50,10 +51,12 @@ class ExactIndex:
         cosine : ndarray of float32 of shape (n_queries, top)
         """
         starts = range(0, max(1, len(queries)), self._batch_queries)
-        results = [self._search_batch(queries[start : start + self._batch_queries], top) for start in starts]
+        with stage("match", len(starts) * self._features.shape[0], "rows") as progress:
+            batches = [queries[start : start + self._batch_queries] for start in starts]
+            results = [self._search_batch(batch, top, progress) for batch in batches]
         return np.concatenate([rows for rows, _ in results]), np.concatenate([cosine for _, cosine in results])
 
-    def _search_batch(self, queries: FloatArray, top: int) -> tuple[IntArray, FloatArray]:
+    def _search_batch(self, queries: FloatArray, top: int, progress: Stage) -> tuple[IntArray, FloatArray]:
         n_samples, n_features = self._features.shape
         step = max(1, self._block_bytes // (4 * max(n_features, len(queries))))
         best_rows = np.empty((len(queries), 0), dtype=np.int64)
@@ -68,6 +71,7 @@ class ExactIndex:
             rows = np.concatenate([best_rows, block_rows], axis=1)
             order, best_cosine = _largest(np.concatenate([best_cosine, block_cosine], axis=1), top)
             best_rows = np.take_along_axis(rows, order, axis=1)
+            progress(step)
         return best_rows, best_cosine
 
 

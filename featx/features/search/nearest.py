@@ -13,6 +13,7 @@ from featx.features.search.exact_index import ExactIndex
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count
 from featx.system.html import table_to_html
+from featx.system.terminal.progress import ProgressFunction, reporting
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -108,7 +109,13 @@ def make_index(features: Any, index: str = "exact") -> Index:
 
 
 def find_similar(
-    features: FeatureMatrix | ArrayLike, queries: ArrayLike, top: int = 10, *, index: IndexName | Index = "exact"
+    features: FeatureMatrix | ArrayLike,
+    queries: ArrayLike,
+    top: int = 10,
+    *,
+    index: IndexName | Index = "exact",
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> Similar:
     """Return the rows of a feature matrix that are most similar to each query, by cosine similarity.
 
@@ -129,6 +136,10 @@ def find_similar(
           of the memory.
 
         The faiss indexes require the extra ``faiss``.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -173,8 +184,9 @@ def find_similar(
         )
     if not np.isfinite(rows).all():
         raise FeaturesError("queries must be finite, got NaN or infinite values. Remove the rows of unreadable images.")
-    searcher = make_index(matrix, index) if isinstance(index, str) else index
-    found_rows, cosine = searcher.search(normalize_rows(rows), min(int(top), matrix.shape[0]))
+    with reporting(verbose, progress):
+        searcher = make_index(matrix, index) if isinstance(index, str) else index
+        found_rows, cosine = searcher.search(normalize_rows(rows), min(int(top), matrix.shape[0]))
     is_missing = cosine < -1.5
     return Similar(
         rows=np.where(is_missing, -1, found_rows),

@@ -7,7 +7,7 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 
 from featx.errors import FeatxError
@@ -43,8 +43,8 @@ class Coordinator:
     """One run of a job.
 
     `task` is what all tasks have in common; its `client` is the token of this run. `recompute` are committed shards to
-    compute again. `executor` runs the tasks in place of that of the backend. For the others, see
-    :func:`featx.run_job`.
+    compute again. `executor` runs the tasks in place of that of the backend. `on_wait` is called now and then while
+    tasks run. For the others, see :func:`featx.run_job`.
     """
 
     def __init__(
@@ -58,12 +58,14 @@ class Coordinator:
         recompute: set[int] | None = None,
         limits: Limits | None = None,
         executor: TaskExecutor | None = None,
+        on_wait: Callable[[], object] | None = None,
     ) -> None:
         self._job, self._task = job, task
         self._backend, self._n_jobs, self._scheduler = backend, n_jobs, scheduler
         self._recompute = set(recompute or ())
         self._limits = limits or Limits()
         self._given_executor = executor
+        self._on_wait = on_wait
         self._suspects = job.suspects()
         self._failures: dict[int, ShardFailure] = {}
         self._unreachable: dict[int, str] = {}
@@ -143,7 +145,7 @@ class Coordinator:
         worker_lost = disconnected = ""
         try:
             with self._executor(current.connect_seconds) as executor:
-                for task, future in run_tasks(executor, work, tasks):
+                for task, future in run_tasks(executor, work, tasks, on_wait=self._on_wait):
                     worker_lost = self.record(task, future) or worker_lost
                     if error := stop_within_round(current, self._failures, self._unreachable, self._n_done):
                         raise error

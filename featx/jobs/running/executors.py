@@ -22,6 +22,8 @@ BACKENDS = ("sequential", "loky", "dask", "ray")
 CLUSTERS = ("dask", "ray")
 #: Number of tasks submitted to a cluster beyond two for each worker, for workers that start later.
 PENDING_ON_CLUSTER = 1000
+#: Pause between two calls of a function that reports progress.
+_WAIT_SECONDS = 0.25
 #: Variables that limit the threads of numerical libraries.
 _THREAD_VARIABLES = (
     *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
@@ -61,9 +63,13 @@ def check_backend(backend: str, n_jobs: int, scheduler: str | None = None) -> No
 
 
 def run_tasks(
-    executor: TaskExecutor, function: Callable[[_Task], Any], tasks: Iterable[_Task]
+    executor: TaskExecutor,
+    function: Callable[[_Task], Any],
+    tasks: Iterable[_Task],
+    *,
+    on_wait: Callable[[], object] | None = None,
 ) -> Iterator[tuple[_Task, Future[Any]]]:
-    """Yield each task with its future as it completes."""
+    """Yield each task with its future as it completes; call `on_wait` now and then."""
     waiting = iter(tasks)
     completed: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
     running: dict[Future[Any], _Task] = {}
@@ -76,7 +82,12 @@ def run_tasks(
 
     submit()
     while running:
-        future = completed.get()
+        if on_wait is not None:
+            on_wait()
+        try:
+            future = completed.get(timeout=None if on_wait is None else _WAIT_SECONDS)
+        except queue.Empty:
+            continue
         yield running.pop(future), future
         submit()
 

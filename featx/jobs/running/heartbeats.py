@@ -13,7 +13,6 @@ import json
 import logging
 import re
 import socket
-import threading
 import time
 import uuid
 import warnings
@@ -25,7 +24,6 @@ from featx.features.job_files import FOLDERS, shards_with_table
 from featx.jobs.job import Job
 from featx.system.files.folder import Folder
 from featx.system.processes import is_alive, pid_namespace, process_identity
-from featx.system.threads import repeating
 
 #: A worker or client on another machine that sends no heartbeat for this time counts as dead.
 SILENT_SECONDS = 120.0
@@ -192,21 +190,35 @@ def count_done_images(job: Job, client: str | None = None) -> int:
     return sum(job.n_images(shard) for shard in done if shard < job.manifest.n_shards) + sum(in_progress.values())
 
 
-@contextlib.contextmanager
-def reporting_progress(job: Job, client: str, n_done: int, progress: Callable[[int], object] | None) -> Iterator[None]:
-    """Call `progress` with the number of images done since its last call, while the block runs."""
-    if progress is None:
-        yield
-        return
-    reported, lock = n_done, threading.Lock()
+class DoneImages:
+    """Counts the images of a job that are done, for a progress report; call it often.
 
-    def report() -> None:
-        nonlocal reported
-        with lock, contextlib.suppress(OSError):  # the lock, since a slow look may outlast the block
-            if (count := count_done_images(job, client)) > reported:
-                progress(count - reported)
-                reported = count
+    Parameters
+    ----------
+    job : Job
+    client : str
+        Only images that workers of this client are at count as done before their shard is.
+    n_done : int
+        Number of images that were done before.
+    progress : callable
+        Receives the number of images done since its last call.
+    """
 
-    with repeating(report, job.folder.poll_seconds, max_share=_READ_SHARE):
-        yield
-    report()
+    def __init__(self, job: Job, client: str, n_done: int, progress: Callable[[int], object]) -> None:
+        self._job, self._client, self._progress = job, client, progress
+        self._reported = n_done
+        self._next = 0.0
+
+    def __call__(self) -> None:
+        """Look at the job, unless the last look was just now."""
+        started = time.monotonic()
+        if started < self._next:
+            return
+        count = self._reported
+        with contextlib.suppress(OSError):
+            count = count_done_images(self._job, self._client)
+        seconds = time.monotonic() - started
+        self._next = started + max(self._job.folder.poll_seconds, seconds / _READ_SHARE)
+        if count > self._reported:
+            self._progress(count - self._reported)
+            self._reported = count

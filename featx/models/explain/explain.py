@@ -14,6 +14,7 @@ from featx.models.explain.explainer import Explainer
 from featx.models.explain.explanation import Explanation
 from featx.models.explain.map_files import MapWriter
 from featx.models.model import Model
+from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
 
 
 def explain_images(
@@ -26,6 +27,8 @@ def explain_images(
     cache: str | os.PathLike[str] | None = "auto",
     max_pixels: int | None = None,
     on_truncated: Literal["raise", "pad"] | None = None,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> list[Explanation]:
     """Compute attribution maps: which parts of images a prediction is based on.
 
@@ -52,6 +55,10 @@ def explain_images(
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
         How to handle images whose file ends too early. None: as in training.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -112,7 +119,9 @@ def explain_images(
     """
     writer = None if output is None else MapWriter(Path(output))
     explainer = Explainer(model, method=method, cache=cache, max_pixels=max_pixels, on_truncated=on_truncated)
-    return list(explain_each(explainer, as_image_list(images, allow_iterator=True), label=label, writer=writer))
+    images = as_image_list(images, allow_iterator=True)
+    with reporting(verbose, progress), stage("explain", len(images)) as advance:
+        return list(counted(explain_each(explainer, images, label=label, writer=writer), advance))
 
 
 def explain_each(

@@ -30,6 +30,7 @@ from featx.system.child_process import run_child
 from featx.system.files.atomic import atomic_write, temporary_folder
 from featx.system.files.output_paths import as_output_error, check_output_file, check_output_folder
 from featx.system.html import TextResult
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 Format: TypeAlias = Literal["keras", "onnx", "openvino"]
 Output: TypeAlias = Literal["probabilities", "scores", "prediction"]
@@ -91,6 +92,8 @@ def export_model(
     path: str | os.PathLike[str],
     *,
     cache: str | os.PathLike[str] | None = "auto",
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> ExportedModel:
     """Export a model as one network for Keras, ONNX or OpenVINO.
 
@@ -106,6 +109,10 @@ def export_model(
         ``model.bin``). ONNX needs ``pip install 'featx[onnx]'``.
     cache : str, Path or None, default="auto"
         Path of the feature cache, which holds compiled networks; see :class:`FeatureExtractor`.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -169,10 +176,13 @@ def export_model(
     cache_folder = resolve_cache(cache)
     compiled = cache_folder / "compiled" if cache_folder else None
     pixels = comparison_images(resolved.recipe.image_size)
-    with temporary_folder() as folder:
+    with reporting(verbose, progress), stage("export", 3, "steps") as advance, temporary_folder() as folder:
+        advance.begin_step("writing the network")
         outputs = _write_network(opened, resolved, file_format, folder, pixels)
+        advance.begin_step("comparing its outputs")
         difference = check_outputs(opened, resolved, pixels, outputs, compiled)
         other_difference = difference_in_training_precision(opened, pixels, outputs, compiled)
+        advance.begin_step("moving the files")
         move_files(folder / "out", target, file_format)
     notes = precision_notes(opened.card.recipe["precision"], other_difference)
     return ExportedModel(str(target), file_format, _output_of(opened), difference, notes, other_difference)

@@ -31,7 +31,7 @@ from featx.models.fine_tuning.training_data import (
     validate_classes,
 )
 from featx.system.array_types import FloatArray
-from featx.system.progress import progress_bar, write_line
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 AUGMENTATIONS = ("flip", "rotate", "crop", "color")
 _EXTRACTOR_CONSTRAINTS = FeatureExtractor._parameter_constraints
@@ -103,8 +103,8 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         Seed of the validation split, of the order of images and of their augmentation.
     cache : str, Path or None, default="auto"
         Path of the feature cache; see :class:`FeatureExtractor`.
-    verbose : bool, default=False
-        Whether to show a progress bar, and a line for each epoch, on standard error.
+    verbose : bool or None, default=None
+        Whether to show a progress bar on standard error. None: in a terminal or notebook only.
 
     Attributes
     ----------
@@ -201,7 +201,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         C: float = 30,
         random_state: int | np.random.RandomState | None = 0,
         cache: str | os.PathLike[str] | None = "auto",
-        verbose: bool = False,
+        verbose: bool | None = None,
     ) -> None:
         self.backbone = backbone
         self.weights = weights
@@ -227,7 +227,9 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         self.cache = cache
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any, groups: Any = None) -> FineTunedClassifier:
+    def fit(
+        self, X: Any, y: Any, groups: Any = None, *, progress: ProgressFunction | None = None
+    ) -> FineTunedClassifier:
         """Train the output layer and the last layers of the network.
 
         Parameters
@@ -239,6 +241,8 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         groups : array-like of shape (n_samples,) or None, default=None
             Group of each image, for example a patient. Images of one group are never split between training and
             validation. None: near-duplicates form groups, see :func:`find_duplicates`.
+        progress : callable or None, default=None
+            Function that is called with a :class:`Progress` now and then, for example ``print``.
 
         Returns
         -------
@@ -259,16 +263,16 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         InputError, WeightsError, EngineError, StoreError, ResourceError
             See :meth:`FeatureExtractor.transform`.
         """
-        resolved, first_layer = self._resolve()
-        images = as_image_list(X)
-        classes, codes = validate_classes(images, y)
-        check_class_weight(self.class_weight, classes)
-        seed = as_seed(self.random_state)
-        rows = self._extract_frozen_features(images, resolved)
-        fold = split_images(rows, codes, groups, self.validation_fraction, seed)
-        training_input = make_training_input(rows, codes, classes, fold, C=self.C, class_weight=self.class_weight)
-        progress = write_line if self.verbose else None
-        result = train(images, resolved, first_layer, training_input, self._training_settings(seed), progress=progress)
+        with reporting(self.verbose, progress):
+            resolved, first_layer = self._resolve()
+            images = as_image_list(X)
+            classes, codes = validate_classes(images, y)
+            check_class_weight(self.class_weight, classes)
+            seed = as_seed(self.random_state)
+            rows = self._extract_frozen_features(images, resolved)
+            fold = split_images(rows, codes, groups, self.validation_fraction, seed)
+            training_input = make_training_input(rows, codes, classes, fold, C=self.C, class_weight=self.class_weight)
+            result = train(images, resolved, first_layer, training_input, self._training_settings(seed))
         self.classes_ = classes
         self._set_result(result, resolved)
         return self
@@ -294,7 +298,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
 
     def _extract_frozen_features(self, images: Sequence[Image], resolved: Resolved) -> FloatArray:
         rows = np.empty((len(images), resolved.n_features), dtype=np.float32)
-        with progress_bar(len(images), resolved.backbone.name, shown=bool(self.verbose)) as progress:
+        with stage("extract", len(images), message=resolved.backbone.name) as progress:
             extract_into(rows, images, resolved, cache=resolve_cache(self.cache), progress=progress)
         return rows
 

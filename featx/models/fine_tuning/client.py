@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Integral
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from featx.extraction.prefetch import Decoded, Failed, ReadOptions, SameAs, pref
 from featx.images.image import Image
 from featx.system.child_process import run_child
 from featx.system.files.atomic import temporary_folder
+from featx.system.terminal.progress import stage
 
 #: A training uses all cores: one at a time is as fast as several, and needs the memory of one.
 _training_lock = threading.Lock()
@@ -81,8 +82,6 @@ def train(
     first_layer: int,
     training_input: TrainingInput,
     settings: TrainingSettings,
-    *,
-    progress: Callable[[str], object] | None = None,
 ) -> TrainingResult:
     """Train a network from a layer on, in a child process.
 
@@ -97,8 +96,6 @@ def train(
         Index of the first layer to train; see :func:`first_trained_layer`.
     training_input : TrainingInput
     settings : TrainingSettings
-    progress : callable, default=None
-        Called with a line of text for each epoch.
 
     Raises
     ------
@@ -129,12 +126,10 @@ def train(
         }
         purpose = f"fine-tuning {backbone.name!r}"
         remedy = "If memory was short, pass a smaller batch_size or unfreeze; otherwise, reinstall tensorflow."
-        run_child("featx.backbones.workers.fine_tune", task, purpose, remedy, progress or _ignore)
+        n_epochs = settings.epochs * (2 if settings.refit else 1)
+        with stage("fine-tune", n_epochs, "epochs", backbone.name) as progress:
+            run_child("featx.backbones.workers.fine_tune", task, purpose, remedy, progress.begin_step)
         return TrainingResult.load(folder)
-
-
-def _ignore(line: str) -> None:
-    """Discard the progress of the child process."""
 
 
 def write_pixels(images: Sequence[Image], resolved: Resolved, path: Path) -> None:

@@ -32,7 +32,7 @@ class FineTunedPredictorMixin:
     max_pixels: int
     on_truncated: Literal["raise", "pad"]
     cache: Any
-    verbose: bool
+    verbose: bool | None
     C: float
     class_weight: Any
     classes_: AnyArray

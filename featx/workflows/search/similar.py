@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from featx.system.files.output_paths import as_output_error
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_count, format_table
 from featx.system.html import table_to_html
-from featx.system.progress import progress_bar
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.workflows.report.similar_page import max_queries, write_similar
 from featx.workflows.search.matches import ImageMatches, Match, SearchSummary, matches_csv
 from featx.workflows.search.recipe_lookup import find_recorded_recipe
@@ -156,7 +156,8 @@ def similar_images(
     backbone: Any = None,
     cache: str | os.PathLike[str] | None = "auto",
     on_error: Literal["skip", "raise"] = "skip",
-    verbose: bool = False,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
 ) -> SimilarImages:
     """Return the indexed images that are most similar to each query image.
 
@@ -183,8 +184,10 @@ def similar_images(
     on_error : {"skip", "raise"}, default="skip"
         How to handle unreadable query images. "skip": return a result with an error message. "raise": raise an error
         for the first one.
-    verbose : bool, default=False
-        Whether to show a progress bar on standard error.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
 
     Returns
     -------
@@ -238,9 +241,9 @@ def similar_images(
         on_error=on_error,
     )
     results: list[ImageMatches] = []
-    with progress_bar(len(queries), "similar", shown=verbose) as progress:
+    with reporting(verbose, progress), stage("search", len(queries)):
         for start in range(0, len(queries), _BATCH_SIZE):
-            results += search.search(queries[start : start + _BATCH_SIZE], progress)
+            results += search.search(queries[start : start + _BATCH_SIZE])
     return SimilarImages(results, search)
 
 
@@ -295,21 +298,20 @@ class ImageSearch:
         rows = format_count(len(self.features), "row")
         return f"{rows} of {self.features.address}, {self._index.description}; recipe: {self._recipe.origin}."
 
-    def search(self, images: Sequence[Any], progress: Callable[[int], object] | None = None) -> list[ImageMatches]:
+    def search(self, images: Sequence[Any]) -> list[ImageMatches]:
         """Return the matches of each image, in order.
 
         Parameters
         ----------
         images : sequence of images
-        progress : callable, default=None
-            Called with the number of images that were extracted since the last call.
 
         Raises
         ------
         UnreadableImageError
             If an image cannot be read, with ``on_error="raise"``.
         """
-        rows, digests, errors = extract_rows(images, self._recipe.resolved, cache=self._cache, progress=progress)
+        with stage("search", len(images)) as progress:
+            rows, digests, errors = extract_rows(images, self._recipe.resolved, cache=self._cache, progress=progress)
         results = [
             ImageMatches(describe_image(image), [], errors.get(position, "")) for position, image in enumerate(images)
         ]

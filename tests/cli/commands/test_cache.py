@@ -35,7 +35,7 @@ def test_info_verify_compact_and_clear(photo_folder: Path, capsys: pytest.Captur
     assert code == 1
     assert f"{rows}: expected " in out
     assert out.endswith("cache: 1 corrupt file\n")
-    assert "Reading" in err
+    assert "verify compiled graphs and file index: 100%" in err
     code, out, err = run("cache", "verify", "--json", "--quiet")
     assert (code, json.loads(out)["corrupt"], err) == (1, 1, "")
     assert run("cache", "compact")[0] == 1

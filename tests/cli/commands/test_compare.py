@@ -22,7 +22,7 @@ def test_compare_prints_table(photo_folder: Path, capsys: pytest.CaptureFixture[
     out, err = capsys.readouterr()
     assert "24 images, 2 classes" in out
     assert "* best: " in out
-    assert "Comparing: knn" in err
+    assert "compare counting, dummy: 100%" in err
     with open("scores.csv", newline="") as file:
         assert [row["estimator"] for row in csv.DictReader(file)] == ["knn", "dummy"]
 
@@ -63,7 +63,7 @@ def test_rank_prints_table_and_uses_cache(
         out, err = capsys.readouterr()
         assert out.startswith("24 images, 2 classes; ")
         assert "* best: counting " in out
-        assert "Ranking: counting max" in err
+        assert "rank: 100%" in err
         assert counting.n_images == 48
     with open("ranks.csv", newline="") as file:
         assert sorted(row["pooling"] for row in csv.DictReader(file)) == ["avg", "max"]
