@@ -81,6 +81,11 @@ SECTIONS = (
         ),
     ),
     Section(
+        "Progress",
+        "What long functions report to a function that is passed as ``progress``.",
+        ("Progress",),
+    ),
+    Section(
         "Helpers for tests",
         "For tests of code that uses or extends featx: a backbone that counts, and the contract of a row store.",
         ("CountingBackbone", "registered", "RowStore", "StoreContract"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import time
 from collections.abc import Iterable, Sequence
@@ -17,7 +18,7 @@ from featx.baselines.fold_results import CombinedResults, prediction_table
 from featx.baselines.folds.given_folds import validate_row_indices
 from featx.baselines.folds.groups import resolve_groups
 from featx.baselines.folds.make_split import check_split_options, make_split
-from featx.baselines.folds.split import Split
+from featx.baselines.folds.split import Fold, Split
 from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.learning_curve import learning_curve
 from featx.baselines.metrics import misleading_accuracy
@@ -36,6 +37,7 @@ from featx.features.duplicates.find import Duplicates
 from featx.system.array_types import AnyArray, IntArray
 from featx.system.formatting import format_count
 from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
+from featx.system.threads import parallel_in_threads
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -305,13 +307,13 @@ def _score_few(baselines: Sequence[Baseline], schedule: Schedule) -> dict[str, l
 
 
 def _score_in_threads(baseline: Baseline, schedule: Schedule, shared: SharedKernel | None) -> list[FoldResult]:
-    from joblib import Parallel, delayed
-
     n_threads = schedule.n_jobs if baseline.images is None else 1  # training on images uses all cores
-    scored = Parallel(n_jobs=n_threads, prefer="threads", return_as="generator")(
-        delayed(score_fold)(baseline, schedule.data, fold, shared, tune=schedule.tune) for fold in schedule.folds
-    )
-    return list(counted(scored, schedule.progress))
+
+    def score(fold: Fold) -> FoldResult:
+        return score_fold(baseline, schedule.data, fold, shared, tune=schedule.tune)
+
+    with contextlib.closing(parallel_in_threads(score, schedule.folds, n_threads)) as results:
+        return list(counted(results, schedule.progress))
 
 
 def _note_different_scales(X: AnyArray, baselines: Sequence[Baseline]) -> list[str]:

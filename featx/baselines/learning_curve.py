@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from featx.baselines.metrics import METRICS
 from featx.datasets.labels import as_label_array, validate_labels
 from featx.system.array_types import AnyArray, IntArray
 from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
+from featx.system.threads import parallel_in_threads
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -122,7 +124,8 @@ def learning_curve(
         for baseline in baselines:
             advance.describe(baseline.name)
             known_scores = {} if fold_scores is None else _scores_by_fold(fold_scores, baseline.name, task)
-            scores = list(counted(_score_fits(baseline, data, fits, known_scores, n_jobs), advance))
+            with contextlib.closing(_score_fits(baseline, data, fits, known_scores, n_jobs)) as results:
+                scores = list(counted(results, advance))
             records += [
                 (baseline.name, fit.size, len(fit.fold[0]), score) for fit, score in zip(fits, scores, strict=True)
             ]
@@ -141,9 +144,7 @@ def _summarize(records: list[tuple[str, int, int, float]]) -> pd.DataFrame:
 
 def _score_fits(
     baseline: Baseline, data: Dataset, fits: list[_Fit], known_scores: dict[int, float], n_jobs: int | None
-) -> Iterator[float]:
-    from joblib import Parallel, delayed
-
+) -> Generator[float]:
     shared = SharedKernel(data.X) if baseline.is_precomputable and len(data.X) <= MAX_ROWS else None
     full_size = max(fit.size for fit in fits)
 
@@ -152,10 +153,7 @@ def _score_fits(
             return known_scores[fit.fold_index]
         return score_fold(baseline, data, fit.fold, shared, tune=False, scores_only=True).scores[METRICS[data.task][0]]
 
-    scores: Iterator[float] = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
-        delayed(score)(fit) for fit in fits
-    )
-    return scores
+    return parallel_in_threads(score, fits, n_jobs)
 
 
 def _scores_by_fold(fold_scores: pd.DataFrame, estimator: str, task: str) -> dict[int, float]:

@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import threading
 import time
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import TypeVar
 
@@ -41,6 +42,30 @@ def map_in_threads(
             result = pending.pop(0).result()
             pending += [threads.submit(function, item) for item in itertools.islice(remaining, 1)]
             yield result
+
+
+def parallel_in_threads(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], n_jobs: int | None
+) -> Generator[_Result]:
+    """Yield the result of a function for each item, in order, in threads of joblib: nested fits take no more threads.
+
+    Parameters
+    ----------
+    function : callable
+    items : iterable
+    n_jobs : int or None
+        Number of threads as scikit-learn counts them. -1: one per core. None: 1.
+    """
+    from joblib import Parallel, delayed
+
+    call = delayed(function)
+    results = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(call(item) for item in items)
+    try:
+        yield from results
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # results that nobody takes after an error are no surprise
+            results.close()
 
 
 @contextlib.contextmanager

@@ -29,6 +29,7 @@ from featx import (
     JobStatus,
     Model,
     Predictor,
+    Progress,
     Ranking,
     Similar,
     TrainedModel,
@@ -103,6 +104,24 @@ def compare(X: Features, y: list[str], frame: pd.DataFrame) -> None:
     assert_type(featx.leave_one_out(X, y, method="knn"), float)
     assert_type(featx.log_me(X, y), float)
     assert_type(featx.h_score(X, y), float)
+
+
+def progress(path: Path, X: Features, images: list[str]) -> None:
+    def show(report: Progress) -> None:
+        assert_type(report.stage, str)
+        assert_type(report.done, int)
+        assert_type(report.total, int | None)
+        assert_type(report.seconds, float)
+        report.done = 1  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+
+    seen: list[Progress] = []
+    featx.compare_images(images, images, verbose=False, progress=show)
+    featx.train_images(images, images, progress=print)
+    featx.predict_images(path, images, progress=seen.append)
+    featx.find_duplicates(X, verbose=None, progress=None)
+    FeatureExtractor(verbose=None).transform(images, progress=lambda report: report.done)
+    featx.extract_images(images, progress=lambda n: n + 1)  # type: ignore[operator]  # pyright: ignore
+    featx.rank_images(images, images, progress="bar")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def search(path: Path, X: Features) -> None:
