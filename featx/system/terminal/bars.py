@@ -60,7 +60,7 @@ class ProgressBars:
         counts = progress.unit in _FAST
         self._labels[progress.stage] = label(progress)
         return _load_tqdm()(
-            initial=progress.done if counts else 0,  # what the start has delayed says nothing of the speed
+            initial=progress.done if counts else 0,  # the start is slower than the rest
             total=progress.total,
             desc=label(progress),
             unit="B" if progress.unit == "bytes" else f" {progress.unit}",
