@@ -12,8 +12,8 @@ EXTRACTION_OPTIONS = (
     *("max_pixels", "on_truncated", "preprocessing", "tta"),
 )
 
-#: Extraction options that a trained model does not fix.
-READING_OPTIONS = ("max_pixels", "on_truncated")
+#: Extraction options that commands with a trained model have.
+READING_OPTIONS = ("max_pixels", "on_truncated", "precision")
 
 WEIGHTS_HELP = (
     "Weights of the backbone without its head: imagenet, a file, a URL followed by #sha256=DIGEST, or none for random "
@@ -199,9 +199,15 @@ def _add_reading_options(group: Any, max_pixels: str, on_truncated: str) -> None
 
 
 def add_reading_options(parser: argparse.ArgumentParser) -> None:
-    """Add the reading options of a command that uses a trained model; they do not change the features."""
-    group = parser.add_argument_group("reading", argument_default=argparse.SUPPRESS)
+    """Add the extraction options of a command that uses a trained model."""
+    group = parser.add_argument_group("extraction", argument_default=argparse.SUPPRESS)
     _add_reading_options(group, "as in training", "as in training")
+    group.add_argument(
+        "--precision",
+        metavar="NAME",
+        help="float32, which every CPU supports, bfloat16 or int8; changes the result slightly (default: as in "
+        "training)",
+    )
 
 
 def add_on_error(group: Any) -> None:

@@ -141,7 +141,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     -----
     ``fit`` trains nothing and reads no image: it checks the parameters and records the recipe. ``transform`` works
     without ``fit``. A fitted extractor raises :class:`featx.errors.RecipeMismatchError` instead of returning other
-    features, for example on a CPU without bfloat16. Parameters that are changed after ``fit`` take effect.
+    features, and on a CPU without the fitted precision :class:`featx.errors.EngineError` for images that are not in
+    the cache. Parameters that are changed after ``fit`` take effect, such as ``set_params(precision="float32")``.
 
     A network uses all cores, and processes on the same cores compute one after another: a larger `n_jobs` in
     scikit-learn does not make extraction faster. Worker processes of joblib keep the working directory and the
@@ -333,13 +334,13 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         UnreadableImageError
             An image cannot be read, with ``on_error="raise"``.
         RecipeMismatchError
-            The fitted features cannot be reproduced with these weights, on this CPU or with this version of featx.
+            The fitted features cannot be reproduced with these weights or with this version of featx.
         OptionError, InputError, WeightsError
             See :meth:`fit`.
         ValueError
             The column of a table has another name than in ``fit``.
         EngineError
-            The network cannot be run on this machine.
+            The network cannot be run on this machine, for example because its CPU lacks the precision.
         StoreError, ResourceError
             The cache cannot be read or written; the process is out of memory, file handles or threads.
         AuditError

@@ -331,6 +331,8 @@ def resolve_with_recipe(
 ) -> Resolved:
     """Return what to run, with a recipe that equals the recorded one.
 
+    A precision that this CPU lacks is no difference: rows in the cache need none, and the engine refuses to start.
+
     Parameters
     ----------
     options : ExtractionOptions
@@ -342,12 +344,11 @@ def resolve_with_recipe(
     Raises
     ------
     RecipeMismatchError
-        The options have another recipe on this machine: other weights, another CPU or another version of featx.
+        The options have another recipe on this machine: other weights or another version of featx.
     """
     if "precision" in ignore:
         ignore = {*ignore, "calibration"}  # a part of precision "int8"
-    elif (recorded := recipe.get("precision")) in ("float32", "int8"):
-        # Every machine supports them, also one whose default is another precision.
+    elif (recorded := recipe.get("precision")) in PRECISIONS:
         options = dataclasses.replace(options, precision=recorded)
     resolved = options.resolve()
     current = resolved.recipe.as_dict()

@@ -76,7 +76,8 @@ class Model:
         ignore : collection of str, default=()
             Fields of the recipe that may differ.
         **options
-            Options that replace those of the training: ``engine``, ``batch_size``, ``max_pixels``, ``on_truncated``.
+            Options that replace those of the training: ``engine``, ``batch_size``, ``max_pixels``, ``on_truncated``,
+            ``precision``. Those that are None do not.
 
         Returns
         -------
@@ -94,9 +95,9 @@ class Model:
                 f"Cannot use model {self.path!r}: its weights from {weights!r} are not on this machine, and reading a "
                 f"model downloads nothing. If you trust the URL, run FeatureExtractor(…, weights={weights!r}).fit([])."
             )
-        return resolve_with_recipe(
-            ExtractionOptions(**{**self.card.options, **options}), self.card.recipe, ignore=ignore
-        )
+        given = {name: value for name, value in options.items() if value is not None}
+        ignore = {*ignore, "precision"} if "precision" in given else ignore
+        return resolve_with_recipe(ExtractionOptions(**{**self.card.options, **given}), self.card.recipe, ignore=ignore)
 
     @functools.cached_property
     def pipeline(self) -> Pipeline:

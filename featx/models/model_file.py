@@ -15,6 +15,7 @@ import numpy as np
 
 from featx.backbones.files.model_cache import cache_model_file
 from featx.errors import ModelFileError, StoreError
+from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.options import ExtractionOptions
 from featx.models.archive import ARRAYS, NETWORK, TRAINING_ROWS, corrupt, pack, read_archive, unpack
 from featx.models.card import ModelCard, make_card
@@ -141,7 +142,12 @@ def save_pipeline(
         temporary.write_bytes(data)
 
 
-def load_pipeline(path: str | os.PathLike[str], *, cache: str | os.PathLike[str] | None = "auto") -> Pipeline:
+def load_pipeline(
+    path: str | os.PathLike[str],
+    *,
+    cache: str | os.PathLike[str] | None = "auto",
+    precision: PrecisionName | None = None,
+) -> Pipeline:
     """Load a pipeline from a model file.
 
     Parameters
@@ -151,6 +157,9 @@ def load_pipeline(path: str | os.PathLike[str], *, cache: str | os.PathLike[str]
     cache : str, Path or None, default="auto"
         Path of the feature cache that the pipeline uses; the file does not record one. "auto": ``FEATX_CACHE`` if set,
         else ``./cache``, to which predicting adds rows. None: no caching, and predicting writes nothing.
+    precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
+        Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
+        training changes the features, and so probabilities, slightly.
 
     Returns
     -------
@@ -187,9 +196,9 @@ def load_pipeline(path: str | os.PathLike[str], *, cache: str | os.PathLike[str]
     array(['dark'], dtype='<U5')
     """
     model = read_model(path)
-    model.resolve()
+    model.resolve(precision=precision)
     pipeline = model.pipeline
-    pipeline.steps[0][1].set_params(cache=cache)
+    pipeline.steps[0][1].set_params(cache=cache, **({} if precision is None else {"precision": precision}))
     return pipeline
 
 

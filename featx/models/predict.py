@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from featx.errors import OptionError
+from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import resolve_cache
 from featx.images.image import as_image_list, describe_image
@@ -47,6 +48,9 @@ class Predictor:
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
         How to handle images whose file ends too early. None: as in training.
+    precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
+        Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
+        training changes the features, and so probabilities, slightly.
     batch_size : int or None, default=None
         Number of images that the network processes at a time. None: the default of :class:`FeatureExtractor`.
 
@@ -106,13 +110,15 @@ class Predictor:
         cache: str | os.PathLike[str] | None = "auto",
         max_pixels: int | None = None,
         on_truncated: Literal["raise", "pad"] | None = None,
+        precision: PrecisionName | None = None,
         batch_size: int | None = None,
     ) -> None:
         _check_numbers(top, threshold)
         self._cache = resolve_cache(cache)
         self.model = model if isinstance(model, Model) else read_model(model)
-        options: dict[str, Any] = {"max_pixels": max_pixels, "on_truncated": on_truncated, "batch_size": batch_size}
-        self._resolved = self.model.resolve(**{name: value for name, value in options.items() if value is not None})
+        self._resolved = self.model.resolve(
+            max_pixels=max_pixels, on_truncated=on_truncated, precision=precision, batch_size=batch_size
+        )
         card = self.model.card
         is_classification = card.task == "classification"
         self._threshold = threshold
@@ -291,6 +297,7 @@ def predict_images(
     cache: str | os.PathLike[str] | None = "auto",
     max_pixels: int | None = None,
     on_truncated: Literal["raise", "pad"] | None = None,
+    precision: PrecisionName | None = None,
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> pd.DataFrame:
@@ -312,6 +319,9 @@ def predict_images(
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
         How to handle images whose file ends too early. None: as in training.
+    precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
+        Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
+        training changes the features, and so probabilities, slightly.
     verbose : bool or None, default=None
         Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None
@@ -359,6 +369,12 @@ def predict_images(
     """
     with reporting(verbose, progress):
         predictor = Predictor(
-            model, top=top, threshold=threshold, cache=cache, max_pixels=max_pixels, on_truncated=on_truncated
+            model,
+            top=top,
+            threshold=threshold,
+            cache=cache,
+            max_pixels=max_pixels,
+            on_truncated=on_truncated,
+            precision=precision,
         )
         return predictor.predict(images)

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 
 #: Estimator that is trained by default: fast, linear, and with probabilities for classes.
 DEFAULT_ESTIMATORS = {"classification": "logreg", "regression": "ridge"}
+_BFLOAT16_NOTE = (
+    'Precision "auto" is bfloat16 on this CPU; others predict with precision="float32" (--precision float32).'
+)
 #: Number of rows for which an estimator is made to check whether it can be saved.
 _N_ROWS_OF_CHECK = 12
 
@@ -293,6 +296,8 @@ def train_table(
         pipeline = fit_on_images(classifier, paths, y, groups).as_pipeline()
         rows = pipeline[0].transform(paths)
     notes += _training_notes(best, baselines, comparison, y, has_test=table.splits is not None)
+    if options.precision == "auto" and pipeline[0].recipe_["precision"] == "bfloat16":
+        notes.append(_BFLOAT16_NOTE)
     return TrainedModel(pipeline, rows, y, comparison, _scores_of_best(comparison, best_params), notes, groups)
 
 

@@ -11,7 +11,7 @@ import pytest
 from sklearn.utils.validation import check_is_fitted
 
 from featx import FeatureExtractor
-from featx.errors import ModelFileError, OptionError, RecipeMismatchError
+from featx.errors import EngineError, ModelFileError, OptionError, RecipeMismatchError
 
 
 def test_fit_records_the_recipe_and_reads_no_image(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,17 +71,18 @@ def test_other_weights_are_rejected(paths: list[str], tmp_path: Path, compiled_c
         extractor.set_params(weights=other).transform(paths[:2])
 
 
-def test_float32_recipe_on_a_bfloat16_machine(
+def test_recipe_of_a_cpu_with_another_precision(
     paths: list[str], monkeypatch: pytest.MonkeyPatch, compiled_cache: Path
 ) -> None:
-    monkeypatch.setattr("featx.extraction.engines.engine.has_native_bfloat16", lambda: False)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
     extractor = FeatureExtractor(cache=compiled_cache).fit(paths)
+    assert extractor.recipe_["precision"] == "float32"
     expected = extractor.transform(paths[:2])
     monkeypatch.setattr("featx.extraction.engines.engine.has_native_bfloat16", lambda: True)
     np.testing.assert_array_equal(extractor.transform(paths[:2]), expected)
-    fitted_there = FeatureExtractor(cache=compiled_cache).fit(paths)
-    monkeypatch.setattr("featx.extraction.engines.engine.has_native_bfloat16", lambda: False)
-    with pytest.raises(RecipeMismatchError, match=r"expected precision 'bfloat16'.*set_params\(precision='float32'\)"):
+    fitted_there = FeatureExtractor(cache=None).fit(paths)
+    assert fitted_there.recipe_["precision"] == "bfloat16"
+    with pytest.raises(EngineError, match=r"Cannot compute features in bfloat16.*precision=\"float32\""):
         fitted_there.transform(paths[:2])
     np.testing.assert_array_equal(fitted_there.set_params(precision="float32").transform(paths[:2]), expected)
 

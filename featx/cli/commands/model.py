@@ -201,12 +201,6 @@ def train(args: argparse.Namespace) -> None:
     )
     trained.save(output)
     note_ignored(args, table.ignored)
-    if trained.pipeline[0].recipe_["precision"] == "bfloat16":
-        print_message(
-            args,
-            "The features are bfloat16; CPUs without bfloat16 cannot use this model. "
-            "Pass --precision float32 for a model for any CPU.",
-        )
     if args.json:
         from featx.models.model_file import read_model
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import collections
 import ctypes
+import functools
 import importlib.util
 import os
-import platform
 import threading
 import typing
 from pathlib import Path
 from typing import Literal, Protocol
 
+from featx.backbones.openvino_import import import_openvino
 from featx.backbones.registry import Backbone, DirectBackbone, NetworkBackbone
 from featx.errors import EngineError, missing_dependency
 from featx.extraction.engines.fixed_batch import check_batch_independence
@@ -23,6 +24,11 @@ PrecisionName = Literal["auto", "float32", "bfloat16", "int8"]
 Precision = Literal["float32", "bfloat16", "int8"]
 ENGINES: tuple[str, ...] = typing.get_args(EngineName)
 PRECISIONS: tuple[str, ...] = typing.get_args(PrecisionName)
+#: Capability that OpenVINO must report for a precision other than float32.
+_CAPABILITIES = {"bfloat16": "BF16", "int8": "INT8"}
+#: Variables that limit the instructions of OpenVINO's kernels, and values without bfloat16. OpenVINO still reports it.
+_INSTRUCTION_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
+_WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
 #: Number of engines that stay started.
 MAX_STARTED = 2
 
@@ -70,7 +76,7 @@ def resolve_precision(precision: PrecisionName, engine: str) -> Precision:
     Parameters
     ----------
     precision : {"auto", "float32", "bfloat16", "int8"}
-        "auto": bfloat16 if OpenVINO runs it natively on this CPU, otherwise float32.
+        "auto": bfloat16 if OpenVINO computes in it natively on this CPU, otherwise float32.
     engine : {"openvino", "keras", "direct"}
         Engine as :func:`resolve_engine` returns it.
 
@@ -95,17 +101,37 @@ def resolve_precision(precision: PrecisionName, engine: str) -> Precision:
 
 
 def has_native_bfloat16() -> bool:
-    """Return whether this CPU multiplies bfloat16 natively; OpenVINO is not imported.
+    """Return whether OpenVINO computes in bfloat16 natively on this CPU; the first call imports OpenVINO."""
+    return _is_supported("bfloat16")
 
-    Only Linux on x86 reports it. On other systems the result is False, and users can pass ``precision="bfloat16"``.
+
+def check_supported(precision: str) -> None:
+    """Raise if OpenVINO does not compute in a precision natively on this CPU; it might end the process otherwise.
+
+    Raises
+    ------
+    EngineError
+        If the CPU lacks the precision.
     """
-    if platform.system() != "Linux" or platform.machine() not in ("x86_64", "AMD64"):
+    if not _is_supported(precision):
+        raise EngineError(
+            f"Cannot compute features in {precision}: this CPU does not support it, or an environment variable "
+            'disables it. Rows in the cache need no computation. For others, pass precision="float32" (--precision '
+            "float32), which changes the features slightly."
+        )
+
+
+def _is_supported(precision: str) -> bool:
+    limits = {os.environ.get(name, "").upper() for name in _INSTRUCTION_LIMITS}
+    if precision == "bfloat16" and limits & _WITHOUT_BFLOAT16:
         return False
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return "avx512_bf16" in flags or "amx_bf16" in flags
+    return precision == "float32" or _CAPABILITIES[precision] in _capabilities()
+
+
+@functools.cache
+def _capabilities() -> frozenset[str]:
+    """Return what OpenVINO reports of this CPU."""
+    return frozenset(import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
 
 
 class _StartedEngines:
@@ -177,12 +203,15 @@ def start_engine(
     Raises
     ------
     EngineError
-        If the network cannot run here, or this process was forked from one that has run a network.
+        If the network cannot run here, this CPU lacks the precision, or this process was forked from one that has
+        run a network.
     """
     if isinstance(backbone, DirectBackbone):
         return backbone.extract
     check_not_forked(backbone)
     assert isinstance(backbone, NetworkBackbone)
+    if engine == "openvino":
+        check_supported(recipe.precision)
     network = (engine, recipe.graph_fingerprint, recipe.pooling, recipe.precision)
     # The folder is part of the key, so that a second cache gets the compiled graph as well.
     key: tuple[str, ...] = (*network, str(compiled.resolve()) if compiled else "")

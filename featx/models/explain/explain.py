@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from featx.errors import UnreadableImageError
+from featx.extraction.engines.engine import PrecisionName
 from featx.images.image import as_image_list, describe_image
 from featx.models.explain.activation_maps import decode_pixels
 from featx.models.explain.explainer import Explainer
@@ -27,6 +28,7 @@ def explain_images(
     cache: str | os.PathLike[str] | None = "auto",
     max_pixels: int | None = None,
     on_truncated: Literal["raise", "pad"] | None = None,
+    precision: PrecisionName | None = None,
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
 ) -> list[Explanation]:
@@ -55,6 +57,9 @@ def explain_images(
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
         How to handle images whose file ends too early. None: as in training.
+    precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
+        Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
+        training changes the features, and so scores, slightly.
     verbose : bool or None, default=None
         Whether to show progress on standard error. None: in a terminal or notebook only.
     progress : callable or None, default=None
@@ -118,7 +123,9 @@ def explain_images(
     'photo.dark.attribution.png'
     """
     writer = None if output is None else MapWriter(Path(output))
-    explainer = Explainer(model, method=method, cache=cache, max_pixels=max_pixels, on_truncated=on_truncated)
+    explainer = Explainer(
+        model, method=method, cache=cache, max_pixels=max_pixels, on_truncated=on_truncated, precision=precision
+    )
     images = as_image_list(images, allow_iterator=True)
     with reporting(verbose, progress), stage("explain", len(images)) as advance:
         return list(counted(explain_each(explainer, images, label=label, writer=writer), advance))

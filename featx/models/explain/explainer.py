@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from featx.errors import OptionError, did_you_mean
-from featx.extraction.engines.engine import Engine
+from featx.extraction.engines.engine import Engine, PrecisionName
 from featx.extraction.options import resolve_cache
 from featx.models.explain.activation_maps import ActivationMaps, activation_map_problem
 from featx.models.explain.attribution import Attribution
@@ -45,6 +45,8 @@ class Explainer:
         Maximum number of pixels of an image. None: as in training.
     on_truncated : {"raise", "pad"} or None, default=None
         How to handle images whose file ends too early. None: as in training.
+    precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
+        Precision of the network. None: as in training.
 
     Attributes
     ----------
@@ -69,12 +71,12 @@ class Explainer:
         cache: str | os.PathLike[str] | None = "auto",
         max_pixels: int | None = None,
         on_truncated: Literal["raise", "pad"] | None = None,
+        precision: PrecisionName | None = None,
     ) -> None:
         if method not in METHODS:
             raise OptionError(f"method (--method) must be one of {', '.join(METHODS)}, got {method!r}.")
         self.model = model if isinstance(model, Model) else read_model(model)
-        options: dict[str, Any] = {"max_pixels": max_pixels, "on_truncated": on_truncated}
-        self.resolved = self.model.resolve(**{name: value for name, value in options.items() if value is not None})
+        self.resolved = self.model.resolve(max_pixels=max_pixels, on_truncated=on_truncated, precision=precision)
         self.model.check()
         if self.resolved.recipe.tta:
             raise OptionError(

@@ -63,15 +63,15 @@ def find_recorded_recipe(features: FeatureMatrix, options: Mapping[str, Any], *,
     FeaturesError
         If the options give other features.
     """
+    if options.get("precision") == "auto":  # as in the extraction
+        options = {name: value for name, value in options.items() if name != "precision"}
     if features.recipe is not None:
-        resolved = _resolve_with_recipe(features, {**(features.options or {}), **options}, features.recipe)
-        precision, recorded = resolved.recipe.precision, features.recipe.get("precision")
-        replaced = f", with precision {precision} instead of {recorded}" if precision != recorded else ""
-        return RecordedRecipe(resolved, f"recipe of the job{replaced}")
+        resolved = _resolve_with_recipe(features, features.options or {}, options, features.recipe)
+        return RecordedRecipe(resolved, f"recipe of the job{_replacement(resolved, features.recipe)}")
     if cache is not None and "backbone" not in options and (recipe := _find_in_cache(features, cache)):
         recorded_options = {name: recipe[name] for name in _RECIPE_OPTIONS if recipe.get(name)}
-        resolved = _resolve_with_recipe(features, {**recorded_options, **options}, recipe)
-        return RecordedRecipe(resolved, "recipe of these rows in the cache")
+        resolved = _resolve_with_recipe(features, recorded_options, options, recipe)
+        return RecordedRecipe(resolved, f"recipe of these rows in the cache{_replacement(resolved, recipe)}")
     extraction = ExtractionOptions(**options)
     if extraction.n_features != features.shape[1]:  # before weights are downloaded
         raise FeaturesError(
@@ -83,11 +83,17 @@ def find_recorded_recipe(features: FeatureMatrix, options: Mapping[str, Any], *,
     return RecordedRecipe(resolved, _verify_on_image(features, resolved, cache))
 
 
-def _resolve_with_recipe(features: FeatureMatrix, options: Mapping[str, Any], recipe: Mapping[str, Any]) -> Resolved:
-    if recipe.get("precision") == "int8":
-        options = {"precision": "int8", **options}  # every CPU supports it, and "auto" is never int8
+def _replacement(resolved: Resolved, recipe: Mapping[str, Any]) -> str:
+    precision, recorded = resolved.recipe.precision, recipe.get("precision")
+    return f", with precision {precision} instead of {recorded}" if precision != recorded else ""
+
+
+def _resolve_with_recipe(
+    features: FeatureMatrix, recorded: Mapping[str, Any], given: Mapping[str, Any], recipe: Mapping[str, Any]
+) -> Resolved:
+    ignore = ("precision",) if "precision" in given else ()
     try:
-        return resolve_with_recipe(ExtractionOptions(**options), recipe, ignore=("precision",))
+        return resolve_with_recipe(ExtractionOptions(**{**recorded, **given}), recipe, ignore=ignore)
     except RecipeMismatchError as error:
         differences = "; ".join(
             f"expected {name} {recorded!r}, got {given!r}" for name, (recorded, given) in error.differences.items()

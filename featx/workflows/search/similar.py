@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from featx.datasets.image_table import ImageTable
 from featx.errors import FeaturesError, OptionError, UnreadableImageError
+from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.features.matrix import FeatureMatrix
@@ -154,6 +155,7 @@ def similar_images(
     include_self: bool = False,
     index: IndexName = "exact",
     backbone: Any = None,
+    precision: PrecisionName | None = None,
     cache: str | os.PathLike[str] | None = "auto",
     on_error: Literal["skip", "raise"] = "skip",
     verbose: bool | None = None,
@@ -179,6 +181,9 @@ def similar_images(
     backbone : str, FeatureExtractor or None, default=None
         Backbone of the indexed features. None: the recipe of the job; for a ``.npy`` file the recipe of its rows in the
         cache, or ``"mobilenet"``.
+    precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
+        Precision of the network for query images. None: that of the indexed features. "float32" runs on every CPU;
+        another precision changes similarities slightly.
     cache : str, Path or None, default="auto"
         Path of the feature cache. See :class:`FeatureExtractor`.
     on_error : {"skip", "raise"}, default="skip"
@@ -230,6 +235,8 @@ def similar_images(
         options["backbone"] = backbone
     elif backbone is not None:
         options = {field.name: getattr(backbone, field.name) for field in dataclasses.fields(ExtractionOptions)}
+    if precision is not None:
+        options["precision"] = precision
     queries = images.paths if isinstance(images, ImageTable) else as_image_list(images)
     search = ImageSearch(
         features,
