@@ -210,7 +210,7 @@ class Predictor:
         EngineError, StoreError, ResourceError
             The network cannot be run, or the cache cannot be used.
         """
-        return self.predict_each([image])[0]
+        return self._predict_few([image])[0]
 
     def predict_each(
         self, images: Sequence[Any], *, verbose: bool | None = None, progress: ProgressFunction | None = None

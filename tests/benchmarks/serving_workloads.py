@@ -61,7 +61,7 @@ def serve_threads(paths: list[str], model: str, cache: str, n_threads: int) -> d
         list(threads.map(lambda data: predictor.predict_each([data]), first))
         rate_of_threads = len(first) / (time.perf_counter() - started)
     started = time.perf_counter()
-    predictor.predict_each(second, lambda n: None)
+    predictor.predict_each(second)
     return {"threads": rate_of_threads, "batch": len(second) / (time.perf_counter() - started)}
 
 

@@ -13,7 +13,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from featx import FeatureExtractor, Predictor, predict_images, read_model, save_pipeline
+from featx import FeatureExtractor, Predictor, Progress, predict_images, read_model, save_pipeline
 from featx.errors import InputError, ModelFileError
 from featx.extraction.engines.engine import count_started, stop_engines
 
@@ -28,11 +28,11 @@ def test_table_equals_predict_images(model: Path, digits: list[Path]) -> None:
 
 def test_predictions_without_pandas(model: Path, digits: list[Path]) -> None:
     predictor = Predictor(model, top=99, cache=None)
-    done: list[int] = []
-    predictions = predictor.predict_each(digits[:3], done.append)
+    reports: list[Progress] = []
+    predictions = predictor.predict_each(digits[:3], progress=reports.append)
     assert [prediction.path for prediction in predictions] == list(map(str, digits[:3]))
     assert [len(prediction.top) for prediction in predictions] == [4, 4, 4]
-    assert sum(done) == 3
+    assert reports[-1].done == 3
 
 
 def test_empty_and_unreadable_images(model: Path, tmp_path: Path) -> None:
