@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from docs.tools import api_pages, architecture, backbone_pages, command_page
+from docs.tools import api_pages, architecture, backbone_pages, command_page, job_files
 
 DOCS = Path(__file__).parents[1]
 
@@ -22,6 +22,7 @@ def generate() -> dict[str, str]:
     backbones = {f"reference/{name}": text for name, text in backbone_pages.pages().items()}
     return {
         "explanation/architecture.svg": architecture.svg(),
+        "explanation/job_files.svg": job_files.svg(),
         "reference/api.md": api_pages.overview(),
         "reference/command_line.md": command_page.page(),
         **backbones,

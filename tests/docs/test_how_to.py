@@ -1,4 +1,4 @@
-"""The how-to guides: their commands and Python blocks run in order, and print what they show.
+"""The how-to guides and the first page: their commands and Python blocks run in order, and print what they show.
 
 Blocks marked `python` and `shell` run. Blocks marked `py` and `bash` need other libraries, files or machines: they are
 parsed.
@@ -22,6 +22,7 @@ from featx.testing import registered
 
 HOW_TO = DOCS / "how_to"
 PAGES = sorted(page for page in HOW_TO.glob("*.md") if page.stem != "index")
+FIRST_PAGE = DOCS / "get_started" / "index.md"
 _BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", flags=re.MULTILINE | re.DOTALL)
 
 
@@ -36,7 +37,7 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory, compiled_cache: Path)
 
 
 @pytest.mark.filterwarnings("ignore::featx.errors.UnreadableImagesWarning")  # one page shows it
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [FIRST_PAGE, *PAGES], ids=lambda page: page.stem)
 def test_page_runs(
     page: Path,
     in_folder: Path,

@@ -1,4 +1,4 @@
-"""The landing page and the reference: their examples run, and their links lead somewhere."""
+"""Indexes and the reference: their examples run, and their links lead somewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ import pytest
 from docs.tools.generated import DOCS
 from featx.cli.parser import make_parser
 
-PAGES = [DOCS / "index.md", DOCS / "whats_new.md", *sorted((DOCS / "reference").rglob("*.md"))]
+PAGES = [
+    DOCS / "index.md",
+    DOCS / "whats_new.md",
+    *(DOCS / name / "index.md" for name in ("tutorials", "how_to", "user_guide", "explanation")),
+    *sorted((DOCS / "reference").rglob("*.md")),
+]
 WITH_PYTHON = [page for page in PAGES if "```python" in page.read_text()]
 
 

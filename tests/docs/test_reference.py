@@ -11,6 +11,7 @@ import pytest
 import featx
 import featx.testing
 from docs.tools import api_pages, architecture, backbone_pages, command_page, generated
+from docs.tools import job_files as picture_of_job_files
 from docs.tools.api_reference import SECTIONS
 from featx import errors
 from featx.cli.parser import make_parser
@@ -127,6 +128,12 @@ def test_picture_of_the_rooms_shows_every_room() -> None:
     rooms = {path.parent.name for path in PACKAGE.glob("*/__init__.py")} | {"recipe", "errors"}
     assert {name for row in architecture.layers() for name in row} == rooms
     assert set(re.findall(r'class="name"[^>]*>(\w+)<', architecture.svg())) == rooms
+
+
+def test_picture_of_a_job_shows_every_file() -> None:
+    paths = [path for path, _, _ in picture_of_job_files.FILES]
+    assert {path.split("/")[0] for path in paths if "/" in path} == {"plan", *job_files.FOLDERS}
+    assert {job_files.MANIFEST, job_files.matrix_name(42), job_files.table_name(42)} <= set(paths)
 
 
 def test_every_family_is_described() -> None:
