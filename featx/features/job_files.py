@@ -2,12 +2,12 @@
 
 All code that reads or writes such a file uses this module::
 
-    job.json                     manifest: the plan is complete once it exists
-    plan/000000.parquet          paths, labels and file states; one row group for each shard
-    shards/00000000.npy          rows of a shard
-    shards/00000000.parquet      table of its images; its footer commits the rows
-    heartbeats/, clients/        who works at the job now
-    quarantine/, suspects/       shards that are skipped, and shards that run last
+    job.json                      manifest: the plan is complete once it exists
+    plan/000000-ID.parquet        paths, labels and file states; one row group for each shard
+    shards/00000000-CHECKSUM.npy  rows of a shard, whose bytes have this checksum
+    shards/00000000.parquet       table of its images; its footer commits the rows
+    heartbeats/, clients/         who works at the job now
+    quarantine/, suspects/        shards that are skipped, and shards that run last
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from featx.errors import FeatxError, JobError
 from featx.system.files.parquet import import_pyarrow
 
 #: Number of the file format; raised when files of an earlier version can no longer be read.
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "job.json"
 #: Folders of a job, besides ``plan``.
 FOLDERS = ("shards", "heartbeats", "clients", "quarantine", "suspects")
@@ -40,14 +40,14 @@ def shards_per_file(shard_size: int) -> int:
     return max(1, min(SHARDS_PER_FILE, IMAGES_PER_FILE // shard_size))
 
 
-def plan_name(number: int) -> str:
-    """Return the name of a file of the plan."""
-    return f"plan/{number:06}.parquet"
+def plan_name(number: int, job_id: str) -> str:
+    """Return the name of a file of the plan: clients that plan a job in one folder do not disturb each other."""
+    return f"plan/{number:06}-{job_id}.parquet"
 
 
-def matrix_name(shard: int) -> str:
-    """Return the name of a shard's rows."""
-    return f"shards/{shard:08}.npy"
+def matrix_name(shard: int, checksum: str) -> str:
+    """Return the name of a shard's rows: whoever writes other rows gives them another name."""
+    return f"shards/{shard:08}-{checksum}.npy"
 
 
 def table_name(shard: int) -> str:

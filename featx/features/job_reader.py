@@ -82,9 +82,9 @@ class JobReader:
             The plan is corrupt.
         """
         number, group = divmod(shard, self.manifest.shards_per_file)
-        name = plan_name(number)
+        name = plan_name(number, self.manifest.id)
         try:
-            footer = _plan_footer(self.folder, name, self.manifest.id)
+            footer = _plan_footer(self.folder, name)
             table = self.folder.read_with(
                 name, lambda file: import_pyarrow().parquet.ParquetFile(file, metadata=footer).read_row_group(group)
             )
@@ -123,7 +123,7 @@ class JobReader:
         with concurrent.futures.ThreadPoolExecutor(_MAX_READERS, thread_name_prefix="featx-job") as pool:
             for shard, state in zip(shards, pool.map(self._read_footer, shards), strict=True):
                 is_valid = isinstance(state, CommittedShard) and not self._problem(
-                    state, sizes.get(os.path.basename(matrix_name(shard)))
+                    state, sizes.get(os.path.basename(matrix_name(shard, state.checksum)))
                 )
                 # Others may commit while a folder is listed, so look again before a shard counts as corrupt.
                 current = state if is_valid else self._committed_now(shard)
@@ -138,7 +138,7 @@ class JobReader:
         footer = self._read_footer(shard)
         if isinstance(footer, str):
             return footer
-        reason = self._problem(footer, self.folder.size(matrix_name(shard)))
+        reason = self._problem(footer, self.folder.size(matrix_name(shard, footer.checksum)))
         if not reason:
             return footer
         return reason if self.folder.exists(table_name(shard)) else ""
@@ -199,7 +199,7 @@ class JobReader:
         """Return why the files of a committed shard are corrupt; "" if they are not."""
         try:
             self.table(shard)
-            with self.folder.local_copy(matrix_name(shard.shard)) as path:
+            with self.folder.local_copy(matrix_name(shard.shard, shard.checksum)) as path:
                 return "" if checksum_of(path) == shard.checksum else "its matrix has other bytes than were committed"
         except FileNotFoundError:
             return "its matrix is missing"
@@ -223,6 +223,6 @@ class JobReader:
 
 
 @functools.lru_cache(maxsize=2)
-def _plan_footer(folder: Folder, name: str, job_id: str) -> Any:
+def _plan_footer(folder: Folder, name: str) -> Any:
     """Return the footer of a file of the plan, cached: it takes longer to read than a row group."""
     return folder.read_with(name, import_pyarrow().parquet.read_metadata)

@@ -92,7 +92,7 @@ def _open_job(location: str) -> FeatureMatrix:
         tables = list(map(read_table, shards) if folder.is_local else threads.map(read_table, shards))
     parts = []
     for shard, table in zip(shards, tables, strict=True):
-        name = matrix_name(shard)
+        name = matrix_name(shard, table.footer.checksum)
         part = MatrixPart(folder, name, (table.n_rows, manifest.n_features), remedy=remedy(folder))
         if table.n_rows:
             part.check_size(sizes.get(os.path.basename(name)))

@@ -214,7 +214,7 @@ def _join(job: Job, shards: list[CommittedShard], matrix: Path, progress: Callab
         joined.write(npy_header((n_rows, job.manifest.n_features)))
         allocate_space(joined, HEADER_BYTES + n_rows * row_bytes)
         for shard in shards:
-            with job.folder.local_copy(matrix_name(shard.shard)) as path:
+            with job.folder.local_copy(matrix_name(shard.shard, shard.checksum)) as path:
                 if _append(path, joined) != shard.checksum:
                     raise JobError(
                         f"The rows of shard {shard.shard} of {job.folder.location!r} differ from what was committed. "

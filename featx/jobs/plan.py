@@ -6,18 +6,19 @@ import dataclasses
 import os
 import shlex
 import time
-import uuid
+from collections.abc import Iterator
 from typing import Any
 
 from featx.datasets.image_listing import ImageListing
 from featx.errors import OptionError
 from featx.extraction.benchmarking.cost_estimate import MAX_SAMPLE, CostEstimate, Speed
-from featx.extraction.options import ExtractionOptions, Resolved, portable_options, resolve_cache, with_absolute_paths
-from featx.features.job_files import FORMAT, JobManifest
+from featx.extraction.options import ExtractionOptions, portable_options, resolve_cache, with_absolute_paths
+from featx.features.job_files import FORMAT, JobManifest, shards_per_file
+from featx.features.job_tables import make_plan_table
 from featx.images.image import find_file_state
 from featx.jobs.job import open_job_folder
-from featx.jobs.plan_writer import PlanWriter, check_free
-from featx.jobs.preconditions import check_not_nested
+from featx.jobs.plan_writer import commit_plan, new_plan, write_plan
+from featx.jobs.preconditions import check_free, check_not_nested
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
 from featx.system.formatting import format_bytes, format_count, format_duration
@@ -186,63 +187,60 @@ def plan_job(
     listing = ImageListing(sources, path_column, label_column)
     check_not_nested(sources, folder)
     check_free(folder)
-    with (
-        reporting(verbose, progress),
-        stage("plan", None) as advance,
-        PlanWriter(folder, shard_size) as writer,
-    ):
+    with reporting(verbose, progress), stage("plan", None) as advance, new_plan(folder) as job_id:
         estimate = CostEstimate(resolve_cache(cache), resolved, sample)
-        for part in listing.parts(shard_size):
-            states = [find_file_state(path) for path in part.paths]
-            writer.add(part, states)
-            estimate.add(part.paths, states)
-            advance(len(part.paths))
+
+        def tables() -> Iterator[Any]:
+            for part in listing.parts(shard_size):
+                states = [find_file_state(path) for path in part.paths]
+                estimate.add(part.paths, states)
+                yield make_plan_table(part.paths, part.labels, states)
+                advance(len(part.paths))
+
+        write_plan(folder, job_id, shard_size, tables())
         seconds = time.perf_counter() - started
         speed = estimate.measure()
-        writer.finish(
-            JobManifest(
-                format=FORMAT,
-                id=uuid.uuid4().hex,
-                featx=__version__,
-                recipe=resolved.recipe.as_dict(),
-                fingerprint=resolved.recipe.fingerprint,
-                n_features=resolved.n_features,
-                options=portable_options(dataclasses.replace(extraction, precision=resolved.recipe.precision)),
-                source=sources,
-                folder=os.getcwd(),
-                labels=listing.label_type,
-                shard_size=shard_size,
-                n_images=writer.n_images,
-                n_shards=writer.n_shards,
-                columns=[path_column, label_column],
-                listed=listing.digest,
-                shards_per_file=writer.shards_per_file,
-            )
+        manifest = JobManifest(
+            format=FORMAT,
+            id=job_id,
+            featx=__version__,
+            recipe=resolved.recipe.as_dict(),
+            fingerprint=resolved.recipe.fingerprint,
+            n_features=resolved.n_features,
+            options=portable_options(dataclasses.replace(extraction, precision=resolved.recipe.precision)),
+            source=sources,
+            folder=os.getcwd(),
+            labels=listing.label_type,
+            shard_size=shard_size,
+            n_images=listing.n_images,
+            n_shards=-(-listing.n_images // shard_size),
+            columns=[path_column, label_column],
+            listed=listing.digest,
+            shards_per_file=shards_per_file(shard_size),
         )
+        commit_plan(folder, manifest)
     ignored = dict(listing.ignored.most_common())
-    return _summarize(folder.location, writer, resolved, estimate, speed, seconds=round(seconds, 3), ignored=ignored)
+    return _summarize(folder.location, manifest, estimate, speed, seconds=round(seconds, 3), ignored=ignored)
 
 
-def _summarize(
-    location: str, writer: PlanWriter, resolved: Resolved, estimate: CostEstimate, speed: Speed, **rest: Any
-) -> JobPlan:
-    rate, recipe = speed.images_per_second, resolved.recipe
-    n_left = writer.n_images - (estimate.n_cached or 0)
+def _summarize(location: str, manifest: JobManifest, estimate: CostEstimate, speed: Speed, **rest: Any) -> JobPlan:
+    rate = speed.images_per_second
+    n_left = manifest.n_images - (estimate.n_cached or 0)
     return JobPlan(
         output=location,
-        images=writer.n_images,
-        shards=writer.n_shards,
-        shard_size=writer.shard_size,
-        features=resolved.n_features,
-        bytes=writer.n_images * resolved.n_features * 4,
+        images=manifest.n_images,
+        shards=manifest.n_shards,
+        shard_size=manifest.shard_size,
+        features=manifest.n_features,
+        bytes=manifest.n_images * manifest.n_features * 4,
         cached=estimate.n_cached,
         images_per_second=rate and round(rate, 1),
         hours=rate and round(n_left / rate / 3600, 4),
         unreadable=speed.n_unreadable,
         sampled=speed.n_images,
-        backbone=recipe.backbone,
-        precision=recipe.precision,
-        fingerprint=recipe.fingerprint,
+        backbone=str(manifest.recipe["backbone"]),
+        precision=str(manifest.recipe["precision"]),
+        fingerprint=manifest.fingerprint,
         **rest,
     )
 

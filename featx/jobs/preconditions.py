@@ -3,16 +3,54 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Sequence
 
 from featx.datasets.image_listing import ImageListing
 from featx.errors import JobError, OutputError
 from featx.extraction.options import ExtractionOptions, with_absolute_paths
-from featx.features.job_files import MANIFEST
+from featx.features.job_files import FOLDERS, MANIFEST
 from featx.jobs.job import Job
-from featx.system.files import remote
+from featx.system.files import atomic, remote
 from featx.system.files.folder import Folder
 from featx.system.formatting import format_count
+
+#: Names of other outputs of featx, and of files in general.
+_FILE_ENDINGS = (".npy", ".npz", ".csv", ".tsv", ".parquet", ".json", ".html", ".skops", ".zip", ".tar", ".gz", ".tgz")
+#: ``s3:bucket/job`` or ``s3:/bucket/job``, given as a path.
+_BROKEN_URL = re.compile(r"^(s3|gs|gcs|az|abfs|https?|file|memory):/?(.*)$", re.IGNORECASE)
+
+
+def check_free(folder: Folder) -> None:
+    """Raise JobError if a folder has the name of a file, or contains more than an interrupted planner left."""
+    if folder.location.lower().endswith(_FILE_ENDINGS):
+        raise JobError(
+            f"output must be a folder, got the file name {folder.location!r}. Pass a folder, such as -o job/; for one "
+            "matrix, run featx extract SOURCE -o features.npy, or featx job merge when the job is done."
+        )
+    if folder.is_local and (match := _BROKEN_URL.search(os.path.relpath(folder.location))):
+        raise JobError(
+            f"output must be a folder or a URL, got {match[0]!r}. Pass -o {match[1]}://{match[2]}, with two slashes, "
+            "or a folder without a colon."
+        )
+    entries = folder.entries()
+    if MANIFEST in entries:
+        raise job_exists_error(folder)
+    left = {"plan", *FOLDERS} - ({"shards"} if "shards" in entries and folder.names("shards") else set())
+    if others := sorted(name for name in entries - left if not name.startswith(atomic.TEMPORARY_PREFIX)):
+        raise JobError(
+            f"{folder.location!r} is not empty ({others[0]!r}) and has no job. Choose a folder that is empty or does "
+            "not exist."
+        )
+
+
+def job_exists_error(folder: Folder) -> JobError:
+    """Return the error of a client that plans a job where another has planned one."""
+    return JobError(
+        f"There is already a job in {folder.location!r}. Resume it (featx job run {shlex.quote(folder.location)}), or "
+        "choose another folder."
+    )
 
 
 def check_not_nested(sources: Sequence[str], folder: Folder) -> None:
@@ -22,7 +60,7 @@ def check_not_nested(sources: Sequence[str], folder: Folder) -> None:
     output = os.path.realpath(folder.location)
     if outer := _job_around(output):
         raise JobError(
-            f"The output {folder.location!r} is in another job, {outer!r}. Choose an -o beside it, such as "
+            f"The output {folder.location!r} is in another job, {outer!r}. Choose another output folder, such as "
             f"{_sibling(outer)!r}."
         )
     for source in sources:
@@ -30,7 +68,7 @@ def check_not_nested(sources: Sequence[str], folder: Folder) -> None:
         if path is None or not os.path.exists(path):
             continue
         path = os.path.realpath(path)
-        remedy = f"Choose an -o beside it, such as {_sibling(path)!r}."
+        remedy = f"Choose another output folder, such as {_sibling(path)!r}."
         if os.path.isdir(path) and (output == path or _is_within(output, path)):
             relation = "is" if output == path else "is within"
             raise JobError(f"The output {folder.location!r} {relation} the source {source!r}. {remedy}")
@@ -52,7 +90,7 @@ def check_outside_job(output: str | os.PathLike[str], folder: Folder) -> None:
     """Raise OutputError if a file would be in the folder of a job."""
     if folder.is_local and _is_within(os.path.realpath(output), os.path.realpath(folder.location)):
         raise OutputError(
-            f"The output {os.fspath(output)!r} is within the job {folder.location!r}. Choose an -o beside it, such as "
+            f"The output {os.fspath(output)!r} is within the job {folder.location!r}. Choose another folder, such as "
             "-o features.npy."
         )
 
@@ -82,8 +120,8 @@ def check_same_job(
     different += [name for name, now, was in zip(names, columns, planned.columns, strict=True) if now != was]
     if different:
         raise JobError(
-            f"The job in {location!r} differs from the requested one in: {', '.join(different)}. Go on with it (featx "
-            f"job run {location}), or choose another -o."
+            f"The job in {location!r} differs from the requested one in: {', '.join(different)}. Resume it (featx job "
+            f"run {shlex.quote(location)}), or choose another output folder."
         )
     _check_same_images(job, ImageListing(sources, *columns))
 
@@ -102,6 +140,6 @@ def _check_same_images(job: Job, listing: ImageListing) -> None:
     )
     raise JobError(
         f"The source of the job in {job.folder.location!r} has {difference} than were planned ({planned.n_images:,}). "
-        "Plan again with another -o, where cached rows are not computed again; or go on with what was planned: featx "
-        f"job run {job.folder.location}"
+        "Plan it again in another output folder, where cached rows are not computed again; or resume what was planned: "
+        f"featx job run {shlex.quote(job.folder.location)}"
     )

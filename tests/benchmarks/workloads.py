@@ -111,17 +111,20 @@ def plan_images(paths: list[str], folder: str) -> dict[str, Any]:
 def write_finished_job(folder: str, shards: int, rows: int, features: int) -> dict[str, Any]:
     """Write a finished job in the file format of jobs."""
     import hashlib
+    import io
 
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     (Path(folder) / "shards").mkdir(parents=True)
     random = np.random.default_rng(0)
-    facts = {"format": 2, "job": "0", "fingerprint": "f00d", "rows": rows, "computed": rows}
+    facts = {"format": 3, "job": "0", "fingerprint": "f00d", "rows": rows, "computed": rows}
     facts |= {"cached": 0, "failed": 0, "padded": 0, "changed": 0, "seconds": 1.0}
     for shard in range(shards):
-        npy = Path(folder) / "shards" / f"{shard:08}.npy"
-        np.save(npy, random.random((rows, features), dtype=np.float32))
+        buffer = io.BytesIO()
+        np.save(buffer, random.random((rows, features), dtype=np.float32))
+        checksum = hashlib.blake2b(buffer.getvalue(), digest_size=16).hexdigest()
+        (Path(folder) / "shards" / f"{shard:08}-{checksum}.npy").write_bytes(buffer.getvalue())
         digests = random.bytes(16 * rows).hex()
         columns = {
             "path": [f"photos/{shard % 100:03}/{number:09}.jpg" for number in range(shard * rows, (shard + 1) * rows)],
@@ -130,10 +133,11 @@ def write_finished_job(folder: str, shards: int, rows: int, features: int) -> di
             "status": ["done"] * rows,
             **dict.fromkeys(("reason", "error"), pa.nulls(rows, pa.string())),
         }
-        checksum = hashlib.blake2b(npy.read_bytes(), digest_size=16).hexdigest()
         footer = json.dumps({**facts, "shard": shard, "checksum": checksum})
-        pq.write_table(pa.table(columns).replace_schema_metadata({"featx": footer}), npy.with_suffix(".parquet"))
-    manifest = {"format": 2, "id": "0", "featx": "0", "recipe": {"backbone": "none"}, "fingerprint": "f00d"}
+        pq.write_table(
+            pa.table(columns).replace_schema_metadata({"featx": footer}), Path(folder, "shards", f"{shard:08}.parquet")
+        )
+    manifest = {"format": 3, "id": "0", "featx": "0", "recipe": {"backbone": "none"}, "fingerprint": "f00d"}
     manifest |= {"n_features": features, "options": {}, "source": [], "folder": "/", "labels": "str"}
     manifest |= {"shard_size": rows, "n_images": shards * rows, "n_shards": shards, "shards_per_file": 1000}
     manifest |= {"columns": [None, None], "listed": ""}

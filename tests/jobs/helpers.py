@@ -41,6 +41,12 @@ def shard_files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.joinpath("shards").iterdir())}
 
 
+def matrix_path(job: Path, shard: int) -> Path:
+    """Return the path of the rows of a shard."""
+    (path,) = job.glob(f"shards/{shard:08}-*.npy")
+    return path
+
+
 CLIENT = """
 import sys
 import featx.backbones.registry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,12 +37,14 @@ def make_job(
     for shard in range(n_shards) if committed is None else committed:
         here = range(shard * shard_size, min(n_images, (shard + 1) * shard_size))
         done = [at for at in here if at not in failed]
-        npy = folder / "shards" / f"{shard:08}.npy"
-        np.save(npy, np.asarray(rows[done], dtype=np.float32))
+        buffer = io.BytesIO()
+        np.save(buffer, np.asarray(rows[done], dtype=np.float32))
+        checksum = hashlib.blake2b(buffer.getvalue()).hexdigest()
+        (folder / "shards" / f"{shard:08}-{checksum}.npy").write_bytes(buffer.getvalue())
         facts = {
-            **{"format": 2, "job": "1d", "shard": shard, "fingerprint": "f00d"},
+            **{"format": 3, "job": "1d", "shard": shard, "fingerprint": "f00d"},
             **{"rows": len(done), "failed": len(here) - len(done)},
-            **{"checksum": hashlib.blake2b(npy.read_bytes()).hexdigest(), "computed": len(done), "cached": 0},
+            **{"checksum": checksum, "computed": len(done), "cached": 0},
             **{"padded": 0, "changed": 0, "seconds": 1.0},
         }
         of_bytes = [isinstance(paths[at], bytes) for at in here]
@@ -65,7 +68,7 @@ def make_job(
         table = pa.table(found).replace_schema_metadata({b"featx": json.dumps(facts)})
         pq.write_table(table, folder / "shards" / f"{shard:08}.parquet")
     job = {
-        **{"format": 2, "id": "1d", "featx": "0.1.0", "recipe": recipe or {"backbone": "none"}, "fingerprint": "f00d"},
+        **{"format": 3, "id": "1d", "featx": "0.1.0", "recipe": recipe or {"backbone": "none"}, "fingerprint": "f00d"},
         **{"n_features": rows.shape[1], "options": options or {}, "source": ["photos"], "shard_size": shard_size},
         **{"n_images": n_images, "n_shards": n_shards, "folder": str(folder.parent), "labels": "str"},
         **{"columns": [None, None], "listed": "", "shards_per_file": 1000},

@@ -32,7 +32,7 @@ def test_other_recipe_version_or_format(images: Path, tmp_path: Path) -> None:
     ):
         run_job(tmp_path / "job")
     path.write_text(json.dumps({**whole, "format": 1}))
-    with pytest.raises(JobError, match="has format 1 .*reads format 2. Plan it again under a new name"):
+    with pytest.raises(JobError, match="has format 1 .*reads format 3. Plan it again under a new name"):
         job_status(tmp_path / "job")
     path.write_text("{}")
     with pytest.raises(JobError, match="Cannot read .*job.json.: the field .format. is missing"):
@@ -46,7 +46,7 @@ def test_folder_with_other_files_is_refused(images: Path, tmp_path: Path) -> Non
         plan(images, other)
     assert sorted(other.rglob("*")) == before
     plan(images, tmp_path / "job")
-    with pytest.raises(JobError, match="There is already a job in .* Go on with it .featx job run"):
+    with pytest.raises(JobError, match="There is already a job in .* Resume it .featx job run"):
         plan(images, tmp_path / "job")
     with pytest.raises(JobError, match="There is no job in .* Plan one: featx job plan"):
         run_job(tmp_path)

@@ -32,7 +32,7 @@ def test_extract_refuses_changed_source(images: Path, capsys: pytest.CaptureFixt
     assert cli.main(args) == 0
     shutil.copy(images / "a" / "0000.png", images / "a" / "new.png")
     assert cli.main(args) == 1
-    assert "has 1 image more than were planned (20). Plan again with another -o" in capsys.readouterr().err
+    assert "has 1 image more than were planned (20). Plan it again in another output folder" in capsys.readouterr().err
     (images / "b" / "0001.png").unlink()
     assert cli.main(args) == 1
     assert "has other images or labels than were planned (20)" in capsys.readouterr().err

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import dataclasses
-import json
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -44,24 +42,17 @@ def test_plan_estimates_cost(images: Path, tmp_path: Path, monkeypatch: pytest.M
 def test_interrupted_plan_is_planned_again(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("featx.features.job_files.SHARDS_PER_FILE", 1)
     with monkeypatch.context() as patch:
-        patch.setattr("featx.jobs.plan_writer.PlanWriter.finish", lambda *args: _broken_off())
+        patch.setattr("featx.jobs.plan.commit_plan", lambda *args: _broken_off())
         with pytest.raises(KeyboardInterrupt):
             plan(images, tmp_path / "job")
     assert not (tmp_path / "job").exists()
     (tmp_path / "job" / "plan").mkdir(parents=True)
-    (tmp_path / "job" / "plan" / "000000.parquet").write_bytes(b"of one that was killed")
-    note = {"host": "elsewhere", "pid": 1, "started": None, "time": time.time()}
-    (tmp_path / "job" / "planning.json").write_text(json.dumps(note))
-    with pytest.raises(
-        JobError, match=r"Another client is planning a job in .* \(process 1 on elsewhere\).* remove '.*planning.json'"
-    ):
-        plan(images, tmp_path / "job")
-    (tmp_path / "job" / "planning.json").write_text(json.dumps({**note, "time": 0}))
+    (tmp_path / "job" / "plan" / "000000-dead.parquet").write_bytes(b"of one that was killed")
     assert plan(images, tmp_path / "job").shards == 4
+    assert len(list((tmp_path / "job" / "plan").iterdir())) == 4  # the plan that was killed is gone
 
 
-@pytest.mark.parametrize("is_abandoned", [False, True])
-def test_concurrent_planners(is_abandoned: bool, images: Path, tmp_path: Path) -> None:
+def test_concurrent_planners(images: Path, tmp_path: Path) -> None:
     def attempt(job: Path, start: threading.Barrier) -> str:
         start.wait()
         try:
@@ -73,17 +64,10 @@ def test_concurrent_planners(is_abandoned: bool, images: Path, tmp_path: Path) -
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
         for number in range(30):
             job = tmp_path / f"job{number}"
-            if is_abandoned:
-                job.mkdir()
-                (job / "planning.json").write_text(
-                    json.dumps({"host": "elsewhere", "pid": 1, "started": None, "time": 0})
-                )
             start = threading.Barrier(3)
             messages = list(pool.map(attempt, [job] * 3, [start] * 3))
-            if messages.count("") == 0:  # two attempts may remove each other's abandoned note
-                assert is_abandoned
-                plan(images, job)
-            assert messages.count("") <= 1
+            assert messages.count("") == 1
+            assert all(message == "" or "There is already a job in" in message for message in messages)
             planned = open_job(job)
             assert sum(len(planned.planned(shard).paths) for shard in range(4)) == 20
-            assert not (job / "planning.json").exists()
+            assert len(list((job / "plan").iterdir())) == 1

@@ -35,7 +35,7 @@ def test_job_among_its_images(
     before = everything(tmp_path)
     with pytest.raises(JobError, match="within the (source|output)|is the source .*") as raised:
         plan("images", output)
-    assert "Choose an -o beside it, such as 'images-job'" in str(raised.value)
+    assert "Choose another output folder, such as 'images-job'" in str(raised.value)
     assert everything(tmp_path) == before
     plan("images", "images-job")
 
@@ -79,7 +79,7 @@ def test_unknown_storage(images: Path, tmp_path: Path) -> None:
 
 def test_job_in_another(images: Path, tmp_path: Path) -> None:
     plan(images, tmp_path / "job")
-    with pytest.raises(JobError, match="is in another job, .*job'. Choose an -o beside it, such as .*job-2'"):
+    with pytest.raises(JobError, match="is in another job, .*job'. Choose another output folder, such as .*job-2'"):
         plan(images, tmp_path / "job" / "other")
     assert not (tmp_path / "job" / "other").exists()
 

@@ -43,7 +43,7 @@ def test_shards_open_without_featx(images: Path, tmp_path: Path) -> None:
     run_job(tmp_path / "job")
     shards = sorted((tmp_path / "job" / "shards").glob("*.parquet"))
     table = pd.concat([pd.read_parquet(path) for path in shards])
-    rows = np.concatenate([np.load(path.with_suffix(".npy")) for path in shards])
+    rows = np.concatenate([np.load(next(path.parent.glob(f"{path.stem}-*.npy"))) for path in shards])
     done = table[table.status == "done"]
     assert len(done) == len(rows) == 19
     for path, row in zip(done.path, rows, strict=True):

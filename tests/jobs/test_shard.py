@@ -12,22 +12,25 @@ import pytest
 from featx import job_status, merge_job, open_features, run_job
 from featx.errors import FeaturesError, JobError
 from featx.extraction.options import ExtractionOptions
+from featx.features.job_files import CommittedShard
 from featx.jobs.job import Job, open_job
 from featx.jobs.running.shard import run_shard
 from featx.jobs.running.worker import work
 from featx.system.files.local_folder import LocalFolder
 from tests.jobs.fatal import make_task
-from tests.jobs.helpers import check_equal, plan, shard_files
+from tests.jobs.helpers import check_equal, matrix_path, plan, shard_files
 
 pytestmark = pytest.mark.usefixtures("order", "quiet_logger")
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_rows_without_table_are_replaced(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("featx.jobs.running.shard.WAIT_SECONDS", 0.2)
+def test_rows_without_table_are_computed_again(images: Path, tmp_path: Path) -> None:
     plan(images, tmp_path / "job")
-    (tmp_path / "job" / "shards" / "00000000.npy").write_bytes(b"half")
+    run_job(tmp_path / "job")
+    before = shard_files(tmp_path / "job")
+    (tmp_path / "job" / "shards" / "00000000.parquet").unlink()  # as if the worker had been killed before
     assert run_job(tmp_path / "job").done == 4
+    assert sorted(shard_files(tmp_path / "job")) == sorted(before)
     check_equal(tmp_path / "job", images, tmp_path)
 
 
@@ -44,25 +47,28 @@ def test_first_table_wins(images: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_this_process")
-def test_table_of_replaced_rows_is_removed(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A writer was delayed between its rows and its table for so long that it was taken for dead."""
-    monkeypatch.setattr("featx.jobs.running.shard.WAIT_SECONDS", 0.0)
+def test_writers_of_different_rows_do_not_disturb_each_other(images: Path, tmp_path: Path) -> None:
+    """Another client reads an image after it has changed, and commits before this one."""
     plan(images, tmp_path / "job")
-    run_job(tmp_path / "job")
-    table = tmp_path / "job" / "shards" / "00000000.parquet"
-    late = table.read_bytes()
-    table.unlink()
-    shutil.copy(images / "a" / "0018.png", images / "a" / "0000.png")  # so that the rows of this worker differ
+    job, resolved = open_job(tmp_path / "job"), ExtractionOptions(backbone="fatal").resolve()
     create = LocalFolder.create
+    other: list[CommittedShard] = []
 
-    def create_late(place: LocalFolder, name: str, data: bytes) -> bool:
-        if name.endswith("00000000.parquet") and not table.exists():
-            monkeypatch.setattr(LocalFolder, "create", create)
-            table.write_bytes(late)
-        return create(place, name, data)
+    def create_late(folder: LocalFolder, name: str, data: bytes) -> bool:
+        if name.endswith("00000000.parquet") and not other:
+            other.append(run_other())
+        return create(folder, name, data)
 
-    monkeypatch.setattr(LocalFolder, "create", create_late)
-    assert run_job(tmp_path / "job").done == 4
+    def run_other() -> CommittedShard:
+        shutil.copy(images / "a" / "0018.png", images / "a" / "0000.png")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(LocalFolder, "create", create)
+            return run_shard(open_job(tmp_path / "job"), 0, resolved, cache=None)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LocalFolder, "create", create_late)
+        assert run_shard(job, 0, resolved, cache=None) == other[0] == job.read_committed(0)
+    assert len(list((tmp_path / "job" / "shards").glob("00000000-*.npy"))) == 1
     assert run_job(tmp_path / "job", verify=True).recomputed == {}
     check_equal(tmp_path / "job", images, tmp_path)
 
@@ -106,7 +112,7 @@ def test_corrupt_shards_are_recomputed(
 ) -> None:
     plan(images, tmp_path / "job")
     run_job(tmp_path / "job")
-    path = tmp_path / "job" / "shards" / name
+    path = matrix_path(tmp_path / "job", 1) if name.endswith("npy") else tmp_path / "job" / "shards" / name
     whole = path.read_bytes()
     path.unlink()
     if content is not None:
@@ -140,7 +146,7 @@ def test_shards_of_an_earlier_job_are_not_used(images: Path, tmp_path: Path) -> 
     with pytest.raises(FeaturesError, match="its table belongs to another job or shard"):
         open_features(tmp_path / "job")
     assert list(run_job(tmp_path / "job", cache=None).recomputed) == [0]
-    for path in (tmp_path / "job" / "shards").glob("00000000.*"):
+    for path in (tmp_path / "job" / "shards").glob("00000000*"):
         path.unlink()
     run_shard(old, 0, resolved, cache=None)
     run_shard(open_job(tmp_path / "job"), 0, resolved, cache=None)
@@ -157,7 +163,7 @@ def test_shard_committed_while_listing(images: Path, tmp_path: Path, monkeypatch
     sizes = LocalFolder.sizes
 
     def late(place: LocalFolder, folder: str) -> dict[str, int]:
-        return {name: size for name, size in sizes(place, folder).items() if name != "00000001.npy"}
+        return {name: size for name, size in sizes(place, folder).items() if name[:9] != "00000001-"}
 
     monkeypatch.setattr(LocalFolder, "sizes", late)
     assert (job_status(tmp_path / "job").shards_done, job_status(tmp_path / "job").corrupt) == (4, {})

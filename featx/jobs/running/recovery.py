@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from featx.features.job_files import FOLDERS, CommittedShard, matrix_name, table_name
+from featx.features.job_files import FOLDERS, CommittedShard, table_name
 from featx.jobs.job import Job
 from featx.jobs.running.heartbeats import read_heartbeats, running_clients
 
@@ -22,8 +22,10 @@ def recover(job: Job, *, verify: bool, retry_quarantined: bool) -> tuple[dict[in
         corrupt |= {shard: reason for shard, committed in done.items() if (reason := job.find_corruption(committed))}
     for shard in corrupt:
         done.pop(shard, None)
-        folder.remove(table_name(shard))  # first: without its table, a shard is not committed
-        folder.remove(matrix_name(shard))
+        folder.remove(table_name(shard))
+    for name in folder.names("shards") if corrupt else ():
+        if name.endswith(".npy") and name[:8].isdigit() and int(name[:8]) in corrupt:
+            folder.remove(f"shards/{name}")
     quarantined = set(job.quarantined())
     job.release(quarantined if retry_quarantined else quarantined & set(done))
     return done, {shard: reason for shard, reason in corrupt.items() if shard < job.manifest.n_shards}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -13,20 +12,16 @@ from typing import Any
 import numpy as np
 
 from featx.datasets.failures import Failure
-from featx.errors import JobError, OutputError, SourceError, UnreachableImageError, UnreadableImageError
+from featx.errors import JobError, SourceError, UnreachableImageError, UnreadableImageError
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import UNKNOWN_STATE, Ledger
 from featx.extraction.options import Resolved
-from featx.features.hashed_npy import HashedNpyWriter, checksum_of
+from featx.features.hashed_npy import HashedNpyWriter
 from featx.features.job_files import CommittedShard, PlannedShard, matrix_name, table_name
 from featx.features.job_tables import make_shard_table, shard_table_bytes
 from featx.images.image import find_file_state, read_image
 from featx.jobs.job import Job
 
-#: Time that a writer waits for the table of another writer whose rows differ from its own.
-WAIT_SECONDS = 3.0
-_POLL_SECONDS = 0.1
-_MAX_COMMITS = 5
 #: A shard with at least this number of images, none of them reachable, has a source that is away.
 _MIN_UNREACHABLE = 10
 
@@ -80,7 +75,7 @@ def run_shard(
         )
         if recompute and (committed := _keep_committed(job, shard, table)):
             return committed
-        return _Commit(job, done, matrix, shard_table_bytes(done, table)).run(replace=recompute)
+        return _commit(job, done, matrix, shard_table_bytes(done, table), replace=recompute)
 
 
 def _is_reachable(path: str) -> bool:
@@ -128,63 +123,32 @@ def _keep_committed(job: Job, shard: int, table: Any) -> CommittedShard | None:
     return committed if n_lost or not changes["failed", "done"] else None
 
 
-@dataclasses.dataclass(frozen=True)
-class _Commit:
-    """Publishes the rows of a shard, and then the table that commits them. The first table wins.
+def _commit(job: Job, done: CommittedShard, matrix: Path, table: bytes, *, replace: bool) -> CommittedShard:
+    """Publish the rows of a shard, and then the table that commits them; return what is committed in the end.
 
-    No engine covers this: a shard may run twice at the same time (two clients, or a worker that an engine wrongly
-    takes for dead), and the writers share only the folder.
+    The first table wins, unless `replace`. Other rows have another checksum and another name, so no table is ever
+    beside rows of another writer. No engine covers this: a shard may run twice at the same time (two clients, or a
+    worker that an engine wrongly takes for dead), and the writers share only the folder.
     """
+    folder, name = job.folder, table_name(done.shard)
+    folder.replace(matrix_name(done.shard, done.checksum), matrix)
+    if not replace and folder.create(name, table):
+        return done
+    winner, loser = done, _read_valid(job, done.shard)
+    if loser is not None and not replace:
+        winner, loser = loser, done
+    else:  # a table of an earlier job commits nothing
+        with folder.scratch("shards") as temporary:
+            temporary.write_bytes(table)
+            folder.replace(name, temporary)
+    if loser is not None and loser.checksum != winner.checksum:
+        folder.remove(matrix_name(loser.shard, loser.checksum))
+    return winner
 
-    job: Job
-    done: CommittedShard
-    matrix: Path
-    table: bytes
 
-    def run(self, *, replace: bool) -> CommittedShard:
-        """Return what is committed in the end; with `replace`, in place of what was committed before."""
-        folder, shard = self.job.folder, self.done.shard
-        if replace:
-            folder.remove(table_name(shard))  # first: from now on, nothing is committed
-            folder.replace(matrix_name(shard), self.matrix)
-        for _ in range(_MAX_COMMITS):
-            if not folder.publish(matrix_name(shard), self.matrix) and not self._has_rows_of(self.done):
-                if winner := self._wait_for_table():
-                    return winner
-                folder.replace(matrix_name(shard), self.matrix)  # its writer has died
-            if folder.create(table_name(shard), self.table):
-                return self.done
-            try:
-                winner = self.job.read_committed(shard)
-            except FileNotFoundError:  # a third writer has just removed it
-                continue
-            except JobError:  # of a worker of a job that was planned here before
-                folder.remove(table_name(shard))
-                continue
-            if winner.checksum == self.done.checksum or self._has_rows_of(winner):
-                return winner
-            # A delayed writer has committed rows that were taken for those of a dead writer and replaced.
-            folder.remove(table_name(shard))
-        raise OutputError(
-            f"Cannot commit {folder.path(table_name(shard))!r}: other clients keep writing it. Run one client only."
-        )
-
-    def _has_rows_of(self, shard: CommittedShard) -> bool:
-        """Return whether the matrix in the folder has the checksum of a committed shard."""
-        try:
-            with self.job.folder.local_copy(matrix_name(shard.shard)) as path:
-                return checksum_of(path) == shard.checksum
-        except FileNotFoundError:
-            return False
-
-    def _wait_for_table(self) -> CommittedShard | None:
-        """Return what the writer of the matrix in the folder commits; None if it does not."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < deadline:
-            try:
-                return self.job.read_committed(self.done.shard)
-            except FileNotFoundError:
-                time.sleep(_POLL_SECONDS)
-            except JobError:
-                return None
+def _read_valid(job: Job, shard: int) -> CommittedShard | None:
+    """Return what is committed of a shard; None if nothing is."""
+    try:
+        return job.read_committed(shard)
+    except (FileNotFoundError, JobError):
         return None

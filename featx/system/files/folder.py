@@ -86,7 +86,7 @@ class Folder(Protocol):
         """Create folders, where storage has folders."""
 
     def scratch(self, folder: str) -> contextlib.AbstractContextManager[Path]:
-        """Yield a path for a temporary local file that `publish` and `replace` accept; it is removed at the end."""
+        """Yield a path for a temporary local file that `replace` accepts; it is removed at the end."""
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a new file, completely and durably. Return False if the name is taken.
@@ -94,11 +94,8 @@ class Folder(Protocol):
         Remote storage returns True for a file with the same bytes: the response to an earlier attempt may be lost.
         """
 
-    def publish(self, name: str, temporary: Path) -> bool:
-        """Give a scratch file its name, as `create` does."""
-
     def replace(self, name: str, temporary: Path) -> None:
-        """Give a scratch file a name, in place of the file that has it."""
+        """Give a scratch file a name, durably, in place of the file that has it."""
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file in place of the one that has the name; not durably."""

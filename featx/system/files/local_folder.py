@@ -128,17 +128,12 @@ class LocalFolder:
 
     def create(self, name: str, data: bytes) -> bool:
         """Write a new file, completely and durably. Return False if the name is taken."""
-        with self.scratch(os.path.dirname(name)) as temporary:
-            with self._errors(name, writing=True), open(temporary, "xb") as file:
+        path = Path(self.path(name))
+        with self.scratch(os.path.dirname(name)) as temporary, self._errors(name, writing=True):
+            with open(temporary, "xb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            return self.publish(name, temporary)
-
-    def publish(self, name: str, temporary: Path) -> bool:
-        """Give a scratch file its name, durably. Return False if the name is taken."""
-        path = Path(self.path(name))
-        with self._errors(name, writing=True):
             try:
                 os.link(temporary, path)
             except FileExistsError:
@@ -148,14 +143,18 @@ class LocalFolder:
                     raise
                 if path.exists():  # without hard links, two writers at the same instant both succeed
                     return False
-                _copy_over(temporary, path)
+                os.replace(temporary, path)
             sync_folder(path.parent)
         return True
 
     def replace(self, name: str, temporary: Path) -> None:
-        """Give a scratch file a name, in place of the file that has it."""
+        """Give a scratch file a name, durably, in place of the file that has it."""
+        path = Path(self.path(name))
         with self._errors(name, writing=True):
-            _copy_over(temporary, Path(self.path(name)))
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file in place of the one that has the name; not durably."""
@@ -195,14 +194,3 @@ class LocalFolder:
                 f"Cannot read or write {self.path(name)!r}: {error.strerror or error}. Check permissions and free "
                 "space, then run the same command again: completed work is kept."
             ) from error
-
-
-def _copy_over(temporary: Path, path: Path) -> None:
-    """Give a file a second name in place of the file that has it; the first name stays."""
-    with atomic.atomic_write(path) as second:
-        try:
-            os.link(temporary, second)
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            shutil.copyfile(temporary, second)

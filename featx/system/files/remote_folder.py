@@ -13,8 +13,6 @@ from featx.errors import FeatxError, OutputError
 from featx.system.files import atomic, remote
 
 _Result = TypeVar("_Result")
-#: Bytes compared at a time.
-_BLOCK_BYTES = 16 * 2**20
 
 
 class RemoteFolder:
@@ -148,37 +146,20 @@ class RemoteFolder:
             yield temporary / "file"
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a new file, completely. Return False if the name is taken by other bytes."""
-        return self._create(
-            name,
-            lambda key: self._system.pipe_file(key, data, mode="create"),
-            lambda key: bool(self._system.cat_file(key) == data),
-        )
+        """Write a new file, completely. Return False if the name is taken by other bytes.
 
-    def publish(self, name: str, temporary: Path) -> bool:
-        """Write a new file from a local one. Return False if the name is taken by other bytes."""
-        if "s3" not in self._system.protocol:  # fsspec knows no exclusive upload of a file for other storage
-            return self.create(name, temporary.read_bytes())
-        return self._create(
-            name,
-            lambda key: self._system.put_file(str(temporary), key, mode="create"),
-            lambda key: _has_bytes_of(self._system, key, temporary),
-        )
-
-    def _create(self, name: str, put: Callable[[str], object], is_same: Callable[[str], bool]) -> bool:
-        """Return whether storage accepted a new file.
-
-        Exclusive creation is a conditional request (``If-None-Match: *`` in S3).
+        This is a conditional request (``If-None-Match: *`` in S3).
         """
+        key = self._key(name)
 
         def attempt() -> bool:
             try:
-                put(self._key(name))
+                self._system.pipe_file(key, data, mode="create")
             except Exception as error:  # every kind of storage has its own
                 if not _is_name_taken(error):
                     raise
                 # An earlier attempt may have succeeded and its response may have been lost.
-                return is_same(self._key(name))
+                return bool(self._system.cat_file(key) == data)
             return True
 
         return self._call(name, attempt, writing=True)
@@ -250,15 +231,3 @@ def _is_name_taken(error: Exception) -> bool:
             return bool(status == 412 or code in ("PreconditionFailed", "412"))
         cause = cause.__cause__ or cause.__context__
     return isinstance(error, FileExistsError)
-
-
-def _has_bytes_of(system: Any, key: str, path: Path) -> bool:
-    """Return whether an object has the bytes of a local file."""
-    n_bytes = path.stat().st_size
-    if system.info(key)["size"] != n_bytes:
-        return False
-    with open(path, "rb") as file:
-        return all(
-            file.read(_BLOCK_BYTES) == system.cat_file(key, start=start, end=start + _BLOCK_BYTES)
-            for start in range(0, n_bytes, _BLOCK_BYTES)
-        )
