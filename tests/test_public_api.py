@@ -20,10 +20,9 @@ PRINTING = {"help", "json", "quiet", "yes"}
 #: Options that write a result, which has a method for it in Python.
 WRITING = {"csv", "html", "report", "tsne", "label_issues", "output"}
 #: Parameters that are named unlike the option: lists are plural, and :func:`featx.find_images` reads a source.
-_IMAGES = {"source": "images", "path_column": "images"}
+_IMAGES = dict.fromkeys(("source", "path_column", "path_template", "root", "zip_encoding"), "images")
 _LABELED = {
-    "source": "paths",
-    "path_column": "paths",
+    **dict.fromkeys(("source", "path_column", "path_template", "root", "class_level", "zip_encoding"), "paths"),
     "split_column": "paths",
     "label_column": "y",
     "group_column": "groups",

@@ -68,9 +68,14 @@ def command_of(args: argparse.Namespace) -> str:
     return shlex.join(["featx", *map(redact_secrets, args.argv)])
 
 
-def columns_from(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the column options."""
-    names = ("path_column", "label_column", "split_column")
+#: Options of :func:`featx.find_images` for tables, and for folders and archives.
+_TABLE_OPTIONS = ("path_column", "label_column", "split_column", "group_column", "path_template", "root")
+_FOLDER_OPTIONS = ("class_level", "zip_encoding")
+
+
+def source_options_from(args: argparse.Namespace, *, tables: bool = True) -> dict[str, Any]:
+    """Return how the source is read, as parameters of :func:`featx.find_images`; also for tables."""
+    names = (*_TABLE_OPTIONS, *_FOLDER_OPTIONS) if tables else _FOLDER_OPTIONS
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
@@ -92,7 +97,7 @@ def labeled_images_from(args: argparse.Namespace) -> ImageTable:
     """Return the labeled images of a command."""
     from featx.datasets.find import find_images
 
-    return find_images(args.source, group_column=args.group_column, **columns_from(args))
+    return find_images(args.source, **source_options_from(args))
 
 
 def workflow_options_from(args: argparse.Namespace) -> dict[str, Any]:

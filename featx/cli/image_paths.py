@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from featx.cli.console import note_ignored, print_data, print_message
+from featx.cli.console import note_ignored, print_data, print_message, source_options_from
 from featx.errors import OptionError
 from featx.system.files.atomic import atomic_write
 from featx.system.files.output_paths import as_output_error
@@ -40,16 +40,14 @@ def batches(args: argparse.Namespace, missing: list[str]) -> tuple[Iterator[list
                 "The source - (standard input) cannot be combined with other sources. Remove the other sources."
             )
         return _warn_if_empty(_read_stream(sys.stdin.fileno()), args), None
+    options = source_options_from(args)
     if is_table(args.source):
-        table = find_images(args.source, path_column=args.path_column)
-    elif args.path_column:
-        raise OptionError(
-            f"--path-column requires a table as source, got {args.source[0]!r}. Remove it, or pass a CSV, TSV or "
-            "Parquet file."
-        )
+        table = find_images(args.source, **options)
     else:
-        table = find_images(args.source, keep_missing=True)
+        table = find_images(args.source, **options, keep_missing=True)
         missing += missing_sources(args.source)
+    for note in table.notes:
+        print_message(args, note)
     note_ignored(args, table.ignored)
     starts = range(0, len(table), _BATCH_SIZE)
     return (list(table.paths[start : start + _BATCH_SIZE]) for start in starts), len(table)

@@ -44,7 +44,7 @@ def add_sources(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         metavar="SOURCE",
         help="Folder with one subfolder per class (optionally below train, val and test), flat folder, zip or tar "
-        "archive, image files, or a CSV, TSV or Parquet file that lists images",
+        "archive, image files, or a table that lists images (CSV, TSV, JSON Lines, Parquet, Excel)",
     )
 
 
@@ -97,21 +97,50 @@ def add_duplicate_threshold(group: Any) -> None:
 
 
 def add_tables(parser: argparse.ArgumentParser, *, splits: bool = True) -> None:
-    """Add the column names of a table of images."""
-    group = parser.add_argument_group("tables (a CSV, TSV or Parquet file as SOURCE)")
-    add_path_column(group)
+    """Add how tables of images, folders and archives are read."""
+    group = parser.add_argument_group("tables (a CSV, TSV, JSON Lines, Parquet or Excel file as SOURCE)")
     group.add_argument(
         "--label-column", metavar="COLUMN", help="Column of labels (default: label, class, category, target …)"
     )
     if splits:
         group.add_argument("--split-column", metavar="COLUMN", help="Column with train, val or test")
+    add_paths(group)
+    folders = parser.add_argument_group("folders and archives")
+    folders.add_argument(
+        "--class-level",
+        type=int,
+        metavar="N",
+        help="Depth of the class folders: 1 for SOURCE/CLASS/1.jpg (default: inferred from the names of folders)",
+    )
+    add_zip_encoding(folders)
 
 
-def add_path_column(group: Any) -> None:
-    """Add the name of the column of paths."""
+def add_paths(group: Any) -> None:
+    """Add where the paths of a table are, and where they start."""
     group.add_argument(
         "--path-column", metavar="COLUMN", help="Column of paths (default: path, file, filename, image …)"
     )
+    group.add_argument(
+        "--path-template", metavar="TEXT", help="Paths made of columns in braces, such as 'train/{id}.jpg'"
+    )
+    group.add_argument(
+        "--root", metavar="DIR", help="Where relative paths start (default: at the table, else the working directory)"
+    )
+
+
+def add_zip_encoding(group: Any) -> None:
+    """Add the encoding of names in zip archives."""
+    group.add_argument(
+        "--zip-encoding",
+        metavar="NAME",
+        help="Encoding of undeclared names in a zip archive, such as cp932 (default: UTF-8, else that of the system)",
+    )
+
+
+def add_image_sources(parser: argparse.ArgumentParser) -> None:
+    """Add how sources of images without labels are read."""
+    add_paths(parser)
+    add_zip_encoding(parser)
 
 
 def weights(text: str) -> str | None:

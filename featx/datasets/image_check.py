@@ -13,11 +13,12 @@ import numpy as np
 
 from featx.datasets.find import find_images, format_ignored
 from featx.datasets.image_table import PathsLike
+from featx.datasets.label_names import similar_names_note
 from featx.errors import OptionError, UnreadableImageError
 from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
 from featx.images.formats import IMAGE_SUFFIXES, open_image
 from featx.images.image import content_digest, describe_image, read_image
-from featx.system.formatting import format_count, format_table, shorten
+from featx.system.formatting import format_count, format_table, shorten, wrap_text
 from featx.system.html import TextResult
 from featx.system.processes import n_cores
 from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
@@ -97,6 +98,8 @@ class ImageCheck(TextResult):
         Label of each image. None: no label.
     ignored : dict of str to int
         Number of ignored files by kind.
+    notes : list of str
+        Remarks on how the source was interpreted.
 
     See Also
     --------
@@ -115,6 +118,7 @@ class ImageCheck(TextResult):
     images: list[CheckedImage]
     labels: Sequence[Any]
     ignored: dict[str, int]
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def unreadable(self) -> list[CheckedImage]:
@@ -182,6 +186,7 @@ class ImageCheck(TextResult):
             "duplicates": self.duplicates,
             "unusual": [{"path": image.path, "reasons": list(image.unusual)} for image in self.unusual],
             "ignored": self.ignored,
+            "notes": self.notes,
         }
 
     def as_text(self) -> str:
@@ -199,6 +204,7 @@ class ImageCheck(TextResult):
         lines += _format_list("unreadable", [(image.path, image.reason) for image in self.unreadable])
         lines += _format_list("identical bytes", [(paths[0], ", ".join(paths[1:])) for paths in self.duplicates])
         lines += _format_list("unusual", [(image.path, "; ".join(image.unusual)) for image in self.unusual])
+        lines += ["", *map(wrap_text, self.notes)] if self.notes else []
         return "\n".join(lines)
 
 
@@ -207,6 +213,10 @@ def check_images(
     *,
     path_column: str | None = None,
     label_column: str | None = None,
+    path_template: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    class_level: int | None = None,
+    zip_encoding: str | None = None,
     max_pixels: int = MAX_PIXELS,
     verbose: bool | None = None,
     progress: ProgressFunction | None = None,
@@ -218,7 +228,15 @@ def check_images(
     source : str, Path, DataFrame, ImageTable, or sequence or iterable of str or Path
         See :func:`featx.find_images`.
     path_column, label_column : str or None, default=None
-        See :func:`featx.find_images`.
+        Columns of a table, see :func:`featx.find_images`.
+    path_template : str or None, default=None
+        Paths made of columns of a table.
+    root : str, Path or None, default=None
+        Where relative paths of a table start.
+    class_level : int or None, default=None
+        Depth of the class folders.
+    zip_encoding : str or None, default=None
+        Encoding of undeclared names in a zip archive.
     max_pixels : int, default=178_956_970
         Maximum number of pixels of an image. Larger images are reported as unreadable.
     verbose : bool or None, default=None
@@ -257,7 +275,15 @@ def check_images(
     """
     if max_pixels < 1:
         raise OptionError(f"max_pixels (--max-pixels) must be a positive integer, got {max_pixels!r}.")
-    table = find_images(source, path_column=path_column, label_column=label_column)
+    table = find_images(
+        source,
+        path_column=path_column,
+        label_column=label_column,
+        path_template=path_template,
+        root=root,
+        class_level=class_level,
+        zip_encoding=zip_encoding,
+    )
     load_decoders()
     images: list[CheckedImage] = []
     with (
@@ -268,7 +294,8 @@ def check_images(
         for start in range(0, len(table), _BATCH_SIZE):
             batch = table.paths[start : start + _BATCH_SIZE]
             images += counted(threads.map(lambda path: _check_image(path, max_pixels), batch), advance)
-    return ImageCheck(images, table.labels, table.ignored)
+    notes = [*table.all_notes(), *filter(None, [similar_names_note(table.labels)])]
+    return ImageCheck(images, table.labels, table.ignored, notes)
 
 
 def _check_image(path: str, max_pixels: int) -> CheckedImage:

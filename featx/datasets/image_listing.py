@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
 import hashlib
 import itertools
@@ -10,19 +9,12 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from featx.datasets.find import find_table, iter_images
+from featx.datasets.find import Remarks, find_table, iter_images
 from featx.datasets.label_types import LabelTypeInferrer
-from featx.datasets.table_columns import (
-    LABEL_COLUMNS,
-    PATH_COLUMNS,
-    base_folder,
-    describe_columns,
-    get_column,
-    missing_path_column_error,
-    normalize_labels,
-    resolve_paths,
-)
-from featx.datasets.table_file import read_batches
+from featx.datasets.source_options import SourceOptions
+from featx.datasets.tables.columns import ImageColumns, describe_columns
+from featx.datasets.tables.file import read_batches
+from featx.datasets.tables.metadata import metadata_note
 from featx.errors import SourceError
 from featx.system.files.url_secrets import check_no_secrets
 
@@ -50,23 +42,25 @@ class ImageListing:
     ----------
     sources : sequence of str
         Sources; see :func:`featx.find_images`.
-    path_column, label_column : str or None, default=None
-        Columns of a table.
+    options : SourceOptions or None, default=None
+        Columns of a table and the like. None: defaults.
 
     Attributes
     ----------
-    ignored : Counter
-        Number of ignored files, by kind.
+    remarks : Remarks
+        Ignored files, and notes on how the source was interpreted.
     n_images : int
         Number of images so far.
     """
 
-    def __init__(self, sources: Sequence[str], path_column: str | None = None, label_column: str | None = None) -> None:
+    def __init__(self, sources: Sequence[str], options: SourceOptions | None = None) -> None:
         self._sources = [os.fspath(source) for source in sources]
-        self._columns = (path_column, label_column)
-        self._table = find_table(self._sources, {"--path-column": path_column, "--label-column": label_column})
+        self._options = options or SourceOptions()
+        self._table = find_table(self._sources, self._options)
         self._label_types = LabelTypeInferrer() if self._table else None
-        self.ignored: collections.Counter[str] = collections.Counter()
+        self.remarks = Remarks()
+        if self._table is not None and self._table not in self._sources:
+            self.remarks.notes.append(metadata_note(self._table))
         self.n_images = 0
         self._hash = hashlib.blake2b(digest_size=16)
         for source in self._sources:
@@ -82,6 +76,11 @@ class ImageListing:
             The labels mix numbers with fractions and text.
         """
         return "str" if self._label_types is None else self._label_types.label_type(str(self._table))
+
+    def notes(self) -> list[str]:
+        """Return remarks on how the source was interpreted. Complete when all parts were listed."""
+        notes = [*self.remarks.notes, *filter(None, [self.remarks.no_labels_reason])]
+        return [*notes, *([] if self._label_types is None else self._label_types.notes())]
 
     @property
     def digest(self) -> str:
@@ -104,43 +103,35 @@ class ImageListing:
             yield part
 
     def _parts_of_folder(self, n_images: int) -> Iterator[Part]:
-        images = iter_images(self._sources, self.ignored)
+        images = iter_images(self._sources, self.remarks, self._options)
         while batch := list(itertools.islice(images, n_images)):
-            yield Part([path for path, _, _ in batch], [label for _, label, _ in batch])
+            yield Part([image.path for image in batch], [image.label for image in batch])
 
     def _parts_of_table(self, n_images: int) -> Iterator[Part]:
         assert self._table is not None
-        n_lines = 0
-        folder: str | None = None
-        frame = None
+        columns: ImageColumns | None = None
         waiting = Part([], [])
-        for frame in read_batches(self._table, max(100, n_images)):
-            part = self._part_of_frame(frame, n_lines)
-            n_lines += len(part.paths)
-            folder = base_folder(self._table, part.paths[:100]) if folder is None else folder
-            waiting = Part([*waiting.paths, *resolve_paths(folder, part.paths)], [*waiting.labels, *part.labels])
+        for frame in read_batches(self._table, max(100, n_images), self.remarks.notes):
+            if columns is None:
+                columns = ImageColumns(frame, self._table, self._options)
+                self.remarks.notes += columns.notes
+            part = self._part_of_frame(frame, columns)
+            waiting = Part([*waiting.paths, *part.paths], [*waiting.labels, *part.labels])
             while len(waiting.paths) >= n_images:
                 yield Part(waiting.paths[:n_images], waiting.labels[:n_images])
                 waiting = Part(waiting.paths[n_images:], waiting.labels[n_images:])
         if waiting.paths:
             yield waiting
-        if not n_lines:
-            columns = "no rows" if frame is None else f"{describe_columns(frame)} and no rows"
-            raise SourceError(f"{self._table!r} lists no images: it has {columns}.")
+        if not self.n_images and not waiting.paths:
+            raise SourceError(f"{self._table!r} lists no images: it has {describe_columns(frame)} and no rows.")
 
-    def _part_of_frame(self, frame: Any, n_before: int) -> Part:
-        assert self._table is not None
+    def _part_of_frame(self, frame: Any, columns: ImageColumns) -> Part:
         assert self._label_types is not None
-        paths = get_column(frame, self._table, "path", self._columns[0], PATH_COLUMNS)
-        if paths is None:
-            raise missing_path_column_error(frame, self._table)
-        if None in paths:
-            raise SourceError(f"{self._table!r} has no path in row {n_before + paths.index(None)}.")
-        labels = get_column(frame, self._table, "label", self._columns[1], LABEL_COLUMNS)
-        texts = [None] * len(paths) if labels is None else normalize_labels(labels)
+        paths = columns.paths(frame)
+        labels = columns.labels(frame)
+        texts = [None] * len(paths) if labels is None else labels
         self._label_types.add(texts)
-        names = [str(path) for path in paths]
-        for path in names:
+        for path in paths:
             if "://" in path and ("@" in path or "=" in path or "%" in path):  # others cannot contain a secret
                 check_no_secrets(path)
-        return Part(names, texts)
+        return Part(paths, texts)

@@ -112,6 +112,16 @@ class ImageTable:
             parts.append(", ".join(f"{count:,} {split}" for split, count in sorted(counts.items(), reverse=True)))
         return f"<ImageTable: {'; '.join(parts)}>"
 
+    def all_notes(self) -> list[str]:
+        """Return the notes, and the reason why no image has a label, if there is one.
+
+        Returns
+        -------
+        list of str
+            Remarks for results that need no labels.
+        """
+        return [*self.notes, *filter(None, [self.no_labels_reason])]
+
     def to_frame(self) -> pd.DataFrame:
         """Return the table as a DataFrame.
 

@@ -12,11 +12,15 @@ from featx.datasets.labels import is_continuous
 from featx.errors import SourceError
 from featx.system.array_types import Float64Array, IntArray
 
-#: Type of all labels of a table. "float" labels are continuous targets; the others are classes.
-LabelType: TypeAlias = Literal["bool", "int", "float", "str"]
+#: Type of all labels of a table. "float" labels are continuous targets, with "." or "," before the decimals; the others
+#: are classes.
+LabelType: TypeAlias = Literal["bool", "int", "float", "float_comma", "str"]
 
-#: An integer as programs write it. ``007`` is a name, and longer integers do not fit into 64 bits.
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+#: An integer as programs write it, also as a float. ``007`` is a name, and longer integers do not fit into 64 bits.
+_INTEGER = re.compile(r"(0|-?[1-9][0-9]{0,17})(\.0+)?")
+#: Numbers with separators between thousands.
+_COMMA_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(,[0-9]{3})+(\.[0-9]*)?")
+_POINT_THOUSANDS = re.compile(r"[+-]?[1-9][0-9]{0,2}(\.[0-9]{3})+(,[0-9]*)?")
 #: Booleans as Python, JSON and spreadsheets write them.
 _BOOLEANS = (("True", "False"), ("true", "false"), ("TRUE", "FALSE"))
 
@@ -37,7 +41,10 @@ class LabelTypeInferrer:
         self._uncounted: list[tuple[Float64Array, IntArray]] = []
         self._n_uncounted = 0
         self._n_numbers = self._n_texts = 0
-        self._has_fractions = False
+        #: Whether numbers have fractions, and the first number that cannot be read, with a decimal point and comma.
+        self._has_fractions = {".": False, ",": False}
+        self._not_a_number: dict[str, str] = {}
+        self._first_with_comma = ""
         self._first_number: float | None = None
         self._first_text = self._first_infinite = ""
         self._only_integers = self._only_booleans = True
@@ -50,7 +57,7 @@ class LabelTypeInferrer:
             if label is None:
                 continue
             self._check_spelling(label)
-            if (number := parse_number(label)) is not None:
+            if (number := self._read_number(label)) is not None:
                 numbers.append(number)
                 continue
             self._n_texts += 1
@@ -59,6 +66,62 @@ class LabelTypeInferrer:
                 self._first_infinite = label
         if numbers:
             self._add_numbers(numbers)
+
+    def _read_number(self, label: str) -> float | None:
+        """Return a number, and note which decimal signs are possible."""
+        number = parse_number(label)
+        if number is None or "," not in label:
+            if number is not None:
+                self._has_fractions["."] |= number != round(number)
+                if "." in label and not _POINT_THOUSANDS.fullmatch(label):
+                    self._not_a_number.setdefault(",", label)
+            return number
+        self._first_with_comma = self._first_with_comma or label
+        for decimal in ".,":
+            reading = parse_number(label, decimal)
+            if reading is None:
+                self._not_a_number.setdefault(decimal, label)
+            else:
+                self._has_fractions[decimal] |= reading != round(reading)
+        return number
+
+    def _decimal_sign(self, source: str) -> str:
+        """Return the decimal sign of all numbers."""
+        if not self._first_with_comma:
+            return "."
+        possible = [sign for sign in ".," if sign not in self._not_a_number]
+        if len(possible) == 1:
+            return possible[0]
+        label = self._first_with_comma
+        if possible:
+            problem = f"in {label!r} the comma may separate decimals or thousands"
+        else:
+            other = self._not_a_number["."]
+            other = self._not_a_number[","] if other == label else other
+            problem = f"the decimal signs of {label!r} and {other!r} differ"
+        raise SourceError(
+            f"Labels of {source!r} are ambiguous numbers: {problem}. Write all numbers with a decimal point and "
+            "without separators of thousands."
+        )
+
+    def notes(self) -> list[str]:
+        """Return how numbers with commas are read."""
+        if not self._first_with_comma or self._n_texts:
+            return []
+        label = self._first_with_comma
+        meaning = "a decimal comma" if "." in self._not_a_number else "commas between thousands"
+        return [f"Labels are numbers with {meaning}, such as {label!r}."]
+
+    def convert(self, labels: Sequence[str | None], source: str) -> list[Any]:
+        """Return labels converted to the type of all labels.
+
+        Raises
+        ------
+        SourceError
+            See :meth:`label_type`.
+        """
+        label_type = self.label_type(source)
+        return [None if label is None else cast_label(label, label_type) for label in labels]
 
     def _check_spelling(self, label: str) -> None:
         """Note whether all labels so far are spelled as integers, or as booleans of one style."""
@@ -72,9 +135,8 @@ class LabelTypeInferrer:
             self._first_number = numbers[0]
         self._n_numbers += len(numbers)
         values = np.array(numbers)
-        self._has_fractions = self._has_fractions or bool((values != np.round(values)).any())
         # Fractions and text decide the type without the number of distinct values.
-        if not self._has_fractions and not self._n_texts:
+        if not any(self._has_fractions.values()) and not self._n_texts:
             self._uncounted.append(np.unique(values, return_counts=True))
             self._n_uncounted += len(self._uncounted[-1][0])
             # Merging only when as many values wait as are known costs one sort for each doubling of their number.
@@ -100,15 +162,15 @@ class LabelTypeInferrer:
 
         Returns
         -------
-        {"bool", "int", "float", "str"}
+        {"bool", "int", "float", "float_comma", "str"}
 
         Raises
         ------
         SourceError
-            Most labels are numbers with a fractional part, but some are text or infinite.
+            Most labels are numbers with a fractional part, but some are text or infinite, or decimal signs differ.
         """
         if self._is_continuous(source):
-            return "float"
+            return "float" if self._decimal_sign(source) == "." else "float_comma"
         if not self._n_numbers + self._n_texts:
             return "str"
         if self._only_integers:
@@ -116,7 +178,8 @@ class LabelTypeInferrer:
         return "bool" if self._only_booleans else "str"
 
     def _is_continuous(self, source: str) -> bool:
-        mostly_fractions = self._has_fractions and self._n_numbers > self._n_texts
+        has_fractions = any(self._has_fractions.values())
+        mostly_fractions = has_fractions and self._n_numbers > self._n_texts
         if not self._n_numbers or (self._n_texts and not mostly_fractions):
             return False
         if self._first_infinite:
@@ -130,7 +193,7 @@ class LabelTypeInferrer:
                 f"{self._first_text!r}. Leave the cell empty if the label is missing. Use only numbers for continuous "
                 "targets, or only text for classes."
             )
-        return self._has_fractions or is_continuous(*self._count())
+        return has_fractions or is_continuous(*self._count())
 
 
 def infer_types(labels: Sequence[str | None], source: str) -> list[Any]:
@@ -143,23 +206,22 @@ def infer_types(labels: Sequence[str | None], source: str) -> list[Any]:
 
     Examples
     --------
-    >>> infer_types(["1", None, "2"], "t.csv"), infer_types(["1.5", "2,25"], "t.csv")
-    ([1, None, 2], [1.5, 2.25])
+    >>> infer_types(["1", None, "2.0"], "t.csv"), infer_types(["1.234,5", "2,25"], "t.csv")
+    ([1, None, 2], [1234.5, 2.25])
     >>> infer_types(["007", "8"], "t.csv")
     ['007', '8']
     """
     inferrer = LabelTypeInferrer()
     inferrer.add(labels)
-    label_type = inferrer.label_type(source)
-    return [None if label is None else cast_label(label, label_type) for label in labels]
+    return inferrer.convert(labels, source)
 
 
 def cast_label(label: str, label_type: str) -> Any:
     """Return a label converted to a type of :meth:`LabelTypeInferrer.label_type`."""
-    if label_type == "float":
-        return parse_number(label)
+    if label_type in ("float", "float_comma"):
+        return parse_number(label, "," if label_type == "float_comma" else ".")
     if label_type == "int":
-        return int(label)
+        return int(label.partition(".")[0])
     return label.lower() == "true" if label_type == "bool" else label
 
 
@@ -168,9 +230,28 @@ def is_infinite_text(label: str) -> bool:
     return label.strip().lower().lstrip("+-") in ("inf", "infinity")
 
 
-def parse_number(label: str) -> float | None:
-    """Return the finite number that a text holds, also with a decimal comma. None: it is not a number."""
-    for text in (label, label.replace(",", ".")):
+def parse_number(label: str, decimal: str | None = None) -> float | None:
+    """Return the finite number that a text holds. None: it is not a number.
+
+    Parameters
+    ----------
+    label : str
+    decimal : {".", ","} or None, default=None
+        Sign before decimals; the other one may separate thousands. None: the first in which the text is a number.
+
+    Examples
+    --------
+    >>> parse_number("1,234.5"), parse_number("1,234", ","), parse_number("1,23"), parse_number("1,2,3")
+    (1234.5, 1.234, 1.23, None)
+    """
+    for sign in (decimal,) if decimal else (".", ","):
+        text = label.strip()
+        if sign == "," and (_POINT_THOUSANDS.fullmatch(text) or "." not in text):
+            text = text.replace(".", "").replace(",", ".")
+        elif sign == "." and _COMMA_THOUSANDS.fullmatch(text):
+            text = text.replace(",", "")
+        elif sign == ",":
+            continue
         try:
             number = float(text)
         except ValueError:

@@ -44,7 +44,7 @@ from featx.system.files.output_paths import (
     output_error,
     starts_with,
 )
-from featx.system.formatting import format_count
+from featx.system.formatting import format_count, wrap_text
 from featx.system.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
@@ -76,6 +76,8 @@ class ExtractionSummary(TextResult):
         folder of its own.
     output : str
         Path of the matrix.
+    notes : list of str
+        Remarks on how the source was interpreted.
 
     See Also
     --------
@@ -105,6 +107,7 @@ class ExtractionSummary(TextResult):
     engine: str
     fingerprint: str
     output: str
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the summary as JSON types."""
@@ -124,6 +127,7 @@ class ExtractionSummary(TextResult):
             lines.append(f"{truncated} padded: the missing part is gray or black")
         if self.failed:
             lines.append(f"Unreadable images and reasons: {failures_path(output)}")
+        lines += map(wrap_text, self.notes)
         return "\n".join(lines)
 
 
@@ -142,6 +146,10 @@ def extract_images(
     path_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
+    path_template: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    class_level: int | None = None,
+    zip_encoding: str | None = None,
     resize: Literal["squash", "crop", "pad"] = "squash",
     max_pixels: int = MAX_PIXELS,
     on_truncated: Literal["raise", "pad"] = "raise",
@@ -183,6 +191,14 @@ def extract_images(
         Pixel scaling of a custom model file.
     path_column, label_column, split_column : str or None, default=None
         Columns of a table, see :func:`find_images`.
+    path_template : str or None, default=None
+        Paths made of columns of a table.
+    root : str, Path or None, default=None
+        Where relative paths of a table start.
+    class_level : int or None, default=None
+        Depth of the class folders.
+    zip_encoding : str or None, default=None
+        Encoding of undeclared names in a zip archive.
     resize : {"squash", "crop", "pad"}, default="squash"
         How to fit an image to `image_size`.
     max_pixels : int, default=178_956_970
@@ -257,7 +273,16 @@ def extract_images(
         tta=tta,
     )
     folder = resolve_cache(cache)
-    table = find_images(source, path_column=path_column, label_column=label_column, split_column=split_column)
+    table = find_images(
+        source,
+        path_column=path_column,
+        label_column=label_column,
+        split_column=split_column,
+        path_template=path_template,
+        root=root,
+        class_level=class_level,
+        zip_encoding=zip_encoding,
+    )
     with reporting(verbose, progress):
         return extract_to_file(table, options.resolve(), path, cache=folder, on_error=on_error)
 
@@ -343,6 +368,7 @@ def extract_to_file(
         engine=resolved.engine,
         fingerprint=resolved.recipe.fingerprint,
         output=str(output),
+        notes=table.all_notes(),
     )
 
 

@@ -84,12 +84,12 @@ class JobManifest:
         Paths and URLs that were planned.
     folder : str
         Working folder when planning: relative paths start there.
-    labels : {"str", "float", "int", "bool"}
+    labels : {"str", "float", "float_comma", "int", "bool"}
         Type of the labels.
     shard_size, n_images, n_shards : int
         Number of images of a full shard, of images in total, and of shards.
-    columns : list of (str or None)
-        Columns of a table that hold paths and labels, as given by the caller.
+    source_options : dict
+        Options of :func:`featx.find_images` with which the source was listed, as given by the caller.
     listed : str
         Digest of all paths and labels.
     shards_per_file : int
@@ -109,7 +109,7 @@ class JobManifest:
     shard_size: int
     n_images: int
     n_shards: int
-    columns: list[str | None]
+    source_options: dict[str, Any]
     listed: str
     shards_per_file: int
 

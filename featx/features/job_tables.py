@@ -39,7 +39,7 @@ def make_shard_table(
     Parameters
     ----------
     planned : PlannedShard
-    label_type : {"str", "float", "int", "bool"}
+    label_type : {"str", "float", "float_comma", "int", "bool"}
     digests : ndarray of uint8 of shape (n_images, 16)
         Digest of each image, zero if it was not read.
     failures : mapping of int to Failure
@@ -49,7 +49,9 @@ def make_shard_table(
     positions = range(len(planned.paths))
     has_digest = np.any(digests, axis=1)
     text, size = digests.tobytes().hex(), 2 * digests.shape[1]
-    arrow_type = {"float": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}.get(label_type)
+    arrow_type = {"float": pa.float64(), "float_comma": pa.float64(), "int": pa.int64(), "bool": pa.bool_()}.get(
+        label_type
+    )
     labels = {"label": pa.array(planned.labels, arrow_type)} if arrow_type else text_columns("label", planned.labels)
     texts = {
         "digest": [text[i * size : (i + 1) * size] if has_digest[i] else None for i in positions],

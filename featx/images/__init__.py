@@ -7,6 +7,7 @@ resolved here. The content decides the format, not the name. Whatever changes a 
 
 ``image``           reads images and computes their digests
 ``archives``        reads images in zip and tar archives
+``zip_names``       the encodings of file names in zip archives
 ``formats``         opens images by their content, and names other files
 ``decode``          decodes images to pixels, with limits against decompression bombs
 ``to_rgb``          converts an opened image to upright RGB

@@ -15,7 +15,8 @@ from pathlib import PurePosixPath
 from typing import IO, Any, Literal
 
 from featx.errors import ImageTooLargeError, SourceError, UnreachableImageError
-from featx.system.formatting import format_bytes
+from featx.images.zip_names import ZIP_ENCODINGS, checked_zip_encoding, decode_zip_name
+from featx.system.formatting import format_bytes, format_count
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 _ZIP_SIGNATURES = (b"PK\3\4", b"PK\5\6", b"PK\7\x08")
@@ -40,8 +41,14 @@ def split_archive_path(path: str) -> tuple[str, str] | None:
     return None
 
 
-def list_archive(archive: str) -> tuple[list[str], dict[str, int]]:
-    """Return the files in an archive, and how many members were ignored.
+def list_archive(archive: str, zip_encoding: str | None = None) -> tuple[list[str], dict[str, int], list[str]]:
+    """Return the files in an archive, how many members were ignored, and notes.
+
+    Parameters
+    ----------
+    archive : str
+    zip_encoding : str or None, default=None
+        Encoding of names in a zip archive that are neither declared nor valid UTF-8. None: that of the system.
 
     Returns
     -------
@@ -50,12 +57,17 @@ def list_archive(archive: str) -> tuple[list[str], dict[str, int]]:
     ignored : dict of str to int
         Number of ignored members by kind: links that lead nowhere, special files, and names outside of the archive
         (absolute ones, and those with ``..``).
+    notes : list of str
+        How names that are in no known encoding are read.
 
     Raises
     ------
     SourceError
         The archive cannot be read.
+    OptionError
+        `zip_encoding` is unknown.
     """
+    encoding = None if zip_encoding is None else checked_zip_encoding(zip_encoding)
     try:
         opened = _open_archive(archive)
         problem = opened.problem
@@ -68,7 +80,19 @@ def list_archive(archive: str) -> tuple[list[str], dict[str, int]]:
             f"Cannot read archive {archive!r}: {problem}. Download or create it again, or unpack what can be unpacked "
             "and pass the folder."
         )
-    return list(opened.names), {kind: count for kind, count in opened.ignored.items() if count}
+    ignored = {kind: count for kind, count in opened.ignored.items() if count}
+    names, notes = opened.names_in(encoding) if isinstance(opened, Zip) else (list(opened.names), [])
+    return names, ignored, [f"{archive!r}: {note}" for note in notes]
+
+
+def has_member(archive: str, name: str) -> bool:
+    """Return whether a file is in an archive."""
+    try:
+        return _open_archive(archive).has(name)
+    except MemoryError:
+        raise
+    except Exception:  # libraries raise many types for corrupt archives; reading the file reports the reason
+        return False
 
 
 def read_member(archive: str, name: str, max_bytes: int) -> tuple[bytes, os.stat_result]:
@@ -110,7 +134,7 @@ def _open_cached(archive: str, *state: int) -> _Archive:
     if head.startswith(_ZIP_SIGNATURES) or (
         not head.startswith(_COMPRESSED_SIGNATURES) and zipfile.is_zipfile(archive)
     ):
-        return _Zip(archive)
+        return Zip(archive)
     return CompressedTar(archive) if head.startswith(_COMPRESSED_SIGNATURES) else _Tar(archive)
 
 
@@ -165,6 +189,10 @@ class _Archive(abc.ABC):
             except Exception as error:  # tarfile raises many types for corrupt archives
                 self.problem = str(error) or type(error).__name__
 
+    def has(self, name: str) -> bool:
+        """Return whether a file exists."""
+        return name in self.names
+
     @abc.abstractmethod
     def read(self, name: str, max_bytes: int) -> bytes:
         """Return the bytes of a file. Raise KeyError if it does not exist."""
@@ -189,18 +217,74 @@ def _check_n_bytes(n_bytes: int, max_bytes: int) -> None:
         )
 
 
-class _Zip(_Archive):
+class Zip(_Archive):
+    """A zip archive."""
+
     def __init__(self, path: str) -> None:
         super().__init__()
         self._file = zipfile.ZipFile(path)
+        self._undeclared: dict[str, bytes] = {}
+        self._names_by_encoding: dict[str, dict[str, str]] = {}
         for info in self._file.infolist():
             if _is_link(info):
                 self.ignored["links and special files"] += 1
             elif not info.is_dir():
-                self._add(info.filename, info)
+                name, raw = decode_zip_name(info)
+                self._add(name, info)
+                if raw:
+                    self._undeclared[_normalize_name(name)] = raw
+
+    def names_in(self, encoding: str | None) -> tuple[list[str], list[str]]:
+        """Return the names of all files if those in no known encoding have this one, and notes on them.
+
+        Raises
+        ------
+        SourceError
+            A name is not in this encoding.
+        """
+        if not self._undeclared:
+            return list(self.names), []
+        first = next(iter(self._undeclared))
+        if encoding is None:
+            note = (
+                f"{format_count(len(self._undeclared), 'name')} in no declared encoding, such as {first!r}. If this is "
+                'wrong, pass the encoding, for example zip_encoding="cp932" (--zip-encoding cp932) for Japanese.'
+            )
+            return list(self.names), [note]
+        try:
+            decoded = {_normalize_name(raw.decode(encoding)): name for name, raw in self._undeclared.items()}
+        except UnicodeDecodeError:
+            raise SourceError(
+                f"Cannot read names of the archive in zip_encoding (--zip-encoding) {encoding}: {first!r} is not in "
+                "this encoding. Pass another."
+            ) from None
+        renamed = {name: new for new, name in decoded.items()}
+        return [renamed.get(name, name) for name in self.names], []
+
+    def has(self, name: str) -> bool:
+        """Return whether a file exists."""
+        return self._info(name) is not None
+
+    def _info(self, name: str) -> zipfile.ZipInfo | None:
+        """Return a file by its name, also by one that :meth:`names_in` returned for another encoding."""
+        info: zipfile.ZipInfo | None = self.names.get(name)
+        if info is not None or not self._undeclared:
+            return info
+        for encoding in ZIP_ENCODINGS:
+            if encoding not in self._names_by_encoding:
+                self._names_by_encoding[encoding] = {
+                    _normalize_name(raw.decode(encoding, "replace")): known for known, raw in self._undeclared.items()
+                }
+            known = self._names_by_encoding[encoding].get(name)
+            if known is not None:
+                return self.names.get(known)
+        return None
 
     def read(self, name: str, max_bytes: int) -> bytes:
-        info = self.names[name]
+        """Return the bytes of a file. Raise KeyError if it does not exist."""
+        info = self._info(name)
+        if info is None:
+            raise KeyError(name)
         if info.flag_bits & 1:
             raise UnreachableImageError("the file is encrypted")
         _check_n_bytes(info.file_size, max_bytes)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from featx.datasets.image_listing import ImageListing
+from featx.datasets.source_options import SourceOptions
 from featx.errors import OptionError
 from featx.extraction.benchmarking.cost_estimate import MAX_SAMPLE, CostEstimate, Speed
 from featx.extraction.options import ExtractionOptions, portable_options, resolve_cache, with_absolute_paths
@@ -21,7 +22,7 @@ from featx.jobs.plan_writer import commit_plan, new_plan, write_plan
 from featx.jobs.preconditions import check_free, check_not_nested
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
-from featx.system.formatting import format_bytes, format_count, format_duration
+from featx.system.formatting import format_bytes, format_count, format_duration, wrap_text
 from featx.system.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.version import __version__
@@ -57,6 +58,8 @@ class JobPlan(TextResult):
         Duration of planning.
     ignored : dict of str to int
         Number of ignored files, by kind.
+    notes : list of str
+        Remarks on how the source was interpreted.
 
     See Also
     --------
@@ -90,6 +93,7 @@ class JobPlan(TextResult):
     fingerprint: str
     seconds: float
     ignored: dict[str, int]
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     def as_text(self) -> str:
         """Return a human-readable summary."""
@@ -108,6 +112,7 @@ class JobPlan(TextResult):
                 f"{format_duration(self.hours * 3600)} for {'the other ' if self.cached else ''}{left}, at {speed} of "
                 f"one process on this machine (a sample of {self.sampled:,}{unreadable})"
             )
+        lines += map(wrap_text, self.notes)
         lines.append(f"Next: featx job run {shlex.quote(self.output)}")
         return "\n".join(lines)
 
@@ -119,6 +124,10 @@ def plan_job(
     shard_size: int = SHARD_SIZE,
     path_column: str | None = None,
     label_column: str | None = None,
+    path_template: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+    class_level: int | None = None,
+    zip_encoding: str | None = None,
     cache: str | os.PathLike[str] | None = "auto",
     sample: int = MAX_SAMPLE,
     verbose: bool | None = None,
@@ -137,7 +146,15 @@ def plan_job(
         Number of images of a shard. A worker computes one shard at a time, and without a cache an interrupted shard
         starts again.
     path_column, label_column : str or None, default=None
-        Columns of a table. None takes the usual names.
+        Columns of a table, see :func:`featx.find_images`.
+    path_template : str or None, default=None
+        Paths made of columns of a table.
+    root : str, Path or None, default=None
+        Where relative paths of a table start.
+    class_level : int or None, default=None
+        Depth of the class folders.
+    zip_encoding : str or None, default=None
+        Encoding of undeclared names in a zip archive.
     cache : str, Path or None, default="auto"
         Folder of the feature cache; see :class:`featx.FeatureExtractor`. The plan counts the rows that it has.
     sample : int, default=4000
@@ -184,7 +201,15 @@ def plan_job(
     _check_options(extraction, shard_size, sample)
     extraction = with_absolute_paths(extraction)
     resolved = extraction.resolve()
-    listing = ImageListing(sources, path_column, label_column)
+    source_options = SourceOptions(
+        path_column=path_column,
+        label_column=label_column,
+        path_template=path_template,
+        root=None if root is None else os.fspath(root),
+        class_level=class_level,
+        zip_encoding=zip_encoding,
+    )
+    listing = ImageListing(sources, source_options)
     check_not_nested(sources, folder)
     check_free(folder)
     with reporting(verbose, progress), stage("plan", None) as advance, new_plan(folder) as job_id:
@@ -214,13 +239,17 @@ def plan_job(
             shard_size=shard_size,
             n_images=listing.n_images,
             n_shards=-(-listing.n_images // shard_size),
-            columns=[path_column, label_column],
+            source_options=source_options.as_dict(),
             listed=listing.digest,
             shards_per_file=shards_per_file(shard_size),
         )
         commit_plan(folder, manifest)
-    ignored = dict(listing.ignored.most_common())
-    return _summarize(folder.location, manifest, estimate, speed, seconds=round(seconds, 3), ignored=ignored)
+    return _summarize(
+        *(folder.location, manifest, estimate, speed),
+        seconds=round(seconds, 3),
+        ignored=dict(listing.remarks.ignored.most_common()),
+        notes=listing.notes(),
+    )
 
 
 def _summarize(location: str, manifest: JobManifest, estimate: CostEstimate, speed: Speed, **rest: Any) -> JobPlan:

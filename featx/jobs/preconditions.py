@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Sequence
 
 from featx.datasets.image_listing import ImageListing
+from featx.datasets.source_options import SourceOptions
 from featx.errors import JobError, OutputError
 from featx.extraction.options import ExtractionOptions, with_absolute_paths
 from featx.features.job_files import FOLDERS, MANIFEST
@@ -106,9 +107,7 @@ def _sibling(source: str) -> str:
     return os.path.relpath(name) if name.startswith(os.getcwd() + os.sep) else name
 
 
-def check_same_job(
-    job: Job, sources: Sequence[str], options: ExtractionOptions, columns: tuple[str | None, str | None]
-) -> None:
+def check_same_job(job: Job, sources: Sequence[str], options: ExtractionOptions, source_options: SourceOptions) -> None:
     """Raise JobError if an existing job has another recipe, source or list of images than requested."""
     requested = with_absolute_paths(options).resolve().recipe.as_dict()
     planned, location = job.manifest, job.folder.location
@@ -116,14 +115,18 @@ def check_same_job(
     is_relative = any(not (os.path.isabs(source) or remote.is_url(source)) for source in sources)
     if list(sources) != planned.source or (is_relative and os.getcwd() != planned.folder):
         different.append("source")
-    names = ("--path-column", "--label-column")
-    different += [name for name, now, was in zip(names, columns, planned.columns, strict=True) if now != was]
+    given = source_options.as_dict()
+    different += [
+        f"--{name.replace('_', '-')}"
+        for name in {**planned.source_options, **given}
+        if planned.source_options.get(name) != given.get(name)
+    ]
     if different:
         raise JobError(
             f"The job in {location!r} differs from the requested one in: {', '.join(different)}. Resume it (featx job "
             f"run {shlex.quote(location)}), or choose another output folder."
         )
-    _check_same_images(job, ImageListing(sources, *columns))
+    _check_same_images(job, ImageListing(sources, source_options))
 
 
 def _check_same_images(job: Job, listing: ImageListing) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike, as_path_list
+from featx.datasets.label_names import similar_names_note, unify_labels, unknown_classes_note
 from featx.datasets.labels import as_label_array, is_missing
 from featx.errors import ComparisonError
 from featx.system.formatting import format_count, shorten
@@ -80,27 +81,42 @@ def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) 
     notes += [*table.notes, *(() if test is None else test.notes)]
     table = _exclude_unlabeled(_exclude_unassigned(table, notes), notes)
     if test is None:
+        table = _without_empty_split(table, notes)
+        _note_names(table, notes)
         return table
     if table.splits is not None:
         table = table.select([row for row, split in enumerate(table.splits) if split == "train"])
         notes.append(f"Test images of the first source are not used: {format_count(len(table), 'training image')}.")
     test = _exclude_unlabeled(test, notes)
-    return ImageTable(
+    joined = ImageTable(
         paths=[*table.paths, *test.paths],
-        labels=_unify_labels(table.labels, test.labels),
+        labels=unify_labels(table.labels, test.labels),
         ignored=dict(collections.Counter(table.ignored) + collections.Counter(test.ignored)),
         splits=[*["train"] * len(table), *["test"] * len(test)],
         groups=_concatenate_groups(table, test),
+        no_labels_reason=table.no_labels_reason or test.no_labels_reason,
     )
+    _note_names(joined, notes)
+    return joined
 
 
-def _unify_labels(labels: Sequence[Any], test_labels: Sequence[Any]) -> list[Any]:
-    """Return the labels of both sources, as text if only one has text: folders have names, tables may have integers."""
-    joined = [*labels, *test_labels]
-    types = {type(label) for label in joined if label is not None}
-    if str not in types or float in types:  # floats beside text are reported as an error later
-        return joined
-    return [None if label is None else str(label) for label in joined]
+def _without_empty_split(table: ImageTable, notes: list[str]) -> ImageTable:
+    """Return the table without splits if no labeled image is in the test split."""
+    if table.splits is None or not len(table) or "test" in table.splits:
+        return table
+    notes.append("No test image has a label: the training images are used for cross-validation.")
+    return dataclasses.replace(table, splits=None)
+
+
+def _note_names(table: ImageTable, notes: list[str]) -> None:
+    """Note class names that may mean the same class, and test classes without training images."""
+    notes += filter(None, [similar_names_note(table.labels)])
+    if table.splits is not None and not any(isinstance(label, float) for label in table.labels):
+        parts = {
+            part: [label for label, split in zip(table.labels, table.splits, strict=True) if split == part]
+            for part in ("train", "test")
+        }
+        notes += filter(None, [unknown_classes_note(parts["train"], parts["test"])])
 
 
 def _concatenate_groups(table: ImageTable, test: ImageTable) -> list[str | None] | None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from featx.datasets.label_types import LabelTypeInferrer
+from featx.errors import SourceError
 
 
 @pytest.mark.parametrize("step", [2, 1000, -7, 10**12])
@@ -59,3 +60,42 @@ def test_numbers_beside_text_are_not_counted() -> None:
     inferrer.add([str(number) for number in range(1000)])
     assert len(inferrer._count()[0]) <= 2
     assert inferrer.label_type("t.csv") == "str"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected", "note"),
+    [
+        (["1,5", "2,25"], [1.5, 2.25], "a decimal comma"),
+        (["0,125", "2,250"], [0.125, 2.25], "a decimal comma"),
+        (["1.234,5", "2.000"], [1234.5, 2000.0], "a decimal comma"),
+        (["1,234.5", "2,000"], [1234.5, 2000.0], "commas between thousands"),
+        (["1,234,567", "2,000.5"], [1234567.0, 2000.5], "commas between thousands"),
+        (["1,234", "7.5"], [1234.0, 7.5], "commas between thousands"),
+        (["1.234", "2.500"], [1.234, 2.5], ""),
+        (["1e-3", "2.5E2"], [0.001, 250.0], ""),
+        (["-1,5", "+2,5"], [-1.5, 2.5], "a decimal comma"),
+    ],
+    ids=str,
+)
+def test_one_decimal_sign_for_all(written: list[str], expected: list[float], note: str) -> None:
+    inferrer = LabelTypeInferrer()
+    inferrer.add(written)
+    assert inferrer.convert(written, "t.csv") == expected
+    assert note in " ".join(inferrer.notes())
+    assert bool(note) == bool(inferrer.notes())
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        (["1,234", "2,500"], "in '1,234' the comma may separate decimals or thousands"),
+        (["1,5", "2.5"], "the decimal signs of '1,5' and '2.5' differ"),
+        (["1,234.5", "1.234,5"], "the decimal signs of '1,234.5' and '1.234,5' differ"),
+    ],
+    ids=str,
+)
+def test_ambiguous_decimal_signs_are_errors(written: list[str], words: str) -> None:
+    inferrer = LabelTypeInferrer()
+    inferrer.add([*written, "7"])
+    with pytest.raises(SourceError, match=f"{words}. Write all numbers with a decimal point"):
+        inferrer.label_type("t.csv")

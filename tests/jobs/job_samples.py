@@ -71,7 +71,7 @@ def make_job(
         **{"format": 3, "id": "1d", "featx": "0.1.0", "recipe": recipe or {"backbone": "none"}, "fingerprint": "f00d"},
         **{"n_features": rows.shape[1], "options": options or {}, "source": ["photos"], "shard_size": shard_size},
         **{"n_images": n_images, "n_shards": n_shards, "folder": str(folder.parent), "labels": "str"},
-        **{"columns": [None, None], "listed": "", "shards_per_file": 1000},
+        **{"source_options": {}, "listed": "", "shards_per_file": 1000},
     }
     (folder / "job.json").write_text(json.dumps(job))
     return folder

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from featx.cli.console import columns_from, print_data
+from featx.cli.console import print_data, source_options_from
 from featx.cli.shared_options import add_command, add_common, add_sources, add_tables
 
 
@@ -38,7 +38,7 @@ def _check(args: argparse.Namespace) -> int:
     from featx.workflows.result_output import is_table_file, write_csv
 
     check_output_files([(args.csv, is_table_file)], args.source)
-    table = find_images(args.source, **columns_from(args))
+    table = find_images(args.source, **source_options_from(args))
     check = check_images(table, max_pixels=args.max_pixels)
     if args.csv:
         write_csv(Path(args.csv), check.to_frame())

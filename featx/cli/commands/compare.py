@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from featx.cli.console import (
-    columns_from,
     command_of,
     labeled_images_from,
     note_ignored,
     options_from,
     print_data,
     print_message,
+    source_options_from,
     workflow_options_from,
 )
 from featx.cli.shared_options import (
@@ -150,9 +150,8 @@ def _compare(args: argparse.Namespace) -> None:
     backbones = _all_options(args)
     table = labeled_images_from(args)
     test = None
-    if args.test:  # column options apply to tables only; the test images may be in a folder
-        columns = {"group_column": args.group_column, **columns_from(args)} if is_table(args.test) else {}
-        test = find_images(args.test, **columns)
+    if args.test:  # options of tables apply to tables only; the test images may be in a folder
+        test = find_images(args.test, **source_options_from(args, tables=is_table(args.test)))
     comparison = compare_images(
         table,
         test=test,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.cli.commands import job
-from featx.cli.console import cache_from, columns_from, note_ignored, options_from, print_data
+from featx.cli.console import cache_from, note_ignored, options_from, print_data, source_options_from
 from featx.cli.shared_options import (
     add_backbone,
     add_command,
@@ -55,7 +55,7 @@ def _extract(args: argparse.Namespace) -> int | None:
     output = Path(args.output)
     check_output(output, alternative="For a resumable job, pass a folder that ends in a slash: -o features/.")
     options = options_from(args, args.backbone)
-    table = find_images(args.source, **columns_from(args))
+    table = find_images(args.source, **source_options_from(args))
     resolved = options.resolve()
     summary = extract_to_file(table, resolved, output, cache=cache_from(args), on_error=args.on_error)
     note_ignored(args, table.ignored)

@@ -8,7 +8,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
-from featx.cli.console import note_ignored, options_from, print_data, print_message
+from featx.cli.console import note_ignored, options_from, print_data, print_message, source_options_from
 from featx.cli.shared_options import (
     add_backbone,
     add_cache,
@@ -197,14 +197,15 @@ def is_job_output(output: str) -> bool:
 
 def extract(args: argparse.Namespace) -> int:
     """Run ``featx extract -o folder/``: plan and run a job, or resume it."""
+    from featx.datasets.source_options import SourceOptions
     from featx.features.job_files import MANIFEST
     from featx.jobs.job import open_job_folder
     from featx.jobs.plan import SHARD_SIZE
     from featx.jobs.preconditions import check_same_job
 
     if open_job_folder(args.output).exists(MANIFEST):
-        columns = (args.path_column, args.label_column)
-        check_same_job(_opened(args.output), args.source, options_from(args, args.backbone), columns)
+        source_options = SourceOptions(**_source_options(args))
+        check_same_job(_opened(args.output), args.source, options_from(args, args.backbone), source_options)
     else:
         planned = _planned(args, args.output, shard_size=SHARD_SIZE, sample=0)
         note_ignored(args, planned.ignored)
@@ -225,12 +226,16 @@ def _planned(args: argparse.Namespace, output: str, *, shard_size: int, sample: 
         args.source,
         output,
         shard_size=shard_size,
-        path_column=args.path_column,
-        label_column=args.label_column,
+        **_source_options(args),
         cache=args.cache,
         sample=sample,
         **{field.name: getattr(options, field.name) for field in dataclasses.fields(options)},
     )
+
+
+def _source_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return how the source is read. A job has no splits."""
+    return {name: value for name, value in source_options_from(args).items() if name != "split_column"}
 
 
 def _run(args: argparse.Namespace, output: str, **options: Any) -> JobRun:

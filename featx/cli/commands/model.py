@@ -27,8 +27,8 @@ from featx.cli.shared_options import (
     add_common,
     add_extraction_options,
     add_groups,
+    add_image_sources,
     add_no_cache,
-    add_path_column,
     add_quiet,
     add_reading_options,
     add_sources,
@@ -127,7 +127,7 @@ def add_predict(commands: Any) -> None:
         metavar="P",
         help="Minimum probability of the predicted class; below it the label is empty",
     )
-    add_path_column(parser)
+    add_image_sources(parser)
     add_reading_options(parser)
     add_cache(parser)
     add_no_cache(parser)

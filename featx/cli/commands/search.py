@@ -15,7 +15,7 @@ from featx.cli.shared_options import (
     add_common,
     add_duplicate_threshold,
     add_extraction_options,
-    add_path_column,
+    add_image_sources,
 )
 from featx.system.formatting import format_table
 
@@ -73,7 +73,7 @@ def _add_similar(commands: Any) -> None:
         help="exact (compare every row), faiss (index of all rows, for many queries) or faiss-approximate (smaller "
         "index) (default: exact)",
     )
-    add_path_column(parser)
+    add_image_sources(parser)
     parser.add_argument(
         "--backbone",
         default=argparse.SUPPRESS,

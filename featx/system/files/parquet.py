@@ -8,7 +8,7 @@ from featx.errors import missing_dependency
 
 
 def import_pyarrow() -> Any:
-    """Return pyarrow with its modules ``compute`` and ``parquet``.
+    """Return pyarrow with its modules ``compute``, ``feather`` and ``parquet``.
 
     Raises
     ------
@@ -18,9 +18,11 @@ def import_pyarrow() -> Any:
     try:
         import pyarrow as pa
         import pyarrow.compute
+        import pyarrow.feather
         import pyarrow.parquet
     except ImportError as error:
         raise missing_dependency("A Parquet table", "pyarrow", "'featx[jobs]'") from error
     assert pyarrow.compute
+    assert pyarrow.feather
     assert pyarrow.parquet
     return pa

@@ -27,6 +27,7 @@ SUMMARY = [
     "engine",
     "fingerprint",
     "output",
+    "notes",
 ]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from featx.datasets.find import find_images
 from featx.datasets.image_table import ImageTable
-from featx.datasets.table_file import read_batches
+from featx.datasets.tables.file import read_batches
 from featx.errors import SourceError, SourceNotFoundError
 from featx.workflows.labeled_images import prepare_table
 
@@ -86,7 +86,7 @@ def test_labels_are_text_unless_all_are_numbers(frame: pd.DataFrame, tmp_path: P
         (["True", "no"], ["True", "no"]),
         (["0", "007"], ["0", "007"]),
         (["1", "9" * 30], ["1", "9" * 30]),
-        (["1.0", "2.0"], ["1.0", "2.0"]),
+        (["1.0", "2.0"], [1, 2]),
     ],
     ids=str,
 )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from featx.datasets.find import iter_images
-from featx.datasets.listers import ArchiveLister, FolderLister, SingleImageLister, UrlLister, make_lister
+from featx.datasets.find import ListedImage, Remarks, iter_images
+from featx.datasets.folders.listers import ArchiveLister, FolderLister, SingleImageLister, UrlLister, make_lister
 from featx.system.files import remote
 
 
@@ -39,10 +39,10 @@ def test_each_source_has_its_lister(tmp_path: Path) -> None:
 
 def test_folders_are_listed_one_after_the_other(tmp_path: Path) -> None:
     make(tmp_path, "a/1.jpg", "b/1.jpg")
-    images = iter_images([tmp_path], collections.Counter())
-    assert next(images) == (str(tmp_path / "a" / "1.jpg"), "a", None)
+    images = iter_images([tmp_path], Remarks())
+    assert next(images) == ListedImage(str(tmp_path / "a" / "1.jpg"), "a")
     make(tmp_path, "b/2.jpg")
-    assert [path for path, _, _ in images] == [str(tmp_path / "b" / name) for name in ("1.jpg", "2.jpg")]
+    assert [image.path for image in images] == [str(tmp_path / "b" / name) for name in ("1.jpg", "2.jpg")]
 
 
 def test_names_of_a_url_are_not_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,8 +52,8 @@ def test_names_of_a_url_are_not_in_memory(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(remote, "list_names", list_names)
     tracemalloc.start()
     try:
-        images = iter_images(["s3://bucket/data"], collections.Counter())
-        assert next(images) == (f"s3://bucket/data/photos/class0/{0:0100}.jpg", "class0", None)
+        images = iter_images(["s3://bucket/data"], Remarks())
+        assert next(images) == ListedImage(f"s3://bucket/data/photos/class0/{0:0100}.jpg", "class0")
         assert sum(1 for _ in images) == 49_999
         assert tracemalloc.get_traced_memory()[1] < 2**20  # the names take 6 MB
     finally:

@@ -9,19 +9,14 @@ from __future__ import annotations
 
 import abc
 import collections
+import dataclasses
 import os
 from collections.abc import Iterator
 
-from featx.datasets.layout import (
-    SPLIT_NAMES,
-    FolderLevel,
-    Layout,
-    ignore_reason,
-    is_image_name,
-    layout_of_names,
-    split_folders,
-    suffix_kind,
-)
+from featx.datasets.folders.infer import infer_layout
+from featx.datasets.folders.layout import Layout
+from featx.datasets.folders.names import ignore_reason, is_image_name, normalize_label, suffix_kind
+from featx.datasets.folders.tree import DirectoryTree, NameTree, is_folder
 from featx.errors import SourceError
 from featx.images.archives import is_archive, list_archive
 from featx.system.files import remote
@@ -54,21 +49,29 @@ class Lister(abc.ABC):
         self._ignored = ignored
 
     @abc.abstractmethod
-    def layout(self, *, is_only_source: bool) -> Layout:
-        """Return how folders define labels and splits: the first pass."""
+    def layout(self, class_level: int | None = None, *, is_only_source: bool = True) -> Layout:
+        """Return how folders define labels and splits: the first pass.
+
+        Parameters
+        ----------
+        class_level : int or None, default=None
+            Depth of the class folders. None: inferred.
+        is_only_source : bool, default=True
+            Whether there are no other sources. A flat folder among several is a class.
+        """
 
     @abc.abstractmethod
     def names(self, layout: Layout) -> Iterator[str]:
         """Yield the names of the images in order, relative to the source: the second pass."""
 
 
-def make_lister(source: str, ignored: IgnoredCounter) -> Lister:
-    """Return the lister for a source."""
+def make_lister(source: str, ignored: IgnoredCounter, zip_encoding: str | None = None) -> Lister:
+    """Return the lister for a source. `zip_encoding` is that of names in a zip archive, if given."""
     if remote.is_url(source):
         is_image = is_image_name(source.partition("?")[0])
         return SingleImageLister(source, ignored) if is_image else UrlLister(source, ignored)
     if is_archive(source):
-        return ArchiveLister(source, ignored)
+        return ArchiveLister(source, ignored, zip_encoding)
     if os.path.isdir(source):
         return FolderLister(source, ignored)
     return SingleImageLister(source, ignored)  # also an image in an archive, or a missing file
@@ -82,7 +85,7 @@ class SingleImageLister(Lister):
         folder, slash, self._name = source.rpartition("/")
         self.prefix = folder + slash
 
-    def layout(self, *, is_only_source: bool) -> Layout:
+    def layout(self, class_level: int | None = None, *, is_only_source: bool = True) -> Layout:
         """Return an empty layout."""
         return Layout()
 
@@ -98,33 +101,17 @@ class FolderLister(Lister):
         super().__init__(source, ignored)
         self.prefix = os.path.join(source, "")
 
-    def layout(self, *, is_only_source: bool) -> Layout:
-        """Return splits if all folders are named as such. A flat folder among several sources is a class."""
-        if is_only_source:
-            return Layout(splits=self._splits())
-        is_flat = all("/" not in name for name in self._walk("", collections.Counter()))
-        return Layout(label=os.path.basename(os.path.normpath(self._source)) if is_flat else None)
+    def layout(self, class_level: int | None = None, *, is_only_source: bool = True) -> Layout:
+        """Return the layout of the folders. A flat folder among several sources is a class."""
+        tree = DirectoryTree(self._source)
+        if not is_only_source and class_level is None and not tree.folders():
+            name = os.path.basename(os.path.normpath(os.path.abspath(self._source)))
+            return Layout(label=normalize_label(name))
+        return infer_layout(tree, self._source, class_level)
 
     def names(self, layout: Layout) -> Iterator[str]:
-        """Yield images below the folder, or below each folder of a split."""
-        for folder in layout.splits or [""]:
-            yield from self._walk(f"{folder}/" if folder else "", self._ignored)
-
-    def _splits(self) -> dict[str, str]:
-        try:
-            with os.scandir(self._source) as entries:
-                folders = [entry.name for entry in entries if not ignore_reason(entry.name) and _is_folder(entry)]
-        except OSError:
-            return {}
-        named_as_splits = [name for name in folders if name.lower() in SPLIT_NAMES]
-        splits = split_folders(named_as_splits)
-        others = sorted(set(folders) - set(named_as_splits))
-        if splits and others:
-            raise SourceError(
-                f"Cannot read splits of {self._source!r}: expected folders of splits only, got {others[0]!r} beside "
-                "them. Move it elsewhere, or pass the folders of the splits: featx compare train/ --test test/."
-            )
-        return splits
+        """Yield images below the folder."""
+        return _without_excluded(self._walk("", self._ignored), layout, self._ignored)
 
     def _walk(self, start: str, ignored: IgnoredCounter) -> Iterator[str]:
         """Yield the images below a folder, without recursion: trees may be deeper than Python's stack.
@@ -169,61 +156,69 @@ class FolderLister(Lister):
         seen.add((state.st_dev, state.st_ino))
         with os.scandir(path) as entries:
             # Names alone: entries would take three times the memory.
-            return sort_names(f"{entry.name}{_FOLDER_MARK}" if _is_folder(entry) else entry.name for entry in entries)
+            return sort_names(f"{entry.name}{_FOLDER_MARK}" if is_folder(entry) else entry.name for entry in entries)
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:  # a link to itself: reading it reports the reason
-        return False
+def _without_excluded(names: Iterator[str], layout: Layout, ignored: IgnoredCounter) -> Iterator[str]:
+    """Yield names that are in no folder of annotations, and count the others."""
+    if not layout.excluded:
+        yield from names
+        return
+    for name in names:
+        if layout.is_excluded(name):
+            ignored["masks or annotations"] += 1
+        else:
+            yield name
 
 
 class _NameLister(Lister):
     """Images of a source that lists all its names at once."""
 
-    def _images_among(self, names: Iterator[str]) -> Iterator[str]:
-        """Yield the names of images, and note their first two folders."""
-        self._levels = (FolderLevel(), FolderLevel())
-        self._is_deep = False
+    def _images_among(self, names: Iterator[str], tree: NameTree) -> Iterator[str]:
+        """Yield the names of images, and note the folders of all files."""
         for name in names:
-            parts = name.split("/")
-            reason = next(filter(None, map(ignore_reason, parts)), "")
+            reason = next(filter(None, map(ignore_reason, name.split("/"))), "")
+            if not reason:
+                tree.add(name)
             if reason or not is_image_name(name):
                 self._ignored[reason or suffix_kind(name)] += 1
-                continue
-            n_folders = len(parts) - 1
-            self._levels[0].add(parts[0] if n_folders else "")
-            self._levels[1].add(parts[1] if n_folders > 1 else "")
-            self._is_deep = self._is_deep or n_folders > 1
-            yield name
+            else:
+                yield name
 
 
 class ArchiveLister(_NameLister):
     """Images in a zip or tar archive, in the archive's order."""
 
-    def layout(self, *, is_only_source: bool) -> Layout:
+    def __init__(self, source: str, ignored: IgnoredCounter, zip_encoding: str | None = None) -> None:
+        super().__init__(source, ignored)
+        self._zip_encoding = zip_encoding
+
+    def layout(self, class_level: int | None = None, *, is_only_source: bool = True) -> Layout:
         """Return the layout of all names in the archive."""
-        names, ignored = list_archive(self._source)
+        names, ignored, notes = list_archive(self._source, self._zip_encoding)
         self._ignored.update(ignored)
-        self._names = list(self._images_among(iter(names)))
-        return layout_of_names(self._levels, is_deep=self._is_deep)
+        tree = NameTree()
+        self._names = list(self._images_among(iter(names), tree))
+        layout = infer_layout(tree, self._source, class_level)
+        return dataclasses.replace(layout, notes=(*notes, *layout.notes))
 
     def names(self, layout: Layout) -> Iterator[str]:
         """Yield the images of the archive."""
-        return iter(self._names)
+        return _without_excluded(iter(self._names), layout, self._ignored)
 
 
 class UrlLister(_NameLister):
     """Images below a URL, in sorted order."""
 
-    def layout(self, *, is_only_source: bool) -> Layout:
+    def layout(self, class_level: int | None = None, *, is_only_source: bool = True) -> Layout:
         """Return the layout of all names below the URL. They are requested once, and kept in a temporary file."""
-        self._names = NameFile(self._images_among(remote.list_names(self._source)))
-        is_web = remote.is_http_url(self._source)
-        return layout_of_names(self._levels, is_deep=self._is_deep, is_url_encoded=is_web)
+        is_url_encoded = remote.is_http_url(self._source)
+        tree = NameTree(is_url_encoded=is_url_encoded)
+        self._names = NameFile(self._images_among(remote.list_names(self._source), tree))
+        layout = infer_layout(tree, self._source, class_level)
+        return dataclasses.replace(layout, is_url_encoded=is_url_encoded)
 
     def names(self, layout: Layout) -> Iterator[str]:
         """Yield the images below the URL."""
         with self._names as names:
-            yield from names
+            yield from _without_excluded(iter(names), layout, self._ignored)

@@ -1,0 +1,11 @@
+"""What the folders of a source mean: classes, parts of a split, or masks beside images.
+
+``words``    the meaning of a folder name by its words
+``names``    names of files and classes: which are images, which are ignored
+``tree``     the first levels of folders of a directory, archive or URL
+``infer``    decides from a tree of folders which ones are classes
+``layout``   the result: label, split and group of an image by its name
+``listers``  list the images of a folder, an archive or a URL, in two passes
+
+May import: ``images``, ``system``, ``errors``.
+"""

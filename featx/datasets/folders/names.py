@@ -1,0 +1,34 @@
+"""Names of files and classes: which files are images, which are ignored, and how class names are written."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+
+from featx.images.formats import IMAGE_SUFFIXES
+
+#: Files and folders that macOS, Windows and NAS systems create, in lower case.
+_SYSTEM_FILES = frozenset({"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin"})
+
+
+def normalize_label(name: str) -> str:
+    """Return the name of a class without blanks around it, in Unicode NFC: some systems write é as two characters."""
+    name = name.strip()
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def ignore_reason(name: str) -> str:
+    """Return why a file or folder of this name is ignored regardless of its content. Empty: it is not ignored."""
+    if name.startswith("."):
+        return "hidden"
+    return "system files" if name.lower() in _SYSTEM_FILES else ""
+
+
+def is_image_name(name: str) -> bool:
+    """Return whether a file of this name is an image by its suffix."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES
+
+
+def suffix_kind(name: str) -> str:
+    """Return the suffix under which an ignored file is counted."""
+    return os.path.splitext(name)[1].lower() or "without suffix"

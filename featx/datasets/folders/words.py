@@ -1,0 +1,118 @@
+"""The meaning of a folder name by its words: a part of a split, images, annotations, or anything else."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Literal, TypeAlias
+
+#: What a folder contains as part of a data set: images of a split, of a fold, or simply some of the images.
+Kind: TypeAlias = Literal["train", "val", "test", "fold", "part"]
+
+#: Words that mean a part of a data set.
+_KINDS: dict[str, Kind] = {
+    **dict.fromkeys(("train", "training", "trn", "trainval"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "validate", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "tst", "eval", "evaluation", "holdout"), "test"),
+    **dict.fromkeys(("fold", "folds"), "fold"),
+    **dict.fromkeys(("part", "batch", "chunk", "shard"), "part"),
+}
+_IMAGES = frozenset(
+    ("image", "images", "img", "imgs", "photo", "photos", "picture", "pictures", "pics", "jpegimages", "rgb", "inputs")
+)
+_ANNOTATIONS = frozenset(
+    (
+        *("mask", "masks", "label", "labels", "annotation", "annotations", "annot", "ann", "anno", "trimap", "trimaps"),
+        *("segmentation", "segmentations", "gt", "groundtruth", "bbox", "bboxes", "boxes", "depth", "xmls", "json"),
+    )
+)
+#: Words that do not distinguish a folder from others.
+_FILLERS = _IMAGES | {
+    *("data", "dataset", "datasets", "set", "sets", "folder", "split", "jpg", "jpeg", "png", "raw", "original", "full"),
+    *("labeled", "labelled", "public", "private", "resized", "cropped", "final"),
+}
+#: Ends of words that are written together, as in ``trainset``.
+_ENDS = ("sets", "set", "data", "images", "imgs")
+_WORD = re.compile(r"[^\W\d_]+")
+#: Where CamelCase has a new word.
+_CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderName:
+    """A folder name and what its words mean.
+
+    Attributes
+    ----------
+    name : str
+    kind : {"train", "val", "test", "fold", "part"} or None
+        Part of a data set that the name means. None: none, or several.
+    rest : tuple of str
+        Words that distinguish the folder from others of the same kind, in lower case.
+    is_images, is_annotations : bool
+        Whether the name means images or annotations, and nothing more specific.
+
+    Examples
+    --------
+    >>> FolderName.parse("seg_train").kind, FolderName.parse("test 2").kind, FolderName.parse("contest").kind
+    ('train', 'test', None)
+    """
+
+    name: str
+    kind: Kind | None
+    rest: tuple[str, ...]
+    is_images: bool
+    is_annotations: bool
+
+    @classmethod
+    def parse(cls, name: str) -> FolderName:
+        """Return the meaning of a folder name. Anything that is not a letter separates its words."""
+        words = [_without_end(word) for word in words_of(name)]
+        kinds = {_KINDS[word] for word in words if word in _KINDS}
+        others = [word for word in words if word not in _KINDS]
+        return cls(
+            name,
+            kind=_one_kind(kinds, has_number=any(character.isdigit() for character in name)),
+            rest=tuple(word for word in others if word not in _FILLERS),
+            is_images=not kinds and not _IMAGES.isdisjoint(others) and _FILLERS.issuperset(others),
+            is_annotations=not _ANNOTATIONS.isdisjoint(others),
+        )
+
+
+def words_of(name: str) -> list[str]:
+    """Return the words of a name in lower case.
+
+    Examples
+    --------
+    >>> words_of("TrainSet_01"), words_of("hold-out")
+    (['train', 'set'], ['holdout'])
+    """
+    words = [word.lower() for word in _WORD.findall(_CAMEL.sub(" ", name))]
+    for first, second in (("hold", "out"), ("ground", "truth")):
+        if first in words and words[words.index(first) + 1 :][:1] == [second]:
+            index = words.index(first)
+            words[index : index + 2] = [first + second]
+    return words
+
+
+def split_kind(name: str) -> Kind | None:
+    """Return the part of a split that a value of a split column means. None: it is unknown."""
+    kind = FolderName.parse(name).kind
+    return kind if kind in ("train", "val", "test") else None
+
+
+def _without_end(word: str) -> str:
+    """Return the first word of two that are written together, if it is the name of a part."""
+    for end in _ENDS:
+        if word.endswith(end) and word[: -len(end)] in _KINDS:
+            return word[: -len(end)]
+    return word
+
+
+def _one_kind(kinds: set[Kind], *, has_number: bool) -> Kind | None:
+    if kinds >= {"train", "val"}:  # trainval
+        kinds = kinds - {"val"}
+    if kinds & {"train", "val", "test"}:
+        kinds = kinds - {"part", "fold"}  # a part of the training images, or the training images of a fold
+    kind = next(iter(kinds)) if len(kinds) == 1 else None
+    return None if kind in ("fold", "part") and not has_number else kind

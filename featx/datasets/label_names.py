@@ -1,0 +1,91 @@
+"""Class names that may mean the same class: labels of several sources, and names that are written differently."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from featx.errors import did_you_mean
+
+#: An integer, which may be written as a float.
+_INTEGER = re.compile(r"-?[0-9]+(\.0+)?")
+#: Signs that do not distinguish class names.
+_SEPARATORS = re.compile(r"[\s_.\-]+")
+#: Maximum number of groups of similar names, and of unknown classes, in a note.
+_MAX_LISTED = 5
+
+
+def unify_labels(labels: Sequence[Any], test_labels: Sequence[Any]) -> list[Any]:
+    """Return the labels of two sources in one type. None is a missing label.
+
+    Folders have names and tables may have numbers: 1, 1.0 and "1" are the same class. If one source has text, all
+    labels become text.
+
+    Examples
+    --------
+    >>> unify_labels(["0", "1"], ["0.0", "1.0"]), unify_labels(["cat", "1"], [1])
+    (['0', '1', '0', '1'], ['cat', '1', '1'])
+    """
+    joined = [*labels, *test_labels]
+    types = {type(label) for label in joined if label is not None}
+    if str not in types or any(isinstance(label, float) and label % 1 for label in joined):
+        return joined  # floats beside text are reported as an error later
+    texts = [None if label is None else str(label) for label in joined]
+    known = set(texts[: len(labels)])
+    if all(text is None or _INTEGER.fullmatch(text) for text in texts) and not known.issuperset(texts):
+        return [None if text is None else text.partition(".")[0] for text in texts]
+    return texts
+
+
+def similar_names_note(labels: Iterable[Any]) -> str:
+    """Return a note on class names that differ only in case, blanks, punctuation or Unicode form. Empty: none do.
+
+    Examples
+    --------
+    >>> similar_names_note(["beach", "Beach", "forest"])
+    "Classes with similar names are different classes: 'beach' and 'Beach'. Rename them if they are the same."
+    """
+    groups: dict[str, list[str]] = {}
+    for label in dict.fromkeys(label for label in labels if isinstance(label, str)):
+        key = _key(label)
+        if any(character.isalpha() for character in key):
+            groups.setdefault(key, []).append(label)
+    similar = [names for names in groups.values() if len(names) > 1]
+    if not similar:
+        return ""
+    listed = "; ".join(" and ".join(map(repr, names)) for names in similar[:_MAX_LISTED])
+    more = f"; and {len(similar) - _MAX_LISTED:,} more" if len(similar) > _MAX_LISTED else ""
+    return f"Classes with similar names are different classes: {listed}{more}. Rename them if they are the same."
+
+
+def unknown_classes_note(train: Iterable[Any], test: Iterable[Any]) -> str:
+    """Return a note on classes of the test images that no training image has. Empty: there are none.
+
+    Examples
+    --------
+    >>> unknown_classes_note(["beach", "forest"], ["Beach", "forest"])
+    "No training image has the test class 'Beach'. Did you mean 'beach'?"
+    """
+    known = dict.fromkeys(train)
+    unknown = [label for label in dict.fromkeys(test) if label not in known]
+    if not unknown:
+        return ""
+    names = {_key(str(label)): str(label) for label in reversed(known)}
+    hints = []
+    for label in unknown[:_MAX_LISTED]:
+        same = names.get(_key(str(label)))
+        hints.append(f" Did you mean {same!r}?" if same else did_you_mean(str(label), [str(name) for name in known]))
+    if len(unknown) == 1:
+        return f"No training image has the test class {unknown[0]!r}.{hints[0] or ' Check the labels of both.'}"
+    listed = ", ".join(
+        f"{label!r}{f' ({hint.strip()})' if hint else ''}" for label, hint in zip(unknown, hints, strict=False)
+    )
+    more = f" and {len(unknown) - _MAX_LISTED:,} more" if len(unknown) > _MAX_LISTED else ""
+    return f"No training image has the test classes {listed}{more}."
+
+
+def _key(name: str) -> str:
+    """Return what similar names have in common."""
+    return _SEPARATORS.sub("", unicodedata.normalize("NFKC", name).casefold())

@@ -1,0 +1,45 @@
+"""How a source is read: the columns of a table, where its paths start, the level of class folders, and encodings."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+#: Options that apply to tables only.
+_TABLE_OPTIONS = ("path_column", "label_column", "split_column", "group_column", "path_template", "root")
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceOptions:
+    """Options of :func:`featx.find_images`, as the user passed them. None: the default.
+
+    Attributes
+    ----------
+    path_column, label_column, split_column, group_column, path_template, root : str or None, default=None
+        Options of tables.
+    class_level : int or None, default=None
+        Option of folders, archives and URLs.
+    zip_encoding : str or None, default=None
+        Option of zip archives.
+    """
+
+    path_column: str | None = None
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    path_template: str | None = None
+    root: str | None = None
+    class_level: int | None = None
+    zip_encoding: str | None = None
+
+    def given_table_options(self) -> dict[str, str]:
+        """Return the options of tables that are not None, by name as error messages show it."""
+        return {_shown(name): getattr(self, name) for name in _TABLE_OPTIONS if getattr(self, name) is not None}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the options that are not None."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
+
+
+def _shown(name: str) -> str:
+    return f"{name} (--{name.replace('_', '-')})"

@@ -1,0 +1,315 @@
+"""The columns of a table of images: which are paths, labels, splits and groups, and what their values mean."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from featx.datasets.folders.layout import normalize_splits
+from featx.datasets.folders.names import normalize_label
+from featx.datasets.image_table import ImageTable
+from featx.datasets.label_types import LabelTypeInferrer, parse_number
+from featx.datasets.labels import is_missing
+from featx.datasets.source_options import SourceOptions
+from featx.datasets.tables.file import read_table
+from featx.datasets.tables.paths import PathForm, clean_path, find_path_form, parse_template, template_columns
+from featx.datasets.tables.text_format import repair_text
+from featx.errors import OptionError, SourceError, did_you_mean
+from featx.system.formatting import format_count
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Default names of the path column and of the label column. The first that exists is used.
+PATH_COLUMNS = ("path", "file", "filename", "file_name", "filepath", "image", "image_path", "img", "photo")
+LABEL_COLUMNS = ("label", "class", "category", "target", "y", "species")
+#: Number of rows that are looked at to find the column of paths.
+_N_PROBED = 100
+#: Names of columns that are paths if the files exist.
+_ID_COLUMNS = (
+    "id",
+    "image_id",
+    "imageid",
+    "id_code",
+    "image_name",
+    "image_file",
+    "img_name",
+    "url",
+    "image_url",
+    "uri",
+)
+
+
+def table_from_file(source: str, options: SourceOptions) -> ImageTable:
+    """Return the images that a file lists.
+
+    Parameters
+    ----------
+    source : str
+        Path or URL.
+    options : SourceOptions
+
+    Raises
+    ------
+    SourceError
+        The table cannot be read, lists no images, or a column does not exist.
+    OptionError
+        The template of paths is invalid.
+    """
+    frame, notes = read_table(source)
+    columns = ImageColumns(frame, source, options)
+    paths = columns.paths(frame)
+    if not paths:
+        raise SourceError(f"{source!r} lists no images: it has {describe_columns(frame)} and no rows.")
+    names = columns.labels(frame)
+    labels: Sequence[Any] = [None] * len(paths)
+    if names is not None:
+        inferrer = LabelTypeInferrer()
+        inferrer.add(names)
+        labels = inferrer.convert(names, source)
+        notes += [*inferrer.notes(), *_notes_of_labels(names, labels)]
+    splits = get_column(frame, source, "split", options.split_column, ())
+    groups = get_column(frame, source, "group", options.group_column, ())
+    return ImageTable(
+        paths=paths,
+        labels=labels,
+        splits=None if splits is None else normalize_splits(splits),
+        groups=groups,
+        notes=(*notes, *columns.notes, *_notes_of_groups(groups)),
+        no_labels_reason=(
+            f"No label column in {source!r}: it has {describe_columns(frame)}. Pass label_column (--label-column)."
+            if names is None
+            else ""
+        ),
+    )
+
+
+class ImageColumns:
+    """The columns of a table that are paths and labels, decided by its first rows.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        First rows of the table.
+    source : str
+        Path or URL of the table.
+    options : SourceOptions
+    keeps_paths : bool, default=False
+        Whether paths of a default column are used unchanged.
+
+    Attributes
+    ----------
+    notes : list of str
+        Remarks on what was inferred.
+
+    Raises
+    ------
+    SourceError
+        There is no path column, or a column does not exist.
+    OptionError
+        The template of paths is invalid.
+    """
+
+    def __init__(self, frame: pd.DataFrame, source: str, options: SourceOptions, *, keeps_paths: bool = False) -> None:
+        self._source, self._options = source, options
+        self._folder = os.path.dirname(source)
+        self._keeps_paths = keeps_paths and options.path_template is None and options.root is None
+        self._n_rows = 0
+        self.notes: list[str] = []
+        self._form = PathForm(self._folder)
+        self._columns = self._path_columns(frame)
+        self._decide_form(self._written_paths(frame))
+
+    def _path_columns(self, frame: pd.DataFrame) -> list[str]:
+        """Return the columns of which paths consist: one, or those of a template."""
+        if self._options.path_template is not None:
+            if self._options.path_column is not None:
+                raise OptionError(
+                    "path_template (--path-template) and path_column (--path-column) cannot be combined. Remove one."
+                )
+            parse_template(self._options.path_template, list(frame.columns), self._source)
+            return template_columns(self._options.path_template)
+        name = _column_name(frame, self._source, "path", self._options.path_column, PATH_COLUMNS)
+        return [self._id_column(frame) if name is None else name]
+
+    def _id_column(self, frame: pd.DataFrame) -> str:
+        """Return the column of ids or URLs for which files exist."""
+        lower = {column.lower(): column for column in reversed(frame.columns)}
+        for candidate in (lower[name] for name in _ID_COLUMNS if name in lower):
+            values = get_column(frame[:_N_PROBED], self._source, "path", candidate, ()) or []
+            paths = [value for value in values if value is not None]
+            if paths and find_path_form(paths, self._folder, self._options.root, self._source)[1]:
+                self.notes.append(f"Paths of {self._source!r} are in the column {candidate!r}.")
+                self._keeps_paths = False
+                return candidate
+        raise missing_path_column_error(frame, self._source)
+
+    def _decide_form(self, written: list[str]) -> None:
+        if not written or self._keeps_paths:
+            return
+        self._form, exists = find_path_form(written, self._folder, self._options.root, self._source)
+        if exists and (self._form.suffix or self._form.folder not in ("", self._folder, self._options.root)):
+            self.notes.append(
+                f"Paths of {self._source!r} are completed: {written[0]!r} is read as {self._form.apply(written[0])!r}."
+            )
+
+    def paths(self, frame: pd.DataFrame) -> list[str]:
+        """Return the paths of the files in some rows. Successive calls are for successive rows."""
+        paths = [self._form.apply(path) for path in self._written_paths(frame)]
+        self._n_rows += len(paths)
+        return paths
+
+    def labels(self, frame: pd.DataFrame) -> list[str | None] | None:
+        """Return the labels in some rows as text. None: there is no label column."""
+        labels = get_column(frame, self._source, "label", self._options.label_column, LABEL_COLUMNS)
+        return None if labels is None else normalize_labels(labels)
+
+    def _written_paths(self, frame: pd.DataFrame) -> list[str]:
+        columns = [get_column(frame, self._source, "path", name, ()) or [] for name in self._columns]
+        rows = list(zip(*columns, strict=True))
+        missing = [row for row, values in enumerate(rows) if None in values]
+        if missing:
+            raise SourceError(
+                f"Paths in {self._source!r} are missing in {len(missing)} of {len(rows)} rows, first in row "
+                f"{self._n_rows + missing[0]}. Fill in the cells, or remove the rows."
+            )
+        if self._options.path_template is not None:
+            template = parse_template(self._options.path_template, self._columns, self._source)
+            return [template([clean_path(str(value)) for value in values]) for values in rows]
+        return [str(value) for (value,) in rows]
+
+
+def table_from_frame(frame: pd.DataFrame, options: SourceOptions) -> ImageTable:
+    """Return the images that a DataFrame lists. Labels keep their type, and paths are used unchanged.
+
+    Raises
+    ------
+    SourceError
+        There are no rows, a path is missing, or a column does not exist.
+    """
+    source = "DataFrame"
+    frame = frame.rename(columns=str)
+    if options.path_column is None and options.path_template is None and len(frame.columns) == 1:
+        options = dataclasses.replace(options, path_column=str(frame.columns[0]))
+    columns = ImageColumns(frame, source, options, keeps_paths=True)
+    paths = columns.paths(frame)
+    if not paths:
+        raise SourceError(f"{source!r} lists no images: it has {describe_columns(frame)} and no rows.")
+    labels = _select_column(frame, source, "label", options.label_column, LABEL_COLUMNS)
+    splits = get_column(frame, source, "split", options.split_column, ())
+    groups = get_column(frame, source, "group", options.group_column, ())
+    return ImageTable(
+        paths=paths,
+        labels=[None] * len(paths) if labels is None else [_as_label(label) for label in labels.tolist()],
+        splits=None if splits is None else normalize_splits(splits),
+        groups=groups,
+        notes=(*columns.notes, *_notes_of_groups(groups)),
+    )
+
+
+def missing_path_column_error(frame: pd.DataFrame, source: str) -> SourceError:
+    """Return the error for a table without a path column."""
+    return SourceError(
+        f"No path column in {source!r}: it has {describe_columns(frame)}. Pass path_column (--path-column)."
+    )
+
+
+def get_column(
+    frame: pd.DataFrame, source: str, purpose: str, name: str | None, default_names: Sequence[str]
+) -> list[str | None] | None:
+    """Return a column as text, with None for missing values.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    source : str
+        Name of the table, for error messages.
+    purpose : str
+        What the column is for, for error messages.
+    name : str or None
+        None: the first of `default_names` that exists, in any case.
+    default_names : sequence of str
+
+    Returns
+    -------
+    list of (str or None), or None
+        None: `name` is None and no default exists.
+
+    Raises
+    ------
+    SourceError
+        There is no column `name`, or there are several.
+    """
+    column = _select_column(frame, source, purpose, name, default_names)
+    if column is None:
+        return None
+    texts = [None if missing else str(value) for value, missing in zip(column, column.isna(), strict=True)]
+    if purpose == "path":  # may have the bytes of a name that is not UTF-8
+        return [text or None for text in texts]
+    return [None if text is None else repair_text(text) for text in texts]
+
+
+def _column_name(
+    frame: pd.DataFrame, source: str, purpose: str, name: str | None, default_names: Sequence[str]
+) -> str | None:
+    """Return `name`, or the first default that exists, in any case. None: there is none."""
+    if name is None:
+        lower = {column.lower(): column for column in reversed(frame.columns)}
+        return next((lower[default] for default in default_names if default in lower), None)
+    if name not in frame.columns:
+        hint = did_you_mean(name, list(frame.columns))
+        raise SourceError(
+            f"{source!r} has no column {name!r} for the {purpose}.{hint} It has {describe_columns(frame)}."
+        )
+    return name
+
+
+def _select_column(
+    frame: pd.DataFrame, source: str, purpose: str, name: str | None, default_names: Sequence[str]
+) -> pd.Series[Any] | None:
+    name = _column_name(frame, source, purpose, name, default_names)
+    if name is None:
+        return None
+    column = frame[name]
+    if getattr(column, "ndim", 1) != 1:
+        raise SourceError(f"{source!r} has several columns {name!r}. Rename all but one.")
+    return column
+
+
+def normalize_labels(labels: Sequence[str | None]) -> list[str | None]:
+    """Return labels as class names, with None for empty ones."""
+    return [None if label is None else normalize_label(label) or None for label in labels]
+
+
+def describe_columns(frame: pd.DataFrame) -> str:
+    """Return the names of the first columns of a table, for messages."""
+    return "the columns " + ", ".join(repr(column[:40]) for column in list(frame.columns)[:8])
+
+
+def _as_label(label: Any) -> Any:
+    """Return a label of a DataFrame: None if it is missing or empty, and text as a class name."""
+    if is_missing(label):
+        return None
+    if isinstance(label, str):
+        return normalize_label(label) or None
+    return label
+
+
+def _notes_of_labels(names: Sequence[str | None], labels: Sequence[Any]) -> list[str]:
+    """Return a note if numbers are class names because other labels are text."""
+    if labels != names:
+        return []
+    number = next((name for name in names if name is not None and parse_number(name) is not None), None)
+    text = next((name for name in names if name is not None and parse_number(name) is None), None)
+    if number is None or text is None:
+        return []
+    return [f"Labels mix numbers and text ({number!r}, {text!r}): all of them are class names."]
+
+
+def _notes_of_groups(groups: Sequence[str | None] | None) -> tuple[str, ...]:
+    n_ungrouped = 0 if groups is None else groups.count(None)
+    if not n_ungrouped:
+        return ()
+    return (f"{format_count(n_ungrouped, 'image')} without a group: each is a group of its own.",)

@@ -1,0 +1,232 @@
+"""Reads CSV, TSV, JSON Lines, Parquet, Feather and Excel files that list images, whole or in batches."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from featx.datasets.tables.text_format import TextFormat, open_text, repair_text, split_lines
+from featx.errors import FeatxError, SourceError, missing_dependency
+from featx.system.files import atomic, remote
+from featx.system.files.parquet import import_pyarrow
+from featx.system.files.url_secrets import redact_secrets
+from featx.system.formatting import format_list
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Suffixes of tables. Those of text may be followed by ``.gz``.
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", ".feather", ".arrow", ".xlsx")
+_JSON, _PARQUET, _FEATHER = (".jsonl", ".ndjson"), (".parquet", ".pq"), (".feather", ".arrow")
+#: Lists of images, which have no names of columns. Another file with this suffix is no table beside other sources.
+_LIST_SUFFIX = ".txt"
+#: Bytes of a Parquet file that are read at a time: a column of a row group may be larger than memory.
+_BUFFER_SIZE = 2**20
+
+
+def is_table_name(source: str, *, is_only_source: bool = True) -> bool:
+    """Return whether a path or URL is a table by its suffix."""
+    name = _without_query(source).lower().removesuffix(".gz")
+    return name.endswith(TABLE_SUFFIXES) or (is_only_source and name.endswith(_LIST_SUFFIX))
+
+
+def read_table(source: str) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table, and notes on how it was read. All values of text files are text.
+
+    Parameters
+    ----------
+    source : str
+        Path or URL.
+
+    Raises
+    ------
+    SourceError, MissingDependencyError
+        The table cannot be read.
+    """
+    import pandas as pd
+
+    notes: list[str] = []
+    frames = list(read_batches(source, None, notes))
+    return (frames[0] if len(frames) == 1 else pd.concat(frames)), notes
+
+
+def read_batches(source: str, n_rows: int | None, notes: list[str] | None = None) -> Iterator[pd.DataFrame]:
+    """Yield the rows of a table in batches, at least one.
+
+    Parameters
+    ----------
+    source : str
+        Path or URL.
+    n_rows : int or None
+        Number of rows of each batch but the last; the maximum number for Parquet files. None: all rows.
+    notes : list of str or None, default=None
+        Receives notes on how the table is read.
+
+    Raises
+    ------
+    SourceError, MissingDependencyError
+        The table cannot be read.
+    """
+    notes = [] if notes is None else notes
+    with _as_source_error(source), _local_copy(source) as path:
+        for frame in _batches(path, source, n_rows, notes):
+            frame.columns = [repair_text(str(column)).strip() for column in frame.columns]
+            yield frame
+
+
+def _batches(path: str, source: str, n_rows: int | None, notes: list[str]) -> Iterator[pd.DataFrame]:
+    name = path.lower().removesuffix(".gz")
+    if name.endswith(_PARQUET):
+        yield from _parquet_batches(path, n_rows)
+    elif name.endswith(_FEATHER):
+        yield from _sliced(import_pyarrow().feather.read_table(path).to_pandas(), n_rows)
+    elif name.endswith(".xlsx"):
+        yield from _sliced(_read_excel(path), n_rows)
+    elif name.endswith(_JSON):
+        yield from _json_batches(path, n_rows)
+    else:
+        yield from _text_batches(path, source, n_rows, notes)
+
+
+def _text_batches(path: str, source: str, n_rows: int | None, notes: list[str]) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    text = TextFormat.of(path)
+    if text.names is not None:
+        notes.append(
+            f"{source!r} has no row of column names: its columns are {format_list(text.names)}, in this order."
+        )
+    if not text.is_utf8:
+        notes.append(
+            f"{source!r} is not UTF-8: text is read as Latin-1 (Windows-1252), names of existing files unchanged."
+        )
+    if text.separator == " ":
+        with open_text(path, text.encoding) as file:
+            rows = split_lines(file, " ")
+            for batch in _chunks(rows, n_rows):
+                yield pd.DataFrame(batch, dtype=object).set_axis(text.names or [], axis=1)
+        return
+    # All values are text: 007 is not a number, and NA is a country. Only an empty cell is missing. Dtype object, since
+    # pandas's string types reject names outside UTF-8.
+    options: dict[str, Any] = {"sep": text.separator, "dtype": object, "keep_default_na": False, "na_values": [""]}
+    options |= {"encoding": text.encoding, "encoding_errors": "surrogateescape"}
+    if text.names is not None:
+        options |= {"header": None, "names": text.names}
+    if n_rows is None:
+        yield pd.read_csv(path, **options)
+        return
+    with pd.read_csv(path, chunksize=n_rows, **options) as frames:
+        yield from frames
+
+
+def _json_batches(path: str, n_rows: int | None) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    with open_text(path, "utf-8-sig") as file:
+        records = (_record(line, number) for number, line in enumerate(file, 1) if line.strip())
+        for batch in _chunks(records, n_rows):
+            yield pd.DataFrame(batch, dtype=object)
+
+
+def _record(line: str, number: int) -> dict[str, Any]:
+    record = json.loads(line)
+    if not isinstance(record, dict):
+        raise ValueError(f"line {number} is not a JSON object")
+    return record
+
+
+def _chunks(rows: Iterator[Any], n_rows: int | None) -> Iterator[list[Any]]:
+    """Yield rows in lists, at least one."""
+    batch = list(itertools.islice(rows, n_rows))
+    yield batch
+    while n_rows is not None and (batch := list(itertools.islice(rows, n_rows))):
+        yield batch
+
+
+def _sliced(frame: pd.DataFrame, n_rows: int | None) -> Iterator[pd.DataFrame]:
+    size = max(1, len(frame)) if n_rows is None else n_rows
+    for start in range(0, max(1, len(frame)), size):
+        yield frame[start : start + size]
+
+
+def _read_excel(path: str) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        import openpyxl  # noqa: F401  # pandas uses it
+    except ImportError as error:
+        raise missing_dependency("Reading an Excel file", "openpyxl", instead="save the table as CSV") from error
+    return pd.read_excel(path, dtype=object, keep_default_na=False, na_values=[""])
+
+
+def _parquet_batches(path: str, n_rows: int | None) -> Iterator[pd.DataFrame]:
+    pa = import_pyarrow()
+    with pa.parquet.ParquetFile(path, buffer_size=_BUFFER_SIZE, pre_buffer=False) as file:
+        # Binary and nested columns are neither paths nor labels, and embedded images would fill the memory.
+        names = [field.name for field in file.schema_arrow if not _is_binary_or_nested(field.type, pa)]
+        integers = [field.name for field in file.schema_arrow if pa.types.is_integer(field.type)]
+        null_counts = dict.fromkeys(integers, 0)
+        for batch in file.iter_batches(columns=integers) if integers else ():
+            for name in integers:
+                null_counts[name] += batch.column(name).null_count
+        # pandas reads integers with nulls as floats: a batch without a null must have the same type.
+        as_floats = [name for name in integers if null_counts[name]]
+        for batch in file.iter_batches(n_rows or max(1, file.metadata.num_rows), columns=names):
+            table = pa.table(batch)
+            for name in as_floats:
+                floats = pa.compute.cast(table[name], pa.float64(), safe=False)
+                table = table.set_column(table.column_names.index(name), name, floats)
+            yield table.to_pandas()
+        if not file.metadata.num_rows:
+            yield file.schema_arrow.empty_table().select(names).to_pandas()
+
+
+def _is_binary_or_nested(column_type: Any, pa: Any) -> bool:
+    types = pa.types
+    return bool(
+        types.is_nested(column_type)
+        or types.is_binary(column_type)
+        or types.is_large_binary(column_type)
+        or types.is_fixed_size_binary(column_type)
+    )
+
+
+@contextlib.contextmanager
+def _local_copy(source: str) -> Iterator[str]:
+    """Yield the path of a table; for a URL, that of a temporary copy."""
+    path = remote.local_path(source) if remote.is_url(source) else source
+    if path is not None:
+        yield path
+        return
+    with atomic.temporary_folder() as folder:
+        name = os.path.basename(_without_query(source)).lower()
+        copy = str(folder / f"table{name[name.find('.') :]}")
+        remote.download(source, copy)
+        yield copy
+
+
+def _without_query(source: str) -> str:
+    return source.partition("?")[0] if remote.is_url(source) else source
+
+
+@contextlib.contextmanager
+def _as_source_error(source: str) -> Iterator[None]:
+    """Raise a SourceError for any error of pandas, pyarrow or the file system."""
+    try:
+        yield
+    except ImportError as error:
+        raise missing_dependency("Reading a Parquet file", "pyarrow", instead="convert the table to CSV") from error
+    except FeatxError:
+        raise
+    except OSError as error:
+        raise SourceError(f"Cannot read table {redact_secrets(source)!r}: {error.strerror or error}.") from error
+    except Exception as error:  # pandas and pyarrow raise many types for invalid tables
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise SourceError(
+            f"Cannot read table {redact_secrets(source)!r}: {reason}. Expected a CSV, TSV, JSON Lines or "
+            "Parquet file with names of columns."
+        ) from error

@@ -1,0 +1,45 @@
+"""A table of labels in the folder of the images, as in image folders of Hugging Face."""
+
+from __future__ import annotations
+
+import os
+
+from featx.datasets.source_options import SourceOptions
+from featx.datasets.tables.columns import LABEL_COLUMNS, PATH_COLUMNS
+from featx.datasets.tables.file import read_batches
+from featx.errors import FeatxError
+
+_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
+
+
+def find_metadata(folder: str, options: SourceOptions) -> str | None:
+    """Return the path of the table in a folder that has paths and labels of its images. None: there is none.
+
+    Parameters
+    ----------
+    folder : str
+    options : SourceOptions
+        `class_level` means that folders define the labels.
+    """
+    if options.class_level is not None:
+        return None
+    for name in _NAMES:
+        table = os.path.join(folder, name)
+        if os.path.isfile(table) and _has_labels(table, options):
+            return table
+    return None
+
+
+def metadata_note(table: str) -> str:
+    """Return the note that labels are read from a table in the folder."""
+    return f"Labels are read from {table!r}. If folders are the classes, pass class_level=1 (--class-level 1)."
+
+
+def _has_labels(table: str, options: SourceOptions) -> bool:
+    try:
+        columns = next(iter(read_batches(table, 100))).columns
+    except FeatxError:
+        return False  # it may be any file of this name
+    lower = {str(column).lower() for column in columns}
+    has_labels = options.label_column in columns if options.label_column else not lower.isdisjoint(LABEL_COLUMNS)
+    return has_labels and not lower.isdisjoint(PATH_COLUMNS)

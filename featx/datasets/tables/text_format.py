@@ -1,0 +1,142 @@
+"""How a text file of columns is written: compression, encoding, separator, and whether it has column names."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import gzip
+import itertools
+import re
+from collections.abc import Iterator
+from typing import IO
+
+from featx.datasets.folders.names import is_image_name
+
+_UNDECODED = re.compile("[\udc80-\udcff]")
+_SEPARATORS = (",", ";", "\t", "|")
+#: Number of first lines that decide the format.
+_N_LINES = 20
+#: Number of characters that are checked at a time.
+_BLOCK = 2**20
+#: Values that cannot be decoded as UTF-8 are decoded as this, which contains Latin-1.
+FALLBACK_ENCODING = "cp1252"
+
+
+@dataclasses.dataclass(frozen=True)
+class TextFormat:
+    """Format of a text file of columns.
+
+    Attributes
+    ----------
+    encoding : str
+    separator : str
+        Separator of the columns. " ": a path, and after the last blank a label.
+    names : list of str or None
+        Names of the columns if the file has none. None: the first line has them.
+    is_utf8 : bool, default=True
+        Whether all bytes are in the encoding.
+    """
+
+    encoding: str
+    separator: str
+    names: list[str] | None
+    is_utf8: bool = True
+
+    @classmethod
+    def of(cls, path: str) -> TextFormat:
+        """Return the format of a file by its first lines."""
+        encoding = _encoding(path)
+        with open_text(path, encoding) as file:
+            lines = [line.rstrip("\r\n") for line in itertools.islice(file, _N_LINES)]
+        is_list = _suffix(path) == ".txt"
+        separator = "\t" if _suffix(path) in (".tsv", ".tab") else _separator(lines, default=" " if is_list else ",")
+        rows = list(split_lines(iter(lines), separator))
+        has_images = [any(map(_is_image, row)) for row in rows]
+        has_names = not has_images[0] and (not is_list or any(has_images)) if rows else True
+        return cls(encoding, separator, None if has_names else _default_names(rows[0]), _is_valid(path, encoding))
+
+
+def open_text(path: str, encoding: str) -> IO[str]:
+    """Open a text file, which may be compressed. Bytes that are not in the encoding become lone surrogates."""
+    if path.lower().endswith(".gz"):
+        return gzip.open(path, "rt", encoding=encoding, errors="surrogateescape", newline="")
+    return open(path, encoding=encoding, errors="surrogateescape", newline="")
+
+
+def split_lines(lines: Iterator[str], separator: str) -> Iterator[list[str]]:
+    """Yield the cells of each line that is not empty."""
+    if separator != " ":
+        yield from (row for row in csv.reader(lines, delimiter=separator) if row)
+        return
+    for line in lines:
+        text = line.strip()
+        if text:
+            yield [text] if is_image_name(text) else text.rsplit(None, 1)
+
+
+def repair_text(text: str) -> str:
+    r"""Return text whose bytes that are not UTF-8 are decoded as Latin-1.
+
+    Examples
+    --------
+    >>> repair_text(b"caf\xe9".decode("utf-8", "surrogateescape"))
+    'café'
+    """
+    if text.isascii() or not has_undecoded(text):
+        return text
+    return text.encode("utf-8", "surrogateescape").decode(FALLBACK_ENCODING, "replace")
+
+
+def has_undecoded(text: str) -> bool:
+    """Return whether text contains bytes that could not be decoded."""
+    return _UNDECODED.search(text) is not None
+
+
+def _suffix(path: str) -> str:
+    name = path.lower().removesuffix(".gz")
+    return name[name.rfind(".") :]
+
+
+def _encoding(path: str) -> str:
+    """Return the encoding of a text file by its first bytes. Spreadsheets write UTF-16 as "Unicode text"."""
+    opened = gzip.open if path.lower().endswith(".gz") else open
+    with opened(path, "rb") as file:
+        start = file.read(2)
+    return "utf-16" if start in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+
+
+def _is_valid(path: str, encoding: str) -> bool:
+    """Return whether all bytes of a file are in the encoding."""
+    with open_text(path, encoding) as file:
+        return not any(not block.isascii() and has_undecoded(block) for block in iter(lambda: file.read(_BLOCK), ""))
+
+
+def _separator(lines: list[str], default: str) -> str:
+    """Return the separator that divides all lines into the same number of columns, else the one of the first line.
+
+    Spreadsheets write semicolons where numbers have a decimal comma.
+    """
+    numbers: dict[str, int] = {}
+    for separator in _SEPARATORS:
+        n_columns = {len(row) for row in split_lines(iter(lines), separator)}
+        if len(n_columns) == 1 and (n := n_columns.pop()) > 1:
+            numbers[separator] = n
+    if numbers:
+        return max(numbers, key=lambda separator: numbers[separator])
+    first = lines[0] if lines else ""
+    return next((separator for separator in _SEPARATORS if separator in first), default)
+
+
+def _is_image(cell: str) -> bool:
+    text = cell.strip().strip("\"'")
+    return is_image_name(text.partition("?")[0])
+
+
+def _default_names(row: list[str]) -> list[str]:
+    """Return names for the columns of a file without names: path, and label if there are two."""
+    path = next((index for index, cell in enumerate(row) if _is_image(cell)), 0)
+    names = [f"column {number}" for number in range(1, len(row) + 1)]
+    names[path] = "path"
+    if len(row) == 2:
+        names[1 - path] = "label"
+    return names

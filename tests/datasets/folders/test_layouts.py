@@ -1,0 +1,222 @@
+"""What usual layouts of folders mean, as a folder, a zip archive and a tar archive."""
+
+from __future__ import annotations
+
+import dataclasses
+import tarfile
+import zipfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from featx.datasets.find import find_images
+
+
+@dataclasses.dataclass
+class Layout:
+    """A layout of folders, and what it means.
+
+    `rows` has the number of images by label and split. `reason` is a part of the reason why there are no labels, and
+    `levels` has the labels that each class level gives instead.
+    """
+
+    folders: str
+    rows: dict[tuple[str | None, str | None], int] = dataclasses.field(default_factory=dict)
+    note: str = ""
+    reason: str = ""
+    levels: dict[int, set[str]] = dataclasses.field(default_factory=dict)
+    n_groups: int = 0
+
+
+def split(train: str, test: str) -> dict[tuple[str | None, str | None], int]:
+    return {(name, part): 2 for part, names in (("train", train), ("test", test)) for name in names.split()}
+
+
+CLASSES = {("cat", None): 2, ("dog", None): 2}
+BOTH = split("cat dog", "cat dog")
+#: The layouts by the data sets that are known for them. Each folder has two images; others are files.
+LAYOUTS = {
+    "class folders": Layout("cat dog", CLASSES),
+    "train and test": Layout("train/cat train/dog test/cat test/dog", BOTH),
+    "train, val and test": Layout(
+        "train/cat train/dog val/cat val/dog test/cat test/dog",
+        {("cat", "train"): 4, ("dog", "train"): 4, ("cat", "test"): 2, ("dog", "test"): 2},
+    ),
+    "val without test": Layout("train/cat train/dog val/cat val/dog", BOTH),
+    "Intel scenes": Layout(
+        "seg_train/seg_train/cat seg_train/seg_train/dog seg_test/seg_test/cat seg_test/seg_test/dog",
+        BOTH,
+        note="parts of a split by their names: 'seg_test/seg_test' (test), 'seg_train/seg_train' (train)",
+    ),
+    "training_set": Layout(
+        "training_set/cat training_set/dog test_set/cat test_set/dog", BOTH, note="parts of a split"
+    ),
+    "Kaggle with labels": Layout("train/cat train/dog test1/cat test1/dog", BOTH, note="parts of a split"),
+    "Kaggle without labels": Layout(
+        "train/cat train/dog test1", {**CLASSES, (None, None): 2}, note="Images in 'test1' have no label"
+    ),
+    "unlabeled test, labeled val": Layout(
+        "train/cat train/dog val/cat val/dog test", {**BOTH, (None, None): 2}, note="Images in 'test' have no label"
+    ),
+    "flat parts": Layout(
+        "train_images test_images",
+        reason="'test_images', 'train_images' are parts of a data set by their names, without class folders",
+        levels={1: {"train_images", "test_images"}},
+    ),
+    "COCO": Layout(
+        "train2017 val2017 annotations/a.json", reason="parts of a data set", levels={1: {"train2017", "val2017"}}
+    ),
+    "holdout": Layout("train/cat train/dog holdout/cat holdout/dog", BOTH, note="'holdout' (test)"),
+    "hold-out": Layout("Train/cat Train/dog hold-out/cat hold-out/dog", BOTH, note="'hold-out' (test)"),
+    "eval": Layout("train/cat train/dog eval/cat eval/dog", BOTH, note="'eval' (test)"),
+    "trailing blanks": Layout("train\u00a0/cat train\u00a0/dog test/cat test/dog", BOTH, note="parts of a split"),
+    "folds": Layout(
+        "fold1/cat fold1/dog fold2/cat fold2/dog fold_3/cat fold_3/dog",
+        {("cat", None): 6, ("dog", None): 6},
+        note="images of one fold are never split",
+        n_groups=3,
+    ),
+    "flat folds": Layout("fold0 fold1", reason="parts of a data set", levels={1: {"fold0", "fold1"}}),
+    "folds of splits": Layout(
+        "fold1/train/cat fold1/test/cat fold2/train/cat fold2/test/cat", reason="each contain parts of a split"
+    ),
+    "batches": Layout(
+        "batch1/cat batch1/dog batch2/cat batch2/dog",
+        {("cat", None): 4, ("dog", None): 4},
+        note="'batch1', 'batch2' are parts of one data set",
+    ),
+    "flat batches": Layout(
+        "HAM_images_part_1 HAM_images_part_2",
+        reason="parts of a data set",
+        levels={1: {"HAM_images_part_1", "HAM_images_part_2"}},
+    ),
+    "pets with masks": Layout(
+        "images annotations/trimaps", reason="all images are in 'images'", levels={1: {"images", "annotations"}}
+    ),
+    "classes with masks": Layout(
+        "images/cat images/dog masks/cat masks/dog", CLASSES, note="Images in 'masks' are ignored: they are masks"
+    ),
+    "VOC": Layout(
+        "JPEGImages SegmentationClass SegmentationObject Annotations/1.xml", reason="all images are in 'JPEGImages'"
+    ),
+    "YOLO": Layout(
+        "images/train images/val labels/train/1.txt labels/val/2.txt data.yaml", reason="object detection (YOLO)"
+    ),
+    "YOLO of Roboflow": Layout(
+        "train/images valid/images train/labels/1.txt valid/labels/2.txt", reason="object detection (YOLO)"
+    ),
+    "masks in parts": Layout("train/images train/masks test/images test/masks", reason="parts of a data set"),
+    "masks in parts of classes": Layout(
+        "train/images/cat train/images/dog train/masks/cat test/images/cat test/images/dog", BOTH, note="are ignored"
+    ),
+    "masks in classes": Layout("cat/images cat/masks dog/images dog/masks", CLASSES, note="are ignored"),
+    "one folder around all": Layout("data/cat data/dog", CLASSES, note="'data' contains all images and is not a class"),
+    "two folders around all": Layout("data/raw-img/cat data/raw-img/dog", CLASSES, note="is not a class"),
+    "one folder around a split": Layout("data/train/cat data/train/dog data/test/cat data/test/dog", BOTH),
+    "splits of classes": Layout(
+        "cat/train cat/test dog/train dog/test", BOTH, note="Each class folder has subfolders of the parts of a split"
+    ),
+    "MVTec": Layout(
+        "bottle/train/good bottle/test/good bottle/test/bad cable/train/good cable/test/good cable/test/bad",
+        reason="either may be the classes",
+        levels={1: {"bottle", "cable"}, 3: {"good", "bad"}},
+    ),
+    "sites": Layout(
+        "north/cat north/dog south/cat south/dog",
+        reason=r"have the same subfolders ('cat', 'dog'), and either may be the classes",
+        levels={1: {"north", "south"}, 2: {"cat", "dog"}},
+    ),
+    "Tiny ImageNet": Layout(
+        "train/cat/images train/dog/images val/images",
+        {**CLASSES, (None, None): 2},
+        note="Images in 'val/images' have no label",
+    ),
+    "CycleGAN": Layout(
+        "trainA trainB testA testB", reason="parts of a data set", levels={1: {"trainA", "trainB", "testA", "testB"}}
+    ),
+    "no training images": Layout(
+        "val/cat val/dog test/cat test/dog",
+        reason="either may be the classes",
+        levels={1: {"val", "test"}, 2: {"cat", "dog"}},
+    ),
+    "parts beside a class": Layout(
+        "train/cat test/cat extra", reason="('extra')", levels={1: {"train", "test", "extra"}}
+    ),
+    "trains among classes": Layout("train car bus", {(name, None): 2 for name in ("train", "car", "bus")}),
+    "valid and invalid": Layout("valid invalid", {("valid", None): 2, ("invalid", None): 2}),
+    "tests among classes": Layout(
+        "test_positive test_negative", {("test_positive", None): 2, ("test_negative", None): 2}
+    ),
+    "words that only contain parts": Layout(
+        "contest training-shoes", {("contest", None): 2, ("training-shoes", None): 2}
+    ),
+    "one part": Layout("train/cat train/dog", CLASSES, note="'train' contains all images"),
+    "one flat part": Layout("train", reason="all images are in 'train'", levels={1: {"train"}}),
+    "dates in some classes": Layout("cat/2019 cat/2020 dog/2020", {("cat", None): 4, ("dog", None): 2}),
+    "flat": Layout(".", {(None, None): 2}),
+}
+
+
+def _names(layout: Layout) -> list[str]:
+    """Return the names of the files of a layout."""
+    names: list[str] = []
+    for written in layout.folders.split(" "):
+        folder = written.replace("\u00a0", " ")
+        if "." in folder and folder != ".":
+            names.append(folder)
+        else:
+            names += [f"{folder}/{number}.jpg".removeprefix("./") for number in (1, 2)]
+    return names
+
+
+def _as_folder(names: list[str], target: Path) -> Path:
+    for name in names:
+        path = target / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return target / "photos"
+
+
+def _as_zip(names: list[str], target: Path) -> Path:
+    with zipfile.ZipFile(target / "photos.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, b"")
+    return target / "photos.zip"
+
+
+def _as_tar(names: list[str], target: Path) -> Path:
+    with tarfile.open(target / "photos.tar", "w") as archive:
+        for name in names:
+            archive.addfile(tarfile.TarInfo(name))
+    return target / "photos.tar"
+
+
+@pytest.mark.parametrize("make", [_as_folder, _as_zip, _as_tar])
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_usual_layouts(name: str, make: Callable[[list[str], Path], Path], tmp_path: Path) -> None:
+    layout = LAYOUTS[name]
+    source = make(_names(layout), tmp_path)
+    table = find_images(source)
+    if layout.reason:
+        assert layout.reason in table.no_labels_reason
+        assert set(table.labels) == {None}
+        assert table.splits is None
+    else:
+        assert table.no_labels_reason == ""
+        assert Counter((label, split) for _, label, split in table) == layout.rows
+    assert layout.note in " ".join(table.notes)
+    assert bool(layout.note) == bool(table.notes) or layout.reason
+    assert len(set(table.groups or [])) == layout.n_groups
+    for level, labels in layout.levels.items():
+        assert f"--class-level {level})" in table.no_labels_reason
+        assert set(find_images(source, class_level=level).labels) == labels
+
+
+def test_class_level_must_be_a_depth(tmp_path: Path) -> None:
+    from featx.errors import OptionError
+
+    source = _as_folder(["cat/1.jpg"], tmp_path)
+    with pytest.raises(OptionError, match=r"class_level \(--class-level\) must be an int of at least 1, got 0"):
+        find_images(source, class_level=0)
