@@ -114,7 +114,8 @@ class UnreadableImageError(FeatxError, OSError):
         index = f" (index {self.position})" if self.position is not None else ""
         return (
             f"Cannot read image {self.image!r}{index}: {self.reason}. "
-            'Fix or remove the file, or pass on_error="nan" (--on-error skip) to continue without it.'
+            'Fix or remove the file, or continue without it: on_error="skip" (--on-error skip; "nan" in '
+            "FeatureExtractor)."
         )
 
 

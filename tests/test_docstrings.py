@@ -8,6 +8,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -24,20 +25,26 @@ CHECKS = {
 }
 #: Functions and classes need these too; methods do not.
 CHECKS_OF_TOP_LEVEL = {"SA01", "EX01"}
-PUBLIC_MODULES = ("featx", "featx.testing")
+PUBLIC_MODULES = ("featx", "featx.errors", "featx.testing")
 
 
 def public_names() -> Iterator[str]:
     """Yield the full names of public functions, classes and their public methods and properties."""
     for module_name in PUBLIC_MODULES:
         module = importlib.import_module(module_name)
-        for name in module.__all__:
+        for name in getattr(module, "__all__", None) or error_names(module):
             value = getattr(module, name)
             if not inspect.isroutine(value) and not inspect.isclass(value):
                 continue
             yield f"{module_name}.{name}"
             if inspect.isclass(value):
                 yield from (f"{module_name}.{name}.{method}" for method in own_methods(value))
+
+
+def error_names(module: ModuleType) -> list[str]:
+    """Return the names of the errors and warnings of a module."""
+    values = {name: getattr(module, name) for name in dir(module)}
+    return [name for name, value in values.items() if inspect.isclass(value) and value.__module__ == module.__name__]
 
 
 def own_methods(cls: type) -> Iterator[str]:
@@ -63,7 +70,12 @@ def problems_of(full_name: str) -> list[str]:
     """Return what is wrong with a docstring."""
     value = load(full_name)
     checks = CHECKS | (CHECKS_OF_TOP_LEVEL if full_name.rsplit(".", 1)[0] in PUBLIC_MODULES else set())
+    is_error = inspect.isclass(value) and issubclass(value, Exception)
+    if is_error:
+        checks -= CHECKS_OF_TOP_LEVEL  # users get errors from functions, which name them under Raises
     problems = [f"{code}: {text}" for code, text in validate(full_name)["errors"] if code in checks]
+    if is_error and "__init__" not in vars(value):
+        return [problem for problem in problems if not problem.startswith("PR01")]  # parameters of the base class
     if not parsed(value)["Parameters"] and not has_parameters(value):
         # The summary of a property, or of a method without parameters, is enough.
         problems = [problem for problem in problems if not problem.startswith("RT01")]

@@ -27,7 +27,7 @@ def test_errors_are_builtin_errors_too(kind: type) -> None:
 def test_unreadable_image_message() -> None:
     message = str(errors.UnreadableImageError("it is empty", "a.jpg", 3))
     assert message.startswith("Cannot read image 'a.jpg' (index 3): it is empty.")
-    assert 'on_error="nan"' in message
+    assert 'on_error="skip" (--on-error skip; "nan" in FeatureExtractor)' in message
 
 
 def test_unreadable_image_is_picklable() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import re
 import subprocess
 import sys
 import tomllib
@@ -16,6 +17,8 @@ from scipy.sparse.csgraph import connected_components
 import featx
 
 ROOT = Path(__file__).parents[1]
+#: A name in a docstring.
+NAME = re.compile(r"``([\w.]+)``")
 HEAVY = {"numpy", "pandas", "sklearn", "PIL", "keras", "tensorflow", "openvino", "joblib", "simplejpeg", "tqdm"}
 
 
@@ -73,6 +76,29 @@ def test_room_names_each_of_its_files_and_is_small(room: Path) -> None:
     assert [name for name in files if f"``{name}``" not in docstring] == []
     assert "May import:" in docstring
     assert len(files) <= 12
+
+
+def is_within(module: str, names: list[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in names)
+
+
+def test_rooms_import_what_their_docstrings_allow() -> None:
+    """A room may always import itself and its sub-rooms."""
+    graph = grimp.build_graph("featx", exclude_type_checking_imports=False)
+    wrong = []
+    for path in rooms():
+        room = ".".join(path.relative_to(ROOT).parts)
+        text = (ast.get_docstring(ast.parse((path / "__init__.py").read_text())) or "").partition("May import: ")[2]
+        excluded = [f"featx.{name}" for part in re.findall(r"\(not (.*?)\)", text, re.S) for name in NAME.findall(part)]
+        allowed = [f"featx.{name}" for name in NAME.findall(re.sub(r"\(not .*?\)", "", text, flags=re.S))]
+        files = {f"{room}.{file.stem}" for file in path.glob("*.py") if file.stem != "__init__"}
+        for name in [] if text.startswith("every room") else sorted(files):
+            wrong += [
+                f"{name} imports {other}"
+                for other in sorted(graph.find_modules_directly_imported_by(name))
+                if not is_within(other, [room, *allowed]) or is_within(other, excluded)
+            ]
+    assert wrong == []
 
 
 def test_few_entries_lie_directly_in_the_package() -> None:

@@ -10,11 +10,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
-#: Phrases, and what to write instead. Words may be joined by an underscore, as in names.
+#: Phrases in any case, and what to write instead. Words may be joined by an underscore, as in names.
 REPLACED = {
     r"anew": "again",
     r"mend(s|ed|ing)?": "fix",
-    r"(?<!there\s)is none(?! of)": "is not a …",
+    r"(?<!there\s)(?-i:is none)(?! of)": "is not a …",
     r"there is none of": "there is no …",
     r"for people": "human-readable",
     r"truths": "bool",
@@ -31,14 +31,16 @@ REPLACED = {
     r"asked": "requested, config",
     r"pins": "recorded values",
     r"handover": "client",
-    r"Turns": "FairLock",
+    r"(?-i:Turns)": "FairLock",
     r"sealed": "checksummed",
+    r"census": "description",
+    r"witness(es)?": "proof",
     r"of ones own": "own",
     r"(?<!my\s)own networks?": "model file",
     r"has an address": "credentials in URLs",
 }
 PATTERN = re.compile(
-    r"(?<![a-zA-Z])(" + "|".join(phrase.replace(" ", r"[ _\n]+") for phrase in REPLACED) + r")(?![a-zA-Z])"
+    r"(?<![a-zA-Z])(?i:" + "|".join(phrase.replace(" ", r"[ _\n]+") for phrase in REPLACED) + r")(?![a-zA-Z])"
 )
 #: Number of matches that are left. It must only fall.
 MATCHES_LEFT = {"featx": 0, "tests": 0, "notebooks": 0, "README.md": 0, "docs": 0}

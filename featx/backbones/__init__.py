@@ -17,5 +17,5 @@ by registration, by an entry point of an installed package, or as a custom model
 ``color_histogram``  the backbone without a network
 ``openvino_import``  import of OpenVINO
 
-May import: featx.recipe, featx.system, featx.errors.
+May import: ``recipe``, ``system``, ``errors``.
 """

@@ -122,7 +122,7 @@ class Comparison:
         if self.task != "classification" or not usable:
             raise ComparisonError(
                 "Cannot detect label errors without class probabilities. Use a classification task, and include logreg "
-                "in estimators (--estimators)."
+                "in estimators (--estimator)."
             )
         issues = find_label_issues(self.y, usable.get("logreg", next(iter(usable.values()))), classes=self.classes)
         issues["row"] = self.predictions.index.to_numpy()[issues["row"]]

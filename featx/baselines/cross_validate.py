@@ -70,7 +70,7 @@ def check_comparison_options(
     check_split_options(cv, repeats)
     if not isinstance(random_state, int | np.integer) or not 0 <= random_state < 2**32:
         raise OptionError(
-            f"random_state (--random-state) must be an integer from 0 to 2**32 - 1, got {random_state!r}. Use 0."
+            f"random_state (--random-state) must be an integer from 0 to 2**32 - 1, got {random_state!r}."
         )
     if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise OptionError(

@@ -25,7 +25,7 @@ def is_fine_tune(estimator: Any) -> bool:
 def check_task(task: str) -> None:
     """Raise an :class:`OptionError` if `task` is unknown."""
     if task not in TASKS:
-        raise OptionError(f"task (--task) must be one of {', '.join(TASKS)}, got {task!r}. Use one of these.")
+        raise OptionError(f"task (--task) must be one of {', '.join(TASKS)}, got {task!r}.")
 
 
 def make_baseline(name: str, n_train: int | None = None, *, task: str = "classification") -> Any:

@@ -24,6 +24,7 @@ def extract_rows(
     *,
     cache: Path | None,
     read_only: bool = False,
+    raise_on_error: bool = False,
     progress: Callable[[int], object] | None = None,
 ) -> tuple[FloatArray, DigestArray, dict[int, str]]:
     """Return the rows of images, their digests, and the reason for each image that cannot be read.
@@ -36,6 +37,8 @@ def extract_rows(
         Cache folder. None: no caching.
     read_only : bool, default=False
         Whether to add no rows to the cache. Threads and processes do not wait for each other then.
+    raise_on_error : bool, default=False
+        Whether to raise the error of the first image that cannot be read.
     progress : callable, default=None
         Function that is called with the number of images finished since the last call.
 
@@ -49,7 +52,7 @@ def extract_rows(
     """
     rows = np.empty((len(images), resolved.n_features), dtype=np.float32)
     ledger = extract_into(
-        rows, images, resolved, cache=cache, read_only=read_only, raise_on_error=False, progress=progress
+        rows, images, resolved, cache=cache, read_only=read_only, raise_on_error=raise_on_error, progress=progress
     )
     return rows, ledger.digests, {failure.position: failure.reason for failure in ledger.failures}
 

@@ -286,6 +286,12 @@ def _check_positive(option: str, value: Any) -> None:
         raise OptionError(f"{option} must be an int of at least 1, got {value!r}.")
 
 
+def check_on_error(on_error: str) -> None:
+    """Raise an :class:`OptionError` if `on_error` is neither "skip" nor "raise"."""
+    if on_error not in ("skip", "raise"):
+        raise OptionError(f"on_error (--on-error) must be 'skip' or 'raise', got {on_error!r}.")
+
+
 def _is_int(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 

@@ -21,9 +21,9 @@ from featx.backbones.layers import Layer
 from featx.datasets.failures import readable_positions
 from featx.datasets.find import find_images
 from featx.datasets.image_table import ImageTable
-from featx.errors import AuditError, FeatxError, OptionError, OutputError, ResourceError
+from featx.errors import AuditError, FeatxError, OutputError, ResourceError
 from featx.extraction.extract import extract_into
-from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
+from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
 from featx.extraction.row_cache import RowCache, open_row_cache
 from featx.features.csv_table import (
     FAILURES_HEADER,
@@ -337,8 +337,7 @@ def extract_to_file(
         Number of rows that are checked at a time at the end.
     """
     check_output(output)
-    if on_error not in ("skip", "raise"):
-        raise OptionError(f"on_error (--on-error) must be 'skip' or 'raise', got {on_error!r}.")
+    check_on_error(on_error)
     started = time.perf_counter()
     with replacing_outputs(output) as (matrix, listing):
         rows = NpyWriter(matrix, len(table), resolved.n_features)

@@ -11,5 +11,6 @@ A job is a folder or a URL whose files :mod:`featx.features.job_files` describes
 ``status``         `job_status`: report how far a job is
 ``merge``          `merge_job`: join the shards into one matrix
 
-May import: models, extraction, features, backbones, store, datasets, images, system, errors.
+May import: ``models``, ``extraction``, ``features``, ``backbones``, ``store``, ``datasets``, ``images``, ``system``,
+``errors``.
 """

@@ -12,7 +12,7 @@ from typing import Literal
 
 from featx.backbones import registry
 from featx.errors import FeatxWarning, OptionError
-from featx.extraction.options import resolve_cache
+from featx.extraction.options import check_on_error, resolve_cache
 from featx.features.job_files import sum_counts
 from featx.jobs.job import Job, open_job
 from featx.jobs.running.coordinator import Coordinator
@@ -203,8 +203,7 @@ def run_job(
     started = time.perf_counter()
     import_pyarrow()
     check_backend(backend, n_jobs, scheduler)
-    if on_error not in ("skip", "raise"):
-        raise OptionError(f"on_error must be 'skip' or 'raise', got {on_error!r}.")
+    check_on_error(on_error)
     opened = open_job(job)
     options: dict[str, object] = {"engine": engine, "batch_size": batch_size}
     _check_runnable(opened, backend, scheduler, options)

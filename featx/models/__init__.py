@@ -16,5 +16,6 @@ A model is a pipeline of a :class:`featx.FeatureExtractor` and a fitted estimato
 ``export``  a model as one network for Keras, ONNX or OpenVINO
 ``fine_tuning``  :class:`featx.FineTunedClassifier`
 
-May import: extraction, baselines, features, backbones, datasets, images, recipe, system, errors.
+May import: ``extraction``, ``baselines``, ``features``, ``backbones``, ``datasets``, ``images``, ``recipe``,
+``system``, ``errors``.
 """

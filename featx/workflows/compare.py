@@ -12,8 +12,7 @@ from featx.baselines.estimators import EstimatorsLike, TaskOption
 from featx.baselines.metrics import best_row, misleading_accuracy
 from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
 from featx.datasets.labels import validate_labels
-from featx.errors import OptionError
-from featx.extraction.options import ExtractionOptions, resolve_cache
+from featx.extraction.options import ExtractionOptions, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.system.terminal.progress import ProgressFunction, describing, reporting
 from featx.workflows.config import ComparisonConfig, validate_request
@@ -270,12 +269,6 @@ def _summarize(
         cache=cache,
         seconds=time.perf_counter() - started,
     )
-
-
-def check_on_error(on_error: str) -> None:
-    """Raise :class:`OptionError` if `on_error` is not a known choice."""
-    if on_error not in ("skip", "raise"):
-        raise OptionError(f"on_error (--on-error) must be 'skip' or 'raise', got {on_error!r}.")
 
 
 def _ties_with_dummy(scores: pd.DataFrame) -> bool:

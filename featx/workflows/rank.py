@@ -17,11 +17,10 @@ from featx.datasets.failures import Failure
 from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError
-from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
+from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.system.formatting import format_count
 from featx.system.terminal.progress import ProgressFunction, reporting
-from featx.workflows.compare import check_on_error
 from featx.workflows.config import ComparisonConfig, validate_request
 from featx.workflows.duplicate_groups import duplicate_detector, split_with_groups
 from featx.workflows.feature_sets import as_extraction_options, backbone_names, extract_readable, unique_recipes

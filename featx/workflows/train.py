@@ -17,7 +17,7 @@ from featx.baselines.folds.split import Fold
 from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import OptionError
-from featx.extraction.options import ExtractionOptions, resolve_cache
+from featx.extraction.options import ExtractionOptions, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.models.card import format_scores
 from featx.models.fine_tuning.classifier import FineTunedClassifier
@@ -27,7 +27,7 @@ from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count, format_list, wrap_text
 from featx.system.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
-from featx.workflows.compare import check_on_error, compare_tables
+from featx.workflows.compare import compare_tables
 from featx.workflows.config import ComparisonConfig, user_groups, validate_request
 from featx.workflows.duplicate_groups import make_configured_split
 from featx.workflows.feature_sets import as_extraction_options

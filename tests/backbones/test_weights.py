@@ -140,7 +140,7 @@ def test_redirect_is_followed(keras_home: Path, server: tuple[str, list[str]]) -
 def test_threads_download_the_same_file(keras_home: Path, server: tuple[str, list[str]]) -> None:
     with ThreadPoolExecutor(4) as pool:
         weights = list(pool.map(served(server[0]).find_weights, ["imagenet"] * 4))
-    assert {one.digest for one in weights} == {MOBILENET.bundled_sha256}
+    assert {item.digest for item in weights} == {MOBILENET.bundled_sha256}
     assert [path.name for path in (keras_home / "models").iterdir()] == [BUNDLED.name]
 
 

@@ -60,7 +60,9 @@ def test_bad_input_prints_one_line_with_remedy(
     (in_folder / "photos").symlink_to(photo_folder)
     lines = [f"{path},{path.parent.name},a" for path in sorted(photo_folder.glob("*/*.jpg"))]
     (in_folder / "table.csv").write_text("\n".join(["path,label,site", *lines]))
-    (in_folder / "gone.csv").write_text("path,label\n" + "".join(f"{at}.jpg,{'ab'[at % 2]}\n" for at in range(4)))
+    (in_folder / "gone.csv").write_text(
+        "path,label\n" + "".join(f"{index}.jpg,{'ab'[index % 2]}\n" for index in range(4))
+    )
     assert cli.main([*args, "--quiet"]) == 1
     out, err = capsys.readouterr()
     assert out == ""

@@ -64,7 +64,7 @@ def test_copy_is_determined_by_image_random_state_and_number(
 def test_folds_train_on_copies_and_test_on_images_of_other_groups(
     extractor: FeatureExtractor, paths: list[str], labels: list[str]
 ) -> None:
-    bursts = [at // 2 for at in range(24)]
+    bursts = [index // 2 for index in range(24)]
     augmented = augment_features(paths, labels, bursts, n_copies=2, extractor=extractor)
     folds = augmented.folds(4)
     assert sorted(np.concatenate([test for _, test in folds]).tolist()) == list(range(24))
@@ -100,7 +100,7 @@ def test_near_duplicates_form_a_group(photos: list[Any], compiled_cache: Path) -
 
 
 def test_folds_from_a_splitter_or_a_list(extractor: FeatureExtractor, paths: list[str], labels: list[str]) -> None:
-    augmented = augment_features(paths, labels, [at % 6 for at in range(24)], n_copies=1, extractor=extractor)
+    augmented = augment_features(paths, labels, [index % 6 for index in range(24)], n_copies=1, extractor=extractor)
     given = [(np.arange(0, 24, 2), np.arange(1, 24, 2))]
     ((train, test),) = augmented.folds(given)
     np.testing.assert_array_equal(train, [*range(0, 24, 2), *range(24, 48, 2)])

@@ -189,7 +189,7 @@ def test_cross_validate_returns_estimators_that_predict(
 ) -> None:
     result = cross_validate(pipe, paths, y, cv=3, return_estimator=True, return_indices=True)
     for fitted, test in zip(result["estimator"], result["indices"]["test"], strict=True):
-        assert fitted.predict([paths[at] for at in test]).shape == test.shape
+        assert fitted.predict([paths[index] for index in test]).shape == test.shape
 
 
 def test_stacking_calibration_and_freezing(

@@ -11,6 +11,7 @@ import pytest
 
 from featx import FeatureExtractor, compare_baselines
 from featx.errors import ImageTooLargeError, UnreadableImageError
+from featx.features.search.cosine import mean_cosine
 from featx.images.decode import decode_image, decode_pillow
 from featx.images.resize import shrink_factor
 
@@ -212,8 +213,8 @@ def test_shrinking_large_jpegs_keeps_features_and_scores(ucmerced: list[str], co
         return extractor.fit_transform(images), extractor.fit_transform(whole)
 
     fast, reference = both_paths(enlarged)
-    assert _mean_cosine(fast, reference) >= 0.995
-    assert _mean_cosine(*both_paths(sharpest)) >= 0.995
+    assert mean_cosine(fast, reference) >= 0.995
+    assert mean_cosine(*both_paths(sharpest)) >= 0.995
     for name in ("logreg", "svm", "knn"):
         scores = [
             compare_baselines(X, labels, estimators=[name], cv=5).table["accuracy_mean"].iloc[0]
@@ -234,8 +235,3 @@ def _mosaic(tiles: list[PIL.Image.Image]) -> PIL.Image.Image:
     for index, tile in enumerate(tiles):
         whole.paste(tile, (index % 3 * 256, index // 3 * 256))
     return whole
-
-
-def _mean_cosine(rows: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) -> float:
-    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(reference, axis=1)
-    return float(((rows * reference).sum(axis=1) / norms).mean())

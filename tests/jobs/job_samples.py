@@ -31,12 +31,12 @@ def make_job(
 
     n_images = len(rows)
     n_shards = -(-n_images // shard_size)
-    paths = [f"photos/{at:05}.jpg" for at in range(n_images)] if paths is None else paths
+    paths = [f"photos/{index:05}.jpg" for index in range(n_images)] if paths is None else paths
     labels = [None] * n_images if labels is None else labels
     (folder / "shards").mkdir(parents=True)
     for shard in range(n_shards) if committed is None else committed:
         here = range(shard * shard_size, min(n_images, (shard + 1) * shard_size))
-        done = [at for at in here if at not in failed]
+        done = [index for index in here if index not in failed]
         buffer = io.BytesIO()
         np.save(buffer, np.asarray(rows[done], dtype=np.float32))
         checksum = hashlib.blake2b(buffer.getvalue()).hexdigest()
@@ -47,7 +47,7 @@ def make_job(
             **{"checksum": checksum, "computed": len(done), "cached": 0},
             **{"padded": 0, "changed": 0, "seconds": 1.0},
         }
-        of_bytes = [isinstance(paths[at], bytes) for at in here]
+        of_bytes = [isinstance(paths[index], bytes) for index in here]
         found = {
             "path": pa.array(
                 [
@@ -59,11 +59,11 @@ def make_job(
             "path_bytes": pa.array(
                 [paths[at] if raw else None for at, raw in zip(here, of_bytes, strict=True)], pa.binary()
             ),
-            "label": pa.array([labels[at] for at in here]),
-            "digest": pa.array([None if digests is None else digests[at] for at in here], pa.string()),
-            "status": pa.array(["failed" if at in failed else "done" for at in here], pa.string()),
-            "reason": pa.array(["it is empty" if at in failed else None for at in here], pa.string()),
-            "error": pa.array(["UnreadableImageError" if at in failed else None for at in here], pa.string()),
+            "label": pa.array([labels[index] for index in here]),
+            "digest": pa.array([None if digests is None else digests[index] for index in here], pa.string()),
+            "status": pa.array(["failed" if index in failed else "done" for index in here], pa.string()),
+            "reason": pa.array(["it is empty" if index in failed else None for index in here], pa.string()),
+            "error": pa.array(["UnreadableImageError" if index in failed else None for index in here], pa.string()),
         }
         table = pa.table(found).replace_schema_metadata({b"featx": json.dumps(facts)})
         pq.write_table(table, folder / "shards" / f"{shard:08}.parquet")

@@ -223,7 +223,7 @@ def test_retries_of_web_images(
 @pytest.mark.parametrize("name", ["list.csv", "list.parquet"])
 def test_tables_at_urls(name: str, s3: Proxy, fault: Callable[[Fault], None], tmp_path: Path) -> None:
     system = fsspec.filesystem("s3")
-    lines = pd.DataFrame({"path": [f"images/{'ab'[at % 2]}/{at}.png" for at in range(9)], "label": range(9)})
+    lines = pd.DataFrame({"path": [f"images/{'ab'[index % 2]}/{index}.png" for index in range(9)], "label": range(9)})
     data = lines.to_csv(index=False).encode() if name.endswith("csv") else lines.to_parquet()
     system.pipe_file(f"bucket/{name}", data, ACL="public-read")
     requests: list[str] = []
@@ -249,9 +249,9 @@ def test_tables_at_urls(name: str, s3: Proxy, fault: Callable[[Fault], None], tm
 def features_there(s3: Proxy, tmp_path: Path) -> Iterator[str]:
     """A job in the bucket, its merged file and table beside it, and the same files on this machine."""
     rows = np.random.default_rng(0).normal(size=(30, 6)).astype(np.float32)
-    make_job(tmp_path / "features", rows, labels=[at % 3 for at in range(30)])
+    make_job(tmp_path / "features", rows, labels=[index % 3 for index in range(30)])
     np.save(tmp_path / "f.npy", rows)
-    lines = [f"{at},photos/{at:05}.jpg,{at % 3},\n" for at in range(30)]
+    lines = [f"{index},photos/{index:05}.jpg,{index % 3},\n" for index in range(30)]
     (tmp_path / "f.csv").write_text("row,path,label,digest\n" + "".join(lines))
     system = fsspec.filesystem("s3")
     names = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")]

@@ -45,7 +45,7 @@ def saved(estimator: Any, images: list[Any], y: list[Any], path: Path, **options
 def test_activation_map_adds_up_to_the_score(
     n_classes: int, name: str, images: list[Array], tmp_path: Path, compiled_cache: Path
 ) -> None:
-    y = [f"class {at % n_classes}" for at in range(len(images))]
+    y = [f"class {index % n_classes}" for index in range(len(images))]
     is_calibrated = name == "calibrated"
     estimator = CalibratedClassifierCV(make_baseline("ridge"), ensemble=False, cv=2)
     estimator = estimator if is_calibrated else make_baseline(name)
@@ -82,7 +82,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def model(digits: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model without a neural network, which is fast."""
     path = tmp_path_factory.mktemp("model") / "model.skops"
-    labels = [one.parent.name for one in digits]
+    labels = [path.parent.name for path in digits]
     saved(make_baseline("logreg"), list(digits), labels, path, backbone="color_histogram", image_size=24, cache=None)
     return path
 
@@ -123,12 +123,12 @@ def test_occlusion_map(model: Path, digits: list[Path]) -> None:
 
 
 def test_predicted_class_is_explained(digits: list[Path], tmp_path: Path) -> None:
-    y = ["0" if one.parent.name == "0" else "other" for one in digits]
+    y = ["0" if path.parent.name == "0" else "other" for path in digits]
     strict = FixedThresholdClassifier(LogisticRegression(), threshold=0.999, response_method="predict_proba")
     saved(strict, list(digits), y, tmp_path / "m.skops", backbone="color_histogram", image_size=24, cache=None)
     model, some = read_model(tmp_path / "m.skops"), [digits[0], digits[-1]]
     assert model.head is None
-    seen = [one.attribution.label for one in explain_images(model, some, cache=None) if one.attribution]
+    seen = [item.attribution.label for item in explain_images(model, some, cache=None) if item.attribution]
     assert seen == predict_images(model, some, cache=None)["label"].tolist() == ["0", "0"]
 
 
@@ -238,7 +238,7 @@ def test_explain_command_errors(
 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
-    arguments = ["file/seen" if one == "FILE" else one for one in arguments]
+    arguments = ["file/seen" if argument == "FILE" else argument for argument in arguments]
     assert cli.main(["explain", str(model), str(digits[0]), *arguments, "--quiet"]) == 1
     captured = capsys.readouterr()
     assert re.search(remedy, captured.err), captured.err

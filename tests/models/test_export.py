@@ -80,7 +80,7 @@ def test_exported_probabilities_of_photos(
     name: str, photos: list[PIL.Image.Image], tmp_path: Path, compiled_cache: Path
 ) -> None:
     images = [np.asarray(photo) for photo in photos[:24]]
-    y = ["left" if at % 3 else "right" if at % 2 else "up" for at in range(24)]
+    y = ["left" if index % 3 else "right" if index % 2 else "up" for index in range(24)]
     extractor = FeatureExtractor(precision="float32", cache=compiled_cache)
     pipeline = make_pipeline(extractor, make_baseline("logreg")).fit(images, y)
     save_pipeline(pipeline, tmp_path / "model.skops")

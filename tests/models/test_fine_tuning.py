@@ -245,7 +245,7 @@ class Recording(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit
 def test_estimator_of_images_gets_groups_of_its_fold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Recording, "given", [])
     y, groups = np.arange(24) % 2, np.arange(24) // 4
-    images = [f"{at}.jpg" for at in range(24)]
+    images = [f"{index}.jpg" for index in range(24)]
     given = [Baseline("recording", lambda n_train: Recording(), images=images)]
     compare_baselines(np.eye(24), y, estimators=given, groups=groups, cv=3)
     assert len(Recording.given) == 3
@@ -393,7 +393,7 @@ def test_two_classes_with_int_labels_weights_and_groups(
         network, **{**QUICK, "epochs": 1}, refit=False, class_weight={7: 3, 9: 1}, augment=["crop"], verbose=True
     )
     labels = np.array([7, 9])[of_two % 3]
-    classifier.fit(list(images[of_two]), labels, groups=[f"g{at // 2}" for at in range(24)])
+    classifier.fit(list(images[of_two]), labels, groups=[f"g{index // 2}" for index in range(24)])
     assert classifier.decision_function(images[:5]).shape == (5,)
     assert classifier.coef_.shape == (1, 16)
     pipeline = classifier.as_pipeline(tmp_path / "of_two.keras")
@@ -404,7 +404,7 @@ def test_two_classes_with_int_labels_weights_and_groups(
 
 @pytest.mark.thorough
 def test_fine_tuning_in_comparison(network: str, images: Array, tmp_path: Path) -> None:
-    paths = [tmp_path / f"{at:02}.png" for at in range(24)]
+    paths = [tmp_path / f"{index:02}.png" for index in range(24)]
     for path, image in zip(paths, images, strict=False):
         PIL.Image.fromarray(image).save(path)
     extractor = FeatureExtractor(network, preprocessing="tf", precision="float32")

@@ -70,7 +70,7 @@ def test_unreadable_images_are_listed(
     assert "not an image" in rows[1]["note"]
     assert cli.main(["predict", "model.skops", *names, "--json", "--quiet"]) == 0
     parsed = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [one["path"] for one in parsed] == names
+    assert [item["path"] for item in parsed] == names
     assert parsed[1]["error"]
     assert parsed[0]["top"][0]["label"] == parsed[0]["label"]
 
@@ -122,7 +122,7 @@ def test_stream_of_paths(model_here: Model, digits: list[Path]) -> None:
 def test_predict_command_errors(
     arguments: list[str], remedy: str, digits: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = [str(digits[0]) if one == "DIGIT" else one for one in arguments]
+    arguments = [str(digits[0]) if argument == "DIGIT" else argument for argument in arguments]
     assert cli.main(["predict", *arguments]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""

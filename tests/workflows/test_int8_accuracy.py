@@ -11,6 +11,7 @@ from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
 
 from featx import FeatureExtractor
 from featx.baselines.estimators import make_baseline
+from featx.features.search.cosine import mean_cosine
 from featx.system.array_types import AnyArray
 
 ESTIMATORS = ("logreg", "svm", "knn")
@@ -25,11 +26,6 @@ def scores(X: AnyArray, y: AnyArray) -> dict[str, AnyArray]:
         name: cross_val_score(make_baseline(name), X, y, cv=folds, n_jobs=2).reshape(N_REPEATS, -1).mean(axis=1)
         for name in ESTIMATORS
     }
-
-
-def mean_cosine(rows: AnyArray, others: AnyArray) -> float:
-    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
-    return float(((rows * others).sum(axis=1) / norms).mean())
 
 
 @pytest.mark.thorough  # 600 fits

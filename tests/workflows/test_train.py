@@ -79,7 +79,7 @@ def test_fine_tuned_model_is_fitted_on_scored_images(
             return [FeatureExtractor("counting").fit([])]
 
     monkeypatch.setattr("featx.workflows.image_estimators.FineTunedClassifier", Fake)
-    groups = [*(at // 2 for at in range(22)), 90, 91]
+    groups = [*(index // 2 for index in range(22)), 90, 91]
     trained = train(paths, three, select_from=estimators, tune=True, groups=groups, duplicate_threshold=1)
     assert trained.scores["estimator"] == next(iter(estimators))
     assert (given["X"], given["y"]) == (paths[:23], three[:23])
@@ -95,7 +95,7 @@ def test_classes_without_test_images_are_noted(paths: list[str], counting: Count
     from featx.workflows.train import train_table
 
     y = ["a"] * 10 + ["b"] * 10 + ["c"] * 4
-    table = as_image_table(paths, y, test_mask=[at in (1, 2, 11, 12) for at in range(24)])
+    table = as_image_table(paths, y, test_mask=[index in (1, 2, 11, 12) for index in range(24)])
     trained = train_table(
         table, as_extraction_options(FeatureExtractor("counting")), ComparisonConfig(duplicate_groups=False), cache=None
     )

@@ -12,5 +12,5 @@
 ``model_cache``     ``keras.Model`` objects and files in the user's cache folder
 ``display_name``    names of networks in messages, and the cache folder
 
-May import: the modules of featx.backbones above, except the registry; featx.recipe, featx.system, featx.errors.
+May import: ``backbones`` (not ``backbones.registry``), ``recipe``, ``system``, ``errors``.
 """

@@ -55,8 +55,8 @@ def cache_model(model: Any) -> Path:
     except Exception as error:  # a layer that cannot be saved raises anything
         raise StoreError(
             f"Cannot cache network {model.name!r} in {str(folder)!r}: {getattr(error, 'strerror', None) or error}. "
-            "Free space there, or set the environment variable XDG_CACHE_HOME to another folder; or save the model "
-            "and pass its path."
+            "Free space there or, on Linux, set the environment variable XDG_CACHE_HOME to another folder; or save "
+            "the model and pass its path."
         ) from error
 
 
@@ -80,8 +80,8 @@ def cache_model_file(data: bytes, name: str) -> Path:
             temporary.write_bytes(data)
     except OSError as error:
         raise StoreError(
-            f"Cannot cache network {name!r} in {str(folder)!r}: {error.strerror or error}. Free space there, or set "
-            "the environment variable XDG_CACHE_HOME to another folder."
+            f"Cannot cache network {name!r} in {str(folder)!r}: {error.strerror or error}. Free space there or, "
+            "on Linux, set the environment variable XDG_CACHE_HOME to another folder."
         ) from error
     return path
 

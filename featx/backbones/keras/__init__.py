@@ -6,5 +6,5 @@
 ``graph``           layers of any ``keras.Model``, and pooling of their outputs
 ``keras_import``    import of Keras with its default settings
 
-May import: the modules of featx.backbones above, except the registry; featx.recipe, featx.system, featx.errors.
+May import: ``backbones`` (not ``backbones.registry``), ``recipe``, ``system``, ``errors``.
 """

@@ -9,5 +9,5 @@
 ``keras_reference``       the usual Keras pipeline, as reference of benchmarks
 ``survey``                writes the records in data/ for a new version of Keras
 
-May import: featx.backbones, featx.recipe, featx.system, featx.errors.
+May import: ``backbones``, ``recipe``, ``system``, ``errors``.
 """

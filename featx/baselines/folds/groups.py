@@ -73,6 +73,6 @@ def resolve_groups(
     if not isinstance(groups, str):
         return group_codes(groups, n_samples)[rows], None
     if groups != "auto":
-        raise OptionError(f'groups must be "auto", None or one group per sample, got {groups!r}. Use one of these.')
+        raise OptionError(f'groups must be "auto", None or one group per sample, got {groups!r}.')
     duplicates = find_duplicates(X)
     return (duplicates.groups if len(duplicates) else None), duplicates

@@ -6,5 +6,5 @@
 ``transferability``  LogME and the H-score
 ``gram``             the Gram matrix of centered features, which all but nearest neighbors use
 
-May import: the other files of ``baselines``, ``features``, ``datasets``, ``system``, ``errors``.
+May import: ``baselines``, ``features``, ``datasets``, ``system``, ``errors``.
 """

@@ -94,7 +94,7 @@ def leave_one_out(
     0.973
     """
     if method not in METHODS:
-        raise OptionError(f"method must be one of {', '.join(METHODS)}, got {method!r}. Use one of these.")
+        raise OptionError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
     check_task(task)
     all_labels = as_label_array(y)
     X, labels, rows, _ = validate_data(features, all_labels)

@@ -7,5 +7,5 @@
 ``workers``      folds in processes that can be stopped
 ``schedule``     estimators in turn, within the given time and memory
 
-May import: the other files of ``baselines``, ``system``, ``errors``.
+May import: ``baselines``, ``system``, ``errors``.
 """

@@ -6,5 +6,6 @@
 ``rates``              measured rates, stored in the cache for ``featx backbones``
 ``stage_times``        processor time of each stage of an extraction
 
-May import: ``extraction``, ``backbones``, ``store``, ``datasets``, ``images``, ``recipe``, ``system``, ``errors``.
+May import: ``extraction``, ``features``, ``backbones``, ``store``, ``datasets``, ``images``, ``recipe``, ``system``,
+``errors``.
 """

@@ -30,6 +30,7 @@ from featx.extraction.engines.engine import Precision, has_native_bfloat16
 from featx.extraction.extract import extract_into
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
 from featx.extraction.prefetch import Decoded, ReadOptions, prefetch
+from featx.features.search.cosine import mean_cosine
 from featx.system.array_types import AnyArray
 from featx.system.child_process import run_child
 from featx.system.processes import n_cores
@@ -209,7 +210,7 @@ def _measure_network(
     recipe = dataclasses.replace(resolved.recipe, precision=precision, calibration=calibration)
     engine = dataclasses.replace(resolved, recipe=recipe).start(compiled)
     rate = _rate(len(pixels), functools.partial(engine, pixels))
-    return NetworkRate(resolved.engine, precision, round(rate, 1), _cosine(engine(pixels), reference))
+    return NetworkRate(resolved.engine, precision, round(rate, 1), round(mean_cosine(engine(pixels), reference), 5))
 
 
 def _not_keras_error(backbone: str) -> OptionError:
@@ -283,8 +284,3 @@ def _rate(n_images: int, run: Callable[[], object]) -> float:
         run()
         seconds.append(time.perf_counter() - started)
     return n_images / statistics.median(seconds)
-
-
-def _cosine(rows: AnyArray, reference: AnyArray) -> float:
-    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(reference, axis=1)
-    return round(float(((rows * reference).sum(axis=1) / norms).mean()), 5)

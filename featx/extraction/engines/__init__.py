@@ -10,7 +10,6 @@
 ``calibration``     photographs from which the ranges of an int8 network are measured
 ``quality``         how similar the features of an int8 network are to those in float32
 ``packaged``        graphs that are distributed with featx
-``package_graphs``  the command that writes them
 
-May import: featx.backbones, featx.store, featx.recipe, featx.system, featx.errors.
+May import: ``features``, ``backbones``, ``store``, ``recipe``, ``system``, ``errors``.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import sys
@@ -17,6 +16,7 @@ from featx.errors import EngineError
 from featx.extraction.engines.calibration import calibration_pixels, whole_photographs
 from featx.extraction.engines.openvino import add_pooling, read_network
 from featx.extraction.engines.quality import save_cosines
+from featx.features.search.cosine import mean_cosine
 from featx.store.compiled_graphs import Graph
 from featx.system.array_types import AnyArray
 from featx.system.child_process import report_step, serve_task
@@ -108,11 +108,7 @@ def _cosines(network: Any, quantized: Any, pixels: AnyArray, layers: list[str]) 
     ends = np.cumsum(widths)
     cosines = {}
     for layer, end, width in zip(layers, ends, widths, strict=True):
-        left, right = rows[:, end - width : end], others[:, end - width : end]
-        norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-        with contextlib.suppress(ZeroDivisionError):
-            usable = norms > 0
-            cosines[layer] = float(((left * right).sum(axis=1)[usable] / norms[usable]).mean()) if usable.any() else 0.0
+        cosines[layer] = mean_cosine(rows[:, end - width : end], others[:, end - width : end])
     return cosines
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.system.array_types import FloatArray
+from featx.system.array_types import AnyArray, FloatArray
 
 
 def normalize_rows(rows: np.ndarray[Any, Any]) -> FloatArray:
@@ -22,7 +22,7 @@ def normalize_rows(rows: np.ndarray[Any, Any]) -> FloatArray:
 
 
 def cosine_similarity(queries: FloatArray, rows: FloatArray) -> FloatArray:
-    """Return the cosine similarities of queries and rows, in place of rows that are not finite -2.
+    """Return the cosine similarities of queries and rows; rows that are not finite have similarity -2.
 
     Parameters
     ----------
@@ -45,3 +45,21 @@ def cosine_similarity(queries: FloatArray, rows: FloatArray) -> FloatArray:
     if not is_finite.all():
         similarity[:, ~is_finite] = -2
     return similarity
+
+
+def mean_cosine(rows: AnyArray, others: AnyArray) -> float:
+    """Return the mean cosine similarity of each row and the other row at its index.
+
+    Pairs with a row of zeros do not count; if there are no other pairs, the result is 0.
+
+    Examples
+    --------
+    >>> round(mean_cosine(np.array([[3.0, 4.0], [0.0, 0.0]]), np.array([[3.0, 0.0], [1.0, 0.0]])), 3)
+    0.6
+    """
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
+    has_direction = lengths > 0
+    if not has_direction.any():
+        return 0.0
+    products = np.einsum("ij,ij->i", rows[has_direction], others[has_direction])
+    return float((products / lengths[has_direction]).mean())

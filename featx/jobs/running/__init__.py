@@ -14,5 +14,6 @@ The engines restart workers and run tasks again. What no engine covers is here: 
 ``heartbeats``   who works at the job now, and how far
 ``recovery``     clean up after dead workers, and remove corrupt shards
 
-May import: the rest of jobs but `run`, `status` and `merge`; and what jobs may import.
+May import: ``jobs`` (not ``jobs.run``, ``jobs.status``, ``jobs.merge``), ``models``, ``extraction``, ``features``,
+``backbones``, ``store``, ``datasets``, ``images``, ``system``, ``errors``.
 """

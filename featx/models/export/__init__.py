@@ -4,5 +4,5 @@
 ``comparison``  compares the outputs of the network with those of the model
 ``worker``  child process that builds and writes the network with Keras and OpenVINO
 
-May import: models, extraction, backbones, images, recipe, system, errors.
+May import: ``models``, ``extraction``, ``backbones``, ``images``, ``recipe``, ``system``, ``errors``.
 """

@@ -5,5 +5,6 @@
 ``training_data``  classes, validation split, weights, and the initial output layer
 ``client``  runs the training in a child process, which is ``featx.backbones.workers.fine_tune``
 
-May import: models.head, extraction, baselines, features, backbones, datasets, images, recipe, system, errors.
+May import: ``models.head``, ``extraction``, ``baselines``, ``features``, ``backbones``, ``datasets``, ``images``,
+``recipe``, ``system``, ``errors``.
 """

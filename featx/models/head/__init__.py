@@ -7,5 +7,5 @@ Predictions with a head need no scikit-learn, and an exported network computes t
 ``from_sklearn``  converts a fitted estimator of scikit-learn
 ``checks``  compares a head with its estimator
 
-May import: baselines, system, errors.
+May import: ``baselines``, ``system``, ``errors``.
 """

@@ -18,6 +18,7 @@ from featx.errors import FeaturesError, FeatxError, RecipeMismatchError, StoreEr
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_with_recipe
 from featx.features.matrix import FeatureMatrix
+from featx.features.search.cosine import mean_cosine
 from featx.images.image import DIGEST_SIZE, content_digest, read_image
 from featx.store.layout import read_description
 from featx.store.segments import CorruptSegmentError, Segment, find_manifests
@@ -157,8 +158,7 @@ def _verify_on_image(features: FeatureMatrix, resolved: Resolved, cache: Path | 
         return f"{name}; not verified, because none of the first {_N_PROBED} images is available"
     extracted = extract_rows([path], resolved, cache=cache)[0][0]
     expected = features[row]
-    norms = float(np.linalg.norm(extracted) * np.linalg.norm(expected))
-    cosine = float(extracted @ expected / max(1e-30, norms))
+    cosine = mean_cosine(extracted[None], expected[None])
     if not cosine >= _MIN_COSINE:
         raise FeaturesError(
             f"{features.address!r} was not extracted with these options ({name}): features of "

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from featx.datasets.image_table import ImageTable
-from featx.errors import FeaturesError, OptionError, UnreadableImageError
+from featx.errors import FeaturesError
 from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.extract import extract_rows
-from featx.extraction.options import ExtractionOptions, resolve_cache
+from featx.extraction.options import ExtractionOptions, check_on_error, resolve_cache
 from featx.features.matrix import FeatureMatrix
 from featx.features.open import open_features
 from featx.features.search.nearest import IndexName, check_top, find_similar, make_index
@@ -284,8 +284,7 @@ class ImageSearch:
         on_error: Literal["skip", "raise"] = "skip",
     ) -> None:
         check_top(top)
-        if on_error not in ("skip", "raise"):
-            raise OptionError(f"on_error (--on-error) must be 'skip' or 'raise', got {on_error!r}.")
+        check_on_error(on_error)
         self.features = features if isinstance(features, FeatureMatrix) else open_features(features)
         self.top = top
         self._recipe = find_recorded_recipe(self.features, options or {}, cache=cache)
@@ -297,7 +296,7 @@ class ImageSearch:
         self._index = make_index(self.features, index)
         self._include_self = include_self
         self._cache = cache
-        self._on_error = on_error
+        self._raise_on_error = on_error == "raise"
 
     @property
     def description(self) -> str:
@@ -318,13 +317,16 @@ class ImageSearch:
             If an image cannot be read, with ``on_error="raise"``.
         """
         with stage("search", len(images)) as progress:
-            rows, digests, errors = extract_rows(images, self._recipe.resolved, cache=self._cache, progress=progress)
+            rows, digests, errors = extract_rows(
+                images,
+                self._recipe.resolved,
+                cache=self._cache,
+                raise_on_error=self._raise_on_error,
+                progress=progress,
+            )
         results = [
             ImageMatches(describe_image(image), [], errors.get(position, "")) for position, image in enumerate(images)
         ]
-        if self._on_error == "raise" and errors:
-            failed = results[min(errors)]
-            raise UnreadableImageError(failed.error, failed.path)
         pending = [position for position in range(len(images)) if position not in errors]
         n_neighbors = self.top + (not self._include_self)
         while pending:

@@ -142,7 +142,7 @@ def test_compare_tables_test_sets_poolings_and_outputs(
 def test_options_do_not_apply_to_color_histogram() -> None:
     command = "rank photos --backbone mobilenet --backbone color_histogram --layer 0.5 --layer -1 --pooling max"
     options = compare._all_options(make_parser().parse_args(command.split()))
-    assert [(one.backbone, one.layer, one.pooling) for one in options] == [
+    assert [(item.backbone, item.layer, item.pooling) for item in options] == [
         ("mobilenet", "0.5", "max"),
         ("mobilenet", "-1", "max"),
         ("color_histogram", None, "avg"),

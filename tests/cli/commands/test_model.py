@@ -64,7 +64,7 @@ def test_missing_source_does_not_affect_others(
     assert output.err.count("\n") == 1
     assert cli.main(["explain", str(model), *names, "-o", str(tmp_path / "seen"), "--json", "--quiet"]) == 1
     output = capsys.readouterr()
-    assert [one["error"] for one in json.loads(output.out)] == ["", "No such file or directory", ""]
+    assert [item["error"] for item in json.loads(output.out)] == ["", "No such file or directory", ""]
     assert "All other images were processed." in output.err
 
 
@@ -91,7 +91,7 @@ def test_image_in_archive_is_a_source(
 def test_standard_input_with_nul_or_newlines(model: Path, digits: list[Path], tmp_path: Path) -> None:
     odd = tmp_path / "two\nlines.png"
     shutil.copy(digits[0], odd)
-    paths = [os.fsencode(one) for one in (odd, *digits[:4])]
+    paths = [os.fsencode(path) for path in (odd, *digits[:4])]
     done = piped(model, b"\0".join(paths) + b"\0")
     assert done.returncode == 0, done.stderr
     assert [row["path"] for row in predicted(done.stdout.decode())] == [os.fsdecode(path) for path in paths]
@@ -121,7 +121,7 @@ def test_labels_are_escaped_in_csv_only(model: Path, digits: list[Path], capsys:
 def test_integer_and_boolean_labels_keep_their_type(
     word: Any, classes: list[Any], digits: list[Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    lines = [f"{one},{word(one.parent.name)}" for one in digits]
+    lines = [f"{path},{word(path.parent.name)}" for path in digits]
     (tmp_path / "t.csv").write_text("\n".join(["path,label", *lines]))
     options = ["--backbone", "color_histogram", "--image-size", "8", "--no-cache", "--quiet"]
     model = str(tmp_path / "model.skops")
@@ -164,8 +164,10 @@ def test_json_marks_uncertain_predictions(model: Path, digits: list[Path], capsy
     def is_uncertain(*options: str) -> list[Any]:
         assert cli.main(["predict", str(model), *map(str, digits), "--quiet", "--json", *options]) == 0
         report = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert all(one["is_uncertain"] == (one["label"] is None) for one in report if one["is_uncertain"] is not None)
-        return [one["is_uncertain"] for one in report]
+        assert all(
+            item["is_uncertain"] == (item["label"] is None) for item in report if item["is_uncertain"] is not None
+        )
+        return [item["is_uncertain"] for item in report]
 
     assert set(is_uncertain("--threshold", "0.8")) == {True, False}
     assert set(is_uncertain()) == {None}

@@ -1,7 +1,7 @@
 """Write the calibration images of int8 networks: ``python -m tests.extraction.engines.make_calibration_images``.
 
 Other images give other int8 networks, so that the digest in ``featx.recipe`` and the graphs in ``data/graphs`` change
-as well: run ``python -m featx.extraction.engines.package_graphs`` afterwards. The README beside the images lists the
+as well: run ``python -m tests.extraction.engines.package_graphs`` afterwards. The README beside the images lists the
 sources and their licenses.
 """
 

@@ -19,6 +19,7 @@ from featx.extraction.engines import calibration
 from featx.extraction.engines.calibration import CALIBRATION, CALIBRATION_FOLDER, calibration_digest, calibration_pixels
 from featx.extraction.engines.engine import resolve_precision
 from featx.extraction.options import ExtractionOptions, resolve_with_recipe
+from featx.features.search.cosine import mean_cosine
 from featx.system.array_types import AnyArray
 from tests.backbones.networks import SIZE, random_array, save_graph, save_onnx
 from tests.extraction.engines.conftest import rows_of
@@ -29,11 +30,6 @@ from featx.extraction.options import ExtractionOptions, resolve_with_recipe
 engine = ExtractionOptions(precision="int8").resolve().start(None)
 np.save(sys.argv[2], engine(np.load(sys.argv[1])))
 """
-
-
-def mean_cosine(rows: AnyArray, others: AnyArray) -> float:
-    norms = np.linalg.norm(rows, axis=1) * np.linalg.norm(others, axis=1)
-    return float(((rows * others).sum(axis=1) / norms).mean())
 
 
 def model_rows(path: Path, pixels: AnyArray, **options: Any) -> AnyArray:
@@ -105,8 +101,7 @@ def test_missing_nncf_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_cached_rows_need_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pixels: AnyArray) -> None:
     extractor = FeatureExtractor(precision="int8", cache=tmp_path)
     rows = extractor.fit_transform(pixels[:2])
-    monkeypatch.setattr(ExtractionOptions, "_start", lambda *args: pytest.fail("started"), raising=False)
-    monkeypatch.setattr("featx.extraction.engines.engine.start_engine", lambda *args: pytest.fail("started"))
+    monkeypatch.setattr("featx.extraction.options.start_engine", lambda *args: pytest.fail("started"))
     np.testing.assert_array_equal(extractor.transform(pixels[:2]), rows)
 
 

@@ -17,11 +17,11 @@ from featx.extraction.engines import packaged
 from featx.extraction.engines.compile import compiled_recipe, convert_network
 from featx.extraction.engines.engine import has_native_bfloat16, stop_engines
 from featx.extraction.engines.openvino import OpenVinoEngine
-from featx.extraction.engines.package_graphs import write_graphs
 from featx.extraction.engines.packaged import GRAPHS_FOLDER, load_packaged
 from featx.extraction.options import ExtractionOptions
 from featx.store.compiled_graphs import Graph
 from featx.system.array_types import AnyArray
+from tests.extraction.engines.package_graphs import write_graphs
 
 #: A user's work from images to predictions, in a process that cannot import the libraries of the network's origin.
 _WORK = """

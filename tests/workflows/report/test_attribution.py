@@ -30,7 +30,7 @@ def result(
     for at, photo in enumerate(photos[:18]):
         paths.append(folder / f"{at}.png")
         photo.save(paths[-1])
-    y = [f"class {at % 3}" for at in range(18)]  # random labels: most predictions are mistakes
+    y = [f"class {index % 3}" for index in range(18)]  # random labels: most predictions are mistakes
     network = FeatureExtractor(precision="float32")
     return compare_images(
         paths,

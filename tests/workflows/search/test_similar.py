@@ -151,7 +151,7 @@ def test_credentials_in_indexed_urls_are_not_shown(
         Path("job"),
         extractor.transform(addresses),
         paths=addresses,
-        digests=[one.hex() for one in digests],
+        digests=[item.hex() for item in digests],
         recipe=extractor.recipe_,
         options={"backbone": "counting"},
     )
@@ -228,7 +228,7 @@ def test_json_has_an_object_for_each_query(job: Path, capsys: pytest.CaptureFixt
     options = ["--json", "--quiet", "--top", "2", "--include-self"]
     assert run("job", "photos/china/05.jpg", "photos/china/04.jpg", "bad.jpg", *options) == 0
     first, second, bad = map(json.loads, capsys.readouterr().out.splitlines())
-    assert not any(one["identical"] for one in first["matches"])  # it failed when the job ran
+    assert not any(item["identical"] for item in first["matches"])  # it failed when the job ran
     assert second["matches"][0] == {
         **{"rank": 1, "path": "photos/china/04.jpg", "cosine": 1.0, "label": "china", "identical": True}
     }
@@ -396,7 +396,7 @@ def test_tables_are_read_once_for_many_groups(tmp_path: Path, monkeypatch: pytes
         return open_file(folder, name)
 
     monkeypatch.setattr(FeatureFolder, "open", count_tables)
-    expected = [[f"photos/{at:05}.jpg", f"photos/{at + 100:05}.jpg"] for at in range(100)]
+    expected = [[f"photos/{index:05}.jpg", f"photos/{index + 100:05}.jpg"] for index in range(100)]
     assert duplicate_lists.as_dict(found, features)["clusters"] == expected
     assert len(read) == 20
     lines = list(csv.DictReader("".join(duplicate_lists.as_csv(found, features)).splitlines()))

@@ -1,4 +1,4 @@
-"""Write the graphs that are distributed with featx: ``python -m featx.extraction.engines.package_graphs``.
+"""Write the graphs that are distributed with featx: ``python -m tests.extraction.engines.package_graphs``.
 
 Run it after a change of the bundled weights, of the conversion, of the calibration images or of the quantization. It
 needs tensorflow and nncf, and replaces all files in ``data/graphs`` but the README.
