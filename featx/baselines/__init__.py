@@ -6,6 +6,7 @@ This room knows arrays only: no images, backbones or caches. The functions here 
 ``comparison``         :class:`featx.Comparison`, its result
 ``estimators``         estimators by name: built-in baselines, scikit-learn classes, estimators of the user
 ``builtin_baselines``  settings and tuning grids of the built-in baselines
+``score_folds``        estimators on all folds: in threads, in processes, or on rows in blocks
 ``fitting``            one estimator on one fold: tuning, calibration, scores; and fitted on all samples
 ``fold_results``       out-of-fold predictions and the table of scores
 ``metrics``            metrics, confidence intervals and significance tests
@@ -15,7 +16,7 @@ This room knows arrays only: no images, backbones or caches. The functions here 
 ``plots``              plots with matplotlib
 
 Sub-rooms: ``folds`` (training and test samples), ``ranking`` (feature matrices in order), ``scaling`` (many samples or
-classes, limited time and memory).
+classes, limited time and memory), ``streaming`` (more rows than fit into memory).
 
 May import: ``features``, ``datasets``, ``system``, ``errors``.
 """

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import functools
-import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +12,21 @@ import numpy as np
 from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.comparison import Comparison
 from featx.baselines.estimators import EstimatorsLike, TaskOption, as_baselines, check_task
-from featx.baselines.fitting import Dataset, FoldResult, collecting_warnings, score_fold
+from featx.baselines.fitting import Dataset, FoldResult
 from featx.baselines.fold_results import CombinedResults, prediction_table
 from featx.baselines.folds.given_folds import validate_row_indices
 from featx.baselines.folds.groups import resolve_groups
 from featx.baselines.folds.make_split import check_split_options, make_split
-from featx.baselines.folds.split import Fold, Split
-from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
+from featx.baselines.folds.split import Split
 from featx.baselines.learning_curve import learning_curve
 from featx.baselines.metrics import misleading_accuracy
 from featx.baselines.scaling.approximate import approximate_baselines
 from featx.baselines.scaling.limits import ScaleLimits
-from featx.baselines.scaling.schedule import Schedule, describe_failure
+from featx.baselines.scaling.schedule import Schedule
+from featx.baselines.score_folds import check_images_of, score_all
+from featx.baselines.streaming.baselines import Streams, stream_baselines
+from featx.baselines.streaming.sample import curve_of_sample
+from featx.baselines.streaming.scan import scan_columns, validate_rows
 from featx.datasets.labels import (
     as_label_array,
     describe_inferred_regression,
@@ -32,12 +34,12 @@ from featx.datasets.labels import (
     validate_data,
     validate_labels,
 )
-from featx.errors import ComparisonError, FeatxError, OptionError
+from featx.errors import OptionError
 from featx.features.duplicates.find import Duplicates
-from featx.system.array_types import AnyArray, IntArray
+from featx.features.selected_rows import is_read_on_demand
+from featx.system.array_types import Float64Array, IntArray
 from featx.system.formatting import format_count
-from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
-from featx.system.threads import parallel_in_threads
+from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -110,7 +112,7 @@ def compare_baselines(
 
     Parameters
     ----------
-    X : array-like of float of shape (n_samples, n_features)
+    X : array-like of float of shape (n_samples, n_features), or FeatureMatrix
         Features.
     y : array-like of shape (n_samples,)
         Labels or continuous targets. Samples without a label are dropped, which is noted.
@@ -138,8 +140,8 @@ def compare_baselines(
     time_limit : float or None, default=None
         Minutes for all estimators. Those that cannot finish are excluded, with a note. None: no limit.
     exact : bool, default=False
-        Whether kernel machines are exact for any number of samples. False: beyond 10,000 samples, ``svm`` and ``svr``
-        are approximated, see Notes.
+        Whether estimators are those of small comparisons for any number of samples. False: beyond 10,000 samples,
+        ``svm`` and ``svr`` are approximated, and beyond 100,000 others too, see Notes.
     limits : ScaleLimits or None, default=None
         Sizes above which a comparison works differently. None: the defaults.
     verbose : bool or None, default=None
@@ -176,6 +178,12 @@ def compare_baselines(
     that does not fit into memory is excluded, with a note. ``svm`` and ``svr`` become 1,000 components of Nystroem's
     method and a ridge model, named so in the table.
 
+    Beyond 100,000 samples or 1 GB, features from :func:`open_features` or a memory map are read in blocks. ``ridge``
+    comes from one pass, which computes the Gram matrix of each fold; ``logreg`` takes some passes for all folds,
+    preconditioned by the same matrices; ``svm`` and ``svr`` are components and ridge from one pass. All other
+    estimators, and ``logreg`` of many classes, are fitted on 20,000 training rows of each fold, stratified by class,
+    and tested on all rows. The table names them so.
+
     Folds are shuffled, stratified by class and keep groups together. Confidence intervals and p-values account for
     overlapping training sets [1]_. If there is a single test set, or folds do not vary, intervals are Wilson's, and
     p-values those of McNemar's exact test (for regression a bootstrap and a paired t-test).
@@ -206,33 +214,39 @@ def compare_baselines(
         time_limit=time_limit,
     )
     limits = limits or ScaleLimits()
-    all_X, all_y = np.asarray(X), as_label_array(y)
-    labeled_X, labels, rows, notes = validate_data(all_X, all_y)
+    is_streamed = not exact and limits.is_out_of_core(np.shape(X))
+    all_X: Any = X if is_streamed and is_read_on_demand(X) else np.asarray(X)
+    all_y = as_label_array(y)
+    labeled_X, labels, rows, notes = (validate_rows if is_streamed else validate_data)(all_X, all_y)
     resolved_task = infer_task(labels) if task == "auto" else task
     notes += filter(None, [describe_inferred_regression(labels)] if task == "auto" else [])
     labels = validate_labels(labels, resolved_task)
     baselines = as_baselines(estimators, resolved_task, random_state)
-    _check_images(baselines, len(labels))
+    check_images_of(baselines, len(labels))
     codes, duplicates = resolve_groups(groups, labeled_X, rows, len(all_X))
     if duplicates is not None and len(duplicates):
         notes.append(_describe_duplicates(duplicates))
     cv = _select_labeled(cv, rows, len(all_X))
     split = make_split(labels, task=resolved_task, cv=cv, repeats=repeats, groups=codes, random_state=random_state)
     data = Dataset(labeled_X, labels, resolved_task, codes, random_state, limits)
-    notes += _note_different_scales(labeled_X, baselines)
-    if not exact:
-        baselines = approximate_baselines(baselines, len(labels), limits, notes, random_state=random_state)
     total = len(baselines) * len(split.folds)
     with reporting(verbose, progress), stage("compare", total, "folds") as advance:
         schedule = Schedule(data, split.folds, tune, n_jobs, time_limit, advance, notes)
-        results = _score_all(baselines, schedule)
+        if is_streamed:
+            results = _score_streamed(baselines, schedule, rows)
+        else:
+            notes += _note_different_scales(labeled_X.std(axis=0, dtype=np.float64), baselines)
+            if not exact:
+                baselines = approximate_baselines(baselines, len(labels), limits, notes, random_state=random_state)
+            results = score_all(baselines, schedule)
     combined = CombinedResults.combine(results, data, split, tune=tune)
     notes += split.notes
     if resolved_task == "classification" and (warning := misleading_accuracy(combined.table, combined.predictions.y)):
         notes.append(warning)
     split = split.map_rows(rows)
-    compute_curve = functools.partial(
-        learning_curve, all_X, all_y, split, task=resolved_task, random_state=random_state, n_jobs=n_jobs
+    curve = functools.partial(curve_of_sample, n_rows=limits.subset_rows) if is_streamed else learning_curve
+    compute_curve: Any = functools.partial(
+        curve, all_X, all_y, split, task=resolved_task, random_state=random_state, n_jobs=n_jobs
     )
     builtin = [baseline.name for baseline in baselines if baseline.is_builtin and not baseline.is_calibrated]
     return Comparison(
@@ -252,11 +266,15 @@ def compare_baselines(
     )
 
 
-def _check_images(baselines: Sequence[Baseline], n_samples: int) -> None:
-    """Raise an error if there are not as many images as samples for a baseline that is trained on images."""
-    for baseline in baselines:
-        if baseline.images is not None and len(baseline.images) != n_samples:
-            baseline.make(n_samples)  # raises
+def _score_streamed(baselines: Sequence[Baseline], schedule: Schedule, rows: IntArray) -> dict[str, list[FoldResult]]:
+    """Return the results of baselines on rows that are read in blocks; `rows` are their indices for messages."""
+    data = schedule.data
+    statistics = scan_columns(data.X, rows)
+    schedule.notes.extend(_note_different_scales(statistics.std, baselines))
+    streamed = stream_baselines(baselines, Streams(schedule, statistics), schedule.notes)
+    in_blocks = dataclasses.replace(data, limits=dataclasses.replace(data.limits, exact_rows=0))  # all predictions
+    sampled = dataclasses.replace(schedule, data=in_blocks, folds=streamed.folds)
+    return score_all(streamed.baselines, sampled, streamed.direct)
 
 
 def _describe_duplicates(duplicates: Duplicates) -> str:
@@ -265,60 +283,8 @@ def _describe_duplicates(duplicates: Duplicates) -> str:
     return f"{duplicates.n_rows:,} near-duplicates in {groups} are never split between training and test set{centered}."
 
 
-def _score_all(baselines: Sequence[Baseline], schedule: Schedule) -> dict[str, list[FoldResult]]:
-    """Return the results of each baseline on each fold. A baseline that cannot be fitted is noted instead."""
-    from threadpoolctl import threadpool_limits
-
-    data, notes = schedule.data, schedule.notes
-    # One fold per core, with one BLAS thread each: on matrices of this size, several BLAS threads mostly wait for each
-    # other (measured: logistic regression takes ten times as long with two).
-    with threadpool_limits(limits=1), collecting_warnings(notes):
-        if len(data.X) > data.limits.exact_rows or schedule.time_limit is not None:
-            results = schedule.run(baselines, lambda baseline: _score_in_threads(baseline, schedule, None))
-        else:
-            results = _score_few(baselines, schedule)
-    if not results:
-        raise ComparisonError(f"Cannot compare estimators: none could be fitted. {' '.join(notes)}")
-    return results
-
-
-def _score_few(baselines: Sequence[Baseline], schedule: Schedule) -> dict[str, list[FoldResult]]:
-    """Return the results of each baseline, computed in threads that share a kernel."""
-    data = schedule.data
-    shared: SharedKernel | None = None
-    results: dict[str, list[FoldResult]] = {}
-    for baseline in baselines:
-        schedule.progress.describe(baseline.name)
-        start = time.perf_counter()
-        if shared is None and baseline.is_precomputable and len(data.X) <= MAX_ROWS:
-            # Measured with 8,000 × 1,024, 100 classes and 5 folds: 5 s for svm with it, 54 s without.
-            shared = SharedKernel(data.X)
-        kernel_seconds = (time.perf_counter() - start) / len(schedule.folds)
-        try:
-            results[baseline.name] = _score_in_threads(baseline, schedule, shared)
-        except FeatxError:
-            raise
-        except Exception as error:  # estimators raise anything for data that does not suit them
-            schedule.notes.append(describe_failure(baseline.name, error))
-            continue
-        for result in results[baseline.name]:
-            result.scores["fit_seconds"] += kernel_seconds
-    return results
-
-
-def _score_in_threads(baseline: Baseline, schedule: Schedule, shared: SharedKernel | None) -> list[FoldResult]:
-    n_threads = schedule.n_jobs if baseline.images is None else 1  # training on images uses all cores
-
-    def score(fold: Fold) -> FoldResult:
-        return score_fold(baseline, schedule.data, fold, shared, tune=schedule.tune)
-
-    with contextlib.closing(parallel_in_threads(score, schedule.folds, n_threads)) as results:
-        return list(counted(results, schedule.progress))
-
-
-def _note_different_scales(X: AnyArray, baselines: Sequence[Baseline]) -> list[str]:
+def _note_different_scales(std: Float64Array, baselines: Sequence[Baseline]) -> list[str]:
     """Return a note if some columns dominate all distances."""
-    std = X.std(axis=0, dtype=np.float64)
     std = std[std > 0]
     names = [baseline.name for baseline in baselines if baseline.is_builtin and baseline.name in _DISTANCE_BASED]
     if not names or not len(std) or std.max() <= _MAX_STD_RATIO * np.median(std):

@@ -44,7 +44,7 @@ class Dataset:
 
     Attributes
     ----------
-    X : ndarray of float of shape (n_samples, n_features)
+    X : ndarray of float of shape (n_samples, n_features), or FeatureMatrix
         Features.
     y : ndarray of shape (n_samples,)
         Labels or continuous targets.
@@ -58,7 +58,7 @@ class Dataset:
         Sizes above which predictions are computed in blocks.
     """
 
-    X: AnyArray
+    X: Any
     y: AnyArray
     task: str
     groups: AnyArray | None = None
@@ -145,6 +145,10 @@ def score_fold(
             lambda rows: method(_inputs(baseline, data.X, (train, rows), shared, params_of_fit)), test, n_rows
         )
 
+    if _is_large_neighbors(estimator, len(train), data.limits) and not scores_only:
+        result = _score_neighbors(estimator, data, test, apply)
+        result.scores["fit_seconds"] = fit_end - start
+        return dataclasses.replace(result, params=params)
     predicted = apply(estimator.predict)
     predict_end = time.perf_counter()
     seconds = {"fit_seconds": fit_end - start, "predict_seconds": predict_end - fit_end}
@@ -154,16 +158,35 @@ def score_fold(
     if hasattr(estimator, "predict_proba"):
         probabilities = apply(lambda X: estimator.predict_proba(X).astype(np.float32))
         return dataclasses.replace(
-            result, probabilities=probabilities, classes=estimator.classes_, margins=_margins(probabilities)
+            result, probabilities=probabilities, classes=estimator.classes_, margins=margins_of(probabilities)
         )
     if data.task == "classification" and hasattr(estimator, "decision_function"):
         return dataclasses.replace(
-            result, margins=apply(lambda X: _margins(np.asarray(estimator.decision_function(X))))
+            result, margins=apply(lambda X: margins_of(np.asarray(estimator.decision_function(X))))
         )
     return result
 
 
-def _margins(values: AnyArray) -> FloatArray:
+def _is_large_neighbors(estimator: Any, n_train: int, limits: ScaleLimits) -> bool:
+    return n_train > limits.exact_rows and hasattr(estimator, "kneighbors") and hasattr(estimator, "predict_proba")
+
+
+def _score_neighbors(
+    estimator: Any,
+    data: Dataset,
+    test: IntArray,
+    apply: Callable[[Callable[[Any], Any]], AnyArray],
+) -> FoldResult:
+    """Return the result of nearest neighbors, which are searched once for predictions and probabilities."""
+    start = time.perf_counter()
+    probabilities = apply(lambda X: estimator.predict_proba(X).astype(np.float32))
+    predicted = estimator.classes_[probabilities.argmax(axis=1)]
+    seconds = {"fit_seconds": 0.0, "predict_seconds": time.perf_counter() - start}
+    scores = {**score(data.task, data.y[test], predicted), **seconds}
+    return FoldResult(scores, {}, predicted, probabilities, estimator.classes_, margins_of(probabilities))
+
+
+def margins_of(values: AnyArray) -> FloatArray:
     """Return the difference between the largest and the second-largest value of each row.
 
     One decision value of two classes stands for itself and its negative.

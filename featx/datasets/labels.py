@@ -172,18 +172,9 @@ def validate_data(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any,
         `X` is not a matrix of finite numbers, or the lengths of `X` and `y` differ.
     """
     X, y = np.asarray(X), as_label_array(y)
-    if X.dtype.kind not in "fiu":
-        raise ComparisonError(f"X must be numeric, got dtype {X.dtype}. Extract features first with FeatureExtractor.")
-    if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
-        raise ComparisonError(
-            "X must have shape (n_samples, n_features) and y shape (n_samples,), got X of shape "
-            f"{X.shape} and y of shape {y.shape}. Pass one label per row of X."
-        )
-    is_unlabeled = np.array([is_missing(label) for label in y.tolist()], dtype=bool)
-    rows = np.flatnonzero(~is_unlabeled)
-    notes = []
-    if is_unlabeled.any():
-        notes.append(_note_of_unlabeled(np.flatnonzero(is_unlabeled), len(y)))
+    check_shapes(X, y)
+    rows, notes = labeled_rows(y)
+    if len(rows) < len(y):
         X, y = X[rows], y[rows]
     not_finite = np.flatnonzero(~np.isfinite(X).all(axis=1))
     if len(not_finite):
@@ -192,6 +183,29 @@ def validate_data(X: Any, y: Any) -> tuple[np.ndarray[Any, Any], np.ndarray[Any,
             f"{rows[not_finite[0]]}. Drop these rows of X and y: keep = np.isfinite(X).all(axis=1)."
         )
     return X, y, rows, notes
+
+
+def check_shapes(X: Any, y: np.ndarray[Any, Any]) -> None:
+    """Raise an error if `X` is not a numeric matrix with one row for each label.
+
+    Raises
+    ------
+    ComparisonError
+    """
+    if X.dtype.kind not in "fiu":
+        raise ComparisonError(f"X must be numeric, got dtype {X.dtype}. Extract features first with FeatureExtractor.")
+    if X.ndim != 2 or y.ndim != 1 or len(X) != len(y):
+        raise ComparisonError(
+            "X must have shape (n_samples, n_features) and y shape (n_samples,), got X of shape "
+            f"{X.shape} and y of shape {y.shape}. Pass one label per row of X."
+        )
+
+
+def labeled_rows(y: np.ndarray[Any, Any]) -> tuple[IntArray, list[str]]:
+    """Return the indices of the samples that have a label, and a note on the others."""
+    is_unlabeled = np.array([is_missing(label) for label in y.tolist()], dtype=bool)
+    notes = [_note_of_unlabeled(np.flatnonzero(is_unlabeled), len(y))] if is_unlabeled.any() else []
+    return np.flatnonzero(~is_unlabeled), notes
 
 
 def _note_of_unlabeled(indices: IntArray, n_samples: int) -> str:

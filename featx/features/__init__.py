@@ -2,6 +2,7 @@
 
 ``open``         :func:`open_features`: open a feature file or a job
 ``matrix``       :class:`FeatureMatrix`, whose rows are read on demand
+``selected_rows``  rows of a matrix, read when they are needed
 ``columns``      path, label and digest of the rows
 ``hashed_npy``   write a ``.npy`` file and its checksum
 ``npy_part``     a file of rows, local or remote

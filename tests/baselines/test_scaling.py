@@ -87,7 +87,7 @@ def test_a_regressor_is_approximated_too():
     table = compare_baselines(X, y + 0.5, estimators=["svr"], task="regression", limits=SMALL, tune=True).table
     assert table["estimator"].tolist() == ["svr (Nystroem, 150 components)"]
     assert table["r2_mean"].iloc[0] > 0.8
-    assert "alpha=" in table["best_params"].iloc[0]
+    assert "gamma=" in table["best_params"].iloc[0]
 
 
 def test_votes_of_pairs_of_classes_are_computed_in_blocks():

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from featx.baselines.builtin_baselines import Baseline
+from featx.baselines.scaling.gcv_ridge import GcvRidge, GcvRidgeClassifier
 from featx.baselines.scaling.limits import ScaleLimits
 
-#: Penalty of ridge on the components, whose rows have at most norm 1.
-NYSTROEM_ALPHA = 0.03
-_GAMMAS, _ALPHAS = (0.3, 1.0, 3.0), (0.003, 0.03, 0.3)
+#: Penalties of ridge on the components, whose rows have at most norm 1. Generalized cross-validation selects one: on
+#: synthetic features of ten classes 0.1 is best, and on 1,000 classes of 20 rows accuracy is 0.71 for 0.03, 0.85 for 1.
+ALPHAS = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+_GAMMAS = (0.3, 1.0, 3.0)
 
 
 def approximate_name(name: str, limits: ScaleLimits) -> str:
@@ -44,8 +46,9 @@ def approximate_baselines(
             replaced.append(_approximation(baseline, limits, random_state))
             notes.append(
                 f"{baseline.name} is approximated for {n_samples:,} samples: {limits.n_components:,} components of its "
-                "RBF kernel (Nystroem) and a ridge model. Use exact=True (--exact) for the support vector machine, "
-                "whose time grows with the square of the number of samples."
+                "RBF kernel (Nystroem) and a ridge model, whose penalty generalized cross-validation selects. Use "
+                "exact=True (--exact) for the support vector machine, whose time grows with the square of the number "
+                "of samples."
             )
         else:
             replaced.append(baseline)
@@ -57,18 +60,17 @@ def _approximation(baseline: Baseline, limits: ScaleLimits, random_state: int) -
 
     def make(n_train: int) -> Any:
         from sklearn.kernel_approximation import Nystroem
-        from sklearn.linear_model import Ridge, RidgeClassifier
         from sklearn.pipeline import Pipeline
 
         components = Nystroem(n_components=min(limits.n_components, n_train), random_state=random_state)
-        model = Ridge(alpha=NYSTROEM_ALPHA) if is_regression else RidgeClassifier(alpha=NYSTROEM_ALPHA)
+        model = GcvRidge(ALPHAS) if is_regression else GcvRidgeClassifier(ALPHAS)
         return Pipeline([("nystroem", components), ("ridge", model)])
 
     return dataclasses.replace(
         baseline,
         name=approximate_name(baseline.name, limits),
         make=make,
-        grid={"ridge__alpha": _ALPHAS, "nystroem__gamma": _GAMMAS},
+        grid={"nystroem__gamma": _GAMMAS},
         kernel="nystroem",
         prefix="nystroem__",
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from featx.baselines.builtin_baselines import Baseline
 from featx.baselines.fitting import Dataset, FoldResult
 from featx.baselines.folds.split import Fold
 from featx.baselines.scaling.cost import Cost, available_bytes
-from featx.baselines.scaling.workers import FoldWorkers, TimeUpError
+from featx.baselines.scaling.limits import TimeUpError
+from featx.baselines.scaling.workers import FoldWorkers
 from featx.errors import FeatxError
 from featx.system.formatting import shorten
 from featx.system.processes import n_cores
@@ -48,14 +49,17 @@ class Schedule:
     progress: Stage
     notes: list[str]
 
-    def run(self, baselines: Sequence[Baseline], direct: Callable[[Baseline], list[FoldResult]]) -> dict[str, Any]:
+    def run(
+        self, baselines: Sequence[Baseline], direct: Mapping[str, Callable[[float], list[FoldResult]]]
+    ) -> dict[str, Any]:
         """Return the results of each estimator that can be scored.
 
         Parameters
         ----------
         baselines : sequence of Baseline
-        direct : callable
-            Function that scores a baseline in this process: the dummy, and those that are trained on images.
+        direct : mapping of str to callable
+            By name, functions that score a baseline in this process until a deadline: the dummy, those that are
+            trained on images, and those that read rows in blocks.
         """
         started = time.perf_counter()
         deadline = float("inf") if self.time_limit is None else started + 60 * self.time_limit
@@ -63,10 +67,9 @@ class Schedule:
         with FoldWorkers(self.data) as workers:
             for baseline in baselines:
                 self.progress.describe(baseline.name)
-                is_direct = baseline.images is not None or (baseline.is_builtin and baseline.name == "dummy")
                 try:
-                    if is_direct:
-                        results[baseline.name] = direct(baseline)
+                    if baseline.name in direct:
+                        results[baseline.name] = direct[baseline.name](deadline)
                     elif scores := self._score(workers, baseline, deadline):
                         results[baseline.name] = scores
                 except FeatxError:
@@ -102,11 +105,15 @@ class Schedule:
             baseline, self.folds, tune=self.tune, n_processes=n_processes, deadline=deadline, progress=self.progress
         )
 
+    @property
+    def n_workers(self) -> int:
+        """Number of processes or threads that `n_jobs` stands for."""
+        n_jobs = 1 if self.n_jobs is None else self.n_jobs
+        return n_jobs if n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)
+
     def _n_processes(self, cost: Cost) -> int:
         """Return how many folds fit into memory at the same time, 0 if not one does."""
-        n_jobs = 1 if self.n_jobs is None else self.n_jobs
-        wanted = n_jobs if n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)
-        return min(wanted, len(self.folds), int(_MEMORY_SHARE * available_bytes() / max(cost.n_bytes, 1)))
+        return min(self.n_workers, len(self.folds), int(_MEMORY_SHARE * available_bytes() / max(cost.n_bytes, 1)))
 
 
 def describe_failure(name: str, error: Exception) -> str:

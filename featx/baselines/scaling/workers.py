@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from joblib.externals.loky import ProcessPoolExecutor
@@ -22,6 +22,7 @@ from featx.baselines.fitting import Dataset, FoldResult, score_fold
 from featx.baselines.folds.split import Fold
 from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.scaling.cost import Cost, estimate_cost
+from featx.baselines.scaling.limits import TimeUpError
 from featx.system.array_types import AnyArray
 
 Warned = list[tuple[Warning | str, type[Warning], str, int]]
@@ -31,22 +32,18 @@ class WorkerKilledError(MemoryError):
     """A process ended without a result: the system killed it, in general for its memory."""
 
 
-class TimeUpError(Exception):
-    """The time limit ended a computation."""
-
-
 class FoldWorkers:
     """Processes that score folds.
 
     Parameters
     ----------
     data : Dataset
-        Features and targets. The features are written to a temporary file, unless they are mapped from one already.
+        Features and targets. An array is written to a temporary file, unless it is mapped from one already.
     """
 
     def __init__(self, data: Dataset) -> None:
         self._folder = tempfile.mkdtemp(prefix="featx-compare-")
-        self._features = _as_file(data.X, Path(self._folder))
+        self._X = data.X
         self._data = dataclasses.replace(data, X=np.empty((0, data.X.shape[1]), data.X.dtype))
         self._pool: Any = None
         self._n_processes = 0
@@ -113,9 +110,9 @@ class FoldWorkers:
         if self._pool is None or self._n_processes != n_processes:
             self.stop()
             self._n_processes = n_processes
-            self._pool = ProcessPoolExecutor(
-                n_processes, initializer=_start_worker, initargs=(self._features, self._data)
-            )
+            if isinstance(self._X, np.ndarray):  # once, and only if a process is needed
+                self._X = _as_file(self._X, Path(self._folder))
+            self._pool = ProcessPoolExecutor(n_processes, initializer=_start_worker, initargs=(self._X, self._data))
         futures = [self._pool.submit(task, *values) for values in arguments]
         try:
             _wait(futures, deadline, progress)
@@ -147,16 +144,25 @@ def _wait(futures: Sequence[Any], deadline: float, progress: Callable[[int], obj
         progress(len(done))
 
 
-def _as_file(X: AnyArray, folder: Path) -> tuple[str, int, Any, tuple[int, ...]]:
-    """Return path, offset, dtype and shape of a file with these features."""
+class MappedFile(NamedTuple):
+    """A file with features."""
+
+    path: str
+    offset: int
+    dtype: Any
+    shape: tuple[int, ...]
+
+
+def _as_file(X: AnyArray, folder: Path) -> MappedFile:
+    """Return a file with these features."""
     mapped = X
     while isinstance(mapped.base, np.memmap):
         mapped = mapped.base
     if isinstance(X, np.memmap) and X.filename is not None and X.flags.c_contiguous and X is mapped:
-        return os.fspath(X.filename), int(X.offset), X.dtype, X.shape
+        return MappedFile(os.fspath(X.filename), int(X.offset), X.dtype, X.shape)
     path = folder / "features"
     np.ascontiguousarray(X).tofile(path)
-    return str(path), 0, X.dtype, X.shape
+    return MappedFile(str(path), 0, X.dtype, X.shape)
 
 
 @dataclasses.dataclass
@@ -168,12 +174,14 @@ class _WorkerState:
 _state: list[_WorkerState] = []
 
 
-def _start_worker(features: tuple[str, int, Any, tuple[int, ...]], data: Dataset) -> None:
+def _start_worker(features: Any, data: Dataset) -> None:
     from threadpoolctl import threadpool_limits
 
-    path, offset, dtype, shape = features
     threadpool_limits(limits=1)  # for the life of the process
-    X = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)
+    X = features
+    if isinstance(features, MappedFile):
+        path, offset, dtype, shape = features
+        X = np.memmap(path, dtype=dtype, mode="r", offset=offset, shape=shape).view(np.ndarray)
     _state[:] = [_WorkerState(dataclasses.replace(data, X=X))]
 
 

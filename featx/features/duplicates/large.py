@@ -16,8 +16,8 @@ from featx.features.duplicates.components import PairGroups, TooConnectedError, 
 from featx.features.duplicates.cosine_bounds import Bounds, UnitRows, rounding
 from featx.features.duplicates.dense import DISTANCE_RATIO, MIN_COSINE, N_NEIGHBORS, link_all_pairs
 from featx.features.duplicates.limits import Limits
-from featx.features.matrix import FeatureMatrix
 from featx.features.npy_writer import NpyWriter
+from featx.features.selected_rows import is_read_on_demand
 from featx.system.array_types import BoolArray, FloatArray, IntArray
 from featx.system.files.atomic import temporary_folder
 
@@ -60,12 +60,12 @@ def link_many_rows(
     with temporary_folder() as folder:
         allocate = functools.partial(_allocate, folder, limits.memory_bytes)
         source = features
-        if isinstance(features, FeatureMatrix) and not features.is_local:
+        if is_read_on_demand(features) and not features.is_local:
             source = allocate(features.shape)  # rows are read more than once
             step = limits.block_rows(_BATCH_ROWS, features.shape[1])
             for start in range(0, len(features), step):
                 source[start : start + step] = features[start : start + step]
-        elif not isinstance(features, np.ndarray | FeatureMatrix):
+        elif not isinstance(features, np.ndarray) and not is_read_on_demand(features):
             source = np.asarray(features)
         distinct, kinds, counts = distinct_rows(source, limits)
         labels, cosine, centered = _link_distinct(source, distinct, threshold, limits, allocate, progress)

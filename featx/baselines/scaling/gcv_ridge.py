@@ -1,0 +1,141 @@
+"""Ridge models whose penalty is selected by generalized cross-validation, from the Gram matrix alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve, eigh
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+
+from featx.datasets.labels import encode_targets
+from featx.system.array_types import AnyArray, Float64Array
+
+#: Number of rows of which float64 copies are made at once.
+_BLOCK_ROWS = 8192
+
+
+def solve_ridge(
+    scatter: Float64Array, targets: Float64Array, squares: Float64Array, alphas: Sequence[float], n: int
+) -> tuple[Float64Array, float]:
+    """Return the weights of a ridge model, and its penalty.
+
+    Generalized cross-validation [1]_ selects the penalty with the smallest RSS / (1 − d / n)², where d is the number
+    of effective parameters. All of it follows from the eigenvalues of the Gram matrix.
+
+    Parameters
+    ----------
+    scatter : ndarray of float64 of shape (n_columns, n_columns)
+        Gram matrix of the centered rows.
+    targets : ndarray of float64 of shape (n_columns, n_targets)
+        Products of centered rows and targets.
+    squares : ndarray of float64 of shape (n_targets,)
+        Sums of squares of the centered targets.
+    alphas : sequence of float
+        Penalties to choose from.
+    n : int
+        Number of rows.
+
+    References
+    ----------
+    .. [1] G. H. Golub, M. Heath and G. Wahba, "Generalized cross-validation as a method for choosing a good ridge
+       parameter", Technometrics 21 (1979), 215–223.
+    """
+    if len(alphas) == 1:
+        penalized = scatter.copy()
+        penalized[np.diag_indices(len(scatter))] += alphas[0]
+        return np.asarray(cho_solve(cho_factor(penalized, overwrite_a=True), targets)), alphas[0]
+    values, vectors = eigh(scatter)
+    values = np.maximum(values, 0)
+    rotated = vectors.T @ targets
+    errors = [_gcv_error(values, rotated, squares, alpha, n) for alpha in alphas]
+    alpha = alphas[int(np.argmin(errors))]
+    return vectors @ (rotated / (values + alpha)[:, None]), alpha
+
+
+def _gcv_error(values: Float64Array, rotated: Float64Array, squares: Float64Array, alpha: float, n: int) -> float:
+    explained = np.square(rotated) * ((values + 2 * alpha) / (values + alpha) ** 2)[:, None]
+    residual = float(squares.sum() - explained.sum())
+    n_parameters = 1 + float((values / (values + alpha)).sum())
+    return residual / max(1 - n_parameters / n, 1e-6) ** 2
+
+
+class _GcvRidge(BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """Ridge on rows as they are, with an intercept."""
+
+    def __init__(self, alphas: Sequence[float] = (1.0,)) -> None:
+        self.alphas = alphas
+
+    def _fit_columns(self, X: AnyArray, targets: Float64Array) -> None:
+        n_features = X.shape[1]
+        x_mean, y_mean = X.mean(axis=0, dtype=np.float64), targets.mean(axis=0)
+        gram, products = np.zeros((n_features, n_features)), np.zeros((n_features, targets.shape[1]))
+        squares = np.zeros(targets.shape[1])
+        for start in range(0, len(X), _BLOCK_ROWS):
+            rows = X[start : start + _BLOCK_ROWS] - x_mean
+            columns = targets[start : start + _BLOCK_ROWS] - y_mean
+            gram += rows.T @ rows
+            products += rows.T @ columns
+            squares += np.square(columns).sum(axis=0)
+        self.coef_, self.alpha_ = solve_ridge(gram, products, squares, list(self.alphas), len(X))
+        self.intercept_ = y_mean - x_mean @ self.coef_
+        self.n_features_in_ = n_features
+
+    def _values(self, X: AnyArray) -> AnyArray:
+        values: AnyArray = X @ self.coef_.astype(X.dtype, copy=False) + self.intercept_
+        return values
+
+
+class GcvRidgeClassifier(ClassifierMixin, _GcvRidge):  # type: ignore[misc]
+    """Classifier by ridge on targets of −1 and 1, with a column for each class.
+
+    Parameters
+    ----------
+    alphas : sequence of float, default=(1.0,)
+        Penalties to choose from.
+
+    Attributes
+    ----------
+    alpha_ : float
+        Selected penalty.
+    """
+
+    def fit(self, X: AnyArray, y: AnyArray) -> GcvRidgeClassifier:
+        """Fit the model."""
+        self.classes_ = np.unique(y)
+        self._fit_columns(X, 2 * encode_targets(y, "classification") - 1)
+        return self
+
+    def decision_function(self, X: AnyArray) -> AnyArray:
+        """Return a value for each class."""
+        return self._values(X)
+
+    def predict(self, X: AnyArray) -> AnyArray:
+        """Return the class of the largest value."""
+        predicted: AnyArray = self.classes_[self._values(X).argmax(axis=1)]
+        return predicted
+
+
+class GcvRidge(RegressorMixin, _GcvRidge):  # type: ignore[misc]
+    """Regressor by ridge.
+
+    Parameters
+    ----------
+    alphas : sequence of float, default=(1.0,)
+        Penalties to choose from.
+
+    Attributes
+    ----------
+    alpha_ : float
+        Selected penalty.
+    """
+
+    def fit(self, X: AnyArray, y: AnyArray) -> GcvRidge:
+        """Fit the model."""
+        self._fit_columns(X, np.asarray(y, dtype=np.float64)[:, None])
+        return self
+
+    def predict(self, X: AnyArray) -> Any:
+        """Return predicted values."""
+        return self._values(X)[:, 0]

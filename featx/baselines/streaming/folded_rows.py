@@ -1,0 +1,138 @@
+"""Rows in blocks, with the folds that each belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from featx.baselines.folds.split import Fold
+from featx.baselines.scaling.limits import TimeUpError
+from featx.errors import ComparisonError
+from featx.features.selected_rows import Rows
+from featx.system.array_types import AnyArray, BoolArray, FloatArray, IntArray
+
+#: Size of a block of float32 rows. Several arrays of this size, or twice, are in memory at the same time.
+_BLOCK_BYTES = 32 * 2**20
+#: Progress of a pass is reported after so many seconds.
+_PROGRESS_SECONDS = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Some consecutive rows.
+
+    Attributes
+    ----------
+    start : int
+        Index of the first row.
+    rows : ndarray of float32 of shape (n_rows, n_features)
+    """
+
+    start: int
+    rows: FloatArray
+
+    @property
+    def span(self) -> slice:
+        """Position of the rows in arrays of one value per row."""
+        return slice(self.start, self.start + len(self.rows))
+
+
+class FoldedRows:
+    """Features and targets that are read in blocks.
+
+    Parameters
+    ----------
+    X : Rows
+        Features.
+    y : ndarray of shape (n_samples,)
+        Labels or continuous targets.
+    task : {"classification", "regression"}
+    folds : sequence of (ndarray of int, ndarray of int)
+    deadline : float
+        Time (``time.perf_counter``) at which reading raises TimeUpError.
+    progress : callable
+        Receives what is done, with the time left of a pass.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_classes,)
+        Sorted classes; empty for regression.
+    codes : ndarray of int of shape (n_samples,)
+        Class of each row; empty for regression.
+    is_train, is_test : ndarray of bool of shape (n_folds, n_samples)
+        Training and test rows of each fold.
+    """
+
+    def __init__(
+        self,
+        X: Rows,
+        y: AnyArray,
+        task: str,
+        folds: Sequence[Fold],
+        *,
+        deadline: float = float("inf"),
+        progress: Callable[[str], object] = lambda text: None,
+    ) -> None:
+        self.X, self.y, self.task, self.folds = X, y, task, folds
+        self.deadline, self.progress = deadline, progress
+        self.classes: AnyArray = np.empty(0)
+        self.codes: IntArray = np.empty(0, dtype=np.int64)
+        if task == "classification":
+            self.classes, codes = np.unique(y, return_inverse=True)
+            self.codes = codes.astype(np.int64)
+        shape = (len(folds), len(y))
+        self.is_train: BoolArray = np.zeros(shape, dtype=bool)
+        self.is_test: BoolArray = np.zeros(shape, dtype=bool)
+        for fold, (train, test) in enumerate(folds):
+            self.is_train[fold, train] = True
+            self.is_test[fold, test] = True
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return int(self.X.shape[1])
+
+    def blocks(self, label: str) -> Iterator[Block]:
+        """Yield all rows in blocks.
+
+        Parameters
+        ----------
+        label : str
+            What the pass is for, shown as progress.
+
+        Raises
+        ------
+        TimeUpError
+            The deadline passed.
+        """
+        started = shown = time.perf_counter()
+        self.progress(label)
+        for block in read_blocks(self.X):
+            now = time.perf_counter()
+            if now > self.deadline:
+                raise TimeUpError
+            if block.start and now - shown > _PROGRESS_SECONDS:
+                shown, fraction = now, block.start / len(self.y)
+                left = (now - started) * (1 - fraction) / fraction
+                self.progress(f"{label}, {fraction:.0%} of all rows, {left:.0f} seconds left")
+            yield block
+
+
+def read_blocks(X: Rows, n_rows: int = 0) -> Iterator[Block]:
+    """Yield the rows of a matrix in blocks of float32.
+
+    Parameters
+    ----------
+    X : Rows
+    n_rows : int, default=0
+        Number of rows of a block. 0: as many as fit into 32 MB.
+    """
+    step = n_rows or max(1, _BLOCK_BYTES // (4 * max(1, X.shape[1])))
+    for start in range(0, len(X), step):
+        rows = np.asarray(X[start : start + step], dtype=np.float32)
+        if len(rows) != min(step, len(X) - start):
+            raise ComparisonError(f"X must have {len(X):,} rows, got fewer. Do not change the file meanwhile.")
+        yield Block(start, rows)

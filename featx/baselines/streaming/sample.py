@@ -1,0 +1,98 @@
+"""Stratified samples of training rows."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from featx.baselines.folds.split import Fold, Split
+from featx.baselines.learning_curve import learning_curve
+from featx.datasets.labels import validate_labels
+from featx.features.selected_rows import Rows
+from featx.system.array_types import AnyArray, IntArray
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Number of rows of each class that a sample has at least, if there are as many.
+_MIN_PER_CLASS = 5
+
+
+def stratified_sample(rows: IntArray, codes: AnyArray, n_rows: int, rng: np.random.Generator) -> IntArray:
+    """Return a random sample in which each class, or each range of targets, has about its share.
+
+    Parameters
+    ----------
+    rows : ndarray of int of shape (n_samples,)
+        Rows to draw from.
+    codes : ndarray of shape (n_all_samples,)
+        Class of each row as an integer, or continuous target.
+    n_rows : int
+        Number of rows to draw. Small classes may add some.
+    rng : Generator
+
+    Returns
+    -------
+    ndarray of int of shape (n_drawn,)
+        Sorted rows.
+    """
+    if len(rows) <= n_rows:
+        return np.sort(rows)
+    order = rng.permutation(rows)
+    order = order[np.argsort(codes[order], kind="stable")]
+    drawn = order[np.linspace(0, len(order) - 1, n_rows).round().astype(np.int64)]
+    if codes.dtype.kind in "iu":
+        sorted_codes = codes[order]
+        rank = np.arange(len(order)) - np.searchsorted(sorted_codes, sorted_codes)
+        drawn = np.union1d(drawn, order[rank < _MIN_PER_CLASS])
+    return np.sort(drawn)
+
+
+def sample_folds(folds: Sequence[Fold], codes: AnyArray, n_rows: int, random_state: int) -> list[Fold]:
+    """Return folds with samples of their training rows, and all of their test rows."""
+    return [
+        (stratified_sample(train, codes, n_rows, np.random.default_rng(random_state + index)), test)
+        for index, (train, test) in enumerate(folds)
+    ]
+
+
+def curve_of_sample(
+    X: Rows, y: AnyArray, split: Split, *, n_rows: int, task: Any, random_state: int, fold_scores: Any, **options: Any
+) -> pd.DataFrame:
+    """Return the learning curve of a stratified sample of all rows that are in a fold.
+
+    Parameters
+    ----------
+    X : Rows
+    y : ndarray of shape (n_samples,)
+    split : Split
+    n_rows : int
+        Number of rows of the sample.
+    task, random_state, **options
+        See :func:`featx.learning_curve`.
+    fold_scores : object
+        Not used: the curve of a sample ends below the scores of all rows.
+    """
+    used = np.unique(np.concatenate([part for fold in split.folds for part in fold]))
+    targets = validate_labels(y[used], task)
+    codes = np.unique(targets, return_inverse=True)[1] if task == "classification" else targets
+    chosen = used[stratified_sample(np.arange(len(used)), codes, n_rows, np.random.default_rng(random_state))]
+    position = np.full(len(y), -1)
+    position[chosen] = np.arange(len(chosen))
+    folds = [(_known(position[train]), _known(position[test])) for train, test in split.folds]
+    rows = np.asarray(X[chosen])
+    return learning_curve(
+        rows,
+        y[chosen],
+        dataclasses.replace(split, folds=folds),
+        task=task,
+        random_state=random_state,
+        **options,
+    )
+
+
+def _known(positions: IntArray) -> IntArray:
+    return positions[positions >= 0]

@@ -1,0 +1,69 @@
+"""Rows of a matrix that are read when they are needed."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from featx.features.matrix import FeatureMatrix
+from featx.system.array_types import AnyArray, IntArray
+
+#: Number of rows that are read at once to convert a selection to an array.
+_BLOCK_ROWS = 8192
+
+
+class Rows(Protocol):
+    """What code that reads rows in blocks needs: an array, a memory map, a FeatureMatrix or SelectedRows."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of rows and of features."""
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+
+    def __getitem__(self, rows: Any) -> Any:
+        """Return rows by slice or indices."""
+
+
+class SelectedRows:
+    """Some rows of a matrix, without a copy.
+
+    Parameters
+    ----------
+    source : Rows
+        The matrix.
+    rows : ndarray of int of shape (n_rows,)
+        Indices of the selected rows.
+    """
+
+    ndim = 2
+
+    def __init__(self, source: Rows, rows: IntArray) -> None:
+        self.source = source
+        self.rows = rows
+        self.shape = (len(rows), source.shape[1])
+        self.dtype = np.dtype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the rows are in memory or in local files."""
+        return getattr(self.source, "is_local", True)
+
+    def __getitem__(self, rows: Any) -> Any:
+        return np.asarray(self.source[self.rows[rows]])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> AnyArray:
+        result = np.empty(self.shape, dtype=dtype or self.dtype)
+        for start in range(0, len(self), _BLOCK_ROWS):
+            result[start : start + _BLOCK_ROWS] = self[start : start + _BLOCK_ROWS]
+        return result
+
+
+def is_read_on_demand(X: Any) -> bool:
+    """Return whether the rows of a matrix are read from files when they are needed."""
+    return isinstance(X, FeatureMatrix | SelectedRows)
