@@ -8,5 +8,5 @@
 ``workers``      folds in processes that can be stopped
 ``schedule``     estimators in turn, within the given time and memory
 
-May import: ``baselines``, ``system``, ``errors``.
+May import: ``baselines``, ``datasets``, ``system``, ``errors``.
 """

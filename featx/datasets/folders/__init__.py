@@ -7,5 +7,5 @@
 ``layout``   the result: label, split and group of an image by its name
 ``listers``  list the images of a folder, an archive or a URL, in two passes
 
-May import: ``images``, ``system``, ``errors``.
+May import: ``datasets``, ``images``, ``system``, ``errors``.
 """

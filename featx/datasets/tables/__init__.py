@@ -6,5 +6,5 @@
 ``metadata``     finds a table of labels in the folder of the images
 ``paths``        finds where paths start, and how they are written
 
-May import: ``images``, ``system``, ``errors``.
+May import: ``datasets``, ``images``, ``system``, ``errors``.
 """
