@@ -10,5 +10,5 @@
 ``sample``       stratified samples of training rows, for all other estimators
 ``baselines``    which estimator takes the place of a baseline, and its name
 
-May import: the other files of ``baselines``, ``features``, ``system``, ``errors``.
+May import: ``baselines``, ``features``, ``datasets``, ``system``, ``errors``.
 """
