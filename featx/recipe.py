@@ -34,16 +34,17 @@ class Recipe:
         Height and width of the network input, in pixels.
     layer : str
         Name of the layer that is pooled; names of several layers are joined by ``+``.
-    pooling : {"avg", "max", "avgmax", "none"}
+    pooling : {"native", "avg", "max", "avgmax", "cls", "none"}
         How the positions of a layer are pooled.
-    resize : {"squash", "crop", "pad"}
-        How an image is fitted to `image_size`.
+    resize : str
+        How an image is fitted to `image_size`: "squash", "crop" or "pad", or one of these with the share that remains
+        and the interpolation, ``"crop 0.95 bicubic"``.
     precision : {"float32", "bfloat16", "int8"}
         Precision of the network. Rows are always float32.
     pixels : int
         Version of decoding and resizing.
     preprocessing : str
-        Pixel scaling of a custom model file; "" for other backbones.
+        Pixel scaling; "" for networks of Keras, which have their own.
     tta : str
         Test-time augmentation whose views are averaged, or the name of a single view; "" for the image itself.
     calibration : str

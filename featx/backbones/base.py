@@ -66,7 +66,11 @@ class Backbone(abc.ABC):
     image_size: int
     min_image_size: int = 1
     layer: str = "output"
-    #: Whether the network is a custom model file: the user then states the preprocessing.
+    #: How images are fitted to the input by default.
+    resize: str = "squash"
+    #: Scaling of pixels as a recipe records it. "": it is part of the network. None: the user states it.
+    preprocessing_text: str | None = ""
+    #: Whether the network is a custom model file.
     is_model_file: bool = False
 
     @property
@@ -90,7 +94,7 @@ class Backbone(abc.ABC):
 
         Parameters
         ----------
-        pooling : {"avg", "max", "avgmax", "none"}
+        pooling : {"native", "avg", "max", "avgmax", "cls", "none"}
             How the positions of a feature map are pooled.
 
         Returns
@@ -99,20 +103,32 @@ class Backbone(abc.ABC):
             Number of features.
         """
 
-    def resolve_pooling(self, pooling: str) -> str:
+    def resolve_pooling(self, pooling: str, layers: Sequence[LayerInfo] = ()) -> str:
         """Return the pooling that a recipe records.
 
         Parameters
         ----------
-        pooling : {"avg", "max", "avgmax", "none"}
+        pooling : {"native", "avg", "max", "avgmax", "cls", "none"}
             Requested pooling.
+        layers : sequence of LayerInfo, default=()
+            Selected layers; none for the default layer.
 
         Returns
         -------
-        {"avg", "max", "avgmax", "none"}
-            Always the same pooling if rows do not depend on it.
+        {"native", "avg", "max", "avgmax", "cls", "none"}
+            "native" only if no other pooling gives the same rows. Always the same pooling if rows do not depend on it.
+
+        Raises
+        ------
+        OptionError
+            If the network has no class token.
         """
-        return pooling
+        if pooling == "cls":
+            raise OptionError(
+                f"pooling (--pooling) cannot be 'cls' for {self.name!r}, which has no class token. Pass 'native' or "
+                "'avg'."
+            )
+        return "avg" if pooling == "native" else pooling
 
     def layers(self, image_size: tuple[int, int] | None = None) -> tuple[LayerInfo, ...]:
         """Return the layers that features can be extracted from.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from featx.backbones.base import DirectBackbone
+from featx.backbones.layers import LayerInfo
 from featx.system.array_types import AnyArray
 
 _BINS = 8
@@ -37,7 +40,7 @@ class ColorHistogram(DirectBackbone):
         """Return the number of colors; there is nothing to pool."""
         return _BINS**3
 
-    def resolve_pooling(self, pooling: str) -> str:
+    def resolve_pooling(self, pooling: str, layers: Sequence[LayerInfo] = ()) -> str:
         """Return the default pooling, since rows do not depend on it."""
         return "avg"
 

@@ -8,6 +8,7 @@ import re
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,20 @@ _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _CONNECTION = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
 
 
-def download_weights(url: str, path: Path, expected_hash: str) -> None:
-    """Download an HDF5 file of weights.
+def check_hdf5(path: Path) -> None:
+    """Raise ValueError or OSError if a file is not in HDF5 format, or truncated."""
+    import h5py
+
+    with open(path, "rb") as file:
+        if file.read(len(_HDF5_SIGNATURE)) != _HDF5_SIGNATURE:
+            raise ValueError("the server did not send an HDF5 file of weights")
+    h5py.File(path, "r").close()  # raises for a truncated file, which not every server reports
+
+
+def download_weights(
+    url: str, path: Path, expected_hash: str, check: Callable[[Path], object] = check_hdf5, variable: str = "KERAS_HOME"
+) -> None:
+    """Download a file of weights.
 
     The file is downloaded under a temporary name beside `path` and renamed once it is complete and correct. Partial
     files that killed processes left behind are deleted.
@@ -40,17 +53,21 @@ def download_weights(url: str, path: Path, expected_hash: str) -> None:
         Path of the file on this machine.
     expected_hash : str
         MD5 or SHA-256 of the file in hexadecimal, or "" if it is unknown.
+    check : callable, default=check_hdf5
+        Raises if the file is not complete or not of the expected format.
+    variable : str, default="KERAS_HOME"
+        Environment variable that selects another folder.
 
     Raises
     ------
     WeightsNotFoundError
-        If the file cannot be downloaded or is not an HDF5 file. The message is the reason alone.
+        If the file cannot be downloaded or fails the check. The message is the reason alone.
     WeightsError
         If the file has another hash. The message is the reason alone.
     """
     import pooch
 
-    _check_writable(path.parent)
+    _check_writable(path.parent, variable)
     _delete_stale_partial_files(path.parent)
     partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
     responses: list[Any] = []
@@ -63,7 +80,7 @@ def download_weights(url: str, path: Path, expected_hash: str) -> None:
                 hooks={"response": lambda response, **_: responses.append(response)},
             )
             download(url, str(partial), None)
-        _check_hdf5(partial)
+        check(partial)
         _check_hash(partial, expected_hash)
         os.replace(partial, path)
     except WeightsError:
@@ -102,14 +119,14 @@ class _DownloadProgress:
         """Do nothing: the stage ends with the download."""
 
 
-def _check_writable(folder: Path) -> None:
+def _check_writable(folder: Path, variable: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise WeightsNotFoundError(
-            f"cannot write to the Keras folder {str(folder)!r}: {error.strerror}. Set the environment variable "
-            "KERAS_HOME to another folder"
+            f"cannot write to the folder {str(folder)!r}: {error.strerror}. Set the environment variable {variable} to "
+            "another folder"
         ) from error
 
 
@@ -118,15 +135,6 @@ def _delete_stale_partial_files(folder: Path) -> None:
         with contextlib.suppress(OSError):  # another process may delete it at the same time
             if _PARTIAL_NAME.fullmatch(path.name) and time.time() - path.stat().st_mtime > _STALE_SECONDS:
                 path.unlink()
-
-
-def _check_hdf5(path: Path) -> None:
-    import h5py
-
-    with open(path, "rb") as file:
-        if file.read(len(_HDF5_SIGNATURE)) != _HDF5_SIGNATURE:
-            raise ValueError("the server did not send an HDF5 file of weights")
-    h5py.File(path, "r").close()  # raises for a truncated file, which not every server reports
 
 
 def _check_hash(path: Path, expected: str) -> None:

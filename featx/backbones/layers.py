@@ -17,10 +17,12 @@ from featx.errors import OptionError, did_you_mean
 from featx.recipe import LAYER_SEPARATOR
 
 #: How the positions of a feature map are pooled.
-Pooling = Literal["avg", "max", "avgmax", "none"]
+Pooling = Literal["native", "avg", "max", "avgmax", "cls", "none"]
 POOLINGS: tuple[str, ...] = typing.get_args(Pooling)
 #: The pooling operations that a row can consist of; ``"avgmax"`` uses both.
 POOL_OPERATIONS = ("avg", "max")
+#: Poolings that are outputs of a network: the class token, and what its own head is given.
+NETWORK_POOLINGS = ("cls", "native")
 _LAYERS_FOLDER = Path(__file__).parent / "data" / "layers"
 
 #: Selection of a layer: its name, its index, or a relative depth in (0, 1].
@@ -46,15 +48,23 @@ class LayerInfo:
     ends_block : bool
         Whether every path from the input to the output passes through this layer, after a nonlinearity or a sum.
         Relative depths select such layers.
+    has_class_token : bool, default=False
+        Whether the output has a class token besides the positions of the image.
+    n_native : int, default=0
+        Number of features that the own head of the network is given; 0 for other layers.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     ends_block: bool
+    has_class_token: bool = False
+    n_native: int = 0
 
     def n_features(self, pooling: str) -> int:
         """Return the number of features that the output becomes."""
+        if pooling == "native" and self.n_native:
+            return self.n_native
         if pooling == "none":
             return math.prod(self.shape)
         return self.shape[-1] * (2 if pooling == "avgmax" and len(self.shape) == 3 else 1)
@@ -76,8 +86,8 @@ def read_layers(path: Path) -> tuple[LayerInfo, ...] | None:
 
 
 def as_layers(rows: Iterable[Sequence[Any]]) -> tuple[LayerInfo, ...]:
-    """Return layers from the rows (name, kind, shape, ends_block) of a JSON file."""
-    return tuple(LayerInfo(name, kind, tuple(shape), ends_block) for name, kind, shape, ends_block in rows)
+    """Return layers from the rows of a JSON file: the fields of a layer in their order."""
+    return tuple(LayerInfo(name, kind, tuple(shape), *others) for name, kind, shape, *others in rows)
 
 
 def missing_layer_message(layer: str) -> str:
@@ -89,7 +99,7 @@ def missing_layer_message(layer: str) -> str:
 
 
 def pooled_output_name(layer: str, operation: str) -> str:
-    """Return the name of the output of a layer that is applied after pooling."""
+    """Return the name of the output that is the pooled output of a layer."""
     return f"{layer} after {operation}"  # no layer has a name with spaces
 
 

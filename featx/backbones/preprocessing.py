@@ -117,6 +117,21 @@ def format_preprocessing(text: str) -> str:
     return "/".join(",".join(f"{value:g}" for value in part) for part in parts)
 
 
+def crop_share(crop: int, resized: int) -> float:
+    """Return the share of a resized image that a crop keeps, rounded so that its side follows.
+
+    Examples
+    --------
+    >>> crop_share(224, 256), crop_share(224, 232), crop_share(48, 56)
+    (0.875, 0.9655, 0.8571)
+    """
+    for digits in range(4, 7):
+        share: float = math.floor(10**digits * crop / resized) / 10**digits
+        if math.floor(crop / share) == resized:
+            return share
+    return crop / resized
+
+
 def check_integer_input(preprocessing: Preprocessing, path: str, dtype: str) -> None:
     """Raise if a network with integer input cannot represent the preprocessed pixels.
 

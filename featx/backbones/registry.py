@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import multiprocessing
 import os
 
@@ -11,8 +12,11 @@ from featx.backbones.color_histogram import ColorHistogram
 from featx.backbones.entry_points import declared_names, load_declared
 from featx.backbones.files.model_source import is_model_path, model_path_problem
 from featx.backbones.files.network_file import NetworkFile
+from featx.backbones.hub.hub_file import PREFIX, HubFile
 from featx.backbones.keras.keras_backbone import KerasBackbone
 from featx.backbones.records import read_records
+from featx.backbones.torch.names import is_torch_name
+from featx.backbones.torch.torch_backbone import TorchBackbone
 from featx.errors import OptionError, UnknownBackboneError, did_you_mean
 
 __all__ = [
@@ -102,8 +106,12 @@ def load_backbone(name: str | os.PathLike[str]) -> Backbone:
     name = os.fspath(name) if isinstance(name, os.PathLike) else name
     if isinstance(name, str):
         backbone = _BUILT_IN.get(name) or _registered.get(name) or _declared.get(name)
+        if backbone is None and name.startswith(PREFIX):
+            return _open(HubFile, name)
         if backbone is None and is_model_path(name):
             return NetworkFile.open(name)
+        if backbone is None and is_torch_name(name):
+            return _open(TorchBackbone, name)
         if backbone is not None or (backbone := _find_declared(name)) is not None:
             return backbone
     names = available_backbones()
@@ -198,6 +206,11 @@ def unregister_backbone(name: str) -> None:
     if name not in _registered:
         raise OptionError(f"Cannot unregister backbone {name!r}: it was not registered in this process.")
     del _registered[name]
+
+
+@functools.lru_cache(maxsize=64)
+def _open(kind: type[HubFile] | type[TorchBackbone], name: str) -> Backbone:
+    return kind.open(name)
 
 
 def registered_backbone(name: str) -> Backbone | None:

@@ -54,7 +54,14 @@ def random_weights() -> Weights:
     return Weights(f"random, seed 0, keras {importlib.metadata.version('keras')}", None)
 
 
-def local_weights(path: Path, network: str) -> Weights:
+#: What the option may be set to for a network of Keras.
+_KERAS_WEIGHTS = (
+    "'imagenet', None, a URL with its SHA-256, or the path of a .weights.h5 or .h5 file of this network without its "
+    "head"
+)
+
+
+def local_weights(path: Path, network: str, expected: str = _KERAS_WEIGHTS) -> Weights:
     """Return the weights in a file.
 
     Parameters
@@ -63,6 +70,8 @@ def local_weights(path: Path, network: str) -> Weights:
         Path of the file.
     network : str
         Name of the network, for error messages.
+    expected : str
+        What the option may be set to, for error messages.
 
     Raises
     ------
@@ -74,8 +83,7 @@ def local_weights(path: Path, network: str) -> Weights:
     except OSError as error:
         raise WeightsNotFoundError(
             f"Cannot read weights {str(path)!r} of backbone {network!r}: {error.strerror}. Set weights (--weights) to "
-            "'imagenet', None, a URL with its SHA-256, or the path of a .weights.h5 or .h5 file of this network "
-            "without its head."
+            f"{expected}."
         ) from error
 
 

@@ -86,7 +86,8 @@ def options_from(args: argparse.Namespace, backbone: str) -> ExtractionOptions:
 
     given = {name: getattr(args, name) for name in EXTRACTION_OPTIONS if hasattr(args, name)}
     others = args.backbone if isinstance(args.backbone, list) else []
-    if not load_backbone(backbone).is_model_file and any(load_backbone(name).is_model_file for name in others):
+    is_own = [load_backbone(name).preprocessing_text is not None for name in (backbone, *others)]
+    if is_own[0] and not all(is_own):
         given.pop("preprocessing", None)  # it applies to the model files among the others
     if len(set(others)) > 1 and isinstance(load_backbone(backbone), DirectBackbone):
         given.pop("weights", None)  # they apply to the networks among the others

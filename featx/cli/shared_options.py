@@ -189,7 +189,10 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, repeatable: bool 
         f"A+B{again} (default: the last convolutional layer)",
     )
     group.add_argument(
-        "--pooling", action=action, metavar="NAME", help=f"avg, max, avgmax or none{again} (default: avg)"
+        "--pooling",
+        action=action,
+        metavar="NAME",
+        help=f"native, avg, max, avgmax, cls or none{again} (default: native)",
     )
     group.add_argument(
         "--preprocessing",
@@ -203,7 +206,9 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, repeatable: bool 
         metavar="NAME",
         help=f"Test-time augmentation: flip, five-crop, rotations or none{again} (default: none)",
     )
-    group.add_argument("--resize", metavar="NAME", help="squash, crop or pad (default: squash)")
+    group.add_argument(
+        "--resize", metavar="NAME", help="native, squash, crop or pad; 'crop 0.95 bicubic' as in timm (default: native)"
+    )
     group.add_argument("--precision", metavar="NAME", help="auto, float32, bfloat16 or int8 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
     group.add_argument(

@@ -30,7 +30,6 @@ from featx.extraction.ledger import Ledger
 from featx.extraction.options import (
     MAX_IMAGE_SIZE,
     ON_TRUNCATED,
-    RESIZES,
     ExtractionOptions,
     Resolved,
     resolve_cache,
@@ -81,8 +80,10 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         Layer(s) to extract features from. str: layer name; ``"a+b"`` selects two layers. int: layer index. float in
         (0, 1]: relative depth; the last block that ends there is used. Sequence: features of all layers, concatenated.
         None: the last convolutional layer. ``load_backbone(name).layers()`` lists the layers.
-    pooling : {"avg", "max", "avgmax", "none"}, default="avg"
-        How to pool the positions of a layer: their mean, their maximum, both concatenated, or no pooling.
+    pooling : {"native", "avg", "max", "avgmax", "cls", "none"}, default="native"
+        How to pool the positions of a layer. "native": what the own head of the network is given (timm, torchvision,
+        open_clip), or the mean (other backbones). "avg", "max": their mean or maximum, without class and register
+        tokens. "avgmax": both concatenated. "cls": the class token of a transformer. "none": no pooling.
     tta : {"flip", "five-crop", "rotations"} or None, default=None
         Test-time augmentation: the rows of several views of an image are averaged. "flip": the image and its mirror
         image. "five-crop": the four corners and the center of the image at 8/7 of `image_size`. "rotations": rotations
@@ -95,9 +96,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         Pixel scaling of a custom model file, whose input has pixels from 0 to 255. "torch": for models of timm,
         torchvision and Hugging Face. "none": for models that scale pixels themselves. (mean, scale): ``(pixel - mean)
         / scale``, each a number or one number per channel. None: for backbones with a name, which have their own.
-    resize : {"squash", "crop", "pad"}, default="squash"
+    resize : str, default="native"
         How to fit an image to `image_size`. "squash": change the aspect ratio. "crop": scale the shorter side to
-        256 / 224 of the size, and crop the center. "pad": fit the whole image, and fill the rest with black.
+        256 / 224 of the size, and crop the center. "pad": fit the whole image, and fill the rest with black. With the
+        share that remains and an interpolation, ``"crop 0.95 bicubic"``: exactly as timm and torchvision. "native":
+        that of the model's own configuration (timm, torchvision, open_clip), or "squash" (other backbones).
     max_pixels : int, default=178_956_970
         Maximum number of pixels of an encoded image; a third of it for WebP, AVIF and GIF. Larger images are
         unreadable.
@@ -174,7 +177,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "tta": [str, None],
         "precision": [StrOptions(set(PRECISIONS))],
         "preprocessing": [str, tuple, list, None],
-        "resize": [StrOptions(set(RESIZES))],
+        "resize": [str],
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "on_truncated": [StrOptions(set(ON_TRUNCATED))],
         "on_error": [StrOptions({"raise", "nan"})],
@@ -191,11 +194,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         weights: str | os.PathLike[str] | None = "imagenet",
         image_size: int | tuple[int, int] | None = None,
         layer: Layer | Sequence[Layer] | None = None,
-        pooling: Literal["avg", "max", "avgmax", "none"] = "avg",
+        pooling: Literal["native", "avg", "max", "avgmax", "cls", "none"] = "native",
         tta: Literal["flip", "five-crop", "rotations"] | None = None,
         precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto",
         preprocessing: str | Sequence[Any] | None = None,
-        resize: Literal["squash", "crop", "pad"] = "squash",
+        resize: str = "native",
         max_pixels: int = MAX_PIXELS,
         on_truncated: Literal["raise", "pad"] = "raise",
         on_error: Literal["raise", "nan"] = "raise",
@@ -424,7 +427,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         options = self._options()
         backbone = load_backbone(options.backbone)
         layer = "" if options.layer_name == backbone.layer else f"_{options.layer_name}"
-        pooling = "" if self.pooling == "avg" else f"_{self.pooling}"
+        pooling = "" if self.pooling in ("native", "avg") else f"_{self.pooling}"
         prefix = f"{backbone.name}{layer}{pooling}"
         return np.array([f"{prefix}_{index}" for index in range(options.n_features)], dtype=object)
 

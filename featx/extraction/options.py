@@ -16,7 +16,7 @@ import numpy as np
 from featx.backbones import preprocessing
 from featx.backbones.files.display_name import display_name
 from featx.backbones.files.network_file import NetworkFile, as_backbone_name
-from featx.backbones.layers import POOLINGS, Layer, LayerInfo, find_layers, parse_layers
+from featx.backbones.layers import POOLINGS, Layer, LayerInfo, Pooling, find_layers, parse_layers
 from featx.backbones.registry import Backbone, KerasBackbone, load_backbone
 from featx.errors import FeatxWarning, OptionError, RecipeMismatchError, did_you_mean
 from featx.extraction.engines.calibration import CALIBRATION
@@ -32,12 +32,12 @@ from featx.extraction.engines.engine import (
     start_engine,
 )
 from featx.images.decode import MAX_PIXELS
+from featx.images.resize import parse_resize
 from featx.images.tta import check_tta
 from featx.recipe import LAYER_SEPARATOR, Recipe
 from featx.system.files import remote
 from featx.system.formatting import format_list
 
-RESIZES = ("squash", "crop", "pad")
 ON_TRUNCATED = ("raise", "pad")
 #: Options that concern one machine only.
 _MACHINE_OPTIONS = ("engine", "batch_size")
@@ -64,8 +64,8 @@ class ExtractionOptions:
     weights: str | os.PathLike[str] | None = "imagenet"
     image_size: int | tuple[int, int] | None = None
     layer: Layer | Sequence[Layer] | None = None
-    pooling: Literal["avg", "max", "avgmax", "none"] = "avg"
-    resize: Literal["squash", "crop", "pad"] = "squash"
+    pooling: Pooling = "native"
+    resize: str = "native"
     precision: PrecisionName = "auto"
     engine: EngineName = "auto"
     batch_size: int = 32
@@ -79,7 +79,6 @@ class ExtractionOptions:
             object.__setattr__(self, "backbone", as_backbone_name(self.backbone))
         load_backbone(self.backbone)  # raises UnknownBackboneError, before other problems
         _check_choice("pooling", self.pooling, POOLINGS)
-        _check_choice("resize", self.resize, RESIZES)
         _check_choice("precision", self.precision, PRECISIONS)
         _check_choice("engine", self.engine, ENGINES)
         _check_choice("on_truncated", self.on_truncated, ON_TRUNCATED)
@@ -90,7 +89,7 @@ class ExtractionOptions:
                 "weights (--weights) must be 'imagenet', the path of a weights file, a URL that ends in "
                 f"#sha256=DIGEST, or None for random weights, got {self.weights!r}."
             )
-        for derived in ("_preprocessing", "_image_size", "_layers"):
+        for derived in ("_preprocessing", "_image_size", "_layers", "_pooling", "_resize"):
             getattr(self, derived)  # raises OptionError
         if self.tta is not None:
             check_tta(self.tta, self._image_size)
@@ -105,12 +104,13 @@ class ExtractionOptions:
 
     @functools.cached_property
     def _preprocessing(self) -> str:
-        """Preprocessing of a model file as the recipe records it; "" for registered backbones."""
-        if self._backbone.is_model_file and self.preprocessing is None:
-            raise preprocessing.missing_preprocessing_error(self.backbone)
+        """Preprocessing as the recipe records it; "" if it is part of the network."""
+        own = self._backbone.preprocessing_text
         if self.preprocessing is None:
-            return ""
-        if not self._backbone.is_model_file:
+            if own is None:
+                raise preprocessing.missing_preprocessing_error(self.backbone)
+            return own
+        if own == "":
             raise OptionError(
                 f"preprocessing (--preprocessing) must be None for backbone {self.backbone!r}, which has its own, got "
                 f"{self.preprocessing!r}."
@@ -164,6 +164,23 @@ class ExtractionOptions:
         selected = find_layers(self.backbone, layers, names)
         return () if [layer.name for layer in selected] == [self._backbone.layer] else selected
 
+    @functools.cached_property
+    def _pooling(self) -> str:
+        """Pooling as the recipe records it."""
+        return self._backbone.resolve_pooling(self.pooling, self._layers)
+
+    @functools.cached_property
+    def _resize(self) -> str:
+        """Resize as the recipe records it."""
+        if self.resize != "native":
+            return parse_resize(self.resize).text
+        if not self._backbone.resize:
+            raise OptionError(
+                f"resize (--resize) must be set for {self.backbone!r}, whose own is not available. Pass 'pad bicubic', "
+                "'crop 1 bicubic' or 'squash 1 bicubic'."
+            )
+        return self._backbone.resize
+
     @property
     def layer_name(self) -> str:
         """Name of the layer that features are extracted from; names of several layers are joined by ``+``."""
@@ -174,14 +191,14 @@ class ExtractionOptions:
         """Number of features of an image."""
         backbone, layers, size = self._backbone, self._layers, self._image_size
         default = backbone.fixed_image_size or (backbone.image_size, backbone.image_size)
-        if backbone.is_model_file or (self.pooling == "none" and size != default):
+        if backbone.is_model_file or (self._pooling == "none" and size != default):
             # Without pooling, the number of features depends on the image size.
             sized = backbone.layers(None if size == default else size)
             names = [layer.name for layer in layers] or [backbone.layer]
             layers = find_layers(self.backbone, sized, names) if sized else ()
         if not layers:
-            return backbone.n_features(self.pooling)
-        return sum(layer.n_features(self.pooling) for layer in layers)
+            return backbone.n_features(self._pooling)
+        return sum(layer.n_features(self._pooling) for layer in layers)
 
     def resolve(self) -> Resolved:
         """Return what to run. Weights that are not on this machine are downloaded.
@@ -199,8 +216,8 @@ class ExtractionOptions:
             weights=weights.digest,
             image_size=self._image_size,
             layer=self.layer_name,
-            pooling=backbone.resolve_pooling(self.pooling),
-            resize=self.resize,
+            pooling=self._pooling,
+            resize=self._resize,
             precision=resolve_precision(self.precision, engine),
             preprocessing=self._preprocessing,
             tta=self.tta or "",
@@ -220,7 +237,7 @@ class ExtractionOptions:
     def _warn(self, *, has_random_weights: bool) -> None:
         backbone = self._backbone
         if isinstance(backbone, NetworkFile):
-            preprocessing.warn_extreme_pixels(preprocessing.parse_preprocessing(self.preprocessing), self.backbone)
+            preprocessing.warn_extreme_pixels(preprocessing.Preprocessing.from_text(self._preprocessing), self.backbone)
             others = backbone.description.other_outputs
             if self.layer is None and others:
                 _warn_once(

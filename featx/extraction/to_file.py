@@ -139,7 +139,7 @@ def extract_images(
     weights: str | os.PathLike[str] | None = "imagenet",
     image_size: int | tuple[int, int] | None = None,
     layer: Layer | Sequence[Layer] | None = None,
-    pooling: Literal["avg", "max", "avgmax", "none"] = "avg",
+    pooling: Literal["native", "avg", "max", "avgmax", "cls", "none"] = "native",
     tta: Literal["flip", "five-crop", "rotations"] | None = None,
     precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto",
     preprocessing: str | Sequence[Any] | None = None,
@@ -150,7 +150,7 @@ def extract_images(
     root: str | os.PathLike[str] | None = None,
     class_level: int | None = None,
     zip_encoding: str | None = None,
-    resize: Literal["squash", "crop", "pad"] = "squash",
+    resize: str = "native",
     max_pixels: int = MAX_PIXELS,
     on_truncated: Literal["raise", "pad"] = "raise",
     on_error: Literal["skip", "raise"] = "skip",
@@ -181,7 +181,7 @@ def extract_images(
         Height and width in pixels of the network input.
     layer : str, int, float, sequence of these or None, default=None
         Layer(s) to extract features from.
-    pooling : {"avg", "max", "avgmax", "none"}, default="avg"
+    pooling : {"native", "avg", "max", "avgmax", "cls", "none"}, default="native"
         How to pool the positions of a layer.
     tta : {"flip", "five-crop", "rotations"} or None, default=None
         Test-time augmentation.
@@ -199,8 +199,8 @@ def extract_images(
         Depth of the class folders.
     zip_encoding : str or None, default=None
         Encoding of undeclared names in a zip archive.
-    resize : {"squash", "crop", "pad"}, default="squash"
-        How to fit an image to `image_size`.
+    resize : str, default="native"
+        How to fit an image to `image_size`: "native", "squash", "crop" or "pad".
     max_pixels : int, default=178_956_970
         Maximum number of pixels of an image. Larger images are unreadable.
     on_truncated : {"raise", "pad"}, default="raise"

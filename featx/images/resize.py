@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import importlib
+import math
 from types import ModuleType
 
 import numpy as np
 
+from featx.errors import OptionError
 from featx.system.array_types import PixelArray
+
+MODES = ("squash", "crop", "pad")
+INTERPOLATIONS = ("bilinear", "bicubic")
 
 #: With resize="crop", the shorter side becomes size · 256 / 224 before the center is cut out: the usual evaluation of
 #: ImageNet networks.
@@ -20,6 +26,70 @@ CROP_RATIO = 256 / 224
 _SHRINK_MARGIN = 1.5
 
 
+@dataclasses.dataclass(frozen=True)
+class Resize:
+    """How an image is fitted to the input size of a network.
+
+    Attributes
+    ----------
+    mode : {"squash", "crop", "pad"}
+        See :func:`resize_image`.
+    share : float or None, default=None
+        Side of the central square that remains, relative to the resized image, as ``crop_pct`` of timm. None: the
+        default of the mode.
+    interpolation : {"bilinear", "bicubic"} or None, default=None
+        Interpolation of Pillow. None: bilinear, by the faster resizer.
+    """
+
+    mode: str
+    share: float | None = None
+    interpolation: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The resize as a recipe records it; equal ones have equal texts."""
+        share = "" if self.share is None else f"{self.share:g}"
+        return " ".join(filter(None, (self.mode, share, self.interpolation)))
+
+
+@functools.lru_cache(maxsize=64)
+def parse_resize(text: str) -> Resize:
+    """Return the resize that an option specifies: a mode, or a mode with a share and an interpolation.
+
+    Raises
+    ------
+    OptionError
+        If the text specifies none.
+
+    Examples
+    --------
+    >>> [parse_resize(text).text for text in ("crop", "crop 0.9 bicubic", "squash bicubic", "crop 0.95")]
+    ['crop', 'crop 0.9 bicubic', 'squash 1 bicubic', 'crop 0.95 bilinear']
+    """
+    mode, *others = text.split() or [""]
+    names = [word for word in others if word in INTERPOLATIONS]
+    shares = [_parse_share(word) for word in others if word not in INTERPOLATIONS]
+    is_valid = mode in MODES and len(names) <= 1 and len(shares) <= (mode != "pad") and all(shares)
+    if not is_valid:
+        raise OptionError(
+            "resize (--resize) must be 'native', 'squash', 'crop' or 'pad', the last three optionally with the share "
+            f"that remains and the interpolation, such as 'crop 0.95 bicubic', got {text!r}."
+        )
+    if not others:
+        return Resize(mode)
+    default = {"crop": 1 / CROP_RATIO, "squash": 1.0, "pad": None}[mode]
+    return Resize(mode, shares[0] if shares else default, names[0] if names else "bilinear")
+
+
+def _parse_share(word: str) -> float:
+    """Return a share from 0.1 to 1; 0 for any other word."""
+    try:
+        share = float(word)
+    except ValueError:
+        return 0.0
+    return share if 0.1 <= share <= 1 else 0.0
+
+
 def shrink_factor(image_size: tuple[int, int], target_size: tuple[int, int], resize: str) -> int:
     """Return the largest of 1, 2, 4 and 8 that leaves enough pixels for the antialiased resize.
 
@@ -27,48 +97,78 @@ def shrink_factor(image_size: tuple[int, int], target_size: tuple[int, int], res
     ----------
     image_size, target_size : tuple of (int, int)
         Height and width.
-    resize : {"squash", "crop", "pad"}
+    resize : str
         See :func:`resize_image`.
     """
+    parsed = parse_resize(resize)
     ratios = [target / side for target, side in zip(target_size, image_size, strict=True)]
-    scale = {"squash": max(ratios), "crop": max(ratios) * CROP_RATIO, "pad": min(ratios)}[resize]
+    share = parsed.share or (1 / CROP_RATIO if parsed.mode == "crop" else 1)
+    scale = (min(ratios) if parsed.mode == "pad" else max(ratios)) / share
     return next((factor for factor in (8, 4, 2) if factor * scale * _SHRINK_MARGIN <= 1), 1)
 
 
 def resize_image(pixels: PixelArray, size: tuple[int, int], resize: str) -> PixelArray:
-    """Return RGB pixels resized to exactly `size`, with antialiased bilinear interpolation.
+    """Return RGB pixels resized to exactly `size`, with antialiased interpolation.
 
     Parameters
     ----------
     pixels : ndarray of uint8 of shape (height, width, 3)
     size : tuple of (int, int)
         Height and width of the result.
-    resize : {"squash", "crop", "pad"}
+    resize : str
         How to change the aspect ratio. "squash": stretch the image. "crop": cut out the center after scaling the
-        shorter side to size · 256 / 224. "pad": fit the whole image and fill the rest with black.
+        shorter side to size · 256 / 224. "pad": fit the whole image and fill the rest with black. With a share and an
+        interpolation, as in "crop 0.95 bicubic", the pixels are those of timm and torchvision: the shorter side is
+        scaled to size / share by Pillow, in whole pixels.
 
     Returns
     -------
     ndarray of uint8 of shape (size[0], size[1], 3)
     """
+    parsed = parse_resize(resize)
     height, width = pixels.shape[:2]
-    if resize == "squash":
+    if parsed.mode == "pad":
+        scale = min(size[0] / height, size[1] / width)
+        inner_size = (max(1, round(height * scale)), max(1, round(width * scale)))
+        return _pad(_resample(pixels, inner_size, interpolation=parsed.interpolation), size)
+    if parsed.share is not None:
+        return _resample(pixels, size, _whole_pixel_box((height, width), size, parsed), parsed.interpolation)
+    if parsed.mode == "squash":
         return _resample(pixels, size)
-    if resize == "crop":
-        scale = max(size[0] / height, size[1] / width) * CROP_RATIO
-        crop_height, crop_width = size[0] / scale, size[1] / scale
-        box = ((width - crop_width) / 2, (height - crop_height) / 2, crop_width, crop_height)
-        return _resample(pixels, size, box)
-    scale = min(size[0] / height, size[1] / width)
-    inner = _resample(pixels, (max(1, round(height * scale)), max(1, round(width * scale))))
+    scale = max(size[0] / height, size[1] / width) * CROP_RATIO
+    crop_height, crop_width = size[0] / scale, size[1] / scale
+    return _resample(pixels, size, ((width - crop_width) / 2, (height - crop_height) / 2, crop_width, crop_height))
+
+
+def _pad(inner: PixelArray, size: tuple[int, int]) -> PixelArray:
     top, left = (size[0] - inner.shape[0]) // 2, (size[1] - inner.shape[1]) // 2
     padded = np.zeros((*size, 3), dtype=np.uint8)
     padded[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
     return padded
 
 
+def _whole_pixel_box(
+    image_size: tuple[int, int], size: tuple[int, int], resize: Resize
+) -> tuple[float, float, float, float]:
+    """Return the part of an image that remains of ``Resize`` and ``CenterCrop`` of torchvision, in its pixels."""
+    assert resize.share is not None
+    height, width = image_size
+    scaled_height, scaled_width = (math.floor(side / resize.share) for side in size)
+    if resize.mode == "crop":  # the other side follows the aspect ratio, rounded down
+        if scaled_height * width >= scaled_width * height:
+            scaled_width = max(scaled_width, int(scaled_height * width / height))
+        else:
+            scaled_height = max(scaled_height, int(scaled_width * height / width))
+    top, left = round((scaled_height - size[0]) / 2), round((scaled_width - size[1]) / 2)
+    across, down = width / scaled_width, height / scaled_height
+    return left * across, top * down, size[1] * across, size[0] * down
+
+
 def _resample(
-    pixels: PixelArray, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+    pixels: PixelArray,
+    size: tuple[int, int],
+    box: tuple[float, float, float, float] | None = None,
+    interpolation: str | None = None,
 ) -> PixelArray:
     """Return pixels at another size.
 
@@ -81,14 +181,19 @@ def _resample(
         Height and width of the result.
     box : tuple of (left, top, width, height), or None, default=None
         Part of the image to use. None: all of it.
+    interpolation : {"bilinear", "bicubic"} or None, default=None
+        Interpolation of Pillow. None: bilinear, by the faster resizer where it is installed.
     """
     resizer = fast_resizer()
-    if resizer is None:
+    if resizer is None or interpolation is not None:
         import PIL.Image
 
-        corners = None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3])
-        image = PIL.Image.fromarray(pixels)
-        return np.asarray(image.resize(size[::-1], PIL.Image.Resampling.BILINEAR, box=corners))
+        corners = None
+        if box is not None:  # a sum may exceed the side by a rounding error
+            right, bottom = min(box[0] + box[2], pixels.shape[1]), min(box[1] + box[3], pixels.shape[0])
+            corners = (box[0], box[1], right, bottom)
+        method = PIL.Image.Resampling.BICUBIC if interpolation == "bicubic" else PIL.Image.Resampling.BILINEAR
+        return np.asarray(PIL.Image.fromarray(pixels).resize(size[::-1], method, box=corners))
     height, width = pixels.shape[:2]
     source = resizer.ImageData(width, height, resizer.PixelType.U8x3, pixels.tobytes())
     result = resizer.ImageData(size[1], size[0], resizer.PixelType.U8x3)

@@ -226,9 +226,9 @@ def _default_values(resolved: Resolved) -> dict[str, Any]:
     backbone, recipe = resolved.backbone, resolved.recipe
     return {
         "layer": backbone.layer,
-        "pooling": "avg",
+        "pooling": backbone.resolve_pooling("native"),
         "image_size": tuple(backbone.fixed_image_size or [backbone.image_size] * 2),
-        "resize": "squash",
+        "resize": backbone.resize,
         "precision": recipe.precision,
         "weights": recipe.weights,
         "preprocessing": recipe.preprocessing,

@@ -13,8 +13,11 @@ from featx.extraction.options import ExtractionOptions, resolve_cache
     ("wrong", "remedy"),
     [
         ({"backbone": "resnet5"}, "Did you mean 'resnet50'"),
-        ({"pooling": "avgg"}, "must be one of 'avg', 'max', 'avgmax', 'none', got 'avgg'. Did you mean 'avg'"),
-        ({"resize": "squeeze"}, "one of 'squash', 'crop', 'pad'"),
+        (
+            {"pooling": "avgg"},
+            "must be one of 'native', 'avg', 'max', 'avgmax', 'cls', 'none', got 'avgg'. Did you mean 'avg'",
+        ),
+        ({"resize": "squeeze"}, "must be 'native', 'squash', 'crop' or 'pad'"),
         ({"precision": "float16"}, "Did you mean 'bfloat16'|Did you mean 'float32'"),
         ({"engine": "tensorflow"}, "one of 'auto', 'openvino', 'keras'"),
         ({"batch_size": 0}, "must be an int of at least 1, got 0"),

@@ -90,7 +90,7 @@ class ModelSource:
     def single_file(self) -> tuple[str, bytes] | None:
         """Return the name and content of a network that is a single portable file; None for any other."""
         path = Path(self.path)
-        if self.kind not in ("keras", "onnx") or (self.kind == "onnx" and _external_data(path)):
+        if self.kind not in ("keras", "onnx") or (self.kind == "onnx" and external_data(path)):
             return None
         return path.name, path.read_bytes()
 
@@ -143,7 +143,7 @@ def _parts(path: Path, kind: str) -> list[Path]:
     if kind == "openvino":
         _check_openvino_xml(path)
         return [path, path.with_suffix(".bin")]
-    return [path, *_external_data(path)] if kind == "onnx" else [path]
+    return [path, *external_data(path)] if kind == "onnx" else [path]
 
 
 def _digest_of_parts(path: Path, kind: str) -> str:
@@ -170,7 +170,7 @@ def _check_openvino_xml(path: Path) -> None:
             )
 
 
-def _external_data(path: Path) -> list[Path]:
+def external_data(path: Path) -> list[Path]:
     """Return the files beside an ONNX file that hold its weights."""
     file_digests(path)  # raises if it is not a regular file
     if not path.stat().st_size:  # cannot be mapped; reading the network reports the problem

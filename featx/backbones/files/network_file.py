@@ -83,6 +83,11 @@ class NetworkFile(NetworkBackbone):
         return self.description.layer
 
     @property
+    def preprocessing_text(self) -> str | None:  # type: ignore[override]  # read only
+        """Scaling of pixels as a recipe records it; None: the user states it."""
+        return None
+
+    @property
     def n_bytes(self) -> int:
         """Size of all files of the network."""
         return sum(part.stat().st_size for part in self.source.parts())

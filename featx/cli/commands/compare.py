@@ -199,7 +199,7 @@ def _all_options(args: argparse.Namespace) -> list[ExtractionOptions]:
     from featx.backbones.registry import DirectBackbone, load_backbone
 
     several = {name: getattr(args, name) for name in ("layer", "pooling", "tta") if hasattr(args, name)}
-    without_layers = {**several, "layer": [None], "pooling": ["avg"]}
+    without_layers = {**several, "layer": [None], "pooling": ["native"]}
     names = dict.fromkeys(args.backbone or ["mobilenet"])
     # Plain Python backbones have neither layers nor poolings; the options apply to the networks beside them.
     plain = {name for name in names if len(names) > 1 and isinstance(load_backbone(name), DirectBackbone)}

@@ -14,6 +14,7 @@ from featx.backbones.files.model_source import ModelSource
 from featx.backbones.keras.builder import build_layers
 from featx.backbones.openvino_import import import_openvino, openvino_reason
 from featx.backbones.records import KerasRecord
+from featx.backbones.torch import worker
 from featx.errors import EngineError
 from featx.extraction.engines.fixed_batch import check_batch_independence
 from featx.recipe import Recipe
@@ -36,13 +37,15 @@ def build_graph(task: dict[str, Any], recipe: Recipe) -> Any:
     Parameters
     ----------
     task : dict
-        ``model_file``; or ``backbone`` and ``weights_path``.
+        ``model_file``; or ``backbone`` or ``torch``, and ``weights_path``.
     recipe : Recipe
         Image size, layers and preprocessing.
     """
     if "model_file" in task:
         return _convert_file(ModelSource(**task["model_file"]), recipe)
     weights_path = Path(task["weights_path"]) if task["weights_path"] else None
+    if "torch" in task:
+        return worker.build_graph(task["torch"], recipe, weights_path)
     model = build_layers(KerasRecord(**task["backbone"]), recipe, weights_path, recipe.layers)
     report_step("converting")
     return _convert_for_batches(model, recipe)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.backbones.layers import POOL_OPERATIONS, missing_layer_message, pooled_output_name
+from featx.backbones.layers import NETWORK_POOLINGS, POOL_OPERATIONS, missing_layer_message, pooled_output_name
 from featx.backbones.openvino_import import import_openvino, openvino_operations, openvino_reason
 from featx.errors import EngineError
 from featx.extraction.engines.fixed_batch import FixedBatches, RunBatch
@@ -29,7 +29,7 @@ def add_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
         Network with one named output for each layer.
     layers : sequence of str
         Names of the layers whose features are concatenated.
-    pooling : {"avg", "max", "avgmax", "none"}
+    pooling : {"native", "avg", "max", "avgmax", "cls", "none"}
         How the positions of a feature map are pooled.
 
     Raises
@@ -46,6 +46,9 @@ def add_pooling(network: Any, layers: Sequence[str], pooling: str) -> Any:
         if layer not in outputs:
             raise EngineError(missing_layer_message(layer))
         maps = outputs[layer]
+        if pooling in NETWORK_POOLINGS and (name := pooled_output_name(layer, pooling)) in outputs:
+            parts.append(outputs[name])
+            continue
         if pooling == "none" or len(maps.shape) != 4:
             parts.append(operations.reshape(maps, [-1, math.prod(list(maps.shape)[1:])], False))
             continue
@@ -75,7 +78,7 @@ class OpenVinoEngine(FixedBatches):
         Network for `COMPILED_BATCH_SIZE` images with one output for each layer.
     layers : sequence of str
         Names of the layers to extract features from.
-    pooling : {"avg", "max", "avgmax", "none"}
+    pooling : {"native", "avg", "max", "avgmax", "cls", "none"}
         How the positions of a feature map are pooled.
     precision : {"float32", "bfloat16", "int8"}
         Precision of the computation; "int8" for a quantized graph.

@@ -145,7 +145,7 @@ def test_options_do_not_apply_to_color_histogram() -> None:
     assert [(item.backbone, item.layer, item.pooling) for item in options] == [
         ("mobilenet", "0.5", "max"),
         ("mobilenet", "-1", "max"),
-        ("color_histogram", None, "avg"),
+        ("color_histogram", None, "native"),
     ]
 
 

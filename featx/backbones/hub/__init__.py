@@ -1,0 +1,8 @@
+"""Files of the Hugging Face Hub. The client, huggingface_hub, is imported when a file is first needed.
+
+``repository``  download of a file, and the license that its repository states
+``hub_file``    HubFile: a ready-made ONNX network of the hub as a backbone
+``processor``   image size, resize and scaling that a ``preprocessor_config.json`` states
+
+May import: the modules of featx.backbones above, except the registry; featx.recipe, featx.system, featx.errors.
+"""
