@@ -4,5 +4,5 @@
 ``hub_file``    HubFile: a ready-made ONNX network of the hub as a backbone
 ``processor``   image size, resize and scaling that a ``preprocessor_config.json`` states
 
-May import: the modules of featx.backbones above, except the registry; featx.recipe, featx.system, featx.errors.
+May import: ``backbones`` (not ``backbones.registry``), ``recipe``, ``system``, ``errors``.
 """

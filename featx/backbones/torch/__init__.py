@@ -16,5 +16,5 @@ the library is imported. This process imports neither.
 ``open_clip_library``   building image towers of open_clip
 ``worker``              the child process that describes networks
 
-May import: the modules of featx.backbones above, except the registry; featx.recipe, featx.system, featx.errors.
+May import: ``backbones`` (not ``backbones.registry``), ``recipe``, ``system``, ``errors``.
 """
