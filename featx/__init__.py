@@ -12,6 +12,8 @@ TYPE_CHECKING = False  # type checkers read this as True; importing typing would
 if TYPE_CHECKING:
     from typing import Any
 
+    from featx.backbones.base import Weights
+    from featx.backbones.layers import LayerInfo
     from featx.backbones.registry import (
         Backbone,
         DirectBackbone,
@@ -24,19 +26,23 @@ if TYPE_CHECKING:
     from featx.baselines.builtin_baselines import scale_to_unit_length
     from featx.baselines.comparison import Comparison
     from featx.baselines.cross_validate import compare_baselines
+    from featx.baselines.folds.split import Split
     from featx.baselines.label_issues import find_label_issues
     from featx.baselines.learning_curve import learning_curve
     from featx.baselines.ranking.leave_one_out import leave_one_out
     from featx.baselines.ranking.rank_features import rank_features
     from featx.baselines.ranking.ranking import Ranking
     from featx.baselines.ranking.transferability import h_score, log_me
+    from featx.baselines.scaling.limits import ScaleLimits
+    from featx.datasets.failures import Failure, Failures
     from featx.datasets.find import find_images
     from featx.datasets.image_check import CheckedImage, ImageCheck, check_images
     from featx.datasets.image_table import ImageRow, ImageTable
     from featx.datasets.sample_images import write_digits
     from featx.extraction.augmented_features import AugmentedFeatures, augment_features
     from featx.extraction.benchmarking.benchmark import benchmark_images
-    from featx.extraction.benchmarking.benchmark_results import Benchmark
+    from featx.extraction.benchmarking.benchmark_results import BackboneBenchmark, Benchmark, NetworkRate
+    from featx.extraction.benchmarking.stage_times import StageTime
     from featx.extraction.cache import cache_info, clear_cache, compact_cache, verify_cache
     from featx.extraction.cache_results import CacheClearing, CacheCompaction, CacheSummary, CacheVerification
     from featx.extraction.feature_extractor import FeatureExtractor
@@ -60,10 +66,14 @@ if TYPE_CHECKING:
     from featx.models.predict import Predictor, predict_images
     from featx.models.prediction import Prediction
     from featx.recipe import Recipe
+    from featx.store.info import RecipeInfo
     from featx.system.terminal.report import Progress
     from featx.workflows.compare import compare_images
+    from featx.workflows.experiment import BackboneComparison
+    from featx.workflows.image_duplicates import DuplicateGroup, ImageDuplicates
     from featx.workflows.rank import ImageRanking, rank_images
     from featx.workflows.result import ImageComparison
+    from featx.workflows.search.matches import ImageMatches, Match
     from featx.workflows.search.similar import SimilarImages, similar_images
     from featx.workflows.train import TrainedModel, train_images
 
@@ -71,6 +81,8 @@ __all__ = [
     "Attribution",
     "AugmentedFeatures",
     "Backbone",
+    "BackboneBenchmark",
+    "BackboneComparison",
     "Benchmark",
     "CacheClearing",
     "CacheCompaction",
@@ -79,15 +91,20 @@ __all__ = [
     "CheckedImage",
     "Comparison",
     "DirectBackbone",
+    "DuplicateGroup",
     "Duplicates",
     "Explanation",
     "ExportedModel",
     "ExtractionSummary",
+    "Failure",
+    "Failures",
     "FeatureExtractor",
     "FeatureMatrix",
     "FineTunedClassifier",
     "ImageCheck",
     "ImageComparison",
+    "ImageDuplicates",
+    "ImageMatches",
     "ImageRanking",
     "ImageRow",
     "ImageTable",
@@ -96,16 +113,24 @@ __all__ = [
     "JobRun",
     "JobStatus",
     "KerasBackbone",
+    "LayerInfo",
+    "Match",
     "Model",
     "ModelCard",
+    "NetworkRate",
     "Prediction",
     "Predictor",
     "Progress",
     "Ranking",
     "Recipe",
+    "RecipeInfo",
+    "ScaleLimits",
     "Similar",
     "SimilarImages",
+    "Split",
+    "StageTime",
     "TrainedModel",
+    "Weights",
     "__version__",
     "augment_features",
     "available_backbones",
@@ -150,6 +175,8 @@ __all__ = [
 
 #: Public names by module.
 _EXPORTS = {
+    "backbones.base": ("Weights",),
+    "backbones.layers": ("LayerInfo",),
     "backbones.registry": (
         "Backbone",
         "DirectBackbone",
@@ -162,111 +189,56 @@ _EXPORTS = {
     "baselines.builtin_baselines": ("scale_to_unit_length",),
     "baselines.comparison": ("Comparison",),
     "baselines.cross_validate": ("compare_baselines",),
+    "baselines.folds.split": ("Split",),
     "baselines.label_issues": ("find_label_issues",),
     "baselines.learning_curve": ("learning_curve",),
     "baselines.ranking.leave_one_out": ("leave_one_out",),
     "baselines.ranking.rank_features": ("rank_features",),
     "baselines.ranking.ranking": ("Ranking",),
-    "baselines.ranking.transferability": (
-        "h_score",
-        "log_me",
-    ),
+    "baselines.ranking.transferability": ("h_score", "log_me"),
+    "baselines.scaling.limits": ("ScaleLimits",),
+    "datasets.failures": ("Failure", "Failures"),
     "datasets.find": ("find_images",),
-    "datasets.image_check": (
-        "CheckedImage",
-        "ImageCheck",
-        "check_images",
-    ),
-    "datasets.image_table": (
-        "ImageRow",
-        "ImageTable",
-    ),
+    "datasets.image_check": ("CheckedImage", "ImageCheck", "check_images"),
+    "datasets.image_table": ("ImageRow", "ImageTable"),
     "datasets.sample_images": ("write_digits",),
-    "extraction.augmented_features": (
-        "AugmentedFeatures",
-        "augment_features",
-    ),
+    "extraction.augmented_features": ("AugmentedFeatures", "augment_features"),
     "extraction.benchmarking.benchmark": ("benchmark_images",),
-    "extraction.benchmarking.benchmark_results": ("Benchmark",),
-    "extraction.cache": (
-        "cache_info",
-        "clear_cache",
-        "compact_cache",
-        "verify_cache",
-    ),
-    "extraction.cache_results": (
-        "CacheClearing",
-        "CacheCompaction",
-        "CacheSummary",
-        "CacheVerification",
-    ),
+    "extraction.benchmarking.benchmark_results": ("BackboneBenchmark", "Benchmark", "NetworkRate"),
+    "extraction.benchmarking.stage_times": ("StageTime",),
+    "extraction.cache": ("cache_info", "clear_cache", "compact_cache", "verify_cache"),
+    "extraction.cache_results": ("CacheClearing", "CacheCompaction", "CacheSummary", "CacheVerification"),
     "extraction.feature_extractor": ("FeatureExtractor",),
-    "extraction.to_file": (
-        "ExtractionSummary",
-        "extract_images",
-    ),
-    "features.duplicates.find": (
-        "Duplicates",
-        "find_duplicates",
-    ),
+    "extraction.to_file": ("ExtractionSummary", "extract_images"),
+    "features.duplicates.find": ("Duplicates", "find_duplicates"),
     "features.matrix": ("FeatureMatrix",),
     "features.open": ("open_features",),
-    "features.search.nearest": (
-        "Similar",
-        "find_similar",
-    ),
-    "jobs.merge": (
-        "JobMerge",
-        "merge_job",
-    ),
-    "jobs.plan": (
-        "JobPlan",
-        "plan_job",
-    ),
-    "jobs.run": (
-        "JobRun",
-        "run_job",
-    ),
-    "jobs.status": (
-        "JobStatus",
-        "job_status",
-    ),
+    "features.search.nearest": ("Similar", "find_similar"),
+    "jobs.merge": ("JobMerge", "merge_job"),
+    "jobs.plan": ("JobPlan", "plan_job"),
+    "jobs.run": ("JobRun", "run_job"),
+    "jobs.status": ("JobStatus", "job_status"),
     "models.card": ("ModelCard",),
     "models.explain.attribution": ("Attribution",),
     "models.explain.explain": ("explain_images",),
     "models.explain.explanation": ("Explanation",),
-    "models.export.export": (
-        "ExportedModel",
-        "export_model",
-    ),
+    "models.export.export": ("ExportedModel", "export_model"),
     "models.fine_tuning.classifier": ("FineTunedClassifier",),
     "models.model": ("Model",),
-    "models.model_file": (
-        "load_pipeline",
-        "read_model",
-        "save_pipeline",
-    ),
-    "models.predict": (
-        "Predictor",
-        "predict_images",
-    ),
+    "models.model_file": ("load_pipeline", "read_model", "save_pipeline"),
+    "models.predict": ("Predictor", "predict_images"),
     "models.prediction": ("Prediction",),
     "recipe": ("Recipe",),
+    "store.info": ("RecipeInfo",),
     "system.terminal.report": ("Progress",),
     "workflows.compare": ("compare_images",),
-    "workflows.rank": (
-        "ImageRanking",
-        "rank_images",
-    ),
+    "workflows.experiment": ("BackboneComparison",),
+    "workflows.image_duplicates": ("DuplicateGroup", "ImageDuplicates"),
+    "workflows.rank": ("ImageRanking", "rank_images"),
     "workflows.result": ("ImageComparison",),
-    "workflows.search.similar": (
-        "SimilarImages",
-        "similar_images",
-    ),
-    "workflows.train": (
-        "TrainedModel",
-        "train_images",
-    ),
+    "workflows.search.matches": ("ImageMatches", "Match"),
+    "workflows.search.similar": ("SimilarImages", "similar_images"),
+    "workflows.train": ("TrainedModel", "train_images"),
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}
 

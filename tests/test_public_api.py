@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import inspect
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-import featx
+import featx.errors
+import featx.testing
 from docs.tools import command_page
 from featx.cli.parser import make_parser
 from featx.cli.shared_options import EXTRACTION_OPTIONS
@@ -41,6 +45,21 @@ RENAMED = {
 }
 
 
+#: Classes that public attributes and parameters have, and that users neither make nor read: they pass them on, or see
+#: their text.
+OPAQUE = {
+    "Compaction",
+    "Finding",
+    "Head",
+    "ImageSearch",
+    "Index",
+    "MatrixPart",
+    "NoveltyDetector",
+    "Resolved",
+    "RowTable",
+}
+
+
 def _commands(parser: argparse.ArgumentParser, prefix: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
@@ -69,3 +88,33 @@ def test_options_are_parameters(command: str) -> None:
         and RENAMED.get(command, {}).get(action.dest, action.dest) not in parameters
     ]
     assert missing == []
+
+
+def _classes() -> set[str]:
+    """Return the names of all classes of featx."""
+    texts = [path.read_text(encoding="utf-8") for path in Path(featx.__file__).parent.rglob("*.py")]
+    nodes = [node for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ClassDef)]
+    return {node.name for node in nodes if not node.name.startswith("_")}
+
+
+def _annotated(value: object) -> Iterator[object]:
+    """Yield a public function, or a class with its public methods."""
+    yield value
+    for base in value.__mro__ if isinstance(value, type) else ():
+        for name, member in vars(base).items():
+            function = getattr(member, "fget", getattr(member, "func", getattr(member, "__func__", member)))
+            if base.__module__.startswith("featx") and (name == "__init__" or not name.startswith("_")):
+                yield function
+
+
+def test_types_in_public_signatures_are_public() -> None:
+    annotations = [
+        annotation
+        for name in featx.__all__
+        for value in _annotated(getattr(featx, name))
+        for field, annotation in getattr(value, "__annotations__", {}).items()
+        if not field.startswith("_")
+    ]
+    words = {word for annotation in annotations for word in re.findall(r"\w+", str(annotation))}
+    public = {*featx.__all__, *dir(featx.errors), *dir(featx.testing)}
+    assert (words & _classes()) - public == OPAQUE

@@ -81,6 +81,15 @@ SECTIONS = (
         ),
     ),
     Section(
+        "Parts of results, and types of parameters",
+        "For annotations: functions above return them in their results, or take them.",
+        (
+            *("Failure", "Failures", "Split", "ScaleLimits", "BackboneComparison", "ImageDuplicates", "DuplicateGroup"),
+            *("ImageMatches", "Match", "BackboneBenchmark", "NetworkRate", "StageTime", "RecipeInfo"),
+            *("LayerInfo", "Weights"),
+        ),
+    ),
+    Section(
         "Progress",
         "What long functions report to a function that is passed as ``progress``.",
         ("Progress",),

@@ -62,7 +62,18 @@ class LayerInfo:
     n_native: int = 0
 
     def n_features(self, pooling: str) -> int:
-        """Return the number of features that the output becomes."""
+        """Return the number of features that the output becomes.
+
+        Parameters
+        ----------
+        pooling : {"avg", "max", "avgmax", "native", "cls", "none"}
+            How positions are pooled.
+
+        Returns
+        -------
+        int
+            Number of features.
+        """
         if pooling == "native" and self.n_native:
             return self.n_native
         if pooling == "none":

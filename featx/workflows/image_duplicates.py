@@ -30,7 +30,8 @@ class DuplicateGroup:
 
     Attributes
     ----------
-    rows : ndarray of int
+    rows : ndarray of int of shape (n_images_of_group,)
+        Indices of its images.
     kind : {"identical files", "identical pixels", "near-duplicates"}
         What holds for all images of the group.
     labels : list
@@ -104,7 +105,18 @@ class ImageDuplicates:
         return f"{n_images} in {format_count(len(self), 'group')} of duplicates (besides one image per group: {kinds})"
 
     def merge_with(self, groups: IntArray) -> IntArray:
-        """Return groups that keep together what either these groups or the given ones keep together."""
+        """Return groups that keep together what either these groups or the given ones keep together.
+
+        Parameters
+        ----------
+        groups : ndarray of int of shape (n_images,)
+            Group of each image.
+
+        Returns
+        -------
+        ndarray of int64 of shape (n_images,)
+            Merged group of each image.
+        """
         from scipy.sparse import coo_matrix
         from scipy.sparse.csgraph import connected_components
 
@@ -117,7 +129,18 @@ class ImageDuplicates:
         return merged
 
     def as_dict(self, paths: Sequence[str]) -> dict[str, Any]:
-        """Return the duplicates as JSON values, with the path of each image."""
+        """Return the duplicates as JSON values, with the path of each image.
+
+        Parameters
+        ----------
+        paths : sequence of str
+            Path of each image.
+
+        Returns
+        -------
+        dict
+            Counts, threshold and groups.
+        """
         return {
             "images": self.duplicates.n_rows,
             "threshold": self.threshold,

@@ -18,7 +18,7 @@ class Split:
 
     Attributes
     ----------
-    folds : list of (ndarray of int, ndarray of int)
+    folds : list of (ndarray of int of shape (n_train,), ndarray of int of shape (n_test,))
         Indices of training and test samples of each fold, one repeat after the other.
     n_first_repeat : int
         Number of folds in the first repeat. In these, each sample is tested at most once.
@@ -44,5 +44,16 @@ class Split:
         return float(np.mean([len(test) / len(train) for train, test in self.folds]))
 
     def map_rows(self, rows: IntArray) -> Split:
-        """Return the folds of a data set in which sample ``i`` of this one has the index ``rows[i]``."""
+        """Return the folds of a data set in which sample ``i`` of this one has the index ``rows[i]``.
+
+        Parameters
+        ----------
+        rows : ndarray of int of shape (n_samples,)
+            Index of each sample in the other data set.
+
+        Returns
+        -------
+        Split
+            The same folds with these indices.
+        """
         return dataclasses.replace(self, folds=[(rows[train], rows[test]) for train, test in self.folds])

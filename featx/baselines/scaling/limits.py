@@ -44,7 +44,18 @@ class ScaleLimits:
     probability_bytes: int = 2**29
 
     def is_out_of_core(self, shape: tuple[int, ...]) -> bool:
-        """Return whether rows of this shape are read in blocks."""
+        """Return whether rows of this shape are read in blocks.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Number of samples, and of features.
+
+        Returns
+        -------
+        bool
+            Whether they exceed the limits of memory.
+        """
         return shape[0] > self.memory_rows or 4 * shape[0] * shape[1] > self.memory_bytes
 
 

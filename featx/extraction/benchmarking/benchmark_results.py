@@ -34,7 +34,7 @@ class NetworkRate:
 
 
 @dataclasses.dataclass(frozen=True)
-class BackboneBenchmark:
+class BackboneBenchmark(TextResult):
     """Speed of one backbone, in images per second.
 
     Attributes
