@@ -17,10 +17,13 @@ import PIL.Image
 import pytest
 
 import featx
+from featx import Progress
 from featx.backbones.keras.builder import build_empty
 from featx.backbones.records import BUNDLED_WEIGHTS_FOLDER
 from featx.backbones.registry import KerasBackbone
 from featx.errors import FeatxWarning, WeightsError, WeightsNotFoundError
+from featx.system.terminal.progress import reporting
+from tests.progress import check_progress
 
 _loaded = featx.load_backbone("mobilenet")
 assert isinstance(_loaded, KerasBackbone)
@@ -108,6 +111,24 @@ def test_weights_are_downloaded_once(keras_home: Path, server: tuple[str, list[s
         assert weights.path == keras_home / "models" / BUNDLED.name
         assert weights.digest == MOBILENET.bundled_sha256
     assert requests == [f"/{BUNDLED.name}"]
+
+
+def test_download_is_announced_and_reported(
+    keras_home: Path, server: tuple[str, list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[Progress] = []
+    with reporting(progress=seen.append):
+        weights = served(server[0]).find_weights("imagenet")
+    check_progress(seen)
+    assert weights.path is not None
+    size = weights.path.stat().st_size
+    assert (seen[-1].stage, seen[-1].done, seen[-1].unit) == ("download", size, "bytes")
+    err = capsys.readouterr().err
+    assert err.startswith("Downloading the ImageNet weights of backbone 'mobilenet'")
+    assert err.endswith(f", once; the file is kept as {str(weights.path)!r}.\n")
+    with reporting(verbose=True):
+        served(server[0]).find_weights("imagenet")
+    assert capsys.readouterr().err == ""
 
 
 def test_stale_partial_files_are_deleted(keras_home: Path, server: tuple[str, list[str]]) -> None:

@@ -60,18 +60,18 @@ def load_or_compile(backbone: NetworkBackbone, recipe: Recipe, weights_path: Pat
 
 def _make_graph(backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None, folder: Path | None) -> Graph:
     if not recipe.calibration:
-        announce(f"Converting {backbone.name} for this machine{_how_often(folder)}. It takes 10 seconds to a minute.")
+        announce(f"Converting {backbone.name} for this machine, which takes 5 to 60 seconds. {_how_often(folder)}")
         return convert_network(backbone, recipe, weights_path)
     check_nncf(backbone)
     graph = load_or_compile(backbone, dataclasses.replace(recipe, calibration=""), weights_path, folder)
-    announce(f"Quantizing {backbone.name} to int8{_how_often(folder)}. It takes 10 seconds to a few minutes.")
+    announce(f"Quantizing {backbone.name}, which takes 10 seconds to a few minutes. {_how_often(folder)}")
     return quantize_graph(backbone, recipe, graph)
 
 
 def _how_often(folder: Path | None) -> str:
     if folder is None:
-        return ", which each process repeats without a cache"
-    return f", once; the result is kept in {str(folder)!r}"
+        return "Without a cache, each process repeats it."
+    return f"It happens once: the result is kept in {str(folder)!r}."
 
 
 def compiled_recipe(backbone: NetworkBackbone, recipe: Recipe) -> Recipe:

@@ -43,7 +43,8 @@ class Stage:
         report: Callable[[Progress], None] | None = None,
     ) -> None:
         self._name, self.total, self._unit = name, total, unit
-        self._message, self._context = message, tuple(context)
+        self._message = self._name_of_object = message
+        self._context = tuple(context)
         self._report = report
         self._done = 0
         self._has_step = False
@@ -71,7 +72,7 @@ class Stage:
         self._done += self._has_step
         self._has_step = True
         self._message = ""  # messages of two steps may be equal
-        self.describe(message)
+        self.describe(", ".join(filter(None, [self._name_of_object, message])))
 
     def start(self) -> None:
         """Report the start."""

@@ -71,14 +71,15 @@ def test_a_stage_of_the_same_name_continues_the_open_one() -> None:
 
 def test_stages_may_be_nested_and_described_together() -> None:
     seen: list[Progress] = []
-    with reporting(progress=seen.append), describing("resnet50"), stage("extract", 1) as outer:
-        with stage("convert", 2, "steps") as inner:
+    with reporting(progress=seen.append), describing("first"), stage("extract", 1) as outer:
+        with stage("convert", 2, "steps", "resnet50") as inner:
             inner.begin_step("loading")
             inner.begin_step("loading")
         outer(1)
     check_progress(seen)
     steps = [(report.done, report.message) for report in seen if report.stage == "convert"]
-    assert steps == [(0, "resnet50"), (0, "resnet50, loading"), (1, "resnet50, loading"), (2, "resnet50, loading")]
+    loading = "first, resnet50, loading"
+    assert steps == [(0, "first, resnet50"), (0, loading), (1, loading), (2, loading)]
 
 
 def test_many_small_steps_are_reported_ten_times_a_second() -> None:
