@@ -12,7 +12,7 @@ from typing import Any
 from featx.extraction.benchmarking.benchmark import measure_throughput
 from featx.extraction.engines.engine import has_native_bfloat16
 from featx.extraction.options import ExtractionOptions
-from tests.benchmarks.harness import Environment, Measurement, at_least, at_most, benchmark, rates
+from tests.benchmarks.harness import Environment, Measurement, at_least, at_most, benchmark, median_run, rates
 
 
 def random_weights(folder: Path, application: str, name: str) -> str:
@@ -157,11 +157,10 @@ def int8_network(environment: Environment) -> list[Measurement]:
         environment.run("run_network", precisions=precisions, **arguments)  # converts and quantizes
         runs = [environment.run("run_network", precisions=precisions, **arguments) for _ in range(environment.n_runs)]
         for precision, target in targets.items():
-            ratio = statistics.median(run["rates"]["int8"] / run["rates"][precision] for run in runs)
-            last = runs[-1]["rates"]
-            details = (
-                f"{last['int8']:.0f} vs. {last[precision]:.0f} images/s; cosine to float32 {runs[-1]['cosine']:.4f}"
-            )
+            pairs = [(run["rates"]["int8"], run["rates"][precision]) for run in runs]
+            ours, theirs = median_run(pairs, lambda pair: pair[0] / pair[1])
+            ratio = ours / theirs
+            details = f"{ours:.0f} vs. {theirs:.0f} images/s; cosine to float32 {runs[0]['cosine']:.4f}"
             description = f"speedup of {backbone}, network alone, int8 over {precision}"
             measurements.append(at_least(f"int8-network/{backbone}-{precision}", description, ratio, target, details))
     return measurements

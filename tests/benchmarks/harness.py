@@ -9,9 +9,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from featx.datasets.sample_images import write_sample_images
 from featx.extraction.options import ExtractionOptions
@@ -19,6 +19,7 @@ from featx.extraction.options import ExtractionOptions
 ROOT = Path(__file__).parents[2]
 
 Timing = dict[str, Any]
+_Run = TypeVar("_Run")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,13 +156,18 @@ class Environment:
         return statistics.median(measure() for _ in range(n_runs or self.n_runs))
 
     def speedup(self, ours: Callable[[], Timing], theirs: Callable[[], Timing]) -> tuple[float, Timing, Timing]:
-        """Run two workloads alternately; return the median of theirs/ours in seconds, and the last timing of each.
+        """Run two workloads alternately; return the median of theirs/ours in seconds, and the timings that it is from.
 
         Ratios of neighboring runs do not change if the speed of the machine drifts.
         """
         pairs = [(ours(), theirs()) for _ in range(self.n_runs)]
-        ratio = statistics.median(their["seconds"] / our["seconds"] for our, their in pairs)
-        return ratio, *pairs[-1]
+        our, their = median_run(pairs, lambda pair: pair[1]["seconds"] / pair[0]["seconds"])
+        return their["seconds"] / our["seconds"], our, their
+
+
+def median_run(runs: Sequence[_Run], value: Callable[[_Run], float]) -> _Run:
+    """Return the run whose value is the median, so that a ratio follows from the figures beside it."""
+    return sorted(runs, key=value)[(len(runs) - 1) // 2]
 
 
 def rates(n_images: int, ours: Timing, theirs: Timing, digits: int = 0) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import statistics
-
 from featx.extraction.engines.engine import has_native_bfloat16
-from tests.benchmarks.harness import Environment, Measurement, at_least, at_most, benchmark
+from tests.benchmarks.harness import Environment, Measurement, at_least, at_most, benchmark, median_run
 
 
 def _trained(environment: Environment) -> tuple[str, str]:
@@ -25,8 +23,9 @@ def serve_one(environment: Environment) -> list[Measurement]:
         )
         for _ in range(environment.n_runs)
     ]
-    ratio = statistics.median(run["featx"] / run["onnxruntime"] for run in runs)
-    details = f"{runs[-1]['featx']:.1f} vs. {runs[-1]['onnxruntime']:.1f} ms"
+    run = median_run(runs, lambda run: run["featx"] / run["onnxruntime"])
+    ratio = run["featx"] / run["onnxruntime"]
+    details = f"{run['featx']:.1f} vs. {run['onnxruntime']:.1f} ms"
     description = "time of one JPEG of 500 × 375 from bytes to label, relative to Pillow and ONNX Runtime"
     return [at_most("serve-one", description, ratio, 1.5, details)]
 
@@ -45,8 +44,9 @@ def serve_threads(environment: Environment) -> list[Measurement]:
         )
         for _ in range(environment.n_runs)
     ]
-    ratio = statistics.median(run["threads"] / run["batch"] for run in runs)
-    details = f"{runs[-1]['threads']:.0f} vs. {runs[-1]['batch']:.0f} images/s"
+    run = median_run(runs, lambda run: run["threads"] / run["batch"])
+    ratio = run["threads"] / run["batch"]
+    details = f"{run['threads']:.0f} vs. {run['batch']:.0f} images/s"
     description = "rate of eight threads that share a predictor, relative to one call with all images"
     return [at_least("serve-threads", description, ratio, 0.8, details)]
 
@@ -61,8 +61,9 @@ def lone_image(environment: Environment) -> list[Measurement]:
             environment.run("lone_image", options=options, cache=environment.new_cache(options))
             for _ in range(environment.n_runs)
         ]
-        share = statistics.median(run["one"] / run["eight"] for run in runs)
-        details = f"{runs[-1]['one']:.1f} vs. {runs[-1]['eight']:.1f} ms; the same rows: {runs[-1]['equal']}"
+        run = median_run(runs, lambda run: run["one"] / run["eight"])
+        share = run["one"] / run["eight"]
+        details = f"{run['one']:.1f} vs. {run['eight']:.1f} ms; the same rows: {run['equal']}"
         description = f"time of MobileNet ({precision}) for one image, relative to eight"
         name = f"lone-image/{precision}"
         measurements.append(at_most(name, description, share, 0.25, details, ok=all(run["equal"] for run in runs)))
@@ -73,9 +74,8 @@ def lone_image(environment: Environment) -> list[Measurement]:
 def resize(environment: Environment) -> list[Measurement]:
     """Resize of photographs against Pillow."""
     runs = [environment.run("resize_images", paths=environment.photos(200)) for _ in range(environment.n_runs)]
-    ratio = statistics.median(run["pillow"] / run["featx"] for run in runs)
-    details = (
-        f"{runs[-1]['featx']:.2f} vs. {runs[-1]['pillow']:.2f} ms; values differ by at most {runs[-1]['difference']}"
-    )
+    run = median_run(runs, lambda run: run["pillow"] / run["featx"])
+    ratio = run["pillow"] / run["featx"]
+    details = f"{run['featx']:.2f} vs. {run['pillow']:.2f} ms; values differ by at most {run['difference']}"
     description = "speedup over Pillow: resize of 500 × 375 to 224 × 224, one thread"
     return [at_least("resize", description, ratio, 2.5, details, ok=all(run["difference"] <= 1 for run in runs))]
