@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from featx.workflows.result import ImageComparison
     from featx.workflows.search.matches import ImageMatches, Match
     from featx.workflows.search.similar import SimilarImages, similar_images
+    from featx.workflows.stored.compare import compare_features
     from featx.workflows.train import TrainedModel, train_images
 
 __all__ = [
@@ -140,6 +141,7 @@ __all__ = [
     "clear_cache",
     "compact_cache",
     "compare_baselines",
+    "compare_features",
     "compare_images",
     "explain_images",
     "export_model",
@@ -238,6 +240,7 @@ _EXPORTS = {
     "workflows.result": ("ImageComparison",),
     "workflows.search.matches": ("ImageMatches", "Match"),
     "workflows.search.similar": ("SimilarImages", "similar_images"),
+    "workflows.stored.compare": ("compare_features",),
     "workflows.train": ("TrainedModel", "train_images"),
 }
 _MODULES = {name: module for module, names in _EXPORTS.items() for name in names}

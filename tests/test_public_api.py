@@ -55,6 +55,7 @@ OPAQUE = {
     "Index",
     "MatrixPart",
     "NoveltyDetector",
+    "ReportedExtraction",
     "Resolved",
     "RowTable",
 }

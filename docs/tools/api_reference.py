@@ -36,7 +36,14 @@ SECTIONS = (
         "Comparing",
         "Baselines on images, or on any matrix of features.",
         (
-            *("compare_images", "ImageComparison", "compare_baselines", "Comparison", "learning_curve"),
+            *(
+                "compare_images",
+                "compare_features",
+                "ImageComparison",
+                "compare_baselines",
+                "Comparison",
+                "learning_curve",
+            ),
             *("find_label_issues", "scale_to_unit_length"),
         ),
     ),

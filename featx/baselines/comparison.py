@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from featx.baselines.folds.split import Split
@@ -124,7 +125,8 @@ class Comparison:
                 "Cannot detect label errors without class probabilities. Use a classification task, and include logreg "
                 "in estimators (--estimator)."
             )
-        issues = find_label_issues(self.y, usable.get("logreg", next(iter(usable.values()))), classes=self.classes)
+        name = logreg_name(usable) or next(iter(usable))
+        issues = find_label_issues(self.y, usable[name], classes=self.classes)
         issues["row"] = self.predictions.index.to_numpy()[issues["row"]]
         return issues
 
@@ -203,3 +205,8 @@ class Comparison:
     def _repr_html_(self) -> str:
         """Return the table as HTML, for notebooks."""
         return str(self.table.round(4).to_html(index=False))
+
+
+def logreg_name(names: Iterable[str]) -> str | None:
+    """Return the name of logistic regression among names, which differs for many rows, or None."""
+    return next((name for name in names if name == "logreg" or name.startswith("logreg (")), None)

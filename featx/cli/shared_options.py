@@ -37,14 +37,15 @@ def add_command(
     return parser
 
 
-def add_sources(parser: argparse.ArgumentParser) -> None:
-    """Add the images to read, labeled or not."""
+def add_sources(parser: argparse.ArgumentParser, *, features: bool = False) -> None:
+    """Add the images to read, labeled or not; with `features` also extracted ones."""
+    stored = "; or features: the folder of a job, or a .npy file" if features else ""
     parser.add_argument(
         "source",
         nargs="+",
         metavar="SOURCE",
         help="Folder with one subfolder per class (optionally below train, val and test), flat folder, zip or tar "
-        "archive, image files, or a table that lists images (CSV, TSV, JSON Lines, Parquet, Excel)",
+        f"archive, image files, or a table that lists images (CSV, TSV, JSON Lines, Parquet, Excel){stored}",
     )
 
 

@@ -171,6 +171,14 @@ class CsvTable:
             yield ends[(np.searchsorted(quotes, ends) + n_quotes) % 2 == 0] + start + 1
             n_quotes += len(quotes)
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a table."""
+        try:
+            return self._n_bytes >= 0
+        except FeaturesNotFoundError:
+            return False
+
     @functools.cached_property
     def _n_bytes(self) -> int:
         try:

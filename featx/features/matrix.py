@@ -136,6 +136,11 @@ class FeatureMatrix:
         return all(part.is_local for part in self._parts)
 
     @property
+    def has_table(self) -> bool:
+        """Whether paths, labels and digests are known: a ``.npy`` file may have no table beside it."""
+        return all(table.exists for table in self._tables)
+
+    @property
     def classes(self) -> np.ndarray[Any, Any]:
         """Sorted distinct labels, for the `classes` of ``partial_fit``."""
         labels = {label for block in self.labels.blocks() for label in block.tolist() if label is not None}

@@ -15,6 +15,8 @@ from featx.features.job_files import MANIFEST, JobManifest, matrix_name, parse_m
 from featx.features.matrix import FeatureMatrix
 from featx.features.npy_part import FeatureFolder, MatrixPart
 from featx.features.shard_table import RowTable, ShardTable, remedy
+from featx.system.files import remote
+from featx.system.files.folder import open_folder
 from featx.system.formatting import format_count
 
 _MAX_READERS = 16
@@ -77,6 +79,15 @@ def open_features(output: str | os.PathLike[str]) -> FeatureMatrix:
         table = CsvTable(folder, table_path(Path(name)).name, part.shape[0])
         return FeatureMatrix(location, [part], [table], n_features=part.shape[1])
     return _open_job(location)
+
+
+def is_features(location: str) -> bool:
+    """Return whether a path is that of a job or of a ``.npy`` file, which :func:`open_features` reads."""
+    if location.endswith(".npy") and not os.path.isdir(location):
+        return True
+    if remote.is_url(location):  # jobs are in object stores; the pages of a web server cannot be listed
+        return not location.startswith(("http:", "https:")) and open_folder(location).exists(MANIFEST)
+    return os.path.isfile(os.path.join(location, MANIFEST))
 
 
 def _open_job(location: str) -> FeatureMatrix:

@@ -31,6 +31,10 @@ class RowTable(Protocol):
     def n_failed(self) -> int:
         """Number of images without a row."""
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is a table."""
+
     def take(self, numbers: IntArray, names: Sequence[str]) -> TableColumns:
         """Return some columns of some lines, whose numbers are distinct and sorted."""
 
@@ -76,6 +80,11 @@ class ShardTable:
         except ValueError as error:
             raise _corrupt(folder, name, str(error)) from error
         return cls(folder, name, shard * manifest.shard_size, footer)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a table: its footer was read."""
+        return True
 
     @property
     def n_rows(self) -> int:

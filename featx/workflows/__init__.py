@@ -13,6 +13,7 @@
 ``result``  ``ImageComparison``, the result of a comparison
 ``result_output``  a comparison as text and JSON, tables as CSV
 ``search``  sub-room: ``similar_images``
+``stored``  sub-room: ``compare_features``, on features that are extracted already
 ``report``  sub-room: HTML pages
 
 May import: ``models``, ``extraction``, ``baselines``, ``features``, ``backbones``, ``store``, ``datasets``, ``images``,

@@ -222,10 +222,10 @@ def compare_tables(
         backbones.append(
             BackboneComparison(name, backbone, features.rows, comparison, features.n_computed, features.seconds)
         )
-    return _summarize(experiment, images, backbones, notes, cache=cache, started=started)
+    return summarize(experiment, images, backbones, notes, cache=cache, started=started)
 
 
-def _summarize(
+def summarize(
     experiment: Experiment,
     images: ReadableImages,
     backbones: list[BackboneComparison],
@@ -234,7 +234,19 @@ def _summarize(
     cache: Path | None,
     started: float,
 ) -> ImageComparison:
-    """Return the result: the joined table, the diagnostics of the best backbone, and all notes."""
+    """Return the result: the joined table, the diagnostics of the best backbone, and all notes.
+
+    Parameters
+    ----------
+    experiment : Experiment
+    images : ReadableImages
+    backbones : list of BackboneComparison
+    notes : list of str
+        Notes so far.
+    cache : Path or None
+    started : float
+        Time (``time.perf_counter``) at which the comparison began.
+    """
     table, config = images.table, experiment.config
     scores = join_tables(backbones)
     row = best_row(scores, config.task)

@@ -20,7 +20,7 @@ from featx.system.array_types import IntArray
 from featx.system.formatting import format_count, shorten
 from featx.workflows.config import ComparisonConfig, folds_or_test_split, user_groups
 from featx.workflows.feature_sets import ReadableImages
-from featx.workflows.image_duplicates import ImageDuplicates, find_image_duplicates
+from featx.workflows.image_duplicates import MAX_DECODED, ImageDuplicates, find_image_duplicates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,12 @@ def make_configured_split(table: ImageTable, y: np.ndarray[Any, Any], config: Co
 
 
 def split_with_groups(
-    images: ReadableImages, y: np.ndarray[Any, Any], config: ComparisonConfig, notes: list[str]
+    images: ReadableImages,
+    y: np.ndarray[Any, Any],
+    config: ComparisonConfig,
+    notes: list[str],
+    *,
+    max_decoded: int = MAX_DECODED,
 ) -> GroupedSplit:
     """Find duplicates, and split the images so that neither duplicates nor the groups of the user are divided.
 
@@ -86,6 +91,8 @@ def split_with_groups(
     config : ComparisonConfig
     notes : list of str
         Receives the notes.
+    max_decoded : int, default=5000
+        Maximum number of images to decode for a comparison of pixels.
 
     Raises
     ------
@@ -93,7 +100,9 @@ def split_with_groups(
         If no split is possible with these groups.
     """
     table, given_groups = images.table, user_groups(images.table)
-    find = functools.partial(find_image_duplicates, table.paths, images.duplicate_features, images.digests, y)
+    find = functools.partial(
+        find_image_duplicates, table.paths, images.duplicate_features, images.digests, y, max_decoded=max_decoded
+    )
     duplicates = find(threshold=config.duplicate_threshold)
     if not config.duplicate_groups:
         return GroupedSplit(duplicates, given_groups, make_configured_split(table, y, config, given_groups))

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.baselines.comparison import Comparison
+from featx.baselines.comparison import Comparison, logreg_name
 from featx.baselines.cross_validate import compare_baselines
 from featx.baselines.estimators import EstimatorsLike
 from featx.baselines.folds.make_split import make_split
 from featx.baselines.folds.split import Split
 from featx.baselines.metrics import METRICS, add_verdicts
+from featx.baselines.scaling.limits import ScaleLimits
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import as_series
 from featx.errors import ComparisonError
-from featx.extraction.options import Resolved
 from featx.system.array_types import FloatArray
 from featx.system.terminal.progress import describing
 from featx.workflows.config import ComparisonConfig, user_groups
@@ -27,6 +27,8 @@ from featx.workflows.image_estimators import feature_estimators
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from featx.workflows.report.inputs import ReportedExtraction
 
 #: Time limit of a backbone if the others left none: enough for the dummy.
 _MIN_MINUTES = 0.01
@@ -40,7 +42,7 @@ class BackboneComparison:
     ----------
     name : str
         Display name: the backbone, and settings that are not the default.
-    resolved : Resolved
+    resolved : Resolved or StoredBackbone
     rows : ndarray of float32 of shape (n_samples, n_features)
     comparison : Comparison
     n_computed : int
@@ -50,7 +52,7 @@ class BackboneComparison:
     """
 
     name: str
-    resolved: Resolved
+    resolved: ReportedExtraction
     rows: FloatArray
     comparison: Comparison
     n_computed: int
@@ -151,6 +153,8 @@ class Experiment:
             return None
         if estimators is not None and not len(estimators):
             return None
+        if ScaleLimits().is_out_of_core(best.rows.shape) and not self.config.exact:
+            return None  # it would take two fifths of the time of the comparison again
         groups = user_groups(self.table)
         split = make_configured_split(self.table, self.y, self.config, groups)
         split = _first_folds(split, self.limits.few_folds if self._has_many_images else None)
@@ -182,20 +186,22 @@ class Experiment:
         if self.config.task != "classification":
             return None
         comparison = best.comparison
-        is_compared = "logreg" in comparison.probabilities
+        is_compared = logreg_name(comparison.probabilities) is not None
         if not is_compared and self.is_time_up():
             return None
+        found: pd.DataFrame | None = None
         if self.config.diagnostics and (self.table.splits is not None or not is_compared):
             try:
                 split = _first_folds(self._split_of_all_images())
                 with describing("label errors"):
                     comparison = self._compare(best.rows, self.grouped.groups, split, ["logreg"])
+                found = comparison.label_issues
             except ComparisonError as error:
                 notes.append(f"Label errors were not searched for: {error}")
                 return None
         elif not is_compared:
             return None
-        issues = comparison.label_issues.copy()
+        issues = (comparison.label_issues if found is None else found).copy()
         paths = pd.Series([self.table.paths[row] for row in issues["row"]], index=issues.index, dtype=object)
         issues.insert(0, "path", paths)
         return issues

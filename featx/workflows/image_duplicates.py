@@ -21,7 +21,7 @@ from featx.system.processes import n_cores
 #: Images with identical pixels have features of at least this cosine similarity.
 _MIN_COSINE_OF_IDENTICAL_PIXELS = 0.99
 #: Maximum number of images that are decoded again to compare their pixels.
-_MAX_DECODED = 5_000
+MAX_DECODED = 5_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +166,7 @@ def find_image_duplicates(
     y: np.ndarray[Any, Any],
     *,
     threshold: float,
-    max_decoded: int = _MAX_DECODED,
+    max_decoded: int = MAX_DECODED,
 ) -> ImageDuplicates:
     """Return the duplicates among images, by files, pixels and features.
 

@@ -41,6 +41,20 @@ def _takes_images(estimator: Any) -> bool:
     return is_fine_tune(estimator) or isinstance(estimator, FineTunedClassifier)
 
 
+def check_feature_estimators(config: ComparisonConfig) -> None:
+    """Raise an error if an estimator is fitted on images, which stored features do not have.
+
+    Raises
+    ------
+    OptionError
+    """
+    if image_estimators(config.estimators):
+        raise OptionError(
+            f"{FINE_TUNE!r} is fitted on images, which stored features do not have. Remove it, or compare the images: "
+            "compare_images (featx compare photos/)."
+        )
+
+
 def check_image_estimators(config: ComparisonConfig, options: Sequence[ExtractionOptions]) -> list[str]:
     """Check that estimators on images suit each backbone, and return notes on them.
 

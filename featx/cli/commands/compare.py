@@ -20,6 +20,7 @@ from featx.cli.console import (
     workflow_options_from,
 )
 from featx.cli.shared_options import (
+    EXTRACTION_OPTIONS,
     add_backbones,
     add_command,
     add_common,
@@ -32,7 +33,15 @@ from featx.cli.shared_options import (
 
 if TYPE_CHECKING:
     from featx.extraction.options import ExtractionOptions
+    from featx.workflows.result import ImageComparison
 
+#: Options about images, which do not apply to features that are extracted already.
+_IMAGE_OPTIONS = (
+    *("test", "group_column", "label_column", "split_column", "path_column", "path_template", "root"),
+    *("class_level", "zip_encoding"),
+)
+#: Defaults of such options that are not None.
+_DEFAULTS = {"on_error": "skip"}
 
 _COMPARE_EXAMPLES = """examples:
   featx compare photos/
@@ -42,6 +51,7 @@ _COMPARE_EXAMPLES = """examples:
   featx compare photos/ --layer 0.5 --layer 0.75 --layer 1.0 --pooling avg --pooling avgmax
   featx compare labels.csv --group-column patient --tune
   featx compare train/ --test test/
+  featx compare job/ --time-limit 30
 """
 
 
@@ -62,7 +72,7 @@ def _add_compare(commands: Any) -> None:
     parser = add_command(
         commands, "compare", "Compare scikit-learn baselines on features", _COMPARE_EXAMPLES, run=_compare
     )
-    add_sources(parser)
+    add_sources(parser, features=True)
     add_backbones(parser)
     parser.add_argument(
         "--estimator",
@@ -88,7 +98,10 @@ def _add_compare(commands: Any) -> None:
         help="Exclude estimators that cannot finish in this time (default: no limit)",
     )
     parser.add_argument(
-        "--exact", action="store_true", help="Keep svm and svr exact beyond 10,000 images, where they are approximated"
+        "--exact",
+        action="store_true",
+        help="Keep estimators exact beyond 10,000 images, where svm and svr are approximated, and beyond 100,000, "
+        "where rows are read in blocks",
     )
     _add_split(parser)
     add_tables(parser)
@@ -140,34 +153,13 @@ def _add_rank(commands: Any) -> None:
 
 
 def _compare(args: argparse.Namespace) -> None:
-    from featx.datasets.find import find_images, is_table
+    from featx.features.open import is_features
     from featx.system.files.output_paths import check_output_files
-    from featx.workflows.compare import compare_images
     from featx.workflows.result_output import is_report_file, is_table_file, write_csv
 
     outputs = [(args.csv, is_table_file), (args.label_issues, is_table_file), (args.report, is_report_file)]
     check_output_files(outputs, [*args.source, *(args.test or [])])
-    backbones = _all_options(args)
-    table = labeled_images_from(args)
-    test = None
-    if args.test:  # options of tables apply to tables only; the test images may be in a folder
-        test = find_images(args.test, **source_options_from(args, tables=is_table(args.test)))
-    comparison = compare_images(
-        table,
-        test=test,
-        backbones=backbones,
-        estimators=args.estimator,
-        cv=args.cv,
-        repeats=args.repeats,
-        tune=args.tune,
-        diagnostics=bool(args.learning_curve or args.report or args.label_issues or args.json),
-        random_state=args.random_state,
-        n_jobs=args.n_jobs,
-        time_limit=args.time_limit,
-        exact=args.exact,
-        **workflow_options_from(args),
-    )
-    note_ignored(args, table.ignored)
+    comparison = _compare_features(args) if any(map(is_features, args.source)) else _compare_images(args)
     print_data(json.dumps(comparison.as_dict()) if args.json else comparison.as_text())
     if args.csv:
         comparison.to_csv(args.csv)
@@ -177,6 +169,64 @@ def _compare(args: argparse.Namespace) -> None:
         print_message(args, f"Open {args.report} in a browser.")
     if args.label_issues:
         write_csv(Path(args.label_issues), comparison.label_issues_table())
+
+
+def _comparison_options_from(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options of comparisons of images and of features."""
+    return {
+        "estimators": args.estimator,
+        "task": args.task,
+        "cv": args.cv,
+        "repeats": args.repeats,
+        "duplicate_groups": not args.no_duplicate_groups,
+        "duplicate_threshold": args.duplicate_threshold,
+        "tune": args.tune,
+        "diagnostics": bool(args.learning_curve or args.report or args.label_issues or args.json),
+        "random_state": args.random_state,
+        "n_jobs": args.n_jobs,
+        "time_limit": args.time_limit,
+        "exact": args.exact,
+    }
+
+
+def _compare_features(args: argparse.Namespace) -> ImageComparison:
+    from featx.errors import OptionError
+    from featx.workflows.stored.compare import compare_features
+
+    if len(args.source) > 1:
+        raise OptionError(
+            f"SOURCE must be one job or feature file, got {len(args.source)} sources. Compare each by itself."
+        )
+    given = [name for name in (*EXTRACTION_OPTIONS, "backbone", "on_error", *_IMAGE_OPTIONS) if _is_given(args, name)]
+    if given:
+        raise OptionError(
+            f"--{given[0].replace('_', '-')} does not apply to features that are extracted already. Remove it, or "
+            "compare the images."
+        )
+    return compare_features(args.source[0], **_comparison_options_from(args))
+
+
+def _is_given(args: argparse.Namespace, name: str) -> bool:
+    return getattr(args, name, None) not in (None, _DEFAULTS.get(name))
+
+
+def _compare_images(args: argparse.Namespace) -> ImageComparison:
+    from featx.datasets.find import find_images, is_table
+    from featx.workflows.compare import compare_images
+
+    backbones = _all_options(args)
+    table = labeled_images_from(args)
+    test = None
+    if args.test:  # options of tables apply to tables only; the test images may be in a folder
+        test = find_images(args.test, **source_options_from(args, tables=is_table(args.test)))
+    comparison = compare_images(
+        table,
+        test=test,
+        backbones=backbones,
+        **{**_comparison_options_from(args), **workflow_options_from(args)},
+    )
+    note_ignored(args, table.ignored)
+    return comparison
 
 
 def _rank(args: argparse.Namespace) -> None:

@@ -35,6 +35,8 @@ def attribution_problem(result: ReportedComparison) -> str:
         return f"{estimator} is not a built-in estimator"
     if "best_params" in backbone.comparison.table:
         return "tuned estimators are not supported"
+    if not isinstance(backbone.resolved, Resolved):
+        return "the features are stored without their network"
     return activation_map_problem(backbone.resolved)
 
 
@@ -56,11 +58,12 @@ def attribution_maps(result: ReportedComparison, rows: Sequence[int], side: int,
     dict of int to str
         Empty if :func:`attribution_problem` returns a reason.
     """
-    if cache is None or attribution_problem(result):
-        return {}
     backbone, estimator = result.best_backbone, str(result.best_row["estimator"])
+    resolved = backbone.resolved
+    if cache is None or attribution_problem(result) or not isinstance(resolved, Resolved):
+        return {}
     comparison = backbone.comparison
-    maps = ActivationMaps(backbone.resolved, cache / "compiled")
+    maps = ActivationMaps(resolved, cache / "compiled")
     urls: dict[int, str] = {}
     for train, test in comparison.split.folds[: comparison.split.n_first_repeat]:
         is_test = set(test.tolist())
@@ -69,7 +72,7 @@ def attribution_maps(result: ReportedComparison, rows: Sequence[int], side: int,
             continue
         affine, classes = _fit(estimator, backbone.rows[train], result.y[train])
         for row in rows_of_fold:
-            attribution = _compute_map(result.paths[row], backbone.resolved, maps, affine)
+            attribution = _compute_map(result.paths[row], resolved, maps, affine)
             if attribution is not None:
                 predicted = comparison.predictions.at[row, estimator]
                 urls[row] = _data_url(_select_class(attribution, classes.index(predicted)), side)

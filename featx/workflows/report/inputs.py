@@ -12,8 +12,41 @@ if TYPE_CHECKING:
 
     from featx.baselines.comparison import Comparison
     from featx.datasets.failures import Failure
-    from featx.extraction.options import Resolved
     from featx.system.array_types import FloatArray, IntArray
+
+
+class ReportedRecipe(Protocol):
+    """A recipe, as far as it is known."""
+
+    @property
+    def layer(self) -> str: ...
+    @property
+    def pooling(self) -> str: ...
+    @property
+    def tta(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+class Named(Protocol):
+    """A backbone by name."""
+
+    @property
+    def name(self) -> str: ...
+
+
+class ReportedExtraction(Protocol):
+    """A resolved extraction, or what is known of one whose features are stored."""
+
+    @property
+    def backbone(self) -> Named: ...
+    @property
+    def recipe(self) -> ReportedRecipe: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def engine(self) -> str: ...
 
 
 class ReportedBackbone(Protocol):
@@ -22,7 +55,7 @@ class ReportedBackbone(Protocol):
     @property
     def name(self) -> str: ...
     @property
-    def resolved(self) -> Resolved: ...
+    def resolved(self) -> ReportedExtraction: ...
     @property
     def rows(self) -> FloatArray: ...
     @property

@@ -1,0 +1,251 @@
+"""Compare baselines on features that are extracted already."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import numpy as np
+
+from featx.baselines.estimators import EstimatorsLike, TaskOption
+from featx.baselines.scaling.limits import ScaleLimits
+from featx.datasets.image_table import ImageTable, LabelsLike
+from featx.datasets.labels import validate_labels
+from featx.errors import ComparisonError, OptionError
+from featx.features.duplicates.find import DUPLICATE_THRESHOLD, Duplicates
+from featx.features.matrix import FeatureMatrix
+from featx.features.open import open_features
+from featx.features.selected_rows import SelectedRows
+from featx.system.array_types import AnyArray, DigestArray, IntArray
+from featx.system.formatting import format_count
+from featx.system.terminal.progress import ProgressFunction, reporting
+from featx.workflows.compare import summarize
+from featx.workflows.config import ComparisonConfig, user_groups, validate_request
+from featx.workflows.duplicate_groups import GroupedSplit, make_configured_split, split_with_groups
+from featx.workflows.experiment import BackboneComparison, Experiment
+from featx.workflows.feature_sets import FeatureSet, ReadableImages
+from featx.workflows.image_duplicates import ImageDuplicates
+from featx.workflows.image_estimators import check_feature_estimators
+from featx.workflows.labeled_images import as_image_table, label_column, prepare_table
+from featx.workflows.result import ImageComparison
+from featx.workflows.stored.stored_backbone import stored_backbone
+
+_DIGEST_BYTES = 16
+
+
+def compare_features(
+    features: str | os.PathLike[str] | FeatureMatrix,
+    y: LabelsLike | None = None,
+    *,
+    estimators: EstimatorsLike | None = None,
+    task: TaskOption = "auto",
+    cv: int | None = None,
+    repeats: int = 1,
+    test_mask: LabelsLike | None = None,
+    groups: LabelsLike | None = None,
+    duplicate_groups: bool = True,
+    duplicate_threshold: float = DUPLICATE_THRESHOLD,
+    tune: bool = False,
+    diagnostics: bool = True,
+    random_state: int = 0,
+    n_jobs: int | None = -1,
+    time_limit: float | None = None,
+    exact: bool = False,
+    verbose: bool | None = None,
+    progress: ProgressFunction | None = None,
+) -> ImageComparison:
+    """Compare baselines on features that are extracted already.
+
+    The features of more than 100,000 images or 1 GB are read in blocks, see the Notes of :func:`compare_baselines`.
+
+    Parameters
+    ----------
+    features : str, Path or FeatureMatrix
+        Folder or URL of a job, or path of a ``.npy`` file, as for :func:`open_features`. Only rows of finished shards
+        take part.
+    y : array-like of shape (n_rows,), Series, iterable or None, default=None
+        Class label or continuous target of each row. None: the labels of the job or of the table beside the file.
+    estimators : sequence, mapping or None, default=None
+        See :func:`compare_baselines`.
+    task : {"auto", "classification", "regression"}, default="auto"
+        See :func:`compare_baselines`.
+    cv : int or None, default=None
+        Number of folds. None: 5, unless there is a test split.
+    repeats : int, default=1
+        Number of times that cross-validation is repeated with other shuffles.
+    test_mask : array-like of bool of shape (n_rows,), Series, iterable or None, default=None
+        Whether each row belongs to the test split. None: there is none.
+    groups : array-like of shape (n_rows,), Series, iterable or None, default=None
+        Group of each row, for example a patient. Rows of one group are never split between training and test set.
+    duplicate_groups : bool, default=True
+        Whether to keep duplicates and near-duplicates on the same side of every split, too. A search among a million
+        rows takes many minutes.
+    duplicate_threshold : float, default=0.97
+        Minimum cosine similarity of near-duplicates. See :func:`find_duplicates`.
+    tune : bool, default=False
+        Whether to tune the parameters of named estimators by nested cross-validation.
+    diagnostics : bool, default=True
+        Whether to compute a learning curve, and to search for label errors even if logistic regression is not compared.
+    random_state : int, default=0
+        Seed of the shuffles and of random estimators.
+    n_jobs : int or None, default=-1
+        Number of folds or threads to compute in parallel. -1: one per CPU core.
+    time_limit : float or None, default=None
+        Minutes for all estimators. Those that cannot finish are excluded, with a note. None: no limit.
+    exact : bool, default=False
+        Whether estimators are those of small comparisons for any number of rows, see :func:`compare_baselines`.
+    verbose : bool or None, default=None
+        Whether to show progress on standard error. None: in a terminal or notebook only.
+    progress : callable or None, default=None
+        Function that is called with a :class:`Progress` now and then, for example ``print``.
+
+    Returns
+    -------
+    ImageComparison
+        Scores, duplicates, diagnostics and notes, as from :func:`compare_images`.
+
+    Raises
+    ------
+    ComparisonError
+        If there are no labels, they cannot be split into folds, or a feature is not finite.
+    OptionError
+        If an estimator does not exist, or another option is invalid.
+    FeaturesNotFoundError
+        If there is no feature file or job at this path.
+
+    See Also
+    --------
+    compare_images : Extract features first.
+    compare_baselines : The same for an array.
+    open_features : Open features to read them.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from featx import compare_features
+    >>> from sklearn.datasets import load_iris
+    >>> X, y = load_iris(return_X_y=True)
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> np.save(f"{folder.name}/iris.npy", X.astype(np.float32))
+    >>> comparison = compare_features(f"{folder.name}/iris.npy", y, estimators=["dummy", "lda"], duplicate_groups=False)
+    >>> comparison.best
+    'lda'
+    >>> folder.cleanup()
+    """
+    config = ComparisonConfig(
+        estimators=estimators,
+        task=task,
+        cv=cv,
+        repeats=repeats,
+        duplicate_groups=duplicate_groups,
+        duplicate_threshold=duplicate_threshold,
+        tune=tune,
+        diagnostics=diagnostics,
+        random_state=random_state,
+        n_jobs=n_jobs,
+        time_limit=time_limit,
+        exact=exact,
+    )
+    check_feature_estimators(config)
+    with reporting(verbose, progress):
+        matrix = features if isinstance(features, FeatureMatrix) else open_features(_as_location(features))
+        paths = _paths(matrix, has_labels=y is not None)
+        labels = matrix.labels if y is None else y
+        return _compare(matrix, as_image_table(paths, labels, groups=groups, test_mask=test_mask), config)
+
+
+def _as_location(features: object) -> str:
+    if not isinstance(features, str | os.PathLike):
+        raise OptionError(
+            f"features must be the path of a job or of a .npy file, or a FeatureMatrix, got {type(features).__name__}. "
+            "For an array, use compare_baselines(X, y)."
+        )
+    return os.fspath(features)
+
+
+def _paths(matrix: FeatureMatrix, *, has_labels: bool) -> list[str]:
+    """Return the path of each row, or its number if the file has no table."""
+    if matrix.has_table:
+        paths: list[str] = matrix.paths[:].tolist()
+        return paths
+    if not has_labels:
+        raise ComparisonError(
+            f"Cannot compare baselines on {matrix.address!r}: it has no table beside it, and therefore no labels. Pass "
+            "y from Python, or put the .csv file of the extraction beside it."
+        )
+    return [f"row {row}" for row in range(len(matrix))]
+
+
+def _compare(matrix: FeatureMatrix, table: ImageTable, config: ComparisonConfig) -> ImageComparison:
+    started = time.perf_counter()
+    notes: list[str] = []
+    rows = _used_rows(table)
+    if not len(rows):
+        raise ComparisonError(
+            f"Cannot compare baselines on {matrix.address!r}: no row has a label. Pass y from Python, or extract with "
+            "labels (a folder per class, or a table with a label column)."
+        )
+    prepared = prepare_table(table, None, notes)
+    config = validate_request(prepared, config)
+    notes += filter(None, [config.task_note])
+    notes += _describe_missing(matrix)
+    images = _as_images(matrix, prepared, rows, exact=config.exact)
+    y = validate_labels(label_column(prepared.labels), config.task)
+    grouped = _split(images, y, config, notes)
+    experiment = Experiment(prepared, y, config, grouped)
+    backbone = stored_backbone(matrix)
+    features = images.feature_sets[0].rows
+    comparison = experiment.compare(features, config.estimators)
+    compared = BackboneComparison(backbone.backbone.name, backbone, features, comparison, 0, 0.0)
+    return summarize(experiment, images, [compared], notes, cache=None, started=started)
+
+
+def _describe_missing(matrix: FeatureMatrix) -> list[str]:
+    """Return notes on images without features."""
+    notes = []
+    if not matrix.is_complete:
+        notes.append("The job is not complete: only the rows of finished shards are compared.")
+    if matrix.has_table and matrix.n_failed:
+        notes.append(f"{format_count(matrix.n_failed, 'unreadable image')} have no features.")
+    return notes
+
+
+def _split(images: ReadableImages, y: AnyArray, config: ComparisonConfig, notes: list[str]) -> GroupedSplit:
+    """Return a split that keeps duplicates together. They are not searched for if they may be split."""
+    if config.duplicate_groups:
+        return split_with_groups(images, y, config, notes, max_decoded=0)
+    groups, n_rows = user_groups(images.table), len(y)
+    none = Duplicates(np.arange(n_rows), np.full(n_rows, np.nan, dtype=np.float32), config.duplicate_threshold)
+    split = make_configured_split(images.table, y, config, groups)
+    return GroupedSplit(ImageDuplicates(none, [], 0, 0), groups, split)
+
+
+def _used_rows(table: ImageTable) -> IntArray:
+    """Return the rows that have a label and a split, if there are splits."""
+    splits = table.splits or ["train"] * len(table)
+    return np.flatnonzero(
+        [label is not None and split is not None for label, split in zip(table.labels, splits, strict=True)]
+    )
+
+
+def _as_images(matrix: FeatureMatrix, table: ImageTable, rows: IntArray, *, exact: bool) -> ReadableImages:
+    """Return the rows that take part as if they had just been extracted; many of them stay on disk."""
+    features: Any = matrix if len(rows) == len(matrix) else SelectedRows(matrix, rows)
+    if exact or not ScaleLimits().is_out_of_core(features.shape):
+        features = np.asarray(features)
+    digests = _digests(matrix, rows)
+    failures = list(matrix.failures) if matrix.has_table else []
+    extracted = FeatureSet(features, digests, failures, [], 0, 0.0)
+    return ReadableImages(table, [extracted], features, digests, failures)
+
+
+def _digests(matrix: FeatureMatrix, rows: IntArray) -> DigestArray:
+    """Return the digest of each row; where it is not recorded, a number that no other row has."""
+    digests = np.zeros((len(rows), _DIGEST_BYTES), dtype=np.uint8)
+    recorded = matrix.metadata(rows, ["digest"])["digest"] if matrix.has_table else [""] * len(rows)
+    for position, digest in enumerate(recorded):
+        value = bytes.fromhex(digest) if digest else position.to_bytes(_DIGEST_BYTES, "big")
+        digests[position] = np.frombuffer(value, dtype=np.uint8)
+    return digests

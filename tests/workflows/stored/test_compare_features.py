@@ -1,0 +1,153 @@
+"""Comparisons on jobs and feature files, beside those of the images."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import featx
+from featx import compare_features, compare_images, find_images, open_features, plan_job, run_job, write_digits
+from featx.baselines.scaling.limits import ScaleLimits
+from featx.errors import ComparisonError, FeaturesNotFoundError, OptionError, UnfinishedWarning
+
+ESTIMATORS = ["dummy", "ridge", "knn"]
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """200 images of four digits."""
+    folder = tmp_path_factory.mktemp("digits")
+    write_digits(folder / "all")
+    paths = [path for digit in "0123" for path in sorted((folder / "all" / digit).glob("*.png"))[:50]]
+    for path in paths:
+        (folder / "few" / path.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, folder / "few" / path.parent.name / path.name)
+    return folder / "few"
+
+
+@pytest.fixture(scope="module")
+def job(digits):
+    """A job of color histograms with several shards."""
+    folder = digits.parent / "job"
+    plan_job(digits, folder, backbone="color_histogram", shard_size=64)
+    run_job(folder, cache=None)
+    return folder
+
+
+@pytest.fixture
+def out_of_core(monkeypatch):
+    """Read more than 100 rows in blocks."""
+    monkeypatch.setattr(ScaleLimits, "is_out_of_core", lambda limits, shape: shape[0] > 100)
+
+
+def without_times(table):
+    return table.drop(columns=["fit_seconds", "predict_seconds"])
+
+
+def test_a_job_gives_the_table_of_its_images(digits, job):
+    images = compare_images(
+        find_images(digits), backbones=["color_histogram"], estimators=ESTIMATORS, diagnostics=False, cache=None
+    )
+    stored = compare_features(job, estimators=ESTIMATORS, diagnostics=False)
+    assert without_times(stored.table).equals(without_times(images.table))
+    assert [note for note in stored.notes if "pixel" not in note][1:] == [
+        note for note in images.notes if "pixel" not in note
+    ][1:]
+    assert stored.paths == open_features(job).paths[:].tolist()
+    assert stored.groups.tolist() == images.groups.tolist()
+
+
+def test_a_job_that_is_read_in_blocks_gives_the_scores_of_one_in_memory(job, out_of_core):
+    blocks = compare_features(job, estimators=["dummy", "ridge"], diagnostics=False)
+    memory = compare_features(job, estimators=["dummy", "ridge"], diagnostics=False, exact=True)
+    assert blocks.table["estimator"].tolist() == ["dummy", "ridge (Gram, out of core)"]
+    assert np.allclose(blocks.table["accuracy_mean"], memory.table["accuracy_mean"], atol=1e-6)
+    assert any("200 rows are read in blocks" in note for note in blocks.notes)
+    for train, test in blocks.backbones[0].comparison.split.folds:
+        assert not set(blocks.groups[train]) & set(blocks.groups[test])
+
+
+def test_a_report_names_the_estimators_of_blocks(job, out_of_core, tmp_path):
+    result = compare_features(job, estimators=["dummy", "logreg"])
+    assert result.label_issues is not None
+    assert not result.learning_curve.empty
+    result.to_html(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    assert "logreg (out of core)" in page
+    assert "color_histogram" in page
+
+
+def test_a_feature_file_takes_given_labels_and_a_test_mask(job, tmp_path):
+    features = open_features(job)
+    np.save(tmp_path / "features.npy", features.to_numpy())
+    mask = np.arange(len(features)) % 4 == 0
+    result = compare_features(
+        tmp_path / "features.npy", features.labels, test_mask=mask, estimators=ESTIMATORS, diagnostics=False
+    )
+    assert result.table["backbone"].unique().tolist() == ["features.npy"]
+    ((train, test),) = result.backbones[0].comparison.split.folds
+    assert set(test) == set(np.flatnonzero(mask))
+    assert not set(result.groups[train]) & set(result.groups[test])
+
+
+def test_rows_without_a_label_take_no_part(job, out_of_core):
+    labels = open_features(job).labels[:].tolist()
+    labels[::5] = [None] * 40
+    blocks = compare_features(job, labels, estimators=["ridge"], diagnostics=False)
+    memory = compare_features(job, labels, estimators=["ridge"], diagnostics=False, exact=True)
+    assert blocks.n_rows == 160
+    assert np.allclose(blocks.table["accuracy_mean"], memory.table["accuracy_mean"], atol=1e-6)
+
+
+def test_duplicates_are_split_on_request(job):
+    result = compare_features(job, estimators=ESTIMATORS, duplicate_groups=False, diagnostics=False)
+    assert len(result.duplicates) == 0
+    assert result.groups is None
+
+
+def test_an_unfinished_job_is_noted(job, tmp_path):
+    copy = shutil.copytree(job, tmp_path / "job")
+    (copy / "shards" / "00000003.parquet").unlink()
+    with pytest.warns(UnfinishedWarning):
+        result = compare_features(copy, estimators=ESTIMATORS, diagnostics=False)
+    assert any("not complete" in note for note in result.notes)
+    assert len(result.paths) == 192
+
+
+def test_bad_input_has_a_remedy(job, tmp_path):
+    np.save(tmp_path / "features.npy", np.zeros((4, 3), np.float32))
+    with pytest.raises(ComparisonError, match="has no table"):
+        compare_features(tmp_path / "features.npy")
+    with pytest.raises(FeaturesNotFoundError):
+        compare_features(tmp_path / "missing.npy")
+    with pytest.raises(OptionError, match="compare_baselines"):
+        compare_features(np.zeros((4, 3)))  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="fitted on images"):
+        compare_features(job, estimators=["fine-tune"])
+    with pytest.raises(ComparisonError, match="no row has a label"):
+        compare_features(job, [None] * 200)
+
+
+def run(*arguments):
+    command = [sys.executable, "-m", "featx", "compare", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_the_command_compares_a_job(job, tmp_path):
+    result = run(job, "--estimator", "ridge", "--json", "--csv", tmp_path / "scores.csv", "--quiet")
+    assert result.returncode == 0, result.stderr
+    values = json.loads(result.stdout)
+    assert values["best"]["estimator"] == "ridge"
+    assert values["best"]["backbone"] == "color_histogram"
+    assert (tmp_path / "scores.csv").read_text().startswith("backbone,layer,pooling,features,estimator,")
+    wrong = run(job, "--pooling", "max")
+    assert wrong.returncode == 1
+    assert "--pooling does not apply to features" in wrong.stderr
+
+
+def test_the_function_is_public():
+    assert featx.compare_features is compare_features
