@@ -66,7 +66,9 @@ html_css_files = ["site.css"]
 html_show_sourcelink = False
 html_copy_source = False
 html_additional_pages = {"index": "start.html"}  # the address of the site itself leads to docs/index.html
-html_sidebars: dict[str, list[str]] = {"docs/index": [], "docs/whats_new": []}
+# Pages without pages below them have no navigation of a section.
+_ALONE = ("docs/index", "docs/whats_new", "docs/CONTRIBUTING", "CHANGELOG", "search")
+html_sidebars: dict[str, list[str]] = {page: [] for page in _ALONE}
 html_theme_options: dict[str, Any] = {
     "header_links_before_dropdown": 7,
     "navbar_align": "left",

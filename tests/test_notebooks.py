@@ -24,6 +24,24 @@ def test_notebook_has_the_outputs_of_a_run_without_errors(path: Path) -> None:
     assert not [output for cell in cells for output in cell.outputs if output.get("name") == "stderr"]
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_pictures_are_described(path: Path) -> None:
+    """The site reads the description from the metadata of the cell."""
+    notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        if any("image/" in kind for output in cell.get("outputs", []) for kind in output.get("data", {})):
+            description = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
+            assert len(description) > 20, cell.source
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebook_has_a_card(path: Path) -> None:
+    root = path.parents[1]
+    page = (root / "docs" / "tutorials" / "index.md").read_text(encoding="utf-8")
+    assert f"](../../notebooks/{path.name})\n:img-top: ../images/tutorials/{path.stem}.png\n:img-alt: " in page
+    assert (root / "docs" / "images" / "tutorials" / f"{path.stem}.png").stat().st_size < 50_000
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "path",

@@ -23,6 +23,9 @@ MAX_THUMBNAILS = 5000
 _SIDES = ((300, 128), (1200, 96), (2500, 72), (MAX_THUMBNAILS, 56))
 #: Maximum size of an atlas. Its quality is reduced until it fits.
 _MAX_ATLAS_BYTES = 3_200_000
+#: Side of larger thumbnails, and the maximum size of an atlas of them.
+_LARGE_SIDE = 224
+_MAX_LARGE_BYTES = 800_000
 _QUALITIES = (75, 60, 45, 30, 15, 5)
 _GRAY = 128
 #: Maximum size of a thumbnail of its own.
@@ -59,9 +62,18 @@ class Atlas:
 
 def make_atlas(paths: Sequence[str]) -> Atlas:
     """Return thumbnails of images, row by row. The thumbnail of an unreadable image is gray."""
+    side = next((side for max_images, side in _SIDES if len(paths) <= max_images), _SIDES[-1][1])
+    return _make_atlas(paths, side, _MAX_ATLAS_BYTES)
+
+
+def make_large_atlas(paths: Sequence[str]) -> Atlas:
+    """Return larger thumbnails of a few images, as `make_atlas` does."""
+    return _make_atlas(paths, _LARGE_SIDE, _MAX_LARGE_BYTES)
+
+
+def _make_atlas(paths: Sequence[str], side: int, max_bytes: int) -> Atlas:
     import PIL.Image
 
-    side = next((side for max_images, side in _SIDES if len(paths) <= max_images), _SIDES[-1][1])
     n_columns = max(1, math.ceil(math.sqrt(len(paths))))
     n_rows = math.ceil(max(1, len(paths)) / n_columns)
     sheet = np.full((n_rows * side, n_columns * side, 3), _GRAY, dtype=np.uint8)
@@ -78,7 +90,7 @@ def make_atlas(paths: Sequence[str]) -> Atlas:
     for quality in _QUALITIES:
         buffer = io.BytesIO()
         image.save(buffer, format="WEBP", quality=quality, method=2)
-        if buffer.tell() <= _MAX_ATLAS_BYTES:
+        if buffer.tell() <= max_bytes:
             break
     return Atlas(buffer.getvalue(), side, n_columns)
 

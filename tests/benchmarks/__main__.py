@@ -16,6 +16,7 @@ from tests.benchmarks import (  # noqa: F401  # they register their benchmarks
     extraction_benchmarks,
     job_benchmarks,
     model_benchmarks,
+    report_benchmarks,
     serving_benchmarks,
     store_benchmarks,
 )

@@ -11,6 +11,7 @@ import pytest
 from tests.benchmarks import __main__ as command
 from tests.benchmarks import harness, results, workloads
 from tests.benchmarks.harness import BENCHMARKS, Benchmark, Environment, Measurement, at_least
+from tests.benchmarks.report_benchmarks import measure_report
 
 
 @pytest.fixture
@@ -41,6 +42,14 @@ def test_written_job_is_a_finished_job(tmp_path: Path) -> None:
     assert workloads.open_job(folder=folder)["opened"] > 0
     assert np.load(output).shape == (6, 4)
     assert Path(output).with_suffix(".csv").read_text().splitlines()[6].startswith("5,photos/002/000000005.jpg,002,")
+
+
+def test_report_is_drawn(environment: Environment) -> None:
+    measured = measure_report(environment, n_images=40, n_groups=4)
+    if measured[0].value is None:
+        pytest.skip(measured[0].details)
+    assert [measurement.name for measurement in measured] == ["report", "report/size", "report/write"]
+    assert 1 < (measured[1].value or 0) < 4  # MB; most of it is the library of the plots
 
 
 def test_missing_peer_is_named(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from featx.cli.parser import make_parser
 PAGES = [
     DOCS / "index.md",
     DOCS / "whats_new.md",
+    DOCS / "get_started" / "questions.md",
     *(DOCS / name / "index.md" for name in ("tutorials", "how_to", "user_guide", "explanation")),
     *sorted((DOCS / "reference").rglob("*.md")),
 ]
@@ -48,6 +49,13 @@ def test_links_resolve(page: Path) -> None:
             headings = re.findall(r"^#+ (.*)$", file.read_text(), flags=re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings}
             assert anchor in anchors, target
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.stem)
+def test_pictures_are_described_and_small(page: Path) -> None:
+    for description, target in re.findall(r"!\[(.*?)\]\(([^)\s]+)\)", page.read_text()):
+        assert len(description) > 20, target
+        assert (page.parent / target).stat().st_size <= 300_000, target
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

@@ -12,6 +12,8 @@ from featx.workflows.report.charts import class_style, palette
 
 _N_COMPONENTS = 50
 _ALPHA = 0.85
+#: Half of scikit-learn's default, which took ten seconds for 5,000 images.
+_TSNE_ITERATIONS = 500
 
 
 def project(features: FloatArray, *, tsne: bool) -> dict[str, Any]:
@@ -33,9 +35,13 @@ def project(features: FloatArray, *, tsne: bool) -> dict[str, Any]:
     points: dict[str, Any] = {"x": x, "y": y, "pca_x": x, "pca_y": y}
     if tsne:
         from sklearn.manifold import TSNE
+        from threadpoolctl import threadpool_limits
 
-        projection = TSNE(perplexity=min(30, (len(features) - 1) / 3), init="pca", random_state=0)
-        x, y = projection.fit_transform(reduced).T
+        perplexity = min(30, (len(features) - 1) / 3)
+        projection = TSNE(perplexity=perplexity, init="pca", max_iter=_TSNE_ITERATIONS, random_state=0)
+        # Threads wait for each other in every iteration: on a busy machine, two took 25 times as long as one.
+        with threadpool_limits(1):
+            x, y = projection.fit_transform(reduced).T
         points |= {"x": x, "y": y, "tsne_x": x, "tsne_y": y}
     return {**points, "alpha": np.full(len(features), _ALPHA, dtype=np.float32)}
 

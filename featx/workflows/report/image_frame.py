@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.datasets.labels import as_series
-from featx.images.thumbnails import MAX_THUMBNAILS, Atlas, make_atlas
+from featx.images.thumbnails import MAX_THUMBNAILS, Atlas, make_atlas, make_large_atlas
+from featx.system.array_types import IntArray
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import shorten, shorten_middle
-from featx.workflows.report.inputs import ReportedBackbone, ReportedComparison
+from featx.workflows.report.inputs import ReportedBackbone, ReportedComparison, ReportedGroup
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +36,7 @@ class Limits:
     confusions: int = 20
     tsne_images: int = 5000
     thumbnails: int = MAX_THUMBNAILS
+    large_thumbnails: int = 150
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +62,9 @@ class ImageFrame:
     names : list of str
         Name of the image of each thumbnail.
     atlas : Atlas
+    large_tiles : dict of int to int
+        Number of the larger thumbnail of each image that has one, as `tiles`.
+    large_atlas : Atlas
     """
 
     result: ReportedComparison
@@ -70,6 +77,29 @@ class ImageFrame:
     tiles: dict[int, int]
     names: list[str]
     atlas: Atlas
+    large_tiles: dict[int, int]
+    large_atlas: Atlas
+
+    @property
+    def has_test_set(self) -> bool:
+        """Whether a single set of images is scored, and others are for training only."""
+        return len(self.backbone.comparison.split.folds) == 1
+
+    def is_leak(self, group: ReportedGroup) -> bool:
+        """Return whether training and test images share a group of duplicates, if these were not excluded."""
+        folds = self.fold_of_row[group.rows]
+        if not self.has_test_set:
+            folds = folds[folds >= 0]  # images that no fold has are in no training set either
+        return len(np.unique(folds)) > 1
+
+    @functools.cached_property
+    def fold_of_row(self) -> IntArray:
+        """Fold that tests each image, of the first repeat; -1 for images that are never tested."""
+        split = self.backbone.comparison.split
+        folds = np.full(len(self.result.paths), -1, dtype=np.int64)
+        for fold in split.first_repeat:
+            folds[split.folds[fold][1]] = fold
+        return folds
 
     @property
     def has_classes(self) -> bool:
@@ -108,8 +138,16 @@ class ImageFrame:
         if number is None:
             return None
         x, y = self.atlas.corner(number)
-        name = self.names[number]
-        return {"x": x, "y": y, "name": name, "text": text, "attribution": attribution, "is_kept": is_kept}
+        large = self.large_atlas.corner(self.large_tiles[row]) if row in self.large_tiles else None
+        return {
+            "x": x,
+            "y": y,
+            "large": large,
+            "name": self.names[number],
+            "text": text,
+            "attribution": attribution,
+            "is_kept": is_kept,
+        }
 
 
 def make_image_frame(result: ReportedComparison, limits: Limits) -> ImageFrame:
@@ -122,6 +160,7 @@ def make_image_frame(result: ReportedComparison, limits: Limits) -> ImageFrame:
     shown = _choose_shown(result, scored, limits)
     pictured = [*shown.index.tolist(), *_rows_not_scored(result, scored, limits)]
     paths = [result.paths[row] for row in pictured]
+    large = _rows_to_enlarge(result, scored, limits)
     return ImageFrame(
         result=result,
         limits=limits,
@@ -133,6 +172,8 @@ def make_image_frame(result: ReportedComparison, limits: Limits) -> ImageFrame:
         tiles={row: number for number, row in enumerate(pictured)},
         names=[shorten(name) for name in _relative_to_common_folder([redact_secrets(path) for path in paths])],
         atlas=make_atlas(paths),
+        large_tiles={row: number for number, row in enumerate(large)},
+        large_atlas=make_large_atlas([result.paths[row] for row in large]),
     )
 
 
@@ -196,6 +237,16 @@ def _rows_not_scored(result: ReportedComparison, scored: pd.DataFrame, limits: L
     rows += [int(issue["row"]) for issue in label_issue_records(result, limits)]
     is_scored = set(scored.index.tolist())
     return [row for row in dict.fromkeys(rows) if row not in is_scored]
+
+
+def _rows_to_enlarge(result: ReportedComparison, scored: pd.DataFrame, limits: Limits) -> list[int]:
+    """Return the images that readers look at first: mistakes, likely label errors and duplicates, in turn."""
+    mistakes = misclassified_rows(result, scored)[: limits.misclassified]
+    issues = [int(issue["row"]) for issue in label_issue_records(result, limits)]
+    groups = result.duplicates.clusters[: limits.groups]
+    duplicates = [int(row) for group in groups for row in group.rows[: limits.images_of_group]]
+    in_turn = itertools.chain.from_iterable(itertools.zip_longest(mistakes, issues, duplicates))
+    return list(dict.fromkeys(row for row in in_turn if row is not None))[: limits.large_thumbnails]
 
 
 def _relative_to_common_folder(paths: Sequence[str]) -> list[str]:

@@ -4,11 +4,16 @@
   const data = read("data");
   const MAX_TILES = 60;
 
-  // One picture holds all thumbnails. A CSS variable makes it available in shadow trees, too (Bokeh's tooltips).
-  const [head, body] = read("atlas").split(",");
-  const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
-  const type = head.slice(5).split(";")[0];
-  document.documentElement.style.setProperty("--atlas", `url("${URL.createObjectURL(new Blob([bytes], { type }))}")`);
+  // One picture holds all thumbnails, another one larger ones of the first images. A CSS variable makes them available
+  // in shadow trees, too (Bokeh's tooltips).
+  for (const id of ["atlas", "large-atlas"]) {
+    const [head, body] = read(id).split(",");
+    const bytes = Uint8Array.from(atob(body), (character) => character.charCodeAt(0));
+    const type = head.slice(5).split(";")[0];
+    const url = URL.createObjectURL(new Blob([bytes], { type }));
+    document.documentElement.style.setProperty(`--${id}`, `url("${url}")`);
+  }
+  const large = new Map(data.large.map(([number, x, y]) => [number, `-${x}px -${y}px`]));
 
   const format = (value) => (data.classes.length ? data.classes[value] : value);
 
@@ -23,6 +28,10 @@
     const x = (number % data.columns) * data.side;
     const y = Math.floor(number / data.columns) * data.side;
     picture.style.backgroundPosition = `-${x}px -${y}px`;
+    if (large.has(number)) {
+      picture.classList.add("large");
+      picture.style.setProperty("--corner", large.get(number));
+    }
     const caption = document.createElement("figcaption");
     const [label, predicted] = [format(data.true[number]), format(data.predicted[number])];
     caption.textContent = label === predicted ? label : `${label}, predicted ${predicted}`;
@@ -152,12 +161,37 @@
     });
   }
 
+  // Arrow keys select the nearest point in their direction: closer ones first, and those straight ahead.
+  const DIRECTIONS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+
+  function moveOnMap(event, points) {
+    const { x, y } = points.data;
+    const [current] = points.selected.indices;
+    const direction = DIRECTIONS[event.key];
+    if (event.key === "Escape") {
+      points.selected.indices = [];
+      document.getElementById("map-gallery").replaceChildren();
+      return;
+    }
+    if (!direction) return;
+    event.preventDefault();
+    let [next, smallest] = [current === undefined ? 0 : current, Infinity];
+    for (let index = 0; current !== undefined && index < x.length; index++) {
+      const [dx, dy] = [x[index] - x[current], y[index] - y[current]];
+      const ahead = dx * direction[0] + dy * direction[1];
+      const aside = Math.abs(dx * direction[1] + dy * direction[0]);
+      if (index !== current && ahead > 0 && ahead + 2 * aside < smallest) [next, smallest] = [index, ahead + 2 * aside];
+    }
+    points.selected.indices = [next];
+  }
+
   function connect() {
     const cells = source("confusion");
     onSelect(cells, ([index]) => showCell(cells.data.true[index], cells.data.predicted[index]));
     const points = source("map", "dots");
     points.data = { ...points.data, name: data.names };
     onSelect(points, (indices) => show("map-gallery", "Selected", [...indices]));
+    document.getElementById("plot-map").addEventListener("keydown", (event) => moveOnMap(event, points));
     for (const radio of document.querySelectorAll("input[name=projection]")) {
       radio.addEventListener("change", () => {
         points.data = { ...points.data, x: points.data[`${radio.value}_x`], y: points.data[`${radio.value}_y`] };

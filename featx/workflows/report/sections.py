@@ -159,6 +159,7 @@ def script_data(frame: ImageFrame) -> dict[str, Any]:
         "columns": frame.atlas.n_columns,
         "names": frame.names[: len(frame.shown)],
         "partial": len(frame.shown) < len(frame.scored),
+        "large": [[frame.tiles[row], *frame.large_atlas.corner(number)] for row, number in frame.large_tiles.items()],
         "classes": frame.class_names,
     }
     if frame.has_classes:
@@ -176,7 +177,7 @@ def page_content(frame: ImageFrame, command: str, seconds: float | None) -> dict
     return {
         "title": title(frame),
         "summary": summary(frame),
-        "card": summary_card(result, seconds),
+        "card": summary_card(frame, seconds),
         "notes": [shorten(note, _MAX_NOTE_LENGTH) for note in result.notes],
         "metrics": [(metric, METRIC_NAMES[metric]) for metric in METRICS[result.task]],
         "metric_name": metric_name(frame),
@@ -208,4 +209,5 @@ def page_content(frame: ImageFrame, command: str, seconds: float | None) -> dict
         "alt_texts": alt_texts(frame),
         "data": script_data(frame),
         "atlas": frame.atlas,
+        "large_atlas": frame.large_atlas,
     }

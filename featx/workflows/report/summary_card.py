@@ -8,6 +8,7 @@ import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES, METRICS
 from featx.system.formatting import format_count
+from featx.workflows.report.image_frame import ImageFrame
 from featx.workflows.report.inputs import ReportedComparison
 
 _MAX_NAMED_TIES = 3
@@ -30,9 +31,10 @@ class Answer:
     section: str
 
 
-def summary_card(result: ReportedComparison, seconds: float | None) -> list[Answer]:
+def summary_card(frame: ImageFrame, seconds: float | None) -> list[Answer]:
     """Return the answers, in the order of the page."""
-    answers = [_best(result), _interval(result), _ties(result), _duplicates(result)]
+    result = frame.result
+    answers = [_best(result), _interval(result), _ties(result), _leaks(frame), _duplicates(result)]
     if result.label_issues is not None:
         n_issues = len(result.label_issues)
         detail = f"of {format_count(len(result.paths), 'image')}; check them first" if n_issues else "none was found"
@@ -43,8 +45,8 @@ def summary_card(result: ReportedComparison, seconds: float | None) -> list[Answ
 def _best(result: ReportedComparison) -> Answer:
     metric = METRICS[result.task][0]
     score = float(result.best_row[f"{metric}_mean"])
-    detail = f"{result.best_row['estimator']} on {result.best_backbone.name}"
-    return Answer("Best", f"{METRIC_NAMES[metric]} {score:.3f}", detail, "scores")
+    detail = f"{METRIC_NAMES[metric]}: {result.best_row['estimator']} on {result.best_backbone.name}"
+    return Answer("Best", f"{score:.3f}", detail, "scores")
 
 
 def _interval(result: ReportedComparison) -> Answer:
@@ -63,6 +65,23 @@ def _ties(result: ReportedComparison) -> Answer:
         names or ("its lead is significant" if len(result.table) > 1 else "no other baseline"),
         "scores",
     )
+
+
+def _leaks(frame: ImageFrame) -> Answer:
+    """Return how many groups of duplicates are in training and test images, and what became of them."""
+    leaks = [group for group in frame.result.duplicates.clusters if frame.is_leak(group)]
+    if not leaks and frame.has_test_set:
+        return Answer("Leaks", "0", "no test image is like a training image", "duplicates")
+    if not leaks:
+        return Answer("Leaks", "0", "no split divides duplicates", "duplicates")
+    value = format_count(len(leaks), "group")
+    if not frame.has_test_set:
+        return Answer("Leaks", value, "divided by splits: scores may be too high", "duplicates")
+    rows = np.concatenate([group.rows for group in leaks])
+    rows = rows[frame.fold_of_row[rows] < 0]
+    is_excluded = not np.isin(rows, frame.backbone.comparison.split.folds[0][0]).any()
+    fate = "excluded" if is_excluded else "used: the score may be too high"
+    return Answer("Leaks", value, f"{format_count(len(rows), 'training image')} like test images, {fate}", "duplicates")
 
 
 def _duplicates(result: ReportedComparison) -> Answer:

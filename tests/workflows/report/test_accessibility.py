@@ -57,13 +57,44 @@ def test_arrow_keys_move_through_the_duplicates(page: Any) -> None:
     index = "return [...document.querySelectorAll('.groups .picture')].indexOf(document.activeElement)"
     assert run(index) == 1
     assert run(reachable) == 1
-    assert run("return getComputedStyle(document.activeElement).transform").startswith("matrix(2,")
+    enlarged = "return getComputedStyle(document.activeElement, '::after')"
+    assert run(f"{enlarged}.width") == "224px"
+    assert run(f"{enlarged}.backgroundImage").startswith('url("blob:')
+
+
+def test_arrow_keys_move_on_the_map(page: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    run = page.execute_script
+    selected = (
+        "for (const document of Bokeh.documents) for (const model of document.all_models) "
+        "if (model.name === 'dots') return [...model.data_source.selected.indices]"
+    )
+    x = (
+        "for (const document of Bokeh.documents) for (const model of document.all_models) "
+        "if (model.name === 'dots') return [...model.data_source.data.x]"
+    )
+    run("document.getElementById('plot-map').focus()")
+    page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert run(selected) == [0]
+    visited = [0]
+    for _ in range(3):
+        page.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+        visited += run(selected)
+    positions = [run(x)[index] for index in visited]
+    assert positions == sorted(positions, reverse=True)
+    assert len(set(visited)) > 1
+    assert run("return document.querySelectorAll('#map-gallery .tile').length") == 1
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert run(selected) == []
+    assert run("return document.querySelectorAll('#map-gallery .tile').length") == 0
 
 
 def test_navigation_stays_and_the_first_screen_has_the_answers(page: Any) -> None:
     run = page.execute_script
     names = run("return [...document.querySelectorAll('.card dt')].map((name) => name.textContent)")
-    assert names == ["Best", "95 % interval", "Ties with the best", "Duplicates", "Likely label errors", "Time"]
+    expected = ["Best", "95 % interval", "Ties with the best", "Leaks", "Duplicates", "Likely label errors", "Time"]
+    assert names == expected
     assert run("return document.querySelector('.card').getBoundingClientRect().bottom") < 900
     targets = (
         "return [...document.querySelectorAll('a[href^=\"#\"]')].filter((a) => !document.querySelector(a.hash)).length"

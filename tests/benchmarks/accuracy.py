@@ -1,0 +1,245 @@
+"""Accuracies that the documentation states, on photos of yours and on scikit-learn's digits, as tables in Markdown.
+
+    python -m tests.benchmarks.accuracy --photos PHOTOS augmentation ranking
+
+PHOTOS has one subfolder per class. The documentation uses the 840 aerial photos of UC Merced (public domain).
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageEnhance
+import PIL.ImageOps
+
+from featx import (
+    FeatureExtractor,
+    augment_features,
+    compare_baselines,
+    compare_images,
+    find_duplicates,
+    find_images,
+    find_label_issues,
+    rank_images,
+    write_digits,
+)
+from featx.baselines.estimators import make_baseline
+
+N_RUNS = 20
+Collections = dict[str, tuple[list[str], Any]]
+
+
+def read_collections(photos: Path, folder: Path) -> Collections:
+    """Return paths and labels of the photos and of the digits."""
+    write_digits(folder / "digits")
+    tables = {"photos": find_images(photos), "digits": find_images(folder / "digits")}
+    return {name: (table.paths, np.array(table.labels)) for name, table in tables.items()}
+
+
+def show(header: list[str], rows: list[list[Any]]) -> None:
+    """Print a table in Markdown."""
+    for row in (header, ["---"] * len(header), *rows):
+        print(f"| {' | '.join(map(str, row))} |", flush=True)
+    print()
+
+
+def few_shot(y: Any, groups: Any, number: int, seed: int) -> tuple[Any, Any]:
+    """Return rows to train on, some of each class, and the rows of other groups to test on."""
+    rng = np.random.default_rng(seed)
+    train = np.concatenate([rng.choice(np.flatnonzero(y == label), number, replace=False) for label in np.unique(y)])
+    return train, np.flatnonzero(~np.isin(groups, groups[train]))
+
+
+def augmentation(collections: Collections) -> None:
+    """Test-time augmentation and augmented copies."""
+    ttas: list[Any] = [None, "flip", "five-crop", "rotations"]
+    rows = []
+    for name, (paths, y) in collections.items():
+        views = [FeatureExtractor(tta=tta).fit_transform(paths) for tta in ttas]
+        groups = find_duplicates(views[0]).groups
+        augmented = augment_features(paths, y, groups=groups, n_copies=4, random_state=0)
+        folds: list[Any] = [
+            compare_baselines(X, y, estimators=["logreg"], groups=groups, cv=5).fold_scores["accuracy"] for X in views
+        ]
+        folds.append([_score(augmented.X, augmented.y, *fold) for fold in augmented.folds(5)])
+        cells = [f"{np.mean(scores):.3f} ± {np.std(scores, ddof=1):.3f}" for scores in folds]
+        rows.append([f"{len(y):,} {name}, five folds", *cells])
+        for number in (10, 3):
+            runs = []
+            for seed in range(N_RUNS):
+                train, test = few_shot(y, groups, number, seed)
+                scores = [_score(X, y, train, test) for X in views]
+                copies = np.flatnonzero(np.isin(augmented.source, train))
+                runs.append([*scores, _score(augmented.X, augmented.y, copies, test)])
+            rows.append([f"{number} of each class", *_paired(np.array(runs))])
+    show(["", "plain", *map(str, ttas[1:]), "four augmented copies"], rows)
+
+
+def _score(X: Any, y: Any, train: Any, test: Any) -> float:
+    return float(make_baseline("logreg", len(train)).fit(X[train], y[train]).score(X[test], y[test]))
+
+
+def _paired(runs: Any) -> list[str]:
+    """Return means of the columns, with differences from the first that exceed twice their standard error."""
+    cells = [f"{runs[:, 0].mean():.3f}"]
+    for column in runs[:, 1:].T:
+        change = column - runs[:, 0]
+        is_clear = abs(change.mean()) > 2 * change.std(ddof=1) / np.sqrt(len(change))
+        cells.append(f"{column.mean():.3f}" + (f" ({change.mean():+.3f})" if is_clear else ""))
+    return cells
+
+
+def ranking(collections: Collections) -> None:
+    """Agreement of rankings with cross-validation, over layers, poolings and sizes of MobileNet."""
+    from scipy.stats import kendalltau
+
+    layers: list[Any] = [0.25, 0.4, 0.5, 0.6, 0.75, 0.85, 0.9, 1.0, [0.5, 1.0], [0.75, 1.0], [0.9, 1.0]]
+    candidates = [FeatureExtractor(layer=layer, pooling=pool) for layer in layers for pool in ("avg", "max")]
+    candidates += [FeatureExtractor(image_size=side) for side in (128, 160, 192, 256)]
+    criteria = ["loo_ridge", "logme", "loo_knn", "h_score"]
+    rows = []
+    for name, (paths, y) in collections.items():
+        for candidate in candidates:
+            candidate.fit_transform(paths)  # neither time includes the extraction
+        start = time.perf_counter()
+        table = rank_images(paths, y, backbones=candidates).table
+        middle = time.perf_counter()
+        estimators: list[Any] = ["logreg", "svm", "knn", "ridge"]
+        result = compare_images(paths, y, backbones=candidates, estimators=estimators, diagnostics=False)
+        end = time.perf_counter()
+        ours = {backbone.name: backbone.comparison.table["accuracy_mean"].max() for backbone in result.backbones}
+        accuracy = np.array([ours[name] for name in table["name"]])
+        taus = [kendalltau(table[criterion], accuracy)[0] for criterion in criteria]
+        lost = [accuracy.max() - accuracy[table[criterion].argmax()] for criterion in criteria]
+        cells = [f"{tau:.2f}; {loss:.3f}" for tau, loss in zip(taus, lost, strict=True)]
+        what = f"{len(y):,} {name}, {len(np.unique(y))} classes"
+        rows.append([what, *cells, f"{middle - start:.0f} s", f"{end - middle:.0f} s"])
+    n = len(candidates)
+    show(["images", "ridge", "LogME", "kNN", "H-score", f"time to rank {n}", f"time to compare {n}"], rows)
+
+
+def alterations(image: PIL.Image.Image) -> dict[str, Callable[[], PIL.Image.Image]]:
+    """Return altered copies by name."""
+    width, height = image.size
+
+    def crop(fraction: float) -> PIL.Image.Image:
+        left, top = round(fraction * width), round(fraction * height)
+        return image.crop((left, top, width - left, height - top))
+
+    def scale(factor: float) -> PIL.Image.Image:
+        return image.resize((round(factor * width), round(factor * height)), PIL.Image.Resampling.LANCZOS)
+
+    return {
+        "JPEG, quality 75": lambda: _jpeg(image, 75),
+        "JPEG, quality 50": lambda: _jpeg(image, 50),
+        "scaled to 80 %": lambda: scale(0.8),
+        "scaled to 50 %": lambda: scale(0.5),
+        "cropped by 2.5 % on each side": lambda: crop(0.025),
+        "cropped by 5 % on each side": lambda: crop(0.05),
+        "mirrored": lambda: PIL.ImageOps.mirror(image),
+        "brighter by 15 %": lambda: PIL.ImageEnhance.Brightness(image).enhance(1.15),
+    }
+
+
+def _jpeg(image: PIL.Image.Image, quality: int) -> PIL.Image.Image:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return PIL.Image.open(buffer)
+
+
+def duplicates(collections: Collections) -> None:
+    """Share of altered copies of 120 images that are found as near-duplicates."""
+    found: dict[str, list[str]] = {}
+    for paths, y in collections.values():
+        extractor = FeatureExtractor()
+        rows = extractor.fit_transform(paths)
+        chosen = np.random.default_rng(0).choice(len(y), 120, replace=False)
+        images = [PIL.Image.open(paths[row]).convert("RGB") for row in chosen]
+        grouped = int((np.bincount(find_duplicates(rows).groups)[find_duplicates(rows).groups] > 1).sum())
+        only = int((_above(rows) >= 0.97).sum())
+        for name in alterations(images[0]):
+            copies = extractor.transform([alterations(image)[name]() for image in images])
+            near = find_duplicates(np.vstack([rows, copies])).groups
+            pairs = (_unit(rows[chosen]) * _unit(copies)).sum(axis=1) >= 0.97
+            shares = [f"{pairs.mean():.0%}", f"{(near[chosen] == near[len(rows) :]).mean():.0%}"]
+            found.setdefault(name, []).extend(shares)
+        found.setdefault("originals that are grouped", []).extend([str(only), str(grouped)])
+    header = [f"{name}: {rule}" for name in collections for rule in ("0.97 only", "with the second rule")]
+    show(["altered copy", *header], [[name, *cells] for name, cells in found.items()])
+
+
+def _unit(rows: Any) -> Any:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def _above(rows: Any) -> Any:
+    """Return the cosine of each row to its nearest other row."""
+    cosines = _unit(rows) @ _unit(rows).T
+    np.fill_diagonal(cosines, -1)
+    return cosines.max(axis=1)
+
+
+def label_errors(collections: Collections) -> None:
+    """Share of flipped labels of the photos that are listed, over twelve seeds."""
+    paths, labels = collections["photos"]
+    rows = FeatureExtractor().fit_transform(paths)
+    shares = []
+    for seed in range(12):
+        y, rng = labels.copy(), np.random.default_rng(seed)
+        flipped = rng.choice(len(y), round(0.05 * len(y)), replace=False)
+        for row in flipped:
+            y[row] = rng.choice(np.unique(labels)[np.unique(labels) != labels[row]])
+        comparison = compare_baselines(rows, y, estimators=["logreg"])
+        hits = np.isin(find_label_issues(comparison.y, comparison.probabilities["logreg"])["row"], flipped)
+        shares.append((hits.sum() / len(flipped), hits.mean()))
+    (recall, precision), (worst_recall, worst_precision) = np.mean(shares, axis=0), np.min(shares, axis=0)
+    rows_ = [["listed of the flipped", f"{recall:.0%}", f"{worst_recall:.0%}"]]
+    rows_ += [["flipped of the listed", f"{precision:.0%}", f"{worst_precision:.0%}"]]
+    show(["5 % of the labels flipped, 12 times", "mean", "least"], rows_)
+
+
+def layers(collections: Collections) -> None:
+    """Logistic regression on layers of MobileNet, and the default estimators, on the photos."""
+    paths, y = collections["photos"]
+    depths: list[Any] = [0.5, 0.75, 0.9, 1.0, [0.75, 1.0], [0.9, 1.0]]
+    backbones = [FeatureExtractor(layer=depth) for depth in depths]
+    result = compare_images(paths, y, backbones=backbones, estimators=["logreg"], diagnostics=False)
+    show(
+        ["layer", "logreg"], [[b.name, f"{b.comparison.table['accuracy_mean'].iloc[0]:.3f}"] for b in result.backbones]
+    )
+    table = compare_images(paths, y, diagnostics=False).table
+    rows = [[row.estimator, f"{row.accuracy_mean:.3f}"] for row in table.itertuples()]
+    show(["default estimator", "accuracy"], rows)
+
+
+TABLES = {
+    "augmentation": augmentation,
+    "ranking": ranking,
+    "duplicates": duplicates,
+    "label-errors": label_errors,
+    "layers": layers,
+}
+
+
+def main() -> None:
+    """Print the tables that are named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--photos", type=Path, required=True)
+    parser.add_argument("tables", nargs="+", choices=list(TABLES))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        collections = read_collections(options.photos, Path(folder))
+        for name in options.tables:
+            TABLES[name](collections)
+
+
+if __name__ == "__main__":
+    main()
