@@ -7,12 +7,12 @@ from xml.sax.saxutils import escape
 #: Path in the folder of a job, who writes it, and when.
 FILES = (
     ("job.json", "client", "last step of planning: from now on, there is a job"),
-    ("plan/000000.parquet", "client", "paths and labels of 100 shards"),
+    ("plan/000000-ID.parquet", "client", "paths and labels of 100 shards"),
     ("clients/TOKEN.json", "client", "while it runs the job"),
     ("quarantine/00000042.json", "client", "after shard 42 has failed three times"),
     ("suspects/00000042.json", "client", "shard 42 runs last in the next run"),
     ("heartbeats/00000042-TOKEN.json", "worker", "while it is at shard 42"),
-    ("shards/00000042.npy", "worker", "first: the rows of shard 42"),
+    ("shards/00000042-CHECKSUM.npy", "worker", "first: the rows of shard 42"),
     ("shards/00000042.parquet", "worker", "last: from now on, shard 42 is done"),
 )
 _WIDTH, _LINE = 720, 34

@@ -133,7 +133,12 @@ def test_picture_of_the_rooms_shows_every_room() -> None:
 def test_picture_of_a_job_shows_every_file() -> None:
     paths = [path for path, _, _ in picture_of_job_files.FILES]
     assert {path.split("/")[0] for path in paths if "/" in path} == {"plan", *job_files.FOLDERS}
-    assert {job_files.MANIFEST, job_files.matrix_name(42), job_files.table_name(42)} <= set(paths)
+    assert set(paths) >= {
+        job_files.MANIFEST,
+        job_files.plan_name(0, "ID"),
+        job_files.matrix_name(42, "CHECKSUM"),
+        job_files.table_name(42),
+    }
 
 
 def test_every_family_is_described() -> None:
