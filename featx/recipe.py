@@ -13,7 +13,7 @@ LAYER_SEPARATOR = "+"
 #: Version of decoding and resizing. Raised whenever they change pixels, so that older rows are not used.
 PIXELS = 4
 #: Fields that are recorded only if they are not empty.
-_OPTIONAL = ("preprocessing", "tta", "calibration")
+_OPTIONAL = ("preprocessing", "tta", "calibration", "window")
 #: Fields that determine the compiled network. Recipes with the same network share its graph.
 _GRAPH_FIELDS = ("backbone", "weights", "image_size", "layer", "preprocessing", "calibration")
 
@@ -50,6 +50,9 @@ class Recipe:
     calibration : str
         Digest of the calibration images and the method with which an int8 network was quantized; "" for other
         precisions.
+    window : str
+        Lowest and highest value of pixels with more than 8 bits, which become 0 and 255, such as ``0:4095``; "": the
+        range of their type.
 
     See Also
     --------
@@ -75,6 +78,7 @@ class Recipe:
     preprocessing: str = ""
     tta: str = ""
     calibration: str = ""
+    window: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON types, without optional fields that are empty."""
@@ -90,6 +94,14 @@ class Recipe:
     def graph_fingerprint(self) -> str:
         """16 hexadecimal digits that identify the compiled network."""
         return _fingerprint({name: value for name, value in self.as_dict().items() if name in _GRAPH_FIELDS})
+
+    @property
+    def pixel_range(self) -> tuple[float, float] | None:
+        """Lowest and highest value of pixels with more than 8 bits. None: the range of their type."""
+        if not self.window:
+            return None
+        low, _, high = self.window.partition(":")
+        return float(low), float(high)
 
     @property
     def layers(self) -> list[str]:

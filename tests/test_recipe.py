@@ -19,6 +19,7 @@ CHANGES = {
     "preprocessing": "0,0,0/255,255,255",
     "tta": "flip",
     "calibration": "9ba71b0f1cceae18",
+    "window": "0:4095",
 }
 
 

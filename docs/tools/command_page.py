@@ -114,7 +114,8 @@ def _table(group: argparse._ArgumentGroup) -> str:
 
 def _option(action: argparse.Action) -> str:
     """Return the names of an option with its value, as code."""
-    value = action.metavar or ("" if action.nargs == 0 else "|".join(map(str, action.choices or ())))
+    names = " ".join(action.metavar) if isinstance(action.metavar, tuple) else action.metavar
+    value = names or ("" if action.nargs == 0 else "|".join(map(str, action.choices or ())))
     value = f"{value} …" if action.nargs in {"+", "*"} else str(value)
     *short, long = sorted(action.option_strings, key=len) or [""]
     return ", ".join(f"`{text}`" for text in [*short, f"{long} {value}".strip()]).replace("|", "\\|")

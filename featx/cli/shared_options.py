@@ -9,7 +9,7 @@ from typing import Any
 #: Options that are passed to ExtractionOptions if they are given.
 EXTRACTION_OPTIONS = (
     *("weights", "image_size", "layer", "pooling", "resize", "precision", "engine", "batch_size"),
-    *("max_pixels", "on_truncated", "preprocessing", "tta"),
+    *("max_pixels", "on_truncated", "preprocessing", "tta", "bit_depth", "window"),
 )
 
 #: Extraction options that commands with a trained model have.
@@ -209,6 +209,16 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, repeatable: bool 
     )
     group.add_argument(
         "--resize", metavar="NAME", help="native, squash, crop or pad; 'crop 0.95 bicubic' as in timm (default: native)"
+    )
+    group.add_argument(
+        "--bit-depth", type=int, metavar="N", help="Bits of gray pixels that are stored in 16 bits (default: 16)"
+    )
+    group.add_argument(
+        "--window",
+        type=float,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
+        help="Values of gray pixels with more than 8 bits that become black and white (default: 0 65535)",
     )
     group.add_argument("--precision", metavar="NAME", help="auto, float32, bfloat16 or int8 (default: auto)")
     group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")

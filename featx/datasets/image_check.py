@@ -14,6 +14,7 @@ import numpy as np
 from featx.datasets.find import find_images, format_ignored
 from featx.datasets.image_table import PathsLike
 from featx.datasets.label_names import similar_names_note
+from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import OptionError, UnreadableImageError
 from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
 from featx.images.formats import IMAGE_SUFFIXES, open_image
@@ -294,7 +295,7 @@ def check_images(
         for start in range(0, len(table), _BATCH_SIZE):
             batch = table.paths[start : start + _BATCH_SIZE]
             images += counted(threads.map(lambda path: _check_image(path, max_pixels), batch), advance)
-    notes = [*table.all_notes(), *filter(None, [similar_names_note(table.labels)])]
+    notes = [*table.all_notes(), *filter(None, [similar_names_note(table.labels), pixel_range_note(table.paths)])]
     return ImageCheck(images, table.labels, table.ignored, notes)
 
 

@@ -114,6 +114,7 @@ def extract_into(
         resolved.recipe.resize,
         resolved.max_pixels,
         resolved.pad_truncated,
+        window=resolved.recipe.pixel_range,
         n_ahead=2 * computer.batch_size,
         lookup_size=lookup_size,
     )

@@ -23,6 +23,7 @@ from featx.backbones.files.network_file import as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, parse_layers
 from featx.backbones.preprocessing import parse_preprocessing
 from featx.backbones.registry import load_backbone
+from featx.datasets.pixel_range import format_window, pixel_range_note
 from featx.errors import InvalidOptionError, ModelFileError, OptionError, UnknownBackboneError, UnreadableImagesWarning
 from featx.extraction.engines.engine import ENGINES, PRECISIONS
 from featx.extraction.extract import extract_into
@@ -34,6 +35,7 @@ from featx.extraction.options import (
     Resolved,
     resolve_cache,
     resolve_with_recipe,
+    warn_once,
 )
 from featx.extraction.sklearn_compat import (
     HasMethods,
@@ -59,7 +61,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     """Extract features from images with a frozen network, and cache them.
 
     Each image becomes one row of float32 features. A row depends only on the content of its image and on the recipe:
-    backbone, weights, image size, layer, pooling, resize mode, precision, preprocessing and test-time augmentation.
+    backbone, weights, image size, layer, pooling, resize mode, precision, preprocessing, test-time augmentation and
+    the range of pixels with more than 8 bits.
     Cached rows are found again by clones, folds, other processes and later sessions, for renamed and shuffled files
     too.
 
@@ -101,6 +104,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         256 / 224 of the size, and crop the center. "pad": fit the whole image, and fill the rest with black. With the
         share that remains and an interpolation, ``"crop 0.95 bicubic"``: exactly as timm and torchvision. "native":
         that of the model's own configuration (timm, torchvision, open_clip), or "squash" (other backbones).
+    bit_depth : int or None, default=None
+        Number of bits of gray pixels that are stored in 16 bits, such as 10 or 12. None: 16.
+    window : (float, float) or None, default=None
+        Lowest and highest value of gray pixels with more than 8 bits, which become black and white, such as ``(-1000,
+        400)`` for CT. None: the range of their type, or by `bit_depth`.
     max_pixels : int, default=178_956_970
         Maximum number of pixels of an encoded image; a third of it for WebP, AVIF and GIF. Larger images are
         unreadable.
@@ -178,6 +186,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "precision": [StrOptions(set(PRECISIONS))],
         "preprocessing": [str, tuple, list, None],
         "resize": [str],
+        "bit_depth": [Integral, None],
+        "window": [tuple, list, None],
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "on_truncated": [StrOptions(set(ON_TRUNCATED))],
         "on_error": [StrOptions({"raise", "nan"})],
@@ -199,6 +209,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto",
         preprocessing: str | Sequence[Any] | None = None,
         resize: str = "native",
+        bit_depth: int | None = None,
+        window: tuple[float, float] | None = None,
         max_pixels: int = MAX_PIXELS,
         on_truncated: Literal["raise", "pad"] = "raise",
         on_error: Literal["raise", "nan"] = "raise",
@@ -216,6 +228,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.precision = precision
         self.preprocessing = preprocessing
         self.resize = resize
+        self.bit_depth = bit_depth
+        self.window = window
         self.max_pixels = max_pixels
         self.on_truncated = on_truncated
         self.on_error = on_error
@@ -373,6 +387,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         rows = np.empty((len(images), options.n_features), dtype=np.float32)
         if not len(images):
             return rows
+        if note := pixel_range_note(images, options.bit_depth or options.window):
+            warn_once(note)
         with reporting(self.verbose, progress):
             ledger = self._extract(images, rows, self._resolve(options))
         _warn_unreadable(ledger)
@@ -458,6 +474,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             "precision": str(self.precision),
             "preprocessing": None if self.preprocessing is None else parse_preprocessing(self.preprocessing).text,
             "tta": None if self.tta is None else str(self.tta),
+            "window": format_window(self.bit_depth, self.window) or None,
         }
 
     def _resolve(self, options: ExtractionOptions) -> Resolved:

@@ -18,6 +18,7 @@ from featx.backbones.files.display_name import display_name
 from featx.backbones.files.network_file import NetworkFile, as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, Pooling, find_layers, parse_layers
 from featx.backbones.registry import Backbone, KerasBackbone, load_backbone
+from featx.datasets.pixel_range import format_window
 from featx.errors import FeatxWarning, OptionError, RecipeMismatchError, did_you_mean
 from featx.extraction.engines.calibration import CALIBRATION
 from featx.extraction.engines.engine import (
@@ -73,6 +74,8 @@ class ExtractionOptions:
     on_truncated: Literal["raise", "pad"] = "raise"
     preprocessing: str | Sequence[Any] | None = None
     tta: Literal["flip", "five-crop", "rotations"] | None = None
+    bit_depth: int | None = None
+    window: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.backbone, str):
@@ -89,7 +92,9 @@ class ExtractionOptions:
                 "weights (--weights) must be 'imagenet', the path of a weights file, a URL that ends in "
                 f"#sha256=DIGEST, or None for random weights, got {self.weights!r}."
             )
-        for derived in ("_preprocessing", "_image_size", "_layers", "_pooling", "_resize"):
+        if isinstance(self.window, list):
+            object.__setattr__(self, "window", tuple(self.window))
+        for derived in ("_preprocessing", "_image_size", "_layers", "_pooling", "_resize", "_window"):
             getattr(self, derived)  # raises OptionError
         if self.tta is not None:
             check_tta(self.tta, self._image_size)
@@ -145,6 +150,11 @@ class ExtractionOptions:
                 "Omit it."
             )
         return size
+
+    @functools.cached_property
+    def _window(self) -> str:
+        """Lowest and highest value of pixels with more than 8 bits, as the recipe records them."""
+        return format_window(self.bit_depth, self.window)
 
     @functools.cached_property
     def _layers(self) -> tuple[LayerInfo, ...]:
@@ -222,6 +232,7 @@ class ExtractionOptions:
             preprocessing=self._preprocessing,
             tta=self.tta or "",
             calibration=CALIBRATION if self.precision == "int8" else "",
+            window=self._window,
         )
         return Resolved(
             backbone,
@@ -240,18 +251,18 @@ class ExtractionOptions:
             preprocessing.warn_extreme_pixels(preprocessing.Preprocessing.from_text(self._preprocessing), self.backbone)
             others = backbone.description.other_outputs
             if self.layer is None and others:
-                _warn_once(
+                warn_once(
                     f"{display_name(self.backbone)} has {1 + len(others)} outputs; features are extracted from the "
                     f"first, {backbone.layer!r}. For another output, pass layer (--layer): {format_list(others)}."
                 )
         if self.n_features > _MANY_FEATURES:
-            _warn_once(
+            warn_once(
                 f"Each image has {self.n_features:,} features ({4 * self.n_features / 1e6:.1f} MB), because "
                 f"pooling={self.pooling!r} keeps every position of layer {self.layer_name!r}. Use pooling='avg' or "
                 "'max', a deeper layer, or a smaller image_size."
             )
         if has_random_weights:
-            _warn_once(
+            warn_once(
                 f"The weights of {self.backbone!r} are random; use them only as a control. For useful features pass "
                 "weights='imagenet'."
             )
@@ -313,7 +324,8 @@ def _is_int(value: Any) -> bool:
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
-def _warn_once(message: str) -> None:
+def warn_once(message: str) -> None:
+    """Issue a FeatxWarning that Python shows once for each message."""
     # From one place, so that Python shows the warning once for fit and transform.
     warnings.warn(message, FeatxWarning, stacklevel=1)
 

@@ -18,6 +18,7 @@ from featx.errors import ImageTooLargeError, TruncatedImageError, UnreadableImag
 from featx.extraction.row_cache import RowCache
 from featx.images.decode import MAX_PIXELS, Content, decode_image, decode_truncated, load_decoders
 from featx.images.image import Image, Source, content_digest, is_remote_image, padded_digest, read_image
+from featx.images.to_rgb import Window
 from featx.system.files import remote
 from featx.system.processes import n_cores
 
@@ -83,6 +84,8 @@ class ReadOptions:
         Number of images that may wait for the caller.
     n_threads : int or None, default=None
         Number of images that are decoded at a time. None: one per available core.
+    window : tuple of (float, float) or None, default=None
+        See :func:`featx.images.decode.decode_image`.
     max_parallel_bytes : int, default=8_388_608
         Maximum size of remote images that are downloaded many at a time.
     lookup_size : int, default=2048
@@ -95,6 +98,7 @@ class ReadOptions:
     pad_truncated: bool = False
     n_ahead: int = 64
     n_threads: int | None = None
+    window: Window | None = None
     max_parallel_bytes: int = _MAX_PARALLEL_BYTES
     lookup_size: int = LOOKUP_SIZE
 
@@ -182,7 +186,7 @@ class _Reader:
         with self.decoding:
             try:
                 if content is None:
-                    content, source.state = read_image(image, self.options.max_pixels)
+                    content, source.state = read_image(image, self.options.max_pixels, window=self.options.window)
                 source.digest = content_digest(content)
                 first = self.first_by_digest.setdefault(source.digest, index)
                 if first != index:
@@ -207,7 +211,9 @@ class _Reader:
     def _decode(self, content: Content, index: int, source: Source) -> Decoded | Stored:
         options = self.options
         try:
-            return Decoded(index, source, decode_image(content, options.size, options.resize, options.max_pixels))
+            return Decoded(
+                index, source, decode_image(content, options.size, options.resize, options.max_pixels, options.window)
+            )
         except TruncatedImageError:
             if not options.pad_truncated:
                 raise
@@ -216,7 +222,9 @@ class _Reader:
         source = dataclasses.replace(source, digest=padded_digest(source.digest), state=None, is_padded=True)
         if self._has_row(source):
             return Stored(index, source)
-        return Decoded(index, source, decode_truncated(content, options.size, options.resize, options.max_pixels))
+        return Decoded(
+            index, source, decode_truncated(content, options.size, options.resize, options.max_pixels, options.window)
+        )
 
     def _has_row(self, source: Source) -> bool:
         return self.cache is not None and self.cache.has_row(source.digest)

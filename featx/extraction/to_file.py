@@ -21,6 +21,7 @@ from featx.backbones.layers import Layer
 from featx.datasets.failures import readable_positions
 from featx.datasets.find import find_images
 from featx.datasets.image_table import ImageTable
+from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import AuditError, FeatxError, OutputError, ResourceError
 from featx.extraction.extract import extract_into
 from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
@@ -151,6 +152,8 @@ def extract_images(
     class_level: int | None = None,
     zip_encoding: str | None = None,
     resize: str = "native",
+    bit_depth: int | None = None,
+    window: tuple[float, float] | None = None,
     max_pixels: int = MAX_PIXELS,
     on_truncated: Literal["raise", "pad"] = "raise",
     on_error: Literal["skip", "raise"] = "skip",
@@ -201,6 +204,10 @@ def extract_images(
         Encoding of undeclared names in a zip archive.
     resize : str, default="native"
         How to fit an image to `image_size`: "native", "squash", "crop" or "pad".
+    bit_depth : int or None, default=None
+        Number of bits of gray pixels that are stored in 16 bits.
+    window : (float, float) or None, default=None
+        Lowest and highest value of gray pixels with more than 8 bits.
     max_pixels : int, default=178_956_970
         Maximum number of pixels of an image. Larger images are unreadable.
     on_truncated : {"raise", "pad"}, default="raise"
@@ -264,6 +271,8 @@ def extract_images(
         layer=layer,
         pooling=pooling,
         resize=resize,
+        bit_depth=bit_depth,
+        window=window,
         precision=precision,
         engine=engine,
         batch_size=batch_size,
@@ -367,7 +376,7 @@ def extract_to_file(
         engine=resolved.engine,
         fingerprint=resolved.recipe.fingerprint,
         output=str(output),
-        notes=table.all_notes(),
+        notes=[*table.all_notes(), *filter(None, [pixel_range_note(table.paths, resolved.recipe.window)])],
     )
 
 

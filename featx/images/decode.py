@@ -21,7 +21,7 @@ from featx.errors import (
 )
 from featx.images.formats import declared_size, open_image, strip_metadata
 from featx.images.resize import fast_resizer, resize_image
-from featx.images.to_rgb import LARGE_IMAGE, load_upright, to_upright_rgb
+from featx.images.to_rgb import LARGE_IMAGE, Window, load_upright, to_upright_rgb
 from featx.images.truncated import pad_truncated
 from featx.system.array_types import PixelArray
 
@@ -58,7 +58,11 @@ if hasattr(os, "register_at_fork"):
 
 
 def decode_image(
-    content: Content, size: tuple[int, int], resize: str = "squash", max_pixels: int = MAX_PIXELS
+    content: Content,
+    size: tuple[int, int],
+    resize: str = "squash",
+    max_pixels: int = MAX_PIXELS,
+    window: Window | None = None,
 ) -> np.ndarray[Any, Any]:
     """Return upright RGB pixels of a given size.
 
@@ -77,6 +81,8 @@ def decode_image(
         See :func:`featx.images.resize.resize_image`.
     max_pixels : int, default=178_956_970
         Maximum number of pixels by the header of the image; for WebP, AVIF and GIF, a third of it.
+    window : tuple of (float, float) or None, default=None
+        Lowest and highest value of pixels with more than 8 bits, which become 0 and 255. None: the range of their type.
 
     Returns
     -------
@@ -99,18 +105,22 @@ def decode_image(
     load_decoders()
     with _as_unreadable(content if isinstance(content, bytes) else b""):
         if isinstance(content, bytes):
-            return _decode_bytes(content, size, resize, max_pixels)
+            return _decode_bytes(content, size, resize, max_pixels, window)
         return resize_image(_as_rgb(content), size, resize)
 
 
 def decode_truncated(
-    content: Content, size: tuple[int, int], resize: str = "squash", max_pixels: int = MAX_PIXELS
+    content: Content,
+    size: tuple[int, int],
+    resize: str = "squash",
+    max_pixels: int = MAX_PIXELS,
+    window: Window | None = None,
 ) -> np.ndarray[Any, Any]:
     """Return pixels of a truncated JPEG or PNG. Its decoder fills the missing part, or it is black.
 
     Parameters
     ----------
-    content, size, resize, max_pixels
+    content, size, resize, max_pixels, window
         See :func:`decode_image`, which raised TruncatedImageError for them.
 
     Raises
@@ -120,7 +130,7 @@ def decode_truncated(
     """
     assert isinstance(content, bytes)
     with _as_unreadable(content):
-        return _decode_bytes(pad_truncated(content), size, resize, max_pixels, is_strict=False)
+        return _decode_bytes(pad_truncated(content), size, resize, max_pixels, window, is_strict=False)
 
 
 def decode_full_size(content: Content) -> np.ndarray[Any, Any]:
@@ -144,7 +154,7 @@ def decode_full_size(content: Content) -> np.ndarray[Any, Any]:
         return _retry_without_metadata(decode, content)
 
 
-def decode_pillow(image: PILImage, max_pixels: int = MAX_PIXELS) -> np.ndarray[Any, Any]:
+def decode_pillow(image: PILImage, max_pixels: int = MAX_PIXELS, window: Window | None = None) -> np.ndarray[Any, Any]:
     """Return all upright RGB pixels of a Pillow image with at most `max_pixels`.
 
     Returns
@@ -159,7 +169,7 @@ def decode_pillow(image: PILImage, max_pixels: int = MAX_PIXELS) -> np.ndarray[A
     # A Pillow image may still read its file, and several images may share one: only one thread at a time.
     with _as_unreadable(), _pillow_lock:
         _check_n_pixels(image, max_pixels)
-        return np.asarray(to_upright_rgb(image))
+        return np.asarray(to_upright_rgb(image, window=window))
 
 
 @functools.cache
@@ -184,7 +194,13 @@ def load_decoders() -> None:
 
 
 def _decode_bytes(
-    data: bytes, size: tuple[int, int], resize: str, max_pixels: int, *, is_strict: bool = True
+    data: bytes,
+    size: tuple[int, int],
+    resize: str,
+    max_pixels: int,
+    window: Window | None = None,
+    *,
+    is_strict: bool = True,
 ) -> np.ndarray[Any, Any]:
     def decode(data: bytes) -> np.ndarray[Any, Any]:
         with open_image(data) as image:
@@ -193,7 +209,8 @@ def _decode_bytes(
             # Large images one at a time: memory would grow with the number of threads.
             is_large = image.width * image.height > LARGE_IMAGE
             with _large_image_lock if is_large else contextlib.nullcontext():
-                return resize_image(load_upright(data, image, size, resize, is_strict=is_strict), size, resize)
+                upright = load_upright(data, image, size, resize, window=window, is_strict=is_strict)
+                return resize_image(upright, size, resize)
 
     return _retry_without_metadata(decode, data)
 

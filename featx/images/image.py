@@ -16,6 +16,7 @@ import numpy as np
 from featx.errors import ImageTooLargeError, InputError, ResourceError, UnreachableImageError, UnreadableImageError
 from featx.images.archives import read_member, split_archive_path
 from featx.images.decode import MAX_PIXELS, Content, decode_pillow
+from featx.images.to_rgb import Window
 from featx.system.files import remote
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_bytes
@@ -175,7 +176,7 @@ def is_remote_image(image: Any) -> bool:
 
 
 def read_image(
-    image: Any, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES
+    image: Any, max_pixels: int = MAX_PIXELS, max_bytes: int = MAX_BYTES, window: Window | None = None
 ) -> tuple[Content, os.stat_result | None]:
     """Return the content of an image, and the state of its file.
 
@@ -186,6 +187,8 @@ def read_image(
         Maximum number of pixels of a Pillow image. Other images are checked when they are decoded.
     max_bytes : int, default=2**30
         Maximum number of bytes of a file or URL.
+    window : tuple of (float, float) or None, default=None
+        Values of a Pillow image, see :func:`featx.images.decode.decode_image`. Files are scaled when they are decoded.
 
     Returns
     -------
@@ -208,7 +211,7 @@ def read_image(
     if isinstance(image, np.ndarray):
         return _validate_pixels(image), None
     if hasattr(image, "getexif"):
-        return decode_pillow(image, max_pixels), None
+        return decode_pillow(image, max_pixels, window), None
     is_missing = (
         image is None or isinstance(image, float | np.floating) or type(image).__name__ in ("NAType", "NaTType")
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from featx.system.array_types import PixelArray
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
+#: Lowest and highest value of pixels with more than 8 bits, which become 0 and 255.
+Window: TypeAlias = tuple[float, float]
 #: Images with more pixels are reduced before their colors are converted.
 LARGE_IMAGE = 16_000_000
 #: Maximum number of scans times pixels of a progressive JPEG. More take over four seconds: a decompression bomb.
@@ -36,7 +38,13 @@ _BLOCK_PIXELS = 2**20
 
 
 def load_upright(
-    data: bytes, image: PILImage, size: tuple[int, int], resize: str, *, is_strict: bool = True
+    data: bytes,
+    image: PILImage,
+    size: tuple[int, int],
+    resize: str,
+    *,
+    window: Window | None = None,
+    is_strict: bool = True,
 ) -> PixelArray:
     """Return the pixels of an image, upright and in RGB: the first half of decoding.
 
@@ -48,6 +56,8 @@ def load_upright(
         Image that :func:`featx.images.formats.open_image` returned for `data`.
     size, resize
         See :func:`featx.images.decode.decode_image`. The image may be reduced as far as they allow.
+    window : tuple of (float, float) or None, default=None
+        See :func:`featx.images.decode.decode_image`.
     is_strict : bool, default=True
         Whether to raise an error for a JPEG whose data ends before its last pixel.
     """
@@ -55,7 +65,7 @@ def load_upright(
         decoded = _decode_jpeg(data, image, size, resize, is_strict=is_strict)
         if decoded is not None:
             return decoded
-    return np.asarray(to_upright_rgb(image, (size, resize)))
+    return np.asarray(to_upright_rgb(image, (size, resize), window))
 
 
 def _decode_jpeg(
@@ -98,7 +108,9 @@ def _check_complete(message: str) -> None:
         raise UnreadableImageError(f"the image data is corrupt ({message})")
 
 
-def to_upright_rgb(image: PILImage, target: tuple[tuple[int, int], str] | None = None) -> PILImage:
+def to_upright_rgb(
+    image: PILImage, target: tuple[tuple[int, int], str] | None = None, window: Window | None = None
+) -> PILImage:
     """Return a Pillow image upright and in RGB: the reference path.
 
     Parameters
@@ -107,6 +119,8 @@ def to_upright_rgb(image: PILImage, target: tuple[tuple[int, int], str] | None =
     target : tuple of (size, resize), or None, default=None
         Arguments of :func:`featx.images.resize.resize_image`. A large image is reduced as far as they allow. None: it
         keeps its size.
+    window : tuple of (float, float) or None, default=None
+        See :func:`featx.images.decode.decode_image`.
     """
     import PIL.ImageChops
 
@@ -119,7 +133,7 @@ def to_upright_rgb(image: PILImage, target: tuple[tuple[int, int], str] | None =
         image = PIL.ImageChops.invert(image)
     if image.mode == "F" or (image.mode == "I" and not gray.is_unsigned):
         image = _reduce_large(image, orientation, target)
-    image = _reduce_large(_with_8_bit_channels(image, gray), orientation, target)
+    image = _reduce_large(_with_8_bit_channels(image, gray, window), orientation, target)
     return _transpose(_on_white(to_srgb(image, profile)), orientation)
 
 
@@ -155,12 +169,12 @@ class _GrayFormat:
         return cls()
 
 
-def _with_8_bit_channels(image: PILImage, gray: _GrayFormat) -> PILImage:
+def _with_8_bit_channels(image: PILImage, gray: _GrayFormat, window: Window | None) -> PILImage:
     """Return an image in channels of 8 bits, without a palette, and with transparency as a channel."""
     import PIL.Image
 
     if image.mode == "F" or image.mode.startswith("I"):
-        scaled = _scale_to_8_bits(image, gray)
+        scaled = _scale_to_8_bits(image, gray, window)
         if gray.transparent is None:
             return scaled
         alpha = np.where(np.asarray(image) == gray.transparent, 0, 255).astype(np.uint8)
@@ -176,10 +190,10 @@ def _with_8_bit_channels(image: PILImage, gray: _GrayFormat) -> PILImage:
     return image
 
 
-def _scale_to_8_bits(image: PILImage, gray: _GrayFormat) -> PILImage:
+def _scale_to_8_bits(image: PILImage, gray: _GrayFormat, window: Window | None) -> PILImage:
     """Return gray pixels of 16 or 32 bits or of float as 0–255.
 
-    The type of the pixels or their largest value decides from which range they are scaled.
+    Without a window, the type of the pixels or their largest value decides from which range they are scaled.
     """
     import PIL.Image
 
@@ -188,10 +202,10 @@ def _scale_to_8_bits(image: PILImage, gray: _GrayFormat) -> PILImage:
         pixels = pixels.view(np.uint32)
     n_rows = max(1, _BLOCK_PIXELS // pixels.shape[1])
     blocks = [slice(start, start + n_rows) for start in range(0, len(pixels), n_rows)]
-    upper = _upper_limit(pixels.dtype, max(_largest(pixels[block]) for block in blocks))
+    low, high = window or (0.0, _upper_limit(pixels.dtype, max(_largest(pixels[block]) for block in blocks)))
     scaled = np.empty(pixels.shape, dtype=np.uint8)
     for block in blocks:
-        values = np.clip(pixels[block].astype(np.float64), 0, upper) * (255.0 / upper)
+        values = (np.clip(pixels[block].astype(np.float64), low, high) - low) * (255.0 / (high - low))
         scaled[block] = np.nan_to_num(values).round()
     return PIL.Image.fromarray(255 - scaled if gray.is_inverted else scaled)
 

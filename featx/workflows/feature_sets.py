@@ -16,6 +16,7 @@ import numpy as np
 from featx.backbones.preprocessing import format_preprocessing
 from featx.datasets.failures import Failure, readable_positions
 from featx.datasets.image_table import ImageTable
+from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import OptionError
 from featx.extraction.extract import extract_into
 from featx.extraction.options import ExtractionOptions, Resolved
@@ -139,6 +140,8 @@ def extract_readable(
     UnreadableImageError
         For the first unreadable image, with ``on_error="raise"``.
     """
+    window = next((backbone.recipe.window for backbone in resolved if backbone.recipe.window), "")
+    notes += filter(None, [pixel_range_note(table.paths, window)])
     by_recipe: dict[Any, FeatureSet] = {}
     for backbone in (*resolved, detector):
         if backbone.recipe not in by_recipe:

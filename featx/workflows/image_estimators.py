@@ -78,6 +78,11 @@ def check_image_estimators(config: ComparisonConfig, options: Sequence[Extractio
                 f"{FINE_TUNE!r} does not support test-time augmentation, got tta={extraction.tta!r}. Remove "
                 f"tta (--tta), or {FINE_TUNE!r}."
             )
+        if extraction.window is not None or extraction.bit_depth is not None:
+            raise OptionError(
+                f"{FINE_TUNE!r} does not support bit_depth (--bit-depth) and window (--window). Remove them, or "
+                f"{FINE_TUNE!r}."
+            )
         for estimator in estimators:
             if isinstance(estimator, FineTunedClassifier):
                 _check_same_parameters(estimator, extraction)

@@ -228,7 +228,7 @@ def _precisions(engine: str) -> list[Precision]:
 
 def _decoded(paths: list[str], resolved: Resolved) -> Iterator[Decoded]:
     recipe = resolved.recipe
-    options = ReadOptions(recipe.image_size, recipe.resize, n_ahead=2 * resolved.batch_size)
+    options = ReadOptions(recipe.image_size, recipe.resize, window=recipe.pixel_range, n_ahead=2 * resolved.batch_size)
     return (item for item in prefetch(paths, range(len(paths)), options) if isinstance(item, Decoded))
 
 

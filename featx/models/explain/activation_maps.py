@@ -66,8 +66,9 @@ def decode_pixels(image: Any, resolved: Resolved) -> AnyArray:
     ------
     UnreadableImageError
     """
-    content, _ = read_image(image, resolved.max_pixels)
-    options = (resolved.recipe.image_size, resolved.recipe.resize, resolved.max_pixels)
+    window = resolved.recipe.pixel_range
+    content, _ = read_image(image, resolved.max_pixels, window=window)
+    options = (resolved.recipe.image_size, resolved.recipe.resize, resolved.max_pixels, window)
     try:
         return decode_image(content, *options)
     except TruncatedImageError:

@@ -148,6 +148,7 @@ def write_pixels(images: Sequence[Image], resolved: Resolved, path: Path) -> Non
         recipe.resize,
         resolved.max_pixels,
         resolved.pad_truncated,
+        window=resolved.recipe.pixel_range,
         n_ahead=2 * resolved.batch_size,
     )
     same = []

@@ -71,6 +71,8 @@ def find_recorded_recipe(features: FeatureMatrix, options: Mapping[str, Any], *,
         return RecordedRecipe(resolved, f"recipe of the job{_replacement(resolved, features.recipe)}")
     if cache is not None and "backbone" not in options and (recipe := _find_in_cache(features, cache)):
         recorded_options = {name: recipe[name] for name in _RECIPE_OPTIONS if recipe.get(name)}
+        if recipe.get("window"):
+            recorded_options["window"] = tuple(map(float, recipe["window"].split(":")))
         resolved = _resolve_with_recipe(features, recorded_options, options, recipe)
         return RecordedRecipe(resolved, f"recipe of these rows in the cache{_replacement(resolved, recipe)}")
     extraction = ExtractionOptions(**options)

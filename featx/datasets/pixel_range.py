@@ -1,0 +1,150 @@
+"""The range of pixels with more than 8 bits: what users pass, and what a sample of the images contains."""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from featx.errors import FeatxError, OptionError
+from featx.images.decode import load_decoders
+from featx.images.formats import open_image
+from featx.images.image import read_image
+from featx.system.files import remote
+
+_MAX_BIT_DEPTH = 32
+#: Suffixes of formats whose pixels may have more than 8 bits.
+_DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".pgm", ".pnm", ".jp2", ".j2k")
+#: Number of files that are opened, of images with more than 8 bits that are decoded, and maximum size of a file.
+_MAX_OPENED, _MAX_DECODED, _MAX_BYTES = 48, 16, 64 * 2**20
+#: Bit depths of cameras, scanners and detectors that are stored in 16 bits.
+_BIT_DEPTHS = (8, 10, 12, 14)
+
+
+def format_window(bit_depth: Any, window: Any) -> str:
+    """Return the lowest and highest value of pixels with more than 8 bits, as a recipe records them. Empty: none given.
+
+    Raises
+    ------
+    OptionError
+        A value is invalid, or both are given.
+
+    Examples
+    --------
+    >>> format_window(12, None), format_window(None, (-1000, 400)), format_window(None, None)
+    ('0:4095', '-1000:400', '')
+    """
+    if bit_depth is not None and window is not None:
+        raise OptionError("bit_depth (--bit-depth) and window (--window) cannot be combined. Remove one of them.")
+    if bit_depth is not None:
+        is_integer = isinstance(bit_depth, numbers.Integral) and not isinstance(bit_depth, bool)
+        if not is_integer or not 1 <= bit_depth <= _MAX_BIT_DEPTH:
+            raise OptionError(
+                f"bit_depth (--bit-depth) must be an int from 1 to {_MAX_BIT_DEPTH}, got {bit_depth!r}. Pass 12 for "
+                "pixels from 0 to 4,095."
+            )
+        return f"0:{2 ** int(bit_depth) - 1}"
+    if window is None:
+        return ""
+    values = list(window) if isinstance(window, tuple | list | np.ndarray) else []
+    are_numbers = len(values) == 2 and all(isinstance(value, numbers.Real) for value in values)
+    if not are_numbers or not -np.inf < values[0] < values[1] < np.inf:
+        raise OptionError(
+            "window (--window) must be the lowest and the highest value of pixels, such as (0, 4095) "
+            f"(--window 0 4095), got {window!r}."
+        )
+    return ":".join(repr(float(value)).removesuffix(".0") for value in values)
+
+
+@dataclasses.dataclass(frozen=True)
+class PixelRange:
+    """Values of the pixels of a sample of images with more than 8 bits.
+
+    Attributes
+    ----------
+    n_images : int
+        Number of images with more than 8 bits in the sample.
+    low, high : float
+        Lowest and highest value.
+    is_integer : bool
+        Whether no image has floats.
+    """
+
+    n_images: int
+    low: float
+    high: float
+    is_integer: bool
+
+    def note(self) -> str:
+        """Return a note if the images are probably too dark without an option. Empty: they are not."""
+        if self.low < 0:
+            low, high = (f"{value:g}" for value in (self.low, self.high))
+            return (
+                f"Pixels have values from {low} to {high} in a sample of {self.n_images}. Values below 0 become black. "
+                f"Pass the range of interest, for example window=({low}, {high}) (--window {low} {high})."
+            )
+        depth = next((depth for depth in _BIT_DEPTHS if self.high < 2**depth), None)
+        if not self.is_integer or depth is None:
+            return ""
+        return (
+            f"Images have 16 bits per pixel, but values up to {self.high:,.0f} only in a sample of {self.n_images}: "
+            f"they are nearly black. If they have {depth} bits, pass bit_depth={depth} (--bit-depth {depth})."
+        )
+
+
+def pixel_range_note(images: Sequence[Any], window: object = None) -> str:
+    """Return a note if a sample of images has more than 8 bits and is too dark. Empty: it is not, or a window is given.
+
+    Parameters
+    ----------
+    images : sequence
+        Local files with the suffix of a format with up to 16 bits are examined, evenly spread.
+    window : object, default=None
+        Given window. None: none.
+    """
+    if window:
+        return ""
+    found = sample_pixel_range(images)
+    return "" if found is None else found.note()
+
+
+def sample_pixel_range(images: Sequence[Any]) -> PixelRange | None:
+    """Return the range of pixels in a sample of images with more than 8 bits. None: there are none."""
+    step = max(1, len(images) // _MAX_OPENED)
+    lows, highs, are_integers = [], [], []
+    for image in images[::step]:
+        if not isinstance(image, str | os.PathLike) or not os.fspath(image).lower().endswith(_DEEP_SUFFIXES):
+            continue
+        pixels = _deep_pixels(os.fspath(image))
+        if pixels is None:
+            continue
+        values = pixels[np.isfinite(pixels)] if pixels.dtype.kind == "f" else pixels
+        if values.size:
+            lows.append(float(values.min()))
+            highs.append(float(values.max()))
+            are_integers.append(pixels.dtype == np.uint16)
+        if len(lows) == _MAX_DECODED:
+            break
+    if not lows:
+        return None
+    return PixelRange(len(lows), min(lows), max(highs), all(are_integers))
+
+
+def _deep_pixels(path: str) -> np.ndarray[Any, Any] | None:
+    """Return the pixels of a gray image with more than 8 bits. None: it is another image, or not readable."""
+    if remote.is_url(path):
+        return None
+    load_decoders()
+    try:
+        content, _ = read_image(path, max_bytes=_MAX_BYTES)
+        assert isinstance(content, bytes)  # the content of a path
+        with open_image(content) as image:
+            return np.asarray(image) if image.mode == "F" or image.mode.startswith("I") else None
+    except FeatxError:
+        return None  # reading it again reports the reason
+    except Exception:  # decoders raise many types for invalid data
+        return None

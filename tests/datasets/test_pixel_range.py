@@ -1,0 +1,135 @@
+"""Images of 10 or 12 bits that are stored in 16, and signed images."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from featx import FeatureExtractor, check_images, extract_images, load_pipeline, open_features, train_images
+from featx.datasets.pixel_range import pixel_range_note, sample_pixel_range
+from featx.errors import FeatxWarning, OptionError
+from featx.images.decode import decode_image
+
+FAST: dict[str, Any] = {"backbone": "color_histogram", "image_size": 32, "cache": None}
+
+
+def gray(photos: list[PIL.Image.Image]) -> list[np.ndarray[Any, Any]]:
+    return [np.asarray(photo.convert("L")) for photo in photos[:4]]
+
+
+@pytest.fixture
+def eight_bits(photos: list[PIL.Image.Image], tmp_path: Path) -> list[str]:
+    paths = [tmp_path / f"8-{number}.png" for number in range(4)]
+    for path, pixels in zip(paths, gray(photos), strict=True):
+        PIL.Image.fromarray(pixels).save(path)
+    return [str(path) for path in paths]
+
+
+def write_deep(photos: list[PIL.Image.Image], folder: Path, bits: int) -> list[str]:
+    """Write photos with values of fewer bits than the 16 that they are stored in."""
+    (folder / "all").mkdir(exist_ok=True)
+    paths = [folder / "all" / f"{bits}-{number}.png" for number in range(4)]
+    for path, pixels in zip(paths, gray(photos), strict=True):
+        scaled = np.round(pixels.astype(np.float64) * (2**bits - 1) / 255).astype(np.uint16)
+        PIL.Image.fromarray(scaled).save(path)
+    return [str(path) for path in paths]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14])
+def test_few_bits_in_16_are_noted_and_scaled(
+    bits: int, photos: list[PIL.Image.Image], eight_bits: list[str], tmp_path: Path
+) -> None:
+    paths = write_deep(photos, tmp_path, bits)
+    note = pixel_range_note(paths)
+    assert f"pass bit_depth={bits} (--bit-depth {bits})" in note
+    assert pixel_range_note(paths, (0, 4095)) == ""
+    assert note in check_images(paths).as_text().replace("\n  ", " ")
+    expected = FeatureExtractor(**FAST).transform(eight_bits)
+    with pytest.warns(FeatxWarning, match=f"bit_depth={bits}"):
+        dark = FeatureExtractor(**FAST).transform(paths)
+    assert not np.allclose(dark, expected, atol=0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(FeatureExtractor(**FAST, bit_depth=bits).transform(paths), expected, atol=1e-6)
+        window = (0, 2**bits - 1)
+        np.testing.assert_allclose(FeatureExtractor(**FAST, window=window).transform(paths), expected, atol=1e-6)
+
+
+def test_full_16_bits_and_8_bits_have_no_note(
+    photos: list[PIL.Image.Image], eight_bits: list[str], tmp_path: Path
+) -> None:
+    assert pixel_range_note(write_deep(photos, tmp_path, 16)) == ""
+    assert pixel_range_note(eight_bits) == ""
+    assert sample_pixel_range(eight_bits) is None
+    rows = [FeatureExtractor(**FAST, **options).transform(eight_bits) for options in ({}, {"bit_depth": 12})]
+    np.testing.assert_array_equal(*rows)  # images with 8 bits are not scaled
+
+
+def test_window_of_signed_pixels(tmp_path: Path) -> None:
+    pixels = np.linspace(-1000, 3000, 256).reshape(16, 16).astype(np.int32)
+    PIL.Image.fromarray(pixels).save(tmp_path / "ct.tif")
+    assert "Pass the range of interest, for example window=(-1000, 3000)" in pixel_range_note([tmp_path / "ct.tif"])
+    decoded = decode_image((tmp_path / "ct.tif").read_bytes(), (16, 16), window=(-1000, 400))[:, :, 0]
+    expected = np.round(np.clip((pixels + 1000) / 1400, 0, 1) * 255)
+    np.testing.assert_allclose(decoded, expected, atol=1)
+
+
+def test_window_of_a_pillow_image() -> None:
+    image = PIL.Image.fromarray(np.full((8, 8), 4095, dtype=np.uint16))
+    white = FeatureExtractor(**FAST).transform([PIL.Image.new("RGB", (8, 8), "white")])
+    np.testing.assert_array_equal(FeatureExtractor(**FAST, bit_depth=12).transform([image]), white)
+    assert not np.array_equal(FeatureExtractor(**FAST).transform([image]), white)
+
+
+def test_window_is_part_of_the_recipe(photos: list[PIL.Image.Image], tmp_path: Path) -> None:
+    paths = write_deep(photos, tmp_path, 12)
+    recipes = [
+        FeatureExtractor(**FAST, **options).fit(paths).recipe_
+        for options in ({}, {"bit_depth": 12}, {"window": (0, 4095)}, {"window": [0.0, 4095.0]})
+    ]
+    assert "window" not in recipes[0]
+    assert [recipe["window"] for recipe in recipes[1:]] == ["0:4095"] * 3
+    summary = extract_images(paths, tmp_path / "f.npy", **FAST)
+    assert "bit_depth=12" in summary.notes[0]
+    scaled = extract_images(paths, tmp_path / "g.npy", **FAST, bit_depth=12)
+    assert scaled.notes == []
+    assert scaled.fingerprint != summary.fingerprint
+    assert not np.array_equal(open_features(tmp_path / "f.npy"), open_features(tmp_path / "g.npy"))
+
+
+def test_model_keeps_the_window(photos: list[PIL.Image.Image], tmp_path: Path) -> None:
+    paths = write_deep(photos, tmp_path, 12)
+    backbone = FeatureExtractor(**FAST, window=(0, 4095))
+    model = train_images(paths, ["a", "b", "a", "b"], backbone=backbone, estimator="knn", cache=None)
+    model.save(tmp_path / "model.skops")
+    extractor = load_pipeline(tmp_path / "model.skops", cache=None)[0]
+    assert tuple(extractor.window) == (0, 4095)
+    np.testing.assert_array_equal(extractor.transform(paths), backbone.transform(paths))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"bit_depth": 0}, "bit_depth .* from 1 to 32, got 0"),
+        ({"bit_depth": 33}, "bit_depth .* from 1 to 32, got 33"),
+        ({"window": (5, 5)}, "window .*--window 0 4095.* got"),
+        ({"window": (1,)}, "window .* must be the lowest and the highest value"),
+        ({"window": (0, float("inf"))}, "window .* must be the lowest and the highest value"),
+        ({"window": (0, 1), "bit_depth": 12}, "cannot be combined. Remove one of them"),
+    ],
+    ids=str,
+)
+def test_invalid_options(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        FeatureExtractor(**FAST, **options).fit(["a.png"])
+
+
+def test_unreadable_and_remote_images_are_left_to_the_extraction(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nrest")
+    images = [tmp_path / "a.png", tmp_path / "absent.png", "https://example.invalid/b.png", b"", None]
+    assert pixel_range_note(images) == ""
