@@ -40,5 +40,5 @@ def test_every_field_changes_the_fingerprint(field: str) -> None:
 @pytest.mark.parametrize("field", CHANGES)
 def test_recipes_with_the_same_network_share_its_graph(field: str) -> None:
     changed = dataclasses.replace(RECIPE, **{field: CHANGES[field]})
-    shared = field in ("pooling", "resize", "precision", "pixels", "tta")
+    shared = field in ("pooling", "resize", "precision", "pixels", "tta", "window")
     assert (changed.graph_fingerprint == RECIPE.graph_fingerprint) is shared
