@@ -84,15 +84,14 @@ def screenshot(page: Path, target: Path, first: str, last: str) -> None:
 
 
 def join(files: list[str], target: Path) -> None:
-    """Save images side by side."""
+    """Save images of equal size in two columns, so that they are legible on a phone."""
     images = [PIL.Image.open(file).convert("RGB") for file in files]
-    joined = PIL.Image.new(
-        "RGB", (sum(image.width for image in images), max(image.height for image in images)), "white"
-    )
+    width, height = images[0].size
+    joined = PIL.Image.new("RGB", (2 * width, -(-len(images) // 2) * height), "white")
     for index, image in enumerate(images):
-        joined.paste(image, (sum(previous.width for previous in images[:index]), 0))
+        joined.paste(image, (index % 2 * width, index // 2 * height))
     joined.thumbnail((WIDTH, WIDTH))
-    joined.quantize(256).save(target, optimize=True)
+    joined.quantize(128).save(target, optimize=True)
 
 
 def make_cards(notebooks: Path, folder: Path) -> None:

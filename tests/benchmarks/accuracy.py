@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import resource
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,13 +23,16 @@ import PIL.ImageOps
 
 from featx import (
     FeatureExtractor,
+    FineTunedClassifier,
     augment_features,
     compare_baselines,
     compare_images,
     find_duplicates,
     find_images,
     find_label_issues,
+    predict_images,
     rank_images,
+    train_images,
     write_digits,
 )
 from featx.baselines.estimators import make_baseline
@@ -176,6 +180,27 @@ def duplicates(collections: Collections) -> None:
     show(["altered copy", *header], [[name, *cells] for name, cells in found.items()])
 
 
+def duplicate_groups(collections: Collections) -> None:
+    """Groups of near-duplicates among the images themselves, by several layers and rules."""
+    header = ["images", "grouped", "at 0.9 of the depth", "at half of it", "largest group", "groups of several classes"]
+    rows = []
+    for name, (paths, y) in collections.items():
+        X = [FeatureExtractor(layer=layer).fit_transform(paths) for layer in (None, 0.9, 0.5)]
+        found = [find_duplicates(x).clusters for x in X]
+        n_grouped = [sum(map(len, clusters)) for clusters in found]
+        largest = max(map(len, found[0]))
+        n_mixed = sum(len(set(y[cluster])) > 1 for cluster in found[0])
+        rows.append([f"{len(y):,} {name}", *n_grouped, largest, n_mixed, _largest_component(X[0], 0.95)])
+    show([*header, "largest group of 0.95 alone"], rows)
+
+
+def _largest_component(rows: Any, threshold: float) -> int:
+    from scipy.sparse.csgraph import connected_components
+
+    _, labels = connected_components(_unit(rows) @ _unit(rows).T >= threshold)
+    return int(np.bincount(labels).max())
+
+
 def _unit(rows: Any) -> Any:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
@@ -207,7 +232,7 @@ def label_errors(collections: Collections) -> None:
 
 
 def layers(collections: Collections) -> None:
-    """Logistic regression on layers of MobileNet, and the default estimators, on the photos."""
+    """Logistic regression on layers of MobileNet, on the photos."""
     paths, y = collections["photos"]
     depths: list[Any] = [0.5, 0.75, 0.9, 1.0, [0.75, 1.0], [0.9, 1.0]]
     backbones = [FeatureExtractor(layer=depth) for depth in depths]
@@ -215,17 +240,61 @@ def layers(collections: Collections) -> None:
     show(
         ["layer", "logreg"], [[b.name, f"{b.comparison.table['accuracy_mean'].iloc[0]:.3f}"] for b in result.backbones]
     )
-    table = compare_images(paths, y, diagnostics=False).table
-    rows = [[row.estimator, f"{row.accuracy_mean:.3f}"] for row in table.itertuples()]
-    show(["default estimator", "accuracy"], rows)
+
+
+def estimators(collections: Collections) -> None:
+    """The default estimators of featx, and those of scikit-learn with its parameters, on the photos."""
+    paths, y = collections["photos"]
+    names: list[Any] = ["logreg", "LogisticRegression", "svm", "SVC", "knn", "KNeighborsClassifier"]
+    table = compare_images(paths, y, estimators=names, diagnostics=False).table
+    show(["estimator", "accuracy"], [[row.estimator, f"{row.accuracy_mean:.3f}"] for row in table.itertuples()])
+
+
+def novelty(collections: Collections) -> None:
+    """Novelty scores of the digits and of new photos, for a model of every second photo."""
+    from sklearn.metrics import roc_auc_score
+
+    (photos, y), (digits, _) = collections["photos"], collections["digits"]
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.skops"
+        train_images(photos[::2], y[::2], estimator="logreg").save(model)
+        scores = [predict_images(model, paths)["novelty_score"].to_numpy() for paths in (photos[1::2], digits)]
+    auc = roc_auc_score(np.repeat([0, 1], [len(part) for part in scores]), np.concatenate(scores))
+    show(["", "other photos", "digits", "AUC"], [["above 1", *(f"{(s > 1).mean():.1%}" for s in scores), f"{auc:.3f}"]])
+
+
+def fine_tuning(collections: Collections) -> None:
+    """Fine-tuning against frozen features on the photos, with a fifth of them as test images."""
+    from scipy.stats import binomtest
+    from sklearn.model_selection import train_test_split
+
+    paths, y = collections["photos"]
+    train, test, y_train, y_test = train_test_split(paths, y, test_size=0.2, stratify=y, random_state=0)
+    extractor = FeatureExtractor(precision="float32")
+    frozen = make_baseline("logreg").fit(extractor.fit_transform(train), y_train)
+    was_right = frozen.predict(extractor.transform(test)) == y_test
+    start = time.perf_counter()
+    tuned = FineTunedClassifier().fit(train, y_train)
+    seconds = time.perf_counter() - start
+    is_right = tuned.predict(test) == y_test
+    gained, lost = int((is_right & ~was_right).sum()), int((was_right & ~is_right).sum())
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    p_value = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    header = ["frozen", "fine-tuned", "gained", "lost", "McNemar p", "training", "memory of the child process"]
+    cells = [f"{was_right.mean():.3f}", f"{is_right.mean():.3f}", gained, lost, f"{p_value:.1g}", f"{seconds:.0f} s"]
+    show(header, [[*cells, f"{peak:.1f} GB"]])
 
 
 TABLES = {
     "augmentation": augmentation,
     "ranking": ranking,
     "duplicates": duplicates,
+    "duplicate-groups": duplicate_groups,
     "label-errors": label_errors,
     "layers": layers,
+    "estimators": estimators,
+    "novelty": novelty,
+    "fine-tuning": fine_tuning,
 }
 
 

@@ -48,7 +48,7 @@ def test_report_is_drawn(environment: Environment) -> None:
     measured = measure_report(environment, n_images=40, n_groups=4)
     if measured[0].value is None:
         pytest.skip(measured[0].details)
-    assert [measurement.name for measurement in measured] == ["report", "report/size", "report/write"]
+    assert [measurement.name for measurement in measured] == ["report", "report/size", "report/map", "report/write"]
     assert 1 < (measured[1].value or 0) < 4  # MB; most of it is the library of the plots
 
 

@@ -22,6 +22,13 @@ def test_files_exist() -> None:
     assert [name for name in names if not (ROOT / name).exists()] == []
 
 
+def test_first_page_lists_every_extra() -> None:
+    text = (ROOT / "docs/get_started/index.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`.*?) \|", text, flags=re.MULTILINE))))
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert listed == set(extras) - {"test", "dev"}
+
+
 def test_commands_come_with_the_extras_of_the_page() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert set(re.findall(r"\.\[([\w,]+)\]", PAGE)[0].split(",")) <= set(extras)
