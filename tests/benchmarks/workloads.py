@@ -140,7 +140,7 @@ def write_finished_job(folder: str, shards: int, rows: int, features: int) -> di
     manifest = {"format": 3, "id": "0", "featx": "0", "recipe": {"backbone": "none"}, "fingerprint": "f00d"}
     manifest |= {"n_features": features, "options": {}, "source": [], "folder": "/", "labels": "str"}
     manifest |= {"shard_size": rows, "n_images": shards * rows, "n_shards": shards, "shards_per_file": 1000}
-    manifest |= {"columns": [None, None], "listed": ""}
+    manifest |= {"source_options": {}, "listed": ""}
     Path(folder, "job.json").write_text(json.dumps(manifest))
     return {}
 

@@ -1,6 +1,7 @@
 """Engines: run a backbone on pixels, with OpenVINO or Keras.
 
 ``engine``          selection of engine and precision; started engines
+``capabilities``    what OpenVINO computes natively on this CPU
 ``openvino``        the fast engine: a compiled graph on the CPU
 ``keras``           the reference engine: Keras in float32
 ``fixed_batch``     any number of images in batches of one size

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import ctypes
-import functools
 import importlib.util
 import os
 import threading
@@ -12,9 +11,9 @@ import typing
 from pathlib import Path
 from typing import Literal, Protocol
 
-from featx.backbones.openvino_import import import_openvino
 from featx.backbones.registry import Backbone, DirectBackbone, NetworkBackbone
 from featx.errors import EngineError, missing_dependency
+from featx.extraction.engines.capabilities import cpu_capabilities
 from featx.extraction.engines.fixed_batch import check_batch_independence
 from featx.recipe import Recipe
 from featx.system.array_types import AnyArray
@@ -101,7 +100,7 @@ def resolve_precision(precision: PrecisionName, engine: str) -> Precision:
 
 
 def has_native_bfloat16() -> bool:
-    """Return whether OpenVINO computes in bfloat16 natively on this CPU; the first call imports OpenVINO."""
+    """Return whether OpenVINO computes in bfloat16 natively on this CPU; OpenVINO is asked once on each machine."""
     return _is_supported("bfloat16")
 
 
@@ -125,13 +124,7 @@ def _is_supported(precision: str) -> bool:
     limits = {os.environ.get(name, "").upper() for name in _INSTRUCTION_LIMITS}
     if precision == "bfloat16" and limits & _WITHOUT_BFLOAT16:
         return False
-    return precision == "float32" or _CAPABILITIES[precision] in _capabilities()
-
-
-@functools.cache
-def _capabilities() -> frozenset[str]:
-    """Return what OpenVINO reports of this CPU."""
-    return frozenset(import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    return precision == "float32" or _CAPABILITIES[precision] in cpu_capabilities()
 
 
 class _StartedEngines:

@@ -1,0 +1,43 @@
+"""Ask OpenVINO what it computes natively on this CPU, and remember the answer: cached rows need no import of it."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import os
+import platform
+from pathlib import Path
+
+from featx.backbones.files.display_name import network_cache_folder
+from featx.backbones.openvino_import import import_openvino
+from featx.system.files.atomic import make_folder, write_text
+from featx.system.files.checksummed_json import CORRUPT, dump, load
+
+
+@functools.cache
+def cpu_capabilities() -> frozenset[str]:
+    """Return what OpenVINO reports of this CPU, such as "BF16" and "INT8".
+
+    The answer is kept in the user's cache folder, by processor and installation of OpenVINO.
+    """
+    path = network_cache_folder().parent / "processors" / f"{_processor_digest()}.json"
+    with contextlib.suppress(OSError, *CORRUPT):
+        return frozenset(load(path)["capabilities"])
+    capabilities = frozenset(import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+    with contextlib.suppress(OSError):  # without a writable folder, OpenVINO is asked again
+        make_folder(path.parent)
+        write_text(path, dump({"capabilities": sorted(capabilities)}))
+    return capabilities
+
+
+def _processor_digest() -> str:
+    """Return a digest of this processor and of the installed OpenVINO, which is not imported."""
+    spec = importlib.util.find_spec("openvino")
+    installed = f"{spec.origin} {os.stat(spec.origin).st_mtime_ns}" if spec and spec.origin else ""
+    processor = platform.machine()
+    with contextlib.suppress(OSError):  # not Linux
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").partition("\n\n")[0].splitlines()
+        processor += "\n".join(line for line in lines if line.startswith(("model name", "flags", "Features")))
+    return hashlib.blake2b(f"{installed}\n{processor}".encode(), digest_size=8).hexdigest()
