@@ -74,7 +74,7 @@ def add_task(parser: argparse.ArgumentParser) -> None:
 
 
 def add_groups(group: Any) -> None:
-    """Add which images form groups that are never split."""
+    """Add the option for groups of images that are never split."""
     group.add_argument(
         "--group-column",
         metavar="COLUMN",
@@ -87,7 +87,7 @@ def add_groups(group: Any) -> None:
 
 
 def add_duplicate_threshold(group: Any) -> None:
-    """Add from which similarity on images are near-duplicates."""
+    """Add the option for the similarity from which images are near-duplicates."""
     group.add_argument(
         "--duplicate-threshold",
         type=float,
@@ -256,7 +256,7 @@ def add_reading_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_on_error(group: Any) -> None:
-    """Add how to handle unreadable images."""
+    """Add the option for unreadable images."""
     group.add_argument(
         "--on-error",
         choices=("skip", "raise"),

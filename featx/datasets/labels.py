@@ -90,7 +90,7 @@ def infer_task(y: np.ndarray[Any, Any]) -> Literal["classification", "regression
 
 
 def describe_inferred_regression(y: np.ndarray[Any, Any]) -> str:
-    """Return a note if :func:`infer_task` takes integers for a continuous target. Empty: it does not."""
+    """Return a note if :func:`infer_task` takes integers for a continuous target, else an empty text."""
     if infer_task(y) != "regression" or any(float(label) % 1 for label in y.tolist()):
         return ""
     return (

@@ -135,7 +135,7 @@ def sample_pixel_range(images: Sequence[Any]) -> PixelRange | None:
 
 
 def _deep_pixels(path: str) -> np.ndarray[Any, Any] | None:
-    """Return the pixels of a gray image with more than 8 bits. None: it is another image, or not readable."""
+    """Return the pixels of a gray image with more than 8 bits, or None for other and unreadable images."""
     if remote.is_url(path):
         return None
     load_decoders()

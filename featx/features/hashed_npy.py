@@ -17,7 +17,7 @@ _BLOCK_BYTES = 4 * 2**20
 
 
 class HashedNpyWriter(NpyWriter):
-    """A ``.npy`` file whose checksum is nearly known when its last row is written; a context manager.
+    """A ``.npy`` file whose checksum is computed while it is written; a context manager.
 
     Parameters
     ----------

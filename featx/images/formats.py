@@ -116,7 +116,7 @@ def _open_with(opener: Any, data: bytes, name: str) -> PILImage:
 
 
 def png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Yield kind, start and declared end of each chunk of a PNG. The end may lie behind the end of the data."""
+    """Yield kind, start and declared end of each chunk of a PNG. The end may lie beyond the end of the data."""
     start = len(PNG_SIGNATURE)
     while start + 8 <= len(data):
         end = start + 12 + int.from_bytes(data[start : start + 4], "big")

@@ -211,7 +211,7 @@ def _scale_to_8_bits(image: PILImage, gray: _GrayFormat, window: Window | None) 
 
 
 def _upper_limit(dtype: np.dtype[Any], largest: float) -> float:
-    """Return the value that becomes 255: the smallest usual limit that holds the largest value, else that value."""
+    """Return the value that becomes 255: the smallest common limit of at least the largest value, else that value."""
     if dtype == np.uint16:
         limits = [65535.0]
     else:

@@ -46,7 +46,7 @@ class ImageComparison:
         random. They are computed without tuning, in one repetition, and on the first two folds of more than 5,000
         images. None: there are no duplicates, or they were not grouped.
     ungrouped_settings : str
-        How `ungrouped_scores` were computed unlike the table.
+        How the settings of `ungrouped_scores` differ from those of the table.
     label_issues : pandas.DataFrame or None
         Likely label errors, as from :func:`featx.find_label_issues`, with the column ``path``. None for regression, and
         without logistic regression.

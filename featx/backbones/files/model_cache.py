@@ -109,8 +109,8 @@ def _check_readable_again(model: Any) -> None:
     remedy = "or export it to a SavedModel (model.export('folder')) or ONNX, and pass its path."
     if not type(model).__module__.startswith(("keras.", "tf_keras.")):
         raise WeightsError(
-            f"Cannot save {name}: files do not hold the code of its class {type(model).__name__!r}. Build it of "
-            f"layers, keras.Model(inputs, outputs), {remedy}"
+            f"Cannot save {name}: files do not hold the code of its class {type(model).__name__!r}. Build it "
+            f"from layers, as keras.Model(inputs, outputs), {remedy}"
         )
     if not model.built:
         raise WeightsError(

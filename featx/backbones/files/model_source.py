@@ -104,7 +104,7 @@ def is_model_path(backbone: str) -> bool:
 
 
 def model_path_problem(path: str) -> str:
-    """Return why the file or folder at a path is not a model file, after a space; empty if nothing is there."""
+    """Return why the file or folder at a path is not a model file, with a leading space; empty if nothing is there."""
     file = expand_user(path)
     try:
         if file.is_dir():

@@ -113,8 +113,8 @@ class NetworkFile(NetworkBackbone):
         description = self.description if is_default else describe_source(self.source, image_size)
         if not description.layers:
             raise OptionError(
-                f"Network {display_name(self.source.path)} states no image size and accepts no common one. Set "
-                "image_size (--image-size) to the size that it was trained with."
+                f"Network {display_name(self.source.path)} does not state its image size, and fails for the "
+                "common ones. Set image_size (--image-size) to the size that it was trained with."
             )
         return description.layers
 

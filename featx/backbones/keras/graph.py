@@ -96,7 +96,7 @@ def find_bottlenecks(network: Any, operations: Sequence[Any]) -> list[bool]:
 
 
 def _is_block_end(operation: Any) -> bool:
-    """Return whether an operation is a nonlinearity or a sum; a nested network is what its output is."""
+    """Return whether an operation is a nonlinearity or a sum; the output decides for a nested network."""
     if (inner := as_functional(operation)) is not None:
         return _is_block_end(inner.outputs[0]._keras_history.operation)
     activation = getattr(getattr(operation, "activation", None), "__name__", "linear")

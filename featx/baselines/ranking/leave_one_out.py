@@ -167,7 +167,7 @@ class _TallHat:
         return np.concatenate([(self._root(rows) ** 2).sum(axis=0) for rows in self._gram.blocks()])
 
     def diagonal_blocks(self, batch: Sequence[IntArray]) -> Iterator[Float64Array]:
-        """Yield the block of each group."""
+        """Yield the diagonal block of the hat matrix for each group of a batch."""
         root = self._root(np.concatenate(batch))
         for part in np.split(root, np.cumsum([len(members) for members in batch])[:-1], axis=1):
             yield part.T @ part
@@ -198,7 +198,7 @@ class _WideHat:
         return 1 - np.diag(self._complement)
 
     def diagonal_blocks(self, batch: Sequence[IntArray]) -> Iterator[Float64Array]:
-        """Yield the block of each group."""
+        """Yield the diagonal block of the hat matrix for each group of a batch."""
         for members in batch:
             yield np.eye(len(members)) - self._complement[np.ix_(members, members)]
 

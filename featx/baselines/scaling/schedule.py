@@ -112,7 +112,7 @@ class Schedule:
         return n_jobs if n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)
 
     def _n_processes(self, cost: Cost) -> int:
-        """Return how many folds fit into memory at the same time, 0 if not one does."""
+        """Return how many folds fit into memory at the same time; may be 0."""
         return min(self.n_workers, len(self.folds), int(_MEMORY_SHARE * available_bytes() / max(cost.n_bytes, 1)))
 
 

@@ -89,7 +89,7 @@ def as_text(duplicates: Duplicates, features: FeatureMatrix) -> str:
             f"{format_count(len(clusters), 'group')}; keeping one of each would remove {n_more:,}."
         ]
     if duplicates.centered:
-        lines.append("Rows have much in common; similarities were computed after subtracting their mean.")
+        lines.append("All rows are similar; similarities were computed after subtracting their mean.")
     shown = _paths([cluster[:_SHOWN_PATHS] for cluster in clusters[:_SHOWN_GROUPS]], features)
     for number, (cluster, cluster_paths) in enumerate(zip(clusters, shown, strict=False), 1):
         paths = ", ".join(shorten(path, 50) for path in cluster_paths)

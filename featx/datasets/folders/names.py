@@ -18,7 +18,7 @@ def normalize_label(name: str) -> str:
 
 
 def ignore_reason(name: str) -> str:
-    """Return why a file or folder of this name is ignored regardless of its content. Empty: it is not ignored."""
+    """Return why a file or folder of this name is ignored regardless of its content; empty if it is not."""
     if name.startswith("."):
         return "hidden"
     return "system files" if name.lower() in _SYSTEM_FILES else ""

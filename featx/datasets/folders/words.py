@@ -96,7 +96,7 @@ def words_of(name: str) -> list[str]:
 
 
 def split_kind(name: str) -> Kind | None:
-    """Return the part of a split that a value of a split column means. None: it is unknown."""
+    """Return the part of a split that a value of a split column means, or None if it is unknown."""
     kind = FolderName.parse(name).kind
     return kind if kind in ("train", "val", "test") else None
 

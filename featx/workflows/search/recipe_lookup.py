@@ -78,7 +78,7 @@ def find_recorded_recipe(features: FeatureMatrix, options: Mapping[str, Any], *,
     extraction = ExtractionOptions(**options)
     if extraction.n_features != features.shape[1]:  # before weights are downloaded
         raise FeaturesError(
-            f"{features.address!r} has {features.shape[1]:,} features per row, but {extraction.backbone!r} gives "
+            f"{features.address!r} has {features.shape[1]:,} features per row, but {extraction.backbone!r} produces "
             f"{extraction.n_features:,} with these options. Set backbone, layer and pooling (--backbone, --layer, "
             "--pooling) as in the extraction."
         )

@@ -110,7 +110,7 @@ def test_dynamic_sides_with_one_accepted_size(tmp_path: Path, pixels: Array) -> 
         rows(tmp_path / "a.onnx", pixels)
     with pytest.raises(WeightsError, match="or set image_size .* that it was trained with"):
         rows(tmp_path / "a.onnx", pixels, image_size=64)
-    with pytest.raises(OptionError, match="states no image size.*Set image_size"):
+    with pytest.raises(OptionError, match="does not state its image size.*Set image_size"):
         load_backbone(str(tmp_path / "a.onnx")).n_features("avg")
 
 
