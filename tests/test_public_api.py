@@ -22,7 +22,7 @@ FUNCTIONS = {name: function for name, function in command_page.FUNCTIONS.items()
 #: Options about how the command line prints, and their equivalents in Python.
 PRINTING = {"help", "json", "quiet", "yes"}
 #: Options that write a result, which has a method for it in Python.
-WRITING = {"csv", "html", "report", "tsne", "label_issues", "output"}
+WRITING = {"csv", "html", "report", "tsne", "label_issues", "no_graph", "output"}
 #: Parameters that are named unlike the option: lists are plural, and :func:`featx.find_images` reads a source.
 _IMAGES = dict.fromkeys(("source", "path_column", "path_template", "root", "zip_encoding"), "images")
 _LABELED = {

@@ -86,7 +86,8 @@ class RowComputer:
             self._start()
             views = self._views.cut(pixels, digests, missing)
             rows[missing] = self._validate_rows(self._run(views), len(views))
-            self._cache.add_rows(digests, rows, missing)
+            if not getattr(self._engine, "is_from_model_file", False):  # the cache is shared with others
+                self._cache.add_rows(digests, rows, missing)
             if self._lock.should_release:
                 self._cache.commit()
                 self.release()

@@ -25,8 +25,9 @@ from featx.backbones.preprocessing import parse_preprocessing
 from featx.backbones.registry import load_backbone
 from featx.datasets.pixel_range import format_window, pixel_range_note
 from featx.errors import InvalidOptionError, ModelFileError, OptionError, UnknownBackboneError, UnreadableImagesWarning
+from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.engine import ENGINES, PRECISIONS
-from featx.extraction.extract import extract_into
+from featx.extraction.extract import MIN_WRITTEN, extract_into
 from featx.extraction.ledger import Ledger
 from featx.extraction.options import (
     MAX_IMAGE_SIZE,
@@ -403,6 +404,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
                 images,
                 resolved,
                 cache=resolve_cache(self.cache),
+                read_only=getattr(self, "_is_served", False) and len(images) < MIN_WRITTEN,
                 raise_on_error=raise_on_error,
                 progress=advance,
             )
@@ -489,7 +491,12 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         # An older version that lacked a parameter had what is the default now.
         defaults = self._defaults()
         changed = {name for name, value in current.items() if value != fitted.get(name, defaults.get(name))}
-        return resolve_with_recipe(options, self.recipe_, ignore=changed - {"weights"})
+        archived = None if "weights" in changed else getattr(self, "_archived", None)
+        return resolve_with_recipe(options, self.recipe_, ignore=changed - {"weights"}, archived=archived)
+
+    def _serve_model(self, archived: ArchivedGraph | None) -> None:
+        """Use the graph in a model file, and add no rows of a few images to the cache."""
+        self._archived, self._is_served = archived, True
 
     def _relocate_backbone(self, path: str) -> None:
         """Set the path of a model file that was moved. The fitted recipe is kept, and detects another file."""

@@ -14,12 +14,15 @@ from typing import Any, Literal
 import numpy as np
 
 from featx.backbones import preprocessing
+from featx.backbones.base import Weights
 from featx.backbones.files.display_name import display_name
 from featx.backbones.files.network_file import NetworkFile, as_backbone_name
 from featx.backbones.layers import POOLINGS, Layer, LayerInfo, Pooling, find_layers, parse_layers
 from featx.backbones.registry import Backbone, KerasBackbone, load_backbone
+from featx.backbones.weights import is_url, url_cache_path
 from featx.datasets.pixel_range import format_window
-from featx.errors import FeatxWarning, OptionError, RecipeMismatchError, did_you_mean
+from featx.errors import FeatxWarning, OptionError, RecipeMismatchError, WeightsNotFoundError, did_you_mean
+from featx.extraction.engines.archived_graph import ArchivedGraph, UnusableGraphError
 from featx.extraction.engines.calibration import CALIBRATION
 from featx.extraction.engines.engine import (
     ENGINES,
@@ -210,8 +213,13 @@ class ExtractionOptions:
             return backbone.n_features(self._pooling)
         return sum(layer.n_features(self._pooling) for layer in layers)
 
-    def resolve(self) -> Resolved:
+    def resolve(self, *, weights_digest: str | None = None) -> Resolved:
         """Return what to run. Weights that are not on this machine are downloaded.
+
+        Parameters
+        ----------
+        weights_digest : str or None, default=None
+            Digest of weights that are not needed here. None: they are looked up.
 
         Raises
         ------
@@ -219,8 +227,9 @@ class ExtractionOptions:
         """
         backbone = self._backbone
         engine = resolve_engine(self.engine, backbone)
-        weights = backbone.find_weights("none" if self.weights is None else os.fspath(self.weights))
-        self._warn(has_random_weights=weights.path is None and isinstance(backbone, KerasBackbone))
+        weights = self.find_weights() if weights_digest is None else Weights(weights_digest, None)
+        has_random_weights = weights_digest is None and weights.path is None
+        self._warn(has_random_weights=has_random_weights and isinstance(backbone, KerasBackbone))
         recipe = Recipe(
             backbone=backbone.recipe_name,
             weights=weights.digest,
@@ -244,6 +253,15 @@ class ExtractionOptions:
             max_pixels=int(self.max_pixels),
             pad_truncated=self.on_truncated == "pad",
         )
+
+    def find_weights(self) -> Weights:
+        """Return the weights on this machine. Missing ones are downloaded.
+
+        Raises
+        ------
+        WeightsError
+        """
+        return self._backbone.find_weights("none" if self.weights is None else os.fspath(self.weights))
 
     def _warn(self, *, has_random_weights: bool) -> None:
         backbone = self._backbone
@@ -283,6 +301,10 @@ class Resolved:
     batch_size : int
     max_pixels : int
     pad_truncated : bool
+    archived : ArchivedGraph or None
+        Graph of the network in a model file.
+    options : ExtractionOptions or None
+        What it was resolved from, to find the weights if the graph proves corrupt.
     """
 
     backbone: Backbone
@@ -293,6 +315,8 @@ class Resolved:
     batch_size: int
     max_pixels: int = MAX_PIXELS
     pad_truncated: bool = False
+    archived: ArchivedGraph | None = None
+    options: ExtractionOptions | None = None
 
     def check_not_forked(self) -> None:
         """Raise EngineError if this process was forked from one that has run a network."""
@@ -300,6 +324,16 @@ class Resolved:
 
     def start(self, compiled: Path | None) -> Engine:
         """Return the running engine. `compiled` is the folder of compiled graphs; None: compile without caching."""
+        if self.archived is not None and self.options is not None:
+            try:
+                return start_engine(self.backbone, self.recipe, None, self.engine, compiled, archived=self.archived)
+            except UnusableGraphError:
+                check_local_weights(self.options.weights, self.archived.path)
+                weights = self.options.find_weights()
+            if weights.digest != self.recipe.weights:
+                differences = {"weights": (self.recipe.weights, weights.digest)}
+                raise RecipeMismatchError(self.options.backbone, differences)
+            return start_engine(self.backbone, self.recipe, weights.path, self.engine, compiled)
         return start_engine(self.backbone, self.recipe, self.weights_path, self.engine, compiled)
 
 
@@ -362,7 +396,11 @@ def portable_options(options: Any) -> dict[str, Any]:
 
 
 def resolve_with_recipe(
-    options: ExtractionOptions, recipe: Mapping[str, Any], *, ignore: Collection[str] = ()
+    options: ExtractionOptions,
+    recipe: Mapping[str, Any],
+    *,
+    ignore: Collection[str] = (),
+    archived: ArchivedGraph | None = None,
 ) -> Resolved:
     """Return what to run, with a recipe that equals the recorded one.
 
@@ -375,6 +413,8 @@ def resolve_with_recipe(
         Recorded recipe, see :meth:`featx.Recipe.as_dict`.
     ignore : collection of str, default=()
         Fields of the recipe that may differ.
+    archived : ArchivedGraph or None, default=None
+        Graph in a model file. If it is that of the recipe, no weights are needed.
 
     Raises
     ------
@@ -385,7 +425,7 @@ def resolve_with_recipe(
         ignore = {*ignore, "calibration"}  # a part of precision "int8"
     elif (recorded := recipe.get("precision")) in PRECISIONS:
         options = dataclasses.replace(options, precision=recorded)
-    resolved = options.resolve()
+    resolved = _resolve_archived(options, recipe, archived) or options.resolve()
     current = resolved.recipe.as_dict()
     differences = {
         name: (recipe.get(name), current.get(name))
@@ -395,6 +435,34 @@ def resolve_with_recipe(
     if differences:
         raise RecipeMismatchError(options.backbone, differences)
     return resolved
+
+
+def _resolve_archived(
+    options: ExtractionOptions, recipe: Mapping[str, Any], archived: ArchivedGraph | None
+) -> Resolved | None:
+    """Return what to run with the graph in a model file; None if it is not that of the options."""
+    if archived is None or not isinstance(recipe.get("weights"), str):
+        return None
+    resolved = options.resolve(weights_digest=recipe["weights"])
+    if resolved.engine == "openvino" and archived.fits(resolved.backbone, resolved.recipe):
+        return dataclasses.replace(resolved, archived=archived, options=options)
+    check_local_weights(options.weights, archived.path)
+    return None
+
+
+def check_local_weights(weights: str | os.PathLike[str] | None, model: str) -> None:
+    """Raise if the weights of a model file are at a URL that was not downloaded before.
+
+    Raises
+    ------
+    WeightsNotFoundError
+    """
+    url = "" if weights is None else os.fspath(weights)
+    if is_url(url) and not url_cache_path(url).is_file():
+        raise WeightsNotFoundError(
+            f"Cannot use model {model!r}: its weights from {url!r} are not on this machine, and reading a model "
+            f"downloads nothing. If you trust the URL, run FeatureExtractor(…, weights={url!r}).fit([])."
+        )
 
 
 def with_absolute_paths(options: ExtractionOptions) -> ExtractionOptions:

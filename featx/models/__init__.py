@@ -6,6 +6,7 @@ A model is a pipeline of a :class:`featx.FeatureExtractor` and a fitted estimato
 ``card``  description of a model: classes, scores, recipe, versions
 ``model_file``  :func:`featx.save_pipeline`, :func:`featx.load_pipeline` and :func:`featx.read_model`
 ``archive``  the zip archive of a model file, with a checksum of each member
+``graph``  the compiled network that becomes part of a model file
 ``pipeline_file``  the pipeline as skops data, and the types that are trusted in it
 ``validation``  checks of the arguments of ``save_pipeline``
 ``predict``  :class:`featx.Predictor` and :func:`featx.predict_images`

@@ -1,10 +1,12 @@
 """The archive of a model file: an uncompressed zip file with a checksum of each member.
 
 =====================  ==========================================================================
-``featx.json``         format, card, head, novelty threshold, and the SHA-256 of every other member
+``featx.json``         format, card (with the SHA-256 of the graph), head, novelty threshold, and the SHA-256 of every
+                       other member
 ``schema.json``, …     the pipeline, as skops writes it
 ``featx/….npy``        arrays of the head and of the novelty detector
 ``featx-network/…``    the network of a custom model file, if the pipeline uses one
+``featx-graph/…``      the compiled graph of the network; read and verified when the network starts
 =====================  ==========================================================================
 """
 
@@ -13,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,28 +26,27 @@ from featx.system.files.atomic import open_regular_file
 from featx.system.version import __version__
 
 #: Format of the archive; raised with every change of it.
-FORMAT = 2
+FORMAT = 3
 DESCRIPTION = "featx.json"
-ARRAYS, NETWORK = "featx/", "featx-network/"
+ARRAYS, NETWORK, GRAPH = "featx/", "featx-network/", "featx-graph/"
 TRAINING_ROWS = f"{ARRAYS}training"
 #: Signature and length of the last record of a zip file without a comment.
 _END, _END_BYTES = b"PK\5\6", 22
 
 
-def read_archive(path: Path, name: str) -> bytes:
-    """Return the bytes of a zip file.
+def read_archive(path: Path, name: str) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return the description and the other members of a model whose checksums are correct, without its graph.
 
     Raises
     ------
     ModelFileError
-        The file cannot be read or is not a zip file.
+        The file cannot be read, is not a model, is corrupt or modified, or has another format.
     """
     try:
         with open_regular_file(path.resolve()) as file:
             if not zipfile.is_zipfile(file):
                 raise _not_a_model(name, "it is not a zip archive, or is truncated")
-            file.seek(0)
-            return file.readall() or b""
+            members = _read_members(name, file)
     except ModelFileError:
         raise
     except ValueError as error:
@@ -54,6 +56,7 @@ def read_archive(path: Path, name: str) -> bytes:
             f"Cannot read model {name!r}: {error.strerror or error}. Check the path, or create a model with "
             f"`featx train PHOTOS -o {name}`."
         ) from error
+    return _check_members(name, members)
 
 
 def is_model(path: Path) -> bool:
@@ -65,13 +68,17 @@ def is_model(path: Path) -> bool:
         return False
 
 
-def pack(members: Mapping[str, bytes], description: Mapping[str, Any]) -> bytes:
-    """Return an archive of members and of a description with their checksums."""
+def pack(members: Mapping[str, bytes], description: Mapping[str, Any], graph: Mapping[str, bytes]) -> bytes:
+    """Return an archive of members, of a graph, and of a description with the checksums of the members."""
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     full = {"format": FORMAT, "files": digests, **description}
+    return zip_members({DESCRIPTION: json.dumps({**full, "checksum": checksum(full)}).encode(), **members, **graph})
+
+
+def zip_members(members: Mapping[str, bytes]) -> bytes:
+    """Return an uncompressed zip archive."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(DESCRIPTION, json.dumps({**full, "checksum": checksum(full)}))
         for name, content in members.items():
             archive.writestr(name, content)
     return buffer.getvalue()
@@ -83,15 +90,7 @@ def unzip(data: bytes) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def unpack(name: str, data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return the description and the other members of an archive whose checksums are correct.
-
-    Raises
-    ------
-    ModelFileError
-        The archive is not a model, is corrupt or modified, or has another format.
-    """
-    members = _read_members(name, data)
+def _check_members(name: str, members: dict[str, bytes]) -> tuple[dict[str, Any], dict[str, bytes]]:
     try:
         description: dict[str, Any] = json.loads(members.pop(DESCRIPTION))
         version, digests = description["format"], dict(description["files"])
@@ -111,9 +110,12 @@ def unpack(name: str, data: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     return description, members
 
 
-def _read_members(name: str, data: bytes) -> dict[str, bytes]:
+def _read_members(name: str, file: io.FileIO) -> dict[str, bytes]:
+    """Return all members but those of the graph."""
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        file.seek(-_END_BYTES, os.SEEK_END)
+        end = file.read(_END_BYTES) or b""
+        with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
             names = [info.filename for info in infos]
             if DESCRIPTION not in names:
@@ -123,9 +125,9 @@ def _read_members(name: str, data: bytes) -> dict[str, bytes]:
                 )
             if len(set(names)) < len(names) or any(info.compress_type != zipfile.ZIP_STORED for info in infos):
                 raise corrupt(name, "its members are duplicated or compressed")
-            if data[-_END_BYTES:][:4] != _END or min(info.header_offset for info in infos):
+            if end[:4] != _END or min(info.header_offset for info in infos):
                 raise corrupt(name, "bytes of the archive were changed or added")
-            return {info.filename: archive.read(info) for info in infos}
+            return {info.filename: archive.read(info) for info in infos if not info.filename.startswith(GRAPH)}
     except ModelFileError:
         raise
     # The reasons of zipfile ("negative seek value", "Bad magic number") do not help the user.

@@ -14,7 +14,7 @@ import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES
 from featx.extraction.options import portable_options
-from featx.system.formatting import format_count, shorten, wrap_text
+from featx.system.formatting import format_bytes, format_count, shorten, wrap_text
 from featx.system.html import TextResult
 from featx.system.version import __version__
 
@@ -52,6 +52,8 @@ class ModelCard(TextResult):
     date : str
         Date of training in UTC, as ISO 8601.
     notes : list of str
+    graph : dict
+        Compiled network in the file: ``fingerprint``, ``format``, ``bytes`` and ``sha256``. Empty if it has none.
 
     See Also
     --------
@@ -94,6 +96,7 @@ class ModelCard(TextResult):
     versions: dict[str, str]
     date: str
     notes: list[str] = dataclasses.field(default_factory=list)
+    graph: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def as_text(self) -> str:
         """Return the card as human-readable text, one field a line."""
@@ -105,6 +108,8 @@ class ModelCard(TextResult):
         if self.scores:
             fields["score"] = format_scores(self.scores)
         fields["features"] = self._format_recipe()
+        if self.graph:
+            fields["graph"] = f"{format_bytes(self.graph['bytes'])}, SHA-256 {self.graph['sha256']}"
         fields["created"] = f"{self.date} with {', '.join(f'{name} {text}' for name, text in self.versions.items())}"
         width = max(map(len, fields)) + 2
         lines = [f"{name:<{width}}{text}" for name, text in fields.items()]
@@ -136,7 +141,14 @@ def format_scores(scores: Mapping[str, Any]) -> str:
 
 
 def make_card(
-    extractor: Any, estimator: Any, *, n_images: int, y: Any, scores: Mapping[str, Any], notes: Sequence[str]
+    extractor: Any,
+    estimator: Any,
+    *,
+    n_images: int,
+    y: Any,
+    scores: Mapping[str, Any],
+    notes: Sequence[str],
+    graph: Mapping[str, Any],
 ) -> ModelCard:
     """Return the card of a fitted pipeline.
 
@@ -151,6 +163,8 @@ def make_card(
         Labels of the training images.
     scores : mapping
     notes : sequence of str
+    graph : mapping
+        Description of the graph in the file, or empty.
     """
     classes = np.asarray(getattr(estimator, "classes_", [])).tolist()
     counts = collections.Counter() if y is None else collections.Counter(map(str, np.asarray(y, dtype=object)))
@@ -167,6 +181,7 @@ def make_card(
         versions=_versions(),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         notes=list(notes),
+        graph=dict(graph),
     )
 
 

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.backbones.weights import is_url, url_cache_path
-from featx.errors import WeightsNotFoundError
-from featx.extraction.options import ExtractionOptions, Resolved, resolve_with_recipe
+from featx.extraction.engines.archived_graph import ArchivedGraph
+from featx.extraction.options import ExtractionOptions, Resolved, check_local_weights, resolve_with_recipe
 from featx.models.card import ModelCard
 from featx.models.head.head import Head
 from featx.models.novelty import NoveltyDetector
@@ -35,6 +34,8 @@ class Model:
         The estimator as numpy steps. None if scikit-learn has to run it.
     novelty_detector : NoveltyDetector or None
         Features of training images that new images are compared with. None if the model has none.
+    archived : ArchivedGraph or None
+        Compiled network in the file. None if the file has none.
 
     See Also
     --------
@@ -67,14 +68,17 @@ class Model:
     head: Head | None
     novelty_detector: NoveltyDetector | None
     _load: Callable[[], Pipeline] = dataclasses.field(repr=False, compare=False)
+    archived: ArchivedGraph | None = None
 
-    def resolve(self, *, ignore: Collection[str] = (), **options: Any) -> Resolved:
+    def resolve(self, *, ignore: Collection[str] = (), use_graph: bool = True, **options: Any) -> Resolved:
         """Return the network and options that reproduce the features of the training.
 
         Parameters
         ----------
         ignore : collection of str, default=()
             Fields of the recipe that may differ.
+        use_graph : bool, default=True
+            Whether to use the graph in the file. False: find the weights.
         **options
             Options that replace those of the training: ``engine``, ``batch_size``, ``max_pixels``, ``on_truncated``,
             ``precision``. Those that are None do not.
@@ -89,15 +93,13 @@ class Model:
         RecipeMismatchError, WeightsError, UnknownBackboneError
             This machine cannot reproduce the features.
         """
-        weights = str(self.card.options.get("weights", ""))
-        if is_url(weights) and not url_cache_path(weights).is_file():
-            raise WeightsNotFoundError(
-                f"Cannot use model {self.path!r}: its weights from {weights!r} are not on this machine, and reading a "
-                f"model downloads nothing. If you trust the URL, run FeatureExtractor(…, weights={weights!r}).fit([])."
-            )
         given = {name: value for name, value in options.items() if value is not None}
         ignore = {*ignore, "precision"} if "precision" in given else ignore
-        return resolve_with_recipe(ExtractionOptions(**{**self.card.options, **given}), self.card.recipe, ignore=ignore)
+        extraction = ExtractionOptions(**{**self.card.options, **given})
+        archived = self.archived if use_graph else None
+        if archived is None:
+            check_local_weights(extraction.weights, self.path)
+        return resolve_with_recipe(extraction, self.card.recipe, ignore=ignore, archived=archived)
 
     @functools.cached_property
     def pipeline(self) -> Pipeline:

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from featx.backbones.files.model_cache import cache_model_file
+from featx.backbones.files.network_file import describe_for_models, restore_network
 from featx.errors import ModelFileError, StoreError
+from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.options import ExtractionOptions
-from featx.models.archive import ARRAYS, NETWORK, TRAINING_ROWS, corrupt, pack, read_archive, unpack
+from featx.models.archive import ARRAYS, NETWORK, TRAINING_ROWS, corrupt, pack, read_archive, zip_members
 from featx.models.card import ModelCard, make_card
 from featx.models.head.checks import check_head_shapes, check_predictions, is_head_of, savable_head
 from featx.models.head.head import Head
@@ -57,6 +58,7 @@ def save_pipeline(
     groups: Any = None,
     scores: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
+    graph: bool = True,
 ) -> None:
     """Write a fitted pipeline to one file.
 
@@ -80,6 +82,9 @@ def save_pipeline(
         Scores of the model, in JSON types, which become part of it.
     notes : sequence of str, default=()
         Notes that become part of the model.
+    graph : bool, default=True
+        Whether the compiled network becomes part of the model, so that predicting needs no weights, no tensorflow and
+        no cache. It is left out for engine "keras" and for backbones without a network.
 
     Raises
     ------
@@ -99,9 +104,9 @@ def save_pipeline(
 
     Notes
     -----
-    The network of a custom model file (``.keras``, ``.h5``, ``.onnx`` in one file) becomes part of the model; weights
-    of other backbones do not. The cache folder of the extractor is not saved. Neither is the ``covariance_`` of linear
-    discriminant analysis, which no prediction needs.
+    The network of a custom model file (``.keras``, ``.h5``, ``.onnx`` in one file) becomes part of the model. The cache
+    folder of the extractor is not saved. Neither is the ``covariance_`` of linear discriminant analysis, which no
+    prediction needs.
 
     Examples
     --------
@@ -120,11 +125,14 @@ def save_pipeline(
     >>> loaded.set_params(featureextractor__cache=None).predict(images[:1]).tolist()
     ['dark']
     """
+    from featx.models.graph import make_graph  # imports scikit-learn
+
     path = Path(path)
     check_model_path(path)
     pipeline = validate_pipeline(pipeline)
     extractor, estimator = split_pipeline(pipeline)
     rows = validate_training_data(features, y, extractor.n_features_out_)
+    members, graph_description = make_graph(extractor) if graph else ({}, {})
     card = make_card(
         extractor,
         estimator,
@@ -132,12 +140,13 @@ def save_pipeline(
         y=y,
         scores=validate_scores(scores or {}),
         notes=[str(note) for note in notes],
+        graph=graph_description,
     )
     head = savable_head(estimator)
     if head is not None:
         check_predictions(head, estimator, _random_rows(extractor.n_features_out_) if rows is None else rows)
     detector = None if rows is None else _fit_detector(rows, groups)
-    data = _pack_model(pipeline, card, head, detector)
+    data = _pack_model(pipeline, card, head, detector, members)
     with as_output_error(path), atomic_write(path) as temporary:
         temporary.write_bytes(data)
 
@@ -156,7 +165,7 @@ def load_pipeline(
         File that :func:`save_pipeline` or ``featx train`` wrote.
     cache : str, Path or None, default="auto"
         Path of the feature cache that the pipeline uses; the file does not record one. "auto": ``FEATX_CACHE`` if set,
-        else ``./cache``, to which predicting adds rows. None: no caching, and predicting writes nothing.
+        else ``./cache``. Predicting fewer than 64 images in one call adds nothing to it. None: no caching.
     precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
         Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
         training changes the features, and so probabilities, slightly.
@@ -198,7 +207,9 @@ def load_pipeline(
     model = read_model(path)
     model.resolve(precision=precision)
     pipeline = model.pipeline
-    pipeline.steps[0][1].set_params(cache=cache, **({} if precision is None else {"precision": precision}))
+    extractor = pipeline.steps[0][1]
+    extractor._serve_model(model.archived)
+    extractor.set_params(cache=cache, **({} if precision is None else {"precision": precision}))
     return pipeline
 
 
@@ -243,11 +254,11 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     (['dark', 'light'], 512)
     """
     name = os.fspath(path)
-    data = read_archive(Path(path), name)
-    description, members = unpack(name, data)
+    description, members = read_archive(Path(path), name)
     try:
         card = _read_card(name, description["card"])
-        network = _restore_network(members)
+        archived = ArchivedGraph.from_dict(card.graph, os.path.abspath(path)) if card.graph else None
+        network = _restore_network(members, description.get("network", {}))
         if network:
             card = dataclasses.replace(card, options={**card.options, "backbone": network})
         arrays = {
@@ -261,7 +272,9 @@ def read_model(path: str | os.PathLike[str]) -> Model:
         raise
     except _INVALID as error:
         raise corrupt(name, f"its description is invalid: {error!r}") from error
-    return Model(name, card, head, detector, functools.partial(_load_pipeline, name, data, network, card, head))
+    own = {member: content for member, content in members.items() if not member.startswith((ARRAYS, NETWORK))}
+    load = functools.partial(_load_pipeline, name, own, network, card, head)
+    return Model(name, card, head, detector, load, archived)
 
 
 # Writing ------------------------------------------------------------------------------------------------
@@ -283,17 +296,23 @@ def _fit_detector(rows: FloatArray, groups: Any) -> NoveltyDetector | None:
     return NoveltyDetector.fit(rows, find_duplicates(rows).groups if len(rows) > 1 else None)
 
 
-def _pack_model(pipeline: Any, card: ModelCard, head: Head | None, detector: NoveltyDetector | None) -> bytes:
+def _pack_model(
+    pipeline: Any, card: ModelCard, head: Head | None, detector: NoveltyDetector | None, graph: Mapping[str, bytes]
+) -> bytes:
     members, network = dump_pipeline(pipeline)
+    network_descriptions: dict[str, Any] = {}
     if network is not None:
         members[f"{NETWORK}{network[0]}"] = network[1]
+        extractor = pipeline.steps[0][1]
+        network_descriptions = describe_for_models(os.fspath(extractor.backbone), tuple(card.recipe["image_size"]))
     description, arrays = (None, {}) if head is None else head.as_arrays()
     for name, array in arrays.items():
         members[f"{ARRAYS}{name}.npy"] = _as_npy(array.astype(np.float32))
     if detector is not None:
         members[f"{TRAINING_ROWS}.npy"] = _as_npy(detector.rows)
     threshold = None if detector is None else detector.threshold
-    return pack(members, {"card": dataclasses.asdict(card), "head": description, "novelty_threshold": threshold})
+    fields = {"card": dataclasses.asdict(card), "head": description, "novelty_threshold": threshold}
+    return pack(members, {**fields, "network": network_descriptions}, graph)
 
 
 def _as_npy(array: AnyArray) -> bytes:
@@ -316,13 +335,13 @@ def _read_card(name: str, fields: Mapping[str, Any]) -> ModelCard:
     return card
 
 
-def _restore_network(members: Mapping[str, bytes]) -> str:
+def _restore_network(members: Mapping[str, bytes], descriptions: Mapping[str, Any]) -> str:
     """Write the network of a model to the model cache of this machine; return its path, or "" without one."""
     for member, content in members.items():
         if member.startswith(NETWORK):
             if not _NETWORK_NAME.fullmatch(member[len(NETWORK) :]):
                 raise ValueError(f"a network named {member!r}")
-            return str(cache_model_file(content, os.path.basename(member)))
+            return str(restore_network(content, os.path.basename(member), descriptions))
     return ""
 
 
@@ -344,8 +363,10 @@ def _read_detector(
     return detector
 
 
-def _load_pipeline(name: str, data: bytes, network: str, card: ModelCard, head: Head | None) -> Pipeline:
-    pipeline = load_pipeline_data(name, data, network, card)
+def _load_pipeline(
+    name: str, members: Mapping[str, bytes], network: str, card: ModelCard, head: Head | None
+) -> Pipeline:
+    pipeline = load_pipeline_data(name, zip_members(members), network, card)
     if head is not None and not is_head_of(head, pipeline[1:]):
         raise corrupt(name, "its head is not that of its scikit-learn pipeline")
     return pipeline

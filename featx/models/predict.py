@@ -11,7 +11,7 @@ import numpy as np
 
 from featx.errors import OptionError
 from featx.extraction.engines.engine import PrecisionName
-from featx.extraction.extract import extract_rows
+from featx.extraction.extract import MIN_WRITTEN, extract_rows
 from featx.extraction.options import resolve_cache
 from featx.images.image import as_image_list, describe_image
 from featx.models.model import Model
@@ -23,9 +23,6 @@ from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: Calls with fewer images add no rows to the cache: 500 requests of a service would write 500 segments.
-_MIN_WRITTEN = 64
 
 
 class Predictor:
@@ -231,7 +228,7 @@ class Predictor:
         list of Prediction
             In the order of the images.
         """
-        is_small = len(images) < _MIN_WRITTEN
+        is_small = len(images) < MIN_WRITTEN
         with reporting(verbose, progress), stage("predict", len(images)) as advance:
             if is_small:  # together with the images of other threads
                 predictions = self._predict_few(images)

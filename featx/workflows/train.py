@@ -97,13 +97,15 @@ class TrainedModel(TextResult):
     notes: list[str]
     groups: np.ndarray[Any, Any] | None = None
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: str | os.PathLike[str], *, graph: bool = True) -> None:
         """Write the pipeline and its scores to a model file. See :func:`featx.save_pipeline`.
 
         Parameters
         ----------
         path : str or Path
             Path of the model file.
+        graph : bool, default=True
+            Whether the compiled network becomes part of the model.
 
         Raises
         ------
@@ -118,6 +120,7 @@ class TrainedModel(TextResult):
             groups=self.groups,
             scores=self.scores,
             notes=self.notes,
+            graph=graph,
         )
 
     def __repr__(self) -> str:

@@ -16,6 +16,9 @@ from featx.errors import missing_dependency
 from featx.system.child_process import run_child
 from featx.system.files.atomic import make_folder, write_text
 
+#: Descriptions from model files, for this process only.
+_KNOWN: dict[tuple[ModelSource, tuple[int, int] | None], NetworkDescription] = {}
+
 
 @functools.lru_cache(maxsize=32)
 def describe_source(source: ModelSource, size: tuple[int, int] | None) -> NetworkDescription:
@@ -38,6 +41,8 @@ def describe_source(source: ModelSource, size: tuple[int, int] | None) -> Networ
     MissingDependencyError
         If the package that reads the file is not installed.
     """
+    if (source, size) in _KNOWN:
+        return _KNOWN[source, size]
     cached = _cache_path(source, size)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not described yet, or corrupt
         return NetworkDescription.from_dict(json.loads(cached.read_text(encoding="utf-8")))
@@ -57,6 +62,11 @@ def describe_source(source: ModelSource, size: tuple[int, int] | None) -> Networ
 def cache_description(source: ModelSource, description: NetworkDescription) -> None:
     """Cache a description that is already known."""
     _write(_cache_path(source, None), json.dumps(description.as_dict()))
+
+
+def remember_description(source: ModelSource, size: tuple[int, int] | None, description: NetworkDescription) -> None:
+    """Use a description that is already known, in this process."""
+    _KNOWN[source, size] = description
 
 
 def _cache_path(source: ModelSource, size: tuple[int, int] | None) -> Path:

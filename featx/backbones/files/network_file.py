@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from featx.backbones.base import NetworkBackbone, Weights
-from featx.backbones.files.describe import cache_description, describe_source
+from featx.backbones.files.describe import cache_description, describe_source, remember_description
 from featx.backbones.files.description import NetworkDescription
 from featx.backbones.files.display_name import display_name
 from featx.backbones.files.model_cache import cache_model, cache_model_file
@@ -201,3 +201,36 @@ def cache_tuned_network(data: bytes, name: str, description: dict[str, Any] | No
 def read_model_file(backbone: str) -> tuple[str, bytes] | None:
     """Return the name and content of a custom model file that is one portable file; None for any other backbone."""
     return ModelSource.open(backbone).single_file() if is_model_path(backbone) else None
+
+
+def describe_for_models(backbone: str, image_size: tuple[int, int]) -> dict[str, Any]:
+    """Return descriptions of a custom model file as plain JSON types, at its default size and at an image size."""
+    source = ModelSource.open(backbone)
+    sizes = {"": None, "x".join(map(str, image_size)): image_size}
+    return {text: describe_source(source, size).as_dict() for text, size in sizes.items()}
+
+
+def restore_network(data: bytes, name: str, descriptions: Mapping[str, Any]) -> Path:
+    """Return the path of a cached model file with this content, whose descriptions are known.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file.
+    name : str
+        Name of the file.
+    descriptions : dict
+        What :func:`describe_for_models` returned.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be cached.
+    """
+    path = cache_model_file(data, name)
+    source = ModelSource.open(str(path))
+    for text, fields in descriptions.items():
+        height, _, width = text.partition("x")
+        size = (int(height), int(width)) if text else None
+        remember_description(source, size, NetworkDescription.from_dict(fields))
+    return path

@@ -72,6 +72,11 @@ def add_train(commands: Any) -> None:
     parser.add_argument(
         "-o", "--output", default="model.skops", metavar="FILE", help="Model file (default: model.skops)"
     )
+    parser.add_argument(
+        "--no-graph",
+        action="store_true",
+        help="Leave the compiled network out of the model, which is smaller and then needs the weights of the backbone",
+    )
     add_backbone(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
@@ -199,7 +204,7 @@ def train(args: argparse.Namespace) -> None:
         random_state=args.random_state,
         **workflow_options_from(args),
     )
-    trained.save(output)
+    trained.save(output, graph=not args.no_graph)
     note_ignored(args, table.ignored)
     if args.json:
         from featx.models.model_file import read_model

@@ -11,6 +11,7 @@
 ``calibration``     photographs from which the ranges of an int8 network are measured
 ``quality``         how similar the features of an int8 network are to those in float32
 ``packaged``        graphs that are distributed with featx
+``archived_graph``  the graph in a model file
 
 May import: ``features``, ``backbones``, ``store``, ``recipe``, ``system``, ``errors``.
 """

@@ -43,18 +43,23 @@ def load_or_compile(backbone: NetworkBackbone, recipe: Recipe, weights_path: Pat
     StoreError
         If the graph cannot be written to the folder.
     """
-    layers = recipe.layers
-    recipe = compiled_recipe(backbone, recipe)
-    name = recipe.graph_fingerprint
-    graph = load_packaged(backbone, recipe)
-    if graph is None and folder is not None:
-        graph = load_graph(folder, name)
+    graph = load_known(backbone, recipe, folder)
     if graph is None:
-        graph = _make_graph(backbone, recipe, weights_path, folder)
+        full_recipe = compiled_recipe(backbone, recipe)
+        graph = _make_graph(backbone, full_recipe, weights_path, folder)
         if folder is not None:
-            save_graph(graph, folder, name)
+            save_graph(graph, folder, full_recipe.graph_fingerprint)
     if recipe.calibration:
-        check_quality(graph, layers, repr(backbone.name))
+        check_quality(graph, recipe.layers, repr(backbone.name))
+    return graph
+
+
+def load_known(backbone: NetworkBackbone, recipe: Recipe, folder: Path | None) -> Graph | None:
+    """Return the graph of a recipe from the package or the cache; None if neither has it."""
+    full_recipe = compiled_recipe(backbone, recipe)
+    graph = load_packaged(backbone, full_recipe)
+    if graph is None and folder is not None:
+        graph = load_graph(folder, full_recipe.graph_fingerprint)
     return graph
 
 

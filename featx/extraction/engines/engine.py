@@ -13,7 +13,9 @@ from typing import Literal, Protocol
 
 from featx.backbones.registry import Backbone, DirectBackbone, NetworkBackbone
 from featx.errors import EngineError, missing_dependency
+from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.capabilities import cpu_capabilities
+from featx.extraction.engines.compile import load_known, load_or_compile
 from featx.extraction.engines.fixed_batch import check_batch_independence
 from featx.recipe import Recipe
 from featx.system.array_types import AnyArray
@@ -28,6 +30,8 @@ _CAPABILITIES = {"bfloat16": "BF16", "int8": "INT8"}
 #: Variables that limit the instructions of OpenVINO's kernels, and values without bfloat16. OpenVINO still reports it.
 _INSTRUCTION_LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA")
 _WITHOUT_BFLOAT16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
+#: Length of the key of a started engine; that of a graph in a model file has its digest in addition.
+_KEY_LENGTH = 5
 #: Number of engines that stay started.
 MAX_STARTED = 2
 
@@ -170,7 +174,13 @@ def check_not_forked(backbone: Backbone) -> None:
 
 
 def start_engine(
-    backbone: Backbone, recipe: Recipe, weights_path: Path | None, engine: str, compiled: Path | None
+    backbone: Backbone,
+    recipe: Recipe,
+    weights_path: Path | None,
+    engine: str,
+    compiled: Path | None,
+    *,
+    archived: ArchivedGraph | None = None,
 ) -> Engine:
     """Return a started engine for a recipe. The engines that were used last stay started.
 
@@ -187,6 +197,9 @@ def start_engine(
         Engine as :func:`resolve_engine` returns it.
     compiled : Path or None
         Folder of compiled graphs; None: no caching on disk.
+    archived : ArchivedGraph or None, default=None
+        Graph in a model file, which is used if neither the package nor `compiled` has one. None: the network is
+        converted.
 
     Returns
     -------
@@ -198,6 +211,8 @@ def start_engine(
     EngineError
         If the network cannot run here, this CPU lacks the precision, or this process was forked from one that has
         run a network.
+    UnusableGraphError
+        If `archived` is needed and corrupt.
     """
     if isinstance(backbone, DirectBackbone):
         return backbone.extract
@@ -212,9 +227,14 @@ def start_engine(
     with _started.lock:
         if compiled is None:
             key = next((started for started in engines if started[:-1] == network), key)
+        if key not in engines and archived is not None:
+            archived_key = (*key, archived.sha256)  # other files, and rows for the cache, do not use this engine
+            if archived_key in engines or load_known(backbone, recipe, compiled) is None:
+                key = archived_key
         if key not in engines:
             _started.has_begun = True
-            engines[key] = _start(backbone, recipe, weights_path, engine, compiled)
+            given = archived if len(key) > _KEY_LENGTH else None
+            engines[key] = _start(backbone, recipe, weights_path, engine, compiled, archived=given)
         engines.move_to_end(key)
         while len(engines) > MAX_STARTED:
             engines.popitem(last=False)
@@ -238,7 +258,13 @@ def has_begun_to_start() -> bool:
 
 
 def _start(
-    backbone: NetworkBackbone, recipe: Recipe, weights_path: Path | None, engine: str, compiled: Path | None
+    backbone: NetworkBackbone,
+    recipe: Recipe,
+    weights_path: Path | None,
+    engine: str,
+    compiled: Path | None,
+    *,
+    archived: ArchivedGraph | None,
 ) -> Engine:
     if engine == "keras":
         from featx.extraction.engines.keras import KerasEngine
@@ -247,8 +273,9 @@ def _start(
         if backbone.is_model_file:  # built-in networks are known to be independent
             check_batch_independence(lambda batch: [started(batch)], recipe.image_size, repr(backbone.name))
         return started
-    from featx.extraction.engines.compile import load_or_compile
     from featx.extraction.engines.openvino import OpenVinoEngine
 
-    graph = load_or_compile(backbone, recipe, weights_path, compiled)
-    return OpenVinoEngine(graph, recipe.layers, recipe.pooling, recipe.precision, recipe.image_size)
+    graph = archived.load() if archived else load_or_compile(backbone, recipe, weights_path, compiled)
+    started_engine = OpenVinoEngine(graph, recipe.layers, recipe.pooling, recipe.precision, recipe.image_size)
+    started_engine.is_from_model_file = archived is not None
+    return started_engine

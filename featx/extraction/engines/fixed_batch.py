@@ -38,6 +38,9 @@ class FixedBatches:
         Returns a function from exactly one image to its row; None if the network cannot be compiled for one image.
     """
 
+    #: Whether the network comes from a model file, so that nothing proves that its rows are those of the recipe.
+    is_from_model_file = False
+
     def __init__(
         self,
         run: RunBatch,

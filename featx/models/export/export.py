@@ -168,7 +168,7 @@ def export_model(
     target = Path(path)
     file_format = _format_of(target)
     _check_target(target, file_format)
-    resolved = opened.resolve(precision="float32")
+    resolved = opened.resolve(precision="float32", use_graph=False)
     opened.check()
     if opened.head is None:
         opened = dataclasses.replace(opened, head=as_head(opened.pipeline[1:]))

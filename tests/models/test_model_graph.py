@@ -1,0 +1,170 @@
+"""The compiled network in a model file: one file predicts without weights, tensorflow and cache."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from featx import FeatureExtractor, Predictor, explain_images, load_pipeline, read_model, save_pipeline
+from featx.errors import StoreWarning, WeightsNotFoundError
+from featx.extraction.engines.archived_graph import BIN_MEMBER, XML_MEMBER
+from featx.extraction.engines.engine import stop_engines
+from tests.backbones.networks import save_onnx
+from tests.cli.helpers import featx
+from tests.models.model_samples import rewrite_model
+
+
+@pytest.fixture(scope="module")
+def fitted(digits: list[Path], digit_labels: list[str], tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A fitted pipeline of a network that is not part of featx."""
+    folder = tmp_path_factory.mktemp("network")
+    save_onnx(folder / "own.onnx")
+    own = FeatureExtractor(folder / "own.onnx", preprocessing="tf", precision="float32", cache=folder / "cache")
+    return make_pipeline(own, LogisticRegression()).fit(digits, digit_labels)
+
+
+@pytest.fixture(scope="module")
+def saved(fitted: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "model.skops"
+    save_pipeline(fitted, path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _no_started_engine() -> None:
+    stop_engines()
+
+
+@pytest.fixture
+def no_children(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fail if a child process is started to describe or convert a network."""
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("a child process was started")
+
+    monkeypatch.setattr("featx.system.child_process.subprocess.Popen", refuse)
+
+
+@pytest.mark.usefixtures("no_children")
+def test_predicts_without_conversion(saved: Path, fitted: Any, digits: list[Path], tmp_path: Path) -> None:
+    expected = fitted.predict_proba(digits)
+    loaded = load_pipeline(saved, cache=None)
+    np.testing.assert_allclose(loaded.predict_proba(digits), expected, atol=1e-6)
+    predictions = Predictor(saved, cache=tmp_path / "cache").predict(digits)
+    np.testing.assert_allclose(predictions["probability"], expected.max(axis=1), atol=1e-6)
+    (explanation,) = explain_images(saved, digits[:1], cache=None)
+    assert explanation.attribution is not None
+    save_pipeline(loaded, tmp_path / "again.skops")
+    assert read_model(tmp_path / "again.skops").card.graph == read_model(saved).card.graph
+
+
+def test_rows_of_its_graph_are_not_added_to_the_cache(saved: Path, digits: list[Path], tmp_path: Path) -> None:
+    many = [path.read_bytes() + bytes(copy) for path in digits[:40] for copy in range(2)]
+    Predictor(saved, cache=tmp_path / "cache").predict_each(many)
+    load_pipeline(saved, cache=tmp_path / "cache").predict(many)
+    assert not list((tmp_path / "cache").rglob("*.npy"))
+    assert not list((tmp_path / "cache").rglob("*.xml"))
+
+
+def test_card_shows_size_and_checksum(saved: Path) -> None:
+    graph = read_model(saved).card.graph
+    text = featx("model", saved).stdout
+    assert f"SHA-256 {graph['sha256']}" in " ".join(text.split())
+    shown = json.loads(featx("model", saved, "--json").stdout)["graph"]
+    assert shown == graph
+    assert 0 < graph["bytes"] < saved.stat().st_size
+
+
+def test_graph_can_be_left_out(fitted: Any, saved: Path, tmp_path: Path, digits: list[Path]) -> None:
+    save_pipeline(fitted, tmp_path / "small.skops", graph=False)
+    assert read_model(tmp_path / "small.skops").card.graph == {}
+    assert (tmp_path / "small.skops").stat().st_size < saved.stat().st_size - 10_000
+    assert Predictor(tmp_path / "small.skops", cache=None).predict_one(digits[0]).label == "0"
+
+
+def damage_content(members: dict[str, bytes]) -> None:
+    members[BIN_MEMBER] = members[BIN_MEMBER][:-4] + b"\x00\x00\x80\x3f"
+
+
+def damage_size(members: dict[str, bytes]) -> None:
+    members[XML_MEMBER] = members[XML_MEMBER][:-100]
+
+
+def remove_part(members: dict[str, bytes]) -> None:
+    del members[BIN_MEMBER]
+
+
+@pytest.mark.parametrize("damage", [damage_content, damage_size, remove_part])
+def test_damaged_graph_is_converted_again(
+    damage: Callable[[dict[str, bytes]], None], saved: Path, digits: list[Path], tmp_path: Path
+) -> None:
+    expected = Predictor(saved, cache=None).predict_one(digits[0])
+    stop_engines()
+    damaged = rewrite_model(saved, tmp_path / "damaged.skops", damage)
+    predictor = Predictor(damaged, cache=None)
+    with pytest.warns(StoreWarning, match=r"The graph in model .*damaged\.skops' is corrupt: .*converted again"):
+        assert predictor.predict_one(digits[0]).label == expected.label
+
+
+def test_flipped_byte_of_the_graph(saved: Path, digits: list[Path], tmp_path: Path) -> None:
+    data = bytearray(saved.read_bytes())
+    data[data.index(BIN_MEMBER.encode()) + 3_000] ^= 0x55
+    (tmp_path / "damaged.skops").write_bytes(data)
+    with pytest.warns(StoreWarning, match="is corrupt: .*converted again"):
+        assert Predictor(tmp_path / "damaged.skops", cache=None).predict_one(digits[0]).label == "0"
+
+
+@pytest.mark.parametrize("is_usable", [True, False])
+def test_weights_at_a_url_are_not_downloaded(
+    is_usable: bool, photos: list[Any], tmp_path: Path, encoded: Callable[..., bytes]
+) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        description = json.loads(members["featx.json"])
+        description["card"]["options"]["weights"] = f"https://example.invalid/w.weights.h5#sha256={'0' * 64}"
+        if not is_usable:
+            description["card"]["graph"]["fingerprint"] = "0" * 16
+        members["featx.json"] = json.dumps(description).encode()
+
+    pipeline = make_pipeline(FeatureExtractor(precision="float32", cache=None), LogisticRegression())
+    save_pipeline(pipeline.fit(photos[:6], list("aaabbb")), tmp_path / "model.skops")
+    altered = rewrite_model(tmp_path / "model.skops", tmp_path / "url.skops", change)
+    if is_usable:
+        assert Predictor(altered, cache=None).predict_one(encoded(photos[0])).label == "a"
+    else:
+        with pytest.raises(WeightsNotFoundError, match="reading a model downloads nothing"):
+            Predictor(altered, cache=None)
+
+
+@pytest.mark.slow  # converts a network
+@pytest.mark.filterwarnings("ignore:The weights of 'mobilenet_v2' are random")
+def test_one_file_predicts_without_tensorflow(photos: list[Any], tmp_path: Path) -> None:
+    """Random weights of another version of Keras would differ: only the graph in the file can give these rows."""
+    extractor = FeatureExtractor("mobilenet_v2", weights=None, image_size=96, cache=tmp_path / "cache")
+    pipeline = make_pipeline(extractor, LogisticRegression()).fit(photos[:8], list("aaaabbbb"))
+    save_pipeline(pipeline, tmp_path / "model.skops")
+    expected = pipeline.predict_proba(photos[:1])
+    shutil.rmtree(tmp_path / "cache")
+    photos[0].save(tmp_path / "photo.png")
+    code = """
+import sys
+for name in ("tensorflow", "keras", "h5py"):
+    sys.modules[name] = None
+from featx import Predictor
+prediction = Predictor(sys.argv[1], cache=None, top=2).predict_one(sys.argv[2])
+print(dict(prediction.top)["a"])
+print(*sorted({"sklearn", "pandas", "torch"} & set(sys.modules)))
+"""
+    arguments = [sys.executable, "-c", code, str(tmp_path / "model.skops"), str(tmp_path / "photo.png")]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, cwd=tmp_path)
+    probability, heavy = done.stdout.split("\n")[:2]
+    assert (float(probability), heavy) == (pytest.approx(expected[0, 0], abs=1e-5), ""), done.stderr
