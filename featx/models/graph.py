@@ -11,7 +11,6 @@ from featx.extraction.engines.archived_graph import BIN_MEMBER, XML_MEMBER, Unus
 from featx.extraction.engines.compile import load_known, load_or_compile
 from featx.extraction.feature_extractor import resolve_extractor
 from featx.extraction.options import Resolved, resolve_cache
-from featx.store.compiled_graphs import Graph
 
 
 def make_graph(extractor: Any) -> tuple[dict[str, bytes], dict[str, Any]]:
@@ -45,7 +44,7 @@ def make_graph(extractor: Any) -> tuple[dict[str, bytes], dict[str, Any]]:
     return {XML_MEMBER: graph.xml, BIN_MEMBER: graph.bin}, description
 
 
-def _graph_of(resolved: Resolved, backbone: NetworkBackbone, compiled: Any) -> Graph:
+def _graph_of(resolved: Resolved, backbone: NetworkBackbone, compiled: Any) -> Any:
     weights_path = resolved.weights_path
     if resolved.archived is not None and resolved.options is not None:
         if (known := load_known(backbone, resolved.recipe, compiled)) is not None:

@@ -84,7 +84,7 @@ def save_pipeline(
         Notes that become part of the model.
     graph : bool, default=True
         Whether the compiled network becomes part of the model, so that predicting needs no weights, no tensorflow and
-        no cache. It is left out for engine "keras" and for backbones without a network.
+        no cache. Engine "keras" and backbones without a network have none.
 
     Raises
     ------

@@ -85,7 +85,7 @@ def test_card_shows_size_and_checksum(saved: Path) -> None:
     assert 0 < graph["bytes"] < saved.stat().st_size
 
 
-def test_graph_can_be_left_out(fitted: Any, saved: Path, tmp_path: Path, digits: list[Path]) -> None:
+def test_model_without_its_graph(fitted: Any, saved: Path, tmp_path: Path, digits: list[Path]) -> None:
     save_pipeline(fitted, tmp_path / "small.skops", graph=False)
     assert read_model(tmp_path / "small.skops").card.graph == {}
     assert (tmp_path / "small.skops").stat().st_size < saved.stat().st_size - 10_000
