@@ -26,7 +26,7 @@ def cpu_capabilities() -> frozenset[str]:
     with contextlib.suppress(OSError, *CORRUPT):
         return frozenset(load(path)["capabilities"])
     capabilities = frozenset(import_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
-    with contextlib.suppress(OSError):  # without a writable folder, OpenVINO is asked again
+    with contextlib.suppress(OSError):  # without a writable folder, OpenVINO is queried again
         make_folder(path.parent)
         write_text(path, dump({"capabilities": sorted(capabilities)}))
     return capabilities

@@ -104,7 +104,7 @@ def resolve_precision(precision: PrecisionName, engine: str) -> Precision:
 
 
 def has_native_bfloat16() -> bool:
-    """Return whether OpenVINO computes in bfloat16 natively on this CPU; OpenVINO is asked once on each machine."""
+    """Return whether OpenVINO computes in bfloat16 natively on this CPU; OpenVINO is queried once on each machine."""
     return _is_supported("bfloat16")
 
 

@@ -16,7 +16,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "processors"
 
 
-def test_openvino_is_asked_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openvino_is_queried_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reported = cpu_capabilities()
     assert "FP32" in reported
     cpu_capabilities.cache_clear()
@@ -25,7 +25,7 @@ def test_openvino_is_asked_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -
         assert cpu_capabilities() == reported
     cpu_capabilities.cache_clear()
     (path,) = folder.iterdir()
-    path.write_text(path.read_text().replace("FP32", "FP64"))  # corrupt: OpenVINO is asked again
+    path.write_text(path.read_text().replace("FP32", "FP64"))  # corrupt: OpenVINO is queried again
     assert cpu_capabilities() == reported
 
 
@@ -34,7 +34,7 @@ def test_no_folder_is_needed(folder: Path) -> None:
     assert "FP32" in cpu_capabilities()
 
 
-def test_another_processor_is_asked_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_processor_is_queried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cpu_capabilities()
     cpu_capabilities.cache_clear()
     monkeypatch.setattr("platform.machine", lambda: "riscv64")
