@@ -22,12 +22,12 @@ from featx.system.formatting import format_count
 _MAX_READERS = 16
 
 
-def open_features(output: str | os.PathLike[str]) -> FeatureMatrix:
+def open_features(path: str | os.PathLike[str]) -> FeatureMatrix:
     """Open the features of a job or of ``featx extract`` as one matrix whose rows are read on demand.
 
     Parameters
     ----------
-    output : str or Path
+    path : str or Path
         Folder or URL of a job, or path of a ``.npy`` file with its ``.csv`` table. If a job is not complete, its
         finished shards are opened and a warning is issued.
 
@@ -71,7 +71,7 @@ def open_features(output: str | os.PathLike[str]) -> FeatureMatrix:
     [2.0, 1.0]
     >>> folder.cleanup()
     """
-    location = os.fspath(output)
+    location = os.fspath(path)
     if location.endswith(".npy") and not os.path.isdir(location):
         parent, name = os.path.split(location)
         folder = FeatureFolder(parent or ".")
