@@ -132,7 +132,7 @@ def without_measurements(text: str) -> str:
 
 
 def test_composition_table_names_existing_tests() -> None:
-    link = r"\[`(test_\w+)`\]\(../../tests/extraction/test_composition.py\) \|$"
+    link = r"\[test\]\(../../tests/extraction/test_composition.py \"(test_\w+)\"\) \|$"
     named = re.findall(link, (GUIDE / "scikit_learn.md").read_text(), flags=re.MULTILINE)
     code = (ROOT / "tests" / "extraction" / "test_composition.py").read_text()
     assert len(named) == 16

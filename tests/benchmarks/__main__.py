@@ -17,6 +17,7 @@ from tests.benchmarks import (  # noqa: F401  # they register their benchmarks
     job_benchmarks,
     model_benchmarks,
     report_benchmarks,
+    search_benchmarks,
     serving_benchmarks,
     store_benchmarks,
 )

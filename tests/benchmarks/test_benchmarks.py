@@ -12,6 +12,7 @@ from tests.benchmarks import __main__ as command
 from tests.benchmarks import harness, results, workloads
 from tests.benchmarks.harness import BENCHMARKS, Benchmark, Environment, Measurement, at_least
 from tests.benchmarks.report_benchmarks import measure_report
+from tests.benchmarks.search_benchmarks import measure_search
 
 
 @pytest.fixture
@@ -50,6 +51,13 @@ def test_report_is_drawn(environment: Environment) -> None:
         pytest.skip(measured[0].details)
     assert [measurement.name for measurement in measured] == ["report", "report/size", "report/map", "report/write"]
     assert 1 < (measured[1].value or 0) < 4  # MB; most of it is the library of the plots
+
+
+def test_every_search_is_measured(environment: Environment) -> None:
+    pytest.importorskip("faiss")
+    measured = measure_search(environment, n_rows=12_000, n_indexed=11_000)
+    assert len({measurement.name for measurement in measured}) == 5
+    assert all(measurement.value is not None for measurement in measured)
 
 
 def test_missing_peer_is_named(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> None:
