@@ -34,11 +34,11 @@ FUNCTIONS = {
 _HEAD = """\
 # Command line
 
-What each command does, a public Python function does too; its parameters have the names of the options. Two things differ:
-Python functions that take labels get paths and labels, which `find_images(source)` reads from any source, and a backbone
-with other settings than the default is a `FeatureExtractor`, such as `backbones=[FeatureExtractor(layer=0.5)]`. Results go to
-standard output, progress and messages to standard error. `featx --version` prints the version, and `featx COMMAND --help`
-prints what this page shows.
+What each command does, a public Python function does too; its parameters have the names of the options. Two things
+differ: Python functions that take labels get paths and labels, which `find_images(source)` reads from any source, and
+a backbone with other settings than the default is a `FeatureExtractor`, such as
+`backbones=[FeatureExtractor(layer=0.5)]`. Results go to standard output, progress and messages to standard error.
+`featx --version` prints the version, and `featx COMMAND --help` prints what this page shows.
 
 | exit code | meaning |
 |---|---|
