@@ -15,7 +15,8 @@ from featx.baselines.plots import plot_confusion, plot_learning_curve, plot_scor
 from featx.errors import ComparisonError
 from featx.features.duplicates.find import Duplicates
 from featx.system.array_types import AnyArray, FloatArray
-from featx.system.formatting import format_count, format_table
+from featx.system.formatting import format_count
+from featx.system.terminal.tables import format_table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,10 +19,11 @@ from featx.errors import OptionError, UnreadableImageError
 from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
 from featx.images.formats import IMAGE_SUFFIXES, open_image
 from featx.images.image import content_digest, describe_image, read_image
-from featx.system.formatting import format_count, format_table, shorten, wrap_text
+from featx.system.formatting import format_count, shorten
 from featx.system.html import TextResult
 from featx.system.processes import n_cores
 from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
+from featx.system.terminal.tables import format_table, wrap_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -354,7 +355,7 @@ def _format_list(title: str, rows: list[tuple[str, str]]) -> list[str]:
     if not rows:
         return []
     cells = [{"path": shorten(path), "detail": shorten(detail, 100)} for path, detail in rows[:_MAX_LISTED]]
-    table = format_table(cells, header=False).split("\n")
+    table = format_table(cells, header=False, indent=2)
     n_more = len(rows) - _MAX_LISTED
     more = [f"  and {n_more:,} more: --csv FILE writes all of them"] if n_more > 0 else []
-    return ["", f"{title}: {len(rows):,}", *(f"  {line}" for line in table), *more]
+    return ["", f"{title}: {len(rows):,}", table, *more]

@@ -45,9 +45,10 @@ from featx.system.files.output_paths import (
     output_error,
     starts_with,
 )
-from featx.system.formatting import format_count, wrap_text
+from featx.system.formatting import format_count
 from featx.system.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
+from featx.system.terminal.tables import wrap_text
 
 #: Number of rows that are checked at a time.
 AUDIT_BLOCK_ROWS = 4096

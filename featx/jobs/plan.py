@@ -22,9 +22,10 @@ from featx.jobs.plan_writer import commit_plan, new_plan, write_plan
 from featx.jobs.preconditions import check_free, check_not_nested
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
-from featx.system.formatting import format_bytes, format_count, format_duration, wrap_text
+from featx.system.formatting import format_bytes, format_count, format_duration
 from featx.system.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
+from featx.system.terminal.tables import wrap_text
 from featx.system.version import __version__
 
 SHARD_SIZE = 10_000

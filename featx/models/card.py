@@ -14,8 +14,9 @@ import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES
 from featx.extraction.options import portable_options
-from featx.system.formatting import format_bytes, format_count, shorten, wrap_text
+from featx.system.formatting import format_bytes, format_count, shorten
 from featx.system.html import TextResult
+from featx.system.terminal.tables import wrap_text
 from featx.system.version import __version__
 
 #: Keys of the scores that `featx train` writes.

@@ -2,7 +2,7 @@
 
 ``array_types``    type aliases of arrays
 ``child_process``  run a module of featx in a child process
-``formatting``     human-readable numbers, names and tables; safe CSV cells
+``formatting``     human-readable numbers and names; safe CSV cells
 ``html``           HTML of results in notebooks
 ``locks``          locks between the processes of one machine
 ``processes``      cores, and whether a process still runs
@@ -12,7 +12,7 @@
 ``version``        version of featx
 ``worker_process`` worker processes that end cleanly
 ``files/``         atomic, checksummed, local and remote files
-``terminal/``      progress and messages on standard error
+``terminal/``      progress, messages and tables
 
 May import: ``errors``.
 """

@@ -1,10 +1,8 @@
-"""Human-readable numbers, names and tables; cells that no spreadsheet runs as a formula."""
+"""Human-readable numbers and names; cells that no spreadsheet runs as a formula."""
 
 from __future__ import annotations
 
-import math
-import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 from featx.system.files.url_secrets import redact_secrets
 
@@ -67,59 +65,6 @@ def format_list(names: Sequence[object], max_names: int = 3) -> str:
     return shown if len(names) <= max_names else f"{shown} and {len(names) - max_names:,} more"
 
 
-def format_table(
-    rows: Sequence[Mapping[str, object]],
-    *,
-    formats: Mapping[str, str] | None = None,
-    marked: Collection[int] = (),
-    header: bool = True,
-) -> str:
-    """Return rows as a text table: text left-aligned, numbers right-aligned.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        Column names and values. None, NaN and False are empty cells, True is "yes".
-    formats : mapping of str to str or None, default=None
-        Format specifications of numbers, for example ``{"seconds": ".2f"}``.
-    marked : collection of int, default=()
-        Indices of rows that begin with ``*``. If there is one, all lines are indented by two characters.
-    header : bool, default=True
-        Whether to begin with the column names, in which spaces replace underscores.
-
-    Examples
-    --------
-    >>> rows = [{"layer": "conv1", "seconds": 0.5}, {"layer": "relu", "seconds": 10.25}]
-    >>> print(format_table(rows, formats={"seconds": ".2f"}, marked=[1]))
-      layer  seconds
-      conv1     0.50
-    * relu     10.25
-    """
-    if not rows:
-        return ""
-    names = list(rows[0])
-    is_text = [any(isinstance(row[name], str) for row in rows) for name in names]
-    lines = [[_format_cell(row[name], (formats or {}).get(name)) for name in names] for row in rows]
-    if header:
-        lines.insert(0, [name.replace("_", " ") for name in names])
-    widths = [max(map(len, cells)) for cells in zip(*lines, strict=True)]
-    prefixes = ["* " if index in marked else "  " if marked else "" for index in range(-int(header), len(rows))]
-    return "\n".join(
-        (prefix + "  ".join(f"{cell:{'<' if text else '>'}{width}}" for cell, width, text in columns)).rstrip()
-        for prefix, columns in zip(prefixes, (zip(line, widths, is_text, strict=True) for line in lines), strict=True)
-    )
-
-
-def _format_cell(value: object, specification: str | None) -> str:
-    if value is None or isinstance(value, bool):
-        return "yes" if value else ""
-    if isinstance(value, float) and math.isnan(value):
-        return ""
-    if specification and not isinstance(value, str):
-        return format(value, specification)
-    return f"{value:,}" if isinstance(value, int) and value >= 10_000 else str(value)
-
-
 def shorten(text: str, max_length: int = 60) -> str:
     """Return the end of a long name, where file names differ, without secrets and unprintable characters.
 
@@ -145,11 +90,6 @@ def shorten_middle(text: str, max_length: int) -> str:
         return text
     n_first = (max_length - 1) // 2
     return text[:n_first] + "…" + text[n_first - max_length + 1 :]
-
-
-def wrap_text(text: str) -> str:
-    """Return text in lines of 110 characters, all but the first indented."""
-    return "\n".join(textwrap.wrap(text, 110, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def escape_cell(text: str) -> str:

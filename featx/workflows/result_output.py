@@ -12,7 +12,8 @@ from featx.baselines.metrics import METRIC_NAMES, METRICS, best_row
 from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error, header_pattern, starts_with
 from featx.system.files.url_secrets import redact_secrets
-from featx.system.formatting import escape_cell, escape_path_cell, format_count, shorten, wrap_text
+from featx.system.formatting import escape_cell, escape_path_cell, format_count, shorten
+from featx.system.terminal.tables import fit_text, format_table, wrap_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,14 @@ def format_ties(ties: Sequence[str]) -> str:
 def comparison_text(result: ReportedComparison) -> str:
     """Return a comparison as text: headline, table, best row and notes."""
     return "\n".join(
-        [_headline(result), "", *_table_lines(result), "", *_summary_lines(result), *map(wrap_text, result.notes)]
+        [
+            fit_text(_headline(result)),
+            "",
+            *_table_lines(result),
+            "",
+            *_summary_lines(result),
+            *map(wrap_text, result.notes),
+        ]
     )
 
 
@@ -53,26 +61,22 @@ def _headline(result: ReportedComparison) -> str:
 
 def _table_lines(result: ReportedComparison) -> list[str]:
     first, *others = METRICS[result.task]
-    names = [result.backbone_of(row).name for row in range(len(result.table))]
-    name_width = max(len(name) for name in [*names, "backbone"])
-    estimator_width = max(len(str(name)) for name in [*result.table["estimator"], "estimator"])
-    other_names = "".join(f"  {METRIC_NAMES[metric]:<8}" for metric in others)
-    score_names = f"{METRIC_NAMES[first]:<13}  {'95 % interval':<14}  {'':<5}{other_names}"
-    lines = [
-        f"  {'backbone':<{name_width}}  {'estimator':<{estimator_width}}  {score_names}  {'fit s':>7}  {'predict s':>9}"
-    ]
-    best = best_row(result.table, result.task)
-    for number, (name, row) in enumerate(zip(names, result.table.to_dict(orient="records"), strict=True)):
-        score = f"{row[f'{first}_mean']:.3f}"
-        score += f" ± {row[f'{first}_std']:.3f}" if np.isfinite(row[f"{first}_std"]) else ""
-        interval = f"{row['low']:.3f} – {row['high']:.3f}" if np.isfinite(row["low"]) else ""
-        other_scores = "".join("  " + format(f"{row[metric + '_mean']:.3f}", "<8") for metric in others)
-        lines.append(
-            f"{'*' if number == best else ' '} {name:<{name_width}}  {row['estimator']:<{estimator_width}}  "
-            f"{score:<13}  {interval:<14}  {row['verdict']:<5}{other_scores}  {row['fit_seconds']:>7.2f}  "
-            f"{row['predict_seconds']:>9.3f}"
-        )
-    return lines
+    rows = []
+    for number, row in enumerate(result.table.to_dict(orient="records")):
+        deviation = f" ± {row[f'{first}_std']:.3f}" if np.isfinite(row[f"{first}_std"]) else ""
+        cells = {"backbone": result.backbone_of(number).name, "estimator": str(row["estimator"])}
+        cells |= {METRIC_NAMES[first]: f"{row[f'{first}_mean']:.3f}{deviation}"}
+        cells |= {"95 % interval": f"{row['low']:.3f} – {row['high']:.3f}" if np.isfinite(row["low"]) else ""}
+        cells |= {"": row["verdict"]}
+        cells |= {METRIC_NAMES[metric]: f"{row[f'{metric}_mean']:.3f}" for metric in others}
+        rows.append({**cells, "fit s": row["fit_seconds"], "predict s": row["predict_seconds"]})
+    widths = {METRIC_NAMES[first]: 13, "95 % interval": 14, "": 5, "fit s": 7, "predict s": 9}
+    return format_table(
+        rows,
+        formats={"fit s": ".2f", "predict s": ".3f"},
+        min_widths={**widths, **dict.fromkeys((METRIC_NAMES[metric] for metric in others), 8)},
+        marked=[best_row(result.table, result.task)],
+    ).split("\n")
 
 
 def _summary_lines(result: ReportedComparison) -> list[str]:

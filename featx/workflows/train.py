@@ -24,9 +24,10 @@ from featx.models.fine_tuning.classifier import FineTunedClassifier
 from featx.models.model_file import save_pipeline
 from featx.models.pipeline_file import check_savable
 from featx.system.array_types import FloatArray, IntArray
-from featx.system.formatting import format_count, format_list, wrap_text
+from featx.system.formatting import format_count, format_list
 from featx.system.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
+from featx.system.terminal.tables import fit_text, wrap_text
 from featx.workflows.compare import compare_tables
 from featx.workflows.config import ComparisonConfig, user_groups, validate_request
 from featx.workflows.duplicate_groups import make_configured_split
@@ -132,7 +133,7 @@ class TrainedModel(TextResult):
         classes = f", {format_count(len(np.unique(self.y)), 'class')}" if has_classes else ""
         backbone = self.comparison.backbones[0].name
         headline = f"{self.scores['estimator']} on {backbone}, fitted on {format_count(len(self.y), 'image')}{classes}"
-        return "\n".join([headline, format_scores(self.scores), *map(wrap_text, self.notes)])
+        return "\n".join([*map(fit_text, (headline, format_scores(self.scores))), *map(wrap_text, self.notes)])
 
 
 def train_images(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES, METRICS
-from featx.system.formatting import format_count, format_table, wrap_text
+from featx.system.formatting import format_count
+from featx.system.terminal.tables import fit_text, format_table, wrap_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,9 @@ class Ranking:
     def as_text(self) -> str:
         """Return a human-readable table with a conclusion and notes."""
         headline = f"{self._headline()}; rank by each criterion in parentheses"
-        return "\n".join([headline, "", *self._lines(), "", wrap_text(self._conclusion()), *map(wrap_text, self.notes)])
+        return "\n".join(
+            [fit_text(headline), "", *self._lines(), "", wrap_text(self._conclusion()), *map(wrap_text, self.notes)]
+        )
 
     def __repr__(self) -> str:
         tables = format_count(len(self.table), "feature matrix")

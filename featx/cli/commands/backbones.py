@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from featx.cli.console import cache_from, print_data
 from featx.cli.shared_options import add_cache, add_command
 from featx.errors import OptionError
-from featx.system.formatting import format_table
+from featx.system.terminal.tables import format_table
 
 if TYPE_CHECKING:
     from featx.backbones.registry import Backbone

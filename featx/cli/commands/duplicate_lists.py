@@ -17,6 +17,7 @@ from featx.features.shard_table import ROW_COLUMNS, TableColumns
 from featx.system.array_types import IntArray
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import escape_cell, escape_path_cell, format_count, shorten
+from featx.system.terminal.tables import fit_text
 
 HEADER = ("group", "row", "path", "label", "cosine", "digest")
 _SHOWN_GROUPS, _SHOWN_PATHS = 10, 3
@@ -99,4 +100,4 @@ def as_text(duplicates: Duplicates, features: FeatureMatrix) -> str:
         lines.append(f"{number:>3}  {len(cluster):,} images, cosine {cosine:.3f} and above: {paths}")
     if len(clusters) > _SHOWN_GROUPS:
         lines.append(f"and {format_count(len(clusters) - _SHOWN_GROUPS, 'smaller or equal group')}; --csv lists all.")
-    return "\n".join(lines)
+    return "\n".join(map(fit_text, lines))

@@ -36,7 +36,8 @@ from featx.cli.shared_options import (
     add_task,
 )
 from featx.errors import OptionError
-from featx.system.formatting import format_bytes, format_table
+from featx.system.formatting import format_bytes
+from featx.system.terminal.tables import format_table
 
 if TYPE_CHECKING:
     from featx.datasets.failures import Failure

@@ -17,7 +17,7 @@ from featx.cli.shared_options import (
     add_extraction_options,
     add_image_sources,
 )
-from featx.system.formatting import format_table
+from featx.system.terminal.tables import format_table
 
 if TYPE_CHECKING:
     from featx.features.matrix import FeatureMatrix

@@ -1,9 +1,10 @@
-"""What a person sees while featx works: progress and messages on standard error.
+"""What a person sees in a terminal: progress and messages on standard error, and tables.
 
 ``bars``      progress bars
 ``messages``  single lines on standard error
 ``progress``  one channel from long calls to bars and to the function of the user
 ``report``    :class:`featx.Progress`, which that function receives
+``tables``    text tables and paragraphs that fit the terminal
 
-May import: ``errors``.
+May import: ``system``, ``errors``.
 """

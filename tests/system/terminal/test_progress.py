@@ -204,8 +204,9 @@ def test_bars_are_closed_after_an_error(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_an_announcement_is_one_line_unless_silenced(
-    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(logging.getLogger("featx"), "handlers", [])  # the command line adds one
     caplog.set_level(logging.INFO, logger="featx")
     announce("Converting, once.")
     with reporting():
