@@ -23,6 +23,7 @@ LONG = {
     "check_images",
     "compact_cache",
     "compare_baselines",
+    "compare_features",
     "compare_images",
     "explain_images",
     "export_model",
@@ -100,9 +101,14 @@ def _images(paths: list[str], **options: Any) -> dict[str, Callable[[], object]]
         featx.extract_images(folder, features, **QUICK)
         return featx.similar_images(features, paths[:5], **QUICK, **options)
 
+    def compare_stored() -> object:
+        featx.extract_images(folder, features, **QUICK)
+        return featx.compare_features(features, estimators=["knn"], cv=2, duplicate_groups=False, **options)
+
     return {
         "augment_features": lambda: featx.augment_features(paths, y, extractor=histogram, n_copies=1, **options),
         "check_images": lambda: featx.check_images(folder, **options),
+        "compare_features": compare_stored,
         "compare_images": lambda: featx.compare_images(paths, y, backbones=["color_histogram"], cv=2, **shared),
         "extract_images": lambda: featx.extract_images(folder, features, **QUICK, **options),
         "merge_job": merge,
