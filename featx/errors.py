@@ -43,8 +43,12 @@ builtin error, so that ``except ValueError`` and the like work.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+#: Maximum number of characters of a path in a message.
+_MAX_SHOWN = 300
 
 
 class FeatxError(Exception):
@@ -110,29 +114,51 @@ class UnreadableImageError(FeatxError, OSError):
         self.position = position
         super().__init__(reason, image, position)
 
+    _remedy = "Fix or remove the file"
+
+    @property
+    def remedy(self) -> str:
+        """What to do about the file, without a period."""
+        return self._remedy
+
     def __str__(self) -> str:
         index = f" (index {self.position})" if self.position is not None else ""
+        image = self.image if len(self.image) <= _MAX_SHOWN else f"{self.image[:_MAX_SHOWN]}…"
         return (
-            f"Cannot read image {self.image!r}{index}: {self.reason}. "
-            'Fix or remove the file, or continue without it: on_error="skip" (--on-error skip; "nan" in '
-            "FeatureExtractor)."
+            f"Cannot read image {image!r}{index}: {self.reason}. "
+            f'{self.remedy}, or continue without it: on_error="skip" (--on-error skip; "nan" in FeatureExtractor).'
         )
 
 
 class UnknownFormatError(UnreadableImageError):
     """The file is not an image, or has an unsupported format."""
 
+    _remedy = "Convert the file to JPEG or PNG, or remove it"
+
 
 class TruncatedImageError(UnreadableImageError):
     """The file ends too early. With ``on_truncated="pad"`` the missing part is filled."""
+
+    _remedy = 'Copy or download the file again, pad it with on_truncated="pad" (--on-truncated pad)'
 
 
 class ImageTooLargeError(UnreadableImageError):
     """The image has more pixels or bytes than the limit."""
 
+    _remedy = "Reduce the image"
+
 
 class UnreachableImageError(UnreadableImageError):
     """The file or URL cannot be opened: it does not exist, is locked, is not a file, or the server is not reachable."""
+
+    @property
+    def remedy(self) -> str:
+        """What to do about the file, without a period."""
+        if "No such file" in self.reason and not os.path.isabs(self.image):
+            return f"Relative paths start at the working directory, {os.getcwd()!r}. Correct the path"
+        if "responds 429" in self.reason or "responds 5" in self.reason:
+            return "Try again later"
+        return "Correct the path or URL"
 
 
 class WeightsError(FeatxError, ValueError):

@@ -2,6 +2,7 @@
 
 - ``main``: run one command; exit codes
 - ``parser``: the parser of all commands
+- ``strict_parser``: an argument parser that rejects repeated options with a single value
 - ``shared_options``: options that several commands have
 - ``console``: standard output and standard error; arguments as options of the library
 - ``image_paths``: paths of images from sources or a stream, batch by batch; lines of output

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from featx.errors import SourceError
+from featx.system.formatting import shorten
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,8 +83,79 @@ def readable_positions(n_images: int, failures: Sequence[Failure]) -> np.ndarray
 
 
 def all_unreadable_error(n_images: int, first: Failure) -> SourceError:
-    """Return the error for a source without a readable image."""
+    """Return the error for a source without a readable image, with a remedy that fits the first one."""
     return SourceError(
-        f"Cannot read any of the {n_images} images. The first is {first.image!r}: {first.reason}. Open the files in an "
-        "image viewer, or choose another folder."
+        f"Cannot read any of the {n_images:,} images. The first is {shorten(first.image, 200)!r}: {first.reason}. "
+        f"{remedy_for(first)}"
     )
+
+
+#: Remedies by words in the reason. The first that occurs is used.
+_REMEDIES = (
+    ("is encrypted", "Unpack the archive with its password, and pass the folder."),
+    ("responds 401", "Pass URLs that do not require a login, or download the images and pass their folder."),
+    ("responds 403", "The server refuses access. Download the images with permission, and pass their folder."),
+    ("responds 404", "The server has no such file. Check the URL in a browser."),
+    ("responds 429", "The server limits requests. Run the command again later, or download the images first."),
+    ("responds 5", "The server fails. Run the command again later."),
+    ("Permission denied", "Change the permissions of the files, or run the command as their owner."),
+    ("path is a folder", "Pass the folder itself as a source, or list its images."),
+    ("Git LFS", "Run git lfs pull in the repository of the images."),
+    ("require the package", "Install it, or convert the images to JPEG or PNG."),
+)
+#: Remedies by the class of the error.
+_REMEDIES_BY_ERROR = {
+    "UnknownFormatError": "Convert the files to JPEG or PNG, or choose another source.",
+    "TruncatedImageError": 'Copy or download the files again, or pass on_truncated="pad" (--on-truncated pad).',
+    "ImageTooLargeError": "If the size is correct, raise max_pixels (--max-pixels); otherwise reduce the images.",
+}
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".tif", ".webp")
+
+
+def remedy_for(failure: Failure) -> str:
+    """Return what to do about an image that cannot be read.
+
+    Examples
+    --------
+    >>> remedy_for(Failure(0, "https://example.org/1.jpg", "the server responds 429", "UnreachableImageError"))
+    'The server limits requests. Run the command again later, or download the images first.'
+    """
+    if "No such file" in failure.reason or "contains no file" in failure.reason:
+        return missing_file_hint(failure.image)
+    by_reason = next((remedy for words, remedy in _REMEDIES if words in failure.reason), "")
+    return by_reason or _REMEDIES_BY_ERROR.get(
+        failure.error, "Open the files in an image viewer, and restore those that it cannot open."
+    )
+
+
+def missing_file_hint(path: str) -> str:
+    """Return where a missing path starts, and a similar file that exists."""
+    start = "" if os.path.isabs(path) else f"Relative paths start at the working directory {os.getcwd()!r}. "
+    existing = _similar_file(path)
+    if existing is not None:
+        return f"{start}{existing!r} exists. Correct the paths."
+    folder = os.path.dirname(path)
+    while folder and not os.path.isdir(folder):
+        missing, folder = folder, os.path.dirname(folder)
+        if not folder or os.path.isdir(folder):
+            start += f"There is no folder {missing!r}. "
+    return f"{start}Correct the paths; for a table, pass where they start with root (--root)."
+
+
+def _similar_file(path: str) -> str | None:
+    """Return an existing file that a missing path may mean: with another suffix or spelling, or in another folder."""
+    clean = path.strip().strip("\"'").replace("\\", "/")
+    stem = os.path.splitext(clean)[0]
+    for variant in (clean, *(clean + suffix for suffix in _SUFFIXES), *(stem + suffix for suffix in _SUFFIXES)):
+        if variant != path and os.path.isfile(variant):
+            return variant
+    folder, name = os.path.split(clean)
+    try:
+        names = sorted(os.listdir(folder or "."))
+    except OSError:
+        return None
+    same = [other for other in names if other.lower() == name.lower()] or difflib.get_close_matches(name, names, 1, 0.8)
+    if same:
+        return os.path.join(folder, same[0])
+    below = (os.path.join(folder, other, name) for other in names)
+    return next((other for other in below if os.path.isfile(other)), None)

@@ -267,11 +267,13 @@ def _as_rgb(pixels: PixelArray) -> PixelArray:
 
 
 def _check_n_pixels(image: PILImage, max_pixels: int | None = None) -> None:
-    """Raise for a decompression bomb by its header, before anything is decoded.
+    """Raise for an image without pixels, or a decompression bomb by its header, before anything is decoded.
 
     `max_pixels` is the limit that the user can change. None: the default limit applies and cannot be changed.
     """
     n_pixels = image.width * image.height
+    if not n_pixels:
+        raise UnreadableImageError(f"the image of {image.width} × {image.height} pixels has no pixels")
     size = f"{image.width} × {image.height} pixels"
     if image.format == "PPM" and not _is_raw(image) and n_pixels > _MAX_TEXT_PPM_PIXELS:
         raise ImageTooLargeError(

@@ -34,6 +34,7 @@ _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
 _MAX_BRAND_BYTES = 128
 #: Beginnings of other files.
 _OTHER_FILES = (
+    (b"version https://git-lfs", "a Git LFS pointer (run git lfs pull in its repository)"),
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a ZIP archive or an office document"),
     (b"\x1f\x8b", "a gzip archive"),

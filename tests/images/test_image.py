@@ -205,3 +205,10 @@ def test_truncated_pillow_image_is_unreadable(photo: PIL.Image.Image, encoded: C
 
 def test_iterators_are_lists_where_they_are_allowed() -> None:
     assert as_image_list(iter(PATHS), allow_iterator=True) == PATHS
+
+
+def test_images_without_pixels_are_refused() -> None:
+    pillow = PIL.Image.new("RGB", (8, 8)).crop((4, 4, 4, 8))
+    for image in (pillow, np.zeros((4, 0, 3), dtype=np.uint8), np.zeros((0, 4), dtype=np.uint8)):
+        with pytest.raises(UnreadableImageError, match="has no pixels"):
+            read_image(image)

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from featx.errors import FeaturesError, FeatxError, RecipeMismatchError, StoreError, UnreadableImageError
+from featx.errors import EngineError, FeaturesError, FeatxError, RecipeMismatchError, StoreError, UnreadableImageError
+from featx.extraction.engines.engine import check_supported
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_with_recipe
 from featx.features.matrix import FeatureMatrix
@@ -29,6 +30,8 @@ from featx.system.files.url_secrets import redact_secrets
 _N_PROBED = 32
 #: Features of another engine, CPU or precision differ by less.
 _MIN_COSINE = 0.98
+#: Features of another precision differ by more.
+_SAME_PRECISION = 0.9995
 _DIGEST = re.compile(f"[0-9a-f]{{{2 * DIGEST_SIZE}}}")
 #: Parts of a recipe that are options of extraction, under the same name.
 _RECIPE_OPTIONS = ("backbone", "image_size", "layer", "pooling", "resize", "preprocessing", "tta")
@@ -82,8 +85,7 @@ def find_recorded_recipe(features: FeatureMatrix, options: Mapping[str, Any], *,
             f"{extraction.n_features:,} with these options. Set backbone, layer and pooling (--backbone, --layer, "
             "--pooling) as in the extraction."
         )
-    resolved = extraction.resolve()
-    return RecordedRecipe(resolved, _verify_on_image(features, resolved, cache))
+    return _verify_on_image(features, extraction, cache, is_precision_given="precision" in options)
 
 
 def _replacement(resolved: Resolved, recipe: Mapping[str, Any]) -> str:
@@ -146,28 +148,59 @@ def _can_hold(folder: Path, n_features: int) -> bool:
     return False
 
 
-def _verify_on_image(features: FeatureMatrix, resolved: Resolved, cache: Path | None) -> str:
-    """Compare the features of one image with its row; return the recipe and how it was verified as a phrase.
+def _verify_on_image(
+    features: FeatureMatrix, extraction: ExtractionOptions, cache: Path | None, *, is_precision_given: bool
+) -> RecordedRecipe:
+    """Compare the features of one image with its row, and return the recipe in the precision of the row.
 
     Raises
     ------
     FeaturesError
         If they differ.
     """
+    resolved = extraction.resolve()
     name = f"{resolved.recipe.backbone}, {resolved.recipe.layer}, {resolved.recipe.pooling}"
     row, path = _find_unchanged_image(features)
     if path is None:
-        return f"{name}; not verified, because none of the first {_N_PROBED} images is available"
-    extracted = extract_rows([path], resolved, cache=cache)[0][0]
-    expected = features[row]
-    cosine = mean_cosine(extracted[None], expected[None])
+        unverified = f"not verified, because none of the first {_N_PROBED} images is available"
+        return RecordedRecipe(resolved, f"{name}; {unverified}")
+    cosine = _cosine_to_row(features, row, path, resolved, cache)
     if not cosine >= _MIN_COSINE:
         raise FeaturesError(
             f"{features.address!r} was not extracted with these options ({name}): features of "
             f"{redact_secrets(path)!r} have a cosine similarity of {cosine:.3f} to its row. Set the options as in the "
             "extraction."
         )
-    return f"{name}; verified on {redact_secrets(path)!r}"
+    origin = f"{name}; verified on {redact_secrets(path)!r}"
+    if cosine >= _SAME_PRECISION:
+        return RecordedRecipe(resolved, origin)
+    if not is_precision_given:
+        for other in _other_precisions(extraction, resolved):
+            if _cosine_to_row(features, row, path, other, cache) >= _SAME_PRECISION:
+                return RecordedRecipe(other, f"{origin}, in the precision of its row, {other.recipe.precision}")
+    return RecordedRecipe(
+        resolved,
+        f"{origin}, whose row has another precision than {resolved.recipe.precision} (cosine similarity {cosine:.4f}): "
+        "similarities differ slightly",
+    )
+
+
+def _cosine_to_row(features: FeatureMatrix, row: int, path: str, resolved: Resolved, cache: Path | None) -> float:
+    extracted = extract_rows([path], resolved, cache=cache)[0][0]
+    return float(mean_cosine(extracted[None], features[row][None]))
+
+
+def _other_precisions(extraction: ExtractionOptions, resolved: Resolved) -> Iterator[Resolved]:
+    """Yield the recipe in the other precisions that this machine supports without quantizing a network."""
+    quantized = ("int8",) if extraction.backbone == "mobilenet" and extraction.layer is None else ()
+    for precision in ("float32", "bfloat16", *quantized):
+        if precision == resolved.recipe.precision:
+            continue
+        try:
+            check_supported(precision)
+            yield dataclasses.replace(extraction, precision=precision).resolve()
+        except EngineError:
+            continue
 
 
 def _find_unchanged_image(features: FeatureMatrix) -> tuple[int, str | None]:

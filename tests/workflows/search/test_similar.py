@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx import FeatureExtractor, find_duplicates, open_features
+from featx import FeatureExtractor, extract_images, find_duplicates, open_features
 from featx.cli import main as cli
 from featx.cli.commands import duplicate_lists
 from featx.errors import FeaturesError, OptionError, UnfinishedWarning
+from featx.extraction.engines.engine import resolve_precision
 from featx.features.npy_part import FeatureFolder
 from featx.images.image import content_digest, read_image
 from featx.testing import CountingBackbone
@@ -414,3 +415,15 @@ def test_features_without_rows_are_an_error(job: Path, capsys: pytest.CaptureFix
     with pytest.warns(UnfinishedWarning, match="Complete it: featx job run"):
         assert run("job", "photos/china/04.jpg", "--quiet") == 1
     assert "it has no rows. If it is a job, run it first: featx job run" in capsys.readouterr().err
+
+
+def test_query_has_the_precision_of_the_rows(photo_folder: Path, in_folder: Path) -> None:
+    paths = sorted(map(str, photo_folder.glob("*/*.jpg")))[:4]
+    for precision in ("int8", "float32"):
+        extract_images(paths, f"{precision}.npy", precision=precision, cache=None)
+        found = similar_images(f"{precision}.npy", paths[:1], include_self=True, cache=None)
+        assert found[0].matches[0].cosine > 0.9999  # no other precision gives the same row
+        if precision != resolve_precision("auto", "openvino"):
+            assert f"in the precision of its row, {precision}" in found.search.description
+    forced = similar_images("int8.npy", paths[:1], include_self=True, precision="float32", cache=None)
+    assert "whose row has another precision than float32 (cosine similarity 0.99" in forced.search.description

@@ -1,0 +1,133 @@
+"""The remedy of an image that cannot be read fits the error, and works: each test carries one out."""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from featx import FeatureExtractor, ImageTable, extract_images
+from featx.datasets.failures import Failure, remedy_for
+from featx.errors import SourceError, UnreadableImageError
+
+FAST: dict[str, Any] = {"backbone": "color_histogram", "image_size": 32, "cache": None}
+
+
+@pytest.fixture
+def photo(in_folder: Path) -> Path:
+    """An image in the working folder."""
+    os.mkdir("img")
+    PIL.Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save("img/a.jpg")
+    return Path("img/a.jpg")
+
+
+def message(source: Any, **options: Any) -> str:
+    with pytest.raises(SourceError) as caught:
+        extract_images(source, "f.npy", **FAST, **options)
+    return str(caught.value)
+
+
+def extracts(source: Any, **options: Any) -> None:
+    assert extract_images(source, "f.npy", **{**FAST, **options}).failed == 0
+
+
+@pytest.mark.parametrize(
+    "written", ["img\\a.jpg", "img/a", "img/a.png", "img/A.jpg", " img/a.jpg", "img/aa.jpg", "a.jpg"]
+)
+def test_missing_path_that_is_written_differently(written: str, photo: Path) -> None:
+    text = message(ImageTable([written], [None]))
+    assert f"Relative paths start at the working directory {os.getcwd()!r}." in text
+    (existing,) = re.findall(r"\. '([^']*)' exists\. Correct the paths\.", text)
+    extracts([existing])
+
+
+def test_missing_folder_of_a_table(photo: Path, tmp_path: Path) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("path\nphotos/2020/a.jpg\n")
+    text = message(str(table))
+    assert f"There is no folder '{tmp_path}/photos'. Correct the paths; for a table, pass where they start" in text
+    os.renames("img", "elsewhere/photos/2020")
+    extracts(str(table), root="elsewhere")
+
+
+def test_encrypted_archive(photo: Path) -> None:
+    with zipfile.ZipFile("a.zip", "w") as archive:
+        archive.write(photo)
+    data = bytearray(Path("a.zip").read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + offset] |= 1  # the flag of encryption
+    Path("b.zip").write_bytes(data)
+    assert message("b.zip").endswith("Unpack the archive with its password, and pass the folder.")
+    zipfile.ZipFile("a.zip").extractall("unpacked")
+    extracts("unpacked")
+
+
+def test_truncated_image(photo: Path) -> None:
+    photo.write_bytes(photo.read_bytes()[:-200])
+    assert 'or pass on_truncated="pad" (--on-truncated pad)' in message(str(photo))
+    extracts(str(photo), on_truncated="pad")
+    with pytest.raises(UnreadableImageError, match='pad it with on_truncated="pad"'):
+        FeatureExtractor(**FAST).transform([photo])
+
+
+def test_too_many_pixels(photo: Path) -> None:
+    assert "If the size is correct, raise max_pixels (--max-pixels)" in message(str(photo), max_pixels=1000)
+    extracts(str(photo), max_pixels=10_000)
+
+
+def test_unknown_format(photo: Path) -> None:
+    Path("b.jpg").write_bytes(b"BPG\xfb" + bytes(range(200)))
+    assert "Convert the files to JPEG or PNG" in message("b.jpg")
+    PIL.Image.open(photo).save("b.jpg", "PNG")
+    extracts("b.jpg")
+
+
+def test_git_lfs_pointer(in_folder: Path) -> None:
+    Path("a.jpg").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    text = message("a.jpg")
+    assert "is not an image but a Git LFS pointer" in text
+    assert text.endswith("Run git lfs pull in the repository of the images.")
+
+
+def test_folder_among_paths(photo: Path) -> None:
+    table = ImageTable(["img"], [None])
+    assert "Pass the folder itself as a source" in message(table)
+    extracts("img")
+
+
+def test_corrupt_image(photo: Path) -> None:
+    photo.write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"x" * 100)
+    assert "Open the files in an image viewer, and restore those" in message(str(photo))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read all files")
+def test_permissions(photo: Path) -> None:
+    photo.chmod(0)
+    assert "Change the permissions of the files" in message(str(photo))
+    photo.chmod(0o644)
+    extracts(str(photo))
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("the server responds 401 Unauthorized", "do not require a login"),
+        ("the server responds 403 Forbidden", "refuses access"),
+        ("the server responds 404 Not Found", "no such file"),
+        ("the server responds 429 Too Many Requests", "limits requests. Run the command again later"),
+        ("the server responds 503", "Run the command again later"),
+        ("HEIC images require the package pillow-heif: pip install 'featx[heic]'", "Install it"),
+    ],
+)
+def test_remedies_of_servers_and_packages(reason: str, words: str) -> None:
+    assert words in remedy_for(Failure(0, "https://example.org/a.jpg", reason, "UnreachableImageError"))
+
+
+def test_long_names_are_shortened() -> None:
+    assert len(str(UnreadableImageError("corrupt", "x" * 100_000))) < 1000
