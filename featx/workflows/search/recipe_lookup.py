@@ -165,19 +165,18 @@ def _verify_on_image(
         unverified = f"not verified, because none of the first {_N_PROBED} images is available"
         return RecordedRecipe(resolved, f"{name}; {unverified}")
     cosine = _cosine_to_row(features, row, path, resolved, cache)
+    origin = f"{name}; verified on {redact_secrets(path)!r}"
+    if cosine >= _SAME_PRECISION:
+        return RecordedRecipe(resolved, origin)
+    for other in () if is_precision_given else _other_precisions(extraction, resolved):
+        if _cosine_to_row(features, row, path, other, cache) >= _SAME_PRECISION:
+            return RecordedRecipe(other, f"{origin}, in the precision of its row, {other.recipe.precision}")
     if not cosine >= _MIN_COSINE:
         raise FeaturesError(
             f"{features.address!r} was not extracted with these options ({name}): features of "
             f"{redact_secrets(path)!r} have a cosine similarity of {cosine:.3f} to its row. Set the options as in the "
             "extraction."
         )
-    origin = f"{name}; verified on {redact_secrets(path)!r}"
-    if cosine >= _SAME_PRECISION:
-        return RecordedRecipe(resolved, origin)
-    if not is_precision_given:
-        for other in _other_precisions(extraction, resolved):
-            if _cosine_to_row(features, row, path, other, cache) >= _SAME_PRECISION:
-                return RecordedRecipe(other, f"{origin}, in the precision of its row, {other.recipe.precision}")
     return RecordedRecipe(
         resolved,
         f"{origin}, whose row has another precision than {resolved.recipe.precision} (cosine similarity {cosine:.4f}): "
