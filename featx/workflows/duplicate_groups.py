@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from featx.system.array_types import IntArray
 from featx.system.formatting import format_count, shorten
 from featx.workflows.config import ComparisonConfig, folds_or_test_split, user_groups
 from featx.workflows.feature_sets import ReadableImages
-from featx.workflows.image_duplicates import MAX_DECODED, ImageDuplicates, find_image_duplicates
+from featx.workflows.image_duplicates import ImageDuplicates, find_image_duplicates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,7 +78,7 @@ def split_with_groups(
     config: ComparisonConfig,
     notes: list[str],
     *,
-    max_decoded: int = MAX_DECODED,
+    find: Callable[..., ImageDuplicates] | None = None,
 ) -> GroupedSplit:
     """Find duplicates, and split the images so that neither duplicates nor the groups of the user are divided.
 
@@ -91,8 +91,8 @@ def split_with_groups(
     config : ComparisonConfig
     notes : list of str
         Receives the notes.
-    max_decoded : int, default=5000
-        Maximum number of images to decode for a comparison of pixels.
+    find : callable or None, default=None
+        Function of a threshold that finds duplicates. None: :func:`find_image_duplicates`.
 
     Raises
     ------
@@ -100,9 +100,7 @@ def split_with_groups(
         If no split is possible with these groups.
     """
     table, given_groups = images.table, user_groups(images.table)
-    find = functools.partial(
-        find_image_duplicates, table.paths, images.duplicate_features, images.digests, y, max_decoded=max_decoded
-    )
+    find = find or functools.partial(find_image_duplicates, table.paths, images.duplicate_features, images.digests, y)
     duplicates = find(threshold=config.duplicate_threshold)
     if not config.duplicate_groups:
         return GroupedSplit(duplicates, given_groups, make_configured_split(table, y, config, given_groups))

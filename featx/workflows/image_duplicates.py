@@ -183,6 +183,25 @@ def find_image_duplicates(
         Maximum number of images to decode for a comparison of pixels.
     """
     duplicates = find_duplicates(rows, duplicate_threshold=threshold)
+    return classify_duplicates(duplicates, paths, digests, y, max_decoded=max_decoded)
+
+
+def classify_duplicates(
+    duplicates: Duplicates,
+    paths: Sequence[str],
+    digests: DigestArray,
+    y: np.ndarray[Any, Any],
+    *,
+    max_decoded: int = MAX_DECODED,
+) -> ImageDuplicates:
+    """Return duplicates with the kind and the labels of each group.
+
+    Parameters
+    ----------
+    duplicates : Duplicates
+    paths, digests, y, max_decoded
+        See :func:`find_image_duplicates`.
+    """
     file_digests = [digest.tobytes() for digest in digests]
     pixel_digests = _pixel_digests(paths, duplicates, file_digests, max_decoded)
     clusters = []

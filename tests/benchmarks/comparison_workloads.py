@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +18,11 @@ N_FEATURES, _RANK = 1024, 128
 
 
 def write_mixture(path: Path, n_rows: int, n_classes: int, noise: float) -> Any:
-    """Write features of Gaussian classes in a subspace, cut at 0 like those of a network; return their labels."""
+    """Write features of Gaussian classes in a subspace, cut at 0 like those of a network; return their labels.
+
+    1,024 columns are mixtures of 128 latent directions and some noise of their own, and therefore correlated. They are
+    cut at 0 like pooled ReLU activations: about half of the values are 0.
+    """
     rng = np.random.default_rng(0)
     rows = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n_rows, N_FEATURES))
     basis = rng.standard_normal((_RANK, N_FEATURES), dtype=np.float32) / np.sqrt(_RANK)
@@ -32,23 +40,76 @@ def write_mixture(path: Path, n_rows: int, n_classes: int, noise: float) -> Any:
     return y
 
 
-def _peak_of(run: Callable[[], Any]) -> tuple[Any, float, float]:
-    """Return result, seconds, and the peak of the proportional memory of this process and its children in GB."""
+def write_job(folder: Path, X: Any, y: Any, shard_size: int = 50_000) -> None:
+    """Write features as a finished job: shards of rows, and their tables with paths, labels and digests."""
+    from featx.features.job_files import FORMAT, CommittedShard, JobManifest, PlannedShard, matrix_name, table_name
+    from featx.features.job_tables import make_shard_table, shard_table_bytes
+    from featx.recipe import Recipe
+
+    recipe = Recipe("synthetic", "1", (224, 224), "features", "avg", "squash", "float32")
+    n_shards = -(-len(X) // shard_size)
+    common = {"fingerprint": recipe.fingerprint, "n_features": X.shape[1], "options": {"backbone": "synthetic"}}
+    manifest = JobManifest(
+        format=FORMAT,
+        id="benchmark",
+        featx="0",
+        recipe=recipe.as_dict(),
+        **common,
+        source=["photos"],
+        folder=str(folder),
+        labels="str",
+        shard_size=shard_size,
+        n_images=len(X),
+        n_shards=n_shards,
+        columns=[None, None],
+        listed="",
+        shards_per_file=n_shards,
+    )
+    (folder / "shards").mkdir(parents=True)
+    for shard in range(n_shards):
+        rows = slice(shard * shard_size, min((shard + 1) * shard_size, len(X)))
+        paths = [f"photos/{row // 1000:04}/{row:07}.jpg" for row in range(rows.start, rows.stop)]
+        digests = np.frombuffer(
+            b"".join(hashlib.blake2b(path.encode(), digest_size=16).digest() for path in paths), dtype=np.uint8
+        ).reshape(-1, 16)
+        planned = PlannedShard(paths, [f"class {label}" for label in y[rows]], [None] * len(paths))
+        matrix = folder / "shards" / "rows.npy"
+        np.save(matrix, X[rows])
+        checksum = hashlib.blake2b(matrix.read_bytes(), digest_size=16).hexdigest()
+        matrix.rename(folder / matrix_name(shard, checksum))
+        done = CommittedShard("benchmark", recipe.fingerprint, shard, len(paths), checksum, len(paths), 0, 0, 0, 0, 0.0)
+        table = make_shard_table(planned, "str", digests, {})
+        (folder / table_name(shard)).write_bytes(shard_table_bytes(done, table))
+    (folder / "job.json").write_bytes(manifest.as_bytes())
+
+
+def _memory_of(process: Any) -> tuple[float, float]:
+    """Return the anonymous memory and the mapped files of a process in GB, shared pages divided among processes."""
+    fields = {}
+    with open(f"/proc/{process.pid}/smaps_rollup") as file:
+        for line in list(file)[1:]:
+            name, value = line.split(":")
+            fields[name] = int(value.split()[0]) / 1e6
+    return fields["Pss_Anon"] + fields["Pss_Shmem"], fields["Pss_File"]
+
+
+def _peak_of(run: Callable[[], Any]) -> tuple[Any, float, float, float]:
+    """Return result, seconds, and the peaks of anonymous memory and mapped files of this process and its children."""
     import psutil
 
-    peak, is_done = 0.0, threading.Event()
+    peaks, is_done = [0.0, 0.0], threading.Event()
 
     def watch() -> None:
-        nonlocal peak
         process = psutil.Process()
-        while not is_done.wait(0.1):
-            total = 0
+        while not is_done.wait(0.2):
+            totals = [0.0, 0.0]
             for member in (process, *process.children(recursive=True)):
                 try:
-                    total += member.memory_full_info().pss
-                except psutil.Error:  # it ended meanwhile
+                    anonymous, mapped = _memory_of(member)
+                except (psutil.Error, OSError):  # it ended meanwhile
                     continue
-            peak = max(peak, total / 1e9)
+                totals = [totals[0] + anonymous, totals[1] + mapped]
+            peaks[:] = [max(pair) for pair in zip(peaks, totals, strict=True)]
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -59,16 +120,59 @@ def _peak_of(run: Callable[[], Any]) -> tuple[Any, float, float]:
         seconds = time.perf_counter() - started
         is_done.set()
         watcher.join()
-    return result, seconds, peak
+    return result, seconds, peaks[0], peaks[1]
 
 
-def compare_mixture(folder: str, rows: int, classes: int, noise: float) -> dict[str, Any]:
-    """Compare the default estimators on synthetic features that are mapped from a file."""
-    from featx import compare_baselines
+def compare_mixture(folder: str, rows: int, classes: int, noise: float, *, as_job: bool = False) -> dict[str, Any]:
+    """Compare the default estimators, and ridge, on synthetic features that are mapped from a file or lie in a job."""
+    from featx import compare_baselines, compare_features
 
     path = Path(folder) / "features.npy"
     y = write_mixture(path, rows, classes, noise)
+    np.save(Path(folder) / "labels.npy", y)
     X = np.load(path, mmap_mode="r")
-    comparison, seconds, peak = _peak_of(lambda: compare_baselines(X, y))
-    scores = dict(zip(comparison.table["estimator"], comparison.table["accuracy_mean"], strict=True))
-    return {"seconds": seconds, "peak_gb": peak, "scores": scores, "notes": comparison.notes}
+    if as_job:
+        write_job(Path(folder) / "job", X, y)
+        names = ["dummy", "ridge", "logreg", "svm", "knn"]
+        result, seconds, peak, mapped = _peak_of(
+            lambda: compare_features(Path(folder) / "job", estimators=names, diagnostics=False, progress=_print)
+        )
+    else:
+        result, seconds, peak, mapped = _peak_of(lambda: compare_baselines(X, y))
+    table = result.table
+    return {
+        "seconds": seconds,
+        "peak_gb": peak,
+        "mapped_gb": mapped,
+        "scores": dict(zip(table["estimator"], table["accuracy_mean"], strict=True)),
+        "fold_seconds": dict(zip(table["estimator"], table["fit_seconds"] + table["predict_seconds"], strict=True)),
+        "notes": result.notes,
+    }
+
+
+def _print(progress: Any) -> None:
+    print(progress, file=sys.stderr, flush=True)
+
+
+def cross_val_scores(folder: str, estimator: str, gigabytes: float, seconds: float) -> dict[str, Any]:
+    """Score an estimator by plain ``cross_val_score``, in a process that may take so much memory and time."""
+    code = (
+        "import json, resource, sys, numpy as np\n"
+        "folder, name, limit = sys.argv[1], sys.argv[2], float(sys.argv[3])\n"
+        "from sklearn.model_selection import cross_val_score\n"
+        "from featx.baselines.estimators import make_baseline\n"
+        "X, y = np.load(folder + '/features.npy', mmap_mode='r'), np.load(folder + '/labels.npy')\n"
+        "resource.setrlimit(resource.RLIMIT_DATA, (int(limit * 1e9),) * 2)\n"
+        "print(json.dumps(cross_val_score(make_baseline(name), X, y, cv=5, error_score='raise').mean()))\n"
+    )
+    started = time.perf_counter()
+    command = [sys.executable, "-c", code, folder, estimator, str(gigabytes)]
+    try:
+        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=seconds)
+    except subprocess.TimeoutExpired:
+        return {"outcome": f"did not finish in {seconds:.0f} s", "seconds": seconds}
+    elapsed = time.perf_counter() - started
+    if process.returncode:
+        reason = (process.stderr.splitlines() or [f"exit status {process.returncode}"])[-1][:80]
+        return {"outcome": f"failed after {elapsed:.0f} s with {gigabytes:g} GB ({reason})", "seconds": elapsed}
+    return {"outcome": f"{json.loads(process.stdout):.3f} in {elapsed:.0f} s", "seconds": elapsed}

@@ -373,6 +373,7 @@ WORKLOADS: dict[str, Callable[..., dict[str, Any]]] = {
         fill_store,
         open_store,
         comparison_workloads.compare_mixture,
+        comparison_workloads.cross_val_scores,
         serving_workloads.serve_one,
         serving_workloads.serve_threads,
         serving_workloads.lone_image,

@@ -21,7 +21,7 @@ from featx.features.duplicates.cosine_bounds import (
     reduce_rows,
     rounding,
 )
-from featx.features.duplicates.find import find_duplicate_rows
+from featx.features.duplicates.find import find_duplicate_rows, find_equal_rows
 from featx.features.duplicates.large import Neighbors, mutual_pairs, pairs_that_stand_out
 from featx.features.duplicates.limits import Limits
 from tests.jobs.job_samples import make_job
@@ -202,3 +202,10 @@ def test_missing_table_is_reported_before_the_search(
     PIL.Image.new("RGB", (64, 64)).save("photo.jpg")
     assert cli.main([*command, "--quiet"]) == 1
     assert "f.csv' does not exist" in capsys.readouterr().err
+
+
+def test_equal_rows_are_found_in_one_pass():
+    rows = np.random.default_rng(0).normal(size=(50, 8)).astype(np.float32)
+    duplicates = find_equal_rows(np.concatenate([rows, rows[[3, 7]], rows[[3]] * 1.0001]))
+    assert [cluster.tolist() for cluster in duplicates.clusters] == [[3, 50], [7, 51]]
+    assert duplicates.n_rows == 4

@@ -11,7 +11,7 @@ import numpy as np
 
 from featx.errors import ComparisonError, OptionError
 from featx.features.duplicates.dense import N_NEIGHBORS, link_all_pairs
-from featx.features.duplicates.large import link_many_rows
+from featx.features.duplicates.large import distinct_rows, link_many_rows
 from featx.features.duplicates.limits import Limits
 from featx.features.open import open_features
 from featx.features.search.cosine import normalize_rows
@@ -206,6 +206,26 @@ def find_duplicate_rows(
     cosine = np.where(counts > 1, np.float32(1), cosine)
     groups = np.unique(labels[kinds], return_inverse=True)[1].astype(np.int64)
     return Duplicates(groups, cosine[kinds], threshold, centered)
+
+
+def find_equal_rows(features: Any, limits: Limits | None = None) -> Duplicates:
+    """Return groups of equal rows, from one pass.
+
+    Parameters
+    ----------
+    features : FeatureMatrix, SelectedRows or ndarray of shape (n_samples, n_features)
+    limits : Limits or None, default=None
+
+    Raises
+    ------
+    ComparisonError
+        A row is not finite.
+    """
+    try:
+        _, kinds, counts = distinct_rows(features, limits or Limits())
+    except ValueError as error:
+        raise _not_finite(features.shape) from error
+    return Duplicates(kinds, np.where(counts[kinds] > 1, np.float32(1), np.float32(np.nan)), 1.0)
 
 
 def check_threshold(name: str, value: Any) -> None:

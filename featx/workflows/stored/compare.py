@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from typing import Any
@@ -13,7 +14,7 @@ from featx.baselines.scaling.limits import ScaleLimits
 from featx.datasets.image_table import ImageTable, LabelsLike
 from featx.datasets.labels import validate_labels
 from featx.errors import ComparisonError, OptionError
-from featx.features.duplicates.find import DUPLICATE_THRESHOLD, Duplicates
+from featx.features.duplicates.find import DUPLICATE_THRESHOLD, Duplicates, find_equal_rows
 from featx.features.matrix import FeatureMatrix
 from featx.features.open import open_features
 from featx.features.selected_rows import SelectedRows
@@ -25,13 +26,16 @@ from featx.workflows.config import ComparisonConfig, user_groups, validate_reque
 from featx.workflows.duplicate_groups import GroupedSplit, make_configured_split, split_with_groups
 from featx.workflows.experiment import BackboneComparison, Experiment
 from featx.workflows.feature_sets import FeatureSet, ReadableImages
-from featx.workflows.image_duplicates import ImageDuplicates
+from featx.workflows.image_duplicates import ImageDuplicates, classify_duplicates, find_image_duplicates
 from featx.workflows.image_estimators import check_feature_estimators
 from featx.workflows.labeled_images import as_image_table, label_column, prepare_table
 from featx.workflows.result import ImageComparison
 from featx.workflows.stored.stored_backbone import stored_backbone
 
 _DIGEST_BYTES = 16
+#: Number of rows up to which near-duplicates are searched for. 300,000 take about two minutes on two cores, and a
+#: million twenty.
+MAX_SEARCHED_ROWS = 300_000
 
 
 def compare_features(
@@ -79,8 +83,8 @@ def compare_features(
     groups : array-like of shape (n_rows,), Series, iterable or None, default=None
         Group of each row, for example a patient. Rows of one group are never split between training and test set.
     duplicate_groups : bool, default=True
-        Whether to keep duplicates and near-duplicates on the same side of every split, too. A search among a million
-        rows takes many minutes.
+        Whether to keep duplicates and near-duplicates on the same side of every split, too. Of more than 300,000 rows,
+        only those of equal features, with a note: a search of near-duplicates among a million takes twenty minutes.
     duplicate_threshold : float, default=0.97
         Minimum cosine similarity of near-duplicates. See :func:`find_duplicates`.
     tune : bool, default=False
@@ -215,7 +219,17 @@ def _describe_missing(matrix: FeatureMatrix) -> list[str]:
 def _split(images: ReadableImages, y: AnyArray, config: ComparisonConfig, notes: list[str]) -> GroupedSplit:
     """Return a split that keeps duplicates together. They are not searched for if they may be split."""
     if config.duplicate_groups:
-        return split_with_groups(images, y, config, notes, max_decoded=0)
+        features, table = images.duplicate_features, images.table
+        if len(y) > MAX_SEARCHED_ROWS:
+            notes.append(
+                f"Near-duplicates were not searched for among {len(y):,} rows, as the time grows with the square of "
+                "their number. Rows of equal features are kept together. To keep near-duplicates together too, use "
+                "groups=find_duplicates(features).groups."
+            )
+            equal = classify_duplicates(find_equal_rows(features), table.paths, images.digests, y, max_decoded=0)
+            return split_with_groups(images, y, config, notes, find=lambda threshold: equal)
+        find = functools.partial(find_image_duplicates, table.paths, features, images.digests, y, max_decoded=0)
+        return split_with_groups(images, y, config, notes, find=find)
     groups, n_rows = user_groups(images.table), len(y)
     none = Duplicates(np.arange(n_rows), np.full(n_rows, np.nan, dtype=np.float32), config.duplicate_threshold)
     split = make_configured_split(images.table, y, config, groups)

@@ -12,6 +12,7 @@ import featx
 from featx import compare_features, compare_images, find_images, open_features, plan_job, run_job, write_digits
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.errors import ComparisonError, FeaturesNotFoundError, OptionError, UnfinishedWarning
+from featx.workflows.stored import compare as stored
 
 ESTIMATORS = ["dummy", "ridge", "knn"]
 
@@ -151,3 +152,16 @@ def test_the_command_compares_a_job(job, tmp_path):
 
 def test_the_function_is_public():
     assert featx.compare_features is compare_features
+
+
+def test_many_rows_are_searched_for_equal_ones_only(job, monkeypatch, tmp_path):
+    monkeypatch.setattr(stored, "MAX_SEARCHED_ROWS", 100)
+    rows, labels = open_features(job).to_numpy(), open_features(job).labels[:].tolist()
+    np.save(tmp_path / "features.npy", np.concatenate([rows, rows[:9]]))
+    result = compare_features(
+        tmp_path / "features.npy", [*labels, *labels[:9]], estimators=["ridge"], diagnostics=False
+    )
+    assert any("Near-duplicates were not searched for among 209 rows" in note for note in result.notes)
+    assert (result.groups[:9] == result.groups[200:]).all()
+    for train, test in result.backbones[0].comparison.split.folds:
+        assert not set(result.groups[train]) & set(result.groups[test])
