@@ -61,7 +61,7 @@ def write_job(folder: Path, X: Any, y: Any, shard_size: int = 50_000) -> None:
         shard_size=shard_size,
         n_images=len(X),
         n_shards=n_shards,
-        columns=[None, None],
+        source_options={},
         listed="",
         shards_per_file=n_shards,
     )
