@@ -309,8 +309,8 @@ def check_output(output: Path, *, alternative: str = "") -> None:
     Raises
     ------
     OutputError
-        The name does not end in ``.npy``, the folder does not exist or cannot be written, or a table would replace a
-        file that featx did not write.
+        The name does not end in ``.npy``, the folder does not exist or cannot be written, or a file would be replaced
+        that featx did not write. A matrix is taken for one of featx if its table is beside it.
     """
     if output.suffix != ".npy" or os.path.isdir(output):
         raise OutputError(
@@ -319,9 +319,16 @@ def check_output(output: Path, *, alternative: str = "") -> None:
         )
     if not os.path.isdir(output.parent):
         raise output_error(output, f"there is no folder {str(output.parent)!r}", f"Create it, or {_OTHER_OUTPUT}")
-    check_output_file(output, lambda _: True, remedy=f"Fix its permissions, or {_OTHER_OUTPUT}")
-    for path, header in ((table_path(output), TABLE_HEADER), (failures_path(output), FAILURES_HEADER)):
-        check_output_file(path, starts_with(header_pattern(header)), remedy=f"Move the file, or {_OTHER_OUTPUT}")
+    table = table_path(output)
+    has_header = starts_with(header_pattern(TABLE_HEADER))
+    check_output_file(
+        output,
+        lambda _: table.is_file() and has_header(table),
+        remedy=f"Move the file, or {_OTHER_OUTPUT} A matrix is replaced if its table {table.name!r} is beside it.",
+    )
+    check_output_file(table, has_header, remedy=f"Move the file, or {_OTHER_OUTPUT}")
+    has_failures_header = starts_with(header_pattern(FAILURES_HEADER))
+    check_output_file(failures_path(output), has_failures_header, remedy=f"Move the file, or {_OTHER_OUTPUT}")
 
 
 def extract_to_file(

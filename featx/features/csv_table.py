@@ -62,8 +62,12 @@ def write_table(path: Path, rows: Iterable[tuple[str, Any, str]]) -> int:
 
 
 def write_failures(matrix: Path, failures: Iterable[Failure]) -> None:
-    """Write the table of failures of a matrix that is about to be replaced, and remove the tables of the old matrix."""
-    table_path(matrix).unlink(missing_ok=True)
+    """Write the table of failures of a matrix that is about to be replaced, and empty the table of the old matrix.
+
+    The empty table belongs to no matrix, and shows after a kill that featx may replace the matrix beside it.
+    """
+    with atomic_write(table_path(matrix)) as temporary:
+        write_table(temporary, [])
     path = failures_path(matrix)
     remaining = iter(failures)
     first = next(remaining, None)

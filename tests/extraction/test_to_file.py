@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from featx import extract_images, plan_job
+from featx import extract_images, merge_job, open_features, plan_job
 from featx.cli import main as cli
 from featx.datasets.find import find_images
-from featx.errors import AuditError, OptionError, OutputError, SourceError, UnreadableImageError
+from featx.errors import AuditError, FeaturesError, OptionError, OutputError, SourceError, UnreadableImageError
 from featx.extraction.options import ExtractionOptions
 from featx.extraction.to_file import ExtractionSummary, extract_to_file
 from featx.features.csv_table import failures_path, table_path
@@ -221,7 +221,8 @@ def test_full_disk_keeps_cached_rows(photo_folder: Path, tmp_path: Path) -> None
     assert not list(tmp_path.glob(".*.tmp"))
 
 
-def test_failed_rename_leaves_no_table(photo_folder: Path, in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_rename_leaves_an_empty_table(photo_folder: Path, in_folder: Path) -> None:
+    """The old matrix is then without rows of a table, and the command can be repeated."""
     extract(photo_folder / "china", in_folder / "features.npy")
     replace = os.replace
 
@@ -230,10 +231,15 @@ def test_failed_rename_leaves_no_table(photo_folder: Path, in_folder: Path, monk
             raise OSError(5, "Input/output error")
         replace(source, target)
 
-    monkeypatch.setattr("featx.system.files.atomic.os.replace", refuse_the_matrix)
-    with pytest.raises(OutputError, match="Input/output error"):
-        extract(photo_folder / "flower", in_folder / "features.npy")
-    assert sorted(os.listdir(in_folder)) == ["cache", "features.npy"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("featx.system.files.atomic.os.replace", refuse_the_matrix)
+        with pytest.raises(OutputError, match="Input/output error"):
+            extract(photo_folder / "flower", in_folder / "features.npy")
+    assert sorted(os.listdir(in_folder)) == ["cache", "features.csv", "features.npy"]
+    with pytest.raises(FeaturesError, match="expected 12 lines, one for each row, got 0"):
+        list(open_features(in_folder / "features.npy").paths)
+    assert extract(photo_folder / "flower", in_folder / "features.npy").rows == 12
+    assert len(open_features(in_folder / "features.npy").paths) == 12
 
 
 @pytest.mark.parametrize("name", ["features.csv", "features.failures.csv"])
@@ -242,6 +248,26 @@ def test_user_table_is_not_replaced(name: str, photo_folder: Path, in_folder: Pa
     with pytest.raises(OutputError, match="was not written by featx. Move the file"):
         extract(photo_folder, in_folder / "features.npy")
     assert (in_folder / name).read_text() == "my,own,table\n"
+
+
+def test_user_matrix_is_not_replaced(
+    photo_folder: Path, in_folder: Path, counting: CountingBackbone, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor by the rows of a job; a matrix with its table beside it is one of featx."""
+    np.save(in_folder / "mine.npy", np.arange(5))
+    before = (in_folder / "mine.npy").read_bytes()
+    with pytest.raises(OutputError, match=r"was not written by featx. Move the file, .*if its table 'mine.csv' is"):
+        extract_images(photo_folder, "mine.npy", backbone="counting")
+    assert counting.n_images == 0
+    plan_job(photo_folder, "job", backbone="counting", sample=0, cache=None)
+    with pytest.raises(OutputError, match="was not written by featx"):
+        merge_job("job", "mine.npy")
+    assert cli.main(["extract", str(photo_folder), "-o", "mine.npy", "--backbone", "counting"]) == 1
+    assert "was not written by featx" in capsys.readouterr().err
+    assert (in_folder / "mine.npy").read_bytes() == before
+    assert not (in_folder / "mine.csv").exists()
+    for _ in range(2):
+        assert extract(photo_folder, in_folder / "features.npy").rows == 24
 
 
 def _spoil(function: Any, change: Any) -> Any:
