@@ -12,6 +12,7 @@ from featx.backbones.layers import LayerInfo
 from featx.errors import OptionError
 from featx.recipe import Recipe
 from featx.system.array_types import AnyArray
+from featx.system.option_checks import is_integer
 
 #: Number of images in one run of a compiled network. It is constant and the last batch is padded, so that a row
 #: depends on its own image alone. Measured from 1 to 32: 8 is as fast as any, and small enough for a single image.
@@ -232,12 +233,28 @@ class DirectBackbone(Backbone):
     @property
     def registration_problem(self) -> str:
         """Reason why the backbone cannot be registered, with a remedy; empty if it can."""
-        if hasattr(self, "version"):
-            return ""
-        return (
-            f"{type(self).__name__} has no version. Set the class attribute version = 1, and increase it whenever "
-            "extract changes."
-        )
+        kind = type(self).__name__
+        if not hasattr(self, "version"):
+            return (
+                f"{kind} has no version. Set the class attribute version = 1, and increase it whenever extract changes."
+            )
+        for name, example in (("image_size", 224), ("min_image_size", 1)):
+            if not is_integer(getattr(self, name, None), 1):
+                got = repr(getattr(self, name)) if hasattr(self, name) else "none"
+                return f"{name} of {kind} must be an integer of at least 1, got {got}. Set {name} = {example}."
+        for name, parameter in (("n_features", "pooling"), ("extract", "pixels")):
+            if not callable(getattr(self, name)):
+                return (
+                    f"{name} of {kind} must be a method, got {getattr(self, name)!r}. Define it: "
+                    f"def {name}(self, {parameter})."
+                )
+        n_features = self.n_features("avg")
+        if not is_integer(n_features, 1):
+            return (
+                f"n_features of {kind} must return an integer of at least 1, got {n_features!r}. Return the length of "
+                "a feature row."
+            )
+        return ""
 
     @abc.abstractmethod
     def extract(self, pixels: AnyArray) -> AnyArray:

@@ -13,6 +13,7 @@ import contextlib
 import functools
 import importlib.metadata
 import warnings
+from collections.abc import Container
 
 from featx.backbones.base import Backbone
 from featx.errors import FeatxWarning
@@ -45,6 +46,28 @@ def load_declared(name: str) -> Backbone | None:
     """
     point = _entry_points().get(name)
     return None if point is None else _load(point, _package_name(point))
+
+
+def warn_taken_names(taken: Container[str]) -> None:
+    """Warn of entry points with the name of a built-in backbone, which are ignored, once in a process.
+
+    Warns
+    -----
+    FeatxWarning
+    """
+    for name, point in _entry_points().items():
+        if name in taken:
+            _warn_taken(point, _package_name(point))
+
+
+@functools.cache
+def _warn_taken(point: importlib.metadata.EntryPoint, package: str) -> None:
+    warnings.warn(
+        f"Ignored backbone {point.name!r} of package {package!r} (entry point {point.value!r} in group {GROUP!r}): a "
+        "built-in backbone has this name. Rename the entry point, or uninstall the package.",
+        FeatxWarning,
+        stacklevel=2,
+    )
 
 
 def _entry_points() -> dict[str, importlib.metadata.EntryPoint]:

@@ -9,7 +9,7 @@ import os
 
 from featx.backbones.base import Backbone, DirectBackbone, NetworkBackbone, Weights
 from featx.backbones.color_histogram import ColorHistogram
-from featx.backbones.entry_points import declared_names, load_declared
+from featx.backbones.entry_points import declared_names, load_declared, warn_taken_names
 from featx.backbones.files.model_source import is_model_path, model_path_problem
 from featx.backbones.files.network_file import NetworkFile
 from featx.backbones.hub.hub_file import PREFIX, HubFile
@@ -18,6 +18,7 @@ from featx.backbones.records import read_records
 from featx.backbones.torch.names import is_torch_name
 from featx.backbones.torch.torch_backbone import TorchBackbone
 from featx.errors import OptionError, UnknownBackboneError, did_you_mean
+from featx.system.formatting import format_list
 
 __all__ = [
     "Backbone",
@@ -66,6 +67,7 @@ def available_backbones() -> list[str]:
     ['resnet50', 'resnet50_v2']
     """
     known = {*_BUILT_IN, *_registered}
+    warn_taken_names(_BUILT_IN)
     return sorted({*known, *(name for name in declared_names() if name in known or _find_declared(name) is not None)})
 
 
@@ -114,10 +116,11 @@ def load_backbone(name: str | os.PathLike[str]) -> Backbone:
             return _open(TorchBackbone, name)
         if backbone is not None or (backbone := _find_declared(name)) is not None:
             return backbone
-    names = available_backbones()
+    # Declared backbones are not loaded here: the problems of their packages have nothing to do with this name.
+    others = {*_BUILT_IN, *_registered, *declared_names()} - {name}
     raise UnknownBackboneError(
-        f"Unknown backbone {name!r}.{model_path_problem(str(name))}{did_you_mean(str(name), names)} Run `featx "
-        f"backbones` to list all {len(names)}.{_worker_hint()}"
+        f"Unknown backbone {name!r}.{model_path_problem(str(name))}{did_you_mean(str(name), sorted(others))} Run "
+        f"`featx backbones` to list all backbones.{_worker_hint()}"
     )
 
 
@@ -163,6 +166,18 @@ def register_backbone(backbone: Backbone, *, replace: bool = False) -> None:
     'version 1'
     >>> unregister_backbone("mean_color")
     """
+    if not isinstance(backbone, Backbone):
+        is_class = isinstance(backbone, type) and issubclass(backbone, Backbone)
+        remedy = f"Pass an instance: {backbone.__name__}()." if is_class else "See featx.DirectBackbone for an example."
+        raise OptionError(
+            f"backbone must be an instance of DirectBackbone or KerasBackbone, got {backbone!r}. {remedy}"
+        )
+    name = getattr(backbone, "name", None)
+    if not isinstance(name, str) or not name:
+        raise OptionError(
+            f"The name of a backbone must be a str that is not empty, got {name!r}. Set the class attribute name of "
+            f"{type(backbone).__name__}."
+        )
     if problem := backbone.registration_problem:
         raise OptionError(f"Cannot register backbone {backbone.name!r}: {problem}")
     known = _BUILT_IN.get(backbone.name) or (None if replace else _registered.get(backbone.name))
@@ -204,7 +219,11 @@ def unregister_backbone(name: str) -> None:
     False
     """
     if name not in _registered:
-        raise OptionError(f"Cannot unregister backbone {name!r}: it was not registered in this process.")
+        registered = f"one of {format_list(sorted(_registered))}" if _registered else "none is registered"
+        raise OptionError(
+            f"Cannot unregister backbone {name!r}: it was not registered in this process. Pass the name of a backbone "
+            f"that register_backbone added ({registered})."
+        )
     del _registered[name]
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias
 
 from featx.baselines.builtin_baselines import BASELINES, DEFAULT_NAMES, N_NEIGHBORS, NAMES, TASKS, Baseline
 from featx.errors import OptionError, did_you_mean
+from featx.system.option_checks import check_choice
 
 #: What ``estimators=`` accepts: names, scikit-learn estimators, or a mapping of names to estimators.
 EstimatorsLike: TypeAlias = "Sequence[Any] | Mapping[str, Any]"
@@ -24,8 +25,7 @@ def is_fine_tune(estimator: Any) -> bool:
 
 def check_task(task: str) -> None:
     """Raise an :class:`OptionError` if `task` is unknown."""
-    if task not in TASKS:
-        raise OptionError(f"task (--task) must be one of {', '.join(TASKS)}, got {task!r}.")
+    check_choice("task", task, TASKS)
 
 
 def make_baseline(name: str, n_train: int | None = None, *, task: str = "classification") -> Any:

@@ -15,12 +15,13 @@ from featx.datasets.find import find_images, format_ignored
 from featx.datasets.image_table import PathsLike
 from featx.datasets.label_names import similar_names_note
 from featx.datasets.pixel_range import pixel_range_note
-from featx.errors import OptionError, UnreadableImageError
+from featx.errors import UnreadableImageError
 from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
 from featx.images.formats import IMAGE_SUFFIXES, open_image
 from featx.images.image import content_digest, describe_image, read_image
 from featx.system.formatting import format_count, shorten
 from featx.system.html import TextResult
+from featx.system.option_checks import check_integer
 from featx.system.processes import n_cores
 from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
 from featx.system.terminal.tables import format_table, wrap_text
@@ -275,8 +276,7 @@ def check_images(
     >>> check.unreadable[0].error
     'UnknownFormatError'
     """
-    if max_pixels < 1:
-        raise OptionError(f"max_pixels (--max-pixels) must be a positive integer, got {max_pixels!r}.")
+    check_integer("max_pixels", max_pixels)
     table = find_images(
         source,
         path_column=path_column,

@@ -241,7 +241,7 @@ def _check_options(extractor: FeatureExtractor, n_copies: Any, random_state: Any
         ("random_state", random_state, 0, 2**32 - 1),
     ):
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or not low <= value <= high:
-            raise OptionError(f"{name} must be an int from {low} to {high}, got {value!r}.")
+            raise OptionError(f"{name} must be an integer from {low} to {high}, got {value!r}.")
     if extractor.tta is not None:
         raise OptionError(f"extractor must have tta=None, got tta={extractor.tta!r}. Pass an extractor without tta.")
 

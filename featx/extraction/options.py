@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import numbers
 import os
 import warnings
 from collections.abc import Collection, Mapping, Sequence
@@ -21,7 +20,7 @@ from featx.backbones.layers import POOLINGS, Layer, LayerInfo, Pooling, find_lay
 from featx.backbones.registry import Backbone, KerasBackbone, load_backbone
 from featx.backbones.weights import is_url, url_cache_path
 from featx.datasets.pixel_range import format_window
-from featx.errors import FeatxWarning, OptionError, RecipeMismatchError, WeightsNotFoundError, did_you_mean
+from featx.errors import FeatxWarning, OptionError, RecipeMismatchError, WeightsNotFoundError
 from featx.extraction.engines.archived_graph import ArchivedGraph, UnusableGraphError
 from featx.extraction.engines.calibration import CALIBRATION
 from featx.extraction.engines.engine import (
@@ -41,6 +40,7 @@ from featx.images.tta import check_tta
 from featx.recipe import LAYER_SEPARATOR, Recipe
 from featx.system.files import remote
 from featx.system.formatting import format_list
+from featx.system.option_checks import check_choice, check_integer, is_integer
 
 ON_TRUNCATED = ("raise", "pad")
 #: Options that concern one machine only.
@@ -84,12 +84,12 @@ class ExtractionOptions:
         if not isinstance(self.backbone, str):
             object.__setattr__(self, "backbone", as_backbone_name(self.backbone))
         load_backbone(self.backbone)  # raises UnknownBackboneError, before other problems
-        _check_choice("pooling", self.pooling, POOLINGS)
-        _check_choice("precision", self.precision, PRECISIONS)
-        _check_choice("engine", self.engine, ENGINES)
-        _check_choice("on_truncated", self.on_truncated, ON_TRUNCATED)
-        _check_positive("batch_size", self.batch_size)
-        _check_positive("max_pixels", self.max_pixels)
+        check_choice("pooling", self.pooling, POOLINGS)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("engine", self.engine, ENGINES)
+        check_choice("on_truncated", self.on_truncated, ON_TRUNCATED)
+        check_integer("batch_size", self.batch_size)
+        check_integer("max_pixels", self.max_pixels)
         if self.weights is not None and not isinstance(self.weights, str | os.PathLike):
             raise OptionError(
                 "weights (--weights) must be 'imagenet', the path of a weights file, a URL that ends in "
@@ -140,7 +140,7 @@ class ExtractionOptions:
             )
         sides = tuple(value) if isinstance(value, tuple | list) else (value, value)
         smallest = backbone.min_image_size
-        if len(sides) != 2 or not all(_is_int(side) and smallest <= side <= MAX_IMAGE_SIZE for side in sides):
+        if len(sides) != 2 or not all(is_integer(side) and smallest <= side <= MAX_IMAGE_SIZE for side in sides):
             default = f" Omit it to use the default, {backbone.image_size}." if backbone.image_size else ""
             raise OptionError(
                 f"image_size (--image-size) must be an int or (height, width) from {smallest} to {MAX_IMAGE_SIZE} for "
@@ -337,25 +337,9 @@ class Resolved:
         return start_engine(self.backbone, self.recipe, self.weights_path, self.engine, compiled)
 
 
-def _check_choice(option: str, value: Any, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        expected = ", ".join(map(repr, choices))
-        raise OptionError(f"{option} must be one of {expected}, got {value!r}.{did_you_mean(str(value), choices)}")
-
-
-def _check_positive(option: str, value: Any) -> None:
-    if not _is_int(value) or value < 1:
-        raise OptionError(f"{option} must be an int of at least 1, got {value!r}.")
-
-
 def check_on_error(on_error: str) -> None:
     """Raise an :class:`OptionError` if `on_error` is neither "skip" nor "raise"."""
-    if on_error not in ("skip", "raise"):
-        raise OptionError(f"on_error (--on-error) must be 'skip' or 'raise', got {on_error!r}.")
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    check_choice("on_error", on_error, ("skip", "raise"))
 
 
 def warn_once(message: str) -> None:

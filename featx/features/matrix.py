@@ -15,6 +15,7 @@ from featx.features.npy_part import MatrixPart
 from featx.features.shard_table import ROW_COLUMNS, RowTable, TableColumns
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.files import remote
+from featx.system.option_checks import is_integer
 
 _BLOCK_BYTES = 64 * 2**20
 
@@ -304,8 +305,8 @@ class FeatureMatrix:
     def _block_rows(self, n_rows: int | None) -> int:
         if n_rows is None:
             return max(1, _BLOCK_BYTES // (4 * max(1, self.shape[1])))
-        if n_rows < 1:
-            raise FeaturesError(f"n_rows must be a positive integer, got {n_rows!r}.")
+        if not is_integer(n_rows, 1):
+            raise FeaturesError(f"n_rows must be an integer of at least 1, got {n_rows!r}.")
         return int(n_rows)
 
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from featx.errors import OptionError, did_you_mean
+from featx.errors import OptionError
 from featx.images.augment import augment
 from featx.recipe import LAYER_SEPARATOR, Recipe
 from featx.system.array_types import BoolArray, DigestArray, FloatArray
+from featx.system.option_checks import check_choice
 
 #: Name of the unchanged image, as in recipes without test-time augmentation.
 PLAIN = ""
@@ -144,9 +145,7 @@ def check_tta(tta: Any, size: tuple[int, int]) -> None:
     ------
     OptionError
     """
-    if not isinstance(tta, str) or tta not in VIEWS:
-        expected = ", ".join(map(repr, VIEWS))
-        raise OptionError(f"tta (--tta) must be None or one of {expected}, got {tta!r}.{did_you_mean(str(tta), VIEWS)}")
+    check_choice("tta", tta, VIEWS, allow_none=True)
     if tta == "rotations" and size[0] != size[1]:
         raise OptionError(
             f'tta="rotations" requires a square image_size, got {size}. Pass image_size=224 (--image-size 224), or '

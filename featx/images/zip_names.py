@@ -35,7 +35,9 @@ def checked_zip_encoding(encoding: str) -> str:
     except (LookupError, TypeError):
         name = ""
     if name not in ZIP_ENCODINGS:
-        raise OptionError(f"zip_encoding (--zip-encoding) must be one of {', '.join(ZIP_ENCODINGS)}, got {encoding!r}.")
+        raise OptionError(
+            f"zip_encoding (--zip-encoding) must be one of {', '.join(map(repr, ZIP_ENCODINGS))}, got {encoding!r}."
+        )
     return name
 
 

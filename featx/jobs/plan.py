@@ -24,6 +24,7 @@ from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
 from featx.system.formatting import format_bytes, format_count, format_duration
 from featx.system.html import TextResult
+from featx.system.option_checks import check_integer, is_integer
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.terminal.tables import wrap_text
 from featx.system.version import __version__
@@ -276,12 +277,11 @@ def _summarize(location: str, manifest: JobManifest, estimate: CostEstimate, spe
 
 
 def _check_options(options: ExtractionOptions, shard_size: int, sample: int) -> None:
-    if isinstance(shard_size, bool) or not isinstance(shard_size, int) or not 1 <= shard_size <= _MAX_SHARD_SIZE:
+    if not is_integer(shard_size, 1) or shard_size > _MAX_SHARD_SIZE:
         raise OptionError(
-            f"shard_size must be an int from 1 to {_MAX_SHARD_SIZE:,}, got {shard_size!r}. The list of a shard is held "
-            "in memory."
+            f"shard_size (--shard-size) must be an integer from 1 to {_MAX_SHARD_SIZE:,}, got {shard_size!r}. Omit it "
+            f"to use the default, {SHARD_SIZE:,}."
         )
-    if isinstance(sample, bool) or not isinstance(sample, int) or sample < 0:
-        raise OptionError(f"sample must be a non-negative int, got {sample!r}. Pass 0 to skip the measurement.")
+    check_integer("sample", sample, 0, remedy="Pass 0 to skip the measurement.")
     for path in (options.backbone, options.weights or ""):
         check_no_secrets(os.fspath(path))

@@ -18,6 +18,7 @@ from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.models.prediction import Prediction, PredictionFormat
 from featx.system.array_types import AnyArray, Float64Array
+from featx.system.option_checks import check_integer
 from featx.system.shared_calls import SharedCalls
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
@@ -273,8 +274,7 @@ class Predictor:
 
 
 def _check_numbers(top: int, threshold: float | None) -> None:
-    if not isinstance(top, int | np.integer) or top < 1:
-        raise OptionError(f"top (--top) must be an int of at least 1, got {top!r}.")
+    check_integer("top", top)
     is_number = isinstance(threshold, int | float | np.integer | np.floating)
     if threshold is not None and not (is_number and 0 <= threshold <= 1):
         raise OptionError(f"threshold (--threshold) must be a probability between 0 and 1, got {threshold!r}.")

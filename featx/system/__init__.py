@@ -5,6 +5,7 @@
 ``formatting``     human-readable numbers and names; safe CSV cells
 ``html``           HTML of results in notebooks
 ``locks``          locks between the processes of one machine
+``option_checks``  parameters with a few valid values, or a minimum
 ``processes``      cores, and whether a process still runs
 ``products``       matrix products of a few rows
 ``shared_calls``   calls that threads share

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import typing
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from featx.backbones.base import Backbone, DirectBackbone
 from featx.backbones.registry import available_backbones, register_backbone, registered_backbone, unregister_backbone
+
+AnyBackbone = TypeVar("AnyBackbone", bound=Backbone)
 
 
 class CountingBackbone(DirectBackbone):
@@ -82,6 +85,12 @@ class CountingBackbone(DirectBackbone):
         return rows
 
 
+@typing.overload
+def registered(backbone: AnyBackbone, /) -> contextlib.AbstractContextManager[AnyBackbone]: ...
+@typing.overload
+def registered(
+    first: Backbone, second: Backbone, /, *others: Backbone
+) -> contextlib.AbstractContextManager[tuple[Backbone, ...]]: ...
 @contextlib.contextmanager
 def registered(*backbones: Backbone) -> Iterator[Any]:
     """Register backbones for the duration of a ``with`` block.

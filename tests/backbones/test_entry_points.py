@@ -87,13 +87,19 @@ def test_packages_are_imported_only_when_needed(install: Install) -> None:
         (4, "NAME:make", "def make(): return 7", "it is of type int, not a featx.Backbone"),
         (5, "NAME:make", CODE, "its name is 'plug_d5_function'"),
         (6, "NAME:make", CODE.replace("version, image_size = 1, 32", "image_size = 32"), "has no version"),
+        (
+            7,
+            "NAME:make",
+            CODE.replace("def n_features(self, pooling):\n        return 3", "n_features = 3"),
+            "be a method",
+        ),
     ],
 )
 def test_broken_entry_point_warns_and_the_others_work(
     number: int, value: str, code: str, reason: str, install: Install
 ) -> None:
     name = f"plug_d{number}"
-    entry_point = f"{name}_function" if number == 6 else f"{name}_broken"
+    entry_point = f"{name}_function" if number >= 6 else f"{name}_broken"
     install(name, {entry_point: value.replace("NAME", name)}, code)
     message = f"Cannot load backbone '{entry_point}' of package '{name}' .entry point .*{reason}"
     with pytest.warns(FeatxWarning, match=message):
@@ -116,8 +122,16 @@ def test_built_in_and_registered_backbones_take_precedence(install: Install, cou
     install("plug_e", {"mobilenet": "plug_e:instance", "counting": "plug_e:instance"})
     assert load_backbone("mobilenet").n_features("avg") == 1024
     assert load_backbone("counting") is counting
-    assert available_backbones().count("mobilenet") == 1
+    with pytest.warns(FeatxWarning, match="Ignored backbone 'mobilenet' of package 'plug_e' .*built-in.*Rename"):
+        assert available_backbones().count("mobilenet") == 1
     assert "plug_e" not in sys.modules
+
+
+def test_unknown_backbone_does_not_load_the_declared_ones(install: Install) -> None:
+    install("plug_j", {"plug_j_broken": "plug_j:absent"})
+    with pytest.raises(UnknownBackboneError, match="Did you mean 'plug_j_broken'"):
+        load_backbone("plug_j_broke")
+    assert "plug_j" not in sys.modules
 
 
 def test_first_package_on_the_path_wins(install: Install) -> None:

@@ -15,7 +15,7 @@ from featx.backbones.registry import KerasBackbone
 from featx.cli import console
 from featx.errors import EngineError, OptionError, UnknownBackboneError
 from featx.extraction.options import ExtractionOptions
-from featx.testing import CountingBackbone
+from featx.testing import CountingBackbone, registered
 
 MOBILENET = featx.load_backbone("mobilenet")
 
@@ -65,6 +65,44 @@ def test_register_checks_backbone() -> None:
         featx.register_backbone(Derived(**{**dataclasses.asdict(MOBILENET), "name": "derived"}))
 
 
+class _Invalid(CountingBackbone):
+    name = "invalid"
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"n_features": 3}, r"n_features of .* must be a method, got 3. Define it: def n_features.self, pooling."),
+        ({"extract": None}, "extract of .* must be a method, got None"),
+        ({"n_features": lambda self, pooling: None}, "n_features of .* must return an integer of at least 1, got None"),
+        ({"n_features": lambda self, pooling: 0}, "must return an integer of at least 1, got 0"),
+        ({"image_size": "32"}, "image_size of .* must be an integer of at least 1, got '32'. Set image_size = 224"),
+        ({"min_image_size": None}, "min_image_size of .* must be an integer of at least 1, got None"),
+        ({"name": ""}, "name of a backbone must be a str that is not empty, got ''"),
+        ({"name": 5}, "name of a backbone must be a str that is not empty, got 5"),
+    ],
+)
+def test_register_checks_attributes(attributes: dict[str, Any], message: str) -> None:
+    backbone = type("Invalid", (_Invalid,), attributes)()
+    with pytest.raises(OptionError, match=message):
+        featx.register_backbone(backbone)
+    assert "invalid" not in featx.available_backbones()
+
+
+def test_register_requires_an_instance() -> None:
+    with pytest.raises(OptionError, match="backbone must be an instance of DirectBackbone or KerasBackbone, got 5"):
+        featx.register_backbone(5)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match=r"Pass an instance: CountingBackbone\(\)"):
+        featx.register_backbone(CountingBackbone)  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="got 5"), registered(5):  # type: ignore[call-overload]
+        pass
+
+
+def test_unregister_names_what_is_registered(counting: CountingBackbone) -> None:
+    with pytest.raises(OptionError, match=r"'mobilenet': it was not registered.*added \(one of 'counting'\)"):
+        featx.unregister_backbone("mobilenet")
+
+
 def test_unsupported_file(tmp_path: Path) -> None:
     (tmp_path / "net.pt").write_bytes(b"")
     with pytest.raises(UnknownBackboneError, match="is not a SavedModel: it has no saved_model.pb"):
@@ -84,6 +122,11 @@ def test_direct_backbone_has_no_weights_or_layers(
         ExtractionOptions("counting", weights=None).resolve()
     beside = argparse.Namespace(backbone=["mobilenet", "counting"], weights=None)
     assert console.options_from(beside, "counting").weights == "imagenet"
+    beside.engine = "keras"
+    assert console.options_from(beside, "counting").engine == "auto"
+    assert console.options_from(beside, "mobilenet").engine == "keras"
+    with pytest.raises(OptionError, match="engine .--engine. must be 'auto' for backbone 'counting', got 'keras'"):
+        ExtractionOptions("counting", engine="keras").resolve()
     assert console.options_from(beside, "mobilenet").weights is None
     assert featx.cli.main.main(["backbones", "counting", "--layers"]) == 1
     assert "is a plain Python backbone without layers" in capsys.readouterr().err

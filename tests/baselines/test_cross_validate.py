@@ -144,7 +144,7 @@ def test_unknown_estimator() -> None:
         ({"n_jobs": 0}, "n_jobs .* must be an integer other than 0"),
         ({"estimators": []}, "estimators must be a non-empty list of estimators or names"),
         ({"estimators": "svm"}, "estimators must be a non-empty list of estimators or names"),
-        ({"task": "clustering"}, "task .* must be one of auto, classification, regression"),
+        ({"task": "clustering"}, "task .* must be one of 'auto', 'classification', 'regression'"),
         ({"repeats": 0}, "repeats .* must be an integer of at least 1"),
         ({"repeats": 2, "cv": [([0, 1], [2])]}, "repeats .* must be 1 for given folds"),
     ],

@@ -19,7 +19,7 @@ BAD = {
         "group_column (--group-column) names the column 'site'",
     ),
     "near": (["compare", "photos", "--duplicate-threshold", "1.5"], "must be a number above 0 and at most 1"),
-    "task": (["compare", "photos", "--task", "regresion"], "classification, regression"),
+    "task": (["compare", "photos", "--task", "regresion"], "'classification', 'regression'"),
     "report": (["compare", "photos", "--report", "absent/r.html"], "Choose another file"),
     "one group": (["compare", "table.csv", "--group-column", "site"], "at least two groups, got one"),
     "missing files": (["compare", "gone.csv", "--backbone", "counting"], "Cannot read any of the 4 images"),

@@ -105,7 +105,7 @@ def test_results_of_check(messy: Path) -> None:
     check = check_images(messy)
     assert repr(check).startswith(f"<ImageCheck: {len(check.images)} images; unreadable ")
     assert check.to_frame().to_dict("records") == list(check.findings())
-    with pytest.raises(OptionError, match=r"max_pixels \(--max-pixels\) must be a positive integer, got 0"):
+    with pytest.raises(OptionError, match=r"max_pixels \(--max-pixels\) must be an integer of at least 1, got 0"):
         check_images(messy, max_pixels=0)
 
 

@@ -170,10 +170,10 @@ def test_fitted_recipe_applies_to_copies(extractor: FeatureExtractor, paths: lis
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"n_copies": 0}, "n_copies must be an int from 1 to 100, got 0"),
+        ({"n_copies": 0}, "n_copies must be an integer from 1 to 100, got 0"),
         ({"n_copies": 2.0}, "got 2.0"),
         ({"n_copies": True}, "got True"),
-        ({"random_state": None}, "random_state must be an int from 0 to 4294967295, got None"),
+        ({"random_state": None}, "random_state must be an integer from 0 to 4294967295, got None"),
         ({"random_state": -1}, "got -1"),
         ({"y": ["a"]}, "one label for each of 24 images"),
         ({"extractor": FeatureExtractor("counting", tta="flip")}, "tta='flip'.* Pass an extractor without tta"),

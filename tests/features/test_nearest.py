@@ -57,7 +57,7 @@ def test_invalid_arguments(rows: np.ndarray[Any, Any]) -> None:
     with pytest.raises(FeaturesError, match="Remove the rows of unreadable images"):
         find_similar(rows, np.full(16, np.nan))
     for top in (0, -1, 1.5, True):
-        with pytest.raises(OptionError, match="must be a positive integer"):
+        with pytest.raises(OptionError, match="must be an integer of at least 1"):
             find_similar(rows, rows[0], top=top)  # type: ignore[arg-type]
     with pytest.raises(OptionError, match="Did you mean 'faiss'"):
         find_similar(rows, rows[0], index="fais")

@@ -90,7 +90,7 @@ def test_blocks(features: FeatureMatrix, expected: np.ndarray[Any, Any]) -> None
     np.testing.assert_array_equal(features.to_numpy(), expected)
     assert (features.shape, features.ndim, features.dtype, len(features)) == ((89, 6), 2, np.float32, 89)
     assert np.asarray(features, dtype=np.float64).dtype == np.float64
-    with pytest.raises(FeaturesError, match="must be a positive integer"):
+    with pytest.raises(FeaturesError, match="must be an integer of at least 1"):
         features.blocks(0)
 
 

@@ -55,12 +55,12 @@ def test_folder_with_other_files_is_refused(images: Path, tmp_path: Path) -> Non
 
 
 def test_invalid_options(images: Path, tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="shard_size must be an int from 1 to 1,000,000, got 0"):
+    with pytest.raises(OptionError, match="shard_size .--shard-size. must be an integer from 1 to 1,000,000, got 0"):
         plan(images, tmp_path / "job", shard_size=0)
     plan(images, tmp_path / "job")
-    with pytest.raises(OptionError, match="backend must be one of .*, got 'lokey'.* Did you mean 'loky'"):
+    with pytest.raises(OptionError, match="backend .--backend. must be one of .*, got 'lokey'.* Did you mean 'loky'"):
         run_job(tmp_path / "job", backend="lokey")
-    with pytest.raises(OptionError, match="on_error must be 'skip' or 'raise', got 'rais'"):
+    with pytest.raises(OptionError, match="on_error .--on-error. must be 'skip' or 'raise', got 'rais'"):
         run_job(tmp_path / "job", on_error="rais")
     with pytest.raises(SourceNotFoundError):
         plan(tmp_path / "absent", tmp_path / "job2")

@@ -219,7 +219,7 @@ def test_explain_command_skips_unreadable_images(
     ("arguments", "remedy"),
     [
         (["--label", "9"], r"must be a class of the model \(0, 1, 2\), got '9'"),
-        (["--method", "magic"], "must be one of auto, activation, occlusion, got"),
+        (["--method", "magic"], "must be one of 'auto', 'activation', 'occlusion', got"),
         (["--method", "activation"], "--method occlusion"),
         (["-o", "FILE"], "Cannot write"),
         (["--no-cache", "--label", "9"], "must be a class of the model"),

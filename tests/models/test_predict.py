@@ -112,7 +112,7 @@ def test_stream_of_paths(model_here: Model, digits: list[Path]) -> None:
         (["absent.skops", "a.png"], "`featx train PHOTOS -o absent.skops`"),
         (["model.skops", "a.png"], "No such folder or file: 'a.png'"),
         (["model.skops", "-", "a.png"], "cannot be combined with other sources"),
-        (["model.skops", "DIGIT", "--top", "0"], "top (--top) must be an int of at least 1, got 0"),
+        (["model.skops", "DIGIT", "--top", "0"], "top (--top) must be an integer of at least 1, got 0"),
         (["model.skops", "DIGIT", "--threshold", "2"], "between 0 and 1"),
         (["model.skops", "DIGIT", "--path-column", "file"], "requires a table as source"),
         (["model.skops", "DIGIT", "-o", "model.skops"], "was not written by featx"),

@@ -14,6 +14,7 @@ from featx.baselines.folds.split import Fold, Split
 from featx.errors import ComparisonError, OptionError
 from featx.system.array_types import AnyArray, IntArray
 from featx.system.formatting import format_count, format_list
+from featx.system.option_checks import check_integer, is_integer
 
 
 def check_split_options(cv: Any, repeats: int) -> None:
@@ -24,15 +25,14 @@ def check_split_options(cv: Any, repeats: int) -> None:
     OptionError
         If `cv` is neither an integer of at least 2 nor something that defines folds, or `repeats` is below 1.
     """
-    is_number = isinstance(cv, int | np.integer) and not isinstance(cv, bool)
+    is_number = is_integer(cv)
     is_valid = cv >= 2 if is_number else isinstance(cv, Split) or is_splitter(cv) or is_list_of_pairs(cv)
     if not is_valid:
         raise OptionError(
             f"cv (--cv) must be an integer of at least 2, a scikit-learn splitter or a list of (train, test) indices, "
             f"got {cv!r}. Use cv=5, for example."
         )
-    if not isinstance(repeats, int | np.integer) or repeats < 1:
-        raise OptionError(f"repeats (--repeats) must be an integer of at least 1, got {repeats!r}. Use repeats=1.")
+    check_integer("repeats", repeats)
     if repeats > 1 and not is_number:
         raise OptionError(f"repeats (--repeats) must be 1 for given folds, got {repeats!r}. Pass cv as an integer.")
 
@@ -191,12 +191,12 @@ def _too_few_classes(labels: list[Any], singles: list[Any], has_groups: bool) ->
     if len(labels) < 2:
         classes = f"one class, {labels[0]!r}" if labels else "no labels"
         return (
-            f"y must contain at least two classes, got {classes}. Add samples of another class (images: one folder per "
+            f"y must have at least two classes, got {classes}. Add samples of another class (images: one folder per "
             "class, or a table with --label-column)."
         )
     unit = "group" if has_groups else "sample"
     return (
-        f"y must contain at least two classes with two {unit}s, but {len(singles)} of {len(labels)} classes have a "
+        f"y must have at least two classes with two {unit}s, but {len(singles)} of {len(labels)} classes have a "
         f"single {unit}: {format_list(singles)}. Add samples to them."
     )
 

@@ -12,9 +12,9 @@ from featx.baselines.folds.groups import group_codes
 from featx.baselines.metrics import METRICS, score
 from featx.baselines.ranking.gram import GramMatrix
 from featx.datasets.labels import as_label_array, encode_targets, infer_task, validate_data, validate_labels
-from featx.errors import OptionError
 from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import AnyArray, Float64Array, IntArray
+from featx.system.option_checks import check_choice
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -93,8 +93,7 @@ def leave_one_out(
     >>> round(leave_one_out(X, y, method="knn"), 3)
     0.973
     """
-    if method not in METHODS:
-        raise OptionError(f"method must be one of {', '.join(METHODS)}, got {method!r}.")
+    check_choice("method", method, METHODS, is_option=False)
     check_task(task)
     all_labels = as_label_array(y)
     X, labels, rows, _ = validate_data(features, all_labels)

@@ -250,5 +250,5 @@ def _check_targets_vary(targets: Float64Array) -> None:
     if not len(targets) or (np.ptp(targets, axis=0) == 0).all():
         values = "one" if len(targets) else "no labels"
         raise ComparisonError(
-            f"y must contain at least two classes or different values, got {values}. Add samples of another class."
+            f"y must have at least two classes or different values, got {values}. Add samples of another class."
         )

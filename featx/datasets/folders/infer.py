@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from featx.datasets.folders.layout import Layout, Part, normalize_splits
 from featx.datasets.folders.tree import FolderTree
 from featx.datasets.folders.words import FolderName
-from featx.errors import OptionError
 from featx.system.formatting import format_list
+from featx.system.option_checks import check_integer
 
 #: Maximum number of single folders around everything that are not classes.
 _MAX_WRAPPERS = 4
@@ -37,8 +37,7 @@ def infer_layout(tree: FolderTree, source: str, class_level: int | None = None) 
         `class_level` is not a positive integer.
     """
     if class_level is not None:
-        if not isinstance(class_level, int) or class_level < 1:
-            raise OptionError(f"class_level (--class-level) must be an int of at least 1, got {class_level!r}.")
+        check_integer("class_level", class_level)
         return _given_level(tree, class_level)
     return _Inference(tree, source).layout()
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from featx.backbones.registry import Backbone, DirectBackbone, NetworkBackbone
-from featx.errors import EngineError, missing_dependency
+from featx.errors import EngineError, OptionError, missing_dependency
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.capabilities import cpu_capabilities
 from featx.extraction.engines.compile import load_known, load_or_compile
@@ -62,8 +62,15 @@ def resolve_engine(engine: str, backbone: Backbone) -> str:
     ------
     MissingDependencyError
         If `engine` is "openvino" and it is not installed.
+    OptionError
+        If an engine is requested for a backbone in plain Python.
     """
     if isinstance(backbone, DirectBackbone):
+        if engine != "auto":
+            raise OptionError(
+                f"engine (--engine) must be 'auto' for backbone {backbone.name!r}, got {engine!r}: the backbone is "
+                "plain Python and needs no engine. Remove the option."
+            )
         return "direct"
     installed = importlib.util.find_spec("openvino") is not None
     if engine == "auto":

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 
-from featx.errors import FeaturesError, OptionError, did_you_mean
+from featx.errors import FeaturesError
 from featx.features.search.cosine import normalize_rows
 from featx.features.search.exact_index import ExactIndex
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count
 from featx.system.html import table_to_html
+from featx.system.option_checks import check_choice, check_integer
 from featx.system.terminal.progress import ProgressFunction, reporting
 
 if TYPE_CHECKING:
@@ -98,11 +99,7 @@ def make_index(features: Any, index: str = "exact") -> Index:
     """
     if index == "exact":
         return ExactIndex(features)
-    if index not in INDEXES:
-        raise OptionError(
-            f"index (--index) must be one of {', '.join(map(repr, INDEXES))}, got {index!r}."
-            f"{did_you_mean(str(index), INDEXES)}"
-        )
+    check_choice("index", index, INDEXES)
     from featx.features.search.faiss_index import FaissIndex
 
     return FaissIndex(features, approximate=index == "faiss-approximate")
@@ -197,5 +194,4 @@ def find_similar(
 
 def check_top(top: Any) -> None:
     """Raise :class:`OptionError` if `top` is not a positive integer."""
-    if not isinstance(top, int | np.integer) or isinstance(top, bool) or top < 1:
-        raise OptionError(f"top (--top) must be a positive integer, got {top!r}.")
+    check_integer("top", top)

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
 
-from featx.errors import OptionError, did_you_mean
+from featx.errors import OptionError
+from featx.system.option_checks import check_choice, is_integer
 from featx.system.processes import n_cores
 from featx.system.worker_process import GRACE_SECONDS, WorkerDiedError, WorkerProcess
 
@@ -50,16 +51,16 @@ class TaskExecutor(Protocol):
 
 def check_backend(backend: str, n_jobs: int, scheduler: str | None = None) -> None:
     """Raise OptionError if the options of a backend are invalid."""
-    if backend not in BACKENDS:
-        hint = did_you_mean(str(backend), BACKENDS)
-        raise OptionError(f"backend must be one of {', '.join(map(repr, BACKENDS))}, got {backend!r}.{hint}")
+    check_choice("backend", backend, BACKENDS)
     if scheduler is not None and backend not in CLUSTERS:
         raise OptionError(
-            f"scheduler must be None with backend={backend!r}, got {scheduler!r}. Pass backend='dask' or 'ray' "
-            "(--backend), or omit it."
+            f"scheduler (--scheduler) must be None with backend={backend!r}, got {scheduler!r}. Pass backend='dask' or "
+            "'ray' (--backend), or omit it."
         )
-    if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
-        raise OptionError(f"n_jobs must be a positive int, or -1 for one worker per core, got {n_jobs!r}.")
+    if not is_integer(n_jobs) or n_jobs == 0:
+        raise OptionError(
+            f"n_jobs (--n-jobs) must be an integer of at least 1, or -1 for one worker per core, got {n_jobs!r}."
+        )
 
 
 def run_tasks(

@@ -17,6 +17,7 @@ from featx.models.head.steps import Affine, Normalize, OneVsOneVotes, Sigmoid
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.system.array_types import AnyArray
+from featx.system.option_checks import check_choice
 
 METHODS = ("auto", "activation", "occlusion")
 #: Number of occluded squares along each side of an image.
@@ -73,8 +74,7 @@ class Explainer:
         on_truncated: Literal["raise", "pad"] | None = None,
         precision: PrecisionName | None = None,
     ) -> None:
-        if method not in METHODS:
-            raise OptionError(f"method (--method) must be one of {', '.join(METHODS)}, got {method!r}.")
+        check_choice("method", method, METHODS)
         self.model = model if isinstance(model, Model) else read_model(model)
         self.resolved = self.model.resolve(max_pixels=max_pixels, on_truncated=on_truncated, precision=precision)
         self.model.check()

@@ -107,7 +107,7 @@ def test_large_group(method: str) -> None:
 
 def test_invalid_input() -> None:
     X, y = load_digits(return_X_y=True)
-    with pytest.raises(OptionError, match="method must be one of ridge, knn"):
+    with pytest.raises(OptionError, match="method must be 'ridge' or 'knn'"):
         leave_one_out(X, y, method="svm")
     with pytest.raises(ComparisonError, match="one for all 1797 samples"):
         leave_one_out(X, y, groups=np.zeros(len(y)))

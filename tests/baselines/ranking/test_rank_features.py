@@ -142,7 +142,7 @@ def test_invalid_input(digits: tuple[dict[str, Any], Any]) -> None:
         rank_features({**features, "short": np.zeros((3, 3))}, y)
     with pytest.raises(ComparisonError, match="NaN or infinity"):
         rank_features({**features, "bad": np.full((400, 2), np.nan)}, y)
-    with pytest.raises(OptionError, match="must be one of auto, classification, regression"):
+    with pytest.raises(OptionError, match="must be one of 'auto', 'classification', 'regression'"):
         rank_features(features, y, task="ranking")
     with pytest.raises(OptionError, match='must be "auto", None'):
         rank_features(features, y, groups="site")

@@ -218,5 +218,5 @@ def test_class_level_must_be_a_depth(tmp_path: Path) -> None:
     from featx.errors import OptionError
 
     source = _as_folder(["cat/1.jpg"], tmp_path)
-    with pytest.raises(OptionError, match=r"class_level \(--class-level\) must be an int of at least 1, got 0"):
+    with pytest.raises(OptionError, match=r"class_level \(--class-level\) must be an integer of at least 1, got 0"):
         find_images(source, class_level=0)
