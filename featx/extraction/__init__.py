@@ -12,8 +12,8 @@ One pass goes one way: ``prefetch`` reads and decodes, ``extract`` makes batches
 ``ledger``              status, digest and file state of each image, failures, and the final audit
 ``options``             :class:`ExtractionOptions`, checked, and :class:`Resolved`: recipe, engine and weights
 ``prefetch``            read and decode images ahead of the network, in threads
+``recorded``            options and recipes of jobs, models and features: recorded, and found again
 ``row_cache``           rows of one recipe in a cache folder, and digests of known files
-``sklearn_compat``      private helpers of scikit-learn
 ``to_file``             :func:`extract_images`: matrix, table and failures on disk
 ``benchmarking``        room: speed of this machine
 ``engines``             room: running a network on pixels

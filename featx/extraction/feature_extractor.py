@@ -29,16 +29,12 @@ from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.engine import ENGINES, PRECISIONS
 from featx.extraction.extract import MIN_WRITTEN, extract_into
 from featx.extraction.ledger import Ledger
-from featx.extraction.options import (
-    MAX_IMAGE_SIZE,
-    ON_TRUNCATED,
-    ExtractionOptions,
-    Resolved,
-    resolve_cache,
-    resolve_with_recipe,
-    warn_once,
-)
-from featx.extraction.sklearn_compat import (
+from featx.extraction.options import MAX_IMAGE_SIZE, ON_TRUNCATED, ExtractionOptions, Resolved, resolve_cache, warn_once
+from featx.extraction.recorded import resolve_with_recipe
+from featx.images.decode import MAX_PIXELS
+from featx.images.image import Image, as_image_list
+from featx.recipe import LAYER_SEPARATOR
+from featx.system.sklearn_compat import (
     HasMethods,
     Interval,
     InvalidParameterError,
@@ -47,9 +43,6 @@ from featx.extraction.sklearn_compat import (
     check_feature_names_in,
     reset_feature_names,
 )
-from featx.images.decode import MAX_PIXELS
-from featx.images.image import Image, as_image_list
-from featx.recipe import LAYER_SEPARATOR
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:

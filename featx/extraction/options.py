@@ -6,11 +6,9 @@ import dataclasses
 import functools
 import os
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
-
-import numpy as np
 
 from featx.backbones import preprocessing
 from featx.backbones.base import Weights
@@ -38,13 +36,10 @@ from featx.images.decode import MAX_PIXELS
 from featx.images.resize import parse_resize
 from featx.images.tta import check_tta
 from featx.recipe import LAYER_SEPARATOR, Recipe
-from featx.system.files import remote
 from featx.system.formatting import format_list
 from featx.system.option_checks import check_choice, check_integer, is_integer
 
 ON_TRUNCATED = ("raise", "pad")
-#: Options that concern one machine only.
-_MACHINE_OPTIONS = ("engine", "batch_size")
 #: Maximum image size in pixels. A typo beyond it would need more memory than there is.
 MAX_IMAGE_SIZE = 4096
 #: Number of features above which a warning is issued: scikit-learn gets slow, and a million images take 400 GB.
@@ -358,82 +353,6 @@ def resolve_cache(cache: str | os.PathLike[str] | None) -> Path | None:
     return Path(folder).expanduser()
 
 
-def portable_options(options: Any) -> dict[str, Any]:
-    """Return options that are not at their default, in JSON types, without those that concern one machine only.
-
-    Parameters
-    ----------
-    options : ExtractionOptions or FeatureExtractor
-    """
-    portable: dict[str, Any] = {}
-    for field in dataclasses.fields(ExtractionOptions):
-        value = getattr(options, field.name)
-        if field.name in _MACHINE_OPTIONS or value is field.default:
-            continue
-        if isinstance(value, os.PathLike):
-            value = os.fspath(value)
-        if isinstance(value, np.ndarray | np.generic):
-            value = value.tolist()
-        if value != field.default:
-            portable[field.name] = list(value) if isinstance(value, tuple) else value
-    return portable
-
-
-def resolve_with_recipe(
-    options: ExtractionOptions,
-    recipe: Mapping[str, Any],
-    *,
-    ignore: Collection[str] = (),
-    archived: ArchivedGraph | None = None,
-) -> Resolved:
-    """Return what to run, with a recipe that equals the recorded one.
-
-    A precision that this CPU lacks is no difference: rows in the cache need none, and the engine refuses to start.
-
-    Parameters
-    ----------
-    options : ExtractionOptions
-    recipe : mapping
-        Recorded recipe, see :meth:`featx.Recipe.as_dict`.
-    ignore : collection of str, default=()
-        Fields of the recipe that may differ.
-    archived : ArchivedGraph or None, default=None
-        Graph in a model file. If it is that of the recipe, no weights are needed.
-
-    Raises
-    ------
-    RecipeMismatchError
-        The options have another recipe on this machine: other weights or another version of featx.
-    """
-    if "precision" in ignore:
-        ignore = {*ignore, "calibration"}  # a part of precision "int8"
-    elif (recorded := recipe.get("precision")) in PRECISIONS:
-        options = dataclasses.replace(options, precision=recorded)
-    resolved = _resolve_archived(options, recipe, archived) or options.resolve()
-    current = resolved.recipe.as_dict()
-    differences = {
-        name: (recipe.get(name), current.get(name))
-        for name in {**recipe, **current}
-        if name not in ignore and recipe.get(name) != current.get(name)
-    }
-    if differences:
-        raise RecipeMismatchError(options.backbone, differences)
-    return resolved
-
-
-def _resolve_archived(
-    options: ExtractionOptions, recipe: Mapping[str, Any], archived: ArchivedGraph | None
-) -> Resolved | None:
-    """Return what to run with the graph in a model file; None if it is not that of the options."""
-    if archived is None or not isinstance(recipe.get("weights"), str):
-        return None
-    resolved = options.resolve(weights_digest=recipe["weights"])
-    if resolved.engine == "openvino" and archived.fits(resolved.backbone, resolved.recipe):
-        return dataclasses.replace(resolved, archived=archived, options=options)
-    check_local_weights(options.weights, archived.path)
-    return None
-
-
 def check_local_weights(weights: str | os.PathLike[str] | None, model: str) -> None:
     """Raise if the weights of a model file are at a URL that was not downloaded before.
 
@@ -447,14 +366,3 @@ def check_local_weights(weights: str | os.PathLike[str] | None, model: str) -> N
             f"Cannot use model {model!r}: its weights from {url!r} are not on this machine, and reading a model "
             f"downloads nothing. If you trust the URL, run FeatureExtractor(…, weights={url!r}).fit([])."
         )
-
-
-def with_absolute_paths(options: ExtractionOptions) -> ExtractionOptions:
-    """Return options with absolute paths of weights and model files, which hold in any working folder."""
-    paths = {}
-    weights = os.fspath(options.weights) if options.weights is not None else ""
-    if weights and not remote.is_url(weights) and os.path.isfile(weights):
-        paths["weights"] = os.path.abspath(weights)
-    if os.path.exists(options.backbone) and (os.sep in options.backbone or "." in options.backbone):
-        paths["backbone"] = os.path.abspath(options.backbone)
-    return dataclasses.replace(options, **paths) if paths else options  # type: ignore[arg-type]

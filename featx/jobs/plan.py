@@ -13,7 +13,8 @@ from featx.datasets.image_listing import ImageListing
 from featx.datasets.source_options import SourceOptions
 from featx.errors import OptionError
 from featx.extraction.benchmarking.cost_estimate import MAX_SAMPLE, CostEstimate, Speed
-from featx.extraction.options import ExtractionOptions, portable_options, resolve_cache, with_absolute_paths
+from featx.extraction.options import ExtractionOptions, resolve_cache
+from featx.extraction.recorded import portable_options, with_absolute_paths
 from featx.features.job_files import FORMAT, JobManifest, shards_per_file
 from featx.features.job_tables import make_plan_table
 from featx.images.image import find_file_state

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from featx.datasets.image_listing import ImageListing
 from featx.datasets.source_options import SourceOptions
 from featx.errors import JobError, OutputError
-from featx.extraction.options import ExtractionOptions, with_absolute_paths
+from featx.extraction.options import ExtractionOptions
+from featx.extraction.recorded import with_absolute_paths
 from featx.features.job_files import FOLDERS, MANIFEST
 from featx.jobs.job import Job
 from featx.system.files import atomic, remote

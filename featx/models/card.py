@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES
-from featx.extraction.options import portable_options
+from featx.extraction.recorded import portable_options
 from featx.system.formatting import format_bytes, format_count, shorten
 from featx.system.html import TextResult
 from featx.system.terminal.tables import wrap_text

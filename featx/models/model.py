@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.extraction.engines.archived_graph import ArchivedGraph
-from featx.extraction.options import ExtractionOptions, Resolved, check_local_weights, resolve_with_recipe
+from featx.extraction.options import ExtractionOptions, Resolved, check_local_weights
+from featx.extraction.recorded import resolve_with_recipe
 from featx.models.card import ModelCard
 from featx.models.head.head import Head
 from featx.models.novelty import NoveltyDetector

@@ -10,7 +10,7 @@ import numpy as np
 
 from featx.backbones.files.network_file import read_model_file
 from featx.errors import ModelFileError
-from featx.extraction.options import portable_options
+from featx.extraction.recorded import portable_options
 from featx.models.archive import corrupt, unzip
 from featx.models.card import ModelCard
 

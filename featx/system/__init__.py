@@ -9,6 +9,7 @@
 ``processes``      cores, and whether a process still runs
 ``products``       matrix products of a few rows
 ``shared_calls``   calls that threads share
+``sklearn_compat`` private helpers of scikit-learn
 ``threads``        process blocks in threads; call a function regularly
 ``version``        version of featx
 ``worker_process`` worker processes that end cleanly

@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from featx import FeatureExtractor
 from featx.errors import FeatxError, OptionError, UnreadableImageError, UnreadableImagesWarning
-from featx.extraction.sklearn_compat import InvalidParameterError
+from featx.system.sklearn_compat import InvalidParameterError
 from featx.testing import CountingBackbone
 
 

@@ -12,7 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from featx import FeatureExtractor
 from featx.errors import OptionError
-from featx.extraction.sklearn_compat import InvalidParameterError
+from featx.system.sklearn_compat import InvalidParameterError
 
 
 def test_sklearn_tags() -> None:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 from featx.backbones import registry
 from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError
-from featx.extraction.options import ExtractionOptions, Resolved, resolve_with_recipe
+from featx.extraction.options import ExtractionOptions, Resolved
+from featx.extraction.recorded import resolve_with_recipe
 from featx.features.job_files import table_name
 from featx.jobs.job import Job, open_job
 from featx.jobs.running.heartbeats import HeartbeatWriter

@@ -18,7 +18,6 @@ from featx.errors import InvalidOptionError, OptionError, UnknownBackboneError
 from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import FeatureExtractor
 from featx.extraction.options import ExtractionOptions, Resolved, resolve_cache
-from featx.extraction.sklearn_compat import Interval, InvalidParameterError, RealNotInt, StrOptions
 from featx.images.decode import MAX_PIXELS
 from featx.images.image import Image, as_image_list
 from featx.models.fine_tuning.client import first_trained_layer, train
@@ -31,6 +30,7 @@ from featx.models.fine_tuning.training_data import (
     validate_classes,
 )
 from featx.system.array_types import FloatArray
+from featx.system.sklearn_compat import Interval, InvalidParameterError, RealNotInt, StrOptions
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 AUGMENTATIONS = ("flip", "rotate", "crop", "color")

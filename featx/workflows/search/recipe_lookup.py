@@ -17,7 +17,8 @@ import numpy as np
 from featx.errors import EngineError, FeaturesError, FeatxError, RecipeMismatchError, StoreError, UnreadableImageError
 from featx.extraction.engines.engine import check_supported
 from featx.extraction.extract import extract_rows
-from featx.extraction.options import ExtractionOptions, Resolved, resolve_with_recipe
+from featx.extraction.options import ExtractionOptions, Resolved
+from featx.extraction.recorded import resolve_with_recipe
 from featx.features.matrix import FeatureMatrix
 from featx.features.search.cosine import mean_cosine
 from featx.images.image import DIGEST_SIZE, content_digest, read_image

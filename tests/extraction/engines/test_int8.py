@@ -18,7 +18,8 @@ from featx.errors import EngineError, MissingDependencyError, RecipeMismatchErro
 from featx.extraction.engines import calibration
 from featx.extraction.engines.calibration import CALIBRATION, CALIBRATION_FOLDER, calibration_digest, calibration_pixels
 from featx.extraction.engines.engine import resolve_precision
-from featx.extraction.options import ExtractionOptions, resolve_with_recipe
+from featx.extraction.options import ExtractionOptions
+from featx.extraction.recorded import resolve_with_recipe
 from featx.features.search.cosine import mean_cosine
 from featx.system.array_types import AnyArray
 from tests.backbones.networks import SIZE, random_array, save_graph, save_onnx
@@ -26,7 +27,8 @@ from tests.extraction.engines.conftest import rows_of
 
 _ROWS = """
 import sys, numpy as np
-from featx.extraction.options import ExtractionOptions, resolve_with_recipe
+from featx.extraction.options import ExtractionOptions
+from featx.extraction.recorded import resolve_with_recipe
 engine = ExtractionOptions(precision="int8").resolve().start(None)
 np.save(sys.argv[2], engine(np.load(sys.argv[1])))
 """
