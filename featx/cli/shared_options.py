@@ -207,6 +207,20 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, repeatable: bool 
         metavar="NAME",
         help=f"Test-time augmentation: flip, five-crop, rotations or none{again} (default: none)",
     )
+    _add_pixel_options(group)
+    group.add_argument("--precision", metavar="NAME", help="auto, float32, bfloat16 or int8 (default: auto)")
+    group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
+    group.add_argument(
+        "--batch-size", type=int, metavar="N", help="Images per batch; does not change the features (default: 32)"
+    )
+    _add_reading_options(group, "178956970", "raise")
+    if on_error:
+        add_on_error(group)
+    add_cache(group)
+    add_no_cache(group)
+
+
+def _add_pixel_options(group: Any) -> None:
     group.add_argument(
         "--resize", metavar="NAME", help="native, squash, crop or pad; 'crop 0.95 bicubic' as in timm (default: native)"
     )
@@ -220,16 +234,6 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, repeatable: bool 
         metavar=("LOW", "HIGH"),
         help="Values of gray pixels with more than 8 bits that become black and white (default: 0 65535)",
     )
-    group.add_argument("--precision", metavar="NAME", help="auto, float32, bfloat16 or int8 (default: auto)")
-    group.add_argument("--engine", metavar="NAME", help="auto, openvino or keras (default: auto)")
-    group.add_argument(
-        "--batch-size", type=int, metavar="N", help="Images per batch; does not change the features (default: 32)"
-    )
-    _add_reading_options(group, "178956970", "raise")
-    if on_error:
-        add_on_error(group)
-    add_cache(group)
-    add_no_cache(group)
 
 
 def _add_reading_options(group: Any, max_pixels: str, on_truncated: str) -> None:
