@@ -16,6 +16,7 @@ from featx.cli.parser import make_parser
 from featx.datasets.sample_images import write_sample_images
 from featx.testing import registered
 from tests.benchmarks import __main__ as _benchmarks  # noqa: F401  # registers them
+from tests.benchmarks.accuracy import TABLES
 from tests.benchmarks.harness import BENCHMARKS
 
 ROOT = Path(__file__).parents[1]
@@ -112,8 +113,10 @@ def test_every_command_is_documented() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_named_benchmarks_exist(page: Path) -> None:
-    for names in re.findall(r"`python -m tests\.benchmarks ([\w\- ]+)`", page.read_text()):
+    for names in re.findall(r"`python -m\s+tests\.benchmarks\s+([\w\- ]+)`", page.read_text()):
         assert set(names.split()) <= set(BENCHMARKS)
+    for names in re.findall(r"python -m\s+tests\.benchmarks\.accuracy --photos PHOTOS ([\w\- ]+)`", page.read_text()):
+        assert set(names.split()) <= set(TABLES)
 
 
 def shown_demo() -> str:

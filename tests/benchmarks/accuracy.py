@@ -188,7 +188,7 @@ def duplicate_groups(collections: Collections) -> None:
         X = [FeatureExtractor(layer=layer).fit_transform(paths) for layer in (None, 0.9, 0.5)]
         found = [find_duplicates(x).clusters for x in X]
         n_grouped = [sum(map(len, clusters)) for clusters in found]
-        largest = max(map(len, found[0]))
+        largest = max(map(len, found[0]), default=1)
         n_mixed = sum(len(set(y[cluster])) > 1 for cluster in found[0])
         rows.append([f"{len(y):,} {name}", *n_grouped, largest, n_mixed, _largest_component(X[0], 0.95)])
     show([*header, "largest group of 0.95 alone"], rows)

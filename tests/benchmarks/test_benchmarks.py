@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.benchmarks import __main__ as command
-from tests.benchmarks import harness, results, workloads
+from tests.benchmarks import accuracy, harness, results, workloads
 from tests.benchmarks.harness import BENCHMARKS, Benchmark, Environment, Measurement, at_least
 from tests.benchmarks.report_benchmarks import measure_report
 from tests.benchmarks.search_benchmarks import measure_search
@@ -51,6 +51,20 @@ def test_report_is_drawn(environment: Environment) -> None:
         pytest.skip(measured[0].details)
     assert [measurement.name for measurement in measured] == ["report", "report/size", "report/map", "report/write"]
     assert 1 < (measured[1].value or 0) < 4  # MB; most of it is the library of the plots
+
+
+def test_accuracies_of_small_collections(
+    photo_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    collections = accuracy.read_collections(photo_folder, tmp_path)
+    few = {name: (paths[:400:20], y[:400:20]) for name, (paths, y) in collections.items() if name == "digits"}
+    few["photos"] = collections["photos"]
+    for name in ("layers", "duplicate-groups", "novelty"):
+        accuracy.TABLES[name](few)
+    printed = capsys.readouterr().out
+    assert "| mobilenet conv_pw_13_relu |" in printed
+    assert "| 24 photos |" in printed
+    assert "| above 1 |" in printed
 
 
 def test_every_search_is_measured(environment: Environment) -> None:
