@@ -4,6 +4,7 @@
 - ``parser``: the parser of all commands
 - ``strict_parser``: an argument parser that rejects repeated options with a single value
 - ``shared_options``: options that several commands have
+- ``completion``: completion of commands, options and values in shells
 - ``console``: standard output and standard error; arguments as options of the library
 - ``image_paths``: paths of images from sources or a stream, batch by batch; lines of output
 - ``signals``: Ctrl-C, SIGTERM and SIGHUP

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from featx.cli.completion import complete
 from featx.cli.console import ReaderGoneError, show_all_characters
 from featx.cli.parser import make_parser
 from featx.cli.signals import SIGNALS, Interrupts, exit_now
@@ -33,7 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         show_all_characters()
         args = argparse.Namespace(command="")
         try:
-            args = make_parser().parse_args(argv)
+            parser = make_parser()
+            if "_ARGCOMPLETE" in os.environ:  # a shell looks for completions
+                complete(parser)
+            args = parser.parse_args(argv)
             args.argv = sys.argv[1:] if argv is None else list(argv)
             show_messages(getattr(args, "quiet", False))
             with reporting(verbose=not getattr(args, "quiet", False)):

@@ -1,0 +1,115 @@
+"""Completion in real shells: the words that a TAB offers."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from featx.backbones.layers import POOLINGS
+from featx.cli.completion import VALUES
+from featx.extraction.engines.engine import ENGINES, PRECISIONS
+from featx.extraction.options import ON_TRUNCATED
+from featx.features.search.nearest import INDEXES
+from featx.images.tta import VIEWS
+from featx.jobs.running.executors import BACKENDS
+
+pytest.importorskip("argcomplete")
+#: How the function of argcomplete is called by bash when the user presses TAB.
+_BASH = """
+eval "$({register} featx)"
+COMP_LINE={line}; COMP_POINT=${{#COMP_LINE}}; COMP_TYPE=9; COMP_KEY=9
+COMP_WORDS=({words}); COMP_CWORD={index}
+_python_argcomplete featx
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with files, and ``featx`` in the path."""
+    (tmp_path / "bin").mkdir()
+    script = tmp_path / "bin" / "featx"
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m featx "$@"\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    work = tmp_path / "work"
+    (work / "photos").mkdir(parents=True)
+    for name in ("model.skops", "features.npy", "labels.csv"):
+        (work / name).touch()
+    monkeypatch.chdir(work)
+    return work
+
+
+def complete(line: str) -> list[str]:
+    """Return what bash offers at the end of a line."""
+    words = [*shlex.split(line), *([""] if line.endswith(" ") else [])]
+    register = shlex.join([sys.executable, "-m", "argcomplete.scripts.register_python_argcomplete"])
+    script = _BASH.format(
+        register=register,
+        line=shlex.quote(line),
+        words=" ".join(map(shlex.quote, words)),
+        index=len(words) - 1,
+    )
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return sorted(word.strip() for word in done.stdout.splitlines() if word.strip())
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("featx comp", ["compare"]),
+        ("featx job st", ["status"]),
+        ("featx cache c", ["clear", "compact"]),
+        ("featx compare photos --learn", ["--learning-curve"]),
+        ("featx extract photos --backbone inception_r", ["inception_resnet_v2"]),
+        ("featx backbones color", ["color_histogram"]),
+        ("featx train photos --estimator lo", ["logreg"]),
+        ("featx train photos --select-from logreg,k", ["logreg,knn"]),
+        ("featx extract photos --pooling a", ["avg", "avgmax"]),
+        ("featx extract photos --on-error ", ["raise", "skip"]),
+        ("featx predict ", ["model.skops", "photos/"]),
+        ("featx similar fe", ["features.npy"]),
+        ("featx job run ", ["photos/"]),
+        ("featx train photos --cv ", []),
+    ],
+)
+def test_bash_offers(line: str, expected: list[str]) -> None:
+    assert [word for word in complete(line) if word != "--no-learning-curve"] == expected
+
+
+def test_files_are_completed_by_the_shell(folder: Path) -> None:
+    assert complete("featx compare lab") in ([], ["labels.csv"])  # none: bash completes files itself
+
+
+def test_values_are_those_of_the_library() -> None:
+    assert VALUES["pooling"] == POOLINGS
+    assert VALUES["precision"] == PRECISIONS
+    assert VALUES["engine"] == ENGINES
+    assert VALUES["on_truncated"] == ON_TRUNCATED
+    assert VALUES["index"] == INDEXES
+    assert VALUES["backend"] == BACKENDS
+    assert set(VALUES["tta"]) == {*VIEWS, "none"}
+
+
+def test_an_ordinary_command_does_not_load_it() -> None:
+    code = "import sys; from featx.cli.main import main; main(['backbones']); print('argcomplete' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_reads_its_script(shell: str) -> None:
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed")
+    command = [sys.executable, "-m", "argcomplete.scripts.register_python_argcomplete", "--shell", shell, "featx"]
+    script = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    check = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True, check=False)
+    assert (check.returncode, check.stderr) == (0, "")
