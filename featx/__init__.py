@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         register_backbone,
         unregister_backbone,
     )
+    from featx.backbones.torch.search import search_backbones
     from featx.baselines.builtin_baselines import scale_to_unit_length
     from featx.baselines.comparison import Comparison
     from featx.baselines.cross_validate import compare_baselines
@@ -168,6 +169,7 @@ __all__ = [
     "run_job",
     "save_pipeline",
     "scale_to_unit_length",
+    "search_backbones",
     "similar_images",
     "train_images",
     "unregister_backbone",
@@ -188,6 +190,7 @@ _EXPORTS = {
         "register_backbone",
         "unregister_backbone",
     ),
+    "backbones.torch.search": ("search_backbones",),
     "baselines.builtin_baselines": ("scale_to_unit_length",),
     "baselines.comparison": ("Comparison",),
     "baselines.cross_validate": ("compare_baselines",),

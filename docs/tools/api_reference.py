@@ -83,7 +83,7 @@ SECTIONS = (
         "Backbones",
         "Networks by name, and how to add one.",
         (
-            *("available_backbones", "load_backbone", "register_backbone", "unregister_backbone"),
+            *("available_backbones", "search_backbones", "load_backbone", "register_backbone", "unregister_backbone"),
             *("Backbone", "KerasBackbone", "DirectBackbone"),
         ),
     ),

@@ -208,6 +208,11 @@ class ExtractionOptions:
             return backbone.n_features(self._pooling)
         return sum(layer.n_features(self._pooling) for layer in layers)
 
+    @property
+    def weights_license(self) -> str:
+        """License of the weights of the backbone, as far as it is known."""
+        return str(getattr(self._backbone, "license", "")) if self.weights == "imagenet" else ""
+
     def resolve(self, *, weights_digest: str | None = None) -> Resolved:
         """Return what to run. Weights that are not on this machine are downloaded.
 
@@ -247,6 +252,7 @@ class ExtractionOptions:
             batch_size=int(self.batch_size),
             max_pixels=int(self.max_pixels),
             pad_truncated=self.on_truncated == "pad",
+            license=self.weights_license,
         )
 
     def find_weights(self) -> Weights:
@@ -300,6 +306,8 @@ class Resolved:
         Graph of the network in a model file.
     options : ExtractionOptions or None
         What it was resolved from, to find the weights if the graph proves corrupt.
+    license : str
+        License of the weights, as far as it is known.
     """
 
     backbone: Backbone
@@ -312,6 +320,7 @@ class Resolved:
     pad_truncated: bool = False
     archived: ArchivedGraph | None = None
     options: ExtractionOptions | None = None
+    license: str = ""
 
     def check_not_forked(self) -> None:
         """Raise EngineError if this process was forked from one that has run a network."""

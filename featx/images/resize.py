@@ -132,7 +132,7 @@ def resize_image(pixels: PixelArray, size: tuple[int, int], resize: str) -> Pixe
         inner_size = (max(1, round(height * scale)), max(1, round(width * scale)))
         return _pad(_resample(pixels, inner_size, interpolation=parsed.interpolation), size)
     if parsed.share is not None:
-        return _resample(pixels, size, _whole_pixel_box((height, width), size, parsed), parsed.interpolation)
+        return _scale_and_crop(pixels, size, parsed)
     if parsed.mode == "squash":
         return _resample(pixels, size)
     scale = max(size[0] / height, size[1] / width) * CROP_RATIO
@@ -147,12 +147,10 @@ def _pad(inner: PixelArray, size: tuple[int, int]) -> PixelArray:
     return padded
 
 
-def _whole_pixel_box(
-    image_size: tuple[int, int], size: tuple[int, int], resize: Resize
-) -> tuple[float, float, float, float]:
-    """Return the part of an image that remains of ``Resize`` and ``CenterCrop`` of torchvision, in its pixels."""
+def _scale_and_crop(pixels: PixelArray, size: tuple[int, int], resize: Resize) -> PixelArray:
+    """Return the result of ``Resize`` and ``CenterCrop`` of torchvision, bit by bit."""
     assert resize.share is not None
-    height, width = image_size
+    height, width = pixels.shape[:2]
     scaled_height, scaled_width = (math.floor(side / resize.share) for side in size)
     if resize.mode == "crop":  # the other side follows the aspect ratio, rounded down
         if scaled_height * width >= scaled_width * height:
@@ -160,8 +158,8 @@ def _whole_pixel_box(
         else:
             scaled_height = max(scaled_height, int(scaled_width * height / width))
     top, left = round((scaled_height - size[0]) / 2), round((scaled_width - size[1]) / 2)
-    across, down = width / scaled_width, height / scaled_height
-    return left * across, top * down, size[1] * across, size[0] * down
+    scaled = _resample(pixels, (scaled_height, scaled_width), interpolation=resize.interpolation)
+    return scaled[top : top + size[0], left : left + size[1]]
 
 
 def _resample(
@@ -188,10 +186,7 @@ def _resample(
     if resizer is None or interpolation is not None:
         import PIL.Image
 
-        corners = None
-        if box is not None:  # a sum may exceed the side by a rounding error
-            right, bottom = min(box[0] + box[2], pixels.shape[1]), min(box[1] + box[3], pixels.shape[0])
-            corners = (box[0], box[1], right, bottom)
+        corners = None if box is None else (box[0], box[1], box[0] + box[2], box[1] + box[3])
         method = PIL.Image.Resampling.BICUBIC if interpolation == "bicubic" else PIL.Image.Resampling.BILINEAR
         return np.asarray(PIL.Image.fromarray(pixels).resize(size[::-1], method, box=corners))
     height, width = pixels.shape[:2]

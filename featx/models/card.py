@@ -21,7 +21,18 @@ from featx.system.version import __version__
 
 #: Keys of the scores that `featx train` writes.
 _CROSS_VALIDATION_KEYS = {"metric", "mean", "std", "low", "high", "split"}
-_PACKAGES = ("keras", "numpy", "openvino", "pillow", "scikit-learn", "simplejpeg", "skops", "tensorflow")
+_PACKAGES = (
+    "keras",
+    "numpy",
+    "openvino",
+    "pillow",
+    "scikit-learn",
+    "simplejpeg",
+    "skops",
+    "tensorflow",
+    "timm",
+    "torch",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +66,8 @@ class ModelCard(TextResult):
     notes : list of str
     graph : dict
         Compiled network in the file: ``fingerprint``, ``format``, ``bytes`` and ``sha256``. Empty if it has none.
+    license : str, default=""
+        License of the weights of the backbone, as far as it is known.
 
     See Also
     --------
@@ -98,6 +111,7 @@ class ModelCard(TextResult):
     date: str
     notes: list[str] = dataclasses.field(default_factory=list)
     graph: dict[str, Any] = dataclasses.field(default_factory=dict)
+    license: str = ""
 
     def as_text(self) -> str:
         """Return the card as human-readable text, one field a line."""
@@ -111,6 +125,8 @@ class ModelCard(TextResult):
         fields["features"] = self._format_recipe()
         if self.graph:
             fields["graph"] = f"{format_bytes(self.graph['bytes'])}, SHA-256 {self.graph['sha256']}"
+        if self.license:
+            fields["weights"] = f"license {self.license}"
         fields["created"] = f"{self.date} with {', '.join(f'{name} {text}' for name, text in self.versions.items())}"
         width = max(map(len, fields)) + 2
         lines = [f"{name:<{width}}{text}" for name, text in fields.items()]
@@ -183,6 +199,7 @@ def make_card(
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         notes=list(notes),
         graph=dict(graph),
+        license=extractor._options().weights_license,
     )
 
 

@@ -10,7 +10,8 @@ import PIL.Image
 import pytest
 
 from featx import FeatureExtractor
-from featx.images.resize import fast_resizer, resize_image
+from featx.errors import OptionError
+from featx.images.resize import fast_resizer, parse_resize, resize_image
 
 cykooz_resizer = pytest.importorskip("cykooz_resizer", reason="it has no wheels for this system")
 
@@ -80,6 +81,42 @@ def test_result_is_the_same_on_every_cpu(photo: PIL.Image.Image, monkeypatch: py
             continue
         monkeypatch.setattr(cykooz_resizer, "Resizer", lambda limited=limited: limited)
         np.testing.assert_array_equal(resize_image(pixels, (224, 224), "crop"), here)
+
+
+def library_reference(image: PIL.Image.Image, side: int, share: float, mode: str, method: int) -> PIL.Image.Image:
+    """Resize and CenterCrop of torchvision."""
+    resized = int(side / share)
+    sides = (resized, resized)
+    if mode == "crop":
+        width, height = image.size
+        sides = (
+            (resized, int(resized * height / width)) if width <= height else (int(resized * width / height), resized)
+        )
+    scaled = image.resize(sides, method)
+    left, top = round((scaled.width - side) / 2), round((scaled.height - side) / 2)
+    return scaled.crop((left, top, left + side, top + side))
+
+
+@pytest.mark.parametrize("method", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("share", [0.875, 0.95, 1.0])
+@pytest.mark.parametrize("mode", ["squash", "crop"])
+def test_resize_with_a_share_is_that_of_timm(mode: str, share: float, method: str, photo: PIL.Image.Image) -> None:
+    number = {"bilinear": PIL.Image.Resampling.BILINEAR, "bicubic": PIL.Image.Resampling.BICUBIC}[method]
+    for size in [(640, 427), (301, 257), (257, 301), (200, 200), (80, 900), (64, 48)]:
+        image = photo.resize(size)
+        for side in (224, 98):
+            expected = np.asarray(library_reference(image, side, share, mode, number))
+            resized = resize_image(np.asarray(image), (side, side), f"{mode} {share:g} {method}")
+            np.testing.assert_array_equal(resized, expected)
+
+
+def test_resize_text_is_parsed_and_checked() -> None:
+    for text in ("crop", "squash 0.9 bicubic", "crop 0.875 bilinear", "pad bicubic", "pad"):
+        assert parse_resize(parse_resize(text).text) == parse_resize(text)
+    assert resize_image(np.zeros((30, 40, 3), np.uint8), (20, 30), "crop 0.9 bicubic").shape == (20, 30, 3)
+    for text in ("", "stretch", "crop 2", "crop 0", "crop nan", "crop cubic", "pad 0.9", "crop 0.9 0.8", "bicubic"):
+        with pytest.raises(OptionError, match="resize .* must be 'native', 'squash', 'crop' or 'pad'"):
+            parse_resize(text)
 
 
 def test_noncontiguous_pixels(photo: PIL.Image.Image) -> None:

@@ -7,16 +7,17 @@ and those of proxies.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import importlib.util
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from featx.backbones.files.display_name import network_cache_folder
 from featx.errors import FeatxError, UnknownBackboneError, WeightsNotFoundError, missing_dependency
-
-_log = logging.getLogger("featx")
+from featx.system.files.atomic import make_folder, write_text
+from featx.system.terminal.progress import announce
 
 
 def find_file(repository: str, names: Sequence[str], backbone: str, revision: str | None = None) -> Path:
@@ -65,6 +66,12 @@ def find_optional_file(
         return None
 
 
+def is_downloaded(repository: str, names: Sequence[str], backbone: str) -> bool:
+    """Return whether one of these files of the main branch was downloaded before; no connection is made."""
+    hub = _import_hub(backbone)
+    return any(isinstance(hub.try_to_load_from_cache(repository, name), str) for name in names)
+
+
 def _first_file(repository: str, names: Sequence[str], backbone: str, revision: str | None) -> Path | None:
     hub = _import_hub(backbone)
     cached = {name: hub.try_to_load_from_cache(repository, name, revision=revision) for name in names}
@@ -73,7 +80,7 @@ def _first_file(repository: str, names: Sequence[str], backbone: str, revision: 
             return Path(path)
     for name in [name for name in names if cached[name] is None]:  # other values: it is known not to exist
         try:
-            _log.info("Downloading %s of %s …", name, repository)
+            announce(f"Downloading {name} of {_address(repository)}.")
             return Path(hub.hf_hub_download(repository, name, revision=revision))
         except hub.errors.LocalEntryNotFoundError as error:
             raise _unavailable(repository, backbone, error) from error
@@ -85,13 +92,33 @@ def _first_file(repository: str, names: Sequence[str], backbone: str, revision: 
 
 
 def repository_license(repository: str, backbone: str) -> str:
-    """Return the license that the card of a repository states; "" if it states none or cannot be read."""
+    """Return the license that the card of a repository states; "" if it states none or cannot be read.
+
+    It is read once, and cached in the user's cache folder.
+    """
+    path = _license_path(repository)
+    with contextlib.suppress(OSError):  # not read yet
+        return path.read_text(encoding="utf-8")
     with contextlib.suppress(Exception):  # offline, for example: the license is shown once it is known
         hub = _import_hub(backbone)
-        card = hub.HfApi().model_info(repository).card_data
-        name = (card and (card.get("license_name") if card.get("license") == "other" else card.get("license"))) or ""
-        return name if isinstance(name, str) else ", ".join(name)
+        card = hub.HfApi().model_info(repository).card_data or {}
+        name = card.get("license_name") if card.get("license") == "other" else card.get("license")
+        text = ", ".join(name) if isinstance(name, list) else name or ""
+        make_folder(path.parent)
+        write_text(path, text)
+        return str(text)
     return ""
+
+
+def known_license(repository: str) -> str:
+    """Return the license of a repository if it was read before, or ""; no connection is made."""
+    with contextlib.suppress(OSError):
+        return _license_path(repository).read_text(encoding="utf-8") if repository else ""
+    return ""
+
+
+def _license_path(repository: str) -> Path:
+    return network_cache_folder() / f"license-{hashlib.sha256(repository.encode()).hexdigest()[:32]}.txt"
 
 
 def _as_error(hub: Any, repository: str, backbone: str, revision: str | None, error: Exception) -> FeatxError:

@@ -7,7 +7,7 @@ the library is imported. This process imports neither.
 ``names``               names of networks: library, architecture and weights
 ``description``         what is known about a network: image size, preprocessing, layers, license
 ``describe``            descriptions and catalogs, made by a child process and cached
-``licenses``            which licenses restrict the use of weights
+``search``              search of the networks that the installed libraries know
 ``weights``             a local checkpoint, or a file of the hub or of the library's server
 ``checkpoints``         checkpoints, loaded without running their code
 ``network``             a module of torch as a network from pixels to the outputs of layers

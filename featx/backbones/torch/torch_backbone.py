@@ -10,11 +10,12 @@ from typing import Any
 
 from featx.backbones.base import NetworkBackbone, Weights
 from featx.backbones.digests import sha256_of
+from featx.backbones.hub.repository import find_file, known_license
 from featx.backbones.layers import LayerInfo, find_layers
 from featx.backbones.torch.describe import describe
 from featx.backbones.torch.description import FEATURES, TorchDescription
 from featx.backbones.torch.names import LIBRARIES, TorchName, parse_name
-from featx.backbones.torch.weights import find_weights
+from featx.backbones.torch.weights import find_weights, has_local_weights
 from featx.errors import OptionError
 from featx.recipe import Recipe
 
@@ -52,8 +53,6 @@ class TorchBackbone(NetworkBackbone):
         WeightsError
             If the configuration of a model of the hub cannot be read.
         """
-        from featx.backbones.hub.repository import find_file
-
         source = parse_name(name)
         config = find_file(source.repository, ("config.json",), name) if source.repository else None
         return cls(source, describe(source, None, config), config)
@@ -90,9 +89,15 @@ class TorchBackbone(NetworkBackbone):
         return self.description.n_parameters
 
     @property
+    def has_local_weights(self) -> bool:
+        """Whether the weights that the name states are on this machine."""
+        return has_local_weights(self.description.configuration)
+
+    @property
     def license(self) -> str:
         """License of the weights as the hub writes it; "" if it is unknown."""
-        return self.description.configuration.license
+        configuration = self.description.configuration
+        return configuration.license or known_license(configuration.repository)
 
     @property
     def origin_url(self) -> str:

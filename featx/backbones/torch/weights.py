@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -10,11 +10,13 @@ from pathlib import Path
 from featx.backbones.base import Weights
 from featx.backbones.digests import sha256_of
 from featx.backbones.download import download_weights
-from featx.backbones.hub.repository import find_file
+from featx.backbones.hub.licenses import license_note
+from featx.backbones.hub.repository import find_file, is_downloaded, repository_license
 from featx.backbones.torch.description import Configuration
 from featx.backbones.torch.names import LIBRARIES, TorchName
 from featx.backbones.weights import is_url, local_weights
-from featx.errors import UnknownBackboneError, WeightsError, WeightsNotFoundError
+from featx.errors import MissingDependencyError, UnknownBackboneError, WeightsError, WeightsNotFoundError
+from featx.system.terminal.progress import announce
 
 _EXPECTED = (
     "'imagenet' for those that the name states, None for random weights, or the path of a .safetensors or .pth file of "
@@ -22,7 +24,6 @@ _EXPECTED = (
 )
 #: The beginning of the SHA-256 in the name of a file.
 _HASH = re.compile(r"-([0-9a-f]{8,64})\.")
-_log = logging.getLogger("featx")
 
 
 def find_weights(weights: str, configuration: Configuration, source: TorchName) -> Weights:
@@ -52,9 +53,13 @@ def find_weights(weights: str, configuration: Configuration, source: TorchName) 
     if weights != "imagenet":
         return local_weights(Path(weights).expanduser(), name, _EXPECTED)
     if configuration.repository:
+        is_new = not is_downloaded(configuration.repository, configuration.files, name)
         path = find_file(configuration.repository, configuration.files, name)
+        license_name = configuration.license or repository_license(configuration.repository, name)
+        if is_new and (note := license_note(name, license_name, configuration.origin)):
+            announce(note)
     elif configuration.url:
-        path = _download(configuration.url, name)
+        path = _download(configuration.url, name, license_note(name, configuration.license, configuration.origin))
     else:
         raise UnknownBackboneError(
             f"{name!r} names no weights. Append them ({source.text}{LIBRARIES[source.library][2]}WEIGHTS; `featx "
@@ -63,14 +68,27 @@ def find_weights(weights: str, configuration: Configuration, source: TorchName) 
     return Weights(sha256_of(path), path)
 
 
+def has_local_weights(configuration: Configuration) -> bool:
+    """Return whether the weights that a name states are on this machine."""
+    if configuration.repository:
+        with contextlib.suppress(MissingDependencyError):
+            return is_downloaded(configuration.repository, configuration.files, configuration.name)
+        return False
+    return bool(configuration.url) and _downloaded_path(configuration.url).is_file()
+
+
+def _downloaded_path(url: str) -> Path:
+    return torch_folder() / url.rsplit("/", 1)[1]
+
+
 def torch_folder() -> Path:
     """Return the folder in which torch keeps its downloads."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()
     return Path(os.environ.get("TORCH_HOME") or Path(cache) / "torch").expanduser() / "hub" / "checkpoints"
 
 
-def _download(url: str, name: str) -> Path:
-    path = torch_folder() / url.rsplit("/", 1)[1]
+def _download(url: str, name: str, note: str) -> Path:
+    path = _downloaded_path(url)
     if path.is_file():
         return path
     match = _HASH.search(path.name)
@@ -80,11 +98,13 @@ def _download(url: str, name: str) -> Path:
             raise ValueError(f"expected a SHA-256 that begins with {match[1]}, got {sha256_of(file)[:16]}")
 
     try:
-        _log.info("Downloading the weights of %r from %s …", name, url)
+        announce(f"Downloading the weights of {name} from {url}.")
         download_weights(url, path, "", check, "TORCH_HOME")
     except WeightsNotFoundError as error:
         raise WeightsNotFoundError(
             f"Cannot download the weights of {name!r}: {error}. Download {url} on another machine and save it as "
             f"{str(path)!r}, or pass its path as weights (--weights)."
         ) from error
+    if note:
+        announce(note)
     return path

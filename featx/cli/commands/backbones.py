@@ -23,14 +23,22 @@ def add_commands(commands: Any) -> None:
         "  megabytes          size of the weights file\n"
         "  top_1              ImageNet validation accuracy in percent, from the Keras documentation\n"
         "  weights            whether the ImageNet weights are on this machine\n"
-        "  license            license of the ImageNet weights, as far as it is known; --json adds their origin\n"
+        "  license            license of the weights, as far as it is known; --json adds their origin\n"
         "  images_per_second  from files to features, as last measured by featx benchmark --backbone NAME\n\n"
     )
-    examples = "examples:\n  featx backbones\n  featx backbones mobilenet --layers\n"
+    examples = (
+        "examples:\n  featx backbones\n  featx backbones mobilenet --layers\n  featx backbones --search dino\n"
+        "  featx backbones timm/resnet50.a1_in1k\n"
+    )
     parser = add_command(
         commands, "backbones", "List backbones, or the layers of one backbone", notes + examples, run=show_backbones
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="Show this backbone only")
+    parser.add_argument(
+        "--search",
+        metavar="WORDS",
+        help="Search the networks of Keras and of the installed timm, torchvision and open_clip",
+    )
     parser.add_argument("--layers", action="store_true", help="List its layers, as --layer accepts them")
     parser.add_argument("--json", action="store_true", help="Print one JSON list instead of a table")
     add_cache(parser)
@@ -41,6 +49,9 @@ def show_backbones(args: argparse.Namespace) -> None:
     from featx.backbones.registry import available_backbones, load_backbone
     from featx.extraction.benchmarking.rates import read_rates
 
+    if args.search is not None:
+        _show_search(args)
+        return
     backbones = [load_backbone(name) for name in (available_backbones() if args.name is None else [args.name])]
     if args.layers:
         if args.name is None:
@@ -67,10 +78,23 @@ def show_backbones(args: argparse.Namespace) -> None:
     print_data(json.dumps(rows) if args.json else format_table(rows))
 
 
+def _show_search(args: argparse.Namespace) -> None:
+    from featx.backbones.torch.search import search_backbones
+
+    if args.name is not None or args.layers:
+        raise OptionError("--search cannot be used with the name of a backbone or --layers. Remove one of them.")
+    table = search_backbones(args.search)
+    rows = json.loads(table.to_json(orient="records"))
+    print_data(json.dumps(rows) if args.json else format_table(rows))
+
+
 def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
     from featx.backbones.files.network_file import NetworkFile
+    from featx.backbones.hub.hub_file import HubFile
+    from featx.backbones.preprocessing import format_preprocessing
     from featx.backbones.records import imagenet_top1
     from featx.backbones.registry import KerasBackbone
+    from featx.backbones.torch.torch_backbone import TorchBackbone
 
     row: dict[str, object] = {"backbone": backbone.name, "features": backbone.n_features("avg")}
     row |= {"image_size": backbone.image_size, "min_image_size": backbone.min_image_size}
@@ -83,4 +107,12 @@ def _backbone_row(backbone: Backbone, rate: float | None) -> dict[str, object]:
         row |= {"license": backbone.license or None, "origin": backbone.origin_url or None}
     elif isinstance(backbone, NetworkFile):
         row |= {"min_image_size": None, "megabytes": round(backbone.n_bytes / 1e6, 1), "weights": "local"}
+    elif isinstance(backbone, TorchBackbone):
+        row |= {"features": backbone.n_features("native"), "min_image_size": None}
+        row |= {"parameters": backbone.n_parameters, "megabytes": round(4 * backbone.n_parameters / 1e6, 1)}
+        row |= {"weights": "local" if backbone.has_local_weights else "download"}
+    if isinstance(backbone, TorchBackbone | HubFile):
+        row |= {"license": backbone.license or None, "origin": backbone.origin_url or None}
+        row |= {"pooling": backbone.resolve_pooling("native"), "resize": backbone.resize}
+        row |= {"preprocessing": format_preprocessing(backbone.preprocessing_text or "")}
     return row | {"images_per_second": rate}

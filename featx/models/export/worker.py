@@ -61,6 +61,11 @@ def _keras_model(task: dict[str, Any], recipe: Recipe, head: Head) -> Any:
                 "to OpenVINO: pass the name of a folder (-o model/)."
             )
         network = keras_file.build_features(Path(model_file.path), recipe)
+    elif "torch" in task:
+        raise ExportError(
+            f"Cannot export {task['torch']['name']['model']!r} to {task['format']}: the network is not a Keras model. "
+            "Export it to OpenVINO: pass the name of a folder (-o model/)."
+        )
     else:
         weights_path = Path(task["weights_path"]) if task["weights_path"] else None
         network = KerasBackbone(**task["backbone"]).build(recipe, weights_path)
