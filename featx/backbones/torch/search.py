@@ -62,8 +62,8 @@ def search_backbones(text: str) -> pd.DataFrame:
     Examples
     --------
     >>> from featx import search_backbones
-    >>> search_backbones("resnet50 v2")["features"].iloc[0]
-    np.int64(2048)
+    >>> int(search_backbones("resnet50 v2")["features"].iloc[0])
+    2048
     """
     import pandas as pd
 
@@ -77,7 +77,7 @@ def search_backbones(text: str) -> pd.DataFrame:
         extras = ",".join(dict.fromkeys(LIBRARIES[library][1] for library in missing))
         hint = f" Install others: pip install 'featx[{extras}]'." if missing else " Search for fewer words."
         raise UnknownBackboneError(f"No backbone of {', '.join(['Keras', *libraries])} has a name with {text!r}.{hint}")
-    return pd.DataFrame(rows).convert_dtypes(convert_string=False)
+    return pd.DataFrame(rows).astype({"features": "Int64", "parameters": "Int64"})
 
 
 def _matches(name: str, words: Sequence[str]) -> bool:
