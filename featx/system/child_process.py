@@ -17,8 +17,19 @@ from typing import IO, Any
 
 from featx import errors
 from featx.errors import EngineError, FeatxError
+from featx.system.files.temporary import temporary_place
 
 _INTERRUPT_SECONDS = 5
+#: Environment variables that a child gets. Others may change how Python, TensorFlow or Keras work, such as
+#: PYTHONOPTIMIZE, PYTHONINSPECT, TF_USE_LEGACY_KERAS and KERAS_FLOATX.
+_PASSED = {
+    *("PATH", "HOME", "USER", "LOGNAME", "USERPROFILE", "LANG", "LANGUAGE", "TZ", "VIRTUAL_ENV", "PYTHONHOME"),
+    *("PYTHONUTF8", "PYTHONIOENCODING", "LD_LIBRARY_PATH", "LD_PRELOAD", "DYLD_LIBRARY_PATH", "SYSTEMROOT"),
+    *("SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "APPDATA", "LOCALAPPDATA", "PROGRAMDATA"),
+    *("NUMBER_OF_PROCESSORS", "OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "TORCH_HOME"),
+    *("FEATX_CACHE", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+}
+_PASSED_PREFIXES = ("LC_", "XDG_", "ONEDNN_", "DNNL_", "HF_", "OV_", "GLIBC_", "MALLOC_")
 #: Begins a line of the child's standard output that reports a step; libraries print there, too.
 _STEP = "featx step: "
 
@@ -51,13 +62,18 @@ def run_child(
     command = [sys.executable, "-P", "-m", module]
     try:
         # The child has its own temporary folder, so that all it leaves is removed.
-        with tempfile.TemporaryDirectory(prefix="featx-") as folder, tempfile.TemporaryFile() as errors_file:
+        with (
+            tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as folder,
+            tempfile.TemporaryFile(dir=folder) as errors_file,
+        ):
             returncode = _run(command, json.dumps(task), _environment(folder), errors_file, on_step)
             errors_file.seek(0)
             stderr = errors_file.read().decode(errors="replace")
+    except FeatxError:
+        raise
     except OSError as error:
         raise EngineError(
-            f"Cannot run a child process for {purpose} in {tempfile.gettempdir()!r}: {error.strerror or error}. Free "
+            f"Cannot run a child process for {purpose} in {str(temporary_place())!r}: {error.strerror or error}. Free "
             "some space, or set TMPDIR to another folder."
         ) from error
     if returncode != 0:
@@ -117,9 +133,11 @@ def _stop(child: subprocess.Popen[str]) -> None:
 def _environment(temporary: str) -> dict[str, str]:
     package_parent = str(Path(errors.__file__).parents[1])
     path = os.pathsep.join(filter(None, [package_parent, os.environ.get("PYTHONPATH")]))
-    # Networks are compiled from TensorFlow's graph on the CPU, whatever backend the user has chosen for Keras.
+    passed = {name: value for name, value in os.environ.items() if name in _PASSED or name.startswith(_PASSED_PREFIXES)}
+    # Networks are compiled from TensorFlow's graph on the CPU, whatever backend the user has chosen for Keras. The
+    # user's keras.json may set another data format or precision.
     fixed = {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    return {**os.environ, **fixed, "PYTHONPATH": path, "TMPDIR": temporary}
+    return {**passed, **fixed, "PYTHONPATH": path, "TMPDIR": temporary, "KERAS_HOME": temporary}
 
 
 def serve_task(function: Callable[[dict[str, Any]], None]) -> int:
@@ -153,8 +171,20 @@ def child_error(stderr: str, returncode: int, purpose: str, remedy: str) -> Feat
         if line.startswith('{"error"'):
             fields = json.loads(line)
             return _error_class(fields["error"])(fields["message"])
+    if returncode < 0:
+        return EngineError(
+            f"The child process for {purpose} was killed by {_signal_name(-returncode)}. If memory was short, free "
+            f"some, or raise the memory limit of the container. {remedy}"
+        )
     last_line = lines[-1] if lines else f"exit code {returncode}"
     return EngineError(f"The child process for {purpose} failed: {last_line}. {remedy}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
 
 
 def _error_class(name: str) -> type[FeatxError]:

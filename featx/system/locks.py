@@ -6,10 +6,12 @@ import contextlib
 import hashlib
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from featx.errors import ResourceError
+from featx.system.files.temporary import temporary_place
 
 try:
     import fcntl
@@ -52,7 +54,7 @@ class FairLock:
     def __init__(self, name: str) -> None:
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         # One of 256 names: lock files are never deleted, and two locks may share one.
-        stem = Path(tempfile.gettempdir()) / f"featx-{_user_id()}-{_digest(f'{name} {cores}', 1)}"
+        stem = _lock_folder() / f"featx-{_user_id()}-{_digest(f'{name} {cores}', 1)}"
         self._path = stem.with_suffix(".lock")
         self._waiting_path = stem.with_suffix(".waiting")
         self._descriptor: int | None = None
@@ -143,7 +145,7 @@ def try_lock(name: str) -> Iterator[bool]:
 
     Where file locks are not available, every process gets it.
     """
-    path = Path(tempfile.gettempdir()) / f"featx-{_user_id()}-{_digest(name, 8)}.lock"
+    path = _lock_folder() / f"featx-{_user_id()}-{_digest(name, 8)}.lock"
     descriptor: int | None = None
     is_locked = True
     if fcntl is not None:
@@ -154,6 +156,14 @@ def try_lock(name: str) -> Iterator[bool]:
         yield is_locked
     finally:
         _unlock_file(descriptor)
+
+
+def _lock_folder() -> Path:
+    """Return the folder of lock files; without one that can be written, processes do not wait for each other."""
+    try:
+        return temporary_place()
+    except ResourceError:
+        return Path(os.devnull)
 
 
 def _user_id() -> int:

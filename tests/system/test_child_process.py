@@ -1,7 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,8 +30,54 @@ def test_other_error_of_child() -> None:
         run_child("featx.absent", {}, "trying this", "Do that.")
 
 
-def test_killed_child() -> None:
-    assert "exit code -9" in str(child_error("", -9, "trying this", "Do that."))
+@pytest.mark.parametrize(("number", "name"), [(9, "SIGKILL"), (11, "SIGSEGV"), (63, "signal 63|SIGRTMAX")])
+def test_killed_child(number: int, name: str) -> None:
+    error = child_error("a warning of TensorFlow", -number, "trying this", "Try again.")
+    assert re.search(f"for trying this was killed by ({name}).*memory.*Try again", str(error))
+
+
+@pytest.mark.skipif(not hasattr(os, "kill"), reason="signals of POSIX")
+def test_child_that_is_killed_is_reported(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (in_folder / "ends_itself.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n")
+    monkeypatch.setenv("PYTHONPATH", str(in_folder))
+    with pytest.raises(EngineError, match=r"killed by SIGKILL\. If memory was short"):
+        run_child("ends_itself", {}, "trying this", "Try again.")
+
+
+def test_environment_of_children_is_a_closed_list(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (in_folder / "shows.py").write_text(
+        "import json, os, sys\ntask = json.load(sys.stdin)\njson.dump(dict(os.environ), open(task['file'], 'w'))\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(in_folder))
+    unwanted = {
+        **{"TF_USE_LEGACY_KERAS": "1", "PYTHONOPTIMIZE": "2", "PYTHONINSPECT": "1", "KERAS_BACKEND": "torch"},
+        **{"KERAS_FLOATX": "float16", "TF_XLA_FLAGS": "--x", "SECRET": "s"},
+    }
+    for name, value in unwanted.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    run_child("shows", {"file": str(in_folder / "seen.json")}, "trying this", "Try again.")
+    seen = json.loads((in_folder / "seen.json").read_text())
+    assert not {name for name in unwanted if seen.get(name) == unwanted[name]}
+    assert (seen["KERAS_BACKEND"], seen["XDG_CACHE_HOME"]) == ("tensorflow", "/xdg")
+    assert Path(seen["KERAS_HOME"]) == Path(seen["TMPDIR"])
+
+
+@pytest.mark.slow  # converts a network
+def test_settings_of_the_user_do_not_break_a_conversion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, python: Callable[..., Any]
+) -> None:
+    (tmp_path / "keras.json").write_text('{"image_data_format": "channels_first", "floatx": "float16"}')
+    settings = {"TF_USE_LEGACY_KERAS": "1", "PYTHONOPTIMIZE": "2", "PYTHONINSPECT": "1", "KERAS_FLOATX": "float16"}
+    code = """
+import numpy as np
+from featx import FeatureExtractor
+extractor = FeatureExtractor("mobilenet", layer="conv_pw_13_bn", precision="float32", cache=None)
+print(float(extractor.transform([np.full((8, 8, 3), 128, dtype=np.uint8)]).sum()))
+"""
+    plain = python(code, env={**os.environ})
+    changed = python(code, env={**os.environ, **settings, "KERAS_HOME": str(tmp_path)}, stdin=subprocess.DEVNULL)
+    assert changed.stdout.split()[0] == plain.stdout.split()[0], changed.stderr
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_holder_with_heartbeat_is_waited_for(name: str) -> None:
 
 
 def test_missing_file_locks_do_not_block(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("featx.system.locks.tempfile.gettempdir", lambda: str(tmp_path / "absent"))
+    monkeypatch.setattr("featx.system.locks.temporary_place", lambda: tmp_path / "absent")
     for lock in (FairLock(name), FairLock(name)):
         lock.acquire()
         assert lock.locked

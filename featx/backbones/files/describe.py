@@ -15,6 +15,7 @@ from featx.backbones.files.model_source import ModelSource
 from featx.errors import missing_dependency
 from featx.system.child_process import run_child
 from featx.system.files.atomic import make_folder, write_text
+from featx.system.files.temporary import temporary_place
 
 #: Descriptions from model files, for this process only.
 _KNOWN: dict[tuple[ModelSource, tuple[int, int] | None], NetworkDescription] = {}
@@ -46,7 +47,7 @@ def describe_source(source: ModelSource, size: tuple[int, int] | None) -> Networ
     cached = _cache_path(source, size)
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # not described yet, or corrupt
         return NetworkDescription.from_dict(json.loads(cached.read_text(encoding="utf-8")))
-    with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+    with tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as folder:
         file = Path(folder) / "description.json"
         run_child(
             "featx.backbones.workers.describe_file",

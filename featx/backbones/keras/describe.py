@@ -11,6 +11,7 @@ from pathlib import Path
 from featx.backbones.layers import LayerInfo, as_layers, layers_path, read_layers
 from featx.backbones.records import KerasRecord
 from featx.system.child_process import run_child
+from featx.system.files.temporary import temporary_place
 
 
 def known_layers(record: KerasRecord) -> tuple[LayerInfo, ...] | None:
@@ -21,7 +22,7 @@ def known_layers(record: KerasRecord) -> tuple[LayerInfo, ...] | None:
 @functools.lru_cache(maxsize=16)
 def describe_layers(record: KerasRecord, image_size: tuple[int, int]) -> tuple[LayerInfo, ...]:
     """Return the layers of a network at an image size; a child process takes seconds to build it."""
-    with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+    with tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as folder:
         file = Path(folder) / "layers.json"
         task = {"backbone": dataclasses.asdict(record), "image_size": list(image_size), "file": str(file)}
         run_child(

@@ -24,6 +24,7 @@ from featx.baselines.kernel_cache import MAX_ROWS, SharedKernel
 from featx.baselines.scaling.cost import Cost, estimate_cost
 from featx.baselines.scaling.limits import TimeUpError
 from featx.system.array_types import AnyArray
+from featx.system.files.temporary import temporary_place
 
 Warned = list[tuple[Warning | str, type[Warning], str, int]]
 
@@ -42,7 +43,7 @@ class FoldWorkers:
     """
 
     def __init__(self, data: Dataset) -> None:
-        self._folder = tempfile.mkdtemp(prefix="featx-compare-")
+        self._folder = tempfile.mkdtemp(prefix="featx-compare-", dir=temporary_place())
         self._X = data.X
         self._data = dataclasses.replace(data, X=np.empty((0, data.X.shape[1]), data.X.dtype))
         self._pool: Any = None

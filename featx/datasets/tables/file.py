@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from featx.datasets.tables.text_format import TextFormat, open_text, repair_text, split_lines
 from featx.errors import FeatxError, SourceError, missing_dependency
-from featx.system.files import atomic, remote
+from featx.system.files import remote
 from featx.system.files.parquet import import_pyarrow
+from featx.system.files.temporary import temporary_folder
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_list
 
@@ -202,7 +203,7 @@ def _local_copy(source: str) -> Iterator[str]:
     if path is not None:
         yield path
         return
-    with atomic.temporary_folder() as folder:
+    with temporary_folder() as folder:
         name = os.path.basename(_without_query(source)).lower()
         copy = str(folder / f"table{name[name.find('.') :]}")
         remote.download(source, copy)

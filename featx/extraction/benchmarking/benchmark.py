@@ -33,6 +33,7 @@ from featx.extraction.prefetch import Decoded, ReadOptions, prefetch
 from featx.features.search.cosine import mean_cosine
 from featx.system.array_types import AnyArray
 from featx.system.child_process import run_child
+from featx.system.files.temporary import temporary_place
 from featx.system.processes import n_cores
 from featx.system.terminal.progress import ProgressFunction, Stage, reporting, stage
 
@@ -117,7 +118,7 @@ def benchmark_images(
         if not isinstance(load_backbone(name), KerasBackbone):
             raise _not_keras_error(name)
     options = [ExtractionOptions(name, weights=weights) for name in names]
-    with tempfile.TemporaryDirectory(prefix="featx-") as generated:
+    with tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as generated:
         paths = write_sample_images(Path(generated)) if source is None else find_images(source).paths
         with reporting(verbose, progress):
             benchmark = measure_throughput(paths, options, cache=folder)
@@ -256,7 +257,7 @@ def _extract(paths: list[str], resolved: Resolved) -> None:
 def _measure_keras(paths: list[str], resolved: Resolved, pixels: AnyArray) -> tuple[dict[str, float], AnyArray]:
     """Return the rates of tf.data and model.predict, and the features of these pixels."""
     assert isinstance(resolved.backbone, KerasBackbone)
-    with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+    with tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as folder:
         np.save(Path(folder) / "pixels.npy", pixels, allow_pickle=False)
         task = {
             "backbone": dataclasses.asdict(resolved.backbone),

@@ -19,6 +19,7 @@ from featx.images.resize import resize_image
 from featx.images.to_rgb import load_upright
 from featx.store.store import Store
 from featx.system.array_types import AnyArray
+from featx.system.files.temporary import temporary_place
 
 _STAGES = ("read", "hash", "decode", "resize", "network", "store")
 
@@ -79,7 +80,7 @@ def time_stages(paths: Sequence[str], resolved: Resolved, compiled: Path | None)
     batches = [pixels[start : start + resolved.batch_size] for start in range(0, len(pixels), resolved.batch_size)]
     with clock.timing("network"):
         rows = np.concatenate([engine(np.stack(batch)) for batch in batches])
-    with tempfile.TemporaryDirectory(prefix="featx-") as folder:
+    with tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place()) as folder:
         store = Store(Path(folder), "stages", {}, resolved.n_features)
         store.prepare()
         with clock.timing("store"):

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from featx.backbones.registry import NetworkBackbone
-from featx.errors import EngineError, FeatxError, missing_dependency
+from featx.errors import FeatxError, missing_dependency
 from featx.extraction.engines.packaged import load_packaged
 from featx.extraction.engines.quality import check_quality
 from featx.recipe import LAYER_SEPARATOR, Recipe
 from featx.store.compiled_graphs import Graph, load_graph, save_graph
 from featx.system.child_process import run_child
-from featx.system.files.atomic import temporary_folder
+from featx.system.files.temporary import temporary_error, temporary_folder, temporary_place
 from featx.system.terminal.progress import announce, stage
 
 
@@ -168,10 +167,7 @@ def _run_worker(
             child_task = {**task, "folder": str(folder)}
             run_child(f"featx.extraction.engines.{module}", child_task, purpose, remedy, on_step)
             return Graph((folder / "graph.xml").read_bytes(), (folder / "graph.bin").read_bytes())
+    except FeatxError:
+        raise
     except OSError as error:
-        if isinstance(error, FeatxError):
-            raise
-        raise EngineError(
-            f"Failed {purpose} in {tempfile.gettempdir()!r}: {error.strerror or error}. Free space there, or set the "
-            "environment variable TMPDIR to another folder."
-        ) from error
+        raise temporary_error(temporary_place(), error) from error

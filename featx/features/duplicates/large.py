@@ -19,7 +19,7 @@ from featx.features.duplicates.limits import Limits
 from featx.features.npy_writer import NpyWriter
 from featx.features.selected_rows import is_read_on_demand
 from featx.system.array_types import BoolArray, FloatArray, IntArray
-from featx.system.files.atomic import temporary_folder
+from featx.system.files.temporary import temporary_folder
 
 _BATCH_ROWS = 4096
 #: If more than this fraction of a sample is in one group, most of all rows are.

@@ -27,8 +27,9 @@ from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.system.array_types import AnyArray
 from featx.system.child_process import run_child
-from featx.system.files.atomic import atomic_write, temporary_folder
+from featx.system.files.atomic import atomic_write
 from featx.system.files.output_paths import as_output_error, check_output_file, check_output_folder
+from featx.system.files.temporary import temporary_folder
 from featx.system.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 

@@ -19,7 +19,7 @@ from featx.extraction.options import Resolved
 from featx.extraction.prefetch import Decoded, Failed, ReadOptions, SameAs, prefetch
 from featx.images.image import Image
 from featx.system.child_process import run_child
-from featx.system.files.atomic import temporary_folder
+from featx.system.files.temporary import temporary_folder
 from featx.system.terminal.progress import stage
 
 #: A training uses all cores: one at a time is as fast as several, and needs the memory of one.

@@ -9,6 +9,7 @@
 ``parquet``           pyarrow, which reads and writes Parquet tables
 ``remote``            URLs and object stores
 ``remote_folder``     folders in object stores
+``temporary``         the folder of temporary files
 ``url_secrets``       passwords and tokens in URLs
 
 May import: ``system``, ``errors``.

@@ -7,9 +7,7 @@ import errno
 import io
 import os
 import re
-import shutil
 import stat
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -70,20 +68,6 @@ def atomic_write(path: Path, *, durable: bool = True, tag: str = "") -> Iterator
         with contextlib.suppress(OSError):  # the first error matters more
             os.unlink(temporary)
         raise
-
-
-@contextlib.contextmanager
-def temporary_folder() -> Iterator[Path]:
-    """Yield an empty folder in the temporary folder of the system. Remove the folders of killed processes."""
-    parent = Path(tempfile.gettempdir())
-    for path, _ in list(abandoned_files(parent)):
-        shutil.rmtree(path, ignore_errors=True)  # fails for folders of other users
-    folder = temporary_path(parent)
-    folder.mkdir(mode=0o700)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: Path, text: str, errors: str = "strict") -> None:

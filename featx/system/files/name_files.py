@@ -9,6 +9,8 @@ import json
 import tempfile
 from collections.abc import Iterable, Iterator
 
+from featx.system.files.temporary import temporary_place
+
 #: Maximum number of names in memory, of about 100 bytes each.
 _MAX_IN_MEMORY = 500_000
 
@@ -30,7 +32,7 @@ class NameFile(contextlib.AbstractContextManager["NameFile"]):
     """
 
     def __init__(self, names: Iterable[str]) -> None:
-        self._file = tempfile.TemporaryFile("w+", encoding="ascii")  # noqa: SIM115  # closed by `close`
+        self._file = tempfile.TemporaryFile("w+", encoding="ascii", dir=temporary_place())  # noqa: SIM115  # closed by `close`
         try:
             self._file.writelines(f"{json.dumps(name)}\n" for name in names)
         except BaseException:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from featx.errors import FeatxError, OutputError
 from featx.system.files import atomic, remote
+from featx.system.files.temporary import temporary_folder
 
 _Result = TypeVar("_Result")
 
@@ -142,7 +143,7 @@ class RemoteFolder:
     @contextlib.contextmanager
     def scratch(self, folder: str) -> Iterator[Path]:
         """Yield a path for a temporary local file; it is removed at the end."""
-        with atomic.temporary_folder() as temporary:
+        with temporary_folder() as temporary:
             yield temporary / "file"
 
     def create(self, name: str, data: bytes) -> bool:
