@@ -48,6 +48,7 @@ RENAMED = {
 #: Classes that public attributes and parameters have, and that users neither make nor read: they pass them on, or see
 #: their text.
 OPAQUE = {
+    "ArchivedGraph",
     "Compaction",
     "Finding",
     "Head",
