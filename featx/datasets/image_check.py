@@ -20,7 +20,7 @@ from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
 from featx.images.formats import IMAGE_SUFFIXES, open_image
 from featx.images.image import content_digest, describe_image, read_image
 from featx.system.formatting import format_count, shorten
-from featx.system.html import TextResult
+from featx.system.notebook.html import TextResult
 from featx.system.option_checks import check_integer
 from featx.system.processes import n_cores
 from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage

@@ -11,7 +11,7 @@ from featx.store.info import CacheInfo, RecipeInfo
 from featx.store.layout import CORRUPT_SUFFIX
 from featx.store.verify import Finding
 from featx.system.formatting import format_bytes, format_count
-from featx.system.html import TextResult
+from featx.system.notebook.html import TextResult
 
 
 class CacheSummary(TextResult, CacheInfo):

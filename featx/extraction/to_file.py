@@ -46,7 +46,7 @@ from featx.system.files.output_paths import (
     starts_with,
 )
 from featx.system.formatting import format_count
-from featx.system.html import TextResult
+from featx.system.notebook.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.terminal.tables import wrap_text
 

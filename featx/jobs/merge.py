@@ -24,7 +24,7 @@ from featx.jobs.preconditions import check_outside_job
 from featx.system.files import remote
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count, format_list
-from featx.system.html import TextResult
+from featx.system.notebook.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 _BLOCK_BYTES = 2**20

@@ -24,7 +24,7 @@ from featx.jobs.preconditions import check_free, check_not_nested
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
 from featx.system.formatting import format_bytes, format_count, format_duration
-from featx.system.html import TextResult
+from featx.system.notebook.html import TextResult
 from featx.system.option_checks import check_integer, is_integer
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.terminal.tables import wrap_text

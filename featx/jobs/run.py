@@ -23,7 +23,7 @@ from featx.jobs.running.worker import Task, resolve_job
 from featx.jobs.status import describe_bad_shards, describe_counts
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count
-from featx.system.html import TextResult
+from featx.system.notebook.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.version import __version__
 

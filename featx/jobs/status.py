@@ -13,7 +13,7 @@ from featx.jobs.job import open_job
 from featx.jobs.running.heartbeats import count_done_images, describe_client, read_heartbeats, running_clients
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count, format_duration
-from featx.system.html import TextResult
+from featx.system.notebook.html import TextResult
 
 
 @dataclasses.dataclass(frozen=True)

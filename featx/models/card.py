@@ -15,7 +15,7 @@ import numpy as np
 from featx.baselines.metrics import METRIC_NAMES
 from featx.extraction.recorded import portable_options
 from featx.system.formatting import format_bytes, format_count, shorten
-from featx.system.html import TextResult
+from featx.system.notebook.html import TextResult
 from featx.system.terminal.tables import wrap_text
 from featx.system.version import __version__
 

@@ -3,7 +3,6 @@
 ``array_types``    type aliases of arrays
 ``child_process``  run a module of featx in a child process
 ``formatting``     human-readable numbers and names; safe CSV cells
-``html``           HTML of results in notebooks
 ``locks``          locks between the processes of one machine
 ``option_checks``  parameters with a few valid values, or a minimum
 ``processes``      cores, and whether a process still runs
@@ -14,6 +13,7 @@
 ``version``        version of featx
 ``worker_process`` worker processes that end cleanly
 ``files/``         atomic, checksummed, local and remote files
+``notebook/``      HTML of results in notebooks
 ``terminal/``      progress, messages and tables
 
 May import: ``errors``.

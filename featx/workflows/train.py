@@ -25,7 +25,7 @@ from featx.models.model_file import save_pipeline
 from featx.models.pipeline_file import check_savable
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count, format_list
-from featx.system.html import TextResult
+from featx.system.notebook.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.terminal.tables import fit_text, wrap_text
 from featx.workflows.compare import compare_tables

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 import featx
-from featx.system.html import MAX_CHARACTERS, TextResult, table_to_html, text_to_html
+from featx.system.notebook.html import MAX_CHARACTERS, TextResult, table_to_html, text_to_html
 
 HOSTILE = "<script>alert(1)</script>\"'.jpg"
 

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from featx.extraction.benchmarking.stage_times import StageTime
-from featx.system.html import TextResult
+from featx.system.notebook.html import TextResult
 
 #: Smallest mean cosine similarity to float32, and smallest gain in speed, with which a precision is recommended.
 _MIN_RECOMMENDED_COSINE = 0.99

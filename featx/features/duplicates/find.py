@@ -17,7 +17,7 @@ from featx.features.open import open_features
 from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count, format_list
-from featx.system.html import table_to_html
+from featx.system.notebook.html import table_to_html
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:

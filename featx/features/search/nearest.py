@@ -12,7 +12,7 @@ from featx.features.search.cosine import normalize_rows
 from featx.features.search.exact_index import ExactIndex
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count
-from featx.system.html import table_to_html
+from featx.system.notebook.html import table_to_html
 from featx.system.option_checks import check_choice, check_integer
 from featx.system.terminal.progress import ProgressFunction, reporting
 

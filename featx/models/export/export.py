@@ -30,7 +30,7 @@ from featx.system.child_process import run_child
 from featx.system.files.atomic import atomic_write
 from featx.system.files.output_paths import as_output_error, check_output_file, check_output_folder
 from featx.system.files.temporary import temporary_folder
-from featx.system.html import TextResult
+from featx.system.notebook.html import TextResult
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 Format: TypeAlias = Literal["keras", "onnx", "openvino"]

@@ -25,7 +25,7 @@ from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_count
-from featx.system.html import table_to_html
+from featx.system.notebook.html import table_to_html
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.terminal.tables import format_table
 from featx.workflows.report.similar_page import max_queries, write_similar
