@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import shlex
 import time
@@ -16,7 +17,7 @@ from featx.extraction.options import check_on_error, resolve_cache
 from featx.features.job_files import sum_counts
 from featx.jobs.job import Job, open_job
 from featx.jobs.running.coordinator import Coordinator
-from featx.jobs.running.executors import CLUSTERS, check_backend
+from featx.jobs.running.executors import CLUSTERS, check_backend, open_executor
 from featx.jobs.running.heartbeats import DoneImages, registered_client
 from featx.jobs.running.recovery import recover
 from featx.jobs.running.worker import Task, resolve_job
@@ -218,10 +219,9 @@ def run_job(
         stage("extract", n_left, message=str(opened.manifest.recipe["backbone"])) as advance,
     ):
         watch = DoneImages(opened, task.client, n_before, advance) if advance.is_reported else None
-        coordinator = Coordinator(
-            opened, task, backend=backend, n_jobs=n_jobs, scheduler=scheduler, recompute=recompute, on_wait=watch
-        )
-        coordinator.run()
+        where = backend if opened.folder.is_shared else "inline"  # no other process can see the job
+        executor = functools.partial(open_executor, where, n_jobs, scheduler)
+        Coordinator(opened, task, executor, recompute=recompute, on_wait=watch).run()
     return _summarize(opened, n_before, corrupt, time.perf_counter() - started)
 
 
@@ -247,7 +247,8 @@ def _check_runnable(job: Job, backend: str, scheduler: str | None, options: dict
     location, manifest = job.folder.location, job.manifest
     if backend in CLUSTERS and not job.folder.is_shared:
         raise OptionError(
-            f"backend={backend!r} needs a job that its workers see, got {location!r}. Plan the job in a shared folder."
+            f"Workers of backend={backend!r} (--backend {backend}) cannot access {location!r}. Plan the job in a "
+            "folder that they share."
         )
     if backend == "dask":
         from featx.jobs.running.dask import check_dask

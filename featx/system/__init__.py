@@ -11,7 +11,6 @@
 ``sklearn_compat`` private helpers of scikit-learn
 ``threads``        process blocks in threads; call a function regularly
 ``version``        version of featx
-``worker_process`` worker processes that end cleanly
 ``files/``         atomic, checksummed, local and remote files
 ``notebook/``      HTML of results in notebooks
 ``terminal/``      progress, messages and tables

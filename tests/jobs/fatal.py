@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -13,6 +14,8 @@ import numpy as np
 from featx import DirectBackbone
 from featx.jobs.job import open_job
 from featx.jobs.running.coordinator import Coordinator
+from featx.jobs.running.executors import TaskExecutor
+from featx.jobs.running.rounds import Limits
 from featx.jobs.running.worker import Task
 
 
@@ -67,6 +70,7 @@ def make_task(job: Path, client: str = "0" * 32) -> Task:
     )
 
 
-def make_coordinator(job: Path) -> Coordinator:
-    """Return a coordinator of a job before it runs."""
-    return Coordinator(open_job(job), make_task(job))
+def make_coordinator(job: Path, executor: TaskExecutor | None = None, limits: Limits | None = None) -> Coordinator:
+    """Return a coordinator of a job before it runs, in this process or on another executor."""
+    used = executor or TaskExecutor()
+    return Coordinator(open_job(job), make_task(job), lambda seconds: contextlib.nullcontext(used), limits=limits)

@@ -20,7 +20,7 @@ from featx.cli import main as cli
 from featx.errors import FeatxWarning, JobError, OutputError, SourceError
 from featx.jobs.job import Job, open_job, open_job_folder
 from featx.jobs.running.coordinator import Coordinator
-from featx.jobs.running.executors import ClusterLostError, WorkerLostError, run_tasks
+from featx.jobs.running.executors import ClusterLostError, TaskExecutor, WorkerLostError, run_tasks
 from featx.jobs.running.heartbeats import read_heartbeats
 from featx.jobs.running.recovery import recover
 from featx.jobs.running.rounds import MAX_FAILURES, Limits
@@ -76,13 +76,11 @@ def shards_at_work(job: Path) -> list[int]:
 
 
 def pending(job: Path) -> tuple[int, ...]:
-    return make_coordinator(job).snapshot().pending
+    return tuple(make_coordinator(job).pending())
 
 
-class LosesWorkers:
+class LosesWorkers(TaskExecutor):
     """An executor whose workers die at some shards and leave the given number of heartbeats."""
-
-    max_pending = 1
 
     def __init__(self, job: Path, deaths: dict[int, int]) -> None:
         self._job, self._deaths = job, deaths
@@ -104,24 +102,20 @@ def test_deaths_are_counted_by_heartbeats(job: Path) -> None:
     leave_heartbeat(job, 2, make_task(job).client, round=5)
     coordinator = make_coordinator(job)
     executor = LosesWorkers(job, {0: 0, 1: 1, 2: 2})
-    reasons = [
-        coordinator.record(task, future)
-        for task, future in run_tasks(
-            executor, repr, [dataclasses.replace(make_task(job), shard=shard) for shard in range(4)]
-        )
-    ]
-    assert reasons == ["SIGKILL(-9)", "", "", ""]
-    failures = coordinator.snapshot().failures
+    tasks = [dataclasses.replace(make_task(job), shard=shard) for shard in range(4)]
+    for task, outcome in run_tasks(executor, repr, tasks):
+        coordinator.record(task, outcome)
+    assert coordinator.state.problem.startswith("a worker died before it began a shard (SIGKILL(-9)). Free memory")
+    failures = coordinator.state.failures
     assert {shard: failure.count for shard, failure in failures.items()} == {1: 1, 2: 2}
     assert failures[1].reason.startswith("its worker died around image 2 of the plan ('")
     assert shards_at_work(job) == [0, 2]
 
 
 def test_connection_that_breaks_repeatedly(job: Path, caplog: pytest.LogCaptureFixture) -> None:
-    class Breaks:
+    class Breaks(TaskExecutor):
         """Loses the connection in each round; in the fifth, a shard is done before."""
 
-        max_pending = 1
         n_rounds = 0
 
         def submit(self, function: Any, task: Task) -> Future[Outcome]:
@@ -132,14 +126,33 @@ def test_connection_that_breaks_repeatedly(job: Path, caplog: pytest.LogCaptureF
             future.set_exception(ClusterLostError("its scheduler is gone"))
             return future
 
-    limits = Limits(pause_seconds=0.01)
-    coordinator = Coordinator(open_job(job), make_task(job), backend="dask", limits=limits, executor=Breaks())
+    limits = Limits(max_vain=20, pause_seconds=0.001)
     started = time.monotonic()
-    with pytest.raises(JobError, match=r"\(dask\) broke 20 times without a shard done in between"):
-        coordinator.run()
+    with pytest.raises(
+        JobError, match=r"in 20 attempts in a row: .* cluster broke \(its scheduler is gone\)\. Read the"
+    ):
+        make_coordinator(job, Breaks(), limits).run()
     assert Breaks.n_rounds == 25
-    assert time.monotonic() - started >= 24 * 0.01
+    assert time.monotonic() - started >= 0.1
     assert run_job(job, cache=None).done == 10
+
+
+def test_faults_of_the_cluster_that_alternate_stop_the_run(job: Path) -> None:
+    class Alternates(TaskExecutor):
+        """Loses the connection and workers that have not begun in turn."""
+
+        n_rounds = 0
+
+        def submit(self, function: object, task: Task) -> Future[Outcome]:
+            Alternates.n_rounds += 1
+            future: Future[Outcome] = Future()
+            lost = ClusterLostError("its scheduler is gone") if task.round % 2 else WorkerLostError("SIGKILL(-9)")
+            future.set_exception(lost)
+            return future
+
+    with pytest.raises(JobError, match="in 5 attempts in a row: a worker died before it began a shard"):
+        make_coordinator(job, Alternates(), Limits(pause_seconds=0.001)).run()
+    assert Alternates.n_rounds == 3 * 10 + 2  # a round whose connection breaks ends at once
 
 
 @pytest.mark.parametrize("is_alive", [True, False])
@@ -377,9 +390,8 @@ def test_rounds_without_progress_stop(job: Path, monkeypatch: pytest.MonkeyPatch
     names = LocalFolder.names
     stale: set[str] = set()
     monkeypatch.setattr(LocalFolder, "names", lambda self, folder: stale if folder == "shards" else names(self, folder))
-    coordinator = Coordinator(open_job(job), make_task(job), limits=Limits(pause_seconds=0.01))
-    with pytest.raises(JobError, match=r"10 shards, the first 0, are neither done nor failed after 5 rounds"):
-        coordinator.run()
+    with pytest.raises(JobError, match=r"in 5 attempts in a row: 10 shards left, the first is 0. Check that"):
+        make_coordinator(job, limits=Limits(pause_seconds=0.01)).run()
     monkeypatch.setattr(LocalFolder, "names", names)
     assert run_job(job, cache=None).done == 10
 

@@ -113,7 +113,7 @@ def test_restarted_scheduler(
             run = on(dask.address, job)
     assert (run.done, run.rows, run.failed) == (10, 39, 1)
     assert next(record.getMessage() for record in caplog.records if record.name == "featx").startswith(
-        "The connection to the cluster (dask) broke: its scheduler is gone. Waiting up to 60 s"
+        "The connection to the cluster broke: its scheduler is gone. Waiting up to 60 s"
     )
     assert "Traceback" not in capfd.readouterr().err
     assert merged_files(job) == merged_files_of_a_plain_run(job)
@@ -385,7 +385,7 @@ def test_single_worker_runs_the_tasks() -> None:
     ):
         executor = DaskExecutor(client, "inproc")
         assert executor.max_pending > 6  # work for workers that start later
-        names = {future.result() for _, future in run_tasks(executor, process_kind, range(3))}
+        names = {kind for _, kind in run_tasks(executor, process_kind, range(3))}
     assert names == {"worker"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
 import pytest
 
@@ -10,109 +10,80 @@ from featx.errors import EngineError, JobError, OutputError, SourceError, Unread
 from featx.jobs.running.rounds import (
     Limits,
     Round,
-    RoundResult,
+    RunState,
     ShardFailure,
-    Snapshot,
-    Stop,
     next_round,
+    stop_before_round,
     stop_within_round,
 )
 from featx.jobs.running.shard import UnreachableSourceError
 from featx.jobs.running.worker import classify
 
 LIMITS = Limits()
-RAISED = ShardFailure(1, "it raised", has_died=False)
+RAISED = ShardFailure(1, "it raised")
 DIED = ShardFailure(1, "its worker died", has_died=True)
-IDLE, PROGRESS = RoundResult(has_progress=False), RoundResult(has_progress=True)
-LOST = RoundResult(has_progress=False, worker_lost="SIGKILL")
-BROKEN = RoundResult(has_progress=False, disconnected="its scheduler is gone")
 
 
-def snapshot(*pending: int, **fields: object) -> Snapshot:
-    return dataclasses.replace(Snapshot("job", "sequential", pending), **fields)  # type: ignore[arg-type]
-
-
-def shards_of(step: Round | Stop) -> tuple[int, ...]:
-    assert isinstance(step, Round)
-    return step.shards
-
-
-def test_nothing_left() -> None:
-    assert next_round(snapshot(), LIMITS) == Stop(None)
+def shards_of(*pending: int, **state: Any) -> tuple[int, ...]:
+    return next_round(pending, RunState(**state)).shards
 
 
 def test_fresh_shards_run_first_in_order() -> None:
-    assert shards_of(next_round(snapshot(3, 1, 2, failures={1: RAISED, 2: DIED}), LIMITS)) == (3,)
-    assert shards_of(next_round(snapshot(3, 2, 1), LIMITS)) == (3, 2, 1)
+    assert shards_of(3, 1, 2, failures={1: RAISED, 2: DIED}) == (3,)
+    assert shards_of(3, 2, 1) == (3, 2, 1)
 
 
 def test_failed_shards_run_before_deadly_ones() -> None:
-    assert shards_of(next_round(snapshot(0, 1, 2, failures={0: DIED, 1: RAISED, 2: RAISED}), LIMITS)) == (1, 2)
+    assert shards_of(0, 1, 2, failures={0: DIED, 1: RAISED, 2: RAISED}) == (1, 2)
 
 
 def test_deadly_shards_run_alone() -> None:
-    assert shards_of(next_round(snapshot(4, 5, failures={4: DIED, 5: DIED}), LIMITS)) == (4,)
+    assert shards_of(4, 5, failures={4: DIED, 5: DIED}) == (4,)
 
 
 def test_unreachable_shards_are_probed_at_the_end() -> None:
-    unreachable = {0: "None of its images is reachable."}
-    assert shards_of(next_round(snapshot(0, 1, unreachable=unreachable), LIMITS)) == (1,)
-    step = next_round(snapshot(0, unreachable=unreachable, n_with_rows=3), LIMITS)
-    assert step == Round((0,), probe=True)
-
-
-def test_many_unreachable_shards_stop_the_run() -> None:
-    step = next_round(snapshot(0, unreachable={0: "None is reachable."}, n_with_rows=2), LIMITS)
-    assert isinstance(step, Stop)
-    assert isinstance(step.error, SourceError)
-    assert str(step.error) == "None is reachable. The same holds for 1 shard."
+    state = RunState(unreachable={0: "None of its images is reachable."})
+    assert next_round([0, 1], state).shards == (1,)
+    step = next_round([0], state)
+    assert step == Round((0,), is_probe=True)
+    assert stop_before_round(step, state, 3, LIMITS) is None
+    error = stop_before_round(step, state, 2, LIMITS)
+    assert isinstance(error, SourceError)
+    assert str(error) == "None of its images is reachable. The same holds for 1 shard."
 
 
 def test_suspects_are_not_fresh() -> None:
-    step = next_round(snapshot(0, suspects=frozenset({0})), LIMITS)
-    assert step == Round((0,), has_fresh=False)
+    assert next_round([0], RunState(suspects={0})) == Round((0,), has_fresh=False)
 
 
-@pytest.mark.parametrize(
-    ("result", "limit", "message"),
-    [
-        (IDLE, LIMITS.max_idle, "neither done nor failed after 5 rounds"),
-        (LOST, LIMITS.max_false_starts, r"Workers die before they begin a shard \(SIGKILL\)"),
-        (BROKEN, LIMITS.max_disconnects, "broke 20 times without a shard done"),
-    ],
-)
-def test_rounds_in_vain_stop_the_run(result: RoundResult, limit: int, message: str) -> None:
-    assert isinstance(next_round(snapshot(0, history=(PROGRESS, *[result] * (limit - 1))), LIMITS), Round)
-    assert isinstance(next_round(snapshot(0, history=(*[result] * limit, PROGRESS)), LIMITS), Round)
-    step = next_round(snapshot(0, history=(PROGRESS, *[result] * limit)), LIMITS)
-    assert isinstance(step, Stop)
-    assert isinstance(step.error, JobError)
-    with pytest.raises(JobError, match=message):
-        raise step.error
-
-
-def test_pauses() -> None:
-    steps = [next_round(snapshot(0, history=history), LIMITS) for history in ((), (IDLE, IDLE), (BROKEN,))]
-    pauses = [(step.pause_seconds, step.connect_seconds) for step in steps if isinstance(step, Round)]
-    assert pauses == [(0.0, 0.0), (2.0, 0.0), (1.0, 60.0)]
+@pytest.mark.parametrize("problem", ["", "the connection to the cluster broke (gone). Read the log of its scheduler"])
+def test_rounds_in_vain_stop_the_run(problem: str) -> None:
+    state = RunState(n_vain=LIMITS.max_vain - 1, problem=problem)
+    assert stop_before_round(Round((0,)), state, 0, LIMITS) is None
+    state.n_vain += 1
+    with pytest.raises(JobError, match=r"in 5 attempts in a row: .*\. (Read|Check).*, then run the same command again"):
+        raise stop_before_round(Round((0,)), state, 0, LIMITS) or AssertionError
 
 
 def test_first_failures_stop_the_round() -> None:
+    def stop(current: Round = Round((9,)), **state: Any) -> object:  # noqa: B008
+        return stop_within_round(current, RunState(**state))
+
     failures = dict.fromkeys(range(5), RAISED)
-    assert stop_within_round(Round((9,)), dict.fromkeys(range(4), RAISED), {}, 0) is None
-    assert stop_within_round(Round((9,)), failures, {}, 1) is None
-    assert stop_within_round(Round((9,)), dict.fromkeys(range(5), DIED), {}, 0) is None
-    assert stop_within_round(Round((9,), has_fresh=False), failures, {}, 0) is None
-    error = stop_within_round(Round((9,)), failures, {}, 0)
-    assert "All of the first 5 shards of this run failed, the last with: it raised." in str(error)
+    assert stop(failures=dict.fromkeys(range(4), RAISED)) is None
+    assert stop(failures=failures, n_done=1) is None
+    assert stop(failures=dict.fromkeys(range(5), DIED)) is None
+    assert stop(Round((9,), has_fresh=False), failures=failures) is None
+    assert "All of the first 5 shards of this run failed, the last with: it raised." in str(stop(failures=failures))
 
 
 def test_first_unreachable_shards_stop_the_round() -> None:
     unreachable = dict.fromkeys(range(3), "None is reachable.")
-    assert stop_within_round(Round((9,)), {}, {0: "None is reachable."}, 0) is None
-    assert stop_within_round(Round((9,)), {}, unreachable, 1) is None
-    assert isinstance(stop_within_round(Round((9,)), {}, unreachable, 0), SourceError)
-    assert isinstance(stop_within_round(Round((9,), probe=True), {}, {0: "None is reachable."}, 7), SourceError)
+    one = RunState(unreachable={0: "None is reachable."}, n_done=7)
+    assert stop_within_round(Round((9,)), one) is None
+    assert stop_within_round(Round((9,)), RunState(unreachable=unreachable, n_done=1)) is None
+    assert isinstance(stop_within_round(Round((9,)), RunState(unreachable=unreachable)), SourceError)
+    assert isinstance(stop_within_round(Round((9,), is_probe=True), one), SourceError)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ The engines restart workers and run tasks again. What no engine covers is here: 
 
 ``coordinator``  the client: submits shards in rounds and records what becomes of them
 ``rounds``       pure functions that choose the next shards, or stop
-``executors``    the executor interface, and processes of this machine
+``executors``    the executor interface, and the choice of an executor
+``local``        executor in processes of this machine
 ``dask``         executor on a Dask cluster
 ``ray``          executor on a Ray cluster
 ``worker``       a worker process: one shard after another

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from featx.errors import JobError, missing_dependency
-from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, WorkerLostError, convert_errors
+from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, TaskExecutor, WorkerLostError
 from featx.system.files.remote import run_with_timeout
 from featx.system.formatting import format_count
 from featx.system.threads import repeating
@@ -39,7 +39,7 @@ _ADDRESS = re.compile(r"([a-z][a-z0-9+]*)://(\[[^\]]+\]|[^:/\[\]@]+):(\d{1,5})/?
 _log = logging.getLogger("featx")
 
 
-class DaskExecutor:
+class DaskExecutor(TaskExecutor):
     """Runs tasks on the workers of a connected ``distributed.Client``."""
 
     def __init__(self, client: Any, address: str) -> None:
@@ -49,9 +49,11 @@ class DaskExecutor:
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> concurrent.futures.Future[Any]:
         """Return the future of a task."""
-        return convert_errors(self._executor.submit(function, task), self._convert)
+        future: concurrent.futures.Future[Any] = self._executor.submit(function, task)
+        return future
 
-    def _convert(self, error: BaseException) -> BaseException:
+    def convert(self, error: BaseException) -> BaseException:
+        """Return the error of a task."""
         _, distributed = _import_dask()
         if isinstance(error, distributed.scheduler.KilledWorker):
             return WorkerLostError("Dask gave the shard up after its workers died")

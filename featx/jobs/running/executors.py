@@ -1,22 +1,19 @@
-"""Executors that run the tasks of a job: their interface, and the worker processes of this machine.
+"""Where the tasks of a job run: the interface of executors, and the choice of one.
 
-The executors of clusters are in ``dask`` and ``ray``.
+The executors are in ``local``, ``dask`` and ``ray``.
 """
 
 from __future__ import annotations
 
-import concurrent.futures
+import contextlib
 import itertools
 import queue
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from typing import Any, Protocol, TypeVar
+from concurrent.futures import CancelledError, Future
+from typing import Any, TypeVar
 
 from featx.errors import OptionError
 from featx.system.option_checks import check_choice, is_integer
-from featx.system.processes import n_cores
-from featx.system.worker_process import GRACE_SECONDS, WorkerDiedError, WorkerProcess
 
 _Task = TypeVar("_Task")
 BACKENDS = ("sequential", "loky", "dask", "ray")
@@ -25,11 +22,6 @@ CLUSTERS = ("dask", "ray")
 PENDING_ON_CLUSTER = 1000
 #: Pause between two calls of a function that reports progress.
 _WAIT_SECONDS = 0.25
-#: Variables that limit the threads of numerical libraries.
-_THREAD_VARIABLES = (
-    *("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"),
-    *("VECLIB_MAXIMUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS"),
-)
 
 
 class ClusterLostError(Exception):
@@ -40,13 +32,47 @@ class WorkerLostError(Exception):
     """The worker of a task died, as often as the engine retries the task."""
 
 
-class TaskExecutor(Protocol):
-    """Runs tasks as the executors of ``concurrent.futures`` do."""
+class TaskExecutor:
+    """Runs tasks as the executors of ``concurrent.futures`` do. This one runs them in the process of the client."""
 
-    max_pending: int  # tasks to submit ahead
+    max_pending = 1  # tasks to submit ahead
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
-        """Return the future of a task; its exception is WorkerLostError or ClusterLostError if the engine failed."""
+        """Return the future of a task."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(function(task))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def convert(self, error: BaseException) -> BaseException:
+        """Return the error of a future: WorkerLostError or ClusterLostError if the engine failed."""
+        return error
+
+
+@contextlib.contextmanager
+def open_executor(backend: str, n_jobs: int, scheduler: str | None, connect_seconds: float) -> Iterator[TaskExecutor]:
+    """Yield the executor of a backend; ``"inline"`` is the process of the client. See :func:`featx.run_job`.
+
+    `connect_seconds` is the time to wait for a cluster that does not answer. JobError: there is no cluster, or it
+    cannot run the tasks. ClusterLostError: the connection broke.
+    """
+    with contextlib.ExitStack() as stack:
+        if backend == "inline":
+            yield TaskExecutor()
+        elif backend == "dask":
+            from featx.jobs.running.dask import dask_executor
+
+            yield stack.enter_context(dask_executor(scheduler, connect_seconds))
+        elif backend == "ray":
+            from featx.jobs.running.ray import ray_executor
+
+            yield stack.enter_context(ray_executor(scheduler, n_jobs))
+        else:
+            from featx.jobs.running.local import LocalExecutor
+
+            yield stack.enter_context(LocalExecutor(1 if backend == "sequential" else n_jobs))
 
 
 def check_backend(backend: str, n_jobs: int, scheduler: str | None = None) -> None:
@@ -69,8 +95,8 @@ def run_tasks(
     tasks: Iterable[_Task],
     *,
     on_wait: Callable[[], object] | None = None,
-) -> Iterator[tuple[_Task, Future[Any]]]:
-    """Yield each task with its future as it completes; call `on_wait` now and then."""
+) -> Iterator[tuple[_Task, Any]]:
+    """Yield each task with its result, or its error, as it completes; call `on_wait` now and then."""
     waiting = iter(tasks)
     completed: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
     running: dict[Future[Any], _Task] = {}
@@ -89,84 +115,9 @@ def run_tasks(
             future = completed.get(timeout=None if on_wait is None else _WAIT_SECONDS)
         except queue.Empty:
             continue
-        yield running.pop(future), future
-        submit()
-
-
-def convert_errors(future: Future[Any], convert: Callable[[BaseException], BaseException]) -> Future[Any]:
-    """Return a future with the same result and a converted exception."""
-    converted: Future[Any] = Future()
-
-    def finish(done: Future[Any]) -> None:
         try:
-            error = done.exception()
-        except concurrent.futures.CancelledError as cancelled:
+            error = future.exception()
+        except CancelledError as cancelled:
             error = cancelled
-        if error is None:
-            converted.set_result(done.result())
-        else:
-            converted.set_exception(convert(error))
-
-    future.add_done_callback(finish)
-    return converted
-
-
-class InlineExecutor:
-    """Runs tasks in this process, where no other process can see the job."""
-
-    max_pending = 1
-
-    def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
-        """Return the future of a task, which is done."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(function(task))
-        except Exception as error:
-            future.set_exception(error)
-        return future
-
-
-class LocalExecutor:
-    """Runs tasks in processes of this machine: one pool of a single process for each worker; a context manager.
-
-    If a process of a shared pool dies, ``concurrent.futures`` and loky end all of its processes and do not report
-    which task was running. Here a broken pool identifies its task, and the other workers go on.
-    """
-
-    def __init__(self, n_jobs: int) -> None:
-        n_workers = n_jobs if n_jobs > 0 else max(1, n_cores() + 1 + n_jobs)
-        self.max_pending = 2 * n_workers
-        n_threads = str(max(1, n_cores() // n_workers))
-        self._environment = dict.fromkeys(_THREAD_VARIABLES, n_threads) if n_workers > 1 else {}
-        self._threads = concurrent.futures.ThreadPoolExecutor(n_workers, thread_name_prefix="featx-worker")
-        self._of_thread = threading.local()
-        self._workers: set[WorkerProcess] = set()
-
-    def __enter__(self) -> LocalExecutor:
-        return self
-
-    def __exit__(self, kind: object, *error: object) -> None:
-        if kind is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
-            busy = [task for worker in list(self._workers) if (task := worker.terminate())]
-            concurrent.futures.wait(busy, timeout=GRACE_SECONDS)
-        for worker in list(self._workers):
-            worker.shutdown(kill=kind is not None)
-        self._threads.shutdown(wait=True)
-
-    def submit(self, function: Callable[[Any], Any], task: Any) -> Future[Any]:
-        """Return the future of a task."""
-        return self._threads.submit(self._run, function, task)
-
-    def _run(self, function: Callable[[Any], Any], task: Any) -> Any:
-        try:
-            worker = getattr(self._of_thread, "worker", None)
-            if worker is None:
-                worker = self._of_thread.worker = WorkerProcess(self._environment)
-                self._workers.add(worker)
-                worker.start()
-            return worker.run(function, task)
-        except WorkerDiedError as error:
-            self._workers.discard(worker)
-            self._of_thread.worker = None
-            raise WorkerLostError(str(error)) from error
+        yield running.pop(future), future.result() if error is None else executor.convert(error)
+        submit()

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from featx.errors import JobError, missing_dependency
-from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, WorkerLostError, convert_errors
+from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, TaskExecutor, WorkerLostError
 from featx.jobs.running.rounds import MAX_FAILURES
 
 _CONNECT_SECONDS = 5.0
 
 
-class RayExecutor:
+class RayExecutor(TaskExecutor):
     """Runs tasks as remote functions of Ray, each on one core; `n_jobs` at a time (-1: one per core of the cluster)."""
 
     def __init__(self, ray: Any, n_jobs: int) -> None:
@@ -34,9 +34,11 @@ class RayExecutor:
 
     def submit(self, function: Callable[[Any], Any], task: Any) -> concurrent.futures.Future[Any]:
         """Return the future of a task."""
-        return convert_errors(self._remote.remote(function, task).future(), self._convert)
+        future: concurrent.futures.Future[Any] = self._remote.remote(function, task).future()
+        return future
 
-    def _convert(self, error: BaseException) -> BaseException:
+    def convert(self, error: BaseException) -> BaseException:
+        """Return the error of a task."""
         errors = self._ray.exceptions
         reason = " ".join(str(error).split())[:200]
         if isinstance(error, errors.RayTaskError):

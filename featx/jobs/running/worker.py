@@ -17,8 +17,8 @@ from featx.extraction.recorded import resolve_with_recipe
 from featx.features.job_files import table_name
 from featx.jobs.job import Job, open_job
 from featx.jobs.running.heartbeats import HeartbeatWriter
+from featx.jobs.running.local import interruptible
 from featx.jobs.running.shard import UnreachableSourceError, run_shard
-from featx.system.worker_process import interruptible
 
 #: A worker of a cluster may have several threads; the network uses all cores for one shard.
 _one_at_a_time = threading.Lock()
