@@ -4,14 +4,12 @@
 ``matrix``       :class:`FeatureMatrix`, whose rows are read on demand
 ``selected_rows``  rows of a matrix, read when they are needed
 ``columns``      path, label and digest of the rows
-``hashed_npy``   write a ``.npy`` file and its checksum
 ``npy_part``     a file of rows, local or remote
 ``npy_writer``   write a ``.npy`` file row by row
 ``csv_table``    tables next to a feature file, written and read
 ``shard_table``  tables of a job's shards, read
 ``job_files``    names, formats and manifest of a job folder
 ``job_tables``   Parquet tables of a job, written
-``job_reader``   the plan of a job, and its committed shards
 ``search/``      find similar rows
 ``duplicates/``  find near-duplicates
 

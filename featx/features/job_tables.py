@@ -1,7 +1,4 @@
-"""The Parquet tables of a job: the list of images of a plan, and the table that commits the rows of a shard.
-
-:mod:`featx.features.job_reader` reads them.
-"""
+"""The Parquet tables of a job: the list of images of a plan, and the table that commits the rows of a shard."""
 
 from __future__ import annotations
 

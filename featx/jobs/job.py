@@ -1,17 +1,45 @@
-"""A job in its folder, and which of its shards are quarantined or suspect."""
+"""A job in its folder: its plan, its committed shards, and those that are quarantined or suspect."""
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
+import hashlib
+import io
 import json
 import os
+import shlex
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
 
-from featx.errors import JobError, SourceError
-from featx.features.job_reader import JobReader
+from featx.datasets.label_types import cast_label
+from featx.errors import FeatxError, JobError, SourceError
+from featx.features.job_files import (
+    MANIFEST,
+    CommittedShard,
+    PlannedShard,
+    first_line,
+    matrix_name,
+    parse_manifest,
+    plan_name,
+    read_committed,
+    shards_with_table,
+    table_name,
+)
+from featx.features.job_tables import column_texts
+from featx.features.npy_writer import HEADER_BYTES
+from featx.images.image import DIGEST_SIZE
 from featx.system.files import remote
 from featx.system.files.folder import Folder, open_folder
+from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
+
+_MAX_READERS = 16
+_COLUMNS = ("path", "label", "digest", "status", "reason", "error")
+#: Folders of marks: shards that are skipped, and shards that run last, in this run and the next.
+Mark = Literal["quarantine", "suspects"]
 
 
 def open_job_folder(location: str | os.PathLike[str]) -> Folder:
@@ -19,13 +47,11 @@ def open_job_folder(location: str | os.PathLike[str]) -> Folder:
     text = os.fspath(location)
     if not text.strip():
         raise JobError(f"The folder of a job must have a name, got {text!r}. Pass a folder or a URL (s3://bucket/job).")
-    if not remote.is_url(text):
-        text = os.path.abspath(text)
     try:
         check_no_secrets(text)
         if remote.is_http_url(text):
             raise JobError(f"Cannot write a job to {text!r}: the web is read-only. Pass a folder or a URL of s3://.")
-        return open_folder(text)
+        return open_folder(text if remote.is_url(text) else os.path.abspath(text))
     except SourceError as error:
         raise JobError(str(error)) from error
 
@@ -35,54 +61,186 @@ def open_job(location: str | os.PathLike[str]) -> Job:
     return Job(open_job_folder(location))
 
 
-class Job(JobReader):
-    """A planned job, of which shards run; see `JobReader` for parameters and errors."""
+class Job:
+    """A planned job. JobError: the folder has no job, or one with another file format."""
 
-    def quarantine(self, shard: int, reason: str) -> None:
-        """Skip a shard from now on."""
-        self.folder.write(_mark("quarantine", shard), _reason_json(reason))
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        if folder.is_local and os.path.isfile(folder.location):
+            raise JobError(f"{folder.location!r} is a file, expected the folder of a job. Pass that folder.")
+        try:
+            self.manifest = parse_manifest(folder.read(MANIFEST), folder.location)
+        except FileNotFoundError as error:
+            raise JobError(
+                f"There is no job in {folder.location!r}. Plan one: featx job plan SOURCE -o "
+                f"{shlex.quote(folder.location)}"
+            ) from error
+        except FeatxError:
+            raise
+        except ValueError as error:
+            raise JobError(
+                f"Cannot read {folder.path(MANIFEST)!r}: {error}. Plan the job again under a new name."
+            ) from error
+
+    # The plan
+
+    def n_images(self, shard: int) -> int:
+        """Return the number of images of a shard."""
+        return min(self.manifest.shard_size, self.manifest.n_images - shard * self.manifest.shard_size)
+
+    def planned(self, shard: int) -> PlannedShard:
+        """Return the images of a shard. JobError: the plan is corrupt."""
+        number, group = divmod(shard, self.manifest.shards_per_file)
+        name = plan_name(number, self.manifest.id)
+        try:
+            footer = _plan_footer(self.folder, name)
+            table = self.folder.read_with(
+                name, lambda file: import_pyarrow().parquet.ParquetFile(file, metadata=footer).read_row_group(group)
+            )
+            columns = table.to_pydict()
+        except FeatxError:
+            raise
+        except (ValueError, OSError, IndexError) as error:
+            raise JobError(
+                f"Cannot read the plan {self.folder.path(name)!r}: {first_line(error)}. Plan the job again under a new "
+                "name: cached rows are not computed again."
+            ) from error
+        labels = column_texts("label", columns)
+        if (kind := self.manifest.labels) != "str":
+            labels = [None if label is None else cast_label(label, kind) for label in labels]
+        states = [
+            None if size is None else (size, mtime)
+            for size, mtime in zip(columns["size"], columns["mtime_ns"], strict=True)
+        ]
+        return PlannedShard(column_texts("path", columns), labels, states)
+
+    def resolve_paths(self, paths: Sequence[str]) -> list[str]:
+        """Return paths of the plan as seen from the current working folder."""
+        folder = self.manifest.folder
+        if folder == os.getcwd():
+            return list(paths)
+        return [path if remote.is_url(path) else os.path.join(folder, path) for path in paths]
+
+    # Committed shards
+
+    def committed(self) -> tuple[dict[int, CommittedShard], dict[int, str]]:
+        """Return the shards that are done; and those that are corrupt, with the reason."""
+        sizes = self.folder.sizes("shards")
+        shards = shards_with_table(sizes)
+        done: dict[int, CommittedShard] = {}
+        corrupt: dict[int, str] = {}
+        with concurrent.futures.ThreadPoolExecutor(_MAX_READERS, thread_name_prefix="featx-job") as pool:
+            for shard, (state, reason) in zip(shards, pool.map(lambda it: self._state(it, sizes), shards), strict=True):
+                if reason:
+                    corrupt[shard] = reason
+                elif state:
+                    done[shard] = state
+        return done, corrupt
+
+    def _state(self, shard: int, sizes: dict[str, int]) -> tuple[CommittedShard | None, str]:
+        """Return the footer of a shard, and why it is corrupt; None and "" if it has no table any more."""
+        try:
+            state = self.read_committed(shard)
+        except FileNotFoundError:
+            return None, ""
+        except JobError as error:
+            return None, str(error)
+        name = matrix_name(shard, state.checksum)
+        size = sizes.get(os.path.basename(name))
+        # Others may commit while a folder is listed, so look again before a shard counts as corrupt.
+        if self._problem(state, size) and (reason := self._problem(state, self.folder.size(name))):
+            return None, reason if self.folder.exists(table_name(shard)) else ""
+        return state, ""
+
+    def _problem(self, shard: CommittedShard, size: int | None) -> str:
+        """Return why a committed shard does not fit the plan or its matrix; "" if it does."""
+        expected = HEADER_BYTES + shard.rows * self.manifest.n_features * 4
+        if shard.shard >= self.manifest.n_shards or shard.n_images != self.n_images(shard.shard):
+            return "its table does not fit the plan"
+        if size is None:
+            return "its matrix is missing"
+        return "" if size == expected else f"its matrix has {size:,} bytes, expected {expected:,}"
+
+    def read_committed(self, shard: int) -> CommittedShard:
+        """Return the footer of a shard's table. FileNotFoundError: it has none. JobError: the table is corrupt."""
+        try:
+            return read_committed(self.folder, shard, self.manifest.id, self.manifest.fingerprint)
+        except FeatxError:
+            raise
+        except ValueError as error:
+            raise JobError(str(error)) from error
+
+    def table(self, shard: CommittedShard) -> dict[str, list[Any]]:
+        """Return the columns of a shard's table. JobError: the table is corrupt."""
+        pa = import_pyarrow()
+        name = table_name(shard.shard)
+        try:
+            file = io.BytesIO(self.folder.read(name))
+            columns: dict[str, list[Any]] = pa.parquet.read_table(file, page_checksum_verification=True).to_pydict()
+            if missing := [column for column in _COLUMNS if column not in columns]:
+                raise ValueError(f"the column {missing[0]!r} is missing")
+            n_done, n_images = columns["status"].count("done"), len(columns["status"])
+            if (n_done, n_images) != (shard.rows, shard.n_images):
+                raise ValueError(f"{n_done} of {n_images} images have a row, expected {shard.rows} of {shard.n_images}")
+        except FeatxError:
+            raise
+        except (pa.ArrowException, OSError, ValueError) as error:
+            reason = "the file is missing" if isinstance(error, FileNotFoundError) else first_line(error)
+            raise JobError(
+                f"The table {self.folder.path(name)!r} is corrupt ({reason}). Compute corrupt shards again: featx job "
+                f"run {shlex.quote(self.folder.location)} --verify"
+            ) from error
+        return columns
+
+    def find_corruption(self, shard: CommittedShard) -> str:
+        """Return why the files of a committed shard are corrupt; "" if they are not."""
+        try:
+            self.table(shard)
+            with self.folder.local_copy(matrix_name(shard.shard, shard.checksum)) as path:
+                return "" if checksum_of(path) == shard.checksum else "its matrix has other bytes than were committed"
+        except FileNotFoundError:
+            return "its matrix is missing"
+        except JobError as error:
+            return str(error).partition(". ")[0]
+
+    # Marks
+
+    def mark(self, kind: Mark, shard: int, reason: str) -> None:
+        """Mark a shard."""
+        self.folder.write(_mark_name(kind, shard), json.dumps({"reason": reason, "time": time.time()}).encode())
+
+    def marked(self, kind: Mark) -> list[int]:
+        """Return the marked shards."""
+        return sorted(int(name[:-5]) for name in self.folder.names(kind) if name[:-5].isdigit())
+
+    def unmark(self, kind: Mark, shards: Iterable[int]) -> None:
+        """Remove the marks of shards."""
+        for shard in shards:
+            self.folder.remove(_mark_name(kind, shard))
 
     def quarantined(self, done: Container[int] = ()) -> dict[int, str]:
         """Return the quarantined shards and the reasons; not those that are done."""
         reasons = {}
-        for shard in self._marked("quarantine"):
+        for shard in self.marked("quarantine"):
             if shard not in done:
-                reasons[shard] = _read_reason(self.folder, _mark("quarantine", shard))
+                try:
+                    reasons[shard] = str(json.loads(self.folder.read(_mark_name("quarantine", shard)))["reason"])
+                except (FileNotFoundError, ValueError, KeyError, TypeError):
+                    reasons[shard] = "unknown reason"
         return reasons
 
-    def release(self, shards: Iterable[int]) -> None:
-        """Take shards out of quarantine."""
-        for shard in shards:
-            self.folder.remove(_mark("quarantine", shard))
 
-    def mark_suspect(self, shard: int, reason: str) -> None:
-        """Let a shard run last, in this run and the next."""
-        self.folder.create(_mark("suspects", shard), _reason_json(reason))
-
-    def suspects(self) -> set[int]:
-        """Return the shards that run last."""
-        return set(self._marked("suspects"))
-
-    def clear_suspects(self) -> None:
-        """Forget which shards are suspect."""
-        for shard in self._marked("suspects"):
-            self.folder.remove(_mark("suspects", shard))
-
-    def _marked(self, folder: str) -> list[int]:
-        names = self.folder.names(folder)
-        return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
+def _mark_name(kind: Mark, shard: int) -> str:
+    return f"{kind}/{shard:08}.json"
 
 
-def _mark(folder: str, shard: int) -> str:
-    return f"{folder}/{shard:08}.json"
+def checksum_of(path: Path) -> str:
+    """Return the BLAKE2b of a file: 16 bytes in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, functools.partial(hashlib.blake2b, digest_size=DIGEST_SIZE)).hexdigest()
 
 
-def _reason_json(reason: str) -> bytes:
-    return json.dumps({"reason": reason, "time": time.time()}).encode()
-
-
-def _read_reason(folder: Folder, name: str) -> str:
-    try:
-        return str(json.loads(folder.read(name))["reason"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return "unknown reason"
+@functools.lru_cache(maxsize=2)
+def _plan_footer(folder: Folder, name: str) -> Any:
+    """Return the footer of a file of the plan, cached: it takes longer to read than a row group."""
+    return folder.read_with(name, import_pyarrow().parquet.read_metadata)

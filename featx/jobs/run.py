@@ -16,10 +16,9 @@ from featx.errors import FeatxWarning, OptionError
 from featx.extraction.options import check_on_error, resolve_cache
 from featx.features.job_files import sum_counts
 from featx.jobs.job import Job, open_job
-from featx.jobs.running.coordinator import Coordinator
+from featx.jobs.running.coordinator import Coordinator, recover
 from featx.jobs.running.executors import CLUSTERS, check_backend, open_executor
 from featx.jobs.running.heartbeats import DoneImages, registered_client
-from featx.jobs.running.recovery import recover
 from featx.jobs.running.worker import Task, resolve_job
 from featx.jobs.status import describe_bad_shards, describe_counts
 from featx.system.files.parquet import import_pyarrow
@@ -218,7 +217,7 @@ def run_job(
         registered_client(opened.folder, task.client, n_before),
         stage("extract", n_left, message=str(opened.manifest.recipe["backbone"])) as advance,
     ):
-        watch = DoneImages(opened, task.client, n_before, advance) if advance.is_reported else None
+        watch = DoneImages(opened, advance) if advance.is_reported else None
         where = backend if opened.folder.is_shared else "inline"  # no other process can see the job
         executor = functools.partial(open_executor, where, n_jobs, scheduler)
         Coordinator(opened, task, executor, recompute=recompute, on_wait=watch).run()

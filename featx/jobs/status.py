@@ -6,11 +6,10 @@ import dataclasses
 import os
 import shlex
 import time
-from typing import Any
 
 from featx.features.job_files import CommittedShard, sum_counts
 from featx.jobs.job import open_job
-from featx.jobs.running.heartbeats import count_done_images, describe_client, read_heartbeats, running_clients
+from featx.jobs.running.heartbeats import Client, count_done_images, read_heartbeats, running_clients
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count, format_duration
 from featx.system.notebook.html import TextResult
@@ -106,7 +105,7 @@ class JobStatus(TextResult):
             lines.append(f"{format_count(self.changed, 'file')} changed since planning")
         lines += [f"run by {client}" for client in self.running]
         if not self.running and self.shards_done + len(self.quarantined) < self.shards:
-            lines.append(f"No client runs it. Run it: featx job run {shlex.quote(self.output)}")
+            lines.append(f"Not running. Run it: featx job run {shlex.quote(self.output)}")
         return "\n".join([*lines, *describe_bad_shards(self.corrupt, self.quarantined, self.output)])
 
 
@@ -181,7 +180,7 @@ def job_status(job: str | os.PathLike[str]) -> JobStatus:
         images_left=n_left,
         quarantined=opened.quarantined(done),
         corrupt=corrupt,
-        running=[describe_client(client) for client in clients],
+        running=[str(client) for client in clients],
         in_progress={beat.shard: beat.n_done for beat in beats},
         images_per_second=speed and round(speed, 1),
         seconds_left=round(n_left / speed, 1) if speed else None,
@@ -192,11 +191,11 @@ def job_status(job: str | os.PathLike[str]) -> JobStatus:
     )
 
 
-def _images_per_second(n_done: int, clients: list[dict[str, Any]], done: list[CommittedShard]) -> float | None:
+def _images_per_second(n_done: int, clients: list[Client], done: list[CommittedShard]) -> float | None:
     """Return the speed of the running clients since the first of them started; else that of the done shards."""
     if clients:
-        first = min(clients, key=lambda client: float(client["time"]))
-        seconds, n_new = time.time() - first["time"], n_done - first["n_before"]
+        first = min(clients, key=lambda client: client.time)
+        seconds, n_new = time.time() - first.time, n_done - first.n_before
         return n_new / seconds if seconds > 0 and n_new > 0 else None
     seconds = sum(shard.seconds for shard in done)
     return sum(shard.n_images for shard in done) / seconds if seconds else None

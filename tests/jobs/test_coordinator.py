@@ -19,10 +19,9 @@ from featx import job_status, plan_job, run_job
 from featx.cli import main as cli
 from featx.errors import FeatxWarning, JobError, OutputError, SourceError
 from featx.jobs.job import Job, open_job, open_job_folder
-from featx.jobs.running.coordinator import Coordinator
+from featx.jobs.running.coordinator import Coordinator, recover
 from featx.jobs.running.executors import ClusterLostError, TaskExecutor, WorkerLostError, run_tasks
 from featx.jobs.running.heartbeats import read_heartbeats
-from featx.jobs.running.recovery import recover
 from featx.jobs.running.rounds import MAX_FAILURES, Limits
 from featx.jobs.running.worker import Outcome, Task
 from featx.system.files.local_folder import LocalFolder
@@ -161,7 +160,9 @@ def test_heartbeats_of_a_living_client_are_kept(is_alive: bool, job: Path, dead_
     leave_heartbeat(job, 0, first, host=pid_namespace(), pid=dead_pid)
     recover(open_job(job), verify=False, retry_quarantined=False)
     assert shards_at_work(job) == [0] * is_alive
-    assert open_job(job).suspects() == (set() if is_alive else {0})  # the cause is unknown, so this is not a failure
+    assert set(open_job(job).marked("suspects")) == (
+        set() if is_alive else {0}
+    )  # the cause is unknown, so this is not a failure
 
 
 def test_reused_process_number(job: Path) -> None:
@@ -171,7 +172,7 @@ def test_reused_process_number(job: Path) -> None:
     leave_heartbeat(job, 0, client, host=pid_namespace(), pid=os.getpid(), started=before)
     assert (job_status(job).running, job_status(job).in_progress) == ([], {})
     recover(open_job(job), verify=False, retry_quarantined=False)
-    assert open_job(job).suspects() == {0}
+    assert set(open_job(job).marked("suspects")) == {0}
 
 
 def test_shard_whose_worker_and_client_died_runs_last(job: Path, dead_pid: int) -> None:
@@ -322,7 +323,7 @@ def test_backbone_that_always_fails_quarantines_nothing(job: Path, monkeypatch: 
         with pytest.raises(JobError, match=r"All of the first 5 shards of this run failed, .*no such device.*machine"):
             run_job(job, cache=None)
     assert len(calls) == 5
-    assert (job_status(job).quarantined, open_job(job).suspects()) == ({}, {0, 1, 2, 3, 4})
+    assert (job_status(job).quarantined, set(open_job(job).marked("suspects"))) == ({}, {0, 1, 2, 3, 4})
     assert pending(job)[:2] == (5, 6)  # the shards may be the cause: the next run begins with others
     assert run_job(job, cache=None).done == 10
     assert notes(job) == []
@@ -414,7 +415,7 @@ def test_absent_cluster_is_reported_first(
 
 def test_done_shard_is_not_quarantined(job: Path) -> None:
     run_job(job, cache=None)
-    open_job(job).quarantine(3, "3 failures; its worker died")
+    open_job(job).mark("quarantine", 3, "3 failures; its worker died")
     assert job_status(job).quarantined == {}
     assert run_job(job, cache=None).quarantined == {}
     assert os.listdir(job / "quarantine") == []

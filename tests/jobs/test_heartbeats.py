@@ -32,12 +32,12 @@ def test_progress_is_read_rarely_if_reading_is_slow(job: Job, monkeypatch: pytes
 
     monkeypatch.setattr(LocalFolder, "names", slow)
     monkeypatch.setattr(LocalFolder, "poll_seconds", 0.01)
-    watch = DoneImages(job, "nobody", 0, lambda n_done: None)
+    watch = DoneImages(job, lambda n_done: None)
     end = time.monotonic() + 1.0
     while time.monotonic() < end:
         watch()
-    assert len(looks) == 2
-    assert looks[1] - looks[0] >= 0.5
+    assert len(looks) == 3  # the first before the run
+    assert looks[2] - looks[1] >= 0.5
 
 
 def test_counting_images_needs_no_look_at_each_shard(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:

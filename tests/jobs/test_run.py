@@ -134,7 +134,7 @@ def test_status_counts_what_is_left(images: Path, tmp_path: Path) -> None:
     plan(images, tmp_path / "job")
     status = job_status(tmp_path / "job")
     assert (status.shards_done, status.images_done, status.images_left) == (0, 0, 20)
-    assert "No client runs it. Run it: featx job run" in status.as_text()
+    assert "Not running. Run it: featx job run" in status.as_text()
     run_job(tmp_path / "job")
     status = job_status(tmp_path / "job")
     assert (status.shards_done, status.images_left, status.failed, status.is_done) == (4, 0, 1, True)

@@ -4,7 +4,7 @@ The engines restart workers and run tasks again. What no engine covers is here: 
 (``rounds``), several clients that share only a folder (``heartbeats``), and commits that cannot overwrite each other
 (``shard``).
 
-``coordinator``  the client: submits shards in rounds and records what becomes of them
+``coordinator``  the client: cleans up, submits shards in rounds, and records what becomes of them
 ``rounds``       pure functions that choose the next shards, or stop
 ``executors``    the executor interface, and the choice of an executor
 ``local``        executor in processes of this machine
@@ -13,7 +13,6 @@ The engines restart workers and run tasks again. What no engine covers is here: 
 ``worker``       a worker process: one shard after another
 ``shard``        compute one shard and commit it
 ``heartbeats``   who works at the job now, and how far
-``recovery``     clean up after dead workers, and remove corrupt shards
 
 May import: ``jobs`` (not ``jobs.run``, ``jobs.status``, ``jobs.merge``), ``models``, ``extraction``, ``features``,
 ``backbones``, ``store``, ``datasets``, ``images``, ``system``, ``errors``.

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from featx.errors import FeatxError
-from featx.features.job_files import CommittedShard, table_name
+from featx.features.job_files import FOLDERS, CommittedShard, table_name
 from featx.features.job_tables import column_texts
 from featx.jobs.job import Job
 from featx.jobs.running.executors import ClusterLostError, TaskExecutor, WorkerLostError, run_tasks
-from featx.jobs.running.heartbeats import Heartbeat, read_heartbeats
+from featx.jobs.running.heartbeats import Heartbeat, read_heartbeats, running_clients
 from featx.jobs.running.rounds import (
     MAX_FAILURES,
     PROBE_FACTOR,
@@ -58,7 +58,7 @@ class Coordinator:
         self._limits = limits or Limits()
         self._on_wait = on_wait
         self._n_rounds = 0
-        self.state = RunState(suspects=job.suspects())
+        self.state = RunState(suspects=set(job.marked("suspects")))
 
     def run(self) -> None:
         """Run all shards that are missing. A FeatxError means that the run cannot go on."""
@@ -70,12 +70,12 @@ class Coordinator:
             with contextlib.suppress(OSError):  # the first error matters more
                 self._mark_suspects()
             raise
-        self._job.clear_suspects()
+        self._job.unmark("suspects", self._job.marked("suspects"))
 
     def pending(self) -> list[int]:
         """Return the shards to do: last come suspects, and those that other workers are at."""
         names = self._job.folder.names("shards")
-        quarantined = self._job.quarantined()
+        quarantined = set(self._job.marked("quarantine"))
         left = [
             shard
             for shard in range(self._job.manifest.n_shards)
@@ -186,11 +186,40 @@ class Coordinator:
                 self._recompute.discard(shard)
                 _log.warning("Shard %d is kept as it was: %s", shard, reason)
             else:
-                self._job.quarantine(shard, reason)
+                self._job.mark("quarantine", shard, reason)
             del self.state.failures[shard]
 
     def _mark_suspects(self) -> None:
         """Let the next run begin with other shards."""
         reasons = {shard: failure.reason for shard, failure in self.state.failures.items()}
         for shard, reason in {**reasons, **self.state.unreachable}.items():
-            self._job.mark_suspect(shard, reason)
+            self._job.mark("suspects", shard, reason)
+
+
+def recover(job: Job, *, verify: bool, retry_quarantined: bool) -> tuple[dict[int, CommittedShard], dict[int, str]]:
+    """Clean up before a run: remove the traces of dead workers, and the corrupt shards, which are computed again.
+
+    Return the shards that are done, and the reasons of those that were corrupt. For `verify` and `retry_quarantined`
+    see :func:`featx.run_job`.
+    """
+    folder = job.folder
+    folder.make_folders(*FOLDERS)
+    folder.remove_abandoned("", *FOLDERS)
+    # A client that is alive counts the deaths of its own workers. If it died too, nobody knows the cause.
+    living = {client.token for client in running_clients(folder)}
+    for beat in read_heartbeats(folder):
+        if not beat.is_alive and beat.client not in living:
+            job.mark("suspects", beat.shard, "its worker and its client died")
+            folder.remove(beat.name)
+    done, corrupt = job.committed()
+    if verify:
+        corrupt |= {shard: reason for shard, committed in done.items() if (reason := job.find_corruption(committed))}
+    for shard in corrupt:
+        done.pop(shard, None)
+        folder.remove(table_name(shard))
+    for name in folder.names("shards") if corrupt else ():
+        if name.endswith(".npy") and name[:8].isdigit() and int(name[:8]) in corrupt:
+            folder.remove(f"shards/{name}")
+    quarantined = job.marked("quarantine")
+    job.unmark("quarantine", quarantined if retry_quarantined else set(quarantined) & set(done))
+    return done, {shard: reason for shard, reason in corrupt.items() if shard < job.manifest.n_shards}

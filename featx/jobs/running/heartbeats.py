@@ -11,28 +11,24 @@ import contextlib
 import dataclasses
 import json
 import logging
-import re
 import socket
 import time
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import ClassVar, TypeVar
 
 from featx.errors import FeatxWarning, OutputError
 from featx.features.job_files import FOLDERS, shards_with_table
 from featx.jobs.job import Job
 from featx.system.files.folder import Folder
-from featx.system.processes import is_alive, pid_namespace, process_identity
+from featx.system.processes import is_alive, process_identity
 
 #: A worker or client on another machine that sends no heartbeat for this time counts as dead.
 SILENT_SECONDS = 120.0
-#: Notes of dead clients on other machines are removed after this time.
-_FORGET_SECONDS = 7 * 86400.0
 _MAX_READERS = 16
 #: Progress is read at most this share of the time.
 _READ_SHARE = 0.1
-_NAME = re.compile(r"^(?P<shard>\d{8})-[0-9a-f]{32}\.json$")
 
 _log = logging.getLogger("featx")
 
@@ -41,6 +37,7 @@ _log = logging.getLogger("featx")
 class Heartbeat:
     """The last heartbeat of a worker at a shard."""
 
+    folder: ClassVar[str] = "heartbeats"
     name: str  # of the file
     shard: int
     n_done: int  # images of the shard
@@ -55,6 +52,9 @@ class Heartbeat:
     def is_alive(self) -> bool:
         """Whether the process is alive, as far as this machine can know."""
         return is_alive(self.host, self.pid, self.started, self.time, SILENT_SECONDS)
+
+
+_Note = TypeVar("_Note", Heartbeat, "Client")
 
 
 class HeartbeatWriter:
@@ -102,55 +102,63 @@ class HeartbeatWriter:
 
 
 def read_heartbeats(folder: Folder, shard: int | None = None) -> list[Heartbeat]:
-    """Return the heartbeats of all workers, or of those at one shard; corrupt ones are ignored."""
-    names = [
-        f"heartbeats/{name}"
-        for name in folder.names("heartbeats")
-        if (match := _NAME.match(name)) and (shard is None or int(match["shard"]) == shard)
-    ]
+    """Return the heartbeats of all workers, or of those at one shard."""
+    return _read(folder, Heartbeat, "" if shard is None else f"{shard:08}-")
+
+
+def _read(folder: Folder, kind: type[_Note], prefix: str = "") -> list[_Note]:
+    """Return the notes of a kind; those of another format, or removed meanwhile, are ignored."""
+
+    def read(name: str) -> _Note | None:
+        try:
+            return kind(name=name, **json.loads(folder.read(name)))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    names = sorted(f"{kind.folder}/{name}" for name in folder.names(kind.folder) if name.startswith(prefix))
     if folder.is_local:
-        return [beat for name in names if (beat := _read_heartbeat(folder, name))]
+        return [note for name in names if (note := read(name))]
     with concurrent.futures.ThreadPoolExecutor(_MAX_READERS, thread_name_prefix="featx-job") as pool:
-        return [beat for beat in pool.map(lambda name: _read_heartbeat(folder, name), names) if beat]
-
-
-def _read_heartbeat(folder: Folder, name: str) -> Heartbeat | None:
-    try:
-        beat = Heartbeat(name=name, **json.loads(folder.read(name)))
-        numbers = (beat.shard, beat.n_done, beat.round, beat.pid)
-        is_valid = all(type(number) is int for number in numbers) and isinstance(beat.time, float)
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
-    return beat if is_valid else None
+        return [note for note in pool.map(read, names) if note]
 
 
 # Clients
 
 
-def running_clients(folder: Folder) -> list[dict[str, Any]]:
-    """Return the notes of clients that run a job now; remove those of dead clients."""
+@dataclasses.dataclass(frozen=True)
+class Client:
+    """The note of a client that runs the job."""
+
+    folder: ClassVar[str] = "clients"
+    name: str  # of the file
+    host: str
+    pid: int
+    started: int | None
+    hostname: str
+    time: float  # of the start of the run
+    n_before: int  # images that were done then
+
+    @property
+    def token(self) -> str:
+        """What heartbeats of its workers are marked with."""
+        return self.name.partition("/")[2].removesuffix(".json")
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.time))
+        return f"process {self.pid} on {self.hostname} since {since}"
+
+
+def running_clients(folder: Folder) -> list[Client]:
+    """Return the clients that run a job now; remove the notes of others."""
     active = {beat.client for beat in read_heartbeats(folder) if beat.is_alive}
     clients = []
-    for name in sorted(folder.names("clients")):
-        try:
-            note = json.loads(folder.read(f"clients/{name}"))
-            numbers = {"time": float(note["time"]), "n_before": int(note["n_before"])}
-            client = {**note, "hostname": str(note["hostname"]), "token": name[:-5], **numbers}
-            is_running = is_alive(note["host"], int(note["pid"]), note["started"], client["time"], SILENT_SECONDS)
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            continue
-        is_local = client["host"] == pid_namespace()
-        if is_running or (not is_local and client["token"] in active):
+    for client in _read(folder, Client):
+        is_running = is_alive(client.host, client.pid, client.started, client.time, SILENT_SECONDS)
+        if is_running or client.token in active:
             clients.append(client)
-        elif is_local or time.time() - client["time"] > _FORGET_SECONDS:
-            folder.remove(f"clients/{name}")
+        else:
+            folder.remove(client.name)
     return clients
-
-
-def describe_client(client: dict[str, Any]) -> str:
-    """Return a human-readable description of a client."""
-    since = time.strftime("%Y-%m-%d %H:%M", time.localtime(client["time"]))
-    return f"process {client['pid']} on {client['hostname']} since {since}"
 
 
 @contextlib.contextmanager
@@ -158,7 +166,7 @@ def registered_client(folder: Folder, token: str, n_before: int) -> Iterator[Non
     """Show others that a client runs the job while the block runs, and warn of others that do; then clean up."""
     if others := running_clients(folder):
         warnings.warn(
-            f"This job is already being run by {', '.join(map(describe_client, others))}. Both clients go on, and each "
+            f"This job is already being run by {', '.join(map(str, others))}. Both clients go on, and each "
             "leaves the shards of the other to the end.",
             FeatxWarning,
             stacklevel=4,
@@ -179,34 +187,21 @@ def registered_client(folder: Folder, token: str, n_before: int) -> Iterator[Non
 # Progress
 
 
-def count_done_images(job: Job, client: str | None = None) -> int:
-    """Return the number of images of done shards, and of those that workers (of one client) have done so far."""
+def count_done_images(job: Job) -> int:
+    """Return the number of images of done shards, and of those that workers have done so far."""
     done = set(shards_with_table(job.folder.names("shards")))
     in_progress = {
-        beat.shard: beat.n_done
-        for beat in read_heartbeats(job.folder)
-        if beat.shard not in done and client in (None, beat.client) and beat.is_alive
+        beat.shard: beat.n_done for beat in read_heartbeats(job.folder) if beat.shard not in done and beat.is_alive
     }
     return sum(job.n_images(shard) for shard in done if shard < job.manifest.n_shards) + sum(in_progress.values())
 
 
 class DoneImages:
-    """Counts the images of a job that are done, for a progress report; call it often.
+    """Tells `progress` the number of images of a job that are done since its last call; call it often."""
 
-    Parameters
-    ----------
-    job : Job
-    client : str
-        Only images that workers of this client are at count as done before their shard is.
-    n_done : int
-        Number of images that were done before.
-    progress : callable
-        Receives the number of images done since its last call.
-    """
-
-    def __init__(self, job: Job, client: str, n_done: int, progress: Callable[[int], object]) -> None:
-        self._job, self._client, self._progress = job, client, progress
-        self._reported = n_done
+    def __init__(self, job: Job, progress: Callable[[int], object]) -> None:
+        self._job, self._progress = job, progress
+        self._reported = count_done_images(job)
         self._next = 0.0
 
     def __call__(self) -> None:
@@ -216,7 +211,7 @@ class DoneImages:
             return
         count = self._reported
         with contextlib.suppress(OSError):
-            count = count_done_images(self._job, self._client)
+            count = count_done_images(self._job)
         seconds = time.monotonic() - started
         self._next = started + max(self._job.folder.poll_seconds, seconds / _READ_SHARE)
         if count > self._reported:

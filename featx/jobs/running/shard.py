@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import concurrent.futures
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -16,11 +17,11 @@ from featx.errors import JobError, SourceError, UnreachableImageError, Unreadabl
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import UNKNOWN_STATE, Ledger
 from featx.extraction.options import Resolved
-from featx.features.hashed_npy import HashedNpyWriter
 from featx.features.job_files import CommittedShard, PlannedShard, matrix_name, table_name
 from featx.features.job_tables import make_shard_table, shard_table_bytes
+from featx.features.npy_writer import NpyWriter
 from featx.images.image import find_file_state, read_image
-from featx.jobs.job import Job
+from featx.jobs.job import Job, checksum_of
 
 #: A shard with at least this number of images, none of them reachable, has a source that is away.
 _MIN_UNREACHABLE = 10
@@ -52,13 +53,14 @@ def run_shard(
     started = time.perf_counter()
     planned = job.planned(shard)
     paths = job.resolve_paths(planned.paths)
-    with job.folder.scratch("shards") as matrix, HashedNpyWriter(matrix, len(paths), resolved.n_features) as rows:
+    with job.folder.scratch("shards") as matrix, concurrent.futures.ThreadPoolExecutor(1) as thread:
+        rows = NpyWriter(matrix, len(paths), resolved.n_features)
         ledger = extract_into(rows, paths, resolved, cache=cache, raise_on_error=raise_on_error, progress=progress)
         if not any(map(_is_reachable, job.resolve_paths(probe_images))):
             _check_reachable(shard, len(paths), ledger.failures)
         failed = {failure.position: failure for failure in ledger.failures}
         rows.keep(np.array([position for position in range(len(paths)) if position not in failed], dtype=np.int64))
-        checksum = rows.finish()
+        checksum = thread.submit(checksum_of, matrix)
         table = make_shard_table(planned, job.manifest.labels, ledger.digests, failed)
         done = CommittedShard(
             job=job.manifest.id,

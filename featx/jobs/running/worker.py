@@ -70,8 +70,8 @@ def work(task: Task) -> Outcome:
         job = _job(task.location, task.job_id)
         if job.manifest.id != task.job_id:
             raise JobError(
-                f"Another job has been planned in {task.location!r} since this run began. Run that one: featx job run "
-                f"{shlex.quote(task.location)}"
+                f"Another job has been planned in {task.location!r} since this run began. Run the new job: featx job "
+                f"run {shlex.quote(task.location)}"
             )
         resolved = _resolved(task.location, task.job_id, tuple(sorted(task.machine_options.items())))
         if not task.recompute and job.folder.exists(table_name(task.shard)):
