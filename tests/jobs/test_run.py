@@ -82,7 +82,7 @@ def test_relative_paths_from_another_folder(images: Path, tmp_path: Path, monkey
     ("labels", "first"),
     [
         (["x", "y", None], "x"),
-        (["1.5", "2,25", None], 1.5),
+        (["1.5", "2.25", None], 1.5),
         (["1", "2", None], 1),
         (["-3", "0", "7"], -3),
         (["007", "8", "9"], "007"),
