@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -9,6 +10,7 @@ import shlex
 import time
 import uuid
 import warnings
+from collections.abc import Iterator
 from typing import Literal
 
 from featx.backbones import registry
@@ -17,7 +19,7 @@ from featx.extraction.options import check_on_error, resolve_cache
 from featx.features.job_files import sum_counts
 from featx.jobs.job import Job, open_job
 from featx.jobs.running.coordinator import Coordinator, recover
-from featx.jobs.running.executors import CLUSTERS, check_backend, open_executor
+from featx.jobs.running.executors import CLUSTERS, TaskExecutor, check_backend
 from featx.jobs.running.heartbeats import DoneImages, registered_client
 from featx.jobs.running.worker import Task, resolve_job
 from featx.jobs.status import describe_bad_shards, describe_counts
@@ -219,7 +221,7 @@ def run_job(
     ):
         watch = DoneImages(opened, advance) if advance.is_reported else None
         where = backend if opened.folder.is_shared else "inline"  # no other process can see the job
-        executor = functools.partial(open_executor, where, n_jobs, scheduler)
+        executor = functools.partial(_open_executor, where, n_jobs, scheduler)
         Coordinator(opened, task, executor, recompute=recompute, on_wait=watch).run()
     return _summarize(opened, n_before, corrupt, time.perf_counter() - started)
 
@@ -265,6 +267,30 @@ def _check_runnable(job: Job, backend: str, scheduler: str | None, options: dict
             FeatxWarning,
             stacklevel=3,
         )
+
+
+@contextlib.contextmanager
+def _open_executor(backend: str, n_jobs: int, scheduler: str | None, connect_seconds: float) -> Iterator[TaskExecutor]:
+    """Yield the executor of a backend; ``"inline"`` is the process of the client. See :func:`featx.run_job`.
+
+    `connect_seconds` is the time to wait for a cluster that does not answer. JobError: there is no cluster, or it
+    cannot run the tasks. ClusterLostError: the connection broke.
+    """
+    with contextlib.ExitStack() as stack:
+        if backend == "inline":
+            yield TaskExecutor()
+        elif backend == "dask":
+            from featx.jobs.running.dask import dask_executor
+
+            yield stack.enter_context(dask_executor(scheduler, connect_seconds))
+        elif backend == "ray":
+            from featx.jobs.running.ray import ray_executor
+
+            yield stack.enter_context(ray_executor(scheduler, n_jobs))
+        else:
+            from featx.jobs.running.local import LocalExecutor
+
+            yield stack.enter_context(LocalExecutor(1 if backend == "sequential" else n_jobs))
 
 
 def _summarize(job: Job, n_before: int, recomputed: dict[int, str], seconds: float) -> JobRun:

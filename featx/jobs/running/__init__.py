@@ -6,7 +6,7 @@ The engines restart workers and run tasks again. What no engine covers is here: 
 
 ``coordinator``  the client: cleans up, submits shards in rounds, and records what becomes of them
 ``rounds``       pure functions that choose the next shards, or stop
-``executors``    the executor interface, and the choice of an executor
+``executors``    the executor interface
 ``local``        executor in processes of this machine
 ``dask``         executor on a Dask cluster
 ``ray``          executor on a Ray cluster

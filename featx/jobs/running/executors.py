@@ -1,11 +1,7 @@
-"""Where the tasks of a job run: the interface of executors, and the choice of one.
-
-The executors are in ``local``, ``dask`` and ``ray``.
-"""
+"""Where the tasks of a job run: the interface of the executors in ``local``, ``dask`` and ``ray``."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import queue
 from collections.abc import Callable, Iterable, Iterator
@@ -49,30 +45,6 @@ class TaskExecutor:
     def convert(self, error: BaseException) -> BaseException:
         """Return the error of a future: WorkerLostError or ClusterLostError if the engine failed."""
         return error
-
-
-@contextlib.contextmanager
-def open_executor(backend: str, n_jobs: int, scheduler: str | None, connect_seconds: float) -> Iterator[TaskExecutor]:
-    """Yield the executor of a backend; ``"inline"`` is the process of the client. See :func:`featx.run_job`.
-
-    `connect_seconds` is the time to wait for a cluster that does not answer. JobError: there is no cluster, or it
-    cannot run the tasks. ClusterLostError: the connection broke.
-    """
-    with contextlib.ExitStack() as stack:
-        if backend == "inline":
-            yield TaskExecutor()
-        elif backend == "dask":
-            from featx.jobs.running.dask import dask_executor
-
-            yield stack.enter_context(dask_executor(scheduler, connect_seconds))
-        elif backend == "ray":
-            from featx.jobs.running.ray import ray_executor
-
-            yield stack.enter_context(ray_executor(scheduler, n_jobs))
-        else:
-            from featx.jobs.running.local import LocalExecutor
-
-            yield stack.enter_context(LocalExecutor(1 if backend == "sequential" else n_jobs))
 
 
 def check_backend(backend: str, n_jobs: int, scheduler: str | None = None) -> None:

@@ -197,7 +197,7 @@ def count_done_images(job: Job) -> int:
 
 
 class DoneImages:
-    """Tells `progress` the number of images of a job that are done since its last call; call it often."""
+    """Reports to `progress` the number of images of a job that are done since its last call; call it often."""
 
     def __init__(self, job: Job, progress: Callable[[int], object]) -> None:
         self._job, self._progress = job, progress

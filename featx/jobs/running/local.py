@@ -1,8 +1,8 @@
 """Runs the tasks of a job in processes of this machine, which store what they have computed before they end.
 
 No library covers this: loky and ``concurrent.futures`` kill a worker at once, or let it finish its task; a worker whose
-client was killed goes on with its task; and if one process of a pool dies, all of them end, and nothing tells which
-task was running. So each process is a pool of its own.
+client was killed goes on with its task; and if one process of a pool dies, all of them end, and the task that was
+running is unknown. So each process is a pool of its own.
 """
 
 from __future__ import annotations
