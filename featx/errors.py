@@ -178,21 +178,27 @@ class RecipeMismatchError(FeatxError, ValueError):
         Name of the backbone.
     differences : mapping of str to (object, object)
         Fitted and current value of each recipe field that differs.
+    file : str, default=""
+        Path of the model file that holds the fitted recipe.
     """
 
-    def __init__(self, backbone: str, differences: Mapping[str, tuple[object, object]]) -> None:
+    def __init__(self, backbone: str, differences: Mapping[str, tuple[object, object]], file: str = "") -> None:
         self.backbone = backbone
         self.differences = dict(differences)
-        super().__init__(backbone, self.differences)
+        self.file = file
+        super().__init__(backbone, self.differences, file)
 
     def __str__(self) -> str:
         differences = "; ".join(
             f"expected {name} {str(fitted)[:16]!r}, got {str(current)[:16]!r}"
             for name, (fitted, current) in self.differences.items()
         )
-        remedies = " ".join(_MISMATCH_REMEDIES[name] for name in self.differences if name in _MISMATCH_REMEDIES)
-        refit = f"{remedies} Or refit the pipeline." if remedies else "Refit the pipeline."
-        return f"FeatureExtractor({self.backbone!r}) cannot reproduce its fitted features: {differences}. {refit}"
+        subject = f"Model {self.file!r}" if self.file else f"FeatureExtractor({self.backbone!r})"
+        refit = "train the model again (featx train)" if self.file else "refit the pipeline"
+        remedies = [_MISMATCH_REMEDIES[name] for name in self.differences if name in _MISMATCH_REMEDIES]
+        last = f"Or {refit}." if remedies else f"{refit[0].upper()}{refit[1:]}."
+        parts = [differences + ".", *recipe_change_notes(self.differences), *remedies, last]
+        return f"{subject} cannot reproduce its fitted features: {' '.join(parts)}"
 
 
 _MISMATCH_REMEDIES = {
@@ -204,9 +210,23 @@ _MISMATCH_REMEDIES = {
         "If this CPU does not support the fitted precision, fit with precision='float32' for features that are the "
         "same on every machine, or accept slightly different features with set_params(precision='float32')."
     ),
-    "pixels": "Install the featx version that it was fitted with.",
-    "calibration": "Install the featx version that it was fitted with.",
 }
+#: What a field means whose value depends on the version of featx alone.
+_VERSION_FIELDS = {
+    "pixels": "This version of featx decodes or resizes images in another way; pixels is its number.",
+    "calibration": "This version of featx quantizes networks in another way; calibration is its name.",
+}
+
+
+def recipe_change_notes(names: Iterable[str]) -> list[str]:
+    """Return a sentence for each recipe field that another version of featx has changed, whatever the options.
+
+    Examples
+    --------
+    >>> recipe_change_notes(["layer", "pixels"])
+    ['This version of featx decodes or resizes images in another way; pixels is its number.']
+    """
+    return [_VERSION_FIELDS[name] for name in names if name in _VERSION_FIELDS]
 
 
 class EngineError(FeatxError, RuntimeError):

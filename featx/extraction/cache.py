@@ -234,6 +234,7 @@ def clear_cache(
         corrupt_only=corrupt_only,
         is_everything=backbone is None and not corrupt_only,
         is_dry_run=dry_run,
+        unreadable_segments=0 if corrupt_only else sum(recipe.unreadable_segments for recipe in info.recipes),
     )
 
 

@@ -51,7 +51,12 @@ class CacheSummary(TextResult, CacheInfo):
         """Return a human-readable summary."""
         recipes = [recipe for recipe in self.recipes if not recipe.is_empty]
         lines = [f"{self.folder}: {format_bytes(self.bytes)}", ""]
-        lines += [line for recipe in recipes for line in _recipe_lines(recipe)] or ["no rows"]
+        texts = [describe_recipe(recipe) for recipe in recipes]
+        for recipe, text in zip(recipes, texts, strict=True):
+            # Recipes of two versions of featx differ in the number of their pixels only.
+            pixels = f", pixels {_printable(recipe.recipe.get('pixels', '?'))}" if texts.count(text) > 1 else ""
+            lines += [text + pixels, *_recipe_lines(recipe)]
+        lines += [] if recipes else ["no rows"]
         lines += ["", f"{format_count(self.graphs, 'compiled network')}, {format_bytes(self.graph_bytes)}"]
         lines.append(f"{format_count(self.known_files, 'file')} in the file index, {format_bytes(self.index_bytes)}")
         return "\n".join(lines)
@@ -155,6 +160,8 @@ class CacheClearing(TextResult):
         Whether only quarantined files, or everything in the cache, was removed.
     is_dry_run : bool
         Whether nothing was removed.
+    unreadable_segments : int, default=0
+        Number of files of rows that another version of featx wrote, or that are corrupt. Their rows do not count.
 
     See Also
     --------
@@ -174,6 +181,7 @@ class CacheClearing(TextResult):
     corrupt_only: bool
     is_everything: bool
     is_dry_run: bool
+    unreadable_segments: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return rows and bytes as JSON types."""
@@ -185,13 +193,16 @@ class CacheClearing(TextResult):
             content = "quarantined corrupt files"
         else:
             content = f"{format_count(self.rows, 'row')} of {format_count(self.recipes, 'recipe')}"
+            if self.unreadable_segments:
+                files = format_count(self.unreadable_segments, "file")
+                content += f", {files} of rows that another version of featx wrote or that are corrupt"
             content += ", compiled networks and the file index" if self.is_everything else ""
         verb = "Would remove" if self.is_dry_run else "Removed"
         return f"{verb} {content} ({format_bytes(self.bytes)}) from {self.folder}"
 
 
 def describe_recipe(info: RecipeInfo) -> str:
-    """Return a human-readable recipe in one line."""
+    """Return a human-readable recipe in one line, without the number of its pixels."""
     if not info.recipe:
         return f"{info.fingerprint} (its recipe.json is missing, corrupt or of another format)"
     fields = {name: _printable(value) for name, value in info.recipe.items()}
@@ -210,7 +221,6 @@ def describe_recipe(info: RecipeInfo) -> str:
 
 def _recipe_lines(info: RecipeInfo) -> list[str]:
     lines = [
-        describe_recipe(info),
         f"  {format_count(info.rows, 'row')} of {info.features} features, {format_bytes(info.bytes)} in "
         f"{format_count(info.segments, 'segment')}   {info.fingerprint}",
     ]

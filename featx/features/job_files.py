@@ -141,7 +141,7 @@ def parse_manifest(data: bytes, location: str) -> JobManifest:
             raise JobError(
                 f"Cannot read the job {location!r}: it has format {fields['format']!r} (planned by featx "
                 f"{fields.get('featx')}), and this version reads format {FORMAT}. Plan it again under a new name: "
-                "featx job plan SOURCE -o NEW-JOB. Cached rows are not computed again."
+                "featx job plan SOURCE -o NEW-JOB."
             )
         manifest = JobManifest(**{field.name: fields[field.name] for field in dataclasses.fields(JobManifest)})
         _check_types(manifest)

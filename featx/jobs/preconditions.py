@@ -38,6 +38,10 @@ def check_free(folder: Folder) -> None:
         )
     entries = folder.entries()
     if MANIFEST in entries:
+        try:
+            Job(folder)
+        except JobError as error:
+            raise JobError(f"There is already a job in {folder.location!r}: {error} Choose another folder.") from error
         raise job_exists_error(folder)
     left = {"plan", *FOLDERS} - ({"shards"} if "shards" in entries and folder.names("shards") else set())
     if others := sorted(name for name in entries - left if not name.startswith(atomic.TEMPORARY_PREFIX)):

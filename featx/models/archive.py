@@ -99,7 +99,7 @@ def _check_members(name: str, members: dict[str, bytes]) -> tuple[dict[str, Any]
     if version != FORMAT:
         raise ModelFileError(
             f"Cannot load model {name!r}: expected format {FORMAT}, got {version}. Train the model again with this "
-            f"version of featx ({__version__}), or install the version that wrote it."
+            f"version of featx ({__version__}): featx train."
         )
     if description.get("checksum") != checksum(description):
         raise corrupt(name, "its description was modified")

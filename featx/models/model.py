@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from featx.errors import RecipeMismatchError
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.options import ExtractionOptions, Resolved, check_local_weights
 from featx.extraction.recorded import resolve_with_recipe
@@ -100,7 +101,10 @@ class Model:
         archived = self.archived if use_graph else None
         if archived is None:
             check_local_weights(extraction.weights, self.path)
-        return resolve_with_recipe(extraction, self.card.recipe, ignore=ignore, archived=archived)
+        try:
+            return resolve_with_recipe(extraction, self.card.recipe, ignore=ignore, archived=archived)
+        except RecipeMismatchError as error:
+            raise RecipeMismatchError(error.backbone, error.differences, self.path) from error
 
     @functools.cached_property
     def pipeline(self) -> Pipeline:

@@ -10,6 +10,7 @@ import os
 import re
 import warnings
 from pathlib import Path
+from typing import NamedTuple
 
 from featx.errors import StoreError, StoreWarning
 from featx.store.layout import check_no_links, quarantine_folder
@@ -114,8 +115,16 @@ def graph_names(folder: Path) -> list[str]:
     return sorted({name.split(".")[0] for name in os.listdir(folder) if _GRAPH_FILE.fullmatch(name)})
 
 
-def check_graph(folder: Path, name: str) -> tuple[Path, str]:
-    """Return the path of a corrupt file of a graph and the problem, or the path of the manifest and "".
+class GraphProblem(NamedTuple):
+    """Why a compiled graph is not used: a file and the reason."""
+
+    path: Path
+    reason: str
+    is_corrupt: bool = True  # False: another version wrote it, or a killed process did not finish it
+
+
+def graph_problem(folder: Path, name: str) -> GraphProblem | None:
+    """Return why a graph cannot be used; None if it is intact.
 
     Raises
     ------
@@ -125,16 +134,18 @@ def check_graph(folder: Path, name: str) -> tuple[Path, str]:
     for suffix in (".json", *_PARTS):
         path = folder / (name + suffix)
         if not os.path.lexists(path):
-            return path, "the file is missing"
+            return GraphProblem(path, "the file is missing", is_corrupt=suffix != ".json")  # it is written last
         try:
             open_regular_file(path).close()
         except ValueError as error:
-            return path, str(error)
+            return GraphProblem(path, str(error))
     try:
         _read_graph(folder, name)
+    except _OtherFormatError as error:
+        return GraphProblem(folder / f"{name}.json", str(error), is_corrupt=False)
     except ValueError as error:
-        return folder / f"{name}.bin", str(error)
-    return folder / f"{name}.json", ""
+        return GraphProblem(folder / f"{name}.bin", str(error))
+    return None
 
 
 def remove_graphs(folder: Path) -> None:
@@ -165,7 +176,7 @@ def save_graph(graph: Graph, folder: Path, name: str) -> None:
     """
     try:
         make_folder(folder)
-        if not check_graph(folder, name)[1]:
+        if graph_problem(folder, name) is None:
             return  # another process was faster, and may be reading it
         for suffix, data in zip(_PARTS, (graph.xml, graph.bin), strict=True):
             quarantine_folder(folder / (name + suffix))

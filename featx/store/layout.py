@@ -70,19 +70,33 @@ def read_error(path: Path | str, error: OSError) -> StoreError:
     )
 
 
-def newer_format_error(path: Path, actual: object) -> StoreError:
+class OtherFormatError(StoreError):
+    """Another version of featx wrote a file in another format.
+
+    Attributes
+    ----------
+    reason, remedy : str
+        Parts of the message, without a period.
+    """
+
+    def __init__(self, message: str, reason: str = "", remedy: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.remedy = remedy
+
+
+def newer_format_error(path: Path, actual: object) -> OtherFormatError:
     """Return the error for a file that a newer version of featx wrote."""
-    return StoreError(
-        f"Cannot read {str(path)!r}: expected cache format {FORMAT}, got {actual}. Upgrade featx, or {_OTHER_CACHE}."
-    )
+    reason, remedy = f"expected cache format {FORMAT}, got {actual}", f"upgrade featx, or {_OTHER_CACHE}"
+    return OtherFormatError(f"Cannot read {str(path)!r}: {reason}. U{remedy[1:]}.", reason, remedy)
 
 
-def older_format_error(cache: Path) -> StoreError:
+def older_format_error(cache: Path) -> OtherFormatError:
     """Return the error for a cache that an older version of featx wrote."""
-    return StoreError(
-        f"Cannot use the feature cache {str(cache)!r}: an older version of featx wrote it in another format. Delete it "
-        f"with featx cache clear --cache {_quoted(cache)}, or {_OTHER_CACHE}."
-    )
+    reason = "an older version of featx wrote it in another format"
+    remedy = f"delete it with featx cache clear --cache {_quoted(cache)}, or {_OTHER_CACHE}"
+    message = f"Cannot use the feature cache {str(cache)!r}: {reason}. D{remedy[1:]}."
+    return OtherFormatError(message, reason, remedy)
 
 
 def _quoted(path: Path) -> str:

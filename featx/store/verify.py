@@ -7,13 +7,13 @@ import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from featx.errors import StoreError
-from featx.store.compiled_graphs import check_graph, graph_names
+from featx.store.compiled_graphs import graph_names, graph_problem
 from featx.store.file_index import FileIndex
 from featx.store.layout import (
     CORRUPT_SUFFIX,
     DESCRIPTION,
     INDEX,
+    OtherFormatError,
     check_format,
     corrupt_files,
     read_description,
@@ -80,14 +80,14 @@ def verify_cache(
 def _verify_recipe(cache: Path, folder: Path) -> Iterator[Finding]:
     try:
         check_format(cache, folder)
-    except StoreError as error:
-        yield Finding(str(folder), "another format", str(error), is_corrupt=False)
+    except OtherFormatError as error:
+        yield Finding(str(folder), error.reason, error.remedy, is_corrupt=False)
         return
     for name in sorted(find_manifests(folder)):
         try:
             Segment(folder / name).verify()
-        except StoreError as error:
-            yield Finding(str(folder / name), "another format", str(error), is_corrupt=False)
+        except OtherFormatError as error:
+            yield Finding(str(folder / name), error.reason, error.remedy, is_corrupt=False)
         except CorruptSegmentError as error:
             if error.is_committed:  # otherwise another process has compacted it
                 consequence = f"the next use renames it to *{CORRUPT_SUFFIX} and extracts its rows again"
@@ -107,10 +107,9 @@ def _verify_recipe(cache: Path, folder: Path) -> Iterator[Finding]:
 
 def _verify_graphs(folder: Path) -> Iterator[Finding]:
     for name in graph_names(folder):
-        path, problem = check_graph(folder, name)
+        problem = graph_problem(folder, name)
         if problem:
-            is_corrupt = path.suffix != ".json" or os.path.lexists(path)  # the manifest is written last
-            yield Finding(str(path), problem, "the backbone is compiled again", is_corrupt)
+            yield Finding(str(problem.path), problem.reason, "the backbone is compiled again", problem.is_corrupt)
 
 
 def _verify_index(path: Path) -> Iterator[Finding]:

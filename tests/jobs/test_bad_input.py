@@ -28,12 +28,15 @@ def test_other_recipe_version_or_format(images: Path, tmp_path: Path) -> None:
     path.write_text(json.dumps({**whole, "recipe": {**whole["recipe"], "pixels": 2}}))
     with pytest.raises(
         JobError,
-        match="another recipe than this machine has: pixels was '2', but is .* plan the job again under a new name",
+        match="another recipe than this machine has: pixels was '2', but is .*This version of featx decodes or "
+        "resizes images in another way.* plan the job again under a new name.$",
     ):
         run_job(tmp_path / "job")
     path.write_text(json.dumps({**whole, "format": 1}))
     with pytest.raises(JobError, match="has format 1 .*reads format 3. Plan it again under a new name"):
         job_status(tmp_path / "job")
+    with pytest.raises(JobError, match="There is already a job in .*has format 1.* Choose another folder"):
+        plan(images, tmp_path / "job")
     path.write_text("{}")
     with pytest.raises(JobError, match="Cannot read .*job.json.: the field .format. is missing"):
         job_status(tmp_path / "job")

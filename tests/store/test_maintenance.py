@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import sqlite3
@@ -13,19 +14,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from featx import Progress
+import featx
+from featx import Progress, Recipe
 from featx.errors import OptionError, StoreError, StoreWarning
 from featx.extraction.cache import cache_info, find_recipes
 from featx.extraction.cache_results import CacheSummary
 from featx.store.compiled_graphs import Graph, save_graph
 from featx.store.info import describe_cache
 from featx.store.maintenance import clear_cache, clear_corrupt, compact_cache
+from featx.store.store import Store
 from featx.store.verify import verify_cache
 from featx.system.files import checksummed_json
 from featx.system.formatting import format_bytes, format_count
 from featx.system.locks import try_lock
 from featx.system.terminal.progress import reporting
 from featx.testing import CountingBackbone, faults
+from featx.testing.row_store import make_digests, make_rows
 from tests.extraction.helpers import extract
 from tests.progress import check_progress
 
@@ -308,17 +312,51 @@ def test_newer_format(cache: Path) -> None:
     manifest.write_text(checksummed_json.dump({**checksummed_json.load(manifest), "format": 99}))
     assert [recipe.unreadable_segments for recipe in describe_cache(cache).recipes if recipe.rows != 6] == [1]
     (finding,) = verify_cache(cache)
-    assert "Upgrade featx" in finding.consequence
+    assert finding.consequence.startswith("upgrade featx, or")
     assert not finding.is_corrupt
     with pytest.raises(StoreError, match="Upgrade featx"):
         compact_cache(cache)
     (large / "recipe.json").write_text(checksummed_json.dump({"format": 99, "recipe": {"new": 1}}))
     assert "?" in cache_info(cache).as_text()
-    assert [finding.problem == "another format" for finding in verify_cache(cache)] == [True]
+    (finding,) = verify_cache(cache)
+    assert finding.problem.startswith("expected cache format")
+    assert finding.consequence.startswith("upgrade featx")
     with pytest.raises(StoreError, match="Upgrade featx"):
         compact_cache(cache)
     clear_cache(cache)
     assert os.listdir(cache) == [".gitignore"]
+
+
+def test_older_format(cache: Path) -> None:
+    """Each problem is one clause, nothing is called corrupt, and removed files are reported."""
+    n_segments = 0
+    for path in cache.glob("features/*/*.json"):
+        fields = checksummed_json.load(path)
+        n_segments += path.name != "recipe.json"
+        path.write_text(json.dumps({**fields, "format": 2, "seal": "0" * 32}, indent=2))
+    (cache / "compiled").mkdir(exist_ok=True)
+    for suffix, text in ((".json", '{"format": 4, "xml": 1, "bin": 1, "checksum": ""}'), (".xml", "a"), (".bin", "b")):
+        (cache / "compiled" / f"{'ab' * 8}{suffix}").write_text(text)
+    verification = featx.verify_cache(cache)
+    assert verification.n_corrupt == 0
+    text = verification.as_text()
+    assert "an older version of featx wrote it in another format; delete it with featx cache clear --cache" in text
+    assert "expected format 5, got 4; the backbone is compiled again" in text
+    assert "Cannot" not in text
+    assert text.endswith("no corrupt files")
+    removed = featx.clear_cache(cache, dry_run=True).as_text()
+    assert f"{n_segments} files of rows that another version of featx wrote or that are corrupt" in removed
+
+
+def test_recipes_that_differ_in_pixels_are_told_apart(cache: Path) -> None:
+    recipe = {**Recipe("counting", "version 1", (32, 32), "output", "avg", "squash", "float32").as_dict()}
+    for number in (3, 4):
+        store = Store(cache, f"{number}" * 16, {**recipe, "pixels": number}, n_features=5)
+        store.prepare()
+        store.append(make_digests([number]), make_rows([number]))
+        store.commit()
+    lines = [line for line in cache_info(cache).as_text().splitlines() if "pixels" in line]
+    assert [line.rpartition(", ")[2] for line in lines] == ["pixels 3", "pixels 4"]
 
 
 @pytest.mark.parametrize("function", [compact_cache, clear_cache])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from featx.backbones import registry
-from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError
+from featx.errors import EngineError, FeatxError, JobError, OutputError, RecipeMismatchError, recipe_change_notes
 from featx.extraction.options import ExtractionOptions, Resolved
 from featx.extraction.recorded import resolve_with_recipe
 from featx.features.job_files import table_name
@@ -128,20 +128,21 @@ def _resolved(location: str, job_id: str, machine_options: tuple[tuple[str, Any]
 def resolve_job(job: Job, machine_options: dict[str, Any]) -> Resolved:
     """Return the extraction that gives the planned features on this machine, or raise JobError."""
     manifest = job.manifest
-    remedy = "or plan the job again under a new name: cached rows are not computed again"
     try:
         return resolve_with_recipe(ExtractionOptions(**{**manifest.options, **machine_options}), manifest.recipe)
     except TypeError as error:
         raise JobError(
             f"The job in {job.folder.location!r} has options that this version of featx does not know ({error}). Run "
-            f"it with featx {manifest.featx}, {remedy}."
+            f"it with featx {manifest.featx}, or plan the job again under a new name."
         ) from error
     except RecipeMismatchError as error:
+        remedy = "Run it where the recipe is the same, or plan the job again under a new name."
+        notes = recipe_change_notes(error.differences)
         differences = "; ".join(
             f"{name} was {str(planned)[:16]!r}, but is {str(current)[:16]!r} here"
             for name, (planned, current) in error.differences.items()
         )
         raise JobError(
             f"The job in {job.folder.location!r} was planned (by featx {manifest.featx}) with another recipe than this "
-            f"machine has: {differences}. Run it where the recipe is the same, {remedy}."
+            f"machine has: {differences}. {' '.join([*notes, remedy])}"
         ) from error

@@ -14,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from featx.errors import EngineError, FeaturesError, FeatxError, RecipeMismatchError, StoreError, UnreadableImageError
+from featx.errors import (
+    EngineError,
+    FeaturesError,
+    FeatxError,
+    RecipeMismatchError,
+    StoreError,
+    UnreadableImageError,
+    recipe_change_notes,
+)
 from featx.extraction.engines.engine import check_supported
 from featx.extraction.extract import extract_rows
 from featx.extraction.options import ExtractionOptions, Resolved
@@ -104,9 +112,12 @@ def _resolve_with_recipe(
         differences = "; ".join(
             f"expected {name} {recorded!r}, got {given!r}" for name, (recorded, given) in error.differences.items()
         )
+        if set(given) & set(error.differences):
+            remedy = "Remove the extraction options, or set them as in the extraction."
+        else:
+            remedy = " ".join([*recipe_change_notes(error.differences), "Extract the features again."])
         raise FeaturesError(
-            f"{features.address!r} was extracted with another recipe: {differences}. Remove the extraction options, or "
-            "set them as in the extraction."
+            f"{features.address!r} was extracted with another recipe: {differences}. {remedy}"
         ) from error
 
 

@@ -252,6 +252,16 @@ def test_recipe_of_a_job(job: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("job", "photos/china/04.jpg", "--batch-size", "3") == 0
 
 
+def test_features_of_another_version(job: Path, photo_folder: Path) -> None:
+    """No option was given, so the error does not ask to remove one."""
+    path = job / "job.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps({**manifest, "recipe": {**manifest["recipe"], "pixels": 3}}))
+    query = photo_folder / "china" / "00.jpg"
+    with pytest.raises(FeaturesError, match="expected pixels 3, got .*in another way.* Extract the features again.$"):
+        similar_images(job, [query])
+
+
 def test_options_are_verified_on_an_image(extracted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree("c")
     assert run("features.npy", "photos/china/04.jpg") == 1
