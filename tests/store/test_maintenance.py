@@ -19,6 +19,7 @@ from featx import Progress, Recipe
 from featx.errors import OptionError, StoreError, StoreWarning
 from featx.extraction.cache import cache_info, find_recipes
 from featx.extraction.cache_results import CacheSummary
+from featx.recipe import PIXELS
 from featx.store.compiled_graphs import Graph, save_graph
 from featx.store.info import describe_cache
 from featx.store.maintenance import clear_cache, clear_corrupt, compact_cache
@@ -348,15 +349,16 @@ def test_older_format(cache: Path) -> None:
     assert f"{n_segments} files of rows that another version of featx wrote or that are corrupt" in removed
 
 
-def test_recipes_that_differ_in_pixels_are_told_apart(cache: Path) -> None:
+def test_recipes_that_differ_in_pixels_show_them(cache: Path) -> None:
     recipe = {**Recipe("counting", "version 1", (32, 32), "output", "avg", "squash", "float32").as_dict()}
-    for number in (3, 4):
+    for number in (1, 2):
         store = Store(cache, f"{number}" * 16, {**recipe, "pixels": number}, n_features=5)
         store.prepare()
         store.append(make_digests([number]), make_rows([number]))
         store.commit()
     lines = [line for line in cache_info(cache).as_text().splitlines() if "pixels" in line]
-    assert [line.rpartition(", ")[2] for line in lines] == ["pixels 3", "pixels 4"]
+    # The fixture has the same recipe with the pixels of this version.
+    assert [line.rpartition(", ")[2] for line in lines] == ["pixels 1", "pixels 2", f"pixels {PIXELS}"]
 
 
 @pytest.mark.parametrize("function", [compact_cache, clear_cache])
