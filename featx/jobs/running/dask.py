@@ -14,8 +14,7 @@ import pkgutil
 import re
 import socket
 import time
-import urllib.parse
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from featx.errors import JobError, missing_dependency
@@ -80,10 +79,8 @@ def dask_executor(scheduler: str | None, connect_seconds: float) -> Iterator[Das
     with _silenced("distributed", "distributed.client", "tornado.application"):
         client = _connect(distributed, address, connect_seconds)
         try:
-            if not client.ncores():
-                _wait_for_worker(client, address, connect_seconds)
-            _check_workers(client)
-            with _watched_workers(client, address):
+            _check_workers(client, address, connect_seconds)
+            with repeating(_EmptyClusterWatch(client, address), _WATCH_SECONDS):
                 yield DaskExecutor(client, address)
         except _lost_errors(distributed) as error:
             raise ClusterLostError("its scheduler is gone") from error
@@ -99,11 +96,7 @@ def _lost_errors(distributed: Any) -> tuple[type[BaseException], ...]:
 def check_dask(scheduler: str | None) -> None:
     """Raise JobError soon if there is no scheduler, or MissingDependencyError."""
     dask, _ = _import_dask()
-    address = _scheduler_address(dask, scheduler)
-    try:
-        _check_listener(address)
-    except OSError as error:
-        raise _no_scheduler(address, error) from error
+    _check_listener(_scheduler_address(dask, scheduler))
 
 
 def _import_dask() -> tuple[Any, Any]:
@@ -125,15 +118,15 @@ def _scheduler_address(dask: Any, scheduler: str | None) -> str:
     address = scheduler or dask.config.get("scheduler-address", None)
     if not address:
         raise JobError(
-            "backend='dask' needs the address of a scheduler. Pass --scheduler tcp://HOST:8786 (scheduler=), or set "
-            "DASK_SCHEDULER_ADDRESS. `dask scheduler` starts one, and "
+            "backend='dask' (--backend dask) needs the address of a scheduler. Pass --scheduler tcp://HOST:8786 "
+            "(scheduler=), or set DASK_SCHEDULER_ADDRESS. `dask scheduler` starts one, and "
             "`dask worker tcp://HOST:8786 --nthreads 1 --memory-limit 0` a worker."
         )
     address = str(address) if "://" in str(address) else f"tcp://{address}"
     if _ADDRESS.fullmatch(address) is None:
         raise JobError(
-            f"scheduler must be an address such as tcp://HOST:8786, got {address.rpartition('@')[2]!r}. Pass "
-            "--scheduler tcp://HOST:8786 (scheduler=), with the port that `dask scheduler` prints."
+            f"scheduler (--scheduler) must be an address such as tcp://HOST:8786, got {address.rpartition('@')[2]!r}. "
+            "Pass --scheduler tcp://HOST:8786 (scheduler=), with the port that `dask scheduler` prints."
         )
     return address
 
@@ -144,36 +137,39 @@ def _connect(distributed: Any, address: str, connect_seconds: float) -> Any:
         try:
             _check_listener(address)
             return distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
-            if time.monotonic() < deadline:
-                time.sleep(_RETRY_SECONDS)
-                continue
-            raise _no_scheduler(address, error) from error
+        except (JobError, OSError, ValueError) as error:
+            if time.monotonic() >= deadline:
+                raise _no_scheduler(address, error) from error
+        time.sleep(_RETRY_SECONDS)
 
 
 def _check_listener(address: str) -> None:
-    """Raise OSError soon if nothing, or something else, listens at an address: Dask would wait forever."""
+    """Raise JobError soon if nothing, or something else, listens at an address: Dask would wait forever."""
     match = _ADDRESS.fullmatch(address)
     if match and match[1] in ("tcp", "tls"):
-        host, port = match[2].strip("[]"), int(match[3])
-        with socket.create_connection((host, port), timeout=CONNECT_SECONDS) as connection:
-            if match[1] == "tcp" and not connection.recv(1):  # a scheduler sends a greeting
-                raise OSError("the server is not a Dask scheduler")
+        try:
+            with socket.create_connection((match[2].strip("[]"), int(match[3])), CONNECT_SECONDS) as connection:
+                if match[1] == "tcp" and not connection.recv(1):  # a scheduler sends a greeting
+                    raise OSError("the server is not a Dask scheduler")
+        except OSError as error:
+            raise _no_scheduler(address, error) from error
 
 
 def _no_scheduler(address: str, error: Exception) -> JobError:
-    url = urllib.parse.urlsplit(address)
+    if isinstance(error, JobError):
+        return error
     reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
     return JobError(
-        f"There is no Dask scheduler at {url.scheme}://{url.netloc.rpartition('@')[2]} ({reason[:200]}). Check the "
-        "address (tcp://HOST:8786) and that the scheduler runs; completed work is kept."
+        f"There is no Dask scheduler at {address} ({reason[:200]}). Check the address (--scheduler tcp://HOST:8786, "
+        "scheduler=) and that the scheduler runs; completed work is kept."
     )
 
 
 # The workers
 
 
-def _wait_for_worker(client: Any, address: str, connect_seconds: float) -> None:
+def _check_workers(client: Any, address: str, connect_seconds: float) -> None:
+    """Raise JobError if there are no workers, or if some would end when they receive a task: they have no featx."""
     try:
         client.wait_for_workers(1, timeout=max(_WORKER_SECONDS, connect_seconds))
     except TimeoutError as error:
@@ -182,75 +178,49 @@ def _wait_for_worker(client: Any, address: str, connect_seconds: float) -> None:
             "--memory-limit 0. Completed work is kept."
         ) from error
 
-
-def _check_workers(client: Any) -> None:
-    """Raise JobError if workers have no featx or another version: they would end when they receive a task."""
-    answers = _featx_versions(client)
-    if problems := _version_problems(answers):
-        raise JobError(
-            f"{len(problems)} of {format_count(len(answers), 'worker')} on the cluster cannot run the tasks, which "
-            f"need featx {__version__}: {_format_problems(problems)}. Install it there with its extra 'dask' and "
-            "restart them; completed work is kept."
-        )
-
-
-def _featx_versions(client: Any, workers: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return the version of featx of each worker, or its error; nothing if some do not answer."""
-
     def request() -> dict[str, Any]:  # with a function of Python: workers may have no featx
-        return dict(client.run(pkgutil.resolve_name, "featx:__version__", workers=workers, on_error="return") or {})
+        return dict(client.run(pkgutil.resolve_name, "featx:__version__", on_error="return") or {})
 
     try:
-        return run_with_timeout(request, _ANSWER_SECONDS)  # Client.run itself has no timeout
-    except OSError:
-        return {}
-
-
-def _version_problems(answers: dict[str, Any]) -> dict[str, str]:
-    """Return the workers with another version or none; one that cannot be reached is about to end."""
-    return {
-        worker: f"it has {answer}" if isinstance(answer, str) else _cause(answer)
-        for worker, answer in answers.items()
-        if answer != __version__ and not isinstance(answer, OSError)
-    }
-
-
-def _format_problems(problems: dict[str, str]) -> str:
-    named = [f"{worker} ({problem})" for worker, problem in sorted(problems.items())[:_MAX_NAMED]]
-    return ", ".join([*named, *(["…"] if len(problems) > _MAX_NAMED else [])])
+        answers = run_with_timeout(request, _ANSWER_SECONDS)  # Client.run itself has no timeout
+    except TimeoutError:
+        return
+    problems = [
+        f"{worker} ({f'it has {answer}' if isinstance(answer, str) else _cause(answer)})"
+        for worker, answer in sorted(answers.items())
+        if answer != __version__ and not isinstance(answer, OSError)  # one that cannot be reached is about to end
+    ]
+    if problems:
+        named = ", ".join([*problems[:_MAX_NAMED], *(["…"] if len(problems) > _MAX_NAMED else [])])
+        raise JobError(
+            f"{len(problems)} of {format_count(len(answers), 'worker')} on the cluster cannot run the tasks, which "
+            f"need featx {__version__}: {named}. Install it there with its extra 'dask' and restart them; completed "
+            "work is kept."
+        )
 
 
 def _cause(error: BaseException) -> str:
     return " ".join(str(error.__cause__ or error).split())[:200]
 
 
-@contextlib.contextmanager
-def _watched_workers(client: Any, address: str) -> Iterator[None]:
-    """Warn, while the block runs, if all workers are gone and if new ones cannot run the tasks.
+class _EmptyClusterWatch:
+    """Warns if all workers are gone: tasks wait without end for a new one, and Dask does not report it."""
 
-    Dask does not report either: tasks wait without end for a worker that can run them.
-    """
-    n_empty, known = 0, set(client.ncores())
+    __name__ = "dask-workers"  # of the thread
 
-    def look() -> None:
-        nonlocal n_empty, known
+    def __init__(self, client: Any, address: str) -> None:
+        self._client, self._address = client, address
+        self._n_empty = 0
+
+    def __call__(self) -> None:
         with contextlib.suppress(Exception):  # the scheduler is gone: the futures report it
-            workers = set(client.ncores())
-            n_empty = 0 if workers else n_empty + 1
-            if n_empty == _MAX_EMPTY_LOOKS:
+            self._n_empty = 0 if self._client.ncores() else self._n_empty + 1
+            if self._n_empty == _MAX_EMPTY_LOOKS:
                 _log.warning(
                     "The scheduler at %s has no workers. Waiting for new ones: a worker without this version of "
                     "featx ends when it receives a task.",
-                    address,
+                    self._address,
                 )
-            new = sorted(workers - known)
-            if new and (problems := _version_problems(_featx_versions(client, new))):
-                text = _format_problems(problems)
-                _log.warning("New workers cannot run the tasks, which need featx %s: %s.", __version__, text)
-            known |= workers
-
-    with repeating(look, _WATCH_SECONDS):
-        yield
 
 
 @contextlib.contextmanager
