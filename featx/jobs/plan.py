@@ -12,7 +12,7 @@ from typing import Any
 from featx.datasets.image_listing import ImageListing
 from featx.datasets.source_options import SourceOptions
 from featx.errors import OptionError
-from featx.extraction.benchmarking.cost_estimate import MAX_SAMPLE, CostEstimate, Speed
+from featx.jobs.cost_estimate import MAX_SAMPLE, CostEstimate, Speed
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.extraction.recorded import portable_options, with_absolute_paths
 from featx.features.job_files import FORMAT, JobManifest, shards_per_file

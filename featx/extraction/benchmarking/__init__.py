@@ -2,7 +2,6 @@
 
 ``benchmark``          :func:`benchmark_images`: decoder, networks and pipeline, against tf.data and ``model.predict``
 ``benchmark_results``  what it measured, as data and as text
-``cost_estimate``      cached rows of many images, and the speed on a sample of them
 ``rates``              measured rates, stored in the cache for ``featx backbones``
 ``stage_times``        processor time of each stage of an extraction
 

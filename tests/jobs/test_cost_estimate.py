@@ -10,7 +10,7 @@ import pytest
 
 from featx import DirectBackbone, plan_job, run_job
 from featx.errors import FeatxWarning
-from featx.extraction.benchmarking.cost_estimate import CostEstimate, SampleLimits
+from featx.jobs.cost_estimate import CostEstimate, SampleLimits
 from featx.extraction.prefetch import prefetch
 from featx.system.files.local_folder import LocalFolder
 from tests.conftest import Register
@@ -68,7 +68,7 @@ def test_speed_is_that_of_a_long_block(tmp_path: Path, paced: Paced, monkeypatch
 def test_sample_ends_after_a_long_block(
     images: Path, tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CostEstimate, "default_limits", SampleLimits(block_seconds=0.1))
+    monkeypatch.setattr(CostEstimate, "limits", SampleLimits(block_seconds=0.1))
     paced.seconds = 0.02
     planned = plan(images, tmp_path / "job", backbone="paced", sample=20)
     assert planned.sampled == 16  # the first 8, and 8 that are measured
@@ -78,7 +78,7 @@ def test_sample_ends_after_a_long_block(
 def test_slow_sample_is_not_waited_for(
     images: Path, tmp_path: Path, paced: Paced, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(CostEstimate, "default_limits", SampleLimits(max_seconds=0.7, first_block=4))
+    monkeypatch.setattr(CostEstimate, "limits", SampleLimits(max_seconds=0.7, first_block=4))
     paced.seconds = 0.05
     planned = plan(images, tmp_path / "job", backbone="paced", sample=20)
     assert planned.sampled == 4  # the next 16 took too long
