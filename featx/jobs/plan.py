@@ -12,12 +12,12 @@ from typing import Any
 from featx.datasets.image_listing import ImageListing
 from featx.datasets.source_options import SourceOptions
 from featx.errors import OptionError
-from featx.jobs.cost_estimate import MAX_SAMPLE, CostEstimate, Speed
 from featx.extraction.options import ExtractionOptions, resolve_cache
 from featx.extraction.recorded import portable_options, with_absolute_paths
 from featx.features.job_files import FORMAT, JobManifest, shards_per_file
 from featx.features.job_tables import make_plan_table
 from featx.images.image import find_file_state
+from featx.jobs.cost_estimate import MAX_SAMPLE, CostEstimate, Speed
 from featx.jobs.job import open_job_folder
 from featx.jobs.plan_writer import commit_plan, new_plan, write_plan
 from featx.jobs.preconditions import check_free, check_not_nested

@@ -10,8 +10,8 @@ import pytest
 
 from featx import DirectBackbone, plan_job, run_job
 from featx.errors import FeatxWarning
-from featx.jobs.cost_estimate import CostEstimate, SampleLimits
 from featx.extraction.prefetch import prefetch
+from featx.jobs.cost_estimate import CostEstimate, SampleLimits
 from featx.system.files.local_folder import LocalFolder
 from tests.conftest import Register
 from tests.jobs.fatal import write_images
