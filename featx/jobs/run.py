@@ -10,7 +10,6 @@ import shlex
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
 from typing import Literal
 
 from featx.backbones import registry
@@ -269,28 +268,27 @@ def _check_runnable(job: Job, backend: str, scheduler: str | None, options: dict
         )
 
 
-@contextlib.contextmanager
-def _open_executor(backend: str, n_jobs: int, scheduler: str | None, connect_seconds: float) -> Iterator[TaskExecutor]:
-    """Yield the executor of a backend; ``"inline"`` is the process of the client. See :func:`featx.run_job`.
+def _open_executor(
+    backend: str, n_jobs: int, scheduler: str | None, connect_seconds: float
+) -> contextlib.AbstractContextManager[TaskExecutor]:
+    """Return the executor of a backend; ``"inline"`` is the process of the client. See :func:`featx.run_job`.
 
     `connect_seconds` is the time to wait for a cluster that does not answer. JobError: there is no cluster, or it
     cannot run the tasks. ClusterLostError: the connection broke.
     """
-    with contextlib.ExitStack() as stack:
-        if backend == "inline":
-            yield TaskExecutor()
-        elif backend == "dask":
-            from featx.jobs.running.dask import dask_executor
+    if backend == "inline":
+        return contextlib.nullcontext(TaskExecutor())
+    if backend == "dask":
+        from featx.jobs.running.dask import dask_executor
 
-            yield stack.enter_context(dask_executor(scheduler, connect_seconds))
-        elif backend == "ray":
-            from featx.jobs.running.ray import ray_executor
+        return dask_executor(scheduler, connect_seconds)
+    if backend == "ray":
+        from featx.jobs.running.ray import ray_executor
 
-            yield stack.enter_context(ray_executor(scheduler, n_jobs))
-        else:
-            from featx.jobs.running.local import LocalExecutor
+        return ray_executor(scheduler, n_jobs)
+    from featx.jobs.running.local import LocalExecutor
 
-            yield stack.enter_context(LocalExecutor(1 if backend == "sequential" else n_jobs))
+    return LocalExecutor(1 if backend == "sequential" else n_jobs)
 
 
 def _summarize(job: Job, n_before: int, recomputed: dict[int, str], seconds: float) -> JobRun:

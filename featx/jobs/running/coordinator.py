@@ -8,7 +8,6 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from featx.errors import FeatxError
 from featx.features.job_files import FOLDERS, CommittedShard, table_name
@@ -29,9 +28,8 @@ from featx.jobs.running.rounds import (
 )
 from featx.jobs.running.worker import Outcome, Task, work
 
-if TYPE_CHECKING:
-    #: Opens an executor, given the seconds to wait for a cluster that does not answer.
-    OpenExecutor = Callable[[float], contextlib.AbstractContextManager[TaskExecutor]]
+#: Opens an executor, given the seconds to wait for a cluster that does not answer.
+OpenExecutor = Callable[[float], contextlib.AbstractContextManager[TaskExecutor]]
 
 _log = logging.getLogger("featx")
 
