@@ -19,7 +19,7 @@ from featx.baselines.folds.groups import resolve_groups
 from featx.baselines.folds.make_split import check_split_options, make_split
 from featx.baselines.folds.split import Split
 from featx.baselines.learning_curve import learning_curve
-from featx.baselines.metrics import misleading_accuracy
+from featx.baselines.metrics import misleading_accuracy, no_better_than_dummy
 from featx.baselines.scaling.approximate import approximate_baselines
 from featx.baselines.scaling.limits import ScaleLimits
 from featx.baselines.scaling.schedule import Schedule
@@ -243,6 +243,7 @@ def compare_baselines(
     notes += split.notes
     if resolved_task == "classification" and (warning := misleading_accuracy(combined.table, combined.predictions.y)):
         notes.append(warning)
+    notes += filter(None, [no_better_than_dummy(combined.table, resolved_task)])
     split = split.map_rows(rows)
     curve = functools.partial(curve_of_sample, n_rows=limits.subset_rows) if is_streamed else learning_curve
     compute_curve: Any = functools.partial(

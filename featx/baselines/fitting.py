@@ -19,6 +19,7 @@ from featx.baselines.kernel_cache import SharedKernel
 from featx.baselines.metrics import METRICS, score
 from featx.baselines.scaling.blocks import block_rows, in_blocks
 from featx.baselines.scaling.limits import ScaleLimits
+from featx.baselines.scaling.tolerance import smaller_tolerance
 from featx.errors import ComparisonError, TrainingError
 from featx.system.array_types import AnyArray, FloatArray, IntArray
 from featx.system.formatting import format_count, format_list
@@ -243,6 +244,8 @@ def _fit(
     X_train = _inputs(baseline, data.X, (train, train), shared, params)
     if baseline.images is not None:
         return fit_on_images(estimator, X_train, data.y[train], None if data.groups is None else data.groups[train])
+    if baseline.is_builtin and (tolerance := smaller_tolerance(estimator, X_train, data.y[train])):
+        estimator[-1].set_params(tol=tolerance)
     return estimator.fit(X_train, data.y[train])
 
 
@@ -371,8 +374,8 @@ def fit_on_all(baseline: Baseline, data: Dataset, *, tune: bool, notes: list[str
 
 
 @contextlib.contextmanager
-def collecting_warnings(notes: list[str]) -> Iterator[None]:
-    """Replace the convergence warnings of all fits by one note, and drop expected warnings."""
+def collecting_warnings(notes: list[str], name: str = "") -> Iterator[None]:
+    """Replace the convergence warnings of all fits by one note, with the name of the estimator; drop expected ones."""
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings(record=True) as caught:
@@ -381,7 +384,8 @@ def collecting_warnings(notes: list[str]) -> Iterator[None]:
     convergence = [warning for warning in caught if issubclass(warning.category, ConvergenceWarning)]
     if convergence:
         first = str(convergence[0].message).splitlines()[0]
-        notes.append(f"{format_count(len(convergence), 'fit')} did not converge: {first}")
+        start = f"{name}: " if name else ""
+        notes.append(f"{start}{format_count(len(convergence), 'fit')} did not converge: {first}")
     for warning in caught:
         is_ignored = any(part in f"{warning.message} {warning.filename}" for part in _IGNORED_WARNINGS)
         if warning not in convergence and not is_ignored:

@@ -274,6 +274,16 @@ def best_row(table: pd.DataFrame, task: str) -> int:
     return int(np.argmax(np.where(np.isnan(scores), -np.inf, scores)))
 
 
+def no_better_than_dummy(table: pd.DataFrame, task: str) -> str:
+    """Return a warning if an estimator is not better than the dummy while another one is, else an empty string."""
+    metric = f"{METRICS[task][0]}_mean"
+    scores = table.set_index("estimator")[metric]
+    if "dummy" not in scores or table["verdict"][table["estimator"] == "dummy"].iloc[0] != "worse":
+        return ""
+    names = [name for name in scores.index[scores <= scores["dummy"]] if name != "dummy"]
+    return f"No better than the dummy, which ignores the features: {', '.join(names)}." if names else ""
+
+
 def misleading_accuracy(table: pd.DataFrame, y: AnyArray) -> str:
     """Return a warning if accuracy hides poor results of rare classes, else an empty string.
 

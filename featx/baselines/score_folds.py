@@ -83,7 +83,8 @@ def _score_few(baselines: Sequence[Baseline], schedule: Schedule) -> dict[str, l
             shared = SharedKernel(data.X)
         kernel_seconds = (time.perf_counter() - start) / len(schedule.folds)
         try:
-            results[baseline.name] = _score_in_threads(baseline, schedule, shared)
+            with collecting_warnings(schedule.notes, baseline.name):
+                results[baseline.name] = _score_in_threads(baseline, schedule, shared)
         except FeatxError:
             raise
         except Exception as error:  # estimators raise anything for data that does not suit them

@@ -300,7 +300,7 @@ def test_given_folds(unlabeled: list[int], digits: Any) -> None:
 def test_convergence_note(digits: Any) -> None:
     comparison = compare_baselines(*digits, estimators={"short": LogisticRegression(max_iter=2)})
     assert len(comparison.notes) == 1
-    assert comparison.notes[0].startswith("5 fits did not converge: ")
+    assert comparison.notes[0].startswith("short: 5 fits did not converge: ")
 
 
 def test_misleading_accuracy() -> None:

@@ -3,6 +3,7 @@
 ``limits``       sizes above which a comparison works differently
 ``approximate``  baselines that take the place of kernel machines beyond a size
 ``gcv_ridge``    ridge whose penalty generalized cross-validation selects
+``tolerance``    of logistic regression of many classes
 ``blocks``       predictions of a fold, block by block
 ``cost``         time and memory of a fit, estimated from small ones
 ``workers``      folds in processes that can be stopped

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from featx.baselines.builtin_baselines import Baseline
-from featx.baselines.fitting import Dataset, FoldResult
+from featx.baselines.fitting import Dataset, FoldResult, collecting_warnings
 from featx.baselines.folds.split import Fold
 from featx.baselines.scaling.cost import Cost, available_bytes
 from featx.baselines.scaling.limits import TimeUpError
@@ -68,10 +68,11 @@ class Schedule:
             for baseline in baselines:
                 self.progress.describe(baseline.name)
                 try:
-                    if baseline.name in direct:
-                        results[baseline.name] = direct[baseline.name](deadline)
-                    elif scores := self._score(workers, baseline, deadline):
-                        results[baseline.name] = scores
+                    with collecting_warnings(self.notes, baseline.name):
+                        if baseline.name in direct:
+                            results[baseline.name] = direct[baseline.name](deadline)
+                        elif scores := self._score(workers, baseline, deadline):
+                            results[baseline.name] = scores
                 except FeatxError:
                     raise
                 except TimeUpError:

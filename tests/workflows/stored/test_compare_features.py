@@ -71,6 +71,14 @@ def test_a_job_that_is_read_in_blocks_gives_the_scores_of_one_in_memory(job, out
         assert not set(blocks.groups[train]) & set(blocks.groups[test])
 
 
+@pytest.mark.slow
+def test_processes_read_the_rows_of_a_job(job, out_of_core):
+    blocks = compare_features(job, estimators=["knn"], diagnostics=False)
+    memory = compare_features(job, estimators=["knn"], diagnostics=False, exact=True)
+    assert blocks.table["estimator"].tolist() == ["knn (sample of 20,000)"]
+    assert np.allclose(blocks.table["accuracy_mean"], memory.table["accuracy_mean"])
+
+
 def test_a_report_names_the_estimators_of_blocks(job, out_of_core, tmp_path):
     result = compare_features(job, estimators=["dummy", "logreg"])
     assert result.label_issues is not None
