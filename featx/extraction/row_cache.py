@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from featx.errors import StoreError
 from featx.images.image import Image, Source, file_state
 from featx.images.tta import ViewSet
 from featx.recipe import Recipe
 from featx.store.file_index import FileIndex
-from featx.store.layout import INDEX
+from featx.store.layout import INDEX, is_read_only, is_read_only_error, warn_read_only
 from featx.store.view_store import ViewStore
 from featx.system.array_types import BoolArray, DigestArray, FloatArray
 
@@ -98,10 +99,10 @@ class DiskRowCache(RowCache):
         The folder cannot be read, or has another format.
     """
 
-    is_writable = True
-
     def __init__(self, folder: Path, recipe: Recipe, n_features: int) -> None:
         super().__init__(len(ViewSet.of(recipe)), n_features)
+        self._folder = folder
+        self.is_writable = not is_read_only(folder)
         self._store = ViewStore(folder, recipe, n_features)
         self._files = FileIndex(folder / INDEX)
 
@@ -129,7 +130,7 @@ class DiskRowCache(RowCache):
 
     def add_file(self, source: Source) -> None:
         """Add a file to the file index, unless it is known."""
-        if source.digest and source.state is not None:
+        if self.is_writable and source.digest and source.state is not None:
             self._files.add(source.path, source.state, source.digest, source.read_at)
 
     def has_row(self, digest: bytes) -> bool:
@@ -146,11 +147,18 @@ class DiskRowCache(RowCache):
 
     def add_rows(self, digests: DigestArray, rows: FloatArray, added: BoolArray) -> None:
         """Append rows to the store."""
-        self._store.append(digests, rows, added)
+        if self.is_writable:
+            self._store.append(digests, rows, added)
 
     def prepare(self) -> None:
-        """Create the folders."""
-        self._store.prepare()
+        """Create the folders. If that is not permitted, a warning is issued, and rows are not kept."""
+        try:
+            self._store.prepare()
+        except StoreError as error:
+            if not is_read_only_error(error):
+                raise
+            warn_read_only(self._folder, error)
+            self.is_writable = False
 
     def refresh(self) -> None:
         """Load new segments."""
@@ -167,16 +175,21 @@ class DiskRowCache(RowCache):
         try:
             self._store.commit()
         finally:
+            if not self.is_writable:
+                self._files.discard()
             self._files.close()
 
 
 class ReadOnlyRowCache(DiskRowCache):
     """Cache in a folder on disk that is only read."""
 
-    is_writable = False
     add_file = RowCache.add_file
     add_rows = RowCache.add_rows
     prepare = RowCache.prepare
+
+    def __init__(self, folder: Path, recipe: Recipe, n_features: int) -> None:
+        super().__init__(folder, recipe, n_features)
+        self.is_writable = False
 
 
 def open_row_cache(folder: Path | None, recipe: Recipe, n_features: int, *, read_only: bool = False) -> RowCache:

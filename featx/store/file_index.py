@@ -148,6 +148,10 @@ class FileIndex:
             self._disable(error)
         self._pending.clear()
 
+    def discard(self) -> None:
+        """Forget the added entries."""
+        self._pending.clear()
+
     def close(self) -> None:
         """Write the added entries and close the file."""
         self.commit()

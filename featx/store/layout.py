@@ -18,12 +18,13 @@ import json
 import os
 import re
 import stat
+import warnings
 from collections.abc import Collection, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from featx.errors import FeatxError, StoreError
+from featx.errors import FeatxError, StoreError, StoreWarning
 from featx.system.files import checksummed_json
 from featx.system.files.atomic import make_folder, open_regular_file, remove_abandoned, write_text
 
@@ -67,6 +68,22 @@ def read_error(path: Path | str, error: OSError) -> StoreError:
     return StoreError(
         f"Cannot read {str(error.filename or path)!r} in the feature cache: {error.strerror or error}. No file was "
         f"changed. Fix the cause, or {_OTHER_CACHE}."
+    )
+
+
+def is_read_only_error(error: StoreError) -> bool:
+    """Return whether a cache cannot be written because this process may not, as on a read-only file system."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def warn_read_only(cache: Path, error: StoreError) -> None:
+    """Issue the warning of a cache that can only be read; Python shows it once for each cache."""
+    reason = getattr(error.__cause__, "strerror", None) or error.__cause__
+    warnings.warn(
+        f"Cannot write to the feature cache {str(cache)!r}: {reason}. Rows and networks are computed and not kept. Fix "
+        f"the permissions, {_OTHER_CACHE}, or pass cache=None (--no-cache).",
+        StoreWarning,
+        stacklevel=1,  # from one place, so that it is shown once
     )
 
 
@@ -193,6 +210,11 @@ def prepare_cache(folder: Path) -> None:
             write_text(folder / ".gitignore", _GITIGNORE)
     except OSError as error:
         raise write_error(folder, error) from error
+
+
+def is_read_only(cache: Path) -> bool:
+    """Return whether a cache exists and this process may not write it; no file is created."""
+    return os.path.isdir(cache) and not os.access(cache, os.W_OK | os.X_OK)
 
 
 def _is_read_only(folder: Path) -> bool:

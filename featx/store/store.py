@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
+import os
 import shlex
 import time
 import uuid
@@ -310,6 +312,8 @@ class Store:
         prepare_cache(self.cache)
         try:
             make_folder(self.folder)
+            if not os.access(self.folder, os.W_OK | os.X_OK):  # that of another user, for example
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self.folder))
             write_description(self.folder, self._recipe)
             self._remove_orphans()
         except OSError as error:

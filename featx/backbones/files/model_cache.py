@@ -8,6 +8,7 @@ A file from elsewhere (a fine-tuned network, or one within a trained model) is c
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -25,7 +26,11 @@ from featx.backbones.files.display_name import is_cached_model, is_sha256, netwo
 from featx.backbones.files.safe_config import find_unsafe_part
 from featx.errors import StoreError, WeightsError
 from featx.system.files.atomic import atomic_write, make_folder
+from featx.system.files.temporary import temporary_place
 
+#: Errors of a user without a cache folder: it is read-only, belongs to somebody else, or there is no home folder.
+_NO_CACHE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+_temporary_folders: dict[str, tempfile.TemporaryDirectory[str]] = {}
 #: Seconds without use after which a cached network is removed. It is cached again when it is next used.
 _MAX_UNUSED_SECONDS = 30 * 24 * 3600
 
@@ -63,12 +68,15 @@ def cache_model(model: Any) -> Path:
 def cache_model_file(data: bytes, name: str) -> Path:
     """Return the path of a file with this content and name.
 
+    Without a cache folder that can be written, it is a temporary file of this process.
+
     Raises
     ------
     StoreError
         If the file cannot be written.
     """
-    folder = network_cache_folder() / "files" / hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256(data).hexdigest()
+    folder = network_cache_folder() / "files" / digest
     path = folder / name
     if _is_intact(path):
         _mark_used(folder)
@@ -79,10 +87,23 @@ def cache_model_file(data: bytes, name: str) -> Path:
         with atomic_write(path) as temporary:
             temporary.write_bytes(data)
     except OSError as error:
+        if error.errno in _NO_CACHE:
+            return _temporary_model_file(data, digest, name)
         raise StoreError(
             f"Cannot cache network {name!r} in {str(folder)!r}: {error.strerror or error}. Free space there or, "
             "on Linux, set the environment variable XDG_CACHE_HOME to another folder."
         ) from error
+    return path
+
+
+def _temporary_model_file(data: bytes, digest: str, name: str) -> Path:
+    """Return the path of a file that is removed when this process ends."""
+    if digest not in _temporary_folders:
+        _temporary_folders[digest] = tempfile.TemporaryDirectory(prefix="featx-", dir=temporary_place())
+    path = Path(_temporary_folders[digest].name) / digest / name
+    if not _is_intact(path):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
     return path
 
 

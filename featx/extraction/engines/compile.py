@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from featx.backbones.registry import NetworkBackbone
-from featx.errors import FeatxError, missing_dependency
+from featx.errors import FeatxError, StoreError, missing_dependency
 from featx.extraction.engines.packaged import load_packaged
 from featx.extraction.engines.quality import check_quality
 from featx.recipe import LAYER_SEPARATOR, Recipe
 from featx.store.compiled_graphs import Graph, load_graph, save_graph
+from featx.store.layout import is_read_only_error, warn_read_only
 from featx.system.child_process import run_child
 from featx.system.files.temporary import temporary_error, temporary_folder, temporary_place
 from featx.system.terminal.progress import announce, stage
@@ -47,10 +48,19 @@ def load_or_compile(backbone: NetworkBackbone, recipe: Recipe, weights_path: Pat
         full_recipe = compiled_recipe(backbone, recipe)
         graph = _make_graph(backbone, full_recipe, weights_path, folder)
         if folder is not None:
-            save_graph(graph, folder, full_recipe.graph_fingerprint)
+            _keep(graph, folder, full_recipe.graph_fingerprint)
     if recipe.calibration:
         check_quality(graph, recipe.layers, repr(backbone.name))
     return graph
+
+
+def _keep(graph: Graph, folder: Path, name: str) -> None:
+    try:
+        save_graph(graph, folder, name)
+    except StoreError as error:
+        if not is_read_only_error(error):
+            raise
+        warn_read_only(folder.parent, error)
 
 
 def load_known(backbone: NetworkBackbone, recipe: Recipe, folder: Path | None) -> Graph | None:

@@ -1,0 +1,96 @@
+"""A cache that may not be written: rows in it are used, others are computed with one warning and not kept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from featx import FeatureExtractor, save_pipeline
+from tests.backbones.networks import save_onnx
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "setuid"), reason="users of POSIX")
+
+AS_NOBODY = """
+import os, sys
+import numpy as np
+from featx import FeatureExtractor
+# Another user may not read the Python of root: all modules are imported before.
+FeatureExtractor("color_histogram", cache=os.path.dirname(sys.argv[1]) + "/own").transform(
+    [np.zeros((8, 8, 3), np.uint8), sys.argv[-1]]
+)
+if os.geteuid() == 0:
+    os.setuid(65534)  # permissions do not apply to root
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that other users may enter and not write, unlike those of pytest."""
+    path = Path(tempfile.mkdtemp())
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def run(code: str, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    environment |= {"TMPDIR": "/nowhere", **variables}
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+
+
+def test_cache_of_another_user(folder: Path, paths: list[str]) -> None:
+    images = [shutil.copy(path, folder / f"{index}.jpg") for index, path in enumerate(paths[:6])]
+    FeatureExtractor("color_histogram", cache=folder / "cache").transform(images[:3])
+    before = sorted(str(path) for path in (folder / "cache").rglob("*"))
+    code = """
+cache, *images = sys.argv[1:]
+extractor = FeatureExtractor("color_histogram", cache=cache)
+extractor.transform(images[:3])
+print("cached")
+print("cached", file=sys.stderr, flush=True)
+for _ in range(3):
+    print(extractor.transform(images).shape)
+"""
+    done = run(AS_NOBODY + code, folder / "cache", *images)
+    assert done.stdout == "cached\n" + 3 * "(6, 512)\n", done.stderr
+    quiet, noisy = done.stderr.split("cached\n")
+    assert quiet == ""
+    assert noisy.count("Cannot write to the feature cache") == 1
+    assert "Permission denied. Rows and networks are computed and not kept" in noisy
+    assert sorted(str(path) for path in (folder / "cache").rglob("*")) == before
+
+
+def test_recipe_folder_of_another_user(folder: Path, paths: list[str]) -> None:
+    """Everybody may write the cache, but not the rows that somebody else has begun."""
+    image = shutil.copy(paths[0], folder)
+    FeatureExtractor("color_histogram", cache=folder / "cache").transform(paths[1:2])
+    (folder / "cache").chmod(0o777)
+    code = "print(FeatureExtractor('color_histogram', cache=sys.argv[1]).transform(sys.argv[2:]).shape)"
+    done = run(AS_NOBODY + code, folder / "cache", image)
+    assert done.stdout == "(1, 512)\n", done.stderr
+    assert done.stderr.count("Cannot write to the feature cache") == 1
+
+
+def test_model_of_a_custom_network_without_home_and_cache(folder: Path, paths: list[str]) -> None:
+    image = shutil.copy(paths[0], folder)
+    save_onnx(folder / "own.onnx")
+    own = FeatureExtractor(folder / "own.onnx", preprocessing="tf", precision="float32", cache=None)
+    pipeline = make_pipeline(own, LogisticRegression()).fit(paths[:4], list("aabb"))
+    save_pipeline(pipeline, folder / "model.skops")
+    code = """
+import sys
+from featx import Predictor
+print(Predictor(sys.argv[1], cache=None).predict_one(sys.argv[2]).label)
+"""
+    done = run(code, folder / "model.skops", image, XDG_CACHE_HOME="/dev/null")
+    assert (done.stdout, done.stderr) == ("a\n", "")
