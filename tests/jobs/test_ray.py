@@ -15,9 +15,9 @@ def job(cluster_job: Path) -> Path:
     return cluster_job
 
 
-@pytest.mark.thorough  # Ray takes half a minute to start
+@pytest.mark.slow  # Ray takes half a minute to start
 @pytest.mark.filterwarnings("ignore")  # Ray leaves files and processes open
-@pytest.mark.parametrize("instruction", ["slow 0.01", "once"])
+@pytest.mark.parametrize("instruction", ["once", pytest.param("slow 0.01", marks=pytest.mark.thorough)])
 def test_ray(job: Path, order: Path, instruction: str) -> None:
     pytest.importorskip("ray", reason="Ray is an extra that other tests do not need")
     order.write_text(instruction)
