@@ -8,6 +8,8 @@ import hashlib
 import json
 from typing import Any, Literal
 
+from featx.system.notebook.cards import Record
+
 #: Separator of the names of several layers.
 LAYER_SEPARATOR = "+"
 #: Version of decoding and resizing. Raised whenever they change pixels, so that older rows are not used.
@@ -19,7 +21,7 @@ _GRAPH_FIELDS = ("backbone", "weights", "image_size", "layer", "preprocessing", 
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class Recipe(Record):
     """Everything that determines the features of an image, besides the image itself.
 
     Options that do not change the features, such as the batch size or the engine, are not part of it.

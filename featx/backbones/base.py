@@ -12,6 +12,7 @@ from featx.backbones.layers import LayerInfo
 from featx.errors import OptionError
 from featx.recipe import Recipe
 from featx.system.array_types import AnyArray
+from featx.system.notebook.cards import Record
 from featx.system.option_checks import is_integer
 
 #: Number of images in one run of a compiled network. It is constant and the last batch is padded, so that a row
@@ -20,7 +21,7 @@ COMPILED_BATCH_SIZE = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Weights:
+class Weights(Record):
     """Weights that are available on this machine.
 
     Attributes

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from featx.errors import OptionError, did_you_mean
 from featx.recipe import LAYER_SEPARATOR
+from featx.system.notebook.cards import Record
 
 #: How the positions of a feature map are pooled.
 Pooling = Literal["native", "avg", "max", "avgmax", "cls", "none"]
@@ -34,7 +35,7 @@ _DEPTH = re.compile(r"-?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(\.[0-9]+)?e-?[0-9]+)")
 
 
 @dataclasses.dataclass(frozen=True)
-class LayerInfo:
+class LayerInfo(Record):
     """One layer of a network.
 
     Attributes

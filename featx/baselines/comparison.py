@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from featx.baselines.folds.split import Split
 from featx.baselines.label_issues import find_label_issues
 from featx.baselines.learning_curve import CURVE_ESTIMATORS
-from featx.baselines.metrics import METRICS, best_row, per_class
+from featx.baselines.metrics import METRIC_NAMES, METRICS, best_row, per_class
 from featx.baselines.plots import plot_confusion, plot_learning_curve, plot_scores
 from featx.errors import ComparisonError
 from featx.features.duplicates.find import Duplicates
 from featx.system.array_types import AnyArray, FloatArray
 from featx.system.formatting import format_count
+from featx.system.notebook.cards import card_to_html, format_value
+from featx.system.notebook.html import table_to_html
 from featx.system.terminal.tables import format_table
 
 if TYPE_CHECKING:
@@ -204,8 +206,22 @@ class Comparison:
         return "\n".join([format_table(rows, formats=dict.fromkeys(numbers, ".4f")), f"best: {self.best}", *self.notes])
 
     def _repr_html_(self) -> str:
-        """Return the table as HTML, for notebooks."""
-        return str(self.table.round(4).to_html(index=False))
+        """Return the best estimator, the table and the notes as HTML, for notebooks."""
+        metric = METRICS[self.task][0]
+        names = self.table["estimator"].tolist()
+        best = self.table.iloc[names.index(self.best)]
+        ties = self.table["estimator"][self.table["verdict"] == "tie"].tolist()
+        facts = {
+            METRIC_NAMES[metric]: f"{best[f'{metric}_mean']:.3f}",
+            "95 % interval": f"{best['low']:.3f} – {best['high']:.3f}" if best["low"] == best["low"] else "",
+            "not significantly worse": ", ".join(ties) or "none",
+            "data": f"{format_count(len(self.y), 'row')}; {self.split.description}",
+        }
+        rows = [
+            {str(name): format_value(value) for name, value in row.items()} for row in self.table.to_dict("records")
+        ]
+        table = table_to_html(rows, marked=[names.index(self.best)])
+        return card_to_html(str(self.best), facts, table, notes=self.notes)
 
 
 def logreg_name(names: Iterable[str]) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,10 +13,15 @@ import numpy as np
 
 from featx.errors import SourceError
 from featx.system.formatting import shorten
+from featx.system.notebook.cards import Record, card_to_html
+from featx.system.notebook.html import table_to_html
+
+#: Number of images that notebooks show.
+_MAX_SHOWN = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Failure:
+class Failure(Record):
     """An image that could not be read.
 
     Attributes
@@ -65,6 +71,14 @@ class Failures:
 
     def __repr__(self) -> str:
         return f"<Failures: {len(self):,} unreadable images>"
+
+    def _repr_html_(self) -> str:
+        """Return the first images and reasons as HTML, for notebooks."""
+        first = itertools.islice(self, _MAX_SHOWN)
+        rows = [
+            {"position": f"{failure.position:,}", "image": failure.image, "reason": failure.reason} for failure in first
+        ]
+        return card_to_html(repr(self)[1:-1], {}, table_to_html(rows) if rows else "")
 
 
 def readable_positions(n_images: int, failures: Sequence[Failure]) -> np.ndarray[Any, np.dtype[np.int64]]:

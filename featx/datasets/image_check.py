@@ -20,6 +20,7 @@ from featx.images.decode import MAX_PIXELS, decode_image, load_decoders
 from featx.images.formats import IMAGE_SUFFIXES, open_image
 from featx.images.image import content_digest, describe_image, read_image
 from featx.system.formatting import format_count, shorten
+from featx.system.notebook.cards import Record
 from featx.system.notebook.html import TextResult
 from featx.system.option_checks import check_integer
 from featx.system.processes import n_cores
@@ -52,7 +53,7 @@ _FORMAT_SUFFIXES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class CheckedImage:
+class CheckedImage(Record):
     """Result of the check of one image.
 
     Attributes

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from featx.errors import InputError
 from featx.images.image import as_image_list
-from featx.system.formatting import format_count
+from featx.system.formatting import format_count, shorten
+from featx.system.notebook.cards import card_to_html
+from featx.system.notebook.html import table_to_html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 #: Paths and labels as public functions accept them.
 PathsLike: TypeAlias = "ImageTable | ArrayLike | pd.Series[Any] | pd.DataFrame | Iterable[str | os.PathLike[str]]"
 LabelsLike: TypeAlias = "ArrayLike | pd.Series[Any] | Iterable[Any]"
+#: Number of labels and of images that notebooks show.
+_MAX_SHOWN = 10
 
 
 class ImageRow(NamedTuple):
@@ -45,6 +50,10 @@ class ImageRow(NamedTuple):
     path: str
     label: Any
     split: str | None
+
+    def _repr_html_(self) -> str:
+        """Return the row as HTML, for notebooks."""
+        return card_to_html("ImageRow", self._asdict())
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -111,6 +120,34 @@ class ImageTable:
             counts = collections.Counter(split for split in self.splits if split is not None)
             parts.append(", ".join(f"{count:,} {split}" for split, count in sorted(counts.items(), reverse=True)))
         return f"<ImageTable: {'; '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        """Return counts and the first images as HTML, for notebooks."""
+        from featx.images.thumbnails import thumbnail_url
+
+        labels = collections.Counter(str(label) for label in self.labels if label is not None)
+        splits = collections.Counter(split for split in self.splits or () if split is not None)
+        n_more = len(labels) - _MAX_SHOWN
+        common = ", ".join(f"{label} ({count:,})" for label, count in labels.most_common(_MAX_SHOWN))
+        facts = {
+            "labels": common + (f" and {n_more:,} more" if n_more > 0 else ""),
+            "unlabeled": f"{len(self) - labels.total():,}" if labels.total() < len(self) else "",
+            "splits": ", ".join(f"{split} ({count:,})" for split, count in splits.items()),
+            "groups": "" if self.groups is None else f"{len(set(self.groups)):,}",
+            "ignored files": f"{sum(self.ignored.values()):,}" if self.ignored else "",
+        }
+        rows = [
+            {
+                "path": shorten(row.path, 120),
+                "label": str("" if row.label is None else row.label),
+                "split": row.split or "",
+            }
+            for row in itertools.islice(self, _MAX_SHOWN)
+        ]
+        # Only files: an image at a URL would be downloaded for it.
+        pictures = [thumbnail_url(path) if os.path.isfile(path) else "" for path in self.paths[:_MAX_SHOWN]]
+        table = table_to_html(rows, images=pictures) if rows else ""
+        return card_to_html(format_count(len(self), "image"), facts, table, notes=self.all_notes())
 
     def all_notes(self) -> list[str]:
         """Return the notes, and the reason why no image has a label, if there is one.

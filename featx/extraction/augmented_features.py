@@ -22,6 +22,7 @@ from featx.features.duplicates.find import DUPLICATE_THRESHOLD, find_duplicates
 from featx.images.image import Image, as_image_list
 from featx.images.tta import augmented_views
 from featx.system.array_types import AnyArray, FloatArray, IntArray
+from featx.system.notebook.cards import Record
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _MAX_COPIES = 100
 
 
 @dataclasses.dataclass(frozen=True)
-class AugmentedFeatures:
+class AugmentedFeatures(Record):
     """Features of images, followed by features of randomly augmented copies.
 
     Attributes

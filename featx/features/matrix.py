@@ -15,6 +15,7 @@ from featx.features.npy_part import MatrixPart
 from featx.features.shard_table import ROW_COLUMNS, RowTable, TableColumns
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.files import remote
+from featx.system.notebook.cards import card_to_html
 from featx.system.option_checks import is_integer
 
 _BLOCK_BYTES = 64 * 2**20
@@ -113,6 +114,14 @@ class FeatureMatrix:
         self.folder = folder if isinstance(folder, str) and os.path.isdir(folder) else None
         self._metadata = RowMetadata(tables, self._starts)
         self.paths, self.labels, self.digests = (Column(self._metadata, name) for name in ROW_COLUMNS)
+
+    def _repr_html_(self) -> str:
+        """Return shape and origin as HTML, for notebooks; no row is read."""
+        n_rows, n_features = self.shape
+        facts = {"rows": f"{n_rows:,}", "features": f"{n_features:,}", "unreadable images": self.n_failed or ""}
+        recipe = {} if self.recipe is None else {"backbone": self.recipe["backbone"]}
+        notes = [] if self.is_complete else ["Some shards of the job are not done."]
+        return card_to_html(self.address, {**recipe, **facts}, notes=notes)
 
     def __len__(self) -> int:
         return self.shape[0]

@@ -12,6 +12,7 @@ from featx.jobs.job import open_job
 from featx.jobs.running.heartbeats import Client, count_done_images, read_heartbeats, running_clients
 from featx.system.files.parquet import import_pyarrow
 from featx.system.formatting import format_count, format_duration
+from featx.system.notebook.cards import COLORS, bar_to_html, card_to_html
 from featx.system.notebook.html import TextResult
 
 
@@ -88,6 +89,35 @@ class JobStatus(TextResult):
     def is_done(self) -> bool:
         """Whether every shard is done."""
         return self.shards_done == self.shards
+
+    def _repr_html_(self) -> str:
+        """Return the state of the shards as a bar, and the counts, as HTML, for notebooks."""
+        n_bad, n_active = len(self.quarantined) + len(self.corrupt), len(self.in_progress)
+        shards = bar_to_html(
+            [
+                ("done", self.shards_done, COLORS["done"]),
+                ("in progress", n_active, COLORS["active"]),
+                ("quarantined or corrupt", n_bad, COLORS["bad"]),
+                ("left", max(0, self.shards - self.shards_done - n_active - n_bad), COLORS["left"]),
+            ]
+        )
+        images = bar_to_html(
+            [
+                ("done", self.images_done - self.failed, COLORS["done"]),
+                ("unreadable", self.failed, COLORS["bad"]),
+                ("left", self.images_left, COLORS["left"]),
+            ]
+        )
+        facts = {
+            "backbone": self.backbone,
+            "images per second": f"{self.images_per_second:.0f}" if self.images_per_second else "",
+            "time left": "" if self.seconds_left is None else format_duration(self.seconds_left),
+            "run by": ", ".join(self.running) or ("" if self.is_done else "nobody"),
+        }
+        notes = describe_bad_shards(self.corrupt, self.quarantined, self.output)
+        if self.changed:
+            notes.append(f"{format_count(self.changed, 'file')} changed since planning")
+        return card_to_html(self.output, facts, f"<b>shards</b>{shards}", f"<b>images</b>{images}", notes=notes)
 
     def as_text(self) -> str:
         """Return a human-readable summary."""

@@ -17,6 +17,8 @@ from featx.models.card import ModelCard
 from featx.models.head.head import Head
 from featx.models.novelty import NoveltyDetector
 from featx.system.array_types import AnyArray, Float64Array
+from featx.system.notebook.cards import card_to_html
+from featx.system.notebook.html import text_to_html
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -71,6 +73,10 @@ class Model:
     novelty_detector: NoveltyDetector | None
     _load: Callable[[], Pipeline] = dataclasses.field(repr=False, compare=False)
     archived: ArchivedGraph | None = None
+
+    def _repr_html_(self) -> str:
+        """Return the card of the model as HTML, for notebooks."""
+        return card_to_html(self.path, {}, text_to_html(self.card.as_text()))
 
     def resolve(self, *, ignore: Collection[str] = (), use_graph: bool = True, **options: Any) -> Resolved:
         """Return the network and options that reproduce the features of the training.

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import html
 import io
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from featx.datasets.failures import Failure
 from featx.system.files.output_paths import starts_with
 from featx.system.formatting import escape_cell, escape_path_cell, format_count
+from featx.system.notebook.cards import card_to_html, picture_to_html, share_to_html
 
 NOVEL = "differs from the training images"
 #: Whether an existing file contains predictions: CSV with exactly our columns, or lines of JSON.
@@ -55,6 +58,24 @@ class Prediction:
     top: list[tuple[Any, float]]
     novelty_score: float | None
     error: str = ""
+
+    def _repr_html_(self) -> str:
+        """Return the image, its classes with bars, and the note as HTML, for notebooks."""
+        from featx.images.thumbnails import thumbnail_url
+
+        # Only a file: an image at a URL would be downloaded for it.
+        picture = picture_to_html(thumbnail_url(self.path, 96), self.path) if os.path.isfile(self.path) else ""
+        is_probability = all(0 <= value <= 1 for _, value in self.top)
+        bars = [
+            share_to_html(str(label), value) if is_probability else f"<div>{value:.4f} {html.escape(str(label))}</div>"
+            for label, value in self.top
+        ]
+        facts = {
+            "image": self.path,
+            "novelty score": "" if self.novelty_score is None else f"{self.novelty_score:.2f}",
+        }
+        title = "no label" if self.label is None else str(self.label)
+        return card_to_html(title, facts, picture, *bars, notes=[self.note] if self.note else [])
 
     @property
     def is_novel(self) -> bool:

@@ -12,10 +12,11 @@ from featx.store.compiled_graphs import graph_names
 from featx.store.file_index import FileIndex
 from featx.store.layout import INDEX, corrupt_files, index_files, read_description, reading, recipe_folders, total_size
 from featx.store.segments import CorruptSegmentError, Segment, find_manifests
+from featx.system.notebook.cards import Record
 
 
 @dataclasses.dataclass(frozen=True)
-class RecipeInfo:
+class RecipeInfo(Record):
     """Rows of one recipe.
 
     Attributes

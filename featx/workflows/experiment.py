@@ -20,6 +20,7 @@ from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import as_series
 from featx.errors import ComparisonError
 from featx.system.array_types import FloatArray
+from featx.system.notebook.cards import Record
 from featx.system.terminal.progress import describing
 from featx.workflows.config import ComparisonConfig, user_groups
 from featx.workflows.duplicate_groups import GroupedSplit, make_configured_split
@@ -35,7 +36,7 @@ _MIN_MINUTES = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
-class BackboneComparison:
+class BackboneComparison(Record):
     """Baselines compared on the features of one backbone.
 
     Attributes

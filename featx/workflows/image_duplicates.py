@@ -15,17 +15,21 @@ from featx.features.duplicates.find import Duplicates, find_duplicates
 from featx.images.decode import decode_full_size, load_decoders
 from featx.images.image import read_image
 from featx.system.array_types import DigestArray, FloatArray, IntArray
-from featx.system.formatting import format_count
+from featx.system.formatting import format_count, format_list
+from featx.system.notebook.cards import Record, card_to_html
+from featx.system.notebook.html import table_to_html
 from featx.system.processes import n_cores
 
 #: Images with identical pixels have features of at least this cosine similarity.
 _MIN_COSINE_OF_IDENTICAL_PIXELS = 0.99
 #: Maximum number of images that are decoded again to compare their pixels.
 MAX_DECODED = 5_000
+#: Number of groups that notebooks show.
+_MAX_SHOWN_GROUPS = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class DuplicateGroup:
+class DuplicateGroup(Record):
     """Images that show the same thing.
 
     Attributes
@@ -63,6 +67,28 @@ class ImageDuplicates:
     clusters: list[DuplicateGroup]
     n_identical_files: int
     n_identical_pixels: int
+
+    def __repr__(self) -> str:
+        return f"<ImageDuplicates: {self.describe()}>" if len(self) else "<ImageDuplicates: none>"
+
+    def _repr_html_(self) -> str:
+        """Return the largest groups as HTML, for notebooks."""
+        rows = [
+            {
+                "images": format_list(group.rows.tolist(), 10),
+                "kind": group.kind,
+                "cosine": f"{self.cosine[group.rows].min():.4f}",
+                "labels": ", ".join(map(str, group.labels[:5])),
+            }
+            for group in self.clusters[:_MAX_SHOWN_GROUPS]
+        ]
+        facts = {
+            "groups": f"{len(self):,}",
+            "with several labels": f"{len(self.conflicting):,}",
+            "threshold": f"{self.threshold:g}",
+        }
+        title = self.describe() if len(self) else "No duplicates"
+        return card_to_html(title, facts, table_to_html(rows) if rows else "")
 
     def __len__(self) -> int:
         """Return the number of groups."""

@@ -16,7 +16,7 @@ from featx.errors import ComparisonError, OptionError
 from featx.system.formatting import format_count
 from featx.workflows.experiment import BackboneComparison, backbone_of_row, join_fold_scores, join_predictions
 from featx.workflows.image_duplicates import ImageDuplicates
-from featx.workflows.result_output import comparison_dict, comparison_text, write_csv
+from featx.workflows.result_output import comparison_dict, comparison_html, comparison_text, write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,8 +102,8 @@ class ImageComparison:
         return self.as_text()
 
     def _repr_html_(self) -> str:
-        """Return the table for notebooks."""
-        return str(self.table.round(4).to_html(index=False))
+        """Return the best estimator, the table and the notes as HTML, for notebooks."""
+        return comparison_html(self, self.seconds)
 
     @property
     def task(self) -> str:

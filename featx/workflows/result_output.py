@@ -12,7 +12,9 @@ from featx.baselines.metrics import METRIC_NAMES, METRICS, best_row
 from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error, header_pattern, starts_with
 from featx.system.files.url_secrets import redact_secrets
-from featx.system.formatting import escape_cell, escape_path_cell, format_count, shorten
+from featx.system.formatting import escape_cell, escape_path_cell, format_count, format_duration, shorten
+from featx.system.notebook.cards import card_to_html
+from featx.system.notebook.html import table_to_html
 from featx.system.terminal.tables import fit_text, format_table, wrap_text
 
 if TYPE_CHECKING:
@@ -61,6 +63,18 @@ def _headline(result: ReportedComparison) -> str:
 
 def _table_lines(result: ReportedComparison) -> list[str]:
     first, *others = METRICS[result.task]
+    widths = {METRIC_NAMES[first]: 13, "95 % interval": 14, "": 5, "fit s": 7, "predict s": 9}
+    return format_table(
+        table_rows(result),
+        formats={"fit s": ".2f", "predict s": ".3f"},
+        min_widths={**widths, **dict.fromkeys((METRIC_NAMES[metric] for metric in others), 8)},
+        marked=[best_row(result.table, result.task)],
+    ).split("\n")
+
+
+def table_rows(result: ReportedComparison) -> list[dict[str, Any]]:
+    """Return the rows of the table that people read: scores with three digits, intervals, verdicts and times."""
+    first, *others = METRICS[result.task]
     rows = []
     for number, row in enumerate(result.table.to_dict(orient="records")):
         deviation = f" ± {row[f'{first}_std']:.3f}" if np.isfinite(row[f"{first}_std"]) else ""
@@ -70,13 +84,28 @@ def _table_lines(result: ReportedComparison) -> list[str]:
         cells |= {"": row["verdict"]}
         cells |= {METRIC_NAMES[metric]: f"{row[f'{metric}_mean']:.3f}" for metric in others}
         rows.append({**cells, "fit s": row["fit_seconds"], "predict s": row["predict_seconds"]})
-    widths = {METRIC_NAMES[first]: 13, "95 % interval": 14, "": 5, "fit s": 7, "predict s": 9}
-    return format_table(
-        rows,
-        formats={"fit s": ".2f", "predict s": ".3f"},
-        min_widths={**widths, **dict.fromkeys((METRIC_NAMES[metric] for metric in others), 8)},
-        marked=[best_row(result.table, result.task)],
-    ).split("\n")
+    return rows
+
+
+def comparison_html(result: ReportedComparison, seconds: float | None) -> str:
+    """Return a comparison as a card for notebooks: the best estimator, what it rests on, the table and the notes."""
+    metric, best = METRICS[result.task][0], result.best_row
+    rows = table_rows(result)
+    number = best_row(result.table, result.task)
+    n_issues = 0 if result.label_issues is None else len(result.label_issues)
+    facts = {
+        METRIC_NAMES[metric]: rows[number][METRIC_NAMES[metric]],
+        "95 % interval": rows[number]["95 % interval"],
+        "not significantly worse": format_ties(result.ties) or "none",
+        "data": _headline(result),
+        "duplicates": result.duplicates.describe() if len(result.duplicates) else "none",
+        "unreadable images": f"{len(result.failures):,}" if result.failures else "",
+        "likely label errors": f"{n_issues:,}" if n_issues else "",
+        "duration": "" if seconds is None else format_duration(seconds),
+    }
+    cells = [{**row, "fit s": f"{row['fit s']:.2f}", "predict s": f"{row['predict s']:.3f}"} for row in rows]
+    title = f"{best['estimator']} on {result.best_backbone.name}"
+    return card_to_html(title, facts, table_to_html(cells, marked=[number]), notes=result.notes)
 
 
 def _summary_lines(result: ReportedComparison) -> list[str]:

@@ -25,7 +25,8 @@ from featx.models.model_file import save_pipeline
 from featx.models.pipeline_file import check_savable
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count, format_list
-from featx.system.notebook.html import TextResult
+from featx.system.notebook.cards import card_to_html, format_value
+from featx.system.notebook.html import TextResult, table_to_html
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.terminal.tables import fit_text, wrap_text
 from featx.workflows.compare import compare_tables
@@ -35,6 +36,7 @@ from featx.workflows.feature_sets import as_extraction_options
 from featx.workflows.image_estimators import make_fine_tuned
 from featx.workflows.labeled_images import as_image_table, label_column, prepare_table
 from featx.workflows.result import ImageComparison
+from featx.workflows.result_output import table_rows
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -126,6 +128,20 @@ class TrainedModel(TextResult):
 
     def __repr__(self) -> str:
         return f"<TrainedModel: {self.as_text().splitlines()[0]}>"
+
+    def _repr_html_(self) -> str:
+        """Return the estimator, its scores and the notes as HTML, for notebooks."""
+        has_classes = self.comparison.task == "classification"
+        facts = {
+            "score": format_scores(self.scores),
+            "images": f"{len(self.y):,}",
+            "classes": f"{len(np.unique(self.y)):,}" if has_classes else "",
+            "features": f"{self.rows.shape[1]:,}",
+        }
+        title = f"{self.scores['estimator']} on {self.comparison.backbones[0].name}"
+        rows = [{name: format_value(value) for name, value in row.items()} for row in table_rows(self.comparison)]
+        best = [number for number, row in enumerate(rows) if row["estimator"] == self.scores["estimator"]]
+        return card_to_html(title, facts, table_to_html(rows, marked=best), notes=self.notes)
 
     def as_text(self) -> str:
         """Return the selected estimator, its scores and the notes as text."""

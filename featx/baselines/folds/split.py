@@ -8,12 +8,13 @@ from typing import TypeAlias
 import numpy as np
 
 from featx.system.array_types import IntArray
+from featx.system.notebook.cards import Record
 
 Fold: TypeAlias = "tuple[IntArray, IntArray]"
 
 
 @dataclasses.dataclass(frozen=True)
-class Split:
+class Split(Record):
     """Folds of a data set.
 
     Attributes

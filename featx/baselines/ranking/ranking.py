@@ -9,6 +9,8 @@ import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES, METRICS
 from featx.system.formatting import format_count
+from featx.system.notebook.cards import card_to_html
+from featx.system.notebook.html import table_to_html
 from featx.system.terminal.tables import fit_text, format_table, wrap_text
 
 if TYPE_CHECKING:
@@ -105,8 +107,10 @@ class Ranking:
         return self.as_text()
 
     def _repr_html_(self) -> str:
-        """Return the table as HTML, for notebooks."""
-        return str(self.table.round(4).to_html(index=False))
+        """Return the best matrix, the table and the notes as HTML, for notebooks."""
+        rows = [{name: str(cell) for name, cell in row.items()} for row in self._rows()]
+        facts = {"not significantly worse": self._ties_text() or "none", "data": self._headline()}
+        return card_to_html(str(self.best), facts, table_to_html(rows, marked=[0]), notes=self.notes)
 
     def _headline(self) -> str:
         classes = f", {format_count(self.n_classes, 'class')}" if self.n_classes else ""
@@ -114,6 +118,9 @@ class Ranking:
         return f"{format_count(self.n_rows, 'image')}{classes}; ridge and kNN: leave-one-out {metric}"
 
     def _lines(self) -> list[str]:
+        return format_table(self._rows(), marked=[0]).split("\n")
+
+    def _rows(self) -> list[dict[str, Any]]:
         rows = []
         for row in self.table.to_dict(orient="records"):
             first, *others = [
@@ -122,11 +129,13 @@ class Ranking:
             cells = {"name": row["name"], "features": row["features"], _CRITERION_NAMES[CRITERIA[0]]: first}
             cells |= {"": row["verdict"]}
             rows.append(cells | {_CRITERION_NAMES[name]: cell for name, cell in zip(CRITERIA[1:], others, strict=True)})
-        return format_table(rows, marked=[0]).split("\n")
+        return rows
 
     def _conclusion(self) -> str:
         if not self.ties:
             return f"* best: {self.best}"
+        return f"* best: {self.best}, not significantly better than {self._ties_text()}"
+
+    def _ties_text(self) -> str:
         n_ties = len(self.ties)
-        names = ", ".join(self.ties) if n_ties <= _MAX_NAMED_TIES else f"{n_ties} others (see the ties in the table)"
-        return f"* best: {self.best}, not significantly better than {names}"
+        return ", ".join(self.ties) if n_ties <= _MAX_NAMED_TIES else f"{n_ties} others (see the ties in the table)"

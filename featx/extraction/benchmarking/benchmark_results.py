@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from featx.extraction.benchmarking.stage_times import StageTime
+from featx.system.notebook.cards import Record
 from featx.system.notebook.html import TextResult
 
 #: Smallest mean cosine similarity to float32, and smallest gain in speed, with which a precision is recommended.
@@ -14,7 +15,7 @@ _MIN_GAIN = 1.1
 
 
 @dataclasses.dataclass(frozen=True)
-class NetworkRate:
+class NetworkRate(Record):
     """Speed of a network alone, on pixels in memory.
 
     Attributes

@@ -20,12 +20,13 @@ from featx.images.to_rgb import load_upright
 from featx.store.store import Store
 from featx.system.array_types import AnyArray
 from featx.system.files.temporary import temporary_place
+from featx.system.notebook.cards import Record
 
 _STAGES = ("read", "hash", "decode", "resize", "network", "store")
 
 
 @dataclasses.dataclass(frozen=True)
-class StageTime:
+class StageTime(Record):
     """Processor time of one stage of an extraction.
 
     Attributes

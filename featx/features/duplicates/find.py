@@ -17,6 +17,7 @@ from featx.features.open import open_features
 from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count, format_list
+from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import table_to_html
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 
@@ -93,7 +94,14 @@ class Duplicates:
             }
             for rows in self.clusters[:_MAX_SHOWN_GROUPS]
         ]
-        return table_to_html(rows, repr(self)[1:-1])
+        facts = {
+            "groups": f"{len(self):,}",
+            "rows in groups": f"{self.n_rows:,} of {len(self.groups):,}",
+            "threshold": f"{self.threshold:g}",
+        }
+        notes = ["Rows have much in common; similarities were computed after subtracting their mean."]
+        table = table_to_html(rows) if rows else ""
+        return card_to_html("Near-duplicates", facts, table, notes=notes if self.centered else [])
 
     def __len__(self) -> int:
         """Return the number of groups of at least two rows."""

@@ -12,6 +12,7 @@ from featx.features.search.cosine import normalize_rows
 from featx.features.search.exact_index import ExactIndex
 from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count
+from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import table_to_html
 from featx.system.option_checks import check_choice, check_integer
 from featx.system.terminal.progress import ProgressFunction, reporting
@@ -69,7 +70,9 @@ class Similar:
             for row, cosine in zip(self.rows[query, :10], self.cosine[query, :10], strict=True)
             if row >= 0
         ]
-        return table_to_html(shown, repr(self)[1:-1])
+        n_queries, top = self.rows.shape
+        facts = {"queries": f"{n_queries:,}", "rows for each": f"{top:,}", "index": self.index}
+        return card_to_html("Similar rows", facts, table_to_html(shown) if shown else "")
 
 
 class Index(Protocol):

@@ -6,10 +6,11 @@ import dataclasses
 from typing import Any, Literal
 
 from featx.system.array_types import AnyArray, FloatArray
+from featx.system.notebook.cards import Record
 
 
 @dataclasses.dataclass(frozen=True)
-class Attribution:
+class Attribution(Record):
     """Which parts of an image the score of a class is based on.
 
     Attributes

@@ -8,6 +8,7 @@ import io
 from featx.models.explain.attribution import Attribution
 from featx.models.explain.overlay import side_by_side
 from featx.system.formatting import shorten
+from featx.system.notebook.cards import card_to_html
 
 #: Note on an occlusion map that is zero everywhere.
 NO_EFFECT = "no occluded square changed the score"
@@ -50,6 +51,12 @@ class Explanation:
         buffer = io.BytesIO()
         side_by_side(self.attribution).save(buffer, format="PNG")
         return buffer.getvalue()
+
+    def _repr_html_(self) -> str | None:
+        """Return why there is no picture, for notebooks."""
+        if self.attribution is not None:
+            return None  # the picture takes its place
+        return card_to_html(self.path, {"no explanation": self.error})
 
     def __repr__(self) -> str:
         result = self.error if self.attribution is None else f"label {self.attribution.label!r}"

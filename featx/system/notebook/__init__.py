@@ -1,6 +1,7 @@
 """What a notebook shows of a result.
 
-``html``  escaped HTML in the colors of the page
+``cards``  title, facts, tables, bars and notes of a result
+``html``   tables and text, escaped, in the colors of the page
 
 May import: ``system``, ``errors``.
 """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 #: No colors: light and dark pages have their own.
 _PRE = "margin:0;white-space:pre-wrap;overflow-wrap:anywhere;color:inherit;background:transparent"
@@ -41,7 +41,9 @@ def text_to_html(text: str) -> str:
     return f'<pre style="{_PRE}">{html.escape(text)}</pre>'
 
 
-def table_to_html(rows: Sequence[Mapping[str, str]], caption: str = "", images: Sequence[str] = ()) -> str:
+def table_to_html(
+    rows: Sequence[Mapping[str, str]], caption: str = "", images: Sequence[str] = (), marked: Collection[int] = ()
+) -> str:
     """Return rows of text as an HTML table.
 
     Parameters
@@ -52,6 +54,8 @@ def table_to_html(rows: Sequence[Mapping[str, str]], caption: str = "", images: 
         Text above the table.
     images : sequence of str, default=()
         For each row, the data URL of its thumbnail, or "".
+    marked : collection of int, default=()
+        Indices of rows in bold type.
 
     Examples
     --------
@@ -66,5 +70,6 @@ def table_to_html(rows: Sequence[Mapping[str, str]], caption: str = "", images: 
     for index, row in enumerate(rows):
         picture = f'<img alt="" src="{html.escape(images[index])}">' if images and images[index] else ""
         cells = ([picture] if images else []) + [html.escape(row[name]) for name in names]
-        lines.append("<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>")
+        bold = ' style="font-weight:700"' if index in marked else ""
+        lines.append(f"<tr{bold}>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells) + "</tr>")
     return "".join([*lines, "</tbody></table>"])

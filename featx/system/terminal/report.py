@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from featx.system.notebook.cards import Record
+
 
 @dataclasses.dataclass(frozen=True)
-class Progress:
+class Progress(Record):
     """How far one stage of a long call is: what a function passed as ``progress`` receives.
 
     A call has one stage or several, one after another or nested. `done` starts at 0, never decreases within a stage,

@@ -14,6 +14,8 @@ from featx.datasets.labels import is_missing
 from featx.system.files.output_paths import header_pattern, starts_with
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import escape_cell, escape_path_cell, format_count
+from featx.system.notebook.cards import Record, card_to_html
+from featx.system.notebook.html import table_to_html
 
 COLUMNS = ("path", "rank", "match", "cosine", "label", "note")
 #: Note on a match whose file is identical to that of the query.
@@ -22,9 +24,12 @@ IDENTICAL = "identical file"
 #: Whether an existing file holds matches, as CSV or JSON lines.
 is_matches_file = starts_with(header_pattern(COLUMNS), rb'\A\{"path": [^\n]*, "matches": \[')
 
+#: Number of matches that notebooks show.
+_MAX_SHOWN = 30
+
 
 @dataclasses.dataclass(frozen=True)
-class Match:
+class Match(Record):
     """An image that is similar to a query.
 
     Attributes
@@ -77,6 +82,17 @@ class ImageMatches:
     matches: list[Match]
     error: str = ""
     self_excluded: bool = False
+
+    def _repr_html_(self) -> str:
+        """Return the matches with thumbnails as HTML, for notebooks."""
+        from featx.images.thumbnails import thumbnail_url
+
+        rows = [
+            {name: "" if value is None else str(value) for name, value in record.items() if name != "path"}
+            for record in self.records()[:_MAX_SHOWN]
+        ]
+        pictures = [thumbnail_url(row["match"]) if row["match"] else "" for row in rows]
+        return card_to_html(f"Images similar to {self.path}", {}, table_to_html(rows, images=pictures))
 
     def as_json(self) -> str:
         """Return the matches as one line of JSON."""

@@ -25,6 +25,7 @@ from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error
 from featx.system.files.url_secrets import redact_secrets
 from featx.system.formatting import format_count
+from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import table_to_html
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.terminal.tables import format_table
@@ -95,7 +96,11 @@ class SimilarImages(Sequence[ImageMatches]):
             {name: str("" if value is None else value) for name, value in record.items()}
             for record in records[:_MAX_SHOWN_MATCHES]
         ]
-        return table_to_html(rows, repr(self)[1:-1], [thumbnail_url(row["match"]) for row in rows])
+        pictures = [thumbnail_url(row["match"]) for row in rows]
+        n_more = len(records) - len(rows)
+        notes = [f"{format_count(n_more, 'more match')} are not shown."] if n_more else []
+        table = table_to_html(rows, images=pictures) if rows else ""
+        return card_to_html(f"Similar images of {format_count(len(self), 'query')}", {}, table, notes=notes)
 
     def __str__(self) -> str:
         return self.as_text()
