@@ -11,6 +11,8 @@ from featx.backbones.records import KerasRecord, imagenet_top1, read_records
 
 #: What a family is known for, and when to choose it.
 _DESCRIPTIONS = tomllib.loads(Path(__file__).with_name("families.toml").read_text(encoding="utf-8"))
+#: Libraries whose networks are backbones by name.
+_LIBRARIES = tomllib.loads(Path(__file__).with_name("libraries.toml").read_text(encoding="utf-8"))
 _SCALING = {
     "tf": "`tf`: from −1 to 1",
     "torch": "`torch`: (pixel − mean) / standard deviation of ImageNet, for each channel",
@@ -34,8 +36,11 @@ Besides networks of Keras:
 
 - `color_histogram` needs no network: 512 features, the square roots of the shares of 8 × 8 × 8 colors. It is a control:
   if it scores as well as a network, color alone separates the classes.
-- [Model files](../../user_guide/custom_backbones.md) of Keras, ONNX (timm, torchvision, Hugging Face) and OpenVINO are
-  backbones by their path.
+- Networks of [timm](timm.md), [torchvision](torchvision.md) and [open_clip](open_clip.md) are backbones by name, with
+  an extra: `featx backbones --search dino` lists them.
+- Ready-made ONNX networks of the Hugging Face Hub are `hf://ORGANIZATION/MODEL/PATH.onnx`, optionally with `@REVISION`;
+  size, resize and scaling come from the `preprocessor_config.json` beside them. They need the extra `hub`.
+- [Model files](../../user_guide/custom_backbones.md) of Keras, ONNX and OpenVINO are backbones by their path.
 - Backbones in Python: see `register_backbone`.
 
 The license is the one under which the authors publish the weights, as far as it is known. The images of ImageNet, on
@@ -52,8 +57,50 @@ def pages() -> dict[str, str]:
     families = _families()
     texts = {f"backbones/{slug(family)}.md": _family_page(family, records) for family, records in families.items()}
     rows = [_index_row(family, records) for family, records in families.items()]
-    names = "".join(f"{slug(family)}\n" for family in families)
+    texts |= {f"backbones/{name}.md": _library_page(fields) for name, fields in _LIBRARIES.items()}
+    names = "".join(f"{name}\n" for name in (*map(slug, families), *_LIBRARIES))
     return {"backbones/index.md": f"{_INDEX}{''.join(rows)}{_OTHERS}{names}```\n", **texts}
+
+
+def _library_page(fields: dict[str, str]) -> str:
+    extra, example = fields["extra"], fields["example"]
+    shown = f"of the configuration of the weights: `featx backbones {example}` shows them"
+    weights = f'{fields["downloads"]}; or a checkpoint as `weights="file.safetensors"` (or `.pth` without code)'
+    return f"""\
+# {fields["title"]}
+
+{fields["text"].strip()}
+
+| property | value |
+|---|---|
+| Install | `pip install 'featx[{extra}]'` |
+| Size, resize and scaling | {shown}; `image_size=`, `resize=` and `preprocessing=` override them |
+| License of the weights | {fields["license"]} |
+| Weights | {weights} |
+| Source | {fields["source"]} |
+
+A child process builds the network with torch, converts it once, and ends. After that, neither torch nor the library is
+imported. Rows in float32 equal those of the library on its own transform of the same image within 1e-3.
+
+## Pooling
+
+`pooling="native"`, the default, is what the own head of the network is given. `"avg"` and `"max"` pool the positions of
+the image, without class and register tokens; `"cls"` is the class token.
+
+| networks | native pooling | what their authors evaluate |
+|---|---|---|
+{fields["pooling"].strip()}
+
+Layers are the blocks of the network by the names of its modules, or by relative depth: `layer=0.75`. Of a layer before
+the last, `"native"` is the class token if the head uses it, and the mean otherwise.
+
+```text
+featx backbones {example} --layers
+featx compare photos/ --backbone mobilenet --backbone {example}
+```
+
+See also: [how to choose a backbone](../../how_to/choose_a_backbone.md).
+"""
 
 
 def slug(family: str) -> str:

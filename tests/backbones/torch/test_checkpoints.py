@@ -1,0 +1,194 @@
+"""Weights and names of timm, torchvision and open_clip that cannot be used, and networks beside those of Keras."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from featx import FeatureExtractor, load_backbone, search_backbones
+from featx.cli import main as cli
+from featx.errors import OptionError, UnknownBackboneError, WeightsError, WeightsNotFoundError
+from tests.backbones.hub.hub_server import COMMIT, serve_hub
+
+pytest.importorskip("timm")
+pytest.importorskip("open_clip")
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+MODEL = "timm/test_resnet.r160_in1k"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shared_descriptions(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Describe each network once."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("descriptions")
+        patch.setattr("featx.backbones.torch.describe.network_cache_folder", lambda: folder)
+        yield
+
+
+def save_model(path: Path) -> Any:
+    import timm
+    import torch
+
+    torch.manual_seed(3)
+    module = timm.create_model("test_resnet", num_classes=7)
+    torch.save({"state_dict": {f"module.{name}": tensor for name, tensor in module.state_dict().items()}}, path)
+    return module.eval()
+
+
+class _Code:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("code_was_run",)
+
+
+def test_checkpoint_of_another_head_is_loaded(tmp_path: Path) -> None:
+    import timm
+    import torch
+
+    module = save_model(tmp_path / "tuned.pth")
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 160, 160, 3), dtype=np.uint8)
+    extractor = FeatureExtractor(
+        MODEL, weights=tmp_path / "tuned.pth", resize="squash", precision="float32", cache=tmp_path / "cache"
+    )
+    rows = extractor.fit_transform(pixels)
+    config = timm.data.resolve_data_config({}, model=module)
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255
+    mean, std = (torch.tensor(config[name]).reshape(3, 1, 1) for name in ("mean", "std"))
+    with torch.inference_mode():
+        expected = module.forward_head(module.forward_features((images - mean) / std), pre_logits=True).numpy()
+    np.testing.assert_allclose(rows, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+    assert extractor.recipe_["pooling"] == "avg"
+    assert extractor.recipe_["resize"] == "squash"
+
+
+def test_file_with_code_is_refused(tmp_path: Path, in_folder: Path) -> None:
+    (tmp_path / "code.pth").write_bytes(pickle.dumps({"state_dict": _Code()}))
+    extractor = FeatureExtractor(MODEL, weights=tmp_path / "code.pth", cache=None)
+    with pytest.raises(WeightsError, match=r"the file contains code, which is not run. Save its tensors alone: safet"):
+        extractor.fit_transform(np.zeros((1, 160, 160, 3), np.uint8))
+    assert not (in_folder / "code_was_run").exists()
+
+
+@pytest.mark.parametrize("kind", ["other network", "text"])
+def test_file_of_another_network_is_refused(kind: str, tmp_path: Path) -> None:
+    import torch
+
+    path = tmp_path / "weights.pth"
+    if kind == "text":
+        path.write_text("no weights")
+    else:
+        torch.save({"first": torch.zeros(3)}, path)
+    extractor = FeatureExtractor(MODEL, weights=path, cache=None)
+    with pytest.raises(WeightsError, match=r"Cannot load weights .* Pass a file that was saved from this network"):
+        extractor.fit_transform(np.zeros((1, 160, 160, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("timm/resnet5", "has no model 'resnet5'. Did you mean 'timm/resnet"),
+        ("timm/test_resnet.a9", "has no weights 'a9' of 'test_resnet'. Did you mean 'timm/test_resnet.r160_in1k'"),
+        ("torchvision/resnet5", "has no model 'resnet5'. Did you mean 'torchvision/resnet"),
+        ("torchvision/resnet18.V9", "has no weights 'V9' of 'resnet18'. It has IMAGENET1K_V1."),
+        ("open_clip/vit-b32", "has no model 'vit-b32'. Did you mean 'open_clip/ViT-B-32'"),
+        ("open_clip/ViT-B-32:openais", "has no weights 'openais' of 'ViT-B-32'. Did you mean 'openai'?"),
+    ],
+)
+def test_unknown_names_have_near_ones(name: str, expected: str) -> None:
+    with pytest.raises(UnknownBackboneError) as caught:
+        load_backbone(name)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_options_that_a_network_does_not_have(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="cannot be 'cls' for 'timm/test_resnet.r160_in1k', which has no class token"):
+        FeatureExtractor(MODEL, pooling="cls").fit([])
+    with pytest.raises(WeightsNotFoundError, match=r"the path of a \.safetensors or \.pth file of this network"):
+        FeatureExtractor(MODEL, weights=tmp_path / "none.pth").fit([])
+    with pytest.raises(WeightsError, match=r"cannot be a URL, got .* Download it, and pass its path"):
+        FeatureExtractor(MODEL, weights="https://a.b/c.pth").fit([])
+    with pytest.raises(UnknownBackboneError, match=r"names no weights. Append them .*:WEIGHTS; `featx backbones --sea"):
+        FeatureExtractor("open_clip/ViT-S-32").fit([])
+    with pytest.raises(OptionError, match="engine='keras' cannot run 'timm/test_resnet"):
+        FeatureExtractor(MODEL, weights=None, engine="keras", cache=None).fit_transform(
+            np.zeros((1, 160, 160, 3), np.uint8)
+        )
+
+
+def test_model_of_the_hub_in_the_format_of_timm(tmp_path: Path, python: Callable[..., Any]) -> None:
+    """The real client of the hub downloads configuration and weights from a local server."""
+    import timm
+    from safetensors.torch import save
+
+    config = {
+        "architecture": "test_resnet",
+        "num_classes": 7,
+        "pretrained_cfg": {
+            **{"input_size": [3, 96, 96], "crop_pct": 0.9, "crop_mode": "squash", "interpolation": "bilinear"},
+            **{"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25], "num_classes": 7, "classifier": "fc"},
+            "license": "cc-by-nc-4.0",
+        },
+    }
+    weights = save(dict(timm.create_model("test_resnet", num_classes=7).state_dict()))
+    files = {
+        ("org/net", COMMIT, "config.json"): json.dumps(config).encode(),
+        ("org/net", COMMIT, "model.safetensors"): weights,
+    }
+    script = (
+        "import json, numpy as np, featx\n"
+        "extractor = featx.FeatureExtractor('hf-hub:org/net', cache=None)\n"
+        "rows = extractor.fit_transform(np.zeros((2, 100, 90, 3), np.uint8))\n"
+        "print(json.dumps([rows.shape, extractor.recipe_]))"
+    )
+    with serve_hub(files) as server:
+        hub = {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "hub"), "NO_PROXY": "127.0.0.1,localhost"}
+        done = python(script, env={**os.environ, **hub})
+    assert done.returncode == 0, done.stderr
+    shape, recipe = json.loads(done.stdout)
+    assert shape[0] == 2
+    assert (recipe["backbone"], recipe["image_size"]) == ("hf-hub:org/net", [96, 96])
+    assert (recipe["resize"], recipe["preprocessing"]) == (
+        "squash 0.9 bilinear",
+        "127.5,127.5,127.5/63.75,63.75,63.75",
+    )
+    assert done.stderr.count("for non-commercial use only (cc-by-nc-4.0)") == 1
+
+
+def test_search_lists_size_license_and_source(capsys: pytest.CaptureFixture[str]) -> None:
+    table = search_backbones("small dinov2").set_index("backbone")
+    row = table.loc["timm/vit_small_patch14_dinov2.lvd142m"]
+    assert (row["features"], row["image_size"], row["license"]) == (384, 518, "apache-2.0")
+    assert 20e6 < row["parameters"] < 24e6
+    assert row["source"] == "https://huggingface.co/timm/vit_small_patch14_dinov2.lvd142m"
+    assert cli.main(["backbones", "--search", "VIT-B-32 openai"]) == 0
+    assert "open_clip/ViT-B-32:openai" in capsys.readouterr().out
+
+
+def test_networks_are_compared_side_by_side_and_trained(
+    photos: list[PIL.Image.Image], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, photo in enumerate(photos):
+        folder = tmp_path / "photos" / ("china" if number < 12 else "flower")
+        folder.mkdir(parents=True, exist_ok=True)
+        photo.save(folder / f"{number}.png")
+    common = [str(tmp_path / "photos"), "--weights", "none", "--cache", str(tmp_path / "cache"), "--quiet"]
+    compare = ["compare", *common, "--backbone", MODEL, "--backbone", "color_histogram", "--json"]
+    assert cli.main([*compare, "--estimator", "logreg", "--cv", "2", "--no-duplicate-groups"]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert {row["backbone"] for row in results} == {MODEL, "color_histogram"}
+    save_model(tmp_path / "weights.pth")
+    common[2] = str(tmp_path / "weights.pth")
+    model = str(tmp_path / "model.skops")
+    assert cli.main(["train", *common, "--backbone", MODEL, "--estimator", "logreg", "-o", model]) == 0
+    assert cli.main(["predict", model, str(tmp_path / "photos" / "china"), "--cache", str(tmp_path / "cache")]) == 0
+    assert "china" in capsys.readouterr().out
