@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -122,7 +121,7 @@ class ImageTable:
         return f"<ImageTable: {'; '.join(parts)}>"
 
     def _repr_html_(self) -> str:
-        """Return counts and the first images as HTML, for notebooks."""
+        """Return counts and some images as HTML, for notebooks."""
         from featx.images.thumbnails import thumbnail_url
 
         labels = collections.Counter(str(label) for label in self.labels if label is not None)
@@ -136,16 +135,14 @@ class ImageTable:
             "groups": "" if self.groups is None else f"{len(set(self.groups)):,}",
             "ignored files": f"{sum(self.ignored.values()):,}" if self.ignored else "",
         }
+        # Spread over the table: a sorted one begins with a single class.
+        shown = self.select(range(0, len(self), max(1, -(-len(self) // _MAX_SHOWN))))
         rows = [
-            {
-                "path": shorten(row.path, 120),
-                "label": str("" if row.label is None else row.label),
-                "split": row.split or "",
-            }
-            for row in itertools.islice(self, _MAX_SHOWN)
+            {"path": shorten(path, 120), "label": "" if label is None else str(label), "split": split or ""}
+            for path, label, split in shown
         ]
         # Only files: an image at a URL would be downloaded for it.
-        pictures = [thumbnail_url(path) if os.path.isfile(path) else "" for path in self.paths[:_MAX_SHOWN]]
+        pictures = [thumbnail_url(path) if os.path.isfile(path) else "" for path in shown.paths]
         table = table_to_html(rows, images=pictures) if rows else ""
         return card_to_html(format_count(len(self), "image"), facts, table, notes=self.all_notes())
 

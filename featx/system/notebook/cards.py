@@ -126,6 +126,8 @@ def describe_value(value: Any) -> str:
     """
     if value is None:
         return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{value.dtype}, {' × '.join(map(str, value.shape))}"
     if isinstance(value, str):
