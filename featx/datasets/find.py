@@ -236,9 +236,10 @@ def iter_images(
         if are_parts and layout.label is not None:
             layout = dataclasses.replace(layout, label=None, class_index=None)
         _add_remarks(layout, remarks)
+        has_groups = layout.has_groups
         for name in lister.names(layout):
             label, split = layout.label_and_split(name)
-            group = layout.group(name) if layout.has_groups else None
+            group = layout.group(name) if has_groups else None
             is_empty = False
             yield ListedImage(lister.prefix + name, label, split if is_only_source else None, group)
     if is_empty:

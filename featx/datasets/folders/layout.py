@@ -70,7 +70,7 @@ class Layout:
     def label_and_split(self, name: str) -> tuple[str | None, str | None]:
         """Return label and split of an image by its name, relative to the source and with ``/`` between folders."""
         folders = name.split("/")[:-1]
-        part = self._part(folders)
+        part = self._part(folders) if self.parts else None
         class_index = self.class_index if part is None else part.class_index
         split = None if part is None else part.split
         if self.label is not None:
