@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import resource
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageEnhance
 import PIL.ImageOps
+from threadpoolctl import threadpool_limits
 
 from featx import (
     FeatureExtractor,
@@ -48,9 +50,9 @@ def read_collections(photos: Path, folder: Path) -> Collections:
     return {name: (table.paths, np.array(table.labels)) for name, table in tables.items()}
 
 
-def show(header: list[str], rows: list[list[Any]]) -> None:
-    """Print a table in Markdown."""
-    for row in (header, ["---"] * len(header), *rows):
+def show(header: list[str], rows: Iterable[list[Any]]) -> None:
+    """Print a table in Markdown, each row as soon as it is measured."""
+    for row in itertools.chain((header, ["---"] * len(header)), rows):
         print(f"| {' | '.join(map(str, row))} |", flush=True)
     print()
 
@@ -62,33 +64,44 @@ def few_shot(y: Any, groups: Any, number: int, seed: int) -> tuple[Any, Any]:
     return train, np.flatnonzero(~np.isin(groups, groups[train]))
 
 
+_TTAS: list[Any] = [None, "flip", "five-crop", "rotations"]
+
+
 def augmentation(collections: Collections) -> None:
     """Test-time augmentation and augmented copies."""
-    ttas: list[Any] = [None, "flip", "five-crop", "rotations"]
-    rows = []
-    for name, (paths, y) in collections.items():
-        views = [FeatureExtractor(tta=tta).fit_transform(paths) for tta in ttas]
-        groups = find_duplicates(views[0]).groups
-        augmented = augment_features(paths, y, groups=groups, n_copies=4, random_state=0)
-        folds: list[Any] = [
-            compare_baselines(X, y, estimators=["logreg"], groups=groups, cv=5).fold_scores["accuracy"] for X in views
-        ]
-        folds.append([_score(augmented.X, augmented.y, *fold) for fold in augmented.folds(5)])
-        cells = [f"{np.mean(scores):.3f} ± {np.std(scores, ddof=1):.3f}" for scores in folds]
-        rows.append([f"{len(y):,} {name}, five folds", *cells])
-        for number in (10, 3):
-            runs = []
-            for seed in range(N_RUNS):
-                train, test = few_shot(y, groups, number, seed)
-                scores = [_score(X, y, train, test) for X in views]
-                copies = np.flatnonzero(np.isin(augmented.source, train))
-                runs.append([*scores, _score(augmented.X, augmented.y, copies, test)])
-            rows.append([f"{number} of each class", *_paired(np.array(runs))])
-    show(["", "plain", *map(str, ttas[1:]), "four augmented copies"], rows)
+    header = ["", "plain", *map(str, _TTAS[1:]), "four augmented copies"]
+    show(header, itertools.chain.from_iterable(_augmented_rows(name, *part) for name, part in collections.items()))
+
+
+def _augmented_rows(name: str, paths: list[str], y: Any) -> Iterator[list[Any]]:
+    views = [FeatureExtractor(tta=tta).fit_transform(paths) for tta in _TTAS]
+    groups = find_duplicates(views[0]).groups
+    augmented = augment_features(paths, y, groups=groups, n_copies=4, random_state=0)
+    folds: list[Any] = [
+        compare_baselines(X, y, estimators=["logreg"], groups=groups, cv=5).fold_scores["accuracy"] for X in views
+    ]
+    folds.append([_score(augmented.X, augmented.y, *fold) for fold in augmented.folds(5)])
+    yield [
+        f"{len(y):,} {name}, five folds",
+        *(f"{np.mean(scores):.3f} ± {np.std(scores, ddof=1):.3f}" for scores in folds),
+    ]
+    for number in (10, 3):
+        runs = []
+        for seed in range(N_RUNS):
+            train, test = few_shot(y, groups, number, seed)
+            copies = np.flatnonzero(np.isin(augmented.source, train))
+            runs.append(
+                [
+                    *(_score(X, y, train, test) for X in views),
+                    _score(augmented.X, augmented.y, copies, test),
+                ]
+            )
+        yield [f"{number} of each class", *_paired(np.array(runs))]
 
 
 def _score(X: Any, y: Any, train: Any, test: Any) -> float:
-    return float(make_baseline("logreg", len(train)).fit(X[train], y[train]).score(X[test], y[test]))
+    with threadpool_limits(1):  # as in a comparison
+        return float(make_baseline("logreg", len(train)).fit(X[train], y[train]).score(X[test], y[test]))
 
 
 def _paired(runs: Any) -> list[str]:
@@ -103,30 +116,31 @@ def _paired(runs: Any) -> list[str]:
 
 def ranking(collections: Collections) -> None:
     """Agreement of rankings with cross-validation, over layers and poolings of MobileNet."""
+    header = ["images", "ridge", "LogME", "kNN", "H-score", "time to rank", "time to compare"]
+    show(header, (_ranked_row(name, *part) for name, part in collections.items()))
+
+
+def _ranked_row(name: str, paths: list[str], y: Any) -> list[Any]:
     from scipy.stats import kendalltau
 
     layers: list[Any] = [0.25, 0.5, 0.75, 0.9, 1.0, [0.75, 1.0]]
     candidates = [FeatureExtractor(layer=layer, pooling=pool) for layer in layers for pool in ("avg", "max")]
+    for candidate in candidates:
+        candidate.fit_transform(paths)  # neither time includes the extraction
+    start = time.perf_counter()
+    table = rank_images(paths, y, backbones=candidates).table
+    middle = time.perf_counter()
+    estimators: list[Any] = ["logreg", "svm", "knn"]
+    result = compare_images(paths, y, backbones=candidates, estimators=estimators, diagnostics=False)
+    end = time.perf_counter()
+    best = {backbone.name: backbone.comparison.table["accuracy_mean"].max() for backbone in result.backbones}
+    accuracy = np.array([best[name] for name in table["name"]])
     criteria = ["loo_ridge", "logme", "loo_knn", "h_score"]
-    rows = []
-    for name, (paths, y) in collections.items():
-        for candidate in candidates:
-            candidate.fit_transform(paths)  # neither time includes the extraction
-        start = time.perf_counter()
-        table = rank_images(paths, y, backbones=candidates).table
-        middle = time.perf_counter()
-        estimators: list[Any] = ["logreg", "svm", "knn"]
-        result = compare_images(paths, y, backbones=candidates, estimators=estimators, diagnostics=False)
-        end = time.perf_counter()
-        ours = {backbone.name: backbone.comparison.table["accuracy_mean"].max() for backbone in result.backbones}
-        accuracy = np.array([ours[name] for name in table["name"]])
-        taus = [kendalltau(table[criterion], accuracy)[0] for criterion in criteria]
-        lost = [accuracy.max() - accuracy[table[criterion].argmax()] for criterion in criteria]
-        cells = [f"{tau:.2f}; {loss:.3f}" for tau, loss in zip(taus, lost, strict=True)]
-        what = f"{len(y):,} {name}, {len(np.unique(y))} classes"
-        rows.append([what, *cells, f"{middle - start:.0f} s", f"{end - middle:.0f} s"])
-    n = len(candidates)
-    show(["images", "ridge", "LogME", "kNN", "H-score", f"time to rank {n}", f"time to compare {n}"], rows)
+    taus = [kendalltau(table[criterion], accuracy)[0] for criterion in criteria]
+    lost = [accuracy.max() - accuracy[table[criterion].argmax()] for criterion in criteria]
+    cells = [f"{tau:.2f}; {loss:.3f}" for tau, loss in zip(taus, lost, strict=True)]
+    what = f"{len(y):,} {name}, {len(np.unique(y))} classes"
+    return [what, *cells, f"{middle - start:.0f} s", f"{end - middle:.0f} s"]
 
 
 def alterations(image: PIL.Image.Image) -> dict[str, Callable[[], PIL.Image.Image]]:
