@@ -150,7 +150,8 @@ class ImageColumns:
         if not written or self._keeps_paths:
             return
         self._form, exists = find_path_form(written, self._folder, self._options.root, self._source)
-        if exists and (self._form.suffix or self._form.folder not in ("", self._folder, self._options.root)):
+        is_changed = self._form.suffix or self._form.n_dropped
+        if exists and (is_changed or self._form.folder not in ("", self._folder, self._options.root)):
             self.notes.append(
                 f"Paths of {self._source!r} are completed: {written[0]!r} is read as {self._form.apply(written[0])!r}."
             )
@@ -285,6 +286,8 @@ def normalize_labels(labels: Sequence[str | None]) -> list[str | None]:
 
 def describe_columns(frame: pd.DataFrame) -> str:
     """Return the names of the first columns of a table, for messages."""
+    if not len(frame.columns):
+        return "no columns"
     return "the columns " + ", ".join(repr(column[:40]) for column in list(frame.columns)[:8])
 
 

@@ -108,8 +108,9 @@ def _text_batches(path: str, source: str, n_rows: int | None, notes: list[str]) 
     if text.separator == " ":
         with open_text(path, text.encoding) as file:
             rows = split_lines(file, " ")
+            names = next(rows, []) if text.names is None else text.names
             for batch in _chunks(rows, n_rows):
-                yield pd.DataFrame(batch, dtype=object).set_axis(text.names or [], axis=1)
+                yield pd.DataFrame(batch, columns=names, dtype=object)
         return
     # All values are text: 007 is not a number, and NA is a country. Only an empty cell is missing. Dtype object, since
     # pandas's string types reject names outside UTF-8.

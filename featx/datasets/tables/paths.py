@@ -30,16 +30,21 @@ class PathForm:
         Whether blanks and quotes around paths are removed, ``\`` is read as ``/``, and ``~`` as the home folder.
     suffix : str, default=""
         Suffix that is appended.
+    n_dropped : int, default=0
+        Number of leading folders that are removed, as from absolute paths of another machine.
     """
 
     folder: str = ""
     is_cleaned: bool = False
     suffix: str = ""
+    n_dropped: int = 0
 
     def apply(self, path: str) -> str:
         """Return the path of a file."""
         if self.is_cleaned:
             path = clean_path(path)
+        if self.n_dropped:
+            path = "/".join(path.lstrip("/").split("/")[self.n_dropped :])
         if has_undecoded(path) and not os.path.lexists(os.path.join(self.folder, path)):
             path = repair_text(path)
         return join_path(self.folder, f"{path}{self.suffix}")
@@ -106,6 +111,11 @@ def find_path_form(paths: Sequence[str], folder: str, root: str | None, source: 
     best = _best([PathForm(base, is_cleaned=True, suffix=suffix) for base in folders for suffix in suffixes], few)
     if best is not None:
         return best, True
+    if _is_absolute(few[0]):
+        n_folders = clean_path(few[0]).strip("/").count("/")
+        tails = [PathForm(base, True, n_dropped=n) for n in range(n_folders + 1) for base in folders]
+        if (best := _best(tails, few)) is not None:
+            return best, True
     subfolders = _subfolders(folders[0])
     found = [form for base in subfolders if (form := _best([PathForm(base, True, suffix) for suffix in suffixes], few))]
     if len(found) > 1:
@@ -127,6 +137,12 @@ def _best(forms: Iterable[PathForm], paths: Sequence[str]) -> PathForm | None:
         if n_best == len(paths):
             break
     return best
+
+
+def _is_absolute(path: str) -> bool:
+    """Return whether a path is absolute on this or another system, such as ``C:/a.jpg``."""
+    path = clean_path(path)
+    return path.startswith("/") or path[1:3] == ":/"
 
 
 def _subfolders(folder: str) -> list[str]:

@@ -61,6 +61,8 @@ def rows(form: str) -> list[str]:
         ("img/{stem},{label}", "'img/beach0' is read as"),
         ("{name},{label}", "'beach0.jpg' is read as"),
         ("{stem},{label}", "'beach0' is read as"),
+        ("C:\\Users\\me\\img\\{name},{label}", "is read as"),
+        ("/content/data/img/{name},{label}", "'/content/data/img/beach0.jpg' is read as"),
     ],
 )
 def test_paths_are_found_as_they_are_written(form: str, note: str, folder: Path) -> None:
@@ -185,6 +187,10 @@ def _list_of_ids(folder: Path) -> str:
     return write(folder / "val.txt", rows("img/{stem}\t{label}"), header="")
 
 
+def _list_with_names(folder: Path) -> str:
+    return write(folder / "val.txt", rows("img/{name} {label}"), header="image label")
+
+
 def _without_names(folder: Path) -> str:
     return write(folder / "a.csv", rows("img/{name},{label}"), header="")
 
@@ -203,13 +209,32 @@ def _utf16(folder: Path) -> str:
 
 @pytest.mark.parametrize(
     "make",
-    [_gzip, _json_lines, _excel, _feather, _list, _list_of_ids, _without_names, _labels_first, _semicolons, _utf16],
+    [
+        _gzip,
+        _json_lines,
+        _excel,
+        _feather,
+        _list,
+        _list_of_ids,
+        _list_with_names,
+        _without_names,
+        _labels_first,
+        _semicolons,
+        _utf16,
+    ],
 )
 def test_formats(make: Callable[[Path], str], folder: Path) -> None:
     options = {"label_column": "label, kind"} if make is _semicolons else {}
     notes = assert_same(make(folder), folder, **options)
     has_names = make not in (_list, _list_of_ids, _without_names, _labels_first)
     assert has_names or "has no row of column names" in notes[0]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.txt", "a.jsonl"])
+def test_empty_tables(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("\n")
+    with pytest.raises(SourceError, match="No columns to parse|it has no columns"):
+        find_images(tmp_path / name)
 
 
 def test_list_of_paths_with_blanks(tmp_path: Path) -> None:
