@@ -41,13 +41,10 @@ def test_deadly_shards_run_alone() -> None:
     assert shards_of(4, 5, failures={4: DIED, 5: DIED}) == (4,)
 
 
-def test_unreachable_shards_are_probed_at_the_end() -> None:
+def test_unreachable_shards_stop_the_run_at_the_end() -> None:
     state = RunState(unreachable={0: "None of its images is reachable."})
     assert next_round([0, 1], state).shards == (1,)
-    step = next_round([0], state)
-    assert step == Round((0,), is_probe=True)
-    assert stop_before_round(step, state, 3, LIMITS) is None
-    error = stop_before_round(step, state, 2, LIMITS)
+    error = stop_before_round(next_round([0], state), state, LIMITS)
     assert isinstance(error, SourceError)
     assert str(error) == "None of its images is reachable. The same holds for 1 shard."
 
@@ -59,10 +56,10 @@ def test_suspects_are_not_fresh() -> None:
 @pytest.mark.parametrize("problem", ["", "the connection to the cluster broke (gone). Read the log of its scheduler"])
 def test_rounds_in_vain_stop_the_run(problem: str) -> None:
     state = RunState(n_vain=LIMITS.max_vain - 1, problem=problem)
-    assert stop_before_round(Round((0,)), state, 0, LIMITS) is None
+    assert stop_before_round(Round((0,)), state, LIMITS) is None
     state.n_vain += 1
     with pytest.raises(JobError, match=r"in 5 attempts in a row: .*\. (Read|Check).*, then run the same command again"):
-        raise stop_before_round(Round((0,)), state, 0, LIMITS) or AssertionError
+        raise stop_before_round(Round((0,)), state, LIMITS) or AssertionError
 
 
 def test_first_failures_stop_the_round() -> None:
@@ -83,7 +80,6 @@ def test_first_unreachable_shards_stop_the_round() -> None:
     assert stop_within_round(Round((9,)), one) is None
     assert stop_within_round(Round((9,)), RunState(unreachable=unreachable, n_done=1)) is None
     assert isinstance(stop_within_round(Round((9,)), RunState(unreachable=unreachable)), SourceError)
-    assert isinstance(stop_within_round(Round((9,), is_probe=True), one), SourceError)
 
 
 @pytest.mark.parametrize(

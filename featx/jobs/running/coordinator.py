@@ -11,13 +11,11 @@ from collections.abc import Callable
 
 from featx.errors import FeatxError
 from featx.features.job_files import FOLDERS, CommittedShard, table_name
-from featx.features.job_tables import column_texts
 from featx.jobs.job import Job
 from featx.jobs.running.executors import ClusterLostError, TaskExecutor, WorkerLostError, run_tasks
 from featx.jobs.running.heartbeats import Heartbeat, read_heartbeats, running_clients
 from featx.jobs.running.rounds import (
     MAX_FAILURES,
-    PROBE_FACTOR,
     Limits,
     Round,
     RunState,
@@ -87,15 +85,11 @@ class Coordinator:
 
     def _run_round(self, current: Round) -> None:
         state, limits, before = self.state, self._limits, self._progress()
-        others = self._others_with_rows() if current.is_probe else []
-        if error := stop_before_round(current, state, len(others), limits):
+        if error := stop_before_round(current, state, limits):
             raise error
         time.sleep(limits.pause_seconds * state.n_vain)
         state.problem = ""
         template = dataclasses.replace(self._task, round=self._n_rounds)
-        if current.is_probe:
-            template = dataclasses.replace(template, probe_images=self._probe_images(others))
-            state.unreachable.clear()
         suspects = {*state.failures, *state.suspects}
         tasks = (
             dataclasses.replace(template, shard=shard, recompute=shard in self._recompute, is_suspect=shard in suspects)
@@ -119,16 +113,6 @@ class Coordinator:
         """Return a value that changes if a shard is done, failed or unreachable."""
         counts = {shard: failure.count for shard, failure in self.state.failures.items()}
         return sorted(self.pending()), counts, set(self.state.unreachable)
-
-    def _others_with_rows(self) -> list[CommittedShard]:
-        done, _ = self._job.committed()
-        return [shard for number, shard in done.items() if shard.rows and number not in self.state.unreachable]
-
-    def _probe_images(self, others: list[CommittedShard]) -> tuple[str, ...]:
-        """Return images that were reachable when other shards were done."""
-        chosen = others[:: max(1, len(others) // PROBE_FACTOR)][:PROBE_FACTOR]
-        tables = [self._job.table(shard) for shard in chosen]
-        return tuple(column_texts("path", columns)[columns["status"].index("done")] for columns in tables)
 
     def record(self, task: Task, outcome: Outcome | BaseException) -> None:
         """Record the outcome of a task, or raise its error if the run cannot go on."""

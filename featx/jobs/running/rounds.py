@@ -16,9 +16,6 @@ from featx.system.formatting import format_count
 MAX_FAILURES = 3
 #: A run stops if this number of shards fail, or are unreachable, before any shard is done.
 MAX_FIRST_FAILED, MAX_FIRST_UNREACHABLE = 5, 3
-#: Shards are declared missing, rather than their disk or server away, if this number of times as many others are done;
-#: the same number of images of the others must be reachable.
-PROBE_FACTOR = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,47 +54,40 @@ class Round:
     """Shards to run, in order."""
 
     shards: tuple[int, ...]
-    is_probe: bool = False  # whether no image of them was reachable, so that images of other shards are tried too
     has_fresh: bool = True  # whether some of them have never failed
 
 
 def next_round(pending: Sequence[int], state: RunState) -> Round:
-    """Return the shards that run next; `pending` is in the order in which they run."""
+    """Return the shards that run next; `pending` is in their order. None: no image of them is reachable."""
     reachable = tuple(shard for shard in pending if shard not in state.unreachable)
-    if not reachable:
-        return Round(tuple(pending), is_probe=True, has_fresh=_has_fresh(pending, state))
     fresh = tuple(shard for shard in reachable if shard not in state.failures)
     failed = tuple(shard for shard in reachable if shard in state.failures and not state.failures[shard].has_died)
     # A shard that ended its worker runs alone: if it exhausts the memory, no other worker of the machine is killed.
     shards = fresh or failed or reachable[:1]
-    return Round(shards, has_fresh=_has_fresh(shards, state))
+    has_fresh = any(shard not in state.failures and shard not in state.suspects for shard in shards)
+    return Round(shards, has_fresh)
 
 
-def _has_fresh(shards: Sequence[int], state: RunState) -> bool:
-    return any(shard not in state.failures and shard not in state.suspects for shard in shards)
-
-
-def stop_before_round(current: Round, state: RunState, n_with_rows: int, limits: Limits) -> FeatxError | None:
-    """Return the error that ends a run between two rounds; `n_with_rows` is the number of other shards with rows."""
-    if state.n_vain >= limits.max_vain:
-        problem = state.problem or (
-            f"{format_count(len(current.shards), 'shard')} left, the first is {min(current.shards)}. Check that the "
-            "storage lists new files at once"
-        )
-        return JobError(
-            f"No shard was done or failed in {state.n_vain} attempts in a row: {problem}, then run the same command "
-            "again: completed work is kept."
-        )
-    if current.is_probe and n_with_rows < PROBE_FACTOR * len(current.shards):
-        reason = state.unreachable[min(current.shards)]
-        return SourceError(f"{reason} The same holds for {format_count(len(current.shards), 'shard')}.")
-    return None
+def stop_before_round(current: Round, state: RunState, limits: Limits) -> FeatxError | None:
+    """Return the error that ends a run between two rounds."""
+    if not current.shards:  # whether its disk is away or its images are gone, only the user knows
+        reason = state.unreachable[min(state.unreachable)]
+        return SourceError(f"{reason} The same holds for {format_count(len(state.unreachable), 'shard')}.")
+    if state.n_vain < limits.max_vain:
+        return None
+    problem = state.problem or (
+        f"{format_count(len(current.shards), 'shard')} left, the first is {min(current.shards)}. Check that the "
+        "storage lists new files at once"
+    )
+    return JobError(
+        f"No shard was done or failed in {state.n_vain} attempts in a row: {problem}, then run the same command again: "
+        "completed work is kept."
+    )
 
 
 def stop_within_round(current: Round, state: RunState) -> FeatxError | None:
     """Return the error that ends a run in the middle of a round: all shards so far failed, or are unreachable."""
-    are_first = len(state.unreachable) >= MAX_FIRST_UNREACHABLE and not state.n_done
-    if are_first or (state.unreachable and current.is_probe):
+    if len(state.unreachable) >= MAX_FIRST_UNREACHABLE and not state.n_done:
         return SourceError(list(state.unreachable.values())[-1])
     reasons = [failure.reason for failure in state.failures.values() if not failure.has_died]
     if len(reasons) >= MAX_FIRST_FAILED and not state.n_done and current.has_fresh:

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from featx.datasets.failures import Failure
-from featx.errors import JobError, SourceError, UnreachableImageError, UnreadableImageError
+from featx.errors import JobError, SourceError, UnreachableImageError
 from featx.extraction.extract import extract_into
 from featx.extraction.ledger import UNKNOWN_STATE, Ledger
 from featx.extraction.options import Resolved
 from featx.features.job_files import CommittedShard, PlannedShard, matrix_name, table_name
 from featx.features.job_tables import make_shard_table, shard_table_bytes
 from featx.features.npy_writer import NpyWriter
-from featx.images.image import find_file_state, read_image
+from featx.images.image import find_file_state
 from featx.jobs.job import Job, checksum_of
 
 #: A shard with at least this number of images, none of them reachable, has a source that is away.
@@ -41,14 +41,12 @@ def run_shard(
     cache: Path | None,
     raise_on_error: bool = False,
     progress: Callable[[int], object] | None = None,
-    probe_images: Sequence[str] = (),
     recompute: bool = False,
 ) -> CommittedShard:
     """Compute the rows of a shard and commit them; return what is committed, by this worker or another.
 
-    `probe_images` are of other shards: if one of them is reachable and no image of this shard is, the latter are
-    failures; otherwise, UnreachableSourceError is raised. `recompute` replaces the committed rows if images that failed
-    have a row now. For other parameters and errors, see :func:`featx.extraction.extract.extract_into`.
+    `recompute` replaces the committed rows if images that failed have a row now. UnreachableSourceError: no image is
+    reachable. For other parameters and errors, see :func:`featx.extraction.extract.extract_into`.
     """
     started = time.perf_counter()
     planned = job.planned(shard)
@@ -56,8 +54,7 @@ def run_shard(
     with job.folder.scratch("shards") as matrix, concurrent.futures.ThreadPoolExecutor(1) as thread:
         rows = NpyWriter(matrix, len(paths), resolved.n_features)
         ledger = extract_into(rows, paths, resolved, cache=cache, raise_on_error=raise_on_error, progress=progress)
-        if not any(map(_is_reachable, job.resolve_paths(probe_images))):
-            _check_reachable(shard, len(paths), ledger.failures)
+        _check_reachable(shard, len(paths), ledger.failures)
         failed = {failure.position: failure for failure in ledger.failures}
         rows.keep(np.array([position for position in range(len(paths)) if position not in failed], dtype=np.int64))
         checksum = thread.submit(checksum_of, matrix)
@@ -78,14 +75,6 @@ def run_shard(
         if recompute and (committed := _keep_committed(job, shard, table)):
             return committed
         return _commit(job, done, matrix, shard_table_bytes(done, table), replace=recompute)
-
-
-def _is_reachable(path: str) -> bool:
-    try:
-        read_image(path)
-    except UnreadableImageError as error:
-        return not isinstance(error, UnreachableImageError)
-    return True
 
 
 def _check_reachable(shard: int, n_images: int, failures: Sequence[Failure]) -> None:

@@ -38,7 +38,6 @@ class Task:
     shard: int = 0
     round: int = 0  # of the client
     backbone: Any = None  # a registered one that other processes do not know
-    probe_images: tuple[str, ...] = ()  # of other shards; see run_shard
     recompute: bool = False  # whether to compute a committed shard again
     is_suspect: bool = False  # it failed before: each batch sends a heartbeat, to know the image at which a worker dies
 
@@ -87,7 +86,6 @@ def work(task: Task) -> Outcome:
                     cache=_cache(task),
                     raise_on_error=task.raise_on_error,
                     progress=progress,
-                    probe_images=task.probe_images,
                     recompute=task.recompute,
                 )
             except Exception as error:
