@@ -32,7 +32,7 @@ from featx.extraction.ledger import Ledger
 from featx.extraction.options import MAX_IMAGE_SIZE, ON_TRUNCATED, ExtractionOptions, Resolved, resolve_cache, warn_once
 from featx.extraction.recorded import resolve_with_recipe
 from featx.images.decode import MAX_PIXELS
-from featx.images.image import Image, as_image_list
+from featx.images.image import Image, Kind, as_image_list, check_allow, restrict
 from featx.recipe import LAYER_SEPARATOR
 from featx.system.sklearn_compat import (
     HasMethods,
@@ -112,6 +112,9 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
     on_error : {"raise", "nan"}, default="raise"
         How to handle unreadable images. "raise": raise an error for the first one. "nan": return a row of NaN for
         each, and issue a single warning.
+    allow : sequence of {"path", "url", "bytes", "array"} or None, default=None
+        Kinds of images to read; others are unreadable, and no file is opened for them. A service that passes on what
+        its clients send allows ``("bytes", "array")``. Pillow images count as arrays. None: all.
     engine : {"auto", "openvino", "keras"}, default="auto"
         Library that runs the network. "auto": OpenVINO if it is installed, otherwise Keras. "keras" is the reference.
     batch_size : int, default=32
@@ -185,6 +188,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         "max_pixels": [Interval(Integral, 1, None, closed="left")],
         "on_truncated": [StrOptions(set(ON_TRUNCATED))],
         "on_error": [StrOptions({"raise", "nan"})],
+        "allow": [tuple, list, None],
         "engine": [StrOptions(set(ENGINES))],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "cache": [str, os.PathLike, None],
@@ -208,6 +212,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         max_pixels: int = MAX_PIXELS,
         on_truncated: Literal["raise", "pad"] = "raise",
         on_error: Literal["raise", "nan"] = "raise",
+        allow: Sequence[Kind] | None = None,
         engine: Literal["auto", "openvino", "keras"] = "auto",
         batch_size: int = 32,
         cache: str | os.PathLike[str] | None = "auto",
@@ -227,6 +232,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.max_pixels = max_pixels
         self.on_truncated = on_truncated
         self.on_error = on_error
+        self.allow = allow
         self.engine = engine
         self.batch_size = batch_size
         self.cache = cache
@@ -273,6 +279,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         options = self._options()
         resolve_cache(self.cache)
         as_image_list(X)
+        check_allow(self.allow)
         with reporting(self.verbose):
             recipe = options.resolve().recipe.as_dict()
         reset_feature_names(self, X)
@@ -376,7 +383,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         dtype('float32')
         """
         options = self._options()
-        images = as_image_list(X)
+        images = restrict(as_image_list(X), check_allow(self.allow))
         check_feature_names(self, X)
         rows = np.empty((len(images), options.n_features), dtype=np.float32)
         if not len(images):

@@ -8,12 +8,20 @@ import hashlib
 import os
 import stat
 import time
+import typing
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from featx.errors import ImageTooLargeError, InputError, ResourceError, UnreachableImageError, UnreadableImageError
+from featx.errors import (
+    ImageTooLargeError,
+    InputError,
+    OptionError,
+    ResourceError,
+    UnreachableImageError,
+    UnreadableImageError,
+)
 from featx.images.archives import read_member, split_archive_path
 from featx.images.decode import MAX_PIXELS, Content, decode_pillow
 from featx.images.to_rgb import Window
@@ -26,6 +34,10 @@ if TYPE_CHECKING:
 
 #: One image: a path, the bytes of a file, a Pillow image, or uint8 pixels of shape (h, w) or (h, w, 3).
 Image: TypeAlias = "str | os.PathLike[str] | bytes | PILImage | np.ndarray[Any, Any]"
+
+#: Kinds of images that a caller may allow. Pillow images count as arrays.
+Kind: TypeAlias = Literal["path", "url", "bytes", "array"]
+KINDS: tuple[str, ...] = typing.get_args(Kind)
 
 DIGEST_SIZE = 16
 #: Default maximum size of a file, which is held in memory.
@@ -66,6 +78,18 @@ class Source:
         """Return the source of an image that is about to be read."""
         path = os.fspath(image) if isinstance(image, str | os.PathLike) else ""
         return cls(name=describe_image(image), path=path, read_at=time.time())
+
+
+@dataclasses.dataclass(frozen=True)
+class RefusedImage:
+    """An image that must not be read.
+
+    Attributes
+    ----------
+    reason : str
+    """
+
+    reason: str
 
 
 def as_image_list(images: Any, *, allow_iterator: bool = False) -> Sequence[Image]:
@@ -159,6 +183,54 @@ def _images_in_array(array: np.ndarray[Any, Any]) -> Sequence[Image]:
     )
 
 
+def check_allow(allow: Any) -> tuple[str, ...] | None:
+    """Return the allowed kinds of images; None: all.
+
+    Raises
+    ------
+    OptionError
+        `allow` is not a sequence of kinds.
+    """
+    if allow is None:
+        return None
+    is_sequence = isinstance(allow, list | tuple | set | frozenset)
+    if not is_sequence or not allow or not set(map(str, allow)) <= set(KINDS):
+        raise OptionError(
+            f"allow must be None or a list of {', '.join(map(repr, KINDS))}, got {allow!r}. For the requests of "
+            'clients, pass allow=("bytes", "array").'
+        )
+    return tuple(kind for kind in KINDS if kind in allow)
+
+
+def restrict(images: Sequence[Any], allow: Sequence[str] | None) -> Sequence[Any]:
+    """Return images, with an unreadable object for each that is not allowed. No file is opened.
+
+    Parameters
+    ----------
+    images : sequence of images
+    allow : sequence of str or None
+        Result of :func:`check_allow`. Pillow images count as arrays.
+    """
+    if allow is None:
+        return images
+    return [image if (kind := _kind_of(image)) in allow or not kind else _refused(kind, allow) for image in images]
+
+
+def _kind_of(image: Any) -> str:
+    """Return the kind of an image; "" for an object that is none."""
+    if isinstance(image, str):
+        return "url" if remote.is_url(image) and remote.local_path(image) is None else "path"
+    if isinstance(image, os.PathLike):
+        return "path"
+    if isinstance(image, bytes | bytearray | memoryview):
+        return "bytes"
+    return "array" if hasattr(image, "__array_interface__") or hasattr(image, "getexif") else ""
+
+
+def _refused(kind: str, allow: Sequence[str]) -> RefusedImage:
+    return RefusedImage(f"expected {' or '.join(allow)} (allow=), got a {kind}")
+
+
 def describe_image(image: Any) -> str:
     """Return the name of an image for messages: its path, or a description of the object."""
     if isinstance(image, str | os.PathLike):
@@ -167,6 +239,8 @@ def describe_image(image: Any) -> str:
         return f"{len(image)} bytes"
     if isinstance(image, np.ndarray):
         return f"array of shape {image.shape}"
+    if isinstance(image, RefusedImage):
+        return "refused image"
     return type(image).__name__
 
 
@@ -212,6 +286,8 @@ def read_image(
         return _validate_pixels(image), None
     if hasattr(image, "getexif"):
         return decode_pillow(image, max_pixels, window), None
+    if isinstance(image, RefusedImage):
+        raise UnreadableImageError(image.reason)
     is_missing = (
         image is None or isinstance(image, float | np.floating) or type(image).__name__ in ("NAType", "NaTType")
     )

@@ -64,6 +64,8 @@ class ModelCard(TextResult):
     date : str
         Date of training in UTC, as ISO 8601.
     notes : list of str
+    allow : list of str or None
+        Kinds of images that are read; see :class:`featx.FeatureExtractor`. None: all.
     graph : dict
         Compiled network in the file: ``fingerprint``, ``format``, ``bytes`` and ``sha256``. Empty if it has none.
     license : str, default=""
@@ -111,6 +113,7 @@ class ModelCard(TextResult):
     date: str
     notes: list[str] = dataclasses.field(default_factory=list)
     graph: dict[str, Any] = dataclasses.field(default_factory=dict)
+    allow: list[str] | None = None
     license: str = ""
 
     def as_text(self) -> str:
@@ -199,6 +202,7 @@ def make_card(
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         notes=list(notes),
         graph=dict(graph),
+        allow=None if extractor.allow is None else list(extractor.allow),
         license=extractor._options().weights_license,
     )
 

@@ -18,6 +18,7 @@ from featx.errors import ModelFileError, StoreError
 from featx.extraction.engines.archived_graph import ArchivedGraph
 from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.options import ExtractionOptions
+from featx.images.image import Kind, check_allow
 from featx.models.archive import ARRAYS, NETWORK, TRAINING_ROWS, corrupt, pack, read_archive, zip_members
 from featx.models.card import ModelCard, make_card
 from featx.models.head.checks import check_head_shapes, check_predictions, is_head_of, savable_head
@@ -156,6 +157,7 @@ def load_pipeline(
     *,
     cache: str | os.PathLike[str] | None = "auto",
     precision: PrecisionName | None = None,
+    allow: Sequence[Kind] | None = None,
 ) -> Pipeline:
     """Load a pipeline from a model file.
 
@@ -169,6 +171,9 @@ def load_pipeline(
     precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
         Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
         training changes the features, and so probabilities, slightly.
+    allow : sequence of {"path", "url", "bytes", "array"} or None, default=None
+        Kinds of images to read; others are unreadable, and no file is opened for them. A service that passes on what
+        its clients send allows ``("bytes", "array")``. Pillow images count as arrays. None: as in the model.
 
     Returns
     -------
@@ -209,7 +214,8 @@ def load_pipeline(
     pipeline = model.pipeline
     extractor = pipeline.steps[0][1]
     extractor._serve_model(model.archived)
-    extractor.set_params(cache=cache, **({} if precision is None else {"precision": precision}))
+    given = {"precision": precision, "allow": check_allow(allow)}
+    extractor.set_params(cache=cache, **{name: value for name, value in given.items() if value is not None})
     return pipeline
 
 

@@ -13,6 +13,7 @@ from featx.errors import ModelFileError
 from featx.extraction.recorded import portable_options
 from featx.models.archive import corrupt, unzip
 from featx.models.card import ModelCard
+from featx.models.skops_import import import_skops
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -42,7 +43,6 @@ def dump_pipeline(pipeline: Pipeline) -> tuple[dict[str, bytes], tuple[str, byte
     ModelFileError
         The pipeline cannot be written, or would not be trusted when it is loaded.
     """
-    import skops.io
     from sklearn.base import clone
 
     name, extractor = pipeline.steps[0]
@@ -53,7 +53,7 @@ def dump_pipeline(pipeline: Pipeline) -> tuple[dict[str, bytes], tuple[str, byte
         portable._relocate_backbone(network[0])
     steps = without_covariance(pipeline[1:]).steps
     try:
-        data = skops.io.dumps(type(pipeline)([(name, portable), *steps]))
+        data = import_skops().dumps(type(pipeline)([(name, portable), *steps]))
     except Exception as error:  # skops raises errors of many types
         raise ModelFileError(
             f"Cannot save this pipeline as a model: skops cannot write it ({error}). Use estimators of scikit-learn."
@@ -81,7 +81,6 @@ def load_pipeline_data(name: str, data: bytes, network: str, card: ModelCard) ->
     ModelFileError
         The pipeline cannot be loaded, is not trusted, or is not what the card describes.
     """
-    import skops.io
     from sklearn.pipeline import Pipeline
 
     try:
@@ -90,7 +89,7 @@ def load_pipeline_data(name: str, data: bytes, network: str, card: ModelCard) ->
                 f"Cannot load model {name!r}: it contains untrusted types ({', '.join(types)}) that could execute "
                 "code. Get the file from a trusted source, or train the model again."
             )
-        pipeline = skops.io.loads(data, trusted=list(TRUSTED_TYPES))
+        pipeline = import_skops().loads(data, trusted=list(TRUSTED_TYPES))
     except (ModelFileError, MemoryError):
         raise
     except Exception as error:  # skops raises errors of many types
@@ -117,12 +116,12 @@ def check_savable(estimator: Any, task: str) -> None:
     ------
     ModelFileError
     """
-    import skops.io
-
     rng = np.random.default_rng(0)
     y = np.arange(12) % 2
     try:
-        data = skops.io.dumps(estimator.fit(rng.random((12, 4)), y if task == "classification" else y + rng.random(12)))
+        data = import_skops().dumps(
+            estimator.fit(rng.random((12, 4)), y if task == "classification" else y + rng.random(12))
+        )
     except Exception:  # an estimator that fails here reports its error when it is fitted on the images
         return
     check_trusted(data)
@@ -145,9 +144,7 @@ def check_trusted(data: bytes) -> None:
 
 def untrusted_types(data: bytes) -> list[str]:
     """Return the names of types and functions in skops data that are not trusted."""
-    import skops.io
-
-    return sorted(set(skops.io.get_untrusted_types(data=data)) - set(TRUSTED_TYPES))
+    return sorted(set(import_skops().get_untrusted_types(data=data)) - set(TRUSTED_TYPES))
 
 
 def without_covariance(estimator: Any) -> Any:

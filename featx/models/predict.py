@@ -13,7 +13,7 @@ from featx.errors import OptionError
 from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.extract import MIN_WRITTEN, extract_rows
 from featx.extraction.options import resolve_cache
-from featx.images.image import as_image_list, describe_image
+from featx.images.image import Kind, as_image_list, check_allow, describe_image, restrict
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.models.prediction import Prediction, PredictionFormat
@@ -49,6 +49,9 @@ class Predictor:
     precision : {"auto", "float32", "bfloat16", "int8"} or None, default=None
         Precision of the network. None: as in training. "float32" runs on every CPU; another precision than in
         training changes the features, and so probabilities, slightly.
+    allow : sequence of {"path", "url", "bytes", "array"} or None, default=None
+        Kinds of images to read; others are unreadable, and no file is opened for them. A service that passes on what
+        its clients send allows ``("bytes", "array")``. Pillow images count as arrays. None: as in the model.
     batch_size : int or None, default=None
         Number of images that the network processes at a time. None: the default of :class:`FeatureExtractor`.
 
@@ -109,11 +112,13 @@ class Predictor:
         max_pixels: int | None = None,
         on_truncated: Literal["raise", "pad"] | None = None,
         precision: PrecisionName | None = None,
+        allow: Sequence[Kind] | None = None,
         batch_size: int | None = None,
     ) -> None:
         _check_numbers(top, threshold)
         self._cache = resolve_cache(cache)
         self.model = model if isinstance(model, Model) else read_model(model)
+        self._allow = check_allow(self.model.card.allow if allow is None else allow)
         self._resolved = self.model.resolve(
             max_pixels=max_pixels, on_truncated=on_truncated, precision=precision, batch_size=batch_size
         )
@@ -240,6 +245,7 @@ class Predictor:
     def _predict_all(
         self, images: Sequence[Any], progress: Callable[[int], object] | None = None, *, read_only: bool = True
     ) -> list[Prediction]:
+        images = restrict(images, self._allow)
         rows, _, errors = extract_rows(
             images, self._resolved, cache=self._cache, read_only=read_only, progress=progress
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,20 @@ def test_loaded_model_uses_the_given_cache(
     assert [path.name for path in in_folder.iterdir()] == ["mine"]
     load_pipeline(model).predict(many)
     assert sorted(path.name for path in in_folder.iterdir()) == ["cache", "mine"]
+
+
+def test_loading_imports_no_torch(model: Path, tmp_path: Path, python: Callable[..., Any]) -> None:
+    """scikit-learn's adapters of other array libraries import them, when skops looks for all estimators."""
+    for name in ("torch", "jax"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('imported')")
+    code = """
+import sys
+sys.path.append(sys.argv[2])
+from featx import load_pipeline
+load_pipeline(sys.argv[1], cache=None)
+print({"torch", "jax", "tensorflow"} & set(sys.modules))
+"""
+    assert python(code, str(model), str(tmp_path)).stdout == "set()\n"
 
 
 def test_custom_model_file_is_part_of_model(digits: list[Path], digit_labels: list[str], tmp_path: Path) -> None:
