@@ -12,6 +12,8 @@ from featx.errors import FeatxError, WeightsError
 
 #: Keys under which training scripts save the weights, in the order of timm.
 _WEIGHTS_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
+#: How files of ``torch.save`` begin: a zip archive, or a pickle of older versions.
+_PICKLES = (b"PK", b"\x80")
 _PREFIXES = ("module.", "_orig_mod.")
 
 
@@ -53,8 +55,8 @@ def reading_checkpoint(path: Path, name: str) -> Iterator[None]:
     except FeatxError:
         raise
     except (pickle.UnpicklingError, RuntimeError) as error:
-        text = str(error)
-        if "weights_only" in text or "Weights only" in text:
+        is_refused = "weights_only" in str(error) or "Weights only" in str(error)
+        if is_refused and _first_bytes(path).startswith(_PICKLES):
             raise WeightsError(
                 f"Cannot load weights {str(path)!r} into {name!r}: the file contains code, which is not run. Save its "
                 "tensors alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')."
@@ -75,9 +77,12 @@ def _other_network(path: Path, name: str, error: Exception) -> WeightsError:
 
 def _is_safetensors(path: Path) -> bool:
     """Return whether a file begins like one of safetensors: the size of a JSON header, and the header."""
+    return _first_bytes(path)[8:] == b"{"
+
+
+def _first_bytes(path: Path) -> bytes:
     with open(path, "rb") as file:
-        start = file.read(9)
-    return start[8:] == b"{"
+        return file.read(9)
 
 
 def _without_prefix(key: str) -> str:
