@@ -249,7 +249,10 @@ class DirectBackbone(Backbone):
                     f"{name} of {kind} must be a method, got {getattr(self, name)!r}. Define it: "
                     f"def {name}(self, {parameter})."
                 )
-        n_features = self.n_features("avg")
+        try:
+            n_features = self.n_features("avg")
+        except Exception as error:  # code of a user or of another package raises anything
+            return f"n_features of {kind} raised {type(error).__name__}: {str(error).rstrip('.')}. Fix it."
         if not is_integer(n_features, 1):
             return (
                 f"n_features of {kind} must return an integer of at least 1, got {n_features!r}. Return the length of "

@@ -42,6 +42,9 @@ def find_images(
 ) -> ImageTable:
     """Find the images of folders, archives, URLs and tables, with their labels and splits.
 
+    The columns of the result are its attributes: ``table.paths``, ``table.labels``, ``table.splits``. Iteration yields
+    one row per image, so the table does not unpack to ``paths, labels, splits``.
+
     In a folder, the first folder level is the class: ``photos/cat/1.jpg`` and ``photos/cat/2019/2.jpg`` have the label
     ``cat``. Where several flat folders are passed, each is a class (``photos/*``). If all folders are named as splits
     (with a word such as train, val, test, eval or holdout), they define splits, and the classes are one level deeper:
@@ -166,7 +169,7 @@ def as_sources(source: PathsLike | str | os.PathLike[str]) -> list[str]:
     SourceError
         There is no source.
     """
-    sources = [os.fspath(source)] if isinstance(source, str | os.PathLike) else as_path_list(source)
+    sources = [os.fspath(source)] if isinstance(source, str | os.PathLike) else as_path_list(source, "source")
     if not sources:
         raise SourceError("source must contain at least one folder or file, got none.")
     return sources

@@ -9,17 +9,22 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from featx.errors import InputError
-from featx.images.image import as_image_list
+from featx.images.image import Image, as_image_list
 from featx.system.formatting import format_count, shorten
 from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import table_to_html
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from numpy.typing import ArrayLike
 
 #: Paths and labels as public functions accept them.
-PathsLike: TypeAlias = "ImageTable | ArrayLike | pd.Series[Any] | pd.DataFrame | Iterable[str | os.PathLike[str]]"
+PathsLike: TypeAlias = (
+    "ImageTable | np.ndarray[Any, Any] | pd.Series[Any] | pd.DataFrame | Iterable[str | os.PathLike[str]]"
+)
+#: Images as public functions accept them: paths, bytes, Pillow images or pixels.
+ImagesLike: TypeAlias = "ImageTable | np.ndarray[Any, Any] | pd.Series[Any] | pd.DataFrame | Iterable[Image]"
 LabelsLike: TypeAlias = "ArrayLike | pd.Series[Any] | Iterable[Any]"
 #: Number of labels and of images that notebooks show.
 _MAX_SHOWN = 10
@@ -59,7 +64,8 @@ class ImageRow(NamedTuple):
 class ImageTable:
     """Paths, labels and splits of images, as :func:`featx.find_images` returns them.
 
-    Iteration yields one ``(path, label, split)`` per image.
+    Iteration yields one ``(path, label, split)`` per image. The columns are the attributes `paths`, `labels` and
+    `splits`.
 
     Attributes
     ----------
@@ -212,13 +218,15 @@ class ImageTable:
         )
 
 
-def as_path_list(paths: PathsLike) -> list[str]:
+def as_path_list(paths: PathsLike, name: str = "paths") -> list[str]:
     """Return paths as a list of strings.
 
     Parameters
     ----------
     paths : ImageTable, list, ndarray, Series, one-column DataFrame or iterable
         Paths of images, each a str or Path.
+    name : str, default="paths"
+        Name of the parameter, for messages.
 
     Raises
     ------
@@ -230,8 +238,8 @@ def as_path_list(paths: PathsLike) -> list[str]:
     >>> as_path_list(path for path in ("a.jpg", "b.jpg"))
     ['a.jpg', 'b.jpg']
     """
-    images = as_image_list(paths, allow_iterator=True)
+    images = as_image_list(paths, name)
     for index, image in enumerate(images):
         if not isinstance(image, str | os.PathLike):
-            raise InputError(f"paths must be str or Path, got {type(image).__name__} at index {index}.")
+            raise InputError(f"{name} must be str or Path, got {type(image).__name__} at index {index}.")
     return [os.fspath(image) for image in images]  # type: ignore[arg-type]  # checked above

@@ -219,7 +219,7 @@ def augment_features(
     (4,)
     """
     extractor = FeatureExtractor() if extractor is None else extractor
-    images = as_image_list(images, allow_iterator=True)
+    images = as_image_list(images)
     _check_options(extractor, n_copies, random_state)
     labels = None if y is None else as_label_array(y)
     if labels is not None and labels.shape != (len(images),):

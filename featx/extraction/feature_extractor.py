@@ -9,7 +9,7 @@ import dataclasses
 import inspect
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -48,7 +48,7 @@ from featx.system.terminal.progress import ProgressFunction, reporting, stage
 if TYPE_CHECKING:
     from typing import Self
 
-    from numpy.typing import ArrayLike
+    from featx.datasets.image_table import ImagesLike
 
 
 class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -238,7 +238,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.cache = cache
         self.verbose = verbose
 
-    def fit(self, X: ArrayLike | Iterable[Image], y: Any = None) -> Self:
+    def fit(self, X: ImagesLike, y: Any = None) -> Self:
         """Check the parameters and record the recipe. No image is read.
 
         Weights that are not on this machine are downloaded.
@@ -287,9 +287,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         self.fitted_params_ = self._recipe_params()
         return self
 
-    def fit_transform(
-        self, X: ArrayLike | Iterable[Image], y: Any = None, **fit_params: Any
-    ) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def fit_transform(self, X: ImagesLike, y: Any = None, **fit_params: Any) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Fit and return one row of features for each image.
 
         Parameters
@@ -319,6 +317,8 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         >>> FeatureExtractor("color_histogram", cache=None).fit_transform(gray).shape
         (1, 512)
         """
+        if isinstance(X, Iterator):
+            X = list(X)  # fit and transform both need the images
         rows: np.ndarray[Any, np.dtype[np.float32]] = super().fit_transform(X, y, **fit_params)
         return rows
 
@@ -329,7 +329,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         return self._options().n_features
 
     def transform(
-        self, X: ArrayLike | Iterable[Image], *, progress: ProgressFunction | None = None
+        self, X: ImagesLike, *, progress: ProgressFunction | None = None
     ) -> np.ndarray[Any, np.dtype[np.float32]]:
         """Return one row of features for each image.
 

@@ -20,7 +20,7 @@ import numpy as np
 from featx.backbones.layers import Layer
 from featx.datasets.failures import readable_positions
 from featx.datasets.find import find_images
-from featx.datasets.image_table import ImageTable
+from featx.datasets.image_table import ImageTable, PathsLike
 from featx.datasets.pixel_range import pixel_range_note
 from featx.errors import AuditError, FeatxError, OutputError, ResourceError
 from featx.extraction.extract import extract_into
@@ -47,6 +47,7 @@ from featx.system.files.output_paths import (
 )
 from featx.system.formatting import format_count
 from featx.system.notebook.html import TextResult
+from featx.system.option_checks import as_path
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.terminal.tables import wrap_text
 
@@ -134,7 +135,7 @@ class ExtractionSummary(TextResult):
 
 
 def extract_images(
-    source: Any,
+    source: PathsLike | str | os.PathLike[str],
     output: str | os.PathLike[str] = "features.npy",
     *,
     backbone: Any = "mobilenet",
@@ -263,7 +264,7 @@ def extract_images(
     ...     open_features(summary.output).shape
     (1, 512)
     """
-    path = Path(output)
+    path = Path(as_path("output", output))
     check_output(path)
     options = ExtractionOptions(
         backbone=backbone,

@@ -18,6 +18,7 @@ from featx.features.shard_table import RowTable, ShardTable, remedy
 from featx.system.files import remote
 from featx.system.files.folder import open_folder
 from featx.system.formatting import format_count
+from featx.system.option_checks import as_path
 
 _MAX_READERS = 16
 
@@ -71,13 +72,18 @@ def open_features(path: str | os.PathLike[str]) -> FeatureMatrix:
     [2.0, 1.0]
     >>> folder.cleanup()
     """
-    location = os.fspath(path)
+    location = as_path("path", path)
     if location.endswith(".npy") and not os.path.isdir(location):
         parent, name = os.path.split(location)
         folder = FeatureFolder(parent or ".")
         part = MatrixPart(folder, name)
         table = CsvTable(folder, table_path(Path(name)).name, part.shape[0])
         return FeatureMatrix(location, [part], [table], n_features=part.shape[1])
+    if os.path.isfile(location):
+        raise FeaturesError(
+            f"Cannot open {location!r}: it is neither a .npy file nor the folder of a job. Pass the output of featx "
+            "extract or of a job."
+        )
     return _open_job(location)
 
 

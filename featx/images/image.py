@@ -9,7 +9,7 @@ import os
 import stat
 import time
 import typing
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -92,20 +92,21 @@ class RefusedImage:
     reason: str
 
 
-def as_image_list(images: Any, *, allow_iterator: bool = False) -> Sequence[Image]:
+def as_image_list(images: Any, name: str = "images") -> Sequence[Image]:
     """Return the images of any accepted collection as a sequence.
 
     Parameters
     ----------
-    images : list, tuple, ndarray, Series, one-column DataFrame or ImageTable
-        Paths, bytes, Pillow images or uint8 arrays; or one uint8 array of shape (n, h, w, 3) or (n, h, w).
-    allow_iterator : bool, default=False
-        Whether to accept iterators. Estimators do not: they may have to read the images of several calls twice.
+    images : list, tuple, ndarray, Series, one-column DataFrame, ImageTable or iterable
+        Paths, bytes, Pillow images or uint8 arrays; or one uint8 array of shape (n, h, w, 3) or (n, h, w). An iterator
+        is read to its end.
+    name : str, default="images"
+        Name of the parameter, for messages.
 
     Raises
     ------
     InputError
-        `images` is a single image, a table of several columns, an iterator, or an array without pixels or paths.
+        `images` is a single image, a table of several columns, a set, or an array without pixels or paths.
 
     Examples
     --------
@@ -114,62 +115,67 @@ def as_image_list(images: Any, *, allow_iterator: bool = False) -> Sequence[Imag
     >>> len(as_image_list(np.zeros((5, 8, 8, 3), dtype=np.uint8)))
     5
     """
-    if allow_iterator and isinstance(images, Iterator):
-        images = list(images)
-    _check_collection(images)
+    _check_collection(images, name)
     if hasattr(images, "paths") and hasattr(images, "labels"):  # an ImageTable, which this room does not know
         images = images.paths
     if hasattr(images, "columns") and len(getattr(images, "shape", ())) == 2:
-        images = _only_column(images)
+        images = _only_column(images, name)
     if hasattr(images, "to_pylist"):  # pyarrow
         return list(images.to_pylist())
     if hasattr(images, "to_numpy"):
         images = images.to_numpy()
     if isinstance(images, np.ndarray):
-        return _images_in_array(images)
+        return _images_in_array(images, name)
     try:
         return images if isinstance(images, list | tuple) else list(images)
     except TypeError:
         raise InputError(
-            "images must be a list, tuple, array, Series or one-column DataFrame of paths, bytes, Pillow images or "
+            f"{name} must be a list, tuple, array, Series or one-column DataFrame of paths, bytes, Pillow images or "
             f"uint8 arrays, got {type(images).__name__}."
         ) from None
 
 
-def _check_collection(images: Any) -> None:
+def _check_collection(images: Any, name: str) -> None:
     kind = type(images).__name__
     if isinstance(images, str | bytes | bytearray | memoryview | os.PathLike):
-        raise InputError(f"images must be a list of images, got a single {kind}. Put it in a list: [image].")
-    if isinstance(images, Iterator | Mapping | Set):
-        raise InputError(f"images must have an order and be readable twice, got {kind}. Pass list(...) of it.")
+        raise InputError(f"{name} must be a list of images, got a single {kind}. {_single_remedy(images)}")
+    if isinstance(images, Mapping | Set):
+        raise InputError(f"{name} must have an order, got {kind}. Pass list(...) of it.")
     if hasattr(images, "mode") and hasattr(images, "getexif"):
-        raise InputError("images must be a list of images, got a single Pillow image. Put it in a list: [image].")
+        raise InputError(f"{name} must be a list of images, got a single Pillow image. Put it in a list: [image].")
 
 
-def _only_column(table: Any) -> Any:
+def _single_remedy(image: Any) -> str:
+    """Return what to pass instead of a single path: a list, or the images of a folder."""
+    if isinstance(image, str | os.PathLike) and os.path.isdir(image):
+        return f"Find the images of the folder: featx.find_images({os.fspath(image)!r})."
+    return "Put it in a list: [image]."
+
+
+def _only_column(table: Any, name: str) -> Any:
     """Return the column of a one-column table of pandas, polars or pyarrow."""
     names = list(getattr(table, "column_names", table.columns))
     if len(names) != 1:
         raise InputError(
-            f"images must be one column, got {len(names)} columns ({', '.join(map(str, names[:5]))}). "
+            f"{name} must be one column, got {len(names)} columns ({', '.join(map(str, names[:5]))}). "
             "Select one: X[['path']], or use a ColumnTransformer."
         )
     return table.iloc[:, 0] if hasattr(table, "iloc") else table[names[0]]
 
 
-def _images_in_array(array: np.ndarray[Any, Any]) -> Sequence[Image]:
+def _images_in_array(array: np.ndarray[Any, Any], name: str) -> Sequence[Image]:
     if array.dtype.kind in "OUST":
         if array.ndim == 2 and array.shape[1] == 1:
             array = array[:, 0]
         if array.ndim == 1:
             return list(array.tolist())
-        raise InputError(f"images must be one column, got an array of shape {array.shape}. Select one: X[:, [0]].")
+        raise InputError(f"{name} must be one column, got an array of shape {array.shape}. Select one: X[:, [0]].")
     if array.dtype == np.uint8:
         if array.ndim == 4 or (array.ndim == 3 and array.shape[-1] not in (3, 4)):
             return list(array)
         if array.ndim in (2, 3):
             raise InputError(
-                f"images must be a list of images, got one image of shape {array.shape}. Pass a list, [image], or an "
+                f"{name} must be a list of images, got one image of shape {array.shape}. Pass a list, [image], or an "
                 "array of shape (n, h, w, 3)."
             )
     is_column = array.ndim == 1 or array.shape[1:] == (1,)
@@ -178,7 +184,7 @@ def _images_in_array(array: np.ndarray[Any, Any]) -> Sequence[Image]:
     if is_column and array.dtype.kind == "f" and np.isnan(array).all():
         return list(array.ravel().tolist())  # a column in which all images are missing
     raise InputError(
-        f"images must be paths or uint8 pixels of shape (n, h, w, 3), got {array.dtype} of shape {array.shape}. "
+        f"{name} must be paths or uint8 pixels of shape (n, h, w, 3), got {array.dtype} of shape {array.shape}. "
         "Scale pixels to 0–255 and convert them with .astype('uint8')."
     )
 

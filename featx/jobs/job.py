@@ -35,6 +35,7 @@ from featx.system.files import remote
 from featx.system.files.folder import Folder, open_folder
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
+from featx.system.option_checks import as_path
 
 _MAX_READERS = 16
 _COLUMNS = ("path", "label", "digest", "status", "reason", "error")
@@ -44,7 +45,7 @@ Mark = Literal["quarantine", "suspects"]
 
 def open_job_folder(location: str | os.PathLike[str]) -> Folder:
     """Return the folder of a job, which need not exist. JobError: no job can be at this path or URL."""
-    text = os.fspath(location)
+    text = as_path("job", location)
     if not text.strip():
         raise JobError(f"The folder of a job must have a name, got {text!r}. Pass a folder or a URL (s3://bucket/job).")
     try:

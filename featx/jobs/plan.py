@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from featx.datasets.image_listing import ImageListing
+from featx.datasets.image_table import PathsLike, as_path_list
 from featx.datasets.source_options import SourceOptions
 from featx.errors import OptionError
 from featx.extraction.options import ExtractionOptions, resolve_cache
@@ -121,7 +122,7 @@ class JobPlan(TextResult):
 
 
 def plan_job(
-    source: Any,
+    source: PathsLike | str | os.PathLike[str],
     output: str | os.PathLike[str],
     *,
     shard_size: int = SHARD_SIZE,
@@ -199,7 +200,7 @@ def plan_job(
     """
     started = time.perf_counter()
     import_pyarrow()
-    sources = [os.fspath(path) for path in ([source] if isinstance(source, str | os.PathLike) else source)]
+    sources = [os.fspath(source)] if isinstance(source, str | os.PathLike) else as_path_list(source, "source")
     extraction, folder = ExtractionOptions(**options), open_job_folder(output)
     _check_options(extraction, shard_size, sample)
     extraction = with_absolute_paths(extraction)

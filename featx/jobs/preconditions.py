@@ -31,6 +31,8 @@ def check_free(folder: Folder) -> None:
             f"output must be a folder, got the file name {folder.location!r}. Pass a folder, such as -o job/; for one "
             "matrix, run featx extract SOURCE -o features.npy, or featx job merge when the job is done."
         )
+    if folder.is_local and os.path.isfile(folder.location):
+        raise JobError(f"output must be a folder, got the file {folder.location!r}. Choose another name.")
     if folder.is_local and (match := _BROKEN_URL.search(os.path.relpath(folder.location))):
         raise JobError(
             f"output must be a folder or a URL, got {match[0]!r}. Pass -o {match[1]}://{match[2]}, with two slashes, "

@@ -36,6 +36,7 @@ from featx.models.validation import (
 from featx.system.array_types import AnyArray, FloatArray
 from featx.system.files.atomic import atomic_write
 from featx.system.files.output_paths import as_output_error
+from featx.system.option_checks import as_path
 from featx.system.version import __version__
 
 if TYPE_CHECKING:
@@ -128,7 +129,7 @@ def save_pipeline(
     """
     from featx.models.graph import make_graph  # imports scikit-learn
 
-    path = Path(path)
+    path = Path(as_path("path", path))
     check_model_path(path)
     pipeline = validate_pipeline(pipeline)
     extractor, estimator = split_pipeline(pipeline)
@@ -259,7 +260,7 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     >>> model.card.classes, model.card.n_features
     (['dark', 'light'], 512)
     """
-    name = os.fspath(path)
+    name = as_path("model", path)
     description, members = read_archive(Path(path), name)
     try:
         card = _read_card(name, description["card"])

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from featx.datasets.image_table import ImagesLike
 from featx.errors import OptionError
 from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.extract import MIN_WRITTEN, extract_rows
 from featx.extraction.options import resolve_cache
-from featx.images.image import Kind, as_image_list, check_allow, describe_image, restrict
+from featx.images.image import Image, Kind, as_image_list, check_allow, describe_image, restrict
 from featx.models.model import Model
 from featx.models.model_file import read_model
 from featx.models.prediction import Prediction, PredictionFormat
@@ -143,7 +144,7 @@ class Predictor:
             )
 
     def predict(
-        self, images: Any, *, verbose: bool | None = None, progress: ProgressFunction | None = None
+        self, images: ImagesLike, *, verbose: bool | None = None, progress: ProgressFunction | None = None
     ) -> pd.DataFrame:
         """Return a table of predictions, one row for each image.
 
@@ -173,7 +174,7 @@ class Predictor:
         """
         import pandas as pd
 
-        predictions = self.predict_each(as_image_list(images, allow_iterator=True), verbose=verbose, progress=progress)
+        predictions = self.predict_each(images, verbose=verbose, progress=progress)
         return pd.DataFrame(map(self.format.as_row, predictions), columns=self.format.columns)
 
     def warm_up(self) -> Predictor:
@@ -195,7 +196,7 @@ class Predictor:
             run(image)
         return self
 
-    def predict_one(self, image: Any) -> Prediction:
+    def predict_one(self, image: Image) -> Prediction:
         """Return the prediction of one image; imports no pandas.
 
         Parameters
@@ -216,14 +217,14 @@ class Predictor:
         return self._predict_few([image])[0]
 
     def predict_each(
-        self, images: Sequence[Any], *, verbose: bool | None = None, progress: ProgressFunction | None = None
+        self, images: ImagesLike, *, verbose: bool | None = None, progress: ProgressFunction | None = None
     ) -> list[Prediction]:
         """Return the prediction of each image; imports no pandas.
 
         Parameters
         ----------
         images : sequence of images
-            List of images; see :meth:`FeatureExtractor.transform`.
+            As for :meth:`predict`.
         verbose : bool or None, default=None
             Whether to show progress on standard error. None: in a terminal or notebook only.
         progress : callable or None, default=None
@@ -234,6 +235,7 @@ class Predictor:
         list of Prediction
             In the order of the images.
         """
+        images = as_image_list(images)
         is_small = len(images) < MIN_WRITTEN
         with reporting(verbose, progress), stage("predict", len(images)) as advance:
             if is_small:  # together with the images of other threads
@@ -293,7 +295,7 @@ def _score_each_class(scores: Float64Array) -> Float64Array:
 
 def predict_images(
     model: Model | str | os.PathLike[str],
-    images: Any,
+    images: ImagesLike,
     *,
     top: int = 1,
     threshold: float | None = None,

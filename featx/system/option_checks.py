@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numbers
+import os
 from collections.abc import Iterable
+from typing import Any
 
 from featx.errors import OptionError, did_you_mean
 
@@ -55,6 +57,45 @@ def check_choice(
         f"{name_with_option(name) if is_option else name} must be {'None or ' if allow_none else ''}{expected}, got "
         f"{value!r}.{did_you_mean(str(value), known)}"
     )
+
+
+def as_list(name: str, values: object) -> list[Any]:
+    """Return the items of a parameter that must be a list of at least one item, and no single string.
+
+    Raises
+    ------
+    OptionError
+
+    Examples
+    --------
+    >>> as_list("backbones", "mobilenet")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    featx.errors.OptionError: backbones must be a list of at least one item, got 'mobilenet'. Pass ...
+    """
+    if isinstance(values, str | bytes | os.PathLike) or not isinstance(values, Iterable):
+        raise OptionError(f"{name} must be a list of at least one item, got {values!r}. Pass {name}=[{values!r}].")
+    items = list(values)
+    if not items:
+        raise OptionError(f"{name} must be a list of at least one item, got {values!r}. Omit it to use the default.")
+    return items
+
+
+def as_path(name: str, value: object) -> str:
+    """Return a parameter that must be a path or URL as a str.
+
+    Raises
+    ------
+    OptionError
+
+    Examples
+    --------
+    >>> as_path("output", 5)
+    Traceback (most recent call last):
+    featx.errors.OptionError: output must be a path, got 5.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise OptionError(f"{name} must be a path, got {value!r}.")
+    return str(os.fspath(value))
 
 
 def is_integer(value: object, minimum: int | None = None) -> bool:

@@ -12,8 +12,10 @@ from featx.baselines.estimators import EstimatorsLike, TaskOption
 from featx.baselines.metrics import best_row, misleading_accuracy
 from featx.datasets.image_table import ImageTable, LabelsLike, PathsLike
 from featx.datasets.labels import validate_labels
+from featx.errors import InputError
 from featx.extraction.options import ExtractionOptions, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
+from featx.system.option_checks import as_list
 from featx.system.terminal.progress import ProgressFunction, describing, reporting
 from featx.workflows.config import ComparisonConfig, validate_request
 from featx.workflows.duplicate_groups import duplicate_detector, duplicate_notes, split_with_groups
@@ -164,10 +166,13 @@ def compare_images(
         time_limit=time_limit,
         exact=exact,
     )
+    if test is not None and not isinstance(test, ImageTable):
+        hint = f"featx.find_images({os.fspath(test)!r})" if isinstance(test, str | os.PathLike) else "featx.find_images"
+        raise InputError(f"test must be an ImageTable or None, got {test!r}. Pass the result of {hint}.")
     with reporting(verbose, progress):
         return compare_tables(
             as_image_table(paths, y, groups=groups, test_mask=test_mask),
-            [as_extraction_options(backbone) for backbone in backbones],
+            [as_extraction_options(backbone) for backbone in as_list("backbones", backbones)],
             config,
             test=test,
             cache=resolve_cache(cache),

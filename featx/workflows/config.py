@@ -13,7 +13,7 @@ from featx.baselines.folds.groups import group_codes
 from featx.baselines.folds.make_split import make_split
 from featx.datasets.image_table import ImageTable
 from featx.datasets.labels import describe_inferred_regression, infer_task, validate_labels
-from featx.errors import OptionError, SourceError
+from featx.errors import ComparisonError, OptionError, SourceError
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD, check_threshold
 from featx.system.array_types import IntArray
 from featx.workflows.labeled_images import label_column
@@ -109,6 +109,11 @@ def validate_request(table: ImageTable, config: ComparisonConfig) -> ComparisonC
     note = describe_inferred_regression(labels) if config.task == "auto" else config.task_note
     config = dataclasses.replace(config, task=task, task_note=note)  # validates the estimators for this task
     y = validate_labels(labels, task)
+    if table.splits is not None and "train" not in table.splits:
+        raise ComparisonError(
+            f"There are no training images: all {len(table):,} images are test images. Mark some as training images "
+            "(test_mask, or the split of the source)."
+        )
     if table.splits is not None:
         for name, is_given in (("repeats", config.repeats > 1), ("cv", config.cv is not None)):
             if is_given:

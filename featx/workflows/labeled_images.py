@@ -87,6 +87,11 @@ def prepare_table(table: ImageTable, test: ImageTable | None, notes: list[str]) 
     if table.splits is not None:
         table = table.select([row for row, split in enumerate(table.splits) if split == "train"])
         notes.append(f"Test images of the first source are not used: {format_count(len(table), 'training image')}.")
+    if not len(test.labeled()):
+        reason = test.no_labels_reason or "Pass one folder per class, or a table with a label column."
+        raise ComparisonError(f"The test images have no labels. {reason}")
+    if table.paths and set(table.paths) <= set(test.paths):
+        raise ComparisonError("All training images are also test images. Pass other images as test (--test).")
     test = _exclude_unlabeled(test, notes)
     joined = ImageTable(
         paths=[*table.paths, *test.paths],

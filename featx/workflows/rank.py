@@ -20,6 +20,7 @@ from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions, Resolved, check_on_error, resolve_cache
 from featx.features.duplicates.find import DUPLICATE_THRESHOLD
 from featx.system.formatting import format_count
+from featx.system.option_checks import as_list
 from featx.system.terminal.progress import ProgressFunction, reporting
 from featx.workflows.config import ComparisonConfig, validate_request
 from featx.workflows.duplicate_groups import duplicate_detector, split_with_groups
@@ -158,7 +159,7 @@ def rank_images(
     with reporting(verbose, progress):
         return rank_tables(
             as_image_table(paths, y, groups=groups),
-            [as_extraction_options(backbone) for backbone in backbones],
+            [as_extraction_options(backbone) for backbone in as_list("backbones", backbones)],
             config,
             cache=resolve_cache(cache),
             on_error=on_error,

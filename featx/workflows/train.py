@@ -27,6 +27,7 @@ from featx.system.array_types import FloatArray, IntArray
 from featx.system.formatting import format_count, format_list
 from featx.system.notebook.cards import card_to_html, format_value
 from featx.system.notebook.html import TextResult, table_to_html
+from featx.system.option_checks import as_list
 from featx.system.terminal.progress import ProgressFunction, reporting, stage
 from featx.system.terminal.tables import fit_text, wrap_text
 from featx.workflows.compare import compare_tables
@@ -256,6 +257,13 @@ def train_images(
     """
     if estimator is not None and select_from is not None:
         raise OptionError("estimator (--estimator) and select_from (--select-from) cannot be combined. Remove one.")
+    if isinstance(estimator, list | tuple | Mapping):
+        raise OptionError(
+            f"estimator (--estimator) must be one estimator or name, got {estimator!r}. To select the best of several, "
+            "pass select_from."
+        )
+    if select_from is not None and not isinstance(select_from, Mapping):
+        select_from = as_list("select_from", select_from)
     config = ComparisonConfig(
         estimators=select_from if estimator is None else [estimator],
         task=task,

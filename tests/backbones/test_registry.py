@@ -75,6 +75,7 @@ class _Invalid(CountingBackbone):
         ({"n_features": 3}, r"n_features of .* must be a method, got 3. Define it: def n_features.self, pooling."),
         ({"extract": None}, "extract of .* must be a method, got None"),
         ({"n_features": lambda self, pooling: None}, "n_features of .* must return an integer of at least 1, got None"),
+        ({"n_features": lambda self, pooling: 1 // 0}, "n_features of .* raised ZeroDivisionError: .*zero. Fix it."),
         ({"n_features": lambda self, pooling: 0}, "must return an integer of at least 1, got 0"),
         ({"image_size": "32"}, "image_size of .* must be an integer of at least 1, got '32'. Set image_size = 224"),
         ({"min_image_size": None}, "min_image_size of .* must be an integer of at least 1, got None"),

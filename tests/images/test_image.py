@@ -55,7 +55,6 @@ def test_array_of_several_images() -> None:
         (pd.DataFrame({"path": PATHS, "width": [1, 2]}), r"X\[\['path'\]\]"),
         (np.array([PATHS, PATHS]), "Select one"),
         (7, "must be a list"),
-        (iter(PATHS), r"Pass list\(...\) of it"),
         (set(PATHS), r"Pass list\(...\) of it"),
         ({"a.jpg": "cat"}, r"Pass list\(...\) of it"),
     ],
@@ -204,7 +203,7 @@ def test_truncated_pillow_image_is_unreadable(photo: PIL.Image.Image, encoded: C
 
 
 def test_iterators_are_lists_where_they_are_allowed() -> None:
-    assert as_image_list(iter(PATHS), allow_iterator=True) == PATHS
+    assert as_image_list(iter(PATHS)) == PATHS
 
 
 def test_images_without_pixels_are_refused() -> None:

@@ -63,6 +63,9 @@ def extract(paths: list[str], images: NDArray[np.uint8], series: pd.Series[str])
     extractor.transform(series)
     mixed: list[Path | bytes] = [Path("a.jpg"), b"bytes"]
     extractor.transform(mixed)
+    extractor.transform(path for path in paths)
+    extractor.transform(featx.find_images(paths))
+    extractor.fit_transform(map(Path, paths))
     assert_type(extractor.recipe_, dict[str, Any])
 
 
@@ -87,6 +90,16 @@ def files(source: Path) -> None:
     assert_type(featx.verify_cache("cache"), featx.CacheVerification)
     assert_type(featx.compact_cache(), featx.CacheCompaction)
     assert_type(featx.clear_cache(backbone="mobilenet", dry_run=True), featx.CacheClearing)
+
+
+def mistakes(path: Path, predictor: Predictor) -> None:
+    featx.find_images(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    featx.extract_images(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    featx.similar_images(path, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    featx.predict_images(path, 5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    predictor.predict(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    FineTunedClassifier(pooling="mean")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    FeatureExtractor().transform(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 def compare(X: Features, y: list[str], frame: pd.DataFrame) -> None:
@@ -160,4 +173,5 @@ def backbones() -> None:
     assert_type(featx.load_backbone("mean_color"), featx.Backbone)
     assert_type(featx.available_backbones(), list[str])
     with registered(CountingBackbone()) as counting:
+        assert_type(counting, CountingBackbone)
         assert counting.n_images == 0

@@ -29,7 +29,7 @@ class MatrixBackbone(DirectBackbone):
     """Backbone whose features are the rows of a matrix, by the number that an image is painted with."""
 
     name, version, image_size = "matrix", 1, 2
-    rows: np.ndarray[Any, Any]
+    rows: np.ndarray[Any, Any] = np.zeros((0, 1), dtype=np.float32)
 
     def n_features(self, pooling: str) -> int:
         return self.rows.shape[1]

@@ -17,7 +17,7 @@ from featx.baselines.ranking.leave_one_out import decode_targets, knn_prediction
 from featx.baselines.ranking.ranking import CRITERIA, Ranking
 from featx.baselines.ranking.transferability import h_score_from_gram, log_me_from_gram
 from featx.datasets.labels import as_label_array, encode_targets, infer_task, validate_data, validate_labels
-from featx.errors import ComparisonError
+from featx.errors import ComparisonError, OptionError
 from featx.system.array_types import AnyArray, IntArray
 from featx.system.formatting import format_count
 from featx.system.terminal.progress import ProgressFunction, counted, reporting, stage
@@ -106,6 +106,9 @@ def rank_features(
     ['best', 'tie', 'worse']
     """
     check_task(task)
+    if not isinstance(features, Mapping):
+        kind = type(features).__name__
+        raise OptionError(f"features must be a mapping of names to matrices, got {kind}. Pass {{'features': X}}.")
     if not features:
         raise ComparisonError("features must contain at least one feature matrix, got none. Add one.")
     all_labels = as_label_array(y)

@@ -34,6 +34,7 @@ from featx.features.search.cosine import mean_cosine
 from featx.system.array_types import AnyArray
 from featx.system.child_process import run_child
 from featx.system.files.temporary import temporary_place
+from featx.system.option_checks import as_list
 from featx.system.processes import n_cores
 from featx.system.terminal.progress import ProgressFunction, Stage, reporting, stage
 
@@ -113,7 +114,7 @@ def benchmark_images(
     backbones (--backbone) must be from keras.applications, ..., got 'color_histogram'.
     """
     folder = resolve_cache(cache)
-    names = list(dict.fromkeys(backbones))
+    names = list(dict.fromkeys(as_list("backbones", backbones)))
     for name in names:
         if not isinstance(load_backbone(name), KerasBackbone):
             raise _not_keras_error(name)

@@ -8,5 +8,5 @@
 ``overlay``  draws a map over its image
 ``map_files``  writes maps as image files
 
-May import: ``models``, ``extraction``, ``backbones``, ``images``, ``system``, ``errors``.
+May import: ``models``, ``extraction``, ``backbones``, ``datasets``, ``images``, ``system``, ``errors``.
 """

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from featx.datasets.image_table import ImagesLike
 from featx.errors import UnreadableImageError
 from featx.extraction.engines.engine import PrecisionName
 from featx.images.image import as_image_list, describe_image
@@ -20,7 +21,7 @@ from featx.system.terminal.progress import ProgressFunction, counted, reporting,
 
 def explain_images(
     model: Model | str | os.PathLike[str],
-    images: Any,
+    images: ImagesLike,
     *,
     label: Any = None,
     method: Literal["auto", "activation", "occlusion"] = "auto",
@@ -126,7 +127,7 @@ def explain_images(
     explainer = Explainer(
         model, method=method, cache=cache, max_pixels=max_pixels, on_truncated=on_truncated, precision=precision
     )
-    images = as_image_list(images, allow_iterator=True)
+    images = as_image_list(images)
     with reporting(verbose, progress), stage("explain", len(images)) as advance:
         return list(counted(explain_each(explainer, images, label=label, writer=writer), advance))
 

@@ -12,8 +12,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin
 
 from featx.backbones.files.network_file import as_backbone_name
-from featx.backbones.layers import Layer
+from featx.backbones.layers import Layer, Pooling
 from featx.backbones.workers.training_files import TrainingSettings
+from featx.datasets.image_table import ImagesLike
 from featx.errors import InvalidOptionError, OptionError, UnknownBackboneError
 from featx.extraction.extract import extract_into
 from featx.extraction.feature_extractor import FeatureExtractor
@@ -183,7 +184,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         weights: str | os.PathLike[str] | None = "imagenet",
         image_size: int | tuple[int, int] | None = None,
         layer: Layer | Sequence[Layer] | None = None,
-        pooling: str = "avg",
+        pooling: Pooling = "avg",
         resize: Literal["squash", "crop", "pad"] = "squash",
         preprocessing: str | Sequence[Any] | None = None,
         max_pixels: int = MAX_PIXELS,
@@ -228,7 +229,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         self.verbose = verbose
 
     def fit(
-        self, X: Any, y: Any, groups: Any = None, *, progress: ProgressFunction | None = None
+        self, X: ImagesLike, y: Any, groups: Any = None, *, progress: ProgressFunction | None = None
     ) -> FineTunedClassifier:
         """Train the output layer and the last layers of the network.
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from featx.datasets.image_table import ImageTable
+from featx.datasets.image_table import ImagesLike
 from featx.errors import FeaturesError
 from featx.extraction.engines.engine import PrecisionName
 from featx.extraction.extract import extract_rows
@@ -155,7 +155,7 @@ class SimilarImages(Sequence[ImageMatches]):
 
 def similar_images(
     features: FeatureMatrix | str | os.PathLike[str],
-    images: Any,
+    images: ImagesLike,
     *,
     top: int = 10,
     include_self: bool = False,
@@ -243,7 +243,7 @@ def similar_images(
         options = {field.name: getattr(backbone, field.name) for field in dataclasses.fields(ExtractionOptions)}
     if precision is not None:
         options["precision"] = precision
-    queries = images.paths if isinstance(images, ImageTable) else as_image_list(images)
+    queries = as_image_list(images)
     search = ImageSearch(
         features,
         top=top,
