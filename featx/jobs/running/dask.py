@@ -1,7 +1,8 @@
 """Runs the tasks of a job on a Dask cluster, through the futures of ``distributed``.
 
 Dask runs a task again if its worker dies, and gives it up with ``KilledWorker`` after
-``distributed.scheduler.allowed-failures`` deaths; nannies restart workers. Its ``retries=`` concern tasks that raise:
+``distributed.scheduler.allowed-failures`` deaths; nannies restart workers. Tasks wait for a
+worker as long as ``distributed.scheduler.no-workers-timeout`` allows. Its ``retries=`` concern tasks that raise:
 those of featx return their failures, so that each is counted.
 """
 
@@ -21,7 +22,6 @@ from featx.errors import JobError, missing_dependency
 from featx.jobs.running.executors import PENDING_ON_CLUSTER, ClusterLostError, TaskExecutor, WorkerLostError
 from featx.system.files.remote import run_with_timeout
 from featx.system.formatting import format_count
-from featx.system.threads import repeating
 from featx.system.version import __version__
 
 #: Time to find a scheduler, and a worker: an error comes within 15 seconds.
@@ -31,11 +31,7 @@ _RETRY_SECONDS = 1.0
 _ANSWER_SECONDS = 5.0
 #: Maximum number of workers in a message.
 _MAX_NAMED = 3
-#: Time between two looks at the workers, and looks without workers before a warning.
-_WATCH_SECONDS, _MAX_EMPTY_LOOKS = 5.0, 3
 _ADDRESS = re.compile(r"([a-z][a-z0-9+]*)://(\[[^\]]+\]|[^:/\[\]@]+):(\d{1,5})/?")
-
-_log = logging.getLogger("featx")
 
 
 class DaskExecutor(TaskExecutor):
@@ -58,6 +54,8 @@ class DaskExecutor(TaskExecutor):
             return WorkerLostError("Dask gave the shard up after its workers died")
         if isinstance(error, _lost_errors(distributed)):
             return ClusterLostError("its scheduler is gone")
+        if type(error).__name__ in ("NoWorkerError", "NoValidWorkerError"):
+            return _no_workers(self._address)
         is_unreadable = isinstance(error, RuntimeError) and "deserialization" in str(error)
         if is_unreadable or isinstance(error, ModuleNotFoundError):
             return JobError(
@@ -80,8 +78,7 @@ def dask_executor(scheduler: str | None, connect_seconds: float) -> Iterator[Das
         client = _connect(distributed, address, connect_seconds)
         try:
             _check_workers(client, address, connect_seconds)
-            with repeating(_EmptyClusterWatch(client, address), _WATCH_SECONDS):
-                yield DaskExecutor(client, address)
+            yield DaskExecutor(client, address)
         except _lost_errors(distributed) as error:
             raise ClusterLostError("its scheduler is gone") from error
         finally:
@@ -173,10 +170,7 @@ def _check_workers(client: Any, address: str, connect_seconds: float) -> None:
     try:
         client.wait_for_workers(1, timeout=max(_WORKER_SECONDS, connect_seconds))
     except TimeoutError as error:
-        raise JobError(
-            f"The scheduler at {address} has no workers. Start one: dask worker {address} --nthreads 1 "
-            "--memory-limit 0. Completed work is kept."
-        ) from error
+        raise _no_workers(address) from error
 
     def request() -> dict[str, Any]:  # with a function of Python: workers may have no featx
         return dict(client.run(pkgutil.resolve_name, "featx:__version__", on_error="return") or {})
@@ -199,28 +193,15 @@ def _check_workers(client: Any, address: str, connect_seconds: float) -> None:
         )
 
 
+def _no_workers(address: str) -> JobError:
+    return JobError(
+        f"The scheduler at {address} has no workers. Start one: dask worker {address} --nthreads 1 --memory-limit 0. "
+        "Completed work is kept."
+    )
+
+
 def _cause(error: BaseException) -> str:
     return " ".join(str(error.__cause__ or error).split())[:200]
-
-
-class _EmptyClusterWatch:
-    """Warns if all workers are gone: tasks wait without end for a new one, and Dask does not report it."""
-
-    __name__ = "dask-workers"  # of the thread
-
-    def __init__(self, client: Any, address: str) -> None:
-        self._client, self._address = client, address
-        self._n_empty = 0
-
-    def __call__(self) -> None:
-        with contextlib.suppress(Exception):  # the scheduler is gone: the futures report it
-            self._n_empty = 0 if self._client.ncores() else self._n_empty + 1
-            if self._n_empty == _MAX_EMPTY_LOOKS:
-                _log.warning(
-                    "The scheduler at %s has no workers. Waiting for new ones: a worker without this version of "
-                    "featx ends when it receives a task.",
-                    self._address,
-                )
 
 
 @contextlib.contextmanager
