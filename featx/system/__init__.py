@@ -9,7 +9,7 @@
 ``products``       matrix products of a few rows
 ``shared_calls``   calls that threads share
 ``sklearn_compat`` private helpers of scikit-learn
-``threads``        process blocks in threads; call a function regularly
+``threads``        process blocks in threads
 ``version``        version of featx
 ``files/``         atomic, checksummed, local and remote files
 ``notebook/``      HTML of results in notebooks

@@ -1,21 +1,17 @@
-"""Process blocks in threads, ahead of the consumer; call a function regularly in a thread."""
+"""Process blocks in threads, ahead of the consumer."""
 
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
 import itertools
-import threading
-import time
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from typing import TypeVar
 
 from featx.system.processes import n_cores
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-_JOIN_SECONDS = 5.0
 
 
 def map_in_threads(
@@ -66,34 +62,3 @@ def parallel_in_threads(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # results that nobody takes after an error are no surprise
             results.close()
-
-
-@contextlib.contextmanager
-def repeating(function: Callable[[], object], seconds: float, *, max_share: float = 1.0) -> Iterator[None]:
-    """Call a function regularly in a thread while the block runs; at its end, wait some seconds for a call that runs.
-
-    Parameters
-    ----------
-    function : callable
-        It must not raise.
-    seconds : float
-        Minimum pause between two calls.
-    max_share : float, default=1.0
-        Maximum share of the time that the function runs; the pause grows if it is slow.
-    """
-    is_over = threading.Event()
-
-    def repeat() -> None:
-        pause = seconds
-        while not is_over.wait(pause):
-            started = time.monotonic()
-            function()
-            pause = max(seconds, (time.monotonic() - started) / max_share)
-
-    thread = threading.Thread(target=repeat, daemon=True, name=f"featx-{function.__name__}")
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        thread.join(timeout=_JOIN_SECONDS)
