@@ -28,7 +28,7 @@ def measure_search(environment: Environment, *, n_rows: int, n_indexed: int) -> 
     part[:]  # read once, so that the disk is not measured
     few, many = rows[:10], part[:1000]
     measured = [
-        ("similar", f"10 queries among {n_rows:,} rows", lambda: find_similar(rows, few)),
+        ("similar", f"10 queries among {n_rows:,} rows of {N_FEATURES:,} features", lambda: find_similar(rows, few)),
         ("exact", f"1,000 queries among {n_indexed:,} rows", lambda: find_similar(part, many)),
         ("faiss", "the same by --index faiss, with building it", lambda: find_similar(part, many, index="faiss")),
         (
@@ -38,10 +38,7 @@ def measure_search(environment: Environment, *, n_rows: int, n_indexed: int) -> 
         ),
         ("duplicates", f"near-duplicates among {n_indexed:,} rows", lambda: find_duplicates(part)),
     ]
-    return [
-        Measurement(f"search/{name}", f"{what} of {N_FEATURES:,} features, s", round(_seconds(run), 2))
-        for name, what, run in measured
-    ]
+    return [Measurement(f"search/{name}", f"{what}, s", round(_seconds(run), 2)) for name, what, run in measured]
 
 
 def _seconds(run: Callable[[], Any]) -> float:
