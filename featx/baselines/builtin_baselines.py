@@ -33,6 +33,8 @@ class Baseline:
         Whether this is a baseline of featx, whose settings suit any number of samples.
     is_calibrated : bool, default=False
         Whether probabilities come from a cross-validated sigmoid (Platt 1999).
+    time_order : float or None, default=None
+        Exponent with which the time of a fold grows with the number of samples. None: unknown.
     images : sequence or None, default=None
         Images to fit on instead of feature rows, one per sample. Empty if only the name of the estimator is known.
     """
@@ -44,6 +46,7 @@ class Baseline:
     prefix: str = ""
     is_builtin: bool = False
     is_calibrated: bool = False
+    time_order: float | None = None
     images: Sequence[Any] | None = None
 
     @property
@@ -188,25 +191,26 @@ _builtin = functools.partial(Baseline, is_builtin=True)
 BASELINES = {
     "classification": (
         _builtin("dummy", _dummy_classifier),
-        _builtin("logreg", _logreg, {"logisticregression__C": (1, 10, 30, 100, 1000)}),
-        _builtin("svm", _svm, {"C": (1, 10, 100), "gamma": _GAMMAS}, kernel="rbf"),
-        _builtin("linear-svm", _linear_svm, {"C": (0.1, 1, 10)}, kernel="linear"),
-        _builtin("knn", _knn, {"n_neighbors": _NEIGHBORS}),
-        _builtin("ridge", _ridge, {"ridgeclassifier__alpha": _ALPHAS}),
-        _builtin("lda", _lda),
-        _builtin("centroid", _centroid),
+        _builtin("logreg", _logreg, {"logisticregression__C": (1, 10, 30, 100, 1000)}, time_order=1.1),
+        _builtin("svm", _svm, {"C": (1, 10, 100), "gamma": _GAMMAS}, kernel="rbf", time_order=2),
+        _builtin("linear-svm", _linear_svm, {"C": (0.1, 1, 10)}, kernel="linear", time_order=2),
+        _builtin("knn", _knn, {"n_neighbors": _NEIGHBORS}, time_order=2),
+        _builtin("ridge", _ridge, {"ridgeclassifier__alpha": _ALPHAS}, time_order=1),
+        _builtin("lda", _lda, time_order=1),
+        _builtin("centroid", _centroid, time_order=1),
     ),
     "regression": (
         _builtin("dummy", _dummy_regressor),
-        _builtin("ridge", _ridge_regression, {"ridge__alpha": _ALPHAS}),
+        _builtin("ridge", _ridge_regression, {"ridge__alpha": _ALPHAS}, time_order=1),
         _builtin(
             "svr",
             _svr,
             {"regressor__C": (1, 10, 100), "regressor__gamma": _GAMMAS},
             kernel="rbf",
             prefix="regressor__",
+            time_order=2,
         ),
-        _builtin("knn", _knn_regression, {"n_neighbors": _NEIGHBORS}),
+        _builtin("knn", _knn_regression, {"n_neighbors": _NEIGHBORS}, time_order=2),
     ),
 }
 #: Names of the built-in baselines of each task, in display order. "dummy" scores what guessing would.

@@ -79,3 +79,19 @@ def compare_150000(environment: Environment) -> list[Measurement]:
 def compare_million(environment: Environment) -> list[Measurement]:
     """Default estimators and ridge on a job of 1,000,000 rows, beside cross_val_score."""
     return _compare(environment, "compare-million", (1_000_000, 10), 1.0, (30, 5), as_job=True)
+
+
+@benchmark("compare-estimates", default=False)
+def compare_estimates(environment: Environment) -> list[Measurement]:
+    """Estimated time of a fold, relative to the actual one, for the built-in classifiers."""
+    rows = []
+    for n_rows, n_classes in ((8_000, 10), (16_000, 10), (12_000, 100)):
+        seconds = environment.run(
+            "estimate_folds", folder=environment.temporary_folder(), rows=n_rows, classes=n_classes
+        )
+        ratios = {name: estimate / actual for name, (estimate, actual) in seconds.items()}
+        worst = max(max(ratio, 1 / ratio) for ratio in ratios.values())
+        details = "; ".join(f"{name} {ratio:.2f} of {seconds[name][1]:.1f} s" for name, ratio in ratios.items())
+        what = f"{n_rows:,} × 1,024, {n_classes} classes: largest factor between estimated and actual time of a fold"
+        rows.append(at_most(f"compare-estimates/{n_rows}-{n_classes}", what, worst, 2, details))
+    return rows

@@ -176,3 +176,31 @@ def cross_val_scores(folder: str, estimator: str, gigabytes: float, seconds: flo
         reason = (process.stderr.splitlines() or [f"exit status {process.returncode}"])[-1][:80]
         return {"outcome": f"failed after {elapsed:.0f} s with {gigabytes:g} GB ({reason})", "seconds": elapsed}
     return {"outcome": f"{json.loads(process.stdout):.3f} in {elapsed:.0f} s", "seconds": elapsed}
+
+
+def estimate_folds(folder: str, rows: int, classes: int) -> dict[str, Any]:
+    """Return estimated and actual seconds of a fold of each built-in classifier."""
+    from sklearn.model_selection import StratifiedKFold
+
+    from featx.baselines.builtin_baselines import BASELINES
+    from featx.baselines.fitting import Dataset
+    from featx.baselines.scaling.approximate import approximate_baselines
+    from featx.baselines.scaling.limits import ScaleLimits
+    from featx.baselines.scaling.workers import FoldWorkers
+
+    path = Path(folder) / "features.npy"
+    y = write_mixture(path, rows, classes, 1.0)
+    data = Dataset(np.load(path, mmap_mode="r"), y, "classification")
+    fold = next(StratifiedKFold(5, shuffle=True, random_state=0).split(y, y))
+    builtin = [baseline for baseline in BASELINES["classification"] if baseline.name != "dummy"]
+    baselines = approximate_baselines(builtin, rows, ScaleLimits(), [], random_state=0)
+    seconds = {}
+    with FoldWorkers(data) as workers:
+        for baseline in baselines:
+            cost = workers.estimate(baseline, fold, tune=False, deadline=float("inf"))
+            started = time.perf_counter()
+            workers.score(
+                baseline, [fold], tune=False, n_processes=1, deadline=float("inf"), progress=lambda n_done: None
+            )
+            seconds[baseline.name] = (cost.seconds, time.perf_counter() - started)
+    return seconds

@@ -374,6 +374,7 @@ WORKLOADS: dict[str, Callable[..., dict[str, Any]]] = {
         open_store,
         comparison_workloads.compare_mixture,
         comparison_workloads.cross_val_scores,
+        comparison_workloads.estimate_folds,
         serving_workloads.serve_one,
         serving_workloads.serve_threads,
         serving_workloads.lone_image,

@@ -73,4 +73,5 @@ def _approximation(baseline: Baseline, limits: ScaleLimits, random_state: int) -
         grid={"nystroem__gamma": _GAMMAS},
         kernel="nystroem",
         prefix="nystroem__",
+        time_order=1,
     )

@@ -18,6 +18,8 @@ from featx.system.array_types import AnyArray, IntArray
 _PROCESS_BYTES = 250_000_000
 #: Limits of the exponents: cost grows at least as the number of samples; a small fit has constant parts.
 _MAX_TIME_EXPONENT, _MAX_MEMORY_EXPONENT = 3.0, 2.0
+#: Fits until one takes long enough that its constant parts matter little.
+_MIN_FITS, _MAX_FITS, _MIN_SECONDS = 2, 4, 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +37,9 @@ class Cost:
     n_bytes: float
 
 
-def estimate_cost(score: Callable[[Fold], object], fold: Fold, y: AnyArray, sample_rows: int) -> Cost:
+def estimate_cost(
+    score: Callable[[Fold], object], fold: Fold, y: AnyArray, sample_rows: int, order: float | None = None
+) -> Cost:
     """Return the cost of a fold, from fits on a part of it.
 
     Parameters
@@ -47,33 +51,70 @@ def estimate_cost(score: Callable[[Fold], object], fold: Fold, y: AnyArray, samp
     y : ndarray of shape (n_samples,)
         Labels. The parts are stratified.
     sample_rows : int
-        Number of training samples of the smaller part.
+        Number of training samples of the smallest part. Parts are doubled until a fit takes long enough to be measured.
+    order : float or None, default=None
+        Exponent with which the time grows with the number of samples, beside a constant part. None: it is estimated.
     """
-    train, test = fold
+    train = fold[0]
     sizes: list[int] = []
     seconds: list[float] = []
     memory: list[float] = []
-    for n_rows in (sample_rows, 2 * sample_rows):
-        part = min(1.0, n_rows / len(train))
-        small = spread(train, y, part), spread(test, y, part)
-        tracemalloc.start()
-        started = time.perf_counter()
-        try:
-            score(small)
-        finally:
-            seconds.append(time.perf_counter() - started)
-            memory.append(tracemalloc.get_traced_memory()[1])
-            tracemalloc.stop()
-        sizes.append(len(small[0]))
-    growth = math.log(max(sizes[1] / sizes[0], 1.001))
-    ratio = len(train) / sizes[1]
+    n_rows = sample_rows
+    while len(sizes) < _MIN_FITS or (seconds[-1] < _MIN_SECONDS and len(sizes) < _MAX_FITS and sizes[-1] < len(train)):
+        n_train, n_seconds, n_bytes = _measure(score, fold, y, n_rows)
+        sizes.append(n_train)
+        seconds.append(n_seconds)
+        memory.append(n_bytes)
+        n_rows *= 2
+    n_seconds = extrapolate(sizes, seconds, len(train), order, _MAX_TIME_EXPONENT)
+    return Cost(n_seconds, _PROCESS_BYTES + extrapolate(sizes, memory, len(train), None, _MAX_MEMORY_EXPONENT))
 
-    def extrapolate(values: list[float], max_exponent: float) -> float:
-        exponent = math.log(max(values[1], 1e-9) / max(values[0], 1e-9)) / growth
-        grown: float = values[1] * math.pow(ratio, min(max(exponent, 1.0), max_exponent))
-        return grown
 
-    return Cost(extrapolate(seconds, _MAX_TIME_EXPONENT), _PROCESS_BYTES + extrapolate(memory, _MAX_MEMORY_EXPONENT))
+def _measure(score: Callable[[Fold], object], fold: Fold, y: AnyArray, n_rows: int) -> tuple[int, float, float]:
+    """Return the number of training samples, time and memory of a fit on a part of a fold."""
+    train, test = fold
+    part = min(1.0, n_rows / len(train))
+    small = spread(train, y, part), spread(test, y, part)
+    tracemalloc.start()
+    started = time.perf_counter()
+    try:
+        score(small)
+    finally:
+        seconds = time.perf_counter() - started
+        n_bytes = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    return len(small[0]), seconds, n_bytes
+
+
+def extrapolate(sizes: list[int], values: list[float], size: int, order: float | None, max_exponent: float) -> float:
+    """Return the value at a larger size, from the values at the last two sizes.
+
+    Parameters
+    ----------
+    sizes : list of int
+        Increasing sizes.
+    values : list of float
+    size : int
+    order : float or None
+        Exponent of the growing part, beside a constant one. None: the exponent follows from the values.
+    max_exponent : float
+        Largest exponent that follows from values.
+
+    Examples
+    --------
+    >>> extrapolate([10, 20], [3.0, 6.0], 100, 2, 3)  # 2 + 0.01 n²
+    102.0
+    >>> extrapolate([10, 20], [1.0, 4.0], 100, None, 3)
+    100.0
+    """
+    (small, large), (low, high) = sizes[-2:], values[-2:]
+    if order is None or high <= low or large <= small:
+        growth = math.log(max(large / small, 1.001))
+        exponent = math.log(max(high, 1e-9) / max(low, 1e-9)) / growth
+        return float(high) * math.pow(size / large, min(max(exponent, 1.0), max_exponent))
+    slope = (high - low) / (large**order - small**order)
+    constant = max(0.0, low - slope * small**order)
+    return float(constant + slope * size**order)
 
 
 def spread(rows: IntArray, y: AnyArray, part: float) -> IntArray:

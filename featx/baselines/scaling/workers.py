@@ -205,7 +205,11 @@ def _estimate(baseline: Baseline, fold: Fold, tune: bool) -> tuple[Cost, Warned]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cost = estimate_cost(
-            lambda part: score_fold(baseline, data, part, None, tune=tune), fold, data.y, _sample_rows(data)
+            lambda part: score_fold(baseline, data, part, None, tune=tune),
+            fold,
+            data.y,
+            _sample_rows(data),
+            baseline.time_order,
         )
     return cost, []
 
