@@ -78,7 +78,7 @@ def test_links_within_the_project_resolve(page: Path) -> None:
 def test_python_blocks_run(paths: list[str], labels: list[str]) -> None:
     names: dict[str, object] = {"paths": paths, "y": labels}
     python = [block for page in READING_ORDER for block in blocks(page, "python")]
-    assert len(python) == 9
+    assert len(python) == 10
     for block in python:
         exec(block, names)
 
