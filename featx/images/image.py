@@ -223,7 +223,7 @@ def restrict(images: Sequence[Any], allow: Sequence[str] | None) -> Sequence[Any
 
 
 def _kind_of(image: Any) -> str:
-    """Return the kind of an image; "" for an object that is none."""
+    """Return the kind of an image; "" for other objects."""
     if isinstance(image, str):
         return "url" if remote.is_url(image) and remote.local_path(image) is None else "path"
     if isinstance(image, os.PathLike):
