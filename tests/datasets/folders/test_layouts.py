@@ -214,6 +214,18 @@ def test_usual_layouts(name: str, make: Callable[[list[str], Path], Path], tmp_p
         assert set(find_images(source, class_level=level).labels) == labels
 
 
+def test_several_sources_that_are_parts_of_a_split(tmp_path: Path) -> None:
+    folder = _as_folder(["train_images/1.jpg", "test_images/2.jpg", "a/train/cat/1.jpg", "a/test/cat/2.jpg"], tmp_path)
+    flat = find_images([folder / "train_images", folder / "test_images"])
+    assert flat.labels == [None, None]
+    assert "are parts of a split by their names, not classes" in flat.no_labels_reason
+    deep = find_images([folder / "a/train", folder / "a/test"])
+    assert (deep.labels, deep.splits, deep.no_labels_reason) == (["cat", "cat"], None, "")
+    assert "pass them with --test" in deep.notes[0]
+    classes = find_images([folder / "train_images", folder / "a/test/cat"])
+    assert classes.labels == ["train_images", "cat"]
+
+
 def test_class_level_must_be_a_depth(tmp_path: Path) -> None:
     from featx.errors import OptionError
 
