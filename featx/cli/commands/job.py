@@ -209,6 +209,8 @@ def extract(args: argparse.Namespace) -> int:
     else:
         planned = _planned(args, args.output, shard_size=SHARD_SIZE, sample=0)
         note_ignored(args, planned.ignored)
+        for note in planned.notes:
+            print_message(args, note)
     done = _run(args, args.output)
     _print(args, done)
     return 0 if done.done == done.shards else 1
