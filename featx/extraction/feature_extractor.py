@@ -280,7 +280,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
         resolve_cache(self.cache)
         as_image_list(X)
         check_allow(self.allow)
-        with reporting(self.verbose):
+        with reporting(_as_verbose(self.verbose)):
             recipe = options.resolve().recipe.as_dict()
         reset_feature_names(self, X)
         self.recipe_ = recipe
@@ -390,7 +390,7 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
             return rows
         if note := pixel_range_note(images, options.bit_depth or options.window):
             warn_once(note)
-        with reporting(self.verbose, progress):
+        with reporting(_as_verbose(self.verbose), progress):
             ledger = self._extract(images, rows, self._resolve(options))
         _warn_unreadable(ledger)
         return rows
@@ -547,6 +547,11 @@ class FeatureExtractor(TransformerMixin, BaseEstimator):  # type: ignore[misc]  
 def resolve_extractor(extractor: FeatureExtractor) -> Resolved:
     """Return what an extractor runs. It must have the fitted recipe if the extractor is fitted."""
     return extractor._resolve(extractor._options())
+
+
+def _as_verbose(verbose: Any) -> bool | None:
+    """Return a parameter as a bool or None; scikit-learn accepts numbers, and unchecked parameters."""
+    return None if verbose is None else bool(verbose)
 
 
 def _warn_unreadable(ledger: Ledger) -> None:
