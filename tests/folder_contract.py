@@ -71,8 +71,6 @@ class FolderContract:
         folder.remove("shards/a")
         folder.remove("shards/a")
         assert folder.names("shards") == {"b"}
-        folder.clear("shards")
-        assert folder.names("shards") == set()
         folder.remove_abandoned("", "shards")
 
     def test_refuses_overwrite(self, folder: Folder) -> None:

@@ -93,7 +93,7 @@ def _check_listener(address: str | None) -> None:
         except OSError as error:
             raise JobError(
                 f"There is no Ray cluster at {address} ({error.strerror or error}). Check the address "
-                "(ray://HOST:10001) and that the cluster runs; completed work is kept."
+                "(--scheduler ray://HOST:10001, scheduler=) and that the cluster runs; completed work is kept."
             ) from error
 
 

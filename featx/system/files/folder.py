@@ -103,9 +103,6 @@ class Folder(Protocol):
     def remove(self, name: str) -> None:
         """Remove a file if it exists."""
 
-    def clear(self, folder: str) -> None:
-        """Remove a folder and the files in it."""
-
     def remove_abandoned(self, *folders: str) -> None:
         """Remove temporary files whose writer has ended."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
@@ -166,10 +165,6 @@ class LocalFolder:
         """Remove a file if it exists."""
         with contextlib.suppress(FileNotFoundError), self._errors(name):
             os.unlink(self.path(name))
-
-    def clear(self, folder: str) -> None:
-        """Remove a folder and all that is in it."""
-        shutil.rmtree(self.path(folder), ignore_errors=True)
 
     def remove_abandoned(self, *folders: str) -> None:
         """Remove temporary files whose writer has ended."""

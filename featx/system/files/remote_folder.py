@@ -178,11 +178,6 @@ class RemoteFolder:
         with contextlib.suppress(FileNotFoundError):
             self._call(name, lambda: self._system.rm_file(self._key(name)))
 
-    def clear(self, folder: str) -> None:
-        """Remove the files in a folder."""
-        for name in self.names(folder):
-            self.remove(f"{folder}/{name}")
-
     def remove_abandoned(self, *folders: str) -> None:
         """Do nothing: temporary files are local."""
 
