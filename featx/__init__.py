@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from featx.models.prediction import Prediction
     from featx.recipe import Recipe
     from featx.store.info import RecipeInfo
+    from featx.system.requirements import requirements
     from featx.system.terminal.report import Progress
     from featx.workflows.compare import compare_images
     from featx.workflows.experiment import BackboneComparison
@@ -166,6 +167,7 @@ __all__ = [
     "rank_images",
     "read_model",
     "register_backbone",
+    "requirements",
     "run_job",
     "save_pipeline",
     "scale_to_unit_length",
@@ -236,6 +238,7 @@ _EXPORTS = {
     "recipe": ("Recipe",),
     "store.info": ("RecipeInfo",),
     "system.terminal.report": ("Progress",),
+    "system.requirements": ("requirements",),
     "workflows.compare": ("compare_images",),
     "workflows.experiment": ("BackboneComparison",),
     "workflows.image_duplicates": ("DuplicateGroup", "ImageDuplicates"),

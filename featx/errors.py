@@ -308,12 +308,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     --------
     >>> did_you_mean("mobilnet", ["mobilenet", "resnet50"])
     " Did you mean 'mobilenet'?"
-    >>> did_you_mean("zzz", ["mobilenet"])
+    >>> did_you_mean("XGBClassifier", ["RidgeClassifier"])
     ''
     """
     import difflib
 
-    matches = difflib.get_close_matches(name.lower(), list(known), n=1)
+    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.78)
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 

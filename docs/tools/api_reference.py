@@ -29,6 +29,7 @@ SECTIONS = (
         "What a folder, table or archive contains.",
         (
             *("find_images", "ImageTable", "ImageRow", "check_images", "ImageCheck", "CheckedImage"),
+            "requirements",
             "write_digits",
         ),
     ),

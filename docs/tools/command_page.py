@@ -22,6 +22,7 @@ FUNCTIONS = {
     "check": "check_images",
     "benchmark": "benchmark_images",
     "backbones": "available_backbones",
+    "requirements": "requirements",
     "job plan": "plan_job",
     "job run": "run_job",
     "job status": "job_status",

@@ -39,6 +39,8 @@ def batches(args: argparse.Namespace, missing: list[str]) -> tuple[Iterator[list
             raise OptionError(
                 "The source - (standard input) cannot be combined with other sources. Remove the other sources."
             )
+        if sys.stdin is None:  # closed by the parent process
+            raise OptionError("Cannot read paths from standard input: it is closed. Pass images, or a pipe.")
         return _warn_if_empty(_read_stream(sys.stdin.fileno()), args), None
     options = source_options_from(args)
     if is_table(args.source):

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import argparse
 
-from featx.cli.commands import backbones, benchmark, cache, check, compare, demo, extract, job, model, search
+from featx.cli.commands import (
+    backbones,
+    benchmark,
+    cache,
+    check,
+    compare,
+    demo,
+    extract,
+    job,
+    model,
+    requirements,
+    search,
+)
 from featx.cli.strict_parser import StrictParser
 from featx.system.version import __version__
 
@@ -18,6 +30,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"featx {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for family in (extract, compare, model, search, check, benchmark, demo, backbones, job, cache):
+    for family in (extract, compare, model, search, check, benchmark, demo, backbones, requirements, job, cache):
         family.add_commands(commands)
     return parser

@@ -7,6 +7,7 @@
 ``option_checks``  parameters with a few valid values, or a minimum
 ``processes``      cores, and whether a process still runs
 ``products``       matrix products of a few rows
+``requirements``   :func:`featx.requirements`, packages for a requirements file
 ``shared_calls``   calls that threads share
 ``sklearn_compat`` private helpers of scikit-learn
 ``threads``        process blocks in threads

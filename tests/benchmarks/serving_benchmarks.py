@@ -51,6 +51,25 @@ def serve_threads(environment: Environment) -> list[Measurement]:
     return [at_least("serve-threads", description, ratio, 0.8, details)]
 
 
+@benchmark("serve-http")
+def serve_http(environment: Environment) -> list[Measurement]:
+    """The FastAPI application of the how-to page under eight clients, every tenth image broken."""
+    model, _ = _trained(environment)
+    folder = environment.folder / "service"
+    folder.mkdir(exist_ok=True)
+    run = environment.run(
+        "serve_http", paths=environment.photos(1100), model=model, folder=str(folder), seconds=60.0, n_clients=8
+    )
+    early, late = run["memory"]
+    details = (
+        f"{run['rate']:.0f} vs. {run['batch']:.0f} images/s; p50 {run['p50']:.0f}, p95 {run['p95']:.0f} ms; "
+        f"{run['wrong']} wrong answers; memory {early} to {late} MB"
+    )
+    description = "rate of valid images over HTTP, relative to one call with all images in the same process"
+    is_sound = run["wrong"] == 0 and late < 1.1 * early
+    return [at_least("serve-http", description, run["rate"] / run["batch"], 0.8, details, ok=is_sound)]
+
+
 @benchmark("lone-image")
 def lone_image(environment: Environment) -> list[Measurement]:
     """Network alone on a single image, against a batch of eight."""

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import io
+import re
+import shutil
+import socket
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -99,3 +105,79 @@ def resize_images(paths: list[str]) -> dict[str, Any]:
         "pillow": _median_milliseconds(lambda image: image.resize(size, bilinear), images),
         "difference": difference,
     }
+
+
+def serve_http(paths: list[str], model: str, folder: str, seconds: float, n_clients: int) -> dict[str, Any]:
+    """Load the application of the how-to page with clients whose every tenth image is broken.
+
+    Returns the rates of valid images and of one call with the same images, latencies in milliseconds, the number of
+    wrong answers, and the memory of the server in MB after a tenth of the time and at the end.
+    """
+    from featx import Predictor
+
+    images = [Path(path).read_bytes() for path in paths]
+    shutil.copy(model, f"{folder}/model.skops")
+    page = (Path(__file__).parents[2] / "docs/how_to/serve.md").read_text()
+    Path(folder, "app.py").write_text(re.findall(r"^```py\n(.*?)^```", page, flags=re.M | re.S)[0])
+    predictor = Predictor(model, cache=None).warm_up()
+    started = time.perf_counter()
+    predictor.predict_each(images)
+    batch_rate = len(images) / (time.perf_counter() - started)
+    with subprocess.Popen(
+        [sys.executable, "-m", "uvicorn", "app:app", "--port", "8791", "--log-level", "critical"], cwd=folder
+    ) as server:
+        try:
+            _wait_for_server(8791)
+            until = time.perf_counter() + seconds
+            with ThreadPoolExecutor(n_clients + 1) as threads:
+                early = threads.submit(_memory_after, server.pid, seconds / 10)
+                runs = list(threads.map(lambda client: _post_until(client, images, until), range(n_clients)))
+            milliseconds = sorted(value for run in runs for value in run[0])
+            return {
+                "rate": len(milliseconds) / seconds,
+                "batch": batch_rate,
+                "p50": statistics.median(milliseconds),
+                "p95": milliseconds[int(0.95 * len(milliseconds))],
+                "wrong": sum(run[1] for run in runs),
+                "memory": [early.result(), _memory_after(server.pid, 0)],
+            }
+        finally:
+            server.terminate()
+
+
+def _wait_for_server(port: int) -> None:
+    for _ in range(300):
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    raise RuntimeError("the server did not start")
+
+
+def _memory_after(pid: int, seconds: float) -> int:
+    time.sleep(seconds)
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) // 1024
+
+
+def _post_until(client: int, images: list[bytes], until: float) -> tuple[list[float], int]:
+    """Return the latencies of valid images, and the number of wrong answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", 8791, timeout=60)
+    milliseconds: list[float] = []
+    n_wrong, number = 0, client * 97
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="x"\r\n\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    while time.perf_counter() < until:
+        number += 1
+        data, expected = images[number % len(images)], 200
+        if number % 10 == 0:
+            data, expected = data[:200], 422
+        started = time.perf_counter()
+        connection.request("POST", "/predict", head + data + b"\r\n--x--\r\n", headers)
+        response = connection.getresponse()
+        response.read()
+        n_wrong += response.status != expected
+        if expected == 200:
+            milliseconds.append(1000 * (time.perf_counter() - started))
+    connection.close()
+    return milliseconds, n_wrong

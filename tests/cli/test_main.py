@@ -16,7 +16,7 @@ from tests.cli.helpers import featx
 
 COMMANDS = [
     *("extract", "compare", "rank", "train", "model", "predict", "explain", "export", "similar", "duplicates"),
-    *("check", "benchmark", "demo", "backbones", "job", "cache"),
+    *("check", "benchmark", "demo", "backbones", "requirements", "job", "cache"),
 ]
 
 

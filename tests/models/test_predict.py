@@ -105,6 +105,13 @@ def test_stream_of_paths(model_here: Model, digits: list[Path]) -> None:
         assert process.wait() == 0
 
 
+def test_closed_standard_input(model: Path) -> None:
+    command = f"{sys.executable} -m featx predict {model} - <&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "Error: Cannot read paths from standard input: it is closed. Pass images, or a pipe.\n"
+
+
 @pytest.mark.usefixtures("model_here")
 @pytest.mark.parametrize(
     ("arguments", "remedy"),

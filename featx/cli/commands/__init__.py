@@ -10,6 +10,7 @@
 - ``backbones``: ``featx backbones``
 - ``cache``: ``featx cache info``, ``verify``, ``compact`` and ``clear``
 - ``job``: ``featx job plan``, ``run``, ``status`` and ``merge``
+- ``requirements``: ``featx requirements``
 - ``demo``: ``featx demo``
 
 Each has a function ``add_commands`` that adds its parsers. What a command runs is imported when it runs, so that

@@ -175,7 +175,8 @@ def check_not_forked(backbone: Backbone) -> None:
     if _started.is_forked and not isinstance(backbone, DirectBackbone):
         raise EngineError(
             "Cannot run a network in a process that was forked after a network ran: its threads do not survive the "
-            'fork. Use joblib\'s "loky" or multiprocessing\'s "spawn", or extract features before forking: cached rows '
+            "fork. With gunicorn --preload, create the Predictor in post_fork, or remove --preload. Elsewhere, use "
+            'joblib\'s "loky" or multiprocessing\'s "spawn", or extract features before forking: cached rows '
             "need no network."
         )
 
