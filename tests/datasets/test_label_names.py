@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,12 @@ from featx.datasets.image_table import ImageTable
 from featx.datasets.label_names import similar_names_note, unknown_classes_note
 from featx.workflows.labeled_images import prepare_table
 
+_NUMBERS = itertools.count()
 NFD = unicodedata.normalize("NFD", "for\u00eat")
 
 
 def table(labels: list[Any]) -> ImageTable:
-    return ImageTable([f"{number}.jpg" for number in range(len(labels))], labels)
+    return ImageTable([f"{next(_NUMBERS)}.jpg" for _ in labels], labels)
 
 
 @pytest.mark.parametrize(
