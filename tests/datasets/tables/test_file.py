@@ -104,7 +104,8 @@ def test_integers_and_booleans_keep_their_type(written: list[Any], expected: lis
 def test_numeric_labels_are_text_beside_folder_names() -> None:
     named, numbered = ImageTable(["a", "b"], ["0", "1"]), ImageTable(["c", "d"], [1, 0])
     assert prepare_table(named, numbered, []).labels == ["0", "1", "1", "0"]
-    assert prepare_table(numbered, numbered, []).labels == [1, 0, 1, 0]
+    others = ImageTable(["e", "f"], [1, 0])
+    assert prepare_table(numbered, others, []).labels == [1, 0, 1, 0]
 
 
 @pytest.mark.parametrize(
