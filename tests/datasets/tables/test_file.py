@@ -51,8 +51,8 @@ def test_column_names(frame: pd.DataFrame, tmp_path: Path) -> None:
     table = find_images(source, label_column="kind")
     assert table.labels == frame["label"].tolist()
     assert find_images(source).labels == [None] * 24
-    with pytest.raises(SourceError, match=r"no column 'knid' for the label\. Did you mean 'kind'\?"):
-        find_images(source, label_column="knid")
+    with pytest.raises(SourceError, match=r"no column 'kinds' for the label\. Did you mean 'kind'\?"):
+        find_images(source, label_column="kinds")
     other = _write(frame.rename(columns={"file": "x"}), tmp_path / "other.csv")
     with pytest.raises(SourceError, match="No path column in .*: it has the columns 'x', 'label', 'part', 'site'"):
         find_images(other)
