@@ -72,6 +72,6 @@ def run() -> NoReturn:
 def _interrupted(command: str, signals: Interrupts) -> int:
     if sys.stderr is not None and sys.stderr.isatty():
         print(file=sys.stderr)  # the terminal has echoed ^C on this line
-    kept = "" if command.startswith("cache ") else " Committed rows are kept."
+    kept = "" if command.startswith("cache ") else " Rows already written are kept."
     write_line(f"Interrupted.{kept} Repeat the command to continue.")
     return 128 + (signals.first or signal.SIGINT)

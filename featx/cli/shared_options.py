@@ -15,6 +15,9 @@ EXTRACTION_OPTIONS = (
 #: Extraction options that commands with a trained model have.
 READING_OPTIONS = ("max_pixels", "on_truncated", "precision")
 
+#: Default limit of pixels, that of :mod:`featx.images.decode`, which imports numpy.
+MAX_PIXELS = 178_956_970
+
 WEIGHTS_HELP = (
     "Weights of the backbone without its head: imagenet, a file, a URL followed by #sha256=DIGEST, or none for random "
     "weights (default: imagenet)"
@@ -213,7 +216,7 @@ def add_extraction_options(parser: argparse.ArgumentParser, *, repeatable: bool 
     group.add_argument(
         "--batch-size", type=int, metavar="N", help="Images per batch; does not change the features (default: 32)"
     )
-    _add_reading_options(group, "178956970", "raise")
+    _add_reading_options(group, str(MAX_PIXELS), "raise")
     if on_error:
         add_on_error(group)
     add_cache(group)

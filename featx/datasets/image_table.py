@@ -120,7 +120,7 @@ class ImageTable:
         n_labeled = len(self) - sum(label is None for label in self.labels)
         if n_labeled:
             n_classes = len({label for label in self.labels if label is not None})
-            parts.append(f"{n_labeled:,} labeled, {n_classes:,} distinct labels")
+            parts.append(f"{n_labeled:,} labeled, {format_count(n_classes, 'distinct label')}")
         if self.splits is not None:
             counts = collections.Counter(split for split in self.splits if split is not None)
             parts.append(", ".join(f"{count:,} {split}" for split, count in sorted(counts.items(), reverse=True)))

@@ -115,8 +115,8 @@ class ExtractionOptions:
             return own
         if own == "":
             raise OptionError(
-                f"preprocessing (--preprocessing) must be None for backbone {self.backbone!r}, which has its own, got "
-                f"{self.preprocessing!r}."
+                f"preprocessing (--preprocessing) cannot be set for backbone {self.backbone!r}, which has its own, got "
+                f"{self.preprocessing!r}. Remove the option."
             )
         steps = preprocessing.parse_preprocessing(self.preprocessing)
         if isinstance(self._backbone, NetworkFile):

@@ -21,6 +21,7 @@ from typing import Any, Protocol
 
 from featx.errors import FeatxError, JobError
 from featx.system.files.parquet import import_pyarrow
+from featx.system.formatting import first_line
 
 #: Number of the file format; raised when files of an earlier version can no longer be read.
 FORMAT = 3
@@ -230,7 +231,7 @@ class _ReadsTails(Protocol):
     def read_tail(self, name: str, n_bytes: int) -> bytes: ...
 
 
-def read_committed(folder: _ReadsTails, shard: int | str, job: str, fingerprint: str) -> CommittedShard:
+def read_committed(folder: _ReadsTails, shard: int, job: str, fingerprint: str) -> CommittedShard:
     """Return the footer of a shard's table.
 
     Parameters
@@ -251,7 +252,7 @@ def read_committed(folder: _ReadsTails, shard: int | str, job: str, fingerprint:
     """
     pa = import_pyarrow()
     try:
-        footer = pa.parquet.read_metadata(io.BytesIO(folder.read_tail(table_name(int(shard)), _FOOTER_BYTES)))
+        footer = pa.parquet.read_metadata(io.BytesIO(folder.read_tail(table_name(shard), _FOOTER_BYTES)))
         fields = json.loads((footer.metadata or {})[METADATA])
         names = [field.name for field in dataclasses.fields(CommittedShard)]
         committed = CommittedShard(**{name: fields[name] for name in names})
@@ -267,11 +268,6 @@ def read_committed(folder: _ReadsTails, shard: int | str, job: str, fingerprint:
     if footer.num_rows != n_images or committed.rows < 0 or committed.failed < 0:
         raise ValueError(f"its table has {footer.num_rows:,} lines, expected {n_images:,}")
     return committed
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error message."""
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(" .")
 
 
 def sum_counts(shards: Iterable[CommittedShard]) -> dict[str, int]:

@@ -12,11 +12,12 @@ import numpy as np
 
 from featx.datasets.failures import Failure
 from featx.errors import FeaturesError
-from featx.features.job_files import CommittedShard, JobManifest, first_line, read_committed, table_name
+from featx.features.job_files import CommittedShard, JobManifest, read_committed, table_name
 from featx.features.job_tables import column_texts
 from featx.features.npy_part import FeatureFolder
 from featx.system.array_types import IntArray
 from featx.system.files.parquet import import_pyarrow
+from featx.system.formatting import first_line
 
 #: Columns of a table of rows.
 ROW_COLUMNS = ("path", "label", "digest")

@@ -20,7 +20,6 @@ from featx.features.job_files import (
     MANIFEST,
     CommittedShard,
     PlannedShard,
-    first_line,
     matrix_name,
     parse_manifest,
     plan_name,
@@ -35,6 +34,7 @@ from featx.system.files import remote
 from featx.system.files.folder import Folder, open_folder
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.url_secrets import check_no_secrets
+from featx.system.formatting import first_line
 from featx.system.option_checks import as_path
 
 _MAX_READERS = 16

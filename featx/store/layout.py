@@ -58,7 +58,7 @@ _OTHER_CACHE = "set another folder with cache= (--cache) or FEATX_CACHE"
 def write_error(cache: Path, error: OSError) -> StoreError:
     """Return the error for a cache that cannot be written."""
     return StoreError(
-        f"Cannot write to the feature cache {str(cache)!r}: {error.strerror or error}. Committed rows are safe. "
+        f"Cannot write to the feature cache {str(cache)!r}: {error.strerror or error}. Rows already written are kept. "
         f"Fix the cause, or {_OTHER_CACHE}."
     )
 

@@ -53,6 +53,30 @@ def format_duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} hours" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
 
 
+def format_ties(ties: Sequence[str], where: str = "") -> str:
+    """Return the names of ties; if there are many, their number and where they are listed.
+
+    Examples
+    --------
+    >>> format_ties(["knn", "svm"]), format_ties(["a", "b", "c", "d"], "ties in the table")
+    ('knn, svm', '4 others (ties in the table)')
+    """
+    if len(ties) <= 3:
+        return ", ".join(ties)
+    return f"{len(ties)} others" + (where and f" ({where})")
+
+
+def first_line(error: BaseException) -> str:
+    r"""Return the first line of an error message without its period; the type of an error without a message.
+
+    Examples
+    --------
+    >>> first_line(ValueError("The file is empty.\nAt line 1.")), first_line(MemoryError())
+    ('The file is empty', 'MemoryError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" .")
+
+
 def format_list(names: Sequence[object], max_names: int = 3) -> str:
     """Return the first few names and the number of the others.
 

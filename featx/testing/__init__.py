@@ -13,6 +13,8 @@ May import: ``backbones``, ``system``, ``errors``.
 
 from __future__ import annotations
 
+import importlib.util
+
 from featx.testing.backbones import CountingBackbone, registered
 from featx.testing.row_store import RowStore
 
@@ -28,6 +30,11 @@ __all__ = ["CountingBackbone", "RowStore", "StoreContract", "registered"]
 def __getattr__(name: str) -> Any:
     if name != "StoreContract":
         raise AttributeError(f"module 'featx.testing' has no attribute {name!r}")
+    from featx.errors import missing_dependency
+
+    for package in ("pytest", "hypothesis"):
+        if importlib.util.find_spec(package) is None:
+            raise missing_dependency("featx.testing.StoreContract", package)
     from featx.testing.store_contract import StoreContract  # imports pytest
 
     return StoreContract

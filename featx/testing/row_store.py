@@ -136,7 +136,7 @@ class StoreHooks:
         RowStore
             A handle that sees all committed rows.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must override open: return a store in this cache folder.")
 
     def leftovers(self, cache: Path) -> list[Path]:
         """Return the files in the cache folder that belong to no committed row, description or setting.
@@ -151,7 +151,7 @@ class StoreHooks:
         list of Path
             Empty if the store has removed all temporary files.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must override leftovers: return its temporary files.")
 
     def files(self, cache: Path) -> list[Path]:
         """Return the files that the corruption tests change.

@@ -19,7 +19,7 @@ from featx.system.option_checks import as_list
 from featx.system.terminal.progress import ProgressFunction, describing, reporting
 from featx.workflows.config import ComparisonConfig, validate_request
 from featx.workflows.duplicate_groups import duplicate_detector, duplicate_notes, split_with_groups
-from featx.workflows.experiment import BackboneComparison, Experiment, Limits, backbone_of_row, join_tables
+from featx.workflows.experiment import BackboneComparison, Experiment, ExperimentLimits, backbone_of_row, join_tables
 from featx.workflows.feature_sets import (
     ReadableImages,
     as_extraction_options,
@@ -27,7 +27,7 @@ from featx.workflows.feature_sets import (
     extract_readable,
     unique_recipes,
 )
-from featx.workflows.image_estimators import bind_images, check_image_estimators
+from featx.workflows.image_estimators import bind_images, validate_image_estimators
 from featx.workflows.labeled_images import as_image_table, label_column, prepare_table
 from featx.workflows.result import ImageComparison
 
@@ -188,7 +188,7 @@ def compare_tables(
     test: ImageTable | None = None,
     cache: Path | None,
     on_error: Literal["skip", "raise"] = "skip",
-    limits: Limits | None = None,
+    limits: ExperimentLimits | None = None,
 ) -> ImageComparison:
     """Compare baselines with settings that are validated already.
 
@@ -200,7 +200,7 @@ def compare_tables(
     config : ComparisonConfig
     test, cache, on_error
         See :func:`compare_images`.
-    limits : Limits or None, default=None
+    limits : ExperimentLimits or None, default=None
     """
     started = time.perf_counter()
     check_on_error(on_error)
@@ -208,7 +208,7 @@ def compare_tables(
     table = prepare_table(table, test, notes)
     config = validate_request(table, config)
     notes += filter(None, [config.task_note])
-    notes += check_image_estimators(config, options)
+    notes += validate_image_estimators(config, options)
     all_resolved = [option.resolve() for option in options]
     options_by_recipe = {backbone.recipe: option for backbone, option in zip(all_resolved, options, strict=True)}
     resolved = unique_recipes(all_resolved, notes)
@@ -216,7 +216,7 @@ def compare_tables(
     images = extract_readable(table, resolved, detector, notes, cache=cache, on_error=on_error)
     y = validate_labels(label_column(images.table.labels), config.task)
     grouped = split_with_groups(images, y, config, notes)
-    experiment = Experiment(images.table, y, config, grouped, limits or Limits())
+    experiment = Experiment(images.table, y, config, grouped, limits or ExperimentLimits())
     backbones = []
     for position, (name, backbone, features) in enumerate(
         zip(backbone_names(resolved), resolved, images.feature_sets, strict=True)

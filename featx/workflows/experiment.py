@@ -61,7 +61,7 @@ class BackboneComparison(Record):
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
+class ExperimentLimits:
     """Sizes above which diagnostics are computed with less work.
 
     Attributes
@@ -86,7 +86,7 @@ class Experiment:
     y : ndarray of shape (n_samples,)
     config : ComparisonConfig
     grouped : GroupedSplit
-    limits : Limits
+    limits : ExperimentLimits
     started : float
         Time (``time.perf_counter``) from which the time limit counts.
     """
@@ -95,7 +95,7 @@ class Experiment:
     y: np.ndarray[Any, Any]
     config: ComparisonConfig
     grouped: GroupedSplit
-    limits: Limits = Limits()
+    limits: ExperimentLimits = ExperimentLimits()
     started: float = dataclasses.field(default_factory=time.perf_counter)
 
     def _minutes_left(self) -> float | None:

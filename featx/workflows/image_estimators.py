@@ -55,7 +55,7 @@ def check_feature_estimators(config: ComparisonConfig) -> None:
         )
 
 
-def check_image_estimators(config: ComparisonConfig, options: Sequence[ExtractionOptions]) -> list[str]:
+def validate_image_estimators(config: ComparisonConfig, options: Sequence[ExtractionOptions]) -> list[str]:
     """Check that estimators on images suit each backbone, and return notes on them.
 
     Parameters

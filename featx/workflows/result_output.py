@@ -12,7 +12,7 @@ from featx.baselines.metrics import METRIC_NAMES, METRICS, best_row
 from featx.system.files.atomic import write_text
 from featx.system.files.output_paths import as_output_error, header_pattern, starts_with
 from featx.system.files.url_secrets import redact_secrets
-from featx.system.formatting import escape_cell, escape_path_cell, format_count, format_duration, shorten
+from featx.system.formatting import escape_cell, escape_path_cell, format_count, format_duration, format_ties, shorten
 from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import table_to_html
 from featx.system.terminal.tables import fit_text, format_table, wrap_text
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from featx.workflows.report.inputs import ReportedComparison
 
-_MAX_NAMED_TIES = 3
 
 #: Whether an existing file is a report, or one of the tables written beside it. A table to which a person may have
 #: added columns must have exactly our columns.
@@ -33,11 +32,6 @@ is_table_file = starts_with(
     header_pattern(["path", "given", "suggested", "confidence", "probability_of_given"]),
     header_pattern(["path", "finding", "detail"]),
 )
-
-
-def format_ties(ties: Sequence[str]) -> str:
-    """Return the names of ties, or their number if there are many."""
-    return ", ".join(ties) if len(ties) <= _MAX_NAMED_TIES else f"{len(ties)} others (ties in the table)"
 
 
 def comparison_text(result: ReportedComparison) -> str:
@@ -96,7 +90,7 @@ def comparison_html(result: ReportedComparison, seconds: float | None) -> str:
     facts = {
         METRIC_NAMES[metric]: rows[number][METRIC_NAMES[metric]],
         "95 % interval": rows[number]["95 % interval"],
-        "not significantly worse": format_ties(result.ties) or "none",
+        "not significantly worse": format_ties(result.ties, "ties in the table") or "none",
         "data": _headline(result),
         "duplicates": result.duplicates.describe() if len(result.duplicates) else "none",
         "unreadable images": f"{len(result.failures):,}" if result.failures else "",
@@ -110,7 +104,7 @@ def comparison_html(result: ReportedComparison, seconds: float | None) -> str:
 
 def _summary_lines(result: ReportedComparison) -> list[str]:
     best, metric = result.best_row, METRICS[result.task][0]
-    lead = f"; its lead over {format_ties(result.ties)} is not significant" if result.ties else ""
+    lead = f"; its lead over {format_ties(result.ties, 'ties in the table')} is not significant" if result.ties else ""
     score = f"{METRIC_NAMES[metric]} {best[f'{metric}_mean']:.3f}"
     lines = [wrap_text(f"* best: {best['estimator']} on {result.best_backbone.name}, {score}{lead}")]
     if "best_params" in result.table:

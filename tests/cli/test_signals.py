@@ -70,7 +70,7 @@ def test_library_error_after_interrupt_is_reported_as_interrupt(
 
     monkeypatch.setattr("featx.cli.commands.backbones.show_backbones", swallowed)
     assert cli.main(["backbones"]) == 143
-    assert capsys.readouterr().err.startswith("Interrupted. Committed rows are kept. Repeat the command")
+    assert capsys.readouterr().err.startswith("Interrupted. Rows already written are kept. Repeat the command")
 
 
 @pytest.mark.slow

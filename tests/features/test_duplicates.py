@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from featx import FeatureExtractor, find_duplicates
 from featx.errors import ComparisonError, FeaturesNotFoundError, OptionError
 from featx.features.duplicates.find import find_duplicate_rows
-from featx.features.duplicates.limits import Limits
+from featx.features.duplicates.limits import DuplicateLimits
 
 
 def _clusters_by_rule(rows: np.ndarray[Any, Any], threshold: float) -> list[list[int]]:
@@ -43,7 +43,7 @@ def test_groups_match_the_documented_rule(seed: int, spread: float, block: int) 
     centers = rng.normal(size=(8, 12))
     rows = (centers[rng.integers(0, 8, 60)] + spread * rng.normal(size=(60, 12))).astype(np.float32)
     rows[50:55] = rows[:5]
-    duplicates = find_duplicate_rows(rows, 0.97, limits=Limits(dense_block_bytes=block, max_pairs=100))
+    duplicates = find_duplicate_rows(rows, 0.97, limits=DuplicateLimits(dense_block_bytes=block, max_pairs=100))
     assert sorted(sorted(cluster.tolist()) for cluster in duplicates.clusters) == _clusters_by_rule(rows, 0.97)
     assert duplicates.n_rows == sum(map(len, duplicates.clusters))
     assert len(duplicates) == len(duplicates.clusters)

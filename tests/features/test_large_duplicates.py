@@ -23,13 +23,13 @@ from featx.features.duplicates.cosine_bounds import (
 )
 from featx.features.duplicates.find import find_duplicate_rows, find_equal_rows
 from featx.features.duplicates.large import Neighbors, mutual_pairs, pairs_that_stand_out
-from featx.features.duplicates.limits import Limits
+from featx.features.duplicates.limits import DuplicateLimits
 from tests.jobs.job_samples import make_job
 
-SMALL = Limits(dense_rows=0, left_rows=60, right_rows=110, neighbor_rows=25, max_pairs=50)
+SMALL = DuplicateLimits(dense_rows=0, left_rows=60, right_rows=110, neighbor_rows=25, max_pairs=50)
 
 
-def assert_same_as_dense(rows: Any, *, threshold: float = 0.97, limits: Limits = SMALL) -> Duplicates:
+def assert_same_as_dense(rows: Any, *, threshold: float = 0.97, limits: DuplicateLimits = SMALL) -> Duplicates:
     """Check that the search in bounded memory finds what the comparison of all pairs finds; return the result."""
     dense = find_duplicates(np.asarray(rows), duplicate_threshold=threshold)
     large = find_duplicate_rows(rows, threshold, limits=limits)
@@ -131,7 +131,7 @@ def test_rows_of_many_bytes_are_not_compared_densely(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         "featx.features.duplicates.find.link_all_pairs", lambda *args: pytest.fail("all pairs were compared")
     )
-    found = find_duplicate_rows(rows, 0.97, limits=Limits(dense_bytes=rows.nbytes - 1))
+    found = find_duplicate_rows(rows, 0.97, limits=DuplicateLimits(dense_bytes=rows.nbytes - 1))
     assert [cluster.tolist() for cluster in found.clusters] == [cluster.tolist() for cluster in expected]
 
 
@@ -143,7 +143,7 @@ def test_threshold_1_of_wide_rows(dense_rows: int) -> None:
     rows[30:60] = rows[:30] * rng.uniform(0.5, 2, (30, 1)).astype(np.float32)
     rows[60:90] = rows[:30]
     rows[60:90][rows[60:90] == 0] = -0.0
-    duplicates = find_duplicate_rows(rows, 1.0, limits=Limits(dense_rows=dense_rows))
+    duplicates = find_duplicate_rows(rows, 1.0, limits=DuplicateLimits(dense_rows=dense_rows))
     assert [cluster.tolist() for cluster in duplicates.clusters] == [[row, row + 30, row + 60] for row in range(30)]
 
 
@@ -151,7 +151,7 @@ def test_threshold_1_of_wide_rows(dense_rows: int) -> None:
 def test_few_distinct_rows(n_kinds: int) -> None:
     kinds = np.random.default_rng(0).normal(size=(n_kinds, 8)).astype(np.float32)
     kinds[0] = 0
-    assert_same_as_dense(np.concatenate([kinds, kinds, kinds, -kinds[:1]] * 10), limits=Limits(dense_rows=0))
+    assert_same_as_dense(np.concatenate([kinds, kinds, kinds, -kinds[:1]] * 10), limits=DuplicateLimits(dense_rows=0))
 
 
 def test_job_is_read_in_blocks(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_nan_is_refused() -> None:
 @pytest.mark.slow  # 840 photos through the network
 def test_aerial_photos(ucmerced: list[str], compiled_cache: Path) -> None:
     rows = FeatureExtractor(cache=compiled_cache).fit_transform(ucmerced)
-    assert assert_same_as_dense(rows, limits=Limits(dense_rows=0)).n_rows > 50
+    assert assert_same_as_dense(rows, limits=DuplicateLimits(dense_rows=0)).n_rows > 50
 
 
 @pytest.mark.parametrize("command", [["duplicates", "f.npy"], ["similar", "f.npy", "photo.jpg"]])

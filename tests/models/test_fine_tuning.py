@@ -31,7 +31,7 @@ from featx.extraction.options import ExtractionOptions
 from featx.models.fine_tuning.client import first_trained_layer, write_pixels
 from featx.models.fine_tuning.training_data import fit_output_layer
 from featx.workflows.config import ComparisonConfig
-from featx.workflows.image_estimators import bind_images, check_image_estimators
+from featx.workflows.image_estimators import bind_images, validate_image_estimators
 
 Array = np.ndarray[Any, Any]
 SIZE = 32
@@ -289,10 +289,10 @@ def test_classifier_inherits_options_of_backbone(tmp_path: Path) -> None:
     given = FineTunedClassifier(image_size=(96, 96), layer=["conv_pw_6_relu"], epochs=3, cache=tmp_path)
     options = ExtractionOptions("mobilenet", image_size=96, layer="conv_pw_6_relu", pooling="max")
     config = ComparisonConfig(estimators={"mine": given, "knn": "knn"}, tune=True)
-    assert check_image_estimators(config, [options]) == [
+    assert validate_image_estimators(config, [options]) == [
         "fine-tune is not tuned (tune, --tune): it uses its default parameters."
     ]
-    assert check_image_estimators(ComparisonConfig(estimators=["knn"], tune=True), [options]) == []
+    assert validate_image_estimators(ComparisonConfig(estimators=["knn"], tune=True), [options]) == []
     wanted = bind_images(config, ImageTable(["a.jpg"], ["a"]), options, None)
     assert isinstance(wanted, dict)
     made = wanted["mine"].make(9)

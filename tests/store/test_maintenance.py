@@ -365,7 +365,7 @@ def test_recipes_that_differ_in_pixels_show_them(cache: Path) -> None:
 def test_read_only_disk(function: object, cache: Path) -> None:
     assert callable(function)
     failing = faults.failing(errno.EROFS, "open", "replace", "unlink")
-    with pytest.raises(StoreError, match="Cannot write.*Read-only file system. Committed rows are safe"), failing:
+    with pytest.raises(StoreError, match="Cannot write.*Read-only file system. Rows already written are kept"), failing:
         function(cache)
     assert verify_cache(cache) == []
 

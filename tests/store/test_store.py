@@ -146,7 +146,7 @@ def test_file_size_limit(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert "File too large. Committed rows are safe." in done.stdout
+    assert "File too large. Rows already written are kept." in done.stdout
     assert_holds(tmp_path, range(3))
     assert len(os.listdir(tmp_path / "features" / "abc")) == 3
 

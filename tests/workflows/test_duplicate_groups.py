@@ -16,7 +16,7 @@ from featx.errors import ComparisonError
 from featx.extraction.options import ExtractionOptions
 from featx.workflows.compare import compare_tables
 from featx.workflows.config import ComparisonConfig
-from featx.workflows.experiment import Limits
+from featx.workflows.experiment import ExperimentLimits
 from featx.workflows.feature_sets import as_extraction_options
 from featx.workflows.labeled_images import as_image_table
 from tests.workflows.helpers import compare, folds_of, names_of
@@ -182,7 +182,8 @@ def test_settings_of_ungrouped_scores_are_noted(compare_matrix: Callable[..., An
     assert re.search(r"accuracy 0\.\d{3}\.$", note)
     config = ComparisonConfig(estimators=["knn"], tune=True, repeats=2)
     options = [as_extraction_options("matrix")]
-    result = compare_tables(as_image_table(result.paths, y), options, config, cache=None, limits=Limits(max_images=50))
+    limits = ExperimentLimits(max_images=50)
+    result = compare_tables(as_image_table(result.paths, y), options, config, cache=None, limits=limits)
     (note,) = (note for note in result.notes if "If duplicates were ignored" in note)
     assert note.endswith("(not tuned, one repetition, 2 folds).")
 

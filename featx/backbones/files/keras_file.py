@@ -16,10 +16,11 @@ from featx.backbones.files.display_name import display_name
 from featx.backbones.files.keras_layers import LayerGraph, list_layers, operation_rows
 from featx.backbones.files.safe_config import find_unsafe_part
 from featx.backbones.keras.graph import LayerRow, as_functional, pool_outputs
-from featx.backbones.keras.keras_import import first_line, import_keras, plain_settings
+from featx.backbones.keras.keras_import import import_keras, plain_settings
 from featx.backbones.preprocessing import Preprocessing
 from featx.errors import EngineError, TrainingError, WeightsError
 from featx.recipe import Recipe
+from featx.system.formatting import first_line
 
 #: What Keras reports about an unknown object in an ``.h5`` file.
 _UNKNOWN = re.compile(r"Unknown [a-z ]+: '([^']+)'")

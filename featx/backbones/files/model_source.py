@@ -131,9 +131,9 @@ def _unreadable(path: str, file: Path, kind: str, error: OSError) -> UnknownBack
             f"Cannot read network {path!r} without {Path(error.filename).name!r}, which holds its weights: {reason}. "
             f"{_MISSING_WEIGHTS_REMEDY[kind]}"
         )
+    part = f"{str(error.filename)!r}: " if error.filename and str(error.filename) not in (path, str(file)) else ""
     return UnknownBackboneError(
-        f"Cannot read network {path!r}: {str(error.filename or path)!r}: {reason}. Check the path; `featx backbones` "
-        "lists the built-in backbones."
+        f"Cannot read network {path!r}: {part}{reason}. Check the path; `featx backbones` lists the built-in backbones."
     )
 
 

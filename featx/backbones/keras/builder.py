@@ -18,13 +18,14 @@ import numpy as np
 
 from featx.backbones.keras.describe import describe_layers, known_layers
 from featx.backbones.keras.graph import pool_layer, pool_outputs
-from featx.backbones.keras.keras_import import first_line, import_keras, plain_settings
+from featx.backbones.keras.keras_import import import_keras, plain_settings
 from featx.backbones.layers import POOL_OPERATIONS, find_layers, missing_layer_message, pooled_output_name
 from featx.backbones.preprocessing import Preprocessing
 from featx.backbones.records import KerasRecord
 from featx.backbones.weights import has_keras_hash, local_weights
 from featx.errors import EngineError, WeightsError
 from featx.recipe import Recipe
+from featx.system.formatting import first_line
 
 _SEED = 0
 #: Standard deviations of the red, green and blue values of ImageNet, for values from 0 to 1.

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from featx.errors import EngineError
+from featx.system.formatting import first_line
 
 
 def import_keras() -> Any:
@@ -42,9 +43,3 @@ def plain_settings(keras: Any) -> Iterator[Any]:
         keras.config.set_floatx(floatx)
         keras.config.set_dtype_policy(policy)
         keras.config.set_image_data_format(data_format)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error message, or the kind of an error without a message."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES, METRICS
-from featx.system.formatting import format_count
+from featx.system.formatting import format_count, format_ties
 from featx.system.notebook.cards import card_to_html
 from featx.system.notebook.html import table_to_html
 from featx.system.terminal.tables import fit_text, format_table, wrap_text
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 #: Columns that features are ranked by. The first one decides the order, the second one breaks ties.
 CRITERIA = ("loo_ridge", "logme", "loo_knn", "h_score")
 _CRITERION_NAMES = {"loo_ridge": "ridge", "logme": "LogME", "loo_knn": "kNN", "h_score": "H-score"}
-_MAX_NAMED_TIES = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +108,10 @@ class Ranking:
     def _repr_html_(self) -> str:
         """Return the best matrix, the table and the notes as HTML, for notebooks."""
         rows = [{name: str(cell) for name, cell in row.items()} for row in self._rows()]
-        facts = {"not significantly worse": self._ties_text() or "none", "data": self._headline()}
+        facts = {
+            "not significantly worse": format_ties(self.ties, "see the ties in the table") or "none",
+            "data": self._headline(),
+        }
         return card_to_html(str(self.best), facts, table_to_html(rows, marked=[0]), notes=self.notes)
 
     def _headline(self) -> str:
@@ -134,8 +136,5 @@ class Ranking:
     def _conclusion(self) -> str:
         if not self.ties:
             return f"* best: {self.best}"
-        return f"* best: {self.best}, not significantly better than {self._ties_text()}"
-
-    def _ties_text(self) -> str:
-        n_ties = len(self.ties)
-        return ", ".join(self.ties) if n_ties <= _MAX_NAMED_TIES else f"{n_ties} others (see the ties in the table)"
+        ties = format_ties(self.ties, "see the ties in the table")
+        return f"* best: {self.best}, not significantly better than {ties}"

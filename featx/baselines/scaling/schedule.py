@@ -14,7 +14,7 @@ from featx.baselines.scaling.cost import Cost, available_bytes
 from featx.baselines.scaling.limits import TimeUpError
 from featx.baselines.scaling.workers import FoldWorkers
 from featx.errors import FeatxError
-from featx.system.formatting import shorten
+from featx.system.formatting import first_line, shorten
 from featx.system.processes import n_cores
 from featx.system.terminal.progress import Stage
 
@@ -119,7 +119,7 @@ class Schedule:
 
 def describe_failure(name: str, error: Exception) -> str:
     """Return the note on an estimator that failed."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    reason = first_line(error)
     if isinstance(error, MemoryError):
         return f"Excluded {name}: it ran out of memory ({shorten(reason, 120)}). Compare fewer samples."
     return f"Skipped {name}, which cannot be fitted to this data: {shorten(reason, 200)}"

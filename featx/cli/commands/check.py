@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from featx.cli.console import print_data, source_options_from
-from featx.cli.shared_options import add_command, add_common, add_sources, add_tables
+from featx.cli.shared_options import MAX_PIXELS, add_command, add_common, add_sources, add_tables
 
 
 def add_commands(commands: Any) -> None:
@@ -23,9 +23,9 @@ def add_commands(commands: Any) -> None:
     parser.add_argument(
         "--max-pixels",
         type=int,
-        default=178_956_970,
+        default=MAX_PIXELS,
         metavar="N",
-        help="Maximum number of pixels of an image (default: %(default)s)",
+        help=f"Maximum number of pixels of an image (default: {MAX_PIXELS})",
     )
     add_tables(parser, splits=False)
     add_common(parser)

@@ -15,7 +15,7 @@ from featx.system.files import remote
 from featx.system.files.parquet import import_pyarrow
 from featx.system.files.temporary import temporary_folder
 from featx.system.files.url_secrets import redact_secrets
-from featx.system.formatting import format_list
+from featx.system.formatting import first_line, format_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -227,7 +227,7 @@ def _as_source_error(source: str) -> Iterator[None]:
     except OSError as error:
         raise SourceError(f"Cannot read table {redact_secrets(source)!r}: {error.strerror or error}.") from error
     except Exception as error:  # pandas and pyarrow raise many types for invalid tables
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        reason = first_line(error)
         raise SourceError(
             f"Cannot read table {redact_secrets(source)!r}: {reason}. Expected a CSV, TSV, JSON Lines or "
             "Parquet file with names of columns."

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from featx.features.duplicates.limits import Limits
+from featx.features.duplicates.limits import DuplicateLimits
 from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import FloatArray, IntArray
 
@@ -41,7 +41,7 @@ class UnitRows:
         Sorted indices of the selected rows.
     mean : ndarray of shape (n_features,) or None, default=None
         Row that is subtracted before rows are normalized.
-    limits : Limits or None, default=None
+    limits : DuplicateLimits or None, default=None
         Sizes of blocks and samples.
     """
 
@@ -51,12 +51,12 @@ class UnitRows:
         indices: IntArray,
         mean: np.ndarray[Any, Any] | None = None,
         *,
-        limits: Limits | None = None,
+        limits: DuplicateLimits | None = None,
     ) -> None:
         self._source = source
         self._indices = indices
         self._mean = mean
-        self.limits = limits or Limits()
+        self.limits = limits or DuplicateLimits()
         self.n_features = int(source.shape[1])
 
     def __len__(self) -> int:

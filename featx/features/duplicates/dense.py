@@ -6,7 +6,7 @@ import numpy as np
 
 from featx.features.duplicates.components import PairGroups
 from featx.features.duplicates.cosine_bounds import rounding
-from featx.features.duplicates.limits import Limits
+from featx.features.duplicates.limits import DuplicateLimits
 from featx.system.array_types import FloatArray, IntArray
 
 #: Pairs with a cosine similarity from here up to the threshold are linked if they stand out: if their distance (1 −
@@ -16,7 +16,7 @@ N_NEIGHBORS = 10
 DISTANCE_RATIO = 2.0
 
 
-def link_all_pairs(unit: FloatArray, threshold: float, limits: Limits) -> tuple[IntArray, FloatArray]:
+def link_all_pairs(unit: FloatArray, threshold: float, limits: DuplicateLimits) -> tuple[IntArray, FloatArray]:
     """Return the group and the highest linked cosine similarity of each row.
 
     Parameters
@@ -24,7 +24,7 @@ def link_all_pairs(unit: FloatArray, threshold: float, limits: Limits) -> tuple[
     unit : ndarray of float32 of shape (n_samples, n_features)
         Distinct rows of unit length.
     threshold : float
-    limits : Limits
+    limits : DuplicateLimits
 
     Returns
     -------

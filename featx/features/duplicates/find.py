@@ -12,7 +12,7 @@ import numpy as np
 from featx.errors import ComparisonError, OptionError
 from featx.features.duplicates.dense import N_NEIGHBORS, link_all_pairs
 from featx.features.duplicates.large import distinct_rows, link_many_rows
-from featx.features.duplicates.limits import Limits
+from featx.features.duplicates.limits import DuplicateLimits
 from featx.features.open import open_features
 from featx.features.search.cosine import normalize_rows
 from featx.system.array_types import FloatArray, IntArray
@@ -193,10 +193,10 @@ def find_duplicate_rows(
     features: Any,
     threshold: float,
     *,
-    limits: Limits | None = None,
+    limits: DuplicateLimits | None = None,
 ) -> Duplicates:
     """Return the result of :func:`find_duplicates` for a matrix, with limits that tests can lower."""
-    limits = limits or Limits()
+    limits = limits or DuplicateLimits()
     n_samples = len(features) if hasattr(features, "shape") and len(features.shape) == 2 else 0
     is_large = n_samples > limits.dense_rows or (n_samples and 4 * n_samples * features.shape[1] > limits.dense_bytes)
     if n_samples > 2 * N_NEIGHBORS and is_large:
@@ -216,13 +216,13 @@ def find_duplicate_rows(
     return Duplicates(groups, cosine[kinds], threshold, centered)
 
 
-def find_equal_rows(features: Any, limits: Limits | None = None) -> Duplicates:
+def find_equal_rows(features: Any, limits: DuplicateLimits | None = None) -> Duplicates:
     """Return groups of equal rows, from one pass.
 
     Parameters
     ----------
     features : FeatureMatrix, SelectedRows or ndarray of shape (n_samples, n_features)
-    limits : Limits or None, default=None
+    limits : DuplicateLimits or None, default=None
 
     Raises
     ------
@@ -230,7 +230,7 @@ def find_equal_rows(features: Any, limits: Limits | None = None) -> Duplicates:
         A row is not finite.
     """
     try:
-        _, kinds, counts = distinct_rows(features, limits or Limits())
+        _, kinds, counts = distinct_rows(features, limits or DuplicateLimits())
     except ValueError as error:
         raise _not_finite(features.shape) from error
     return Duplicates(kinds, np.where(counts[kinds] > 1, np.float32(1), np.float32(np.nan)), 1.0)
@@ -245,7 +245,9 @@ def check_threshold(name: str, value: Any) -> None:
         )
 
 
-def _link_few_rows(distinct: FloatArray, threshold: float, limits: Limits) -> tuple[IntArray, FloatArray, bool]:
+def _link_few_rows(
+    distinct: FloatArray, threshold: float, limits: DuplicateLimits
+) -> tuple[IntArray, FloatArray, bool]:
     """Return group and highest cosine similarity of each row, and whether the mean row was subtracted."""
     labels, cosine = link_all_pairs(normalize_rows(distinct), threshold, limits)
     is_connected = len(distinct) > 2 * N_NEIGHBORS and 2 * int(np.bincount(labels).max()) > len(distinct)

@@ -15,7 +15,7 @@ from featx.features.duplicates.candidate_pairs import Pairs, near_pairs, near_ro
 from featx.features.duplicates.components import PairGroups, TooConnectedError, connected_components
 from featx.features.duplicates.cosine_bounds import Bounds, UnitRows, rounding
 from featx.features.duplicates.dense import DISTANCE_RATIO, MIN_COSINE, N_NEIGHBORS, link_all_pairs
-from featx.features.duplicates.limits import Limits
+from featx.features.duplicates.limits import DuplicateLimits
 from featx.features.npy_writer import NpyWriter
 from featx.features.selected_rows import is_read_on_demand
 from featx.system.array_types import BoolArray, FloatArray, IntArray
@@ -27,7 +27,7 @@ _SAMPLE_ROWS, _MAX_SAMPLE_FRACTION = 2000, 0.6
 
 
 def link_many_rows(
-    features: Any, threshold: float, limits: Limits, progress: Callable[[int], object]
+    features: Any, threshold: float, limits: DuplicateLimits, progress: Callable[[int], object]
 ) -> tuple[IntArray, FloatArray, IntArray, IntArray, bool]:
     """Link near-duplicates among many rows.
 
@@ -35,7 +35,7 @@ def link_many_rows(
     ----------
     features : FeatureMatrix or array of shape (n_samples, n_features)
     threshold : float
-    limits : Limits
+    limits : DuplicateLimits
     progress : callable
         Called with the number of rows compared since the last call.
 
@@ -82,7 +82,7 @@ def _allocate(folder: Path, memory_bytes: int, shape: tuple[int, int]) -> FloatA
     return mapped
 
 
-def distinct_rows(source: Any, limits: Limits) -> tuple[IntArray, IntArray, IntArray]:
+def distinct_rows(source: Any, limits: DuplicateLimits) -> tuple[IntArray, IntArray, IntArray]:
     """Return the indices of the distinct rows, the index of each row among them, and how often each occurs.
 
     Rows are compared by 128-bit hashes of their bytes.
@@ -112,7 +112,7 @@ def _link_distinct(  # noqa: PLR0917  # one call, from above
     source: Any,
     distinct: IntArray,
     threshold: float,
-    limits: Limits,
+    limits: DuplicateLimits,
     allocate: Callable[[tuple[int, int]], FloatArray],
     progress: Callable[[int], object],
 ) -> tuple[IntArray, FloatArray, bool]:

@@ -6,7 +6,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
+class DuplicateLimits:
     """Sizes that decide how rows are compared. They change time and memory, not the result.
 
     Attributes

@@ -21,7 +21,7 @@ _HEAD_BYTES = 200
 _MAX_NAME_LENGTH = 80
 
 
-def check_output_folder(folder: Path) -> None:
+def check_map_folder(folder: Path) -> None:
     """Raise if this is not the name of a folder for image files.
 
     Raises
@@ -50,7 +50,7 @@ class MapWriter:
     """
 
     def __init__(self, folder: Path) -> None:
-        check_output_folder(folder)
+        check_map_folder(folder)
         self._folder = folder
         self._used: set[str] = set()
 

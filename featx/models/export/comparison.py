@@ -30,7 +30,7 @@ def comparison_images(size: tuple[int, int]) -> AnyArray:
     return np.concatenate([noise, smooth])
 
 
-def check_outputs(
+def output_difference(
     model: Model, resolved: Resolved, pixels: AnyArray, outputs: AnyArray, compiled: Path | None
 ) -> float:
     """Return the largest difference between a network and its model in float32.

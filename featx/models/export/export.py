@@ -17,9 +17,9 @@ from featx.errors import ExportError
 from featx.extraction.options import Resolved, resolve_cache
 from featx.models.export.comparison import (
     N_COMPARED,
-    check_outputs,
     comparison_images,
     difference_in_training_precision,
+    output_difference,
 )
 from featx.models.head.from_sklearn import as_head
 from featx.models.head.steps import Neighbors
@@ -181,7 +181,7 @@ def export_model(
         advance.begin_step("writing the network")
         outputs = _write_network(opened, resolved, file_format, folder, pixels)
         advance.begin_step("comparing its outputs")
-        difference = check_outputs(opened, resolved, pixels, outputs, compiled)
+        difference = output_difference(opened, resolved, pixels, outputs, compiled)
         other_difference = difference_in_training_precision(opened, pixels, outputs, compiled)
         advance.begin_step("moving the files")
         move_files(folder / "out", target, file_format)

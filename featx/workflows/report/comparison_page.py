@@ -11,7 +11,7 @@ from featx.workflows.report import charts, sections
 from featx.workflows.report.attribution import attribution_maps, attribution_problem
 from featx.workflows.report.feature_map import class_columns, project, target_columns
 from featx.workflows.report.html_page import read_asset, render, write_page
-from featx.workflows.report.image_frame import ImageFrame, Limits, make_image_frame
+from featx.workflows.report.image_frame import FrameLimits, ImageFrame, make_image_frame
 from featx.workflows.report.inputs import ReportedComparison
 
 
@@ -23,7 +23,7 @@ def write_report(
     seconds: float | None = None,
     tsne: bool | None = None,
     cache: Path | None = None,
-    limits: Limits | None = None,
+    limits: FrameLimits | None = None,
 ) -> None:
     """Write the report of a comparison as one self-contained HTML page, atomically.
 
@@ -39,7 +39,7 @@ def write_report(
         Whether to draw a t-SNE map beside the PCA map. None: for up to 5,000 images.
     cache : Path or None, default=None
         Path of the feature cache. None: no attribution maps of misclassified images.
-    limits : Limits or None, default=None
+    limits : FrameLimits or None, default=None
 
     Raises
     ------
@@ -53,7 +53,7 @@ def write_report(
         import bokeh.resources
     except ImportError as error:
         raise missing_dependency("The report", "bokeh") from error
-    limits = limits or Limits()
+    limits = limits or FrameLimits()
     frame = make_image_frame(result, limits)
     n_shown = len(frame.shown)
     has_tsne = n_shown > 4 and (n_shown <= limits.tsne_images if tsne is None else tsne)
@@ -74,7 +74,7 @@ def write_report(
     write_page(path, text)
 
 
-def _projection_note(n_shown: int, limits: Limits, *, has_tsne: bool) -> str:
+def _projection_note(n_shown: int, limits: FrameLimits, *, has_tsne: bool) -> str:
     """Return which projection the map shows, and why."""
     if has_tsne:
         return (

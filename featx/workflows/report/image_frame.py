@@ -26,7 +26,7 @@ _MAX_LARGEST_ERRORS = 24
 
 
 @dataclasses.dataclass(frozen=True)
-class Limits:
+class FrameLimits:
     """Maximum numbers of images that sections of the report show."""
 
     misclassified: int = 24
@@ -46,7 +46,7 @@ class ImageFrame:
     Attributes
     ----------
     result : ReportedComparison
-    limits : Limits
+    limits : FrameLimits
     backbone : ReportedBackbone
         Backbone of the best row of the table.
     estimator : str
@@ -68,7 +68,7 @@ class ImageFrame:
     """
 
     result: ReportedComparison
-    limits: Limits
+    limits: FrameLimits
     backbone: ReportedBackbone
     estimator: str
     scored: pd.DataFrame
@@ -150,7 +150,7 @@ class ImageFrame:
         }
 
 
-def make_image_frame(result: ReportedComparison, limits: Limits) -> ImageFrame:
+def make_image_frame(result: ReportedComparison, limits: FrameLimits) -> ImageFrame:
     """Return the images of a report, with thumbnails of the most important ones."""
     backbone, estimator = result.best_backbone, str(result.best_row["estimator"])
     scored = _scored_images(backbone, estimator)
@@ -205,7 +205,7 @@ def misclassified_rows(result: ReportedComparison, scored: pd.DataFrame) -> list
     return largest
 
 
-def label_issue_records(result: ReportedComparison, limits: Limits) -> list[dict[str, Any]]:
+def label_issue_records(result: ReportedComparison, limits: FrameLimits) -> list[dict[str, Any]]:
     """Return the most likely label errors."""
     issues = result.label_issues
     return [] if issues is None else records(issues.head(limits.label_issues))
@@ -216,7 +216,7 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(zip(table.columns, row, strict=True)) for row in table.itertuples(index=False)]
 
 
-def _choose_shown(result: ReportedComparison, scored: pd.DataFrame, limits: Limits) -> pd.DataFrame:
+def _choose_shown(result: ReportedComparison, scored: pd.DataFrame, limits: FrameLimits) -> pd.DataFrame:
     """Return the scored images to show: all, or the important ones and a random sample of the others."""
     if len(scored) <= limits.thumbnails:
         return scored
@@ -230,7 +230,7 @@ def _choose_shown(result: ReportedComparison, scored: pd.DataFrame, limits: Limi
     return scored[scored.index.isin(chosen)]
 
 
-def _rows_not_scored(result: ReportedComparison, scored: pd.DataFrame, limits: Limits) -> list[int]:
+def _rows_not_scored(result: ReportedComparison, scored: pd.DataFrame, limits: FrameLimits) -> list[int]:
     """Return rows of training images that are shown as duplicates or likely label errors."""
     groups = result.duplicates.clusters[: limits.groups]
     rows = [int(row) for group in groups for row in group.rows[: limits.images_of_group]]
@@ -239,7 +239,7 @@ def _rows_not_scored(result: ReportedComparison, scored: pd.DataFrame, limits: L
     return [row for row in dict.fromkeys(rows) if row not in is_scored]
 
 
-def _rows_to_enlarge(result: ReportedComparison, scored: pd.DataFrame, limits: Limits) -> list[int]:
+def _rows_to_enlarge(result: ReportedComparison, scored: pd.DataFrame, limits: FrameLimits) -> list[int]:
     """Return the images that readers look at first: mistakes, likely label errors and duplicates, in turn."""
     mistakes = misclassified_rows(result, scored)[: limits.misclassified]
     issues = [int(issue["row"]) for issue in label_issue_records(result, limits)]

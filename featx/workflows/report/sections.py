@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from featx.baselines.metrics import METRIC_NAMES, METRICS
-from featx.system.formatting import format_bytes, format_count, shorten
+from featx.system.formatting import format_bytes, format_count, format_ties, shorten
 from featx.workflows.report.charts import class_style
 from featx.workflows.report.duplicate_grid import duplicate_groups
 from featx.workflows.report.image_frame import ImageFrame, label_issue_records, misclassified_rows, records
@@ -16,7 +16,6 @@ from featx.workflows.report.summary_card import summary_card
 
 _MAX_FAILURES = 50
 _MAX_NOTE_LENGTH = 2000
-_MAX_NAMED_TIES = 3
 
 
 def metric_name(frame: ImageFrame) -> str:
@@ -44,7 +43,7 @@ def summary(frame: ImageFrame) -> str:
         score = f"R² {_score(frame):.3f} on {n_images}"
     low, high = float(best["low"]), float(best["high"])
     interval = f" (95 % interval {low:.3f} – {high:.3f})" if np.isfinite(low) and np.isfinite(high) else ""
-    ties = ", ".join(result.ties) if len(result.ties) <= _MAX_NAMED_TIES else f"{len(result.ties)} others"
+    ties = format_ties(result.ties)
     tied = f" Its lead over {ties} is not significant." if result.ties else ""
     return f"Best: {frame.estimator} on {frame.backbone.name}, {score}{interval}.{tied}"
 

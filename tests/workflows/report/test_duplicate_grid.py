@@ -13,7 +13,7 @@ from featx.testing import CountingBackbone
 from featx.workflows.image_duplicates import DuplicateGroup
 from featx.workflows.report.duplicate_grid import duplicate_groups as grid
 from featx.workflows.report.duplicate_grid import row_to_keep
-from featx.workflows.report.image_frame import ImageFrame, Limits, make_image_frame
+from featx.workflows.report.image_frame import FrameLimits, ImageFrame, make_image_frame
 from featx.workflows.report.summary_card import summary_card
 from tests.workflows.helpers import compare
 
@@ -35,7 +35,7 @@ def frame_with_copies(folder: Path, **options: Any) -> ImageFrame:
     for original, copied in ((0, 3), (4, 5)):
         shutil.copy(table.paths[original], table.paths[copied])
     result = compare(table, duplicate_threshold=1, estimators=["knn"], **options)
-    return make_image_frame(result, Limits())
+    return make_image_frame(result, FrameLimits())
 
 
 def leaks_of(frame: ImageFrame) -> str:
