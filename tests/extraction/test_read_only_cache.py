@@ -93,4 +93,5 @@ from featx import Predictor
 print(Predictor(sys.argv[1], cache=None).predict_one(sys.argv[2]).label)
 """
     done = run(code, folder / "model.skops", image, XDG_CACHE_HOME="/dev/null")
-    assert (done.stdout, done.stderr) == ("a\n", "")
+    assert done.stdout == "a\n", done.stderr
+    assert done.stderr == ""

@@ -121,7 +121,7 @@ def test_closed_standard_input(model: Path) -> None:
         (["model.skops", "-", "a.png"], "cannot be combined with other sources"),
         (["model.skops", "DIGIT", "--top", "0"], "top (--top) must be an integer of at least 1, got 0"),
         (["model.skops", "DIGIT", "--threshold", "2"], "between 0 and 1"),
-        (["model.skops", "DIGIT", "--path-column", "file"], "requires a table as source"),
+        (["model.skops", "DIGIT", "--path-column", "file"], "Remove the option, or pass a table"),
         (["model.skops", "DIGIT", "-o", "model.skops"], "was not written by featx"),
         (["model.skops", "DIGIT", "-o", "nowhere/p.csv"], "Cannot write"),
     ],

@@ -29,7 +29,7 @@ from featx.system.files.atomic import atomic_write, make_folder
 from featx.system.files.temporary import temporary_place
 
 #: Errors of a user without a cache folder: it is read-only, belongs to somebody else, or there is no home folder.
-_NO_CACHE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+_NO_CACHE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 _temporary_folders: dict[str, tempfile.TemporaryDirectory[str]] = {}
 #: Seconds without use after which a cached network is removed. It is cached again when it is next used.
 _MAX_UNUSED_SECONDS = 30 * 24 * 3600
