@@ -1,4 +1,7 @@
-"""Reads images: accepted collections, the content of one image, and the digest that identifies the content."""
+"""Reads images: accepted collections, the content of one image, and the digest that identifies the content.
+
+This file is long because it alone knows all forms of an image: each is accepted, allowed, described and read here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Train a model on labeled images: score estimators, then fit the best one on all images."""
+"""Train a model on labeled images: score estimators, then fit the best one on all images.
+
+A third of this file is the documentation and signature of its public function.
+"""
 
 from __future__ import annotations
 
