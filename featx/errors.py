@@ -313,7 +313,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     import difflib
 
-    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.78)
+    cutoff = 0.6 if len(name) <= 5 else 0.78  # a typo changes more of a short name
+    matches = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
     return f" Did you mean {matches[0]!r}?" if matches else ""
 
 

@@ -124,7 +124,7 @@ def test_state_of_an_older_version_gets_defaults(paths: list[str]) -> None:
     for kind in (FeatureExtractor, _FewerParameters):
         older = kind.__new__(kind)
         older.__setstate__(state)
-        assert (older.verbose, older.resize) == (False, "native")
+        assert (older.verbose, older.resize) == (None, "native")
     older = FeatureExtractor.__new__(FeatureExtractor)
     older.__setstate__(state)
     assert older.get_params() == extractor.get_params()

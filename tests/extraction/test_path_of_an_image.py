@@ -31,7 +31,7 @@ def test_image_takes_the_documented_path(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("featx.extraction.prefetch.n_cores", lambda: 13)
     stops = documented_stops()
     assert 10 <= len(stops) <= 12
-    path = tmp_path / "photo.png"
+    path = tmp_path / "photo.jpg"
     PIL.Image.fromarray(np.full((40, 60, 3), 99, dtype=np.uint8)).save(path)
     extractor = FeatureExtractor("mobilenet", cache=tmp_path / "cache", engine="openvino")
     called: list[tuple[str, str]] = []

@@ -46,6 +46,13 @@ def _is_upright(orientation: int, kind: str) -> bool:
     return bool(np.abs(decoded.astype(int) - RAMP).mean() < 2)
 
 
+def _has_window() -> bool:
+    values = RAMP[:, :, 0].astype(int) * 4095 // 255
+    content = encoded(values.astype(np.uint16), "PNG")
+    dark, scaled = (decode_image(content, SIZE, window=window)[:, :, 0] for window in (None, (0.0, 4095.0)))
+    return bool(dark.max() <= 16 and np.abs(scaled.astype(int) - RAMP[:, :, 0]).max() <= 1)
+
+
 def _wrong_header() -> bytes:
     return encoded(RAMP, "PPM").replace(b"56 40", b"9000 9000")
 
@@ -61,6 +68,7 @@ ROWS: dict[str, Callable[[Path], bool]] = {
     "16-bit grayscale": lambda folder: _have_right_pixels(
         "16-bit gray PNG", "16-bit RGB PNG", "16-bit RGB TIFF", "16-bit gray TIFF"
     ),
+    "10, 12 or 14 bits": lambda folder: _has_window(),
     "float or": lambda folder: _have_right_pixels("float TIFF"),
     "CMYK": lambda folder: _have_right_pixels("CMYK JPEG", "CMYK TIFF", "YCCK JPEG"),
     "ICC profile": lambda folder: (
@@ -108,7 +116,7 @@ def _two_gib_file(folder: Path) -> Path:
 def test_documented_table_of_images_holds(tmp_path: Path) -> None:
     page = (Path(__file__).parents[2] / "docs" / "user_guide" / "images.md").read_text()
     rows = [line.split("|")[1].strip() for line in page.splitlines() if line.startswith("| ")][1:]
-    assert len(rows) == len(ROWS) == 15
+    assert len(rows) == len(ROWS) == 16
     for row, (start, holds) in zip(rows, ROWS.items(), strict=True):
         assert row.startswith(start)
         assert holds(tmp_path), row

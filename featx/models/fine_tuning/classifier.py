@@ -264,6 +264,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         InputError, WeightsError, EngineError, StoreError, ResourceError
             See :meth:`FeatureExtractor.transform`.
         """
+        self._check_parameters()
         with reporting(self.verbose, progress):
             resolved, first_layer = self._resolve()
             images = as_image_list(X)
@@ -278,10 +279,15 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
         self._set_result(result, resolved)
         return self
 
+    def _check_parameters(self) -> None:
+        try:
+            self._validate_params()
+        except InvalidParameterError as error:
+            raise InvalidOptionError(str(error)) from error
+
     def _resolve(self) -> tuple[Resolved, int]:
         """Return the network and options, and the index of the first layer to train."""
         try:
-            self._validate_params()
             if not isinstance(self.augment, bool | np.bool_) and set(self.augment) - set(AUGMENTATIONS):
                 raise OptionError(
                     f"augment must be a bool or a sequence of {', '.join(map(repr, AUGMENTATIONS))}, got "
@@ -294,7 +300,7 @@ class FineTunedClassifier(ClassifierMixin, FineTunedPredictorMixin, BaseEstimato
             return resolved, first_trained_layer(resolved, self.unfreeze)
         except UnknownBackboneError:
             raise
-        except (InvalidParameterError, OptionError) as error:
+        except OptionError as error:
             raise InvalidOptionError(str(error)) from error
 
     def _extract_frozen_features(self, images: Sequence[Image], resolved: Resolved) -> FloatArray:

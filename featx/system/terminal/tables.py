@@ -66,7 +66,7 @@ def format_table(
     * relu     10.25
     >>> print(format_table([{"path": "photos/a/very/long/name/1.jpg", "score": 0.25}], width=24))
     path               score
-    photos…name/1.jpg  0.25
+    photo…/name/1.jpg   0.25
     """
     if not rows:
         return ""

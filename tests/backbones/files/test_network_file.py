@@ -183,7 +183,7 @@ def test_preprocessing_is_for_files_only(tmp_path: Path, pixels: Array) -> None:
     save_onnx(tmp_path / "a.onnx")
     with pytest.raises(OptionError, match="must be set for .*a.onnx'.*'torch' .timm"):
         rows(tmp_path / "a.onnx", pixels, preprocessing=None)
-    with pytest.raises(OptionError, match="must be None for backbone 'mobilenet', which has its own"):
+    with pytest.raises(OptionError, match="cannot be set for backbone 'mobilenet', which has its own"):
         rows("mobilenet", pixels)
     with pytest.raises(OptionError, match="the file holds its weights. Remove the option"):
         rows(tmp_path / "a.onnx", pixels, weights=tmp_path / "w.h5")

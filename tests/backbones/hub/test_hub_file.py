@@ -146,6 +146,7 @@ def test_name_that_does_not_exist(run: Run, name: str, expected: str) -> None:
     assert expected in last_line(run(name))
 
 
+@pytest.mark.slow  # the client tries again and again
 def test_hub_out_of_reach(run: Run) -> None:
     message = last_line(run(NAME, HF_HUB_OFFLINE="1"))
     assert "HF_HUB_OFFLINE is set, and the file is not in the cache of the hub. Unset it" in message

@@ -205,7 +205,7 @@ def test_similar_images_from_python(extracted: Path, counting: CountingBackbone)
     itself = similar_images("features.npy", paths[:1], top=1, include_self=True, backbone="counting", cache=None)
     assert [match.path for match in itself[0].matches] == paths[:1]
     other = FeatureExtractor("color_histogram")
-    with pytest.raises(FeaturesError, match="has 12 features per row, but 'color_histogram' gives"):
+    with pytest.raises(FeaturesError, match="has 12 features per row, but 'color_histogram' produces"):
         similar_images("features.npy", paths[:1], backbone=other, cache=None)
     with pytest.raises(OptionError, match=r"on_error \(--on-error\) must be"):
         similar_images("features.npy", paths[:1], on_error="nan")
@@ -265,7 +265,7 @@ def test_features_of_another_version(job: Path, photo_folder: Path) -> None:
 def test_options_are_verified_on_an_image(extracted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree("c")
     assert run("features.npy", "photos/china/04.jpg") == 1
-    assert "has 12 features per row, but 'mobilenet' gives 1,024" in capsys.readouterr().err
+    assert "has 12 features per row, but 'mobilenet' produces 1,024" in capsys.readouterr().err
     assert run("features.npy", "photos/china/04.jpg", "--backbone", "counting") == 0
     assert "counting, output, avg; verified on 'photos/china/00.jpg'" in capsys.readouterr().err
     matrix = np.load("features.npy")
