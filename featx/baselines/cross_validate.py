@@ -51,11 +51,11 @@ _MAX_STD_RATIO = 30
 
 
 def check_comparison_options(
-    *,
     estimators: EstimatorsLike | None = None,
     task: str = "auto",
     cv: Any = 5,
     repeats: int = 1,
+    *,
     random_state: int = 0,
     n_jobs: int | None = -1,
     time_limit: float | None = None,
@@ -205,13 +205,7 @@ def compare_baselines(
     ['worse', 'tie', 'best']
     """
     check_comparison_options(
-        estimators=estimators,
-        task=task,
-        cv=cv,
-        repeats=repeats,
-        random_state=random_state,
-        n_jobs=n_jobs,
-        time_limit=time_limit,
+        estimators, task, cv, repeats, random_state=random_state, n_jobs=n_jobs, time_limit=time_limit
     )
     limits = limits or ScaleLimits()
     is_streamed = not exact and limits.is_out_of_core(np.shape(X))
@@ -224,8 +218,7 @@ def compare_baselines(
     baselines = as_baselines(estimators, resolved_task, random_state)
     check_images_of(baselines, len(labels))
     codes, duplicates = resolve_groups(groups, labeled_X, rows, len(all_X))
-    if duplicates is not None and len(duplicates):
-        notes.append(_describe_duplicates(duplicates))
+    notes += _describe_duplicates(duplicates)
     cv = _select_labeled(cv, rows, len(all_X))
     split = make_split(labels, task=resolved_task, cv=cv, repeats=repeats, groups=codes, random_state=random_state)
     data = Dataset(labeled_X, labels, resolved_task, codes, random_state, limits)
@@ -235,21 +228,11 @@ def compare_baselines(
         if is_streamed:
             results = _score_streamed(baselines, schedule, rows)
         else:
-            notes += _note_different_scales(labeled_X.std(axis=0, dtype=np.float64), baselines)
-            if not exact:
-                baselines = approximate_baselines(baselines, len(labels), limits, notes, random_state=random_state)
-            results = score_all(baselines, schedule)
+            baselines, results = _score_in_memory(baselines, schedule, exact=exact)
     combined = CombinedResults.combine(results, data, split, tune=tune)
-    notes += split.notes
-    if resolved_task == "classification" and (warning := misleading_accuracy(combined.table, combined.predictions.y)):
-        notes.append(warning)
-    notes += filter(None, [no_better_than_dummy(combined.table, resolved_task)])
+    notes += [*split.notes, *_describe_scores(combined, resolved_task)]
     split = split.map_rows(rows)
-    curve = functools.partial(curve_of_sample, n_rows=limits.subset_rows) if is_streamed else learning_curve
-    compute_curve: Any = functools.partial(
-        curve, all_X, all_y, split, task=resolved_task, random_state=random_state, n_jobs=n_jobs
-    )
-    builtin = [baseline.name for baseline in baselines if baseline.is_builtin and not baseline.is_calibrated]
+    curve: Any = functools.partial(curve_of_sample, n_rows=limits.subset_rows) if is_streamed else learning_curve
     return Comparison(
         table=combined.table,
         fold_scores=combined.fold_scores,
@@ -262,9 +245,24 @@ def compare_baselines(
         split=split,
         notes=notes,
         duplicates=duplicates,
-        _compute_curve=compute_curve,
-        _builtin_names=frozenset(builtin),
+        _compute_curve=functools.partial(
+            curve, all_X, all_y, split, task=resolved_task, random_state=random_state, n_jobs=n_jobs
+        ),
+        _builtin_names=_names_of_builtin(baselines),
     )
+
+
+def _score_in_memory(
+    baselines: list[Baseline], schedule: Schedule, *, exact: bool
+) -> tuple[list[Baseline], dict[str, list[FoldResult]]]:
+    """Return the baselines that were scored, some of them approximate, and their results."""
+    data = schedule.data
+    schedule.notes.extend(_note_different_scales(data.X.std(axis=0, dtype=np.float64), baselines))
+    if not exact:
+        baselines = approximate_baselines(
+            baselines, len(data.y), data.limits, schedule.notes, random_state=data.random_state
+        )
+    return baselines, score_all(baselines, schedule)
 
 
 def _score_streamed(baselines: Sequence[Baseline], schedule: Schedule, rows: IntArray) -> dict[str, list[FoldResult]]:
@@ -278,10 +276,25 @@ def _score_streamed(baselines: Sequence[Baseline], schedule: Schedule, rows: Int
     return score_all(streamed.baselines, sampled, streamed.direct)
 
 
-def _describe_duplicates(duplicates: Duplicates) -> str:
+def _names_of_builtin(baselines: Sequence[Baseline]) -> frozenset[str]:
+    return frozenset(baseline.name for baseline in baselines if baseline.is_builtin and not baseline.is_calibrated)
+
+
+def _describe_duplicates(duplicates: Duplicates | None) -> list[str]:
+    """Return a note on near-duplicates, if there are any."""
+    if duplicates is None or not len(duplicates):
+        return []
     groups = format_count(len(duplicates), "group")
     centered = ", detected after subtracting the mean row" if duplicates.centered else ""
-    return f"{duplicates.n_rows:,} near-duplicates in {groups} are never split between training and test set{centered}."
+    return [
+        f"{duplicates.n_rows:,} near-duplicates in {groups} are never split between training and test set{centered}."
+    ]
+
+
+def _describe_scores(combined: CombinedResults, task: str) -> list[str]:
+    """Return notes on scores that are easily misread."""
+    accuracy = misleading_accuracy(combined.table, combined.predictions.y) if task == "classification" else ""
+    return [note for note in (accuracy, no_better_than_dummy(combined.table, task)) if note]
 
 
 def _note_different_scales(std: Float64Array, baselines: Sequence[Baseline]) -> list[str]:

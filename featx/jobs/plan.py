@@ -6,10 +6,10 @@ import dataclasses
 import os
 import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from featx.datasets.image_listing import ImageListing
+from featx.datasets.image_listing import ImageListing, Part
 from featx.datasets.image_table import PathsLike, as_path_list
 from featx.datasets.source_options import SourceOptions
 from featx.errors import OptionError
@@ -218,15 +218,7 @@ def plan_job(
     check_free(folder)
     with reporting(verbose, progress), stage("plan", None) as advance, new_plan(folder) as job_id:
         estimate = CostEstimate(resolve_cache(cache), resolved, sample)
-
-        def tables() -> Iterator[Any]:
-            for part in listing.parts(shard_size):
-                states = [find_file_state(path) for path in part.paths]
-                estimate.add(part.paths, states)
-                yield make_plan_table(part.paths, part.labels, states)
-                advance(len(part.paths))
-
-        write_plan(folder, job_id, shard_size, tables())
+        write_plan(folder, job_id, shard_size, _plan_tables(listing.parts(shard_size), estimate, advance))
         seconds = time.perf_counter() - started
         speed = estimate.measure()
         manifest = JobManifest(
@@ -254,6 +246,15 @@ def plan_job(
         ignored=dict(listing.remarks.ignored.most_common()),
         notes=listing.notes(),
     )
+
+
+def _plan_tables(parts: Iterable[Part], estimate: CostEstimate, advance: Callable[[int], object]) -> Iterator[Any]:
+    """Yield the table of each part, and add its files to the estimate."""
+    for part in parts:
+        states = [find_file_state(path) for path in part.paths]
+        estimate.add(part.paths, states)
+        yield make_plan_table(part.paths, part.labels, states)
+        advance(len(part.paths))
 
 
 def _summarize(location: str, manifest: JobManifest, estimate: CostEstimate, speed: Speed, **rest: Any) -> JobPlan:

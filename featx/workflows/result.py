@@ -95,8 +95,8 @@ class ImageComparison:
     seconds: float | None = None
 
     def __repr__(self) -> str:
-        rows, images = format_count(len(self.table), "row"), format_count(len(self.paths), "image")
-        return f"<ImageComparison: {rows}; {images}; best: {self.best}>"
+        counts = f"{format_count(len(self.table), 'row')}; {format_count(len(self.paths), 'image')}"
+        return f"<ImageComparison: {counts}; best: {self.best}>"
 
     def __str__(self) -> str:
         return self.as_text()
@@ -192,8 +192,7 @@ class ImageComparison:
     @property
     def _compared_labels(self) -> np.ndarray[Any, Any]:
         folds = self.backbones[0].comparison.split.folds
-        labels: np.ndarray[Any, Any] = self.y[np.unique(np.concatenate([rows for fold in folds for rows in fold]))]
-        return labels
+        return np.asarray(self.y[np.unique(np.concatenate([rows for fold in folds for rows in fold]))])
 
     def as_text(self) -> str:
         """Return the table, the best row and the notes as text.
