@@ -6,21 +6,25 @@ import dataclasses
 import numbers
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from featx.errors import FeatxError, OptionError
 from featx.images.decode import load_decoders
-from featx.images.formats import open_image
+from featx.images.formats import PNG_SIGNATURE, open_image
 from featx.images.image import read_image
 from featx.system.files import remote
+from featx.system.files.atomic import open_regular_file
 
 _MAX_BIT_DEPTH = 32
 #: Suffixes of formats whose pixels may have more than 8 bits.
 _DEEP_SUFFIXES = (".png", ".tif", ".tiff", ".pgm", ".pnm", ".jp2", ".j2k")
 #: Number of files that are opened, of images with more than 8 bits that are decoded, and maximum size of a file.
 _MAX_OPENED, _MAX_DECODED, _MAX_BYTES = 48, 16, 64 * 2**20
+#: The byte after the size of a PNG is its bit depth.
+_PNG_HEADER_BYTES = 25
 #: Bit depths of cameras, scanners and detectors that are stored in 16 bits.
 _BIT_DEPTHS = (8, 10, 12, 14)
 
@@ -134,9 +138,19 @@ def sample_pixel_range(images: Sequence[Any]) -> PixelRange | None:
     return PixelRange(len(lows), min(lows), max(highs), all(are_integers))
 
 
+def _is_png_of_8_bits(path: str) -> bool:
+    """Return whether the header of a file says so; most images need not be read then."""
+    try:
+        with open_regular_file(Path(path)) as file:
+            header = file.read(_PNG_HEADER_BYTES) or b""
+    except (OSError, ValueError):
+        return False  # reading the image reports the reason
+    return header.startswith(PNG_SIGNATURE) and len(header) == _PNG_HEADER_BYTES and header[-1] <= 8
+
+
 def _deep_pixels(path: str) -> np.ndarray[Any, Any] | None:
     """Return the pixels of a gray image with more than 8 bits, or None for other and unreadable images."""
-    if remote.is_url(path):
+    if remote.is_url(path) or _is_png_of_8_bits(path):
         return None
     load_decoders()
     try:
