@@ -236,7 +236,9 @@ def test_an_error_of_the_function_ends_the_call(name: str, paths: list[str]) -> 
         _images(paths, progress=fail)[name]()
 
 
-@pytest.mark.parametrize("name", list(_matrices()))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if "processes" in name else []) for name in _matrices()]
+)
 def test_an_error_of_the_function_is_not_one_of_an_estimator(name: str) -> None:
     with pytest.raises(StopError):
         _matrices(progress=fail)[name]()

@@ -32,6 +32,7 @@ FIRST_OF_MODULE = {record.module_name: record for record in read_records()}
         for backbone in NETWORKS
     ],
 )
+@pytest.mark.slow
 def test_record_matches_installed_keras(backbone: KerasBackbone) -> None:
     """Sizes, address and digest of the weights, layers."""
     module, function = backbone.application.split(".")

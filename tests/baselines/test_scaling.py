@@ -63,6 +63,7 @@ def test_many_samples_get_an_approximate_svm_that_is_named_so():
     assert not comparison.learning_curve.empty
 
 
+@pytest.mark.slow
 def test_exact_keeps_the_support_vector_machine():
     few = compare_baselines(X, y, estimators=["svm"])
     many = compare_baselines(X, y, estimators=["svm"], limits=SMALL, exact=True)

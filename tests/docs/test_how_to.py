@@ -37,7 +37,13 @@ def shared_cache(tmp_path_factory: pytest.TempPathFactory, compiled_cache: Path)
 
 
 @pytest.mark.filterwarnings("ignore::featx.errors.UnreadableImagesWarning")  # one page shows it
-@pytest.mark.parametrize("page", [FIRST_PAGE, *PAGES], ids=lambda page: page.stem)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem == "export_a_model" else [])
+        for page in (FIRST_PAGE, *PAGES)
+    ],
+)
 def test_page_runs(
     page: Path,
     in_folder: Path,
