@@ -187,7 +187,9 @@ def test_progress_of_images(name: str, paths: list[str]) -> None:
     check_call(_images(paths, progress=receive)[name], seen, threads)
 
 
-@pytest.mark.parametrize("name", list(_matrices()))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if "processes" in name else []) for name in _matrices()]
+)
 def test_progress_of_matrices(name: str) -> None:
     seen: list[Progress] = []
     threads: set[int] = set()

@@ -137,6 +137,7 @@ def test_an_estimator_without_memory_costs_only_itself_in_threads():
     assert any("Excluded Hungry: it ran out of memory" in note for note in comparison.notes)
 
 
+@pytest.mark.slow
 def test_progress_shows_estimators_and_their_duration():
     seen = []
     compare_baselines(X, y, estimators=["ridge", "knn"], limits=SMALL, n_jobs=1, progress=seen.append)

@@ -343,6 +343,7 @@ def test_absent_scheduler(job: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["tcp://", ""])
+@pytest.mark.slow
 def test_silent_server_is_no_scheduler(scheme: str, job: Path) -> None:
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

@@ -118,6 +118,7 @@ def test_network_runs_with_its_own_preprocessing(
     assert len([request for request in server.requests if not request[1].startswith("/api/")]) == n_requests
 
 
+@pytest.mark.slow
 def test_revision_is_part_of_the_name(run: Run) -> None:
     message = last_line(run(f"{NAME}@v1"))  # at that time, the repository had no preprocessing
     assert "preprocessing (--preprocessing) must be set" in message
@@ -126,6 +127,7 @@ def test_revision_is_part_of_the_name(run: Run) -> None:
     assert "repository 'org/net' has no revision 'v9'" in message
 
 
+@pytest.mark.slow
 def test_gated_repository_needs_a_token(run: Run, server: HubServer) -> None:
     message = last_line(run("hf://org/gated/model.onnx"))
     assert f"Accept them on {server.url}/org/gated, and set the environment variable HF_TOKEN" in message
@@ -154,6 +156,7 @@ def test_hub_out_of_reach(run: Run) -> None:
     assert "Check the connection and the proxy" in message
 
 
+@pytest.mark.slow
 def test_proxy_of_the_environment_is_used(run: Run, server: HubServer) -> None:
     """A proxy receives requests for whole addresses, also those of a host that does not exist."""
     run(NAME, HF_ENDPOINT="http://hub.invalid", HTTP_PROXY=server.url, http_proxy=server.url, NO_PROXY="")

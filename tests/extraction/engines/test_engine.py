@@ -217,6 +217,7 @@ def test_weights_do_not_change(pixels: AnyArray) -> None:
         np.testing.assert_array_equal(old, new)
 
 
+@pytest.mark.slow
 def test_corrupt_weights_are_refused(tmp_path: Path, pixels: AnyArray) -> None:
     resolved = ExtractionOptions(precision="float32", layer="conv_pw_13_bn").resolve()  # not in the packaged graph
     assert resolved.weights_path is not None
