@@ -139,7 +139,7 @@ def sample_pixel_range(images: Sequence[Any]) -> PixelRange | None:
 
 
 def _is_png_of_8_bits(path: str) -> bool:
-    """Return whether the header of a file has a depth of 8 bits at most; most images need not be read then."""
+    """Return whether a file is a PNG with at most 8 bits by its header; most images need not be read then."""
     try:
         with open_regular_file(Path(path)) as file:
             header = file.read(_PNG_HEADER_BYTES) or b""

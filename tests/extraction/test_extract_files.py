@@ -163,6 +163,7 @@ def test_equal_image_whose_counterpart_changes_during_the_run(
             first.write_bytes(Path(paths[1]).read_bytes())
         return read_rows(self, digests)
 
+    monkeypatch.setattr("featx.extraction.prefetch.n_cores", lambda: 1)  # the first file is read first
     monkeypatch.setattr(DiskRowCache, "find_files", lambda *args: {})
     monkeypatch.setattr(DiskRowCache, "read_rows", replace_first)
     with pytest.warns(StoreWarning):
