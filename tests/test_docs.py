@@ -95,7 +95,7 @@ def test_command_blocks_run(
     )
     lines = [line for page in READING_ORDER for block in blocks(page) for line in block.splitlines()]
     commands = [line.split("#")[0].strip() for line in lines if re.match(r"featx \w+.*#", line)]
-    assert len(commands) == 36
+    assert len(commands) == 38
     for command in dict.fromkeys(commands):
         if command != "featx demo":  # tests/cli/test_demo.py runs it
             assert cli.main(command.split()[1:]) == 0, command

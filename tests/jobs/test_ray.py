@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +16,15 @@ from tests.jobs.helpers import merged_files, merged_files_of_a_plain_run
 @pytest.fixture
 def job(cluster_job: Path) -> Path:
     return cluster_job
+
+
+@pytest.fixture(autouse=True)
+def short_folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A temporary folder of Ray whose sockets have short paths: Linux allows 107 bytes."""
+    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
+    monkeypatch.setenv("RAY_TMPDIR", folder)
+    yield
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.mark.slow  # Ray takes half a minute to start
