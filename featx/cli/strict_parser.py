@@ -41,7 +41,9 @@ class StrictParser(argparse.ArgumentParser):
         self.given[action.dest] = option
 
 
-class _StoreOnce(argparse.Action):
+class _Once(argparse.Action):
+    """An action that is carried out once at most."""
+
     def __call__(
         self,
         parser: argparse.ArgumentParser,
@@ -51,17 +53,12 @@ class _StoreOnce(argparse.Action):
     ) -> None:
         assert isinstance(parser, StrictParser)
         parser.note_given(self, option_string)
-        setattr(namespace, self.dest, values)
+        super().__call__(parser, namespace, values, option_string)
 
 
-class _StoreConstOnce(argparse._StoreConstAction):
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: str | Sequence[Any] | None,
-        option_string: str | None = None,
-    ) -> None:
-        assert isinstance(parser, StrictParser)
-        parser.note_given(self, option_string)
-        setattr(namespace, self.dest, self.const)
+class _StoreOnce(_Once, argparse._StoreAction):
+    pass
+
+
+class _StoreConstOnce(_Once, argparse._StoreConstAction):
+    pass

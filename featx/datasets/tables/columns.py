@@ -255,7 +255,7 @@ def get_column(
 def _column_name(
     frame: pd.DataFrame, source: str, purpose: str, name: str | None, default_names: Sequence[str]
 ) -> str | None:
-    """Return `name`, or the first default that exists, in any case. None: there is none."""
+    """Return `name`, or the first default that exists, whatever its case, or None."""
     if name is None:
         lower = {column.lower(): column for column in reversed(frame.columns)}
         return next((lower[default] for default in default_names if default in lower), None)

@@ -13,7 +13,7 @@ _NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
 def find_metadata(folder: str, options: SourceOptions) -> str | None:
-    """Return the path of the table in a folder that has paths and labels of its images. None: there is none.
+    """Return the path of the table in a folder that has paths and labels of its images, or None.
 
     Parameters
     ----------

@@ -79,7 +79,7 @@ def compare_features(
     repeats : int, default=1
         Number of times that cross-validation is repeated with other shuffles.
     test_mask : array-like of bool of shape (n_rows,), Series, iterable or None, default=None
-        Whether each row belongs to the test split. None: there is none.
+        Whether each row belongs to the test split. None: there is no test split.
     groups : array-like of shape (n_rows,), Series, iterable or None, default=None
         Group of each row, for example a patient. Rows of one group are never split between training and test set.
     duplicate_groups : bool, default=True
